@@ -1,0 +1,57 @@
+# Two commands are all that a new machine needs: `make demo` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+RUNS ?= 20
+
+.PHONY: demo dev test check bench crash-test format lock clean
+.DEFAULT_GOAL := help
+
+help: ## What there is to do
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found."; exit 1; }
+	@echo "Setting up .venv with $(PYTHON) …"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(READY)
+
+demo: $(READY) ## Two nights over a dozen sample projects, with everything that takes
+	@$(BIN)/python -m localdev.demo
+
+dev: $(READY) ## Keeps the demo's parts running, for trying things by hand
+	@$(BIN)/python -m localdev.demo --keep
+
+test: $(READY) ## All the tests
+	@$(BIN)/python -m localdev.azurite --install
+	@$(BIN)/python -m localdev.worker_venv
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+check: $(READY) ## Style, types, who may import whom, and what the docs say
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/docs
+
+bench: $(READY) ## The figures of docs/benchmarks.md, measured here
+	@$(BIN)/python -m localdev.azurite --install
+	@$(BIN)/python -m benchmarks
+
+crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights
+	@$(BIN)/python -m localdev.azurite --install
+	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py
+
+format: $(READY) ## Puts the code into shape
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock: $(READY) ## Pins what pyproject.toml asks for
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --universal --no-header --no-annotate --quiet -o requirements.txt
+	@$(BIN)/uv pip compile pyproject.toml --universal --extra dev -c requirements.txt --no-header --no-annotate --quiet -o requirements-dev.txt
+
+clean: ## Takes away everything that was made here
+	rm -rf .venv .venv-* .azurite .local .mypy_cache .ruff_cache .hypothesis

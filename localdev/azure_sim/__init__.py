@@ -1,0 +1,31 @@
+"""A small server that speaks the part of Azure Resource Manager that Budget Warden uses, to the real SDKs.
+
+In a test: `with AzureSimulator(book) as sim:` and give `sim.url` to the client as its `base_url`. By itself:
+`python -m localdev.azure_sim`, told what to do through `SimulatorControl(url)`. A new API is a class like
+`cost_query.CostQueryApi` with an `add_to(routes)`.
+"""
+
+from localdev.azure_sim.charges import Charge, ChargeBook
+from localdev.azure_sim.control import SimulatorControl
+from localdev.azure_sim.ea_export import read_ea_export
+from localdev.azure_sim.faults import KINDS, Fault
+from localdev.azure_sim.made_up import OFFICE_WEEK, GroupSeries, group_names, made_up
+from localdev.azure_sim.quota import PUBLISHED_LIMITS, Limit, Quota
+from localdev.azure_sim.simulator import AzureSimulator
+
+__all__ = [
+    "KINDS",
+    "OFFICE_WEEK",
+    "PUBLISHED_LIMITS",
+    "AzureSimulator",
+    "Charge",
+    "ChargeBook",
+    "Fault",
+    "GroupSeries",
+    "Limit",
+    "Quota",
+    "SimulatorControl",
+    "group_names",
+    "made_up",
+    "read_ea_export",
+]

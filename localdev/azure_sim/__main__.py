@@ -1,0 +1,88 @@
+"""Runs the simulator by itself: `python -m localdev.azure_sim --help`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event
+
+from localdev.azure_sim.charges import ChargeBook
+from localdev.azure_sim.ea_export import read_ea_export
+from localdev.azure_sim.made_up import made_up
+from localdev.azure_sim.quota import Quota
+from localdev.azure_sim.simulator import LOOPBACK_HOSTS, AzureSimulator
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints one line with the URL when it listens, and answers until SIGTERM or Ctrl-C. Returns an exit code."""
+    options = _parser().parse_args(arguments)
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        simulator = _simulator(options)
+        simulator.start()
+    except (OSError, ValueError) as error:
+        print(f"The simulator can't start: {error}", file=sys.stderr)
+        return 1
+    print(f"Azure simulator listening on {simulator.url}", flush=True)
+    stopped.wait()
+    simulator.stop()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m localdev.azure_sim", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", choices=LOOPBACK_HOSTS)
+    parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
+    parser.add_argument("--no-quota", action="store_true", help="count query units, but refuse nothing")
+    parser.add_argument("--plain", action="store_true", help="same names, order and spelling in every answer")
+    parser.add_argument("--token", help="the only bearer token that is taken; default: any")
+    parser.add_argument("--state", type=Path, help="keeps charges that were changed over HTTP")
+    charges = parser.add_mutually_exclusive_group()
+    charges.add_argument("--charges", type=Path, help="an EA cost export (CSV)")
+    charges.add_argument("--seed", type=int, help="make charges up")
+    made = parser.add_argument_group("made-up charges")
+    made.add_argument("--subscriptions", default="", help="ids, joined by commas")
+    made.add_argument("--groups", type=int, default=10, help="per subscription")
+    made.add_argument("--services", type=int, default=8)
+    made.add_argument("--days", type=int, default=60)
+    made.add_argument("--end-day", type=date.fromisoformat, help="default: yesterday (UTC)")
+    made.add_argument("--currency", default="USD")
+    return parser
+
+
+def _simulator(options: argparse.Namespace) -> AzureSimulator:
+    return AzureSimulator(
+        _book(options),
+        vary=not options.plain,
+        quota=None if options.no_quota else Quota(),
+        token=options.token,
+        host=options.host,
+        port=options.port,
+        state_file=options.state,
+    )
+
+
+def _book(options: argparse.Namespace) -> ChargeBook:
+    subscriptions = [name.strip() for name in options.subscriptions.split(",") if name.strip()]
+    if options.seed is not None:
+        return made_up(
+            seed=options.seed,
+            subscriptions=subscriptions,
+            groups_per_subscription=options.groups,
+            services=options.services,
+            days=options.days,
+            end_day=options.end_day or datetime.now(UTC).date() - timedelta(days=1),
+            currency=options.currency,
+        )
+    book = read_ea_export(options.charges) if options.charges else ChargeBook()
+    for subscription in subscriptions:
+        book.add_subscription(subscription)
+    return book
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What the simulator can be told to get wrong, for some requests or until it is told to stop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from threading import Lock
+from typing import Any
+
+QPU_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-qpu-retry-after"
+ENTITY_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-entity-retry-after"
+TENANT_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-tenant-retry-after"
+
+KINDS = {
+    "throttled": "429; `seconds` for the QPU header, or `headers` in place of it",
+    "throttled_many": "429 with several headers, of which the longest (`seconds`) is not the first",
+    "unavailable": "503, with Retry-After where `seconds` is given",
+    "server_error": "500",
+    "unauthorized": "401",
+    "forbidden": "403",
+    "silent": "the connection is closed without an answer",
+    "slow": "a good answer, after `delay` seconds",
+    "empty": "200 without rows, although there are charges",
+    "no_content": "204, although there are charges",
+    "missing_column": "the column whose name begins with `column` (default: the amount's) is not there",
+    "short_row": "the first row lacks its last cell",
+    "not_a_number": "the first row's amount is `cell` (default: NaN)",
+    "two_currencies": "the last row is in another currency",
+    "foreign_next_link": "the nextLink leads to another host",
+    "circular_next_link": "the nextLink leads to the page itself",
+    "invalid_json": "the body is not JSON",
+    "truncated": "the connection breaks in the middle of the body",
+}
+
+
+@dataclass
+class Fault:
+    """One kind of fault (see KINDS), for the requests that it is meant for.
+
+    It lets the first `after` of them pass, then spoils `times` of them (None: until it is cleared). `subscription`
+    (an id) and `path` (a part of the URL's path) say which requests are meant; None means all. `delay` seconds of
+    waiting go with any kind.
+    """
+
+    kind: str
+    subscription: str | None = None
+    path: str | None = None
+    times: int | None = 1
+    after: int = 0
+    seconds: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    column: str | None = None
+    cell: str = "NaN"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"There is no fault {self.kind!r}; there are {', '.join(KINDS)}.")
+        # They come from JSON too: what is no number is refused here, not in the middle of an answer.
+        self.after, self.delay = int(self.after), float(self.delay)
+        self.times = None if self.times is None else int(self.times)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Fault":
+        """The fault that the JSON object describes; ValueError names what it does not know."""
+        unknown = set(value) - {known.name for known in fields(cls)}
+        if unknown or "kind" not in value:
+            raise ValueError(f"A fault needs a kind, and knows nothing of {', '.join(sorted(unknown)) or '-'}.")
+        return cls(**value)
+
+    def throttle_headers(self) -> dict[str, str]:
+        """The headers of a 429 that this fault asks for."""
+        if self.kind == "throttled_many":
+            longest = 30 if self.seconds is None else self.seconds
+            shorter = max(1, longest // 3)
+            return {QPU_RETRY_AFTER: str(shorter), ENTITY_RETRY_AFTER: str(longest), TENANT_RETRY_AFTER: "1"}
+        return self.headers or {QPU_RETRY_AFTER: str(10 if self.seconds is None else self.seconds)}
+
+
+class FaultList:
+    """The faults that are in force; the first one that fits a request spoils it, and no other."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Puts a fault in force, after those that are there."""
+        with self._lock:
+            self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Ends all faults."""
+        with self._lock:
+            self._faults.clear()
+
+    def take(self, path: str, subscription: str) -> Fault | None:
+        """The fault for this request, which then has one time less left."""
+        with self._lock:
+            for fault in self._faults:
+                if _meant(fault, path, subscription) and _due(fault):
+                    return fault
+        return None
+
+
+def _meant(fault: Fault, path: str, subscription: str) -> bool:
+    for_subscription = fault.subscription is None or fault.subscription.lower() == subscription.lower()
+    return for_subscription and (fault.path is None or fault.path.lower() in path.lower())
+
+
+def _due(fault: Fault) -> bool:
+    """Whether the fault strikes now; counts the request either way."""
+    if fault.after > 0:
+        fault.after -= 1
+        return False
+    if fault.times is None:
+        return True
+    fault.times -= 1
+    return fault.times >= 0

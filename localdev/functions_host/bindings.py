@@ -1,0 +1,132 @@
+"""Builds the values that triggers hand to functions, and takes apart what functions hand back.
+
+The converters are those of azure-functions, fed as the worker feeds them. What becomes of an output after
+that is the host's doing: FunctionBinding.ReadAsEnumerable in the source of azure-functions-host.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import azure.functions as func
+from azure.functions import meta
+from azure.storage.queue import QueueMessage
+
+from localdev.functions_host.app import AppFunction, Output
+
+# The package's own annotations leave out what these calls return.
+_registry: Any = func
+_datum: Any = meta.Datum
+
+
+class OutValue(func.Out[Any]):
+    """The object behind a parameter annotated func.Out: holds what the function sets."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def set(self, val: Any) -> None:
+        """Keep a value; the last one counts."""
+        self._value = val
+
+    def get(self) -> Any:
+        """Give back what was set, None if nothing was."""
+        return self._value
+
+
+def converter(kind: str) -> Any:
+    """Give azure-functions' converter for a type of binding, such as `queueTrigger`."""
+    return _registry.get_binding_registry().get(kind)
+
+
+def queue_value(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
+    """Build what a queue function receives; a body that is not UTF-8 fails here, as it does in the host."""
+    text = body.decode("utf-8")
+    if function.plain_trigger:
+        return text
+    metadata = {
+        "Id": _datum(message.id, "string"),
+        "DequeueCount": _datum(message.dequeue_count, "int"),
+        "PopReceipt": _datum(message.pop_receipt, "string"),
+        "InsertionTime": _datum(_time(message.inserted_on), "string"),
+        "ExpirationTime": _datum(_time(message.expires_on), "string"),
+        "NextVisibleTime": _datum(_time(message.next_visible_on), "string"),
+    }
+    return converter("queueTrigger").decode(_datum(text, "string"), trigger_metadata=metadata)
+
+
+def _time(value: datetime | None) -> str:
+    return value.strftime("%Y-%m-%dT%H:%M:%S+00:00") if value else ""
+
+
+def timer_value(past_due: bool, status: Mapping[str, str]) -> Any:
+    """Build what a timer function receives; `status` holds Last, Next and LastUpdated as ISO times."""
+    content = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": dict(status), "IsPastDue": past_due}
+    return converter("timerTrigger").decode(_datum(json.dumps(content), "json"), trigger_metadata={})
+
+
+def http_value(
+    method: str, url: str, headers: Mapping[str, str], query: Mapping[str, str], route: Mapping[str, str], body: bytes
+) -> Any:
+    """Build what an HTTP function receives."""
+    value = {
+        "method": _datum(method, "string"),
+        "url": _datum(url, "string"),
+        "headers": {name.lower(): _datum(text, "string") for name, text in headers.items()},
+        "query": {name: _datum(text, "string") for name, text in query.items()},
+        "params": {name: _datum(text, "string") for name, text in route.items()},
+        "body": _datum(body, "bytes"),
+    }
+    return converter("httpTrigger").decode(_datum(value, "http"), trigger_metadata={})
+
+
+def encode(output: Output, value: Any) -> Any:
+    """Encode one output as the worker does, to a datum with `type` and `value`."""
+    if output.plain:
+        return _plain(value)
+    try:
+        return converter(output.binding.type).encode(value, expected_type=None)
+    except NotImplementedError as error:
+        raise TypeError(f"the output {output.name} can't take a value of type {type(value).__name__}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _datum(value, "string")
+    if isinstance(value, bytes | bytearray):
+        return _datum(bytes(value), "bytes")
+    raise TypeError(f"an output annotated str or bytes can't take a value of type {type(value).__name__}")
+
+
+def queue_messages(datum: Any) -> list[bytes]:
+    """Turn an encoded output into the bodies of the messages that the host writes for it."""
+    if datum.type == "bytes":
+        return [datum.value]
+    if datum.type == "json":
+        content = json.loads(datum.value)
+        return [_item(item) for item in (content if isinstance(content, list) else [content])]
+    return _text_messages(datum.value)
+
+
+def _text_messages(text: str) -> list[bytes]:
+    trimmed = text.strip()
+    looks_like_json = trimmed[:1] + trimmed[-1:] in ("{}", "[]")
+    if not looks_like_json:
+        return [text.encode("utf-8")]
+    # What looks like JSON is parsed, so a text such as "[no json]" fails the invocation.
+    content = json.loads(trimmed)
+    return [_item(item) for item in (content if isinstance(content, list) else [content])]
+
+
+def _item(item: Any) -> bytes:
+    """Write one item as .NET's JToken.ToString() does: a text as it is, an object indented."""
+    if isinstance(item, str):
+        text = item
+    elif item is None:
+        text = ""
+    elif isinstance(item, bool):
+        text = str(item)
+    else:
+        text = json.dumps(item, indent=2, ensure_ascii=False)
+    return text.encode("utf-8")

@@ -1,0 +1,161 @@
+"""Calls functions as the Python worker does, and writes their outputs as the host does."""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import azure.functions as func
+
+from localdev.functions_host.app import AppFunction, Output
+from localdev.functions_host.bindings import OutValue, encode, queue_messages
+from localdev.functions_host.errors import HostError
+
+log = logging.getLogger("host")
+_local = threading.local()
+
+Sender = Callable[[Any, list[bytes]], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an invocation ended, and the encoded HTTP answer of a function that has one."""
+
+    ok: bool
+    answer: Any = None
+
+
+class InvocationContext(func.Context):
+    """What a function with a parameter `context` gets; tracing and retry policies don't exist locally."""
+
+    def __init__(self, invocation_id: str, function: AppFunction) -> None:
+        self._invocation_id = invocation_id
+        self._function = function
+
+    @property
+    def invocation_id(self) -> str:
+        """The id that the log shows for this invocation."""
+        return self._invocation_id
+
+    @property
+    def thread_local_storage(self) -> Any:
+        """A threading.local that carries invocation_id."""
+        return _local
+
+    @property
+    def function_name(self) -> str:
+        """The name of the function."""
+        return self._function.name
+
+    @property
+    def function_directory(self) -> str:
+        """The folder of the app, which is the current one."""
+        return os.getcwd()  # noqa: PTH109 - the worker gives a text, not a Path
+
+    @property
+    def trace_context(self) -> Any:
+        """There is none."""
+        return None
+
+    @property
+    def retry_context(self) -> Any:
+        """There is none."""
+        return None
+
+
+class Runner:
+    """Runs invocations: plain functions in a pool of threads, async ones in an event loop."""
+
+    def __init__(self, send: Sender) -> None:
+        self._send = send
+        self._pool = ThreadPoolExecutor(worker_threads(), thread_name_prefix="function")
+        self._loop = asyncio.new_event_loop()
+        self._loop_thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
+
+    def start(self) -> None:
+        """Start the event loop."""
+        self._loop_thread.start()
+
+    def run(self, function: AppFunction, trigger_value: Callable[[], Any]) -> Outcome:
+        """Run one invocation to its end: build the trigger's value, call, write the outputs.
+
+        Outputs are written only when the function has returned well, and before the caller deletes the
+        trigger's message; when writing fails, the invocation has failed.
+        """
+        invocation_id = str(uuid.uuid4())
+        begun = time.perf_counter()
+        try:
+            answer = self._run(function, trigger_value, invocation_id)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what a function raises is its failure only
+            self._log_failure(function, invocation_id, begun, error)
+            return Outcome(ok=False)
+        log.info("%s %s ok %.0f ms", function.name, invocation_id, (time.perf_counter() - begun) * 1000)
+        return Outcome(ok=True, answer=answer)
+
+    def _log_failure(self, function: AppFunction, invocation_id: str, begun: float, error: BaseException) -> None:
+        detail = log.isEnabledFor(logging.DEBUG)
+        milliseconds = (time.perf_counter() - begun) * 1000
+        text = f"{type(error).__name__}: {error}"
+        log.error(
+            "%s %s failed %.0f ms: %s",
+            function.name,
+            invocation_id,
+            milliseconds,
+            text,
+            exc_info=error if detail else None,
+        )
+
+    def _run(self, function: AppFunction, trigger_value: Callable[[], Any], invocation_id: str) -> Any:
+        outs = {output.name: OutValue() for output in function.outputs}
+        arguments: dict[str, Any] = {function.trigger.name: trigger_value(), **outs}
+        if function.wants_context:
+            arguments["context"] = InvocationContext(invocation_id, function)
+        returned = self._call(function, arguments, invocation_id)
+        if returned is not None and function.returns is None:
+            raise RuntimeError(f"function {function.name} without a $return binding returned a non-None value")
+        return self._write(function, {name: out.get() for name, out in outs.items()}, returned)
+
+    def _call(self, function: AppFunction, arguments: Mapping[str, Any], invocation_id: str) -> Any:
+        if function.is_async:
+            return asyncio.run_coroutine_threadsafe(_awaited(function.call(**arguments)), self._loop).result()
+        return self._pool.submit(_called, function.call, arguments, invocation_id).result()
+
+    def _write(self, function: AppFunction, values: Mapping[str, Any], returned: Any) -> Any:
+        """Encode everything first, so that a value that can't be encoded lets nothing out."""
+        outputs = [(output, values[output.name]) for output in function.outputs]
+        if function.returns:
+            outputs.append((function.returns, returned))
+        encoded = [(output, encode(output, value)) for output, value in outputs if value is not None]
+        messages = [(output, queue_messages(datum)) for output, datum in encoded if _to_queue(output)]
+        for output, bodies in messages:
+            self._send(output.binding, bodies)
+        return next((datum for output, datum in encoded if not _to_queue(output)), None)
+
+
+def _to_queue(output: Output) -> bool:
+    return bool(output.binding.type == "queue")
+
+
+async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return await coroutine
+
+
+def _called(call: Callable[..., Any], arguments: Mapping[str, Any], invocation_id: str) -> Any:
+    _local.invocation_id = invocation_id
+    return call(**arguments)
+
+
+def worker_threads() -> int:
+    """Tell how many plain functions run at once: the worker's setting, or its default."""
+    text = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
+    if not text:
+        return min(32, (os.cpu_count() or 1) + 4)
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise HostError(f"PYTHON_THREADPOOL_THREAD_COUNT is {text!r}; it takes a whole number from 1 to 1000.")
+    return int(text)

@@ -1,0 +1,136 @@
+"""The queues of a connection: one client per queue, all of them over the same kept-alive connections."""
+
+import base64
+import binascii
+import contextlib
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.queue import LinearRetry, QueueClient, QueueServiceClient
+from requests.adapters import HTTPAdapter
+
+from localdev.functions_host.errors import HostError
+from localdev.functions_host.settings import Connection
+
+if TYPE_CHECKING:
+    from azure.identity import DefaultAzureCredential
+
+POISON_SUFFIX = "-poison"
+_CONNECTIONS = 64
+
+
+class QueueAccount:
+    """The queues of one connection. Bodies are bytes here; the encoding is host.json's `messageEncoding`."""
+
+    def __init__(self, connection: Connection, encode_base64: bool) -> None:
+        self.connection = connection
+        self._base64 = encode_base64
+        self._service = _service_client(connection)
+        self._clients: dict[str, QueueClient] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """The address of the service, without its credential."""
+        return str(self._service.url).split("?")[0]
+
+    def client(self, queue: str) -> QueueClient:
+        """Give the one client of a queue."""
+        with self._lock:
+            if queue not in self._clients:
+                self._clients[queue] = self._service.get_queue_client(queue)
+            return self._clients[queue]
+
+    def create(self, queue: str) -> None:
+        """Create a queue unless it is there; says so in a sentence when the service can't be reached."""
+        try:
+            self._create(queue)
+        except HttpResponseError as error:
+            raise HostError(
+                f"The queue {queue!r} of {self.connection.name} can't be used: {first_line(error)}"
+            ) from error
+        except (AzureError, ValueError) as error:
+            raise HostError(
+                f"The queues of {self.connection.name} at {self.url} don't answer: is Azurite running there?"
+            ) from error
+
+    def _create(self, queue: str) -> None:
+        with contextlib.suppress(ResourceExistsError):
+            self.client(queue).create_queue()
+
+    def send(self, queue: str, bodies: Iterable[bytes]) -> None:
+        """Write messages, one after the other, to a queue that is created when it is missing."""
+        for body in bodies:
+            self.send_raw(queue, self.encode(body))
+
+    def send_raw(self, queue: str, content: str) -> None:
+        """Write one message exactly as given; it lives the service's default of 7 days."""
+        try:
+            self.client(queue).send_message(content)
+        except ResourceNotFoundError:
+            self._create(queue)
+            self.client(queue).send_message(content)
+
+    def encode(self, body: bytes) -> str:
+        """Put a body into the text that a queue holds."""
+        return base64.b64encode(body).decode("ascii") if self._base64 else body.decode("utf-8")
+
+    def decode(self, content: str) -> bytes | None:
+        """Take a body out of a queue's text; None where it can't be decoded."""
+        if not self._base64:
+            return content.encode("utf-8")
+        try:
+            return base64.b64decode(content, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+
+    def count(self, queue: str) -> int:
+        """Count the messages of a queue, those that are hidden or taken too; a missing queue has none."""
+        try:
+            return int(self.client(queue).get_queue_properties().approximate_message_count or 0)
+        except ResourceNotFoundError:
+            return 0
+
+
+def first_line(error: Exception) -> str:
+    """Shorten an error of the SDK, which lists headers and bodies, to its first line."""
+    return str(error).split("\n", 1)[0]
+
+
+def _service_client(connection: Connection) -> QueueServiceClient:
+    # Short retries: the listener itself goes on asking, and a worker thread should not wait for long.
+    retry = LinearRetry(backoff=1, retry_total=3, random_jitter_range=1)
+    try:
+        if connection.connection_string:
+            text = connection.connection_string
+            plain = QueueServiceClient.from_connection_string(text)
+            return QueueServiceClient.from_connection_string(text, transport=_transport(plain.url), retry_policy=retry)
+        return QueueServiceClient(
+            connection.service_uri,
+            credential=_identity(connection.client_id),
+            transport=_transport(connection.service_uri),
+            retry_policy=retry,
+        )
+    except ValueError as error:
+        raise HostError(f"{connection.name} is no connection string that the storage SDK takes: {error}") from error
+
+
+def _transport(url: str) -> RequestsTransport:
+    session = requests.Session()
+    # A proxy from the environment has no business between two programs on this machine.
+    session.trust_env = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS, max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return RequestsTransport(session=session, session_owner=False, connection_timeout=5, read_timeout=60)
+
+
+def _identity(client_id: str) -> "DefaultAzureCredential":
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential(managed_identity_client_id=client_id or None)

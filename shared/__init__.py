@@ -1,0 +1,1 @@
+"""Budget Warden's deployed code; see docs/architecture.md for the map."""

@@ -1,0 +1,1 @@
+"""What the adapters for Azure Resource Manager share."""

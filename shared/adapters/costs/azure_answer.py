@@ -1,0 +1,246 @@
+"""Reads the answer to an Azure cost query: pages of rows, checked cell by cell, and made into charges.
+
+What is wrong with a page is said with its page and row, counted from 1, in a NeverError. Columns are worked through
+as a whole, and each name or day is checked once however many rows it stands in: a night brings millions of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, Generic, TypeVar
+
+from shared.domain.charges import ChargeSet, key_of_group, rounded_columns
+from shared.domain.money import MoneyError, parse_currency
+from shared.domain.periods import Period
+from shared.ports import CostQuery, LaterError, NeverError
+
+# By what we call the cell: Azure's names for its column, without regard to case; the first that is there counts.
+COLUMNS = {
+    "cost": ("cost", "pretaxcost"),
+    "group": ("resourcegroupname", "resourcegroup"),
+    "day": ("usagedate",),
+    "service": ("servicename",),
+    "currency": ("currency",),
+}
+# A charge without a service is shown by Azure's own portal under this word; an empty line in a mail says nothing.
+NO_SERVICE = "Unassigned"
+# What the database holds. A service's name is a label, so it may be cut. No resource group has more than 90
+# characters: what is longer is none, belongs to no project, and is only kept so that its cost is not lost.
+LONGEST_SERVICE, LONGEST_GROUP = 200, 100
+# No database takes NUL, or half of a surrogate pair, which JSON can spell.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+Value = TypeVar("Value")
+
+
+class CellError(ValueError):
+    """A cell that can't be right; the text says why."""
+
+
+class Answer:
+    """Collects the pages of one query's answer."""
+
+    def __init__(self, query: CostQuery) -> None:
+        self.pages = 0
+        self._groups = Checked(group_reader(query.resource_groups))
+        self._days = Checked(day_reader(query.window))
+        self._services, self._currencies = Checked(_service), Checked(_currency)
+        self._currency: str | None = None
+        self._columns: dict[str, list[Any]] = {name: [] for name in ("group", "day", "service", "cost")}
+
+    def add(self, body: bytes) -> str | None:
+        """Takes the next page's JSON; returns the link to the page after it, if there is one.
+
+        Raises LaterError where the body is not JSON (cut off on its way, or a proxy's page), NeverError where it
+        is not the answer that was asked for.
+        """
+        self.pages += 1
+        properties = self._properties(body)
+        rows = properties.get("rows")
+        if not isinstance(rows, list):
+            raise self._wrong("it has no list of rows")
+        if rows:
+            self._add_rows(rows, properties.get("columns"))
+        link = properties.get("nextLink") or None
+        if link is not None and not isinstance(link, str):
+            raise self._wrong("its nextLink is no link")
+        return link
+
+    def charges(self) -> ChargeSet:
+        """All the rows so far as charges, rounded for storing."""
+        columns = self._columns
+        if self._currency is None:
+            return ChargeSet()
+        try:
+            return rounded_columns(
+                columns["group"], columns["day"], columns["service"], columns["cost"], self._currency
+            )
+        except ArithmeticError:
+            largest = max(columns["cost"], key=Decimal.copy_abs)
+            raise NeverError(f"Azure's answer holds an amount that is too large to be kept: {largest:.3E}.") from None
+
+    def _properties(self, body: bytes) -> dict[str, Any]:
+        try:
+            # NaN and Infinity become text, which is refused as an amount where its row is known.
+            answer = json.loads(body, parse_float=Decimal, parse_constant=str)
+        except InvalidOperation:
+            raise self._wrong("it holds a number past all bounds") from None
+        except (ValueError, RecursionError):
+            raise LaterError(f"Page {self.pages} of Azure's answer is not whole: it can't be read as JSON.") from None
+        properties = answer.get("properties") if isinstance(answer, dict) else None
+        if not isinstance(properties, dict):
+            raise self._wrong("it has no properties")
+        return properties
+
+    def _add_rows(self, rows: list[Any], columns: Any) -> None:
+        places, width = self._places(columns)
+        cells = self._transposed(rows, width)
+        currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
+        self._see_currency(currencies)
+        self._columns["cost"] += self._costs(cells[places["cost"]])
+        self._columns["group"] += self._looked_up("group", cells[places["group"]], self._groups)
+        self._columns["day"] += self._looked_up("day", cells[places["day"]], self._days)
+        self._columns["service"] += self._looked_up("service", cells[places["service"]], self._services)
+
+    def _places(self, columns: Any) -> tuple[dict[str, int], int]:
+        """Where each cell of ours stands in a row, and how many cells a row has."""
+        if not isinstance(columns, list):
+            raise self._wrong("it has rows, and no list of columns")
+        names = [str(column.get("name")).lower() if isinstance(column, dict) else "" for column in columns]
+        places = {}
+        for meaning, accepted in COLUMNS.items():
+            place = next((names.index(name) for name in accepted if name in names), None)
+            if place is None:
+                listed = ", ".join(name or "?" for name in names)
+                raise self._wrong(f"it has no column {' or '.join(accepted)} (for the {meaning}), only {listed}"[:300])
+            places[meaning] = place
+        return places, len(names)
+
+    def _transposed(self, rows: list[Any], width: int) -> list[tuple[Any, ...]]:
+        try:
+            cells = list(zip(*rows, strict=True))
+        except (TypeError, ValueError):
+            cells = []
+        if len(cells) == width:
+            return cells
+        number, row = next(
+            (number, row) for number, row in enumerate(rows, 1) if not isinstance(row, list) or len(row) != width
+        )
+        count = f"{len(row)} cells" if isinstance(row, list) else "none"
+        raise self._wrong(f"it has {count}, and the page has {width} columns", number)
+
+    def _see_currency(self, currencies: Sequence[str]) -> None:
+        first = self._currency or currencies[0]
+        if currencies.count(first) != len(currencies):
+            number, other = next(
+                (number, currency) for number, currency in enumerate(currencies, 1) if currency != first
+            )
+            raise self._wrong(f"the amount is in {other}, those before it are in {first}", number)
+        self._currency = first
+
+    def _costs(self, cells: Sequence[Any]) -> list[Decimal]:
+        if set(map(type, cells)) == {Decimal}:
+            return list(cells)
+        return self._each("cost", cells, _cost)
+
+    def _looked_up(self, name: str, cells: Sequence[Any], checked: Checked[Value]) -> list[Value]:
+        try:
+            return list(map(checked.__getitem__, cells))
+        except (CellError, TypeError):  # TypeError: a list or an object, which no dictionary takes
+            return self._each(name, cells, checked.read)
+
+    def _each(self, name: str, cells: Sequence[Any], read: Callable[[Any], Value]) -> list[Value]:
+        """The cells one by one, so that the first one that can't be right is named with its row."""
+        values = []
+        for number, cell in enumerate(cells, 1):
+            try:
+                values.append(read(cell))
+            except CellError as error:
+                raise self._wrong(f"the {name} {error}", number) from None
+        return values
+
+    def _wrong(self, what: str, row: int | None = None) -> NeverError:
+        where = f"page {self.pages}" if row is None else f"page {self.pages}, row {row}"
+        return NeverError(f"Azure's answer is not what was asked for: {where}: {what}.")
+
+
+class Checked(dict[Any, Value], Generic[Value]):
+    """Cells and what they mean; each is read once, when it is first met. Raises CellError."""
+
+    def __init__(self, read: Callable[[Any], Value]) -> None:
+        super().__init__()
+        self.read = read
+
+    def __missing__(self, cell: Any) -> Value:
+        value = self[cell] = self.read(cell)
+        return value
+
+
+def group_reader(asked: Sequence[str]) -> Callable[[Any], str]:
+    """Reads a group's name as spelled; empty for what belongs to no group. `asked`: take these only, if any."""
+    keys = frozenset(key_of_group(name) for name in asked)
+
+    def read(cell: Any) -> str:
+        name = _text(cell)[:LONGEST_GROUP]
+        if keys and key_of_group(name) not in keys:
+            raise CellError(f"is {_shown(cell)}, which was not asked for")
+        return name
+
+    return read
+
+
+def day_reader(window: Period) -> Callable[[Any], date]:
+    """Reads a day written as the number yyyymmdd, inside the window."""
+
+    def read(cell: Any) -> date:
+        if type(cell) is not int:
+            raise CellError(f"is {_shown(cell)}; it has to be a number like {window.start:%Y%m%d}")
+        try:
+            day = date(cell // 10_000, cell // 100 % 100, cell % 100)
+        except (ValueError, OverflowError):
+            raise CellError(f"is {_shown(cell)}, and there is no such day") from None
+        if day not in window:
+            raise CellError(f"is {day}, outside of what was asked for ({window.start} up to before {window.end})")
+        return day
+
+    return read
+
+
+def _service(cell: Any) -> str:
+    return _text(cell).strip()[:LONGEST_SERVICE] or NO_SERVICE
+
+
+def _currency(cell: Any) -> str:
+    try:
+        return parse_currency(_text(cell))
+    except MoneyError as error:
+        raise CellError(f"is wrong: {error}") from None
+
+
+def _cost(cell: Any) -> Decimal:
+    """An amount: JSON's whole numbers come as int, and true and false are no numbers."""
+    if type(cell) is Decimal:
+        return cell
+    if type(cell) is int:
+        return Decimal(cell)
+    raise CellError(f"is {_shown(cell)}, which is no number")
+
+
+def _text(cell: Any) -> str:
+    """A name; null counts as empty."""
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        raise CellError(f"is {_shown(cell)}, which is no text")
+    if UNSTORABLE.search(cell):
+        raise CellError("holds characters that are none")
+    return cell
+
+
+def _shown(cell: Any) -> str:
+    text = f"'{cell}'" if isinstance(cell, str) else str(cell)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,1 @@
+"""The ledgers on a SQL database: SQLite, PostgreSQL, Azure SQL."""

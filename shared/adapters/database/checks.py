@@ -1,0 +1,286 @@
+"""Usage against budgets: one transaction for a whole set of projects, with a fixed number of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, true
+
+from shared.adapters.database.budget_rows import (
+    BUDGET_TERMS,
+    CHARGES_IN_PERIOD,
+    CURRENT_BUDGET,
+    MAILED,
+    AnyRow,
+    period_in,
+    sums_in_periods,
+    terms_of,
+    turn_to,
+    write_turns,
+)
+from shared.adapters.database.chunks import in_chunks
+from shared.adapters.database.engine import Database
+from shared.adapters.database.mails import insert_mails
+from shared.adapters.database.tables import alerts, budgets, charges, mails, projects
+from shared.adapters.database.texts import fitting
+from shared.domain.budgets import Budget
+from shared.domain.periods import Period
+from shared.domain.thresholds import Checked, Decision
+from shared.ports import CheckResult, Judgement, MailState, NewMail, ProjectUsage, Spending
+
+Judge = Callable[[ProjectUsage], Judgement]
+Compose = Callable[[ProjectUsage, int, Spending], NewMail]
+
+# How a threshold came to count as told (alerts.outcome; CARRIED is in revisions.py).
+PASSED_OVER = "passed over"
+NOT_MAILED = "not mailed"
+
+
+class SqlChecks:
+    """The CheckLedger on a SQL database. `sender_domain` is the right half of every mail's Message-ID."""
+
+    def __init__(self, database: Database, sender_domain: str) -> None:
+        self._database = database
+        self._sender_domain = sender_domain
+
+    def check(
+        self,
+        project_ids: Sequence[int],
+        judge: Judge,
+        compose: Compose,
+        thresholds: Sequence[int],
+        now: datetime,
+    ) -> CheckResult:
+        """Judges these projects in one transaction (see the port)."""
+        ids = sorted(set(project_ids))
+        check = _Check(ids, judge, compose, frozenset(thresholds), now, self._sender_domain)
+        return self._database.run(lambda connection: _run(connection, check))
+
+    def give_up(self, project_ids: Sequence[int], reason: str) -> None:
+        """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
+        self._database.run(lambda connection: _give_up(connection, sorted(set(project_ids)), reason))
+
+
+def _give_up(connection: Connection, project_ids: list[int], reason: str) -> None:
+    for ids in in_chunks(project_ids):
+        given_up = projects.update().where(projects.c.id.in_(ids))
+        connection.execute(given_up.values(check_due_since=None, problem=fitting(reason)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What one call was asked for."""
+
+    project_ids: list[int]
+    judge: Judge
+    compose: Compose
+    thresholds: frozenset[int]
+    now: datetime
+    sender_domain: str
+
+
+def _run(connection: Connection, check: _Check) -> CheckResult:
+    _lock(connection, check.project_ids)
+    rows = _facts(connection, check.project_ids)
+    usages = _usages(connection, [row for row in rows if row.active], check.now)
+    judgements = {usage.project_id: check.judge(usage) for usage in usages}
+    alert_mails = _compose(connection, usages, judgements, check.compose)
+    _insert_alerts(connection, usages, judgements, alert_mails, check.now)
+    notices = [judgement.notice for judgement in judgements.values() if judgement.notice]
+    insert_mails(connection, [*alert_mails.values(), *notices], check.now, check.sender_domain)
+    _remember(connection, usages, judgements, check)
+    unknown = set(check.project_ids) - {row.id for row in rows}
+    unsent = _unsent(connection, check.project_ids, [notice.key for notice in notices])
+    return CheckResult(tuple(unsent), tuple(sorted(unknown)))
+
+
+def _lock(connection: Connection, project_ids: list[int]) -> None:
+    """Makes every other check of these projects wait until the transaction ends, on every database."""
+    for ids in in_chunks(project_ids):
+        connection.execute(
+            projects.update()
+            .where(projects.c.id.in_(ids), projects.c.active == true())
+            .values(checks=projects.c.checks + 1, check_due_since=None)
+        )
+
+
+# --- what is known -------------------------------------------------------------------------------------------
+
+
+def _facts(connection: Connection, project_ids: list[int]) -> list[AnyRow]:
+    facts = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS).select_from(
+        projects.join(budgets, CURRENT_BUDGET)
+    )
+    return [
+        row
+        for ids in in_chunks(project_ids)
+        for row in connection.execute(facts.where(projects.c.id.in_(ids)).order_by(projects.c.id))
+    ]
+
+
+def _usages(connection: Connection, rows: list[AnyRow], now: datetime) -> list[ProjectUsage]:
+    ids = [row.id for row in rows]
+    periods = _turn_to_today(connection, rows, now)
+    sums = sums_in_periods(connection, ids)
+    told = told_thresholds(connection, ids)
+    return [_usage(row, periods[row.id], sums.get(row.id, {}), told.get(row.id, frozenset())) for row in rows]
+
+
+def _turn_to_today(connection: Connection, rows: list[AnyRow], now: datetime) -> dict[int, Period | None]:
+    """The periods that hold today, by project; the rows are made to hold them."""
+    today = now.astimezone(UTC).date()
+    periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
+    turns = (turn_to(row.id, period_in(row), periods[row.id]) for row in rows)
+    write_turns(connection, [turn for turn in turns if turn])
+    return periods
+
+
+def told_thresholds(connection: Connection, project_ids: Sequence[int]) -> dict[int, frozenset[int]]:
+    """The thresholds that count as told, by project: for the revision that counts, in the period its row holds."""
+    told: dict[int, frozenset[int]] = {}
+    of_now = (alerts.c.budget_id == budgets.c.id) & (alerts.c.period_start == projects.c.period_start)
+    source = projects.join(budgets, CURRENT_BUDGET).join(alerts, of_now)
+    for ids in in_chunks(project_ids):
+        found = select(projects.c.id, alerts.c.threshold).select_from(source).where(projects.c.id.in_(ids))
+        for project_id, threshold in connection.execute(found):
+            told[project_id] = told.get(project_id, frozenset()) | {threshold}
+    return told
+
+
+def _usage(row: AnyRow, period: Period | None, sums: Mapping[str, Decimal], told: frozenset[int]) -> ProjectUsage:
+    terms = terms_of(row)
+    return ProjectUsage(
+        project_id=row.id,
+        acronym=row.acronym,
+        name=row.name,
+        language=row.language,
+        contacts=tuple(row.contacts),
+        budget=Budget(row.budget_id, row.budget_number, terms),
+        period=period,
+        usage=sums.get(terms.currency, Decimal(0)),
+        other_currencies=tuple(sorted(sums.keys() - {terms.currency})),
+        told=told,
+        last=_last_check(row, period),
+    )
+
+
+def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
+    stored = period_in(row)
+    if row.checked_usage is None or stored is None or period is None or stored.start != period.start:
+        return None
+    return Checked(row.checked_usage, frozenset(row.checked_thresholds or ()))
+
+
+# --- what is made of it --------------------------------------------------------------------------------------
+
+
+def _compose(
+    connection: Connection, usages: list[ProjectUsage], judgements: Mapping[int, Judgement], compose: Compose
+) -> dict[int, NewMail]:
+    """The mails of the alerts, by project."""
+    due = [(usage, decision.alert) for usage, decision in _decided(usages, judgements) if decision.alert is not None]
+    spending = _spending(connection, [usage.project_id for usage, _ in due])
+    return {usage.project_id: compose(usage, alert, spending[usage.project_id]) for usage, alert in due}
+
+
+def _decided(
+    usages: Iterable[ProjectUsage], judgements: Mapping[int, Judgement]
+) -> Iterable[tuple[ProjectUsage, Decision]]:
+    for usage in usages:
+        decision = judgements[usage.project_id].decision
+        if decision is not None:
+            yield usage, decision
+
+
+def _spending(connection: Connection, project_ids: Sequence[int]) -> dict[int, Spending]:
+    """What these projects spent in the periods that their rows hold, in their budgets' currencies."""
+    by_day = _sums_by(connection, project_ids, charges.c.charge_period_start)
+    by_service = _sums_by(connection, project_ids, charges.c.service_name)
+    return {each: Spending(by_day.get(each, {}), by_service.get(each, {})) for each in project_ids}
+
+
+def _sums_by(
+    connection: Connection, project_ids: Sequence[int], column: ColumnElement[Any]
+) -> dict[int, dict[Any, Any]]:
+    sums: dict[int, dict[Any, Any]] = {}
+    source = CHARGES_IN_PERIOD.join(budgets, CURRENT_BUDGET & (budgets.c.currency == charges.c.billing_currency))
+    for ids in in_chunks(project_ids):
+        rows = connection.execute(
+            select(projects.c.id, column, func.sum(charges.c.billed_cost))
+            .select_from(source)
+            .where(projects.c.id.in_(ids))
+            .group_by(projects.c.id, column)
+        )
+        for project_id, value, cost in rows:
+            sums.setdefault(project_id, {})[value] = cost
+    return sums
+
+
+def _insert_alerts(
+    connection: Connection,
+    usages: list[ProjectUsage],
+    judgements: Mapping[int, Judgement],
+    alert_mails: Mapping[int, NewMail],
+    now: datetime,
+) -> None:
+    rows = [
+        row | {"made_at": now, "mail_key": alert_mails[usage.project_id].key if row["outcome"] == MAILED else None}
+        for usage, decision in _decided(usages, judgements)
+        for row in _alert_rows(usage, decision)
+    ]
+    if rows:
+        connection.execute(alerts.insert(), rows)
+
+
+def _alert_rows(usage: ProjectUsage, decision: Decision) -> list[dict[str, Any]]:
+    if usage.period is None:
+        return []
+    mailed = () if decision.alert is None else (decision.alert,)
+    outcomes = {MAILED: mailed, PASSED_OVER: decision.passed_over, NOT_MAILED: decision.not_mailed}
+    shared = {"budget_id": usage.budget.id, "period_start": usage.period.start, "usage": usage.usage}
+    return [
+        shared | {"threshold": threshold, "outcome": outcome}
+        for outcome, thresholds in outcomes.items()
+        for threshold in thresholds
+    ]
+
+
+def _remember(
+    connection: Connection, usages: list[ProjectUsage], judgements: Mapping[int, Judgement], check: _Check
+) -> None:
+    """Writes down what was seen: it is the next check's `last`."""
+    rows = [
+        {
+            "project": usage.project_id,
+            "seen_usage": usage.usage if usage.period else None,
+            "seen_thresholds": sorted(check.thresholds),
+            "seen_problem": _fitting(judgements[usage.project_id].problem),
+        }
+        for usage in usages
+    ]
+    seen = {
+        "checked_at": check.now,
+        "checked_usage": bindparam("seen_usage"),
+        "checked_thresholds": bindparam("seen_thresholds"),
+        "problem": bindparam("seen_problem"),
+    }
+    if rows:
+        connection.execute(projects.update().where(projects.c.id == bindparam("project")).values(seen), rows)
+
+
+def _fitting(problem: str | None) -> str | None:
+    return None if problem is None else fitting(problem)
+
+
+def _unsent(connection: Connection, project_ids: Sequence[int], notice_keys: Sequence[str]) -> list[int]:
+    """The mails of these projects, and the notices, that nobody has begun to send."""
+    unsent: set[int] = set()
+    untouched = (mails.c.state == MailState.PENDING) & (mails.c.attempts == 0)
+    for column, values in ((mails.c.project_id, project_ids), (mails.c.key, notice_keys)):
+        for some in in_chunks(values):
+            unsent.update(connection.scalars(select(mails.c.id).where(untouched, column.in_(some))))
+    return sorted(unsent)

@@ -1,0 +1,247 @@
+"""Loading projects: all the entries in one transaction, each written only where it says something new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from shared.adapters.database.accounts import lock_accounts
+from shared.adapters.database.budget_rows import (
+    BUDGET_TERMS,
+    CURRENT_BUDGET,
+    AnyRow,
+    lock_projects,
+    period_in,
+    terms_of,
+)
+from shared.adapters.database.revisions import Revision, insert_budgets, revise
+from shared.adapters.database.tables import budgets, projects, scopes
+from shared.adapters.database.types import UtcDateTime
+from shared.domain.charges import key_of_group
+from shared.domain.projects import AZURE, ProjectEntry
+from shared.ports import LoadResult, NeverError
+
+ScopeKey = tuple[str, str]
+"""sub-account id, group key"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """A stored scope, and the project that owns it."""
+
+    id: int
+    project_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is stored of all projects, by id, and of all scopes."""
+
+    projects: Mapping[int, AnyRow]
+    scopes: Mapping[ScopeKey, _Scope]
+    owned: Mapping[int, frozenset[ScopeKey]]
+
+
+def load_entries(connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
+    """Writes the entries. Raises NeverError where two projects claim the same id, acronym or resource group."""
+    entries = [replace(entry, subscription_id=entry.subscription_id.strip().lower()) for entry in entries]
+    _refuse_twice(entries)
+    lock_accounts(connection, AZURE, {entry.subscription_id for entry in entries})
+    lock_projects(connection, [entry.id for entry in entries])
+    stored = _stored(connection)
+    _refuse_taken_acronyms(entries, stored)
+    _refuse_taken_groups(entries, stored)
+    new = [entry for entry in entries if entry.id not in stored.projects]
+    changed = [entry for entry in entries if entry.id in stored.projects and _differs(entry, stored)]
+    _update_projects(connection, changed, stored, now)
+    _insert_projects(connection, new, made_by, now)
+    _give_scopes(connection, [*changed, *new], stored)
+    revise(connection, _revisions(changed, stored), made_by, now)
+    return LoadResult(len(new), len(changed), len(entries) - len(new) - len(changed))
+
+
+def _groups(entry: ProjectEntry) -> dict[ScopeKey, str]:
+    """The entry's resource groups: their names as first written."""
+    names: dict[ScopeKey, str] = {}
+    for name in entry.resource_groups:
+        names.setdefault((entry.subscription_id, key_of_group(name)), name.strip())
+    return names
+
+
+def _acronym_key(acronym: str) -> str:
+    return acronym.strip().lower()
+
+
+def _stored(connection: Connection) -> _Stored:
+    rows = connection.execute(select(projects, *BUDGET_TERMS).select_from(projects.join(budgets, CURRENT_BUDGET)))
+    known = {row.id: row for row in rows}
+    columns = (scopes.c.sub_account_id, scopes.c.group_key, scopes.c.id, scopes.c.project_id)
+    found = connection.execute(select(*columns).where(scopes.c.provider == AZURE))
+    all_scopes = {(account, key): _Scope(scope_id, owner) for account, key, scope_id, owner in found}
+    owned: dict[int, set[ScopeKey]] = {}
+    for key, scope in all_scopes.items():
+        if scope.project_id is not None:
+            owned.setdefault(scope.project_id, set()).add(key)
+    return _Stored(known, all_scopes, {owner: frozenset(keys) for owner, keys in owned.items()})
+
+
+# --- what can't be loaded ------------------------------------------------------------------------------------
+
+
+def _refuse_twice(entries: Sequence[ProjectEntry]) -> None:
+    by_id: dict[int, ProjectEntry] = {}
+    by_acronym: dict[str, ProjectEntry] = {}
+    by_group: dict[ScopeKey, ProjectEntry] = {}
+    for entry in entries:
+        other = by_id.setdefault(entry.id, entry)
+        if other is not entry:
+            raise NeverError(f"the id {entry.id} is given twice, to {other.acronym} and to {entry.acronym}")
+        other = by_acronym.setdefault(_acronym_key(entry.acronym), entry)
+        if other is not entry:
+            raise NeverError(_acronym_is_taken(entry, other.id, other.acronym))
+        for key, name in _groups(entry).items():
+            other = by_group.setdefault(key, entry)
+            if other is not entry:
+                raise NeverError(_group_is_taken(entry, name, other.id, other.acronym))
+
+
+def _refuse_taken_acronyms(entries: Sequence[ProjectEntry], stored: _Stored) -> None:
+    loaded = {entry.id for entry in entries}
+    kept = {row.acronym_key: row for row in stored.projects.values() if row.id not in loaded}
+    for entry in entries:
+        other = kept.get(_acronym_key(entry.acronym))
+        if other is not None:
+            raise NeverError(_acronym_is_taken(entry, other.id, other.acronym))
+
+
+def _refuse_taken_groups(entries: Sequence[ProjectEntry], stored: _Stored) -> None:
+    loaded = {entry.id for entry in entries}
+    for entry in entries:
+        for key, name in _groups(entry).items():
+            scope = stored.scopes.get(key)
+            if scope is not None and scope.project_id is not None and scope.project_id not in loaded:
+                raise NeverError(
+                    _group_is_taken(entry, name, scope.project_id, stored.projects[scope.project_id].acronym)
+                )
+
+
+def _acronym_is_taken(entry: ProjectEntry, other_id: int, other_acronym: str) -> str:
+    return (
+        f"project {entry.id} can't have the acronym {entry.acronym}: "
+        f"it belongs to project {other_id} ({other_acronym}), and each project needs its own"
+    )
+
+
+def _group_is_taken(entry: ProjectEntry, group: str, other_id: int, other_acronym: str) -> str:
+    return (
+        f"project {entry.id} ({entry.acronym}) can't have the resource group {group} of subscription "
+        f"{entry.subscription_id}: it belongs to project {other_id} ({other_acronym}), which keeps it"
+    )
+
+
+# --- what is written -----------------------------------------------------------------------------------------
+
+
+def _differs(entry: ProjectEntry, stored: _Stored) -> bool:
+    row = stored.projects[entry.id]
+    is_so = {name: getattr(row, name) for name in _columns(entry)} == _columns(entry)
+    has_groups = stored.owned.get(entry.id, frozenset()) == _groups(entry).keys()
+    return not (is_so and has_groups and terms_of(row) == entry.terms)
+
+
+def _columns(entry: ProjectEntry) -> dict[str, Any]:
+    return {
+        "acronym": entry.acronym.strip(),
+        "acronym_key": _acronym_key(entry.acronym),
+        "name": entry.name,
+        "language": entry.language,
+        "contacts": list(entry.contacts),
+        "active": entry.active,
+    }
+
+
+def _update_projects(connection: Connection, changed: list[ProjectEntry], stored: _Stored, now: datetime) -> None:
+    if not changed:
+        return
+    this = projects.update().where(projects.c.id == bindparam("project"))
+    # Two projects may swap their acronyms, which are unique at every step: those that change are set aside first.
+    moving = [
+        {"project": entry.id, "aside": f"#{entry.id}#"}
+        for entry in changed
+        if stored.projects[entry.id].acronym_key != _acronym_key(entry.acronym)
+    ]
+    if moving:
+        connection.execute(this.values(acronym_key=bindparam("aside")), moving)
+    values = {name: bindparam(f"new_{name}", type_=projects.c[name].type) for name in _columns(changed[0])}
+    due = func.coalesce(projects.c.check_due_since, bindparam("due_since", type_=UtcDateTime))
+    connection.execute(
+        this.values(check_due_since=due, **values),
+        [
+            {"project": entry.id, "due_since": now} | {f"new_{name}": value for name, value in _columns(entry).items()}
+            for entry in changed
+        ],
+    )
+
+
+def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: str, now: datetime) -> None:
+    if not new:
+        return
+    today = now.astimezone(UTC).date()
+    rows = []
+    for entry in new:
+        period = entry.terms.rule.period_at(today)
+        rows.append(
+            {
+                **_columns(entry),
+                "id": entry.id,
+                "budget_number": 1,
+                "check_due_since": now,
+                "checks": 0,
+                "period_start": period.start if period else None,
+                "period_end": period.end if period else None,
+            }
+        )
+    connection.execute(projects.insert(), rows)
+    insert_budgets(connection, [Revision(entry.id, 1, None, entry.terms, "loaded") for entry in new], made_by, now)
+
+
+def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _Stored) -> None:
+    """Makes these projects own their entries' groups and no others; groups that nobody owns any more stay."""
+    released = {stored.scopes[key].id: None for entry in entries for key in stored.owned.get(entry.id, ())}
+    kept = {stored.scopes[key].id: entry.id for entry in entries for key in _groups(entry) if key in stored.scopes}
+    before = {scope.id: scope.project_id for scope in stored.scopes.values()}
+    moved = [
+        {"scope": scope_id, "owner": owner}
+        for scope_id, owner in (released | kept).items()
+        if owner != before[scope_id]
+    ]
+    if moved:
+        given = scopes.update().where(scopes.c.id == bindparam("scope")).values(project_id=bindparam("owner"))
+        connection.execute(given, moved)
+    missing = [
+        {
+            "provider": AZURE,
+            "sub_account_id": key[0],
+            "group_key": key[1],
+            "x_resource_group_name": name,
+            "project_id": entry.id,
+        }
+        for entry in entries
+        for key, name in _groups(entry).items()
+        if key not in stored.scopes
+    ]
+    if missing:
+        connection.execute(scopes.insert(), missing)
+
+
+def _revisions(changed: list[ProjectEntry], stored: _Stored) -> list[Revision]:
+    rows = ((entry, stored.projects[entry.id]) for entry in changed)
+    return [
+        Revision(entry.id, row.budget_number + 1, period_in(row), entry.terms, "changed by load")
+        for entry, row in rows
+        if terms_of(row) != entry.terms
+    ]

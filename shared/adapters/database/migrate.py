@@ -1,0 +1,133 @@
+"""Making the tables, and bringing them up to date.
+
+Alembic is imported only where there is something to do: a cold start on a database that is up to date reads one row.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+
+from shared.adapters.database.engine import READ_ONLY
+from shared.ports import LaterError, NeverError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# The newest step in migrations/versions; a test compares.
+HEAD = "0001"
+MIGRATIONS = Path(__file__).parent / "migrations"
+COMMAND = "python -m shared.cli db upgrade"
+
+# Any number that nothing else locks.
+POSTGRES_LOCK = 7_305_121
+LOCK_SECONDS = 60
+MSSQL_LOCK = f"""
+SET NOCOUNT ON;
+DECLARE @granted int;
+EXEC @granted = sp_getapplock @Resource = 'budget-warden-upgrade', @LockMode = 'Exclusive',
+    @LockOwner = 'Transaction', @LockTimeout = {LOCK_SECONDS * 1000};
+SELECT @granted;
+"""
+
+# Alembic keeps its context in a global.
+_alembic = threading.Lock()
+
+_versions = table("alembic_version", column("version_num"))
+
+
+def upgrade(engine: Engine) -> None:
+    """Brings the tables to the newest revision, in one transaction; a second upgrade at the same time waits.
+
+    Raises NeverError where the database is newer than this program.
+    """
+    with engine.begin() as connection:
+        _take_lock(connection)
+        revision = _revision(connection)
+        if revision != HEAD:
+            _run_steps(connection, revision)
+
+
+def upgrade_fresh(engine: Engine) -> None:
+    """Makes the tables in an empty database; nothing where they are up to date.
+
+    Raises NeverError, saying what to do, where there are tables that are not.
+    """
+    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+        revision = _revision(connection)
+        names = [] if revision == HEAD else inspect(connection).get_table_names()
+    if revision == HEAD:
+        return
+    if names:
+        raise NeverError(_outdated(revision))
+    upgrade(engine)
+
+
+def revision_of(engine: Engine) -> str | None:
+    """The revision of the database's tables; None where there are none of ours."""
+    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+        return _revision(connection)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the tables are those of this program."""
+    return revision_of(engine) == HEAD
+
+
+def offline_sql(dialect: str) -> str:
+    """The SQL of all steps for `sqlite`, `postgresql` or `mssql`, for those who apply it by hand."""
+    from alembic import command
+
+    sql = io.StringIO()
+    config = _config(dialect=dialect)
+    config.output_buffer = sql
+    command.upgrade(config, "head", sql=True)
+    return sql.getvalue()
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(_versions.name):
+        return None
+    revision: str | None = connection.scalar(select(_versions.c.version_num))
+    return revision
+
+
+def _take_lock(connection: Connection) -> None:
+    """Waits for other upgrades to end. SQLite's transaction has the write lock from its begin on."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": POSTGRES_LOCK})
+    elif connection.dialect.name == "mssql":
+        granted = connection.exec_driver_sql(MSSQL_LOCK).scalar_one()
+        if granted < 0:
+            raise LaterError("another upgrade of the database is running")
+
+
+def _run_steps(connection: Connection, revision: str | None) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    try:
+        with _alembic:
+            command.upgrade(_config(connection=connection), "head")
+    except CommandError as error:
+        raise NeverError(f"the database's revision is {revision}, which this program does not know: {error}") from error
+
+
+def _config(**attributes: Any) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    # Alembic reads a % in an option as the beginning of a reference.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes.update(attributes)
+    return config
+
+
+def _outdated(revision: str | None) -> str:
+    if revision is None:
+        return "the database file holds tables that are not Budget Warden's; give DATABASE_URL another file"
+    return f"the database's tables are of revision {revision}, and {HEAD} is needed; run: {COMMAND}"

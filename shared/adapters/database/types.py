@@ -1,0 +1,85 @@
+"""Column types that mean the same on SQLite, PostgreSQL and SQL Server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Numeric, String, Unicode
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from shared.domain.money import EXACT, LARGEST_AMOUNT
+
+PLACES = 10
+# What DECIMAL(28, 10) holds.
+LARGEST_DECIMAL = Decimal(10**18 - 1)
+
+
+class Money(TypeDecorator[Decimal]):
+    """An amount with 10 decimal places, exact, and exact when summed in SQL.
+
+    SQLite has no decimal type, and SQLAlchemy's Numeric keeps floats there: amounts are kept as whole numbers
+    of 10^-10, whose sums are exact up to 922 million and an error past that (SQLite raises "integer overflow").
+    """
+
+    impl = Numeric(28, PLACES)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """BIGINT on SQLite, DECIMAL(28, 10) elsewhere."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(Numeric(28, PLACES))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Raises ValueError for an amount that can't be held, or only rounded."""
+        if value is None:
+            return None
+        largest = LARGEST_AMOUNT if dialect.name == "sqlite" else LARGEST_DECIMAL
+        if not value.is_finite() or value.copy_abs() > largest:
+            raise ValueError(f"{value} can't be stored; the largest amount is {largest:,}")
+        scaled = value.scaleb(PLACES, context=EXACT)
+        whole = int(scaled)
+        if whole != scaled:
+            raise ValueError(f"{value} can't be stored exactly; an amount has at most {PLACES} decimal places")
+        return whole if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """The amount as it was stored."""
+        if value is None:
+            return None
+        return Decimal(value).scaleb(-PLACES, context=EXACT) if dialect.name == "sqlite" else Decimal(value)
+
+
+def key_text(length: int) -> TypeEngine[str]:
+    """Text that is compared letter by letter, as keys are: the usual collation of SQL Server knows no case."""
+    return Unicode(length).with_variant(Unicode(length, "Latin1_General_100_BIN2"), "mssql")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time, sortable as text on SQLite, with its offset elsewhere."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """ISO text on SQLite; TIMESTAMPTZ, DATETIMEOFFSET elsewhere."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(32))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Raises ValueError for a time without a zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone can't be stored")
+        utc = value.astimezone(UTC)
+        return utc.isoformat(timespec="microseconds") if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """The time in UTC."""
+        if value is None:
+            return None
+        return datetime.fromisoformat(value) if dialect.name == "sqlite" else value.astimezone(UTC)

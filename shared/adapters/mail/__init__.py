@@ -1,0 +1,1 @@
+"""Mail providers, and the templates' renderer."""

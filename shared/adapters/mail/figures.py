@@ -1,0 +1,134 @@
+"""Amounts, percentages and days in words, in English and French: the filters of the mail templates.
+
+No locale library: two languages need two month lists, and Babel alone would add 30 MB to the app.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any
+
+from shared.domain.money import EXACT
+
+LANGUAGES = ("en", "fr")
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+
+# ISO 4217; every other currency has two decimals.
+NO_DECIMALS = (
+    "BIF",
+    "CLP",
+    "DJF",
+    "GNF",
+    "ISK",
+    "JPY",
+    "KMF",
+    "KRW",
+    "PYG",
+    "RWF",
+    "UGX",
+    "VND",
+    "VUV",
+    "XAF",
+    "XOF",
+    "XPF",
+)
+THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+DECIMALS = dict.fromkeys(NO_DECIMALS, 0) | dict.fromkeys(THREE_DECIMALS, 3)
+
+ENGLISH = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+FRENCH = (
+    "janvier",
+    "février",
+    "mars",
+    "avril",
+    "mai",
+    "juin",
+    "juillet",
+    "août",
+    "septembre",
+    "octobre",
+    "novembre",
+    "décembre",
+)
+MONTHS = {"en": ENGLISH, "fr": FRENCH}
+
+
+class FigureError(ValueError):
+    """A figure that is not what its template takes; the text says what would be."""
+
+
+def shown(amount: Any, currency: str, below: Any = None) -> Decimal:
+    """The amount rounded half-even to its currency's decimals, as it is shown.
+
+    below: a limit; an amount that is under it is never rounded up to it (999.996 of 1,000 is shown as 999.99).
+    """
+    exact = decimal(amount)
+    unit = Decimal(1).scaleb(-DECIMALS.get(currency, 2))
+    rounded = exact.quantize(unit, rounding=ROUND_HALF_EVEN, context=EXACT)
+    if below is None or exact >= decimal(below):
+        return rounded
+    limit = decimal(below).quantize(unit, rounding=ROUND_HALF_EVEN, context=EXACT)
+    return min(rounded, limit - unit)
+
+
+def money(amount: Any, currency: str, language: str) -> str:
+    """An amount with its currency: `CAD 1,234.50`, in French `1 234,50 CAD` (with no-break spaces)."""
+    rounded = shown(amount, currency)
+    text = f"{rounded if rounded else abs(rounded):,f}"
+    if language == "fr":
+        return f"{_french(text)}{NO_BREAK_SPACE}{currency}"
+    return f"{currency} {text}"
+
+
+def percent(value: Any, language: str) -> str:
+    """A percentage with one decimal, rounded down: 99.99 is shown as `99.9 %`, never as 100."""
+    text = f"{decimal(value).quantize(Decimal('0.1'), rounding=ROUND_DOWN, context=EXACT):,f}"
+    return f"{_french(text) if language == 'fr' else text} %"
+
+
+def day(value: Any, language: str) -> str:
+    """A day from its ISO text: `20 November 2026`, `20 novembre 2026`, `1er novembre 2026`."""
+    found = _date(value)
+    number = "1er" if language == "fr" and found.day == 1 else str(found.day)
+    return f"{number} {MONTHS[language][found.month - 1]} {found.year}"
+
+
+def day_before(value: Any) -> str:
+    """The ISO text of the day before: the last day of a period from the end that is not in it."""
+    return (_date(value) - timedelta(days=1)).isoformat()
+
+
+def decimal(value: Any) -> Decimal:
+    """The number in a figure, which is text (or already a number). Raises FigureError."""
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        raise FigureError(f"'{value}' is not an amount or a percentage") from None
+    if not found.is_finite():
+        raise FigureError(f"'{value}' is not an amount or a percentage")
+    return found
+
+
+def _date(value: Any) -> date:
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise FigureError(f"'{value}' is not a day such as 2026-11-20") from None
+
+
+def _french(text: str) -> str:
+    return text.replace(",", NO_BREAK_SPACE).replace(".", ",")

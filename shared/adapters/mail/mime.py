@@ -1,0 +1,80 @@
+"""A mail as the bytes that go over the wire (RFC 5322), for every adapter that writes mails itself."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+
+from shared.ports import NeverError, OutgoingMail
+
+# Python takes the last four for line ends too, and so may a mail program.
+LINE_BREAKS = re.compile("[\r\n\0\x0b\x0c\x85\u2028\u2029]")
+# RFC 3834: keeps out-of-office replies from coming back.
+AUTOMATIC = {"Auto-Submitted": "auto-generated"}
+
+
+def utc_now() -> datetime:
+    """The present time, aware."""
+    return datetime.now(UTC)
+
+
+def check(mail: OutgoingMail) -> None:
+    """Raises NeverError where the mail has no recipient, or can't be written without harm.
+
+    A line break in a header would start another header (header injection).
+    """
+    if not (mail.to or mail.cc or mail.bcc):
+        raise NeverError("the mail has no recipient")
+    for name, value in _header_values(mail):
+        if LINE_BREAKS.search(value):
+            raise NeverError(f"the mail's {name} holds a line break; it has to be one line")
+    try:
+        "".join([*(value for _, value in _header_values(mail)), mail.text, mail.html]).encode()
+    except UnicodeEncodeError as error:
+        raise NeverError("the mail holds half a character (a lone surrogate), which can't be sent") from error
+
+
+def build(mail: OutgoingMail, sender: str, sender_name: str, now: datetime) -> EmailMessage:
+    """The mail with its text and HTML as alternatives, in UTF-8, without the blind copies. Raises NeverError."""
+    check(mail)
+    try:
+        return _message(mail, sender, sender_name, now)
+    except (MessageError, ValueError, IndexError) as error:
+        # The email package raises these for an address or a name that no header can hold.
+        raise NeverError(f"the mail can't be written: {error}") from error
+
+
+def _message(mail: OutgoingMail, sender: str, sender_name: str, now: datetime) -> EmailMessage:
+    message = EmailMessage(policy=SMTP)
+    message["Message-ID"] = mail.message_id
+    message["Date"] = now
+    message["From"] = Address(display_name=sender_name, addr_spec=sender)
+    # A mail of blind copies only needs a To all the same; this is the usual one (RFC 5322, 3.4 and A.1.3).
+    message["To"] = _addresses(mail.to) if mail.to or mail.cc else "undisclosed-recipients:;"
+    if mail.cc:
+        message["Cc"] = _addresses(mail.cc)
+    message["Subject"] = mail.subject
+    for name, value in AUTOMATIC.items():
+        message[name] = value
+    message.set_content(mail.text, cte="quoted-printable")
+    message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    return message
+
+
+def add_blind_copies(message: EmailMessage, mail: OutgoingMail) -> None:
+    """Writes the blind copies into the header: for a mail that is looked at, never for one that is sent."""
+    if mail.bcc:
+        message["Bcc"] = _addresses(mail.bcc)
+
+
+def _addresses(addresses: tuple[str, ...]) -> tuple[Address, ...]:
+    return tuple(Address(addr_spec=address) for address in addresses)
+
+
+def _header_values(mail: OutgoingMail) -> list[tuple[str, str]]:
+    recipients = [("recipients", address) for address in (*mail.to, *mail.cc, *mail.bcc)]
+    return [("Message-ID", mail.message_id), ("subject", mail.subject), *recipients]

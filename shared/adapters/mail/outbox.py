@@ -1,0 +1,56 @@
+"""Mails as .eml files in a folder: what a new machine has instead of a mail provider."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from contextlib import suppress
+from email.message import EmailMessage
+from pathlib import Path
+
+from shared.adapters.mail import mime
+from shared.ports import Clock, LaterError, OutgoingMail
+
+
+class OutboxMailer:
+    """Writes each mail to `folder`; any mail program opens the files.
+
+    The file's name comes from the Message-ID, so that a mail that is sent twice is one file. Blind copies stand
+    in a Bcc header, where a person looks for them.
+    """
+
+    def __init__(self, folder: Path, sender: str, sender_name: str, clock: Clock = mime.utc_now) -> None:
+        self._folder = folder
+        self._sender = sender
+        self._sender_name = sender_name
+        self._clock = clock
+
+    def send(self, mail: OutgoingMail) -> str:
+        """Writes the mail and returns the file's name. LaterError where the disk does not take it."""
+        message = mime.build(mail, self._sender, self._sender_name, self._clock())
+        mime.add_blind_copies(message, mail)
+        name = file_name(mail.message_id)
+        try:
+            self._write(name, message)
+        except OSError as error:
+            raise LaterError(f"the outbox {self._folder} can't be written: {error.strerror or error}") from error
+        return name
+
+    def _write(self, name: str, message: EmailMessage) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Two may send the same mail at the same time: each writes a file of its own and moves it into place.
+        unfinished = self._folder / f".{name}.{secrets.token_hex(4)}.tmp"
+        try:
+            unfinished.write_bytes(message.as_bytes())
+            unfinished.replace(self._folder / name)
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+
+def file_name(message_id: str) -> str:
+    """The name of the file of the mail with this Message-ID: a readable part, then a hash that makes it unique."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", message_id.strip("<>").split("@")[0]).strip(".-")[:60]
+    digest = hashlib.sha256(message_id.encode()).hexdigest()[:12]
+    return f"{readable or 'mail'}-{digest}.eml"

@@ -1,0 +1,137 @@
+"""Mails from templates and figures, with Jinja2.
+
+A template is a folder in shared/templates with `subject.txt`, `body.txt` and `body.html`. Its structure is
+written once; its sentences stand in `words.en.txt` and `words.fr.txt`, as plain text (blocks `{% set name %}`),
+which `body.html` escapes like any value. A translator touches nothing else. A template without words files is
+in English only. The comment at the top of `body.txt` says which figures the template takes. `layout.txt` and
+`layout.html` are what all mails have around them.
+
+Every template understands the figure `undeliverable`, a list of [address, reason]: it is then a mail that could
+not reach these people and goes to the operators, with a note at its top and in its subject.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.mail import figures as in_words
+from shared.adapters.mail.plain_text import html_to_text
+from shared.ports import NeverError, RenderedMail
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from jinja2.runtime import Context
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+class TemplateRenderer:
+    """A MailRenderer; templates are read and compiled once, when they are first used."""
+
+    def __init__(self, folder: Path = TEMPLATES) -> None:
+        self._folder = folder
+
+    def render(self, template: str, language: str | None, figures: Mapping[str, Any]) -> RenderedMail:
+        """The mail in `en`, in `fr`, or for None in both, English first.
+
+        Raises NeverError, which names the template, the language or the figure that is missing or wrong.
+        """
+        from jinja2 import TemplateError
+
+        languages = self._languages(template, language)
+        try:
+            return self._rendered(template, languages, {"undeliverable": None} | dict(figures))
+        except (TemplateError, ValueError, TypeError, ArithmeticError) as error:
+            raise NeverError(f"the mail '{template}' can't be made from its figures: {error}") from error
+
+    def _languages(self, template: str, language: str | None) -> Sequence[str]:
+        if template not in self._names:
+            raise NeverError(f"there is no mail template '{template}'; there are: {', '.join(self._names)}")
+        if language is not None and language not in in_words.LANGUAGES:
+            raise NeverError(f"there are no mails in the language '{language}'; there are: en, fr")
+        if not (self._folder / template / "words.en.txt").exists():
+            return ("en",)
+        return (language,) if language else in_words.LANGUAGES
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted(path.parent.name for path in self._folder.glob("*/subject.txt"))
+
+    def _rendered(self, template: str, languages: Sequence[str], figures: dict[str, Any]) -> RenderedMail:
+        parts = [self._part(template, language, figures) for language in languages]
+        subjects = [part["words"].subject for part in parts if part["words"]]
+        subject = one_line(self._fill(f"{template}/subject.txt", figures | {"subjects": subjects}))
+        whole = figures | {"parts": parts, "subject": subject}
+        own_layout = f"{template}/layout.html"
+        return RenderedMail(
+            subject=f"Undelivered: {subject}" if figures["undeliverable"] else subject,
+            text=self._fill("layout.txt", whole).strip() + "\n",
+            html=self._fill(own_layout if (self._folder / own_layout).exists() else "layout.html", whole),
+        )
+
+    def _part(self, template: str, language: str, figures: dict[str, Any]) -> dict[str, Any]:
+        """One language's words, text and HTML."""
+        known = figures | {"language": language}
+        words = None
+        if (self._folder / template / f"words.{language}.txt").exists():
+            words = self._environment.get_template(f"{template}/words.{language}.txt").make_module(known)
+        known["words"] = words
+        return {
+            "language": language,
+            "words": words,
+            "text": self._fill(f"{template}/body.txt", known).strip(),
+            "html": self._fill(f"{template}/body.html", known),
+        }
+
+    def _fill(self, name: str, values: Mapping[str, Any]) -> str:
+        return self._environment.get_template(name).render(values)
+
+    @cached_property
+    def _environment(self) -> Environment:
+        return _environment(self._folder)
+
+
+def one_line(text: str) -> str:
+    """The text as a mail's subject: control characters become spaces, and several spaces one."""
+    spaced = (" " if unicodedata.category(character) == "Cc" else character for character in text)
+    return " ".join("".join(spaced).split())
+
+
+def _environment(folder: Path) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=select_autoescape(("html",), default=False),
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "money": pass_context(_money),
+        "percent": pass_context(_percent),
+        "day": pass_context(_day),
+        "day_before": in_words.day_before,
+        "decimal": in_words.decimal,
+        "shown": in_words.shown,
+        "html_to_text": html_to_text,
+        "one_line": one_line,
+    }
+    return environment
+
+
+def _money(context: Context, amount: Any, currency: str) -> str:
+    return in_words.money(amount, currency, context["language"])
+
+
+def _percent(context: Context, value: Any) -> str:
+    return in_words.percent(value, context["language"])
+
+
+def _day(context: Context, value: Any) -> str:
+    return in_words.day(value, context["language"])

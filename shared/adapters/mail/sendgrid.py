@@ -1,0 +1,169 @@
+"""Mails through Twilio SendGrid's v3 API (package `sendgrid`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from typing import Any
+
+from shared.adapters.mail import mime
+from shared.ports import Clock, LaterError, NeverError, OutgoingMail
+
+ACCEPTED = 202
+LONGEST_REASON = 300
+# A header that asks for more than this is broken, or in a unit that we do not know.
+LONGEST_WAIT = timedelta(days=1)
+# A number above this is an instant in Unix time (2001 and later), below it a number of seconds.
+FIRST_INSTANT = 1_000_000_000
+
+MEANINGS = {
+    401: "SendGrid does not know the API key; see that SENDGRID_API_KEY is right and not revoked",
+    403: "SendGrid forbids it; the API key needs the permission Mail Send, and EMAIL_SENDER a verified sender",
+    404: "there is no SendGrid at SENDGRID_ENDPOINT; for most it is https://api.sendgrid.com",
+    413: "the mail is too large for SendGrid (30 MB)",
+}
+
+
+class SendGridMailer:
+    """Hands mails to SendGrid; the receipt is its X-Message-Id, which means accepted, not delivered.
+
+    endpoint: `https://api.sendgrid.com`, or another for the EU. timeout: seconds of silence from the server.
+    SendGrid has no idempotency key; Message-ID is not among the headers that it reserves (its page "Mail Send:
+    Errors"), so a mail that goes out twice carries the same one.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        sender: str,
+        sender_name: str,
+        endpoint: str = "https://api.sendgrid.com",
+        *,
+        timeout: float = 30.0,
+        clock: Clock = mime.utc_now,
+    ) -> None:
+        self._api_key = api_key.strip()
+        self._sender = sender
+        self._sender_name = sender_name
+        self._endpoint = endpoint.rstrip("/")
+        self._timeout = timeout
+        self._clock = clock
+
+    def send(self, mail: OutgoingMail) -> str:
+        """Hands the mail over and returns SendGrid's X-Message-Id. Raises LaterError, NeverError."""
+        from python_http_client.exceptions import HTTPError
+
+        mime.check(mail)
+        try:
+            response = self._client().send(self._body(mail))
+        except HTTPError as error:
+            raise self._refusal(error) from error
+        except (OSError, HTTPException) as error:
+            raise LaterError(f"SendGrid can't be reached: {getattr(error, 'reason', error)}") from error
+        except ValueError:
+            # http.client quotes a header that it does not take, and this one is the key.
+            raise NeverError("SENDGRID_API_KEY or SENDGRID_ENDPOINT holds what no request can carry") from None
+        if response.status_code != ACCEPTED:
+            # Something in between answered, such as a proxy's sign-in page.
+            raise LaterError(f"SendGrid answered {response.status_code} where {ACCEPTED} means that it took the mail")
+        return str(response.headers.get("X-Message-Id") or "")
+
+    def _client(self) -> Any:
+        from sendgrid import SendGridAPIClient
+
+        # At DEBUG the package logs each request with its Authorization header.
+        logging.getLogger("python_http_client").setLevel(logging.INFO)
+        client = SendGridAPIClient(self._api_key, host=self._endpoint)
+        # The package has no time-out of its own (FACTS 9).
+        client.client.timeout = self._timeout
+        return client
+
+    def _body(self, mail: OutgoingMail) -> dict[str, Any]:
+        sender = {"email": self._sender, "name": self._sender_name}
+        return {
+            "from": sender if self._sender_name else {"email": self._sender},
+            "personalizations": personalizations(mail),
+            "subject": mail.subject,
+            # SendGrid takes them in this order only, and none of them empty.
+            "content": [
+                {"type": kind, "value": value}
+                for kind, value in (("text/plain", mail.text), ("text/html", mail.html))
+                if value
+            ],
+            "headers": {"Message-ID": mail.message_id, **mime.AUTOMATIC},
+            # Links stay as they are written, and nobody is watched reading.
+            "tracking_settings": {
+                "click_tracking": {"enable": False, "enable_text": False},
+                "open_tracking": {"enable": False},
+            },
+        }
+
+    def _refusal(self, error: Any) -> LaterError | NeverError:
+        code = error.status_code
+        if code == 429 or code >= 500 or code == 408:
+            return LaterError(f"SendGrid asks to wait ({code})", wait_of(error.headers, self._clock()))
+        reason = MEANINGS.get(code, "SendGrid refused the mail")
+        said = said_in(error.body).replace(self._api_key, "***")
+        return NeverError(f"{reason} ({code})" + (f": {said}" if said else ""))
+
+
+def personalizations(mail: OutgoingMail) -> list[dict[str, Any]]:
+    """The recipients as SendGrid takes them: each address once, in any case of its letters, and always a `to`.
+
+    SendGrid refuses an address that is there twice (sendgrid-python #788) and a mail without a `to`. Without one,
+    the copies take its place; blind copies alone get a mail each, so that they do not see each other.
+    """
+    seen: set[str] = set()
+    to, cc, bcc = (_unseen(addresses, seen) for addresses in (mail.to, mail.cc, mail.bcc))
+    if not to:
+        to, cc = cc, []
+    if not to:
+        return [{"to": [address]} for address in bcc]
+    return [{kind: found for kind, found in (("to", to), ("cc", cc), ("bcc", bcc)) if found}]
+
+
+def _unseen(addresses: tuple[str, ...], seen: set[str]) -> list[dict[str, str]]:
+    found = []
+    for address in addresses:
+        if address.casefold() not in seen:
+            seen.add(address.casefold())
+            found.append({"email": address})
+    return found
+
+
+def wait_of(headers: Any, now: datetime) -> timedelta | None:
+    """The longest wait that `Retry-After` or `X-RateLimit-Reset` asks for, at most a day; None where none does."""
+    waits = [_wait(headers.get(name), now) for name in ("Retry-After", "X-RateLimit-Reset")]
+    known = [wait for wait in waits if wait is not None]
+    return min(max(*known, timedelta(0)), LONGEST_WAIT) if known else None
+
+
+def _wait(value: str | None, now: datetime) -> timedelta | None:
+    """A wait from a number of seconds, an instant in Unix time, or an HTTP date."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        seconds = min(int(value[:20]), 10 * FIRST_INSTANT)
+        return timedelta(seconds=seconds) if seconds < FIRST_INSTANT else _until(seconds, now)
+    try:
+        return parsedate_to_datetime(value).astimezone(UTC) - now
+    except ValueError:
+        return None
+
+
+def _until(instant: int, now: datetime) -> timedelta:
+    return datetime.fromtimestamp(instant, UTC) - now
+
+
+def said_in(body: bytes) -> str:
+    """The errors' messages in SendGrid's answer, in one line; empty where it says none."""
+    try:
+        errors = json.loads(body)["errors"]
+        text = "; ".join(str(error["message"]) for error in errors)
+    except (ValueError, TypeError, KeyError):
+        return ""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"

@@ -1,0 +1,130 @@
+"""Mails over SMTP, with the standard library."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from contextlib import suppress
+
+from shared.adapters.mail import mime
+from shared.ports import Clock, LaterError, NeverError, OutgoingMail
+
+IMPLICIT_TLS_PORT = 465
+# A reply longer than this is a page of advice; its beginning says why.
+LONGEST_REPLY = 200
+
+
+class SmtpMailer:
+    """Hands mails to one mail server, a connection for each.
+
+    starttls: the connection is encrypted before the sign-in; the server has to offer it. implicit_tls: it is
+    encrypted from its first byte instead; None means that it is on port 465 (RFC 8314). Certificates are
+    checked against the machine's authorities, or those in the file that the environment's SSL_CERT_FILE names.
+    An empty username means no sign-in. timeout: seconds of silence from the server.
+    """
+
+    def __init__(  # noqa: PLR0913 - these are the settings, one each
+        self,
+        host: str,
+        port: int,
+        username: str,
+        password: str,
+        starttls: bool,
+        sender: str,
+        sender_name: str,
+        *,
+        implicit_tls: bool | None = None,
+        timeout: float = 30.0,
+        clock: Clock = mime.utc_now,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._username = username
+        self._password = password
+        self._starttls = starttls
+        self._sender = sender
+        self._sender_name = sender_name
+        self._implicit_tls = port == IMPLICIT_TLS_PORT if implicit_tls is None else implicit_tls
+        self._timeout = timeout
+        self._clock = clock
+
+    def send(self, mail: OutgoingMail) -> str:
+        """Sends the mail; the receipt is empty, or names the recipients that the server refused.
+
+        Where it takes some recipients and refuses others, those that it takes get the mail: to try again would
+        send it to them twice. Where it refuses all, that is a LaterError if one of them may be taken later.
+        """
+        message = mime.build(mail, self._sender, self._sender_name, self._clock())
+        recipients = list(dict.fromkeys((*mail.to, *mail.cc, *mail.bcc)))
+        try:
+            smtp = self._connect()
+            try:
+                refused = smtp.send_message(message, self._sender, recipients)
+            finally:
+                _part(smtp)
+        except OSError as error:  # smtplib's own errors are OSErrors too
+            raise self._translated(error) from error
+        except UnicodeError:
+            # Without its cause, which quotes a piece of what may be the password.
+            raise NeverError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry") from None
+        return f"refused: {self._listed(refused)}" if refused else ""
+
+    def _connect(self) -> smtplib.SMTP:
+        if self._implicit_tls:
+            context = ssl.create_default_context()
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout, context=context)
+        else:
+            smtp = smtplib.SMTP(self._host, self._port, timeout=self._timeout)
+        try:
+            self._sign_in(smtp)
+        except BaseException:
+            _part(smtp)
+            raise
+        return smtp
+
+    def _sign_in(self, smtp: smtplib.SMTP) -> None:
+        if self._starttls and not self._implicit_tls:
+            smtp.starttls(context=ssl.create_default_context())
+        if self._username:
+            smtp.login(self._username, self._password)
+
+    def _translated(self, error: OSError) -> LaterError | NeverError:
+        where = f"the mail server {self._host}:{self._port}"
+        match error:
+            case smtplib.SMTPAuthenticationError(smtp_code=code) if code >= 500:
+                return NeverError(
+                    f"{where} refused the sign-in ({code}); see that SMTP_USERNAME and SMTP_PASSWORD are right"
+                )
+            case smtplib.SMTPRecipientsRefused(recipients=refused):
+                kind = LaterError if any(code < 500 for code, _ in refused.values()) else NeverError
+                return kind(f"{where} refused every recipient: {self._listed(refused)}")
+            case smtplib.SMTPResponseException(smtp_code=code, smtp_error=reply):
+                kind = NeverError if code >= 500 else LaterError
+                return kind(f"{where} refused the mail: {self._quoted(code, reply)}")
+            case smtplib.SMTPException() if not isinstance(error, smtplib.SMTPServerDisconnected):
+                # It lacks something that we asked for, such as STARTTLS or a way to sign in.
+                return NeverError(f"{where} can't take the mail: {self._without_password(_plain(str(error)))}")
+            case _:
+                return LaterError(f"{where} can't be reached: {_plain(str(error))}")
+
+    def _listed(self, refused: dict[str, tuple[int, bytes]]) -> str:
+        return "; ".join(f"{address} ({self._quoted(*answer)})" for address, answer in refused.items())
+
+    def _quoted(self, code: int, reply: bytes | str) -> str:
+        text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+        return self._without_password(_plain(f"{code} {text}"))
+
+    def _without_password(self, text: str) -> str:
+        return text.replace(self._password, "***") if self._password else text
+
+
+def _part(smtp: smtplib.SMTP) -> None:
+    """Takes leave. Once the server has taken a mail, a broken goodbye must not look like a failed mail."""
+    with suppress(smtplib.SMTPException, OSError):
+        smtp.quit()
+    smtp.close()
+
+
+def _plain(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REPLY else line[: LONGEST_REPLY - 1] + "…"

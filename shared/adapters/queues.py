@@ -1,0 +1,123 @@
+"""The chain's queues in an Azure storage account, or in Azurite."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from shared.messages import Message, Queue, to_json
+from shared.ports import LaterError, NeverError
+
+if TYPE_CHECKING:
+    from azure.storage.queue import QueueClient
+
+# Opens the queue with a given name.
+QueueOpener = Callable[[str], "QueueClient"]
+
+NEVER_EXPIRES = -1
+# The service's limit (FACTS 6).
+LONGEST_DELAY = timedelta(days=7)
+TIMEOUT_SECONDS = 30
+
+
+class StorageQueues:
+    """Sends messages to storage queues; a queue that is missing is made.
+
+    make_client: opens the queue with a given name. names: each queue's name in the account.
+    """
+
+    def __init__(self, make_client: QueueOpener, names: Mapping[Queue, str]) -> None:
+        self._make_client = make_client
+        self._names = names
+        self._clients: dict[Queue, QueueClient] = {}
+        self._lock = threading.Lock()
+
+    def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
+        """See ports.MessageSender."""
+        text = message if isinstance(message, str) else to_json(message)
+        wait = min(max(delay, timedelta(0)), LONGEST_DELAY)
+        self._put(self._client(queue), text, round(wait.total_seconds()))
+
+    def check(self) -> None:
+        """Asks for each queue, making those that are missing. Raises LaterError, NeverError."""
+        for queue in self._names:
+            _translating(partial(_make, self._client(queue)))
+
+    def _client(self, queue: Queue) -> QueueClient:
+        with self._lock:
+            if queue not in self._clients:
+                self._clients[queue] = self._make_client(self._names[queue])
+            return self._clients[queue]
+
+    def _put(self, client: QueueClient, text: str, wait_seconds: int) -> None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        def put() -> None:
+            client.send_message(
+                text, visibility_timeout=wait_seconds, time_to_live=NEVER_EXPIRES, timeout=TIMEOUT_SECONDS
+            )
+
+        def put_making_the_queue() -> None:
+            try:
+                put()
+            except ResourceNotFoundError:
+                _make(client)
+                put()
+
+        _translating(put_making_the_queue)
+
+
+def by_connection_string(connection: str) -> QueueOpener:
+    """Opens queues with a connection string; `UseDevelopmentStorage=true` is Azurite."""
+
+    def make(name: str) -> QueueClient:
+        from azure.storage.queue import QueueClient
+
+        return QueueClient.from_connection_string(connection, name, **_client_options())
+
+    return make
+
+
+def by_identity(queue_service_uri: str, client_id: str | None) -> QueueOpener:
+    """Opens queues with the app's identity, or the developer's where there is none."""
+
+    def make(name: str) -> QueueClient:
+        from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
+        from azure.storage.queue import QueueClient
+
+        credential = ManagedIdentityCredential(client_id=client_id) if client_id else DefaultAzureCredential()
+        return QueueClient(queue_service_uri, name, credential=credential, **_client_options())
+
+    return make
+
+
+def _client_options() -> dict[str, Any]:
+    # One quick retry; a longer outage is the message's business, which comes again.
+    return {"retry_total": 1, "connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+
+
+def _make(client: QueueClient) -> None:
+    from azure.core.exceptions import ResourceExistsError
+
+    try:
+        client.create_queue(timeout=TIMEOUT_SECONDS)
+    except ResourceExistsError:
+        return
+
+
+def _translating(work: Callable[[], None]) -> None:
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    try:
+        work()
+    except HttpResponseError as error:
+        if error.status_code in {401, 403}:
+            raise NeverError(
+                "the storage account refuses us; the app's identity needs the role Storage Queue Data Contributor on it"
+            ) from error
+        raise LaterError(f"the queues answered {error.status_code}") from error
+    except AzureError as error:
+        raise LaterError(f"the queues can't be reached ({type(error).__name__})") from error

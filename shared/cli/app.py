@@ -1,0 +1,41 @@
+"""What every command needs: the app, built from the settings, and the person who uses it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.cli.failures import WrongUsageError
+
+if TYPE_CHECKING:
+    from shared.composition import Composition
+
+LOCAL_FILE = Path("local.settings.json")
+
+
+def open_app() -> Composition:
+    """The app as the environment, and local.settings.json in this folder, set it. Raises SettingsError."""
+    # Imported here, so that --help and wrong usage are answered at once.
+    from shared import settings
+    from shared.composition import Composition
+
+    return Composition(settings.load(local_file=LOCAL_FILE))
+
+
+def project_id(app: Composition, project: str) -> int:
+    """The id of the project that a person named by acronym or id. Raises WrongUsageError."""
+    found = app.projects.find(project)
+    if found is None:
+        raise WrongUsageError(f"there is no project {project}; `python -m shared.cli projects list` shows them all")
+    return found
+
+
+def user_name() -> str:
+    """The name of the operating system's user: who made a revision."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A container may run as a number that no user has.
+        return f"user {os.getuid()}"

@@ -1,0 +1,127 @@
+"""`check`: is everything there that the app needs? One line each, green or with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import LOCAL_FILE, open_app
+from shared.cli.failures import FAILED, UPGRADE, explain
+from shared.cli.output import Cell
+
+if TYPE_CHECKING:
+    from shared.composition import Composition
+
+
+# What to do where a part does not answer; where it says no, it says itself what would help.
+ADVICE = {
+    "database": "see that DATABASE_URL is right, and that the server runs",
+    "queues": "see that DatahubStorageConnectionString is right; on your own machine, `make dev` runs Azurite",
+    "Azure": "the app needs an identity; on your own machine, `az login` gives it yours",
+    "mail": "try again in a while",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one part was found; `text` says what is there, or what to do."""
+
+    part: str
+    ok: bool
+    text: str
+
+
+def check(json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False) -> None:
+    """See whether the app has all it needs.
+
+    Settings, database, queues, Azure, mail: a line each, good or with what to do. Missing queues are made.
+    """
+    with output.working("Checking …"):
+        findings = _findings()
+    if json:
+        output.write_json([asdict(finding) for finding in findings])
+    else:
+        output.write_facts([_line(finding) for finding in findings])
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def _line(finding: Finding) -> tuple[str, Cell]:
+    mark, style = ("✓", "green") if finding.ok else ("✗", "red")
+    return finding.part, Cell(f"{mark} {finding.text}", style)
+
+
+def _findings() -> list[Finding]:
+    try:
+        app = open_app()
+    except Exception as error:  # noqa: BLE001 - every fault becomes a line of the report
+        return [Finding("settings", False, explain(error)[0])]
+    where = f"the environment and {LOCAL_FILE}" if LOCAL_FILE.exists() else f"the environment ({LOCAL_FILE} not found)"
+    parts: dict[str, Callable[[Composition], str]] = {
+        "database": _database,
+        "queues": _queues,
+        "Azure": _azure,
+        "mail": _mail,
+    }
+    return [Finding("settings", True, f"read from {where}"), *(_found(part, app, parts[part]) for part in parts)]
+
+
+def _found(part: str, app: Composition, look: Callable[[Composition], str]) -> Finding:
+    from shared.ports import LaterError
+
+    try:
+        return Finding(part, True, look(app))
+    except LaterError as error:
+        return Finding(part, False, f"{error.reason.rstrip('.')}; {ADVICE[part]}")
+    except Exception as error:  # noqa: BLE001 - every fault becomes a line of the report
+        return Finding(part, False, explain(error)[0])
+
+
+def _database(app: Composition) -> str:
+    from sqlalchemy import text
+
+    from shared.adapters.database.migrate import is_current
+    from shared.ports import NeverError
+
+    place = app.database.url.render_as_string(hide_password=True)
+    app.database.read(lambda connection: connection.execute(text("SELECT 1")).close())
+    if not is_current(app.database.engine):
+        raise NeverError(f"{place} answers, but its tables are missing or old; run: {UPGRADE}")
+    return f"{place} answers, and its tables are up to date"
+
+
+def _queues(app: Composition) -> str:
+    app.queues.check()
+    return f"there are {', '.join(app.settings.queue_names.values())}"
+
+
+def _azure(app: Composition) -> str:
+    """Asks for one day of one group's costs: one query unit."""
+    from shared.domain.periods import Period
+    from shared.ports import CostQuery
+
+    views = app.projects.list_projects(app.clock().date())
+    scopes = [scope for view in views if view.active for scope in view.scopes]
+    if not scopes:
+        return "not asked: no project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
+    subscription, group = scopes[0]
+    today = app.clock().date()
+    app.costs.read(CostQuery(subscription, Period(today - timedelta(days=1), today), (group,)))
+    return f"{app.settings.management_endpoint} tells the costs of subscription {subscription}"
+
+
+def _mail(app: Composition) -> str:
+    from shared.ports import NeverError
+
+    settings = app.settings
+    if not settings.email_operators:
+        raise NeverError("EMAIL_OPERATORS is empty, so nobody learns of what goes wrong; set it to a mail address")
+    operators = "; ".join(settings.email_operators)
+    place = f" in {Path(settings.outbox_dir).resolve()}" if settings.email_provider == "outbox" else ""
+    return f"by {settings.email_provider}{place}; operators: {operators}"

@@ -1,0 +1,30 @@
+"""`db`: the database's tables."""
+
+from __future__ import annotations
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import open_app
+
+commands = typer.Typer(help="The database's tables.", no_args_is_help=True)
+
+
+@commands.callback()
+def group() -> None:
+    """The database's tables."""
+
+
+@commands.command()
+def upgrade() -> None:
+    """Make the tables, or bring them up to date.
+
+    It is safe to run it again.
+    """
+    from shared.adapters.database.migrate import HEAD
+
+    app = open_app()
+    with output.working("Bringing the tables up to date …"):
+        app.database.upgrade()
+    place = app.database.url.render_as_string(hide_password=True)
+    output.say(f"The tables in {place} are up to date (revision {HEAD}).")

@@ -1,0 +1,151 @@
+"""`dead-letters`: messages that failed for good."""
+
+from __future__ import annotations
+
+import json as json_format
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import open_app
+from shared.cli.failures import FailedError, WrongUsageError
+from shared.cli.output import Column
+from shared.messages import LARGEST_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.composition import Composition
+    from shared.ports import DeadLetter
+
+commands = typer.Typer(help="Messages that failed for good.", no_args_is_help=True)
+
+# What a body is cut to in the list; `show` has all of it.
+SHORT_BODY = 60
+Letter = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Its id in the list.")]
+
+
+@commands.callback()
+def group() -> None:
+    """Messages that failed for good."""
+
+
+@commands.command("list")
+def list_letters(
+    json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False,
+    replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")] = False,
+) -> None:
+    """List those that were not replayed yet.
+
+    Oldest first.
+    """
+    letters = open_app().letters.list(replayed)
+    if json:
+        output.write_json([_listed(letter) for letter in letters])
+    elif not letters:
+        output.say("There are no dead letters.")
+    else:
+        output.write_table(COLUMNS, [_row(letter) for letter in letters])
+        output.say()
+        output.say("When the cause is mended: `python -m shared.cli dead-letters replay ID…`, or `--all`")
+
+
+@commands.command()
+def show(
+    letter_id: Letter,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False,
+) -> None:
+    """Show all of one dead letter."""
+    letter = _found(open_app(), letter_id)
+    if json:
+        output.write_json(_listed(letter) | {"replayed_at": output.iso(letter.replayed_at)})
+        return
+    output.write_facts(
+        [
+            ("id", str(letter.id)),
+            ("queue", letter.queue),
+            ("failed", f"{output.minute(letter.at)} UTC"),
+            ("replayed", f"{output.minute(letter.replayed_at)} UTC" if letter.replayed_at else "no"),
+            ("reason", letter.reason),
+            ("message", _indented(letter.body)),
+        ]
+    )
+
+
+@commands.command()
+def replay(
+    letter_ids: Annotated[
+        list[int] | None, typer.Argument(min=1, max=LARGEST_ID, metavar="ID…", help="Their ids in the list.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that were not replayed yet.")] = False,
+) -> None:
+    """Queue them again, once the cause is mended."""
+    if every == bool(letter_ids):
+        raise WrongUsageError("name the dead letters to replay by their ids, or write --all")
+    app = open_app()
+    wanted = [letter.id for letter in app.letters.list()] if every else list(dict.fromkeys(letter_ids or []))
+    for letter_id in [] if every else wanted:
+        _found(app, letter_id)
+    refused = _replay(app, wanted)
+    output.say(f"Replayed: {len(wanted) - len(refused):,} of {len(wanted):,}.")
+    if refused:
+        raise FailedError("not all could be replayed:\n" + "\n".join(f"  {sentence}" for sentence in refused))
+
+
+def _replay(app: Composition, wanted: Sequence[int]) -> list[str]:
+    """Queues them again; returns a sentence for each one that can't be."""
+    from shared.ports import LaterError
+
+    refused = []
+    for done, letter_id in enumerate(output.tracked(wanted, "Replaying")):
+        try:
+            sentence = app.replay.replay(letter_id)
+        except LaterError as error:
+            raise FailedError(
+                f"{error.reason}; {done:,} of {len(wanted):,} were dealt with, try again later"
+            ) from error
+        if sentence:
+            refused.append(sentence)
+    return refused
+
+
+def _found(app: Composition, letter_id: int) -> DeadLetter:
+    letter = app.letters.get(letter_id)
+    if letter is None:
+        raise WrongUsageError(
+            f"there is no dead letter {letter_id}; `python -m shared.cli dead-letters list` shows them all"
+        )
+    return letter
+
+
+COLUMNS = (
+    Column("id", right=True),
+    Column("failed, UTC"),
+    Column("queue"),
+    Column("reason", words=True),
+    Column("message", words=True),
+)
+
+
+def _row(letter: DeadLetter) -> list[str]:
+    body = letter.body if len(letter.body) <= SHORT_BODY else f"{letter.body[: SHORT_BODY - 1]}…"
+    return [str(letter.id), output.minute(letter.at), letter.queue, letter.reason, body]
+
+
+def _indented(body: str) -> str:
+    """JSON in a form that can be read; anything else as it is."""
+    try:
+        return json_format.dumps(json_format.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return body
+
+
+def _listed(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "body": letter.body,
+        "reason": letter.reason,
+        "at": output.iso(letter.at),
+    }

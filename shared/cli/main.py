@@ -1,0 +1,85 @@
+"""All the commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from shared.cli import budget, check, database, letters, projects, runs
+from shared.cli.failures import FAILED, STOPPED, explain
+
+app = typer.Typer(
+    help="Budget Warden: watches what cloud projects spend.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(projects.commands, name="projects")
+app.add_typer(budget.commands, name="budget")
+app.command("run")(runs.run)
+app.command("status")(runs.status)
+app.add_typer(letters.commands, name="dead-letters")
+app.add_typer(database.commands, name="db")
+app.command("check")(check.check)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show all of an error that nobody foresaw.")] = False,
+) -> None:
+    """Budget Warden: watches what cloud projects spend, and tells their people."""
+    context.meta["debug"] = debug
+    logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code. No error leaves here."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=given, prog_name="python -m shared.cli", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_left()
+    except KeyboardInterrupt:
+        return STOPPED
+    except typer.TyperException as error:
+        return _wrong_usage(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one sentence and an exit code
+        return _failed(error, "--debug" in given)
+    return code if isinstance(code, int) else 0
+
+
+def _wrong_usage(error: typer.TyperException) -> int:
+    from shared.cli.output import complain
+
+    context = getattr(error, "ctx", None)
+    # Typer gives the help itself as the message where a group of commands is called without one.
+    if "\n" in error.format_message():
+        sys.stderr.write(error.format_message() + "\n")
+        return error.exit_code
+    command = context.command_path if context else "python -m shared.cli"
+    complain(f"{error.format_message().rstrip('.')} (`{command} --help` says what it takes)")
+    return error.exit_code
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    from shared.cli.output import complain
+
+    if debug:
+        traceback.print_exception(error)
+    sentence, code = explain(error)
+    complain(sentence)
+    return code
+
+
+def _reader_left() -> int:
+    """Whoever read our output (`| head`) has seen enough; without this, Python complains again when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED

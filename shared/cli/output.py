@@ -1,0 +1,212 @@
+"""What is written: tables and sentences for people, JSON for programs, warnings and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+# Where the output is no terminal, nothing is to be wrapped or cut: `grep` and `awk` need whole lines.
+UNLIMITED_WIDTH = 100_000
+# A column of words may be wrapped down to this width; below it, each row is written as a block of its own.
+NARROWEST_WORDS = 12
+GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A table's column. right: for numbers. words: may be wrapped where the terminal is narrow."""
+
+    title: str
+    right: bool = False
+    words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell's text, and how it stands out (a Rich style)."""
+
+    text: str
+    style: str = ""
+
+
+Row = Sequence[Cell | str]
+
+
+def write_json(value: Any) -> None:
+    """Writes nothing but JSON, in ASCII, so that any terminal and any pipe can take it."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def say(text: str = "", style: str = "") -> None:
+    """A line on stdout."""
+    _write(_console(), text, style)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    _write(_console(stderr=True), f"warning: {text}", "yellow")
+
+
+def complain(text: str) -> None:
+    """An error on stderr."""
+    _write(_console(stderr=True), f"error: {text}", "red")
+
+
+def write_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    """A table that fits the terminal; whole lines where there is none. Nothing is ever cut off."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    console = _console()
+    if not console.is_terminal:
+        _write_lines(console, columns, cells)
+    elif _narrowest(columns, cells) > console.width:
+        _write_blocks(console, columns, cells)
+    else:
+        console.print(_table(columns, cells))
+
+
+def write_facts(facts: Iterable[tuple[str, Cell | str]]) -> None:
+    """Names and values below each other; names without a value are left out."""
+    named = [(name, _cell(value)) for name, value in facts]
+    width = max(len(name) for name, _ in named)
+    console = _console()
+    for name, cell in named:
+        if cell.text:
+            _write_pair(console, f"{name.ljust(width)}  ", cell)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on a terminal that something is going on."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def tracked(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items, with a bar on a terminal that shows how many are done."""
+    console = _console(stderr=True)
+    if not console.is_terminal or len(items) < 2:
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, what, console=console, transient=True)
+
+
+def printable(text: str) -> str:
+    """The text with control characters made visible: a message's body must not steer the terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
+def amount(value: Decimal) -> str:
+    """An amount for people: `12,500.00`; decimals past the cents only in JSON."""
+    return f"{value:,.2f}"
+
+
+def percent(value: Decimal | None) -> str:
+    """A percentage for people, rounded down, so that 99.99 does not read as 100."""
+    return "" if value is None else f"{value // Decimal('0.1') / 10:.1f} %"
+
+
+def minute(at: datetime | None) -> str:
+    """A time for people, in UTC, to the minute."""
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def iso(at: datetime | None) -> str | None:
+    """A time for programs, with its offset."""
+    return None if at is None else at.isoformat()
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = UNLIMITED_WIDTH
+    return console
+
+
+def _write(console: Console, text: str, style: str) -> None:
+    console.print(printable(text), style=style or None, soft_wrap=True)
+
+
+def _cell(value: Cell | str) -> Cell:
+    cell = Cell(value) if isinstance(value, str) else value
+    return Cell(printable(cell.text), cell.style)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii") if not character.isspace() else " "
+
+
+def _write_pair(console: Console, name: str, cell: Cell) -> None:
+    from rich.text import Text
+
+    indented = cell.text.replace("\n", "\n" + " " * len(name))
+    console.print(Text.assemble((name, "bold"), (indented, cell.style)), soft_wrap=True)
+
+
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [
+        max(cell_len(column.title), *(cell_len(row[index].text) for row in cells), 0)
+        for index, column in enumerate(columns)
+    ]
+
+
+def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> int:
+    widths = zip(columns, _widths(columns, cells), strict=True)
+    return sum(min(width, NARROWEST_WORDS) if column.words else width for column, width in widths) + GAP * len(columns)
+
+
+def _write_lines(console: Console, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> None:
+    widths = _widths(columns, cells)
+    for row in [[Cell(column.title.upper()) for column in columns], *cells]:
+        padded = [
+            cell.text.replace("\n", " ").rjust(width) if column.right else cell.text.replace("\n", " ").ljust(width)
+            for column, cell, width in zip(columns, row, widths, strict=True)
+        ]
+        console.print((" " * GAP).join(padded).rstrip(), soft_wrap=True)
+
+
+def _write_blocks(console: Console, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> None:
+    width = max(len(column.title) for column in columns) + GAP
+    for row in cells:
+        for column, cell in zip(columns, row, strict=True):
+            if cell.text:
+                _write_pair(console, column.title.ljust(width), cell)
+        console.print()
+
+
+def _table(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    # The box itself puts one blank between columns.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=not column.words,
+            overflow="fold",
+        )
+    for row in cells:
+        table.add_row(*(Text(cell.text, cell.style) for cell in row))
+    return table

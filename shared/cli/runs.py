@@ -1,0 +1,185 @@
+"""`run` and `status`: runs of the chain."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import open_app
+from shared.cli.failures import FailedError
+from shared.cli.output import Cell, Column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from shared.composition import Composition
+    from shared.ports import RunView
+
+RUNNING, FAILED = "running", "failed"
+STYLES = {"done": "green", RUNNING: "cyan", FAILED: "red"}
+POLL_SECONDS = 0.5
+# Messages by hand are runs too: ours may not be the newest for long.
+LOOK_BACK = 500
+
+
+def run(
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is finished.")] = False,
+) -> None:
+    """Start a run now, besides the night's."""
+    app = open_app()
+    with output.working("Starting a run …"):
+        key, sent = app.scheduler.now()
+    if not sent:
+        output.say(f"Run {key}: no project is active, so there is nothing to read.")
+        return
+    output.say(f"Run {key}: {_count(sent, 'subscription')} queued.")
+    if wait:
+        _wait(app, key)
+    else:
+        output.say("`python -m shared.cli status` shows how far it is.")
+
+
+def status(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False,
+) -> None:
+    """Show the last runs, and what failed."""
+    views = open_app().projects.recent_runs(limit)
+    if json:
+        output.write_json([_listed(view) for view in views])
+    elif not views:
+        output.say("There was no run yet: `python -m shared.cli run` starts one.")
+    else:
+        output.write_table(COLUMNS, [_row(view) for view in views])
+        _write_errors(views)
+
+
+# --- waiting -------------------------------------------------------------------------------------------------
+
+
+def _wait(app: Composition, key: str) -> None:
+    try:
+        with _progress() as show:
+            view = _until_finished(app, key, show)
+    except KeyboardInterrupt:
+        output.warn("no longer waiting; the run goes on")
+        raise
+    _write_errors([view])
+    scopes = _scopes(view)
+    outcome = f"{scopes['done']} done, {scopes['failed']} failed, {scopes['suspect']} suspect"
+    if view.state == FAILED:
+        raise FailedError(f"run {key} has failed: {outcome}")
+    output.say(f"Run {key} is done: {outcome}.")
+
+
+def _until_finished(app: Composition, key: str, show: Callable[[RunView], None]) -> RunView:
+    while True:
+        view = next((view for view in app.projects.recent_runs(LOOK_BACK) if view.key == key), None)
+        if view is None:
+            raise FailedError(f"run {key} is no longer among the last {LOOK_BACK}; `status` may still show it")
+        show(view)
+        if view.state != RUNNING:
+            return view
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[RunView], None]]:
+    """A bar on a terminal, with how many subscriptions are through; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("subscriptions read")
+
+        def show(view: RunView) -> None:
+            scopes = _scopes(view)
+            waiting = scopes["waiting"] + scopes["deferred"]
+            total = sum(scopes.values())
+            words = f", {scopes['deferred']} deferred" if scopes["deferred"] else ""
+            bar.update(task, completed=total - waiting, total=total, description=f"subscriptions read{words}")
+
+        yield show
+
+
+# --- for people ----------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    Column("run"),
+    Column("started, UTC"),
+    Column("took", right=True),
+    Column("state"),
+    Column("subscriptions", words=True),
+    Column("mails", words=True),
+)
+
+
+def _row(view: RunView) -> list[Cell | str]:
+    return [
+        view.key,
+        output.minute(view.started_at),
+        _took(view),
+        Cell(view.state, STYLES.get(view.state, "")),
+        _in_words(_scopes(view)),
+        _in_words(_mails(view)),
+    ]
+
+
+def _took(view: RunView) -> str:
+    if view.finished_at is None:
+        return ""
+    minutes, seconds = divmod(round((view.finished_at - view.started_at).total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _in_words(counts: Mapping[str, int]) -> Cell:
+    words = [f"{count:,} {state}" for state, count in counts.items() if count]
+    bad = counts["failed"] or counts.get("suspect")
+    return Cell(", ".join(words) or "none", "red" if bad else "yellow" if counts.get("deferred") else "")
+
+
+def _write_errors(views: list[RunView]) -> None:
+    for view in views:
+        if view.errors:
+            output.say()
+            output.say(f"{view.key}:", "bold")
+        for scope, reason in view.errors:
+            output.say(f"  {scope}: {reason}")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+# --- for programs --------------------------------------------------------------------------------------------
+
+
+def _listed(view: RunView) -> dict[str, Any]:
+    return {
+        "key": view.key,
+        "trigger": view.trigger,
+        "state": view.state,
+        "started_at": output.iso(view.started_at),
+        "finished_at": output.iso(view.finished_at),
+        "scopes": _scopes(view),
+        "mails": _mails(view),
+        "errors": [{"scope": scope, "reason": reason} for scope, reason in view.errors],
+    }
+
+
+def _scopes(view: RunView) -> dict[str, int]:
+    counts = {state: view.scopes.get(state, 0) for state in ("done", "deferred", "failed", "suspect")}
+    return counts | {"waiting": view.scopes.get("planned", 0) + view.scopes.get("queued", 0)}
+
+
+def _mails(view: RunView) -> dict[str, int]:
+    """A claimed mail is being sent, and not yet sent."""
+    pending = view.mails.get("pending", 0) + view.mails.get("claimed", 0)
+    return {"sent": view.mails.get("sent", 0), "pending": pending, "failed": view.mails.get("failed", 0)}

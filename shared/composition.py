@@ -1,0 +1,259 @@
+"""Builds the adapters from the settings, and hands them to the stages: the one place that wires.
+
+Everything is built when it is first asked for, so that a function loads only the SDKs that it needs.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from shared.adapters.database.engine import Database
+from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
+from shared.pipeline.dead_letters import DeadLetters, Replay
+from shared.pipeline.deliver import Deliverer
+from shared.pipeline.notify import AlertPolicy, Notifier
+from shared.pipeline.operators import Operators
+from shared.pipeline.patience import Patience
+from shared.pipeline.schedule import Scheduler
+from shared.pipeline.update import Updater
+from shared.pipeline.watch import Watchdog
+from shared.ports import (
+    ChargeLedger,
+    CheckLedger,
+    Clock,
+    CostSource,
+    DeadLetterLedger,
+    Mailer,
+    MailLedger,
+    ProjectLedger,
+    RunLedger,
+    WatchLedger,
+)
+from shared.settings import Provider, Settings
+
+OUTBOX_SENDER = "budget-warden@localhost.localdomain"
+# There is no lock yet, whatever LOCK_MODE says: a mail must not promise one.
+AT_100 = "nothing"
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def clock_from(start: datetime | None) -> Clock:
+    """The clock, or, for trying things out, one that stood at `start` a moment ago and runs on from there."""
+    if start is None:
+        return utc_now
+    aware = start if start.tzinfo else start.replace(tzinfo=UTC)
+    shift = aware - utc_now()
+    return lambda: utc_now() + shift
+
+
+class Composition:
+    """The app, built from its settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock: Clock = clock_from(settings.clock_start)
+
+    # --- adapters ---
+
+    @cached_property
+    def database(self) -> Database:
+        """The database; nothing is opened before its first use."""
+        return Database(self.settings.database_url.get_secret_value())
+
+    @cached_property
+    def runs(self) -> RunLedger:
+        """Runs."""
+        from shared.adapters.database.runs import SqlRuns
+
+        return SqlRuns(self.database)
+
+    @cached_property
+    def charges(self) -> ChargeLedger:
+        """Charges."""
+        from shared.adapters.database.charges import SqlCharges
+
+        return SqlCharges(self.database)
+
+    @cached_property
+    def checks(self) -> CheckLedger:
+        """Checks and alerts."""
+        from shared.adapters.database.checks import SqlChecks
+
+        return SqlChecks(self.database, self._sender_domain)
+
+    @cached_property
+    def mails(self) -> MailLedger:
+        """Mails."""
+        from shared.adapters.database.mails import SqlMails
+
+        return SqlMails(self.database, self._sender_domain)
+
+    @cached_property
+    def letters(self) -> DeadLetterLedger:
+        """Dead letters."""
+        from shared.adapters.database.dead_letters import SqlDeadLetters
+
+        return SqlDeadLetters(self.database)
+
+    @cached_property
+    def projects(self) -> ProjectLedger:
+        """Projects and listings."""
+        from shared.adapters.database.projects import SqlProjects
+
+        return SqlProjects(self.database)
+
+    @cached_property
+    def watch_ledger(self) -> WatchLedger:
+        """What got stuck."""
+        from shared.adapters.database.watch import SqlWatch
+
+        return SqlWatch(self.database)
+
+    @cached_property
+    def queues(self) -> StorageQueues:
+        """The storage queues."""
+        return StorageQueues(self._queue_opener, self.settings.queue_names)
+
+    @cached_property
+    def costs(self) -> CostSource:
+        """Azure's cost API."""
+        from shared.adapters.costs.azure import AzureCosts
+
+        return AzureCosts(
+            endpoint=self.settings.management_endpoint,
+            metric=self.settings.cost_metric.value,
+            client_id=self.settings.client_id,
+        )
+
+    @cached_property
+    def mailer(self) -> Mailer:
+        """The mail provider that EMAIL_PROVIDER names."""
+        return _mailer(self.settings)
+
+    # --- stages ---
+
+    @cached_property
+    def operators(self) -> Operators:
+        """Whom to tell what projects can't be told."""
+        return Operators(self.settings.email_operators)
+
+    @cached_property
+    def patience(self) -> Patience:
+        """Puts messages back."""
+        return Patience(self.queues, self.clock, random.random)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """Keeps what failed for good."""
+        return DeadLetters(self.letters, self.runs, self.checks, self.mails, self.clock)
+
+    @cached_property
+    def replay(self) -> Replay:
+        """Queues dead letters again."""
+        return Replay(self.letters, self.queues, self.clock)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """ProjectUsageScheduler."""
+        return Scheduler(
+            runs=self.runs,
+            charges=self.charges,
+            sender=self.queues,
+            clock=self.clock,
+            lookback_days=self.settings.lookback_days,
+            units_per_minute=self.settings.units_per_minute,
+            units_per_hour=self.settings.units_per_hour,
+        )
+
+    @cached_property
+    def updater(self) -> Updater:
+        """ProjectUsageUpdater."""
+        return Updater(
+            costs=self.costs,
+            charges=self.charges,
+            runs=self.runs,
+            mails=self.mails,
+            operators=self.operators,
+            patience=self.patience,
+            clock=self.clock,
+            lookback_days=self.settings.lookback_days,
+            units_per_minute=self.settings.units_per_minute,
+        )
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """ProjectUsageNotifier."""
+        settings = self.settings
+        policy = AlertPolicy(
+            thresholds=settings.thresholds,
+            bcc=settings.email_bcc,
+            bcc_from=settings.email_bcc_from_percent,
+            at_100=AT_100,
+            portal_url=settings.portal_url,
+        )
+        return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.patience, self.clock)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """EmailNotificationHandler."""
+        from shared.adapters.mail.addresses import valid_addresses
+        from shared.adapters.mail.rendering import TemplateRenderer
+
+        return Deliverer(
+            mails=self.mails,
+            mailer=self.mailer,
+            renderer=TemplateRenderer(),
+            valid_addresses=valid_addresses,
+            dead_letters=self.dead_letters,
+            operators=self.operators,
+            patience=self.patience,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """PipelineWatchdog."""
+        return Watchdog(self.watch_ledger, self.runs, self.mails, self.operators, self.clock)
+
+    @property
+    def _queue_opener(self) -> QueueOpener:
+        settings = self.settings
+        if settings.storage_connection is not None:
+            return by_connection_string(settings.storage_connection.get_secret_value())
+        return by_identity(str(settings.storage_queue_uri), settings.storage_client_id or settings.client_id)
+
+    @property
+    def _sender_domain(self) -> str:
+        return (self.settings.email_sender or OUTBOX_SENDER).rpartition("@")[2]
+
+
+def _mailer(settings: Settings) -> Mailer:
+    sender, name = settings.email_sender or OUTBOX_SENDER, settings.email_sender_name
+    if settings.email_provider is Provider.SENDGRID and settings.sendgrid_api_key is not None:
+        from shared.adapters.mail.sendgrid import SendGridMailer
+
+        key = settings.sendgrid_api_key.get_secret_value()
+        return SendGridMailer(key, sender, name, settings.sendgrid_endpoint)
+    if settings.email_provider is Provider.SMTP:
+        from shared.adapters.mail.smtp import SmtpMailer
+
+        password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+        return SmtpMailer(
+            host=settings.smtp_host or "",
+            port=settings.smtp_port,
+            username=settings.smtp_username or "",
+            password=password,
+            starttls=settings.smtp_starttls,
+            sender=sender,
+            sender_name=name,
+        )
+    from shared.adapters.mail.outbox import OutboxMailer
+
+    return OutboxMailer(Path(settings.outbox_dir), sender, name)

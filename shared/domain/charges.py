@@ -1,0 +1,99 @@
+"""Charges as the provider reports them: what one resource group cost on one day for one service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from itertools import repeat
+
+from shared.domain.money import EXACT, STORED_PLACES, add, stored
+
+Key = tuple[str, date, str]
+"""What makes a charge one: group key, day, service."""
+
+
+class TwoCurrenciesError(ValueError):
+    """An answer that mixes currencies, which are never added."""
+
+
+@dataclass(slots=True)
+class ChargeSet:
+    """The charges of one sub-account in one window, in one currency.
+
+    amounts: billed cost by (group key, day, service), as plain tuples: there are millions of them.
+    group_names: the group's name as the provider first spelled it, by group key.
+    """
+
+    billing_currency: str | None = None
+    amounts: dict[Key, Decimal] = field(default_factory=dict)
+    group_names: dict[str, str] = field(default_factory=dict)
+
+    def add(self, group: str, day: date, service: str, billed_cost: Decimal, currency: str) -> None:
+        """Counts one row in; rows of the same group (in any spelling), day and service are one charge."""
+        self.see_currency(currency)
+        group_key = key_of_group(group)
+        self.group_names.setdefault(group_key, group)
+        key = (group_key, day, service)
+        before = self.amounts.get(key)
+        self.amounts[key] = billed_cost if before is None else add(before, billed_cost)
+
+    def see_currency(self, currency: str) -> None:
+        """Notes the answer's currency. Raises TwoCurrenciesError if another one came before."""
+        if self.billing_currency is None:
+            self.billing_currency = currency
+        elif currency != self.billing_currency:
+            raise TwoCurrenciesError(f"amounts in {self.billing_currency} and in {currency}")
+
+    def rounded(self) -> ChargeSet:
+        """The same charges, each rounded to the places that are stored: this happens once, and here."""
+        amounts = {key: stored(amount) for key, amount in self.amounts.items()}
+        return ChargeSet(self.billing_currency, amounts, self.group_names)
+
+
+def key_of_group(name: str) -> str:
+    """A resource group's name without regard to case and surrounding blanks, as it is compared and stored."""
+    return name.strip().lower()
+
+
+def rounded_columns(
+    groups: Sequence[str], days: Iterable[date], services: Iterable[str], costs: Sequence[Decimal], currency: str
+) -> ChargeSet:
+    """Rows given as columns of one length: what `add` for each row, and `rounded` after them, make of them.
+
+    There are millions of rows a night, and worked through by column hardly any Python runs between them.
+    """
+    keys_of_groups = {name: key_of_group(name) for name in dict.fromkeys(groups)}
+    names: dict[str, str] = {}
+    for name, group_key in keys_of_groups.items():
+        names.setdefault(group_key, name)
+    keys = list(zip(map(keys_of_groups.__getitem__, groups), days, services, strict=True))
+    # `stored`, without a call of ours for each row. Where no key comes twice, a row is a charge and is rounded as one.
+    rounded = map(EXACT.quantize, costs, repeat(STORED_PLACES))
+    amounts = dict(zip(keys, rounded, strict=True))
+    if len(amounts) < len(keys):
+        repeated = {key for key, rows in Counter(keys).items() if rows > 1}
+        sums = _summed((key, cost) for key, cost in zip(keys, costs, strict=True) if key in repeated)
+        amounts |= {key: stored(total) for key, total in sums.items()}
+    return ChargeSet(currency, amounts, names)
+
+
+def _summed(rows: Iterable[tuple[Key, Decimal]]) -> dict[Key, Decimal]:
+    sums: dict[Key, Decimal] = {}
+    for key, cost in rows:
+        sums[key] = add(sums[key], cost) if key in sums else cost
+    return sums
+
+
+def merged(sets: Iterable[ChargeSet]) -> ChargeSet:
+    """Several answers about different days as one. Raises TwoCurrenciesError."""
+    whole = ChargeSet()
+    for part in sets:
+        if part.billing_currency is not None:
+            whole.see_currency(part.billing_currency)
+        whole.amounts.update(part.amounts)
+        for key, name in part.group_names.items():
+            whole.group_names.setdefault(key, name)
+    return whole

@@ -1,0 +1,80 @@
+"""Amounts of money: Decimal with a currency, rounded once, never added across currencies."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+
+# Ten places hold every published price per unit times a day's use; see DESIGN 5 "Money".
+STORED_PLACES = Decimal("1E-10")
+# Wide enough that no sum or product of stored amounts is ever rounded by the arithmetic itself.
+EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
+# Past this an amount can't be stored on the embedded database, and no project budget comes near it.
+LARGEST_AMOUNT = Decimal(900_000_000)
+
+
+class MoneyError(ValueError):
+    """An amount or a currency that can't be right; the text says what would be."""
+
+
+def stored(amount: Decimal) -> Decimal:
+    """`amount` rounded half-even to the 10 decimal places that are stored."""
+    return amount.quantize(STORED_PLACES, context=EXACT)
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """The exact sum of two amounts of one currency."""
+    return EXACT.add(left, right)
+
+
+def parse_amount(text: str) -> Decimal:
+    """A budget's amount from a person's text.
+
+    Takes digits with at most one decimal point, not negative, up to 900 million.
+    Raises MoneyError with what would be right.
+    """
+    cleaned = text.strip()
+    # Decimal alone would take 1e3, 1_000, NaN, and the digits of every script.
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", cleaned):
+        raise MoneyError(f"{_shortened(cleaned)} is not an amount; write digits, such as 12500.00")
+    amount = Decimal(cleaned)
+    if amount < 0:
+        raise MoneyError(f"{_shortened(cleaned)} is not an amount; it has to be 0 or more, such as 12500.00")
+    if amount > LARGEST_AMOUNT:
+        raise MoneyError(f"{_shortened(cleaned)} is too large; the largest amount is {LARGEST_AMOUNT:,}")
+    if amount != stored(amount):
+        raise MoneyError(f"{_shortened(cleaned)} is too fine; an amount has at most 10 decimal places")
+    return abs(amount)
+
+
+def parse_currency(text: str) -> str:
+    """An ISO 4217 code in capitals, such as CAD. Raises MoneyError."""
+    code = text.strip()
+    if len(code) != 3 or not code.isascii() or not code.isalpha():
+        raise MoneyError(f"{_shortened(text)} is not a currency; write its three letters, such as CAD")
+    return code.upper()
+
+
+def percent_used(usage: Decimal, amount: Decimal) -> Decimal:
+    """Usage as a percentage of a positive amount, rounded *down* to 6 places, 0 where usage is negative.
+
+    For people and listings only: whether a threshold is reached is compared exactly (`thresholds.reached`).
+    Rounding down keeps 99.9999999 % from reading as 100 %.
+    """
+    if usage <= 0:
+        return Decimal(0)
+    share = EXACT.divide(EXACT.multiply(usage, Decimal(100)), amount)
+    return share.quantize(Decimal("1E-6"), rounding=ROUND_DOWN, context=EXACT)
+
+
+def plain(amount: Decimal) -> str:
+    """An amount or percentage as digits without an exponent or trailing zeros: `1200`, `8.5450077867`."""
+    if not amount:
+        # Zeros come with signs and exponents of their own.
+        return "0"
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _shortened(text: str) -> str:
+    return f"'{text}'" if len(text) <= 40 else f"'{text[:37]}…'"

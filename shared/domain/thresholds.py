@@ -1,0 +1,65 @@
+"""Which thresholds are reached, and which of them its people must still be told (DESIGN 5, "Thresholds")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.domain.money import EXACT
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the last check of a project in this period knew: the usage, and the list of thresholds."""
+
+    usage: Decimal
+    thresholds: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`alert` is to be mailed; `passed_over` and `not_mailed` count as told from now on, without a mail.
+
+    passed_over: reached at the same time as a higher one.
+    not_mailed: added to the list of thresholds when the project was past it already.
+    """
+
+    alert: int | None = None
+    passed_over: tuple[int, ...] = ()
+    not_mailed: tuple[int, ...] = ()
+
+
+def reached(threshold: int, usage: Decimal, amount: Decimal) -> bool:
+    """Whether usage is at or above `threshold` percent of a positive amount, compared exactly."""
+    return EXACT.multiply(usage, Decimal(100)) >= EXACT.multiply(amount, Decimal(threshold))
+
+
+def decide(
+    thresholds: Iterable[int],
+    told: frozenset[int],
+    usage: Decimal,
+    amount: Decimal,
+    last: Checked | None,
+) -> Decision:
+    """What one check of a project comes to, for one revision of its budget in one period.
+
+    `told` holds the thresholds that count as told; `last` is the check before in this period, None for the
+    first. A threshold below the highest that was told is never mailed after it.
+    """
+    listed = frozenset(thresholds)
+    known = last.thresholds if last else listed
+    not_mailed = {t for t in listed - known - told if last is not None and reached(t, last.usage, amount)}
+    open_ones = {t for t in listed - told - not_mailed if reached(t, usage, amount)}
+    alert = max((t for t in open_ones if t > max(told, default=0)), default=None)
+    return Decision(alert, tuple(sorted(open_ones - {alert})), tuple(sorted(not_mailed)))
+
+
+def still_told(told: Iterable[int], usage: Decimal, amount: Decimal | None) -> tuple[int, ...]:
+    """The thresholds that stay told when a budget is revised to `amount` within a period.
+
+    Those above the new percent are armed again. Without an amount there is no percent: all are.
+    """
+    if not amount:
+        return ()
+    return tuple(sorted(t for t in told if reached(t, usage, amount)))

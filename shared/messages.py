@@ -1,0 +1,417 @@
+"""The queue messages: JSON objects with PascalCase keys (DESIGN 3).
+
+Reading is generous in form (plain JSON or base64 of it, keys in any case, unknown keys ignored) and strict in
+content: what can't be right raises MessageError with a sentence that says what would be.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+# 64 KiB is the queue's limit; in base64, 48 KiB of text fill it (FACTS 6).
+LARGEST_BYTES = 48 * 1024
+# An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
+PROJECTS_PER_MESSAGE = 2000
+LARGEST_ID = 2**31 - 1
+
+# Halves of surrogate pairs have no UTF-8, and XML, in which the queue service takes messages, lacks the other two.
+ESCAPED = re.compile("[\ud800-\udfff\ufffe\uffff]")
+# PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair.
+UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Queue(StrEnum):
+    """The chain's queues, by their default names; the settings give each its real one."""
+
+    UPDATE = "project-usage-update"
+    NOTIFICATION = "project-usage-notification"
+    EMAIL = "email-notification"
+
+
+class MessageError(ValueError):
+    """A message that can't be right; the text says what would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What every message may carry.
+
+    run_id: the key of the run it belongs to. attempt: how often it was put back, from 0.
+    first_queued_at: when the first of those copies was queued. replayed: a person sent it again.
+    """
+
+    run_id: str | None = None
+    attempt: int = 0
+    first_queued_at: datetime | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMessage:
+    """Read costs again: of a whole subscription, or of one project (or one resource group of it).
+
+    before: in a message that goes on reading back, the days from this one on have been read.
+    """
+
+    subscription_id: str | None = None
+    project_id: int | None = None
+    resource_group: str | None = None
+    before: date | None = None
+    envelope: Envelope = field(default=Envelope())
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationMessage:
+    """Compare the usage of these projects with their budgets."""
+
+    project_ids: tuple[int, ...]
+    envelope: Envelope = field(default=Envelope())
+
+
+@dataclass(frozen=True, slots=True)
+class MailMessage:
+    """A whole mail: `body` is HTML."""
+
+    to: tuple[str, ...]
+    subject: str
+    body: str
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SentAs:
+    """A mail that the provider took while the database was away: only its mark is missing."""
+
+    claimant: str
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmailMessage:
+    """Send a mail: one from the database by its id, or a whole one; or note that it has been sent."""
+
+    email_id: int | None = None
+    mail: MailMessage | None = None
+    sent_as: SentAs | None = None
+    envelope: Envelope = field(default=Envelope())
+
+
+Message = UpdateMessage | NotificationMessage | EmailMessage
+T = TypeVar("T")
+
+
+def parse_update(body: str | bytes) -> UpdateMessage:
+    """A project-usage-update message. Raises MessageError."""
+    fields = _Fields(body)
+    subscription = fields.take("SubscriptionId", _guid)
+    project = fields.take("ProjectId", _identifier)
+    group = fields.take("ResourceGroup", _one_line(1, 90))
+    if (subscription is None) == (project is None):
+        raise MessageError('name either a project ({"ProjectId": 11}) or a subscription ({"SubscriptionId": "…"})')
+    if group is not None and project is None:
+        raise MessageError('a ResourceGroup goes with a ProjectId: {"ProjectId": 11, "ResourceGroup": "…"}')
+    return UpdateMessage(subscription, project, group, fields.take("Before", _day), fields.envelope())
+
+
+def parse_notification(body: str | bytes) -> NotificationMessage:
+    """A project-usage-notification message. Raises MessageError."""
+    fields = _Fields(body)
+    one = fields.take("ProjectId", _identifier)
+    many = fields.take("ProjectIds", _list_of(_identifier))
+    if (one is None) == (many is None):
+        raise MessageError('name the projects: {"ProjectId": 11} or {"ProjectIds": [11, 12]}')
+    ids = (one,) if one is not None else tuple(dict.fromkeys(many or ()))
+    if not ids:
+        raise MessageError("ProjectIds is empty; name at least one project")
+    return NotificationMessage(ids, fields.envelope())
+
+
+def parse_email(body: str | bytes) -> EmailMessage:
+    """An email-notification message. Raises MessageError."""
+    fields = _Fields(body)
+    email_id = fields.take("EmailId", _identifier)
+    if email_id is not None:
+        claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _text(0, LARGEST_BYTES))
+        sent_as = None if claimant is None or receipt is None else SentAs(claimant, receipt)
+        return EmailMessage(email_id, None, sent_as, fields.envelope())
+    mail = MailMessage(
+        to=fields.take("To", _addresses) or (),
+        cc=fields.take("Cc", _addresses) or (),
+        bcc=fields.take("Bcc", _addresses) or (),
+        subject=fields.take("Subject", _one_line(1, 500)) or "",
+        body=fields.take("Body", _text(1, LARGEST_BYTES)) or "",
+    )
+    if not (mail.to or mail.cc or mail.bcc) or not mail.subject or not mail.body:
+        raise MessageError(
+            'send {"EmailId": 123}, or a whole mail with To, Subject and Body: '
+            '{"To": ["a@b.ca"], "Subject": "…", "Body": "<p>…</p>"}'
+        )
+    return EmailMessage(None, mail, None, fields.envelope())
+
+
+def to_json(message: Message) -> str:
+    """The message as it goes onto its queue: JSON on one line. Raises MessageError over 48 KiB of UTF-8."""
+    return _written(_content(message) | _envelope_content(message.envelope))
+
+
+def notifications(project_ids: Iterable[int], envelope: Envelope) -> list[NotificationMessage]:
+    """As few messages as hold these projects, each under the size limit."""
+    ids = tuple(project_ids)
+    starts = range(0, len(ids), PROJECTS_PER_MESSAGE)
+    fresh = Envelope(run_id=envelope.run_id)
+    return [NotificationMessage(ids[start : start + PROJECTS_PER_MESSAGE], fresh) for start in starts]
+
+
+def put_back(message: Message, now: datetime) -> Message:
+    """The copy of a message that is tried again later: one attempt more, its first time kept."""
+    envelope = message.envelope
+    first = envelope.first_queued_at or now
+    return replace(message, envelope=replace(envelope, attempt=envelope.attempt + 1, first_queued_at=first))
+
+
+def as_replayed(body: str) -> str:
+    """The same message, marked as sent again by a person and counted from the start.
+
+    Raises MessageError where the body is no JSON object, or too large: replaying it can't help.
+    """
+    dropped = {"attempt", "firstqueuedat", "replayed"}
+    kept = {name: value for name, value in _object(body).items() if name.lower() not in dropped}
+    return _written(kept | {"Replayed": True})
+
+
+def _written(content: Mapping[str, Any]) -> str:
+    # Letters stay letters: escaped, a mail in French is longer than what was taken in, and could not be put back.
+    try:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise MessageError("the message is nested too deep") from None
+    text = _escaped(text)
+    size = len(text.encode("utf-8"))
+    if size > LARGEST_BYTES:
+        raise MessageError(f"a message of {size} bytes is too large; the limit is {LARGEST_BYTES}")
+    return text
+
+
+def _content(message: Message) -> dict[str, Any]:
+    named: dict[str, Any]
+    match message:
+        case UpdateMessage():
+            named = {
+                "SubscriptionId": message.subscription_id,
+                "ProjectId": message.project_id,
+                "ResourceGroup": message.resource_group,
+                "Before": message.before.isoformat() if message.before else None,
+            }
+        case NotificationMessage(project_ids=(one,)):
+            named = {"ProjectId": one}
+        case NotificationMessage():
+            named = {"ProjectIds": list(message.project_ids)}
+        case EmailMessage(mail=MailMessage() as mail):
+            named = {
+                "To": mail.to,
+                "Cc": mail.cc or None,
+                "Bcc": mail.bcc or None,
+                "Subject": mail.subject,
+                "Body": mail.body,
+            }
+        case EmailMessage(sent_as=SentAs(claimant, receipt)):
+            named = {"EmailId": message.email_id, "Claimant": claimant, "Receipt": receipt}
+        case EmailMessage():
+            named = {"EmailId": message.email_id}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _envelope_content(envelope: Envelope) -> dict[str, Any]:
+    first = envelope.first_queued_at
+    named = {
+        "RunId": envelope.run_id,
+        "Attempt": envelope.attempt or None,
+        "FirstQueuedAt": first.astimezone(UTC).isoformat(timespec="seconds") if first else None,
+        "Replayed": envelope.replayed or None,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+class _Fields:
+    """A message's fields, found without regard to the case of their names."""
+
+    def __init__(self, body: str | bytes) -> None:
+        self._values = {name.lower(): value for name, value in _object(body).items()}
+
+    def take(self, name: str, read: Callable[[Any], T]) -> T | None:
+        """The field as `read` takes it; None where it is missing or null."""
+        value = self._values.get(name.lower())
+        if value is None:
+            return None
+        try:
+            return read(value)
+        except ValueError as error:
+            raise MessageError(f"{name} is {_shown(value)}; {error}") from None
+
+    def envelope(self) -> Envelope:
+        """The fields that every message may carry."""
+        return Envelope(
+            run_id=self.take("RunId", _one_line(1, 100)),
+            attempt=self.take("Attempt", _count) or 0,
+            first_queued_at=self.take("FirstQueuedAt", _instant),
+            replayed=self.take("Replayed", _flag) or False,
+        )
+
+
+def _object(body: str | bytes) -> Mapping[str, Any]:
+    size = len(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body)
+    # Base64 makes a message a third larger; the limit is on the text inside.
+    if size > LARGEST_BYTES * 4 // 3 + 4:
+        raise MessageError(f"the message has {size} bytes; the limit is {LARGEST_BYTES}")
+    value = _json(body)
+    if not isinstance(value, dict):
+        raise MessageError('the message is not a JSON object; write one such as {"ProjectId": 11}')
+    return value
+
+
+def _json(body: str | bytes) -> Any:
+    text = _decoded(body)
+    if text is not None and not text.startswith("{"):
+        text = _from_base64(text) or text
+    if text is None:
+        raise MessageError("the message is neither JSON nor base64 of JSON in UTF-8")
+    if len(text.encode("utf-8", "surrogatepass")) > LARGEST_BYTES:
+        raise MessageError(f"the message is over the limit of {LARGEST_BYTES} bytes")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise MessageError(
+            'the message is neither JSON nor base64 of JSON; write one such as {"ProjectId": 11}'
+        ) from None
+
+
+def _decoded(body: str | bytes) -> str | None:
+    try:
+        text = body if isinstance(body, str) else body.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text.lstrip("\ufeff").strip()
+
+
+def _from_base64(text: str) -> str | None:
+    try:
+        compact = "".join(text.split())
+        # Some tools leave out the padding.
+        return _decoded(base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _identifier(value: Any) -> int:
+    # Ten digits are all that an id can have; int() complains in words of its own of thousands of them.
+    is_digits = isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,10}\s*", value)
+    number = int(value) if is_digits else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= LARGEST_ID:
+        raise ValueError(f"it has to be a whole number from 1 to {LARGEST_ID}")
+    return number
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_ID:
+        raise ValueError(f"it has to be a whole number from 0 to {LARGEST_ID}")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("it has to be true or false")  # noqa: TRY004 - a fault of the message, not of our types
+    return value
+
+
+def _guid(value: Any) -> str:
+    if not isinstance(value, str) or not GUID.fullmatch(value.strip()):
+        raise ValueError("it has to be a subscription's id, such as 1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
+    return value.strip().lower()
+
+
+def _text(shortest: int, longest: int) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > longest or len(value.strip()) < shortest:
+            raise ValueError(f"it has to be a text of {shortest} to {longest} characters")
+        return _writable(value)
+
+    return read
+
+
+def _one_line(shortest: int, longest: int) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        text = _text(shortest, longest)(value)
+        if any(ord(character) < 32 or character in "\x7f\x85\u2028\u2029" for character in text):
+            raise ValueError("it has to be one line of text")
+        return text
+
+    return read
+
+
+def _writable(text: str) -> str:
+    if UNWRITABLE.search(text):
+        raise ValueError("it holds a character that can't be stored: a NUL, or half of a surrogate pair")
+    return text
+
+
+def _list_of(read: Callable[[Any], T]) -> Callable[[Any], list[T]]:
+    def read_list(value: Any) -> list[T]:
+        if not isinstance(value, list):
+            raise ValueError("it has to be a list in [ ]")  # noqa: TRY004 - a fault of the message, not of our types
+        return [_item(read, number, item) for number, item in enumerate(value, start=1)]
+
+    return read_list
+
+
+def _item(read: Callable[[Any], T], number: int, value: Any) -> T:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ValueError(f"its item {number} is {_shown(value)}; {error}") from None
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    """Addresses as they are written: whether each is one is seen, and recorded, when the mail is sent."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError('it has to be a list of addresses, such as ["a@b.ca"]')
+    return tuple(_writable(text) for text in texts)
+
+
+def _day(value: Any) -> date:
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("it has to be a day such as 2026-11-20") from None
+
+
+def _instant(value: Any) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value)
+        # Overflows where the day in UTC is before year 1 or after year 9999.
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("it has to be a time such as 2026-11-20T02:00:00+00:00") from None
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "nested too deep"
+    shortened = text if len(text) <= 60 else text[:57] + "…"
+    return _escaped(shortened)
+
+
+def _escaped(json_text: str) -> str:
+    return ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)

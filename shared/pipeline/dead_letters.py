@@ -1,0 +1,123 @@
+"""Messages that failed for good: kept with their reason, so that a person can mend the cause and replay them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.messages import (
+    EmailMessage,
+    Message,
+    MessageError,
+    NotificationMessage,
+    Queue,
+    UpdateMessage,
+    as_replayed,
+    parse_email,
+    parse_notification,
+    parse_update,
+)
+from shared.pipeline.handed_on import NOTHING, NextMessages
+from shared.ports import (
+    CheckLedger,
+    Clock,
+    DeadLetterLedger,
+    MailLedger,
+    MessageSender,
+    NeverError,
+    RunLedger,
+    ScopeTarget,
+)
+
+POISONED = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
+PARSERS: dict[Queue, Callable[[str], Message]] = {
+    Queue.UPDATE: parse_update,
+    Queue.NOTIFICATION: parse_notification,
+    Queue.EMAIL: parse_email,
+}
+CLOSING_CLAIM = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Records messages that failed for good, and closes the work that hung on them."""
+
+    ledger: DeadLetterLedger
+    runs: RunLedger
+    checks: CheckLedger
+    mails: MailLedger
+    clock: Clock
+
+    def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
+        """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
+        self.ledger.record(queue, body, reason, origin, self.clock())
+
+    def unless_wrong(self, queue: Queue, body: str, origin: str, work: Callable[[], NextMessages]) -> NextMessages:
+        """Does the work of a message; one that can't be right is recorded with what would be, and is done with."""
+        try:
+            return work()
+        except MessageError as error:
+            self.record(queue, body, str(error), origin)
+            return NOTHING
+
+    def bury(self, queue: Queue, body: str, origin: str) -> None:
+        """Takes what the host gave up on (its `-poison` queue). Raises LaterError: the host then brings it again."""
+        try:
+            message = PARSERS[queue](body)
+        except MessageError as error:
+            self.record(queue, body, str(error), origin)
+            return
+        self.record(queue, body, POISONED, origin)
+        self._close(message, origin)
+
+    def _close(self, message: Message, origin: str) -> None:
+        """Nobody works on it any more: without this the watchdog would queue it again and again."""
+        match message:
+            case UpdateMessage(envelope=envelope) if envelope.run_id:
+                target = ScopeTarget(message.subscription_id, message.project_id, message.resource_group)
+                scope = self.runs.scope_of(envelope.run_id, "message", target, self.clock())
+                self.runs.mark_failed(scope.id, POISONED, self.clock())
+            case NotificationMessage():
+                self.checks.give_up(message.project_ids, f"its check failed: {POISONED}")
+            case EmailMessage(email_id=int(mail_id)):
+                self._close_mail(mail_id, origin)
+
+    def _close_mail(self, mail_id: int, origin: str) -> None:
+        now = self.clock()
+        if self.mails.claim(mail_id, origin, now + CLOSING_CLAIM, now):
+            self.mails.mark_failed(mail_id, origin, POISONED, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Queues dead letters again."""
+
+    ledger: DeadLetterLedger
+    sender: MessageSender
+    clock: Clock
+
+    def replay(self, letter_id: int) -> str | None:
+        """Queues one again; returns a sentence where that can't be done, else None. Raises LaterError."""
+        letter = self.ledger.get(letter_id)
+        if letter is None:
+            return f"There is no dead letter {letter_id}."
+        try:
+            self.sender.send(Queue(letter.queue), as_replayed(letter.body))
+        except MessageError as error:
+            return f"Dead letter {letter_id} can't be replayed: {error}."
+        except NeverError as error:
+            return error.reason
+        self.ledger.mark_replayed(letter_id, self.clock())
+        return None
+
+
+def mail_letter(mail_id: int) -> str:
+    """The body of the dead letter of a mail that could not be sent."""
+    return json.dumps({"EmailId": mail_id})
+
+
+def project_letter(project_id: int) -> str:
+    """The body of the dead letter of a project that could not be checked."""
+    return json.dumps({"ProjectId": project_id})

@@ -1,0 +1,176 @@
+"""EmailNotificationHandler: claims a mail, sends it, marks it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.messages import EmailMessage, MailMessage, MessageError, Queue, SentAs
+from shared.pipeline.dead_letters import DeadLetters, mail_letter
+from shared.pipeline.events import event
+from shared.pipeline.handed_on import NOTHING, NextMessages
+from shared.pipeline.operators import NOTICE, Operators
+from shared.pipeline.patience import MAIL_PATIENCE, Patience
+from shared.ports import (
+    Clock,
+    LaterError,
+    Mailer,
+    MailLedger,
+    MailRenderer,
+    MailState,
+    NeverError,
+    NewMail,
+    OutgoingMail,
+    StoredMail,
+)
+
+# Longer than any provider's time-out: while a claim lasts, its sender may still be at it.
+CLAIM = timedelta(minutes=5)
+# How soon the mark of a mail that went out is tried again: while it is missing, the mail looks unsent.
+MARK_AGAIN = timedelta(seconds=30)
+
+AddressCheck = Callable[[Sequence[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverer:
+    """valid_addresses: splits addresses into the usable ones and (address, reason) of the others."""
+
+    mails: MailLedger
+    mailer: Mailer
+    renderer: MailRenderer
+    valid_addresses: AddressCheck
+    dead_letters: DeadLetters
+    operators: Operators
+    patience: Patience
+    clock: Clock
+
+    def deliver(self, message: EmailMessage, origin: str) -> NextMessages:
+        """One e-mail message. origin: the queue message's id, under which the mail is claimed.
+
+        Raises MessageError where the message can't be right.
+        """
+        try:
+            if message.mail is not None:
+                return self._accept(message.mail, origin)
+            if message.sent_as is not None:
+                return self._mark(message, message.sent_as)
+            return self._claim_and_send(message, message.email_id or 0, origin)
+        except LaterError as error:
+            return self._later(message, error)
+
+    def _accept(self, mail: MailMessage, origin: str) -> NextMessages:
+        """A whole mail is written down first, so that from here on it is sent once like any other."""
+        new = NewMail(
+            key=f"message/{origin}",
+            template="whole",
+            to=mail.to,
+            cc=mail.cc,
+            bcc=mail.bcc,
+            figures={"subject": mail.subject, "body": mail.body},
+        )
+        return NextMessages(emails=(EmailMessage(email_id=self.mails.add(new, self.clock())),))
+
+    def _claim_and_send(self, message: EmailMessage, mail_id: int, origin: str) -> NextMessages:
+        now = self.clock()
+        if not self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=message.envelope.replayed):
+            return self._not_claimed(message, mail_id, now)
+        stored = self.mails.get(mail_id)
+        if stored is None:
+            raise MessageError(f"there is no mail {mail_id}")
+        return self._send(message, stored, origin)
+
+    def _not_claimed(self, message: EmailMessage, mail_id: int, now: datetime) -> NextMessages:
+        stored = self.mails.get(mail_id)
+        if stored is None:
+            raise MessageError(f"there is no mail {mail_id}")
+        if stored.state is MailState.CLAIMED and stored.claimed_until is not None:
+            # Its sender may have died; dropping this message could lose the mail.
+            self.patience.put_back(Queue.EMAIL, message, max(stored.claimed_until, now) + timedelta(seconds=1))
+        return NOTHING
+
+    def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> NextMessages:
+        try:
+            outgoing, notes = self._prepared(stored)
+            receipt = self.mailer.send(outgoing)
+        except NeverError as error:
+            return self._failed(stored, origin, error.reason)
+        except LaterError as error:
+            return self._put_off(message, stored, origin, error)
+        return self._sent(message, stored, SentAs(origin, receipt), notes)
+
+    def _sent(self, message: EmailMessage, stored: StoredMail, sent_as: SentAs, notes: str | None) -> NextMessages:
+        try:
+            self.mails.mark_sent(stored.id, sent_as.claimant, sent_as.receipt, notes, self.clock())
+        except LaterError:
+            # The mail is out: what comes back must only mark it, never send it again.
+            marking = replace(message, sent_as=sent_as)
+            self.patience.put_back(Queue.EMAIL, marking, self.clock() + MARK_AGAIN)
+        event("mail_sent", mail=stored.id, key=stored.mail.key)
+        return NOTHING
+
+    def _mark(self, message: EmailMessage, sent_as: SentAs) -> NextMessages:
+        try:
+            self.mails.mark_sent(message.email_id or 0, sent_as.claimant, sent_as.receipt, None, self.clock())
+        except LaterError:
+            self.patience.put_back(Queue.EMAIL, message, self.clock() + MARK_AGAIN)
+        return NOTHING
+
+    def _prepared(self, stored: StoredMail) -> tuple[OutgoingMail, str | None]:
+        """The mail with its valid recipients, and a note on those that were left out. Raises NeverError."""
+        mail = stored.mail
+        addressed = mail.to or (self.operators.addresses if mail.template == NOTICE else ())
+        to, bad_to = self.valid_addresses(addressed)
+        cc, bad_cc = self.valid_addresses(mail.cc)
+        bcc, bad_bcc = self.valid_addresses(mail.bcc)
+        bad = [*bad_to, *bad_cc, *bad_bcc]
+        figures = dict(mail.figures)
+        if not (to or cc):
+            to = self._operators_instead(mail, bad)
+            figures["undeliverable"] = [list(entry) for entry in bad] or [["(none)", "the project has no contact"]]
+        elif not to:
+            to, cc = cc, ()
+        rendered = self.renderer.render(mail.template, mail.language, figures)
+        notes = "; ".join(f"left out {address!r}: {reason}" for address, reason in bad) or None
+        return OutgoingMail(
+            message_id=stored.message_id,
+            to=to,
+            cc=cc,
+            bcc=bcc,
+            subject=rendered.subject,
+            text=rendered.text,
+            html=rendered.html,
+        ), notes
+
+    def _operators_instead(self, mail: NewMail, bad: list[tuple[str, str]]) -> tuple[str, ...]:
+        to, _ = self.valid_addresses(self.operators.addresses)
+        if not to:
+            why = "; ".join(f"{address!r}: {reason}" for address, reason in bad) or "it names nobody"
+            raise NeverError(f"mail {mail.key} has no valid recipient ({why}), and EMAIL_OPERATORS has none either")
+        return to
+
+    def _failed(self, stored: StoredMail, origin: str, reason: str) -> NextMessages:
+        now = self.clock()
+        event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
+        self.dead_letters.record(Queue.EMAIL, mail_letter(stored.id), reason, f"mail/{stored.id}/{stored.attempts}")
+        about = self.operators.mail_failed(stored.id, stored.mail.key, reason, now.date())
+        told = self.mails.add(about, now) if stored.mail.template != NOTICE else None
+        self.mails.mark_failed(stored.id, origin, reason, now)
+        return NextMessages(emails=(EmailMessage(email_id=told),) if told is not None else ())
+
+    def _put_off(self, message: EmailMessage, stored: StoredMail, origin: str, error: LaterError) -> NextMessages:
+        if self.patience.is_over(stored.first_attempt_at, MAIL_PATIENCE):
+            return self._failed(stored, origin, f"given up after 72 hours: {error.reason}")
+        due_at = self.patience.due_after(error, message.envelope.attempt)
+        event("mail_deferred", level=logging.WARNING, mail=stored.id, reason=error.reason)
+        self.mails.release(stored.id, origin, error.reason, due_at)
+        self.patience.put_back(Queue.EMAIL, message, due_at)
+        return NOTHING
+
+    def _later(self, message: EmailMessage, error: LaterError) -> NextMessages:
+        """The database is away: nothing can be noted, the message waits."""
+        event("mail_deferred", level=logging.WARNING, mail=message.email_id, reason=error.reason)
+        self.patience.put_back(Queue.EMAIL, message, self.patience.due_after(error, message.envelope.attempt))
+        return NOTHING

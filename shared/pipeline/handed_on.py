@@ -1,0 +1,19 @@
+"""What a stage hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.messages import EmailMessage, NotificationMessage, UpdateMessage
+
+
+@dataclass(frozen=True, slots=True)
+class NextMessages:
+    """The messages that a stage wants on the queues once it is through."""
+
+    updates: tuple[UpdateMessage, ...] = ()
+    notifications: tuple[NotificationMessage, ...] = ()
+    emails: tuple[EmailMessage, ...] = ()
+
+
+NOTHING = NextMessages()

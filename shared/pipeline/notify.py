@@ -1,0 +1,201 @@
+"""ProjectUsageNotifier: compares usage with the budget, makes the alerts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from shared.domain import thresholds
+from shared.domain.money import percent_used, plain
+from shared.domain.pace import spent_between, used_up_on
+from shared.messages import EmailMessage, NotificationMessage, Queue, notifications
+from shared.pipeline.dead_letters import DeadLetters, project_letter
+from shared.pipeline.events import event, log
+from shared.pipeline.handed_on import NextMessages
+from shared.pipeline.operators import Operators
+from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.ports import (
+    CheckLedger,
+    Clock,
+    Judgement,
+    LaterError,
+    MailLedger,
+    NeverError,
+    NewMail,
+    ProjectUsage,
+    Spending,
+)
+
+TOP_SERVICES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """What alerts there are, and what they say.
+
+    thresholds: percents. bcc: who gets a blind copy of alerts from `bcc_from` on. at_100: what happens then
+    ("nothing" or "dry-run"). portal_url: a link with {acronym}, or empty.
+    """
+
+    thresholds: tuple[int, ...]
+    bcc: tuple[str, ...]
+    bcc_from: int
+    at_100: str
+    portal_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier:
+    """Checks projects and hands on the mails that nobody has begun to send."""
+
+    checks: CheckLedger
+    mails: MailLedger
+    dead_letters: DeadLetters
+    operators: Operators
+    policy: AlertPolicy
+    patience: Patience
+    clock: Clock
+
+    def notify(self, message: NotificationMessage, origin: str) -> NextMessages:
+        """One notification message. origin: the queue message's id."""
+        try:
+            return self._check(message, origin)
+        except LaterError as error:
+            return self._later(message, origin, error)
+        except NeverError as error:
+            if len(message.project_ids) == 1:
+                return self._failed(message, origin, error.reason)
+            return _one_by_one(message)
+        except Exception:
+            if len(message.project_ids) == 1:
+                raise
+            # Whichever project it is, it shall fail alone; alone, the error goes to the host.
+            log.exception("check_split projects=%s", len(message.project_ids))
+            return _one_by_one(message)
+
+    def _check(self, message: NotificationMessage, origin: str) -> NextMessages:
+        today = self.clock().date()
+
+        def compose(project: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
+            return self._alert_mail(project, threshold, spending, today, message.envelope.run_id)
+
+        result = self.checks.check(message.project_ids, self._judge, compose, self.policy.thresholds, self.clock())
+        for project_id in result.unknown:
+            reason = f"there is no project {project_id}; `python -m shared.cli projects list` shows them all"
+            self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
+        return NextMessages(emails=tuple(EmailMessage(email_id=mail_id) for mail_id in result.unsent))
+
+    def _judge(self, project: ProjectUsage) -> Judgement:
+        amount = project.budget.terms.amount
+        if not amount:
+            return Judgement(None, "it has no budget", self._no_budget(project))
+        if project.other_currencies:
+            return self._other_currency(project)
+        if project.period is None:
+            return Judgement(None, "its budget has no period today")
+        return Judgement(thresholds.decide(self.policy.thresholds, project.told, project.usage, amount, project.last))
+
+    def _no_budget(self, project: ProjectUsage) -> NewMail:
+        return self.operators.notice(
+            f"no-budget/{project.project_id}/{project.budget.number}",
+            f"{project.acronym} has no budget",
+            f"Project {project.acronym} ({project.name}) has no budget, so nobody is told what it spends.",
+            advice=f'Give it one: `python -m shared.cli budget set {project.acronym} AMOUNT --reason "…"`.',
+        )
+
+    def _other_currency(self, project: ProjectUsage) -> Judgement:
+        currencies = ", ".join(project.other_currencies)
+        budget_currency = project.budget.terms.currency
+        problem = f"it is charged in {currencies}, and its budget is in {budget_currency}; the two are never added"
+        notice = self.operators.notice(
+            f"currency/{project.project_id}/{project.budget.number}/{currencies}",
+            f"{project.acronym} can't be watched: two currencies",
+            f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
+            advice=f"Load the project with a budget in {currencies}.",
+        )
+        return Judgement(None, problem, notice)
+
+    def _alert_mail(
+        self, project: ProjectUsage, threshold: int, spending: Spending, today: date, run_key: str | None
+    ) -> NewMail:
+        period_start = project.period.start if project.period else today
+        return NewMail(
+            key=f"alert/{project.project_id}/{project.budget.number}/{period_start}/{threshold}",
+            template="alert",
+            to=project.contacts,
+            bcc=self.policy.bcc if threshold >= self.policy.bcc_from else (),
+            figures=alert_figures(project, threshold, spending, today) | self._links(project),
+            language=project.language,
+            project_id=project.project_id,
+            run_key=run_key,
+        )
+
+    def _links(self, project: ProjectUsage) -> dict[str, Any]:
+        link = self.policy.portal_url.replace("{acronym}", project.acronym) or None
+        return {"at_100": self.policy.at_100, "portal_link": link}
+
+    def _later(self, message: NotificationMessage, origin: str, error: LaterError) -> NextMessages:
+        if self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
+            try:
+                return self._failed(message, origin, f"given up after 24 hours: {error.reason}")
+            except LaterError:
+                event("giving_up_put_off", level=logging.WARNING, projects=len(message.project_ids))
+        due_at = self.patience.due_after(error, message.envelope.attempt)
+        event("check_deferred", level=logging.WARNING, projects=len(message.project_ids), reason=error.reason)
+        self.patience.put_back(Queue.NOTIFICATION, message, due_at)
+        return NextMessages()
+
+    def _failed(self, message: NotificationMessage, origin: str, reason: str) -> NextMessages:
+        self.checks.give_up(message.project_ids, reason)
+        for project_id in message.project_ids:
+            self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
+        mail = self.operators.notice(
+            f"check/{self.clock().date()}",
+            "Projects could not be checked",
+            f"{len(message.project_ids)} project(s) could not be compared with their budget: {reason}.",
+            [f"Projects: {', '.join(map(str, message.project_ids[:50]))}"],
+            "See them with `python -m shared.cli dead-letters list`. The next night tries again.",
+            message.envelope.run_id,
+        )
+        mail_id = self.mails.add(mail, self.clock())
+        return NextMessages(emails=(EmailMessage(email_id=mail_id),))
+
+
+def alert_figures(project: ProjectUsage, threshold: int, spending: Spending, today: date) -> dict[str, Any]:
+    """The figures of an alert, as templates/alert needs them: amounts and days as text."""
+    amount = project.budget.terms.amount
+    if amount is None or project.period is None:
+        raise NeverError(f"project {project.acronym} has no budget or period to make an alert for")
+    days = spending.by_day
+    used_up = used_up_on(days, amount, project.period, today)
+    return {
+        "acronym": project.acronym,
+        "name": project.name,
+        "threshold": threshold,
+        "percent": plain(percent_used(project.usage, amount)),
+        "spent": plain(project.usage),
+        "amount": plain(amount),
+        "currency": project.budget.terms.currency,
+        "period_start": project.period.start.isoformat(),
+        "period_end": project.period.end.isoformat(),
+        "spent_yesterday": plain(spent_between(days, today - timedelta(days=1), today)),
+        "spent_last_7_days": plain(spent_between(days, today - timedelta(days=7), today)),
+        "top_services": dearest(spending.by_service),
+        "used_up_on": used_up.isoformat() if used_up else None,
+        "as_of": today.isoformat(),
+    }
+
+
+def dearest(by_service: Mapping[str, Decimal]) -> list[list[str]]:
+    """The five services that cost the most, as [name, amount]; those that cost nothing are left out."""
+    ordered = sorted(by_service.items(), key=lambda item: (-item[1], item[0]))
+    return [[name, plain(cost)] for name, cost in ordered[:TOP_SERVICES] if cost > 0]
+
+
+def _one_by_one(message: NotificationMessage) -> NextMessages:
+    singles = (notifications([project_id], message.envelope) for project_id in message.project_ids)
+    return NextMessages(notifications=tuple(single for singles_of_one in singles for single in singles_of_one))

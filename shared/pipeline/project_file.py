@@ -1,0 +1,401 @@
+"""The projects file: CSV that a person wrote, turned into entries, or into a list of all that is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import TypeVar
+
+from shared.domain.budgets import BudgetTerms
+from shared.domain.charges import key_of_group
+from shared.domain.money import parse_amount, parse_currency
+from shared.domain.periods import PeriodKind, PeriodRule, make_rule
+from shared.domain.projects import LANGUAGES, ProjectEntry
+from shared.messages import GUID, LARGEST_ID
+from shared.ports import ProjectView
+
+COLUMNS = (
+    "id",
+    "acronym",
+    "name",
+    "subscription_id",
+    "resource_groups",
+    "budget",
+    "currency",
+    "period",
+    "period_start",
+    "period_end",
+    "contacts",
+    "language",
+    "active",
+)
+SEPARATORS = (",", ";", "\t")
+# Thirty times what 10,000 projects take: larger is another file by mistake.
+LARGEST_BYTES = 100 * 1024 * 1024
+LONGEST_ACRONYM, LONGEST_NAME = 50, 200
+# Azure's rule for the names of resource groups (learn.microsoft.com, "Naming rules for Azure resources").
+GROUP_NAME = re.compile(r"[\w().-]{1,90}(?<!\.)")
+# A French Excel turns true and false into VRAI and FAUX when it saves.
+YES = frozenset({"", "true", "yes", "1", "vrai", "oui"})
+NO = frozenset({"false", "no", "0", "faux", "non"})
+EARLIEST, LATEST = date(2000, 1, 1), date(2100, 1, 1)
+BAD_QUOTES = (
+    'a cell that begins with a quote on this line does not end with one (inside it, a quote is written twice: ""); '
+    "the lines after it were not read"
+)
+WORKBOOK = b"PK\x03\x04"
+AS_UTF8 = "in Excel, choose Save As and 'CSV UTF-8 (Comma delimited)'"
+
+AddressCheck = Callable[[Iterable[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
+"""Texts in; out come the valid addresses, and the other texts with the reason."""
+T = TypeVar("T")
+
+
+class ProjectFileError(ValueError):
+    """A projects file that can't be loaded. `faults` names every faulty line, and what would be right."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(slots=True)
+class _Record:
+    """One project's cells by column. line: where it begins, as an editor counts. faults: what is wrong with it."""
+
+    line: int
+    cells: Mapping[str, str]
+    faults: list[str] = field(default_factory=list)
+
+    def read(self, column: str, parse: Callable[[str], T], otherwise: T) -> T:
+        """The cell as `parse` takes it; what is wrong with it becomes a fault."""
+        try:
+            return parse(_one_line(self.cells[column]))
+        except ValueError as error:
+            self.fault(column, str(error))
+            return otherwise
+
+    def fault(self, column: str, what: str) -> None:
+        """Notes what is wrong in a column."""
+        self.faults.append(f"line {self.line}, {column}: {what}")
+
+
+def read_projects(
+    content: bytes, valid_addresses: AddressCheck, stored: Iterable[ProjectView] = ()
+) -> list[ProjectEntry]:
+    """The entries of a projects file, in its order.
+
+    content: CSV in UTF-8, separated by commas, semicolons or tabs; its first line names all of COLUMNS, in any
+    order and case (other columns are passed over). stored: the projects that are loaded already; an entry can't
+    take an acronym or a resource group from one of them that the file does not name.
+    Raises ProjectFileError with every fault; then nothing of the file is to be used.
+    """
+    records, faults = _records(_text(content))
+    entries = [_entry(record, valid_addresses) for record in records]
+    _refuse_claimed_twice(records, entries, stored)
+    faults = [fault for record in records for fault in record.faults] + faults
+    if not records and not faults:
+        faults = ["the file names no project; each line after the first is one"]
+    if faults:
+        raise ProjectFileError(faults)
+    return entries
+
+
+# --- the file ------------------------------------------------------------------------------------------------
+
+
+def _text(content: bytes) -> str:
+    if len(content) > LARGEST_BYTES:
+        raise ProjectFileError([f"the file has {len(content):,} bytes; a projects file is smaller than 100 MB"])
+    if content.startswith(WORKBOOK):
+        raise ProjectFileError([f"the file is an Excel workbook; {AS_UTF8}"])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ProjectFileError([f"line {line}: the file is not in UTF-8; {AS_UTF8}"]) from None
+    if "\0" in text:
+        raise ProjectFileError([f"the file is not text in UTF-8; {AS_UTF8}"])
+    return text
+
+
+def _records(text: str) -> tuple[list[_Record], list[str]]:
+    """The projects' cells, and the fault that ends the reading, if there is one."""
+    records: list[_Record] = []
+    header: list[str] | None = None
+    for line, cells in _rows(text):
+        if isinstance(cells, str):
+            return records, [f"line {line}: {cells}"]
+        if header is None:
+            header = _header(line, cells)
+        else:
+            records.append(_record(line, header, cells))
+    if header is None:
+        raise ProjectFileError([f"the file is empty; its first line has to name the columns: {', '.join(COLUMNS)}"])
+    return records, []
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
+    """Each row that is not blank, with the line on which it begins; at a row that can't be read, a sentence."""
+    lines = io.StringIO(text, newline="")
+    # strict: otherwise a quote that is never closed would swallow all the lines after it, without a word.
+    reader = csv.reader(lines, delimiter=_separator(text), strict=True, skipinitialspace=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error:
+        yield line, BAD_QUOTES
+
+
+def _separator(text: str) -> str:
+    """The one that splits the first line into the most columns that we know."""
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    return max(SEPARATORS, key=lambda separator: len(set(_names(first.split(separator))) & set(COLUMNS)))
+
+
+def _names(cells: Iterable[str]) -> list[str]:
+    return [cell.strip().strip('"').strip().lower() for cell in cells]
+
+
+def _header(line: int, cells: Sequence[str]) -> list[str]:
+    names = _names(cells)
+    missing = [column for column in COLUMNS if column not in names]
+    faults = [f"line {line}: the column {name} is there twice" for name in COLUMNS if names.count(name) > 1]
+    if len(missing) == len(COLUMNS):
+        faults = [f"line {line}: the first line has to name the columns: {', '.join(COLUMNS)}"]
+    elif missing:
+        faults += [f"line {line}: the column {name} is missing{_meant(name, names)}" for name in missing]
+    if faults:
+        raise ProjectFileError(faults)
+    return names
+
+
+def _meant(column: str, names: Iterable[str]) -> str:
+    unknown = [name for name in names if name not in COLUMNS]
+    similar = difflib.get_close_matches(column, unknown, n=1)
+    return f"; is '{_shortened(similar[0])}' meant to be it?" if similar else ""
+
+
+def _record(line: int, header: Sequence[str], cells: list[str]) -> _Record:
+    record = _Record(line, dict(zip(header, cells + [""] * len(header), strict=False)))
+    if len(cells) < len(header):
+        record.faults.append(f"line {line}: it has {len(cells)} cells, and the first line names {len(header)} columns")
+    elif any(cell.strip() for cell in cells[len(header) :]):
+        record.faults.append(
+            f"line {line}: it has {len(cells)} cells, and the first line names {len(header)} columns; "
+            "a cell that holds the separator has to stand in double quotes"
+        )
+    return record
+
+
+# --- a project -----------------------------------------------------------------------------------------------
+
+
+def _entry(record: _Record, valid_addresses: AddressCheck) -> ProjectEntry:
+    """The record's entry; blank where the record has faults."""
+    if record.faults:
+        # Its cells may stand in the wrong columns: more faults would only confuse.
+        return ProjectEntry(0, "", "", "", (), _no_budget(), (), None, False)
+    return ProjectEntry(
+        id=record.read("id", _identifier, 0),
+        acronym=record.read("acronym", _acronym, ""),
+        name=record.read("name", _name, ""),
+        subscription_id=record.read("subscription_id", _subscription, ""),
+        resource_groups=record.read("resource_groups", _groups, ()),
+        terms=_terms(record),
+        contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
+        language=record.read("language", _language, None),
+        active=record.read("active", _active, False),
+    )
+
+
+def _no_budget() -> BudgetTerms:
+    return BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None))
+
+
+def _terms(record: _Record) -> BudgetTerms:
+    amount = record.read("budget", _amount, None)
+    currency = record.read("currency", _currency, None)
+    rule = _rule(record)
+    if amount:
+        for column, example in {"currency": "its three letters, such as CAD", "period": _kinds()}.items():
+            if not record.cells[column].strip():
+                record.fault(column, f"it is empty, and a budget needs one; write {example}")
+    return BudgetTerms(amount, currency or "", rule)
+
+
+def _rule(record: _Record) -> PeriodRule:
+    faults = len(record.faults)
+    kind = record.read("period", _kind, PeriodKind.ANNUAL)
+    start = record.read("period_start", _day, None)
+    end = record.read("period_end", _day, None)
+    if len(record.faults) == faults:
+        try:
+            return make_rule(kind, start, end)
+        except ValueError as error:
+            record.fault("period", str(error))
+    return _no_budget().rule
+
+
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        raise ValueError("it holds a line break or another control character; write one line of text")
+    return text.strip()
+
+
+def _filled(text: str, example: str) -> str:
+    if not text:
+        raise ValueError(f"it is empty; write {example}")
+    return text
+
+
+def _identifier(text: str) -> int:
+    _filled(text, f"a whole number from 1 to {LARGEST_ID}")
+    if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) <= LARGEST_ID:
+        raise ValueError(f"'{_shortened(text)}' is no id; write a whole number from 1 to {LARGEST_ID}")
+    return int(text)
+
+
+def _acronym(text: str) -> str:
+    _filled(text, "a short name without blanks, such as DIE1")
+    if len(text) > LONGEST_ACRONYM or not text.isprintable() or any(character.isspace() for character in text):
+        raise ValueError(f"'{_shortened(text)}' is no acronym; write 1 to {LONGEST_ACRONYM} characters without blanks")
+    if text.isdecimal():
+        raise ValueError(f"'{text}' would be taken for an id; an acronym has to hold a letter")
+    return text
+
+
+def _name(text: str) -> str:
+    _filled(text, "the project's name")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"it has {len(text)} characters; write at most {LONGEST_NAME}")
+    return text
+
+
+def _subscription(text: str) -> str:
+    example = "the subscription's id, such as 1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+    if not GUID.fullmatch(_filled(text, example)):
+        raise ValueError(f"'{_shortened(text)}' is no subscription; write {example}")
+    return text.lower()
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    names = {key_of_group(name): name for name in reversed(_several(text))}
+    if not names:
+        raise ValueError("it is empty; write at least one resource group, several joined by ;")
+    for name in names.values():
+        if not GROUP_NAME.fullmatch(name):
+            raise ValueError(
+                f"'{_shortened(name)}' is no resource group; write up to 90 letters, digits, _ - . ( ), "
+                "without a period at the end, and join several by ;"
+            )
+    return tuple(reversed(names.values()))
+
+
+def _contacts(text: str, valid_addresses: AddressCheck) -> tuple[str, ...]:
+    valid, invalid = valid_addresses(_several(text))
+    if invalid:
+        listed = "; ".join(f"'{_shortened(address)}' is no mail address: {reason}" for address, reason in invalid)
+        raise ValueError(f"{listed.rstrip('.')}; write addresses such as ann@example.com, and join several by ;")
+    return valid
+
+
+def _several(text: str) -> list[str]:
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        return parse_amount(text) if text else None
+    except ValueError as error:
+        if re.fullmatch(r"[0-9]+([,.\s'][0-9]+)+", text):
+            raise ValueError(f"{error} (no separators for thousands, and a point for decimals)") from None
+        raise
+
+
+def _currency(text: str) -> str | None:
+    return parse_currency(text) if text else None
+
+
+def _kinds() -> str:
+    return ", ".join(PeriodKind)
+
+
+def _kind(text: str) -> PeriodKind:
+    if text and text.lower() not in set(PeriodKind):
+        raise ValueError(f"'{_shortened(text)}' is no period; write one of {_kinds()}")
+    return PeriodKind(text.lower()) if text else PeriodKind.ANNUAL
+
+
+def _day(text: str) -> date | None:
+    if not text:
+        return None
+    # fromisoformat alone would also take 20260401 and 2026-W14-3.
+    try:
+        day = date.fromisoformat(text) if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else None
+    except ValueError:
+        day = None
+    if day is None or not EARLIEST <= day <= LATEST:
+        raise ValueError(f"'{_shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
+    return day
+
+
+def _language(text: str) -> str | None:
+    if text and text.lower() not in LANGUAGES:
+        raise ValueError(f"'{_shortened(text)}' is no language; write en or fr, or leave it empty for both")
+    return text.lower() or None
+
+
+def _active(text: str) -> bool:
+    if text.lower() not in YES | NO:
+        raise ValueError(f"'{_shortened(text)}' is neither true nor false; write one of them")
+    return text.lower() in YES
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+# --- what only one project can have --------------------------------------------------------------------------
+
+
+def _refuse_claimed_twice(
+    records: Sequence[_Record], entries: Sequence[ProjectEntry], stored: Iterable[ProjectView]
+) -> None:
+    named = {entry.id for entry in entries}
+    owners = {
+        claim: f"belongs to project {view.id} ({view.acronym}), which is not in this file"
+        for view in stored
+        if view.id not in named
+        for claim in _claims(view.id, view.acronym, view.scopes)
+    }
+    for record, entry in zip(records, entries, strict=True):
+        scopes = [(entry.subscription_id, group) for group in entry.resource_groups]
+        for claim, value in _claims(entry.id, entry.acronym, scopes).items():
+            if claim in owners:
+                record.fault(claim[0], f"{value} {owners[claim]}, and each project needs its own")
+            else:
+                owners[claim] = f"is on line {record.line} already"
+
+
+def _claims(project_id: int, acronym: str, scopes: Iterable[tuple[str, str]]) -> dict[tuple[str, ...], str]:
+    """What nobody else can have, by column and key, each as it is written; nothing for what could not be read."""
+    claims: dict[tuple[str, ...], str] = {}
+    if project_id:
+        claims["id", str(project_id)] = str(project_id)
+    if acronym:
+        claims["acronym", acronym.lower()] = acronym
+    for subscription_id, group in scopes:
+        if subscription_id:
+            claims["resource_groups", subscription_id, key_of_group(group)] = group
+    return claims

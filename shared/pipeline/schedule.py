@@ -1,0 +1,57 @@
+"""ProjectUsageScheduler: opens a run and sends one update message a subscription, paced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from shared.domain import quota, windows
+from shared.messages import Envelope, Queue, UpdateMessage
+from shared.ports import Account, ChargeLedger, Clock, MessageSender, RunLedger, RunScope, ScopeTarget
+
+TIMER = "timer"
+MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """units_per_minute, units_per_hour: the share of the provider's quota that a run may use."""
+
+    runs: RunLedger
+    charges: ChargeLedger
+    sender: MessageSender
+    clock: Clock
+    lookback_days: int
+    units_per_minute: int
+    units_per_hour: int
+
+    def tonight(self) -> int:
+        """The night's run, one for each UTC day; a second firing sends only what is still missing."""
+        return self._start(f"night-{self.clock():%Y-%m-%d}", TIMER)
+
+    def now(self) -> tuple[str, int]:
+        """A run besides the night's; returns its key and how many messages were sent."""
+        key = f"manual-{self.clock():%Y-%m-%dT%H-%M-%S.%f}"
+        return key, self._start(key, MANUAL)
+
+    def _start(self, key: str, trigger: str) -> int:
+        now = self.clock()
+        self.runs.open_run(key, trigger, now)
+        accounts = {account.sub_account_id: account for account in self.charges.accounts()}
+        unsent = self.runs.plan(key, [ScopeTarget(subscription_id=account) for account in accounts])
+        units = [self._units(accounts[str(scope.target.subscription_id)], now.date()) for scope in unsent]
+        delays = quota.delays(units, self.units_per_minute, self.units_per_hour)
+        for scope, delay in zip(unsent, delays, strict=True):
+            self._send(scope, timedelta(seconds=delay), now)
+        return len(unsent)
+
+    def _units(self, account: Account, today: date) -> int:
+        window = windows.night_window(today, self.lookback_days, account.read_until)
+        return windows.units(window, windows.left_to_read(account.rules, account.read_from, today))
+
+    def _send(self, scope: RunScope, delay: timedelta, now: datetime) -> None:
+        """Sends first and notes it after: a crash in between sends twice, which is harmless, and never not at all."""
+        envelope = Envelope(run_id=scope.run_key, first_queued_at=now + delay)
+        message = UpdateMessage(subscription_id=scope.target.subscription_id, envelope=envelope)
+        self.sender.send(Queue.UPDATE, message, delay)
+        self.runs.mark_queued(scope.id, now + delay, now)

@@ -1,0 +1,246 @@
+"""ProjectUsageUpdater: reads costs, stores them, asks for the check."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+from shared.domain import windows
+from shared.domain.charges import key_of_group
+from shared.domain.periods import Period
+from shared.domain.windows import ReadingPlan
+from shared.messages import EmailMessage, Envelope, MessageError, Queue, UpdateMessage, notifications
+from shared.pipeline.events import event
+from shared.pipeline.handed_on import NextMessages
+from shared.pipeline.operators import Operators
+from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.ports import (
+    Account,
+    ChargeLedger,
+    Clock,
+    CostQuery,
+    CostSource,
+    LaterError,
+    MailLedger,
+    NeverError,
+    NewMail,
+    Reading,
+    ReadPart,
+    RunLedger,
+    RunScope,
+    ScopeState,
+    ScopeTarget,
+)
+
+HAND_DROPPED = "message"
+# An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
+SUSPECT_REREADS = 3
+SUSPECT_WAIT = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One sub-account's share of a message: which groups (all, if empty), and what is to be read of them."""
+
+    account: Account
+    groups: tuple[str, ...]
+    plan: ReadingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Updater:
+    """units_per_minute: the pace at which reading back goes on."""
+
+    costs: CostSource
+    charges: ChargeLedger
+    runs: RunLedger
+    mails: MailLedger
+    operators: Operators
+    patience: Patience
+    clock: Clock
+    lookback_days: int
+    units_per_minute: int
+
+    def update(self, message: UpdateMessage, origin: str) -> NextMessages:
+        """One update message. origin: the queue message's id, which names the run of a message by hand.
+
+        Raises MessageError where the message can't be right, and LaterError only where nothing could be put back.
+        """
+        run_key = message.envelope.run_id or f"message-{origin}"
+        known_run = message.envelope.run_id is not None
+        message = replace(message, envelope=replace(message.envelope, run_id=run_key))
+        scope = None
+        try:
+            works = self._works(message, known_run)
+            scope = self.runs.scope_of(run_key, HAND_DROPPED, _target(message), self.clock())
+            if scope.state not in {ScopeState.DONE, ScopeState.FAILED}:
+                return self._read_and_store(message, scope, works)
+            return self._checks_of(message, scope.target)
+        except LaterError as error:
+            return self._later(message, scope, error)
+        except NeverError as error:
+            return self._failed(scope, error.reason)
+
+    def _works(self, message: UpdateMessage, known_run: bool) -> list[_Work]:
+        try:
+            if message.subscription_id is not None:
+                return [self._account_work(message.subscription_id, message.before)]
+            return self._project_works(message)
+        except MessageError as error:
+            if known_run:
+                # The run planned it, and things have changed since: it must not wait for this scope for ever.
+                scope = self.runs.scope_of(str(message.envelope.run_id), HAND_DROPPED, _target(message), self.clock())
+                self.runs.mark_failed(scope.id, str(error), self.clock())
+            raise
+
+    def _account_work(self, subscription_id: str, before: date | None) -> _Work:
+        account = self.charges.account(subscription_id)
+        if not account.active_projects:
+            raise MessageError(
+                f"subscription {subscription_id} has no active project; `python -m shared.cli projects list` shows them"
+            )
+        today = self.clock().date()
+        window = windows.night_window(today, self.lookback_days, account.read_until)
+        back_to = windows.left_to_read(account.rules, account.read_from, today)
+        return _Work(account, (), windows.plan(window, back_to, before))
+
+    def _project_works(self, message: UpdateMessage) -> list[_Work]:
+        project = self.charges.scopes_of(message.project_id or 0)
+        if project is None:
+            raise MessageError(
+                f"there is no project {message.project_id}; `python -m shared.cli projects list` shows them all"
+            )
+        if not project.active:
+            raise MessageError(f"project {message.project_id} is not active; load it with active = true first")
+        groups = _chosen_groups(message, project.groups)
+        rules = [project.rule] if project.rule else []
+        today = self.clock().date()
+        works = []
+        for sub_account_id, names in groups.items():
+            account = self.charges.account(sub_account_id)
+            window = windows.night_window(today, self.lookback_days, None)
+            back_to = windows.left_to_read(rules, account.read_from, today)
+            works.append(_Work(account, names, windows.plan(window, back_to, message.before)))
+        return works
+
+    def _read_and_store(self, message: UpdateMessage, scope: RunScope, works: list[_Work]) -> NextMessages:
+        started_at = self.clock()
+        # No transaction is open while Azure is asked: everything is read first, then stored.
+        readings = [self._read(work, started_at) for work in works]
+        next_before = max((w.plan.next_before for w in works if w.plan.next_before), default=None)
+        suspect: list[Period] = []
+        for index, reading in enumerate(readings):
+            last = next_before is None and not suspect and index == len(readings) - 1
+            stored = self.charges.store(scope.id, replace(reading, complete=last), self.clock())
+            suspect += stored.suspect
+            event(
+                "charges_stored",
+                run=scope.run_key,
+                scope=scope.target.subject,
+                added=stored.added,
+                changed=stored.changed,
+                removed=stored.removed,
+                not_believed=len(stored.suspect),
+            )
+        if suspect:
+            return self._suspect(message, scope)
+        if next_before is not None:
+            self._read_on(message, scope, next_before)
+            return NextMessages()
+        return self._checks_of(message, scope.target)
+
+    def _read(self, work: _Work, started_at: datetime) -> Reading:
+        account = work.account
+        parts = tuple(
+            ReadPart(part, self.costs.read(CostQuery(account.sub_account_id, part, work.groups)))
+            for part in work.plan.parts
+        )
+        since = [day for day in (account.read_from, *(part.window.start for part in parts)) if day]
+        return Reading(
+            sub_account_id=account.sub_account_id,
+            group_keys=frozenset(key_of_group(group) for group in work.groups),
+            parts=parts,
+            started_at=started_at,
+            read_from=min(since, default=None),
+            complete=False,
+            provider=account.provider,
+        )
+
+    def _read_on(self, message: UpdateMessage, scope: RunScope, before: date) -> None:
+        """Puts the message back to read the months before; its patience starts anew, for it is getting on."""
+        pause = timedelta(seconds=windows.PARTS_AT_ONCE * 60 / self.units_per_minute)
+        due_at = self.clock() + pause
+        self.runs.mark_deferred(scope.id, f"reads back to the days before {before}", due_at)
+        onward = replace(message, before=before, envelope=Envelope(run_id=scope.run_key, first_queued_at=due_at))
+        self.patience.sender.send(Queue.UPDATE, onward, pause)
+
+    def _checks_of(self, message: UpdateMessage, target: ScopeTarget) -> NextMessages:
+        due = self.charges.due_projects_of(target)
+        return NextMessages(notifications=tuple(notifications(due, message.envelope)))
+
+    def _suspect(self, message: UpdateMessage, scope: RunScope) -> NextMessages:
+        reason = "the provider answered without any charge for days that had some; what is stored was kept"
+        checks = self._checks_of(message, scope.target)
+        if message.envelope.attempt < SUSPECT_REREADS:
+            due_at = self.clock() + SUSPECT_WAIT
+            self.runs.mark_deferred(scope.id, reason, due_at)
+            self.patience.put_back(Queue.UPDATE, message, due_at)
+            return checks
+        mail = self.operators.scope_failed(scope.target.subject, reason, self.clock().date(), scope.run_key)
+        return replace(checks, emails=(self._told(mail),))
+
+    def _later(self, message: UpdateMessage, scope: RunScope | None, error: LaterError) -> NextMessages:
+        """Puts the message back, or gives the scope up after 24 hours."""
+        if scope is not None and self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
+            try:
+                return self._failed(scope, f"given up after 24 hours: {error.reason}")
+            except LaterError:
+                event("giving_up_put_off", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject)
+        due_at = self.patience.due_after(error, message.envelope.attempt)
+        self._note_deferred(scope, error.reason, due_at)
+        self.patience.put_back(Queue.UPDATE, message, due_at)
+        return NextMessages()
+
+    def _note_deferred(self, scope: RunScope | None, reason: str, due_at: datetime) -> None:
+        event("scope_deferred", level=logging.WARNING, scope=scope.target.subject if scope else None, reason=reason)
+        if scope is None:
+            return
+        try:
+            self.runs.mark_deferred(scope.id, reason, due_at)
+        except LaterError:
+            # It is the database that is away; the message says all that is needed to go on.
+            event("deferral_not_noted", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject)
+
+    def _failed(self, scope: RunScope | None, reason: str) -> NextMessages:
+        if scope is None:
+            raise MessageError(reason)
+        now = self.clock()
+        event("scope_failed", level=logging.ERROR, run=scope.run_key, scope=scope.target.subject, reason=reason)
+        mail = self.operators.scope_failed(scope.target.subject, reason, now.date(), scope.run_key)
+        told = self._told(mail)
+        self.runs.mark_failed(scope.id, reason, now)
+        return NextMessages(emails=(told,))
+
+    def _told(self, mail: NewMail) -> EmailMessage:
+        return EmailMessage(email_id=self.mails.add(mail, self.clock()))
+
+
+def _target(message: UpdateMessage) -> ScopeTarget:
+    return ScopeTarget(message.subscription_id, message.project_id, message.resource_group)
+
+
+def _chosen_groups(message: UpdateMessage, groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The project's groups by sub-account: all of them, or the one that the message names."""
+    if message.resource_group is None:
+        return dict(groups)
+    wanted = key_of_group(message.resource_group)
+    for sub_account_id, names in groups.items():
+        for name in names:
+            if key_of_group(name) == wanted:
+                return {sub_account_id: (name,)}
+    owned = ", ".join(name for names in groups.values() for name in names)
+    raise MessageError(
+        f"resource group '{message.resource_group}' is not project {message.project_id}'s; its groups are: {owned}"
+    )

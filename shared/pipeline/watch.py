@@ -1,0 +1,75 @@
+"""PipelineWatchdog: picks up what got stuck, reports a night that did not finish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
+from shared.pipeline.events import event
+from shared.pipeline.handed_on import NextMessages
+from shared.pipeline.operators import Operators
+from shared.ports import Clock, LateRun, MailLedger, NewMail, RunLedger, RunScope, WatchLedger
+
+# Longer than a message is worked on, its ten-minute lease included, and than the longest growing wait.
+STUCK_AFTER = timedelta(minutes=45)
+LATE_AFTER = timedelta(hours=4)
+LINES_IN_REPORT = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """Whatever a crash between commit and enqueue left behind is queued again; doing it twice is harmless."""
+
+    watch: WatchLedger
+    runs: RunLedger
+    mails: MailLedger
+    operators: Operators
+    clock: Clock
+
+    def look(self) -> NextMessages:
+        """One round. Raises LaterError where the database is away: the next round comes in minutes."""
+        now = self.clock()
+        before = now - STUCK_AFTER
+        scopes = self.watch.stuck_scopes(before)
+        projects = self.watch.stuck_projects(before)
+        mails = self.watch.stuck_mails(before)
+        self.watch.mark_requeued(projects, mails, now)
+        for scope in scopes:
+            self.runs.mark_queued(scope.id, now, now)
+        late = [self._report(run, now) for run in self.watch.late_runs(now - LATE_AFTER)]
+        event("watched", scopes=len(scopes), projects=len(projects), mails=len(mails), late_runs=len(late))
+        return NextMessages(
+            updates=tuple(_again(scope) for scope in scopes),
+            notifications=tuple(notifications(projects, Envelope())),
+            emails=tuple(EmailMessage(email_id=mail_id) for mail_id in [*mails, *late]),
+        )
+
+    def _report(self, run: LateRun, now: datetime) -> int:
+        mail_id = self.mails.add(self._late_notice(run), now)
+        self.watch.mark_reported(run.key, now)
+        return mail_id
+
+    def _late_notice(self, run: LateRun) -> NewMail:
+        lines = [f"{subject}: {state}{f' ({reason})' if reason else ''}" for subject, state, reason in run.scopes]
+        if len(lines) > LINES_IN_REPORT:
+            lines = [*lines[:LINES_IN_REPORT], f"… and {len(lines) - LINES_IN_REPORT} more"]
+        if run.unchecked_projects:
+            lines.append(f"{run.unchecked_projects} project(s) whose new costs were not compared with their budget yet")
+        if run.unsent_mails:
+            lines.append(f"{run.unsent_mails} mail(s) not sent yet")
+        return self.operators.notice(
+            f"late/{run.key}",
+            f"{run.key} is not complete",
+            f"The run {run.key}, begun on {run.started_at:%Y-%m-%d at %H:%M} UTC, "
+            "is not complete after 4 hours. Missing:",
+            lines,
+            "What waits goes on by itself. `python -m shared.cli status` shows how far it is.",
+            run.key,
+        )
+
+
+def _again(scope: RunScope) -> UpdateMessage:
+    target = scope.target
+    envelope = Envelope(run_id=scope.run_key, first_queued_at=scope.first_queued_at)
+    return UpdateMessage(target.subscription_id, target.project_id, target.resource_group, None, envelope)

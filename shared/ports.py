@@ -1,0 +1,642 @@
+"""What the pipeline needs from outside, as Protocols, and the words they are said in.
+
+Two kinds of errors leave an adapter, and nothing else: LaterError (it may work if tried again) and NeverError
+(it won't). Every implementation of a port passes the port's contract suite in tests/contracts.
+All times are aware UTC datetimes, all days UTC days, all money is Decimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.charges import ChargeSet
+from shared.domain.periods import Period, PeriodRule
+from shared.domain.projects import ProjectEntry
+from shared.domain.thresholds import Checked, Decision
+from shared.messages import Message, Queue
+
+
+class LaterError(Exception):
+    """It can't be done now and may work later: throttled, unwell, out of reach.
+
+    wait: how long the other side asks us to wait; None where it does not say.
+    """
+
+    def __init__(self, reason: str, wait: timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+
+
+class NeverError(Exception):
+    """It can't be done, however often it is tried. `reason` is a sentence for a person."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+Clock = Callable[[], datetime]
+
+
+# --- costs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CostQuery:
+    """Daily charges of one sub-account, by resource group and service.
+
+    window: within one calendar month. resource_groups: only these, in any spelling; empty for all.
+    """
+
+    sub_account_id: str
+    window: Period
+    resource_groups: tuple[str, ...] = ()
+
+
+class CostSource(Protocol):
+    """A provider's cost API."""
+
+    def read(self, query: CostQuery) -> ChargeSet:
+        """Every charge of the window, rounded for storing. Raises LaterError, NeverError."""
+        ...
+
+
+# --- queues --------------------------------------------------------------------------------------------------
+
+
+class MessageSender(Protocol):
+    """Puts messages onto the chain's queues."""
+
+    def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
+        """Queues a message (or the text of one) that can't be seen before `delay` and never expires.
+
+        Raises LaterError, NeverError (the queues refuse us).
+        """
+        ...
+
+
+# --- mail ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMail:
+    """A mail as it goes to the provider: valid addresses, one-line subject.
+
+    message_id: `<…@…>`, the same however often this mail is sent.
+    """
+
+    message_id: str
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    html: str
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+
+
+class Mailer(Protocol):
+    """A mail provider."""
+
+    def send(self, mail: OutgoingMail) -> str:
+        """Hands the mail over and returns the provider's receipt (an id, may be empty).
+
+        Raises LaterError (throttled, unwell, out of reach) and NeverError (refused for good).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    """A mail's contents: one-line subject, plain text, HTML with every value escaped."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class MailRenderer(Protocol):
+    """Turns a template and figures into a mail's contents."""
+
+    def render(self, template: str, language: str | None, figures: Mapping[str, Any]) -> RenderedMail:
+        """The mail in `en` or `fr`, or in both for None. `figures` as the template's folder says. Raises NeverError."""
+        ...
+
+
+# --- the database: runs --------------------------------------------------------------------------------------
+
+
+class ScopeState(StrEnum):
+    """How far a run is with one scope. The last three are final."""
+
+    PLANNED = "planned"
+    QUEUED = "queued"
+    DEFERRED = "deferred"
+    DONE = "done"
+    FAILED = "failed"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeTarget:
+    """What one update message is about: a whole subscription, or one project (or one resource group of it)."""
+
+    subscription_id: str | None = None
+    project_id: int | None = None
+    resource_group: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The target in words, unique within a run."""
+        if self.subscription_id is not None:
+            return f"subscription {self.subscription_id}"
+        group = f", group {self.resource_group}" if self.resource_group else ""
+        return f"project {self.project_id}{group}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunScope:
+    """One target of one run, and how far it is."""
+
+    id: int
+    run_key: str
+    target: ScopeTarget
+    state: ScopeState
+    attempts: int = 0
+    first_queued_at: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateRun:
+    """A run that is not complete when it should be; everything that is missing, in words."""
+
+    key: str
+    started_at: datetime
+    scopes: tuple[tuple[str, str, str | None], ...]
+    """subject, state, reason of each scope that is not done"""
+    unchecked_projects: int
+    unsent_mails: int
+
+
+class RunLedger(Protocol):
+    """Runs, and what each of them has done."""
+
+    def open_run(self, key: str, trigger: str, now: datetime) -> None:
+        """Makes the run if there is none with this key."""
+        ...
+
+    def plan(self, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
+        """Adds the targets that the run lacks; returns, in their order, those whose message is still to be sent."""
+        ...
+
+    def mark_queued(self, scope_id: int, due_at: datetime, now: datetime) -> None:
+        """The scope's message is on its queue and can be seen from `due_at`. A final state stays."""
+        ...
+
+    def scope_of(self, run_key: str, trigger: str, target: ScopeTarget, now: datetime) -> RunScope:
+        """The scope of this run for this target; both are made, as queued now, where they are missing."""
+        ...
+
+    def mark_deferred(self, scope_id: int, reason: str, due_at: datetime) -> None:
+        """The scope is tried again at `due_at`; counts one attempt. Reopens a suspect one, no other final state."""
+        ...
+
+    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
+        """The scope has failed for this run. Finishes the run if it was the last one."""
+        ...
+
+
+# --- the database: charges -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A sub-account, and how much of it has been read.
+
+    read_from: every charge since this day has been read, None before the first whole reading.
+    read_until: the day of the last whole reading. rules: the period rules of its active projects' budgets.
+    active_projects: how many there are.
+    """
+
+    sub_account_id: str
+    read_from: date | None
+    read_until: date | None
+    rules: frozenset[PeriodRule] = frozenset()
+    active_projects: int = 0
+    provider: str = "azure"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectScopes:
+    """A project's resource groups, as the provider spells them, by sub-account id."""
+
+    project_id: int
+    active: bool
+    groups: Mapping[str, tuple[str, ...]]
+    rule: PeriodRule | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPart:
+    """What one query answered for one window."""
+
+    window: Period
+    charges: ChargeSet
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of one sub-account for one scope of a run.
+
+    group_keys: what the queries were restricted to (`charges.key_of_group`); empty for the whole account.
+    read_from: for a whole reading, the day since which everything has then been read.
+    complete: nothing is left to be read for this scope, so its projects can be checked.
+    """
+
+    sub_account_id: str
+    group_keys: frozenset[str]
+    parts: tuple[ReadPart, ...]
+    started_at: datetime
+    read_from: date | None
+    complete: bool
+    provider: str = "azure"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What storing a reading changed, in rows, and which windows were not believed (empty answers)."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    suspect: tuple[Period, ...] = ()
+
+
+class ChargeLedger(Protocol):
+    """Charges, and which of them have been read."""
+
+    def accounts(self) -> list[Account]:
+        """Every sub-account with active projects, by id, with the rules of their budgets (those with an amount)."""
+        ...
+
+    def account(self, sub_account_id: str) -> Account:
+        """One sub-account, known or not."""
+        ...
+
+    def scopes_of(self, project_id: int) -> ProjectScopes | None:
+        """A project's resource groups; None for an unknown project."""
+        ...
+
+    def store(self, scope_id: int, reading: Reading, now: datetime) -> Stored:
+        """Replaces the charges of the reading's windows by what was read, in one transaction.
+
+        New charges come in, changed ones change, vanished ones go, the rest is not written. A part without any
+        charge is not believed where charges are stored for its groups and window on days before the last whole
+        reading's day (or before today, if there was none): that window stays as it is. A *whole* reading's
+        empty parts are taken the third UTC day in a row on which one of them is met. A reading older than the one
+        that is stored (by started_at, whole readings only) changes nothing.
+
+        With `complete` and no suspect part, the scope is done and the account's active projects (only those
+        that own one of `group_keys`, where given) are due for a check (check_due_since = now), in the same
+        transaction, and the run finishes if it was its last scope. With suspect parts the scope becomes SUSPECT
+        (and the projects are due too). Otherwise the scope stays as it is. NeverError where the parts are in two
+        currencies.
+        """
+        ...
+
+    def due_projects_of(self, target: ScopeTarget) -> list[int]:
+        """The ids, sorted, of the target's active projects that are due for a check."""
+        ...
+
+
+# --- the database: checks, alerts ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectUsage:
+    """A project as one check sees it.
+
+    period: None where the budget has no period today. usage: the sum of its charges in the period, in the
+    budget's currency. other_currencies: those of charges in the period that could not be added.
+    told: the thresholds that count as told for this revision and period. last: the check before in this period.
+    """
+
+    project_id: int
+    acronym: str
+    name: str
+    language: str | None
+    contacts: tuple[str, ...]
+    budget: Budget
+    period: Period | None
+    usage: Decimal
+    other_currencies: tuple[str, ...]
+    told: frozenset[int]
+    last: Checked | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a project spent in its period, in the budget's currency, by day and by service."""
+
+    by_day: Mapping[date, Decimal]
+    by_service: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail to be sent once. `key` names it for good: a second mail with the same key is not made.
+
+    figures: what the template needs: JSON values, amounts and days as text.
+    project_id and run_key say where it comes from.
+    """
+
+    key: str
+    template: str
+    to: tuple[str, ...]
+    figures: Mapping[str, Any]
+    language: str | None = None
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    project_id: int | None = None
+    run_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a check makes of a project.
+
+    decision: on its thresholds; None where there is nothing to compare. problem: a sentence where the project
+    can't be watched. notice: a mail to the operators about that, sent once by its key.
+    """
+
+    decision: Decision | None
+    problem: str | None = None
+    notice: NewMail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """unsent: ids of mails for these projects that nobody has begun to send. unknown: ids of no project."""
+
+    unsent: tuple[int, ...]
+    unknown: tuple[int, ...]
+
+
+class CheckLedger(Protocol):
+    """Usage against budgets."""
+
+    def give_up(self, project_ids: Sequence[int], reason: str) -> None:
+        """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
+        ...
+
+    def check(
+        self,
+        project_ids: Sequence[int],
+        judge: Callable[[ProjectUsage], Judgement],
+        compose: Callable[[ProjectUsage, int, Spending], NewMail],
+        thresholds: Sequence[int],
+        now: datetime,
+    ) -> CheckResult:
+        """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
+
+        Two checks of the same project never run at the same time: the second waits, and sees what the first did.
+        The alert of each decision and its mail (from `compose`, with the spending of the whole period) are
+        written together. A project's due mark goes; inactive projects are passed over. What was seen (usage,
+        thresholds, budget, period) becomes the next check's `last`. Raises LaterError; NeverError where a sum
+        can't be held exactly.
+        """
+        ...
+
+
+# --- the database: mails -------------------------------------------------------------------------------------
+
+
+class MailState(StrEnum):
+    """How far a mail is."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    """A mail in the database."""
+
+    id: int
+    mail: NewMail
+    state: MailState
+    message_id: str
+    attempts: int
+    first_attempt_at: datetime | None
+    claimed_until: datetime | None
+    reason: str | None = None
+    sent_at: datetime | None = None
+    notes: str | None = None
+
+
+class MailLedger(Protocol):
+    """Mails to be sent, each once."""
+
+    def add(self, mail: NewMail, now: datetime) -> int:
+        """Writes the mail, or finds the one with its key; returns its id."""
+        ...
+
+    def get(self, mail_id: int) -> StoredMail | None:
+        """The mail as it stands."""
+        ...
+
+    def claim(self, mail_id: int, claimant: str, until: datetime, now: datetime, failed_too: bool = False) -> bool:
+        """Takes the mail for sending, so that nobody else sends it before `until`.
+
+        Taken if it is pending, if the claim on it has expired, or if this same claimant holds it (the queue gave
+        the message again: the earlier attempt is dead). `failed_too`: also if it had failed, with its attempts
+        counted from the start. Counts one attempt. False where it can't be had.
+        """
+        ...
+
+    def mark_sent(self, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime) -> None:
+        """It has been sent; `notes` says which addresses were left out. Only the claimant's word counts."""
+        ...
+
+    def release(self, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
+        """It could not be sent now, and is tried again at `due_at`."""
+        ...
+
+    def mark_failed(self, mail_id: int, claimant: str, reason: str, now: datetime) -> None:
+        """It can't be sent."""
+        ...
+
+
+# --- the database: dead letters ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that failed for good: which queue it was on, what it said, and why it failed."""
+
+    id: int
+    queue: str
+    body: str
+    reason: str
+    at: datetime
+    replayed_at: datetime | None = None
+
+
+class DeadLetterLedger(Protocol):
+    """Messages that failed for good."""
+
+    def record(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> int:
+        """Keeps a message; `origin` (the queue message's id) makes a second record of it the same one."""
+        ...
+
+    def list(self, replayed_too: bool = False) -> list[DeadLetter]:
+        """The dead letters, oldest first; those that were replayed only if asked for."""
+        ...
+
+    def get(self, letter_id: int) -> DeadLetter | None:
+        """One dead letter."""
+        ...
+
+    def mark_replayed(self, letter_id: int, now: datetime) -> None:
+        """Its message has been queued again."""
+        ...
+
+
+# --- the database: the watch ---------------------------------------------------------------------------------
+
+
+class WatchLedger(Protocol):
+    """What got stuck, and what is late. `before` is the time since when it should have gone on."""
+
+    def stuck_scopes(self, before: datetime) -> list[RunScope]:
+        """Scopes of unfinished runs that are not final and due (or planned, run started) before `before`."""
+        ...
+
+    def stuck_projects(self, before: datetime) -> list[int]:
+        """Active projects whose check has been due since before `before`."""
+        ...
+
+    def stuck_mails(self, before: datetime) -> list[int]:
+        """Mails that are pending and were due before `before`, or whose claim expired before it."""
+        ...
+
+    def mark_requeued(self, projects: Sequence[int], mails: Sequence[int], now: datetime) -> None:
+        """These were queued again now: they count as stuck only after another while."""
+        ...
+
+    def late_runs(self, started_before: datetime) -> list[LateRun]:
+        """Runs by timer that started before, have something missing, and were not reported yet."""
+        ...
+
+    def mark_reported(self, run_key: str, now: datetime) -> None:
+        """The operators have been told that this run is late."""
+        ...
+
+
+# --- the database: projects and listings (the command line) --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """How many projects a load added, changed and left as they were."""
+
+    added: int
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    """A project as listed. budget: None without one. spent: in the period that holds today, in `currency`.
+
+    updated_at: when its costs were last read. problem: why it can't be watched, if so.
+    """
+
+    id: int
+    acronym: str
+    name: str
+    active: bool
+    language: str | None
+    contacts: tuple[str, ...]
+    scopes: tuple[tuple[str, str], ...]
+    """(subscription id, resource group) pairs"""
+    budget: Budget | None
+    period: Period | None
+    spent: Decimal
+    updated_at: datetime | None
+    problem: str | None
+    alerts: tuple[int, ...]
+    """thresholds mailed for this revision and period"""
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """One revision of a budget: what, when, by whom, why."""
+
+    number: int
+    terms: BudgetTerms
+    made_at: datetime
+    made_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as listed: scopes counted by state, mails counted by state."""
+
+    key: str
+    trigger: str
+    state: str
+    """running, done, or failed (finished, with a scope that failed or is suspect)"""
+    started_at: datetime
+    finished_at: datetime | None
+    scopes: Mapping[str, int]
+    mails: Mapping[str, int]
+    errors: tuple[tuple[str, str], ...] = field(default=())
+    """(scope, reason) of those deferred, failed or suspect"""
+
+
+class ProjectLedger(Protocol):
+    """Projects, their budgets, and what is listed of them and of runs."""
+
+    def load(self, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
+        """Writes all the entries in one transaction. An entry that says what is so already changes nothing.
+
+        Changed terms make a new revision (as `revise_budget` does). A changed or new project is due for a
+        check. Raises NeverError naming the project where a resource group belongs to another project that
+        keeps it, or an acronym to another.
+        """
+        ...
+
+    def revise_budget(self, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime) -> int:
+        """Makes a new revision and returns its number; the project is due for a check.
+
+        In the same transaction, where the period begins on the same day as before, the thresholds that were
+        told and lie at or below the new percent count as told for the new revision too (`still_told`).
+        """
+        ...
+
+    def find(self, project: str) -> int | None:
+        """The id of the project with this acronym (in any case) or this number."""
+        ...
+
+    def list_projects(self, today: date) -> list[ProjectView]:
+        """All the projects by id, each with its usage in the period that holds `today`."""
+        ...
+
+    def revisions(self, project_id: int) -> list[RevisionView]:
+        """The project's budget revisions, oldest first."""
+        ...
+
+    def recent_runs(self, limit: int) -> list[RunView]:
+        """The last runs, newest first."""
+        ...

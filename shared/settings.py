@@ -1,0 +1,395 @@
+"""The app settings: the only reader of the environment.
+
+They are read once, when the app is loaded. Where one is missing or malformed, `load` raises a SettingsError
+that names all the faults at once and what would be right, and never shows a value that may hold a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from shared.messages import Queue
+
+# What a schedule's fields take: second, minute, hour, day, month, day of the week from Sunday on.
+_CRON_RANGES = (range(60), range(60), range(24), range(1, 32), range(1, 13), range(7))
+_CRON_NAMES = {
+    range(1, 13): ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    range(7): ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
+}
+
+
+class SettingsError(Exception):
+    """The settings can't be used; the text names every fault and what would be right."""
+
+
+class Provider(StrEnum):
+    """Where mails go."""
+
+    OUTBOX = "outbox"
+    SMTP = "smtp"
+    SENDGRID = "sendgrid"
+
+
+class LockMode(StrEnum):
+    """What happens to a project at 100 %."""
+
+    OFF = "off"
+    DRY_RUN = "dry-run"
+
+
+class CostMetric(StrEnum):
+    """Which of Azure's two costs is read."""
+
+    ACTUAL = "ActualCost"
+    AMORTIZED = "AmortizedCost"
+
+
+def _queue_name(name: str) -> str:
+    # 63 characters at most, of which "-poison" takes 7.
+    if not re.fullmatch(r"[a-z0-9](-?[a-z0-9])+", name) or not 3 <= len(name) <= 56:
+        raise ValueError("not a queue name")
+    return name
+
+
+def _schedule(text: str) -> str:
+    fields = text.split()
+    if len(fields) != len(_CRON_RANGES) or not all(map(_is_cron_field, fields, _CRON_RANGES)):
+        raise ValueError("not six fields of NCRONTAB")
+    return text
+
+
+def _is_cron_field(text: str, values: range) -> bool:
+    """Whether a field is `*`, a value or a range (1-5, MON-FRI), each with a /step or without, or a list of such."""
+    for part in text.split(","):
+        found = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([0-9]{1,2}))?", part)
+        if found is None or found[3] in {"0", "00"}:
+            return False
+        if not all(_is_cron_value(bound, values) for bound in found.group(1, 2) if bound):
+            return False
+    return True
+
+
+def _is_cron_value(text: str, values: range) -> bool:
+    if re.fullmatch("[0-9]{1,2}", text):
+        return int(text) in values
+    # Longer names count as well: JANUARY.
+    return text.isalpha() and text[:3].lower() in _CRON_NAMES.get(values, ())
+
+
+def _percents(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    percents = tuple(sorted({int(part) for part in text.split(",")}))
+    if not all(0 < percent <= 1000 for percent in percents):
+        raise ValueError("out of range")
+    return percents
+
+
+def _addresses(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    addresses = tuple(part.strip() for part in re.split("[;,]", text) if part.strip())
+    for address in addresses:
+        _address(address)
+    return addresses
+
+
+def _address(text: str) -> str:
+    if text and not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
+        raise ValueError("not an address")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    parts = urlsplit(text)
+    local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
+    if not parts.hostname or not (parts.scheme == "https" or local):
+        raise ValueError("not https")
+    return text.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _web_address(text: str) -> str:
+    if text and urlsplit(text).scheme not in {"https", "http"}:
+        raise ValueError("not a web address")
+    return text
+
+
+def _database(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://")):
+        raise ValueError("not a database URL")
+    return secret
+
+
+QueueName = Annotated[str, AfterValidator(_queue_name)]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+Address = Annotated[str, AfterValidator(_address)]
+_QUEUE = "a queue name: 3 to 56 lower-case letters, digits and single hyphens"
+_CRON = "a schedule of six fields in UTC, seconds first, such as 0 0 2 * * *"
+_SEVERAL = "mail addresses, joined by ;"
+
+
+class Settings(BaseModel):
+    """Every app setting; a field's description says what it takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    storage_connection: SecretStr | None = Field(
+        None,
+        validation_alias="DatahubStorageConnectionString",
+        description="a storage account's connection string; UseDevelopmentStorage=true means Azurite",
+    )
+    storage_queue_uri: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        None,
+        validation_alias="DatahubStorageConnectionString__queueServiceUri",
+        description="https://<account>.queue.core.windows.net, in place of a connection string, with an identity",
+    )
+    storage_client_id: str | None = Field(
+        None,
+        validation_alias="DatahubStorageConnectionString__clientId",
+        description="the user-assigned identity for the queues; without it AZURE_CLIENT_ID is taken",
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database)] = Field(
+        SecretStr("sqlite:///.local/warden.db"),
+        validation_alias="DATABASE_URL",
+        description="sqlite:///FILE, mssql+pyodbc://… (Azure SQL) or postgresql+psycopg://…",
+    )
+    queue_update: QueueName = Field(Queue.UPDATE.value, validation_alias="QueueProjectUsageUpdate", description=_QUEUE)
+    queue_notification: QueueName = Field(
+        Queue.NOTIFICATION.value, validation_alias="QueueProjectUsageNotification", description=_QUEUE
+    )
+    queue_email: QueueName = Field(Queue.EMAIL.value, validation_alias="QueueEmailNotification", description=_QUEUE)
+    schedule_usage: Schedule = Field("0 0 2 * * *", validation_alias="ProjectUsageCRON", description=_CRON)
+    schedule_watchdog: Schedule = Field("0 */15 * * * *", validation_alias="WatchdogCRON", description=_CRON)
+    thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = Field(
+        (25, 50, 80, 100),
+        validation_alias="ProjectUsageNotificationPercents",
+        description="whole percents from 1 to 1000, joined by commas, such as 25,50,80,100",
+    )
+    management_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "https://management.azure.com",
+        validation_alias="AZURE_MANAGEMENT_ENDPOINT",
+        description="Azure Resource Manager's address with https; plain http only for this machine itself",
+    )
+    client_id: str | None = Field(
+        None, validation_alias="AZURE_CLIENT_ID", description="the client id of the app's user-assigned identity"
+    )
+    cost_metric: CostMetric = Field(
+        CostMetric.ACTUAL, validation_alias="COST_METRIC", description="ActualCost or AmortizedCost"
+    )
+    lookback_days: int = Field(
+        35,
+        ge=1,
+        le=366,
+        validation_alias="COST_LOOKBACK_DAYS",
+        description="how many days a night reads again, today among them: 1 to 366",
+    )
+    units_per_minute: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        validation_alias="COST_QPU_PER_MINUTE",
+        description="query units a run may use in a minute (Azure lets 60 through): 1 to 1000",
+    )
+    units_per_hour: int = Field(
+        500,
+        ge=1,
+        le=10000,
+        validation_alias="COST_QPU_PER_HOUR",
+        description="query units a run may use in an hour (Azure lets 600 through): 1 to 10000",
+    )
+    email_provider: Provider = Field(
+        Provider.OUTBOX, validation_alias="EMAIL_PROVIDER", description="sendgrid, smtp, or outbox (writes .eml files)"
+    )
+    email_sender: Address = Field(
+        "", validation_alias="EMAIL_SENDER", description="the address that mails come from; needed but for outbox"
+    )
+    email_sender_name: str = Field(
+        "Budget Warden", validation_alias="EMAIL_SENDER_NAME", description="the name that mails come from"
+    )
+    email_operators: Annotated[tuple[str, ...], BeforeValidator(_addresses)] = Field(
+        (),
+        validation_alias="EMAIL_OPERATORS",
+        description=_SEVERAL + "; they get what projects can't, and what goes wrong",
+    )
+    email_bcc: Annotated[tuple[str, ...], BeforeValidator(_addresses)] = Field(
+        (), validation_alias="EMAIL_BCC", description=_SEVERAL + "; they get a blind copy of higher alerts"
+    )
+    email_bcc_from_percent: int = Field(
+        80,
+        ge=1,
+        le=1000,
+        validation_alias="EMAIL_BCC_FROM_PERCENT",
+        description="the lowest threshold of which EMAIL_BCC gets a copy: 1 to 1000",
+    )
+    sendgrid_api_key: SecretStr | None = Field(
+        None, validation_alias="SENDGRID_API_KEY", description="SendGrid's API key; needed for sendgrid"
+    )
+    sendgrid_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "https://api.sendgrid.com",
+        validation_alias="SENDGRID_ENDPOINT",
+        description="SendGrid's address, such as https://api.eu.sendgrid.com",
+    )
+    smtp_host: str | None = Field(
+        None, validation_alias="SMTP_HOST", description="the mail server's name; needed for smtp"
+    )
+    smtp_port: int = Field(
+        587, ge=1, le=65535, validation_alias="SMTP_PORT", description="the mail server's port: 1 to 65535"
+    )
+    smtp_username: str | None = Field(
+        None, validation_alias="SMTP_USERNAME", description="the user at the mail server; empty for none"
+    )
+    smtp_password: SecretStr | None = Field(None, validation_alias="SMTP_PASSWORD", description="that user's password")
+    smtp_starttls: bool = Field(
+        True, validation_alias="SMTP_STARTTLS", description="whether the connection is encrypted: true or false"
+    )
+    outbox_dir: str = Field(
+        ".local/outbox", validation_alias="OUTBOX_DIR", description="the folder for the outbox's .eml files"
+    )
+    portal_url: Annotated[str, AfterValidator(_web_address)] = Field(
+        "", validation_alias="PORTAL_URL", description="a link for mails, with {acronym}: https://portal/{acronym}"
+    )
+    lock_mode: LockMode = Field(
+        LockMode.DRY_RUN,
+        validation_alias="LOCK_MODE",
+        description="off or dry-run; this version can't lock a project yet, so enforce is refused",
+    )
+    clock_start: datetime | None = Field(
+        None,
+        validation_alias="LOCAL_CLOCK_START",
+        description="for trying things out, not in Azure: the time at which the app's clock starts, "
+        "such as 2026-11-20T02:00:00+00:00",
+    )
+    azure_instance: str | None = Field(
+        None, validation_alias="WEBSITE_INSTANCE_ID", description="set by Azure where the app runs there"
+    )
+
+    @property
+    def queue_names(self) -> dict[Queue, str]:
+        """Each of the chain's queues, by its name in the storage account."""
+        return {
+            Queue.UPDATE: self.queue_update,
+            Queue.NOTIFICATION: self.queue_notification,
+            Queue.EMAIL: self.queue_email,
+        }
+
+
+def load(environment: Mapping[str, str] | None = None, local_file: Path | None = None) -> Settings:
+    """The settings from the environment (or the mapping given, for tests).
+
+    local_file: a local.settings.json whose Values count where the environment says nothing, as with Core Tools.
+    Raises SettingsError.
+    """
+    given = _by_lower_name(os.environ if environment is None else environment)
+    if local_file is not None and local_file.exists():
+        given = _by_lower_name(_local_values(local_file)) | given
+    settings, faulty = _read(given)
+    takes = setting_names()
+    faults = [f"{name} is not right. It takes {takes[name]}." for name in faulty]
+    # In the place of a faulty setting stands its default, of which nothing is to be said.
+    faults += [fault for fault in _faults_between(settings) if not any(name in fault for name in faulty)]
+    if faults:
+        listed = "\n".join(f"  - {fault}" for fault in faults)
+        raise SettingsError(f"The app settings can't be used:\n{listed}")
+    return settings
+
+
+def setting_names() -> dict[str, str]:
+    """Every setting's name, with what it takes."""
+    return {str(field.validation_alias): field.description or "" for field in Settings.model_fields.values()}
+
+
+def _by_lower_name(given: Mapping[str, str]) -> dict[str, str]:
+    """What is set, by name in lower case; an empty text is the same as nothing."""
+    return {name.lower(): value for name, value in given.items() if value.strip()}
+
+
+def _local_values(file: Path) -> dict[str, str]:
+    try:
+        # Editors on Windows put a byte order mark before it.
+        values = json.loads(file.read_text("utf-8-sig"))["Values"]
+        return {str(name): str(value) for name, value in values.items() if value is not None}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Not from the error: a JSONDecodeError carries the whole text, with its secrets.
+        raise SettingsError(f"{file.name} can't be read: it has to be JSON with an object named Values") from None
+
+
+def _read(given: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings, with the default in the place of each faulty one, and the names of those."""
+    named = {name: given[name.lower()] for name in setting_names() if name.lower() in given}
+    try:
+        return Settings.model_validate(named), []
+    except ValidationError as error:
+        faulty = list(dict.fromkeys(str(fault["loc"][0]) for fault in error.errors()))
+    return Settings.model_validate({name: value for name, value in named.items() if name not in faulty}), faulty
+
+
+def _faults_between(settings: Settings) -> list[str]:
+    """What is wrong though each setting is right by itself."""
+    return [*_storage_faults(settings), *_mail_faults(settings), *_queue_faults(settings), *_azure_faults(settings)]
+
+
+def _storage_faults(settings: Settings) -> list[str]:
+    name = "DatahubStorageConnectionString"
+    if settings.storage_connection and settings.storage_queue_uri:
+        return [f"{name} and {name}__queueServiceUri are both set; the first would win. Keep one of them."]
+    if not settings.storage_connection and not settings.storage_queue_uri:
+        takes = setting_names()[name]
+        return [f"{name} is missing. It takes {takes}. With an identity, set {name}__queueServiceUri in its place."]
+    return []
+
+
+def _mail_faults(settings: Settings) -> list[str]:
+    needed: dict[str, object] = {}
+    if settings.email_provider is Provider.SMTP:
+        needed = {"EMAIL_SENDER": settings.email_sender, "SMTP_HOST": settings.smtp_host}
+    elif settings.email_provider is Provider.SENDGRID:
+        needed = {"EMAIL_SENDER": settings.email_sender, "SENDGRID_API_KEY": settings.sendgrid_api_key}
+    provider, takes = settings.email_provider, setting_names()
+    missing = [name for name, value in needed.items() if not value]
+    faults = [f"{name} is missing: EMAIL_PROVIDER is {provider}. It takes {takes[name]}." for name in missing]
+    if provider is Provider.SMTP and settings.smtp_username and not settings.smtp_password:
+        faults.append(f"SMTP_PASSWORD is missing: SMTP_USERNAME is set. It takes {takes['SMTP_PASSWORD']}.")
+    return faults
+
+
+def _queue_faults(settings: Settings) -> list[str]:
+    names = list(settings.queue_names.values())
+    with_poison = [*names, *(f"{name}-poison" for name in names)]
+    if len(set(with_poison)) < len(with_poison):
+        return [
+            "QueueProjectUsageUpdate, QueueProjectUsageNotification and QueueEmailNotification have the same name, or "
+            "one has another's with -poison. Each takes a name of its own."
+        ]
+    return []
+
+
+def _azure_faults(settings: Settings) -> list[str]:
+    """In Azure the disk goes away: what lies on it would be lost without a word."""
+    if settings.azure_instance is None:
+        return []
+    faults = []
+    if settings.database_url.get_secret_value().startswith("sqlite"):
+        faults.append("DATABASE_URL is SQLite, whose file does not last in Azure. It takes mssql+pyodbc://… there.")
+    if settings.email_provider is Provider.OUTBOX:
+        faults.append("EMAIL_PROVIDER is outbox, whose folder does not last in Azure. It takes sendgrid or smtp there.")
+    if settings.clock_start is not None:
+        faults.append("LOCAL_CLOCK_START is set, which is for a developer's machine only. Remove it in Azure.")
+    return faults

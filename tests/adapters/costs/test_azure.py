@@ -1,0 +1,510 @@
+"""Azure Cost Management's answers, the usual and the odd ones, over HTTP and through the real SDK."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import CredentialUnavailableError
+
+from localdev.azure_sim import AzureSimulator, read_ea_export
+from shared.adapters.costs.azure import MOST_PAGES, AzureCosts, query_body
+from shared.domain.money import stored
+from shared.domain.periods import Period
+from shared.ports import CostQuery, LaterError, NeverError
+from tests.adapters.costs.odd_server import Answer, OddServer, page
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "azure"
+SUBSCRIPTION = "55312978-ba1b-415c-9304-c4b9c43c0481"
+WINDOW = Period(date(2026, 11, 1), date(2026, 11, 20))
+QUERY = CostQuery(SUBSCRIPTION, WINDOW)
+NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+ROW = [1.5, "rg-web", 20261101, "Storage", "CAD"]
+WAIT = "x-ms-ratelimit-microsoft.costmanagement-{}-retry-after"
+
+
+@pytest.fixture
+def server() -> Iterator[OddServer]:
+    with OddServer() as server:
+        yield server
+
+
+@pytest.fixture
+def costs(server: OddServer) -> Iterator[AzureCosts]:
+    costs = AzureCosts(server.url, read_seconds=2.0, clock=lambda: NOW)
+    yield costs
+    costs.close()
+
+
+def refused(costs: AzureCosts, query: CostQuery = QUERY) -> str:
+    """Why the answer is for never."""
+    with pytest.raises(NeverError) as caught:
+        costs.read(query)
+    return caught.value.reason
+
+
+def deferred(costs: AzureCosts) -> LaterError:
+    with pytest.raises(LaterError) as caught:
+        costs.read(QUERY)
+    return caught.value
+
+
+def test_the_request_is_what_microsoft_documents(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(page([]))
+    costs.read(CostQuery(SUBSCRIPTION, WINDOW, ("RG-Web", "rg-web", "rg-db")))
+    seen = server.seen[0]
+    assert seen.path == (
+        f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CostManagement/query?api-version=2025-03-01&$top=5000"
+    )
+    assert seen.headers["ClientType"] == "BudgetWarden"
+    assert seen.headers["Authorization"] == "Bearer local-development"
+    assert json.loads(seen.body) == {
+        "type": "ActualCost",
+        "timeframe": "Custom",
+        "timePeriod": {"from": "2026-11-01T00:00:00Z", "to": "2026-11-19T23:59:59Z"},
+        "dataset": {
+            "granularity": "Daily",
+            "aggregation": {"totalCost": {"name": "Cost", "function": "Sum"}},
+            "grouping": [
+                {"type": "Dimension", "name": "ResourceGroupName"},
+                {"type": "Dimension", "name": "ServiceName"},
+            ],
+            "filter": {
+                "dimensions": {
+                    "name": "ResourceGroupName",
+                    "operator": "In",
+                    "values": ["RG-Web", "rg-web", "rg-db"],
+                }
+            },
+        },
+    }
+
+
+def test_the_metric_is_the_querys_type() -> None:
+    assert query_body(QUERY, "AmortizedCost")["type"] == "AmortizedCost"
+
+
+def test_an_id_with_slashes_stays_one_part_of_the_path(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(page([]))
+    costs.read(CostQuery("../x?y", WINDOW))
+    assert server.seen[0].path.startswith("/subscriptions/..%2Fx%3Fy/providers/")
+
+
+def test_columns_are_found_by_name_in_any_order_and_case(server: OddServer, costs: AzureCosts) -> None:
+    row = ["CAD", "x", "Storage", 20261101, "rg-web", 1.25]
+    server.will_answer(
+        page([row], columns=("CURRENCY", "Tag", "serviceName", "usagedate", "ResourceGroup", "preTaxCost"))
+    )
+    assert costs.read(QUERY).amounts == {("rg-web", date(2026, 11, 1), "Storage"): Decimal("1.25")}
+
+
+def test_amounts_never_pass_through_a_float(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(
+        page('[[123456789.0123456789,"a",20261101,"S","CAD"],[7,"b",20261101,"S","CAD"],[1E-3,"c",20261101,"S","CAD"]]')
+    )
+    assert list(costs.read(QUERY).amounts.values()) == [
+        Decimal("123456789.0123456789"),
+        Decimal(7),
+        Decimal("0.001"),
+    ]
+
+
+def test_a_charge_without_a_service_counts_as_unassigned_and_without_a_group_as_of_none(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    server.will_answer(page([[1, None, 20261101, None, "CAD"], [2, "", 20261101, " ", "CAD"]]))
+    assert costs.read(QUERY).amounts == {("", date(2026, 11, 1), "Unassigned"): Decimal(3)}
+
+
+def test_names_are_cut_to_what_is_stored_and_their_cost_is_kept(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(page([[1, "g" * 300, 20261101, "s" * 300, "CAD"], [2, "g" * 300, 20261101, "s" * 299, "CAD"]]))
+    assert costs.read(QUERY).amounts == {("g" * 100, date(2026, 11, 1), "s" * 200): Decimal(3)}
+
+
+def test_rows_of_one_charge_on_several_pages_are_summed_before_they_are_rounded(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    half = '[[0.00000000005,"RG-Web",20261101,"Storage","CAD"]]'
+    server.will_answer(page(half, "{server}/next?$skiptoken=1"), page(half.replace("RG-Web", "rg-web")))
+    charges = costs.read(QUERY)
+    assert charges.amounts == {("rg-web", date(2026, 11, 1), "Storage"): Decimal("0.0000000001")}
+    assert charges.group_names == {"rg-web": "RG-Web"}
+
+
+def test_further_pages_are_posted_with_the_same_body_until_there_is_no_link(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    link = "{server}/subscriptions/x/Query?api-version=2025-03-01&$skiptoken=AQ%3D%3D{0}{}"
+    server.will_answer(page([ROW], link), page([], "{server}/third"), page([[2, "rg-db", *ROW[2:]]], ""))
+    assert sum(costs.read(QUERY).amounts.values()) == Decimal("3.5")
+    assert len({seen.body for seen in server.seen}) == 1
+    assert [seen.path for seen in server.seen[1:]] == [
+        "/subscriptions/x/Query?api-version=2025-03-01&$skiptoken=AQ%3D%3D%7B0%7D%7B%7D",
+        "/third",
+    ]
+
+
+def test_no_content_is_no_data_and_after_a_first_page_it_is_an_answer_that_broke_off(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    server.will_answer(Answer(status=204))
+    assert not costs.read(QUERY).amounts
+    server.will_answer(page([ROW], "{server}/2"), Answer(status=204))
+    assert "page 1" in deferred(costs).reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Answer("[]"), "page 1: it has no properties"),
+        (Answer('{"properties": []}'), "page 1: it has no properties"),
+        (Answer('{"properties": {}}'), "page 1: it has no list of rows"),
+        (Answer('{"properties": {"rows": [[1]]}}'), "no list of columns"),
+        (Answer('{"properties": {"rows": [], "nextLink": 7}}'), "its nextLink is no link"),
+        (page([[1, 2]], columns=("CostUSD", "Currency")), "no column cost or pretaxcost (for the cost), only costusd"),
+        (page([ROW[:4]], columns=("Cost", "UsageDate", "ServiceName", "Currency")), "(for the group)"),
+        (page([ROW, ROW[:4]]), "page 1, row 2: it has 4 cells, and the page has 5 columns"),
+        (page([ROW[:4]]), "row 1: it has 4 cells"),
+        (page([[*ROW, 1]]), "row 1: it has 6 cells"),
+        (page([ROW, None]), "row 2: it has none"),
+        (page([ROW, "abcdef"]), "row 2: it has none"),
+        (page([ROW, "abcde"]), "row 2: the"),
+        (page('[[NaN,"a",20261101,"S","CAD"]]'), "row 1: the cost is 'NaN', which is no number"),
+        (page('[[-Infinity,"a",20261101,"S","CAD"]]'), "the cost is '-Infinity'"),
+        (page([ROW, ["1.5", *ROW[1:]]]), "row 2: the cost is '1.5', which is no number"),
+        (page([ROW, [True, *ROW[1:]]]), "row 2: the cost is True"),
+        (page([[None, *ROW[1:]]]), "the cost is None"),
+        (page('[[1E+400,"a",20261101,"S","CAD"]]'), "too large to be kept: 1.000E+400"),
+        (
+            page('[[1E+400000000,"a",20261101,"S","CAD"],[-2E+400000001,"A",20261101,"S","CAD"]]'),
+            "too large to be kept",
+        ),
+        (page('[[1E+99999999999999999999,"a",20261101,"S","CAD"]]'), "a number past all bounds"),
+        (page([[1, 5, *ROW[2:]]]), "the group is 5, which is no text"),
+        (page([ROW, [1, ["a"], *ROW[2:]]]), "row 2: the group is ['a'], which is no text"),
+        (page([[1, "a\0b", *ROW[2:]]]), "the group holds characters that are none"),
+        (page([[*ROW[:3], "\ud800", "CAD"]]), "the service holds characters that are none"),
+        (page([[1, "a", "2026-11-01", "S", "CAD"]]), "the day is '2026-11-01'; it has to be a number like 20261101"),
+        (page([[1, "a", 20261131, "S", "CAD"]]), "the day is 20261131, and there is no such day"),
+        (page([[1, "a", 10**30, "S", "CAD"]]), "there is no such day"),
+        (page([ROW, [1, "a", 20261120, "S", "CAD"]]), "row 2: the day is 2026-11-20, outside of what was asked for"),
+        (page([[1, "a", 20261031, "S", "CAD"]]), "outside of what was asked for (2026-11-01 up to before 2026-11-20)"),
+        (page([ROW, [*ROW[:4], "USD"]]), "row 2: the amount is in USD, those before it are in CAD"),
+        (page([[*ROW[:4], None]]), "the currency is wrong"),
+        (page([[*ROW[:4], "Dollars"]]), "'Dollars' is not a currency"),
+    ],
+)
+def test_a_page_that_cant_be_right_is_refused_with_its_place(
+    server: OddServer, costs: AzureCosts, answer: Answer, says: str
+) -> None:
+    server.will_answer(answer)
+    assert says in refused(costs)
+
+
+def test_a_fault_is_placed_on_its_page(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(page([ROW], "{server}/2"), page([ROW, [*ROW[:4], "USD"]]))
+    assert "page 2, row 2: the amount is in USD, those before it are in CAD" in refused(costs)
+
+
+def test_groups_that_were_not_asked_for_are_refused(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(page([ROW, [1, "rg-db", *ROW[2:]]]))
+    assert "row 2: the group is 'rg-db', which was not asked for" in refused(
+        costs, CostQuery(SUBSCRIPTION, WINDOW, ("RG-WEB",))
+    )
+
+
+def test_a_window_that_azure_would_cut_short_is_refused(costs: AzureCosts) -> None:
+    assert "31 days at most" in refused(costs, CostQuery(SUBSCRIPTION, Period(date(2026, 1, 1), date(2026, 2, 2))))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://management.azure.com.example.com/x",
+        "https://127.0.0.1/x",
+        "http://127.0.0.1:1/x",
+        "http://127.0.0.1@example.com/x",
+        "//example.com/x",
+        "/x",
+        "ftp://127.0.0.1/x",
+        "http://[::1",
+        "http://127.0.0.1:99999/",
+    ],
+)
+def test_a_link_to_another_host_scheme_or_port_is_not_followed(server: OddServer, costs: AzureCosts, link: str) -> None:
+    server.will_answer(page([ROW], link))
+    assert "links to another place" in refused(costs)
+    assert len(server.seen) == 1
+
+
+def test_a_link_to_a_page_that_was_read_is_not_followed(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(page([], "{server}/a"), page([], "{server}/b"), page([], "{server}/a"))
+    assert "goes in a circle: page 3" in refused(costs)
+    assert len(server.seen) == 3
+
+
+def test_an_answer_without_an_end_is_given_up(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(*(page([], f"{{server}}/{number}") for number in range(MOST_PAGES + 5)))
+    assert f"after {MOST_PAGES} pages" in refused(costs)
+    assert len(server.seen) == MOST_PAGES
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>", '{"properties"', "[" * 100_000, '{"properties": {"rows": [[' + "9" * 5000 + "]]}}"]
+)
+def test_a_body_that_is_not_json_is_for_later(server: OddServer, costs: AzureCosts, body: str) -> None:
+    server.will_answer(Answer(body))
+    assert "Page 1" in deferred(costs).reason
+
+
+def test_a_body_shorter_than_announced_is_for_later(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(Answer('{"properties": {"rows": []}}', headers={"Content-Length": "500", "Connection": "close"}))
+    assert "not to the end" in deferred(costs).reason
+
+
+def test_a_body_that_is_no_gzip_although_it_says_so_is_for_later(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(Answer("plain", headers={"Content-Encoding": "gzip"}))
+    assert "not to the end" in deferred(costs).reason
+
+
+def test_nobody_there_is_for_later() -> None:
+    with OddServer() as gone:
+        url = gone.url
+    assert "out of reach" in deferred(AzureCosts(url)).reason
+
+
+@pytest.mark.parametrize("status", [408, 424, 429, 500, 502, 503, 504])
+def test_statuses_that_pass_are_for_later(server: OddServer, costs: AzureCosts, status: int) -> None:
+    server.will_answer(Answer("<html>", status))
+    error = deferred(costs)
+    assert str(status) in error.reason
+    assert error.wait is None
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({WAIT.format("qpu"): "12", WAIT.format("entity"): "47", WAIT.format("tenant"): "5"}, 47),
+        ({WAIT.format("ClientType").upper(): "8", "Retry-After": "3"}, 8),
+        ({WAIT.format("client"): "8", "Retry-After": "30"}, 30),
+        ({"Retry-After": "Fri, 20 Nov 2026 02:01:30 GMT"}, 90),
+        ({"Retry-After": "Fri, 20 Nov 2026 01:00:00 GMT"}, 0),
+        ({"Retry-After": "soon", WAIT.format("qpu"): "-5"}, None),
+        ({"Retry-After": "1e3", WAIT.format("qpu"): "6"}, 6),
+        ({"Retry-After": "9" * 9}, 86_400),
+        ({"Retry-After": "9" * 400}, None),
+        ({"x-ms-ratelimit-microsoft.costmanagement-qpu-remaining": "100"}, None),
+    ],
+)
+def test_the_longest_wait_that_can_be_understood_counts(
+    server: OddServer, costs: AzureCosts, headers: dict[str, str], seconds: int | None
+) -> None:
+    server.will_answer(Answer("{}", 429, headers))
+    assert deferred(costs).wait == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (400, "kind of subscription"),
+        (401, "AZURE_CLIENT_ID"),
+        (403, f"role Cost Management Reader on subscription {SUBSCRIPTION}"),
+        (404, f"Check the id of subscription {SUBSCRIPTION}"),
+        (307, "AZURE_MANAGEMENT_ENDPOINT"),
+    ],
+)
+def test_a_refusal_says_what_azure_said_and_what_to_do(
+    server: OddServer, costs: AzureCosts, status: int, advice: str
+) -> None:
+    token = "eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.c2ln"
+    message = f"No way.\nSee https://x.example/a?sig=s3cret for {token}. " + "And so on. " * 100
+    body = json.dumps({"error": {"code": "NotSoFast", "message": message}})
+    server.will_answer(Answer(body, status, {"Location": "https://example.com/"}))
+    reason = refused(costs)
+    assert f"{status} (NotSoFast) No way. See https://x.example/a?… for …" in reason
+    assert advice in reason
+    assert "s3cret" not in reason
+    assert len(reason) < 550
+    assert len(server.seen) == 1
+
+
+def test_a_refusal_that_is_no_json_has_its_status(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(Answer("<html>Forbidden</html>", 403))
+    assert ": 403. Give the app's identity" in refused(costs)
+
+
+def test_an_unregistered_provider_is_refused_at_once_rather_than_registered(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    error = {
+        "code": "MissingSubscriptionRegistration",
+        "message": "The subscription is not registered to use namespace 'Microsoft.CostManagement'",
+    }
+    server.will_answer(Answer(json.dumps({"error": error}), 409))
+    assert "Check that the resource provider Microsoft.CostManagement is registered" in refused(costs)
+    assert len(server.seen) == 1
+
+
+class CountedTokens:
+    """A credential that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.scopes: list[str] = []
+
+    def get_token(self, *scopes: str, **_options: object) -> AccessToken:
+        self.scopes += scopes
+        return AccessToken("counted", int(time.time()) + 3600)
+
+
+class NoToken:
+    """A credential that has none to give."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (CredentialUnavailableError("no response from the IMDS endpoint."), LaterError),
+        (ClientAuthenticationError("Token request error: (invalid_scope) 500, unwell"), LaterError),
+        (CredentialUnavailableError("No identity has been assigned to this resource."), NeverError),
+        (
+            ClientAuthenticationError(
+                "(invalid_scope) 400, No User Assigned or Delegated Managed Identity found for specified ClientId"
+            ),
+            NeverError,
+        ),
+        (ClientAuthenticationError("AzureCliCredential: Please run 'az login' to set up an account"), NeverError),
+    ],
+)
+def test_a_token_that_cant_be_had_is_for_later_unless_the_identity_was_refused(
+    server: OddServer, error: Exception, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match="no token for Azure"):
+        AzureCosts(server.url, credential=NoToken(error)).read(QUERY)
+    assert not server.seen
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "management.azure.com",
+        "ftp://x",
+        "https://",
+        "https://a.b/path",
+        "https://u:p@a.b",
+        "https://a.b?x=1",
+        "https://a.b:99999",
+    ],
+)
+def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="write it like https://management"):
+        AzureCosts(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://management.azure.com", "http://10.0.0.1:8080", "http://127.0.0.1.example.com"]
+)
+def test_plain_http_to_another_machine_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="for this machine only"):
+        AzureCosts(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://management.usgovcloudapi.net/", "http://localhost:8443", "http://[::1]:80"]
+)
+def test_sovereign_clouds_and_this_machine_are_taken(endpoint: str) -> None:
+    assert AzureCosts(endpoint).endpoint == endpoint
+
+
+def test_a_token_is_asked_for_the_endpoint_itself_and_once_for_all_pages(server: OddServer) -> None:
+    credential = CountedTokens()
+    server.will_answer(page([ROW], "{server}/2"), page([]))
+    AzureCosts(server.url, credential=credential).read(QUERY)
+    assert credential.scopes == [f"{server.url}/.default"]
+    assert [seen.headers["Authorization"] for seen in server.seen] == ["Bearer counted"] * 2
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ValueError, match="ActualCost or AmortizedCost"):
+        AzureCosts("https://management.azure.com", metric="Cost")
+
+
+def test_making_one_imports_no_sdk() -> None:
+    code = (
+        "import sys; from shared.adapters.costs.azure import AzureCosts; AzureCosts('https://management.azure.com');"
+        "sys.exit(any(name.partition('.')[0] in ('azure', 'requests', 'msal') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
+
+
+def test_the_published_sample_lacks_the_service_and_is_read_when_it_has_one(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    text = _data("query_response_page.json").read_text(encoding="utf-8")
+    query = CostQuery(SUBSCRIPTION, Period(date(2018, 3, 1), date(2018, 4, 1)))
+    server.will_answer(Answer(text))
+    assert "no column servicename (for the service)" in refused(costs, query)
+
+    sample = json.loads(text, parse_float=str)
+    rows = [[*row, "Storage"] for row in sample["properties"]["rows"]]
+    columns = [*(column["name"] for column in sample["properties"]["columns"]), "ServiceName"]
+    server.will_answer(page(_amounts_as_numbers(rows), sample["properties"]["nextLink"], columns))
+    assert "links to another place" in refused(costs, query)
+
+    server.will_answer(page(_amounts_as_numbers(rows), "{server}/2", columns), page([], None, columns))
+    charges = costs.read(query)
+    assert charges.billing_currency == "USD"
+    assert charges.amounts[("gs-stms-dev", date(2018, 3, 31), "Storage")] == Decimal("0.1667772033")
+    assert charges.group_names["rviiot-trial"] == "RVIIOT-TRIAL"
+    assert len(charges.amounts) == 4
+
+
+def test_a_real_export_served_by_the_simulator_sums_to_the_last_stored_place() -> None:
+    book = read_ea_export(_data("ea_actual_cost.csv"))
+    with AzureSimulator(book) as simulator:
+        costs = AzureCosts(simulator.url)
+        september = Period(date(2023, 9, 1), date(2023, 10, 1))
+        total = sum(
+            (
+                sum(costs.read(CostQuery(subscription, september)).amounts.values())
+                for subscription in book.subscriptions()
+            ),
+            Decimal(0),
+        )
+    assert stored(total) == total
+    assert total == Decimal("8.5450077867")
+
+
+def test_nothing_sleeps_inside_a_read() -> None:
+    with OddServer() as server:
+        server.will_answer(Answer("{}", 429, {"Retry-After": "60"}))
+        began = time.monotonic()
+        assert deferred(AzureCosts(server.url)).wait == timedelta(seconds=60)
+        assert time.monotonic() - began < 5
+        assert len(server.seen) == 1
+
+
+def _amounts_as_numbers(rows: list[list]) -> str:
+    """The rows as JSON, whose first cells are amounts as text, written as numbers with all their digits."""
+    return "[" + ",".join(f"[{row[0]}, {json.dumps(row[1:])[1:]}" for row in rows) + "]"
+
+
+def _data(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the published file {name} is not here; it is looked for in ../shared/data/azure")
+    return path

@@ -1,0 +1,123 @@
+"""Making the tables, and bringing them up to date."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from shared.adapters.database import migrate
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import metadata
+from shared.ports import NeverError
+from tests.postgres import Postgres
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_migrated_database_has_every_table_and_is_current(database: Database):
+    assert set(inspect(database.engine).get_table_names()) == {*metadata.tables, "alembic_version"}
+    assert migrate.is_current(database.engine)
+
+
+def test_the_steps_make_exactly_the_tables_of_the_code(database: Database):
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_charges_are_kept_once_on_sqlite(sqlite_url: str):
+    with Database(sqlite_url).engine.connect() as connection:
+        made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = 'charges'"))
+    assert made is not None
+    assert "WITHOUT ROWID" in made
+
+
+def test_the_head_in_the_code_is_the_newest_step():
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrate.HEAD
+
+
+def test_upgrading_what_is_current_changes_nothing(database: Database):
+    database.upgrade()
+    assert migrate.revision_of(database.engine) == migrate.HEAD
+
+
+def test_a_fresh_file_has_no_revision_until_its_first_use(tmp_path: Path):
+    database = Database(f"sqlite:///{tmp_path}/warden.db")
+    assert migrate.is_current(database.engine)
+    database.close()
+
+
+def test_a_file_of_another_revision_says_what_to_run(sqlite_url: str):
+    with Database(sqlite_url).engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(NeverError, match=r"revision 0000.*python -m shared\.cli db upgrade"):
+        Database(sqlite_url).read(lambda _: None)
+
+
+def test_a_database_of_an_unknown_revision_can_not_be_upgraded(sqlite_url: str):
+    with Database(sqlite_url).engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(NeverError, match="9999"):
+        Database(sqlite_url).upgrade()
+
+
+def test_somebody_elses_file_is_left_alone(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/other.db"
+    database = Database(url)
+    with database.engine.begin() as connection:
+        for name in inspect(connection).get_table_names():
+            connection.execute(text(f"DROP TABLE {name}"))
+        connection.execute(text("CREATE TABLE songs (id INTEGER)"))
+    with pytest.raises(NeverError, match="not Budget Warden's"):
+        Database(url).read(lambda _: None)
+
+
+def test_the_steps_can_be_taken_back(database: Database):
+    from alembic import command
+
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert inspect(database.engine).get_table_names() == ["alembic_version"]
+    database.upgrade()
+    assert migrate.is_current(database.engine)
+
+
+@pytest.mark.postgres
+def test_upgrades_at_once_on_a_server_wait_for_each_other(postgres: Postgres):
+    postgres.execute("CREATE DATABASE upgraded_at_once")
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: Database(postgres.url("upgraded_at_once")).upgrade(), range(4)))
+        database = Database(postgres.url("upgraded_at_once"))
+        assert migrate.is_current(database.engine)
+        database.close()
+    finally:
+        postgres.execute("DROP DATABASE upgraded_at_once WITH (FORCE)")
+
+
+USE_AND_NAME_MODULES = """
+import sys
+from shared.adapters.database.engine import Database
+
+Database(sys.argv[1]).read(lambda connection: None)
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"alembic", "mako", "pyodbc", "psycopg"}))
+"""
+
+
+def test_a_current_file_is_used_without_importing_alembic(sqlite_url: str):
+    command = [sys.executable, "-c", USE_AND_NAME_MODULES, sqlite_url]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"

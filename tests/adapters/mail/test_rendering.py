@@ -1,0 +1,247 @@
+"""The mails' contents: what stands in them, in which language, and that nothing escapes its place."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from shared.adapters.mail.rendering import TEMPLATES, TemplateRenderer
+from shared.ports import NeverError, RenderedMail
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+ALERT: dict[str, Any] = {
+    "acronym": "DIE1",
+    "name": "Data Innovation Environment",
+    "threshold": 80,
+    "percent": "85.436612",
+    "spent": "10679.5765",
+    "amount": "12500",
+    "currency": "CAD",
+    "period_start": "2026-04-01",
+    "period_end": "2027-04-01",
+    "spent_yesterday": "61.4023",
+    "spent_last_7_days": "412.77",
+    "top_services": [["Virtual Machines", "5120.4471"], ["Storage", "1422.0391"]],
+    "used_up_on": "2026-12-21",
+    "at_100": "dry-run",
+    "portal_link": "https://portal.example.ca/w/DIE1?a=1&b=2",
+    "as_of": "2026-11-20",
+}
+NOTICE = {"subject": "The night is late", "intro": "Two scopes are missing.", "lines": ["a", "b"], "advice": "Wait."}
+
+RENDERER = TemplateRenderer()
+
+
+def alert(language: str | None = "en", **changes: Any) -> RenderedMail:
+    return RENDERER.render("alert", language, ALERT | changes)
+
+
+class Tags(HTMLParser):
+    """The tags of some HTML, in order, and those that are open at its end."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append(tag)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_english_alert_says_everything() -> None:
+    mail = alert("en")
+    assert mail.subject == "[DIE1] 80 % of the budget is used"
+    for content in (mail.text, mail.html):
+        for words in (
+            "Data Innovation Environment",
+            "85.4 %",
+            "CAD 10,679.58",
+            "CAD 12,500.00",
+            "CAD 1,820.42",
+            "1 April 2026 to 31 March 2027, both days included",
+            "CAD 61.40",
+            "CAD 412.77",
+            "Virtual Machines",
+            "CAD 5,120.45",
+            "used up on 21 December 2026",
+            "the lock is only being tried out",
+            "As of 20 November 2026",
+        ):
+            assert words in content
+    assert ALERT["portal_link"] in mail.text
+
+
+def test_the_french_alert_says_everything() -> None:
+    mail = alert("fr")
+    assert mail.subject == "[DIE1] 80 % du budget est utilisé"
+    for content in (mail.text, mail.html):
+        for words in (
+            "85,4 %",
+            f"10{NO_BREAK}679,58{NO_BREAK}CAD",
+            "du 1er avril 2026 au 31 mars 2027, ces deux jours compris",
+            "sera épuisé le 21 décembre 2026",
+            "En date du 20 novembre 2026",
+        ):
+            assert words in content
+    assert "budget is used" not in mail.text
+
+
+def test_a_project_without_a_language_gets_both_in_one_mail_english_first() -> None:
+    mail = alert(None)
+    assert mail.subject == "[DIE1] 80 % of the budget is used / 80 % du budget est utilisé"
+    assert mail.text.index("has used") < mail.text.index("a utilisé")
+    assert mail.html.count('lang="en"') == 2 and mail.html.count('lang="fr"') == 2
+
+
+@pytest.mark.parametrize("language", ["en", "fr", None])
+@pytest.mark.parametrize("threshold", [25, 50, 80, 100, 120])
+@pytest.mark.parametrize("at_100", ["nothing", "dry-run", "lock"])
+def test_every_alert_is_whole(language: str | None, threshold: int, at_100: str) -> None:
+    spent = str(12500 * threshold // 100)
+    mail = alert(language, threshold=threshold, percent=str(threshold), spent=spent, at_100=at_100)
+    assert f"{threshold} %" in mail.subject and mail.subject.startswith("[DIE1] ")
+    assert Tags(mail.html).open == []
+    assert "{" not in mail.text and "None" not in mail.text and "None" not in mail.html
+    assert "\n\n\n" not in mail.text
+    assert not re.search(r"https?://(?!portal\.example\.ca)|<img|<link|url\(", mail.html)
+
+
+def test_at_100_percent_the_words_fit() -> None:
+    mail = alert(threshold=100, percent="104.2", spent="13025.01", at_100="lock", used_up_on="2026-11-18")
+    assert mail.subject == "[DIE1] The budget is used up (100 %)"
+    for words in ("was used up on 18 November 2026", "is being locked", "Over the budget by", "CAD 525.01", "104.2 %"):
+        assert words in mail.text and words in mail.html
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    mail = alert(used_up_on=None, top_services=[], portal_link=None)
+    assert "not expected to run out" in mail.text
+    for content in (mail.text, mail.html):
+        assert "cost most in" not in content and "Open the project" not in content
+
+
+def test_almost_used_up_is_never_shown_as_used_up() -> None:
+    mail = alert(spent="12499.9999", percent="99.999999")
+    assert "CAD 12,499.99 (99.9 %)" in mail.text and "CAD 0.01" in mail.text
+    assert "100.0 %" not in mail.text + mail.html
+    assert 'width="99%"' in mail.html and 'width="1%"' in mail.html
+
+
+def test_the_link_of_a_portal_is_a_web_address_or_no_link() -> None:
+    assert 'href="https://portal.example.ca/w/DIE1?a=1&amp;b=2"' in alert().html
+    assert "javascript" not in alert(portal_link="javascript:alert(1)").html
+
+
+@pytest.mark.parametrize("place", ["name", "acronym", "currency", "portal_link"])
+def test_html_in_a_figure_stays_text(place: str) -> None:
+    attack = 'https://x.ca/"><script>alert(1)</script>'
+    mail = alert(None, **{place: attack})
+    assert "<script" not in mail.html and Tags(mail.html).open == []
+    assert "script" not in Tags(mail.html).seen
+
+
+def test_html_in_a_services_name_or_a_notice_stays_text() -> None:
+    attack = "<script>alert(1)</script>&<b>"
+    service = alert(top_services=[[attack, "1"]]).html
+    notice = RENDERER.render(
+        "notice", None, dict.fromkeys(("subject", "intro", "advice"), attack) | {"lines": [attack]}
+    )
+    note = alert(undeliverable=[[attack, attack]]).html
+    for html in (service, notice.html, note):
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+
+
+def test_a_template_in_a_figure_is_not_run() -> None:
+    assert "{{ 7 * 7 }}" in alert(name="{{ 7 * 7 }}").text
+
+
+@pytest.mark.parametrize("figure", sorted(ALERT))
+def test_a_missing_figure_is_named(figure: str) -> None:
+    with pytest.raises(NeverError, match=f"'{figure}' is undefined"):
+        RENDERER.render("alert", None, {name: value for name, value in ALERT.items() if name != figure})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"spent": "abc"}, "'abc' is not an amount"),
+        ({"percent": "NaN"}, "'NaN' is not an amount"),
+        ({"as_of": "20/11/2026"}, "'20/11/2026' is not a day"),
+        ({"at_100": "explode"}, "explode"),
+        ({"top_services": [["x"]]}, "alert"),
+    ],
+)
+def test_a_figure_that_is_wrong_is_said(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(NeverError, match=said):
+        alert(**changes)
+
+
+def test_unknown_templates_and_languages_are_said_with_what_there_is() -> None:
+    with pytest.raises(NeverError, match="there are: alert, notice, whole"):
+        RENDERER.render("../settings", "en", {})
+    with pytest.raises(NeverError, match="there are: en, fr"):
+        RENDERER.render("alert", "de", ALERT)
+
+
+def test_a_subject_is_one_line_whatever_the_names_hold() -> None:
+    assert alert(acronym="A\r\nBcc: x@y.ca\x00B").subject == "[A Bcc: x@y.ca B] 80 % of the budget is used"
+
+
+@pytest.mark.parametrize("name", ["Données «ouvertes» – été", "数据创新环境", "🎉 Fête", "x" * 500])
+def test_names_in_any_letters_stand_as_they_are(name: str) -> None:
+    assert name in alert(name=name).text and name in alert(name=name).html
+
+
+@pytest.mark.parametrize("language", ["en", "fr", None])
+def test_a_notice_is_in_english_once(language: str | None) -> None:
+    mail = RENDERER.render("notice", language, NOTICE)
+    assert mail.subject == "The night is late"
+    assert mail.text.count("Two scopes are missing.") == 1
+    assert "  - a\n  - b\n" in mail.text and "What to do: Wait." in mail.text
+    assert "<li" in mail.html and Tags(mail.html).open == []
+
+
+def test_a_notice_without_lines_or_advice_is_whole() -> None:
+    mail = RENDERER.render("notice", None, NOTICE | {"lines": [], "advice": None})
+    assert "What to do" not in mail.text + mail.html and Tags(mail.html).open == []
+
+
+def test_a_whole_mail_goes_out_as_its_sender_wrote_it() -> None:
+    mail = RENDERER.render("whole", None, {"subject": "Hello <you>", "body": "<p>One &amp; <b>two</b></p>"})
+    assert mail == RenderedMail("Hello <you>", "One & two\n", mail.html)
+    assert mail.html.strip() == "<p>One &amp; <b>two</b></p>"
+
+
+@pytest.mark.parametrize(
+    ("template", "figures"),
+    [("alert", ALERT), ("notice", NOTICE), ("whole", {"subject": "Hello", "body": "<p>One</p>"})],
+)
+def test_a_mail_that_could_not_be_delivered_says_to_whom_and_why(template: str, figures: dict[str, Any]) -> None:
+    plain = RENDERER.render(template, None, figures)
+    mail = RENDERER.render(template, None, figures | {"undeliverable": [["ann@", "there is nothing after the @"]]})
+    assert mail.subject == f"Undelivered: {plain.subject}"
+    for content in (mail.text, mail.html):
+        assert "ann@" in content and "there is nothing after the @" in content
+    assert plain.text.strip() in mail.text
+    assert "could not be delivered" not in plain.html
+
+
+def test_every_template_folder_has_its_three_files_and_both_languages_say_the_same_things() -> None:
+    for template in ("alert", "notice", "whole"):
+        assert {"subject.txt", "body.txt", "body.html"} <= {path.name for path in (TEMPLATES / template).iterdir()}
+    named = [
+        re.findall(r"{% set (\w+)", (TEMPLATES / "alert" / f"words.{language}.txt").read_text("utf-8"))
+        for language in ("en", "fr")
+    ]
+    assert named[0] == named[1]

@@ -1,0 +1,148 @@
+"""SendGrid: its answers, its waits, and its rules about recipients."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.adapters.mail.sendgrid import SendGridMailer, personalizations, wait_of
+from shared.ports import LaterError, NeverError, OutgoingMail
+from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, fault, free_port
+
+MAIL = OutgoingMail("<m@example.ca>", ("ann@example.ca",), "Budget", "text", "<p>html</p>")
+NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+
+
+def mailer(endpoint: str, key: str = API_KEY, timeout: float = 5) -> SendGridMailer:
+    return SendGridMailer(key, "warden@example.ca", "Warden", endpoint, timeout=timeout, clock=lambda: NOW)
+
+
+@pytest.fixture
+def server() -> Iterator[SendGridServer]:
+    running = SendGridServer()
+    yield running
+    running.stop()
+
+
+def test_the_receipt_is_sendgrids_message_id(server: SendGridServer) -> None:
+    assert mailer(server.endpoint).send(MAIL) == "sg-1"
+
+
+def test_links_and_openings_are_not_tracked(server: SendGridServer) -> None:
+    mailer(server.endpoint).send(MAIL)
+    tracking = server.bodies[0]["tracking_settings"]
+    assert not tracking["click_tracking"]["enable"] and not tracking["open_tracking"]["enable"]
+
+
+def test_a_wrong_key_is_a_never_that_names_the_setting_and_not_the_key(server: SendGridServer) -> None:
+    with pytest.raises(NeverError, match="SENDGRID_API_KEY") as caught:
+        mailer(server.endpoint, "SG.wrong-key").send(MAIL)
+    assert "SG.wrong-key" not in caught.value.reason
+
+
+def test_an_answer_that_repeats_the_key_is_not_passed_on(server: SendGridServer) -> None:
+    server.answer = fault(403, f"the key {API_KEY} may not do that")
+    with pytest.raises(NeverError, match="may not do that") as caught:
+        mailer(server.endpoint).send(MAIL)
+    assert API_KEY not in caught.value.reason
+
+
+def test_a_key_with_a_line_break_at_its_end_works(server: SendGridServer) -> None:
+    assert mailer(server.endpoint, API_KEY + "\n").send(MAIL) == "sg-1"
+
+
+@pytest.mark.parametrize("key", ["SG.se\ncret", "SG.sécret€"])
+def test_a_key_that_no_header_can_carry_is_a_never_that_does_not_quote_it(server: SendGridServer, key: str) -> None:
+    with pytest.raises(NeverError, match="SENDGRID_API_KEY") as caught:
+        mailer(server.endpoint, key).send(MAIL)
+    assert "cret" not in caught.value.reason and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415])
+def test_what_can_never_be_taken(server: SendGridServer, status: int) -> None:
+    server.answer = fault(status, "because")
+    with pytest.raises(NeverError, match=rf"\({status}\): because"):
+        mailer(server.endpoint).send(MAIL)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
+def test_what_may_be_taken_later(server: SendGridServer, status: int) -> None:
+    server.answer = Answer(status, {}, "<html>not JSON</html>")
+    with pytest.raises(LaterError) as caught:
+        mailer(server.endpoint).send(MAIL)
+    assert caught.value.wait is None
+
+
+def test_an_error_page_that_is_no_json_does_no_harm(server: SendGridServer) -> None:
+    server.answer = Answer(400, {}, "<html>")
+    with pytest.raises(NeverError, match=r"refused the mail \(400\)$"):
+        mailer(server.endpoint).send(MAIL)
+
+
+def test_a_429_says_how_long_to_wait(server: SendGridServer) -> None:
+    reset = int((NOW + timedelta(seconds=45)).timestamp())
+    server.answer = Answer(429, {"X-RateLimit-Reset": str(reset)})
+    with pytest.raises(LaterError) as caught:
+        mailer(server.endpoint).send(MAIL)
+    assert caught.value.wait == timedelta(seconds=45)
+
+
+def test_an_answer_that_is_not_sendgrids_is_no_success(server: SendGridServer) -> None:
+    server.answer = Answer(200, {}, "<html>please sign in</html>")
+    with pytest.raises(LaterError, match="200"):
+        mailer(server.endpoint).send(MAIL)
+
+
+def test_silence_is_tried_later(server: SendGridServer) -> None:
+    server.silent = True
+    with pytest.raises(LaterError, match="timed out"):
+        mailer(server.endpoint, timeout=0.3).send(MAIL)
+
+
+def test_a_connection_that_is_closed_is_tried_later(server: SendGridServer) -> None:
+    server.hangs_up = True
+    with pytest.raises(LaterError, match="can't be reached"):
+        mailer(server.endpoint).send(MAIL)
+
+
+def test_an_endpoint_that_is_not_there_is_tried_later() -> None:
+    with pytest.raises(LaterError, match="can't be reached"):
+        mailer(f"http://127.0.0.1:{free_port()}").send(MAIL)
+
+
+def test_the_key_is_not_logged_at_any_level(server: SendGridServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        mailer(server.endpoint).send(MAIL)
+    assert API_KEY not in caplog.text
+
+
+def test_an_address_that_is_there_twice_gets_one_mail(server: SendGridServer) -> None:
+    twice = OutgoingMail("<m@x.ca>", ("ann@x.ca", "Ann@x.ca"), "s", "t", "h", cc=("ANN@x.ca",), bcc=("bob@x.ca",))
+    mailer(server.endpoint).send(twice)
+    assert server.bodies[0]["personalizations"] == [{"to": [{"email": "ann@x.ca"}], "bcc": [{"email": "bob@x.ca"}]}]
+
+
+def test_blind_copies_alone_do_not_see_each_other() -> None:
+    blind = OutgoingMail("<m@x.ca>", (), "s", "t", "h", bcc=("ann@x.ca", "bob@x.ca"))
+    assert personalizations(blind) == [{"to": [{"email": "ann@x.ca"}]}, {"to": [{"email": "bob@x.ca"}]}]
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, None),
+        ({"Retry-After": "30"}, timedelta(seconds=30)),
+        ({"Retry-After": "Fri, 20 Nov 2026 02:01:00 GMT"}, timedelta(seconds=60)),
+        ({"Retry-After": "soon"}, None),
+        ({"X-RateLimit-Reset": "20"}, timedelta(seconds=20)),
+        ({"Retry-After": "10", "X-RateLimit-Reset": "20"}, timedelta(seconds=20)),
+        ({"X-RateLimit-Reset": str(int(NOW.timestamp()) - 5)}, timedelta(0)),
+        ({"Retry-After": "9" * 30}, timedelta(days=1)),
+        ({"Retry-After": "-5"}, None),
+    ],
+)
+def test_waits_are_read_in_each_form(headers: dict[str, str], wait: timedelta | None) -> None:
+    assert wait_of(headers, NOW) == wait

@@ -1,0 +1,45 @@
+"""PostgreSQL is stopped in the middle of a night and started again: the night waits for it, and completes."""
+
+from __future__ import annotations
+
+import pytest
+
+from localdev.azure_sim import AzureSimulator
+from tests.chain.conftest import Install
+from tests.chain.installation import NORTH, SOUTH, book_of, durations, entry, subjects, until
+from tests.postgres import Postgres
+
+
+@pytest.mark.postgres
+@pytest.mark.xdist_group("database outage")
+def test_a_night_whose_database_goes_away_in_the_middle_completes_when_it_is_back(
+    install: Install, postgres: Postgres
+) -> None:
+    book = book_of((NORTH, "RG-11", "10.5"), (NORTH, "rg-12", "30"), (SOUTH, "rg-21", "77.7"))
+    projects = (entry(11, "400"), entry(12, "1000"), entry(21, "1400", subscription=SOUTH))
+    with AzureSimulator(book) as azure:
+        undisturbed = install(azure, "postgresql")
+        undisturbed.load(*projects)
+        undisturbed.night()
+        app = install(azure, "postgresql")
+        app.load(*projects)
+        azure.reset()
+        # One subscription's answer comes when the database is gone.
+        azure.fault("slow", subscription=SOUTH, delay=3)
+        host = app.host("--once", "ProjectUsageScheduler")
+        until(lambda: azure.record.of(SOUTH).calls and azure.record.of(NORTH).pages == 2)
+        postgres.stop()
+        try:
+            # The message waits for half a minute and up to a fifth more, which is the shortest of the growing waits.
+            host.wait_for("scope_deferred")
+        finally:
+            postgres.start()
+        assert host.wait(90) == 0, host.output
+    assert app.runs()["night-2026-11-20"].state == "done"
+    assert app.outcome() == undisturbed.outcome()
+    assert subjects(app.outbox()) == [
+        ("p11@example.com", "[P11] 25 % of the budget is used"),
+        ("p12@example.com", "[P12] 50 % of the budget is used"),
+        ("p21@example.com", "[P21] The budget is used up (100 %)"),
+    ]
+    assert max(durations(host.output, "ProjectUsageUpdater")) < 15

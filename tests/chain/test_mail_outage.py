@@ -1,0 +1,124 @@
+"""The mail provider is down, and comes back: every mail waits on its queue, and arrives once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from localdev.azure_sim import AzureSimulator
+from shared.adapters.database.tables import mails
+from shared.messages import Queue
+from tests.adapters.mail.servers import (
+    API_KEY,
+    Answer,
+    SendGridServer,
+    SmtpServer,
+    arrived,
+    arrived_at_sendgrid,
+    free_port,
+    read,
+)
+from tests.chain.conftest import Install
+from tests.chain.installation import NIGHT, NORTH, SOUTH, Installation, book_of, entry, until
+
+EXPECTED = [
+    (("p11@example.com",), "[P11] 25 % of the budget is used"),
+    (("p12@example.com",), "[P12] 50 % of the budget is used"),
+    (("p21@example.com",), "[P21] The budget is used up (100 %)"),
+]
+SENDER = {"EMAIL_SENDER": "warden@example.com"}
+
+
+@pytest.fixture
+def azure() -> Iterator[AzureSimulator]:
+    book = book_of((NORTH, "RG-11", "10.5"), (NORTH, "rg-12", "30"), (SOUTH, "rg-21", "77.7"))
+    with AzureSimulator(book) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def sendgrid() -> Iterator[SendGridServer]:
+    server = SendGridServer()
+    yield server
+    server.stop()
+
+
+def load(app: Installation) -> None:
+    app.load(entry(11, "400"), entry(12, "1000"), entry(21, "1400", subscription=SOUTH))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_mails_wait_as_long_as_sendgrid_asks_and_each_arrives_once_when_it_takes_them_again(
+    install: Install, azure: AzureSimulator, sendgrid: SendGridServer, status: int
+) -> None:
+    sendgrid.answer = Answer(status, {"Retry-After": "1"})
+    settings = {"EMAIL_PROVIDER": "sendgrid", "SENDGRID_API_KEY": API_KEY, "SENDGRID_ENDPOINT": sendgrid.endpoint}
+    app = install(azure, **settings, **SENDER)
+    load(app)
+    host = app.host("--once", "ProjectUsageScheduler")
+    until(lambda: len(_deferred(app)) == 3)
+    assert {(state, reason) for state, reason in _deferred(app)} <= {
+        ("pending", f"SendGrid asks to wait ({status})"),
+        ("claimed", f"SendGrid asks to wait ({status})"),
+    }
+    assert app.runs()["night-2026-11-20"].state == "done", "the night's costs don't wait for its mails"
+    sendgrid.answer = None
+    assert host.wait(30) == 0, host.output
+    came = [arrived_at_sendgrid(body) for body in sendgrid.bodies]
+    assert sorted((mail.to, mail.subject) for mail in came) == EXPECTED
+    assert set(app.mail_states().values()) == {"sent"}
+    assert app.dead_letters() == []
+
+
+def test_mails_that_no_smtp_server_took_are_sent_once_when_the_watchdog_finds_them_and_the_server_is_back(
+    install: Install, azure: AzureSimulator
+) -> None:
+    port = free_port()
+    smtp = {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(port), "SMTP_STARTTLS": "false"}
+    app = install(azure, **smtp, **SENDER)
+    load(app)
+    host = app.host("--once", "ProjectUsageScheduler")
+    until(lambda: len(_deferred(app)) == 3 and {state for state, _ in _deferred(app)} == {"pending"})
+    # The messages now wait half a minute and more. Losing them, too, must lose no mail.
+    host.stop()
+    app.queue(Queue.EMAIL).clear_messages()
+    server = SmtpServer()
+    server.port = port
+    server.start()
+    try:
+        app.set_clock(NIGHT + timedelta(hours=1))
+        app.run("--once", "PipelineWatchdog")
+    finally:
+        server.stop()
+    came = [arrived(read(content), recipients) for content, recipients in server.mails]
+    assert sorted((mail.to, mail.subject) for mail in came) == EXPECTED
+    assert set(app.mail_states().values()) == {"sent"}
+    assert app.dead_letters() == []
+
+
+def test_a_mail_that_sendgrid_refuses_for_good_is_a_dead_letter_and_goes_out_when_it_is_replayed(
+    install: Install, azure: AzureSimulator, sendgrid: SendGridServer
+) -> None:
+    sendgrid.answer = Answer(401)
+    settings = {"EMAIL_PROVIDER": "sendgrid", "SENDGRID_API_KEY": API_KEY, "SENDGRID_ENDPOINT": sendgrid.endpoint}
+    app = install(azure, **settings, **SENDER)
+    app.load(entry(11, "400"))
+    app.night()
+    (alert, *notices) = app.dead_letters()
+    assert "SendGrid does not know the API key" in alert.reason
+    assert len(notices) == 1, "the notice about it can't go out either, and is not told about again"
+    sendgrid.answer = None
+    with app.app() as parts:
+        assert [parts.replay.replay(letter.id) for letter in (alert, *notices)] == [None, None]
+    app.run("--drain")
+    came = sorted(arrived_at_sendgrid(body).subject for body in sendgrid.bodies)
+    assert came == ["Mails could not be sent", "[P11] 25 % of the budget is used"]
+    assert set(app.mail_states().values()) == {"sent"}
+
+
+def _deferred(app: Installation) -> list[tuple[str, str]]:
+    """(state, reason) of the alerts' mails that were tried and could not be sent yet."""
+    return [(state, reason) for state, reason in app.rows(select(mails.c.state, mails.c.reason)) if reason]

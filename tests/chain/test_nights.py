@@ -1,0 +1,237 @@
+"""Whole nights: what is read, who is told, and what a second firing or an unchanged day does not do."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from localdev import demo_charges
+from localdev.azure_sim import AzureSimulator, ChargeBook
+from shared.domain.budgets import BudgetTerms
+from shared.domain.periods import PeriodKind, make_rule
+from shared.domain.projects import ProjectEntry
+from shared.messages import Queue
+from tests.chain.conftest import Install
+from tests.chain.installation import (
+    NIGHT,
+    NORTH,
+    ROOT,
+    SOUTH,
+    Installation,
+    book_of,
+    contents_of,
+    entry,
+    spent_in,
+    subjects,
+)
+
+NEXT_NIGHT = NIGHT + timedelta(days=1)
+
+
+@pytest.fixture
+def small() -> Iterator[AzureSimulator]:
+    """Two subscriptions with three groups."""
+    book = book_of((NORTH, "RG-11", "10.5"), (NORTH, "rg-12", "3.25"), (SOUTH, "rg-21", "77.7"))
+    with AzureSimulator(book) as azure:
+        yield azure
+
+
+def sample_projects() -> list[ProjectEntry]:
+    with (ROOT / "localdev" / "sample_projects.csv").open(encoding="utf-8-sig", newline="") as file:
+        return [_sample(line) for line in csv.DictReader(file)]
+
+
+def _sample(line: dict[str, str]) -> ProjectEntry:
+    days = [date.fromisoformat(line[name]) if line[name] else None for name in ("period_start", "period_end")]
+    return ProjectEntry(
+        id=int(line["id"]),
+        acronym=line["acronym"],
+        name=line["name"],
+        subscription_id=line["subscription_id"],
+        resource_groups=tuple(line["resource_groups"].split(";")),
+        terms=BudgetTerms(Decimal(line["budget"]), line["currency"], make_rule(PeriodKind(line["period"]), *days)),
+        contacts=tuple(filter(None, line["contacts"].split(";"))),
+        language=line["language"] or None,
+        active=line["active"] == "true",
+    )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_for_each_threshold(
+    install: Install, kind: str
+) -> None:
+    book, projects = demo_charges.book(), [project for project in sample_projects() if project.active]
+    with AzureSimulator(book) as azure:
+        # Reading back to April is paced too: a larger share keeps the test short.
+        app = install(azure, kind, COST_QPU_PER_MINUTE="1000", COST_QPU_PER_HOUR="10000")
+        app.load(*sample_projects())
+        app.night()
+        _agrees_with_the_book(app, projects, book, NIGHT.date())
+        reached = {p.acronym: _reached(p, book, NIGHT.date()) for p in projects}
+        first = {(acronym, threshold) for acronym, threshold in reached.items() if threshold}
+        assert _told(app) == sorted(first)
+
+        demo_charges.change_overnight(book)
+        projects = [_with_budget(p, "4500") if p.acronym == "OCEAN" else p for p in projects]
+        app.set_clock(NEXT_NIGHT - timedelta(hours=10))
+        app.load(*projects)
+        app.night(at=NEXT_NIGHT)
+    _agrees_with_the_book(app, projects, book, NEXT_NIGHT.date())
+    now_reached = {p.acronym: _reached(p, book, NEXT_NIGHT.date()) for p in projects}
+    second = {(acronym, threshold) for acronym, threshold in now_reached.items() if threshold > reached[acronym]}
+    assert second, "the second night has nothing new to tell: the demo's story has become dull"
+    assert now_reached["OCEAN"] < reached["OCEAN"], "the raised budget of OCEAN no longer lies below a threshold"
+    assert _told(app) == sorted(first | second)
+    _goes_to_its_contacts(app, projects)
+    assert [(run.key, run.state) for run in app.runs().values()] == [
+        ("night-2026-11-21", "done"),
+        ("night-2026-11-20", "done"),
+    ]
+    assert set(app.mail_states().values()) == {"sent"}
+    assert app.dead_letters() == []
+
+
+def _reached(project: ProjectEntry, book: ChargeBook, day: date) -> int:
+    """The highest threshold that the book says the project has reached; 0 for none."""
+    assert project.terms.amount is not None
+    percent = spent_in(book, project, day) / project.terms.amount * 100
+    return max((threshold for threshold in (25, 50, 80, 100) if threshold <= percent), default=0)
+
+
+def _with_budget(project: ProjectEntry, amount: str) -> ProjectEntry:
+    return replace(project, terms=replace(project.terms, amount=Decimal(amount)))
+
+
+def _told(app: Installation) -> list[tuple[str, int]]:
+    """Acronym and threshold in the subject of each mail in the outbox."""
+    found = [re.search(r"\[(\w+)\].*?(\d+)\s%", mail["Subject"]) for mail in app.outbox()]
+    assert all(found), subjects(app.outbox())
+    return sorted((match[1], int(match[2])) for match in found if match)
+
+
+def _goes_to_its_contacts(app: Installation, projects: list[ProjectEntry]) -> None:
+    contacts = {project.acronym: ", ".join(project.contacts) or "operators@example.com" for project in projects}
+    for mail in app.outbox():
+        match = re.search(r"\[(\w+)\]", mail["Subject"])
+        assert match
+        assert mail["To"] == contacts[match[1]]
+
+
+def _agrees_with_the_book(app: Installation, projects: list[ProjectEntry], book: ChargeBook, day: date) -> None:
+    views = app.projects()
+    read = {project.acronym: views[project.acronym].spent for project in projects}
+    assert read == {project.acronym: spent_in(book, project, day) for project in projects}
+
+
+def test_an_unchanged_second_night_reads_everything_writes_no_charge_and_mails_nobody(
+    install: Install, small: AzureSimulator
+) -> None:
+    app = install(small)
+    app.load(entry(11, "400"), entry(12, "1000"), entry(21, "1400", subscription=SOUTH))
+    app.night()
+    before, asked = app.outcome(), small.record.in_all().calls
+    assert before.charges
+    assert len(before.outbox) == 2
+    _count_writes(app)
+    app.night(at=NEXT_NIGHT)
+    assert small.record.in_all().calls == 2 * asked
+    assert _counted_writes(app) == 0
+    assert app.outcome() == before
+
+
+def test_a_changed_amount_in_the_second_night_is_the_only_charge_that_is_written(
+    install: Install, small: AzureSimulator
+) -> None:
+    app = install(small)
+    app.load(entry(11, "400"), entry(21, "1400", subscription=SOUTH))
+    app.night()
+    _count_writes(app)
+    changed = next(small.book.charges(NORTH, date(2026, 11, 10), date(2026, 11, 10)))
+    small.book.set([replace(changed, amount=changed.amount + 1)])
+    app.night(at=NEXT_NIGHT)
+    assert _counted_writes(app) == 1
+    assert app.projects()["P11"].spent == spent_in(small.book, entry(11, "400"), NIGHT.date())
+
+
+def test_a_second_firing_of_the_same_night_asks_azure_nothing_and_changes_nothing(
+    install: Install, small: AzureSimulator
+) -> None:
+    app = install(small)
+    app.load(entry(11, "400"), entry(21, "1400", subscription=SOUTH))
+    app.night()
+    before, asked, finished = app.outcome(), small.record.in_all().calls, app.runs()["night-2026-11-20"].finished_at
+    app.night(at=NIGHT + timedelta(minutes=5))
+    assert small.record.in_all().calls == asked
+    assert app.outcome() == before
+    assert list(app.runs()) == ["night-2026-11-20"]
+    assert app.runs()["night-2026-11-20"].finished_at == finished
+
+
+def test_a_subscription_that_refuses_us_fails_alone_and_the_operators_are_told_once(
+    install: Install, small: AzureSimulator
+) -> None:
+    small.fault("forbidden", subscription=NORTH, times=None)
+    app = install(small)
+    app.load(entry(11, "400"), entry(21, "1400", subscription=SOUTH))
+    app.night()
+    run = app.runs()["night-2026-11-20"]
+    assert run.state == "failed"
+    assert dict(run.scopes) == {"failed": 1, "done": 1}
+    assert [scope for scope, _ in run.errors] == [f"subscription {NORTH}"]
+    assert subjects(app.outbox()) == [
+        ("operators@example.com", f"Costs could not be read: subscription {NORTH}"),
+        ("p21@example.com", "[P21] The budget is used up (100 %)"),
+    ]
+
+
+def test_a_night_whose_messages_are_lost_is_picked_up_by_the_watchdog(install: Install, small: AzureSimulator) -> None:
+    app = install(small)
+    app.load(entry(11, "400"), entry(21, "1400", subscription=SOUTH))
+    with app.app() as parts:
+        parts.scheduler.tonight()
+    app.queue(Queue.UPDATE).clear_messages()
+    app.set_clock(NIGHT + timedelta(hours=1))
+    app.run("--once", "PipelineWatchdog")
+    assert app.runs()["night-2026-11-20"].state == "done"
+    assert subjects(app.outbox()) == [
+        ("p11@example.com", "[P11] 25 % of the budget is used"),
+        ("p21@example.com", "[P21] The budget is used up (100 %)"),
+    ]
+
+
+def test_the_operators_are_told_once_of_a_night_that_is_not_complete_after_four_hours(
+    install: Install, small: AzureSimulator
+) -> None:
+    app = install(small)
+    app.load(entry(11, "400"))
+    with app.app() as parts:
+        parts.scheduler.tonight()
+    app.queue(Queue.UPDATE).clear_messages()
+    small.fault("throttled", times=2, seconds=1)
+    for hours in (5, 6):
+        app.set_clock(NIGHT + timedelta(hours=hours))
+        app.run("--once", "PipelineWatchdog")
+    late = [mail for mail in app.outbox() if mail["To"] == "operators@example.com"]
+    assert subjects(late) == [("operators@example.com", "night-2026-11-20 is not complete")]
+    assert f"subscription {NORTH}" in contents_of(late[0])[5]
+
+
+def _count_writes(app: Installation) -> None:
+    """From here on SQLite itself notes every write to the charges."""
+    with app.app() as parts, parts.database.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE charge_writes (kind TEXT)"))
+        for kind in ("INSERT", "UPDATE", "DELETE"):
+            noting = f"INSERT INTO charge_writes VALUES ('{kind}')"
+            connection.execute(text(f"CREATE TRIGGER note_{kind} AFTER {kind} ON charges BEGIN {noting}; END"))
+
+
+def _counted_writes(app: Installation) -> int:
+    with app.app() as parts, parts.database.engine.begin() as connection:
+        return int(connection.execute(text("SELECT COUNT(*) FROM charge_writes")).scalar_one())

@@ -1,0 +1,97 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import metadata
+from tests.postgres import Postgres, programs
+
+TEMPLATE = "warden_template"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running server with a migrated, empty database named TEMPLATE."""
+    if programs() is None:
+        reason = "PostgreSQL's initdb is not on this machine"
+        if os.environ.get("REQUIRE_POSTGRES"):
+            pytest.fail(f"{reason}, and REQUIRE_POSTGRES asks for it")
+        pytest.skip(reason)
+    # Not pytest's own folder: the server's user can't walk into it, and a socket's path has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="warden-pg-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder))
+        server.start()
+        try:
+            server.execute(f"CREATE DATABASE {TEMPLATE}")
+            Database(server.url(TEMPLATE)).upgrade()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of a migrated, empty database on PostgreSQL."""
+    name = f"warden_{uuid.uuid4().hex}"
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield postgres.url(name)
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    Database(f"sqlite:///{path}").upgrade()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of a migrated, empty SQLite file."""
+    path = tmp_path / "warden.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def mssql_url() -> str:
+    """The URL of a migrated, emptied database on the SQL Server that TEST_MSSQL_URL names (not for `-n 2`)."""
+    url = os.environ["TEST_MSSQL_URL"]
+    database = Database(url)
+    database.upgrade()
+    with database.engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    database.close()
+    return url
+
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+if os.environ.get("TEST_MSSQL_URL"):
+    KINDS.append("mssql")
+URL_FIXTURES = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mssql": "mssql_url"}
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated, empty database, on each kind in turn."""
+    url: str = request.getfixturevalue(URL_FIXTURES[request.param])
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated, empty database, on each kind in turn."""
+    database = Database(database_url)
+    yield database
+    database.close()

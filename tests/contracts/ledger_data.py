@@ -1,0 +1,189 @@
+"""Projects, readings and checks as the ledgers' tests need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import select
+
+from shared.adapters.database.charges import SqlCharges
+from shared.adapters.database.checks import SqlChecks
+from shared.adapters.database.engine import Database
+from shared.adapters.database.projects import SqlProjects
+from shared.adapters.database.runs import SqlRuns
+from shared.adapters.database.tables import alerts, charges, mails, run_scopes, scopes
+from shared.domain.budgets import BudgetTerms
+from shared.domain.charges import ChargeSet
+from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.projects import ProjectEntry
+from shared.domain.thresholds import decide
+from shared.ports import (
+    CheckResult,
+    Judgement,
+    NewMail,
+    ProjectUsage,
+    Reading,
+    ReadPart,
+    RunScope,
+    ScopeTarget,
+    Spending,
+    Stored,
+)
+
+NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
+TODAY = NOW.date()
+DAY = timedelta(days=1)
+THRESHOLDS = (25, 50, 80, 100)
+SUB = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
+OCTOBER = Period(date(2026, 10, 1), date(2026, 11, 1))
+ANNUAL = PeriodRule(PeriodKind.ANNUAL, date(2000, 4, 1))
+MONTHLY = PeriodRule(PeriodKind.MONTHLY, date(2000, 1, 1))
+
+ChargeRow = tuple[str, date, str, str]
+
+
+def terms(amount: str | None = "1000", currency: str = "CAD", rule: PeriodRule = ANNUAL) -> BudgetTerms:
+    return BudgetTerms(None if amount is None else Decimal(amount), currency, rule)
+
+
+def entry(project_id: int, *groups: str, **changes: Any) -> ProjectEntry:
+    return ProjectEntry(
+        **{
+            "id": project_id,
+            "acronym": f"P{project_id}",
+            "name": f"Project {project_id}",
+            "subscription_id": SUB,
+            "resource_groups": groups or (f"rg-{project_id}",),
+            "terms": terms(),
+            "contacts": ("a@example.org",),
+            "language": "en",
+            "active": True,
+        }
+        | changes
+    )
+
+
+def november(day: int) -> date:
+    return date(2026, 11, day)
+
+
+def answer(rows: Iterable[ChargeRow], currency: str = "CAD") -> ChargeSet:
+    charge_set = ChargeSet()
+    for group, day, service, amount in rows:
+        charge_set.add(group, day, service, Decimal(amount), currency)
+    return charge_set.rounded()
+
+
+def reading(*rows: ChargeRow, **changes: Any) -> Reading:
+    """A whole reading of November. `window`, `currency` and any field of Reading can be given."""
+    part = ReadPart(changes.pop("window", NOVEMBER), answer(rows, changes.pop("currency", "CAD")))
+    return Reading(
+        **{
+            "sub_account_id": SUB,
+            "group_keys": frozenset(),
+            "parts": (part,),
+            "started_at": NOW,
+            "read_from": part.window.start,
+            "complete": True,
+        }
+        | changes
+    )
+
+
+def judge(usage: ProjectUsage) -> Judgement:
+    amount = usage.budget.terms.amount
+    if not amount or usage.period is None:
+        return Judgement(None, problem="there is no budget for today")
+    return Judgement(decide(THRESHOLDS, usage.told, usage.usage, amount, usage.last))
+
+
+def compose(usage: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
+    assert usage.period is not None
+    return NewMail(
+        key=f"alert {usage.budget.id} {usage.period.start} {threshold}",
+        template="alert",
+        to=usage.contacts,
+        figures={
+            "threshold": threshold,
+            "by_day": {day.isoformat(): str(cost) for day, cost in spending.by_day.items()},
+            "by_service": {service: str(cost) for service, cost in spending.by_service.items()},
+        },
+        project_id=usage.project_id,
+    )
+
+
+@dataclass(frozen=True)
+class Ledgers:
+    """All the ledgers on one database, and what one sees of it from outside."""
+
+    database: Database
+
+    @property
+    def projects(self) -> SqlProjects:
+        return SqlProjects(self.database)
+
+    @property
+    def charges(self) -> SqlCharges:
+        return SqlCharges(self.database)
+
+    @property
+    def checks(self) -> SqlChecks:
+        return SqlChecks(self.database, "warden.example.org")
+
+    @property
+    def runs(self) -> SqlRuns:
+        return SqlRuns(self.database)
+
+    def load(self, *entries: ProjectEntry, now: datetime = NOW) -> None:
+        self.projects.load(entries, "tester", now)
+
+    def scope(self, run_key: str = "night", target: ScopeTarget | None = None) -> RunScope:
+        return self.runs.scope_of(run_key, "timer", target or ScopeTarget(subscription_id=SUB), NOW)
+
+    def store(self, what: Reading, now: datetime = NOW, run_key: str = "night") -> Stored:
+        return self.charges.store(self.scope(run_key).id, what, now)
+
+    def spend(self, *rows: ChargeRow, now: datetime = NOW, **changes: Any) -> Stored:
+        return self.store(reading(*rows, **{"started_at": now} | changes), now, run_key=now.isoformat())
+
+    def check(self, *ids: int, now: datetime = NOW, judge: Any = judge, compose: Any = compose) -> CheckResult:
+        return self.checks.check(ids, judge, compose, THRESHOLDS, now)
+
+    def stored_charges(self, sub_account_id: str = SUB) -> dict[tuple[str, date, str, str], Decimal]:
+        source = select(scopes.c.group_key, *charges.c).join(charges, charges.c.scope_id == scopes.c.id)
+        with self.database.engine.connect() as connection:
+            rows = connection.execute(source.where(scopes.c.sub_account_id == sub_account_id)).all()
+        return {
+            (row.group_key, row.charge_period_start, row.service_name, row.billing_currency): row.billed_cost
+            for row in rows
+        }
+
+    def amounts(self) -> dict[tuple[str, int], str]:
+        """The stored amounts by group and day of the month, where there is one service and currency."""
+        return {(key[0], key[1].day): f"{cost.normalize():f}" for key, cost in self.stored_charges().items()}
+
+    def scope_state(self, run_key: str = "night") -> tuple[str, str | None]:
+        with self.database.engine.connect() as connection:
+            row = connection.execute(select(run_scopes).where(run_scopes.c.run_key == run_key)).one()
+        return row.state, row.reason
+
+    def alerts(self) -> list[tuple[int, str]]:
+        """Threshold and outcome of every alert, in the order in which they were made."""
+        with self.database.engine.connect() as connection:
+            return [(row.threshold, row.outcome) for row in connection.execute(select(alerts).order_by(alerts.c.id))]
+
+    def mails(self) -> list[Any]:
+        with self.database.engine.connect() as connection:
+            return list(connection.execute(select(mails).order_by(mails.c.id)))
+
+    def mailed(self) -> list[int]:
+        """The thresholds that are mailed, in order."""
+        return [mail.figures["threshold"] for mail in self.mails()]
+
+    def due(self) -> list[int]:
+        return self.charges.due_projects_of(ScopeTarget(subscription_id=SUB))

@@ -1,0 +1,472 @@
+"""The ChargeLedger, on every database."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from shared.adapters.database.engine import Database
+from shared.domain.charges import ChargeSet
+from shared.domain.periods import Period
+from shared.ports import Account, NeverError, Reading, ReadPart, ScopeTarget, Stored
+from tests.contracts.ledger_data import (
+    ANNUAL,
+    DAY,
+    MONTHLY,
+    NOVEMBER,
+    NOW,
+    OCTOBER,
+    SUB,
+    TODAY,
+    Ledgers,
+    answer,
+    entry,
+    november,
+    reading,
+    terms,
+)
+
+
+@pytest.fixture
+def ledgers(database: Database) -> Ledgers:
+    return Ledgers(database)
+
+
+def row(group: str, day: int, amount: str, service: str = "Storage") -> tuple[str, date, str, str]:
+    return group, november(day), service, amount
+
+
+# --- replacing what was read ---------------------------------------------------------------------------------
+
+
+def test_a_first_reading_is_stored_as_it_came(ledgers: Ledgers) -> None:
+    stored = ledgers.store(reading(row("rg-1", 3, "1.5"), row("rg-2", 4, "0.0000000001")))
+    assert stored == Stored(added=2)
+    assert ledgers.stored_charges() == {
+        ("rg-1", november(3), "Storage", "CAD"): Decimal("1.5"),
+        ("rg-2", november(4), "Storage", "CAD"): Decimal("1E-10"),
+    }
+
+
+def test_the_same_reading_again_writes_nothing(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1.5"), row("rg-2", 4, "2")))
+    writes: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if " charges" in statement and not statement.startswith("SELECT"):
+            writes.append(statement)
+
+    event.listen(ledgers.database.engine, "before_cursor_execute", note)
+    assert ledgers.store(reading(row("rg-1", 3, "1.5"), row("rg-2", 4, "2"))) == Stored()
+    assert writes == []
+
+
+def test_restated_late_and_vanished_charges_replace_what_was_stored(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1.5"), row("rg-1", 4, "2"), row("rg-1", 5, "3")))
+    stored = ledgers.store(reading(row("rg-1", 3, "1.5"), row("rg-1", 4, "2.25"), row("rg-1", 6, "4")))
+    assert stored == Stored(added=1, changed=1, removed=1)
+    assert ledgers.amounts() == {("rg-1", 3): "1.5", ("rg-1", 4): "2.25", ("rg-1", 6): "4"}
+
+
+def test_charges_outside_of_the_windows_stay(ledgers: Ledgers) -> None:
+    ledgers.store(reading(("rg-1", date(2026, 10, 31), "Storage", "7"), window=OCTOBER))
+    ledgers.store(reading(row("rg-1", 1, "1")))
+    ledgers.store(reading(row("rg-1", 1, "2")))
+    assert ledgers.amounts() == {("rg-1", 31): "7", ("rg-1", 1): "2"}
+
+
+def test_a_credit_makes_a_negative_charge(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "-12.5")))
+    assert ledgers.amounts() == {("rg-1", 3): "-12.5"}
+
+
+def test_a_group_is_the_same_in_any_spelling(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "Rg-One"))
+    ledgers.store(reading(row("RG-ONE", 3, "1"), row("rg-one", 3, "2")))
+    stored = ledgers.store(reading(row("rg-one", 3, "3")))
+    assert stored == Stored()
+    assert ledgers.amounts() == {("rg-one", 3): "3"}
+    assert ledgers.due() == [1]
+
+
+def test_the_providers_spelling_of_a_group_is_taken_over(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-one"))
+    ledgers.store(reading(row("RG-One", 3, "1")))
+    found = ledgers.charges.scopes_of(1)
+    assert found is not None
+    assert found.groups == {SUB: ("RG-One",)}
+
+
+def test_charges_of_no_project_and_of_no_group_are_kept(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"))
+    ledgers.store(reading(row("rg-1", 3, "1"), row("nobodys", 3, "2"), row("", 3, "4")))
+    assert ledgers.amounts() == {("rg-1", 3): "1", ("nobodys", 3): "2", ("", 3): "4"}
+
+
+def test_another_currency_replaces_the_one_before(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "2")))
+    stored = ledgers.store(reading(row("rg-1", 3, "1"), currency="USD"))
+    assert stored == Stored(added=1, removed=2)
+    assert ledgers.stored_charges() == {("rg-1", november(3), "Storage", "USD"): Decimal(1)}
+
+
+def test_two_currencies_in_one_reading_are_refused(ledgers: Ledgers) -> None:
+    parts = (
+        ReadPart(OCTOBER, answer([("rg-1", date(2026, 10, 3), "Storage", "1")], "CAD")),
+        ReadPart(NOVEMBER, answer([row("rg-1", 3, "1")], "USD")),
+    )
+    with pytest.raises(NeverError, match="CAD and USD"):
+        ledgers.store(reading(parts=parts))
+    assert ledgers.stored_charges() == {}
+    assert ledgers.scope_state() == ("queued", None)
+
+
+def test_a_charge_outside_of_its_window_is_refused(ledgers: Ledgers) -> None:
+    with pytest.raises(NeverError, match="2026-12-01"):
+        ledgers.store(reading(("rg-1", date(2026, 12, 1), "Storage", "1")))
+    assert ledgers.stored_charges() == {}
+
+
+@pytest.mark.parametrize(("group", "service"), [("g" * 101, "Storage"), ("rg-1", "s" * 201)])
+def test_a_name_that_is_too_long_is_refused_on_every_database(ledgers: Ledgers, group: str, service: str) -> None:
+    with pytest.raises(NeverError, match="can be stored"):
+        ledgers.store(reading((group, november(3), service, "1")))
+    assert ledgers.stored_charges() == {}
+
+
+def test_the_longest_names_are_stored(ledgers: Ledgers) -> None:
+    ledgers.store(reading(("g" * 100, november(3), "s" * 200, "1")))
+    assert list(ledgers.stored_charges()) == [("g" * 100, november(3), "s" * 200, "CAD")]
+
+
+def test_an_amount_that_is_too_large_is_refused_and_nothing_is_half_done(ledgers: Ledgers) -> None:
+    with pytest.raises(NeverError, match="the largest amount is"):
+        ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1e18")))
+    assert ledgers.stored_charges() == {}
+    assert ledgers.scope_state() == ("queued", None)
+
+
+def test_several_parts_are_stored_together(ledgers: Ledgers) -> None:
+    parts = (
+        ReadPart(OCTOBER, answer([("rg-1", date(2026, 10, 31), "Storage", "1")])),
+        ReadPart(NOVEMBER, answer([row("rg-1", 1, "2")])),
+    )
+    assert ledgers.store(reading(parts=parts, read_from=OCTOBER.start)) == Stored(added=2)
+    assert ledgers.charges.account(SUB) == Account(SUB, OCTOBER.start, TODAY)
+
+
+# --- readings of some groups only ----------------------------------------------------------------------------
+
+
+def test_a_reading_of_one_group_leaves_the_others_as_they_are(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"), entry(2, "rg-2"))
+    ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1"), row("rg-2", 3, "2")))
+    ledgers.check(1, 2)
+    some = reading(row("RG-1", 3, "9"), group_keys=frozenset({"rg-1"}), read_from=None)
+    assert ledgers.store(some) == Stored(changed=1, removed=1)
+    assert ledgers.amounts() == {("rg-1", 3): "9", ("rg-2", 3): "2"}
+    assert ledgers.due() == [1]
+
+
+def test_charges_of_a_group_that_was_not_asked_for_are_left_out(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-2", 3, "2")))
+    ledgers.store(reading(row("rg-1", 3, "1"), row("rg-2", 3, "99"), group_keys=frozenset({"rg-1"})))
+    assert ledgers.amounts() == {("rg-1", 3): "1", ("rg-2", 3): "2"}
+
+
+def test_a_reading_of_one_group_does_not_count_as_a_reading_of_the_account(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1"), group_keys=frozenset({"rg-1"}), read_from=NOVEMBER.start))
+    assert ledgers.charges.account(SUB) == Account(SUB, None, None)
+
+
+# --- empty answers -------------------------------------------------------------------------------------------
+
+
+def empty(now: datetime, **changes: object) -> Reading:
+    return reading(started_at=now, **changes)
+
+
+def test_an_empty_answer_where_charges_are_stored_is_not_believed(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"))
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    ledgers.check(1)
+    stored = ledgers.store(empty(NOW + DAY), NOW + DAY)
+    assert stored == Stored(suspect=(NOVEMBER,))
+    assert ledgers.amounts() == {("rg-1", 3): "1"}
+    assert ledgers.charges.account(SUB).read_until == TODAY
+    assert ledgers.due() == [1]
+    state, reason = ledgers.scope_state()
+    assert state == "suspect"
+    assert "2026-11-01 up to 2026-12-01" in str(reason)
+
+
+def test_an_empty_answer_where_nothing_is_stored_is_believed(ledgers: Ledgers) -> None:
+    assert ledgers.store(empty(NOW)) == Stored()
+    assert ledgers.scope_state() == ("done", None)
+    assert ledgers.charges.account(SUB) == Account(SUB, NOVEMBER.start, TODAY)
+
+
+def test_an_empty_answer_is_believed_where_only_days_since_the_last_reading_have_charges(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", TODAY.day, "1")))
+    assert ledgers.store(empty(NOW + DAY), NOW + DAY) == Stored(removed=1)
+
+
+def test_before_any_whole_reading_the_days_before_today_count(ledgers: Ledgers) -> None:
+    only = {"group_keys": frozenset({"rg-1"}), "read_from": None}
+    ledgers.store(reading(row("rg-1", TODAY.day, "1"), **only))
+    assert ledgers.store(reading(**only)) == Stored(removed=1)
+    ledgers.store(reading(row("rg-1", TODAY.day - 1, "1"), **only))
+    assert ledgers.store(reading(**only)) == Stored(suspect=(NOVEMBER,))
+
+
+def test_the_third_day_in_a_row_an_empty_answer_is_taken(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    first, second, third = NOW + DAY, NOW + 2 * DAY, NOW + 3 * DAY
+    assert ledgers.store(empty(first), first).suspect == (NOVEMBER,)
+    assert ledgers.store(empty(second), second).suspect == (NOVEMBER,)
+    assert ledgers.store(empty(third), third) == Stored(removed=1)
+    assert ledgers.scope_state() == ("done", None)
+    assert ledgers.charges.account(SUB).read_until == third.date()
+
+
+def test_empty_answers_of_one_day_count_once(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    for hours in range(1, 20, 4):
+        now = NOW + timedelta(hours=hours)
+        assert ledgers.store(empty(now), now).suspect == (NOVEMBER,)
+    second = NOW + DAY
+    assert ledgers.store(empty(second), second).suspect == (NOVEMBER,)
+
+
+def test_a_believed_reading_in_between_starts_the_count_afresh(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    for days in (1, 2):
+        assert ledgers.store(empty(NOW + days * DAY), NOW + days * DAY).suspect
+    third = NOW + 3 * DAY
+    ledgers.store(reading(row("rg-1", 3, "1"), started_at=third), third)
+    for days in (4, 5):
+        assert ledgers.store(empty(NOW + days * DAY), NOW + days * DAY).suspect
+    assert ledgers.store(empty(NOW + 6 * DAY), NOW + 6 * DAY) == Stored(removed=1)
+
+
+def test_after_an_empty_answer_was_taken_the_count_starts_afresh(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    for days in (1, 2, 3):
+        ledgers.store(empty(NOW + days * DAY), NOW + days * DAY)
+    assert ledgers.amounts() == {}
+    fourth = NOW + 4 * DAY
+    ledgers.store(reading(row("rg-1", 3, "1"), started_at=fourth), fourth)
+    assert ledgers.store(empty(NOW + 5 * DAY), NOW + 5 * DAY).suspect == (NOVEMBER,)
+
+
+def test_a_first_part_that_is_believed_does_not_reset_the_count(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    suspects = []
+    for days in (1, 2, 3):
+        now = NOW + days * DAY
+        october = reading(started_at=now, window=OCTOBER, complete=False, read_from=None)
+        ledgers.store(october, now)
+        suspects.append(ledgers.store(empty(now), now).suspect)
+    assert suspects == [(NOVEMBER,), (NOVEMBER,), ()]
+
+
+def test_an_empty_reading_of_one_group_is_never_taken_on_its_own(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1"), row("rg-2", 3, "1")))
+    for days in range(1, 6):
+        only = empty(NOW + days * DAY, group_keys=frozenset({"rg-1"}))
+        assert ledgers.store(only, NOW + days * DAY).suspect == (NOVEMBER,)
+    assert ledgers.amounts() == {("rg-1", 3): "1", ("rg-2", 3): "1"}
+
+
+def test_an_empty_reading_of_a_group_without_charges_is_believed(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-2", 3, "1")))
+    assert ledgers.store(empty(NOW, group_keys=frozenset({"rg-1"}))) == Stored()
+
+
+def test_parts_next_to_a_suspect_one_are_stored(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    now = NOW + DAY
+    october = ReadPart(OCTOBER, answer([("rg-1", date(2026, 10, 9), "Storage", "5")]))
+    both = reading(parts=(october, ReadPart(NOVEMBER, ChargeSet())), started_at=now, read_from=OCTOBER.start)
+    assert ledgers.store(both, now) == Stored(added=1, suspect=(NOVEMBER,))
+    assert ledgers.amounts() == {("rg-1", 9): "5", ("rg-1", 3): "1"}
+    assert ledgers.charges.account(SUB).read_from == NOVEMBER.start
+
+
+# --- order, repetition, crashes ------------------------------------------------------------------------------
+
+
+def test_an_older_reading_changes_nothing_but_finishes_its_scope(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "2")), run_key="by hand")
+    older = reading(row("rg-1", 3, "1"), started_at=NOW - timedelta(seconds=1))
+    assert ledgers.store(older, NOW + DAY) == Stored()
+    assert ledgers.amounts() == {("rg-1", 3): "2"}
+    assert ledgers.charges.account(SUB).read_until == TODAY
+    assert ledgers.scope_state() == ("done", None)
+
+
+def test_an_incomplete_reading_keeps_its_charges_and_how_far_it_came(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"))
+    ledgers.check(1)
+    ledgers.store(reading(row("rg-1", 3, "1"), complete=False))
+    assert ledgers.amounts() == {("rg-1", 3): "1"}
+    assert ledgers.scope_state() == ("queued", None)
+    assert ledgers.due() == []
+    assert ledgers.charges.account(SUB).read_from == NOVEMBER.start
+    assert ledgers.projects.list_projects(TODAY)[0].updated_at is None
+
+
+def test_a_complete_reading_finishes_its_scope_and_run_and_makes_its_projects_due(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2), entry(3, active=False), entry(4, subscription_id="other"))
+    ledgers.check(1, 2, 3, 4)
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    assert ledgers.scope_state() == ("done", None)
+    assert [(run.state, run.scopes) for run in ledgers.projects.recent_runs(5)] == [("done", {"done": 1})]
+    assert ledgers.due() == [1, 2]
+    assert ledgers.charges.due_projects_of(ScopeTarget(subscription_id="other")) == []
+    updated = {view.id: view.updated_at for view in ledgers.projects.list_projects(TODAY)}
+    assert updated == {1: NOW, 2: NOW, 3: None, 4: None}
+
+
+def test_a_project_that_is_due_keeps_the_time_since_when(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.store(reading(row("rg-1", 3, "1")), NOW + DAY)
+    with ledgers.database.engine.connect() as connection:
+        due_since = connection.exec_driver_sql("SELECT check_due_since FROM projects").scalar_one()
+    assert str(due_since)[:10] == "2026-11-20"
+
+
+def test_two_that_store_the_same_window_at_once_store_it_once(ledgers: Ledgers) -> None:
+    what = reading(*(row(f"rg-{number}", day, "1") for number in range(20) for day in range(1, 20)))
+    scope = ledgers.scope()
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: ledgers.charges.store(scope.id, what, NOW), range(2)))
+    assert sorted(results, key=lambda stored: stored.added) == [Stored(), Stored(added=380)]
+    assert len(ledgers.stored_charges()) == 380
+
+
+# --- what is known of accounts and projects ------------------------------------------------------------------
+
+
+def test_accounts_are_those_with_active_projects_and_the_rules_of_their_budgets(ledgers: Ledgers) -> None:
+    ledgers.load(
+        entry(1, "rg-1", "rg-one", subscription_id="b"),
+        entry(2, subscription_id="b", terms=terms(rule=MONTHLY)),
+        entry(3, subscription_id="a", terms=terms(None)),
+        entry(4, subscription_id="a", terms=terms("0")),
+        entry(5, subscription_id="c", active=False),
+    )
+    ledgers.store(reading(sub_account_id="unallocated"))
+    assert ledgers.charges.accounts() == [
+        Account("a", None, None, active_projects=2),
+        Account("b", None, None, frozenset({ANNUAL, MONTHLY}), active_projects=2),
+    ]
+    assert ledgers.charges.account("b").rules == {ANNUAL, MONTHLY}
+    assert ledgers.charges.account("c") == Account("c", None, None)
+    assert ledgers.charges.account("unknown") == Account("unknown", None, None)
+
+
+def test_scopes_of_a_project(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "Rg-B", "rg-a"), entry(2, active=False, terms=terms(None)))
+    first, second = ledgers.charges.scopes_of(1), ledgers.charges.scopes_of(2)
+    assert first is not None
+    assert (first.active, first.groups, first.rule) == (True, {SUB: ("rg-a", "Rg-B")}, ANNUAL)
+    assert second is not None
+    assert (second.active, second.rule) == (False, None)
+    assert ledgers.charges.scopes_of(99) is None
+
+
+def test_due_projects_of_one_project(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2), entry(3, active=False))
+    ledgers.check(2)
+    due = ledgers.charges.due_projects_of
+    assert [due(ScopeTarget(project_id=each)) for each in (1, 2, 3, 99)] == [[1], [], [], []]
+    assert due(ScopeTarget(project_id=1, resource_group="rg-1")) == [1]
+
+
+# --- any sequence --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SlowLedger:
+    """What store() has to come to, in the plainest words."""
+
+    charges: dict[tuple[str, date, str, str], Decimal] = field(default_factory=dict)
+    read_until: date | None = None
+    read_started_at: datetime | None = None
+    suspect_on: set[date] = field(default_factory=set)
+
+    def store(self, what: Reading, now: datetime) -> tuple[Period, ...]:
+        whole = not what.group_keys
+        if whole and self.read_started_at and what.started_at < self.read_started_at:
+            return ()
+        closed = self.read_until or now.date()
+        suspect = [
+            part.window
+            for part in what.parts
+            if not part.charges.amounts and any(key[1] < closed for key in self.within(part.window, what.group_keys))
+        ]
+        if whole and suspect:
+            self.suspect_on.add(now.date())
+        if whole and (len(self.suspect_on) == 3 or not suspect):
+            suspect = []
+            self.suspect_on.clear()
+        for part in what.parts:
+            if part.window not in suspect:
+                self.replace(part, what.group_keys)
+        if whole and not suspect:
+            self.read_until, self.read_started_at = now.date(), what.started_at
+        return tuple(suspect)
+
+    def within(self, window: Period, groups: frozenset[str]) -> list[tuple[str, date, str, str]]:
+        return [key for key in self.charges if key[1] in window and (not groups or key[0] in groups)]
+
+    def replace(self, part: ReadPart, groups: frozenset[str]) -> None:
+        for key in self.within(part.window, groups):
+            del self.charges[key]
+        for (group, day, service), cost in part.charges.amounts.items():
+            self.charges[group, day, service, str(part.charges.billing_currency)] = cost
+
+
+WINDOWS = (OCTOBER, Period(date(2026, 11, 1), date(2026, 11, 10)), NOVEMBER)
+GROUPS = ("", "rg-1", "RG-1", "rg-2")
+
+
+@st.composite
+def nights(draw: st.DrawFn) -> tuple[timedelta, timedelta, Reading]:
+    """Time since the night before, how long before its storing the reading began, and the reading."""
+    window = draw(st.sampled_from(WINDOWS))
+    days = st.integers(0, window.days - 1).map(lambda number: window.start + timedelta(days=number))
+    key = st.tuples(st.sampled_from(GROUPS), days, st.sampled_from(("Storage", "SQL")))
+    groups = frozenset(draw(st.sampled_from(((), (), ("rg-1",), ("rg-1", "rg-2")))))
+    rows = draw(st.lists(st.tuples(key, st.sampled_from(("-1", "0", "0.5", "2"))), max_size=6))
+    kept = [(*key, amount) for key, amount in rows if not groups or key[0].lower() in groups]
+    what = reading(*kept, window=window, currency=draw(st.sampled_from(("CAD", "CAD", "USD"))), group_keys=groups)
+    passed = timedelta(hours=draw(st.sampled_from((1, 24, 24, 72))))
+    return passed, timedelta(minutes=draw(st.sampled_from((1, 1, 90)))), what
+
+
+numbers = itertools.count()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(nights(), min_size=1, max_size=8))
+def test_any_sequence_of_readings_gives_what_a_plain_dictionary_gives(
+    ledgers: Ledgers, sequence: list[tuple[timedelta, timedelta, Reading]]
+) -> None:
+    account = f"account {next(numbers)}"
+    slow, now, scope = SlowLedger(), NOW, ledgers.scope(account)
+    for passed, before, what in sequence:
+        now += passed
+        again = Reading(account, what.group_keys, what.parts, now - before, what.read_from, complete=True)
+        suspect = ledgers.charges.store(scope.id, again, now).suspect
+        assert suspect == slow.store(again, now)
+        assert ledgers.stored_charges(account) == slow.charges

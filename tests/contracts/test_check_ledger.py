@@ -1,0 +1,363 @@
+"""The CheckLedger, on every database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import event
+
+from shared.adapters.database.engine import Database
+from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.thresholds import Checked
+from shared.ports import CheckResult, Judgement, NeverError, NewMail, ProjectUsage, Spending
+from tests.contracts.ledger_data import (
+    DAY,
+    MONTHLY,
+    NOVEMBER,
+    NOW,
+    OCTOBER,
+    Ledgers,
+    compose,
+    entry,
+    judge,
+    november,
+    terms,
+)
+
+DECEMBER_1 = datetime(2026, 12, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledgers(database: Database) -> Ledgers:
+    return Ledgers(database)
+
+
+def spend(ledgers: Ledgers, amount: str, group: str = "rg-1", **changes: object) -> None:
+    """From now on November's charges come to this, in one charge."""
+    ledgers.spend((group, november(3), "Storage", amount), **changes)
+
+
+def seen(ledgers: Ledgers, *ids: int, now: datetime = NOW) -> dict[int, ProjectUsage]:
+    """What a check of these projects sees; it decides nothing."""
+    usages: dict[int, ProjectUsage] = {}
+
+    def note(usage: ProjectUsage) -> Judgement:
+        usages[usage.project_id] = usage
+        return Judgement(None)
+
+    ledgers.check(*ids, now=now, judge=note)
+    return usages
+
+
+@contextmanager
+def statements(ledgers: Ledgers) -> Iterator[list[str]]:
+    """The statements that are executed meanwhile."""
+    executed: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        executed.append(statement)
+
+    event.listen(ledgers.database.engine, "before_cursor_execute", note)
+    yield executed
+    event.remove(ledgers.database.engine, "before_cursor_execute", note)
+
+
+# --- what a check sees ---------------------------------------------------------------------------------------
+
+
+def test_a_check_sees_the_project_its_budget_its_period_and_its_usage(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "rg-one", language=None))
+    ledgers.spend(
+        ("RG-1", november(3), "Storage", "100.0000000001"),
+        ("rg-one", november(4), "SQL", "50"),
+        ("rg-2", november(4), "SQL", "7"),
+    )
+    usage = seen(ledgers, 1)[1]
+    assert (usage.acronym, usage.name, usage.language, usage.contacts) == ("P1", "Project 1", None, ("a@example.org",))
+    assert (usage.budget.number, usage.budget.terms) == (1, terms())
+    assert usage.period == Period(date(2026, 4, 1), date(2027, 4, 1))
+    assert usage.usage == Decimal("150.0000000001")
+    assert (usage.other_currencies, usage.told, usage.last) == ((), frozenset(), None)
+
+
+def test_only_days_of_the_period_count(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
+    ledgers.spend(("rg-1", OCTOBER.end - DAY, "Storage", "1"), window=OCTOBER)
+    ledgers.spend(
+        ("rg-1", november(1), "Storage", "2"), ("rg-1", november(30), "Storage", "4"), window=NOVEMBER, now=NOW + DAY
+    )
+    assert seen(ledgers, 1)[1].usage == 6
+
+
+def test_charges_in_another_currency_are_named_and_not_added(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.spend(("rg-1", OCTOBER.start, "Storage", "30"), window=OCTOBER, currency="USD")
+    spend(ledgers, "5", now=NOW + DAY)
+    usage = seen(ledgers, 1)[1]
+    assert (usage.usage, usage.other_currencies) == (Decimal(5), ("USD",))
+
+
+def test_a_project_without_charges_has_used_nothing(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    assert seen(ledgers, 1)[1].usage == 0
+
+
+def test_credits_make_usage_negative(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "-20")
+    ledgers.check(1)
+    assert seen(ledgers, 1)[1].usage == -20
+    assert ledgers.alerts() == []
+
+
+def test_outside_of_a_fixed_period_there_is_no_period_and_no_usage(ledgers: Ledgers) -> None:
+    fixed = PeriodRule(PeriodKind.FIXED, date(2026, 1, 1), date(2026, 11, 20))
+    ledgers.load(entry(1, terms=terms(rule=fixed)))
+    spend(ledgers, "900")
+    usage = seen(ledgers, 1)[1]
+    assert (usage.period, usage.usage, usage.last) == (None, Decimal(0), None)
+    assert seen(ledgers, 1, now=NOW - DAY)[1].usage == 900
+
+
+def test_the_check_before_in_this_period_is_remembered(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "100")
+    ledgers.check(1)
+    assert seen(ledgers, 1)[1].last == Checked(Decimal(100), frozenset({25, 50, 80, 100}))
+
+
+def test_a_check_in_a_new_period_has_none_before_it(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
+    spend(ledgers, "100")
+    ledgers.check(1)
+    assert seen(ledgers, 1, now=DECEMBER_1)[1].last is None
+    assert seen(ledgers, 1, now=DECEMBER_1)[1].last == Checked(Decimal(0), frozenset({25, 50, 80, 100}))
+
+
+def test_unknown_and_inactive_projects_are_passed_over(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, active=False))
+    spend(ledgers, "900", group="rg-2")
+    assert ledgers.check(2, 99, 1, 98) == CheckResult(unsent=(), unknown=(98, 99))
+    assert ledgers.alerts() == []
+    assert list(seen(ledgers, 1, 2)) == [1]
+
+
+def test_no_projects_at_all_is_no_fault(ledgers: Ledgers) -> None:
+    assert ledgers.check() == CheckResult((), ())
+
+
+# --- alerts --------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_and_its_mail_are_made_together_once(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "250")
+    first = ledgers.check(1)
+    assert ledgers.check(1) == first
+    assert ledgers.alerts() == [(25, "mailed")]
+    (mail,) = ledgers.mails()
+    assert first.unsent == (mail.id,)
+    assert (mail.project_id, mail.state, mail.attempts) == (1, "pending", 0)
+
+
+def test_several_thresholds_at_once_make_one_mail(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    assert sorted(ledgers.alerts()) == [(25, "passed over"), (50, "passed over"), (80, "mailed")]
+    assert ledgers.mailed() == [80]
+
+
+def test_usage_that_falls_and_comes_back_makes_no_second_mail(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    for days, amount in enumerate(("600", "100", "600", "820")):
+        spend(ledgers, amount, now=NOW + days * DAY)
+        ledgers.check(1)
+    assert ledgers.mailed() == [50, 80]
+
+
+def test_a_threshold_that_is_added_below_the_present_percent_is_not_mailed(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "600")
+    ledgers.checks.check([1], lambda _usage: Judgement(None), compose, [80], NOW)
+    ledgers.check(1)
+    assert sorted(ledgers.alerts()) == [(25, "not mailed"), (50, "not mailed")]
+
+
+def test_a_new_period_arms_all_thresholds(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
+    spend(ledgers, "600")
+    ledgers.check(1)
+    december = Period(date(2026, 12, 1), date(2027, 1, 1))
+    ledgers.spend(("rg-1", date(2026, 12, 1), "Storage", "510"), window=december, now=DECEMBER_1)
+    ledgers.check(1, now=DECEMBER_1)
+    ledgers.check(1, now=DECEMBER_1)
+    assert ledgers.mailed() == [50, 50]
+
+
+def test_the_mail_gets_what_was_spent_in_the_period_by_day_and_by_service(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "rg-one", terms=terms("10", rule=MONTHLY)))
+    ledgers.spend(("rg-1", OCTOBER.start, "Storage", "99"), window=OCTOBER)
+    ledgers.spend(
+        ("rg-1", november(3), "Storage", "4"),
+        ("rg-1", november(3), "SQL", "1"),
+        ("rg-one", november(3), "Storage", "0.5"),
+        ("rg-one", november(5), "SQL", "-0.25"),
+        now=NOW + DAY,
+    )
+    ledgers.check(1)
+    figures = ledgers.mails()[0].figures
+    by_day = {day: Decimal(cost) for day, cost in figures["by_day"].items()}
+    by_service = {service: Decimal(cost) for service, cost in figures["by_service"].items()}
+    assert by_day == {"2026-11-03": Decimal("5.5"), "2026-11-05": Decimal("-0.25")}
+    assert by_service == {"Storage": Decimal("4.5"), "SQL": Decimal("0.75")}
+
+
+def test_spending_is_in_the_budgets_currency_only(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms("10")))
+    ledgers.spend(("rg-1", OCTOBER.start, "Storage", "99"), window=OCTOBER, currency="USD")
+    spend(ledgers, "6", now=NOW + DAY)
+    ledgers.check(1)
+    assert ledgers.mails()[0].figures["by_service"].keys() == {"Storage"}
+    assert ledgers.mails()[0].figures["by_day"].keys() == {"2026-11-03"}
+
+
+@pytest.mark.parametrize("amount", [None, "0"])
+def test_a_budget_of_nothing_is_judged_and_its_problem_is_listed(ledgers: Ledgers, amount: str | None) -> None:
+    ledgers.load(entry(1, terms=terms(amount)))
+    spend(ledgers, "600")
+    ledgers.check(1)
+    assert ledgers.alerts() == []
+    assert ledgers.projects.list_projects(NOW.date())[0].problem == "there is no budget for today"
+
+
+def test_a_problem_goes_when_it_is_gone(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms("0")))
+    ledgers.check(1)
+    ledgers.projects.revise_budget(1, terms(), "tester", "now there is one", NOW)
+    ledgers.check(1)
+    assert ledgers.projects.list_projects(NOW.date())[0].problem is None
+
+
+def test_a_notice_is_sent_once_by_its_key(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    notice = NewMail(key="no budget", template="notice", to=("ops@example.org",), figures={})
+    first = ledgers.check(1, 2, judge=lambda _usage: Judgement(None, "no budget", notice))
+    assert ledgers.check(2, judge=lambda _usage: Judgement(None, "no budget", notice)) == first
+    assert [mail.key for mail in ledgers.mails()] == ["no budget"]
+    assert first.unsent == (ledgers.mails()[0].id,)
+
+
+def test_mails_that_somebody_has_begun_to_send_are_not_unsent(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "600")
+    ledgers.check(1)
+    with ledgers.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE mails SET attempts = 1")
+    assert ledgers.check(1).unsent == ()
+
+
+def test_a_check_takes_the_due_mark_away(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.check(1)
+    assert ledgers.due() == [2]
+
+
+def test_projects_that_are_given_up_are_no_longer_due_and_have_a_problem(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.checks.give_up([1, 99], "its sums are too large")
+    assert ledgers.due() == [2]
+    assert [view.problem for view in ledgers.projects.list_projects(NOW.date())] == ["its sums are too large", None]
+
+
+# --- together and in bulk ------------------------------------------------------------------------------------
+
+
+def test_what_fails_in_composing_leaves_nothing(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    spend(ledgers, "600")
+
+    def broken(usage: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
+        raise RuntimeError("no template")
+
+    with pytest.raises(RuntimeError, match="no template"):
+        ledgers.check(1, 2, compose=broken)
+    assert (ledgers.alerts(), ledgers.mails(), ledgers.due()) == ([], [], [1, 2])
+    ledgers.check(1, 2)
+    assert ledgers.mailed() == [50]
+
+
+def test_two_checks_of_a_project_never_run_at_the_same_time(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "600")
+    meeting = threading.Barrier(2, timeout=0.3)
+    told: list[frozenset[int]] = []
+
+    def wait_for_the_other(usage: ProjectUsage) -> Judgement:
+        told.append(usage.told)
+        with pytest.raises(threading.BrokenBarrierError):
+            meeting.wait()
+        return judge(usage)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: ledgers.check(1, judge=wait_for_the_other), range(2)))
+    assert told == [frozenset(), frozenset({25, 50})]
+    assert results[0] == results[1]
+    assert ledgers.mailed() == [50]
+
+
+def test_twenty_checks_at_once_make_one_alert_for_each_project(ledgers: Ledgers) -> None:
+    ledgers.load(*(entry(each) for each in range(1, 6)))
+    ledgers.spend(*((f"rg-{each}", november(3), "Storage", "850") for each in range(1, 6)))
+    orders = [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1], [2, 5, 4]] * 5
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda ids: ledgers.check(*ids), orders))
+    assert ledgers.mailed() == [80] * 5
+    assert len({mail.project_id for mail in ledgers.mails()}) == 5
+
+
+def test_the_number_of_statements_does_not_grow_with_the_projects(ledgers: Ledgers) -> None:
+    ids = range(1, 302)
+    ledgers.load(*(entry(each, terms=terms(rule=MONTHLY)) for each in ids))
+    ledgers.spend(*((f"rg-{each}", november(3), "Storage", "600") for each in ids))
+    with statements(ledgers) as for_one:
+        ledgers.check(1)
+    with statements(ledgers) as for_many:
+        ledgers.check(*ids[1:])
+    assert len(ledgers.mailed()) == 301
+    assert len(for_many) == len(for_one) <= 15
+
+
+def test_the_number_of_statements_does_not_grow_where_all_periods_are_new(ledgers: Ledgers) -> None:
+    ids = range(1, 102)
+    ledgers.load(*(entry(each, terms=terms(rule=MONTHLY)) for each in ids))
+    with statements(ledgers) as for_one:
+        ledgers.check(1, now=DECEMBER_1)
+    with statements(ledgers) as for_many:
+        ledgers.check(*ids[1:], now=DECEMBER_1)
+    assert len(for_many) == len(for_one)
+
+
+def test_more_projects_than_fit_into_one_statement_are_checked(ledgers: Ledgers) -> None:
+    ids = range(1, 2201)
+    ledgers.load(*(entry(each) for each in ids))
+    ledgers.spend(*((f"rg-{each}", november(3), "Storage", "600") for each in ids))
+    assert len(ledgers.check(*ids).unsent) == 2200
+    assert ledgers.due() == []
+
+
+def test_a_sum_that_cannot_be_held_exactly_is_an_error_and_no_wrong_figure(database: Database) -> None:
+    if database.url.get_backend_name() != "sqlite":
+        pytest.skip("servers hold sums of 28 digits")
+    ledgers = Ledgers(database)
+    ledgers.load(entry(1))
+    ledgers.spend(("rg-1", november(3), "Storage", "900000000"), ("rg-1", november(4), "Storage", "900000000"))
+    with pytest.raises(NeverError, match="too large"):
+        ledgers.check(1)
+    assert ledgers.due() == [1]

@@ -1,0 +1,198 @@
+"""What every CostSource keeps to, whoever the provider is: a new one gets a `World` of its own, and passes as it is."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, made_up
+from shared.adapters.costs.azure import AzureCosts
+from shared.domain.money import stored
+from shared.domain.periods import Period
+from shared.ports import CostQuery, CostSource, LaterError, NeverError
+
+ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
+NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
+DAY = date(2026, 11, 10)
+
+
+@dataclass
+class AzureWorld:
+    """Azure, as the simulator plays it. trouble: our word for it, and the simulator's fault."""
+
+    simulator: AzureSimulator
+    source: CostSource
+    trouble: Mapping[str, tuple[str, dict]]
+
+    def spend(self, group: str, service: str, day: date, amount: str, currency: str = "CAD") -> None:
+        """Adds a charge to ACCOUNT."""
+        self.simulator.book.add([Charge(ACCOUNT, group, service, day, currency, Decimal(amount))])
+
+    def is_in_trouble(self, kind: str) -> None:
+        """The next request goes wrong in this way."""
+        fault, details = self.trouble[kind]
+        self.simulator.fault(fault, **details)
+
+
+AZURE_TROUBLE = {
+    "asks to wait 90 s": ("throttled_many", {"seconds": 90}),
+    "asks to wait": ("throttled", {"headers": {"x-nothing": "1"}}),
+    "unwell": ("server_error", {}),
+    "unwell for 45 s": ("unavailable", {"seconds": 45}),
+    "silent": ("silent", {}),
+    "too slow": ("slow", {"delay": 30.0}),
+    "broken off": ("truncated", {}),
+    "garbled": ("invalid_json", {}),
+    "no login": ("unauthorized", {}),
+    "no permission": ("forbidden", {}),
+    "two currencies": ("two_currencies", {}),
+    "no number": ("not_a_number", {}),
+}
+
+
+@pytest.fixture(params=["plain", "varied"])
+def azure(request: pytest.FixtureRequest) -> Iterator[AzureWorld]:
+    book = ChargeBook()
+    book.add_subscription(ACCOUNT)
+    with AzureSimulator(book, vary=request.param == "varied") as simulator:
+        source = AzureCosts(simulator.url, read_seconds=1.0)
+        yield AzureWorld(simulator, source, AZURE_TROUBLE)
+        source.close()
+
+
+@pytest.fixture(params=["azure"])
+def world(request: pytest.FixtureRequest, azure: AzureWorld) -> AzureWorld:
+    return {"azure": azure}[request.param]
+
+
+def ask(world: AzureWorld, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
+    return world.source.read(CostQuery(account, window, groups))
+
+
+def test_every_charge_of_the_window_is_read_exactly(world: AzureWorld) -> None:
+    world.spend("rg-web", "Storage", DAY, "12.345678901234")
+    world.spend("rg-web", "Virtual Machines", DAY, "-3")
+    world.spend("rg-db", "Storage", DAY + timedelta(days=1), "0.1")
+    charges = ask(world)
+    assert charges.billing_currency == "CAD"
+    assert charges.amounts == {
+        ("rg-web", DAY, "Storage"): Decimal("12.3456789012"),
+        ("rg-web", DAY, "Virtual Machines"): Decimal(-3),
+        ("rg-db", DAY + timedelta(days=1), "Storage"): Decimal("0.1"),
+    }
+
+
+def test_an_amount_is_rounded_half_even_to_ten_places(world: AzureWorld) -> None:
+    world.spend("rg-a", "Storage", DAY, "0.00000000005")
+    world.spend("rg-b", "Storage", DAY, "0.00000000015")
+    assert set(ask(world).amounts.values()) == {Decimal(0), Decimal("0.0000000002")}
+
+
+def test_the_window_holds_its_first_day_and_not_its_end(world: AzureWorld) -> None:
+    window = Period(DAY, DAY + timedelta(days=2))
+    for offset in range(-1, 4):
+        world.spend("rg-web", "Storage", DAY + timedelta(days=offset), "1")
+    assert [day for _, day, _ in ask(world, window).amounts] == [DAY, DAY + timedelta(days=1)]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Period(date(2026, 2, 1), date(2026, 3, 1)),
+        Period(date(2028, 2, 29), date(2028, 3, 1)),
+        Period(date(2026, 12, 1), date(2027, 1, 1)),
+    ],
+    ids=str,
+)
+def test_a_window_may_end_with_its_month(world: AzureWorld, window: Period) -> None:
+    world.spend("rg-web", "Storage", window.start, "1")
+    world.spend("rg-web", "Backup", window.end - timedelta(days=1), "2")
+    world.spend("rg-web", "Backup", window.end, "4")
+    assert sum(ask(world, window).amounts.values()) == 3
+
+
+def test_one_group_in_several_spellings_is_one_group(world: AzureWorld) -> None:
+    world.spend("RG-Web", "Storage", DAY, "1")
+    world.spend("rg-web", "Storage", DAY + timedelta(days=1), "2")
+    charges = ask(world)
+    assert {group for group, _, _ in charges.amounts} == {"rg-web"}
+    assert charges.group_names["rg-web"].lower() == "rg-web"
+
+
+def test_only_the_groups_that_were_asked_for_are_read_in_any_spelling(world: AzureWorld) -> None:
+    for group in ("Rg-Web", "rg-db", "rg-other"):
+        world.spend(group, "Storage", DAY, "1")
+    assert {group for group, _, _ in ask(world, groups=("RG-WEB", "rg-Db")).amounts} == {"rg-web", "rg-db"}
+
+
+def test_charges_of_no_group_are_kept_under_an_empty_name(world: AzureWorld) -> None:
+    world.spend("", "Reservations", DAY, "99")
+    assert ask(world).amounts == {("", DAY, "Reservations"): Decimal(99)}
+
+
+def test_no_charges_make_an_empty_set_without_a_currency(world: AzureWorld) -> None:
+    charges = ask(world)
+    assert not charges.amounts
+    assert charges.billing_currency is None
+
+
+def test_reading_twice_gives_the_same(world: AzureWorld) -> None:
+    world.spend("rg-web", "Storage", DAY, "1.5")
+    assert ask(world) == ask(world)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "seconds"),
+    [
+        ("asks to wait 90 s", 90),
+        ("asks to wait", None),
+        ("unwell", None),
+        ("unwell for 45 s", 45),
+        ("silent", None),
+        ("too slow", None),
+        ("broken off", None),
+        ("garbled", None),
+    ],
+)
+def test_what_may_pass_is_for_later_with_the_wait_that_was_named(
+    world: AzureWorld, trouble: str, seconds: int | None
+) -> None:
+    world.spend("rg-web", "Storage", DAY, "1")
+    world.is_in_trouble(trouble)
+    with pytest.raises(LaterError) as caught:
+        ask(world)
+    assert caught.value.wait == (None if seconds is None else timedelta(seconds=seconds))
+    assert len(ask(world).amounts) == 1
+
+
+@pytest.mark.parametrize("trouble", ["no login", "no permission", "two currencies", "no number"])
+def test_what_stays_wrong_is_for_never_and_said_in_a_sentence(world: AzureWorld, trouble: str) -> None:
+    world.spend("rg-web", "Storage", DAY, "1")
+    world.spend("rg-web", "Storage", DAY + timedelta(days=1), "1")
+    world.is_in_trouble(trouble)
+    with pytest.raises(NeverError) as caught:
+        ask(world)
+    assert caught.value.reason.endswith(".")
+    assert "\n" not in caught.value.reason
+
+
+def test_an_unknown_account_is_for_never(world: AzureWorld) -> None:
+    with pytest.raises(NeverError, match=OTHER):
+        ask(world, account=OTHER)
+
+
+def test_an_answer_of_many_pages_is_read_whole_by_several_threads_at_once() -> None:
+    window = Period(date(2026, 11, 1), date(2026, 11, 5))
+    book = made_up(7, [ACCOUNT], 400, 8, 10, date(2026, 11, 7), "CAD")
+    expected: dict[tuple[str, date, str], Decimal] = {}
+    for charge in book.charges(ACCOUNT, window.start, window.end - timedelta(days=1)):
+        expected[(charge.group.lower(), charge.day, charge.service)] = stored(charge.amount)
+    with AzureSimulator(book) as simulator, ThreadPoolExecutor(3) as threads:
+        source = AzureCosts(simulator.url)
+        answers = list(threads.map(source.read, [CostQuery(ACCOUNT, window)] * 3))
+        assert simulator.record.in_all().pages == 9
+    assert len(expected) == 12_800
+    assert all(answer.amounts == expected for answer in answers)

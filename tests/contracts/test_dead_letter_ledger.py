@@ -1,0 +1,65 @@
+"""DeadLetterLedger, on every database."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.adapters.database.dead_letters import SqlDeadLetters
+from shared.adapters.database.engine import Database
+from shared.messages import Queue
+from shared.ports import DeadLetter, DeadLetterLedger
+from tests.contracts.rows import HOUR, NIGHT
+
+BODY = '{"ProjectId": "elf 😀"}'
+
+
+@pytest.fixture
+def ledger(database: Database) -> DeadLetterLedger:
+    return SqlDeadLetters(database)
+
+
+def test_a_dead_letter_comes_back_as_it_was_recorded(ledger: DeadLetterLedger):
+    letter_id = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
+    letter = DeadLetter(letter_id, "project-usage-update", BODY, "no such project", NIGHT)
+    assert ledger.get(letter_id) == letter
+    assert ledger.list() == [letter]
+
+
+def test_an_unknown_dead_letter_is_none(ledger: DeadLetterLedger):
+    assert ledger.get(4711) is None
+
+
+def test_a_message_is_recorded_once_by_its_origin(ledger: DeadLetterLedger):
+    first = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
+    assert ledger.record(Queue.UPDATE, BODY, "failed five times", "message-1", NIGHT + HOUR) == first
+    assert [letter.reason for letter in ledger.list()] == ["no such project"]
+
+
+def test_the_same_body_from_two_messages_makes_two(ledger: DeadLetterLedger):
+    ledger.record(Queue.EMAIL, BODY, "why", "message-1", NIGHT)
+    ledger.record(Queue.EMAIL, BODY, "why", "message-2", NIGHT)
+    assert len(ledger.list()) == 2
+
+
+def test_they_are_listed_oldest_first(ledger: DeadLetterLedger):
+    late = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT + HOUR)
+    early = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
+    assert [letter.id for letter in ledger.list()] == [early, late]
+
+
+def test_replayed_ones_are_listed_only_if_asked_for(ledger: DeadLetterLedger):
+    replayed = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
+    left = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
+    ledger.mark_replayed(replayed, NIGHT + HOUR)
+    assert [letter.id for letter in ledger.list()] == [left]
+    assert [letter.replayed_at for letter in ledger.list(replayed_too=True)] == [NIGHT + HOUR, None]
+
+
+@pytest.mark.parametrize(
+    "body", ["", "a\x00b", "half a pair \ud83d", "x" * 60_000], ids=["empty", "NUL", "half", "long"]
+)
+def test_any_body_and_reason_can_be_recorded(ledger: DeadLetterLedger, body: str):
+    letter = ledger.get(ledger.record(Queue.UPDATE, body, f"can't be read: {body}", "message-1", NIGHT))
+    assert letter is not None
+    assert letter.body == body.replace("\x00", "\ufffd").replace("\ud83d", "\ufffd")
+    assert letter.reason.startswith("can't be read")

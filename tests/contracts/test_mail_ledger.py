@@ -1,0 +1,192 @@
+"""MailLedger, on every database."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from email import headerregistry, policy
+
+import pytest
+
+from shared.adapters.database import tables
+from shared.adapters.database.engine import Database
+from shared.adapters.database.mails import SqlMails, insert_mails
+from shared.ports import MailLedger, MailState, NewMail, StoredMail
+from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project
+
+MAIL = NewMail(
+    key="alert/11/1/2026-04-01/80",
+    template="alert",
+    to=("a@b.ca", "é@b.ca"),
+    cc=("c@b.ca",),
+    bcc=("d@b.ca",),
+    figures={"percent": "80.5", "by_service": [["Storage", "12.50"]], "nothing": None, "text": "Żółć 😀 \x00 \ud800"},
+    language="fr",
+    project_id=11,
+    run_key="night",
+)
+LATER = NIGHT + 15 * MINUTE
+
+
+@pytest.fixture
+def ledger(database: Database) -> MailLedger:
+    add_project(database, 11)
+    return SqlMails(database, "warden.example")
+
+
+@pytest.fixture
+def mail_id(ledger: MailLedger) -> int:
+    return ledger.add(MAIL, NIGHT)
+
+
+def stored(ledger: MailLedger, mail_id: int) -> StoredMail:
+    found = ledger.get(mail_id)
+    assert found is not None
+    return found
+
+
+def test_a_mail_comes_back_as_it_was_written(ledger: MailLedger, mail_id: int):
+    found = stored(ledger, mail_id)
+    assert found.mail == MAIL
+    assert (found.state, found.attempts, found.first_attempt_at) == (MailState.PENDING, 0, None)
+
+
+def test_an_unknown_mail_is_none(ledger: MailLedger):
+    assert ledger.get(4711) is None
+
+
+def test_a_second_mail_with_a_key_is_not_made(ledger: MailLedger, mail_id: int):
+    assert ledger.add(replace(MAIL, to=("other@b.ca",)), LATER) == mail_id
+    assert stored(ledger, mail_id).mail == MAIL
+
+
+def test_the_message_id_follows_from_the_key_and_is_valid(ledger: MailLedger, mail_id: int):
+    one = stored(ledger, mail_id).message_id
+    other = stored(ledger, ledger.add(replace(MAIL, key="other"), NIGHT)).message_id
+    header = policy.default.header_factory("Message-ID", one)
+    assert isinstance(header, headerregistry.MessageIDHeader)
+    assert not header.defects
+    assert one.endswith("@warden.example>")
+    assert one != other
+
+
+def test_two_threads_that_write_the_same_mail_make_one(ledger: MailLedger):
+    both = threading.Barrier(2)
+
+    def add(_: int) -> int:
+        both.wait(10)
+        return ledger.add(MAIL, NIGHT)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(add, range(2)))) == 1
+
+
+def test_many_mails_are_written_at_once_and_known_ones_passed_over(
+    ledger: MailLedger, mail_id: int, database: Database
+):
+    many = [replace(MAIL, key=f"key {number}") for number in range(2500)]
+    twice = replace(MAIL, key="key 7", to=("second@b.ca",))
+    database.run(lambda connection: insert_mails(connection, [MAIL, *many, twice], LATER, "warden.example"))
+    database.run(lambda connection: insert_mails(connection, many, LATER, "warden.example"))
+    count = database.read(lambda connection: len(connection.execute(tables.mails.select()).all()))
+    assert count == 2501
+    assert stored(ledger, ledger.add(twice, NIGHT)).mail.to == MAIL.to
+
+
+def test_writing_no_mails_is_fine(database: Database):
+    database.run(lambda connection: insert_mails(connection, [], NIGHT, "warden.example"))
+
+
+def test_a_pending_mail_is_claimed_once(ledger: MailLedger, mail_id: int):
+    assert ledger.claim(mail_id, "first", LATER, NIGHT)
+    assert not ledger.claim(mail_id, "second", LATER, NIGHT)
+    claimed = stored(ledger, mail_id)
+    assert (claimed.state, claimed.attempts) == (MailState.CLAIMED, 1)
+    assert (claimed.first_attempt_at, claimed.claimed_until) == (NIGHT, LATER)
+
+
+def test_of_two_threads_that_claim_at_once_exactly_one_has_it(ledger: MailLedger):
+    for number in range(10):
+        mail_id = ledger.add(replace(MAIL, key=f"key {number}"), NIGHT)
+        both = threading.Barrier(2)
+
+        def claim(name: str, mail_id: int = mail_id, both: threading.Barrier = both) -> bool:
+            both.wait(10)
+            return ledger.claim(mail_id, name, LATER, NIGHT)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(claim, ["first", "second"])) == [False, True]
+
+
+def test_an_unknown_mail_can_not_be_claimed(ledger: MailLedger):
+    assert not ledger.claim(4711, "first", LATER, NIGHT)
+
+
+def test_a_claim_that_expired_goes_to_the_next(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    assert not ledger.claim(mail_id, "second", LATER + HOUR, LATER - MINUTE)
+    assert ledger.claim(mail_id, "second", LATER + HOUR, LATER)
+    again = stored(ledger, mail_id)
+    assert (again.attempts, again.first_attempt_at) == (2, NIGHT)
+
+
+def test_the_same_claimant_gets_its_mail_again(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    assert ledger.claim(mail_id, "first", LATER + HOUR, NIGHT + MINUTE)
+    assert stored(ledger, mail_id).claimed_until == LATER + HOUR
+
+
+def test_a_mail_that_was_sent_is_never_claimed_again(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.mark_sent(mail_id, "first", "receipt-1", "left out: é@b.ca", NIGHT + MINUTE)
+    sent = stored(ledger, mail_id)
+    assert (sent.state, sent.sent_at, sent.notes) == (MailState.SENT, NIGHT + MINUTE, "left out: é@b.ca")
+    for claimant in ("first", "second"):
+        assert not ledger.claim(mail_id, claimant, LATER + HOUR, LATER, failed_too=True)
+
+
+def test_a_mail_that_is_released_is_pending_with_its_reason(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "the provider is unwell", LATER)
+    released = stored(ledger, mail_id)
+    assert (released.state, released.reason) == (MailState.PENDING, "the provider is unwell")
+    assert (released.claimed_until, released.attempts, released.first_attempt_at) == (None, 1, NIGHT)
+    assert ledger.claim(mail_id, "second", LATER + HOUR, LATER)
+
+
+def test_a_failed_mail_is_claimed_only_if_that_is_asked_for_and_counts_anew(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "unwell", LATER)
+    ledger.claim(mail_id, "first", LATER + HOUR, LATER)
+    ledger.mark_failed(mail_id, "first", "refused: " + "é" * 2000, LATER)
+    failed = stored(ledger, mail_id)
+    assert failed.state is MailState.FAILED
+    assert failed.reason is not None
+    assert failed.reason.startswith("refused: é")
+    assert not ledger.claim(mail_id, "first", LATER + HOUR, LATER)
+    assert ledger.claim(mail_id, "second", LATER + HOUR, LATER, failed_too=True)
+    again = stored(ledger, mail_id)
+    assert (again.attempts, again.first_attempt_at) == (1, LATER)
+
+
+def test_asking_for_failed_ones_too_does_not_break_a_claim(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    assert not ledger.claim(mail_id, "second", LATER, NIGHT, failed_too=True)
+
+
+def test_only_the_word_of_the_present_claimant_counts(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.claim(mail_id, "second", LATER + HOUR, LATER)
+    before = stored(ledger, mail_id)
+    ledger.mark_sent(mail_id, "first", "receipt", None, LATER)
+    ledger.release(mail_id, "first", "unwell", LATER)
+    ledger.mark_failed(mail_id, "first", "refused", LATER)
+    assert stored(ledger, mail_id) == before
+
+
+def test_a_claimant_who_let_go_has_no_say_any_more(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "unwell", LATER)
+    ledger.mark_sent(mail_id, "first", "receipt", None, LATER)
+    assert stored(ledger, mail_id).state is MailState.PENDING

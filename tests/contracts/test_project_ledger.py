@@ -1,0 +1,396 @@
+"""The ProjectLedger, on every database."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import event
+
+from shared.adapters.database.engine import Database
+from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.ports import LoadResult, NeverError, NewMail, ScopeTarget
+from tests.contracts.ledger_data import (
+    DAY,
+    MONTHLY,
+    NOW,
+    OCTOBER,
+    SUB,
+    TODAY,
+    Ledgers,
+    entry,
+    november,
+    terms,
+)
+
+QUARTERLY = PeriodRule(PeriodKind.QUARTERLY, date(2000, 1, 1))
+
+
+@pytest.fixture
+def ledgers(database: Database) -> Ledgers:
+    return Ledgers(database)
+
+
+def spend(ledgers: Ledgers, amount: str, group: str = "rg-1", now: datetime = NOW) -> None:
+    ledgers.spend((group, november(3), "Storage", amount), now=now)
+
+
+def revise(ledgers: Ledgers, amount: str | None, project_id: int = 1, **changes: object) -> int:
+    return ledgers.projects.revise_budget(project_id, terms(amount, **changes), "ana", "as agreed", NOW)
+
+
+def groups(ledgers: Ledgers) -> dict[int, list[str]]:
+    return {view.id: [name for _, name in view.scopes] for view in ledgers.projects.list_projects(TODAY)}
+
+
+# --- loading -------------------------------------------------------------------------------------------------
+
+
+def test_a_new_project_is_listed_as_it_was_written_and_due_for_a_check(ledgers: Ledgers) -> None:
+    written = entry(7, "Rg-B", "rg-a", acronym="DIE1", name="Données é ü", language="fr", contacts=("b@x.ca", "a@x.ca"))
+    assert ledgers.projects.load([written], "ana", NOW) == LoadResult(1, 0, 0)
+    (view,) = ledgers.projects.list_projects(TODAY)
+    assert (view.id, view.acronym, view.name, view.language) == (7, "DIE1", "Données é ü", "fr")
+    assert (view.contacts, view.scopes, view.active) == (("b@x.ca", "a@x.ca"), ((SUB, "rg-a"), (SUB, "Rg-B")), True)
+    assert view.budget is not None
+    assert (view.budget.number, view.budget.terms) == (1, terms())
+    assert view.period == Period(date(2026, 4, 1), date(2027, 4, 1))
+    assert (view.spent, view.updated_at, view.problem, view.alerts) == (Decimal(0), None, None, ())
+    assert ledgers.due() == [7]
+    (revision,) = ledgers.projects.revisions(7)
+    assert (revision.number, revision.terms, revision.reason) == (1, terms(), "loaded")
+    assert (revision.made_by, revision.made_at) == ("ana", NOW)
+
+
+def test_loading_the_same_twice_changes_nothing(ledgers: Ledgers) -> None:
+    entries = [entry(1, "rg-1", "rg-one"), entry(2, terms=terms(None)), entry(3, active=False, language=None)]
+    ledgers.load(*entries)
+    ledgers.check(1, 2)
+    assert ledgers.projects.load(entries, "ben", NOW + DAY) == LoadResult(0, 0, 3)
+    assert ledgers.due() == []
+    assert [len(ledgers.projects.revisions(each)) for each in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_a_group_in_another_spelling_and_a_subscription_in_capitals_say_nothing_new(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"))
+    again = entry(1, "RG-1", " rg-1 ", subscription_id=SUB.upper())
+    assert ledgers.projects.load([again], "ana", NOW) == LoadResult(0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"acronym": "New"},
+        {"acronym": "p1"},
+        {"name": "New"},
+        {"contacts": ()},
+        {"language": None},
+        {"active": False},
+        {"resource_groups": ("rg-1", "rg-new")},
+        {"subscription_id": "another"},
+        {"terms": terms("1001")},
+        {"terms": terms(currency="USD")},
+        {"terms": terms(rule=MONTHLY)},
+        {"terms": terms(None)},
+    ],
+    ids=str,
+)
+def test_any_change_is_written_and_makes_the_project_due(ledgers: Ledgers, change: dict[str, object]) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.check(1, 2)
+    changed = entry(1, **change)
+    assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 1, 1)
+    assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 0, 2)
+    due = ledgers.charges.due_projects_of(ScopeTarget(project_id=1))
+    assert due == ([1] if changed.active else [])
+    assert len(ledgers.projects.revisions(1)) == (2 if "terms" in change else 1)
+
+
+def test_changed_terms_make_a_new_revision(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.projects.load([entry(1, terms=terms("2000"))], "ben", NOW + DAY)
+    revisions = ledgers.projects.revisions(1)
+    assert [(each.number, each.terms.amount, each.made_by, each.reason) for each in revisions] == [
+        (1, Decimal(1000), "tester", "loaded"),
+        (2, Decimal(2000), "ben", "changed by load"),
+    ]
+
+
+def test_a_project_without_a_budget_has_a_revision_without_an_amount(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(None)))
+    assert [each.terms.amount for each in ledgers.projects.revisions(1)] == [None]
+    assert ledgers.projects.list_projects(TODAY)[0].budget is None
+
+
+def test_projects_that_are_not_in_the_list_stay_as_they_are(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.load(entry(2))
+    assert groups(ledgers) == {1: ["rg-1"], 2: ["rg-2"]}
+
+
+def test_a_group_moves_with_its_charges_where_the_owner_gives_it_up(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "moving"), entry(2, "rg-2"))
+    spend(ledgers, "40", group="Moving")
+    ledgers.load(entry(1, "rg-1"), entry(2, "rg-2", "moving"))
+    assert groups(ledgers) == {1: ["rg-1"], 2: ["Moving", "rg-2"]}
+    assert [view.spent for view in ledgers.projects.list_projects(TODAY)] == [0, 40]
+
+
+def test_a_group_that_nobody_owns_any_more_keeps_its_charges(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "left"))
+    spend(ledgers, "40", group="left")
+    ledgers.load(entry(1, "rg-1"))
+    assert groups(ledgers) == {1: ["rg-1"]}
+    assert ledgers.amounts() == {("left", 3): "40"}
+
+
+def test_a_new_project_takes_the_charges_that_were_unallocated(ledgers: Ledgers) -> None:
+    spend(ledgers, "40", group="RG-1")
+    ledgers.load(entry(1, "rg-1"))
+    assert ledgers.projects.list_projects(TODAY)[0].spent == 40
+
+
+def test_a_group_that_another_project_keeps_is_refused_and_nothing_is_loaded(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"))
+    with pytest.raises(NeverError) as refused:
+        ledgers.load(entry(3), entry(2, "rg-2", "RG-1"))
+    assert refused.value.reason == (
+        f"project 2 (P2) can't have the resource group RG-1 of subscription {SUB}: "
+        "it belongs to project 1 (P1), which keeps it"
+    )
+    assert groups(ledgers) == {1: ["rg-1"]}
+
+
+def test_a_group_that_two_entries_claim_is_refused(ledgers: Ledgers) -> None:
+    with pytest.raises(NeverError, match=r"project 2 \(P2\) can't have the resource group RG-1 .* project 1 \(P1\)"):
+        ledgers.load(entry(1, "rg-1"), entry(2, "RG-1"))
+
+
+def test_the_same_group_name_in_two_subscriptions_is_two_groups(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg"), entry(2, "rg", subscription_id="other"))
+    assert groups(ledgers) == {1: ["rg"], 2: ["rg"]}
+
+
+def test_an_acronym_of_another_project_is_refused(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, acronym="DIE"))
+    with pytest.raises(NeverError, match=r"project 2 can't have the acronym die: it belongs to project 1 \(DIE\)"):
+        ledgers.load(entry(2, acronym="die"))
+    with pytest.raises(NeverError, match=r"project 3 can't have the acronym new: it belongs to project 2 \(New\)"):
+        ledgers.load(entry(2, acronym="New"), entry(3, acronym="new"))
+
+
+def test_an_id_that_is_given_twice_is_refused(ledgers: Ledgers) -> None:
+    with pytest.raises(NeverError, match="the id 1 is given twice, to A and to B"):
+        ledgers.load(entry(1, "rg-a", acronym="A"), entry(1, "rg-b", acronym="B"))
+
+
+def test_projects_can_swap_acronyms_and_hand_them_on(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, acronym="A"), entry(2, acronym="B"))
+    ledgers.load(entry(1, acronym="B"), entry(2, acronym="C"), entry(3, acronym="a"))
+    assert [ledgers.projects.find(each) for each in "abc"] == [3, 1, 2]
+    ledgers.load(entry(1, acronym="C"), entry(2, acronym="B"))
+    assert [ledgers.projects.find(each) for each in "abc"] == [3, 2, 1]
+
+
+def test_the_same_list_loaded_twice_at_once_is_loaded_once(ledgers: Ledgers) -> None:
+    entries = [entry(each) for each in range(1, 50)]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: ledgers.projects.load(entries, "ana", NOW), range(2)))
+    assert sorted(result.added for result in results) == [0, 49]
+
+
+def test_ten_thousand_projects_are_loaded_and_listed_with_few_statements(ledgers: Ledgers) -> None:
+    entries = [entry(each, subscription_id=f"sub-{each % 20}") for each in range(1, 10_001)]
+    executed: list[str] = []
+    event.listen(ledgers.database.engine, "before_cursor_execute", lambda *event: executed.append(event[2]))
+    assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(10_000, 0, 0)
+    assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(0, 0, 10_000)
+    assert len(ledgers.projects.list_projects(TODAY)) == 10_000
+    assert len(ledgers.projects.list_projects(date(2030, 1, 1))) == 10_000
+    assert len(executed) < 100
+
+
+# --- revisions -----------------------------------------------------------------------------------------------
+
+
+def test_a_revision_says_what_when_by_whom_and_why(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.check(1)
+    assert revise(ledgers, "1500", currency="USD", rule=MONTHLY) == 2
+    last = ledgers.projects.revisions(1)[-1]
+    assert (last.number, last.terms) == (2, terms("1500", "USD", MONTHLY))
+    assert (last.made_at, last.made_by, last.reason) == (NOW, "ana", "as agreed")
+    assert ledgers.due() == [1]
+    (view,) = ledgers.projects.list_projects(TODAY)
+    assert view.period == Period(november(1), date(2026, 12, 1))
+
+
+def test_the_budget_of_an_unknown_project_is_refused(ledgers: Ledgers) -> None:
+    with pytest.raises(NeverError, match="there is no project 99"):
+        revise(ledgers, "1", project_id=99)
+
+
+def test_revisions_made_at_once_each_get_a_number(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(lambda amount: revise(ledgers, str(amount)), range(1, 9)))
+    assert sorted(numbers) == list(range(2, 10))
+
+
+def test_a_raised_budget_arms_the_thresholds_above_the_new_percent_again(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    revise(ledgers, "2000")
+    ledgers.check(1)
+    assert ledgers.mailed() == [80]
+    assert [alert for alert in ledgers.alerts() if alert[1] == "carried"] == [(25, "carried")]
+    spend(ledgers, "1700", now=NOW + DAY)
+    ledgers.check(1)
+    assert ledgers.mailed() == [80, 80]
+
+
+def test_a_lowered_budget_makes_one_mail_for_the_highest_that_was_not_told(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "420")
+    ledgers.check(1)
+    revise(ledgers, "494")
+    ledgers.check(1)
+    assert ledgers.mailed() == [25, 80]
+    revise(ledgers, "490")
+    ledgers.check(1)
+    assert ledgers.mailed() == [25, 80]
+
+
+def test_a_load_carries_what_was_told_just_as_a_revision_does(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    ledgers.load(entry(1, terms=terms("1001")))
+    ledgers.check(1)
+    assert ledgers.mailed() == [80]
+
+
+def test_a_revision_whose_period_begins_on_another_day_arms_all(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    revise(ledgers, "1000", rule=MONTHLY)
+    assert [outcome for _, outcome in ledgers.alerts()].count("carried") == 0
+    ledgers.check(1)
+    assert ledgers.mailed() == [80, 80]
+
+
+def test_a_revision_whose_period_begins_on_the_same_day_carries(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=QUARTERLY)))
+    october = PeriodRule(PeriodKind.FIXED, date(2026, 10, 1), date(2027, 10, 1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    revise(ledgers, "1000", rule=october)
+    ledgers.check(1)
+    assert ledgers.mailed() == [80]
+
+
+def test_what_was_told_in_the_period_before_is_not_carried(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    december = datetime(2026, 12, 1, 2, tzinfo=UTC)
+    ledgers.projects.revise_budget(1, terms("900", rule=MONTHLY), "ana", "new year", december)
+    assert [outcome for _, outcome in ledgers.alerts()].count("carried") == 0
+
+
+def test_without_an_amount_nothing_is_carried_and_all_is_armed_for_the_next(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    revise(ledgers, None)
+    ledgers.check(1)
+    revise(ledgers, "1000")
+    ledgers.check(1)
+    assert ledgers.mailed() == [80, 80]
+
+
+def test_another_currency_has_no_usage_yet_and_carries_nothing(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    ledgers.check(1)
+    revise(ledgers, "1000", currency="USD")
+    ledgers.check(1)
+    assert [outcome for _, outcome in ledgers.alerts()].count("carried") == 0
+    assert ledgers.projects.list_projects(TODAY)[0].spent == 0
+
+
+# --- finding and listing -------------------------------------------------------------------------------------
+
+
+def test_a_project_is_found_by_its_acronym_or_its_number(ledgers: Ledgers) -> None:
+    ledgers.load(entry(11, acronym="Die1"), entry(12, acronym="11"))
+    found = {text: ledgers.projects.find(text) for text in ("DIE1", " die1 ", "12", "11", "0", "99", "9" * 30, "", "²")}
+    assert found == {
+        "DIE1": 11,
+        " die1 ": 11,
+        "12": 12,
+        "11": 12,
+        "0": None,
+        "99": None,
+        "9" * 30: None,
+        "": None,
+        "²": None,
+    }
+
+
+def test_the_listing_has_what_was_spent_in_the_period_that_holds_today(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)), entry(2))
+    ledgers.spend(("rg-1", OCTOBER.start, "S", "1"), ("rg-2", OCTOBER.start, "S", "10"), window=OCTOBER)
+    ledgers.spend(("rg-1", november(2), "S", "2"), ("rg-2", november(2), "S", "20"), now=NOW + DAY)
+
+    def spent(today: date) -> list[Decimal]:
+        return [view.spent for view in ledgers.projects.list_projects(today)]
+
+    assert spent(TODAY) == [2, 30]
+    assert spent(date(2026, 10, 31)) == [1, 30]
+    assert spent(date(2026, 12, 1)) == [0, 30]
+    assert spent(date(2027, 4, 1)) == [0, 0]
+
+
+def test_the_listing_has_the_thresholds_that_were_mailed_in_this_period(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)), entry(2))
+    ledgers.spend(("rg-1", november(2), "S", "850"), ("rg-2", november(2), "S", "300"))
+    ledgers.check(1, 2)
+    assert [view.alerts for view in ledgers.projects.list_projects(TODAY)] == [(80,), (25,)]
+    assert [view.alerts for view in ledgers.projects.list_projects(date(2026, 12, 1))] == [(), (25,)]
+
+
+def test_an_unknown_project_has_no_revisions(ledgers: Ledgers) -> None:
+    assert ledgers.projects.revisions(99) == []
+
+
+def test_runs_are_listed_newest_first_with_their_scopes_mails_and_errors(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    first = ledgers.scope("night 1")
+    ledgers.runs.mark_failed(first.id, "403 no access", NOW)
+    ledgers.runs.open_run("night 2", "timer", NOW + DAY)
+    _first, _second, late = ledgers.runs.plan(
+        "night 2", [ScopeTarget(subscription_id=each) for each in ("sub-a", "sub-b", "sub-c")]
+    )
+    ledgers.spend(now=NOW + DAY)
+    ledgers.runs.mark_deferred(late.id, "429 wait", NOW + DAY)
+
+    def judge(_usage: object) -> object:
+        from shared.ports import Judgement
+
+        return Judgement(None, None, NewMail("k", "notice", ("a@x.ca",), {}, run_key="night 2"))
+
+    ledgers.check(1, judge=judge)
+    runs = {run.key: run for run in ledgers.projects.recent_runs(10)}
+    assert [run.key for run in ledgers.projects.recent_runs(1)] == ["night 2"]
+    assert (runs["night 1"].state, runs["night 1"].scopes, runs["night 1"].mails) == ("failed", {"failed": 1}, {})
+    assert runs["night 1"].errors == ((f"subscription {SUB}", "403 no access"),)
+    assert (runs["night 2"].state, runs["night 2"].finished_at) == ("running", None)
+    assert runs["night 2"].scopes == {"planned": 2, "deferred": 1}
+    assert runs["night 2"].mails == {"pending": 1}
+    assert runs["night 2"].errors == (("subscription sub-c", "429 wait"),)
+    assert (runs["night 2"].trigger, runs["night 2"].started_at) == ("timer", NOW + DAY)

@@ -1,0 +1,229 @@
+"""RunLedger, on every database."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shared.adapters.database.engine import Database
+from shared.adapters.database.runs import SqlRuns, set_scope_state
+from shared.ports import RunLedger, RunScope, ScopeState, ScopeTarget
+from tests.contracts.rows import HOUR, MINUTE, NIGHT, run_row
+
+ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
+TWO = ScopeTarget(subscription_id="2caaa5a3-2b66-438e-8ab4-bce37d518c5d")
+GROUP = ScopeTarget(project_id=11, resource_group="FSDH_proj_die1_dev_rg")
+
+
+@pytest.fixture
+def ledger(database: Database) -> RunLedger:
+    return SqlRuns(database)
+
+
+@pytest.fixture
+def night(ledger: RunLedger) -> str:
+    ledger.open_run("night", "timer", NIGHT)
+    return "night"
+
+
+def settle(database: Database, scope: RunScope, state: ScopeState, reason: str | None = None) -> None:
+    """What storing a reading does to its scope."""
+    database.run(lambda connection: set_scope_state(connection, scope.id, state, reason, NIGHT + HOUR))
+
+
+def state_of(ledger: RunLedger, target: ScopeTarget) -> RunScope:
+    return ledger.scope_of("night", "timer", target, NIGHT)
+
+
+def test_a_run_that_is_opened_twice_stays_as_it_was_opened_first(ledger: RunLedger, database: Database):
+    ledger.open_run("night", "timer", NIGHT)
+    ledger.open_run("night", "manual", NIGHT + HOUR)
+    run = run_row(database, "night")
+    assert (run.trigger, run.state, run.started_at, run.finished_at) == ("timer", "running", NIGHT, None)
+
+
+def test_a_plan_gives_every_target_in_order_until_its_message_is_sent(ledger: RunLedger, night: str):
+    first = ledger.plan(night, [TWO, ONE, GROUP])
+    assert [scope.target for scope in first] == [TWO, ONE, GROUP]
+    assert {scope.state for scope in first} == {ScopeState.PLANNED}
+    ledger.mark_queued(first[1].id, NIGHT, NIGHT)
+    assert ledger.plan(night, [ONE, TWO, GROUP]) == [first[0], first[2]]
+
+
+def test_a_plan_adds_only_what_the_run_lacks(ledger: RunLedger, night: str):
+    (one,) = ledger.plan(night, [ONE])
+    again = ledger.plan(night, [ONE, TWO, TWO])
+    assert [scope.target for scope in again] == [ONE, TWO]
+    assert again[0].id == one.id
+
+
+def test_groups_in_another_spelling_are_the_same_target(ledger: RunLedger, night: str):
+    (planned,) = ledger.plan(night, [GROUP])
+    spelled = ScopeTarget(project_id=11, resource_group=" fsdh_proj_die1_dev_RG")
+    assert state_of(ledger, spelled).id == planned.id
+    assert ledger.plan(night, [spelled, GROUP]) == [planned]
+
+
+def test_two_runs_have_scopes_of_their_own(ledger: RunLedger, night: str):
+    ledger.open_run("by hand", "manual", NIGHT)
+    (one,) = ledger.plan(night, [ONE])
+    (other,) = ledger.plan("by hand", [ONE])
+    assert one.id != other.id
+
+
+def test_a_run_without_anything_to_do_is_done(ledger: RunLedger, night: str, database: Database):
+    assert ledger.plan(night, []) == []
+    run = run_row(database, night)
+    assert (run.state, run.finished_at) == ("done", NIGHT)
+
+
+def test_an_empty_plan_does_not_finish_a_run_that_has_scopes(ledger: RunLedger, night: str, database: Database):
+    ledger.plan(night, [ONE])
+    assert ledger.plan(night, []) == []
+    assert run_row(database, night).state == "running"
+
+
+def test_targets_added_to_a_finished_run_make_it_run_again(ledger: RunLedger, night: str, database: Database):
+    ledger.plan(night, [])
+    ledger.plan(night, [ONE])
+    run = run_row(database, night)
+    assert (run.state, run.finished_at) == ("running", None)
+
+
+def test_queueing_keeps_the_time_of_the_first_message(ledger: RunLedger, night: str):
+    (scope,) = ledger.plan(night, [ONE])
+    ledger.mark_queued(scope.id, NIGHT, NIGHT)
+    ledger.mark_queued(scope.id, NIGHT + HOUR, NIGHT + HOUR)
+    queued = state_of(ledger, ONE)
+    assert (queued.state, queued.first_queued_at) == (ScopeState.QUEUED, NIGHT)
+
+
+@pytest.mark.parametrize("final", [ScopeState.DONE, ScopeState.FAILED, ScopeState.SUSPECT])
+def test_queueing_leaves_a_final_state(ledger: RunLedger, night: str, database: Database, final: ScopeState):
+    (scope,) = ledger.plan(night, [ONE])
+    settle(database, scope, final)
+    ledger.mark_queued(scope.id, NIGHT + HOUR, NIGHT)
+    assert state_of(ledger, ONE).state is final
+
+
+def test_a_message_put_back_before_its_sender_marked_it_stays_put_back(ledger: RunLedger, night: str):
+    (scope,) = ledger.plan(night, [ONE])
+    ledger.mark_deferred(scope.id, "throttled", NIGHT + HOUR)
+    ledger.mark_queued(scope.id, NIGHT + MINUTE, NIGHT)
+    deferred = state_of(ledger, ONE)
+    assert (deferred.state, deferred.attempts) == (ScopeState.DEFERRED, 1)
+
+
+def test_a_message_by_hand_makes_its_run_and_scope_once(ledger: RunLedger, database: Database):
+    made = ledger.scope_of("message-7", "message", GROUP, NIGHT)
+    assert (made.state, made.first_queued_at, made.target) == (ScopeState.QUEUED, NIGHT, GROUP)
+    assert ledger.scope_of("message-7", "message", GROUP, NIGHT + HOUR) == made
+    assert run_row(database, "message-7").trigger == "message"
+
+
+def test_a_scope_by_hand_in_a_finished_run_makes_it_run_again(ledger: RunLedger, night: str, database: Database):
+    ledger.plan(night, [])
+    ledger.scope_of(night, "timer", ONE, NIGHT)
+    assert run_row(database, night).state == "running"
+
+
+def test_two_threads_asking_for_the_same_scope_get_the_same_one(ledger: RunLedger):
+    both = threading.Barrier(2)
+
+    def ask(_: int) -> int:
+        both.wait(10)
+        return ledger.scope_of("message-7", "message", GROUP, NIGHT).id
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, range(2))
+    assert first == second
+
+
+def test_a_deferral_counts_an_attempt_and_keeps_its_reason(ledger: RunLedger, night: str):
+    (scope,) = ledger.plan(night, [ONE])
+    ledger.mark_deferred(scope.id, "throttled", NIGHT + MINUTE)
+    ledger.mark_deferred(scope.id, "unwell " * 1000, NIGHT + HOUR)
+    deferred = state_of(ledger, ONE)
+    assert (deferred.state, deferred.attempts) == (ScopeState.DEFERRED, 2)
+    assert deferred.reason is not None
+    assert deferred.reason.startswith("unwell")
+
+
+@pytest.mark.parametrize("final", [ScopeState.DONE, ScopeState.FAILED])
+def test_a_deferral_leaves_what_is_done_or_failed(ledger: RunLedger, night: str, database: Database, final: ScopeState):
+    (scope,) = ledger.plan(night, [ONE])
+    settle(database, scope, final)
+    ledger.mark_deferred(scope.id, "throttled", NIGHT + HOUR)
+    assert (state_of(ledger, ONE).state, state_of(ledger, ONE).attempts) == (final, 0)
+    assert run_row(database, night).state != "running"
+
+
+def test_a_deferral_reopens_a_suspect_scope_and_its_run(ledger: RunLedger, night: str, database: Database):
+    (scope,) = ledger.plan(night, [ONE])
+    settle(database, scope, ScopeState.SUSPECT, "empty")
+    assert run_row(database, night).state == "failed"
+    ledger.mark_deferred(scope.id, "read again", NIGHT + HOUR)
+    run = run_row(database, night)
+    assert (run.state, run.finished_at) == ("running", None)
+    settle(database, scope, ScopeState.DONE)
+    assert run_row(database, night).state == "done"
+
+
+def test_a_run_is_done_with_its_last_scope(ledger: RunLedger, night: str, database: Database):
+    one, two = ledger.plan(night, [ONE, TWO])
+    settle(database, one, ScopeState.DONE)
+    assert run_row(database, night).state == "running"
+    settle(database, two, ScopeState.DONE)
+    run = run_row(database, night)
+    assert (run.state, run.finished_at) == ("done", NIGHT + HOUR)
+
+
+@pytest.mark.parametrize("bad", [ScopeState.FAILED, ScopeState.SUSPECT])
+def test_a_run_with_a_bad_scope_has_failed(ledger: RunLedger, night: str, database: Database, bad: ScopeState):
+    one, two = ledger.plan(night, [ONE, TWO])
+    settle(database, one, bad, "why")
+    settle(database, two, ScopeState.DONE)
+    assert run_row(database, night).state == "failed"
+
+
+def test_a_failed_scope_says_why_and_finishes_its_run(ledger: RunLedger, night: str, database: Database):
+    (scope,) = ledger.plan(night, [ONE])
+    ledger.mark_failed(scope.id, "Azure says no (403)", NIGHT + HOUR)
+    failed = state_of(ledger, ONE)
+    assert (failed.state, failed.reason) == (ScopeState.FAILED, "Azure says no (403)")
+    run = run_row(database, night)
+    assert (run.state, run.finished_at) == ("failed", NIGHT + HOUR)
+
+
+def test_a_late_copy_that_fails_does_not_undo_what_is_done(ledger: RunLedger, night: str, database: Database):
+    (scope,) = ledger.plan(night, [ONE])
+    settle(database, scope, ScopeState.DONE)
+    ledger.mark_failed(scope.id, "too late", NIGHT + HOUR)
+    assert state_of(ledger, ONE).state is ScopeState.DONE
+    assert run_row(database, night).state == "done"
+
+
+def test_a_failed_scope_that_is_replayed_well_makes_its_run_good(ledger: RunLedger, night: str, database: Database):
+    (scope,) = ledger.plan(night, [ONE])
+    ledger.mark_failed(scope.id, "403", NIGHT)
+    settle(database, scope, ScopeState.DONE)
+    assert run_row(database, night).state == "done"
+    assert state_of(ledger, ONE).reason is None
+
+
+def test_the_last_two_scopes_finishing_at_once_finish_the_run(ledger: RunLedger, database: Database):
+    for number in range(5):
+        key = f"night {number}"
+        ledger.open_run(key, "timer", NIGHT)
+        scopes = ledger.plan(key, [ONE, TWO])
+        both = threading.Barrier(2)
+
+        def finish(scope: RunScope, both: threading.Barrier = both) -> None:
+            both.wait(10)
+            settle(database, scope, ScopeState.DONE)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(finish, scopes))
+        assert run_row(database, key).state == "done"

@@ -1,0 +1,230 @@
+"""Which days are read: every needed day once, the newest first, and none is lost when nights are missed."""
+
+from datetime import date, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.periods import Period, PeriodKind, PeriodRule, months_before
+from shared.domain.windows import (
+    MONTHS_OF_HISTORY,
+    PARTS_AT_ONCE,
+    ReadingPlan,
+    left_to_read,
+    needed_from,
+    night_window,
+    plan,
+    units,
+)
+
+DAY = timedelta(days=1)
+TODAY = date(2026, 11, 20)
+TODAYS = st.dates(date(2023, 1, 1), date(2030, 12, 31))
+LOOKBACKS = st.one_of(st.just(35), st.integers(1, 366))
+RULES = st.lists(
+    st.one_of(
+        st.builds(PeriodRule, st.sampled_from([k for k in PeriodKind if k is not PeriodKind.FIXED]), TODAYS),
+        st.builds(
+            lambda start, days: PeriodRule(PeriodKind.FIXED, start, start + timedelta(days=days)),
+            TODAYS,
+            st.integers(1, 1500),
+        ),
+    ),
+    max_size=4,
+)
+
+
+def days_of(period: Period) -> list[date]:
+    return [period.start + timedelta(days=offset) for offset in range(period.days)]
+
+
+def all_messages(window: Period, back_to: date | None) -> list[ReadingPlan]:
+    """The first message's plan and those of the messages that follow it."""
+    plans = [plan(window, back_to)]
+    while (before := plans[-1].next_before) is not None:
+        plans.append(plan(window, back_to, before))
+        assert len(plans) < 40, "reading back does not come to an end"
+    return plans
+
+
+# --- the night's window --------------------------------------------------------------------------------------
+
+
+def test_ordinarily_the_last_35_days_are_read_with_today_among_them() -> None:
+    window = night_window(TODAY, 35, read_until=TODAY - DAY)
+    assert window == Period(date(2026, 10, 17), date(2026, 11, 21))
+    assert window.days == 35
+
+
+@given(today=TODAYS, lookback=LOOKBACKS, ahead=st.integers(-1, 40))
+def test_a_first_night_and_a_second_run_of_the_same_day_read_what_an_ordinary_night_reads(
+    today: date, lookback: int, ahead: int
+) -> None:
+    ordinary = night_window(today, lookback, None)
+    assert ordinary.end == today + DAY
+    assert ordinary.days == lookback
+    assert night_window(today, lookback, today + timedelta(days=ahead)) == ordinary
+
+
+@given(
+    lookback=st.integers(1, 60),
+    missed=st.lists(st.booleans(), min_size=1, max_size=150),
+)
+def test_however_nights_are_missed_each_day_is_read_again_once_it_can_be_final(
+    lookback: int, missed: list[bool]
+) -> None:
+    """A day is final when `lookback` nights have begun since; its last reading must not be from before that."""
+    first_night = date(2026, 1, 1)
+    read_until, read_on = None, {}
+    for offset, is_missed in enumerate([False, *missed]):
+        today = first_night + timedelta(days=offset)
+        if is_missed:
+            continue
+        for day in days_of(night_window(today, lookback, read_until)):
+            read_on.setdefault(day, []).append(today)
+        read_until = today
+        for day in days_of(Period(first_night, today + DAY)):
+            final_on = day + timedelta(days=lookback - 1)
+            assert read_on[day][-1] >= min(final_on, today)
+
+
+@given(lookback=st.integers(1, 60))
+def test_without_missed_nights_each_day_is_read_on_exactly_as_many_nights_as_the_look_back_has_days(
+    lookback: int,
+) -> None:
+    nights = [TODAY + timedelta(days=offset) for offset in range(3 * lookback)]
+    windows = [night_window(night, lookback, night - DAY) for night in nights]
+    day = nights[lookback]
+    assert [night for night, window in zip(nights, windows, strict=True) if day in window] == [
+        day + timedelta(days=offset) for offset in range(lookback)
+    ]
+
+
+@given(today=TODAYS, lookback=LOOKBACKS, asleep=st.integers(1, 2000))
+def test_a_window_never_reaches_back_more_than_13_months_nor_less_than_was_missed(
+    today: date, lookback: int, asleep: int
+) -> None:
+    read_until = today - timedelta(days=asleep)
+    window = night_window(today, lookback, read_until)
+    oldest = months_before(today, 13)
+    assert window.start >= oldest
+    assert window.end == today + DAY
+    assert window.start == oldest or window.start <= read_until + DAY
+    assert window.days >= min(lookback, (today - oldest).days + 1)
+
+
+# --- how far back --------------------------------------------------------------------------------------------
+
+
+@given(today=TODAYS, rules=RULES)
+def test_needed_is_the_first_day_of_the_earliest_period_that_holds_today_but_for_13_months(
+    today: date, rules: list[PeriodRule]
+) -> None:
+    needed = needed_from(rules, today)
+    oldest = months_before(today, MONTHS_OF_HISTORY)
+    in_a_period = []
+    for offset in range((today - oldest).days + 1):
+        day = today - timedelta(days=offset)
+        if any((period := rule.period_at(today)) is not None and day in period for rule in rules):
+            in_a_period.append(day)
+    assert needed == min(in_a_period, default=None)
+
+
+@given(today=TODAYS, rules=RULES, read=st.one_of(st.none(), st.integers(0, 500)))
+def test_what_has_been_read_is_not_left_to_read(today: date, rules: list[PeriodRule], read: int | None) -> None:
+    read_from = None if read is None else today - timedelta(days=read)
+    left = left_to_read(rules, read_from, today)
+    needed = needed_from(rules, today)
+    missing = needed is not None and (read_from is None or needed < read_from)
+    assert left == (needed if missing else None)
+
+
+def test_an_account_whose_budgets_have_no_period_today_needs_nothing_but_the_window() -> None:
+    over = PeriodRule(PeriodKind.FIXED, date(2025, 1, 1), date(2026, 1, 1))
+    to_come = PeriodRule(PeriodKind.FIXED, date(2027, 1, 1), date(2028, 1, 1))
+    assert needed_from([over, to_come], TODAY) is None
+    assert left_to_read([over, to_come], None, TODAY) is None
+
+
+# --- messages ------------------------------------------------------------------------------------------------
+
+
+@given(today=TODAYS, lookback=LOOKBACKS, asleep=st.integers(0, 400), back=st.one_of(st.none(), st.integers(0, 500)))
+def test_message_after_message_every_needed_day_is_read_exactly_once(
+    today: date, lookback: int, asleep: int, back: int | None
+) -> None:
+    window = night_window(today, lookback, today - timedelta(days=asleep))
+    back_to = None if back is None else today - timedelta(days=back)
+    plans = all_messages(window, back_to)
+    read = [day for each in plans for part in each.parts for day in days_of(part)]
+    assert len(read) == len(set(read))
+    assert sorted(read) == days_of(Period(min(back_to or window.start, window.start), window.end))
+
+
+@given(today=TODAYS, lookback=LOOKBACKS, back=st.integers(0, 500))
+def test_the_window_comes_first_whole_and_then_the_months_before_newest_first(
+    today: date, lookback: int, back: int
+) -> None:
+    window = night_window(today, lookback, None)
+    plans = all_messages(window, today - timedelta(days=back))
+    first = {day for part in plans[0].parts for day in days_of(part)}
+    assert first >= set(days_of(window))
+    for earlier, later in pairwise(plans):
+        assert earlier.next_before == earlier.since
+        assert max(part.end for part in later.parts) == earlier.next_before
+    assert plans[-1].next_before is None
+
+
+@given(today=TODAYS, lookback=LOOKBACKS, back=st.integers(0, 500))
+def test_no_message_reads_more_than_the_window_or_two_months(today: date, lookback: int, back: int) -> None:
+    window = night_window(today, lookback, None)
+    plans = all_messages(window, today - timedelta(days=back))
+    assert len(plans[0].parts) <= max(units(window, None), PARTS_AT_ONCE)
+    assert all(1 <= len(each.parts) <= PARTS_AT_ONCE for each in plans[1:])
+
+
+@given(today=TODAYS, lookback=LOOKBACKS, back=st.one_of(st.none(), st.integers(0, 500)))
+def test_the_units_that_a_night_announces_are_the_queries_that_its_messages_make(
+    today: date, lookback: int, back: int | None
+) -> None:
+    window = night_window(today, lookback, None)
+    back_to = None if back is None else today - timedelta(days=back)
+    assert units(window, back_to) == sum(len(each.parts) for each in all_messages(window, back_to))
+
+
+@given(today=TODAYS, asleep=st.integers(2, 300), back=st.integers(36, 390))
+def test_messages_that_read_on_lose_no_day_when_the_first_has_made_up_for_missed_nights(
+    today: date, asleep: int, back: int
+) -> None:
+    """Once the first message has been stored, the window of those that follow is an ordinary night's again."""
+    long = night_window(today, 35, today - timedelta(days=asleep))
+    ordinary = night_window(today, 35, today)
+    back_to = today - timedelta(days=back)
+    each = plan(long, back_to)
+    read = [day for part in each.parts for day in days_of(part)]
+    while each.next_before is not None:
+        each = plan(ordinary, back_to, each.next_before)
+        read += [day for part in each.parts for day in days_of(part)]
+    assert sorted(read) == days_of(Period(min(back_to, long.start), today + DAY))
+
+
+@pytest.mark.parametrize("back_to", [None, TODAY, date(2026, 9, 1)])
+def test_a_message_that_reads_on_where_all_has_been_read_meanwhile_reads_nothing(back_to: date | None) -> None:
+    window = night_window(TODAY, 35, TODAY)
+    assert plan(window, back_to, before=date(2026, 9, 1)) == ReadingPlan((), None)
+
+
+def test_a_new_project_with_a_fiscal_year_is_read_back_to_april_in_messages_of_two_months() -> None:
+    window = night_window(TODAY, 35, None)
+    plans = all_messages(window, date(2026, 4, 1))
+    starts = [[part.start.isoformat() for part in sorted(each.parts, key=lambda part: part.start)] for each in plans]
+    assert starts == [
+        ["2026-10-17", "2026-11-01"],
+        ["2026-09-01", "2026-10-01"],
+        ["2026-07-01", "2026-08-01"],
+        ["2026-05-01", "2026-06-01"],
+        ["2026-04-01"],
+    ]
+    assert units(window, date(2026, 4, 1)) == 9

@@ -1,0 +1,89 @@
+"""Stand-ins for what lies behind our own ports; each passes the contract suite of its port (tests/contracts)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.charges import ChargeSet, key_of_group
+from shared.messages import Message, Queue, to_json
+from shared.ports import CostQuery, OutgoingMail
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **step: float) -> None:
+        self.now += timedelta(**step)
+
+
+@dataclass
+class FakeCosts:
+    """A provider's charges, as (sub-account, group, day, service) → amount, in one currency."""
+
+    charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
+    currency: str = "CAD"
+    queries: list[CostQuery] = field(default_factory=list)
+    fails: Callable[[CostQuery], Exception | None] = lambda _query: None
+
+    def read(self, query: CostQuery) -> ChargeSet:
+        self.queries.append(query)
+        error = self.fails(query)
+        if error is not None:
+            raise error
+        answer = ChargeSet()
+        wanted = {key_of_group(group) for group in query.resource_groups}
+        for (account, group, day, service), amount in self.charges.items():
+            in_group = not wanted or key_of_group(group) in wanted
+            if account == query.sub_account_id and day in query.window and in_group:
+                answer.add(group, day, service, amount, self.currency)
+        return answer.rounded()
+
+
+@dataclass
+class FakeQueues:
+    """Queues in memory: what was sent, with its delay."""
+
+    sent: list[tuple[Queue, str, timedelta]] = field(default_factory=list)
+    fails: Callable[[], Exception | None] = lambda: None
+
+    def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
+        error = self.fails()
+        if error is not None:
+            raise error
+        text = message if isinstance(message, str) else to_json(message)
+        self.sent.append((queue, text, max(delay, timedelta(0))))
+
+    def take(self) -> list[tuple[Queue, str, timedelta]]:
+        """What was sent since the last time."""
+        sent, self.sent = self.sent, []
+        return sent
+
+
+@dataclass
+class FakeMailer:
+    """A mail provider in memory."""
+
+    sent: list[OutgoingMail] = field(default_factory=list)
+    fails: Callable[[OutgoingMail], Exception | None] = lambda _mail: None
+
+    def send(self, mail: OutgoingMail) -> str:
+        error = self.fails(mail)
+        if error is not None:
+            raise error
+        self.sent.append(mail)
+        return f"receipt-{len(self.sent)}"
+
+
+def figures_of(mail: OutgoingMail) -> dict[str, Any]:
+    """What a test looks at in a mail."""
+    return {"to": mail.to, "cc": mail.cc, "bcc": mail.bcc, "subject": mail.subject, "id": mail.message_id}

@@ -1,0 +1,159 @@
+"""The stages on a real SQLite database, with fakes behind the other ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from shared.adapters.database.charges import SqlCharges
+from shared.adapters.database.checks import SqlChecks
+from shared.adapters.database.dead_letters import SqlDeadLetters
+from shared.adapters.database.engine import Database
+from shared.adapters.database.mails import SqlMails
+from shared.adapters.database.projects import SqlProjects
+from shared.adapters.database.runs import SqlRuns
+from shared.adapters.database.watch import SqlWatch
+from shared.adapters.mail.addresses import valid_addresses
+from shared.adapters.mail.rendering import TemplateRenderer
+from shared.domain.budgets import BudgetTerms
+from shared.domain.periods import PeriodKind, PeriodRule
+from shared.domain.projects import ProjectEntry
+from shared.messages import Queue, parse_email, parse_notification, parse_update, to_json
+from shared.pipeline.dead_letters import DeadLetters, Replay
+from shared.pipeline.deliver import Deliverer
+from shared.pipeline.handed_on import NextMessages
+from shared.pipeline.notify import AlertPolicy, Notifier
+from shared.pipeline.operators import Operators
+from shared.pipeline.patience import Patience
+from shared.pipeline.schedule import Scheduler
+from shared.pipeline.update import Updater
+from shared.pipeline.watch import Watchdog
+from tests.fakes import FakeClock, FakeCosts, FakeMailer, FakeQueues
+
+SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+OTHER_SUBSCRIPTION = "ed570627-0265-4620-bb42-bae06bcfa914"
+APRIL = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
+NOVEMBER = PeriodRule(PeriodKind.MONTHLY, date(2026, 11, 1))
+
+
+def entry(
+    project_id: int = 11,
+    amount: str | None = "1000",
+    *,
+    rule: PeriodRule = NOVEMBER,
+    groups: tuple[str, ...] = (),
+    subscription: str = SUBSCRIPTION,
+    currency: str = "CAD",
+    contacts: tuple[str, ...] = ("anna@example.com",),
+    active: bool = True,
+) -> ProjectEntry:
+    """A project; its group is `rg-<id>`."""
+    terms = BudgetTerms(Decimal(amount) if amount is not None else None, currency, rule)
+    owned = groups or (f"rg-{project_id}",)
+    return ProjectEntry(
+        project_id, f"P{project_id}", f"Project {project_id}", subscription, owned, terms, contacts, "en", active
+    )
+
+
+@dataclass
+class Chain:
+    """The whole chain; `work` plays the host for what is on the fake queues."""
+
+    database: Database
+    clock: FakeClock = field(default_factory=FakeClock)
+    costs: FakeCosts = field(default_factory=FakeCosts)
+    queues: FakeQueues = field(default_factory=FakeQueues)
+    mailer: FakeMailer = field(default_factory=FakeMailer)
+    thresholds: tuple[int, ...] = (25, 50, 80, 100)
+    operators: Operators = field(default_factory=lambda: Operators(("ops@example.com",)))
+    messages: int = 0
+
+    def __post_init__(self) -> None:
+        self.runs = SqlRuns(self.database)
+        self.charges = SqlCharges(self.database)
+        self.checks = SqlChecks(self.database, "example.com")
+        self.mails = SqlMails(self.database, "example.com")
+        self.letters = SqlDeadLetters(self.database)
+        self.projects = SqlProjects(self.database)
+        self.watch = SqlWatch(self.database)
+        self.patience = Patience(self.queues, self.clock, lambda: 0.0)
+        self.dead_letters = DeadLetters(self.letters, self.runs, self.checks, self.mails, self.clock)
+        self.replay = Replay(self.letters, self.queues, self.clock)
+        self.scheduler = Scheduler(self.runs, self.charges, self.queues, self.clock, 35, 50, 500)
+        self.updater = Updater(
+            self.costs, self.charges, self.runs, self.mails, self.operators, self.patience, self.clock, 35, 50
+        )
+        self.deliverer = Deliverer(
+            self.mails,
+            self.mailer,
+            TemplateRenderer(),
+            valid_addresses,
+            self.dead_letters,
+            self.operators,
+            self.patience,
+            self.clock,
+        )
+        self.watchdog = Watchdog(self.watch, self.runs, self.mails, self.operators, self.clock)
+
+    @property
+    def notifier(self) -> Notifier:
+        policy = AlertPolicy(self.thresholds, ("audit@example.com",), 80, "dry-run", "https://portal/{acronym}")
+        return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.patience, self.clock)
+
+    def load(self, *entries: ProjectEntry) -> None:
+        self.projects.load(entries, "tester", self.clock())
+
+    def spend(self, amount: str, day: date, group: str = "rg-11", service: str = "Storage") -> None:
+        self.costs.charges[(SUBSCRIPTION, group, day, service)] = Decimal(amount)
+
+    def night(self) -> None:
+        """The scheduler, and everything that follows from it."""
+        self.scheduler.tonight()
+        self.drain()
+
+    def drain(self, most: int = 1000) -> None:
+        """Works all the queues off, delayed messages too, without moving the clock."""
+        for _ in range(most):
+            taken = self.queues.take()
+            if not taken:
+                return
+            for queue, text, _delay in taken:
+                self.work(queue, text)
+        raise AssertionError("the queues never became empty")
+
+    def work(self, queue: Queue, text: str, origin: str | None = None) -> NextMessages:
+        """What a trigger does with one message; what is handed on goes onto the fake queues."""
+        self.messages += 1
+        name = origin or f"id-{self.messages}"
+        stage = {
+            Queue.UPDATE: lambda: self.updater.update(parse_update(text), name),
+            Queue.NOTIFICATION: lambda: self.notifier.notify(parse_notification(text), name),
+            Queue.EMAIL: lambda: self.deliverer.deliver(parse_email(text), name),
+        }[queue]
+        handed_on = self.dead_letters.unless_wrong(queue, text, name, stage)
+        for kind, messages in (
+            (Queue.UPDATE, handed_on.updates),
+            (Queue.NOTIFICATION, handed_on.notifications),
+            (Queue.EMAIL, handed_on.emails),
+        ):
+            for message in messages:
+                self.queues.send(kind, to_json(message))
+        return handed_on
+
+    def spent(self, project_id: int = 11) -> Decimal:
+        views = {view.id: view for view in self.projects.list_projects(self.clock().date())}
+        return views[project_id].spent
+
+    def subjects(self) -> list[str]:
+        return [mail.subject for mail in self.mailer.sent]
+
+
+@pytest.fixture
+def chain(sqlite_url: str) -> Iterator[Chain]:
+    database = Database(sqlite_url)
+    yield Chain(database)
+    database.close()

@@ -1,0 +1,94 @@
+"""Messages that failed for good: recorded, closed, replayed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import date
+
+import pytest
+
+from shared.messages import Queue
+from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+from tests.pipeline.test_watch import look
+
+
+@pytest.mark.parametrize("queue", list(Queue))
+@pytest.mark.parametrize("body", ["", "not json", "[1, 2]", "\ufeff{}", "null", '{"ProjectId": "x"}', "{" * 5000])
+def test_what_is_no_message_is_recorded_with_its_body_and_a_reason(chain: Chain, queue: Queue, body: str) -> None:
+    chain.work(queue, body)
+    (letter,) = chain.letters.list()
+    assert (letter.queue, letter.body) == (queue.value, body)
+    assert len(letter.reason) > 20
+    assert chain.queues.sent == []
+
+
+def test_a_message_in_base64_is_taken_like_a_plain_one(chain: Chain) -> None:
+    chain.load(entry())
+    chain.work(Queue.UPDATE, base64.b64encode(b'{"projectid": 11}').decode())
+    assert chain.letters.list() == []
+    assert len(chain.costs.queries) == 2
+
+
+def test_a_poisoned_update_closes_its_scope_so_that_it_is_not_tried_for_ever(chain: Chain) -> None:
+    chain.load(entry())
+    chain.scheduler.tonight()
+    ((queue, text, _),) = chain.queues.take()
+    chain.dead_letters.bury(queue, text, "poison-1")
+    (run,) = chain.projects.recent_runs(1)
+    assert run.state == "failed"
+    chain.clock.forward(hours=2)
+    assert look(chain).updates == ()
+    assert [letter.body for letter in chain.letters.list()] == [text]
+
+
+def test_a_poisoned_check_is_not_queued_again_by_the_watchdog(chain: Chain) -> None:
+    chain.load(entry())
+    chain.work(Queue.UPDATE, json.dumps({"SubscriptionId": SUBSCRIPTION}))
+    ((queue, text, _),) = chain.queues.take()
+    chain.dead_letters.bury(queue, text, "poison-1")
+    chain.clock.forward(hours=2)
+    assert look(chain).notifications == ()
+    (view,) = chain.projects.list_projects(date(2026, 11, 20))
+    assert "its check failed" in str(view.problem)
+
+
+def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("600", date(2026, 11, 20))
+    chain.work(Queue.UPDATE, json.dumps({"SubscriptionId": SUBSCRIPTION}))
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    ((queue, text, _),) = chain.queues.take()
+    chain.dead_letters.bury(queue, text, "poison-1")
+    chain.clock.forward(hours=2)
+    assert look(chain).emails == ()
+    (letter,) = chain.letters.list()
+    assert chain.replay.replay(letter.id) is None
+    chain.drain()
+    assert len(chain.mailer.sent) == 1
+
+
+def test_a_poison_message_that_comes_twice_is_recorded_once(chain: Chain) -> None:
+    for _ in range(2):
+        chain.dead_letters.bury(Queue.UPDATE, "rubbish", "poison-1")
+    assert len(chain.letters.list()) == 1
+
+
+def test_replaying_what_is_no_message_says_so_and_queues_nothing(chain: Chain) -> None:
+    chain.work(Queue.UPDATE, "rubbish")
+    (letter,) = chain.letters.list()
+    assert "can't be replayed" in str(chain.replay.replay(letter.id))
+    assert chain.queues.sent == []
+    assert "There is no dead letter 999" in str(chain.replay.replay(999))
+
+
+def test_a_message_that_was_wrong_works_once_its_cause_is_mended_and_it_is_replayed(chain: Chain) -> None:
+    chain.work(Queue.UPDATE, '{"ProjectId": 11, "Attempt": 7}')
+    (letter,) = chain.letters.list()
+    chain.load(entry())
+    chain.spend("5", date(2026, 11, 20))
+    assert chain.replay.replay(letter.id) is None
+    assert json.loads(chain.queues.sent[0][1]) == {"ProjectId": 11, "Replayed": True}
+    chain.drain()
+    assert chain.spent() == 5

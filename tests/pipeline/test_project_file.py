@@ -1,0 +1,325 @@
+"""The projects file: what is taken, and what a person is told of what is not."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.adapters.mail.addresses import valid_addresses
+from shared.domain.periods import PeriodKind
+from shared.domain.projects import ProjectEntry
+from shared.pipeline.project_file import COLUMNS, ProjectFileError, read_projects
+from shared.ports import ProjectView
+
+SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+GOOD = {
+    "id": "11",
+    "acronym": "DIE1",
+    "name": "Data innovation",
+    "subscription_id": SUBSCRIPTION,
+    "resource_groups": "fsdh_proj_die1_dev_rg",
+    "budget": "12500.00",
+    "currency": "CAD",
+    "period": "annual",
+    "period_start": "2026-04-01",
+    "period_end": "",
+    "contacts": "ann@example.com",
+    "language": "en",
+    "active": "true",
+}
+
+
+def csv(*rows: dict[str, str], separator: str = ",", end: str = "\n") -> bytes:
+    """A file with these rows, each of GOOD's values where it says nothing else; every cell in quotes."""
+    written = [COLUMNS] + [[str((GOOD | row)[column]) for column in COLUMNS] for row in rows]
+    lines = (separator.join('"' + cell.replace('"', '""') + '"' for cell in row) for row in written)
+    return "".join(line + end for line in lines).encode()
+
+
+def read(content: bytes) -> list[ProjectEntry]:
+    return read_projects(content, valid_addresses)
+
+
+def one(**cells: str) -> ProjectEntry:
+    (entry,) = read(csv(cells))
+    return entry
+
+
+def faults(content: bytes) -> tuple[str, ...]:
+    with pytest.raises(ProjectFileError) as caught:
+        read(content)
+    return caught.value.faults
+
+
+def fault(**cells: str) -> str:
+    (only,) = faults(csv(cells))
+    return only
+
+
+def test_a_line_becomes_an_entry() -> None:
+    entry = one(resource_groups="rg-A; rg-b;", contacts="ann@example.com;Bob Lee <bob@Example.com>", language="FR")
+    assert (entry.id, entry.acronym, entry.name) == (11, "DIE1", "Data innovation")
+    assert (entry.subscription_id, entry.resource_groups) == (SUBSCRIPTION, ("rg-A", "rg-b"))
+    assert entry.contacts == ("ann@example.com", "bob@example.com")
+    assert (entry.language, entry.active) == ("fr", True)
+    assert (entry.terms.amount, entry.terms.currency) == (Decimal(12500), "CAD")
+    assert (entry.terms.rule.kind, entry.terms.rule.start) == (PeriodKind.ANNUAL, date(2026, 4, 1))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_spreadsheets_write_is_read(separator: str, end: str, mark: bytes) -> None:
+    content = csv({"name": 'L\'eau; 20 %, et "plus"'}, {"id": "12", "acronym": "B", "resource_groups": "b;c"})
+    other = csv(
+        {"name": 'L\'eau; 20 %, et "plus"'},
+        {"id": "12", "acronym": "B", "resource_groups": "b;c"},
+        separator=separator,
+        end=end,
+    )
+    assert read(mark + other) == read(content)
+    assert read(content)[0].name == 'L\'eau; 20 %, et "plus"'
+    assert read(content)[1].resource_groups == ("b", "c")
+
+
+def test_columns_come_in_any_order_and_case_and_others_are_passed_over() -> None:
+    names = [*reversed(COLUMNS), "remarks"]
+    row = [GOOD.get(name, "whatever") for name in names]
+    content = "\n".join([", ".join(name.upper() for name in names), ", ".join(row)]).encode()
+    assert read(content) == read(csv({}))
+
+
+def test_blank_lines_and_rows_of_empty_cells_are_passed_over() -> None:
+    header, row = csv({}).decode().splitlines()
+    assert len(read(f"\n{header}\n\n,,,,,,,,,,,,\n{row}\n   \n".encode())) == 1
+
+
+def test_budget_contacts_and_language_may_be_left_empty() -> None:
+    entry = one(budget="", currency="", period="", period_start="", contacts="", language="", active="")
+    assert (entry.terms.amount, entry.contacts, entry.language, entry.active) == (None, (), None, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "active"), [("VRAI", True), ("oui", True), ("1", True), ("FAUX", False), ("No", False)]
+)
+def test_yes_and_no_are_read_in_both_languages(text: str, active: bool) -> None:
+    assert one(active=text).active is active
+
+
+def test_a_fixed_period_has_its_two_days() -> None:
+    rule = one(period="Fixed", period_start="2026-01-01", period_end="2027-06-01").terms.rule
+    assert (rule.kind, rule.start, rule.end) == (PeriodKind.FIXED, date(2026, 1, 1), date(2027, 6, 1))
+
+
+WRONG = [
+    ("id", "", "it is empty"),
+    ("id", "0", "'0' is no id"),
+    ("id", "-3", "'-3' is no id"),
+    ("id", "1.5", "'1.5' is no id"),
+    ("id", "2147483648", "from 1 to 2147483647"),
+    ("id", "9" * 5000, "is no id"),
+    ("id", "٣", "is no id"),
+    ("acronym", "", "it is empty"),
+    ("acronym", "DIE 1", "without blanks"),
+    ("acronym", "A" * 51, "1 to 50 characters"),
+    ("acronym", "A\u200bB", "is no acronym"),
+    ("acronym", "2030", "would be taken for an id"),
+    ("name", " ", "it is empty"),
+    ("name", "x" * 201, "at most 200"),
+    ("name", "two\nlines", "line break"),
+    ("subscription_id", "", "it is empty"),
+    ("subscription_id", "my-subscription", "is no subscription"),
+    ("resource_groups", " ; ", "at least one resource group"),
+    ("resource_groups", "a" * 91, "up to 90"),
+    ("resource_groups", "rg-a, rg-b", "join several by ;"),
+    ("resource_groups", "rg.", "without a period at the end"),
+    ("budget", "abc", "'abc' is not an amount"),
+    ("budget", "1e400", "is not an amount"),
+    ("budget", "-1", "has to be 0 or more"),
+    ("budget", "NaN", "is not an amount"),
+    ("budget", "12,500.00", "no separators for thousands"),
+    ("budget", "12 500,00", "no separators for thousands"),
+    ("budget", "$12500", "is not an amount"),
+    ("budget", "900000001", "too large"),
+    ("budget", "0.00000000001", "10 decimal places"),
+    ("currency", "", "it is empty, and a budget needs one"),
+    ("currency", "dollars", "is not a currency"),
+    ("period", "", "annual, quarterly, monthly, fixed"),
+    ("period", "yearly", "annual, quarterly, monthly, fixed"),
+    ("period", "fixed", "needs period_start and period_end"),
+    ("period_start", "04/01/2026", "year-month-day"),
+    ("period_start", "2026-02-30", "year-month-day"),
+    ("period_start", "20260401", "year-month-day"),
+    ("period_start", "0026-04-01", "year-month-day"),
+    ("period_end", "9999-12-31", "year-month-day"),
+    ("period_end", "2027-03-31", "2027-04-01"),
+    ("contacts", "ann", "is no mail address"),
+    ("contacts", "ann@example.com\nBcc: eve@example.com", "line break"),
+    ("contacts", "ann@example.com\n", "line break"),
+    ("contacts", "ann@example.com\u2028eve@example.com", "line break"),
+    ("contacts", "ann@example.com, bob@example.com", "join several by ;"),
+    ("language", "de", "en or fr"),
+    ("active", "perhaps", "neither true nor false"),
+]
+
+
+@pytest.mark.parametrize(("column", "text", "said"), WRONG)
+def test_a_faulty_cell_is_named_with_line_column_and_what_would_be_right(column: str, text: str, said: str) -> None:
+    found = fault(**{column: text})
+    line, _, what = found.partition(": ")
+    # A period's two days are judged together with its kind.
+    assert line in {f"line 2, {column}", "line 2, period"}
+    assert said in what
+    assert len(found) < 300
+
+
+def test_every_faulty_line_is_reported_and_nothing_is_read() -> None:
+    found = faults(csv({"budget": "abc", "language": "xx"}, {"id": "12"}, {"id": "x", "acronym": "Q"}))
+    assert [text.partition(":")[0] for text in found] == [
+        "line 2, budget",
+        "line 2, language",
+        "line 3, acronym",
+        "line 3, resource_groups",
+        "line 4, id",
+        "line 4, resource_groups",
+    ]
+
+
+def test_lines_are_counted_as_an_editor_counts_them() -> None:
+    header, row = csv({}).decode().splitlines()
+    broken = row.replace("Data innovation", "two\nlines")
+    later = row.replace('"11"', '"x"')
+    found = faults(f"\n{header}\n\n{broken}\n{later}\n".encode())
+    assert [text.partition(":")[0] for text in found][:2] == ["line 4, name", "line 6, id"]
+
+
+def test_an_unclosed_quote_does_not_swallow_the_lines_after_it() -> None:
+    header, row = csv({}).decode().splitlines()
+    content = f'{header}\n{row.replace("11", "x", 1)}\n12,"open,{"x," * 11}\n{row}\n'.encode()
+    found = faults(content)
+    assert found[0].startswith("line 2, id: ")
+    assert found[1].startswith("line 3: a cell that begins with a quote on this line does not end with one")
+
+
+def test_text_after_a_closing_quote_is_a_fault() -> None:
+    assert "a quote is written twice" in faults(csv({}).replace(b'"DIE1"', b'"DIE"1'))[0]
+
+
+def test_a_row_of_another_length_is_a_fault() -> None:
+    header, row = csv({}).decode().splitlines()
+    short, long = row.rpartition(",")[0], row + ',"more"'
+    found = faults(f"{header}\n{short}\n{long}\n".encode())
+    assert found[0] == "line 2: it has 12 cells, and the first line names 13 columns"
+    assert "has to stand in double quotes" in found[1]
+    assert len(read(f"{header}\n{row},,\n".encode())) == 1
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_missing_column_is_named(column: str) -> None:
+    content = csv({}).replace(f'"{column}"'.encode(), b'"remarks"', 1)
+    assert faults(content) == (f"line 1: the column {column} is missing",)
+
+
+def test_a_mistyped_column_is_named_with_the_one_that_was_meant() -> None:
+    (found,) = faults(csv({}).replace(b"acronym", b"acronim"))
+    assert found == "line 1: the column acronym is missing; is 'acronim' meant to be it?"
+
+
+def test_a_column_that_is_there_twice_is_a_fault() -> None:
+    assert "line 1: the column name is there twice" in faults(csv({}).replace(b"language", b"name"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n\r\n  \n"])
+def test_an_empty_file_is_told_what_its_first_line_has_to_be(content: bytes) -> None:
+    assert "id, acronym, name, subscription_id" in faults(content)[0]
+
+
+def test_a_file_without_a_header_or_without_projects_is_a_fault() -> None:
+    assert "has to name the columns" in faults(b"11,DIE1,Data\n")[0]
+    assert "names no project" in faults(csv())[0]
+
+
+def test_other_encodings_are_told_how_to_be_saved() -> None:
+    text = csv({"name": "Qualité"}).decode()
+    assert faults(text.encode("cp1252"))[0].startswith("line 2: the file is not in UTF-8; in Excel, choose")
+    assert "CSV UTF-8" in faults(text.encode("utf-16"))[0]
+    assert "CSV UTF-8" in faults(csv({}).decode().encode("utf-16-le"))[0]
+    assert "Excel workbook" in faults(b"PK\x03\x04rest of a zip")[0]
+
+
+def test_ids_acronyms_and_groups_belong_to_one_line() -> None:
+    (second,) = faults(csv({}, {"acronym": "B", "resource_groups": "b"}))
+    assert second == "line 3, id: 11 is on line 2 already, and each project needs its own"
+    (second,) = faults(csv({}, {"id": "12", "acronym": "die1", "resource_groups": "b"}))
+    assert second.startswith("line 3, acronym: die1 is on line 2 already")
+    (second,) = faults(csv({}, {"id": "12", "acronym": "B", "resource_groups": "b;FSDH_proj_die1_dev_rg"}))
+    assert second.startswith("line 3, resource_groups: FSDH_proj_die1_dev_rg is on line 2 already")
+
+
+def test_the_same_group_may_be_in_two_subscriptions_and_twice_in_a_cell() -> None:
+    other = SUBSCRIPTION.replace("1", "2").upper()
+    first, second = read(csv({"resource_groups": "a;A"}, {"id": "12", "acronym": "B", "subscription_id": other}))
+    assert first.resource_groups == ("a",)
+    assert second.subscription_id == other.lower()
+
+
+def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
+    stored = ProjectView(
+        id=7,
+        acronym="Die1",
+        name="",
+        active=True,
+        language=None,
+        contacts=(),
+        scopes=((SUBSCRIPTION, "FSDH_PROJ_DIE1_DEV_RG"),),
+        budget=None,
+        period=None,
+        spent=Decimal(0),
+        updated_at=None,
+        problem=None,
+        alerts=(),
+    )
+    with pytest.raises(ProjectFileError) as caught:
+        read_projects(csv({}), valid_addresses, [stored])
+    kept = "belongs to project 7 (Die1), which is not in this file, and each project needs its own"
+    assert caught.value.faults == (
+        f"line 2, acronym: DIE1 {kept}",
+        f"line 2, resource_groups: fsdh_proj_die1_dev_rg {kept}",
+    )
+    # A file that names both may hand things on from one to the other.
+    handed_on = csv({}, {"id": "7", "acronym": "NEW", "resource_groups": "new"})
+    assert len(read_projects(handed_on, valid_addresses, [stored])) == 2
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_entries_or_faults(content: bytes) -> None:
+    try:
+        assert read(content)
+    except ProjectFileError as error:
+        assert error.faults
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), st.text(max_size=30)), min_size=1, max_size=4))
+def test_any_cells_are_entries_or_faults_of_their_lines(rows: list[dict[str, str]]) -> None:
+    try:
+        entries = read(csv(*rows))
+    except ProjectFileError as error:
+        assert error.faults
+    else:
+        assert entries
+
+
+AMOUNTS = st.decimals(0, 900_000_000, places=4).map(lambda amount: format(amount, "f"))
+
+
+@given(st.lists(AMOUNTS, min_size=1, max_size=20))
+def test_amounts_are_read_exactly(amounts: list[str]) -> None:
+    rows = [
+        {"id": str(number + 1), "acronym": f"P{number}", "resource_groups": f"rg{number}", "budget": amount}
+        for number, amount in enumerate(amounts)
+    ]
+    assert [entry.terms.amount for entry in read(csv(*rows))] == [Decimal(amount) for amount in amounts]

@@ -1,0 +1,97 @@
+"""ProjectUsageScheduler: opens a run and sends one update message a subscription, paced."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from shared.messages import Queue
+from shared.ports import LaterError
+from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+
+
+def subscriptions(chain: Chain, count: int) -> None:
+    names = [str(uuid.UUID(int=number + 1)) for number in range(count)]
+    chain.load(*(entry(number + 1, subscription=name) for number, name in enumerate(names)))
+
+
+def test_each_subscription_with_active_projects_gets_one_message(chain: Chain) -> None:
+    chain.load(entry(1), entry(2), entry(3, subscription=str(uuid.UUID(int=3)), active=False))
+    assert chain.scheduler.tonight() == 1
+    ((queue, text, delay),) = chain.queues.sent
+    assert queue is Queue.UPDATE
+    assert delay == timedelta(0)
+    assert json.loads(text) == {
+        "SubscriptionId": SUBSCRIPTION,
+        "RunId": "night-2026-11-20",
+        "FirstQueuedAt": "2026-11-20T02:00:00+00:00",
+    }
+
+
+def test_a_second_firing_of_the_same_night_sends_nothing_again(chain: Chain) -> None:
+    subscriptions(chain, 3)
+    assert chain.scheduler.tonight() == 3
+    chain.clock.forward(minutes=10)
+    assert chain.scheduler.tonight() == 0
+    assert len(chain.projects.recent_runs(5)) == 1
+
+
+def test_a_second_firing_sends_what_a_crash_left_unsent(chain: Chain) -> None:
+    subscriptions(chain, 5)
+
+    def failing_at_the_third() -> Exception | None:
+        return LaterError("the queues can't be reached") if len(chain.queues.sent) == 2 else None
+
+    chain.queues.fails = failing_at_the_third
+    with pytest.raises(LaterError):
+        chain.scheduler.tonight()
+    first = {json.loads(text)["SubscriptionId"] for _, text, _ in chain.queues.take()}
+    chain.queues.fails = lambda: None
+    assert chain.scheduler.tonight() == 3
+    second = {json.loads(text)["SubscriptionId"] for _, text, _ in chain.queues.sent}
+    assert len(first | second) == 5
+    assert not first & second
+
+
+def test_messages_are_spread_so_that_the_minutes_share_is_kept(chain: Chain) -> None:
+    subscriptions(chain, 40)
+    chain.scheduler.tonight()
+    # Two calendar months each.
+    delays = sorted(delay.total_seconds() for _, _, delay in chain.queues.sent)
+    assert delays[:5] == [0] * 5, "ten units fit into Azure's shortest window"
+    assert max(sum(2 for other in delays if delay <= other < delay + 60) for delay in delays) <= 50
+
+
+def test_the_hours_share_is_kept(chain: Chain) -> None:
+    subscriptions(chain, 30)
+    replace(chain.scheduler, units_per_minute=50, units_per_hour=20).tonight()
+    delays = [delay.total_seconds() for _, _, delay in chain.queues.sent]
+    assert max(sum(2 for other in delays if delay <= other < delay + 3600) for delay in delays) <= 20
+
+
+def test_a_run_by_hand_has_a_key_of_its_own(chain: Chain) -> None:
+    subscriptions(chain, 2)
+    chain.scheduler.tonight()
+    key, sent = chain.scheduler.now()
+    assert sent == 2
+    assert key == "manual-2026-11-20T02-00-00.000000"
+    assert {run.key for run in chain.projects.recent_runs(5)} == {"night-2026-11-20", key}
+
+
+def test_a_night_without_projects_is_done_at_once(chain: Chain) -> None:
+    assert chain.scheduler.tonight() == 0
+    (run,) = chain.projects.recent_runs(1)
+    assert run.state == "done"
+
+
+def test_the_next_night_is_another_run(chain: Chain) -> None:
+    subscriptions(chain, 1)
+    chain.night()
+    chain.clock.forward(days=1)
+    chain.night()
+    assert [run.key for run in chain.projects.recent_runs(5)] == ["night-2026-11-21", "night-2026-11-20"]
+    assert date(2026, 11, 21) == chain.clock().date()

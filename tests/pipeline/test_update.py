@@ -1,0 +1,301 @@
+"""ProjectUsageUpdater: reads costs, stores them, asks for the check."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from shared.domain.periods import Period
+from shared.messages import Queue
+from shared.ports import CostQuery, LaterError, NeverError, ScopeTarget
+from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
+
+TODAY = date(2026, 11, 20)
+
+
+def update(chain: Chain, **fields: object) -> None:
+    chain.work(Queue.UPDATE, json.dumps(fields))
+
+
+def sent_to(chain: Chain, queue: Queue) -> list[dict[str, object]]:
+    return [json.loads(text) for name, text, _ in chain.queues.sent if name is queue]
+
+
+def test_a_night_reads_the_lookback_window_split_at_the_month_end(chain: Chain) -> None:
+    chain.load(entry())
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    assert [query.window for query in chain.costs.queries] == [
+        Period(date(2026, 10, 17), date(2026, 11, 1)),
+        Period(date(2026, 11, 1), date(2026, 11, 21)),
+    ]
+    assert all(query.resource_groups == () for query in chain.costs.queries)
+
+
+def test_all_projects_of_the_subscription_are_handed_on_in_one_message(chain: Chain) -> None:
+    chain.load(*(entry(number) for number in range(1, 51)))
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    (message,) = sent_to(chain, Queue.NOTIFICATION)
+    assert message["ProjectIds"] == list(range(1, 51))
+
+
+def test_a_message_by_hand_reads_only_the_groups_of_its_project(chain: Chain) -> None:
+    chain.load(entry(11, groups=("rg-a", "rg-b")), entry(12))
+    chain.spend("5", TODAY, "RG-A")
+    chain.spend("7", TODAY, "rg-12")
+    update(chain, ProjectId=11)
+    assert {query.resource_groups for query in chain.costs.queries} == {("rg-a", "rg-b")}
+    assert (chain.spent(11), chain.spent(12)) == (Decimal(5), Decimal(0))
+    assert [message["ProjectId"] for message in sent_to(chain, Queue.NOTIFICATION)] == [11]
+
+
+def test_a_message_by_hand_may_name_one_group_in_any_case(chain: Chain) -> None:
+    chain.load(entry(11, groups=("fsdh_proj_die1_dev_rg", "rg-b")))
+    update(chain, ProjectId=11, ResourceGroup="FSDH_Proj_DIE1_dev_RG")
+    assert {query.resource_groups for query in chain.costs.queries} == {("fsdh_proj_die1_dev_rg",)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"ProjectId": 99}, "there is no project 99"),
+        ({"ProjectId": 11, "ResourceGroup": "rg-12"}, "its groups are: rg-11"),
+        ({"ProjectId": 13}, "project 13 is not active"),
+        ({"SubscriptionId": OTHER_SUBSCRIPTION}, "has no active project"),
+        ({"ProjectId": -1}, "ProjectId is -1"),
+        ({"ProjectId": 10**30}, "it has to be a whole number from 1 to"),
+    ],
+)
+def test_what_cannot_be_right_becomes_a_dead_letter_that_says_what_would_be(
+    chain: Chain, fields: dict[str, object], said: str
+) -> None:
+    chain.load(entry(11), entry(12), entry(13, active=False))
+    update(chain, **fields)
+    (letter,) = chain.letters.list()
+    assert said in letter.reason
+    assert json.loads(letter.body) == fields
+    assert chain.queues.sent == []
+    assert chain.costs.queries == []
+
+
+def test_a_new_project_is_read_back_to_the_start_of_its_period_once(chain: Chain) -> None:
+    chain.load(entry(rule=APRIL))
+    chain.spend("1", date(2026, 4, 1))
+    chain.spend("2", date(2026, 7, 15))
+    chain.spend("4", TODAY - timedelta(days=1))
+    chain.night()
+    assert chain.spent() == Decimal(7)
+    days = {day for query in chain.costs.queries for day in days_of(query)}
+    assert days == {date(2026, 4, 1) + timedelta(days=n) for n in range((TODAY - date(2026, 4, 1)).days + 1)}
+    chain.costs.queries.clear()
+    chain.clock.forward(days=1)
+    chain.night()
+    assert min(query.window.start for query in chain.costs.queries) == date(2026, 10, 18)
+
+
+def test_reading_back_goes_on_in_further_messages_and_the_check_waits_for_the_last(chain: Chain) -> None:
+    chain.load(entry(rule=APRIL))
+    update(chain, SubscriptionId=SUBSCRIPTION, RunId="night-2026-11-20")
+    ((queue, text, delay),) = chain.queues.take()
+    assert (queue, json.loads(text)["Before"]) == (Queue.UPDATE, "2026-10-17")
+    assert delay == timedelta(seconds=2.4)
+    chain.work(queue, text)
+    ((queue, text, _),) = chain.queues.take()
+    assert (queue, json.loads(text)["Before"]) == (Queue.UPDATE, "2026-09-01")
+
+
+def test_a_crash_in_the_middle_of_reading_back_reads_nothing_twice_but_the_window(chain: Chain) -> None:
+    chain.load(entry(rule=APRIL))
+    body = json.dumps({"SubscriptionId": SUBSCRIPTION, "RunId": "night-1"})
+    chain.work(Queue.UPDATE, body)
+    chain.queues.take()
+    chain.costs.queries.clear()
+    chain.work(Queue.UPDATE, body)
+    assert [query.window.start for query in chain.costs.queries] == [date(2026, 10, 17), date(2026, 11, 1)]
+    chain.drain()
+    assert min(query.window.start for query in chain.costs.queries) == date(2026, 4, 1)
+
+
+def test_a_throttled_message_goes_back_with_the_longest_wait_and_nothing_is_stored(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY)
+    chain.costs.fails = lambda query: (
+        LaterError("Azure is throttling us", timedelta(seconds=77)) if query.window.start.month == 11 else None
+    )
+    update(chain, SubscriptionId=SUBSCRIPTION, RunId="night-1")
+    ((queue, text, delay),) = chain.queues.take()
+    assert (queue, delay) == (Queue.UPDATE, timedelta(seconds=77))
+    assert json.loads(text) | {"FirstQueuedAt": None} == {
+        "SubscriptionId": SUBSCRIPTION,
+        "RunId": "night-1",
+        "Attempt": 1,
+        "FirstQueuedAt": None,
+    }
+    assert chain.spent() == 0
+    (run,) = chain.projects.recent_runs(1)
+    assert run.errors == ((f"subscription {SUBSCRIPTION}", "Azure is throttling us"),)
+    chain.costs.fails = lambda _query: None
+    chain.work(queue, text)
+    assert chain.spent() == Decimal(5)
+
+
+def test_waits_without_a_word_from_azure_grow_from_30_seconds_to_30_minutes(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: LaterError("Azure is unwell (503)")
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    delays = []
+    for _ in range(9):
+        ((queue, text, delay),) = chain.queues.take()
+        delays.append(delay.total_seconds())
+        chain.work(queue, text)
+    assert delays == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
+
+
+def test_after_24_hours_of_trying_the_scope_has_failed_and_the_operators_are_told(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: LaterError("Azure is unwell (503)")
+    chain.scheduler.tonight()
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    chain.clock.forward(hours=23, minutes=59)
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    chain.clock.forward(minutes=2)
+    chain.drain()
+    (run,) = chain.projects.recent_runs(1)
+    assert (run.state, run.scopes["failed"]) == ("failed", 1)
+    assert "given up after 24 hours" in run.errors[0][1]
+    assert chain.mailer.sent[0].to == ("ops@example.com",)
+
+
+def test_a_scope_that_azure_refuses_fails_with_the_reason_and_the_others_go_on(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    chain.spend("5", TODAY)
+    chain.costs.fails = lambda query: (
+        NeverError("Azure says no (403)") if query.sub_account_id == OTHER_SUBSCRIPTION else None
+    )
+    chain.night()
+    (run,) = chain.projects.recent_runs(1)
+    assert run.state == "failed"
+    assert (run.scopes["done"], run.scopes["failed"]) == (1, 1)
+    assert run.errors == ((f"subscription {OTHER_SUBSCRIPTION}", "Azure says no (403)"),)
+    assert chain.spent() == Decimal(5)
+    assert [mail.to for mail in chain.mailer.sent] == [("ops@example.com",)]
+
+
+def test_operators_are_told_of_a_refused_scope_once_a_day(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
+    for _ in range(3):
+        chain.scheduler.now()
+        chain.drain()
+        chain.clock.forward(seconds=1)
+    assert len(chain.mailer.sent) == 1
+    chain.clock.forward(days=1)
+    chain.night()
+    assert len(chain.mailer.sent) == 2
+
+
+def test_an_empty_answer_is_not_believed_and_is_asked_for_again_three_times(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY - timedelta(days=3))
+    chain.night()
+    chain.costs.charges.clear()
+    chain.clock.forward(days=1)
+    chain.scheduler.tonight()
+    waits = []
+    while update_messages := [sent for sent in chain.queues.take() if sent[0] is Queue.UPDATE]:
+        ((queue, text, delay),) = update_messages
+        waits.append(delay)
+        chain.work(queue, text)
+    assert waits == [timedelta(0), *[timedelta(hours=1)] * 3]
+    assert chain.spent() == Decimal(5)
+    (run,) = chain.projects.recent_runs(1)
+    assert (run.state, run.scopes["suspect"]) == ("failed", 1)
+
+
+def test_an_empty_answer_is_taken_the_third_night_in_a_row(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY - timedelta(days=3))
+    chain.night()
+    chain.costs.charges.clear()
+    spent = []
+    for _ in range(3):
+        chain.clock.forward(days=1)
+        chain.night()
+        spent.append(chain.spent())
+    assert spent == [Decimal(5), Decimal(5), Decimal(0)]
+
+
+def test_nights_that_were_missed_are_made_up_for(chain: Chain) -> None:
+    chain.load(entry(rule=APRIL))
+    chain.night()
+    chain.costs.queries.clear()
+    chain.clock.forward(days=60)
+    chain.night()
+    # As if each night had been there: back to the 34 days before the night after the last one.
+    assert min(query.window.start for query in chain.costs.queries) == date(2026, 10, 18)
+
+
+def test_a_message_that_comes_twice_asks_azure_once(chain: Chain) -> None:
+    chain.load(entry())
+    chain.scheduler.tonight()
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    asked = len(chain.costs.queries)
+    first = chain.queues.take()
+    chain.work(queue, text)
+    assert len(chain.costs.queries) == asked
+    assert chain.queues.take() == first, "what is not checked yet is handed on again"
+
+
+def test_a_planned_subscription_that_lost_its_projects_does_not_hold_the_run_open(chain: Chain) -> None:
+    chain.load(entry())
+    chain.scheduler.tonight()
+    chain.load(entry(active=False))
+    chain.drain()
+    (run,) = chain.projects.recent_runs(1)
+    assert run.state == "failed"
+    assert "has no active project" in run.errors[0][1]
+
+
+def test_a_message_by_hand_opens_a_run_of_its_own_that_status_shows(chain: Chain) -> None:
+    chain.load(entry())
+    chain.work(Queue.UPDATE, '{"ProjectId": 11}', origin="abc")
+    chain.drain()
+    (run,) = chain.projects.recent_runs(5)
+    assert (run.key, run.trigger, run.state) == ("message-abc", "message", "done")
+
+
+def test_unallocated_charges_are_kept(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("9", TODAY, "nobodys-rg")
+    chain.night()
+    chain.load(entry(12, groups=("NOBODYS-rg",)))
+    assert chain.spent(12) == Decimal(9)
+
+
+def test_work_waits_where_the_database_is_away(chain: Chain) -> None:
+    chain.load(entry())
+
+    class Away:
+        def account(self, _sub_account_id: str) -> None:
+            raise LaterError("the database can't be used now")
+
+    from dataclasses import replace
+
+    updater = replace(chain.updater, charges=Away())
+    from shared.messages import parse_update
+
+    updater.update(parse_update(json.dumps({"SubscriptionId": SUBSCRIPTION})), "m1")
+    ((queue, text, delay),) = chain.queues.take()
+    assert delay == timedelta(seconds=30)
+    assert json.loads(text)["RunId"] == "message-m1"
+    chain.work(queue, text)
+    assert chain.charges.due_projects_of(ScopeTarget(subscription_id=SUBSCRIPTION)) == [11]
+
+
+def days_of(query: CostQuery) -> list[date]:
+    return [query.window.start + timedelta(days=n) for n in range(query.window.days)]

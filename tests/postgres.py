@@ -1,0 +1,91 @@
+"""A PostgreSQL server of the tests' own: a folder, a free port, gone with the tests."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import psycopg
+
+# Nothing here has to outlive a power cut; but commits outlive a server that is stopped at once (synchronous_commit).
+CONFIGURATION = """
+fsync = off
+full_page_writes = off
+max_connections = 60
+deadlock_timeout = 100ms
+"""
+
+
+def programs() -> Path | None:
+    """The folder of initdb and pg_ctl: on the PATH, or where Debian keeps it."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return folders[-1].parent if folders else None
+
+
+class Postgres:
+    """One server. `start` after `stop` brings it back on the same port with the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        binaries = programs()
+        if binaries is None:
+            raise FileNotFoundError("initdb is not on this machine")
+        self._binaries = binaries
+        self._data = folder / "data"
+        self._log = folder / "log"
+        self.port = _free_port()
+        self._user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        self._initialise(folder)
+
+    def url(self, database: str) -> str:
+        """SQLAlchemy's URL of one of the server's databases."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        self._run("pg_ctl", "start", "-w", "-t", "60", "-D", str(self._data), "-l", str(self._log))
+
+    def stop(self) -> None:
+        """Stops the server at once, cutting its connections."""
+        self._run("pg_ctl", "stop", "-m", "immediate", "-w", "-D", str(self._data))
+
+    def execute(self, statement: str) -> None:
+        """Runs a statement outside of a transaction, such as CREATE DATABASE."""
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres", autocommit=True) as link:
+            link.execute(statement)  # type: ignore[arg-type]
+
+    def _initialise(self, folder: Path) -> None:
+        if self._user:
+            _let_in(folder, self._user)
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        sockets = f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\n"
+        with (self._data / "postgresql.conf").open("a") as configuration:
+            configuration.write(CONFIGURATION + sockets)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._binaries / program), *arguments]
+        if self._user:
+            command = ["setpriv", f"--reuid={self._user}", f"--regid={self._user}", "--clear-groups", *command]
+        # The server inherits what it is given: a pipe would keep us waiting for its end.
+        finished = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/", check=False)
+        if finished.returncode:
+            log = self._log.read_text() if self._log.exists() else "no log"
+            raise RuntimeError(f"{program} ended with {finished.returncode}: {log[-2000:]}")
+
+
+def _let_in(folder: Path, user: str) -> None:
+    """Gives the folder to the user, who must also be able to walk to it: pytest's own folders are private."""
+    os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

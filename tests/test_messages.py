@@ -1,0 +1,537 @@
+"""Messages: generous in form, strict in content, and never an error of another kind."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.messages import (
+    LARGEST_BYTES,
+    LARGEST_ID,
+    EmailMessage,
+    Envelope,
+    MailMessage,
+    Message,
+    MessageError,
+    NotificationMessage,
+    SentAs,
+    UpdateMessage,
+    as_replayed,
+    notifications,
+    parse_email,
+    parse_notification,
+    parse_update,
+    put_back,
+    to_json,
+)
+
+NAMES = [
+    *("SubscriptionId", "ProjectId", "ProjectIds", "ResourceGroup", "Before", "EmailId", "Claimant", "Receipt"),
+    *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed"),
+]
+PARSERS = [parse_update, parse_notification, parse_email]
+ACCOUNT = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+
+IDS = st.integers(1, LARGEST_ID)
+# What can be stored anywhere: no NUL, no half of a surrogate pair.
+WRITABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
+LINES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=80).filter(str.strip)
+TEXTS = st.text(WRITABLE, min_size=1, max_size=300).filter(str.strip)
+ENVELOPES = st.builds(
+    Envelope,
+    run_id=st.none() | LINES,
+    attempt=st.integers(0, 10_000),
+    first_queued_at=st.none() | st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0)),
+    replayed=st.booleans(),
+)
+UPDATES = st.one_of(
+    st.builds(UpdateMessage, subscription_id=st.uuids().map(str), before=st.none() | st.dates(), envelope=ENVELOPES),
+    st.builds(
+        UpdateMessage,
+        project_id=IDS,
+        resource_group=st.none() | LINES,
+        before=st.none() | st.dates(),
+        envelope=ENVELOPES,
+    ),
+)
+NOTIFICATIONS = st.builds(NotificationMessage, st.lists(IDS, min_size=1, unique=True).map(tuple), envelope=ENVELOPES)
+ADDRESSES = st.lists(st.text(WRITABLE, max_size=40), max_size=3).map(tuple)
+MAILS = st.builds(MailMessage, to=ADDRESSES.filter(bool), cc=ADDRESSES, bcc=ADDRESSES, subject=LINES, body=TEXTS)
+EMAILS = st.one_of(
+    st.builds(EmailMessage, email_id=IDS, envelope=ENVELOPES),
+    st.builds(
+        EmailMessage,
+        email_id=IDS,
+        sent_as=st.builds(SentAs, LINES, st.text(WRITABLE, max_size=900)),
+        envelope=ENVELOPES,
+    ),
+    st.builds(EmailMessage, mail=MAILS, envelope=ENVELOPES),
+)
+MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS)
+
+FORMS: dict[str, Callable[[str], str | bytes]] = {
+    "plain": lambda text: text,
+    "bytes": lambda text: text.encode(),
+    "with blanks": lambda text: f"\r\n\t {text} \n",
+    "with a byte order mark": lambda text: "\ufeff" + text,
+    "bytes with a byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 as bytes": lambda text: base64.b64encode(text.encode()),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode().replace("\n", "\r\n"),
+    "base64 without padding": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+    "base64 with a byte order mark inside": lambda text: base64.b64encode(b"\xef\xbb\xbf" + text.encode()).decode(),
+    "pretty": lambda text: json.dumps(json.loads(text), indent=4),
+    "escaped": lambda text: json.dumps(json.loads(text), ensure_ascii=True),
+}
+
+
+def parser_of(message: Message) -> Callable[[str | bytes], Message]:
+    parsers = {UpdateMessage: parse_update, NotificationMessage: parse_notification, EmailMessage: parse_email}
+    return parsers[type(message)]
+
+
+def refusal(parse: Callable[[str | bytes], Message], body: str | bytes | dict[str, Any]) -> str:
+    with pytest.raises(MessageError) as refused:
+        parse(json.dumps(body) if isinstance(body, dict) else body)
+    text = str(refused.value)
+    text.encode("utf-8")  # it has to be written into logs and rows
+    assert len(text) < 300
+    return text
+
+
+# --- form ----------------------------------------------------------------------------------------------------
+
+
+@given(message=MESSAGES, form=st.sampled_from(sorted(FORMS)))
+def test_every_message_comes_back_as_it_was_from_every_form_that_it_may_have(message: Message, form: str) -> None:
+    assert parser_of(message)(FORMS[form](to_json(message))) == message
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_message_by_hand_is_understood_in_every_form(form: str) -> None:
+    body = FORMS[form]('{"ProjectId": 11, "ResourceGroup": "fsdh_proj_die1_dev_rg"}')
+    assert parse_update(body) == UpdateMessage(project_id=11, resource_group="fsdh_proj_die1_dev_rg")
+
+
+@given(message=MESSAGES, data=st.data())
+def test_names_of_fields_may_have_any_case_and_unknown_ones_are_ignored(message: Message, data: st.DataObject) -> None:
+    content = json.loads(to_json(message))
+    respelled = {
+        data.draw(st.sampled_from([name.lower(), name.upper(), name.swapcase()])): content[name] for name in content
+    }
+    strange = {"Note": "by hand", "x": [1, {"y": None}], "": 1, "Größe": 1.5}
+    assert parser_of(message)(json.dumps(strange | respelled)) == message
+
+
+@given(message=MESSAGES)
+def test_a_field_that_is_null_is_the_same_as_one_that_is_missing(message: Message) -> None:
+    assert parser_of(message)(json.dumps(dict.fromkeys(NAMES) | json.loads(to_json(message)))) == message
+
+
+@given(MESSAGES)
+def test_what_goes_onto_a_queue_is_a_line_of_utf_8_that_xml_can_hold_and_within_the_limit(message: Message) -> None:
+    text = to_json(message)
+    assert len(text.encode("utf-8")) <= LARGEST_BYTES
+    assert not any(ord(character) < 32 or character in "\ufffe\uffff" for character in text)
+
+
+def test_numbers_may_be_written_as_text() -> None:
+    assert parse_update('{"ProjectId": " 11 "}').project_id == 11
+    assert parse_notification('{"ProjectIds": ["11", 12, "0013", 11]}').project_ids == (11, 12, 13)
+
+
+def test_a_subscription_is_compared_in_lower_case() -> None:
+    body = json.dumps({"SubscriptionId": f" {ACCOUNT.upper()} "})
+    assert parse_update(body).subscription_id == ACCOUNT
+
+
+def test_one_address_may_stand_without_brackets() -> None:
+    mail = parse_email('{"To": "a@b.ca", "Subject": "Hello", "Body": "<p>…</p>"}').mail
+    assert mail == MailMessage(("a@b.ca",), "Hello", "<p>…</p>")
+
+
+def test_a_time_in_another_zone_or_without_one_is_told_in_utc() -> None:
+    def queued_at(text: str) -> datetime | None:
+        return parse_update(json.dumps({"ProjectId": 1, "FirstQueuedAt": text})).envelope.first_queued_at
+
+    assert (
+        queued_at("2026-11-19T21:00:00-05:00")
+        == queued_at("2026-11-20T02:00:00")
+        == queued_at("2026-11-20T02:00:00Z")
+        == NOW
+    )
+    assert queued_at("2026-11-19T21:00:00-05:00").tzinfo is UTC
+
+
+# --- content -------------------------------------------------------------------------------------------------
+
+BAD_IDS = [
+    0,
+    -1,
+    -(10**30),
+    LARGEST_ID + 1,
+    10**400,
+    1.0,
+    1.5,
+    True,
+    "",
+    "eleven",
+    "-1",
+    "1e3",
+    "٣",
+    [],
+    {},
+    [1],
+    "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("value", BAD_IDS, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize(
+    ("parse", "name"), [(parse_update, "ProjectId"), (parse_notification, "ProjectId"), (parse_email, "EmailId")]
+)
+def test_what_is_no_id_is_refused_with_what_would_be(parse: Callable[..., Message], name: str, value: object) -> None:
+    text = refusal(parse, {name: value})
+    assert text.startswith(f"{name} is ")
+    assert text.endswith(f"it has to be a whole number from 1 to {LARGEST_ID}")
+
+
+@pytest.mark.parametrize("value", BAD_IDS, ids=lambda value: repr(value)[:20])
+def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
+    text = refusal(parse_notification, {"ProjectIds": [*range(1, 500), value, 7]})
+    assert "its item 500 is " in text
+    assert text.endswith(f"it has to be a whole number from 1 to {LARGEST_ID}")
+
+
+@pytest.mark.parametrize(
+    ("parse", "body", "expected"),
+    [
+        (parse_update, {}, 'name either a project ({"ProjectId": 11}) or a subscription'),
+        (parse_update, {"ProjectId": 1, "SubscriptionId": ACCOUNT}, "name either a project"),
+        (parse_update, {"ProjectId": None}, "name either a project"),
+        (parse_update, {"SubscriptionId": ACCOUNT, "ResourceGroup": "rg"}, "a ResourceGroup goes with a ProjectId"),
+        (parse_update, {"SubscriptionId": "main"}, "it has to be a subscription's id, such as 1caaa5a3-"),
+        (parse_update, {"SubscriptionId": ACCOUNT + "0"}, "it has to be a subscription's id"),
+        (parse_update, {"SubscriptionId": 5}, "it has to be a subscription's id"),
+        (parse_update, {"ProjectId": 1, "ResourceGroup": ""}, "it has to be a text of 1 to 90 characters"),
+        (parse_update, {"ProjectId": 1, "ResourceGroup": " " * 5}, "it has to be a text of 1 to 90 characters"),
+        (parse_update, {"ProjectId": 1, "ResourceGroup": "g" * 91}, "it has to be a text of 1 to 90 characters"),
+        (parse_update, {"ProjectId": 1, "ResourceGroup": " " * 91 + "g"}, "it has to be a text of 1 to 90 characters"),
+        (parse_update, {"ProjectId": 1, "ResourceGroup": "a\nb"}, "it has to be one line of text"),
+        (parse_update, {"ProjectId": 1, "ResourceGroup": ["rg"]}, "it has to be a text of 1 to 90 characters"),
+        (parse_update, {"ProjectId": 1, "Before": "20.11.2026"}, "it has to be a day such as 2026-11-20"),
+        (parse_update, {"ProjectId": 1, "Before": "2026-02-30"}, "it has to be a day such as 2026-11-20"),
+        (parse_update, {"ProjectId": 1, "Before": 20261120}, "it has to be a day such as 2026-11-20"),
+        (parse_notification, {}, 'name the projects: {"ProjectId": 11} or {"ProjectIds": [11, 12]}'),
+        (parse_notification, {"ProjectId": 1, "ProjectIds": [2]}, "name the projects"),
+        (parse_notification, {"ProjectIds": []}, "ProjectIds is empty; name at least one project"),
+        (parse_notification, {"ProjectIds": 11}, "it has to be a list in [ ]"),
+        (parse_notification, {"ProjectIds": {"11": 12}}, "it has to be a list in [ ]"),
+        (parse_notification, {"ProjectIds": "11,12"}, "it has to be a list in [ ]"),
+        (parse_email, {}, 'send {"EmailId": 123}, or a whole mail with To, Subject and Body'),
+        (parse_email, {"To": ["a@b.ca"], "Subject": "x"}, "or a whole mail with To, Subject and Body"),
+        (parse_email, {"To": ["a@b.ca"], "Body": "x"}, "or a whole mail with To, Subject and Body"),
+        (parse_email, {"To": [], "Subject": "x", "Body": "x"}, "or a whole mail with To, Subject and Body"),
+        (parse_email, {"To": [1], "Subject": "x", "Body": "x"}, "it has to be a list of addresses"),
+        (parse_email, {"To": {"a": 1}, "Subject": "x", "Body": "x"}, "it has to be a list of addresses"),
+        (parse_email, {"To": "a@b.ca", "Subject": "a\r\nBcc: c@d.ca", "Body": "x"}, "it has to be one line of text"),
+        (parse_email, {"To": "a@b.ca", "Subject": "a\u2028b", "Body": "x"}, "it has to be one line of text"),
+        (parse_email, {"To": "a@b.ca", "Subject": "x" * 501, "Body": "x"}, "it has to be a text of 1 to 500"),
+        (parse_email, {"To": "a@b.ca", "Subject": "x", "Body": 5}, "Body is 5; it has to be a text"),
+        (parse_email, {"To": "a@b.ca", "Subject": "x", "Body": "a\x00b"}, "it holds a character that can't be stored"),
+    ],
+)
+def test_what_cant_be_right_is_refused_with_what_would_be(
+    parse: Callable[..., Message], body: dict[str, Any], expected: str
+) -> None:
+    assert expected in refusal(parse, body)
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({"Attempt": -1}, "Attempt is -1; it has to be a whole number from 0 to"),
+        ({"Attempt": "1"}, 'Attempt is "1"; it has to be a whole number from 0 to'),
+        ({"Attempt": float("nan")}, "Attempt is NaN; it has to be a whole number from 0 to"),
+        ({"Attempt": 10**300}, "it has to be a whole number from 0 to"),
+        ({"Replayed": "false"}, "it has to be true or false"),
+        ({"FirstQueuedAt": "yesterday"}, "it has to be a time such as 2026-11-20T02:00:00+00:00"),
+        ({"FirstQueuedAt": 1763604000}, "it has to be a time such as 2026-11-20T02:00:00+00:00"),
+        ({"FirstQueuedAt": "0001-01-01T00:00:00+14:00"}, "it has to be a time such as"),
+        ({"FirstQueuedAt": "9999-12-31T23:59:59-14:00"}, "it has to be a time such as"),
+        ({"RunId": ""}, "it has to be a text of 1 to 100 characters"),
+        ({"RunId": "r" * 101}, "it has to be a text of 1 to 100 characters"),
+        ({"RunId": "night\x00"}, "it holds a character that can't be stored"),
+        ({"RunId": "night\nday"}, "it has to be one line of text"),
+        ({"RunId": "\ud800"}, "it holds a character that can't be stored"),
+    ],
+)
+def test_what_every_message_may_carry_is_checked_in_each(
+    parse: Callable[..., Message], extra: dict[str, Any], expected: str
+) -> None:
+    body: dict[str, Any] = {"EmailId": 1} if parse is parse_email else {"ProjectId": 1}
+    assert expected in refusal(parse, body | extra)
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            "",
+            " ",
+            "null",
+            "true",
+            "11",
+            '"text"',
+            "[]",
+            '[{"ProjectId": 11}]',
+            "NaN",
+            "hello",
+            "{",
+            "{'ProjectId': 11}",
+        ),
+        *('{"ProjectId": 11', '{"ProjectId": 11}}', "<xml/>", "====", "aGVsbG8=", "bnVsbA==", "MTE=", "\ufeff"),
+        *(b"", b"\xff\xfe{\x00", b"\x80abc", '{"ProjectId": 11}'.encode("utf-16"), "{" * 40_000, "[" * 40_000),
+        *("\ud800", '{"\ud800": ', '{"ProjectId": ' + "9" * 30_000 + "}", "é", "A", "AAAAA"),
+        base64.b64encode('{"ProjectId": 11}'.encode("utf-16-le")).decode(),
+    ],
+    ids=lambda body: repr(body)[:25],
+)
+def test_what_is_no_json_object_in_any_form_is_refused_with_an_example(
+    parse: Callable[..., Message], body: str | bytes
+) -> None:
+    text = refusal(parse, body)
+    assert "JSON" in text
+
+
+@pytest.mark.parametrize("depth", [10, 500, 900, 950, *range(960, 1000, 3), 5000, 15_000])
+def test_deep_nesting_is_refused_and_never_a_recursion_error(depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    refusal(parse_update, '{"ProjectId": ' + deep + "}")
+    refusal(parse_notification, '{"ProjectIds": [' + deep + "]}")
+    try:
+        replayed = as_replayed('{"ProjectId": 1, "x": ' + deep + "}")
+    except MessageError:
+        assert depth > 500
+    else:
+        assert parse_update(replayed).project_id == 1
+
+
+@pytest.mark.parametrize("name", ["To", "Subject", "Body", "RunId"])
+@pytest.mark.parametrize("half", ["\ud800", "x\udfffy"])
+def test_half_of_a_surrogate_pair_is_refused_since_nothing_can_write_it(name: str, half: str) -> None:
+    mail = {"To": "a@b.ca", "Subject": "x", "Body": "x"} | {name: half}
+    assert "it holds a character that can't be stored" in refusal(parse_email, mail)
+
+
+def test_a_whole_pair_written_as_escapes_is_the_character_that_it_means() -> None:
+    message = parse_email('{"To": "a@b.ca", "Subject": "\\ud83d\\ude00", "Body": "x"}')
+    assert message.mail is not None
+    assert message.mail.subject == "😀"
+    assert parse_email(to_json(message)) == message
+
+
+@pytest.mark.parametrize(
+    "body", ['{"ProjectId": 1, "projectid": 2}', '{"projectid": 1, "ProjectId": 2}', '{"ProjectId": 1, "ProjectId": 2}']
+)
+def test_of_a_field_that_is_there_twice_the_last_counts(body: str) -> None:
+    assert parse_update(body).project_id == 2
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.text(st.characters(codec=None)),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=12), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+LIKELY = st.sampled_from([1, "1", ACCOUNT, "2026-11-20", "2026-11-20T02:00:00Z", "x", ["x"], [1, 2], True, 0])
+
+
+def try_all(body: str | bytes) -> None:
+    """Every parser either refuses it or makes a message that can be put back, replayed and read again."""
+    for parse in PARSERS:
+        try:
+            message = parse(body)
+        except MessageError as error:
+            str(error).encode("utf-8")
+            continue
+        assert parse(to_json(message)) == _in_whole_seconds(message)
+        if message.envelope.attempt == LARGEST_ID:
+            continue
+        later = put_back(message, NOW)
+        assert parse(to_json(later)).envelope.attempt == message.envelope.attempt + 1
+    if isinstance(body, str):
+        try:
+            replayed = as_replayed(body)
+        except MessageError:
+            return
+        replayed.encode("utf-8")
+        assert json.loads(replayed)["Replayed"] is True
+
+
+def _in_whole_seconds(message: Message) -> Message:
+    first = message.envelope.first_queued_at
+    if first is None:
+        return message
+    whole = Envelope(
+        message.envelope.run_id, message.envelope.attempt, first.replace(microsecond=0), message.envelope.replayed
+    )
+    return type(message)(**{name: getattr(message, name) for name in message.__slots__} | {"envelope": whole})
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), LIKELY | JSON, max_size=6))
+def test_any_json_object_with_our_names_is_refused_or_understood(content: dict[str, Any]) -> None:
+    try_all(json.dumps(content))
+
+
+@given(JSON)
+def test_any_json_is_refused_or_understood(value: object) -> None:
+    try_all(json.dumps(value))
+    try_all(base64.b64encode(json.dumps(value).encode()).decode())
+
+
+@given(st.text() | st.text(st.characters(codec=None)) | st.text('AQgw= \n{}[]":,1\\ud8', max_size=40))
+def test_any_text_is_refused_or_understood(text: str) -> None:
+    try_all(text)
+
+
+@given(st.binary())
+def test_any_bytes_are_refused_or_understood(body: bytes) -> None:
+    try_all(body)
+
+
+# --- size ----------------------------------------------------------------------------------------------------
+
+
+def mail_of(size: int, letter: str = "x") -> str:
+    """A whole mail as plain JSON of exactly so many bytes (where the letter has one)."""
+    start, end = '{"To":["a@b.ca"],"Subject":"s","Body":"', '"}'
+    letters = (size - len(start) - len(end)) // len(letter.encode())
+    return start + letter * letters + end
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize("form", [str, str.encode, in_base64])
+def test_48_kib_are_taken_and_a_byte_more_is_refused(form: Callable[[str], str | bytes]) -> None:
+    assert parse_email(form(mail_of(LARGEST_BYTES))).mail is not None
+    assert f"the limit of {LARGEST_BYTES} bytes" in refusal(parse_email, form(mail_of(LARGEST_BYTES + 1)))
+
+
+@pytest.mark.parametrize("size", [65_600, 5_000_000])
+@pytest.mark.parametrize("form", [str, str.encode, in_base64])
+def test_what_is_far_too_large_is_refused_before_it_is_read(form: Callable[[str], str | bytes], size: int) -> None:
+    assert f"bytes; the limit is {LARGEST_BYTES}" in refusal(parse_email, form(mail_of(size)))
+
+
+def test_the_limit_counts_bytes_and_not_characters() -> None:
+    assert f"the limit of {LARGEST_BYTES} bytes" in refusal(parse_email, mail_of(LARGEST_BYTES + 100, "é"))
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "漢", "😀", "<", "\ufffd"])
+def test_a_large_mail_in_any_script_can_be_put_back_and_replayed(letter: str) -> None:
+    body = mail_of(LARGEST_BYTES - 200, letter)
+    again = put_back(parse_email(body), NOW)
+    assert parse_email(to_json(again)).mail == parse_email(body).mail
+    assert parse_email(as_replayed(body)).mail == parse_email(body).mail
+
+
+def test_a_message_that_would_be_too_large_is_not_written() -> None:
+    message = EmailMessage(mail=MailMessage(("a@b.ca",), "s", "é" * 30_000))
+    with pytest.raises(MessageError, match=f"bytes is too large; the limit is {LARGEST_BYTES}"):
+        to_json(message)
+    with pytest.raises(MessageError, match=f"bytes is too large; the limit is {LARGEST_BYTES}"):
+        as_replayed(mail_of(LARGEST_BYTES))
+
+
+@pytest.mark.parametrize("first", [1, LARGEST_ID - 100_000])
+def test_a_hundred_thousand_projects_are_handed_on_complete_in_order_and_under_the_limit(first: int) -> None:
+    ids = range(first, first + 100_000)
+    envelope = Envelope(run_id="night-2026-11-20" + "x" * 84, attempt=3, first_queued_at=NOW, replayed=True)
+    messages = notifications(ids, envelope)
+    assert [each for message in messages for each in message.project_ids] == list(ids)
+    assert len(messages) <= 100
+    for message in messages:
+        text = to_json(put_back(message, NOW))
+        assert len(text.encode()) <= LARGEST_BYTES
+        assert parse_notification(text).project_ids == message.project_ids
+
+
+def test_handed_on_messages_belong_to_the_same_run_and_begin_with_fresh_patience() -> None:
+    envelope = Envelope("night-2026-11-20", attempt=3, first_queued_at=NOW, replayed=True)
+    assert notifications([5], envelope) == [NotificationMessage((5,), Envelope("night-2026-11-20"))]
+    assert notifications([], envelope) == []
+
+
+# --- again ---------------------------------------------------------------------------------------------------
+
+
+@given(message=MESSAGES, minutes=st.lists(st.integers(0, 5000), min_size=1, max_size=8))
+def test_a_message_put_back_again_and_again_counts_its_attempts_and_keeps_its_first_time(
+    message: Message, minutes: list[int]
+) -> None:
+    first = message.envelope.first_queued_at or NOW + timedelta(minutes=minutes[0])
+    again = message
+    for minute in minutes:
+        again = parser_of(message)(to_json(put_back(again, NOW + timedelta(minutes=minute))))
+    assert again.envelope == Envelope(
+        message.envelope.run_id, message.envelope.attempt + len(minutes), first, message.envelope.replayed
+    )
+    assert {name: getattr(again, name) for name in again.__slots__ if name != "envelope"} == {
+        name: getattr(message, name) for name in message.__slots__ if name != "envelope"
+    }
+
+
+@given(
+    message=MESSAGES,
+    form=st.sampled_from(sorted(set(FORMS) - {"bytes", "bytes with a byte order mark", "base64 as bytes"})),
+)
+def test_a_replayed_message_is_the_same_counted_from_the_start_and_marked(message: Message, form: str) -> None:
+    replayed = parser_of(message)(as_replayed(str(FORMS[form](to_json(message)))))
+    assert replayed.envelope == Envelope(run_id=message.envelope.run_id, replayed=True)
+    assert {name: getattr(replayed, name) for name in replayed.__slots__ if name != "envelope"} == {
+        name: getattr(message, name) for name in message.__slots__ if name != "envelope"
+    }
+
+
+def test_a_replay_drops_the_count_in_any_case_and_keeps_what_it_does_not_know() -> None:
+    body = '{"projectid": 11, "ATTEMPT": 7, "firstQueuedAt": "2026-11-20T02:00:00Z", "replayed": false, "Note": "é"}'
+    assert json.loads(as_replayed(body)) == {"projectid": 11, "Note": "é", "Replayed": True}
+
+
+@pytest.mark.parametrize("body", ["", "hello", "[1]", "null", "\\x80\\xff"])
+def test_what_is_no_json_object_cant_be_replayed(body: str) -> None:
+    with pytest.raises(MessageError, match="JSON"):
+        as_replayed(body)
+
+
+def test_messages_are_written_as_the_contract_says() -> None:
+    run = Envelope("night-2026-11-20")
+    assert json.loads(to_json(UpdateMessage(subscription_id=ACCOUNT, envelope=run))) == {
+        "SubscriptionId": ACCOUNT,
+        "RunId": "night-2026-11-20",
+    }
+    by_hand = UpdateMessage(project_id=11, resource_group="rg", before=date(2026, 9, 1))
+    assert to_json(by_hand) == '{"ProjectId":11,"ResourceGroup":"rg","Before":"2026-09-01"}'
+    assert to_json(NotificationMessage((11,))) == '{"ProjectId":11}'
+    assert to_json(NotificationMessage((11, 12))) == '{"ProjectIds":[11,12]}'
+    assert to_json(EmailMessage(123)) == '{"EmailId":123}'
+    assert to_json(put_back(EmailMessage(123), NOW)) == (
+        '{"EmailId":123,"Attempt":1,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}'
+    )

@@ -1,0 +1,419 @@
+"""The app settings: every fault is named at once, and no secret is ever shown."""
+
+import json
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.messages import Queue
+from shared.settings import (
+    CostMetric,
+    LockMode,
+    Provider,
+    Settings,
+    SettingsError,
+    load,
+    setting_names,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+STORAGE = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
+IN_AZURE = {
+    **STORAGE,
+    "WEBSITE_INSTANCE_ID": "a1b2c3",
+    "DATABASE_URL": "mssql+pyodbc://server/warden",
+    "EMAIL_PROVIDER": "sendgrid",
+    "EMAIL_SENDER": "warden@example.com",
+    "SENDGRID_API_KEY": "SG.key",
+}
+
+
+def faults_of(environment: dict[str, str], local_file: Path | None = None) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load(environment, local_file)
+    lines = str(refused.value).splitlines()
+    assert lines[0] == "The app settings can't be used:"
+    return [line.removeprefix("  - ") for line in lines[1:]]
+
+
+# --- defaults ------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_a_developers_machine_as_the_design_lists_them() -> None:
+    settings = load(STORAGE)
+    assert settings.database_url.get_secret_value() == "sqlite:///.local/warden.db"
+    assert settings.queue_names == {
+        Queue.UPDATE: "project-usage-update",
+        Queue.NOTIFICATION: "project-usage-notification",
+        Queue.EMAIL: "email-notification",
+    }
+    assert (settings.schedule_usage, settings.schedule_watchdog) == ("0 0 2 * * *", "0 */15 * * * *")
+    assert settings.thresholds == (25, 50, 80, 100)
+    assert settings.management_endpoint == "https://management.azure.com"
+    assert settings.client_id is None
+    assert settings.cost_metric is CostMetric.ACTUAL
+    assert settings.lookback_days == 35
+    assert (settings.units_per_minute, settings.units_per_hour) == (50, 500)
+    assert settings.email_provider is Provider.OUTBOX
+    assert (settings.email_sender, settings.email_operators, settings.email_bcc) == ("", (), ())
+    assert settings.email_bcc_from_percent == 80
+    assert settings.sendgrid_endpoint == "https://api.sendgrid.com"
+    assert (settings.sendgrid_api_key, settings.smtp_host, settings.smtp_username, settings.smtp_password) == (
+        None,
+    ) * 4
+    assert (settings.smtp_port, settings.smtp_starttls) == (587, True)
+    assert settings.outbox_dir == ".local/outbox"
+    assert settings.portal_url == ""
+    assert settings.lock_mode is LockMode.DRY_RUN
+    assert settings.clock_start is None
+    assert settings.azure_instance is None
+
+
+def test_the_example_file_loads_as_it_is() -> None:
+    settings = load({}, ROOT / "local.settings.json.example")
+    assert settings.storage_connection is not None
+    assert settings.storage_connection.get_secret_value() == "UseDevelopmentStorage=true"
+    assert settings.email_operators == ("platform-team@example.com",)
+
+
+def test_every_setting_says_what_it_takes() -> None:
+    names = setting_names()
+    assert len(names) == len(Settings.model_fields)
+    assert all(names.values())
+    assert {"DATABASE_URL", "ProjectUsageCRON", "EMAIL_BCC_FROM_PERCENT", "LOCK_MODE"} <= set(names)
+
+
+# --- what is taken -------------------------------------------------------------------------------------------
+
+
+def test_settings_are_read_as_they_are_given() -> None:
+    settings = load(
+        IN_AZURE
+        | {
+            "QueueEmailNotification": "mails",
+            "ProjectUsageCRON": "0 30 4 * * MON-FRI",
+            "ProjectUsageNotificationPercents": "100, 50,50, 120",
+            "COST_METRIC": "AmortizedCost",
+            "COST_LOOKBACK_DAYS": "60",
+            "COST_QPU_PER_MINUTE": "20",
+            "COST_QPU_PER_HOUR": "200",
+            "EMAIL_OPERATORS": "a@example.com; b@example.com",
+            "EMAIL_BCC": "c@example.com",
+            "EMAIL_BCC_FROM_PERCENT": "50",
+            "SENDGRID_ENDPOINT": "https://api.eu.sendgrid.com/",
+            "PORTAL_URL": "https://portal.example.com/{acronym}",
+            "LOCK_MODE": "off",
+        }
+    )
+    assert settings.queue_names[Queue.EMAIL] == "mails"
+    assert settings.schedule_usage == "0 30 4 * * MON-FRI"
+    assert settings.thresholds == (50, 100, 120)
+    assert settings.cost_metric is CostMetric.AMORTIZED
+    assert (settings.lookback_days, settings.units_per_minute, settings.units_per_hour) == (60, 20, 200)
+    assert settings.email_operators == ("a@example.com", "b@example.com")
+    assert settings.email_bcc == ("c@example.com",)
+    assert settings.email_bcc_from_percent == 50
+    assert settings.sendgrid_endpoint == "https://api.eu.sendgrid.com"
+    assert settings.portal_url == "https://portal.example.com/{acronym}"
+    assert settings.lock_mode is LockMode.OFF
+
+
+def test_names_are_read_without_regard_to_case() -> None:
+    settings = load(
+        {"DATAHUBSTORAGECONNECTIONSTRING": "x", "cost_lookback_days": "40", "projectusagecron": "1 2 3 * * *"}
+    )
+    assert settings.lookback_days == 40
+    assert settings.schedule_usage == "1 2 3 * * *"
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_setting_is_the_same_as_none(empty: str) -> None:
+    assert load(STORAGE | dict.fromkeys(set(setting_names()) - set(STORAGE), empty)) == load(STORAGE)
+
+
+def test_an_identity_takes_the_place_of_a_connection_string() -> None:
+    settings = load(
+        {
+            "DatahubStorageConnectionString__queueServiceUri": "https://warden.queue.core.windows.net/",
+            "DatahubStorageConnectionString__clientId": "1caaa5a3-2b66-438e-8ab4-bce37d518c5d",
+        }
+    )
+    assert settings.storage_connection is None
+    assert settings.storage_queue_uri == "https://warden.queue.core.windows.net"
+    assert settings.storage_client_id == "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9", "http://127.9.9.9"]
+)
+def test_plain_http_is_taken_for_this_machine_itself(endpoint: str) -> None:
+    assert load(STORAGE | {"AZURE_MANAGEMENT_ENDPOINT": endpoint}).management_endpoint == endpoint
+
+
+def test_a_clock_can_be_set_for_trying_things_out() -> None:
+    settings = load(STORAGE | {"LOCAL_CLOCK_START": "2026-11-20T02:00:00+00:00"})
+    assert settings.clock_start == datetime(2026, 11, 20, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "* * * * * *",
+        "0 0 2 * * *",
+        "*/30 0,30 1-5 1,15 JAN,Jul-dec sun",
+        "59 59 23 31 12 6",
+        "0 0/5 * * march friday",
+        "  0 0  2 * * 1-5/2 ",
+    ],
+)
+def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
+    assert load(STORAGE | {"ProjectUsageCRON": schedule}).schedule_usage == schedule
+
+
+# --- what is refused -----------------------------------------------------------------------------------------
+
+WRONG = {
+    "DatahubStorageConnectionString__queueServiceUri": ["warden", "http://warden.queue.core.windows.net", "https://"],
+    "DATABASE_URL": ["warden.db", "mysql://server/x", "postgresql://server/x", "sqlite://", " sqlite:///x"],
+    "QueueProjectUsageUpdate": ["ab", "Project-Usage", "a--b", "-ab", "ab-", "a_b", "x" * 57, "mails mails"],
+    "QueueProjectUsageNotification": ["é" * 5],
+    "QueueEmailNotification": ["a/b"],
+    "ProjectUsageCRON": [
+        *("0 2 * * *", "0 0 2 * * * *", "02:00:00", "@daily", "0 0 2 ? * *", "0 0 2 L * *"),
+        *("60 * * * * *", "0 60 * * * *", "0 0 24 * * *", "0 0 0 0 * *", "0 0 0 * 13 *", "0 0 0 * * 7"),
+        *("0 0 2 * * XYZ", "0 0 2 * MON *", "*/0 * * * * *", "0 0 -2 * * *", "0 0 1- * * *", "0 0 1,, * * *"),
+    ],
+    "WatchdogCRON": ["every 15 minutes"],
+    "ProjectUsageNotificationPercents": ["0", "-25", "1001", "25;50", "25,,50", "25,50,", "a", "25.5", "9" * 5000],
+    "AZURE_MANAGEMENT_ENDPOINT": [
+        "management.azure.com",
+        "http://management.azure.com",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "ftp://127.0.0.1",
+        "https://",
+        "http://[",
+        "http://10.0.0.1",
+    ],
+    "COST_METRIC": ["Cost", "actual"],
+    "COST_LOOKBACK_DAYS": ["0", "-1", "367", "35.5", "month", "1e2"],
+    "COST_QPU_PER_MINUTE": ["0", "1001", "fifty"],
+    "COST_QPU_PER_HOUR": ["0", "10001"],
+    "EMAIL_PROVIDER": ["gmail", "acs"],
+    "EMAIL_SENDER": ["warden", "a@b@c", "a b@c.ca", "Warden <a@b.ca>", "a@b.ca\nBcc: c@d.ca", "a@b.ca,c@d.ca"],
+    "EMAIL_OPERATORS": ["nobody", "a@b.ca; nobody"],
+    "EMAIL_BCC": ["a@b.ca\n<c@d.ca>"],
+    "EMAIL_BCC_FROM_PERCENT": ["0", "1001", "eighty"],
+    "SENDGRID_ENDPOINT": ["http://api.sendgrid.com"],
+    "SMTP_PORT": ["0", "65536", "smtp"],
+    "SMTP_STARTTLS": ["maybe"],
+    "PORTAL_URL": ["portal/{acronym}", "javascript:alert(1)"],
+    "LOCK_MODE": ["enforce", "dryrun"],
+    "LOCAL_CLOCK_START": ["yesterday", "2026-02-30T00:00:00Z"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_setting_is_the_only_fault_named_with_what_it_takes(name: str, value: str) -> None:
+    storage = {} if name.startswith("Datahub") else STORAGE
+    assert faults_of(storage | {name: value}) == [f"{name} is not right. It takes {setting_names()[name]}."]
+
+
+@given(st.sets(st.sampled_from(sorted(WRONG)), min_size=1), st.data())
+def test_all_the_faults_are_in_one_message_each_once(names: set[str], data: st.DataObject) -> None:
+    wrong = {name: data.draw(st.sampled_from(WRONG[name])) for name in sorted(names)}
+    storage = {} if "DatahubStorageConnectionString__queueServiceUri" in wrong else STORAGE
+    faults = faults_of(storage | wrong)
+    assert sorted(fault.partition(" is not right. ")[0] for fault in faults) == sorted(wrong)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(setting_names())), st.text(max_size=30)))
+def test_any_texts_at_all_are_settings_or_a_settings_error(environment: dict[str, str]) -> None:
+    try:
+        load(environment)
+    except SettingsError as error:
+        assert all(line.startswith("  - ") for line in str(error).splitlines()[1:])
+
+
+def test_without_anything_only_the_queues_are_missing() -> None:
+    (fault,) = faults_of({})
+    assert fault.startswith("DatahubStorageConnectionString is missing. It takes a storage account's connection string")
+    assert "DatahubStorageConnectionString__queueServiceUri" in fault
+
+
+def test_a_connection_string_and_an_identity_at_once_are_refused() -> None:
+    (fault,) = faults_of(
+        STORAGE | {"DatahubStorageConnectionString__queueServiceUri": "https://x.queue.core.windows.net"}
+    )
+    assert fault.endswith("are both set; the first would win. Keep one of them.")
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"EMAIL_PROVIDER": "sendgrid"}, ["EMAIL_SENDER", "SENDGRID_API_KEY"]),
+        ({"EMAIL_PROVIDER": "sendgrid", "EMAIL_SENDER": "a@b.ca"}, ["SENDGRID_API_KEY"]),
+        ({"EMAIL_PROVIDER": "smtp"}, ["EMAIL_SENDER", "SMTP_HOST"]),
+        ({"EMAIL_PROVIDER": "smtp", "SMTP_USERNAME": "u"}, ["EMAIL_SENDER", "SMTP_HOST", "SMTP_PASSWORD"]),
+    ],
+)
+def test_what_a_mail_provider_needs_is_asked_for(given: dict[str, str], missing: list[str]) -> None:
+    faults = faults_of(STORAGE | given)
+    assert [fault.partition(" is missing: ")[0] for fault in faults] == missing
+    assert all(
+        fault.endswith(f"It takes {setting_names()[name]}.") for fault, name in zip(faults, missing, strict=True)
+    )
+
+
+def test_what_only_another_mail_provider_needs_is_not_asked_for() -> None:
+    assert load(STORAGE | {"SMTP_USERNAME": "left over"}).email_provider is Provider.OUTBOX
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"QueueProjectUsageUpdate": "email-notification"},
+        {"QueueProjectUsageUpdate": "one", "QueueEmailNotification": "one"},
+        {"QueueEmailNotification": "project-usage-update-poison"},
+    ],
+)
+def test_queues_that_would_get_each_others_messages_are_refused(names: dict[str, str]) -> None:
+    (fault,) = faults_of(STORAGE | names)
+    assert fault.endswith("Each takes a name of its own.")
+
+
+# --- Azure ---------------------------------------------------------------------------------------------------
+
+
+def test_in_azure_a_real_database_and_mail_provider_are_taken() -> None:
+    assert load(IN_AZURE).azure_instance == "a1b2c3"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("DATABASE_URL", "sqlite:///x.db", "DATABASE_URL is SQLite, whose file does not last in Azure."),
+        ("DATABASE_URL", "", "DATABASE_URL is SQLite, whose file does not last in Azure."),
+        ("EMAIL_PROVIDER", "outbox", "EMAIL_PROVIDER is outbox, whose folder does not last in Azure."),
+        ("EMAIL_PROVIDER", "", "EMAIL_PROVIDER is outbox, whose folder does not last in Azure."),
+        ("LOCAL_CLOCK_START", "2026-11-20T02:00:00Z", "LOCAL_CLOCK_START is set, which is for a developer's machine"),
+    ],
+)
+def test_in_azure_what_lies_on_a_disk_that_goes_away_is_refused(name: str, value: str, expected: str) -> None:
+    (fault,) = faults_of(IN_AZURE | {name: value})
+    assert fault.startswith(expected)
+    load({key: value for key, value in IN_AZURE.items() if key != "WEBSITE_INSTANCE_ID"} | {name: value})
+
+
+def test_in_azure_a_wrong_setting_is_not_also_blamed_for_its_default() -> None:
+    wrong = {"DATABASE_URL": "oracle://x", "EMAIL_PROVIDER": "pigeon"}
+    assert [fault.partition(" is not right")[0] for fault in faults_of(IN_AZURE | wrong)] == list(wrong)
+
+
+# --- secrets -------------------------------------------------------------------------------------------------
+
+SECRET = "hunter2-very-secret"
+SECRETS = {
+    "DatahubStorageConnectionString": f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET};",
+    "DATABASE_URL": f"postgresql+psycopg://warden:{SECRET}@server/warden",
+    "SENDGRID_API_KEY": f"SG.{SECRET}",
+    "SMTP_PASSWORD": SECRET,
+}
+
+
+def test_secrets_are_not_in_what_settings_look_like() -> None:
+    settings = load(SECRETS)
+    assert SECRET not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    assert settings.smtp_password is not None
+    assert settings.smtp_password.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"COST_LOOKBACK_DAYS": "x"},
+        {"DATABASE_URL": f"oracle://warden:{SECRET}@server"},
+        {"EMAIL_PROVIDER": "smtp"},
+        {"WEBSITE_INSTANCE_ID": "1", "DATABASE_URL": f"sqlite:///{SECRET}"},
+        {"DatahubStorageConnectionString__queueServiceUri": f"https://x/?sig={SECRET}"},
+        {"DatahubStorageConnectionString__queueServiceUri": SECRET},
+        {"AZURE_MANAGEMENT_ENDPOINT": f"http://user:{SECRET}@example.com"},
+        {"EMAIL_SENDER": SECRET},
+        dict.fromkeys(WRONG, SECRET),
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_secrets_are_not_in_errors_nor_in_their_tracebacks(more: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(SECRETS | more)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+    assert SECRET not in repr((refused.value.__cause__, refused.value.__context__ and vars(refused.value.__context__)))
+
+
+@pytest.mark.parametrize("text", [f'{{"Values": {{"SMTP_PASSWORD": "{SECRET}"', f'{{"SMTP_PASSWORD": "{SECRET}"}}'])
+def test_secrets_of_a_malformed_file_are_not_shown(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "local.settings.json"
+    file.write_text(text, "utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load({}, file)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+    assert refused.value.__cause__ is None
+
+
+# --- local.settings.json -------------------------------------------------------------------------------------
+
+
+def local_settings(folder: Path, values: object, encoding: str = "utf-8") -> Path:
+    file = folder / "local.settings.json"
+    file.write_text(json.dumps({"IsEncrypted": False, "Values": values}), encoding)
+    return file
+
+
+def test_the_environment_wins_over_the_file_whatever_the_case_of_names(tmp_path: Path) -> None:
+    file = local_settings(tmp_path, {**STORAGE, "COST_LOOKBACK_DAYS": "40", "SMTP_PORT": "25", "Smtp_Host": "file"})
+    settings = load({"cost_lookback_days": "50", "SMTP_HOST": "environment"}, file)
+    assert settings.lookback_days == 50
+    assert settings.smtp_port == 25
+    assert settings.smtp_host == "environment"
+
+
+def test_where_the_environment_says_nothing_or_is_empty_the_file_counts(tmp_path: Path) -> None:
+    file = local_settings(tmp_path, {**STORAGE, "COST_LOOKBACK_DAYS": "40"})
+    assert load({"COST_LOOKBACK_DAYS": " "}, file).lookback_days == 40
+    assert load({}, file).lookback_days == 40
+
+
+def test_numbers_truth_and_null_in_the_file_are_what_they_mean(tmp_path: Path) -> None:
+    file = local_settings(tmp_path, {**STORAGE, "COST_LOOKBACK_DAYS": 40, "SMTP_STARTTLS": False, "SMTP_HOST": None})
+    settings = load({}, file)
+    assert (settings.lookback_days, settings.smtp_starttls, settings.smtp_host) == (40, False, None)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert load({}, local_settings(tmp_path, {**STORAGE, "COST_LOOKBACK_DAYS": "40"}, "utf-8-sig")).lookback_days == 40
+
+
+def test_a_file_that_is_not_there_is_no_fault(tmp_path: Path) -> None:
+    assert load(STORAGE, tmp_path / "local.settings.json") == load(STORAGE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"{}", b'{"Values": null}', b'{"Values": []}', b'{"Values": "x"}', b"\xff\xfe", b"5"],
+)
+def test_a_malformed_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "local.settings.json"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        load(STORAGE, file)
+    assert str(refused.value) == "local.settings.json can't be read: it has to be JSON with an object named Values"
+
+
+def test_a_folder_in_the_place_of_the_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "local.settings.json").mkdir()
+    with pytest.raises(SettingsError, match=r"^local\.settings\.json can't be read"):
+        load(STORAGE, tmp_path / "local.settings.json")
