@@ -22,8 +22,7 @@ from shared.domain.periods import split_at_month_ends
 from shared.messages import Message, Queue, UpdateMessage
 
 ROWS_PER_CALL = 5000
-LOOKBACK_DAYS = fleet.DAYS
-WINDOW = windows.night_window(fleet.NIGHT.date(), LOOKBACK_DAYS, None)
+WINDOW = windows.night_window(fleet.NIGHT.date(), fleet.DEFAULTS.lookback_days, None)
 MONTHS = split_at_month_ends(WINDOW)
 
 

@@ -32,6 +32,7 @@ SAMPLE_DAY = date(2026, 11, 10)
 ALERTING_ONE_IN = 10
 # What the app has no default for.
 LEAST_SETTINGS = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
+DEFAULTS = settings.load(LEAST_SETTINGS)
 MONTHLY = PeriodRule(PeriodKind.MONTHLY, date(2000, 1, 1))
 
 

@@ -268,8 +268,8 @@ def _night(name: str, nights: list[Night], floor: float, aim: float, detail: dic
         floor=floor,
         floor_is="json.loads + bulk insert",
         most=aim * floor,
-        note=f"{ROWS / own:,.0f} rows/s of {ROWS:,}, median of {len(nights)}; asking the simulator took {http:.2f} s "
-        f"and is not counted (with it {in_all:.2f} s, {ROWS / in_all:,.0f} rows/s)",
+        note=f"{ROWS / own:,.0f} rows/s (the median of {len(nights)} updates with {ROWS:,} rows); asking the simulator "
+        f"took another {http:.2f} s, which is not counted (with it {in_all:.2f} s, {ROWS / in_all:,.0f} rows/s)",
         detail=detail,
     )
 

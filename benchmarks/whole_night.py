@@ -17,18 +17,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, select, true
+
 from benchmarks import fleet
 from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process
 from localdev.azure_sim import SimulatorControl
 from localdev.azurite import Azurite
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import charges, mails, projects, run_scopes
 from shared.domain import quota, windows
 from shared.domain.periods import split_at_month_ends
+from shared.ports import MailState, ScopeState
 
 MOST_SECONDS = 120
 MOST_MESSAGES_PER_PROJECT = 0.1
 PROJECTS = len(fleet.SUBSCRIPTIONS) * fleet.GROUPS
-UNITS_PER_MINUTE, UNITS_PER_HOUR = 50, 500  # the app's defaults
 TIMEOUT_SECONDS = 600
 
 TIMER, UPDATER = "ProjectUsageScheduler", "ProjectUsageUpdater"
@@ -39,17 +43,20 @@ INVOCATION = re.compile(r"^(\S+ \S+) \S+ host: (\w+) [0-9a-f-]{36} (ok|failed) (
 
 @dataclass(frozen=True)
 class Stage:
-    """One function's share of a night: messages taken, seconds at work in all, and from when to when."""
+    """One function's share of a night, in seconds since the timer fired.
+
+    in_hand: how long its messages took, added up: several run at once, and wait for each other.
+    """
 
     messages: int
-    busy: float
+    in_hand: float
     begun: float
     ended: float
 
 
 @dataclass(frozen=True)
 class Night:
-    """One night. `stages`: by function, their times in seconds since the timer fired."""
+    """One night. stages: by function. units, refused: what the simulator counted. process_seconds: the host's life."""
 
     stages: dict[str, Stage]
     mails: int
@@ -81,18 +88,13 @@ def measure() -> Iterator[Figure]:
 
 
 def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str]:
+    """What differs from local.settings.json.example."""
     return {
         "DatahubStorageConnectionString": connection,
         "AzureWebJobsStorage": connection,
         "DATABASE_URL": f"sqlite:///{folder / 'warden.db'}",
         "OUTBOX_DIR": str(folder / "outbox"),
         "AZURE_MANAGEMENT_ENDPOINT": azure_url,
-        "EMAIL_OPERATORS": "operators@example.com",
-        "QueueProjectUsageUpdate": "project-usage-update",
-        "QueueProjectUsageNotification": "project-usage-notification",
-        "QueueEmailNotification": "email-notification",
-        "ProjectUsageCRON": "0 0 2 * * *",
-        "WatchdogCRON": "0 */15 * * * *",
     }
 
 
@@ -102,6 +104,7 @@ def _night(environment: dict[str, str], clock: datetime, folder: Path) -> Night:
     azure.reset()
     mails_before = _mails(environment)
     arguments = [sys.executable, "-m", "localdev.host", "--once", TIMER, "--state", str(folder), "--port", "0"]
+    arguments += ["--settings", str(fleet.ROOT / "local.settings.json.example")]
     begun = time.perf_counter()
     host = subprocess.run(
         arguments,
@@ -113,11 +116,40 @@ def _night(environment: dict[str, str], clock: datetime, folder: Path) -> Night:
         check=False,
     )
     seconds = time.perf_counter() - begun
-    stages = _stages(host.stderr)
     if host.returncode or "failed" in {state for _, _, state, _ in INVOCATION.findall(host.stderr)}:
         raise RuntimeError(f"the night failed:\n{host.stderr[-5000:]}")
+    in_fresh_process(check_complete, environment["DATABASE_URL"])
     asked = azure.stats(requests=0)
-    return Night(stages, _mails(environment) - mails_before, asked["throttled"], asked["qpu"], seconds)
+    return Night(
+        stages=_stages(host.stderr),
+        mails=_mails(environment) - mails_before,
+        refused=asked["throttled"],
+        units=asked["qpu"],
+        process_seconds=seconds,
+    )
+
+
+def check_complete(database_url: str) -> None:
+    """Raises RuntimeError unless every charge is stored, every project is checked and every mail is sent."""
+    database = Database(database_url)
+    to_check = projects.c.checked_at.is_(None) | projects.c.check_due_since.is_not(None)
+    rows, unchecked, unsent, unfinished = database.read(
+        lambda connection: [
+            connection.scalar(select(func.count()).select_from(table).where(which))
+            for table, which in (
+                (charges, true()),
+                (projects, to_check),
+                (mails, mails.c.state != MailState.SENT),
+                (run_scopes, run_scopes.c.state != ScopeState.DONE),
+            )
+        ]
+    )
+    expected = len(fleet.SUBSCRIPTIONS) * fleet.ROWS_PER_SUBSCRIPTION
+    if rows != expected or unchecked or unsent or unfinished:
+        raise RuntimeError(
+            f"the night is not complete: {rows} charges of {expected}, {unchecked} projects unchecked, "
+            f"{unsent} mails unsent, {unfinished} subscriptions unfinished"
+        )
 
 
 def _mails(environment: dict[str, str]) -> int:
@@ -134,7 +166,7 @@ def _stages(log: str) -> dict[str, Stage]:
     return {
         name: Stage(
             messages=len(spans),
-            busy=sum(end - begun for begun, end in spans),
+            in_hand=sum(end - begun for begun, end in spans),
             begun=min(begun for begun, _ in spans) - start,
             ended=max(end for _, end in spans) - start,
         )
@@ -160,15 +192,17 @@ def _figures(name: str, clock: datetime, night: Night) -> Iterator[Figure]:
 
 def _last_may_begin(clock: datetime) -> float:
     """The second at which the scheduler's pace lets the last subscription be read: nothing is faster than that."""
-    months = split_at_month_ends(windows.night_window(clock.date(), fleet.DAYS, None))
-    return quota.delays([len(months)] * len(fleet.SUBSCRIPTIONS), UNITS_PER_MINUTE, UNITS_PER_HOUR)[-1]
+    defaults = fleet.DEFAULTS
+    months = split_at_month_ends(windows.night_window(clock.date(), defaults.lookback_days, None))
+    units = [len(months)] * len(fleet.SUBSCRIPTIONS)
+    return quota.delays(units, defaults.units_per_minute, defaults.units_per_hour)[-1]
 
 
 def _breakdown(night: Night) -> str:
     words = {UPDATER: "reading and storing", NOTIFIER: "checking", MAILER: "mails"}
     return "; ".join(
-        f"{words[name]}: {stage.messages:,} messages, {stage.busy:.1f} s at work, "
-        f"from {stage.begun:.1f} s to {stage.ended:.1f} s"
+        f"{words[name]} from {stage.begun:.1f} s to {stage.ended:.1f} s, {stage.messages:,} messages "
+        f"of {stage.in_hand / stage.messages:.2f} s each, side by side"
         for name, stage in night.stages.items()
         if name in words
     )

@@ -16,6 +16,8 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from shared.domain.periods import Period
+
 # 64 KiB is the queue's limit; in base64, 48 KiB of text fill it (FACTS 6).
 LARGEST_BYTES = 48 * 1024
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
@@ -59,13 +61,13 @@ class Envelope:
 class UpdateMessage:
     """Read costs again: of a whole subscription, or of one project (or one resource group of it).
 
-    before: in a message that goes on reading back, the days from this one on have been read.
+    left: in a message that goes on reading back, the days that are left to be read (`Since`, `Before`).
     """
 
     subscription_id: str | None = None
     project_id: int | None = None
     resource_group: str | None = None
-    before: date | None = None
+    left: Period | None = None
     envelope: Envelope = field(default=Envelope())
 
 
@@ -120,7 +122,16 @@ def parse_update(body: str | bytes) -> UpdateMessage:
         raise MessageError('name either a project ({"ProjectId": 11}) or a subscription ({"SubscriptionId": "…"})')
     if group is not None and project is None:
         raise MessageError('a ResourceGroup goes with a ProjectId: {"ProjectId": 11, "ResourceGroup": "…"}')
-    return UpdateMessage(subscription, project, group, fields.take("Before", _day), fields.envelope())
+    return UpdateMessage(subscription, project, group, _days_left(fields), fields.envelope())
+
+
+def _days_left(fields: _Fields) -> Period | None:
+    since, before = fields.take("Since", _day), fields.take("Before", _day)
+    if since is None and before is None:
+        return None
+    if since is None or before is None or since >= before:
+        raise MessageError('Since and Before go together, the earlier day first: {"Since": "2026-04-01", "Before": …}')
+    return Period(since, before)
 
 
 def parse_notification(body: str | bytes) -> NotificationMessage:
@@ -210,7 +221,8 @@ def _content(message: Message) -> dict[str, Any]:
                 "SubscriptionId": message.subscription_id,
                 "ProjectId": message.project_id,
                 "ResourceGroup": message.resource_group,
-                "Before": message.before.isoformat() if message.before else None,
+                "Since": message.left.start.isoformat() if message.left else None,
+                "Before": message.left.end.isoformat() if message.left else None,
             }
         case NotificationMessage(project_ids=(one,)):
             named = {"ProjectId": one}

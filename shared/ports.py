@@ -257,6 +257,7 @@ class Reading:
 
     group_keys: what the queries were restricted to (`charges.key_of_group`); empty for the whole account.
     read_from: for a whole reading, the day since which everything has then been read.
+    read_until: for a whole reading with nothing left, the day on which it was begun.
     complete: nothing is left to be read for this scope, so its projects can be checked.
     """
 
@@ -266,6 +267,7 @@ class Reading:
     started_at: datetime
     read_from: date | None
     complete: bool
+    read_until: date | None = None
     provider: str = "azure"
 
 

@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import metadata
 from tests.postgres import Postgres, programs
 
+# A busy machine is slow at times, which is no fault of what is tested.
+hypothesis.settings.register_profile("warden", deadline=None)
+hypothesis.settings.load_profile("warden")
+
 TEMPLATE = "warden_template"
+EMPTIED = "warden"
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A running server with a migrated, empty database named TEMPLATE."""
+    """A running server with a migrated, empty database named TEMPLATE, to be copied but not used."""
     if programs() is None:
         reason = "PostgreSQL's initdb is not on this machine"
         if os.environ.get("REQUIRE_POSTGRES"):
@@ -33,18 +38,17 @@ def postgres() -> Iterator[Postgres]:
         try:
             server.execute(f"CREATE DATABASE {TEMPLATE}")
             Database(server.url(TEMPLATE)).upgrade()
+            server.execute(f"CREATE DATABASE {EMPTIED} TEMPLATE {TEMPLATE}")
             yield server
         finally:
             server.stop()
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """The URL of a migrated, empty database on PostgreSQL."""
-    name = f"warden_{uuid.uuid4().hex}"
-    postgres.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield postgres.url(name)
-    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def postgres_url(postgres: Postgres) -> str:
+    """The URL of a migrated database on PostgreSQL, emptied: that is quicker than making one for each test."""
+    postgres.empty(EMPTIED, list(metadata.tables))
+    return postgres.url(EMPTIED)
 
 
 @pytest.fixture(scope="session")

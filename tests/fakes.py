@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
+from shared.adapters.mail.mime import check
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.messages import Message, Queue, to_json
-from shared.ports import CostQuery, OutgoingMail
+from shared.ports import CostQuery, NeverError, OutgoingMail
 
 
 class FakeClock:
@@ -32,6 +32,7 @@ class FakeCosts:
 
     charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
     currency: str = "CAD"
+    accounts: frozenset[str] | None = None
     queries: list[CostQuery] = field(default_factory=list)
     fails: Callable[[CostQuery], Exception | None] = lambda _query: None
 
@@ -40,6 +41,8 @@ class FakeCosts:
         error = self.fails(query)
         if error is not None:
             raise error
+        if self.accounts is not None and query.sub_account_id not in self.accounts:
+            raise NeverError(f"There is no account {query.sub_account_id}.")
         answer = ChargeSet()
         wanted = {key_of_group(group) for group in query.resource_groups}
         for (account, group, day, service), amount in self.charges.items():
@@ -80,10 +83,6 @@ class FakeMailer:
         error = self.fails(mail)
         if error is not None:
             raise error
+        check(mail)
         self.sent.append(mail)
         return f"receipt-{len(self.sent)}"
-
-
-def figures_of(mail: OutgoingMail) -> dict[str, Any]:
-    """What a test looks at in a mail."""
-    return {"to": mail.to, "cc": mail.cc, "bcc": mail.bcc, "subject": mail.subject, "id": mail.message_id}

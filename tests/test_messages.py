@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.periods import Period
 from shared.messages import (
     LARGEST_BYTES,
     LARGEST_ID,
@@ -31,7 +32,17 @@ from shared.messages import (
 )
 
 NAMES = [
-    *("SubscriptionId", "ProjectId", "ProjectIds", "ResourceGroup", "Before", "EmailId", "Claimant", "Receipt"),
+    *(
+        "SubscriptionId",
+        "ProjectId",
+        "ProjectIds",
+        "ResourceGroup",
+        "Since",
+        "Before",
+        "EmailId",
+        "Claimant",
+        "Receipt",
+    ),
     *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed"),
 ]
 PARSERS = [parse_update, parse_notification, parse_email]
@@ -43,6 +54,7 @@ IDS = st.integers(1, LARGEST_ID)
 WRITABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 LINES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=80).filter(str.strip)
 TEXTS = st.text(WRITABLE, min_size=1, max_size=300).filter(str.strip)
+PERIODS = st.lists(st.dates(), min_size=2, max_size=2, unique=True).map(lambda days: Period(min(days), max(days)))
 ENVELOPES = st.builds(
     Envelope,
     run_id=st.none() | LINES,
@@ -51,12 +63,12 @@ ENVELOPES = st.builds(
     replayed=st.booleans(),
 )
 UPDATES = st.one_of(
-    st.builds(UpdateMessage, subscription_id=st.uuids().map(str), before=st.none() | st.dates(), envelope=ENVELOPES),
+    st.builds(UpdateMessage, subscription_id=st.uuids().map(str), left=st.none() | PERIODS, envelope=ENVELOPES),
     st.builds(
         UpdateMessage,
         project_id=IDS,
         resource_group=st.none() | LINES,
-        before=st.none() | st.dates(),
+        left=st.none() | PERIODS,
         envelope=ENVELOPES,
     ),
 )
@@ -225,6 +237,8 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         (parse_update, {"ProjectId": 1, "ResourceGroup": " " * 91 + "g"}, "it has to be a text of 1 to 90 characters"),
         (parse_update, {"ProjectId": 1, "ResourceGroup": "a\nb"}, "it has to be one line of text"),
         (parse_update, {"ProjectId": 1, "ResourceGroup": ["rg"]}, "it has to be a text of 1 to 90 characters"),
+        (parse_update, {"ProjectId": 1, "Since": "2026-04-01"}, "Since and Before go together"),
+        (parse_update, {"ProjectId": 1, "Since": "2026-04-01", "Before": "2026-04-01"}, "the earlier day first"),
         (parse_update, {"ProjectId": 1, "Before": "20.11.2026"}, "it has to be a day such as 2026-11-20"),
         (parse_update, {"ProjectId": 1, "Before": "2026-02-30"}, "it has to be a day such as 2026-11-20"),
         (parse_update, {"ProjectId": 1, "Before": 20261120}, "it has to be a day such as 2026-11-20"),
@@ -527,8 +541,8 @@ def test_messages_are_written_as_the_contract_says() -> None:
         "SubscriptionId": ACCOUNT,
         "RunId": "night-2026-11-20",
     }
-    by_hand = UpdateMessage(project_id=11, resource_group="rg", before=date(2026, 9, 1))
-    assert to_json(by_hand) == '{"ProjectId":11,"ResourceGroup":"rg","Before":"2026-09-01"}'
+    by_hand = UpdateMessage(project_id=11, resource_group="rg", left=Period(date(2026, 4, 1), date(2026, 9, 1)))
+    assert to_json(by_hand) == '{"ProjectId":11,"ResourceGroup":"rg","Since":"2026-04-01","Before":"2026-09-01"}'
     assert to_json(NotificationMessage((11,))) == '{"ProjectId":11}'
     assert to_json(NotificationMessage((11, 12))) == '{"ProjectIds":[11,12]}'
     assert to_json(EmailMessage(123)) == '{"EmailId":123}'

@@ -95,8 +95,8 @@ def by_identity(queue_service_uri: str, client_id: str | None) -> QueueOpener:
 
 
 def _client_options() -> dict[str, Any]:
-    # One quick retry; a longer outage is the message's business, which comes again.
-    return {"retry_total": 1, "connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+    # The SDK's own retries sleep 15 s and more inside the call; here the message comes again instead.
+    return {"retry_total": 0, "connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
 
 
 def _make(client: QueueClient) -> None:

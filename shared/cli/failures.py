@@ -42,6 +42,8 @@ def explain(error: Exception) -> tuple[str, int]:
             sentence = str(error)
         case ImportError():
             sentence = f"a package that is needed here is not installed: {error.name}"
+        case OSError(strerror=str(reason)):
+            sentence = f"the operating system refuses: {reason}"
         case _:
             sentence = _unforeseen(error)
     return sentence, FAILED

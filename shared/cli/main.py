@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -42,6 +43,7 @@ def options(
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. No error leaves here."""
     given = sys.argv[1:] if arguments is None else arguments
+    _write_any_character()
     try:
         code = app(args=given, prog_name="python -m shared.cli", standalone_mode=False)
         sys.stdout.flush()
@@ -54,6 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one sentence and an exit code
         return _failed(error, "--debug" in given)
     return code if isinstance(code, int) else 0
+
+
+def _write_any_character() -> None:
+    """A name that the terminal's encoding lacks a letter of is written with escapes, rather than not at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _wrong_usage(error: typer.TyperException) -> int:

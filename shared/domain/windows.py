@@ -10,25 +10,21 @@ from shared.domain.periods import Period, PeriodRule, months_before, split_at_mo
 
 # The provider keeps this much (FACTS 1).
 MONTHS_OF_HISTORY = 13
-# A message reads the window, or this many months where that is more, so that none uses a large share of the quota
-# or of the memory.
+# So many months are read back in one message. The window itself is read in one message too, up to MOST_PARTS, so that
+# no message asks for more than the quota gives at once, or holds too much in memory.
 PARTS_AT_ONCE = 2
+MOST_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingPlan:
     """What one message reads. Each part is one query, and one query unit.
 
-    next_before: where days are left that a further message has to read, those before this one.
+    left: the earlier days that a further message has to read; None where this one is the last.
     """
 
     parts: tuple[Period, ...]
-    next_before: date | None
-
-    @property
-    def since(self) -> date:
-        """The first day that is read."""
-        return min(part.start for part in self.parts)
+    left: Period | None
 
 
 def night_window(today: date, lookback_days: int, read_until: date | None) -> Period:
@@ -54,22 +50,27 @@ def left_to_read(rules: Iterable[PeriodRule], read_from: date | None, today: dat
     return None if needed is None or (read_from is not None and read_from <= needed) else needed
 
 
-def plan(window: Period, back_to: date | None, before: date | None = None) -> ReadingPlan:
-    """What one message reads, of the window and of the days from `back_to` up to it.
+def plan(window: Period, back_to: date | None) -> ReadingPlan:
+    """What the first message reads, of the window and of the days from `back_to` up to it: the latest months."""
+    most = min(len(split_at_month_ends(window)), MOST_PARTS)
+    return _latest(_wanted(window, back_to), max(most, PARTS_AT_ONCE))
 
-    before: set in messages that go on reading back: the days from this one on have been read.
-    """
-    recent = [] if before else split_at_month_ends(window)
-    past_end = min(before or window.start, window.start)
-    past = split_at_month_ends(Period(back_to, past_end)) if back_to and back_to < past_end else []
-    room = max(PARTS_AT_ONCE - len(recent), 0)
-    taken = [*recent, *past[len(past) - room :]] if room else recent
-    left = past[: len(past) - room] if room else past
-    return ReadingPlan(tuple(taken), min(part.start for part in taken) if left and taken else None)
+
+def plan_onward(left: Period) -> ReadingPlan:
+    """What a further message reads of the days that are left."""
+    return _latest(left, PARTS_AT_ONCE)
 
 
 def units(window: Period, back_to: date | None) -> int:
-    """How many query units reading the window, and back to a day, takes in all."""
-    start = min(back_to or window.start, window.start)
-    past = split_at_month_ends(Period(start, window.start)) if start < window.start else []
-    return len(split_at_month_ends(window)) + len(past)
+    """How many query units reading the window, and back to a day, takes in all: one a calendar month."""
+    return len(split_at_month_ends(_wanted(window, back_to)))
+
+
+def _wanted(window: Period, back_to: date | None) -> Period:
+    return Period(min(back_to or window.start, window.start), window.end)
+
+
+def _latest(wanted: Period, most: int) -> ReadingPlan:
+    parts = split_at_month_ends(wanted)
+    taken, left = parts[-most:], parts[:-most]
+    return ReadingPlan(tuple(taken), Period(left[0].start, left[-1].end) if left else None)

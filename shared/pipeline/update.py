@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
-from shared.domain.periods import Period
+from shared.domain.periods import Period, PeriodRule
 from shared.domain.windows import ReadingPlan
 from shared.messages import EmailMessage, Envelope, MessageError, Queue, UpdateMessage, notifications
 from shared.pipeline.events import event
@@ -86,7 +86,7 @@ class Updater:
     def _works(self, message: UpdateMessage, known_run: bool) -> list[_Work]:
         try:
             if message.subscription_id is not None:
-                return [self._account_work(message.subscription_id, message.before)]
+                return [self._account_work(message.subscription_id, message.left)]
             return self._project_works(message)
         except MessageError as error:
             if known_run:
@@ -95,16 +95,22 @@ class Updater:
                 self.runs.mark_failed(scope.id, str(error), self.clock())
             raise
 
-    def _account_work(self, subscription_id: str, before: date | None) -> _Work:
+    def _account_work(self, subscription_id: str, left: Period | None) -> _Work:
         account = self.charges.account(subscription_id)
         if not account.active_projects:
             raise MessageError(
                 f"subscription {subscription_id} has no active project; `python -m shared.cli projects list` shows them"
             )
+        return _Work(account, (), self._plan(account.rules, account.read_from, account.read_until, left))
+
+    def _plan(
+        self, rules: Iterable[PeriodRule], read_from: date | None, read_until: date | None, left: Period | None
+    ) -> ReadingPlan:
+        if left is not None:
+            return windows.plan_onward(left)
         today = self.clock().date()
-        window = windows.night_window(today, self.lookback_days, account.read_until)
-        back_to = windows.left_to_read(account.rules, account.read_from, today)
-        return _Work(account, (), windows.plan(window, back_to, before))
+        window = windows.night_window(today, self.lookback_days, read_until)
+        return windows.plan(window, windows.left_to_read(rules, read_from, today))
 
     def _project_works(self, message: UpdateMessage) -> list[_Work]:
         project = self.charges.scopes_of(message.project_id or 0)
@@ -116,23 +122,20 @@ class Updater:
             raise MessageError(f"project {message.project_id} is not active; load it with active = true first")
         groups = _chosen_groups(message, project.groups)
         rules = [project.rule] if project.rule else []
-        today = self.clock().date()
-        works = []
-        for sub_account_id, names in groups.items():
-            account = self.charges.account(sub_account_id)
-            window = windows.night_window(today, self.lookback_days, None)
-            back_to = windows.left_to_read(rules, account.read_from, today)
-            works.append(_Work(account, names, windows.plan(window, back_to, message.before)))
-        return works
+        accounts = [self.charges.account(sub_account_id) for sub_account_id in groups]
+        return [
+            _Work(account, groups[account.sub_account_id], self._plan(rules, account.read_from, None, message.left))
+            for account in accounts
+        ]
 
     def _read_and_store(self, message: UpdateMessage, scope: RunScope, works: list[_Work]) -> NextMessages:
         started_at = self.clock()
         # No transaction is open while Azure is asked: everything is read first, then stored.
-        readings = [self._read(work, started_at) for work in works]
-        next_before = max((w.plan.next_before for w in works if w.plan.next_before), default=None)
+        readings = [self._read(work, started_at, self._read_until(message, scope)) for work in works]
+        left = _together(work.plan.left for work in works)
         suspect: list[Period] = []
         for index, reading in enumerate(readings):
-            last = next_before is None and not suspect and index == len(readings) - 1
+            last = left is None and not suspect and index == len(readings) - 1
             stored = self.charges.store(scope.id, replace(reading, complete=last), self.clock())
             suspect += stored.suspect
             event(
@@ -146,12 +149,17 @@ class Updater:
             )
         if suspect:
             return self._suspect(message, scope)
-        if next_before is not None:
-            self._read_on(message, scope, next_before)
+        if left is not None:
+            self._read_on(message, scope, left)
             return NextMessages()
         return self._checks_of(message, scope.target)
 
-    def _read(self, work: _Work, started_at: datetime) -> Reading:
+    def _read_until(self, message: UpdateMessage, scope: RunScope) -> date:
+        """The day whose night this is; of messages that read on, the day of the first, or one before it."""
+        begun = scope.first_queued_at if message.left is not None else None
+        return (begun or self.clock()).date()
+
+    def _read(self, work: _Work, started_at: datetime, read_until: date) -> Reading:
         account = work.account
         parts = tuple(
             ReadPart(part, self.costs.read(CostQuery(account.sub_account_id, part, work.groups)))
@@ -164,16 +172,17 @@ class Updater:
             parts=parts,
             started_at=started_at,
             read_from=min(since, default=None),
+            read_until=None if work.plan.left else read_until,
             complete=False,
             provider=account.provider,
         )
 
-    def _read_on(self, message: UpdateMessage, scope: RunScope, before: date) -> None:
-        """Puts the message back to read the months before; its patience starts anew, for it is getting on."""
+    def _read_on(self, message: UpdateMessage, scope: RunScope, left: Period) -> None:
+        """Puts the message back to read the days that are left; its patience starts anew, for it is getting on."""
         pause = timedelta(seconds=windows.PARTS_AT_ONCE * 60 / self.units_per_minute)
         due_at = self.clock() + pause
-        self.runs.mark_deferred(scope.id, f"reads back to the days before {before}", due_at)
-        onward = replace(message, before=before, envelope=Envelope(run_id=scope.run_key, first_queued_at=due_at))
+        self.runs.mark_deferred(scope.id, f"reads back from {left.end} to {left.start}", due_at)
+        onward = replace(message, left=left, envelope=Envelope(run_id=scope.run_key, first_queued_at=due_at))
         self.patience.sender.send(Queue.UPDATE, onward, pause)
 
     def _checks_of(self, message: UpdateMessage, target: ScopeTarget) -> NextMessages:
@@ -225,6 +234,14 @@ class Updater:
 
     def _told(self, mail: NewMail) -> EmailMessage:
         return EmailMessage(email_id=self.mails.add(mail, self.clock()))
+
+
+def _together(left: Iterable[Period | None]) -> Period | None:
+    """All the days that are left, as one period."""
+    periods = [period for period in left if period is not None]
+    if not periods:
+        return None
+    return Period(min(period.start for period in periods), max(period.end for period in periods))
 
 
 def _target(message: UpdateMessage) -> ScopeTarget:

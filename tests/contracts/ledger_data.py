@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -146,6 +146,8 @@ class Ledgers:
         return self.runs.scope_of(run_key, "timer", target or ScopeTarget(subscription_id=SUB), NOW)
 
     def store(self, what: Reading, now: datetime = NOW, run_key: str = "night") -> Stored:
+        if what.read_until is None:
+            what = replace(what, read_until=now.date())
         return self.charges.store(self.scope(run_key).id, what, now)
 
     def spend(self, *rows: ChargeRow, now: datetime = NOW, **changes: Any) -> Stored:

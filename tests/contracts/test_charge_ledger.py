@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -208,6 +208,12 @@ def test_an_empty_answer_where_charges_are_stored_is_not_believed(ledgers: Ledge
     assert "2026-11-01 up to 2026-12-01" in str(reason)
 
 
+def test_a_reading_with_something_left_says_nothing_of_the_day_up_to_which_all_is_read(ledgers: Ledgers) -> None:
+    part = replace(reading(row("rg-1", 3, "1")), complete=False, read_until=None)
+    ledgers.charges.store(ledgers.scope("night").id, part, NOW)
+    assert ledgers.charges.account(SUB) == Account(SUB, NOVEMBER.start, None)
+
+
 def test_an_empty_answer_where_nothing_is_stored_is_believed(ledgers: Ledgers) -> None:
     assert ledgers.store(empty(NOW)) == Stored()
     assert ledgers.scope_state() == ("done", None)
@@ -351,6 +357,17 @@ def test_two_that_store_the_same_window_at_once_store_it_once(ledgers: Ledgers) 
         results = list(pool.map(lambda _: ledgers.charges.store(scope.id, what, NOW), range(2)))
     assert sorted(results, key=lambda stored: stored.added) == [Stored(), Stored(added=380)]
     assert len(ledgers.stored_charges()) == 380
+
+
+def test_of_two_different_readings_at_once_one_is_stored_and_no_mixture(ledgers: Ledgers) -> None:
+    scope = ledgers.scope()
+    answers = [[row(f"rg-{number}", day, "1") for number in range(10) for day in days] for days in ((1, 2), (3, 4))]
+    for minute in range(5):
+        ledgers.store(reading(row("rg-1", 9, "1"), started_at=NOW + timedelta(minutes=minute)))
+        both = [reading(*rows, started_at=NOW + timedelta(minutes=minute)) for rows in answers]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda what: ledgers.charges.store(scope.id, what, NOW), both))
+        assert {key[1].day for key in ledgers.stored_charges()} in ({1, 2}, {3, 4})
 
 
 # --- what is known of accounts and projects ------------------------------------------------------------------

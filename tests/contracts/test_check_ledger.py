@@ -30,6 +30,7 @@ from tests.contracts.ledger_data import (
     terms,
 )
 
+DECEMBER = Period(date(2026, 12, 1), date(2027, 1, 1))
 DECEMBER_1 = datetime(2026, 12, 1, 2, tzinfo=UTC)
 
 
@@ -92,6 +93,7 @@ def test_only_days_of_the_period_count(ledgers: Ledgers) -> None:
     ledgers.spend(
         ("rg-1", november(1), "Storage", "2"), ("rg-1", november(30), "Storage", "4"), window=NOVEMBER, now=NOW + DAY
     )
+    ledgers.spend(("rg-1", NOVEMBER.end, "Storage", "8"), window=DECEMBER, now=NOW + 2 * DAY)
     assert seen(ledgers, 1)[1].usage == 6
 
 
@@ -138,6 +140,13 @@ def test_a_check_in_a_new_period_has_none_before_it(ledgers: Ledgers) -> None:
     ledgers.check(1)
     assert seen(ledgers, 1, now=DECEMBER_1)[1].last is None
     assert seen(ledgers, 1, now=DECEMBER_1)[1].last == Checked(Decimal(0), frozenset({25, 50, 80, 100}))
+
+
+def test_a_check_after_a_revision_of_the_period_has_none_before_it_either(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.check(1)
+    ledgers.projects.revise_budget(1, terms(rule=MONTHLY), "tester", "by month", NOW)
+    assert seen(ledgers, 1)[1].last is None
 
 
 def test_unknown_and_inactive_projects_are_passed_over(ledgers: Ledgers) -> None:
@@ -194,8 +203,7 @@ def test_a_new_period_arms_all_thresholds(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
     spend(ledgers, "600")
     ledgers.check(1)
-    december = Period(date(2026, 12, 1), date(2027, 1, 1))
-    ledgers.spend(("rg-1", date(2026, 12, 1), "Storage", "510"), window=december, now=DECEMBER_1)
+    ledgers.spend(("rg-1", DECEMBER.start, "Storage", "510"), window=DECEMBER, now=DECEMBER_1)
     ledgers.check(1, now=DECEMBER_1)
     ledgers.check(1, now=DECEMBER_1)
     assert ledgers.mailed() == [50, 50]
@@ -320,6 +328,23 @@ def test_twenty_checks_at_once_make_one_alert_for_each_project(ledgers: Ledgers)
         list(pool.map(lambda ids: ledgers.check(*ids), orders))
     assert ledgers.mailed() == [80] * 5
     assert len({mail.project_id for mail in ledgers.mails()}) == 5
+
+
+def test_a_revision_waits_for_a_check_and_carries_what_it_told(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "850")
+    with ThreadPoolExecutor(1) as pool:
+
+        def revised_meanwhile(usage: ProjectUsage) -> Judgement:
+            revision = pool.submit(ledgers.projects.revise_budget, 1, terms("1001"), "ana", "a bit more", NOW)
+            with pytest.raises(TimeoutError):
+                revision.result(timeout=0.3)
+            return judge(usage)
+
+        ledgers.check(1, judge=revised_meanwhile)
+    ledgers.check(1)
+    assert ledgers.mailed() == [80]
+    assert [threshold for threshold, outcome in ledgers.alerts() if outcome == "carried"] == [25, 50, 80]
 
 
 def test_the_number_of_statements_does_not_grow_with_the_projects(ledgers: Ledgers) -> None:

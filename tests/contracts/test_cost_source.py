@@ -13,6 +13,7 @@ from shared.adapters.costs.azure import AzureCosts
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.ports import CostQuery, CostSource, LaterError, NeverError
+from tests.fakes import FakeCosts
 
 ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
@@ -53,26 +54,50 @@ AZURE_TROUBLE = {
 }
 
 
-@pytest.fixture(params=["plain", "varied"])
-def azure(request: pytest.FixtureRequest) -> Iterator[AzureWorld]:
+@dataclass
+class FakeWorld:
+    """The fake that the pipeline's tests use."""
+
+    source: FakeCosts
+
+    def spend(self, group: str, service: str, day: date, amount: str, currency: str = "CAD") -> None:
+        """Adds a charge to ACCOUNT."""
+        self.source.currency = currency
+        self.source.charges[ACCOUNT, group, day, service] = Decimal(amount)
+
+    def is_in_trouble(self, kind: str) -> None:
+        """The next request goes wrong in this way."""
+        errors = [FAKE_TROUBLE[kind]]
+        self.source.fails = lambda _query: errors.pop() if errors else None
+
+
+FAKE_TROUBLE: dict[str, Exception] = {
+    "asks to wait 90 s": LaterError("throttled", timedelta(seconds=90)),
+    "unwell for 45 s": LaterError("unwell", timedelta(seconds=45)),
+    **{kind: LaterError(kind) for kind in ("asks to wait", "unwell", "silent", "too slow", "broken off", "garbled")},
+    **{kind: NeverError(f"{kind}.") for kind in ("no login", "no permission", "two currencies", "no number")},
+}
+World = AzureWorld | FakeWorld
+
+
+@pytest.fixture(params=["plain azure", "varied azure", "fake"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        yield FakeWorld(FakeCosts(accounts=frozenset({ACCOUNT})))
+        return
     book = ChargeBook()
     book.add_subscription(ACCOUNT)
-    with AzureSimulator(book, vary=request.param == "varied") as simulator:
+    with AzureSimulator(book, vary=request.param == "varied azure") as simulator:
         source = AzureCosts(simulator.url, read_seconds=1.0)
         yield AzureWorld(simulator, source, AZURE_TROUBLE)
         source.close()
 
 
-@pytest.fixture(params=["azure"])
-def world(request: pytest.FixtureRequest, azure: AzureWorld) -> AzureWorld:
-    return {"azure": azure}[request.param]
-
-
-def ask(world: AzureWorld, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
+def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
     return world.source.read(CostQuery(account, window, groups))
 
 
-def test_every_charge_of_the_window_is_read_exactly(world: AzureWorld) -> None:
+def test_every_charge_of_the_window_is_read_exactly(world: World) -> None:
     world.spend("rg-web", "Storage", DAY, "12.345678901234")
     world.spend("rg-web", "Virtual Machines", DAY, "-3")
     world.spend("rg-db", "Storage", DAY + timedelta(days=1), "0.1")
@@ -85,13 +110,13 @@ def test_every_charge_of_the_window_is_read_exactly(world: AzureWorld) -> None:
     }
 
 
-def test_an_amount_is_rounded_half_even_to_ten_places(world: AzureWorld) -> None:
+def test_an_amount_is_rounded_half_even_to_ten_places(world: World) -> None:
     world.spend("rg-a", "Storage", DAY, "0.00000000005")
     world.spend("rg-b", "Storage", DAY, "0.00000000015")
     assert set(ask(world).amounts.values()) == {Decimal(0), Decimal("0.0000000002")}
 
 
-def test_the_window_holds_its_first_day_and_not_its_end(world: AzureWorld) -> None:
+def test_the_window_holds_its_first_day_and_not_its_end(world: World) -> None:
     window = Period(DAY, DAY + timedelta(days=2))
     for offset in range(-1, 4):
         world.spend("rg-web", "Storage", DAY + timedelta(days=offset), "1")
@@ -107,14 +132,14 @@ def test_the_window_holds_its_first_day_and_not_its_end(world: AzureWorld) -> No
     ],
     ids=str,
 )
-def test_a_window_may_end_with_its_month(world: AzureWorld, window: Period) -> None:
+def test_a_window_may_end_with_its_month(world: World, window: Period) -> None:
     world.spend("rg-web", "Storage", window.start, "1")
     world.spend("rg-web", "Backup", window.end - timedelta(days=1), "2")
     world.spend("rg-web", "Backup", window.end, "4")
     assert sum(ask(world, window).amounts.values()) == 3
 
 
-def test_one_group_in_several_spellings_is_one_group(world: AzureWorld) -> None:
+def test_one_group_in_several_spellings_is_one_group(world: World) -> None:
     world.spend("RG-Web", "Storage", DAY, "1")
     world.spend("rg-web", "Storage", DAY + timedelta(days=1), "2")
     charges = ask(world)
@@ -122,24 +147,24 @@ def test_one_group_in_several_spellings_is_one_group(world: AzureWorld) -> None:
     assert charges.group_names["rg-web"].lower() == "rg-web"
 
 
-def test_only_the_groups_that_were_asked_for_are_read_in_any_spelling(world: AzureWorld) -> None:
+def test_only_the_groups_that_were_asked_for_are_read_in_any_spelling(world: World) -> None:
     for group in ("Rg-Web", "rg-db", "rg-other"):
         world.spend(group, "Storage", DAY, "1")
     assert {group for group, _, _ in ask(world, groups=("RG-WEB", "rg-Db")).amounts} == {"rg-web", "rg-db"}
 
 
-def test_charges_of_no_group_are_kept_under_an_empty_name(world: AzureWorld) -> None:
+def test_charges_of_no_group_are_kept_under_an_empty_name(world: World) -> None:
     world.spend("", "Reservations", DAY, "99")
     assert ask(world).amounts == {("", DAY, "Reservations"): Decimal(99)}
 
 
-def test_no_charges_make_an_empty_set_without_a_currency(world: AzureWorld) -> None:
+def test_no_charges_make_an_empty_set_without_a_currency(world: World) -> None:
     charges = ask(world)
     assert not charges.amounts
     assert charges.billing_currency is None
 
 
-def test_reading_twice_gives_the_same(world: AzureWorld) -> None:
+def test_reading_twice_gives_the_same(world: World) -> None:
     world.spend("rg-web", "Storage", DAY, "1.5")
     assert ask(world) == ask(world)
 
@@ -158,7 +183,7 @@ def test_reading_twice_gives_the_same(world: AzureWorld) -> None:
     ],
 )
 def test_what_may_pass_is_for_later_with_the_wait_that_was_named(
-    world: AzureWorld, trouble: str, seconds: int | None
+    world: World, trouble: str, seconds: int | None
 ) -> None:
     world.spend("rg-web", "Storage", DAY, "1")
     world.is_in_trouble(trouble)
@@ -169,7 +194,7 @@ def test_what_may_pass_is_for_later_with_the_wait_that_was_named(
 
 
 @pytest.mark.parametrize("trouble", ["no login", "no permission", "two currencies", "no number"])
-def test_what_stays_wrong_is_for_never_and_said_in_a_sentence(world: AzureWorld, trouble: str) -> None:
+def test_what_stays_wrong_is_for_never_and_said_in_a_sentence(world: World, trouble: str) -> None:
     world.spend("rg-web", "Storage", DAY, "1")
     world.spend("rg-web", "Storage", DAY + timedelta(days=1), "1")
     world.is_in_trouble(trouble)
@@ -179,7 +204,7 @@ def test_what_stays_wrong_is_for_never_and_said_in_a_sentence(world: AzureWorld,
     assert "\n" not in caught.value.reason
 
 
-def test_an_unknown_account_is_for_never(world: AzureWorld) -> None:
+def test_an_unknown_account_is_for_never(world: World) -> None:
     with pytest.raises(NeverError, match=OTHER):
         ask(world, account=OTHER)
 

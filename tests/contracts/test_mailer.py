@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.mail.mime import build, utc_now
 from shared.adapters.mail.outbox import OutboxMailer
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.adapters.mail.smtp import SmtpMailer
@@ -26,6 +27,7 @@ from tests.adapters.mail.servers import (
     make_certificate,
     read,
 )
+from tests.fakes import FakeMailer
 
 SENDER = "warden@example.ca"
 SENDER_NAME = "Équipe Nuage, Coûts"
@@ -60,6 +62,22 @@ def outbox_rig(folder: Path) -> Rig:
     return Rig(OutboxMailer(outbox, SENDER, SENDER_NAME), read_all, (folder / "not").touch)
 
 
+def fake_rig() -> Rig:
+    """The fake that the pipeline's tests use."""
+    mailer = FakeMailer()
+
+    def unwell() -> None:
+        mailer.fails = lambda _mail: LaterError("unwell")
+
+    def refuse() -> None:
+        mailer.fails = lambda _mail: NeverError("refused")
+
+    def seen(mail: OutgoingMail) -> Arrived:
+        return arrived(build(mail, SENDER, SENDER_NAME, utc_now()), [*mail.to, *mail.cc, *mail.bcc])
+
+    return Rig(mailer, lambda: [seen(mail) for mail in mailer.sent], unwell, refuse)
+
+
 def sendgrid_rig(server: SendGridServer) -> Rig:
     return Rig(
         SendGridMailer(API_KEY, SENDER, SENDER_NAME, server.endpoint),
@@ -79,7 +97,7 @@ def smtp_rig(server: SmtpServer, password: str = "") -> Rig:
     )
 
 
-CAN_REFUSE = ["smtp", "smtp with STARTTLS and sign-in", "sendgrid"]
+CAN_REFUSE = ["fake", "smtp", "smtp with STARTTLS and sign-in", "sendgrid"]
 
 
 @pytest.fixture(params=["outbox", *CAN_REFUSE])
@@ -87,6 +105,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     match request.param:
         case "outbox":
             yield outbox_rig(tmp_path)
+        case "fake":
+            yield fake_rig()
         case "sendgrid":
             sendgrid = SendGridServer()
             yield sendgrid_rig(sendgrid)

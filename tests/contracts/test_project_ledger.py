@@ -293,6 +293,17 @@ def test_a_revision_whose_period_begins_on_the_same_day_carries(ledgers: Ledgers
     assert ledgers.mailed() == [80]
 
 
+def test_a_fixed_period_that_is_extended_after_its_end_is_still_the_same_period(ledgers: Ledgers) -> None:
+    ended, extended = (PeriodRule(PeriodKind.FIXED, date(2026, 1, 1), date(2026, 11, day)) for day in (20, 30))
+    ledgers.load(entry(1, terms=terms(rule=ended)), now=NOW - DAY)
+    spend(ledgers, "850", now=NOW - DAY)
+    ledgers.check(1, now=NOW - DAY)
+    ledgers.check(1)
+    revise(ledgers, "1000", rule=extended)
+    ledgers.check(1)
+    assert ledgers.mailed() == [80]
+
+
 def test_what_was_told_in_the_period_before_is_not_carried(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
     spend(ledgers, "850")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.pace import PACE_DAYS, spent_between, used_up_on
+from shared.domain.pace import spent_between, used_up_on
 from shared.domain.periods import Period
 
 DAY = timedelta(days=1)
@@ -27,7 +27,7 @@ def walked(daily: dict[date, Decimal], amount: Decimal, period: Period, today: d
     total = Fraction(0)
     for day in past:
         total += Fraction(daily[day])
-    whole_days = [today - timedelta(days=back) for back in range(1, PACE_DAYS + 1)]
+    whole_days = [today - timedelta(days=back) for back in range(1, 29)]
     whole_days = [day for day in whole_days if day >= period.start]
     if not whole_days:
         return None
@@ -113,6 +113,8 @@ def test_a_budget_that_today_will_use_up_is_used_up_today() -> None:
 def test_only_the_last_28_days_make_the_pace() -> None:
     burst = {START + timedelta(days=offset): Decimal(100 if offset < 10 else 1) for offset in range(38)}
     assert used_up_on(burst, Decimal(1038), YEAR, START + 38 * DAY) == START + 47 * DAY
+    # A day earlier the last of the burst still counts: 127 in 28 days, at which 19 are gone on the fifth day.
+    assert used_up_on(burst, Decimal(1047), YEAR, START + 37 * DAY) == START + 41 * DAY
 
 
 def test_spending_before_the_period_counts_neither_as_used_nor_for_the_pace() -> None:

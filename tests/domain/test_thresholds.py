@@ -108,6 +108,11 @@ def test_a_threshold_that_left_the_list_makes_nothing() -> None:
     assert check(55, last=(10, LIST), thresholds=(80,)) == Decision()
 
 
+def test_a_threshold_that_was_told_left_the_list_and_is_listed_again_stays_told() -> None:
+    assert check(55, told={25, 50}, last=(55, (25,)), thresholds=(25, 50)) == Decision()
+    assert check(45, told={25, 50}, last=(55, (25,)), thresholds=(25, 50)) == Decision()
+
+
 def test_thresholds_past_100_percent_are_thresholds_like_others() -> None:
     assert check("149.99", told={100}, last=(100, (100, 150)), thresholds=(100, 150)) == Decision()
     assert check("150", told={100}, last=(100, (100, 150)), thresholds=(100, 150)) == Decision(alert=150)

@@ -3,19 +3,20 @@
 from datetime import date, timedelta
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.periods import Period, PeriodKind, PeriodRule, months_before
 from shared.domain.windows import (
     MONTHS_OF_HISTORY,
+    MOST_PARTS,
     PARTS_AT_ONCE,
     ReadingPlan,
     left_to_read,
     needed_from,
     night_window,
     plan,
+    plan_onward,
     units,
 )
 
@@ -43,8 +44,8 @@ def days_of(period: Period) -> list[date]:
 def all_messages(window: Period, back_to: date | None) -> list[ReadingPlan]:
     """The first message's plan and those of the messages that follow it."""
     plans = [plan(window, back_to)]
-    while (before := plans[-1].next_before) is not None:
-        plans.append(plan(window, back_to, before))
+    while (left := plans[-1].left) is not None:
+        plans.append(plan_onward(left))
         assert len(plans) < 40, "reading back does not come to an end"
     return plans
 
@@ -163,7 +164,7 @@ def test_message_after_message_every_needed_day_is_read_exactly_once(
     assert sorted(read) == days_of(Period(min(back_to or window.start, window.start), window.end))
 
 
-@given(today=TODAYS, lookback=LOOKBACKS, back=st.integers(0, 500))
+@given(today=TODAYS, lookback=st.integers(1, 90), back=st.integers(0, 500))
 def test_the_window_comes_first_whole_and_then_the_months_before_newest_first(
     today: date, lookback: int, back: int
 ) -> None:
@@ -172,16 +173,16 @@ def test_the_window_comes_first_whole_and_then_the_months_before_newest_first(
     first = {day for part in plans[0].parts for day in days_of(part)}
     assert first >= set(days_of(window))
     for earlier, later in pairwise(plans):
-        assert earlier.next_before == earlier.since
-        assert max(part.end for part in later.parts) == earlier.next_before
-    assert plans[-1].next_before is None
+        assert earlier.left is not None
+        assert earlier.left.end == earlier.parts[0].start
+        assert later.parts[-1].end == earlier.left.end
 
 
 @given(today=TODAYS, lookback=LOOKBACKS, back=st.integers(0, 500))
-def test_no_message_reads_more_than_the_window_or_two_months(today: date, lookback: int, back: int) -> None:
+def test_no_message_reads_more_than_a_few_months(today: date, lookback: int, back: int) -> None:
     window = night_window(today, lookback, None)
     plans = all_messages(window, today - timedelta(days=back))
-    assert len(plans[0].parts) <= max(units(window, None), PARTS_AT_ONCE)
+    assert 1 <= len(plans[0].parts) <= MOST_PARTS
     assert all(1 <= len(each.parts) <= PARTS_AT_ONCE for each in plans[1:])
 
 
@@ -194,26 +195,10 @@ def test_the_units_that_a_night_announces_are_the_queries_that_its_messages_make
     assert units(window, back_to) == sum(len(each.parts) for each in all_messages(window, back_to))
 
 
-@given(today=TODAYS, asleep=st.integers(2, 300), back=st.integers(36, 390))
-def test_messages_that_read_on_lose_no_day_when_the_first_has_made_up_for_missed_nights(
-    today: date, asleep: int, back: int
-) -> None:
-    """Once the first message has been stored, the window of those that follow is an ordinary night's again."""
-    long = night_window(today, 35, today - timedelta(days=asleep))
-    ordinary = night_window(today, 35, today)
-    back_to = today - timedelta(days=back)
-    each = plan(long, back_to)
-    read = [day for part in each.parts for day in days_of(part)]
-    while each.next_before is not None:
-        each = plan(ordinary, back_to, each.next_before)
-        read += [day for part in each.parts for day in days_of(part)]
-    assert sorted(read) == days_of(Period(min(back_to, long.start), today + DAY))
-
-
-@pytest.mark.parametrize("back_to", [None, TODAY, date(2026, 9, 1)])
-def test_a_message_that_reads_on_where_all_has_been_read_meanwhile_reads_nothing(back_to: date | None) -> None:
-    window = night_window(TODAY, 35, TODAY)
-    assert plan(window, back_to, before=date(2026, 9, 1)) == ReadingPlan((), None)
+def test_an_account_that_was_read_back_to_the_periods_first_day_is_done_and_a_day_less_is_not() -> None:
+    fiscal_year = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
+    assert left_to_read([fiscal_year], date(2026, 4, 1), TODAY) is None
+    assert left_to_read([fiscal_year], date(2026, 4, 2), TODAY) == date(2026, 4, 1)
 
 
 def test_a_new_project_with_a_fiscal_year_is_read_back_to_april_in_messages_of_two_months() -> None:
@@ -221,10 +206,9 @@ def test_a_new_project_with_a_fiscal_year_is_read_back_to_april_in_messages_of_t
     plans = all_messages(window, date(2026, 4, 1))
     starts = [[part.start.isoformat() for part in sorted(each.parts, key=lambda part: part.start)] for each in plans]
     assert starts == [
-        ["2026-10-17", "2026-11-01"],
-        ["2026-09-01", "2026-10-01"],
-        ["2026-07-01", "2026-08-01"],
-        ["2026-05-01", "2026-06-01"],
-        ["2026-04-01"],
+        ["2026-10-01", "2026-11-01"],
+        ["2026-08-01", "2026-09-01"],
+        ["2026-06-01", "2026-07-01"],
+        ["2026-04-01", "2026-05-01"],
     ]
-    assert units(window, date(2026, 4, 1)) == 9
+    assert units(window, date(2026, 4, 1)) == 8

@@ -99,11 +99,12 @@ def test_reading_back_goes_on_in_further_messages_and_the_check_waits_for_the_la
     chain.load(entry(rule=APRIL))
     update(chain, SubscriptionId=SUBSCRIPTION, RunId="night-2026-11-20")
     ((queue, text, delay),) = chain.queues.take()
-    assert (queue, json.loads(text)["Before"]) == (Queue.UPDATE, "2026-10-17")
+    assert queue is Queue.UPDATE
+    assert (json.loads(text)["Since"], json.loads(text)["Before"]) == ("2026-04-01", "2026-10-01")
     assert delay == timedelta(seconds=2.4)
     chain.work(queue, text)
     ((queue, text, _),) = chain.queues.take()
-    assert (queue, json.loads(text)["Before"]) == (Queue.UPDATE, "2026-09-01")
+    assert (json.loads(text)["Since"], json.loads(text)["Before"]) == ("2026-04-01", "2026-08-01")
 
 
 def test_a_crash_in_the_middle_of_reading_back_reads_nothing_twice_but_the_window(chain: Chain) -> None:
@@ -113,7 +114,8 @@ def test_a_crash_in_the_middle_of_reading_back_reads_nothing_twice_but_the_windo
     chain.queues.take()
     chain.costs.queries.clear()
     chain.work(Queue.UPDATE, body)
-    assert [query.window.start for query in chain.costs.queries] == [date(2026, 10, 17), date(2026, 11, 1)]
+    # The two latest months have been read; the message, unchanged, reads the window again and then the rest.
+    assert [query.window.start for query in chain.costs.queries] == [date(2026, 10, 1), date(2026, 11, 1)]
     chain.drain()
     assert min(query.window.start for query in chain.costs.queries) == date(2026, 4, 1)
 

@@ -308,9 +308,9 @@ def _mark_account(
     if suspect:
         values = {"suspect_days": suspect_days, "suspect_on": now.astimezone(UTC).date()}
     else:
-        values = {"read_until": now.astimezone(UTC).date(), "read_started_at": reading.started_at}
-        if reading.read_from is not None:
-            values["read_from"] = reading.read_from
+        values = {"read_started_at": reading.started_at}
+        days = {"read_from": reading.read_from, "read_until": reading.read_until}
+        values |= {name: day for name, day in days.items() if day is not None}
         # A first part that is believed says nothing of the ones to come, which may be as empty as yesterday.
         if reading.complete:
             values |= {"suspect_days": 0, "suspect_on": None}

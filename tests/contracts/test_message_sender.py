@@ -1,0 +1,148 @@
+"""What every MessageSender does: on storage queues (Azurite), and on the fake that the pipeline's tests use."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.storage.queue import QueueClient
+
+from localdev.azurite import Azurite
+from shared.adapters.queues import StorageQueues, by_connection_string
+from shared.messages import EmailMessage, Envelope, MessageError, NotificationMessage, Queue, UpdateMessage
+from shared.ports import LaterError, MessageSender, NeverError
+from tests.fakes import FakeQueues
+
+
+@dataclass
+class Rig:
+    """A sender, what can be seen on a queue now, and how many messages it holds in all."""
+
+    sender: MessageSender
+    visible: Callable[[Queue], list[str]]
+    held: Callable[[Queue], int]
+
+
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
+        yield running
+
+
+@pytest.fixture
+def names() -> dict[Queue, str]:
+    return {queue: f"{queue.value[:20].strip('-')}-{uuid.uuid4().hex}" for queue in Queue}
+
+
+@pytest.fixture(params=["azurite", "fake"])
+def rig(request: pytest.FixtureRequest, names: dict[Queue, str]) -> Rig:
+    if request.param == "fake":
+        return fake_rig()
+    return storage_rig(request.getfixturevalue("azurite").connection_string, names)
+
+
+def fake_rig() -> Rig:
+    queues = FakeQueues()
+    return Rig(
+        queues,
+        lambda queue: [text for name, text, delay in queues.sent if name is queue and not delay],
+        lambda queue: sum(name is queue for name, _, _ in queues.sent),
+    )
+
+
+def storage_rig(connection: str, names: dict[Queue, str]) -> Rig:
+    def client(queue: Queue) -> QueueClient:
+        return QueueClient.from_connection_string(connection, names[queue])
+
+    return Rig(
+        StorageQueues(by_connection_string(connection), names),
+        lambda queue: [message.content for message in client(queue).receive_messages()],
+        lambda queue: client(queue).get_queue_properties().approximate_message_count or 0,
+    )
+
+
+def test_a_message_arrives_as_the_json_that_it_is(rig: Rig) -> None:
+    rig.sender.send(Queue.UPDATE, UpdateMessage(project_id=11, envelope=Envelope(run_id="night-1")))
+    assert rig.visible(Queue.UPDATE) == ['{"ProjectId":11,"RunId":"night-1"}']
+
+
+def test_a_text_arrives_letter_by_letter(rig: Rig) -> None:
+    rig.sender.send(Queue.EMAIL, '{"EmailId": 7, "é": "<&>"}')
+    assert rig.visible(Queue.EMAIL) == ['{"EmailId": 7, "é": "<&>"}']
+
+
+def test_each_queue_gets_its_own(rig: Rig) -> None:
+    rig.sender.send(Queue.NOTIFICATION, NotificationMessage((1, 2)))
+    rig.sender.send(Queue.EMAIL, EmailMessage(email_id=3))
+    assert (rig.held(Queue.NOTIFICATION), rig.held(Queue.EMAIL)) == (1, 1)
+
+
+def test_a_delayed_message_is_held_but_not_seen(rig: Rig) -> None:
+    rig.sender.send(Queue.UPDATE, UpdateMessage(project_id=11), timedelta(minutes=5))
+    assert rig.held(Queue.UPDATE) == 1
+    assert rig.visible(Queue.UPDATE) == []
+
+
+def test_a_delay_that_is_over_counts_as_none(rig: Rig) -> None:
+    rig.sender.send(Queue.UPDATE, UpdateMessage(project_id=11), timedelta(seconds=-5))
+    assert len(rig.visible(Queue.UPDATE)) == 1
+
+
+def test_a_message_over_48_kib_is_refused_and_not_sent(rig: Rig) -> None:
+    rig.sender.send(Queue.UPDATE, UpdateMessage(project_id=1))
+    with pytest.raises(MessageError, match="too large"):
+        rig.sender.send(Queue.UPDATE, NotificationMessage(tuple(range(2**30, 2**30 + 5000))))
+    assert rig.held(Queue.UPDATE) == 1
+
+
+# --- of storage queues alone ---
+
+
+def test_a_message_does_not_expire(azurite: Azurite, names: dict[Queue, str]) -> None:
+    StorageQueues(by_connection_string(azurite.connection_string), names).send(Queue.UPDATE, "{}")
+    client = QueueClient.from_connection_string(azurite.connection_string, names[Queue.UPDATE])
+    (message,) = client.peek_messages()
+    assert message.expires_on is not None
+    assert message.expires_on > datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def test_a_delay_past_the_services_limit_becomes_the_limit(azurite: Azurite, names: dict[Queue, str]) -> None:
+    rig = storage_rig(azurite.connection_string, names)
+    rig.sender.send(Queue.UPDATE, "{}", timedelta(days=30))
+    assert rig.held(Queue.UPDATE) == 1
+
+
+def test_a_queue_that_was_deleted_is_made_again(azurite: Azurite, names: dict[Queue, str]) -> None:
+    rig = storage_rig(azurite.connection_string, names)
+    rig.sender.send(Queue.UPDATE, "{}")
+    QueueClient.from_connection_string(azurite.connection_string, names[Queue.UPDATE]).delete_queue()
+    rig.sender.send(Queue.UPDATE, "{}")
+    assert rig.held(Queue.UPDATE) == 1
+
+
+def test_queues_that_cannot_be_reached_are_for_later(names: dict[Queue, str]) -> None:
+    nowhere = (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm8ga2V5;"
+        "QueueEndpoint=http://127.0.0.1:9/devstoreaccount1;"
+    )
+    with pytest.raises(LaterError, match="can't be reached"):
+        StorageQueues(by_connection_string(nowhere), names).send(Queue.UPDATE, "{}")
+
+
+def test_an_account_that_refuses_us_is_for_never_and_the_key_is_not_shown(
+    azurite: Azurite, names: dict[Queue, str]
+) -> None:
+    parts = azurite.connection_string.split(";")
+    wrong_key = ";".join("AccountKey=bm8ga2V5" if part.startswith("AccountKey=") else part for part in parts)
+    with pytest.raises(NeverError, match="refuses us") as caught:
+        StorageQueues(by_connection_string(wrong_key), names).send(Queue.UPDATE, "{}")
+    assert "bm8ga2V5" not in str(caught.value)
+
+
+def test_checking_makes_the_queues_that_are_missing(azurite: Azurite, names: dict[Queue, str]) -> None:
+    StorageQueues(by_connection_string(azurite.connection_string), names).check()
+    for name in names.values():
+        QueueClient.from_connection_string(azurite.connection_string, name).get_queue_properties()
