@@ -483,7 +483,7 @@ def test_any_sequence_of_readings_gives_what_a_plain_dictionary_gives(
     slow, now, scope = SlowLedger(), NOW, ledgers.scope(account)
     for passed, before, what in sequence:
         now += passed
-        again = Reading(account, what.group_keys, what.parts, now - before, what.read_from, complete=True)
+        again = replace(what, sub_account_id=account, started_at=now - before, read_until=now.date())
         suspect = ledgers.charges.store(scope.id, again, now).suspect
         assert suspect == slow.store(again, now)
         assert ledgers.stored_charges(account) == slow.charges
