@@ -73,9 +73,14 @@ def _units(asked: dict[str, Any]) -> Figure:
     )
 
 
-def _calls(asked: dict[str, Any]) -> Figure:
+def least_calls() -> int:
+    """How many full pages a subscription's rows take, each month's part rounded up."""
     a_day = fleet.GROUPS * fleet.SERVICES
-    least = sum(math.ceil(month.days * a_day / ROWS_PER_CALL) for month in MONTHS) * len(fleet.SUBSCRIPTIONS)
+    return sum(math.ceil(month.days * a_day / ROWS_PER_CALL) for month in MONTHS)
+
+
+def _calls(asked: dict[str, Any]) -> Figure:
+    least = least_calls() * len(fleet.SUBSCRIPTIONS)
     return Figure(
         name="Asking Azure: calls a night",
         measured=asked["calls"],

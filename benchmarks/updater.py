@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from benchmarks import fleet
-from benchmarks.asking_azure import MONTHS
+from benchmarks.asking_azure import MONTHS, least_calls
 from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process, peak_memory_mb
 from shared.adapters.costs.azure import AzureCosts
@@ -89,9 +89,10 @@ class Plain:
 
 @dataclass
 class TimedCosts(AzureCosts):
-    """AzureCosts that notes how long it waits for answers, and can keep them."""
+    """AzureCosts that counts its answers and how long it waits for them, and can keep them."""
 
     http_seconds: float = 0.0
+    pages: int = 0
     keep: bool = False
     bodies: list[bytes] = field(default_factory=list)
 
@@ -99,6 +100,7 @@ class TimedCosts(AzureCosts):
         begun = time.perf_counter()
         response = super()._send(url, body)
         self.http_seconds += time.perf_counter() - begun
+        self.pages += 1
         if self.keep:
             self.bodies.append(response.content)
         return response
@@ -109,7 +111,7 @@ def measure() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="warden-bench-") as name, fleet.simulator("--no-quota") as azure:
         azure_url, folder = fleet.url_of(azure), Path(name)
         in_fresh_process(keep_pages, azure_url)  # the simulator makes its rows before anything is timed
-        for kind, databases in (("SQLite", _sqlite), ("PostgreSQL", _postgres)):
+        for kind, databases in (("SQLite", _sqlite), ("PostgreSQL without fsync", _postgres)):
             with databases(folder) as new_database:
                 if new_database is not None:
                     yield from _nights(kind, azure_url, new_database)
@@ -133,7 +135,7 @@ def _sqlite(folder: Path) -> Iterator[NewDatabase]:
 
 @contextmanager
 def _postgres(_folder: Path) -> Iterator[NewDatabase | None]:
-    """None where PostgreSQL's programs are not on this machine."""
+    """The tests' own server, which has fsync off, for both sides. None where its programs are not on this machine."""
     from tests.postgres import Postgres, programs
 
     if programs() is None:
@@ -165,14 +167,17 @@ def two_nights(database_url: str, azure_url: str) -> Updated:
     updater = replace(warden.updater, costs=costs)
     warden.charges.account(SUBSCRIPTION)
     first, second = (_timed(updater, costs, night) for night in ("first", "second"))
-    _check_stored(warden.database)
+    _check_stored(warden.database, subscriptions=1)
     return Updated(first, second, peak_memory_mb())
 
 
 def _timed(updater: Updater, costs: TimedCosts, night: str) -> Night:
-    costs.http_seconds, begun = 0.0, time.perf_counter()
+    costs.http_seconds, costs.pages, begun = 0.0, 0, time.perf_counter()
     updater.update(UpdateMessage(subscription_id=SUBSCRIPTION), night)
-    return Night(time.perf_counter() - begun, costs.http_seconds)
+    seconds = time.perf_counter() - begun
+    if costs.pages != least_calls():
+        raise RuntimeError(f"the {night} night read {costs.pages} pages, and there are {least_calls()}")
+    return Night(seconds, costs.http_seconds)
 
 
 def _warm_costs(azure_url: str) -> TimedCosts:
@@ -183,10 +188,10 @@ def _warm_costs(azure_url: str) -> TimedCosts:
     return costs
 
 
-def _check_stored(database: Database) -> None:
+def _check_stored(database: Database, subscriptions: int) -> None:
     rows = database.read(lambda connection: connection.scalar(select(func.count()).select_from(charges)))
-    if rows != ROWS:
-        raise RuntimeError(f"{rows} rows are stored, and there should be {ROWS}")
+    if rows != ROWS * subscriptions:
+        raise RuntimeError(f"{rows} rows are stored, and there should be {ROWS * subscriptions}")
 
 
 def plain_load(database_url: str, azure_url: str) -> Plain:
@@ -202,7 +207,7 @@ def plain_load(database_url: str, azure_url: str) -> Plain:
     with database.engine.begin() as connection:
         connection.execute(charges.insert(), rows)
     insert_seconds = time.perf_counter() - begun
-    _check_stored(database)
+    _check_stored(database, subscriptions=1)
     return Plain(json_seconds, insert_seconds)
 
 
@@ -276,7 +281,7 @@ def _night(name: str, nights: list[Night], floor: float, aim: float, detail: dic
 
 def _memory(azure_url: str, folder: Path) -> Figure:
     idle = in_fresh_process(idle_app)
-    with _sqlite(folder) as new_database:
+    with _sqlite(folder / "memory") as new_database:
         alone = in_fresh_process(two_nights, new_database(), azure_url).memory
         together = in_fresh_process(updates_at_once, new_database(), azure_url)
     return Figure(
@@ -311,4 +316,5 @@ def updates_at_once(database_url: str, azure_url: str) -> float:
             thread.start()
         for thread in threads:
             thread.join()
+    _check_stored(warden.database, AT_ONCE)
     return peak_memory_mb()

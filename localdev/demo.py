@@ -73,6 +73,7 @@ def _two_nights() -> int:
     with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=Quota()) as azure:
         environment = _environment(folder, azurite.connection_string, azure.url)
         _say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
+        _command(environment, "db", "upgrade")
         _command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
         _say("First night: 60 days of charges are there to be read …")
         _night(environment, NIGHTS[0])
@@ -100,6 +101,7 @@ def _keep() -> int:
     ):
         environment = _environment(folder, azurite.connection_string, azure.url)
         environment["LOCAL_CLOCK_START"] = NIGHTS[0]
+        _command(environment, "db", "upgrade")
         _command(environment, "projects", "load", str(PROJECTS))
         host = [sys.executable, "-m", "localdev.host", "--state", str(folder)]
         with Program(host, name="host", ready="Ready", folder=ROOT, environment=environment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -195,10 +196,6 @@ class Installation:
             return client
         return client
 
-    def left(self, queue: Queue) -> int:
-        """How many messages the queue holds, the hidden ones too."""
-        return self.queue(queue).get_queue_properties().approximate_message_count
-
     # --- looking at it ---
 
     def projects(self) -> dict[str, ProjectView]:
@@ -270,6 +267,11 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"this did not come true within {seconds:g} s"
         time.sleep(0.05)
+
+
+def logged_as_sent(app: Installation) -> list[str]:
+    """The keys of the mails that the app logged as sent, over all its hosts: one that was sent twice is there twice."""
+    return [key for program in app.programs for key in re.findall(r" mail_sent .*\bkey=(\S+)", program.output)]
 
 
 def subjects(messages: Sequence[EmailMessage]) -> list[tuple[str, str]]:

@@ -134,7 +134,13 @@ class Chain:
             Queue.NOTIFICATION: lambda: self.notifier.notify(parse_notification(text), name),
             Queue.EMAIL: lambda: self.deliverer.deliver(parse_email(text), name),
         }[queue]
-        handed_on = self.dead_letters.unless_wrong(queue, text, name, stage)
+        return self.hand_on(self.dead_letters.unless_wrong(queue, text, name, stage))
+
+    def look(self) -> NextMessages:
+        """A round of the watchdog."""
+        return self.hand_on(self.watchdog.look())
+
+    def hand_on(self, handed_on: NextMessages) -> NextMessages:
         for kind, messages in (
             (Queue.UPDATE, handed_on.updates),
             (Queue.NOTIFICATION, handed_on.notifications),

@@ -10,7 +10,6 @@ import pytest
 
 from shared.messages import Queue
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
-from tests.pipeline.test_watch import look
 
 
 @pytest.mark.parametrize("queue", list(Queue))
@@ -38,7 +37,7 @@ def test_a_poisoned_update_closes_its_scope_so_that_it_is_not_tried_for_ever(cha
     (run,) = chain.projects.recent_runs(1)
     assert run.state == "failed"
     chain.clock.forward(hours=2)
-    assert look(chain).updates == ()
+    assert chain.look().updates == ()
     assert [letter.body for letter in chain.letters.list()] == [text]
 
 
@@ -48,7 +47,7 @@ def test_a_poisoned_check_is_not_queued_again_by_the_watchdog(chain: Chain) -> N
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
     chain.clock.forward(hours=2)
-    assert look(chain).notifications == ()
+    assert chain.look().notifications == ()
     (view,) = chain.projects.list_projects(date(2026, 11, 20))
     assert "its check failed" in str(view.problem)
 
@@ -62,7 +61,7 @@ def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
     chain.clock.forward(hours=2)
-    assert look(chain).emails == ()
+    assert chain.look().emails == ()
     (letter,) = chain.letters.list()
     assert chain.replay.replay(letter.id) is None
     chain.drain()

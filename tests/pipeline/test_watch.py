@@ -6,23 +6,11 @@ import json
 from datetime import date
 
 from shared.messages import Queue, to_json
-from shared.pipeline.handed_on import NOTHING, NextMessages
+from shared.pipeline.handed_on import NOTHING
 from shared.ports import LaterError, NeverError
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)
-
-
-def look(chain: Chain) -> NextMessages:
-    handed_on = chain.watchdog.look()
-    for queue, messages in (
-        (Queue.UPDATE, handed_on.updates),
-        (Queue.NOTIFICATION, handed_on.notifications),
-        (Queue.EMAIL, handed_on.emails),
-    ):
-        for message in messages:
-            chain.queues.send(queue, to_json(message))
-    return handed_on
 
 
 def test_a_healthy_night_gives_it_nothing_to_do(chain: Chain) -> None:
@@ -30,7 +18,7 @@ def test_a_healthy_night_gives_it_nothing_to_do(chain: Chain) -> None:
     chain.spend("900", TODAY)
     chain.night()
     chain.clock.forward(hours=5)
-    assert look(chain) == NOTHING
+    assert chain.look() == NOTHING
 
 
 def test_a_lost_update_message_is_sent_again(chain: Chain) -> None:
@@ -38,11 +26,11 @@ def test_a_lost_update_message_is_sent_again(chain: Chain) -> None:
     chain.scheduler.tonight()
     chain.queues.take()
     chain.clock.forward(minutes=40)
-    assert look(chain) == NOTHING, "it may still be worked on"
+    assert chain.look() == NOTHING, "it may still be worked on"
     chain.clock.forward(minutes=10)
-    (message,) = look(chain).updates
+    (message,) = chain.look().updates
     assert (message.subscription_id, message.envelope.run_id) == (SUBSCRIPTION, "night-2026-11-20")
-    assert look(chain) == NOTHING, "only once"
+    assert chain.look() == NOTHING, "only once"
     chain.drain()
     assert chain.projects.recent_runs(1)[0].state == "done"
 
@@ -55,7 +43,7 @@ def test_a_run_that_was_opened_but_never_sent_is_sent(chain: Chain) -> None:
     except LaterError:
         chain.queues.fails = lambda: None
     chain.clock.forward(hours=1)
-    look(chain)
+    chain.look()
     chain.drain()
     assert chain.projects.recent_runs(1)[0].state == "done"
 
@@ -68,7 +56,7 @@ def test_a_lost_notification_message_is_made_up_for(chain: Chain) -> None:
     chain.work(queue, text)
     chain.queues.take()
     chain.clock.forward(hours=1)
-    look(chain)
+    chain.look()
     chain.drain()
     assert len(chain.mailer.sent) == 1
 
@@ -81,8 +69,8 @@ def test_a_lost_mail_message_is_made_up_for(chain: Chain) -> None:
     chain.work(queue, text)
     chain.queues.take()
     chain.clock.forward(hours=1)
-    assert len(look(chain).emails) == 1
-    assert look(chain) == NOTHING, "only once"
+    assert len(chain.look().emails) == 1
+    assert chain.look() == NOTHING, "only once"
     chain.drain()
     assert len(chain.mailer.sent) == 1
 
@@ -95,11 +83,11 @@ def test_operators_are_told_once_of_a_night_that_is_late_with_what_is_missing_an
     chain.work(queue, text)
     chain.queues.take()
     chain.clock.forward(hours=3, minutes=59)
-    look(chain)
+    chain.look()
     assert chain.mailer.sent == []
     chain.clock.forward(minutes=2)
-    (reported,) = look(chain).emails
-    assert look(chain).emails == ()
+    (reported,) = chain.look().emails
+    assert chain.look().emails == ()
     chain.work(Queue.EMAIL, to_json(reported))
     (mail,) = chain.mailer.sent
     assert mail.to == ("ops@example.com",)
@@ -114,7 +102,7 @@ def test_the_late_report_names_a_scope_that_failed(chain: Chain) -> None:
     chain.night()
     chain.mailer.sent.clear()
     chain.clock.forward(hours=5)
-    look(chain)
+    chain.look()
     chain.drain()
     (mail,) = chain.mailer.sent
     assert "failed (Azure says no (403))" in mail.text
