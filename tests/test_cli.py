@@ -468,6 +468,7 @@ def test_whoever_stops_waiting_does_not_stop_the_run(cli: Cli, app: Composition,
     _, err = waiting.communicate(timeout=30)
     assert waiting.returncode == 130
     assert "Traceback" not in err
+    assert "the run goes on" in err
     assert app.projects.recent_runs(1)[0].state == "running"
 
 

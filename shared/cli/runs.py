@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,11 +37,13 @@ def run(
     if not sent:
         output.say(f"Run {key}: no project is active, so there is nothing to read.")
         return
-    output.say(f"Run {key}: {_count(sent, 'subscription')} queued.")
-    if wait:
-        _wait(app, key)
-    else:
-        output.say("`python -m shared.cli status` shows how far it is.")
+    queued = f"Run {key}: {_count(sent, 'subscription')} queued."
+    if not wait:
+        output.say(f"{queued}\n`python -m shared.cli status` shows how far it is.")
+        return
+    with _noticing_ctrl_c() as stopped:
+        output.say(queued)
+        _wait(app, key, stopped)
 
 
 def status(
@@ -61,13 +64,23 @@ def status(
 # --- waiting -------------------------------------------------------------------------------------------------
 
 
-def _wait(app: Composition, key: str) -> None:
+@contextmanager
+def _noticing_ctrl_c() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event. An exception in its place can come in the middle of a driver's callback and get lost."""
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
     try:
-        with _progress() as show:
-            view = _until_finished(app, key, show)
-    except KeyboardInterrupt:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _wait(app: Composition, key: str, stopped: threading.Event) -> None:
+    with _progress() as show:
+        view = _until_finished(app, key, stopped, show)
+    if view is None:
         output.warn("no longer waiting; the run goes on")
-        raise
+        raise KeyboardInterrupt
     _write_errors([view])
     scopes = _scopes(view)
     outcome = f"{scopes['done']} done, {scopes['failed']} failed, {scopes['suspect']} suspect"
@@ -76,15 +89,18 @@ def _wait(app: Composition, key: str) -> None:
     output.say(f"Run {key} is done: {outcome}.")
 
 
-def _until_finished(app: Composition, key: str, show: Callable[[RunView], None]) -> RunView:
-    while True:
+def _until_finished(
+    app: Composition, key: str, stopped: threading.Event, show: Callable[[RunView], None]
+) -> RunView | None:
+    """The finished run; None where the person has stopped waiting."""
+    while not stopped.wait(POLL_SECONDS):
         view = next((view for view in app.projects.recent_runs(LOOK_BACK) if view.key == key), None)
         if view is None:
             raise FailedError(f"run {key} is no longer among the last {LOOK_BACK}; `status` may still show it")
         show(view)
         if view.state != RUNNING:
             return view
-        time.sleep(POLL_SECONDS)
+    return None
 
 
 @contextmanager
