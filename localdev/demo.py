@@ -229,13 +229,9 @@ def _show_files(folder: Path, refused: Any, seconds: float) -> None:
 
 
 def _say_what_to_try(folder: Path, environment: dict[str, str]) -> None:
-    names = ["DatahubStorageConnectionString", "DATABASE_URL", "OUTBOX_DIR", "AZURE_MANAGEMENT_ENDPOINT"]
-    names.append("LOCAL_CLOCK_START")
     file = folder / "environment"
-    file.write_text("".join(f"export {name}='{environment[name]}'\n" for name in names), "utf-8")
-    console.print(
-        "Running: Azurite (queues), the Azure simulator, the Functions host. Ctrl-C stops them.", soft_wrap=True
-    )
+    file.write_text("".join(f"export {name}='{value}'\n" for name, value in environment.items()), "utf-8")
+    _say("Running: Azurite (queues), the Azure simulator, the Functions host. Ctrl-C stops them.")
     console.print("In another terminal:")
     for line in [
         "source .venv/bin/activate",
@@ -245,6 +241,7 @@ def _say_what_to_try(folder: Path, environment: dict[str, str]) -> None:
         f"ls {_shown(folder / 'outbox')}",
     ]:
         console.print(f"  {line}", highlight=False, soft_wrap=True)
+    _say("A message by hand works too: README.md, 'A message by hand', in Python.")
 
 
 def _wait_for_interrupt() -> None:
