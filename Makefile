@@ -1,19 +1,22 @@
 # Two commands are all that a new machine needs: `make demo` and `make test`.
 SHELL := /bin/bash
+# The first that runs (a pyenv shim may not) and can make environments (Debian's python3 alone can't).
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
 RUNS ?= 20
 
-.PHONY: demo dev test check bench crash-test format lock clean
+.PHONY: help demo dev test check bench crash-test format lock clean
 .DEFAULT_GOAL := help
 
 help: ## What there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(READY): requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its module venv is needed, and none was" \
+		"found (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt

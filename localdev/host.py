@@ -1,4 +1,4 @@
-"""Run a Functions app on this machine: `python -m localdev.host --app DIR`.
+"""Runs a Functions app on this machine: `python -m localdev.host --app DIR`.
 
 Queues are polled where the app's settings say (Azurite, usually), timers fire in UTC, HTTP functions are
 served on a loopback port. Exit codes: 0 stopped or drained, 1 failed, 2 wrong usage.
@@ -7,7 +7,6 @@ served on a loopback port. Exit codes: 0 stopped or drained, 1 failed, 2 wrong u
 import argparse
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -15,16 +14,17 @@ from pathlib import Path
 
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.host import LEASE_SECONDS, Host, Options
+from localdev.processes import stop_on_signals
 
 log = logging.getLogger("host")
 FINISH_SECONDS = 10.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the host until it is told to stop, or until the queues are drained; gives the exit code."""
+    """Runs the host until it is told to stop, or until the queues are drained; gives the exit code."""
     wanted = _parser().parse_args(arguments)
     _set_up_log(wanted)
-    stopping = _stop_on_signals()
+    stopping = stop_on_signals()
     host = Host(_options(wanted))
     try:
         host.load()
@@ -67,7 +67,7 @@ def _leave_on(stopping: threading.Event, host: Host) -> None:
 
 
 def _stop(host: Host, code: int = 0) -> int:
-    """Let running functions finish; what takes longer is cut off, and its message comes back by itself."""
+    """Lets running functions finish; what takes longer is cut off, and its message comes back by itself."""
     if not host.stop(FINISH_SECONDS):
         log.warning("functions still run after %.0f s: their messages come back when their leases end", FINISH_SECONDS)
         _exit_now(code)
@@ -85,13 +85,6 @@ def _say_ready(host: Host) -> None:
     print(f"Ready: {host.describe()}", flush=True)
 
 
-def _stop_on_signals() -> threading.Event:
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping
-
-
 def _options(wanted: argparse.Namespace) -> Options:
     app = wanted.app.resolve()
     return Options(
@@ -107,7 +100,7 @@ def _options(wanted: argparse.Namespace) -> Options:
 def _set_up_log(wanted: argparse.Namespace) -> None:
     level = logging.DEBUG if wanted.verbose else logging.WARNING if wanted.quiet else logging.INFO
     logging.basicConfig(
-        level=min(level, logging.INFO) if not wanted.quiet else level,
+        level=level,
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )

@@ -1,6 +1,7 @@
 """Starts programs, waits for what they print, and ends them: for the demo and for tests."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -41,7 +42,7 @@ class Program:
         self._ended = True
 
     def start(self, timeout: float = 30.0) -> "Program":
-        """Start it, and wait for the text `ready` in its output, if there is one."""
+        """Starts it, and waits for the text `ready` in its output, if there is one."""
         self._lines, self._ended = [], False
         merged = {**os.environ, **self._environment}
         self._process = subprocess.Popen(
@@ -69,7 +70,7 @@ class Program:
             raise
 
     def wait_for(self, text: str, timeout: float = 30.0, times: int = 1) -> str:
-        """Wait until so many lines of the output hold the text, and give the last of them."""
+        """Waits until so many lines of the output hold the text, and gives the last of them."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while len(found := [line for line in self._lines if text in line]) < times:
@@ -81,7 +82,7 @@ class Program:
             return found[times - 1]
 
     def wait(self, timeout: float = 30.0) -> int:
-        """Wait for its end and give its exit code (negative: the signal that ended it)."""
+        """Waits for its end and gives its exit code (negative: the signal that ended it)."""
         try:
             code = self._running().wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -91,7 +92,7 @@ class Program:
         return code
 
     def stop(self, timeout: float = 20.0) -> int:
-        """Ask it to end (SIGTERM), end it by force if it does not in time, and give its exit code."""
+        """Asks it to end (SIGTERM), ends it by force if it does not in time, and gives its exit code."""
         process = self._running()
         if process.poll() is None:
             process.terminate()
@@ -101,7 +102,7 @@ class Program:
             return self.kill()
 
     def kill(self) -> int:
-        """End it by force (SIGKILL), as a crash would, and wait until it is gone."""
+        """Ends it by force (SIGKILL), as a crash would, and waits until it is gone."""
         self._running().kill()
         return self.wait()
 
@@ -141,10 +142,18 @@ class Program:
             self.stop()
 
 
+def stop_on_signals() -> threading.Event:
+    """An event that is set when this process is told to end: by SIGTERM, or by Ctrl-C."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
 def local_host(
     app: Path, *flags: str, environment: Mapping[str, str | None] | None = None, ready: str = "Ready:"
 ) -> Program:
-    """Make the program `python -m localdev.host` for an app; HTTP takes any free port unless told otherwise."""
+    """Makes the program `python -m localdev.host` for an app; HTTP takes any free port unless told otherwise."""
     port = () if "--port" in flags else ("--port", "0")
     project = Path(__file__).resolve().parents[1]
     return Program(

@@ -21,6 +21,7 @@ from shared.pipeline.schedule import Scheduler
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
 from shared.ports import (
+    AnswerLedger,
     ChargeLedger,
     CheckLedger,
     Clock,
@@ -31,17 +32,13 @@ from shared.ports import (
     ProjectLedger,
     RunLedger,
     WatchLedger,
+    utc_now,
 )
 from shared.settings import Provider, Settings
 
 OUTBOX_SENDER = "budget-warden@localhost.localdomain"
 # There is no lock yet, whatever LOCK_MODE says: a mail must not promise one.
 AT_100 = "nothing"
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
 
 
 def clock_from(start: datetime | None) -> Clock:
@@ -80,6 +77,13 @@ class Composition:
         from shared.adapters.database.charges import SqlCharges
 
         return SqlCharges(self.database)
+
+    @cached_property
+    def answers(self) -> AnswerLedger:
+        """Answers that broke off."""
+        from shared.adapters.database.answers import SqlAnswers
+
+        return SqlAnswers(self.database)
 
     @cached_property
     def checks(self) -> CheckLedger:
@@ -178,6 +182,7 @@ class Composition:
         return Updater(
             costs=self.costs,
             charges=self.charges,
+            answers=self.answers,
             runs=self.runs,
             mails=self.mails,
             operators=self.operators,

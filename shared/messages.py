@@ -1,4 +1,4 @@
-"""The queue messages: JSON objects with PascalCase keys (DESIGN 3).
+"""The queue messages: JSON objects with PascalCase keys.
 
 Reading is generous in form (plain JSON or base64 of it, keys in any case, unknown keys ignored) and strict in
 content: what can't be right raises MessageError with a sentence that says what would be.
@@ -17,8 +17,9 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from shared.domain.periods import Period
+from shared.domain.texts import UNSTORABLE, is_one_line, shortened
 
-# 64 KiB is the queue's limit; in base64, 48 KiB of text fill it (FACTS 6).
+# 64 KiB is the queue's limit; in base64, 48 KiB of text fill it.
 LARGEST_BYTES = 48 * 1024
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
 PROJECTS_PER_MESSAGE = 2000
@@ -26,8 +27,6 @@ LARGEST_ID = 2**31 - 1
 
 # Halves of surrogate pairs have no UTF-8, and XML, in which the queue service takes messages, lacks the other two.
 ESCAPED = re.compile("[\ud800-\udfff\ufffe\uffff]")
-# PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair.
-UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -355,7 +354,7 @@ def _text(shortest: int, longest: int) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if not isinstance(value, str) or len(value) > longest or len(value.strip()) < shortest:
             raise ValueError(f"it has to be a text of {shortest} to {longest} characters")
-        return _writable(value)
+        return _storable(value)
 
     return read
 
@@ -363,15 +362,15 @@ def _text(shortest: int, longest: int) -> Callable[[Any], str]:
 def _one_line(shortest: int, longest: int) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         text = _text(shortest, longest)(value)
-        if any(ord(character) < 32 or character in "\x7f\x85\u2028\u2029" for character in text):
+        if not is_one_line(text):
             raise ValueError("it has to be one line of text")
         return text
 
     return read
 
 
-def _writable(text: str) -> str:
-    if UNWRITABLE.search(text):
+def _storable(text: str) -> str:
+    if UNSTORABLE.search(text):
         raise ValueError("it holds a character that can't be stored: a NUL, or half of a surrogate pair")
     return text
 
@@ -397,7 +396,7 @@ def _addresses(value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError('it has to be a list of addresses, such as ["a@b.ca"]')
-    return tuple(_writable(text) for text in texts)
+    return tuple(_storable(text) for text in texts)
 
 
 def _day(value: Any) -> date:
@@ -421,8 +420,7 @@ def _shown(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except RecursionError:
         return "nested too deep"
-    shortened = text if len(text) <= 60 else text[:57] + "…"
-    return _escaped(shortened)
+    return _escaped(shortened(text))
 
 
 def _escaped(json_text: str) -> str:

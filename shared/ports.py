@@ -7,9 +7,9 @@ All times are aware UTC datetimes, all days UTC days, all money is Decimal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period, PeriodRule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import AZURE, ProjectEntry
 from shared.domain.thresholds import Checked, Decision
 from shared.messages import Message, Queue
 
@@ -26,12 +26,14 @@ class LaterError(Exception):
     """It can't be done now and may work later: throttled, unwell, out of reach.
 
     wait: how long the other side asks us to wait; None where it does not say.
+    progress: where a long answer broke off, what is needed to go on with it from there; None to begin anew.
     """
 
-    def __init__(self, reason: str, wait: timedelta | None = None) -> None:
+    def __init__(self, reason: str, wait: timedelta | None = None, progress: bytes | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
+        self.progress = progress
 
 
 class NeverError(Exception):
@@ -43,6 +45,11 @@ class NeverError(Exception):
 
 
 Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock on the wall, in UTC."""
+    return datetime.now(UTC)
 
 
 # --- costs ---------------------------------------------------------------------------------------------------
@@ -63,8 +70,11 @@ class CostQuery:
 class CostSource(Protocol):
     """A provider's cost API."""
 
-    def read(self, query: CostQuery) -> ChargeSet:
-        """Every charge of the window, rounded for storing. Raises LaterError, NeverError."""
+    def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
+        """Every charge of the window, rounded for storing. Raises LaterError, NeverError.
+
+        progress: of an earlier LaterError for the same query: what had come by then is not asked for again.
+        """
         ...
 
 
@@ -121,6 +131,10 @@ class RenderedMail:
     html: str
 
 
+AddressCheck = Callable[[Iterable[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
+"""Texts in; out come the valid addresses, each once, and the other texts with the reason."""
+
+
 class MailRenderer(Protocol):
     """Turns a template and figures into a mail's contents."""
 
@@ -130,6 +144,22 @@ class MailRenderer(Protocol):
 
 
 # --- the database: runs --------------------------------------------------------------------------------------
+
+
+class RunTrigger(StrEnum):
+    """What opened a run: the night's timer, a person, or an update message that belongs to no run."""
+
+    TIMER = "timer"
+    MANUAL = "manual"
+    MESSAGE = "message"
+
+
+class RunState(StrEnum):
+    """How far a run is. Failed: finished, with a scope that failed or is suspect."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class ScopeState(StrEnum):
@@ -188,7 +218,7 @@ class LateRun:
 class RunLedger(Protocol):
     """Runs, and what each of them has done."""
 
-    def open_run(self, key: str, trigger: str, now: datetime) -> None:
+    def open_run(self, key: str, trigger: RunTrigger, now: datetime) -> None:
         """Makes the run if there is none with this key."""
         ...
 
@@ -200,7 +230,7 @@ class RunLedger(Protocol):
         """The scope's message is on its queue and can be seen from `due_at`. A final state stays."""
         ...
 
-    def scope_of(self, run_key: str, trigger: str, target: ScopeTarget, now: datetime) -> RunScope:
+    def scope_of(self, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime) -> RunScope:
         """The scope of this run for this target; both are made, as queued now, where they are missing."""
         ...
 
@@ -230,7 +260,7 @@ class Account:
     read_until: date | None
     rules: frozenset[PeriodRule] = frozenset()
     active_projects: int = 0
-    provider: str = "azure"
+    provider: str = AZURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +298,7 @@ class Reading:
     read_from: date | None
     complete: bool
     read_until: date | None = None
-    provider: str = "azure"
+    provider: str = AZURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,19 +332,32 @@ class ChargeLedger(Protocol):
         New charges come in, changed ones change, vanished ones go, the rest is not written. A part without any
         charge is not believed where charges are stored for its groups and window on days before the last whole
         reading's day (or before today, if there was none): that window stays as it is. A *whole* reading's
-        empty parts are taken the third UTC day in a row on which one of them is met. A reading older than the one
-        that is stored (by started_at, whole readings only) changes nothing.
+        empty parts are taken the third UTC day in a row on which one of them is met. A whole reading of the day on
+        which it was begun that is older than the last such one (by started_at) changes no charge. `read_from` is
+        taken only where no day is left out between the reading and what was read before.
 
         With `complete` and no suspect part, the scope is done and the account's active projects (only those
         that own one of `group_keys`, where given) are due for a check (check_due_since = now), in the same
         transaction, and the run finishes if it was its last scope. With suspect parts the scope becomes SUSPECT
-        (and the projects are due too). Otherwise the scope stays as it is. NeverError where the parts are in two
-        currencies.
+        (and the projects are due too). Otherwise the scope stays as it is. Raises LaterError; NeverError where the
+        parts are in two currencies, or a day, a name or an amount can't be stored.
         """
         ...
 
     def due_projects_of(self, target: ScopeTarget) -> list[int]:
         """The ids, sorted, of the target's active projects that are due for a check."""
+        ...
+
+
+class AnswerLedger(Protocol):
+    """Long answers that broke off, kept so that they are not asked for from their first page again and again."""
+
+    def keep(self, scope_id: int, query: CostQuery, progress: bytes | None, now: datetime) -> None:
+        """Keeps how far the answer to a scope's query has come; None forgets it. Gone when the scope is final."""
+        ...
+
+    def kept(self, scope_id: int, query: CostQuery, since: datetime) -> bytes | None:
+        """What was kept for this very query, if it was kept at `since` or later."""
         ...
 
 
@@ -385,7 +428,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """unsent: ids of mails for these projects that nobody has begun to send. unknown: ids of no project."""
+    """unsent: ids of mails for or about these projects that nobody has begun to send. unknown: ids of no project."""
 
     unsent: tuple[int, ...]
     unknown: tuple[int, ...]
@@ -473,7 +516,7 @@ class MailLedger(Protocol):
         """It could not be sent now, and is tried again at `due_at`."""
         ...
 
-    def mark_failed(self, mail_id: int, claimant: str, reason: str, now: datetime) -> None:
+    def mark_failed(self, mail_id: int, claimant: str, reason: str) -> None:
         """It can't be sent."""
         ...
 
@@ -558,7 +601,7 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """A project as listed. budget: None without one. spent: in the period that holds today, in `currency`.
+    """A project as listed. budget: None without one. spent: in the period that holds today, in the budget's currency.
 
     updated_at: when its costs were last read. problem: why it can't be watched, if so.
     """
@@ -596,9 +639,8 @@ class RunView:
     """A run as listed: scopes counted by state, mails counted by state."""
 
     key: str
-    trigger: str
-    state: str
-    """running, done, or failed (finished, with a scope that failed or is suspect)"""
+    trigger: RunTrigger
+    state: RunState
     started_at: datetime
     finished_at: datetime | None
     scopes: Mapping[str, int]

@@ -108,6 +108,8 @@ def _addresses(text: object) -> object:
 def _address(text: str) -> str:
     if text and not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
         raise ValueError("not an address")
+    # Every Message-ID ends in the sender's domain; a UnicodeError (such as for `a@b..ca`) is a ValueError.
+    text.rpartition("@")[2].encode("idna")
     return text
 
 
@@ -117,6 +119,13 @@ def _endpoint(text: str) -> str:
     if not parts.hostname or not (parts.scheme == "https" or local):
         raise ValueError("not https")
     return text.rstrip("/")
+
+
+def _origin(text: str) -> str:
+    """An endpoint with nothing behind its host: the adapter puts its own path there."""
+    if text.rstrip("/").count("/") != 2 or set(text) & set("?#@\\{} "):
+        raise ValueError("more than scheme and host")
+    return _endpoint(text)
 
 
 def _is_loopback(host: str) -> bool:
@@ -183,10 +192,10 @@ class Settings(BaseModel):
         validation_alias="ProjectUsageNotificationPercents",
         description="whole percents from 1 to 1000, joined by commas, such as 25,50,80,100",
     )
-    management_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+    management_endpoint: Annotated[str, AfterValidator(_origin)] = Field(
         "https://management.azure.com",
         validation_alias="AZURE_MANAGEMENT_ENDPOINT",
-        description="Azure Resource Manager's address with https; plain http only for this machine itself",
+        description="Azure Resource Manager's address with https and without a path; plain http only for this machine",
     )
     client_id: str | None = Field(
         None, validation_alias="AZURE_CLIENT_ID", description="the client id of the app's user-assigned identity"

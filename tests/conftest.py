@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from localdev.azurite import Azurite
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import metadata
 from tests.postgres import Postgres, programs
@@ -21,6 +22,13 @@ hypothesis.settings.load_profile("warden")
 
 TEMPLATE = "warden_template"
 EMPTIED = "warden"
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Storage queues that all tests of this process share: each names queues of its own."""
+    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -34,10 +34,12 @@ class FakeCosts:
     currency: str = "CAD"
     accounts: frozenset[str] | None = None
     queries: list[CostQuery] = field(default_factory=list)
+    resumed: list[bytes | None] = field(default_factory=list)
     fails: Callable[[CostQuery], Exception | None] = lambda _query: None
 
-    def read(self, query: CostQuery) -> ChargeSet:
+    def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
         self.queries.append(query)
+        self.resumed.append(progress)
         error = self.fails(query)
         if error is not None:
             raise error

@@ -24,7 +24,7 @@ from shared.adapters.database.tables import metadata
 MOST_PARAMETERS = 2100
 MOST_ROWS = 1000
 
-# What SQL Server rejects and another database lets pass (FACTS 8), or what is another's own.
+# What SQL Server rejects and another database lets pass, or what is another's own.
 REJECTED = {
     "a tuple before IN": r"(?<![\w\]])\([^()]*,[^()]*\)\s+(NOT\s+)?IN\s*\(",
     "NULLS FIRST or LAST": r"\bNULLS\s+(FIRST|LAST)\b",
@@ -286,7 +286,7 @@ class Cursor:
 
 def _on_sqlite(statement: str) -> str:
     """T-SQL, as far as SQLAlchemy writes it for us, in SQLite's words."""
-    statement = statement.replace(" IDENTITY", "").replace("NVARCHAR(max)", "TEXT")
+    statement = statement.replace(" IDENTITY", "").replace("NVARCHAR(max)", "TEXT").replace("VARBINARY(max)", "BLOB")
     # The usual collation of SQL Server knows no case.
     statement = re.sub(r"(NVARCHAR\(\d+\))(?! COLLATE)(?=.*,?$)", r"\1 COLLATE NOCASE", statement, flags=re.MULTILINE)
     statement = statement.replace("COLLATE Latin1_General_100_BIN2", "COLLATE BINARY")

@@ -69,12 +69,6 @@ class Outcome:
 Cli = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
-        yield running
-
-
 class Refusing(BaseHTTPRequestHandler):
     """Answers as a storage account does that does not know us."""
 
@@ -152,12 +146,27 @@ def app(environment: dict[str, str]) -> Composition:
     return Composition(settings.load())
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """Ends what a failed test has left running: `run --wait` would wait for ever."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Starts a command as a program of its own, in the folder of this test."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "shared.cli", *arguments]
-    return subprocess.Popen(command, env=environment, text=True, **(pipes | options))
+    STARTED.append(subprocess.Popen(command, env=environment, text=True, **(pipes | options)))
+    return STARTED[-1]
 
 
 def program(*arguments: str) -> Outcome:
@@ -403,7 +412,7 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
     for mail in mails[:3]:
         assert app.mails.claim(mail, "me", now + timedelta(minutes=5), now)
     app.mails.mark_sent(mails[0], "me", "", None, now)
-    app.mails.mark_failed(mails[1], "me", "refused", now)
+    app.mails.mark_failed(mails[1], "me", "refused")
     (run,) = cli("status", "--json").json
     assert run == {
         "key": "night-2026-11-20",

@@ -40,7 +40,7 @@ LATER = [
     "smtplib",
     "typer",
 ]
-# FACTS: having it installed makes each storage package slower to load.
+# Having it installed makes each azure-storage package some 100 ms slower to load.
 NOT_INSTALLED = {"aiohttp"}
 LIST_MODULES = "import json, sys, function_app; print(json.dumps(sorted(sys.modules)))"
 

@@ -1,26 +1,23 @@
 """Runs the simulator by itself: `python -m localdev.azure_sim --help`."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from threading import Event
 
 from localdev.azure_sim.charges import ChargeBook
 from localdev.azure_sim.ea_export import read_ea_export
 from localdev.azure_sim.made_up import made_up
 from localdev.azure_sim.quota import Quota
 from localdev.azure_sim.simulator import LOOPBACK_HOSTS, AzureSimulator
+from localdev.processes import stop_on_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints one line with the URL when it listens, and answers until SIGTERM or Ctrl-C. Returns an exit code."""
     options = _parser().parse_args(arguments)
-    stopped = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    stopping = stop_on_signals()
     try:
         simulator = _simulator(options)
         simulator.start()
@@ -28,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"The simulator can't start: {error}", file=sys.stderr)
         return 1
     print(f"Azure simulator listening on {simulator.url}", flush=True)
-    stopped.wait()
+    stopping.wait()
     simulator.stop()
     return 0
 

@@ -6,8 +6,9 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from localdev.azure_sim.charges import Charge, plain
+from localdev.azure_sim.charges import Charge
 from localdev.azure_sim.record import RECENT_REQUESTS
+from localdev.azure_sim.state import as_json
 
 TIMEOUT_SECONDS = 30
 
@@ -32,11 +33,11 @@ class SimulatorControl:
 
     def set_charges(self, charges: Iterable[Charge]) -> None:
         """Sets each charge in place of what its group, service and day had."""
-        self._call("POST", "/_sim/charges", [_entry(charge, plain(charge.amount)) for charge in charges])
+        self._call("POST", "/_sim/charges", [as_json(charge, is_set=True) for charge in charges])
 
     def remove_charges(self, charges: Iterable[Charge]) -> None:
         """Removes the rows of these groups, services, days and currencies; the amounts don't matter."""
-        self._call("POST", "/_sim/charges", [_entry(charge, None) for charge in charges])
+        self._call("POST", "/_sim/charges", [as_json(charge, is_set=False) for charge in charges])
 
     def reset(self) -> None:
         """Forgets the statistics, the used quota and the faults. Charges stay as they are."""
@@ -54,14 +55,3 @@ class SimulatorControl:
         if answer.status != 200:
             raise RuntimeError(f"The simulator answered {answer.status}: {content['error']['message']}")
         return content
-
-
-def _entry(charge: Charge, amount: str | None) -> dict[str, str | None]:
-    return {
-        "subscription": charge.subscription,
-        "group": charge.group,
-        "service": charge.service,
-        "day": charge.day.isoformat(),
-        "currency": charge.currency,
-        "amount": amount,
-    }

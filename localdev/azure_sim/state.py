@@ -38,9 +38,7 @@ class ChargeChanges:
         with self._lock:
             for charge, is_set in changes:
                 (self._book.set if is_set else self._book.remove)([charge])
-                self._kept[(charge.subscription.lower(), charge.day.isoformat(), *charge.key)] = _as_json(
-                    charge, is_set
-                )
+                self._kept[(charge.subscription.lower(), charge.day.isoformat(), *charge.key)] = as_json(charge, is_set)
             self._write()
         return len(changes)
 
@@ -78,7 +76,8 @@ def _read(value: object) -> Change:
     return charge, amount is not None
 
 
-def _as_json(charge: Charge, is_set: bool) -> dict[str, Any]:
+def as_json(charge: Charge, is_set: bool) -> dict[str, str | None]:
+    """A change as `ChargeChanges.apply` takes it."""
     return {
         "subscription": charge.subscription,
         "group": charge.group,

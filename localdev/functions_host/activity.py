@@ -17,7 +17,7 @@ class Activity:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """Count one piece of work for as long as the block lasts."""
+        """Counts one piece of work for as long as the block lasts."""
         self.begin()
         try:
             yield
@@ -25,19 +25,19 @@ class Activity:
             self.end()
 
     def begin(self, pieces: int = 1) -> None:
-        """Count pieces of work as begun."""
+        """Counts pieces of work as begun."""
         with self._changed:
             self._running += pieces
             self._begun += pieces
 
     def end(self) -> None:
-        """Count one piece of work as done."""
+        """Counts one piece of work as done."""
         with self._changed:
             self._running -= 1
             self._changed.notify_all()
 
     def fail(self, what: str) -> None:
-        """Record that something failed for good; `what` names it."""
+        """Records that something failed for good; `what` names it."""
         with self._changed:
             self._failed.append(what)
 
@@ -48,12 +48,12 @@ class Activity:
             return list(self._failed)
 
     def quiet_since(self) -> int | None:
-        """Tell how much was ever begun, if nothing is running now; None if something is."""
+        """Tells how much was ever begun, if nothing is running now; None if something is."""
         with self._changed:
             return None if self._running else self._begun
 
     def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until nothing is running; False when the time is up first."""
+        """Waits until nothing is running; False when the time is up first."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._running:

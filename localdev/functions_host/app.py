@@ -51,7 +51,7 @@ class AppFunction:
 
 
 def load_functions(folder: Path) -> list[AppFunction]:
-    """Import function_app.py of the folder and index its functions; one bad function fails them all.
+    """Imports function_app.py of the folder and indexes its functions; one bad function fails them all.
 
     That is what the worker does: an app with one error in it has no functions in Azure.
     """
@@ -83,7 +83,7 @@ def _import_app(folder: Path) -> Any:
 
 
 def describe(error: BaseException) -> str:
-    """Put an exception into words: its text, or its kind where it has none."""
+    """Puts an exception into words: its text, or its kind where it has none."""
     text = str(error).strip()
     known = isinstance(error, ImportError | SyntaxError | NameError | KeyError | AttributeError | TypeError)
     if not text:
@@ -92,7 +92,7 @@ def describe(error: BaseException) -> str:
 
 
 def _place(error: BaseException, folder: Path) -> str:
-    """Say where in the app's own files the error came up, if anywhere."""
+    """Says where in the app's own files the error came up, if anywhere."""
     frames = traceback.extract_tb(error.__traceback__)
     inside = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
     own = [frame for frame in inside if "site-packages" not in frame.filename]
@@ -143,7 +143,7 @@ def _annotations(name: str, call: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _check_parameters(name: str, call: Callable[..., Any], bound: set[str]) -> bool:
-    """Compare the parameters with the bindings; tells whether `context` is asked for."""
+    """Compares the parameters with the bindings; tells whether `context` is asked for."""
     parameters = set(inspect.signature(call).parameters)
     wants_context = "context" in parameters - bound
     parameters.discard("context")
@@ -161,7 +161,7 @@ def _check_input(name: str, trigger: Any, annotations: dict[str, Any]) -> None:
     # The worker's check asks issubclass(), which a generic type does not survive.
     if not isinstance(annotation, type) or typing.get_origin(annotation) is not None:
         raise HostError(f"{name}: {trigger.name} is annotated {annotation!r}, which the worker refuses.")
-    if not _converter(trigger.type).check_input_type_annotation(annotation):
+    if not converter(trigger.type).check_input_type_annotation(annotation):
         raise HostError(
             f"{name}: {trigger.name} is annotated {annotation.__name__}, which the worker refuses "
             f"for a {trigger.type}; it takes the type from azure.functions, or str."
@@ -199,10 +199,11 @@ def _takes_output(kind: str, annotation: Any) -> bool:
     if typing.get_origin(annotation) is not None and type(annotation).__module__ != "typing":
         return False
     try:
-        return bool(_converter(kind).check_output_type_annotation(annotation))
+        return bool(converter(kind).check_output_type_annotation(annotation))
     except TypeError:
         return False
 
 
-def _converter(kind: str) -> Any:
+def converter(kind: str) -> Any:
+    """Gives azure-functions' converter for a type of binding, such as `queueTrigger`."""
     return _sdk.get_binding_registry().get(kind)

@@ -13,10 +13,9 @@ import azure.functions as func
 from azure.functions import meta
 from azure.storage.queue import QueueMessage
 
-from localdev.functions_host.app import AppFunction, Output
+from localdev.functions_host.app import AppFunction, Output, converter
 
 # The package's own annotations leave out what these calls return.
-_registry: Any = func
 _datum: Any = meta.Datum
 
 
@@ -27,21 +26,16 @@ class OutValue(func.Out[Any]):
         self._value: Any = None
 
     def set(self, val: Any) -> None:
-        """Keep a value; the last one counts."""
+        """Keeps a value; the last one counts."""
         self._value = val
 
     def get(self) -> Any:
-        """Give back what was set, None if nothing was."""
+        """Gives back what was set, None if nothing was."""
         return self._value
 
 
-def converter(kind: str) -> Any:
-    """Give azure-functions' converter for a type of binding, such as `queueTrigger`."""
-    return _registry.get_binding_registry().get(kind)
-
-
 def queue_value(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
-    """Build what a queue function receives; a body that is not UTF-8 fails here, as it does in the host."""
+    """Builds what a queue function receives; a body that is not UTF-8 fails here, as it does in the host."""
     text = body.decode("utf-8")
     if function.plain_trigger:
         return text
@@ -61,7 +55,7 @@ def _time(value: datetime | None) -> str:
 
 
 def timer_value(past_due: bool, status: Mapping[str, str]) -> Any:
-    """Build what a timer function receives; `status` holds Last, Next and LastUpdated as ISO times."""
+    """Builds what a timer function receives; `status` holds Last, Next and LastUpdated as ISO times."""
     content = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": dict(status), "IsPastDue": past_due}
     return converter("timerTrigger").decode(_datum(json.dumps(content), "json"), trigger_metadata={})
 
@@ -69,7 +63,7 @@ def timer_value(past_due: bool, status: Mapping[str, str]) -> Any:
 def http_value(
     method: str, url: str, headers: Mapping[str, str], query: Mapping[str, str], route: Mapping[str, str], body: bytes
 ) -> Any:
-    """Build what an HTTP function receives."""
+    """Builds what an HTTP function receives."""
     value = {
         "method": _datum(method, "string"),
         "url": _datum(url, "string"),
@@ -82,7 +76,7 @@ def http_value(
 
 
 def encode(output: Output, value: Any) -> Any:
-    """Encode one output as the worker does, to a datum with `type` and `value`."""
+    """Encodes one output as the worker does, to a datum with `type` and `value`."""
     if output.plain:
         return _plain(value)
     try:
@@ -100,7 +94,7 @@ def _plain(value: Any) -> Any:
 
 
 def queue_messages(datum: Any) -> list[bytes]:
-    """Turn an encoded output into the bodies of the messages that the host writes for it."""
+    """Turns an encoded output into the bodies of the messages that the host writes for it."""
     if datum.type == "bytes":
         return [datum.value]
     if datum.type == "json":
@@ -120,7 +114,7 @@ def _text_messages(text: str) -> list[bytes]:
 
 
 def _item(item: Any) -> bytes:
-    """Write one item as .NET's JToken.ToString() does: a text as it is, an object indented."""
+    """Writes one item as .NET's JToken.ToString() does: a text as it is, an object indented."""
     if isinstance(item, str):
         text = item
     elif item is None:

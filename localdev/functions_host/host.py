@@ -56,7 +56,7 @@ class Host:
         self.http: HttpServer | None = None
 
     def load(self) -> None:
-        """Read the settings and index the app; nothing runs yet. Raises HostError with what is wrong."""
+        """Reads the settings and indexes the app; nothing runs yet. Raises HostError with what is wrong."""
         load_app_settings(self._options.settings)
         # The worker's current folder is the app's, and relative paths in settings count on it.
         os.chdir(self._options.app)
@@ -72,7 +72,7 @@ class Host:
         self._routes = [make_route(function, self._settings.route_prefix) for function in _of(functions, "httpTrigger")]
 
     def start_queues(self) -> None:
-        """Create missing queues and start taking messages."""
+        """Creates missing queues and starts taking messages."""
         for listener in self.listeners:
             listener.account.create(listener.queue)
         self._runner.start()
@@ -81,12 +81,12 @@ class Host:
             listener.start()
 
     def start_timers(self) -> None:
-        """Start all timers."""
+        """Starts all timers."""
         for timer in self.timers:
             timer.start()
 
     def start_http(self) -> None:
-        """Start the HTTP server, if the app has HTTP functions."""
+        """Starts the HTTP server, if the app has HTTP functions."""
         if self._routes:
             self.http = HttpServer(
                 self._routes, self._options.port, self._options.function_key, self._runner, self._activity
@@ -94,13 +94,13 @@ class Host:
             self.http.start()
 
     def fire(self, name: str) -> None:
-        """Run a timer function once, now; a failure counts as one for good, since nothing runs it again."""
+        """Runs a timer function once, now; a failure counts as one for good, since nothing runs it again."""
         timer = self.timer(name)
         if not timer.fire_once():
             self._activity.fail(name)
 
     def timer(self, name: str) -> Timer:
-        """Find a timer by the function's name, without regard to case."""
+        """Finds a timer by the function's name, without regard to case."""
         found = [timer for timer in self.timers if timer.function.name.lower() == name.lower()]
         if not found:
             names = ", ".join(timer.function.name for timer in self.timers) or "none"
@@ -108,7 +108,7 @@ class Host:
         return found[0]
 
     def drain(self, seconds: float) -> list[str]:
-        """Run queue functions until no queue holds a message any more; gives what failed for good.
+        """Runs queue functions until no queue holds a message any more; gives what failed for good.
 
         Counted are messages that are visible, hidden or in flight, in every queue that has a function.
         """
@@ -120,7 +120,7 @@ class Host:
         return self._activity.failures
 
     def _left(self) -> dict[str, int]:
-        """Count what is left by queue; empty only if nothing moved from queue to queue while counting."""
+        """Counts what is left by queue; empty only if nothing moved from queue to queue while counting."""
         begun = self._activity.quiet_since()
         if begun is None:
             return {"in flight": 1}
@@ -133,7 +133,7 @@ class Host:
         return left if left or self._activity.quiet_since() == begun else {"in flight": 1}
 
     def stop(self, seconds: float) -> bool:
-        """Take no more work and let running functions finish; False if they did not in that time."""
+        """Takes no more work and lets running functions finish; False if they did not in that time."""
         for listener in self.listeners:
             listener.stop()
         for timer in self.timers:
@@ -145,7 +145,7 @@ class Host:
         return finished
 
     def describe(self) -> str:
-        """Name every function with its trigger, for the line that says the host is ready."""
+        """Names every function with its trigger, for the line that says the host is ready."""
         queues = [f"{listener.function.name} (queue {listener.queue})" for listener in self.listeners]
         timers = [f"{timer.function.name} (timer {timer.schedule.text})" for timer in self.timers]
         routes = self.http.routes if self.http else []
@@ -178,7 +178,7 @@ class Host:
         return Timer(function, schedule, statuses, self._runner, self._activity)
 
     def _send(self, binding: Any, bodies: list[bytes]) -> None:
-        """Write a function's output, and wake the listener of that queue."""
+        """Writes a function's output, and wakes the listener of that queue."""
         account, queue = self._targets[id(binding)]
         account.send(queue, bodies)
         for listener in self.listeners:

@@ -49,7 +49,7 @@ class Answer:
 
 
 def make_route(function: AppFunction, prefix: str) -> Route:
-    """Read the route of an HTTP function, such as `items/{id:int}` or `files/{*path}`."""
+    """Reads the route of an HTTP function, such as `items/{id:int}` or `files/{*path}`."""
     template = (function.trigger.route or function.name).strip("/")
     methods = function.trigger.methods or ()
     names = frozenset(str(getattr(method, "value", method)).upper() for method in methods)
@@ -93,11 +93,11 @@ class HttpServer:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:
-        """Start answering."""
+        """Starts answering."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections; requests under way are still answered."""
+        """Takes no more connections; requests under way are still answered."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -176,7 +176,7 @@ def _text(status: int, text: str) -> Answer:
 
 
 def _from_datum(datum: Any) -> Answer:
-    """Turn the encoded return value into an answer; a function that returns nothing answers 204."""
+    """Turns the encoded return value into an answer; a function that returns nothing answers 204."""
     if datum is None:
         return Answer(204)
     if datum.type != "http":

@@ -17,7 +17,7 @@ _GONE = ("PopReceiptMismatch", "MessageNotFound", "QueueNotFound", "QueueBeingDe
 
 
 def is_gone(error: HttpResponseError) -> bool:
-    """Tell whether a message is no longer ours: someone else took it, or it or its queue was deleted."""
+    """Tells whether a message is no longer ours: someone else took it, or it or its queue was deleted."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code)) in _GONE
 
@@ -34,7 +34,7 @@ class Lease:
         self._open = True
 
     def renew(self) -> bool:
-        """Hide the message for another lease; False when it is finished or was lost."""
+        """Hides the message for another lease; False when it is finished or was lost."""
         with self._lock:
             if not self._open:
                 return False
@@ -48,15 +48,15 @@ class Lease:
         return self._open
 
     def delete(self) -> None:
-        """Delete the message; nothing happens if someone else has taken it over meanwhile."""
+        """Deletes the message; nothing happens if someone else has taken it over meanwhile."""
         self._finish(lambda: self.client.delete_message(str(self.message.id), self._receipt))
 
     def release(self, seconds: float) -> None:
-        """Show the message again after so many seconds."""
+        """Shows the message again after so many seconds."""
         self._finish(lambda: self._hide(round(seconds)))
 
     def abandon(self) -> None:
-        """Leave the message hidden until its lease ends."""
+        """Leaves the message hidden until its lease ends."""
         with self._lock:
             self._open = False
 
@@ -87,17 +87,17 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
 
     def start(self) -> None:
-        """Start renewing."""
+        """Starts renewing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop renewing; leases that are still held end by themselves."""
+        """Stops renewing; leases that are still held end by themselves."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def add(self, lease: Lease) -> None:
-        """Renew this lease from now on, until it is finished."""
+        """Renews this lease from now on, until it is finished."""
         self._schedule(lease, lease.seconds / 2)
 
     def _schedule(self, lease: Lease, seconds: float) -> None:

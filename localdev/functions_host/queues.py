@@ -59,23 +59,23 @@ class QueueListener:
         self._thread = threading.Thread(target=self._listen, name=f"listen-{queue}", daemon=True)
 
     def start(self) -> None:
-        """Start taking messages."""
+        """Starts taking messages."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more messages; those already taken are still handled."""
+        """Takes no more messages; those already taken are still handled."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     def nudge(self) -> None:
-        """Poll at once: this host has just written to the queue (SharedQueueWatcher in the real one)."""
+        """Polls at once: this host has just written to the queue (SharedQueueWatcher in the real one)."""
         with self._changed:
             self._nudged = True
             self._changed.notify_all()
 
     def left(self) -> int:
-        """Count the messages that still have a way to go: visible, hidden or in flight."""
+        """Counts the messages that still have a way to go: visible, hidden or in flight."""
         return self.account.count(self.queue) - len(self._stuck)
 
     def _listen(self) -> None:
@@ -89,7 +89,7 @@ class QueueListener:
             wait = min(wait * 2, self._shared.settings.max_polling_interval)
 
     def _wait_for_room(self) -> bool:
-        """Wait until a new batch may be taken; False when the host stops."""
+        """Waits until a new batch may be taken; False when the host stops."""
         with self._changed:
             while not self._stopping and self._in_flight > self._shared.settings.new_batch_threshold:
                 self._changed.wait()
@@ -101,7 +101,7 @@ class QueueListener:
             self._nudged = False
 
     def _poll(self) -> bool:
-        """Take a batch and hand it to the handlers; tells whether there was any message."""
+        """Takes a batch and hands it to the handlers; tells whether there was any message."""
         try:
             batch = self._receive()
         except ResourceNotFoundError:
@@ -117,7 +117,7 @@ class QueueListener:
         return bool(batch)
 
     def _receive(self) -> list[QueueMessage]:
-        """Take up to a batch; each message counts as in flight before anyone can ask."""
+        """Takes up to a batch; each message counts as in flight before anyone can ask."""
         size = self._shared.settings.batch_size
         pages = self._client.receive_messages(
             messages_per_page=size, max_messages=size, visibility_timeout=self._shared.lease
@@ -148,7 +148,7 @@ class QueueListener:
             self._shared.activity.end()
 
     def _take(self, lease: Lease) -> None:
-        """Run the function for one message, and let the message go the way of the result."""
+        """Runs the function for one message, and lets the message go the way of the result."""
         message, limit = lease.message, self._shared.settings.max_dequeue_count
         count = int(message.dequeue_count or 1)
         body = self.account.decode(str(message.content))
@@ -169,7 +169,7 @@ class QueueListener:
             lease.release(self._shared.settings.visibility_timeout)
 
     def _to_poison(self, lease: Lease, why: str) -> None:
-        """Copy a message to the poison queue, then delete it; a poison queue has none of its own."""
+        """Copies a message to the poison queue, then deletes it; a poison queue has none of its own."""
         name = f"{self.queue} message {lease.message.id}"
         if self.poison is None:
             # HandlePoisonMessageAsync does nothing then: the message shows up again after every lease,
@@ -185,7 +185,7 @@ class QueueListener:
 
 
 def _poison_name(queue: str) -> str | None:
-    """Name the poison queue, as QueueListenerFactory does: none for a poison queue or a name too long."""
+    """Names the poison queue, as QueueListenerFactory does: none for a poison queue or a name too long."""
     if queue.endswith(POISON_SUFFIX) or len(queue + POISON_SUFFIX) > _LONGEST_QUEUE_NAME:
         return None
     return queue + POISON_SUFFIX

@@ -18,14 +18,14 @@ class RetryPolicy:
     longest: float = 0.0
 
     def delays(self) -> Iterator[float]:
-        """Give the seconds to wait before each further attempt: doubled every time, up to the longest."""
+        """Gives the seconds to wait before each further attempt: doubled every time, up to the longest."""
         attempts = count() if self.times is None else range(self.times)
         for attempt in attempts:
             yield min(self.first * 2 ** min(attempt, 32), self.longest)
 
 
 def read_retry_policy(name: str, setting: Mapping[str, Any] | None) -> RetryPolicy:
-    """Read the policy of a function, as azure-functions gives it; no policy means no retries."""
+    """Reads the policy of a function, as azure-functions gives it; no policy means no retries."""
     if not setting:
         return RetryPolicy()
     times = _times(name, setting.get("max_retry_count"))

@@ -79,11 +79,11 @@ class Runner:
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
 
     def start(self) -> None:
-        """Start the event loop."""
+        """Starts the event loop."""
         self._loop_thread.start()
 
     def run(self, function: AppFunction, trigger_value: Callable[[], Any]) -> Outcome:
-        """Run one invocation to its end: build the trigger's value, call, write the outputs.
+        """Runs one invocation to its end: builds the trigger's value, calls, writes the outputs.
 
         Outputs are written only when the function has returned well, and before the caller deletes the
         trigger's message; when writing fails, the invocation has failed.
@@ -127,7 +127,7 @@ class Runner:
         return self._pool.submit(_called, function.call, arguments, invocation_id).result()
 
     def _write(self, function: AppFunction, values: Mapping[str, Any], returned: Any) -> Any:
-        """Encode everything first, so that a value that can't be encoded lets nothing out."""
+        """Encodes everything first, so that a value that can't be encoded lets nothing out."""
         outputs = [(output, values[output.name]) for output in function.outputs]
         if function.returns:
             outputs.append((function.returns, returned))
@@ -152,7 +152,7 @@ def _called(call: Callable[..., Any], arguments: Mapping[str, Any], invocation_i
 
 
 def worker_threads() -> int:
-    """Tell how many plain functions run at once: the worker's setting, or its default."""
+    """Tells how many plain functions run at once: the worker's setting, or its default."""
     text = os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
     if not text:
         return min(32, (os.cpu_count() or 1) + 4)

@@ -48,7 +48,7 @@ class Connection:
 
 
 def read_host_settings(folder: Path) -> HostSettings:
-    """Read host.json of the app; a missing file or part means the defaults."""
+    """Reads host.json of the app; a missing file or part means the defaults."""
     path = folder / "host.json"
     extensions = _section(_read_json(path), "extensions", path)
     http = _section(extensions, "http", path)
@@ -91,7 +91,7 @@ def _seconds(section: Mapping[str, Any], key: str, default: float, path: Path) -
 
 
 def parse_time(value: object) -> float | None:
-    """Read a time such as "00:00:30" or "1.12:00:00.5" into seconds; None where it is none."""
+    """Reads a time such as "00:00:30" or "1.12:00:00.5" into seconds; None where it is none."""
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -120,7 +120,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def load_app_settings(path: Path) -> None:
-    """Put the `Values` of local.settings.json into the environment; what is set there already wins.
+    """Puts the `Values` of local.settings.json into the environment; what is set there already wins.
 
     That is the order of Core Tools too. A missing file is fine.
     """
@@ -134,7 +134,7 @@ def load_app_settings(path: Path) -> None:
 
 
 def resolve(text: str, where: str) -> str:
-    """Replace every `%Name%` in a binding by the app setting of that name; `where` names the binding."""
+    """Replaces every `%Name%` in a binding by the app setting of that name; `where` names the binding."""
 
     def setting(match: re.Match[str]) -> str:
         value = os.environ.get(match[1], "")
@@ -149,7 +149,7 @@ def resolve(text: str, where: str) -> str:
 
 
 def find_connection(name: str | None, where: str) -> Connection:
-    """Look a connection up by its setting's name, with or without the prefix AzureWebJobs.
+    """Looks a connection up by its setting's name, with or without the prefix AzureWebJobs.
 
     An exact setting wins over `Name__queueServiceUri`, as in Azure. No name means AzureWebJobsStorage.
     """

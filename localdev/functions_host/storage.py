@@ -40,14 +40,14 @@ class QueueAccount:
         return str(self._service.url).split("?")[0]
 
     def client(self, queue: str) -> QueueClient:
-        """Give the one client of a queue."""
+        """Gives the one client of a queue."""
         with self._lock:
             if queue not in self._clients:
                 self._clients[queue] = self._service.get_queue_client(queue)
             return self._clients[queue]
 
     def create(self, queue: str) -> None:
-        """Create a queue unless it is there; says so in a sentence when the service can't be reached."""
+        """Creates a queue unless it is there; says so in a sentence when the service can't be reached."""
         try:
             self._create(queue)
         except HttpResponseError as error:
@@ -64,12 +64,12 @@ class QueueAccount:
             self.client(queue).create_queue()
 
     def send(self, queue: str, bodies: Iterable[bytes]) -> None:
-        """Write messages, one after the other, to a queue that is created when it is missing."""
+        """Writes messages, one after the other, to a queue that is created when it is missing."""
         for body in bodies:
             self.send_raw(queue, self.encode(body))
 
     def send_raw(self, queue: str, content: str) -> None:
-        """Write one message exactly as given; it lives the service's default of 7 days."""
+        """Writes one message exactly as given; it lives the service's default of 7 days."""
         try:
             self.client(queue).send_message(content)
         except ResourceNotFoundError:
@@ -77,11 +77,11 @@ class QueueAccount:
             self.client(queue).send_message(content)
 
     def encode(self, body: bytes) -> str:
-        """Put a body into the text that a queue holds."""
+        """Puts a body into the text that a queue holds."""
         return base64.b64encode(body).decode("ascii") if self._base64 else body.decode("utf-8")
 
     def decode(self, content: str) -> bytes | None:
-        """Take a body out of a queue's text; None where it can't be decoded."""
+        """Takes a body out of a queue's text; None where it can't be decoded."""
         if not self._base64:
             return content.encode("utf-8")
         try:
@@ -90,7 +90,7 @@ class QueueAccount:
             return None
 
     def count(self, queue: str) -> int:
-        """Count the messages of a queue, those that are hidden or taken too; a missing queue has none."""
+        """Counts the messages of a queue, those that are hidden or taken too; a missing queue has none."""
         try:
             return int(self.client(queue).get_queue_properties().approximate_message_count or 0)
         except ResourceNotFoundError:
@@ -98,7 +98,7 @@ class QueueAccount:
 
 
 def first_line(error: Exception) -> str:
-    """Shorten an error of the SDK, which lists headers and bodies, to its first line."""
+    """Shortens an error of the SDK, which lists headers and bodies, to its first line."""
     return str(error).split("\n", 1)[0]
 
 

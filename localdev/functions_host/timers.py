@@ -46,14 +46,14 @@ class Schedule:
             raise HostError(f"{where} is {text!r}, which is no schedule: {error}") from error
 
     def after(self, moment: datetime) -> datetime:
-        """Give the first occurrence later than the moment, in UTC."""
+        """Gives the first occurrence later than the moment, in UTC."""
         # NCRONTAB asks for both the day of the month and the day of the week; cron for either.
         occurrences = croniter(self.text, moment, second_at_beginning=True, day_or=False)
         found: datetime = occurrences.get_next(datetime)
         return found.astimezone(UTC)
 
     def every(self, moment: datetime) -> timedelta:
-        """Give the time between the next two occurrences."""
+        """Gives the time between the next two occurrences."""
         first = self.after(moment)
         return self.after(first) - first
 
@@ -67,7 +67,7 @@ class Status:
     updated: datetime
 
     def as_json(self) -> dict[str, str]:
-        """Write it as the host's own status blob does."""
+        """Writes it as the host's own status blob does."""
         last = self.last.isoformat() if self.last else _NEVER
         return {"Last": last, "Next": self.next.isoformat(), "LastUpdated": self.updated.isoformat()}
 
@@ -85,7 +85,7 @@ class StatusFile:
         self._lock = threading.Lock()
 
     def read(self, name: str) -> Status | None:
-        """Read a timer's status; None if there is none."""
+        """Reads a timer's status; None if there is none."""
         with self._lock:
             entry = self._all().get(name)
         try:
@@ -95,7 +95,7 @@ class StatusFile:
             return None
 
     def write(self, name: str, status: Status) -> None:
-        """Write a timer's status; the file is replaced as a whole."""
+        """Writes a timer's status; the file is replaced as a whole."""
         with self._lock:
             content = self._all() | {name: status.as_json()}
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def _status(entry: dict[str, str]) -> Status:
 
 
 def status_at_start(status: Status | None, schedule: Schedule, now: datetime) -> Status:
-    """Reckon a timer's status when the host starts, as ScheduleMonitor.CheckPastDueAsync does.
+    """Reckons a timer's status when the host starts, as ScheduleMonitor.CheckPastDueAsync does.
 
     A new timer, or one whose schedule has changed, is due at its next occurrence and never past due.
     """
@@ -154,15 +154,15 @@ class Timer:
         self._thread = threading.Thread(target=self._run, name=f"timer-{function.name}", daemon=True)
 
     def start(self) -> None:
-        """Start waiting for occurrences."""
+        """Starts waiting for occurrences."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Fire no more; a running function goes on."""
+        """Fires no more; a running function goes on."""
         self._stop.set()
 
     def fire_once(self) -> bool:
-        """Run the function now, by hand: not past due, without retries, and without touching its status."""
+        """Runs the function now, by hand: not past due, without retries, and without touching its status."""
         now = datetime.now(UTC)
         with self._activity.work():
             return self._invoke(False, status_at_start(self._known(), self.schedule, now))
@@ -196,14 +196,14 @@ class Timer:
         return status, known is not None and now > status.next
 
     def _wait_until(self, moment: datetime) -> bool:
-        """Wait for a moment, looking at the clock now and then: a laptop may sleep. False when stopped."""
+        """Waits for a moment, looking at the clock now and then: a laptop may sleep. False when stopped."""
         while (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
             if self._stop.wait(min(left, _LOOK_AT_THE_CLOCK)):
                 return False
         return not self._stop.is_set()
 
     def _fire(self, status: Status, past_due: bool = False, early: bool = False) -> Status:
-        """Run the function, with its retries, then reckon and keep the next occurrence, failed or not.
+        """Runs the function, with its retries, then reckons and keeps the next occurrence, failed or not.
 
         A host that stops between two attempts keeps the old status: the tick is past due when it starts again.
         """
@@ -218,7 +218,7 @@ class Timer:
         return status
 
     def _retried(self, past_due: bool, status: Status) -> bool:
-        """Run the function again as its retry policy says; False if the host stops before that is over."""
+        """Runs the function again as its retry policy says; False if the host stops before that is over."""
         for seconds in self.function.retry.delays():
             log.warning("%s runs again in %g s", self.function.name, seconds)
             if self._stop.wait(seconds):

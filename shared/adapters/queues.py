@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 QueueOpener = Callable[[str], "QueueClient"]
 
 NEVER_EXPIRES = -1
-# The service's limit (FACTS 6).
+# The service's limit (learn.microsoft.com, "Put Message": visibilitytimeout).
 LONGEST_DELAY = timedelta(days=7)
 TIMEOUT_SECONDS = 30
 

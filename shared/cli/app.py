@@ -1,11 +1,13 @@
-"""What every command needs: the app, built from the settings, and the person who uses it."""
+"""What commands share: the app, built from the settings, the person who uses it, and an option."""
 
 from __future__ import annotations
 
 import getpass
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from shared.cli.failures import WrongUsageError
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from shared.composition import Composition
 
 LOCAL_FILE = Path("local.settings.json")
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")]
 
 
 def open_app() -> Composition:

@@ -45,10 +45,11 @@ def set_budget(
     present = app.projects.revisions(found)[-1].terms
     terms = replace(present, amount=wanted, currency=_currency(currency, present, wanted))
     if terms == present:
-        output.say(f"The budget of {project} is {_shown(terms)} already; nothing was changed.")
+        output.say(f"The budget of {project} is {output.budget(terms)} already; nothing was changed.")
         return
     number = app.projects.revise_budget(found, terms, user_name(), reason.strip(), app.clock())
-    output.say(f"The budget of {project} is now {_shown(terms)} (it was {_shown(present)}); this is revision {number}.")
+    now, before = output.budget(terms), output.budget(present)
+    output.say(f"The budget of {project} is now {now} (it was {before}); this is revision {number}.")
     _ask_for_check(app, found)
 
 
@@ -72,10 +73,6 @@ def _currency(text: str, present: BudgetTerms, wanted: Decimal) -> str:
         return parse_currency(text)
     except MoneyError as error:
         raise WrongUsageError(str(error)) from None
-
-
-def _shown(terms: BudgetTerms) -> str:
-    return f"{output.amount(terms.amount)} {terms.currency}" if terms.amount else "none"
 
 
 def _ask_for_check(app: Composition, project: int) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from shared.cli import output
-from shared.cli.app import LOCAL_FILE, open_app
+from shared.cli.app import LOCAL_FILE, AsJson, open_app
 from shared.cli.failures import FAILED, UPGRADE, explain
 from shared.cli.output import Cell
 
@@ -37,7 +37,7 @@ class Finding:
     text: str
 
 
-def check(json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False) -> None:
+def check(json: AsJson = False) -> None:
     """See whether the app has all it needs.
 
     Settings, database, queues, Azure, mail: a line each, good or with what to do. Missing queues are made.

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import budget, check, database, letters, projects, runs
+from shared.cli import budget, check, database, dead_letters, projects, runs
 from shared.cli.failures import FAILED, STOPPED, explain
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app.add_typer(projects.commands, name="projects")
 app.add_typer(budget.commands, name="budget")
 app.command("run")(runs.run)
 app.command("status")(runs.status)
-app.add_typer(letters.commands, name="dead-letters")
+app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")
 app.command("check")(check.check)
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shared.domain.budgets import BudgetTerms
+
 T = TypeVar("T")
 # Where the output is no terminal, nothing is to be wrapped or cut: `grep` and `awk` need whole lines.
 UNLIMITED_WIDTH = 100_000
@@ -114,6 +116,11 @@ def printable(text: str) -> str:
 def amount(value: Decimal) -> str:
     """An amount for people: `12,500.00`; decimals past the cents only in JSON."""
     return f"{value:,.2f}"
+
+
+def budget(terms: BudgetTerms | None) -> str:
+    """A budget for people: `12,500.00 CAD`, or `none`."""
+    return f"{amount(terms.amount)} {terms.currency}" if terms and terms.amount else "none"
 
 
 def percent(value: Decimal | None) -> str:

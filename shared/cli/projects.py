@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import open_app, project_id, user_name
+from shared.cli.app import AsJson, open_app, project_id, user_name
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Cell, Column
 from shared.domain.money import plain
@@ -17,13 +17,11 @@ from shared.domain.money import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shared.domain.budgets import BudgetTerms
     from shared.domain.projects import ProjectEntry
     from shared.ports import ProjectView, RevisionView
 
 commands = typer.Typer(help="Projects: load them, list them.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")]
 MOST_NAMED = 10
 HIGH, FULL = Decimal(80), Decimal(100)
 
@@ -149,11 +147,7 @@ def _row(view: ProjectView) -> list[Cell | str]:
 
 
 def _budget(view: ProjectView) -> str:
-    return _terms(view.budget.terms) if view.budget else "none"
-
-
-def _terms(terms: BudgetTerms) -> str:
-    return f"{output.amount(terms.amount)} {terms.currency}" if terms.amount else "none"
+    return output.budget(view.budget.terms if view.budget else None)
 
 
 def _percent(view: ProjectView) -> Decimal | None:
@@ -205,7 +199,7 @@ def _revision_row(revision: RevisionView) -> list[Cell | str]:
     until = f" to {rule.end}" if rule.end else ""
     return [
         str(revision.number),
-        _terms(revision.terms),
+        output.budget(revision.terms),
         f"{rule.kind} from {rule.start if rule.end else f'{rule.start:%m-%d}'}{until}",
         output.minute(revision.made_at),
         revision.made_by,

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import open_app
+from shared.cli.app import AsJson, open_app
 from shared.cli.failures import FailedError
 from shared.cli.output import Cell, Column
+from shared.ports import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from shared.composition import Composition
     from shared.ports import RunView
 
-RUNNING, FAILED = "running", "failed"
-STYLES = {"done": "green", RUNNING: "cyan", FAILED: "red"}
+STYLES = {RunState.DONE: "green", RunState.RUNNING: "cyan", RunState.FAILED: "red"}
 POLL_SECONDS = 0.5
 # Messages by hand are runs too: ours may not be the newest for long.
 LOOK_BACK = 500
@@ -48,7 +48,7 @@ def run(
 
 def status(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5,
-    json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Show the last runs, and what failed."""
     views = open_app().projects.recent_runs(limit)
@@ -84,7 +84,7 @@ def _wait(app: Composition, key: str, stopped: threading.Event) -> None:
     _write_errors([view])
     scopes = _scopes(view)
     outcome = f"{scopes['done']} done, {scopes['failed']} failed, {scopes['suspect']} suspect"
-    if view.state == FAILED:
+    if view.state is RunState.FAILED:
         raise FailedError(f"run {key} has failed: {outcome}")
     output.say(f"Run {key} is done: {outcome}.")
 
@@ -98,7 +98,7 @@ def _until_finished(
         if view is None:
             raise FailedError(f"run {key} is no longer among the last {LOOK_BACK}; `status` may still show it")
         show(view)
-        if view.state != RUNNING:
+        if view.state is not RunState.RUNNING:
             return view
     return None
 

@@ -32,20 +32,18 @@ class ChargeSet:
     group_names: dict[str, str] = field(default_factory=dict)
 
     def add(self, group: str, day: date, service: str, billed_cost: Decimal, currency: str) -> None:
-        """Counts one row in; rows of the same group (in any spelling), day and service are one charge."""
-        self.see_currency(currency)
+        """Counts one row in; rows of the same group (in any spelling), day and service are one charge.
+
+        Raises TwoCurrenciesError for another currency than that of the rows before.
+        """
+        if self.billing_currency not in (None, currency):
+            raise TwoCurrenciesError(f"amounts in {self.billing_currency} and in {currency}")
+        self.billing_currency = currency
         group_key = key_of_group(group)
         self.group_names.setdefault(group_key, group)
         key = (group_key, day, service)
         before = self.amounts.get(key)
         self.amounts[key] = billed_cost if before is None else add(before, billed_cost)
-
-    def see_currency(self, currency: str) -> None:
-        """Notes the answer's currency. Raises TwoCurrenciesError if another one came before."""
-        if self.billing_currency is None:
-            self.billing_currency = currency
-        elif currency != self.billing_currency:
-            raise TwoCurrenciesError(f"amounts in {self.billing_currency} and in {currency}")
 
     def rounded(self) -> ChargeSet:
         """The same charges, each rounded to the places that are stored: this happens once, and here."""
@@ -85,15 +83,3 @@ def _summed(rows: Iterable[tuple[Key, Decimal]]) -> dict[Key, Decimal]:
     for key, cost in rows:
         sums[key] = add(sums[key], cost) if key in sums else cost
     return sums
-
-
-def merged(sets: Iterable[ChargeSet]) -> ChargeSet:
-    """Several answers about different days as one. Raises TwoCurrenciesError."""
-    whole = ChargeSet()
-    for part in sets:
-        if part.billing_currency is not None:
-            whole.see_currency(part.billing_currency)
-        whole.amounts.update(part.amounts)
-        for key, name in part.group_names.items():
-            whole.group_names.setdefault(key, name)
-    return whole

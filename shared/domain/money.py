@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 
-# Ten places hold every published price per unit times a day's use; see DESIGN 5 "Money".
+from shared.domain.texts import shortened
+
+# Providers charge in tiny fractions; past ten places, what is cut off does not add up to a cent in millions of rows.
 STORED_PLACES = Decimal("1E-10")
 # Wide enough that no sum or product of stored amounts is ever rounded by the arithmetic itself.
 EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
@@ -36,14 +38,14 @@ def parse_amount(text: str) -> Decimal:
     cleaned = text.strip()
     # Decimal alone would take 1e3, 1_000, NaN, and the digits of every script.
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", cleaned):
-        raise MoneyError(f"{_shortened(cleaned)} is not an amount; write digits, such as 12500.00")
+        raise MoneyError(f"{_quoted(cleaned)} is not an amount; write digits, such as 12500.00")
     amount = Decimal(cleaned)
     if amount < 0:
-        raise MoneyError(f"{_shortened(cleaned)} is not an amount; it has to be 0 or more, such as 12500.00")
+        raise MoneyError(f"{_quoted(cleaned)} is not an amount; it has to be 0 or more, such as 12500.00")
     if amount > LARGEST_AMOUNT:
-        raise MoneyError(f"{_shortened(cleaned)} is too large; the largest amount is {LARGEST_AMOUNT:,}")
+        raise MoneyError(f"{_quoted(cleaned)} is too large; the largest amount is {LARGEST_AMOUNT:,}")
     if amount != stored(amount):
-        raise MoneyError(f"{_shortened(cleaned)} is too fine; an amount has at most 10 decimal places")
+        raise MoneyError(f"{_quoted(cleaned)} is too fine; an amount has at most 10 decimal places")
     return abs(amount)
 
 
@@ -51,7 +53,7 @@ def parse_currency(text: str) -> str:
     """An ISO 4217 code in capitals, such as CAD. Raises MoneyError."""
     code = text.strip()
     if len(code) != 3 or not code.isascii() or not code.isalpha():
-        raise MoneyError(f"{_shortened(text)} is not a currency; write its three letters, such as CAD")
+        raise MoneyError(f"{_quoted(text)} is not a currency; write its three letters, such as CAD")
     return code.upper()
 
 
@@ -76,5 +78,5 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _shortened(text: str) -> str:
-    return f"'{text}'" if len(text) <= 40 else f"'{text[:37]}…'"
+def _quoted(text: str) -> str:
+    return f"'{shortened(text, 40)}'"

@@ -116,7 +116,8 @@ def months_before(day: date, months: int) -> date:
 def split_at_month_ends(window: Period) -> list[Period]:
     """The window in parts that each lie in one calendar month, oldest first.
 
-    One part costs one Cost Management query unit, and a daily query spans at most 31 days (FACTS 1).
+    One part costs one query unit: Cost Management charges one for each month of data that a query touches. And no
+    part is longer than the 31 days that a daily query may span.
     """
     parts = []
     start = window.start

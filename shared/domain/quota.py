@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-# Cost Management lets 12 query units through in 10 seconds (FACTS 1), a fifth of its minute's 60.
+# Cost Management lets 12 query units through in 10 seconds, a fifth of its minute's 60: its published quota.
 SHORTEST_WINDOW = 10.0
 UNITS_IN_SHORTEST = 12
 # So many go at once; two are left for others.

@@ -1,4 +1,8 @@
-"""Which thresholds are reached, and which of them its people must still be told (DESIGN 5, "Thresholds")."""
+"""Which thresholds a project has reached, and of which of them its people must still be told.
+
+What was told counts for one revision of one budget in one period. A threshold that was told is not told again,
+however usage falls and comes back; of several that are reached at once only the highest is mailed.
+"""
 
 from __future__ import annotations
 

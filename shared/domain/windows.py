@@ -1,4 +1,8 @@
-"""Which days' charges have to be read (DESIGN 5, "Reading costs")."""
+"""Which days' charges have to be read.
+
+Charges change until they are invoiced, so a night reads the last weeks again; and an account is read back, once, to
+the first day of the earliest budget period that holds today.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from datetime import date, timedelta
 
 from shared.domain.periods import Period, PeriodRule, months_before, split_at_month_ends
 
-# The provider keeps this much (FACTS 1).
+# As far back as Cost Management's query API answers.
 MONTHS_OF_HISTORY = 13
 # So many months are read back in one message. The window itself is read in one message too, up to MOST_PARTS, so that
 # no message asks for more than the quota gives at once, or holds too much in memory.

@@ -24,10 +24,13 @@ from shared.ports import (
     CheckLedger,
     Clock,
     DeadLetterLedger,
+    LaterError,
     MailLedger,
+    MailState,
     MessageSender,
     NeverError,
     RunLedger,
+    RunTrigger,
     ScopeTarget,
 )
 
@@ -77,7 +80,7 @@ class DeadLetters:
         match message:
             case UpdateMessage(envelope=envelope) if envelope.run_id:
                 target = ScopeTarget(message.subscription_id, message.project_id, message.resource_group)
-                scope = self.runs.scope_of(envelope.run_id, "message", target, self.clock())
+                scope = self.runs.scope_of(envelope.run_id, RunTrigger.MESSAGE, target, self.clock())
                 self.runs.mark_failed(scope.id, POISONED, self.clock())
             case NotificationMessage():
                 self.checks.give_up(message.project_ids, f"its check failed: {POISONED}")
@@ -87,7 +90,12 @@ class DeadLetters:
     def _close_mail(self, mail_id: int, origin: str) -> None:
         now = self.clock()
         if self.mails.claim(mail_id, origin, now + CLOSING_CLAIM, now):
-            self.mails.mark_failed(mail_id, origin, POISONED, now)
+            self.mails.mark_failed(mail_id, origin, POISONED)
+            return
+        stored = self.mails.get(mail_id)
+        if stored is not None and stored.state is MailState.CLAIMED:
+            # Mostly by the very message that has just failed for good; left so, the watchdog would queue it for ever.
+            raise LaterError(f"mail {mail_id} is claimed; it is marked as failed once the claim has expired")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,6 +13,7 @@ from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.patience import MAIL_PATIENCE, Patience
 from shared.ports import (
+    AddressCheck,
     Clock,
     LaterError,
     Mailer,
@@ -26,17 +26,17 @@ from shared.ports import (
     StoredMail,
 )
 
-# Longer than any provider's time-out: while a claim lasts, its sender may still be at it.
-CLAIM = timedelta(minutes=5)
+# Longer than a function may run (functionTimeout in host.json): nobody is at it any more when a claim expires.
+CLAIM = timedelta(minutes=15)
+# The template of a mail that came whole, in a message.
+WHOLE = "whole"
 # How soon the mark of a mail that went out is tried again: while it is missing, the mail looks unsent.
 MARK_AGAIN = timedelta(seconds=30)
-
-AddressCheck = Callable[[Sequence[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """valid_addresses: splits addresses into the usable ones and (address, reason) of the others."""
+    """Sends each mail once, or says why it can't be sent."""
 
     mails: MailLedger
     mailer: Mailer
@@ -65,7 +65,7 @@ class Deliverer:
         """A whole mail is written down first, so that from here on it is sent once like any other."""
         new = NewMail(
             key=f"message/{origin}",
-            template="whole",
+            template=WHOLE,
             to=mail.to,
             cc=mail.cc,
             bcc=mail.bcc,
@@ -127,7 +127,8 @@ class Deliverer:
         bcc, bad_bcc = self.valid_addresses(mail.bcc)
         bad = [*bad_to, *bad_cc, *bad_bcc]
         figures = dict(mail.figures)
-        if not (to or cc):
+        # An alert's blind copies are not the people whom it is for; those of a whole mail may be all it is for.
+        if not (to or cc or (bcc and mail.template == WHOLE)):
             to = self._operators_instead(mail, bad)
             figures["undeliverable"] = [list(entry) for entry in bad] or [["(none)", "the project has no contact"]]
         elif not to:
@@ -154,10 +155,10 @@ class Deliverer:
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> NextMessages:
         now = self.clock()
         event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
-        self.dead_letters.record(Queue.EMAIL, mail_letter(stored.id), reason, f"mail/{stored.id}/{stored.attempts}")
+        self.dead_letters.record(Queue.EMAIL, mail_letter(stored.id), reason, f"mail/{stored.id}/{origin}")
         about = self.operators.mail_failed(stored.id, stored.mail.key, reason, now.date())
         told = self.mails.add(about, now) if stored.mail.template != NOTICE else None
-        self.mails.mark_failed(stored.id, origin, reason, now)
+        self.mails.mark_failed(stored.id, origin, reason)
         return NextMessages(emails=(EmailMessage(email_id=told),) if told is not None else ())
 
     def _put_off(self, message: EmailMessage, stored: StoredMail, origin: str, error: LaterError) -> NextMessages:

@@ -12,7 +12,7 @@ from typing import Any
 from shared.domain import thresholds
 from shared.domain.money import percent_used, plain
 from shared.domain.pace import spent_between, used_up_on
-from shared.messages import EmailMessage, NotificationMessage, Queue, notifications
+from shared.messages import EmailMessage, Envelope, NotificationMessage, Queue
 from shared.pipeline.dead_letters import DeadLetters, project_letter
 from shared.pipeline.events import event, log
 from shared.pipeline.handed_on import NextMessages
@@ -197,5 +197,5 @@ def dearest(by_service: Mapping[str, Decimal]) -> list[list[str]]:
 
 
 def _one_by_one(message: NotificationMessage) -> NextMessages:
-    singles = (notifications([project_id], message.envelope) for project_id in message.project_ids)
-    return NextMessages(notifications=tuple(single for singles_of_one in singles for single in singles_of_one))
+    fresh = Envelope(run_id=message.envelope.run_id)
+    return NextMessages(notifications=tuple(NotificationMessage((each,), fresh) for each in message.project_ids))

@@ -6,7 +6,6 @@ import csv
 import difflib
 import io
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,8 +17,9 @@ from shared.domain.charges import key_of_group
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodKind, PeriodRule, make_rule
 from shared.domain.projects import LANGUAGES, ProjectEntry
+from shared.domain.texts import is_one_line, shortened
 from shared.messages import GUID, LARGEST_ID
-from shared.ports import ProjectView
+from shared.ports import AddressCheck, ProjectView
 
 COLUMNS = (
     "id",
@@ -53,8 +53,6 @@ BAD_QUOTES = (
 WORKBOOK = b"PK\x03\x04"
 AS_UTF8 = "in Excel, choose Save As and 'CSV UTF-8 (Comma delimited)'"
 
-AddressCheck = Callable[[Iterable[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
-"""Texts in; out come the valid addresses, and the other texts with the reason."""
 T = TypeVar("T")
 
 
@@ -183,7 +181,7 @@ def _header(line: int, cells: Sequence[str]) -> list[str]:
 def _meant(column: str, names: Iterable[str]) -> str:
     unknown = [name for name in names if name not in COLUMNS]
     similar = difflib.get_close_matches(column, unknown, n=1)
-    return f"; is '{_shortened(similar[0])}' meant to be it?" if similar else ""
+    return f"; is '{shortened(similar[0])}' meant to be it?" if similar else ""
 
 
 def _record(line: int, header: Sequence[str], cells: list[str]) -> _Record:
@@ -248,7 +246,7 @@ def _rule(record: _Record) -> PeriodRule:
 
 
 def _one_line(text: str) -> str:
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+    if not is_one_line(text):
         raise ValueError("it holds a line break or another control character; write one line of text")
     return text.strip()
 
@@ -262,14 +260,14 @@ def _filled(text: str, example: str) -> str:
 def _identifier(text: str) -> int:
     _filled(text, f"a whole number from 1 to {LARGEST_ID}")
     if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) <= LARGEST_ID:
-        raise ValueError(f"'{_shortened(text)}' is no id; write a whole number from 1 to {LARGEST_ID}")
+        raise ValueError(f"'{shortened(text)}' is no id; write a whole number from 1 to {LARGEST_ID}")
     return int(text)
 
 
 def _acronym(text: str) -> str:
     _filled(text, "a short name without blanks, such as DIE1")
     if len(text) > LONGEST_ACRONYM or not text.isprintable() or any(character.isspace() for character in text):
-        raise ValueError(f"'{_shortened(text)}' is no acronym; write 1 to {LONGEST_ACRONYM} characters without blanks")
+        raise ValueError(f"'{shortened(text)}' is no acronym; write 1 to {LONGEST_ACRONYM} characters without blanks")
     if text.isdecimal():
         raise ValueError(f"'{text}' would be taken for an id; an acronym has to hold a letter")
     return text
@@ -285,7 +283,7 @@ def _name(text: str) -> str:
 def _subscription(text: str) -> str:
     example = "the subscription's id, such as 1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
     if not GUID.fullmatch(_filled(text, example)):
-        raise ValueError(f"'{_shortened(text)}' is no subscription; write {example}")
+        raise ValueError(f"'{shortened(text)}' is no subscription; write {example}")
     return text.lower()
 
 
@@ -296,7 +294,7 @@ def _groups(text: str) -> tuple[str, ...]:
     for name in names.values():
         if not GROUP_NAME.fullmatch(name):
             raise ValueError(
-                f"'{_shortened(name)}' is no resource group; write up to 90 letters, digits, _ - . ( ), "
+                f"'{shortened(name)}' is no resource group; write up to 90 letters, digits, _ - . ( ), "
                 "without a period at the end, and join several by ;"
             )
     return tuple(reversed(names.values()))
@@ -305,7 +303,7 @@ def _groups(text: str) -> tuple[str, ...]:
 def _contacts(text: str, valid_addresses: AddressCheck) -> tuple[str, ...]:
     valid, invalid = valid_addresses(_several(text))
     if invalid:
-        listed = "; ".join(f"'{_shortened(address)}' is no mail address: {reason}" for address, reason in invalid)
+        listed = "; ".join(f"'{shortened(address)}' is no mail address: {reason}" for address, reason in invalid)
         raise ValueError(f"{listed.rstrip('.')}; write addresses such as ann@example.com, and join several by ;")
     return valid
 
@@ -333,7 +331,7 @@ def _kinds() -> str:
 
 def _kind(text: str) -> PeriodKind:
     if text and text.lower() not in set(PeriodKind):
-        raise ValueError(f"'{_shortened(text)}' is no period; write one of {_kinds()}")
+        raise ValueError(f"'{shortened(text)}' is no period; write one of {_kinds()}")
     return PeriodKind(text.lower()) if text else PeriodKind.ANNUAL
 
 
@@ -346,24 +344,20 @@ def _day(text: str) -> date | None:
     except ValueError:
         day = None
     if day is None or not EARLIEST <= day <= LATEST:
-        raise ValueError(f"'{_shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
+        raise ValueError(f"'{shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
     return day
 
 
 def _language(text: str) -> str | None:
     if text and text.lower() not in LANGUAGES:
-        raise ValueError(f"'{_shortened(text)}' is no language; write en or fr, or leave it empty for both")
+        raise ValueError(f"'{shortened(text)}' is no language; write en or fr, or leave it empty for both")
     return text.lower() or None
 
 
 def _active(text: str) -> bool:
     if text.lower() not in YES | NO:
-        raise ValueError(f"'{_shortened(text)}' is neither true nor false; write one of them")
+        raise ValueError(f"'{shortened(text)}' is neither true nor false; write one of them")
     return text.lower() in YES
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 # --- what only one project can have --------------------------------------------------------------------------

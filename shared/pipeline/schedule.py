@@ -7,10 +7,7 @@ from datetime import date, datetime, timedelta
 
 from shared.domain import quota, windows
 from shared.messages import Envelope, Queue, UpdateMessage
-from shared.ports import Account, ChargeLedger, Clock, MessageSender, RunLedger, RunScope, ScopeTarget
-
-TIMER = "timer"
-MANUAL = "manual"
+from shared.ports import Account, ChargeLedger, Clock, MessageSender, RunLedger, RunScope, RunTrigger, ScopeTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +24,14 @@ class Scheduler:
 
     def tonight(self) -> int:
         """The night's run, one for each UTC day; a second firing sends only what is still missing."""
-        return self._start(f"night-{self.clock():%Y-%m-%d}", TIMER)
+        return self._start(f"night-{self.clock():%Y-%m-%d}", RunTrigger.TIMER)
 
     def now(self) -> tuple[str, int]:
         """A run besides the night's; returns its key and how many messages were sent."""
         key = f"manual-{self.clock():%Y-%m-%dT%H-%M-%S.%f}"
-        return key, self._start(key, MANUAL)
+        return key, self._start(key, RunTrigger.MANUAL)
 
-    def _start(self, key: str, trigger: str) -> int:
+    def _start(self, key: str, trigger: RunTrigger) -> int:
         now = self.clock()
         self.runs.open_run(key, trigger, now)
         accounts = {account.sub_account_id: account for account in self.charges.accounts()}

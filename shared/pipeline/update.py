@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from shared.domain import windows
-from shared.domain.charges import key_of_group
+from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.periods import Period, PeriodRule
 from shared.domain.windows import ReadingPlan
 from shared.messages import EmailMessage, Envelope, MessageError, Queue, UpdateMessage, notifications
@@ -18,6 +18,7 @@ from shared.pipeline.operators import Operators
 from shared.pipeline.patience import WORK_PATIENCE, Patience
 from shared.ports import (
     Account,
+    AnswerLedger,
     ChargeLedger,
     Clock,
     CostQuery,
@@ -30,14 +31,17 @@ from shared.ports import (
     ReadPart,
     RunLedger,
     RunScope,
+    RunTrigger,
     ScopeState,
     ScopeTarget,
+    Stored,
 )
 
-HAND_DROPPED = "message"
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
 SUSPECT_REREADS = 3
 SUSPECT_WAIT = timedelta(hours=1)
+# The links from page to page are not said to hold for ever, and costs are refreshed every four hours.
+PROGRESS_LASTS = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Updater:
 
     costs: CostSource
     charges: ChargeLedger
+    answers: AnswerLedger
     runs: RunLedger
     mails: MailLedger
     operators: Operators
@@ -74,10 +79,13 @@ class Updater:
         scope = None
         try:
             works = self._works(message, known_run)
-            scope = self.runs.scope_of(run_key, HAND_DROPPED, _target(message), self.clock())
-            if scope.state not in {ScopeState.DONE, ScopeState.FAILED}:
-                return self._read_and_store(message, scope, works)
-            return self._checks_of(message, scope.target)
+            scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, _target(message), self.clock())
+            if _is_over(scope, message):
+                return self._checks_of(message, scope.target)
+            readings, broken_off = self._read_all(message, scope, works)
+            if broken_off is None:
+                return self._store_all(message, scope, works, readings)
+            return self._later(self._store_some(message, scope, works, readings), scope, broken_off)
         except LaterError as error:
             return self._later(message, scope, error)
         except NeverError as error:
@@ -91,7 +99,8 @@ class Updater:
         except MessageError as error:
             if known_run:
                 # The run planned it, and things have changed since: it must not wait for this scope for ever.
-                scope = self.runs.scope_of(str(message.envelope.run_id), HAND_DROPPED, _target(message), self.clock())
+                run_key = str(message.envelope.run_id)
+                scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, _target(message), self.clock())
                 self.runs.mark_failed(scope.id, str(error), self.clock())
             raise
 
@@ -128,25 +137,58 @@ class Updater:
             for account in accounts
         ]
 
-    def _read_and_store(self, message: UpdateMessage, scope: RunScope, works: list[_Work]) -> NextMessages:
-        started_at = self.clock()
-        # No transaction is open while Azure is asked: everything is read first, then stored.
-        readings = [self._read(work, started_at, self._read_until(message, scope)) for work in works]
+    def _read_all(
+        self, message: UpdateMessage, scope: RunScope, works: list[_Work]
+    ) -> tuple[list[Reading], LaterError | None]:
+        """Everything that the message asks for, before anything is stored: no transaction is open meanwhile.
+
+        Where the provider says "later", what had been read by then, and what it said.
+        """
+        started_at, read_until = self.clock(), self._read_until(message, scope)
+        readings = []
+        for work in works:
+            parts, broken_off = self._parts(scope, work)
+            readings.append(_reading(work, parts, started_at, read_until))
+            if broken_off is not None:
+                return readings, broken_off
+        return readings, None
+
+    def _parts(self, scope: RunScope, work: _Work) -> tuple[tuple[ReadPart, ...], LaterError | None]:
+        """The latest part first: the days from the earliest one that was read are then all read."""
+        parts: list[ReadPart] = []
+        for window in reversed(work.plan.parts):
+            query = CostQuery(work.account.sub_account_id, window, work.groups)
+            try:
+                parts.insert(0, ReadPart(window, self._answer(scope, query)))
+            except LaterError as error:
+                self.answers.keep(scope.id, query, error.progress, self.clock())
+                return tuple(parts), error
+        return tuple(parts), None
+
+    def _answer(self, scope: RunScope, query: CostQuery) -> ChargeSet:
+        """The answer to one query; one that broke off a while ago goes on where it did."""
+        return self.costs.read(query, self.answers.kept(scope.id, query, self.clock() - PROGRESS_LASTS))
+
+    def _store_some(
+        self, message: UpdateMessage, scope: RunScope, works: list[_Work], readings: list[Reading]
+    ) -> UpdateMessage:
+        """Stores the months that were read before the provider said "later", and leaves the message the others."""
+        reading, (work, *others) = readings[0], works
+        if others or not reading.parts:
+            return message
+        if self._store(scope, replace(reading, read_until=None)).suspect:
+            return message
+        since = work.plan.left.start if work.plan.left else work.plan.parts[0].start
+        return replace(message, left=Period(since, reading.parts[0].window.start))
+
+    def _store_all(
+        self, message: UpdateMessage, scope: RunScope, works: list[_Work], readings: list[Reading]
+    ) -> NextMessages:
         left = _together(work.plan.left for work in works)
         suspect: list[Period] = []
         for index, reading in enumerate(readings):
             last = left is None and not suspect and index == len(readings) - 1
-            stored = self.charges.store(scope.id, replace(reading, complete=last), self.clock())
-            suspect += stored.suspect
-            event(
-                "charges_stored",
-                run=scope.run_key,
-                scope=scope.target.subject,
-                added=stored.added,
-                changed=stored.changed,
-                removed=stored.removed,
-                not_believed=len(stored.suspect),
-            )
+            suspect += self._store(scope, replace(reading, complete=last)).suspect
         if suspect:
             return self._suspect(message, scope)
         if left is not None:
@@ -154,35 +196,32 @@ class Updater:
             return NextMessages()
         return self._checks_of(message, scope.target)
 
+    def _store(self, scope: RunScope, reading: Reading) -> Stored:
+        stored = self.charges.store(scope.id, reading, self.clock())
+        event(
+            "charges_stored",
+            run=scope.run_key,
+            scope=scope.target.subject,
+            added=stored.added,
+            changed=stored.changed,
+            removed=stored.removed,
+            not_believed=len(stored.suspect),
+        )
+        return stored
+
     def _read_until(self, message: UpdateMessage, scope: RunScope) -> date:
         """The day whose night this is; of messages that read on, the day of the first, or one before it."""
         begun = scope.first_queued_at if message.left is not None else None
         return (begun or self.clock()).date()
-
-    def _read(self, work: _Work, started_at: datetime, read_until: date) -> Reading:
-        account = work.account
-        parts = tuple(
-            ReadPart(part, self.costs.read(CostQuery(account.sub_account_id, part, work.groups)))
-            for part in work.plan.parts
-        )
-        since = [day for day in (account.read_from, *(part.window.start for part in parts)) if day]
-        return Reading(
-            sub_account_id=account.sub_account_id,
-            group_keys=frozenset(key_of_group(group) for group in work.groups),
-            parts=parts,
-            started_at=started_at,
-            read_from=min(since, default=None),
-            read_until=None if work.plan.left else read_until,
-            complete=False,
-            provider=account.provider,
-        )
 
     def _read_on(self, message: UpdateMessage, scope: RunScope, left: Period) -> None:
         """Puts the message back to read the days that are left; its patience starts anew, for it is getting on."""
         pause = timedelta(seconds=windows.PARTS_AT_ONCE * 60 / self.units_per_minute)
         due_at = self.clock() + pause
         self.runs.mark_deferred(scope.id, f"reads back from {left.end} to {left.start}", due_at)
-        onward = replace(message, left=left, envelope=Envelope(run_id=scope.run_key, first_queued_at=due_at))
+        replayed = message.envelope.replayed
+        envelope = Envelope(run_id=scope.run_key, first_queued_at=due_at, replayed=replayed)
+        onward = replace(message, left=left, envelope=envelope)
         self.patience.sender.send(Queue.UPDATE, onward, pause)
 
     def _checks_of(self, message: UpdateMessage, target: ScopeTarget) -> NextMessages:
@@ -236,12 +275,32 @@ class Updater:
         return EmailMessage(email_id=self.mails.add(mail, self.clock()))
 
 
+def _reading(work: _Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:
+    account = work.account
+    since = [day for day in (account.read_from, *(part.window.start for part in parts)) if day]
+    return Reading(
+        sub_account_id=account.sub_account_id,
+        group_keys=frozenset(key_of_group(group) for group in work.groups),
+        parts=parts,
+        started_at=started_at,
+        read_from=min(since, default=None),
+        read_until=None if work.plan.left else read_until,
+        complete=False,
+        provider=account.provider,
+    )
+
+
 def _together(left: Iterable[Period | None]) -> Period | None:
     """All the days that are left, as one period."""
     periods = [period for period in left if period is not None]
     if not periods:
         return None
     return Period(min(period.start for period in periods), max(period.end for period in periods))
+
+
+def _is_over(scope: RunScope, message: UpdateMessage) -> bool:
+    """Whether nothing is left to be read: a scope that has failed is read again if a person replays its message."""
+    return scope.state is ScopeState.DONE or (scope.state is ScopeState.FAILED and not message.envelope.replayed)
 
 
 def _target(message: UpdateMessage) -> ScopeTarget:

@@ -1,4 +1,4 @@
-"""What every story of the chain needs: Azurite for the test process, and installations of the app."""
+"""What every story of the chain needs: installations of the app."""
 
 from __future__ import annotations
 
@@ -11,26 +11,9 @@ import pytest
 
 from localdev.azure_sim import AzureSimulator
 from localdev.azurite import Azurite
-from shared.adapters.database.engine import Database
 from tests.chain.installation import Installation
+from tests.conftest import TEMPLATE
 from tests.postgres import Postgres
-
-TEMPLATE = "warden_chain"
-
-
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres: Postgres) -> Postgres:
-    """The server, with a migrated, empty database named TEMPLATE to be copied."""
-    postgres.execute(f"CREATE DATABASE {TEMPLATE}")
-    Database(postgres.url(TEMPLATE)).upgrade()
-    return postgres
-
 
 NewDatabase = Callable[[str], str]
 
@@ -45,14 +28,14 @@ def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path
         if kind == "sqlite":
             shutil.copyfile(sqlite_template, tmp_path / f"{name}.db")
             return f"sqlite:///{tmp_path / f'{name}.db'}"
-        server: Postgres = request.getfixturevalue("migrated_postgres")
+        server: Postgres = request.getfixturevalue("postgres")
         server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         made.append(name)
         return server.url(name)
 
     yield make
     for name in made:
-        request.getfixturevalue("migrated_postgres").execute(f"DROP DATABASE {name} WITH (FORCE)")
+        request.getfixturevalue("postgres").execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 Install = Callable[..., Installation]

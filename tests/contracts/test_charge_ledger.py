@@ -319,6 +319,24 @@ def test_an_older_reading_changes_nothing_but_finishes_its_scope(ledgers: Ledger
     assert ledgers.scope_state() == ("done", None)
 
 
+def test_another_run_that_reads_further_back_does_not_make_a_reading_of_today_outdated(ledgers: Ledgers) -> None:
+    october = reading(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER, started_at=NOW, complete=False)
+    today = reading(row("rg-1", 3, "2"), started_at=NOW - timedelta(seconds=30))
+    ledgers.store(october, run_key="reads back")
+    assert ledgers.store(today) == Stored(added=1)
+    assert ledgers.store(replace(october, started_at=NOW - timedelta(seconds=60)), run_key="reads back") == Stored()
+    assert ledgers.amounts() == {("rg-1", 9): "5", ("rg-1", 3): "2"}
+
+
+def test_days_that_a_reading_leaves_out_do_not_count_as_read(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    august = Period(date(2026, 8, 1), date(2026, 9, 1))
+    ledgers.store(reading(window=august, read_from=august.start, complete=False))
+    assert ledgers.charges.account(SUB).read_from == NOVEMBER.start
+    ledgers.store(reading(window=OCTOBER, read_from=OCTOBER.start, complete=False))
+    assert ledgers.charges.account(SUB).read_from == OCTOBER.start
+
+
 def test_an_incomplete_reading_keeps_its_charges_and_how_far_it_came(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-1"))
     ledgers.check(1)
@@ -423,7 +441,8 @@ class SlowLedger:
 
     def store(self, what: Reading, now: datetime) -> tuple[Period, ...]:
         whole = not what.group_keys
-        if whole and self.read_started_at and what.started_at < self.read_started_at:
+        reads_its_day = any(what.started_at.date() in part.window for part in what.parts)
+        if whole and reads_its_day and self.read_started_at and what.started_at < self.read_started_at:
             return ()
         closed = self.read_until or now.date()
         suspect = [
@@ -440,7 +459,8 @@ class SlowLedger:
             if part.window not in suspect:
                 self.replace(part, what.group_keys)
         if whole and not suspect:
-            self.read_until, self.read_started_at = now.date(), what.started_at
+            self.read_until = now.date()
+            self.read_started_at = what.started_at if reads_its_day else self.read_started_at
         return tuple(suspect)
 
     def within(self, window: Period, groups: frozenset[str]) -> list[tuple[str, date, str, str]]:

@@ -94,8 +94,9 @@ def test_many_mails_are_written_at_once_and_known_ones_passed_over(
     assert stored(ledger, ledger.add(twice, NIGHT)).mail.to == MAIL.to
 
 
-def test_writing_no_mails_is_fine(database: Database):
+def test_writing_no_mails_writes_none(database: Database):
     database.run(lambda connection: insert_mails(connection, [], NIGHT, "warden.example"))
+    assert database.read(lambda connection: connection.execute(tables.mails.select()).all()) == []
 
 
 def test_a_pending_mail_is_claimed_once(ledger: MailLedger, mail_id: int):
@@ -159,7 +160,7 @@ def test_a_failed_mail_is_claimed_only_if_that_is_asked_for_and_counts_anew(ledg
     ledger.claim(mail_id, "first", LATER, NIGHT)
     ledger.release(mail_id, "first", "unwell", LATER)
     ledger.claim(mail_id, "first", LATER + HOUR, LATER)
-    ledger.mark_failed(mail_id, "first", "refused: " + "é" * 2000, LATER)
+    ledger.mark_failed(mail_id, "first", "refused: " + "é" * 2000)
     failed = stored(ledger, mail_id)
     assert failed.state is MailState.FAILED
     assert failed.reason is not None
@@ -181,7 +182,7 @@ def test_only_the_word_of_the_present_claimant_counts(ledger: MailLedger, mail_i
     before = stored(ledger, mail_id)
     ledger.mark_sent(mail_id, "first", "receipt", None, LATER)
     ledger.release(mail_id, "first", "unwell", LATER)
-    ledger.mark_failed(mail_id, "first", "refused", LATER)
+    ledger.mark_failed(mail_id, "first", "refused")
     assert stored(ledger, mail_id) == before
 
 

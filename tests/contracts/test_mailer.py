@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.mail.mime import build, utc_now
+from shared.adapters.mail.mime import build
 from shared.adapters.mail.outbox import OutboxMailer
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.adapters.mail.smtp import SmtpMailer
-from shared.ports import LaterError, Mailer, NeverError, OutgoingMail
+from shared.ports import LaterError, Mailer, NeverError, OutgoingMail, utc_now
 from tests.adapters.mail.servers import (
     API_KEY,
     PASSWORD,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,12 +24,6 @@ class Rig:
     sender: MessageSender
     visible: Callable[[Queue], list[str]]
     held: Callable[[Queue], int]
-
-
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
-        yield running
 
 
 @pytest.fixture

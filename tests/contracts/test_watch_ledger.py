@@ -100,7 +100,7 @@ def test_mails_are_stuck_when_pending_too_long_or_their_claim_lapsed(watch: Watc
     for mail_id in (claimed, sent, failed):
         mails.claim(mail_id, "me", NIGHT + HOUR, NIGHT)
     mails.mark_sent(sent, "me", "", None, NIGHT)
-    mails.mark_failed(failed, "me", "refused", NIGHT)
+    mails.mark_failed(failed, "me", "refused")
     assert watch.stuck_mails(NIGHT) == []
     assert watch.stuck_mails(NIGHT + HOUR) == [pending]
     assert watch.stuck_mails(NIGHT + 2 * HOUR) == [pending, claimed]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.domain.quota import UNITS_AT_ONCE, delays
 
-# What Azure lets through, by length of the stretch in seconds (FACTS 1).
+# What Azure lets through, by length of the stretch in seconds.
 AZURE = {10: 12, 60: 60, 3600: 600}
 # Waits are sums of floats; a hair more or less is not what is tried here.
 HAIR = 1e-6

@@ -1,4 +1,4 @@
-"""A real Azurite for each test process, and small apps that the host runs as a program of its own."""
+"""Small apps that the host runs as a program of its own."""
 
 import json
 import textwrap
@@ -42,7 +42,7 @@ class SampleApp:
         self._programs: list[Program] = []
 
     def write(self, source: str, **queues: object) -> "SampleApp":
-        """Write function_app.py, and host.json with these settings of the queues."""
+        """Writes function_app.py, and host.json with these settings of the queues."""
         options = {"messageEncoding": "none", "maxPollingInterval": "00:00:01", **queues}
         (self.folder / "host.json").write_text(
             json.dumps({"version": "2.0", "extensions": {"queues": options}}), encoding="utf-8"
@@ -64,12 +64,12 @@ class SampleApp:
             self.queue(short).send_message(content)
 
     def count(self, short: str) -> int:
-        """Count a queue's messages, the hidden ones too; a missing queue has none."""
+        """Counts a queue's messages, the hidden ones too; a missing queue has none."""
         client = self._service.get_queue_client(self.name(short))
         return client.get_queue_properties().approximate_message_count if self._exists(client) else 0
 
     def contents(self, short: str) -> list[str]:
-        """Give the contents of a queue's visible messages; a missing queue has none."""
+        """Gives the contents of a queue's visible messages; a missing queue has none."""
         client = self._service.get_queue_client(self.name(short))
         if not self._exists(client):
             return []
@@ -87,13 +87,13 @@ class SampleApp:
         return True
 
     def host(self, *flags: str, ready: str = "Ready:", **environment: str | None) -> Program:
-        """Make a host for this app that is ended with the test."""
+        """Makes a host for this app that is ended with the test."""
         program = local_host(self.folder, *flags, environment={**self.environment, **environment}, ready=ready)
         self._programs.append(program)
         return program
 
     def fails_to_start(self, *flags: str, **environment: str | None) -> str:
-        """Run a host that must not come up; gives its one line about that."""
+        """Runs a host that must not come up; gives its one line about that."""
         program = self.host(*flags, ready="", **environment).start()
         assert program.wait() == 1, program.output
         assert "Traceback" not in program.output
@@ -111,12 +111,6 @@ class SampleApp:
                 program.kill()
 
 
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
-        yield running
-
-
 @pytest.fixture
 def sample(tmp_path: Path, azurite: Azurite) -> Iterator[SampleApp]:
     app = SampleApp(tmp_path, azurite.connection_string)
@@ -126,7 +120,7 @@ def sample(tmp_path: Path, azurite: Azurite) -> Iterator[SampleApp]:
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    """Wait until a condition holds, and fail with what was last seen when it does not in time."""
+    """Waits until a condition holds, and fails with what was last seen when it does not in time."""
 
     def wait(condition: Callable[[], object], seconds: float = 15.0) -> None:
         deadline = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""The host's queue semantics (FACTS of the service: lease, dequeue count, poison queues, outputs)."""
+"""The host's queue semantics, as Azure has them: lease, dequeue count, poison queues, outputs."""
 
 import base64
 from collections import Counter

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.adapters.database.answers import SqlAnswers
 from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.dead_letters import SqlDeadLetters
@@ -84,8 +85,18 @@ class Chain:
         self.dead_letters = DeadLetters(self.letters, self.runs, self.checks, self.mails, self.clock)
         self.replay = Replay(self.letters, self.queues, self.clock)
         self.scheduler = Scheduler(self.runs, self.charges, self.queues, self.clock, 35, 50, 500)
+        self.answers = SqlAnswers(self.database)
         self.updater = Updater(
-            self.costs, self.charges, self.runs, self.mails, self.operators, self.patience, self.clock, 35, 50
+            costs=self.costs,
+            charges=self.charges,
+            answers=self.answers,
+            runs=self.runs,
+            mails=self.mails,
+            operators=self.operators,
+            patience=self.patience,
+            clock=self.clock,
+            lookback_days=35,
+            units_per_minute=50,
         )
         self.deliverer = Deliverer(
             self.mails,

@@ -9,7 +9,8 @@ from datetime import date
 import pytest
 
 from shared.messages import Queue
-from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+from shared.ports import LaterError, NewMail, OutgoingMail
+from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry
 
 
 @pytest.mark.parametrize("queue", list(Queue))
@@ -66,6 +67,44 @@ def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert len(chain.mailer.sent) == 1
+
+
+def test_a_mail_that_is_still_claimed_when_its_message_is_poisoned_is_closed_once_the_claim_has_expired(
+    chain: Chain,
+) -> None:
+    mail_id = chain.mails.add(
+        NewMail("test/1", "whole", ("anna@example.com",), {"subject": "Hello", "body": "x"}), chain.clock()
+    )
+
+    def break_down(_mail: OutgoingMail) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    chain.mailer.fails = break_down
+    for _ in range(5):
+        with pytest.raises(RuntimeError):
+            chain.work(Queue.EMAIL, json.dumps({"EmailId": mail_id}), "message-1")
+    with pytest.raises(LaterError, match="is claimed"):
+        chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": mail_id}), "poison-1")
+    chain.clock.forward(hours=1)
+    chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": mail_id}), "poison-1")
+    chain.clock.forward(hours=1)
+    assert chain.look().emails == (), "it would be sent, and poisoned, for ever"
+    assert len(chain.letters.list()) == 1
+
+
+def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(chain: Chain) -> None:
+    chain.load(entry(rule=APRIL))
+    chain.spend("5", date(2026, 4, 2))
+    chain.spend("7", date(2026, 11, 20))
+    chain.scheduler.tonight()
+    ((queue, text, _),) = chain.queues.take()
+    chain.dead_letters.bury(queue, text, "poison-1")
+    (letter,) = chain.letters.list()
+    assert chain.replay.replay(letter.id) is None
+    chain.drain()
+    assert chain.spent() == 12
+    (run,) = chain.projects.recent_runs(1)
+    assert run.state == "done"
 
 
 def test_a_poison_message_that_comes_twice_is_recorded_once(chain: Chain) -> None:

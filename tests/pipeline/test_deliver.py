@@ -6,8 +6,10 @@ import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from shared.messages import EmailMessage, Queue, parse_email
+from shared.pipeline.deliver import CLAIM
 from shared.pipeline.operators import Operators
 from shared.ports import LaterError, MailState, NeverError, NewMail, OutgoingMail
 from tests.pipeline.conftest import Chain
@@ -63,12 +65,18 @@ def test_two_messages_at_the_same_moment_send_one_mail_and_neither_is_lost(chain
     assert sending.wait(10)
     chain.work(Queue.EMAIL, email(mail_id), "two")
     ((queue, text, delay),) = chain.queues.take()
-    assert (queue, delay) == (Queue.EMAIL, timedelta(minutes=5, seconds=1)), "it waits until the claim has expired"
+    assert (queue, delay) == (Queue.EMAIL, CLAIM + timedelta(seconds=1)), "it waits until the claim has expired"
     go_on.set()
     first.join()
-    chain.clock.forward(minutes=6)
+    chain.clock.forward(minutes=16)
     chain.work(queue, text)
     assert len(chain.mailer.sent) == 1
+
+
+def test_a_claim_lasts_longer_than_any_function_may_run() -> None:
+    host = json.loads((Path(__file__).parents[2] / "host.json").read_text())
+    hours, minutes, seconds = map(int, host["functionTimeout"].split(":"))
+    assert timedelta(hours=hours, minutes=minutes, seconds=seconds) < CLAIM
 
 
 def test_a_crash_while_sending_is_taken_up_by_the_same_message_at_once(chain: Chain) -> None:
@@ -138,6 +146,19 @@ def test_a_refused_mail_is_sent_when_its_dead_letter_is_replayed(chain: Chain) -
     assert chain.letters.list() == []
 
 
+def test_a_mail_that_is_refused_again_when_it_is_replayed_is_a_dead_letter_again(chain: Chain) -> None:
+    mail_id = stored_mail(chain)
+    chain.mailer.fails = lambda mail: NeverError("no such user") if "anna@example.com" in mail.to else None
+    chain.work(Queue.EMAIL, email(mail_id))
+    chain.queues.take()
+    (letter,) = chain.letters.list()
+    assert chain.replay.replay(letter.id) is None
+    chain.drain()
+    (again,) = chain.letters.list()
+    assert again.id != letter.id
+    assert json.loads(again.body) == {"EmailId": mail_id}
+
+
 def test_invalid_addresses_are_left_out_and_recorded(chain: Chain) -> None:
     mail_id = stored_mail(chain, ("anna@example.com", "no-address", "bo@example.com\r\nBcc: x@evil.example"))
     chain.work(Queue.EMAIL, email(mail_id))
@@ -146,6 +167,13 @@ def test_invalid_addresses_are_left_out_and_recorded(chain: Chain) -> None:
     assert stored is not None
     assert "no-address" in str(stored.notes)
     assert "evil" in str(stored.notes)
+
+
+def test_a_whole_mail_of_blind_copies_only_goes_to_them_and_to_nobody_else(chain: Chain) -> None:
+    chain.work(Queue.EMAIL, whole([], Bcc=["b@example.com", "no-address"]))
+    chain.drain()
+    (mail,) = chain.mailer.sent
+    assert (mail.to, mail.cc, mail.bcc, mail.subject) == ((), (), ("b@example.com",), "Hello")
 
 
 def test_a_mail_without_a_valid_recipient_goes_to_the_operators(chain: Chain) -> None:

@@ -28,8 +28,8 @@ def test_a_night_reads_the_lookback_window_split_at_the_month_end(chain: Chain) 
     chain.load(entry())
     update(chain, SubscriptionId=SUBSCRIPTION)
     assert [query.window for query in chain.costs.queries] == [
-        Period(date(2026, 10, 17), date(2026, 11, 1)),
         Period(date(2026, 11, 1), date(2026, 11, 21)),
+        Period(date(2026, 10, 17), date(2026, 11, 1)),
     ]
     assert all(query.resource_groups == () for query in chain.costs.queries)
 
@@ -115,7 +115,7 @@ def test_a_crash_in_the_middle_of_reading_back_reads_nothing_twice_but_the_windo
     chain.costs.queries.clear()
     chain.work(Queue.UPDATE, body)
     # The two latest months have been read; the message, unchanged, reads the window again and then the rest.
-    assert [query.window.start for query in chain.costs.queries] == [date(2026, 10, 1), date(2026, 11, 1)]
+    assert [query.window.start for query in chain.costs.queries] == [date(2026, 11, 1), date(2026, 10, 1)]
     chain.drain()
     assert min(query.window.start for query in chain.costs.queries) == date(2026, 4, 1)
 
@@ -141,6 +141,47 @@ def test_a_throttled_message_goes_back_with_the_longest_wait_and_nothing_is_stor
     chain.costs.fails = lambda _query: None
     chain.work(queue, text)
     assert chain.spent() == Decimal(5)
+
+
+def test_an_answer_that_broke_off_goes_on_where_it_did(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY)
+    throttled = LaterError("Azure is throttling us", timedelta(seconds=77), progress=b"pages 1 to 4")
+    chain.costs.fails = lambda _query: throttled
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    ((queue, text, _),) = chain.queues.take()
+    chain.costs.fails = lambda _query: None
+    chain.work(queue, text)
+    assert chain.costs.resumed == [None, b"pages 1 to 4", None]
+    assert chain.spent() == Decimal(5)
+
+
+def test_what_broke_off_long_ago_is_begun_anew(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: LaterError("throttled", progress=b"pages 1 to 4")
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    ((queue, text, _),) = chain.queues.take()
+    chain.costs.fails = lambda _query: None
+    chain.clock.forward(hours=2, minutes=1)
+    chain.work(queue, text)
+    assert chain.costs.resumed == [None, None, None]
+
+
+def test_a_month_that_was_read_before_azure_said_later_is_not_asked_for_again(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY)
+    chain.spend("7", date(2026, 10, 20))
+    chain.costs.fails = lambda query: LaterError("throttled") if query.window.start.month == 10 else None
+    update(chain, SubscriptionId=SUBSCRIPTION, RunId="night-1")
+    ((queue, text, _),) = chain.queues.take()
+    assert (json.loads(text)["Since"], json.loads(text)["Before"]) == ("2026-10-17", "2026-11-01")
+    assert sent_to(chain, Queue.NOTIFICATION) == [], "the check waits until all has been read"
+    chain.costs.fails = lambda _query: None
+    chain.work(queue, text)
+    assert [query.window.start.month for query in chain.costs.queries] == [11, 10, 10]
+    assert len(sent_to(chain, Queue.NOTIFICATION)) == 1
+    account = chain.charges.account(SUBSCRIPTION)
+    assert (account.read_from, account.read_until) == (date(2026, 10, 17), TODAY)
 
 
 def test_waits_without_a_word_from_azure_grow_from_30_seconds_to_30_minutes(chain: Chain) -> None:

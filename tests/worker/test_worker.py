@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -70,22 +71,16 @@ def python_313() -> Path:
 
 
 @pytest.fixture
-def settings(azurite_queues: Azurite, simulator: AzureSimulator, sqlite_url: str, tmp_path: Path) -> dict[str, str]:
+def settings(azurite: Azurite, simulator: AzureSimulator, sqlite_url: str, tmp_path: Path) -> dict[str, str]:
     """The app settings of a night, on the test's own parts."""
     return {
-        STORAGE: azurite_queues.connection_string,
+        STORAGE: azurite.connection_string,
+        "QueueProjectUsageUpdate": f"worker-{uuid.uuid4().hex}",
         "DATABASE_URL": sqlite_url,
         "AZURE_MANAGEMENT_ENDPOINT": simulator.url,
         "OUTBOX_DIR": str(tmp_path / "outbox"),
         "LOCAL_CLOCK_START": NIGHT.isoformat(),
     }
-
-
-@pytest.fixture(scope="module")
-def azurite_queues(tmp_path_factory: pytest.TempPathFactory, python_313: Path) -> Iterator[Azurite]:
-    """Azurite; one test alone puts messages there."""
-    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as running:
-        yield running
 
 
 @pytest.fixture
@@ -147,7 +142,7 @@ def test_every_queue_hangs_on_the_one_connection_and_only_the_night_s_timer_is_r
 
 def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, simulator, tmp_path):
     assert succeeded(worker.timer("ProjectUsageScheduler")) == {}
-    queue = QueueClient.from_connection_string(settings[STORAGE], "project-usage-update")
+    queue = QueueClient.from_connection_string(settings[STORAGE], settings["QueueProjectUsageUpdate"])
     (queued,) = list(queue.receive_messages())
     assert json.loads(queued.content)["SubscriptionId"] == SUBSCRIPTION
 

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shared.domain.texts import shortened
 from shared.ports import LaterError, NeverError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def parse_endpoint(text: str) -> ArmEndpoint:
     url = text.strip().rstrip("/")
     origin = _origin(url)
     if origin is None or url.count("/") != 2 or set(url) & set("?#@\\{} "):
-        raise ValueError(f"'{_shortened(text, 80)}' is no endpoint; write it like https://management.azure.com")
+        raise ValueError(f"'{shortened(text, 80)}' is no endpoint; write it like https://management.azure.com")
     if origin[0] == "http" and not _is_loopback(origin[1]):
         raise ValueError(f"'{url}' is not safe: plain http is taken for this machine only; write https://{origin[1]}")
     return ArmEndpoint(url, origin)
@@ -140,7 +141,7 @@ def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
     Never where the identity was clearly refused; else later: identity endpoints are at times not there, and
     azure-identity tells both by the same exception.
     """
-    said = shortened(str(error.message))
+    said = shown(str(error.message))
     status = error.response.status_code if error.response is not None else None
     if status in REFUSED or REFUSED_IN_WORDS.search(str(error.message)):
         return NeverError(
@@ -150,13 +151,9 @@ def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
     return LaterError(f"There is no token for Azure yet: {said}")
 
 
-def shortened(text: str, longest: int = 240) -> str:
+def shown(text: str, longest: int = 240) -> str:
     """Somebody else's text as one line for a person, without what looks like a token or a URL's query."""
-    return _shortened(TOKEN_LIKE.sub("…", " ".join(text.split())), longest)
-
-
-def _shortened(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return shortened(TOKEN_LIKE.sub("…", " ".join(text.split())), longest)
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -24,9 +24,10 @@ from shared.adapters.azure.access import (
     transport_for,
 )
 from shared.adapters.costs.azure_answer import Answer
+from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.adapters.costs.azure_refusal import refusal, silence
 from shared.domain.charges import ChargeSet, key_of_group
-from shared.ports import Clock, CostQuery, LaterError, NeverError
+from shared.ports import Clock, CostQuery, LaterError, NeverError, utc_now
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -40,12 +41,10 @@ LARGEST_PAGE = 5000
 MOST_PAGES = 1000
 # Past this Azure cuts a daily query's beginning off, without a word.
 LONGEST_WINDOW_DAYS = 31
+# Costs are refreshed every four hours or so: pages from before and after that may have a row twice, or not at all.
+PROGRESS_LASTS = timedelta(hours=2)
 # Without a ClientType, a request shares one bucket of the tenant's quota with everybody else's tools.
 HEADERS = {"ClientType": "BudgetWarden", "Content-Type": "application/json", "Accept": "application/json"}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass
@@ -63,7 +62,7 @@ class AzureCosts:
     credential: TokenCredential | None = field(default=None, repr=False)
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
-    clock: Clock = _now
+    clock: Clock = utc_now
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _client: CostManagementClient | None = field(default=None, init=False, repr=False)
 
@@ -72,22 +71,44 @@ class AzureCosts:
         if self.metric not in METRICS:
             raise ValueError(f"'{self.metric}' is no cost metric; it has to be {' or '.join(METRICS)}")
 
-    def read(self, query: CostQuery) -> ChargeSet:
-        """Every charge of the window, rounded for storing. Raises LaterError, NeverError."""
+    def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
+        """Every charge of the window, rounded for storing. Raises LaterError, NeverError.
+
+        progress: of the LaterError that broke the answer to this very query off; it goes on with the next page.
+        """
         if query.window.days > LONGEST_WINDOW_DAYS:
             raise NeverError(f"Azure answers {LONGEST_WINDOW_DAYS} days at most; {query.window.days} were asked for.")
         body = json.dumps(query_body(query, self.metric)).encode()
-        answer = Answer(query)
-        url: str | None = query_url(self._arm, query.sub_account_id)
+        answer, url = self._begun(query, body, progress)
         seen: set[str] = set()
         while url is not None:
+            resumed = not seen and answer.pages > 0
             seen.add(url)
-            page = self._page(url, body, query.sub_account_id)
+            page = self._next_page(url, body, answer, resumed)
             if page is None:
                 return self._without_content(answer)
             link = answer.add(page)
-            url = self._following(link, seen) if link else None
+            url = self._following(link, seen, answer.pages) if link else None
         return answer.charges()
+
+    def _begun(self, query: CostQuery, body: bytes, progress: bytes | None) -> tuple[Answer, str | None]:
+        """The answer as far as it has come, and where its next page is."""
+        now = self.clock()
+        broken_off = unpacked(progress) if progress else None
+        if (
+            broken_off is None
+            or broken_off.asked != self._asked(query, body)
+            or now - broken_off.begun_at > PROGRESS_LASTS
+        ):
+            return Answer(query, now), query_url(self._arm, query.sub_account_id)
+        answer = Answer(query, broken_off.begun_at)
+        for page in broken_off.pages:
+            answer.add(page)
+        return answer, broken_off.next_url
+
+    def _asked(self, query: CostQuery, body: bytes) -> str:
+        """The whole question, with the endpoint, the groups and the metric, any of which may be others by now."""
+        return f"{query_url(self._arm, query.sub_account_id)} {body.decode()}"
 
     def close(self) -> None:
         """Closes the connections; a later `read` opens new ones."""
@@ -101,6 +122,23 @@ class AzureCosts:
         if answer.pages:
             raise LaterError(f"Azure's answer broke off after page {answer.pages}: the next one is empty (204).")
         return answer.charges()
+
+    def _next_page(self, url: str, body: bytes, answer: Answer, resumed: bool) -> bytes | None:
+        """The body of one page; those before it go with a LaterError, so that they need not be asked for again."""
+        try:
+            return self._page(url, body, answer.query.sub_account_id)
+        except LaterError as error:
+            raise LaterError(error.reason, error.wait, self._progress(url, body, answer)) from error
+        except NeverError as error:
+            if not resumed:
+                raise
+            # Nobody says how long a link to a page holds. If that is not it, the first page will say so.
+            raise LaterError(f"Azure does not go on with an answer that broke off: {error.reason}") from error
+
+    def _progress(self, url: str, body: bytes, answer: Answer) -> bytes | None:
+        if not answer.pages:
+            return None
+        return packed(BrokenOff(tuple(answer.bodies), url, self._asked(answer.query, body), answer.begun_at))
 
     def _page(self, url: str, body: bytes, subscription: str) -> bytes | None:
         """The body of one page, None for a 204."""
@@ -143,22 +181,18 @@ class AzureCosts:
             transport=transport_for(self._arm, self.connect_seconds, self.read_seconds),
         )
 
-    def _following(self, link: str, seen: set[str]) -> str:
+    def _following(self, link: str, seen: set[str], pages: int) -> str:
         """The next page's URL. NeverError where following it would leak the token, or never end."""
         if not self._arm.holds(link):
-            raise NeverError(
-                f"Azure's answer links to another place than {self._arm.url} for its page {len(seen) + 1}."
-            )
+            raise NeverError(f"Azure's answer links to another place than {self._arm.url} for its page {pages + 1}.")
         parts = urlsplit(link)
         # Put together anew, so that the token goes to our endpoint whatever else is in the link; the SDK takes
         # braces for placeholders.
         rest = f"{parts.path}?{parts.query}".replace("{", "%7B").replace("}", "%7D")
         url = f"{self._arm.url}{rest}"
         if url in seen:
-            raise NeverError(
-                f"Azure's answer goes in a circle: page {len(seen)} links to a page that was read already."
-            )
-        if len(seen) >= MOST_PAGES:
+            raise NeverError(f"Azure's answer goes in a circle: page {pages} links to a page that was read already.")
+        if pages >= MOST_PAGES:
             raise NeverError(f"Azure's answer does not end: after {MOST_PAGES} pages there is still another one.")
         return url
 

@@ -7,15 +7,15 @@ as a whole, and each name or day is checked once however many rows it stands in:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
 from shared.domain.charges import ChargeSet, key_of_group, rounded_columns
 from shared.domain.money import MoneyError, parse_currency
 from shared.domain.periods import Period
+from shared.domain.texts import UNSTORABLE, shortened
 from shared.ports import CostQuery, LaterError, NeverError
 
 # By what we call the cell: Azure's names for its column, without regard to case; the first that is there counts.
@@ -31,8 +31,6 @@ NO_SERVICE = "Unassigned"
 # What the database holds. A service's name is a label, so it may be cut. No resource group has more than 90
 # characters: what is longer is none, belongs to no project, and is only kept so that its cost is not lost.
 LONGEST_SERVICE, LONGEST_GROUP = 200, 100
-# No database takes NUL, or half of a surrogate pair, which JSON can spell.
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 Value = TypeVar("Value")
 
@@ -42,13 +40,16 @@ class CellError(ValueError):
 
 
 class Answer:
-    """Collects the pages of one query's answer."""
+    """Collects the pages of one query's answer. bodies: those that were taken, as they came."""
 
-    def __init__(self, query: CostQuery) -> None:
+    def __init__(self, query: CostQuery, begun_at: datetime) -> None:
+        self.query = query
+        self.begun_at = begun_at
         self.pages = 0
-        self._groups = Checked(group_reader(query.resource_groups))
-        self._days = Checked(day_reader(query.window))
-        self._services, self._currencies = Checked(_service), Checked(_currency)
+        self.bodies: list[bytes] = []
+        self._groups = KnownCells(group_reader(query.resource_groups))
+        self._days = KnownCells(day_reader(query.window))
+        self._services, self._currencies = KnownCells(_service), KnownCells(_currency)
         self._currency: str | None = None
         self._columns: dict[str, list[Any]] = {name: [] for name in ("group", "day", "service", "cost")}
 
@@ -68,6 +69,7 @@ class Answer:
         link = properties.get("nextLink") or None
         if link is not None and not isinstance(link, str):
             raise self._wrong("its nextLink is no link")
+        self.bodies.append(body)
         return link
 
     def charges(self) -> ChargeSet:
@@ -147,11 +149,11 @@ class Answer:
             return list(cells)
         return self._each("cost", cells, _cost)
 
-    def _looked_up(self, name: str, cells: Sequence[Any], checked: Checked[Value]) -> list[Value]:
+    def _looked_up(self, name: str, cells: Sequence[Any], known: KnownCells[Value]) -> list[Value]:
         try:
-            return list(map(checked.__getitem__, cells))
+            return list(map(known.__getitem__, cells))
         except (CellError, TypeError):  # TypeError: a list or an object, which no dictionary takes
-            return self._each(name, cells, checked.read)
+            return self._each(name, cells, known.read)
 
     def _each(self, name: str, cells: Sequence[Any], read: Callable[[Any], Value]) -> list[Value]:
         """The cells one by one, so that the first one that can't be right is named with its row."""
@@ -168,7 +170,7 @@ class Answer:
         return NeverError(f"Azure's answer is not what was asked for: {where}: {what}.")
 
 
-class Checked(dict[Any, Value], Generic[Value]):
+class KnownCells(dict[Any, Value], Generic[Value]):
     """Cells and what they mean; each is read once, when it is first met. Raises CellError."""
 
     def __init__(self, read: Callable[[Any], Value]) -> None:
@@ -242,5 +244,4 @@ def _text(cell: Any) -> str:
 
 
 def _shown(cell: Any) -> str:
-    text = f"'{cell}'" if isinstance(cell, str) else str(cell)
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return shortened(f"'{cell}'" if isinstance(cell, str) else str(cell))

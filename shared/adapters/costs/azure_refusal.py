@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure.access import shortened
+from shared.adapters.azure.access import shown
+from shared.adapters.retry_after import wait_in
 from shared.ports import LaterError, NeverError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # A 429 names several waits: for query units, the scope (entity), the tenant, the client type; the longest counts.
 WAIT_HEADER = re.compile(r"(x-ms-ratelimit-microsoft\.costmanagement-.+-)?retry-after", re.IGNORECASE)
-# No quota of Azure's runs longer than an hour; a wait of more than a day is a mistake, and would lose the night.
-LONGEST_WAIT = timedelta(days=1)
 # Besides 5xx. 424: seen for a while, and gone again, where a service behind was unwell (mivano/azure-cost-cli #24).
 PASSING = frozenset({408, 424, 425, 429})
 WHAT_TO_DO = {
@@ -39,8 +37,8 @@ def refusal(response: HttpResponse, subscription: str, now: datetime) -> LaterEr
     if status in PASSING or status >= 500:
         what = "asks us to wait" if status == 429 else "can't answer now"
         return LaterError(f"Azure Cost Management {what}: {said}", longest_wait(response.headers, now))
-    advice = WHAT_TO_DO.get(status, "Check AZURE_MANAGEMENT_ENDPOINT.").format(subscription=shortened(subscription, 60))
-    return NeverError(f"Azure refuses to tell the costs of subscription {shortened(subscription, 60)}: {said} {advice}")
+    advice = WHAT_TO_DO.get(status, "Check AZURE_MANAGEMENT_ENDPOINT.").format(subscription=shown(subscription, 60))
+    return NeverError(f"Azure refuses to tell the costs of subscription {shown(subscription, 60)}: {said} {advice}")
 
 
 def silence(error: Exception) -> LaterError:
@@ -53,22 +51,8 @@ def silence(error: Exception) -> LaterError:
 
 def longest_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """The longest wait that any header names; None where none does, or in a way that can't be understood."""
-    waits = [_wait(value, now) for name, value in headers.items() if WAIT_HEADER.fullmatch(name)]
+    waits = [wait_in(value, now) for name, value in headers.items() if WAIT_HEADER.fullmatch(name)]
     return max((wait for wait in waits if wait is not None), default=None)
-
-
-def _wait(text: str, now: datetime) -> timedelta | None:
-    """The wait in seconds or as an HTTP date, between nothing and a day."""
-    cleaned = text.strip()
-    if re.fullmatch(r"[0-9]{1,9}", cleaned):
-        return min(timedelta(seconds=int(cleaned)), LONGEST_WAIT)
-    try:
-        until = parsedate_to_datetime(cleaned)
-    except ValueError:
-        return None
-    # A date without a zone is GMT, as every HTTP date is.
-    wait = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
-    return min(max(wait, timedelta(0)), LONGEST_WAIT)
 
 
 def _error_text(response: HttpResponse) -> str:
@@ -78,5 +62,5 @@ def _error_text(response: HttpResponse) -> str:
         code, message = str(error["code"]), str(error.get("message") or "")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    said = shortened(f"({code}) {message}" if code != str(response.status_code) else message)
+    said = shown(f"({code}) {message}" if code != str(response.status_code) else message)
     return said if said.endswith((".", "…")) else f"{said}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 
@@ -198,7 +198,7 @@ def _store(connection: Connection, scope_id: int, reading: Reading, now: datetim
     believed = [part for part in reading.parts if part.window not in suspect]
     changes = _replace(connection, reading, believed)
     if not reading.group_keys:
-        _mark_account(connection, reading, suspect, suspect_days, now)
+        _mark_account(connection, account, reading, suspect, suspect_days, now)
     _mark_scope(connection, scope_id, reading, suspect, now)
     return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect)
 
@@ -208,8 +208,14 @@ def _is_account(reading: Reading) -> ColumnElement[bool]:
 
 
 def _is_outdated(account: AnyRow, reading: Reading) -> bool:
-    is_whole = not reading.group_keys
-    return is_whole and account.read_started_at is not None and reading.started_at < account.read_started_at
+    if reading.group_keys or account.read_started_at is None or not _reads_its_day(reading):
+        return False
+    return bool(reading.started_at < account.read_started_at)
+
+
+def _reads_its_day(reading: Reading) -> bool:
+    """Whether the reading has the day on which it was begun; one that only reads further back has other days."""
+    return any(reading.started_at.astimezone(UTC).date() in part.window for part in reading.parts)
 
 
 def _scopes_read(reading: Reading) -> Iterator[ColumnElement[bool]]:
@@ -302,19 +308,33 @@ def _respell(connection: Connection, known: Mapping[str, _Scope], names: Mapping
 
 
 def _mark_account(
-    connection: Connection, reading: Reading, suspect: tuple[Period, ...], suspect_days: int, now: datetime
+    connection: Connection,
+    account: AnyRow,
+    reading: Reading,
+    suspect: tuple[Period, ...],
+    suspect_days: int,
+    now: datetime,
 ) -> None:
     values: dict[str, Any]
     if suspect:
         values = {"suspect_days": suspect_days, "suspect_on": now.astimezone(UTC).date()}
     else:
-        values = {"read_started_at": reading.started_at}
-        days = {"read_from": reading.read_from, "read_until": reading.read_until}
+        values = {"read_started_at": reading.started_at} if _reads_its_day(reading) else {}
+        days = {"read_from": _read_from(account, reading), "read_until": reading.read_until}
         values |= {name: day for name, day in days.items() if day is not None}
         # A first part that is believed says nothing of the ones to come, which may be as empty as yesterday.
         if reading.complete:
             values |= {"suspect_days": 0, "suspect_on": None}
-    connection.execute(accounts.update().where(_is_account(reading)).values(values))
+    if values:
+        connection.execute(accounts.update().where(_is_account(reading)).values(values))
+
+
+def _read_from(account: AnyRow, reading: Reading) -> date | None:
+    """The day since which everything has been read, with this reading; days that it leaves out stay unread."""
+    reaches = max((part.window.end for part in reading.parts), default=None)
+    if account.read_from is not None and (reaches is None or reaches < account.read_from):
+        return None
+    return reading.read_from
 
 
 def _mark_scope(

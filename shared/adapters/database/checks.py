@@ -126,7 +126,7 @@ def _usages(connection: Connection, rows: list[AnyRow], now: datetime) -> list[P
     ids = [row.id for row in rows]
     periods = _turn_to_today(connection, rows, now)
     sums = sums_in_periods(connection, ids)
-    told = told_thresholds(connection, ids)
+    told = _told(connection, ids)
     return [_usage(row, periods[row.id], sums.get(row.id, {}), told.get(row.id, frozenset())) for row in rows]
 
 
@@ -139,7 +139,7 @@ def _turn_to_today(connection: Connection, rows: list[AnyRow], now: datetime) ->
     return periods
 
 
-def told_thresholds(connection: Connection, project_ids: Sequence[int]) -> dict[int, frozenset[int]]:
+def _told(connection: Connection, project_ids: Sequence[int]) -> dict[int, frozenset[int]]:
     """The thresholds that count as told, by project: for the revision that counts, in the period its row holds."""
     told: dict[int, frozenset[int]] = {}
     of_now = (alerts.c.budget_id == budgets.c.id) & (alerts.c.period_start == projects.c.period_start)

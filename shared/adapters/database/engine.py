@@ -126,7 +126,7 @@ def _make_engine(url: URL, options: dict[str, Any]) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, options)
     if url.get_backend_name() == "mssql":
-        # 29,000 rows a second instead of 4,600 (FACTS 8).
+        # 29,000 rows a second instead of 4,600, measured through pyodbc with ODBC Driver 18.
         options = {"fast_executemany": True} | options
     return create_engine(url, pool_pre_ping=True, **options)
 

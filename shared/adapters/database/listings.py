@@ -25,7 +25,7 @@ from shared.adapters.database.tables import alerts, budgets, mails, projects, ru
 from shared.domain.budgets import Budget
 from shared.domain.money import add
 from shared.domain.periods import Period
-from shared.ports import ProjectView, RunView, ScopeState
+from shared.ports import ProjectView, RunState, RunTrigger, RunView, ScopeState
 
 SHOWN_STATES = (ScopeState.DEFERRED, ScopeState.FAILED, ScopeState.SUSPECT)
 
@@ -132,8 +132,8 @@ def list_runs(connection: Connection, limit: int) -> list[RunView]:
     return [
         RunView(
             key=row.key,
-            trigger=row.trigger,
-            state=row.state,
+            trigger=RunTrigger(row.trigger),
+            state=RunState(row.state),
             started_at=row.started_at,
             finished_at=row.finished_at,
             scopes=states.get(row.key, {}),

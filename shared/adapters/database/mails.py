@@ -54,7 +54,7 @@ class SqlMails:
         released = {"state": MailState.PENDING, "reason": fitting(reason), "due_at": due_at}
         self._database.run(lambda connection: _end_claim(connection, mail_id, claimant, released))
 
-    def mark_failed(self, mail_id: int, claimant: str, reason: str, now: datetime) -> None:  # noqa: ARG002 - the port's
+    def mark_failed(self, mail_id: int, claimant: str, reason: str) -> None:
         """See MailLedger.mark_failed."""
         failed = {"state": MailState.FAILED, "reason": fitting(reason)}
         self._database.run(lambda connection: _end_claim(connection, mail_id, claimant, failed))

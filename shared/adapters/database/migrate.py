@@ -67,15 +67,10 @@ def upgrade_fresh(engine: Engine) -> None:
     upgrade(engine)
 
 
-def revision_of(engine: Engine) -> str | None:
-    """The revision of the database's tables; None where there are none of ours."""
-    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
-        return _revision(connection)
-
-
 def is_current(engine: Engine) -> bool:
     """Whether the tables are those of this program."""
-    return revision_of(engine) == HEAD
+    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+        return _revision(connection) == HEAD
 
 
 def offline_sql(dialect: str) -> str:

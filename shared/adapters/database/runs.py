@@ -11,18 +11,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
 
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import run_scopes, runs
+from shared.adapters.database.tables import run_scopes, runs, unfinished_answers
 from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import key_of_group
-from shared.ports import RunScope, ScopeState, ScopeTarget
-
-RUNNING = "running"
-DONE = "done"
-FAILED = "failed"
+from shared.ports import RunScope, RunState, RunTrigger, ScopeState, ScopeTarget
 
 FINAL = (ScopeState.DONE, ScopeState.FAILED, ScopeState.SUSPECT)
 
@@ -33,7 +29,7 @@ class SqlRuns:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open_run(self, key: str, trigger: str, now: datetime) -> None:
+    def open_run(self, key: str, trigger: RunTrigger, now: datetime) -> None:
         """See RunLedger.open_run."""
         self._database.run(lambda connection: _open_run(connection, key, trigger, now))
 
@@ -45,7 +41,7 @@ class SqlRuns:
         """See RunLedger.mark_queued."""
         self._database.run(lambda connection: _mark_queued(connection, scope_id, due_at, now))
 
-    def scope_of(self, run_key: str, trigger: str, target: ScopeTarget, now: datetime) -> RunScope:
+    def scope_of(self, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime) -> RunScope:
         """See RunLedger.scope_of."""
         return self._database.run(lambda connection: _scope_of(connection, run_key, trigger, target, now))
 
@@ -70,9 +66,14 @@ def set_scope_state(
     connection.execute(update(run_scopes).where(run_scopes.c.id == scope_id).values(values))
     run_key = _run_key_of(connection, scope_id)
     if state in FINAL:
-        finish_run_if_through(connection, run_key, now)
+        _end(connection, scope_id, run_key, now)
     else:
         _reopen(connection, run_key)
+
+
+def _end(connection: Connection, scope_id: int, run_key: str, now: datetime) -> None:
+    connection.execute(delete(unfinished_answers).where(unfinished_answers.c.run_scope_id == scope_id))
+    finish_run_if_through(connection, run_key, now)
 
 
 def finish_run_if_through(connection: Connection, run_key: str, now: datetime) -> None:
@@ -82,7 +83,7 @@ def finish_run_if_through(connection: Connection, run_key: str, now: datetime) -
     states = {ScopeState(state) for state in connection.scalars(_states_of(run_key))}
     if not states <= set(FINAL):
         return
-    outcome = DONE if states <= {ScopeState.DONE} else FAILED
+    outcome = RunState.DONE if states <= {ScopeState.DONE} else RunState.FAILED
     connection.execute(
         update(runs).where(runs.c.key == run_key, runs.c.state != outcome).values(state=outcome, finished_at=now)
     )
@@ -106,14 +107,14 @@ def _states_of(run_key: str) -> Any:
     return select(run_scopes.c.state).where(run_scopes.c.run_key == run_key).distinct()
 
 
-def _open_run(connection: Connection, key: str, trigger: str, now: datetime) -> None:
+def _open_run(connection: Connection, key: str, trigger: RunTrigger, now: datetime) -> None:
     if connection.scalar(select(runs.c.key).where(runs.c.key == key)) is None:
-        connection.execute(insert(runs).values(key=key, trigger=trigger, state=RUNNING, started_at=now))
+        connection.execute(insert(runs).values(key=key, trigger=trigger, state=RunState.RUNNING, started_at=now))
 
 
 def _reopen(connection: Connection, run_key: str) -> None:
     # Not only where it is finished: the update also takes the row's lock.
-    connection.execute(update(runs).where(runs.c.key == run_key).values(state=RUNNING, finished_at=None))
+    connection.execute(update(runs).where(runs.c.key == run_key).values(state=RunState.RUNNING, finished_at=None))
 
 
 def _run_key_of(connection: Connection, scope_id: int) -> str:
@@ -163,7 +164,9 @@ def _planned_row(run_key: str, key: str, target: ScopeTarget) -> dict[str, Any]:
     }
 
 
-def _scope_of(connection: Connection, run_key: str, trigger: str, target: ScopeTarget, now: datetime) -> RunScope:
+def _scope_of(
+    connection: Connection, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime
+) -> RunScope:
     found = _find_scope(connection, run_key, target)
     if found is not None:
         return found
@@ -221,4 +224,4 @@ def _mark_failed(connection: Connection, scope_id: int, reason: str, now: dateti
         .values(state=ScopeState.FAILED, reason=fitting(reason), finished_at=now)
     )
     if failed.rowcount:
-        finish_run_if_through(connection, _run_key_of(connection, scope_id), now)
+        _end(connection, scope_id, _run_key_of(connection, scope_id), now)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Unicode,
@@ -188,6 +189,18 @@ run_scopes = Table(
     Column("reason", Unicode(1000)),
     UniqueConstraint("run_key", "subject"),
     Index("ix_run_scopes_state", "state"),
+)
+
+# Answers that broke off after some of their pages; what they hold only their provider's adapter can read.
+unfinished_answers = Table(
+    "unfinished_answers",
+    metadata,
+    Column("run_scope_id", ForeignKey("run_scopes.id"), primary_key=True),
+    Column("sub_account_id", key_text(100), primary_key=True),
+    Column("window_start", Date, primary_key=True),
+    Column("window_end", Date, primary_key=True),
+    Column("progress", LargeBinary, nullable=False),
+    Column("kept_at", UtcDateTime, nullable=False),
 )
 
 dead_letters = Table(

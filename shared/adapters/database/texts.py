@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from shared.domain.texts import UNSTORABLE
 
 LONGEST_REASON = 1000
-
-# PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair.
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str) -> str:

@@ -10,12 +10,9 @@ from sqlalchemy import Connection, Row, Select, and_, func, or_, select, true, u
 
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
-from shared.adapters.database.runs import DONE, RUNNING, scope_from_row
+from shared.adapters.database.runs import scope_from_row
 from shared.adapters.database.tables import mails, projects, run_scopes, runs
-from shared.ports import LateRun, MailState, RunScope, ScopeState
-
-# What the scheduler calls itself (DESIGN 1): only its runs are expected to be complete at some hour.
-BY_TIMER = "timer"
+from shared.ports import LateRun, MailState, RunScope, RunState, RunTrigger, ScopeState
 
 UNSENT = (MailState.PENDING, MailState.CLAIMED)
 
@@ -65,7 +62,7 @@ def _stuck_scopes(connection: Connection, before: datetime) -> list[RunScope]:
     stuck = (
         select(run_scopes)
         .join(runs, runs.c.key == run_scopes.c.run_key)
-        .where(runs.c.state == RUNNING, or_(waiting, forgotten))
+        .where(runs.c.state == RunState.RUNNING, or_(waiting, forgotten))
         .order_by(run_scopes.c.id)
     )
     return [scope_from_row(row) for row in connection.execute(stuck)]
@@ -104,14 +101,20 @@ def _late_runs(connection: Connection, started_before: datetime) -> list[LateRun
     due_since = list(connection.scalars(_due_since()))
     unsent = {row.run_key: row.mails for row in connection.execute(_unsent_mails())}
     late = [
-        runs.c.state != DONE,
+        runs.c.state != RunState.DONE,
         runs.c.key.in_(select(mails.c.run_key).where(mails.c.state.in_(UNSENT), mails.c.run_key.is_not(None))),
     ]
     if due_since:
         late.append(runs.c.finished_at >= min(due_since))
     found = connection.execute(
         select(runs)
-        .where(runs.c.trigger == BY_TIMER, runs.c.reported_at.is_(None), runs.c.started_at < started_before, or_(*late))
+        .where(
+            # Only a night is expected to be complete at some hour.
+            runs.c.trigger == RunTrigger.TIMER,
+            runs.c.reported_at.is_(None),
+            runs.c.started_at < started_before,
+            or_(*late),
+        )
         .order_by(runs.c.started_at, runs.c.key)
     ).all()
     return [_late_run(connection, row, due_since, unsent.get(row.key, 0)) for row in found]

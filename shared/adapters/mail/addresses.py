@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
+
+from shared.domain.texts import is_one_line
 
 
 def valid_addresses(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
@@ -30,7 +31,7 @@ def _read(text: str) -> tuple[str, str | None]:
     """The address and None, or a reason why there is none."""
     if not text.strip():
         return "", "it is blank"
-    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text):
+    if not is_one_line(text):
         return "", "it holds a line break or another control character"
     return _parsed(text.strip())
 

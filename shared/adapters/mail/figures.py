@@ -11,7 +11,6 @@ from typing import Any
 
 from shared.domain.money import EXACT
 
-LANGUAGES = ("en", "fr")
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 # ISO 4217; every other currency has two decimals.

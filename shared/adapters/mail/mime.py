@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -15,11 +15,6 @@ from shared.ports import NeverError, OutgoingMail
 LINE_BREAKS = re.compile("[\r\n\0\x0b\x0c\x85\u2028\u2029]")
 # RFC 3834: keeps out-of-office replies from coming back.
 AUTOMATIC = {"Auto-Submitted": "auto-generated"}
-
-
-def utc_now() -> datetime:
-    """The present time, aware."""
-    return datetime.now(UTC)
 
 
 def check(mail: OutgoingMail) -> None:

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from shared.adapters.mail import mime
-from shared.ports import Clock, LaterError, OutgoingMail
+from shared.ports import Clock, LaterError, OutgoingMail, utc_now
 
 
 class OutboxMailer:
@@ -20,7 +20,7 @@ class OutboxMailer:
     in a Bcc header, where a person looks for them.
     """
 
-    def __init__(self, folder: Path, sender: str, sender_name: str, clock: Clock = mime.utc_now) -> None:
+    def __init__(self, folder: Path, sender: str, sender_name: str, clock: Clock = utc_now) -> None:
         self._folder = folder
         self._sender = sender
         self._sender_name = sender_name

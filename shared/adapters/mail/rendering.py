@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.adapters.mail import figures as in_words
 from shared.adapters.mail.plain_text import html_to_text
+from shared.domain.projects import LANGUAGES
 from shared.ports import NeverError, RenderedMail
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class TemplateRenderer:
     def _languages(self, template: str, language: str | None) -> Sequence[str]:
         if template not in self._names:
             raise NeverError(f"there is no mail template '{template}'; there are: {', '.join(self._names)}")
-        if language is not None and language not in in_words.LANGUAGES:
-            raise NeverError(f"there are no mails in the language '{language}'; there are: en, fr")
+        if language is not None and language not in LANGUAGES:
+            raise NeverError(f"there are no mails in the language '{language}'; there are: {', '.join(LANGUAGES)}")
         if not (self._folder / template / "words.en.txt").exists():
             return ("en",)
-        return (language,) if language else in_words.LANGUAGES
+        return (language,) if language else LANGUAGES
 
     @cached_property
     def _names(self) -> list[str]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 
 from shared.adapters.mail import mime
-from shared.ports import Clock, LaterError, NeverError, OutgoingMail
+from shared.adapters.retry_after import bounded, wait_in
+from shared.domain.texts import shortened
+from shared.ports import Clock, LaterError, NeverError, OutgoingMail, utc_now
 
 ACCEPTED = 202
 LONGEST_REASON = 300
-# A header that asks for more than this is broken, or in a unit that we do not know.
-LONGEST_WAIT = timedelta(days=1)
-# A number above this is an instant in Unix time (2001 and later), below it a number of seconds.
-FIRST_INSTANT = 1_000_000_000
+# A number this long is an instant in Unix time (2001 and later), a shorter one a number of seconds.
+UNIX_TIME = re.compile(r"[0-9]{10,}")
+LAST_INSTANT = 10_000_000_000
 
 MEANINGS = {
     401: "SendGrid does not know the API key; see that SENDGRID_API_KEY is right and not revoked",
@@ -43,7 +44,7 @@ class SendGridMailer:
         endpoint: str = "https://api.sendgrid.com",
         *,
         timeout: float = 30.0,
-        clock: Clock = mime.utc_now,
+        clock: Clock = utc_now,
     ) -> None:
         self._api_key = api_key.strip()
         self._sender = sender
@@ -77,7 +78,7 @@ class SendGridMailer:
         # At DEBUG the package logs each request with its Authorization header.
         logging.getLogger("python_http_client").setLevel(logging.INFO)
         client = SendGridAPIClient(self._api_key, host=self._endpoint)
-        # The package has no time-out of its own (FACTS 9).
+        # The package has no time-out of its own: python_http_client waits for ever.
         client.client.timeout = self._timeout
         return client
 
@@ -136,26 +137,16 @@ def _unseen(addresses: tuple[str, ...], seen: set[str]) -> list[dict[str, str]]:
 
 def wait_of(headers: Any, now: datetime) -> timedelta | None:
     """The longest wait that `Retry-After` or `X-RateLimit-Reset` asks for, at most a day; None where none does."""
-    waits = [_wait(headers.get(name), now) for name in ("Retry-After", "X-RateLimit-Reset")]
-    known = [wait for wait in waits if wait is not None]
-    return min(max(*known, timedelta(0)), LONGEST_WAIT) if known else None
+    waits = [_wait(headers.get(name) or "", now) for name in ("Retry-After", "X-RateLimit-Reset")]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _wait(value: str | None, now: datetime) -> timedelta | None:
+def _wait(value: str, now: datetime) -> timedelta | None:
     """A wait from a number of seconds, an instant in Unix time, or an HTTP date."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        seconds = min(int(value[:20]), 10 * FIRST_INSTANT)
-        return timedelta(seconds=seconds) if seconds < FIRST_INSTANT else _until(seconds, now)
-    try:
-        return parsedate_to_datetime(value).astimezone(UTC) - now
-    except ValueError:
-        return None
-
-
-def _until(instant: int, now: datetime) -> timedelta:
-    return datetime.fromtimestamp(instant, UTC) - now
+    if not UNIX_TIME.fullmatch(value.strip()):
+        return wait_in(value, now)
+    instant = min(int(value.strip()[:20]), LAST_INSTANT)
+    return bounded(datetime.fromtimestamp(instant, UTC) - now)
 
 
 def said_in(body: bytes) -> str:
@@ -165,5 +156,4 @@ def said_in(body: bytes) -> str:
         text = "; ".join(str(error["message"]) for error in errors)
     except (ValueError, TypeError, KeyError):
         return ""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
+    return shortened(" ".join(text.split()), LONGEST_REASON)

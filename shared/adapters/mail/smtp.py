@@ -5,13 +5,18 @@ from __future__ import annotations
 import smtplib
 import ssl
 from contextlib import suppress
+from typing import Any
 
 from shared.adapters.mail import mime
-from shared.ports import Clock, LaterError, NeverError, OutgoingMail
+from shared.domain.texts import shortened
+from shared.ports import Clock, LaterError, NeverError, OutgoingMail, utc_now
 
 IMPLICIT_TLS_PORT = 465
 # A reply longer than this is a page of advice; its beginning says why.
 LONGEST_REPLY = 200
+# Servers look at a mail before they say yes, and RFC 5321 (4.5.3.2.6) gives them ten minutes: to hang up on one that
+# then says yes is to send the mail twice.
+VERDICT_SECONDS = 240.0
 
 
 class SmtpMailer:
@@ -20,7 +25,8 @@ class SmtpMailer:
     starttls: the connection is encrypted before the sign-in; the server has to offer it. implicit_tls: it is
     encrypted from its first byte instead; None means that it is on port 465 (RFC 8314). Certificates are
     checked against the machine's authorities, or those in the file that the environment's SSL_CERT_FILE names.
-    An empty username means no sign-in. timeout: seconds of silence from the server.
+    An empty username means no sign-in. timeout: seconds of silence from the server; verdict_timeout: the same
+    once it has the whole mail.
     """
 
     def __init__(  # noqa: PLR0913 - these are the settings, one each
@@ -35,7 +41,8 @@ class SmtpMailer:
         *,
         implicit_tls: bool | None = None,
         timeout: float = 30.0,
-        clock: Clock = mime.utc_now,
+        verdict_timeout: float = VERDICT_SECONDS,
+        clock: Clock = utc_now,
     ) -> None:
         self._host = host
         self._port = port
@@ -46,6 +53,7 @@ class SmtpMailer:
         self._sender_name = sender_name
         self._implicit_tls = port == IMPLICIT_TLS_PORT if implicit_tls is None else implicit_tls
         self._timeout = timeout
+        self._verdict_timeout = verdict_timeout
         self._clock = clock
 
     def send(self, mail: OutgoingMail) -> str:
@@ -72,9 +80,10 @@ class SmtpMailer:
     def _connect(self) -> smtplib.SMTP:
         if self._implicit_tls:
             context = ssl.create_default_context()
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout, context=context)
+            smtp: _Smtp = _SmtpOverTls(self._host, self._port, timeout=self._timeout, context=context)
         else:
-            smtp = smtplib.SMTP(self._host, self._port, timeout=self._timeout)
+            smtp = _Smtp(self._host, self._port, timeout=self._timeout)
+        smtp.verdict_timeout = self._verdict_timeout
         try:
             self._sign_in(smtp)
         except BaseException:
@@ -118,6 +127,28 @@ class SmtpMailer:
         return text.replace(self._password, "***") if self._password else text
 
 
+class _Smtp(smtplib.SMTP):
+    """A connection that waits longer for the server's word on a whole mail than for its other answers."""
+
+    verdict_timeout = VERDICT_SECONDS
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        """Hands the mail over; see smtplib."""
+        self._wait(self.verdict_timeout)
+        try:
+            return super().data(msg)
+        finally:
+            self._wait(self.timeout)
+
+    def _wait(self, seconds: float) -> None:
+        if self.sock is not None:  # it is None once the server has hung up
+            self.sock.settimeout(seconds)
+
+
+class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
+    """The same, encrypted from the first byte."""
+
+
 def _part(smtp: smtplib.SMTP) -> None:
     """Takes leave. Once the server has taken a mail, a broken goodbye must not look like a failed mail."""
     with suppress(smtplib.SMTPException, OSError):
@@ -126,5 +157,4 @@ def _part(smtp: smtplib.SMTP) -> None:
 
 
 def _plain(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REPLY else line[: LONGEST_REPLY - 1] + "…"
+    return shortened(" ".join(text.split()), LONGEST_REPLY)

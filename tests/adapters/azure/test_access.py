@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
-from shared.adapters.azure.access import LocalCredential, credential_for, parse_endpoint, shortened
+from shared.adapters.azure.access import LocalCredential, credential_for, parse_endpoint, shown
 
 PUBLIC = "https://management.azure.com"
 
@@ -57,7 +57,7 @@ def test_only_links_to_the_endpoint_itself_are_held(url: str, held: bool) -> Non
 
 def test_what_somebody_else_said_becomes_one_short_line_without_secrets() -> None:
     text = "Line one\n  of https://h.example/x?code=abc and eyJhbGciOiJIUzI1NiJ9.e30.sig " + "x" * 300
-    line = shortened(text)
+    line = shown(text)
     assert line.startswith("Line one of https://h.example/x?… and … xxx")
     assert len(line) == 240
 

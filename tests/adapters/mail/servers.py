@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -77,15 +78,16 @@ def addresses_in(message: EmailMessage, header: str) -> tuple[str, ...]:
 class SmtpServer(Controller):
     """An SMTP server on a port of its own.
 
-    refusals: answers to RCPT by address. data_answer: to DATA. breaks_at_quit: it hangs up instead of saying
-    goodbye. With tls, STARTTLS is demanded, and then signing in with USERNAME and PASSWORD; with implicit_tls,
-    it speaks TLS from the first byte.
+    refusals: answers to RCPT by address. data_answer: to DATA, after data_seconds. breaks_at_quit: it hangs up
+    instead of saying goodbye. With tls, STARTTLS is demanded, and then signing in with USERNAME and PASSWORD; with
+    implicit_tls, it speaks TLS from the first byte.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, implicit_tls: ssl.SSLContext | None = None) -> None:
         self.mails: list[tuple[bytes, list[str]]] = []
         self.refusals: dict[str, str] = {}
         self.data_answer = "250 OK queued"
+        self.data_seconds = 0.0
         self.breaks_at_quit = False
         self.signed_in: list[bytes] = []
         secured = {"require_starttls": True, "auth_required": True, "authenticator": self._authenticate} if tls else {}
@@ -106,6 +108,7 @@ class SmtpServer(Controller):
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        await asyncio.sleep(self.data_seconds)
         if self.data_answer.startswith("250"):
             self.mails.append((envelope.content, list(envelope.rcpt_tos)))
         return self.data_answer

@@ -47,6 +47,20 @@ def test_the_receipt_is_empty_when_all_are_taken(server: SmtpServer) -> None:
     assert mailer(server.port).send(MAIL) == ""
 
 
+def test_a_server_that_looks_at_the_mail_for_long_before_its_yes_is_waited_for(server: SmtpServer) -> None:
+    server.data_seconds = 1.5
+    sender = SmtpMailer("127.0.0.1", server.port, "", "", False, "warden@example.ca", "Warden", timeout=1)
+    assert sender.send(MAIL) == ""
+    assert len(server.mails) == 1
+
+
+def test_a_server_that_never_says_yes_is_given_up(server: SmtpServer) -> None:
+    server.data_seconds = 1.5
+    args = ("127.0.0.1", server.port, "", "", False, "warden@example.ca", "Warden")
+    with pytest.raises(LaterError, match="can't be reached"):
+        SmtpMailer(*args, timeout=1, verdict_timeout=0.2).send(MAIL)
+
+
 def test_a_mail_whose_recipients_are_all_refused_for_good_is_never_sent(server: SmtpServer) -> None:
     server.refusals = dict.fromkeys(MAIL.to, "550 no such user")
     with pytest.raises(NeverError, match=r"refused every recipient: ann@example.ca \(550 no such user\); bob"):

@@ -10,7 +10,7 @@ from shared.adapters.database.tables import metadata
 def print_sql() -> None:
     """Prints the SQL for the backend in `attributes["dialect"]`, without a server."""
     dialect = context.config.attributes["dialect"]
-    # Without a server to ask, the types are those of an old one: DATETIME for DATE, NTEXT for text (FACTS 8).
+    # Without a server to ask, the types are those of an old one: DATETIME for DATE, NTEXT for text.
     options = {"paramstyle": "named"} | ({"deprecate_large_types": True} if dialect == "mssql" else {})
     context.configure(dialect_name=dialect, target_metadata=metadata, dialect_opts=options)
     if dialect == "mssql":

@@ -181,9 +181,25 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "unfinished_answers",
+        sa.Column("run_scope_id", sa.Integer(), nullable=False),
+        sa.Column("sub_account_id", key_text(100), nullable=False),
+        sa.Column("window_start", sa.Date(), nullable=False),
+        sa.Column("window_end", sa.Date(), nullable=False),
+        sa.Column("progress", sa.LargeBinary(), nullable=False),
+        sa.Column("kept_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_scope_id"], ["run_scopes.id"], name=op.f("fk_unfinished_answers_run_scope_id")
+        ),
+        sa.PrimaryKeyConstraint(
+            "run_scope_id", "sub_account_id", "window_start", "window_end", name=op.f("pk_unfinished_answers")
+        ),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("unfinished_answers")
     op.drop_table("charges")
     op.drop_table("alerts")
     op.drop_index(op.f("ix_scopes_project_id"), table_name="scopes")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import open_app
+from shared.cli.app import AsJson, open_app
 from shared.cli.failures import FailedError, WrongUsageError
 from shared.cli.output import Column
+from shared.domain.texts import shortened
 from shared.messages import LARGEST_ID
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(help="Messages that failed for good.", no_args_is_help=True)
 
-# What a body is cut to in the list; `show` has all of it.
-SHORT_BODY = 60
 Letter = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Its id in the list.")]
 
 
@@ -33,7 +32,7 @@ def group() -> None:
 
 @commands.command("list")
 def list_letters(
-    json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False,
+    json: AsJson = False,
     replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")] = False,
 ) -> None:
     """List those that were not replayed yet.
@@ -54,7 +53,7 @@ def list_letters(
 @commands.command()
 def show(
     letter_id: Letter,
-    json: Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Show all of one dead letter."""
     letter = _found(open_app(), letter_id)
@@ -129,8 +128,7 @@ COLUMNS = (
 
 
 def _row(letter: DeadLetter) -> list[str]:
-    body = letter.body if len(letter.body) <= SHORT_BODY else f"{letter.body[: SHORT_BODY - 1]}…"
-    return [str(letter.id), output.minute(letter.at), letter.queue, letter.reason, body]
+    return [str(letter.id), output.minute(letter.at), letter.queue, letter.reason, shortened(letter.body)]
 
 
 def _indented(body: str) -> str:

@@ -1,0 +1,31 @@
+"""The wait that an HTTP answer asks for."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+# No quota that we meet runs longer than an hour: a wait of more than a day is a mistake, and would lose the night.
+LONGEST_WAIT = timedelta(days=1)
+
+
+def wait_in(text: str, now: datetime) -> timedelta | None:
+    """The wait in a header such as Retry-After: seconds or an HTTP date (RFC 9110), between nothing and a day.
+
+    None where it is neither.
+    """
+    cleaned = text.strip()
+    if re.fullmatch(r"[0-9]{1,9}", cleaned):
+        return bounded(timedelta(seconds=int(cleaned)))
+    try:
+        until = parsedate_to_datetime(cleaned)
+    except ValueError:
+        return None
+    # A date without a zone is GMT, as every HTTP date is.
+    return bounded((until if until.tzinfo else until.replace(tzinfo=UTC)) - now)
+
+
+def bounded(wait: timedelta) -> timedelta:
+    """The wait, but not less than nothing and not more than a day."""
+    return min(max(wait, timedelta(0)), LONGEST_WAIT)

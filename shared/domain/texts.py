@@ -1,0 +1,19 @@
+"""Texts from outside: what no database takes, what is one line, and cutting them for a person to read."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair, which JSON can spell.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def is_one_line(text: str) -> bool:
+    """Whether the text holds neither a line break nor any other control character."""
+    return not any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """The text, cut to at most `longest` characters; an ellipsis says that it was."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

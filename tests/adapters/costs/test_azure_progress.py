@@ -1,0 +1,125 @@
+"""An answer of many pages that Azure breaks off goes on with its next page, however often that happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localdev.azure_sim import AzureSimulator, made_up
+from shared.adapters.costs.azure import AzureCosts
+from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
+from shared.domain.periods import Period
+from shared.ports import CostQuery, LaterError, NeverError
+from tests.fakes import FakeClock
+
+ACCOUNT = "6f1c0d5e-0000-4000-8000-00000000000a"
+QUERY = CostQuery(ACCOUNT, Period(date(2026, 11, 1), date(2026, 11, 13)))
+PAGES = 8
+
+
+@pytest.fixture
+def azure() -> Iterator[AzureSimulator]:
+    # 400 groups, 8 services and 12 days are 38,400 rows.
+    with AzureSimulator(made_up(7, [ACCOUNT], 400, 8, 12, date(2026, 11, 12)), vary=False) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def costs(azure: AzureSimulator) -> Iterator[AzureCosts]:
+    source = AzureCosts(azure.url)
+    yield source
+    source.close()
+
+
+def pages_given_out(azure: AzureSimulator) -> int:
+    return azure.record.in_all().pages
+
+
+def test_a_throttled_answer_goes_on_without_asking_for_any_page_twice(azure: AzureSimulator, costs: AzureCosts) -> None:
+    whole = costs.read(QUERY)
+    assert pages_given_out(azure) == PAGES
+    progress = None
+    for pages_more in (3, 1, 2):
+        azure.fault("throttled", after=pages_more, times=1, seconds=60)
+        with pytest.raises(LaterError) as caught:
+            costs.read(QUERY, progress)
+        progress = caught.value.progress
+        assert progress is not None
+        assert caught.value.wait == timedelta(seconds=60)
+    assert costs.read(QUERY, progress) == whole
+    assert pages_given_out(azure) == 2 * PAGES
+
+
+def test_an_answer_that_never_began_has_no_progress(azure: AzureSimulator, costs: AzureCosts) -> None:
+    azure.fault("throttled", times=1)
+    with pytest.raises(LaterError) as caught:
+        costs.read(QUERY)
+    assert caught.value.progress is None
+
+
+def test_a_link_that_azure_no_longer_takes_means_to_begin_anew(azure: AzureSimulator, costs: AzureCosts) -> None:
+    azure.fault("unavailable", after=3, times=1)
+    with pytest.raises(LaterError) as broken_off:
+        costs.read(QUERY)
+    known = unpacked(broken_off.value.progress or b"")
+    stale = packed(replace(known, next_url=f"{azure.url}/subscriptions/{ACCOUNT}/no-such-page"))
+    with pytest.raises(LaterError, match="does not go on") as caught:
+        costs.read(QUERY, stale)
+    assert caught.value.progress is None
+
+
+def test_a_refusal_of_the_first_page_is_still_for_never(azure: AzureSimulator, costs: AzureCosts) -> None:
+    azure.fault("forbidden", times=1)
+    with pytest.raises(NeverError):
+        costs.read(QUERY)
+
+
+def test_what_is_kept_of_a_real_answer_is_small(azure: AzureSimulator, costs: AzureCosts) -> None:
+    azure.fault("throttled", after=PAGES - 1, times=1)
+    with pytest.raises(LaterError) as caught:
+        costs.read(QUERY)
+    progress = caught.value.progress or b""
+    pages = unpacked(progress).pages
+    assert len(pages) == PAGES - 1
+    assert len(progress) < sum(map(len, pages)) / 2
+
+
+def test_another_question_is_answered_from_its_first_page(azure: AzureSimulator, costs: AzureCosts) -> None:
+    azure.fault("throttled", after=3, times=1)
+    with pytest.raises(LaterError) as caught:
+        costs.read(QUERY)
+    one_group = replace(QUERY, resource_groups=(sorted(costs.read(QUERY).group_names.values())[0],))
+    assert costs.read(one_group, caught.value.progress) == costs.read(one_group)
+    amortized = AzureCosts(azure.url, metric="AmortizedCost")
+    given_out = pages_given_out(azure)
+    amortized.read(QUERY, caught.value.progress)
+    amortized.close()
+    assert pages_given_out(azure) == given_out + PAGES
+
+
+def test_pages_of_long_ago_are_asked_for_again_however_often_the_answer_broke_off(
+    azure: AzureSimulator, costs: AzureCosts
+) -> None:
+    clock = FakeClock()
+    costs.clock = clock
+    progress = None
+    for _ in range(2):
+        azure.fault("throttled", after=2, times=1)
+        with pytest.raises(LaterError) as caught:
+            costs.read(QUERY, progress)
+        progress = caught.value.progress
+        clock.forward(hours=1, minutes=1)
+    given_out = pages_given_out(azure)
+    costs.read(QUERY, progress)
+    assert pages_given_out(azure) == given_out + PAGES
+
+
+@given(st.lists(st.binary(max_size=200)), st.none() | st.text(st.characters(codec="utf-8")), st.datetimes())
+def test_packing_loses_nothing(pages: list[bytes], next_url: str | None, begun_at: datetime) -> None:
+    answer = BrokenOff(tuple(pages), next_url, "where {}", begun_at)
+    assert unpacked(packed(answer)) == answer
