@@ -213,6 +213,8 @@ class LateRun:
     """subject, state, reason of each scope that is not done"""
     unchecked_projects: int
     unsent_mails: int
+    planned: bool = True
+    """False where the scheduler broke off before it knew which scopes the run has"""
 
 
 class RunLedger(Protocol):

@@ -76,6 +76,9 @@ class Updater:
         run_key = message.envelope.run_id or f"message-{origin}"
         known_run = message.envelope.run_id is not None
         message = replace(message, envelope=replace(message.envelope, run_id=run_key))
+        if message.left is not None and not known_run:
+            # Nobody has read the days after them: they would count as read all the same.
+            raise MessageError("Since and Before are for messages of a run; leave them out to read what has to be read")
         scope = None
         try:
             works = self._works(message, known_run)

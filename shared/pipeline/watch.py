@@ -52,6 +52,9 @@ class Watchdog:
 
     def _late_notice(self, run: LateRun) -> NewMail:
         lines = [f"{subject}: {state}{f' ({reason})' if reason else ''}" for subject, state, reason in run.scopes]
+        if not run.planned:
+            # Nothing waits, so nothing would go on by itself.
+            lines.append("every subscription: none was planned; `python -m shared.cli run` reads them now")
         if len(lines) > LINES_IN_REPORT:
             lines = [*lines[:LINES_IN_REPORT], f"… and {len(lines) - LINES_IN_REPORT} more"]
         if run.unchecked_projects:

@@ -64,6 +64,8 @@ def test_a_message_by_hand_may_name_one_group_in_any_case(chain: Chain) -> None:
         ({"ProjectId": 11, "ResourceGroup": "rg-12"}, "its groups are: rg-11"),
         ({"ProjectId": 13}, "project 13 is not active"),
         ({"SubscriptionId": OTHER_SUBSCRIPTION}, "has no active project"),
+        ({"SubscriptionId": SUBSCRIPTION, "Since": "2026-04-01", "Before": "2026-05-01"}, "leave them out"),
+        ({"ProjectId": 11, "Since": "0001-01-01", "Before": "9999-12-31"}, "leave them out"),
         ({"ProjectId": -1}, "ProjectId is -1"),
         ({"ProjectId": 10**30}, "it has to be a whole number from 1 to"),
     ],

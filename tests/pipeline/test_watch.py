@@ -7,7 +7,7 @@ from datetime import date
 
 from shared.messages import Queue, to_json
 from shared.pipeline.handed_on import NOTHING
-from shared.ports import LaterError, NeverError
+from shared.ports import LaterError, NeverError, RunTrigger
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)
@@ -106,3 +106,13 @@ def test_the_late_report_names_a_scope_that_failed(chain: Chain) -> None:
     chain.drain()
     (mail,) = chain.mailer.sent
     assert "failed (Azure says no (403))" in mail.text
+
+
+def test_the_late_report_says_what_to_do_of_a_night_that_broke_off_before_it_was_planned(chain: Chain) -> None:
+    chain.load(entry())
+    chain.runs.open_run("night-2026-11-20", RunTrigger.TIMER, chain.clock())
+    chain.clock.forward(hours=5)
+    chain.look()
+    chain.drain()
+    (mail,) = chain.mailer.sent
+    assert "none was planned; `python -m shared.cli run`" in mail.text

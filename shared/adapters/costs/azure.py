@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -41,6 +41,8 @@ LARGEST_PAGE = 5000
 MOST_PAGES = 1000
 # Past this Azure cuts a daily query's beginning off, without a word.
 LONGEST_WINDOW_DAYS = 31
+# A message asks for up to four answers, and a function that runs for ten minutes is killed, with all that it has read.
+LONGEST_READ = timedelta(minutes=2)
 # Costs are refreshed every four hours or so: pages from before and after that may have a row twice, or not at all.
 PROGRESS_LASTS = timedelta(hours=2)
 # Without a ClientType, a request shares one bucket of the tenant's quota with everybody else's tools.
@@ -81,7 +83,11 @@ class AzureCosts:
         body = json.dumps(query_body(query, self.metric)).encode()
         answer, url = self._begun(query, body, progress)
         seen: set[str] = set()
+        started_at = self.clock()
         while url is not None:
+            if seen and self.clock() - started_at > LONGEST_READ:
+                reason = f"Azure's answer is long; page {answer.pages + 1} is next."
+                raise LaterError(reason, timedelta(0), self._progress(url, body, answer))
             resumed = not seen and answer.pages > 0
             seen.add(url)
             page = self._next_page(url, body, answer, resumed)
@@ -95,16 +101,15 @@ class AzureCosts:
         """The answer as far as it has come, and where its next page is."""
         now = self.clock()
         broken_off = unpacked(progress) if progress else None
-        if (
-            broken_off is None
-            or broken_off.asked != self._asked(query, body)
-            or now - broken_off.begun_at > PROGRESS_LASTS
-        ):
+        if broken_off is None or not self._goes_on(broken_off, query, body, now):
             return Answer(query, now), query_url(self._arm, query.sub_account_id)
         answer = Answer(query, broken_off.begun_at)
         for page in broken_off.pages:
             answer.add(page)
         return answer, broken_off.next_url
+
+    def _goes_on(self, broken_off: BrokenOff, query: CostQuery, body: bytes, now: datetime) -> bool:
+        return broken_off.asked == self._asked(query, body) and now - broken_off.begun_at <= PROGRESS_LASTS
 
     def _asked(self, query: CostQuery, body: bytes) -> str:
         """The whole question, with the endpoint, the groups and the metric, any of which may be others by now."""

@@ -147,4 +147,5 @@ def _late_run(connection: Connection, run: Row[Any], due_since: Sequence[datetim
         scopes=tuple((scope.target.subject, scope.state.value, scope.reason) for scope in scopes),
         unchecked_projects=sum(run.finished_at is None or due <= run.finished_at for due in due_since),
         unsent_mails=unsent_mails,
+        planned=bool(scopes) or run.finished_at is not None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 
 from shared.domain.texts import is_one_line
@@ -54,4 +55,6 @@ def _take_internal_domains() -> None:
     """Takes `.local` off the library's list of names that it refuses; its README names the list as the way."""
     import email_validator
 
-    email_validator.SPECIAL_USE_DOMAIN_NAMES.remove("local")
+    # Two mails may be the first at the same time; the second finds it gone.
+    with suppress(ValueError):
+        email_validator.SPECIAL_USE_DOMAIN_NAMES.remove("local")

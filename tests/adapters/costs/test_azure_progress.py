@@ -89,6 +89,29 @@ def test_what_is_kept_of_a_real_answer_is_small(azure: AzureSimulator, costs: Az
     assert len(progress) < sum(map(len, pages)) / 2
 
 
+def test_an_answer_that_takes_long_is_put_off_before_the_function_is_killed(
+    azure: AzureSimulator, costs: AzureCosts
+) -> None:
+    whole = costs.read(QUERY)
+    clock = FakeClock()
+
+    def ticking() -> datetime:
+        clock.forward(seconds=50)
+        return clock.now
+
+    costs.clock, progress, given_out = ticking, None, pages_given_out(azure)
+    for _ in range(PAGES):
+        try:
+            answer = costs.read(QUERY, progress)
+            break
+        except LaterError as error:
+            assert error.wait == timedelta(0)
+            progress = error.progress
+    assert answer == whole
+    assert progress is not None, "it was put off"
+    assert pages_given_out(azure) == given_out + PAGES
+
+
 def test_another_question_is_answered_from_its_first_page(azure: AzureSimulator, costs: AzureCosts) -> None:
     azure.fault("throttled", after=3, times=1)
     with pytest.raises(LaterError) as caught:

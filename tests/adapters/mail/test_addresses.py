@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.adapters.mail import addresses
 from shared.adapters.mail.addresses import valid_addresses
 
 
@@ -65,3 +66,9 @@ def test_good_and_bad_ones_are_told_apart_in_their_order() -> None:
     valid, invalid = valid_addresses(["z@b.ca", "bad", "a@b.ca", "worse"])
     assert valid == ("z@b.ca", "a@b.ca")
     assert [text for text, _ in invalid] == ["bad", "worse"]
+
+
+def test_two_mails_may_be_the_first_of_a_process_at_the_same_time() -> None:
+    for _ in range(2):
+        addresses._take_internal_domains.cache_clear()
+        assert valid_addresses(["user@corp.local"]) == (("user@corp.local",), ())
