@@ -88,23 +88,29 @@ def pipeline_watchdog(timer: func.TimerRequest, updates: Messages, notifications
 
 @app.function_name("DeadLettersProjectUsageUpdate")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageUpdate%-poison", connection=STORAGE)
-def dead_letters_project_usage_update(msg: func.QueueMessage) -> None:
+@app.queue_output(arg_name="emails", queue_name="%QueueEmailNotification%", connection=STORAGE)
+def dead_letters_project_usage_update(msg: func.QueueMessage, emails: Messages) -> None:
     """Records update messages that failed for good."""
-    warden.dead_letters.bury(Queue.UPDATE, _body(msg), str(msg.id))
+    handed_on = warden.dead_letters.bury(Queue.UPDATE, _body(msg), str(msg.id))
+    emails.set([to_json(message) for message in handed_on.emails])
 
 
 @app.function_name("DeadLettersProjectUsageNotification")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageNotification%-poison", connection=STORAGE)
-def dead_letters_project_usage_notification(msg: func.QueueMessage) -> None:
+@app.queue_output(arg_name="emails", queue_name="%QueueEmailNotification%", connection=STORAGE)
+def dead_letters_project_usage_notification(msg: func.QueueMessage, emails: Messages) -> None:
     """Records notification messages that failed for good."""
-    warden.dead_letters.bury(Queue.NOTIFICATION, _body(msg), str(msg.id))
+    handed_on = warden.dead_letters.bury(Queue.NOTIFICATION, _body(msg), str(msg.id))
+    emails.set([to_json(message) for message in handed_on.emails])
 
 
 @app.function_name("DeadLettersEmailNotification")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueEmailNotification%-poison", connection=STORAGE)
-def dead_letters_email_notification(msg: func.QueueMessage) -> None:
+@app.queue_output(arg_name="emails", queue_name="%QueueEmailNotification%", connection=STORAGE)
+def dead_letters_email_notification(msg: func.QueueMessage, emails: Messages) -> None:
     """Records e-mail messages that failed for good."""
-    warden.dead_letters.bury(Queue.EMAIL, _body(msg), str(msg.id))
+    handed_on = warden.dead_letters.bury(Queue.EMAIL, _body(msg), str(msg.id))
+    emails.set([to_json(message) for message in handed_on.emails])
 
 
 def _body(msg: func.QueueMessage) -> str:

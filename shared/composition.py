@@ -156,7 +156,7 @@ class Composition:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Keeps what failed for good."""
-        return DeadLetters(self.letters, self.runs, self.checks, self.mails, self.clock)
+        return DeadLetters(self.letters, self.runs, self.checks, self.mails, self.operators, self.clock)
 
     @cached_property
     def replay(self) -> Replay:

@@ -240,6 +240,10 @@ class RunLedger(Protocol):
         """The scope is tried again at `due_at`; counts one attempt. Reopens a suspect one, no other final state."""
         ...
 
+    def failures(self, run_key: str) -> list[tuple[str, str]]:
+        """Subject and reason of each scope that failed or is suspect, once the run is finished; nothing before."""
+        ...
+
     def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
         """The scope has failed for this run. Finishes the run if it was the last one."""
         ...
@@ -582,6 +586,10 @@ class WatchLedger(Protocol):
 
     def late_runs(self, started_before: datetime) -> list[LateRun]:
         """Runs by timer that started before, have something missing, and were not reported yet."""
+        ...
+
+    def last_nights(self) -> list[datetime]:
+        """When the last two runs by timer were started, the newest first."""
         ...
 
     def mark_reported(self, run_key: str, now: datetime) -> None:

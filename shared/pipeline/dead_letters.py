@@ -20,6 +20,7 @@ from shared.messages import (
     parse_update,
 )
 from shared.pipeline.handed_on import NOTHING, NextMessages
+from shared.pipeline.operators import NOTICE, Operators
 from shared.ports import (
     CheckLedger,
     Clock,
@@ -51,6 +52,7 @@ class DeadLetters:
     runs: RunLedger
     checks: CheckLedger
     mails: MailLedger
+    operators: Operators
     clock: Clock
 
     def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
@@ -65,15 +67,30 @@ class DeadLetters:
             self.record(queue, body, str(error), origin)
             return NOTHING
 
-    def bury(self, queue: Queue, body: str, origin: str) -> None:
-        """Takes what the host gave up on (its `-poison` queue). Raises LaterError: the host then brings it again."""
+    def bury(self, queue: Queue, body: str, origin: str) -> NextMessages:
+        """Takes what the host gave up on (its `-poison` queue), and tells the operators.
+
+        Raises LaterError: the host then brings it again.
+        """
         try:
             message = PARSERS[queue](body)
         except MessageError as error:
             self.record(queue, body, str(error), origin)
-            return
+            return NOTHING
         self.record(queue, body, POISONED, origin)
         self._close(message, origin)
+        return self._told(queue, message)
+
+    def _told(self, queue: Queue, message: Message) -> NextMessages:
+        if isinstance(message, EmailMessage) and self._is_notice(message.email_id):
+            return NOTHING  # a notice that can't be sent is no reason for another one
+        now = self.clock()
+        mail_id = self.mails.add(self.operators.message_poisoned(queue, now.date()), now)
+        return NextMessages(emails=(EmailMessage(email_id=mail_id),))
+
+    def _is_notice(self, mail_id: int | None) -> bool:
+        stored = self.mails.get(mail_id) if mail_id is not None else None
+        return stored is not None and stored.mail.template == NOTICE
 
     def _close(self, message: Message, origin: str) -> None:
         """Nobody works on it any more: without this the watchdog would queue it again and again."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from shared.ports import NewMail
 
 NOTICE = "notice"
+LINES_IN_NOTICE = 30
+
+
+def at_most(lines: list[str]) -> list[str]:
+    """As many lines as a person reads, and how many more there are."""
+    if len(lines) <= LINES_IN_NOTICE:
+        return lines
+    return [*lines[:LINES_IN_NOTICE], f"… and {len(lines) - LINES_IN_NOTICE} more"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +39,40 @@ class Operators:
         figures = {"subject": subject, "intro": intro, "lines": list(lines), "advice": advice}
         return NewMail(key=f"operators/{key}", template=NOTICE, to=self.addresses, figures=figures, run_key=run_key)
 
-    def scope_failed(self, subject: str, reason: str, today: date, run_key: str) -> NewMail:
-        """The costs of a subscription or a project could not be read; told once a day."""
+    def costs_failed(self, failures: Sequence[tuple[str, str]], today: date, run_key: str) -> NewMail:
+        """What a run could not read, as (subject, reason), in one mail; the same failures are told once a day."""
+        lines = [f"{subject}: {reason}" for subject, reason in failures]
+        digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
+        first, more = failures[0][0], len(failures) - 1
         return self.notice(
-            f"scope/{subject}/{today}",
-            f"Costs could not be read: {subject}",
-            f"Budget Warden could not read the costs of {subject}.",
-            [reason],
-            "The other subscriptions are not affected. The next night tries again; "
-            "until then its projects are watched with the costs known so far.",
+            f"costs/{today}/{digest}",
+            f"Costs could not be read: {first}{f' and {more} more' if more else ''}",
+            f"Budget Warden could not read all costs in the run {run_key}.",
+            at_most(lines),
+            "Whatever is not named here was read. The next night tries again; "
+            "until then these projects are watched with the costs known so far.",
             run_key,
+        )
+
+    def message_poisoned(self, queue: str, today: date) -> NewMail:
+        """A message failed again and again; told once a day, whichever message is the first."""
+        return self.notice(
+            f"poison/{today}",
+            "A message failed for good",
+            f"A message of the queue {queue} failed again and again, for a reason that nobody foresaw. "
+            "There may be more: this is told once a day.",
+            advice="See them with `python -m shared.cli dead-letters list`, and the reason in the app's logs. Once the "
+            "cause is mended, send them again with `python -m shared.cli dead-letters replay --all`.",
+        )
+
+    def no_night(self, last: datetime) -> NewMail:
+        """The nightly timer has not opened a run when it should have."""
+        return self.notice(
+            f"no-night/{last:%Y-%m-%d}",
+            "There was no run last night",
+            f"The last nightly run was begun on {last:%Y-%m-%d at %H:%M} UTC, and none since: nobody's costs are read.",
+            advice="See in the app's logs why ProjectUsageScheduler failed. "
+            "`python -m shared.cli run` reads all costs now.",
         )
 
     def mail_failed(self, mail_id: int, key: str, reason: str, today: date) -> NewMail:

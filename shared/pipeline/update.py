@@ -26,7 +26,6 @@ from shared.ports import (
     LaterError,
     MailLedger,
     NeverError,
-    NewMail,
     Reading,
     ReadPart,
     RunLedger,
@@ -84,7 +83,7 @@ class Updater:
             works = self._works(message, known_run)
             scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, _target(message), self.clock())
             if _is_over(scope, message):
-                return self._checks_of(message, scope.target)
+                return self._checks_of(message, scope)
             readings, broken_off = self._read_all(message, scope, works)
             if broken_off is None:
                 return self._store_all(message, scope, works, readings)
@@ -197,7 +196,7 @@ class Updater:
         if left is not None:
             self._read_on(message, scope, left)
             return NextMessages()
-        return self._checks_of(message, scope.target)
+        return self._checks_of(message, scope)
 
     def _store(self, scope: RunScope, reading: Reading) -> Stored:
         stored = self.charges.store(scope.id, reading, self.clock())
@@ -227,20 +226,20 @@ class Updater:
         onward = replace(message, left=left, envelope=envelope)
         self.patience.sender.send(Queue.UPDATE, onward, pause)
 
-    def _checks_of(self, message: UpdateMessage, target: ScopeTarget) -> NextMessages:
-        due = self.charges.due_projects_of(target)
-        return NextMessages(notifications=tuple(notifications(due, message.envelope)))
+    def _checks_of(self, message: UpdateMessage, scope: RunScope) -> NextMessages:
+        due = self.charges.due_projects_of(scope.target)
+        checks = tuple(notifications(due, message.envelope))
+        return NextMessages(notifications=checks, emails=self._told_of_failures(scope))
 
     def _suspect(self, message: UpdateMessage, scope: RunScope) -> NextMessages:
         reason = "the provider answered without any charge for days that had some; what is stored was kept"
-        checks = self._checks_of(message, scope.target)
+        checks = self._checks_of(message, scope)
         if message.envelope.attempt < SUSPECT_REREADS:
             due_at = self.clock() + SUSPECT_WAIT
             self.runs.mark_deferred(scope.id, reason, due_at)
             self.patience.put_back(Queue.UPDATE, message, due_at)
             return checks
-        mail = self.operators.scope_failed(scope.target.subject, reason, self.clock().date(), scope.run_key)
-        return replace(checks, emails=(self._told(mail),))
+        return checks
 
     def _later(self, message: UpdateMessage, scope: RunScope | None, error: LaterError) -> NextMessages:
         """Puts the message back, or gives the scope up after 24 hours."""
@@ -269,13 +268,17 @@ class Updater:
             raise MessageError(reason)
         now = self.clock()
         event("scope_failed", level=logging.ERROR, run=scope.run_key, scope=scope.target.subject, reason=reason)
-        mail = self.operators.scope_failed(scope.target.subject, reason, now.date(), scope.run_key)
-        told = self._told(mail)
         self.runs.mark_failed(scope.id, reason, now)
-        return NextMessages(emails=(told,))
+        return NextMessages(emails=self._told_of_failures(scope))
 
-    def _told(self, mail: NewMail) -> EmailMessage:
-        return EmailMessage(email_id=self.mails.add(mail, self.clock()))
+    def _told_of_failures(self, scope: RunScope) -> tuple[EmailMessage, ...]:
+        """The mail to the operators on all that failed, by the message that finishes the run."""
+        failures = self.runs.failures(scope.run_key)
+        if not failures:
+            return ()
+        now = self.clock()
+        mail = self.operators.costs_failed(failures, now.date(), scope.run_key)
+        return (EmailMessage(email_id=self.mails.add(mail, now)),)
 
 
 def _reading(work: _Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.handed_on import NextMessages
-from shared.pipeline.operators import Operators
+from shared.pipeline.operators import Operators, at_most
 from shared.ports import Clock, LateRun, MailLedger, NewMail, RunLedger, RunScope, WatchLedger
 
 # Longer than a message is worked on, its ten-minute lease included, and than the longest growing wait.
 STUCK_AFTER = timedelta(minutes=45)
 LATE_AFTER = timedelta(hours=4)
-LINES_IN_REPORT = 30
+# Where runs came a day apart, the next one is missed this long after its time. Other rhythms are nobody's to guess.
+A_NIGHT_APART = timedelta(hours=26)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,22 @@ class Watchdog:
         for scope in scopes:
             self.runs.mark_queued(scope.id, now, now)
         late = [self._report(run, now) for run in self.watch.late_runs(now - LATE_AFTER)]
+        late += self._missed_night(now)
         event("watched", scopes=len(scopes), projects=len(projects), mails=len(mails), late_runs=len(late))
         return NextMessages(
             updates=tuple(_again(scope) for scope in scopes),
             notifications=tuple(notifications(projects, Envelope())),
             emails=tuple(EmailMessage(email_id=mail_id) for mail_id in [*mails, *late]),
         )
+
+    def _missed_night(self, now: datetime) -> list[int]:
+        """The mail on a night that never began, until someone has begun to send it."""
+        nights = self.watch.last_nights()
+        if len(nights) < 2 or nights[0] - nights[1] > A_NIGHT_APART or now - nights[0] < A_NIGHT_APART + LATE_AFTER:
+            return []
+        mail_id = self.mails.add(self.operators.no_night(nights[0]), now)
+        stored = self.mails.get(mail_id)
+        return [mail_id] if stored is not None and stored.attempts == 0 else []
 
     def _report(self, run: LateRun, now: datetime) -> int:
         mail_id = self.mails.add(self._late_notice(run), now)
@@ -55,8 +66,7 @@ class Watchdog:
         if not run.planned:
             # Nothing waits, so nothing would go on by itself.
             lines.append("every subscription: none was planned; `python -m shared.cli run` reads them now")
-        if len(lines) > LINES_IN_REPORT:
-            lines = [*lines[:LINES_IN_REPORT], f"… and {len(lines) - LINES_IN_REPORT} more"]
+        lines = at_most(lines)
         if run.unchecked_projects:
             lines.append(f"{run.unchecked_projects} project(s) whose new costs were not compared with their budget yet")
         if run.unsent_mails:

@@ -227,3 +227,22 @@ def test_the_last_two_scopes_finishing_at_once_finish_the_run(ledger: RunLedger,
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(finish, scopes))
         assert run_row(database, key).state == "done"
+
+
+def test_failures_are_told_once_the_run_is_finished(ledger: RunLedger, night: str, database: Database):
+    one, two, group = ledger.plan(night, [ONE, TWO, GROUP])
+    ledger.mark_failed(one.id, "no permission", NIGHT)
+    settle(database, two, ScopeState.DONE)
+    assert ledger.failures(night) == []
+    settle(database, group, ScopeState.SUSPECT, "empty")
+    assert ledger.failures(night) == [
+        (ONE.subject, "no permission"),
+        ("project 11, group fsdh_proj_die1_dev_rg", "empty"),
+    ]
+
+
+def test_a_run_that_went_well_has_no_failures(ledger: RunLedger, night: str, database: Database):
+    (one,) = ledger.plan(night, [ONE])
+    settle(database, one, ScopeState.DONE)
+    assert ledger.failures(night) == []
+    assert ledger.failures("no such run") == []

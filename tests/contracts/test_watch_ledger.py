@@ -207,3 +207,11 @@ def test_late_runs_come_oldest_first_and_until_they_are_reported(watch: WatchLed
     watch.mark_reported("first", MORNING)
     assert [late.key for late in watch.late_runs(MORNING)] == ["second"]
     assert run_row(database, "first").reported_at == MORNING
+
+
+def test_the_last_nights_are_the_two_newest_runs_by_timer(watch: WatchLedger, runs: SqlRuns):
+    assert watch.last_nights() == []
+    for days in (2, 0, 1):
+        plan(runs, f"night {days}", ONE, at=NIGHT + days * 24 * HOUR)
+    plan(runs, "by hand", ONE, trigger="manual", at=NIGHT + 72 * HOUR)
+    assert watch.last_nights() == [NIGHT + 48 * HOUR, NIGHT + 24 * HOUR]

@@ -82,7 +82,7 @@ class Chain:
         self.projects = SqlProjects(self.database)
         self.watch = SqlWatch(self.database)
         self.patience = Patience(self.queues, self.clock, lambda: 0.0)
-        self.dead_letters = DeadLetters(self.letters, self.runs, self.checks, self.mails, self.clock)
+        self.dead_letters = DeadLetters(self.letters, self.runs, self.checks, self.mails, self.operators, self.clock)
         self.replay = Replay(self.letters, self.queues, self.clock)
         self.scheduler = Scheduler(self.runs, self.charges, self.queues, self.clock, 35, 50, 500)
         self.answers = SqlAnswers(self.database)

@@ -13,6 +13,12 @@ from shared.ports import LaterError, NewMail, OutgoingMail
 from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry
 
 
+def bury(chain: Chain, queue: Queue, text: str, origin: str = "poison-1") -> None:
+    """What the host does with a message it gave up on, and everything that follows from it."""
+    chain.hand_on(chain.dead_letters.bury(queue, text, origin))
+    chain.drain()
+
+
 @pytest.mark.parametrize("queue", list(Queue))
 @pytest.mark.parametrize("body", ["", "not json", "[1, 2]", "\ufeff{}", "null", '{"ProjectId": "x"}', "{" * 5000])
 def test_what_is_no_message_is_recorded_with_its_body_and_a_reason(chain: Chain, queue: Queue, body: str) -> None:
@@ -60,13 +66,13 @@ def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     ((queue, text, _),) = chain.queues.take()
-    chain.dead_letters.bury(queue, text, "poison-1")
+    bury(chain, queue, text)
     chain.clock.forward(hours=2)
     assert chain.look().emails == ()
     (letter,) = chain.letters.list()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
-    assert len(chain.mailer.sent) == 1
+    assert [mail.to for mail in chain.mailer.sent] == [("ops@example.com",), ("anna@example.com",)]
 
 
 def test_a_mail_that_is_still_claimed_when_its_message_is_poisoned_is_closed_once_the_claim_has_expired(
@@ -86,7 +92,8 @@ def test_a_mail_that_is_still_claimed_when_its_message_is_poisoned_is_closed_onc
     with pytest.raises(LaterError, match="is claimed"):
         chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": mail_id}), "poison-1")
     chain.clock.forward(hours=1)
-    chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": mail_id}), "poison-1")
+    chain.mailer.fails = lambda _mail: None
+    bury(chain, Queue.EMAIL, json.dumps({"EmailId": mail_id}))
     chain.clock.forward(hours=1)
     assert chain.look().emails == (), "it would be sent, and poisoned, for ever"
     assert len(chain.letters.list()) == 1
@@ -130,3 +137,24 @@ def test_a_message_that_was_wrong_works_once_its_cause_is_mended_and_it_is_repla
     assert json.loads(chain.queues.sent[0][1]) == {"ProjectId": 11, "Replayed": True}
     chain.drain()
     assert chain.spent() == 5
+
+
+def test_operators_are_told_once_a_day_of_messages_that_failed_for_good(chain: Chain) -> None:
+    chain.load(entry(1), entry(2))
+    for number in (1, 2):
+        chain.hand_on(
+            chain.dead_letters.bury(Queue.NOTIFICATION, json.dumps({"ProjectId": number}), f"poison-{number}")
+        )
+    chain.drain()
+    (mail,) = chain.mailer.sent
+    assert (mail.to, mail.subject) == (("ops@example.com",), "A message failed for good")
+    assert "project-usage-notification" in mail.text
+
+
+def test_a_notice_that_failed_for_good_makes_no_further_notice(chain: Chain) -> None:
+    notice = chain.mails.add(
+        chain.operators.message_poisoned("project-usage-update", date(2026, 11, 20)), chain.clock()
+    )
+    handed_on = chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": notice}), "poison-1")
+    assert handed_on.emails == ()
+    assert len(chain.letters.list()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -228,6 +229,28 @@ def test_a_scope_that_azure_refuses_fails_with_the_reason_and_the_others_go_on(c
     assert run.errors == ((f"subscription {OTHER_SUBSCRIPTION}", "Azure says no (403)"),)
     assert chain.spent() == Decimal(5)
     assert [mail.to for mail in chain.mailer.sent] == [("ops@example.com",)]
+
+
+def test_all_that_a_run_could_not_read_is_told_in_one_mail(chain: Chain) -> None:
+    names = [str(uuid.UUID(int=number + 1)) for number in range(40)]
+    chain.load(*(entry(number + 1, subscription=name) for number, name in enumerate(names)))
+    chain.costs.fails = lambda query: NeverError("Azure says no (403)") if query.sub_account_id != names[-1] else None
+    chain.night()
+    (mail,) = chain.mailer.sent
+    assert mail.subject == f"Costs could not be read: subscription {names[0]} and 38 more"
+    assert f"subscription {names[5]}: Azure says no (403)" in mail.text
+    assert "… and 9 more" in mail.text
+
+
+def test_a_scope_that_stays_suspect_is_told(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY - timedelta(days=3))
+    chain.night()
+    chain.costs.charges.clear()
+    chain.clock.forward(days=1)
+    chain.night()
+    (mail,) = chain.mailer.sent
+    assert "not believed" in mail.text
 
 
 def test_operators_are_told_of_a_refused_scope_once_a_day(chain: Chain) -> None:

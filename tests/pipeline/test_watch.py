@@ -116,3 +116,33 @@ def test_the_late_report_says_what_to_do_of_a_night_that_broke_off_before_it_was
     chain.drain()
     (mail,) = chain.mailer.sent
     assert "none was planned; `python -m shared.cli run`" in mail.text
+
+
+def test_operators_are_told_once_of_a_night_that_never_began(chain: Chain) -> None:
+    chain.load(entry())
+    chain.night()
+    chain.clock.forward(days=1)
+    chain.night()
+    chain.clock.forward(hours=29, minutes=59)
+    chain.look()
+    chain.drain()
+    assert chain.mailer.sent == []
+    for _ in range(3):
+        chain.clock.forward(minutes=15)
+        chain.look()
+        chain.drain()
+    (mail,) = chain.mailer.sent
+    assert mail.to == ("ops@example.com",)
+    assert mail.subject == "There was no run last night"
+    assert "2026-11-21 at 02:00 UTC" in mail.text
+
+
+def test_runs_that_are_not_nightly_are_not_missed(chain: Chain) -> None:
+    chain.load(entry())
+    chain.night()
+    chain.clock.forward(days=7)
+    chain.night()
+    chain.clock.forward(days=5)
+    chain.look()
+    chain.drain()
+    assert chain.mailer.sent == []

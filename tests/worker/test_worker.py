@@ -49,9 +49,9 @@ FUNCTIONS = {
         "%WatchdogCRON%",
         {"updates": UPDATE, "notifications": NOTIFICATION, "emails": EMAIL},
     ),
-    "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison", {}),
-    "DeadLettersProjectUsageNotification": ("queueTrigger", f"{NOTIFICATION}-poison", {}),
-    "DeadLettersEmailNotification": ("queueTrigger", f"{EMAIL}-poison", {}),
+    "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison", {"emails": EMAIL}),
+    "DeadLettersProjectUsageNotification": ("queueTrigger", f"{NOTIFICATION}-poison", {"emails": EMAIL}),
+    "DeadLettersEmailNotification": ("queueTrigger", f"{EMAIL}-poison", {"emails": EMAIL}),
 }
 
 
@@ -173,7 +173,8 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
     ],
 )
 def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, function, queue, body):
-    assert succeeded(worker.message(function, body, "poisoned")) == {}
+    (told,) = succeeded(worker.message(function, body, "poisoned"))["emails"]
+    assert json.loads(told).keys() == {"EmailId"}
     (letter,) = SqlDeadLetters(database).list()
     assert (letter.queue, letter.body) == (queue, body if isinstance(body, str) else body.decode())
 

@@ -49,6 +49,10 @@ class SqlRuns:
         """See RunLedger.mark_deferred."""
         self._database.run(lambda connection: _mark_deferred(connection, scope_id, reason, due_at))
 
+    def failures(self, run_key: str) -> list[tuple[str, str]]:
+        """See RunLedger.failures."""
+        return self._database.read(lambda connection: _failures(connection, run_key))
+
     def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
         """See RunLedger.mark_failed. A scope that is done stays done: a late copy of its message has failed."""
         self._database.run(lambda connection: _mark_failed(connection, scope_id, reason, now))
@@ -225,3 +229,17 @@ def _mark_failed(connection: Connection, scope_id: int, reason: str, now: dateti
     )
     if failed.rowcount:
         _end(connection, scope_id, _run_key_of(connection, scope_id), now)
+
+
+def _failures(connection: Connection, run_key: str) -> list[tuple[str, str]]:
+    failed = (
+        select(run_scopes.c.subject, run_scopes.c.reason)
+        .join(runs, runs.c.key == run_scopes.c.run_key)
+        .where(
+            runs.c.key == run_key,
+            runs.c.finished_at.is_not(None),
+            run_scopes.c.state.in_((ScopeState.FAILED, ScopeState.SUSPECT)),
+        )
+        .order_by(run_scopes.c.id)
+    )
+    return [(subject, reason or "") for subject, reason in connection.execute(failed)]

@@ -47,6 +47,12 @@ class SqlWatch:
         """
         return self._database.read(lambda connection: _late_runs(connection, started_before))
 
+    def last_nights(self) -> list[datetime]:
+        """See WatchLedger.last_nights."""
+        nights = select(runs.c.started_at).where(runs.c.trigger == RunTrigger.TIMER)
+        newest = nights.order_by(runs.c.started_at.desc()).limit(2)
+        return self._database.read(lambda connection: list(connection.scalars(newest)))
+
     def mark_reported(self, run_key: str, now: datetime) -> None:
         """See WatchLedger.mark_reported."""
         reported = update(runs).where(runs.c.key == run_key).values(reported_at=now)
