@@ -103,6 +103,7 @@ def test_messages_that_cannot_be_right_become_dead_letters_that_say_what_would_b
     assert app.runs()["night-2026-11-20"].state == "done"
     assert set(app.mail_states().values()) == {"sent"}
     assert subjects(app.outbox()) == [
+        ("operators@example.com", "A message failed for good"),
         ("p11@example.com", "[P11] 25 % of the budget is used"),
         ("p21@example.com", "[P21] The budget is used up (100 %)"),
     ]
