@@ -58,6 +58,17 @@ class Standing:
     mails: int
 
 
+@dataclass
+class Calendar:
+    """The simulator's clock for its quota: the demo's second night comes a day after the first."""
+
+    days: int = 0
+
+    def seconds(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic() + self.days * 86_400
+
+
 def main() -> int:
     """Runs the demo; gives the exit code."""
     parser = argparse.ArgumentParser(prog="python -m localdev.demo", description=__doc__)
@@ -69,9 +80,10 @@ def main() -> int:
 
 def _two_nights() -> int:
     folder = _fresh_folder(ROOT / ".local" / "demo")
-    charges = demo_charges.book()
+    charges, calendar = demo_charges.book(), Calendar()
     begun = time.monotonic()
-    with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=Quota()) as azure:
+    quota = Quota(clock=calendar.seconds)
+    with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=quota) as azure:
         environment = _environment(folder, azurite.connection_string, azure.url)
         _say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
         _command(environment, "db", "upgrade")
@@ -79,6 +91,7 @@ def _two_nights() -> int:
         _say("First night: 60 days of charges are there to be read …")
         _night(folder, environment, NIGHTS[0])
         first = _standings(environment, NIGHTS[0])
+        calendar.days += 1
         changes = demo_charges.change_overnight(charges)
         raise_budget = ("budget", "set", "OCEAN", "4500", "--reason", "second phase approved")
         _command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
