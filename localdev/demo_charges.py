@@ -42,12 +42,11 @@ GROUPS = [
 ]
 
 
-def book() -> ChargeBook:
-    """All the charges as they stand in the first night."""
+def book(night: date = FIRST_NIGHT) -> ChargeBook:
+    """All the charges as they stand in a night: of the 60 days before it."""
     charges = ChargeBook()
-    first = FIRST_NIGHT - timedelta(days=DAYS)
     for series in _series():
-        charges.add(series.charges(first, FIRST_NIGHT - timedelta(days=1)))
+        charges.add(series.charges(night - timedelta(days=DAYS), night - timedelta(days=1)))
     return charges
 
 

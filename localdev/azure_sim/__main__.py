@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     charges = parser.add_mutually_exclusive_group()
     charges.add_argument("--charges", type=Path, help="an EA cost export (CSV)")
     charges.add_argument("--seed", type=int, help="make charges up")
+    charges.add_argument("--demo", action="store_true", help="the sample projects' spending, up to yesterday (UTC)")
     made = parser.add_argument_group("made-up charges")
     made.add_argument("--subscriptions", default="", help="ids, joined by commas")
     made.add_argument("--groups", type=int, default=10, help="per subscription")
@@ -64,6 +65,11 @@ def _simulator(options: argparse.Namespace) -> AzureSimulator:
 
 
 def _book(options: argparse.Namespace) -> ChargeBook:
+    if options.demo:
+        # The demo's charges are made of this package's parts.
+        from localdev import demo_charges
+
+        return demo_charges.book(datetime.now(UTC).date())
     subscriptions = [name.strip() for name in options.subscriptions.split(",") if name.strip()]
     if options.seed is not None:
         return made_up(

@@ -2,13 +2,14 @@ import json
 import signal
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
+from localdev import demo_charges
 from localdev.azure_sim import AzureSimulator, ChargeBook, SimulatorControl, made_up, read_ea_export
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -224,6 +225,17 @@ def test_the_program_makes_charges_up_from_a_seed_as_the_library_does(started, a
         charge.amount for charge in book.charges(azure.subscription, date(2026, 11, 1), date(2026, 11, 19))
     ]
     assert json.loads((tmp_path / "state.json").read_text())[0]["amount"] == "1.5"
+
+
+def test_the_program_serves_the_sample_projects_spending_up_to_yesterday(started, azure):
+    _, url = started("--demo", "--no-quota", "--plain")
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    window = {"from": f"{yesterday}T00:00:00Z", "to": f"{yesterday}T23:59:59Z"}
+    body = azure.body() | {"timePeriod": window}
+
+    rows = azure.ask(url).rows(demo_charges.NORTH, body)
+
+    assert "FSDH_Proj_DIE1_dev_rg" in {row["ResourceGroupName"] for row in rows}
 
 
 def test_the_program_says_in_one_line_why_it_cannot_start(started, tmp_path):
