@@ -611,8 +611,9 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """A project as listed. budget: None without one. spent: in the period that holds today, in the budget's currency.
+    """A project as listed. budget: None without one. spent: in the period that holds today, in `currency`.
 
+    currency: None for a project that has neither a budget nor a currency to have one in.
     updated_at: when its costs were last read. problem: why it can't be watched, if so.
     """
 
@@ -627,6 +628,7 @@ class ProjectView:
     budget: Budget | None
     period: Period | None
     spent: Decimal
+    currency: str | None
     updated_at: datetime | None
     problem: str | None
     alerts: tuple[int, ...]

@@ -224,6 +224,14 @@ def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
     assert (listed[2]["budget"], listed[2]["currency"], listed[2]["percent"]) == (None, None, None)
 
 
+def test_a_project_whose_budget_was_taken_away_keeps_its_currency(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    spend(app, 11, "12.5")
+    assert cli("budget", "set", "DIE1", "0", "--reason", "it has ended").code == 0
+    (listed,) = cli("projects", "list", "--json").json
+    assert (listed["budget"], listed["currency"], listed["spent"]) == (None, "CAD", "12.5")
+
+
 def test_projects_are_listed_for_people_in_whole_lines_and_without_colours(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(DIE1, EAU))
     spend(app, 12, "2999.99")

@@ -217,7 +217,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         "acronym": view.acronym,
         "name": view.name,
         "budget": _plain(view.budget.terms.amount if view.budget else None),
-        "currency": view.budget.terms.currency if view.budget else None,
+        "currency": view.currency,
         "spent": plain(view.spent),
         "percent": _plain(percent),
         "period_start": view.period.start.isoformat() if view.period else None,

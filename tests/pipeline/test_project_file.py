@@ -279,6 +279,7 @@ def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
         budget=None,
         period=None,
         spent=Decimal(0),
+        currency=None,
         updated_at=None,
         problem=None,
         alerts=(),

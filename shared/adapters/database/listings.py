@@ -66,6 +66,7 @@ def _view(
         budget=Budget(row.budget_id, row.budget_number, terms) if terms.amount else None,
         period=period,
         spent=sums.get(terms.currency, Decimal(0)),
+        currency=terms.currency or None,
         updated_at=row.costs_read_at,
         problem=row.problem,
         alerts=tuple(mailed),
