@@ -152,6 +152,14 @@ def test_a_new_project_takes_the_charges_that_were_unallocated(ledgers: Ledgers)
     assert ledgers.projects.list_projects(TODAY)[0].spent == 40
 
 
+def test_a_load_puts_the_files_budget_back_as_a_new_revision(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.projects.revise_budget(1, terms("2000"), "ana", "as agreed", NOW)
+    ledgers.load(entry(1))
+    amounts = [revision.terms.amount for revision in ledgers.projects.revisions(1)]
+    assert amounts == [1000, 2000, 1000]
+
+
 def test_a_group_that_another_project_keeps_is_refused_and_nothing_is_loaded(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-1"))
     with pytest.raises(NeverError) as refused:
