@@ -3,8 +3,13 @@
 In a test: `with AzureSimulator(book) as sim:` and give `sim.url` to the client as its `base_url`. By itself:
 `python -m localdev.azure_sim`, told what to do through `SimulatorControl(url)`. A new API is a class like
 `cost_query.CostQueryApi` with an `add_to(routes)`.
+
+There are cost queries (`sim.book`), budgets with their daily evaluation and the calls of Action Groups
+(`sim.budgets`, `sim.action_groups`, `sim.evaluate_budgets(day)`), locks of resource groups (`sim.locks`), virtual
+machines and scale sets (`sim.machines`), and Entra's keys and tokens (`sim.entra`).
 """
 
+from localdev.azure_sim.action_groups import ActionGroup
 from localdev.azure_sim.charges import Charge, ChargeBook
 from localdev.azure_sim.control import SimulatorControl
 from localdev.azure_sim.ea_export import read_ea_export
@@ -17,6 +22,7 @@ __all__ = [
     "KINDS",
     "OFFICE_WEEK",
     "PUBLISHED_LIMITS",
+    "ActionGroup",
     "AzureSimulator",
     "Charge",
     "ChargeBook",

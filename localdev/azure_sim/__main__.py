@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-quota", action="store_true", help="count query units, but refuse nothing")
     parser.add_argument("--plain", action="store_true", help="same names, order and spelling in every answer")
     parser.add_argument("--token", help="the only bearer token that is taken; default: any")
-    parser.add_argument("--state", type=Path, help="keeps charges that were changed over HTTP")
+    parser.add_argument(
+        "--state", type=Path, help="keeps what was changed over HTTP: charges, budgets, locks, machines"
+    )
     charges = parser.add_mutually_exclusive_group()
     charges.add_argument("--charges", type=Path, help="an EA cost export (CSV)")
     charges.add_argument("--seed", type=int, help="make charges up")

@@ -53,6 +53,9 @@ class ChargeSource(Protocol):
     def rows(self, subscription: str, day: date) -> list[Row]:
         """The rows of that day, each key once; an empty list where there is nothing."""
 
+    def sample(self, subscription: str) -> list[Row]:
+        """The rows of one day on which every group of the subscription has some."""
+
 
 def plain(amount: Decimal) -> str:
     """The amount's digits as JSON takes them, without an exponent."""
@@ -101,6 +104,14 @@ class ChargeBook:
             return made
         merged = {row_key(row): row for row in made} | changes
         return [row for row in merged.values() if row is not None]
+
+    def known_rows(self, subscription: str) -> list[Row]:
+        """Rows that hold each group and currency of the subscription at least once, of whatever days."""
+        wanted = subscription.lower()
+        made = self._source.sample(wanted) if self._source and wanted in self._source.subscriptions() else []
+        with self._lock:
+            changed = [rows for (name, _day), rows in self._changes.items() if name == wanted]
+            return made + [row for rows in changed for row in rows.values() if row is not None]
 
     def version(self, subscription: str, day: date) -> int:
         """A number that grows with each change of that day."""

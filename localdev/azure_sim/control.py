@@ -1,16 +1,20 @@
 """The remote control of a simulator that runs in another process."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import date
+from decimal import Decimal
 from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
+from localdev.azure_sim.action_groups import Schema
 from localdev.azure_sim.charges import Charge
 from localdev.azure_sim.record import RECENT_REQUESTS
 from localdev.azure_sim.state import as_json
 
-TIMEOUT_SECONDS = 30
+# An evaluation comes back when its last call was answered or given up.
+TIMEOUT_SECONDS = 90
 
 
 class SimulatorControl:
@@ -40,16 +44,75 @@ class SimulatorControl:
         self._call("POST", "/_sim/charges", [as_json(charge, is_set=False) for charge in charges])
 
     def reset(self) -> None:
-        """Forgets the statistics, the used quota and the faults. Charges stay as they are."""
+        """Forgets the statistics, the used quota and the faults. Charges and resources stay as they are."""
         self._call("POST", "/_sim/reset")
 
-    def _call(self, method: str, path: str, value: Any = None) -> dict[str, Any]:
+    def budgets(self, subscription: str | None = None) -> list[dict[str, Any]]:
+        """The budgets as Azure shows them, with `subscription` and `evaluated` (the day, or None)."""
+        return self._listed("budgets", subscription=subscription)
+
+    def evaluate_budgets(self, today: date) -> list[dict[str, Any]]:
+        """Has the budgets evaluated as on that day; returns the Action Groups' calls (see `action_groups.Call`)."""
+        calls: list[dict[str, Any]] = self._call("POST", "/_sim/evaluate", {"today": today.isoformat()})["calls"]
+        return calls
+
+    def register_action_group(
+        self, group_id: str, url: str, schema: Schema = "common", token_audience: str | None = None
+    ) -> None:
+        """Says whom an Action Group calls, in which schema, and with a token for which audience."""
+        value = {"id": group_id, "url": url, "schema": schema, "token_audience": token_audience}
+        self._call("POST", "/_sim/action-groups", value)
+
+    def locks(self, subscription: str | None = None, group: str | None = None) -> list[dict[str, Any]]:
+        """The locks: `subscription`, `group`, `name`, `level`, `notes` of each."""
+        return self._listed("locks", subscription=subscription, group=group)
+
+    def add_lock(self, subscription: str, group: str, name: str, level: str = "ReadOnly", notes: str = "") -> None:
+        """Puts a lock on a group, as somebody else would."""
+        value = {"subscription": subscription, "group": group, "name": name, "level": level, "notes": notes}
+        self._call("POST", "/_sim/locks", value)
+
+    def remove_lock(self, subscription: str, group: str, name: str) -> bool:
+        """Takes a lock off by hand; returns whether it was there."""
+        value = {"subscription": subscription, "group": group, "name": name}
+        return bool(self._call("POST", "/_sim/locks/remove", value)["removed"])
+
+    def machines(self, subscription: str | None = None, group: str | None = None) -> list[dict[str, Any]]:
+        """The machines: `subscription`, `group`, `name`, `kind`, `state`, `instances`, `flexible` of each."""
+        return self._listed("machines", subscription=subscription, group=group)
+
+    def machine_actions(self) -> list[dict[str, Any]]:
+        """What was done to machines over the API, oldest first: `action` and `machine` (an id) of each."""
+        actions: list[dict[str, Any]] = self._call("GET", "/_sim/machines")["actions"]
+        return actions
+
+    def add_machine(self, subscription: str, group: str, name: str, **details: Any) -> None:
+        """Makes a machine; `details`: running, kind, instances, flexible, as `Machines.add` takes them."""
+        value = {"subscription": subscription, "group": group, "name": name, **details}
+        self._call("POST", "/_sim/machines", value)
+
+    def add_group(self, subscription: str, group: str) -> None:
+        """Makes a resource group known."""
+        self._call("POST", "/_sim/groups", {"subscription": subscription, "group": group})
+
+    def remove_group(self, subscription: str, group: str) -> None:
+        """Deletes a resource group with its locks and machines."""
+        self._call("POST", "/_sim/groups/remove", {"subscription": subscription, "group": group})
+
+    def _listed(self, what: str, **wanted: str | None) -> list[dict[str, Any]]:
+        query = urlencode({name: value for name, value in wanted.items() if value is not None})
+        rows: list[dict[str, Any]] = self._call("GET", f"/_sim/{what}?{query}", parse_float=Decimal)[what]
+        return rows
+
+    def _call(
+        self, method: str, path: str, value: Any = None, parse_float: Callable[[str], Any] = float
+    ) -> dict[str, Any]:
         host, port = self._address.hostname or "127.0.0.1", self._address.port
         connection = HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request(method, path, None if value is None else json.dumps(value))
             answer = connection.getresponse()
-            content: dict[str, Any] = json.loads(answer.read())
+            content: dict[str, Any] = json.loads(answer.read(), parse_float=parse_float)
         finally:
             connection.close()
         if answer.status != 200:

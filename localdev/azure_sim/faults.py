@@ -1,5 +1,6 @@
 """What the simulator can be told to get wrong, for some requests or until it is told to stop."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from threading import Lock
@@ -14,9 +15,15 @@ KINDS = {
     "throttled_many": "429 with several headers, of which the longest (`seconds`) is not the first",
     "unavailable": "503, with Retry-After where `seconds` is given",
     "server_error": "500",
+    "gateway_timeout": "504",
+    "arm_throttled": "429 of Azure Resource Manager, with `seconds` as Retry-After, or `headers` in place of it",
+    "bad_request": "400, with `code` (default: BadRequest)",
+    "conflict": "409, with `code` (default: Conflict)",
+    "not_found": "404, with `code` (default: ResourceNotFound)",
     "unauthorized": "401",
-    "forbidden": "403",
-    "silent": "the connection is closed without an answer",
+    "forbidden": "403, which names the permission and the scope",
+    "silent": "the connection is closed without an answer, and nothing was done",
+    "answer_lost": "what was asked is done, then the connection is closed without an answer",
     "slow": "a good answer, after `delay` seconds",
     "empty": "200 without rows, although there are charges",
     "no_content": "204, although there are charges",
@@ -36,18 +43,20 @@ class Fault:
     """One kind of fault (see KINDS), for the requests that it is meant for.
 
     It lets the first `after` of them pass, then spoils `times` of them (None: until it is cleared). `subscription`
-    (an id) and `path` (a part of the URL's path) say which requests are meant; None means all. `delay` seconds of
-    waiting go with any kind.
+    (an id), `path` (a part of the URL's path, in which `*` stands for anything) and `method` (one, or several joined
+    by commas) say which requests are meant; None means all. `delay` seconds of waiting go with any kind.
     """
 
     kind: str
     subscription: str | None = None
     path: str | None = None
+    method: str | None = None
     times: int | None = 1
     after: int = 0
     seconds: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    code: str | None = None
     column: str | None = None
     cell: str = "NaN"
 
@@ -92,18 +101,24 @@ class FaultList:
         with self._lock:
             self._faults.clear()
 
-    def take(self, path: str, subscription: str) -> Fault | None:
+    def take(self, method: str, path: str, subscription: str) -> Fault | None:
         """The fault for this request, which then has one time less left."""
         with self._lock:
             for fault in self._faults:
-                if _meant(fault, path, subscription) and _due(fault):
+                if _meant(fault, method, path, subscription) and _due(fault):
                     return fault
         return None
 
 
-def _meant(fault: Fault, path: str, subscription: str) -> bool:
+def _meant(fault: Fault, method: str, path: str, subscription: str) -> bool:
     for_subscription = fault.subscription is None or fault.subscription.lower() == subscription.lower()
-    return for_subscription and (fault.path is None or fault.path.lower() in path.lower())
+    for_method = fault.method is None or method in fault.method.upper().replace(" ", "").split(",")
+    return for_subscription and for_method and (fault.path is None or _leads_through(path, fault.path))
+
+
+def _leads_through(path: str, wanted: str) -> bool:
+    pattern = ".*".join(re.escape(part) for part in wanted.split("*"))
+    return re.search(pattern, path, re.IGNORECASE) is not None
 
 
 def _due(fault: Fault) -> bool:

@@ -112,6 +112,10 @@ class MadeUpCharges:
                 rows.append((spender.name, service, currency, amount))
         return rows
 
+    def sample(self, subscription: str) -> list[Row]:
+        """The rows of the last day; every group has some on every day."""
+        return self.rows(subscription, self._last)
+
     def _of(self, subscription: str) -> list[Spender]:
         with self._lock:
             if subscription not in self._spenders:

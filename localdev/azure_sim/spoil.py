@@ -1,23 +1,26 @@
 """Applies a fault to a request that is refused for it, and to a good page that goes out wrong."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
+from localdev.azure_sim.arm import not_permitted
 from localdev.azure_sim.faults import Fault
 from localdev.azure_sim.pages import Cells, Table
-from localdev.azure_sim.wire import Answer, AzureError, HangUp
+from localdev.azure_sim.wire import Answer, AzureError, HangUp, json_answer
 
 AMOUNT, CURRENCY = 0, 4  # where these cells come from, see pages.Column.source
 
 
-def refuse(fault: Fault, subscription: str) -> None:
+def refuse(fault: Fault, method: str, path: str) -> None:
     """Raises what a fault that spoils the whole request stands for; does nothing for the others."""
     if fault.kind == "silent":
         raise HangUp
     if fault.kind == "unauthorized":
         raise unauthorized("Authentication failed. The access token has expired.")
     if fault.kind == "forbidden":
-        raise forbidden(subscription)
+        raise not_permitted(method, path)
     refusal = REFUSALS.get(fault.kind)
     if refusal:
         raise refusal(fault)
@@ -39,18 +42,6 @@ def unauthorized(message: str) -> AzureError:
     return AzureError(401, "AuthenticationFailed", message, {"WWW-Authenticate": challenge})
 
 
-def forbidden(subscription: str) -> AzureError:
-    """A 403: the role is missing on the subscription."""
-    return AzureError(
-        403,
-        "AuthorizationFailed",
-        "The client 'simulator' with object id '00000000-0000-0000-0000-000000000000' does not have authorization "
-        "to perform action 'Microsoft.CostManagement/query/action' over scope "
-        f"'/subscriptions/{subscription}' or the scope is invalid. If access was recently granted, please refresh "
-        "your credentials.",
-    )
-
-
 def _unavailable(fault: Fault) -> AzureError:
     headers = dict(fault.headers)
     if fault.seconds is not None:
@@ -63,11 +54,44 @@ def _server_error(fault: Fault) -> AzureError:
     return AzureError(500, "InternalServerError", message, fault.headers)
 
 
+def _gateway_timeout(fault: Fault) -> AzureError:
+    message = "The gateway did not receive a response from the resource provider within the specified time period."
+    return AzureError(504, "GatewayTimeout", message, fault.headers)
+
+
+def _arm_throttled(fault: Fault) -> AzureError:
+    seconds = 10 if fault.seconds is None else fault.seconds
+    return AzureError(
+        429,
+        "SubscriptionRequestsThrottled",
+        f"Number of requests for the subscription exceeded. Please try again after '{seconds}' seconds.",
+        fault.headers or {"Retry-After": str(seconds)},
+    )
+
+
+def _conflict(fault: Fault) -> AzureError:
+    message = "The request conflicts with another operation that is in progress on the resource."
+    return AzureError(409, fault.code or "Conflict", message, fault.headers)
+
+
+def _bad_request(fault: Fault) -> AzureError:
+    return AzureError(400, fault.code or "BadRequest", "The request is not valid.", fault.headers)
+
+
+def _not_found(fault: Fault) -> AzureError:
+    return AzureError(404, fault.code or "ResourceNotFound", "The resource was not found.", fault.headers)
+
+
 REFUSALS: dict[str, Callable[[Fault], AzureError]] = {
     "throttled": throttled,
     "throttled_many": throttled,
     "unavailable": _unavailable,
     "server_error": _server_error,
+    "gateway_timeout": _gateway_timeout,
+    "arm_throttled": _arm_throttled,
+    "bad_request": _bad_request,
+    "conflict": _conflict,
+    "not_found": _not_found,
 }
 
 
@@ -89,14 +113,30 @@ def spoil_next_link(fault: Fault, next_link: str | None, own_link: str) -> str |
 
 
 def spoil_answer(fault: Fault, answer: Answer) -> Answer:
-    """The finished answer, wrong in the way of the fault; unchanged if it is of another kind."""
+    """The finished answer, wrong in the way of the fault; unchanged if it is of another kind.
+
+    HangUp for an answer that gets lost: what was asked is done by then.
+    """
+    if fault.kind == "answer_lost":
+        raise HangUp
     if fault.kind == "truncated":
         return replace(answer, cut_after=len(answer.body) // 2)
     if fault.kind == "invalid_json":
-        return replace(answer, body=answer.body.replace(b'"rows":', b'"rows"=', 1))
+        return replace(answer, body=answer.body.replace(b":", b"=", 1))
     if fault.kind == "no_content":
         return Answer(204)
     return answer
+
+
+def spoil_resource(fault: Fault, answer: Answer, own_link: str) -> Answer:
+    """The good answer of a resource's API, wrong in the way of the fault; `own_link` is the URL of the request."""
+    if fault.kind in ("empty", "foreign_next_link", "circular_next_link") and answer.body:
+        content = json.loads(answer.body, parse_float=Decimal)
+        if "value" in content:
+            content["value"] = [] if fault.kind == "empty" else content["value"]
+            content["nextLink"] = spoil_next_link(fault, content.get("nextLink"), own_link)
+        return replace(answer, body=json_answer(content).body)
+    return spoil_answer(fault, answer)
 
 
 def _place(table: Table, source: int) -> int:

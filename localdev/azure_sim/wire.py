@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -30,8 +31,9 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path without the query, percent-decoded."""
-        return unquote(urlsplit(self.target).path)
+        """The path without the query, percent-decoded; ARM takes `//`, which scopes with a slash lead to, for `/`."""
+        path = re.sub("^[^?#]*", lambda found: re.sub("/{2,}", "/", found.group()), self.target)
+        return unquote(urlsplit(path).path)
 
     @property
     def query(self) -> dict[str, str]:
@@ -69,9 +71,18 @@ class HangUp(Exception):  # noqa: N818 - nothing went wrong here: it tells the s
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:
-    """The value as a JSON answer; what JSON doesn't know (a Decimal, a date) is written as text."""
+    """The value as a JSON answer; a Decimal is a number with all its digits, what JSON doesn't know (a date) text."""
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    return Answer(status, json.dumps(value, default=str).encode(), headers)
+    text = json.dumps(value, default=_marked)
+    return Answer(status, MARKED_NUMBER.sub(r"\1", text).encode(), headers)
+
+
+MARKED_NUMBER = re.compile(r'"\\u0000(-?\d+(?:\.\d+)?)"')
+
+
+def _marked(value: Any) -> str:
+    """Text in place of the value; of a Decimal such that the quotes around it can be taken off again."""
+    return f"\0{value:f}" if isinstance(value, Decimal) and value.is_finite() else str(value)
 
 
 Handler = Callable[[Request], Answer]

@@ -1,6 +1,7 @@
 """The simulator asked by the real SDK's pipeline, and by bare HTTP where the SDK would hide what came."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -14,9 +15,14 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.rest import HttpRequest
+from azure.mgmt.compute import ComputeManagementClient
+from azure.mgmt.consumption import ConsumptionManagementClient
+from azure.mgmt.consumption.models import Budget
 from azure.mgmt.costmanagement import CostManagementClient
+from azure.mgmt.resource.locks import ManagementLockClient
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
+from localdev.azure_sim.wire import Answer, HangUp, LoopbackServer, Request
 
 SUBSCRIPTION = "55312978-ba1b-415c-9304-c4b9c43c0481"
 API = "api-version=2025-03-01"
@@ -90,6 +96,12 @@ class Asker:
         return [row for page in self.pages(subscription, body, top) for row in by_name(page)]
 
 
+def sdk(client: Any, url: str, subscription: str = SUBSCRIPTION) -> Any:
+    """A real management client of a subscription; it polls often, and tries nothing twice."""
+    options = {"per_call_policies": [AllowPlainHttp()], "retry_total": 0, "polling_interval": 0.01}
+    return client(LocalCredential(), subscription, base_url=url, **options)
+
+
 def post(url: str, path: str, body: Any, token: str | None = "local") -> HTTPResponse:
     """One POST over a connection of its own, read to the end; the body is in the answer's `text`."""
     host, port = url.removeprefix("http://").split(":")
@@ -107,7 +119,7 @@ def post(url: str, path: str, body: Any, token: str | None = "local") -> HTTPRes
 
 @pytest.fixture
 def azure() -> SimpleNamespace:
-    """The words of this API: `subscription`, `body(...)`, `path(...)`, `by_name(page)`, `post(...)`, `charge`."""
+    """The words of this API: ids, bodies, charges and budgets to send, and clients by the simulator's URL."""
     return SimpleNamespace(
         subscription=SUBSCRIPTION,
         body=query_body,
@@ -115,7 +127,42 @@ def azure() -> SimpleNamespace:
         by_name=by_name,
         post=post,
         ask=Asker,
+        budgets=lambda url: sdk(ConsumptionManagementClient, url).budgets,
+        locks=lambda url: sdk(ManagementLockClient, url).management_locks,
+        compute=lambda url: sdk(ComputeManagementClient, url),
         charge=make_charge,
+        budget=make_budget,
+        action_group=ACTION_GROUP,
+        scope=f"/subscriptions/{SUBSCRIPTION}",
+    )
+
+
+ACTION_GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/warden-rg/providers/Microsoft.Insights/actionGroups/Lock"
+
+
+def make_budget(
+    amount: str = "100",
+    groups: tuple[str, ...] = ("alpha_rg",),
+    grain: str = "Annually",
+    start: str = "2026-04-01",
+    end: str = "2027-03-31",
+    thresholds: tuple[str, ...] = ("100",),
+) -> Budget:
+    """A budget whose notifications, named after their thresholds, go to ACTION_GROUP."""
+    compared = {"name": "ResourceGroupName", "operator": "In", "values": list(groups)}
+    told = {"enabled": True, "operator": "GreaterThanOrEqualTo", "thresholdType": "Actual"}
+    told |= {"contactEmails": [], "contactGroups": [ACTION_GROUP]}
+    return Budget(
+        {
+            "properties": {
+                "category": "Cost",
+                "amount": float(amount),
+                "timeGrain": grain,
+                "timePeriod": {"startDate": f"{start}T00:00:00Z", "endDate": f"{end}T00:00:00Z"},
+                "filter": {"dimensions": compared} if groups else None,
+                "notifications": {one: {**told, "threshold": float(one)} for one in thresholds},
+            }
+        }
     )
 
 
@@ -137,6 +184,42 @@ def running() -> Iterator[Callable[..., AzureSimulator]]:
             return stack.enter_context(AzureSimulator(book, **options))
 
         yield start
+
+
+class Receiver:
+    """What an Action Group calls: keeps the requests; answers with `statuses` (0: hangs up), then with 202."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.requests: list[Request] = []
+        self._server = LoopbackServer("127.0.0.1", 0, self._respond)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/api/budget-alert?code=abc%3D"
+        self.stop = self._server.stop
+
+    def bodies(self) -> list[Any]:
+        return [json.loads(request.body) for request in self.requests]
+
+    def _respond(self, request: Request) -> Answer:
+        self.requests.append(request)
+        status = self.statuses.pop(0) if self.statuses else 202
+        if status == 0:
+            raise HangUp
+        return Answer(status)
+
+
+@pytest.fixture
+def receiving() -> Iterator[Callable[..., Receiver]]:
+    """Starts receivers that stop when the test ends: `receiving(503, 0)`."""
+    receivers = []
+
+    def start(*statuses: int) -> Receiver:
+        receivers.append(Receiver(*statuses))
+        return receivers[-1]
+
+    yield start
+    for receiver in receivers:
+        receiver.stop()
 
 
 class HandClock:
