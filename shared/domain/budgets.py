@@ -1,32 +1,69 @@
-"""A project's budget: an amount for each period, in revisions."""
+"""A project's budget: an amount for each period, in revisions, and what is carried from one period to the next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 
-from shared.domain.money import percent_used
+from shared.domain.money import add, percent_used
 from shared.domain.periods import PeriodRule
+
+ALL_OF_IT = Decimal(100)
+
+
+class Rollover(StrEnum):
+    """What the next period's budget is when a period ends."""
+
+    RESET = "reset"
+    """the same amount again"""
+    CARRY_OVER = "carry_over"
+    """the same amount, and what was not used"""
+    DRAW_DOWN = "draw_down"
+    """what is left of a total for many periods"""
+    STOP = "stop"
+    """none, until someone sets one"""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetTerms:
-    """What a revision of a budget says. An `amount` of None or 0 means that there is no budget."""
+    """What a revision of a budget says. An `amount` of None or 0 means that there is no budget.
+
+    amount: for each period; with `draw_down`, the total for all of them. A fixed period has no next one, so that
+    its rollover never counts. thresholds: percents of its own; None for those of the settings.
+    """
 
     amount: Decimal | None
     currency: str
     rule: PeriodRule
+    rollover: Rollover = Rollover.RESET
+    thresholds: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One revision of a project's budget; `number` counts from 1 within the project."""
+    """One revision of a project's budget, in one period; `number` counts from 1 within the project.
+
+    carried: what the periods before add to the amount (negative: take from it). stopped: the period before ended
+    with the rollover `stop`, and nobody has set a budget since.
+    """
 
     id: int
     number: int
     terms: BudgetTerms
+    carried: Decimal = Decimal(0)
+    stopped: bool = False
+
+    @property
+    def amount(self) -> Decimal | None:
+        """What may be spent in the period. None: there is no budget. 0: the periods before have used all of it up."""
+        if self.stopped or not self.terms.amount:
+            return None
+        return max(Decimal(0), add(self.terms.amount, self.carried))
 
     def percent(self, usage: Decimal) -> Decimal | None:
-        """Usage in percent, rounded down to 6 places; None where there is no budget."""
-        amount = self.terms.amount
-        return percent_used(usage, amount) if amount else None
+        """Usage in percent, rounded down to 6 places; None without a budget, 100 where there is nothing to spend."""
+        amount = self.amount
+        if amount is None:
+            return None
+        return percent_used(usage, amount) if amount else ALL_OF_IT

@@ -12,6 +12,8 @@ from decimal import Decimal
 
 from shared.domain.money import EXACT
 
+ALL_OF_IT = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -35,7 +37,12 @@ class Decision:
 
 
 def reached(threshold: int, usage: Decimal, amount: Decimal) -> bool:
-    """Whether usage is at or above `threshold` percent of a positive amount, compared exactly."""
+    """Whether usage is at or above `threshold` percent of an amount, compared exactly.
+
+    An amount of 0 is a budget of which nothing is left: 100 % of it is used, and never more.
+    """
+    if not amount:
+        return usage >= 0 and threshold <= ALL_OF_IT
     return EXACT.multiply(usage, Decimal(100)) >= EXACT.multiply(amount, Decimal(threshold))
 
 
@@ -64,6 +71,6 @@ def still_told(told: Iterable[int], usage: Decimal, amount: Decimal | None) -> t
 
     Those above the new percent are armed again. Without an amount there is no percent: all are.
     """
-    if not amount:
+    if amount is None:
         return ()
     return tuple(sorted(t for t in told if reached(t, usage, amount)))

@@ -42,15 +42,22 @@ def night_window(today: date, lookback_days: int, read_until: date | None) -> Pe
     return Period(max(min(start, today), months_before(today, MONTHS_OF_HISTORY)), today + timedelta(days=1))
 
 
-def needed_from(rules: Iterable[PeriodRule], today: date) -> date | None:
-    """The first day of the earliest budget period that holds today; None without any. At most 13 months back."""
+def needed_from(rules: Iterable[PeriodRule], today: date, opened_from: date | None = None) -> date | None:
+    """The first day of the earliest budget period that holds today; None without any. At most 13 months back.
+
+    opened_from: that of the earliest period that was ever opened. One may have ended before its first reading, and
+    what it carries on has to be known.
+    """
     starts = [period.start for rule in rules if (period := rule.period_at(today)) is not None]
+    starts += [opened_from] if opened_from else []
     return max(min(starts), months_before(today, MONTHS_OF_HISTORY)) if starts else None
 
 
-def left_to_read(rules: Iterable[PeriodRule], read_from: date | None, today: date) -> date | None:
+def left_to_read(
+    rules: Iterable[PeriodRule], read_from: date | None, today: date, opened_from: date | None = None
+) -> date | None:
     """The day back to which an account must still be read; None where all that is needed has been read."""
-    needed = needed_from(rules, today)
+    needed = needed_from(rules, today, opened_from)
     return None if needed is None or (read_from is not None and read_from <= needed) else needed
 
 

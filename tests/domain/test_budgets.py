@@ -1,4 +1,4 @@
-"""A budget's percent."""
+"""What a budget lets be spent, and a budget's percent."""
 
 from datetime import date
 from decimal import Decimal
@@ -27,3 +27,34 @@ def test_a_budget_of_nothing_has_no_percent(amount: str | None) -> None:
 )
 def test_a_percent_is_of_the_revisions_amount_and_cut_off_never_rounded_up(usage: str, percent: str) -> None:
     assert budget("200").percent(Decimal(usage)) == Decimal(percent)
+
+
+def carrying(carried: str, amount: str | None = "200", stopped: bool = False) -> Budget:
+    terms = budget(amount).terms
+    return Budget(1, 1, terms, Decimal(carried), stopped)
+
+
+@pytest.mark.parametrize(
+    ("carried", "amount"), [("0", "200"), ("50.5", "250.5"), ("-150", "50"), ("-200", "0"), ("-700", "0")]
+)
+def test_what_was_carried_adds_to_the_amount_which_is_never_below_nothing(carried: str, amount: str) -> None:
+    assert carrying(carried).amount == Decimal(amount)
+
+
+def test_a_stopped_budget_is_none_whatever_was_carried() -> None:
+    assert carrying("50", stopped=True).amount is None
+    assert carrying("50", stopped=True).percent(Decimal(5)) is None
+
+
+@pytest.mark.parametrize("amount", [None, "0"])
+def test_what_was_carried_makes_no_budget_where_there_is_none(amount: str | None) -> None:
+    assert carrying("50", amount).amount is None
+
+
+@pytest.mark.parametrize("usage", ["-5", "0", "5"])
+def test_a_total_that_is_used_up_is_at_100_percent(usage: str) -> None:
+    assert carrying("-200").percent(Decimal(usage)) == 100
+
+
+def test_a_percent_is_of_all_that_may_be_spent() -> None:
+    assert carrying("200").percent(Decimal(100)) == 25

@@ -118,9 +118,16 @@ def test_thresholds_past_100_percent_are_thresholds_like_others() -> None:
     assert check("150", told={100}, last=(100, (100, 150)), thresholds=(100, 150)) == Decision(alert=150)
 
 
-@pytest.mark.parametrize("amount", [None, Decimal(0), Decimal("0.00")])
-def test_without_an_amount_nothing_stays_told(amount: Decimal | None) -> None:
-    assert still_told({25, 50}, Decimal(60), amount) == ()
+def test_without_an_amount_nothing_stays_told() -> None:
+    assert still_told({25, 50}, Decimal(60), None) == ()
+
+
+def test_a_budget_of_which_nothing_is_left_is_at_100_percent_and_not_above() -> None:
+    nothing = Decimal(0)
+    assert [threshold for threshold in (25, 100, 101, 200) if reached(threshold, nothing, nothing)] == [25, 100]
+    assert [threshold for threshold in (25, 100, 101, 200) if reached(threshold, Decimal(5), nothing)] == [25, 100]
+    assert not reached(25, Decimal(-1), nothing)
+    assert still_told({50, 100}, Decimal(5), nothing) == (50, 100)
 
 
 def test_what_stays_told_is_decided_by_usage_at_the_moment_of_the_revision() -> None:

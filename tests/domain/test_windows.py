@@ -142,6 +142,16 @@ def test_what_has_been_read_is_not_left_to_read(today: date, rules: list[PeriodR
     assert left == (needed if missing else None)
 
 
+def test_a_period_that_ended_before_its_first_reading_is_read_back_to_as_well() -> None:
+    monthly = PeriodRule(PeriodKind.MONTHLY, date(2026, 1, 1))
+    today, opened_from = date(2026, 11, 20), date(2026, 3, 1)
+    assert needed_from([monthly], today) == date(2026, 11, 1)
+    assert needed_from([monthly], today, opened_from) == opened_from
+    assert left_to_read([monthly], date(2026, 3, 2), today, opened_from) == opened_from
+    assert left_to_read([monthly], opened_from, today, opened_from) is None
+    assert needed_from([monthly], today, date(2020, 1, 1)) == months_before(today, MONTHS_OF_HISTORY)
+
+
 def test_an_account_whose_budgets_have_no_period_today_needs_nothing_but_the_window() -> None:
     over = PeriodRule(PeriodKind.FIXED, date(2025, 1, 1), date(2026, 1, 1))
     to_come = PeriodRule(PeriodKind.FIXED, date(2027, 1, 1), date(2028, 1, 1))

@@ -1,0 +1,174 @@
+"""Whether a project is to be locked or unlocked: what is decided on which figures, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from shared.domain.budgets import Budget
+from shared.domain.money import plain
+from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy
+from shared.domain.thresholds import reached
+
+FULL = 100
+
+
+class LockMode(StrEnum):
+    """What happens to a project at 100 %: nothing, a note of what would be done, or a lock."""
+
+    OFF = "off"
+    DRY_RUN = "dry-run"
+    ENFORCE = "enforce"
+
+
+class LockLevel(StrEnum):
+    """What a lock forbids, in Azure's words."""
+
+    READ_ONLY = "ReadOnly"
+    CAN_NOT_DELETE = "CanNotDelete"
+
+
+class WhenUnsure(StrEnum):
+    """What is done where nobody knows what a project has spent."""
+
+    LOCK = "lock"
+    LEAVE = "leave"
+
+
+class Outcome(StrEnum):
+    """What became of a request to lock or unlock."""
+
+    LOCKED = "locked"
+    WOULD_LOCK = "would lock"
+    REFUSED = "refused"
+    UNLOCKED = "unlocked"
+    WOULD_UNLOCK = "would unlock"
+    STOPPING = "stopping machines"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What someone says that a project has spent, of which amount, in the budget's currency."""
+
+    spent: Decimal
+    amount: Decimal
+
+    @property
+    def is_full(self) -> bool:
+        """Whether that is 100 % or more, compared exactly."""
+        return reached(FULL, self.spent, self.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that the app has put on a project. by_hand: an operator ordered it.
+
+    The rest is what counted then: the budget's revision, its period and amount, and the highest spending that was
+    known; None where there was none.
+    """
+
+    by_hand: bool
+    budget_number: int
+    period_start: date | None = None
+    amount: Decimal | None = None
+    spent: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockDecision:
+    """What is to be done, and why, as a sentence's end. WOULD_…: only written down."""
+
+    outcome: Outcome
+    reason: str
+
+
+def decide_lock(
+    mode: LockMode,
+    policy: LockPolicy,
+    azure: Figure | None,
+    database: Figure | None,
+    when_unsure: WhenUnsure,
+    ordered: bool = False,
+    released: bool = False,
+) -> LockDecision:
+    """Whether a project is locked. azure, database: what they say, None where that isn't known.
+
+    ordered: an operator says so, whatever the figures are. released: an operator has unlocked it since it was
+    locked for this revision of its budget in this period. A project that is already locked gets the same answer:
+    then it is made sure that every lock is there.
+    """
+    if policy is LockPolicy.NEVER:
+        return LockDecision(Outcome.REFUSED, "the project is marked as never to be locked")
+    if mode is LockMode.OFF:
+        return LockDecision(Outcome.REFUSED, "LOCK_MODE is off")
+    if released and not ordered:
+        return LockDecision(Outcome.REFUSED, "an operator has unlocked it for this budget and period")
+    wanted, reason = (True, "an operator ordered it") if ordered else _figures_say(azure, database, when_unsure)
+    if not wanted:
+        return LockDecision(Outcome.REFUSED, reason)
+    return LockDecision(Outcome.LOCKED if mode is LockMode.ENFORCE else Outcome.WOULD_LOCK, reason)
+
+
+def _figures_say(azure: Figure | None, database: Figure | None, when_unsure: WhenUnsure) -> tuple[bool, str]:
+    known = [(name, figure) for name, figure in (("Azure's budget", azure), ("the costs read", database)) if figure]
+    full = [f"{name} shows {_of(figure)}" for name, figure in known if figure.is_full]
+    if full:
+        return True, " and ".join(full)
+    if known:
+        below = " and ".join(f"{name} shows {_of(figure)}" for name, figure in known)
+        return False, f"{below}: that is below 100 %"
+    is_locked = when_unsure is WhenUnsure.LOCK
+    return is_locked, f"nobody knows what was spent, and LOCK_WHEN_UNSURE is {when_unsure}"
+
+
+def _of(figure: Figure) -> str:
+    return f"{plain(figure.spent)} of {plain(figure.amount)}"
+
+
+def decide_unlock(
+    mode: LockMode,
+    held: HeldLock | None,
+    budget: Budget,
+    period: Period | None,
+    usage: Decimal,
+    ordered: bool = False,
+) -> LockDecision:
+    """Whether a project's lock comes off: by order always; by itself once there is money to spend again.
+
+    That is so where the budget was raised above what was spent, or a new period has begun with something left in it.
+    """
+    if ordered:
+        return LockDecision(Outcome.UNLOCKED, "an operator ordered it")
+    blocked = _stays_locked(held, budget, period, usage)
+    if blocked:
+        return LockDecision(Outcome.REFUSED, blocked)
+    if mode is LockMode.OFF:
+        return LockDecision(Outcome.REFUSED, "LOCK_MODE is off, so that locks stay as they are")
+    new = held is not None and period is not None and period.start != held.period_start
+    reason = f"a new period began on {period.start}" if new and period else "the budget was raised"
+    amount = plain(budget.amount or Decimal(0))
+    reason = f"{reason}: {plain(usage)} of {amount} {budget.terms.currency} is used"
+    return LockDecision(Outcome.UNLOCKED if mode is LockMode.ENFORCE else Outcome.WOULD_UNLOCK, reason)
+
+
+def _stays_locked(held: HeldLock | None, budget: Budget, period: Period | None, usage: Decimal) -> str | None:
+    """Why the lock stays, as a sentence's end; None where nothing speaks for it."""
+    amount = budget.amount
+    if held is None:
+        return "the project is not locked"
+    if held.by_hand:
+        return "an operator locked it by hand, and `project unlock` takes that lock off"
+    if amount is None or period is None:
+        return "it has no budget now"
+    same_period = period.start == held.period_start
+    if same_period and held.amount is not None and amount <= held.amount:
+        return "its budget was not raised, and no new period has begun"
+    # What Azure showed then still counts: our costs may be a day behind.
+    spent = max(usage, held.spent or usage) if same_period else usage
+    if reached(FULL, spent, amount):
+        return f"{plain(spent)} of {plain(amount)} {budget.terms.currency} is used, which is 100 % or more"
+    return None
