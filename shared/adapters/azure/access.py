@@ -18,6 +18,7 @@ from shared.ports import LaterError, NeverError
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
     from azure.core.exceptions import ClientAuthenticationError
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
     from azure.core.pipeline.transport import HttpTransport
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
@@ -103,17 +104,40 @@ class LocalCredential:
         return AccessToken("local-development", int(time.time()) + 3600)
 
 
+class EndpointPolicy:
+    """A step through azure-core, before the token is added: lets requests to the endpoint through, and no others.
+
+    The SDKs follow a list's next page wherever its link leads. They also refuse a token over plain http, unless told
+    otherwise with each call. No subclass of azure-core's HTTPPolicy, since that would load azure-core with the module.
+    """
+
+    next: Any = None
+
+    def __init__(self, endpoint: ArmEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        """Passes the request on. Raises NeverError where it would go to another place."""
+        if not self._endpoint.holds(request.http_request.url):
+            raise NeverError(f"Azure's answer links to another place than {self._endpoint.url} for what comes next.")
+        if self._endpoint.is_local:
+            request.context.options.setdefault("enforce_https", False)
+        response: PipelineResponse[Any, Any] = self.next.send(request)
+        return response
+
+
 def policies_for(endpoint: ArmEndpoint, credential: TokenCredential) -> list[Any]:
     """The steps that a request takes through azure-core, in place of the SDK's own list.
 
     Left out on purpose: retries (they sleep inside the call, without a cap), the registration of resource providers
     (polls every 10 s without end), redirects (would carry the token elsewhere) and decoding (parses each body into
-    floats, which nobody reads).
+    floats, which nobody reads; an SDK whose own models are used needs a ContentDecodePolicy at the end).
     """
     from azure.core.pipeline.policies import RequestIdPolicy, UserAgentPolicy
     from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
     return [
+        EndpointPolicy(endpoint),
         RequestIdPolicy(),
         UserAgentPolicy(sdk_moniker="BudgetWarden"),
         ARMChallengeAuthenticationPolicy(credential, endpoint.token_scope),

@@ -1,0 +1,165 @@
+"""Virtual machines and scale sets: which of a group cost money, and their deallocation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint
+from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, scope_of
+from shared.adapters.azure.refusals import GROUP_GONE, NOT_REGISTERED, code_of, is_gone, refusals
+from shared.ports import Machine, MachineKind, ResourceGroup
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.mgmt.compute import ComputeManagementClient
+    from azure.mgmt.compute.models import VirtualMachine, VirtualMachineScaleSet
+
+ROLE = "Virtual Machine Contributor"
+POWER_STATE = "powerstate/"
+# Every other state costs money, `stopped` too: the computer is kept. So does a state that we know nothing of.
+DEALLOCATED, DEALLOCATING = "deallocated", "deallocating"
+INSTANCE_VIEW = "instanceView"
+
+
+@dataclass
+class ArmCompute:
+    """AzureCompute in Azure Resource Manager. Safe to use from several threads; loads no SDK before its first call.
+
+    endpoint: Azure Resource Manager's, or the simulator's on this machine. client_id: the user-assigned identity's;
+    without one, whoever is found. credential: in place of those. Raises ValueError for an endpoint that can't be used.
+    """
+
+    endpoint: str
+    client_id: str | None = None
+    credential: TokenCredential | None = field(default=None, repr=False)
+    connect_seconds: float = CONNECT_SECONDS
+    read_seconds: float = READ_SECONDS
+
+    def __post_init__(self) -> None:
+        self._clients: SubscriptionClients[ComputeManagementClient] = SubscriptionClients(
+            arm=parse_endpoint(self.endpoint),
+            load=_load,
+            client_id=self.client_id,
+            credential=self.credential,
+            connect_seconds=self.connect_seconds,
+            read_seconds=self.read_seconds,
+        )
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        self._clients.close()
+
+    def running(self, group: ResourceGroup) -> list[Machine]:
+        """Those of the group that are not deallocated; none where there is no such group."""
+        from azure.core.exceptions import HttpResponseError
+
+        with refusals("look at the machines", ROLE, scope_of(group)):
+            client = self._clients.of(group.subscription_id)
+            try:
+                return [*_machines(client, group.name), *_scale_sets(client, group.name)]
+            except HttpResponseError as error:
+                # A subscription in which nobody has ever used Microsoft.Compute has no machines.
+                if code_of(error) in (GROUP_GONE, NOT_REGISTERED):
+                    return []
+                raise
+
+    def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
+        """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with refusals(f"deallocate the {machine.kind} {machine.name}", ROLE, scope_of(group)):
+            client = self._clients.of(group.subscription_id)
+            try:
+                if machine.kind is MachineKind.VM:
+                    client.virtual_machines.begin_deallocate(group.name, machine.name, polling=False)
+                else:
+                    client.virtual_machine_scale_sets.begin_deallocate(group.name, machine.name, polling=False)
+            except ResourceNotFoundError as error:
+                if not is_gone(error):
+                    raise
+
+
+def _load() -> type[ComputeManagementClient]:
+    from azure.mgmt.compute import ComputeManagementClient
+
+    return ComputeManagementClient
+
+
+def _machines(client: ComputeManagementClient, group: str) -> Iterator[Machine]:
+    """The single machines, among them those of scale sets in flexible orchestration."""
+    for machine in _listed(client, group):
+        name = str(machine.name)
+        states = {_power_state(machine.instance_view) or _state_of(client, group, name)}
+        yield from _costly(name, MachineKind.VM, states)
+
+
+def _listed(client: ComputeManagementClient, group: str) -> list[VirtualMachine]:
+    """The group's machines, with their states where Azure gives them along.
+
+    It does so (azure-sdk-for-java #26618), but its documents allow that only together with a filter
+    (azure-rest-api-specs #42411): so a refusal is expected, and so are machines without a state.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        return [*every(client.virtual_machines.list(group, expand=INSTANCE_VIEW))]
+    except HttpResponseError as error:
+        if error.status_code != 400:
+            raise
+        return [*every(client.virtual_machines.list(group))]
+
+
+def _state_of(client: ComputeManagementClient, group: str, name: str) -> str:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return _power_state(client.virtual_machines.instance_view(group, name))
+    except ResourceNotFoundError as error:
+        if not is_gone(error):
+            raise
+        return DEALLOCATED
+
+
+def _scale_sets(client: ComputeManagementClient, group: str) -> Iterator[Machine]:
+    for scale_set in every(client.virtual_machine_scale_sets.list(group)):
+        if not _has_instances(scale_set):
+            continue
+        name = str(scale_set.name)
+        yield from _costly(name, MachineKind.SCALE_SET, _states_in(client, group, name))
+
+
+def _states_in(client: ComputeManagementClient, group: str, scale_set: str) -> set[str]:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        instances = client.virtual_machine_scale_set_vms.list(group, scale_set, expand=INSTANCE_VIEW)
+        return {_power_state(instance.instance_view) for instance in every(instances)}
+    except ResourceNotFoundError as error:
+        if not is_gone(error):
+            raise
+        return set()
+
+
+def _has_instances(scale_set: VirtualMachineScaleSet) -> bool:
+    """Whether the set has machines of its own.
+
+    One in flexible orchestration has single machines in its place, and can't be deallocated itself
+    (Microsoft's "Orchestration modes API comparison").
+    """
+    is_flexible = (scale_set.orchestration_mode or "").lower() == "flexible"
+    return not is_flexible and (scale_set.sku is None or scale_set.sku.capacity != 0)
+
+
+def _costly(name: str, kind: MachineKind, states: Iterable[str]) -> Iterator[Machine]:
+    """The machine, or nothing where all of it is deallocated."""
+    costly = {state for state in states if state != DEALLOCATED}
+    if costly:
+        yield Machine(name, kind, stopping=costly == {DEALLOCATING})
+
+
+def _power_state(view: Any) -> str:
+    """The state in an instance view, such as `running`; empty where it shows none."""
+    codes = [(status.code or "").lower() for status in (view.statuses if view else None) or []]
+    return next((code.removeprefix(POWER_STATE) for code in codes if code.startswith(POWER_STATE)), "")

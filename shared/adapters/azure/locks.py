@@ -1,0 +1,125 @@
+"""Locks on resource groups: Azure's management locks, at the group itself."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint
+from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, scope_of
+from shared.adapters.azure.refusals import GROUP_GONE, code_of, is_gone, refusals
+from shared.domain.locks import LockLevel
+from shared.ports import GroupLock, ResourceGroup
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.mgmt.resource.locks import ManagementLockClient
+    from azure.mgmt.resource.locks.models import ManagementLockObject
+    from azure.mgmt.resource.locks.operations import ManagementLocksOperations
+
+# Contributor is not enough: it may do nothing with Microsoft.Authorization but read.
+ROLE = "Locks Contributor"
+LONGEST_NOTES = 512
+LEVELS = {level.lower(): level for level in LockLevel}
+
+
+@dataclass
+class ArmLocks:
+    """AzureLocks in Azure Resource Manager. Safe to use from several threads; loads no SDK before its first call.
+
+    endpoint: Azure Resource Manager's, or the simulator's on this machine. client_id: the user-assigned identity's;
+    without one, whoever is found. credential: in place of those. Raises ValueError for an endpoint that can't be used.
+    """
+
+    endpoint: str
+    client_id: str | None = None
+    credential: TokenCredential | None = field(default=None, repr=False)
+    connect_seconds: float = CONNECT_SECONDS
+    read_seconds: float = READ_SECONDS
+
+    def __post_init__(self) -> None:
+        self._clients: SubscriptionClients[ManagementLockClient] = SubscriptionClients(
+            arm=parse_endpoint(self.endpoint),
+            load=_load,
+            client_id=self.client_id,
+            credential=self.credential,
+            connect_seconds=self.connect_seconds,
+            read_seconds=self.read_seconds,
+        )
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        self._clients.close()
+
+    def list(self, group: ResourceGroup) -> builtins.list[GroupLock] | None:
+        """The locks at the group itself; None where there is no such group.
+
+        Those of another level than ReadOnly and CanNotDelete are passed over: NotSpecified locks nothing.
+        """
+        from azure.core.exceptions import ResourceNotFoundError
+
+        scope = scope_of(group)
+        with refusals("list the locks", ROLE, scope):
+            locks = self._locks(group)
+            try:
+                given = every(locks.list_at_resource_group_level(group.name, filter="atScope()"))
+                found = [_read(lock) for lock in given if _is_at(scope, lock)]
+            except ResourceNotFoundError as error:
+                if code_of(error) == GROUP_GONE:
+                    return None
+                raise
+        return [lock for lock in found if lock is not None]
+
+    def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
+        """Makes the lock, or brings the one of its name to this level. False where there is no such group.
+
+        Azure takes 512 characters of notes; the rest is cut off.
+        """
+        from azure.core.exceptions import ResourceNotFoundError
+        from azure.mgmt.resource.locks.models import ManagementLockObject
+
+        wanted = ManagementLockObject(level=lock.level.value, notes=lock.notes[:LONGEST_NOTES])
+        with refusals(f"put the lock {lock.name}", ROLE, scope_of(group)):
+            try:
+                self._locks(group).create_or_update_at_resource_group_level(group.name, lock.name, wanted)
+            except ResourceNotFoundError as error:
+                if code_of(error) == GROUP_GONE:
+                    return False
+                raise
+        return True
+
+    def delete(self, group: ResourceGroup, name: str) -> bool:
+        """Takes the lock off. False where there is no such lock, or no such group."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with refusals(f"take off the lock {name}", ROLE, scope_of(group)):
+            try:
+                # The SDK says by itself neither that the lock was there (200) nor that it was not (204).
+                status: int = self._locks(group).delete_at_resource_group_level(  # type: ignore[assignment]  # what `cls` returns
+                    group.name, name, cls=lambda answered, _nothing, _headers: answered.http_response.status_code
+                )
+            except ResourceNotFoundError as error:
+                if is_gone(error):
+                    return False
+                raise
+        return status == 200
+
+    def _locks(self, group: ResourceGroup) -> ManagementLocksOperations:
+        return self._clients.of(group.subscription_id).management_locks
+
+
+def _load() -> type[ManagementLockClient]:
+    from azure.mgmt.resource.locks import ManagementLockClient
+
+    return ManagementLockClient
+
+
+def _is_at(scope: str, lock: ManagementLockObject) -> bool:
+    """Whether the lock is at the group itself: "atScope()" lets those of the subscription through as well."""
+    return str(lock.id).lower().startswith(f"{scope}/providers/Microsoft.Authorization/locks/".lower())
+
+
+def _read(lock: ManagementLockObject) -> GroupLock | None:
+    level = LEVELS.get((lock.level or "").lower())
+    return GroupLock(str(lock.name), level, lock.notes or "") if level else None

@@ -1,0 +1,154 @@
+"""What only the adapter of Azure's locks has: whose locks are listed, links, names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.azure.clients import MOST_PAGES
+from shared.adapters.azure.locks import ArmLocks
+from shared.domain.locks import LockLevel
+from shared.ports import GroupLock, NeverError, ResourceGroup
+from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
+
+SUBSCRIPTION = "6f1c0d5e-0000-4000-8000-00000000000a"
+GROUP = ResourceGroup(SUBSCRIPTION, "rg-web")
+SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-web"
+
+
+@pytest.fixture
+def odd() -> Iterator[OddArm]:
+    with OddArm() as server:
+        yield server
+
+
+def shown(name: str, level: str = "ReadOnly", at: str = SCOPE, notes: str | None = None) -> dict[str, Any]:
+    """A lock as Azure shows it."""
+    properties = {"level": level} | ({"notes": notes} if notes else {})
+    lock_id = f"{at}/providers/Microsoft.Authorization/locks/{name}"
+    return {"id": lock_id, "type": "Microsoft.Authorization/locks", "name": name, "properties": properties}
+
+
+def test_only_locks_at_the_group_itself_are_listed(odd: OddArm) -> None:
+    odd.will_answer(
+        "/locks",
+        value(
+            shown("inherited", at=f"/subscriptions/{SUBSCRIPTION}"),
+            shown("ours", at=SCOPE.upper()),
+            shown("below", at=f"{SCOPE}/providers/Microsoft.Storage/storageAccounts/a"),
+            shown("neighbour", at=f"{SCOPE}2"),
+        ),
+    )
+    assert ArmLocks(odd.url).list(GROUP) == [GroupLock("ours", LockLevel.READ_ONLY)]
+
+
+def test_locks_of_a_level_that_locks_nothing_or_that_nobody_knows_are_passed_over(odd: OddArm) -> None:
+    levels = ["NotSpecified", "CanNotDelete", "FullStop", "readonly"]
+    odd.will_answer("/locks", value(*[shown(level, level, notes="why") for level in levels]))
+    assert ArmLocks(odd.url).list(GROUP) == [
+        GroupLock("CanNotDelete", LockLevel.CAN_NOT_DELETE, "why"),
+        GroupLock("readonly", LockLevel.READ_ONLY, "why"),
+    ]
+
+
+def test_the_locks_of_all_pages_are_listed(odd: OddArm) -> None:
+    odd.will_answer("page=2", value(shown("second")))
+    odd.will_answer("/locks", value(shown("first"), link="{server}/subscriptions/x/locks?page=2"))
+    assert [lock.name for lock in ArmLocks(odd.url).list(GROUP) or []] == ["first", "second"]
+
+
+def test_a_link_to_another_place_is_not_followed_and_gets_no_token(odd: OddArm) -> None:
+    with OddArm() as elsewhere:
+        odd.will_answer("/locks", value(shown("first"), link=f"{elsewhere.url}/subscriptions/x/locks?page=2"))
+        with pytest.raises(NeverError, match="links to another place"):
+            ArmLocks(odd.url).list(GROUP)
+        assert elsewhere.seen == []
+
+
+def test_a_list_that_goes_in_a_circle_is_for_never(odd: OddArm) -> None:
+    odd.will_answer("/locks", value(shown("first"), link="{server}/subscriptions/x/locks?page=2"))
+    with pytest.raises(NeverError, match="in a circle"):
+        ArmLocks(odd.url).list(GROUP)
+    assert len(odd.seen) == 2
+
+
+def test_a_list_that_does_not_end_is_for_never(odd: OddArm) -> None:
+    pages = [value(link=f"{{server}}/locks?page={number}") for number in range(MOST_PAGES + 2)]
+    odd.will_answer("/locks", *pages)
+    with pytest.raises(NeverError, match="does not end"):
+        ArmLocks(odd.url).list(GROUP)
+
+
+def test_only_a_group_that_is_gone_counts_as_gone(odd: OddArm) -> None:
+    odd.will_answer("/locks", error(404, "ResourceGroupNotFound"), error(404, "SomethingNotFound"))
+    locks = ArmLocks(odd.url)
+    assert locks.list(GROUP) is None
+    with pytest.raises(NeverError, match="SomethingNotFound"):
+        locks.list(GROUP)
+
+
+@pytest.mark.parametrize("code", ["LockNotFound", "ResourceNotFound", "ResourceGroupNotFound"])
+def test_a_lock_that_is_not_found_is_off(odd: OddArm, code: str) -> None:
+    odd.will_answer("/locks", error(404, code))
+    assert ArmLocks(odd.url).delete(GROUP, "warden-die1") is False
+
+
+def test_a_name_is_sent_as_it_is_and_leads_nowhere_else(odd: OddArm) -> None:
+    odd.will_answer("/locks", Answer("", 204))
+    ArmLocks(odd.url).delete(ResourceGroup(SUBSCRIPTION, "Straße_(1).a"), "theirs #1?/..")
+    method, path, authorization = odd.seen[0]
+    assert method == "DELETE"
+    assert path.split("?")[0] == (
+        f"/subscriptions/{SUBSCRIPTION}/resourceGroups/Stra%C3%9Fe_%281%29.a"
+        "/providers/Microsoft.Authorization/locks/theirs%20%231%3F%2F.."
+    )
+    assert authorization == "Bearer local-development"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "rg/../x", "rg web", "rg.", "r" * 91, "rg?a=b", "rg\n"])
+def test_a_name_that_no_group_can_have_is_refused_before_anything_is_asked(odd: OddArm, name: str) -> None:
+    group = ResourceGroup(SUBSCRIPTION, name)
+    locks = ArmLocks(odd.url)
+    for call in (
+        lambda: locks.list(group),
+        lambda: locks.put(group, GroupLock("warden-die1", LockLevel.READ_ONLY)),
+        lambda: locks.delete(group, "warden-die1"),
+    ):
+        with pytest.raises(NeverError, match="no name of a resource group"):
+            call()
+    assert odd.seen == []
+
+
+@pytest.mark.parametrize("subscription", ["", "..", "a/b", "6f1c 0d5e"])
+def test_what_is_no_subscription_is_refused_before_anything_is_asked(odd: OddArm, subscription: str) -> None:
+    with pytest.raises(NeverError, match="no id of a subscription"):
+        ArmLocks(odd.url).list(replace(GROUP, subscription_id=subscription))
+    assert odd.seen == []
+
+
+def test_after_closing_it_can_be_used_again(odd: OddArm) -> None:
+    locks = ArmLocks(odd.url)
+    for _ in range(2):
+        assert locks.list(GROUP) == []
+        locks.close()
+
+
+@pytest.mark.parametrize("endpoint", ["http://management.azure.com", "management.azure.com"])
+def test_an_endpoint_that_can_not_be_used_is_refused_at_once(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="write"):
+        ArmLocks(endpoint)
+
+
+def test_loading_the_modules_loads_no_sdk() -> None:
+    code = (
+        "import sys, shared.adapters.azure.locks as locks, shared.adapters.azure.compute as compute\n"
+        "locks.ArmLocks('https://management.azure.com'), compute.ArmCompute('https://management.azure.com')\n"
+        "sys.exit(any(name.startswith('azure.') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
