@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.locks import SqlLocks
 from tests.conftest import KINDS, URL_FIXTURES
 from tests.sql_server import SqlServer
 
@@ -21,3 +22,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         database = SqlServer(tmp_path / "sql-server.db").database()
     yield database
     database.close()
+
+
+@pytest.fixture
+def locks(database: Database) -> SqlLocks:
+    """The lock ledger: it writes the audit too."""
+    return SqlLocks(database, "warden.example.org")

@@ -16,7 +16,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import alerts, charges, mails, run_scopes, scopes
-from shared.domain.budgets import BudgetTerms
+from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
@@ -38,6 +38,7 @@ NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
 TODAY = NOW.date()
 DAY = timedelta(days=1)
 THRESHOLDS = (25, 50, 80, 100)
+LOOKBACK_DAYS = 35
 SUB = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
 OCTOBER = Period(date(2026, 10, 1), date(2026, 11, 1))
@@ -47,8 +48,14 @@ MONTHLY = PeriodRule(PeriodKind.MONTHLY, date(2000, 1, 1))
 ChargeRow = tuple[str, date, str, str]
 
 
-def terms(amount: str | None = "1000", currency: str = "CAD", rule: PeriodRule = ANNUAL) -> BudgetTerms:
-    return BudgetTerms(None if amount is None else Decimal(amount), currency, rule)
+def terms(
+    amount: str | None = "1000",
+    currency: str = "CAD",
+    rule: PeriodRule = ANNUAL,
+    rollover: Rollover = Rollover.RESET,
+    thresholds: tuple[int, ...] | None = None,
+) -> BudgetTerms:
+    return BudgetTerms(None if amount is None else Decimal(amount), currency, rule, rollover, thresholds)
 
 
 def entry(project_id: int, *groups: str, **changes: Any) -> ProjectEntry:
@@ -96,10 +103,10 @@ def reading(*rows: ChargeRow, **changes: Any) -> Reading:
 
 
 def judge(usage: ProjectUsage) -> Judgement:
-    amount = usage.budget.terms.amount
-    if not amount or usage.period is None:
+    amount = usage.budget.amount
+    if amount is None or usage.period is None:
         return Judgement(None, problem="there is no budget for today")
-    return Judgement(decide(THRESHOLDS, usage.told, usage.usage, amount, usage.last))
+    return Judgement(decide(THRESHOLDS, usage.told, usage.usage, amount, usage.last), THRESHOLDS)
 
 
 def compose(usage: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
@@ -125,7 +132,7 @@ class Ledgers:
 
     @property
     def projects(self) -> SqlProjects:
-        return SqlProjects(self.database)
+        return SqlProjects(self.database, LOOKBACK_DAYS)
 
     @property
     def charges(self) -> SqlCharges:
@@ -133,7 +140,7 @@ class Ledgers:
 
     @property
     def checks(self) -> SqlChecks:
-        return SqlChecks(self.database, "warden.example.org")
+        return SqlChecks(self.database, "warden.example.org", LOOKBACK_DAYS)
 
     @property
     def runs(self) -> SqlRuns:
@@ -154,7 +161,7 @@ class Ledgers:
         return self.store(reading(*rows, **{"started_at": now} | changes), now, run_key=now.isoformat())
 
     def check(self, *ids: int, now: datetime = NOW, judge: Any = judge, compose: Any = compose) -> CheckResult:
-        return self.checks.check(ids, judge, compose, THRESHOLDS, now)
+        return self.checks.check(ids, judge, compose, now)
 
     def stored_charges(self, sub_account_id: str = SUB) -> dict[tuple[str, date, str, str], Decimal]:
         source = select(scopes.c.group_key, *charges.c).join(charges, charges.c.scope_id == scopes.c.id)

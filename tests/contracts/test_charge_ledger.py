@@ -402,7 +402,7 @@ def test_accounts_are_those_with_active_projects_and_the_rules_of_their_budgets(
     ledgers.store(reading(sub_account_id="unallocated"))
     assert ledgers.charges.accounts() == [
         Account("a", None, None, active_projects=2),
-        Account("b", None, None, frozenset({ANNUAL, MONTHLY}), active_projects=2),
+        Account("b", None, None, frozenset({ANNUAL, MONTHLY}), active_projects=2, opened_from=date(2026, 4, 1)),
     ]
     assert ledgers.charges.account("b").rules == {ANNUAL, MONTHLY}
     assert ledgers.charges.account("c") == Account("c", None, None)
@@ -425,6 +425,16 @@ def test_due_projects_of_one_project(ledgers: Ledgers) -> None:
     due = ledgers.charges.due_projects_of
     assert [due(ScopeTarget(project_id=each)) for each in (1, 2, 3, 99)] == [[1], [], [], []]
     assert due(ScopeTarget(project_id=1, resource_group="rg-1")) == [1]
+
+
+def test_an_accounts_currencies_are_those_of_its_charges_since_a_day(ledgers: Ledgers) -> None:
+    ledgers.store(reading(("rg-1", date(2026, 10, 31), "Storage", "7"), window=OCTOBER, currency="USD"))
+    ledgers.store(reading(row("rg-1", 3, "1"), currency="CAD"))
+    account = reading().sub_account_id
+    assert ledgers.charges.currencies_of(account, date(2026, 10, 1)) == {"CAD", "USD"}
+    assert ledgers.charges.currencies_of(account, date(2026, 11, 3)) == {"CAD"}
+    assert ledgers.charges.currencies_of(account, date(2026, 11, 4)) == frozenset()
+    assert ledgers.charges.currencies_of("another", date(2026, 1, 1)) == frozenset()
 
 
 # --- any sequence --------------------------------------------------------------------------------------------

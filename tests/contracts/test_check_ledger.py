@@ -13,8 +13,13 @@ import pytest
 from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import locks
+from shared.domain.budgets import Rollover
+from shared.domain.locks import HeldLock
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.thresholds import Checked
+from shared.domain.projects import LockPolicy
+from shared.domain.thresholds import Checked, Decision
+from shared.messages import LockAction
 from shared.ports import CheckResult, Judgement, NeverError, NewMail, ProjectUsage, Spending
 from tests.contracts.ledger_data import (
     DAY,
@@ -22,8 +27,8 @@ from tests.contracts.ledger_data import (
     NOVEMBER,
     NOW,
     OCTOBER,
+    THRESHOLDS,
     Ledgers,
-    compose,
     entry,
     judge,
     november,
@@ -50,7 +55,7 @@ def seen(ledgers: Ledgers, *ids: int, now: datetime = NOW) -> dict[int, ProjectU
 
     def note(usage: ProjectUsage) -> Judgement:
         usages[usage.project_id] = usage
-        return Judgement(None)
+        return Judgement(Decision(), THRESHOLDS)
 
     ledgers.check(*ids, now=now, judge=note)
     return usages
@@ -149,6 +154,99 @@ def test_a_check_after_a_revision_of_the_period_has_none_before_it_either(ledger
     assert seen(ledgers, 1)[1].last is None
 
 
+def test_a_check_without_thresholds_is_none_before_the_next(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.check(1, judge=lambda _usage: Judgement(None))
+    assert seen(ledgers, 1)[1].last is None
+
+
+def test_what_was_spent_on_each_day_is_seen_in_the_budgets_currency(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "rg-one", terms=terms(rule=MONTHLY)), entry(2))
+    ledgers.spend(("rg-1", OCTOBER.start, "Storage", "99"), window=OCTOBER)
+    ledgers.spend(
+        ("rg-1", november(3), "Storage", "4"),
+        ("rg-1", november(3), "SQL", "1"),
+        ("rg-one", november(3), "SQL", "0.5"),
+        ("rg-one", november(5), "SQL", "-0.25"),
+        now=NOW + DAY,
+    )
+    usages = seen(ledgers, 1, 2)
+    assert usages[1].by_day == {november(3): Decimal("5.5"), november(5): Decimal("-0.25")}
+    assert usages[2].by_day == {}
+
+
+def test_no_days_are_seen_where_nobody_needs_a_forecast(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms("100")), entry(2, terms=terms(None)), entry(3))
+    ledgers.spend(*((f"rg-{each}", november(3), "Storage", "100") for each in (1, 2, 3)))
+    assert {each: len(usage.by_day) for each, usage in seen(ledgers, 1, 2, 3).items()} == {1: 0, 2: 0, 3: 1}
+
+
+def test_a_warning_is_known_by_its_revision_and_period(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    spend(ledgers, "100")
+    warning = NewMail("warning/1/1/2026-04-01", "warning", ("a@example.org",), {}, project_id=1)
+    ledgers.check(1, 2, judge=lambda usage: Judgement(None, mails=(warning,) if usage.project_id == 1 else ()))
+    usages = seen(ledgers, 1, 2)
+    assert {each: usage.warned for each, usage in usages.items()} == {1: True, 2: False}
+    assert usages[1].by_day == {}
+    ledgers.projects.revise_budget(1, terms("1001"), "tester", "more", NOW)
+    assert not seen(ledgers, 1)[1].warned
+
+
+def test_the_budgets_own_thresholds_and_rollover_are_seen(ledgers: Ledgers) -> None:
+    own = terms(rollover=Rollover.DRAW_DOWN, thresholds=(40, 90))
+    ledgers.load(entry(1, terms=own))
+    assert seen(ledgers, 1)[1].budget.terms == own
+
+
+def test_the_thresholds_of_the_judgement_are_remembered(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.check(1, judge=lambda _usage: Judgement(Decision(), (90, 40)))
+    assert seen(ledgers, 1)[1].last == Checked(Decimal(0), frozenset({40, 90}))
+
+
+# --- locks ---------------------------------------------------------------------------------------------------
+
+
+def put_lock(ledgers: Ledgers, project_id: int, **values: object) -> None:
+    row = {"project_id": project_id, "by_hand": False, "groups": []} | values
+    ledgers.database.run(lambda connection: connection.execute(locks.insert(), [row]))
+
+
+def test_whether_a_project_may_be_locked_is_seen(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, lock=LockPolicy.NEVER))
+    assert {each: usage.lock for each, usage in seen(ledgers, 1, 2).items()} == {1: "auto", 2: "never"}
+
+
+def test_the_lock_that_the_app_holds_is_seen(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2), entry(3))
+    figures = {"period_start": date(2026, 4, 1), "amount": Decimal(1000), "spent": Decimal("1000.5")}
+    put_lock(ledgers, 1, held_since=NOW, budget_number=1, **figures)
+    put_lock(ledgers, 2)
+    usages = seen(ledgers, 1, 2, 3)
+    assert usages[1].held == HeldLock(False, 1, date(2026, 4, 1), Decimal(1000), Decimal("1000.5"))
+    assert (usages[2].held, usages[3].held) == (None, None)
+
+
+def test_a_project_is_released_for_one_revision_in_one_period(ledgers: Ledgers) -> None:
+    ledgers.load(*(entry(each, terms=terms(rule=MONTHLY)) for each in (1, 2, 3)))
+    put_lock(ledgers, 1, released_number=1, released_period_start=NOVEMBER.start)
+    put_lock(ledgers, 2, released_number=2, released_period_start=NOVEMBER.start)
+    released = {each: usage.released for each, usage in seen(ledgers, 1, 2, 3).items()}
+    assert released == {1: True, 2: False, 3: False}
+    assert not seen(ledgers, 1, now=DECEMBER_1)[1].released
+
+
+def test_what_is_asked_of_the_lock_is_handed_on(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2), entry(3))
+    asked = {1: (LockAction.LOCK, "full"), 2: None, 3: (LockAction.UNLOCK, "raised")}
+    result = ledgers.check(3, 2, 1, judge=lambda usage: Judgement(None, lock=asked[usage.project_id]))
+    assert result.locks == ((1, LockAction.LOCK, "full"), (3, LockAction.UNLOCK, "raised"))
+
+
+# --- which projects ------------------------------------------------------------------------------------------
+
+
 def test_unknown_and_inactive_projects_are_passed_over(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2, active=False))
     spend(ledgers, "900", group="rg-2")
@@ -194,7 +292,7 @@ def test_usage_that_falls_and_comes_back_makes_no_second_mail(ledgers: Ledgers) 
 def test_a_threshold_that_is_added_below_the_present_percent_is_not_mailed(ledgers: Ledgers) -> None:
     ledgers.load(entry(1))
     spend(ledgers, "600")
-    ledgers.checks.check([1], lambda _usage: Judgement(None), compose, [80], NOW)
+    ledgers.check(1, judge=lambda _usage: Judgement(Decision(), (80,)))
     ledgers.check(1)
     assert sorted(ledgers.alerts()) == [(25, "not mailed"), (50, "not mailed")]
 
@@ -256,8 +354,8 @@ def test_a_problem_goes_when_it_is_gone(ledgers: Ledgers) -> None:
 def test_a_notice_is_sent_once_by_its_key(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2))
     notice = NewMail(key="no budget", template="notice", to=("ops@example.org",), figures={})
-    first = ledgers.check(1, 2, judge=lambda _usage: Judgement(None, "no budget", notice))
-    assert ledgers.check(2, judge=lambda _usage: Judgement(None, "no budget", notice)) == first
+    first = ledgers.check(1, 2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,)))
+    assert ledgers.check(2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,))) == first
     assert [mail.key for mail in ledgers.mails()] == ["no budget"]
     assert first.unsent == (ledgers.mails()[0].id,)
 
@@ -356,7 +454,7 @@ def test_the_number_of_statements_does_not_grow_with_the_projects(ledgers: Ledge
     with statements(ledgers) as for_many:
         ledgers.check(*ids[1:])
     assert len(ledgers.mailed()) == 301
-    assert len(for_many) == len(for_one) <= 15
+    assert len(for_many) == len(for_one) <= 17
 
 
 def test_the_number_of_statements_does_not_grow_where_all_periods_are_new(ledgers: Ledgers) -> None:
@@ -367,6 +465,22 @@ def test_the_number_of_statements_does_not_grow_where_all_periods_are_new(ledger
     with statements(ledgers) as for_many:
         ledgers.check(*ids[1:], now=DECEMBER_1)
     assert len(for_many) == len(for_one)
+
+
+def test_the_number_of_statements_does_not_grow_where_all_carry_something_on(ledgers: Ledgers) -> None:
+    ids = range(1, 102)
+    carrying = terms(rule=MONTHLY, rollover=Rollover.CARRY_OVER)
+    ledgers.load(*(entry(each, terms=carrying) for each in ids))
+    ledgers.spend(*((f"rg-{each}", november(3), "Storage", "600") for each in ids))
+    counts = []
+    for now in (DECEMBER_1, DECEMBER_1 + DAY, datetime(2027, 3, 1, tzinfo=UTC)):
+        with statements(ledgers) as for_one:
+            ledgers.check(1, now=now)
+        with statements(ledgers) as for_many:
+            ledgers.check(*ids[1:], now=now)
+        counts.append((len(for_one), len(for_many)))
+    assert [one for one, _ in counts] == [many for _, many in counts]
+    assert max(one for one, _ in counts) <= 22
 
 
 def test_more_projects_than_fit_into_one_statement_are_checked(ledgers: Ledgers) -> None:

@@ -10,7 +10,10 @@ import pytest
 from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import locks
+from shared.domain.budgets import Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.projects import LockPolicy
 from shared.ports import LoadResult, NeverError, NewMail, ScopeTarget
 from tests.contracts.ledger_data import (
     DAY,
@@ -94,6 +97,9 @@ def test_a_group_in_another_spelling_and_a_subscription_in_capitals_say_nothing_
         {"terms": terms(currency="USD")},
         {"terms": terms(rule=MONTHLY)},
         {"terms": terms(None)},
+        {"terms": terms(rollover=Rollover.CARRY_OVER)},
+        {"terms": terms(thresholds=(60,))},
+        {"lock": LockPolicy.NEVER},
     ],
     ids=str,
 )
@@ -383,6 +389,24 @@ def test_the_listing_has_the_thresholds_that_were_mailed_in_this_period(ledgers:
     assert [view.alerts for view in ledgers.projects.list_projects(date(2026, 12, 1))] == [(), (25,)]
 
 
+def test_the_listing_has_what_was_spent_on_each_day_in_the_budgets_currency(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
+    ledgers.spend(("rg-1", OCTOBER.start, "S", "1"), window=OCTOBER, currency="USD")
+    ledgers.spend(("rg-1", november(2), "S", "2"), ("rg-1", november(2), "T", "3"), now=NOW + DAY)
+    (view,) = ledgers.projects.list_projects(TODAY)
+    assert view.by_day == {november(2): 5}
+    (view,) = ledgers.projects.list_projects(OCTOBER.start)
+    assert (view.by_day, view.spent) == ({}, 0)
+
+
+def test_the_listing_says_since_when_a_project_is_locked(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, lock=LockPolicy.NEVER))
+    row = {"project_id": 1, "held_since": NOW, "by_hand": False, "groups": []}
+    ledgers.database.run(lambda connection: connection.execute(locks.insert(), [row]))
+    views = ledgers.projects.list_projects(TODAY)
+    assert [(view.lock, view.locked_since) for view in views] == [("auto", NOW), ("never", None)]
+
+
 def test_an_unknown_project_has_no_revisions(ledgers: Ledgers) -> None:
     assert ledgers.projects.revisions(99) == []
 
@@ -401,7 +425,7 @@ def test_runs_are_listed_newest_first_with_their_scopes_mails_and_errors(ledgers
     def judge(_usage: object) -> object:
         from shared.ports import Judgement
 
-        return Judgement(None, None, NewMail("k", "notice", ("a@x.ca",), {}, run_key="night 2"))
+        return Judgement(None, mails=(NewMail("k", "notice", ("a@x.ca",), {}, run_key="night 2"),))
 
     ledgers.check(1, judge=judge)
     runs = {run.key: run for run in ledgers.projects.recent_runs(10)}
@@ -413,3 +437,16 @@ def test_runs_are_listed_newest_first_with_their_scopes_mails_and_errors(ledgers
     assert runs["night 2"].mails == {"pending": 1}
     assert runs["night 2"].errors == (("subscription sub-c", "429 wait"),)
     assert (runs["night 2"].trigger, runs["night 2"].started_at) == ("timer", NOW + DAY)
+
+
+def test_projects_can_be_listed_by_subscription_in_any_spelling(ledgers: Ledgers) -> None:
+    ledgers.load(
+        entry(1, subscription_id="aaa"), entry(2, subscription_id="bbb"), entry(3, subscription_id="aaa", active=False)
+    )
+    listed = ledgers.projects.list_projects
+    assert [view.id for view in listed(NOW.date())] == [1, 2, 3]
+    assert [view.id for view in listed(NOW.date(), "AAA")] == [1, 3]
+    assert listed(NOW.date(), "ccc") == []
+    assert ledgers.projects.subscriptions() == ["aaa", "bbb"]
+    ledgers.load(entry(2, subscription_id="ccc"))
+    assert ledgers.projects.subscriptions() == ["aaa", "ccc"]

@@ -12,18 +12,14 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.tables import budgets, charges, projects, scopes
-from shared.domain.budgets import BudgetTerms
+from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 
 # The revision of a project's budget that counts.
 CURRENT_BUDGET = (budgets.c.project_id == projects.c.id) & (budgets.c.number == projects.c.budget_number)
-BUDGET_TERMS = (
-    budgets.c.amount,
-    budgets.c.currency,
-    budgets.c.period_kind,
-    budgets.c.period_rule_start,
-    budgets.c.period_rule_end,
-)
+BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_start, budgets.c.period_rule_end)
+# With a JSON column, which PostgreSQL can't compare: there is no DISTINCT over these.
+BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.thresholds)
 # A project's charges in the period that its row holds.
 CHARGES_IN_PERIOD = projects.join(scopes, scopes.c.project_id == projects.c.id).join(
     charges,
@@ -40,10 +36,15 @@ Sums = dict[int, dict[str, Decimal]]
 """What was spent, by project id and currency"""
 
 
+def rule_of(row: AnyRow) -> PeriodRule:
+    """The period rule in a row that holds BUDGET_RULE."""
+    return PeriodRule(PeriodKind(row.period_kind), row.period_rule_start, row.period_rule_end)
+
+
 def terms_of(row: AnyRow) -> BudgetTerms:
     """The terms in a row that holds BUDGET_TERMS."""
-    rule = PeriodRule(PeriodKind(row.period_kind), row.period_rule_start, row.period_rule_end)
-    return BudgetTerms(row.amount, row.currency, rule)
+    thresholds = None if row.thresholds is None else tuple(row.thresholds)
+    return BudgetTerms(row.amount, row.currency, rule_of(row), Rollover(row.rollover), thresholds)
 
 
 def budget_row(terms: BudgetTerms) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def budget_row(terms: BudgetTerms) -> dict[str, Any]:
         "period_kind": terms.rule.kind.value,
         "period_rule_start": terms.rule.start,
         "period_rule_end": terms.rule.end,
+        "rollover": terms.rollover.value,
+        "thresholds": None if terms.thresholds is None else list(terms.thresholds),
     }
 
 
@@ -114,6 +117,22 @@ def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> Sums:
         for project_id, currency, cost in rows:
             sums.setdefault(project_id, {})[currency] = cost
     return sums
+
+
+def days_in_periods(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:
+    """What these projects spent on each day of the periods that their rows hold: rows as `sums_by_day` has them."""
+    total = func.sum(charges.c.billed_cost).label("cost")
+    key = (projects.c.id.label("project_id"), charges.c.billing_currency, charges.c.charge_period_start)
+    return [
+        row
+        for ids in in_chunks(project_ids)
+        for row in connection.execute(
+            select(*key, total)
+            .select_from(CHARGES_IN_PERIOD)
+            .where(projects.c.id.in_(ids))
+            .group_by(projects.c.id, *key[1:])
+        )
+    ]
 
 
 def sums_by_day(connection: Connection, project_ids: Sequence[int], since: date) -> list[AnyRow]:

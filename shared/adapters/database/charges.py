@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, select, true
 
 from shared.adapters.database.accounts import lock_accounts
-from shared.adapters.database.budget_rows import BUDGET_TERMS, CURRENT_BUDGET, AnyRow, terms_of
+from shared.adapters.database.budget_rows import BUDGET_RULE, BUDGET_TERMS, CURRENT_BUDGET, AnyRow, rule_of, terms_of
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.runs import set_scope_state
-from shared.adapters.database.tables import accounts, budgets, charges, projects, scopes
+from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, projects, scopes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
@@ -53,6 +54,10 @@ class SqlCharges:
         _refuse_strange(reading)
         return self._database.run(lambda connection: _store(connection, scope_id, reading, now))
 
+    def currencies_of(self, sub_account_id: str, since: date) -> frozenset[str]:
+        """The currencies of the account's charges since that day."""
+        return self._database.read(lambda connection: _currencies(connection, sub_account_id, since))
+
     def due_projects_of(self, target: ScopeTarget) -> list[int]:
         """The ids, sorted, of the target's active projects that are due for a check."""
         return self._database.read(lambda connection: _due_projects(connection, target))
@@ -71,21 +76,39 @@ def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Accoun
             accounts.c.read_from,
             accounts.c.read_until,
             projects.c.id,
-            *BUDGET_TERMS,
+            *BUDGET_RULE,
         )
         .select_from(owned.outerjoin(accounts, read))
         .where(projects.c.active == true(), which)
         .distinct()
         .order_by(scopes.c.sub_account_id, scopes.c.provider)
     )
-    return [_as_account(list(same)) for _, same in groupby(rows, key=lambda row: (row.sub_account_id, row.provider))]
+    opened = _opened_from(connection, which)
+    return [
+        _as_account(list(same), opened.get(account))
+        for account, same in groupby(rows, key=lambda row: (row.sub_account_id, row.provider))
+    ]
 
 
-def _as_account(rows: list[AnyRow]) -> Account:
+def _as_account(rows: list[AnyRow], opened_from: date | None) -> Account:
     first = rows[0]
-    rules = frozenset(terms.rule for terms in map(terms_of, rows) if terms.amount)
+    rules = frozenset(rule_of(row) for row in rows if row.amount)
     active_projects = len({row.id for row in rows})
-    return Account(first.sub_account_id, first.read_from, first.read_until, rules, active_projects, first.provider)
+    read = (first.read_from, first.read_until)
+    return Account(first.sub_account_id, *read, rules, active_projects, first.provider, opened_from)
+
+
+def _opened_from(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str, str], date]:
+    """When the earliest period of its active projects' budgets began, by account and provider."""
+    owned = scopes.join(projects, scopes.c.project_id == projects.c.id).join(budgets, CURRENT_BUDGET)
+    account = (scopes.c.sub_account_id, scopes.c.provider)
+    rows = connection.execute(
+        select(*account, func.min(budget_periods.c.period_start))
+        .select_from(owned.join(budget_periods, budget_periods.c.project_id == projects.c.id))
+        .where(projects.c.active == true(), budgets.c.amount > Decimal(0), which)
+        .group_by(*account)
+    )
+    return {(sub_account_id, provider): start for sub_account_id, provider, start in rows}
 
 
 def _account(connection: Connection, sub_account_id: str) -> Account:
@@ -116,6 +139,13 @@ def _scopes_of(connection: Connection, project_id: int) -> ProjectScopes | None:
     groups = {account: tuple(row[1] for row in same) for account, same in groupby(rows, key=lambda row: row[0])}
     terms = terms_of(project)
     return ProjectScopes(project_id, project.active, groups, terms.rule if terms.amount else None)
+
+
+def _currencies(connection: Connection, sub_account_id: str, since: date) -> frozenset[str]:
+    of_account = scopes.join(charges, charges.c.scope_id == scopes.c.id)
+    found = select(charges.c.billing_currency).distinct().select_from(of_account)
+    found = found.where(scopes.c.sub_account_id == sub_account_id, charges.c.charge_period_start >= since)
+    return frozenset(connection.scalars(found))
 
 
 def _due_projects(connection: Connection, target: ScopeTarget) -> list[int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select, true
 
+from shared.adapters.database.budget_periods import budget_in, turn_to_today
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CHARGES_IN_PERIOD,
@@ -19,17 +20,18 @@ from shared.adapters.database.budget_rows import (
     period_in,
     sums_in_periods,
     terms_of,
-    turn_to,
-    write_turns,
 )
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
+from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import alerts, budgets, charges, mails, projects
+from shared.adapters.database.tables import alerts, budgets, charges, locks, mails, projects
 from shared.adapters.database.texts import fitting
 from shared.domain.budgets import Budget
 from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy
 from shared.domain.thresholds import Checked, Decision
+from shared.messages import LockAction
 from shared.ports import CheckResult, Judgement, MailState, NewMail, ProjectUsage, Spending
 
 Judge = Callable[[ProjectUsage], Judgement]
@@ -41,23 +43,19 @@ NOT_MAILED = "not mailed"
 
 
 class SqlChecks:
-    """The CheckLedger on a SQL database. `sender_domain` is the right half of every mail's Message-ID."""
+    """The CheckLedger on a SQL database.
 
-    def __init__(self, database: Database, sender_domain: str) -> None:
+    sender_domain: the right half of every mail's Message-ID. lookback_days: how far back a night reads again.
+    """
+
+    def __init__(self, database: Database, sender_domain: str, lookback_days: int) -> None:
         self._database = database
         self._sender_domain = sender_domain
+        self._lookback_days = lookback_days
 
-    def check(
-        self,
-        project_ids: Sequence[int],
-        judge: Judge,
-        compose: Compose,
-        thresholds: Sequence[int],
-        now: datetime,
-    ) -> CheckResult:
+    def check(self, project_ids: Sequence[int], judge: Judge, compose: Compose, now: datetime) -> CheckResult:
         """Judges these projects in one transaction (see the port)."""
-        ids = sorted(set(project_ids))
-        check = _Check(ids, judge, compose, frozenset(thresholds), now, self._sender_domain)
+        check = _Check(sorted(set(project_ids)), judge, compose, now, self._sender_domain, self._lookback_days)
         return self._database.run(lambda connection: _run(connection, check))
 
     def give_up(self, project_ids: Sequence[int], reason: str) -> None:
@@ -78,24 +76,28 @@ class _Check:
     project_ids: list[int]
     judge: Judge
     compose: Compose
-    thresholds: frozenset[int]
     now: datetime
     sender_domain: str
+    lookback_days: int
 
 
 def _run(connection: Connection, check: _Check) -> CheckResult:
     _lock(connection, check.project_ids)
     rows = _facts(connection, check.project_ids)
-    usages = _usages(connection, [row for row in rows if row.active], check.now)
-    judgements = {usage.project_id: check.judge(usage) for usage in usages}
+    usages = _usages(connection, [row for row in rows if row.active], check)
+    judgements = _judge(connection, usages, check.judge)
     alert_mails = _compose(connection, usages, judgements, check.compose)
     _insert_alerts(connection, usages, judgements, alert_mails, check.now)
-    notices = [judgement.notice for judgement in judgements.values() if judgement.notice]
-    insert_mails(connection, [*alert_mails.values(), *notices], check.now, check.sender_domain)
-    _remember(connection, usages, judgements, check)
+    other_mails = [mail for judgement in judgements.values() for mail in judgement.mails]
+    insert_mails(connection, [*alert_mails.values(), *other_mails], check.now, check.sender_domain)
+    _remember(connection, usages, judgements, check.now)
     unknown = set(check.project_ids) - {row.id for row in rows}
-    unsent = _unsent(connection, check.project_ids, [notice.key for notice in notices])
-    return CheckResult(tuple(unsent), tuple(sorted(unknown)))
+    unsent = _unsent(connection, check.project_ids, [mail.key for mail in other_mails])
+    return CheckResult(tuple(unsent), tuple(sorted(unknown)), _lock_requests(judgements))
+
+
+def _lock_requests(judgements: Mapping[int, Judgement]) -> tuple[tuple[int, LockAction, str], ...]:
+    return tuple((project_id, *judgement.lock) for project_id, judgement in judgements.items() if judgement.lock)
 
 
 def _lock(connection: Connection, project_ids: list[int]) -> None:
@@ -122,21 +124,45 @@ def _facts(connection: Connection, project_ids: list[int]) -> list[AnyRow]:
     ]
 
 
-def _usages(connection: Connection, rows: list[AnyRow], now: datetime) -> list[ProjectUsage]:
+def _usages(connection: Connection, rows: list[AnyRow], check: _Check) -> list[ProjectUsage]:
+    """What is known of each project, but for `by_day`."""
     ids = [row.id for row in rows]
-    periods = _turn_to_today(connection, rows, now)
+    opened = turn_to_today(connection, rows, check.now, check.lookback_days)
     sums = sums_in_periods(connection, ids)
     told = _told(connection, ids)
-    return [_usage(row, periods[row.id], sums.get(row.id, {}), told.get(row.id, frozenset())) for row in rows]
+    locked = _locks(connection, ids)
+    today = check.now.astimezone(UTC).date()
+    usages = []
+    for row in rows:
+        period = terms_of(row).rule.period_at(today)
+        budget = budget_in(row, opened[row.id].get(period.start) if period else None)
+        usage = _usage(row, budget, period, sums.get(row.id, {}), locked.get(row.id))
+        usages.append(replace(usage, told=told.get(row.id, frozenset())))
+    warned = _warned(connection, usages)
+    return [replace(usage, warned=usage.project_id in warned) for usage in usages]
 
 
-def _turn_to_today(connection: Connection, rows: list[AnyRow], now: datetime) -> dict[int, Period | None]:
-    """The periods that hold today, by project; the rows are made to hold them."""
-    today = now.astimezone(UTC).date()
-    periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
-    turns = (turn_to(row.id, period_in(row), periods[row.id]) for row in rows)
-    write_turns(connection, [turn for turn in turns if turn])
-    return periods
+def _locks(connection: Connection, project_ids: Sequence[int]) -> dict[int, AnyRow]:
+    return {
+        row.project_id: row
+        for ids in in_chunks(project_ids)
+        for row in connection.execute(select(locks).where(locks.c.project_id.in_(ids)))
+    }
+
+
+def _warned(connection: Connection, usages: list[ProjectUsage]) -> set[int]:
+    """The projects whose people had an early warning for this revision and period."""
+    keys = {_warning_key(usage): usage.project_id for usage in usages if usage.budget.amount and usage.period}
+    warned: set[int] = set()
+    for some in in_chunks(list(keys)):
+        warned.update(keys[key] for key in connection.scalars(select(mails.c.key).where(mails.c.key.in_(some))))
+    return warned
+
+
+def _warning_key(usage: ProjectUsage) -> str:
+    """The key of the mail that the notifier makes."""
+    start = usage.period.start if usage.period else None
+    return f"warning/{usage.project_id}/{usage.budget.number}/{start}"
 
 
 def _told(connection: Connection, project_ids: Sequence[int]) -> dict[int, frozenset[int]]:
@@ -151,20 +177,25 @@ def _told(connection: Connection, project_ids: Sequence[int]) -> dict[int, froze
     return told
 
 
-def _usage(row: AnyRow, period: Period | None, sums: Mapping[str, Decimal], told: frozenset[int]) -> ProjectUsage:
-    terms = terms_of(row)
+def _usage(
+    row: AnyRow, budget: Budget, period: Period | None, sums: Mapping[str, Decimal], lock: AnyRow | None
+) -> ProjectUsage:
+    currency = budget.terms.currency
     return ProjectUsage(
         project_id=row.id,
         acronym=row.acronym,
         name=row.name,
         language=row.language,
         contacts=tuple(row.contacts),
-        budget=Budget(row.budget_id, row.budget_number, terms),
+        budget=budget,
         period=period,
-        usage=sums.get(terms.currency, Decimal(0)),
-        other_currencies=tuple(sorted(sums.keys() - {terms.currency})),
-        told=told,
+        usage=sums.get(currency, Decimal(0)),
+        other_currencies=tuple(sorted(sums.keys() - {currency})),
+        told=frozenset(),
         last=_last_check(row, period),
+        lock=LockPolicy(row.lock_policy),
+        held=held_in(lock),
+        released=is_released(lock, budget.number, period),
     )
 
 
@@ -176,6 +207,23 @@ def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
 
 
 # --- what is made of it --------------------------------------------------------------------------------------
+
+
+def _judge(connection: Connection, usages: list[ProjectUsage], judge: Judge) -> dict[int, Judgement]:
+    """The judgements by project. The days of a year of thousands of projects are not held in memory at once."""
+    judgements: dict[int, Judgement] = {}
+    for some in in_chunks(usages):
+        may_warn = [usage.project_id for usage in some if _may_warn(usage)]
+        by_day = _sums_by(connection, may_warn, charges.c.charge_period_start)
+        for usage in some:
+            judgements[usage.project_id] = judge(replace(usage, by_day=by_day.get(usage.project_id, {})))
+    return judgements
+
+
+def _may_warn(usage: ProjectUsage) -> bool:
+    """Whether somebody may need a forecast: nobody does of a budget that is used up, or after a warning."""
+    amount = usage.budget.amount
+    return usage.period is not None and amount is not None and usage.usage < amount and not usage.warned
 
 
 def _compose(
@@ -250,20 +298,12 @@ def _alert_rows(usage: ProjectUsage, decision: Decision) -> list[dict[str, Any]]
 
 
 def _remember(
-    connection: Connection, usages: list[ProjectUsage], judgements: Mapping[int, Judgement], check: _Check
+    connection: Connection, usages: list[ProjectUsage], judgements: Mapping[int, Judgement], now: datetime
 ) -> None:
     """Writes down what was seen: it is the next check's `last`."""
-    rows = [
-        {
-            "project": usage.project_id,
-            "seen_usage": usage.usage if usage.period else None,
-            "seen_thresholds": sorted(check.thresholds),
-            "seen_problem": _fitting(judgements[usage.project_id].problem),
-        }
-        for usage in usages
-    ]
+    rows = [_seen(usage, judgements[usage.project_id]) for usage in usages]
     seen = {
-        "checked_at": check.now,
+        "checked_at": now,
         "checked_usage": bindparam("seen_usage"),
         "checked_thresholds": bindparam("seen_thresholds"),
         "problem": bindparam("seen_problem"),
@@ -272,15 +312,26 @@ def _remember(
         connection.execute(projects.update().where(projects.c.id == bindparam("project")).values(seen), rows)
 
 
+def _seen(usage: ProjectUsage, judgement: Judgement) -> dict[str, Any]:
+    # Without thresholds nothing was compared, and none was passed by: the next check that has some is as the first.
+    compared = usage.period is not None and bool(judgement.thresholds)
+    return {
+        "project": usage.project_id,
+        "seen_usage": usage.usage if compared else None,
+        "seen_thresholds": sorted(judgement.thresholds) if compared else None,
+        "seen_problem": _fitting(judgement.problem),
+    }
+
+
 def _fitting(problem: str | None) -> str | None:
     return None if problem is None else fitting(problem)
 
 
-def _unsent(connection: Connection, project_ids: Sequence[int], notice_keys: Sequence[str]) -> list[int]:
-    """The mails of these projects, and the notices, that nobody has begun to send."""
+def _unsent(connection: Connection, project_ids: Sequence[int], keys: Sequence[str]) -> list[int]:
+    """The mails of these projects, and those with these keys, that nobody has begun to send."""
     unsent: set[int] = set()
     untouched = (mails.c.state == MailState.PENDING) & (mails.c.attempts == 0)
-    for column, values in ((mails.c.project_id, project_ids), (mails.c.key, notice_keys)):
+    for column, values in ((mails.c.project_id, project_ids), (mails.c.key, keys)):
         for some in in_chunks(values):
             unsent.update(connection.scalars(select(mails.c.id).where(untouched, column.in_(some))))
     return sorted(unsent)

@@ -1,59 +1,82 @@
-"""Listings of projects and of runs: a few statements, however many there are."""
+"""Listings of projects, their periods, and of runs: a few statements, however many there are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
+from functools import reduce
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from shared.adapters.database.budget_periods import OpenedPeriod, budget_in, histories, opened_periods
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
     MAILED,
     AnyRow,
-    Sums,
+    days_in_periods,
     period_in,
     sums_by_day,
-    sums_in_periods,
     terms_of,
 )
 from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.tables import alerts, budgets, mails, projects, run_scopes, runs, scopes
-from shared.domain.budgets import Budget
+from shared.adapters.database.tables import (
+    alerts,
+    budget_periods,
+    budgets,
+    charges,
+    locks,
+    mails,
+    projects,
+    run_scopes,
+    runs,
+    scopes,
+)
 from shared.domain.money import add
 from shared.domain.periods import Period
-from shared.ports import ProjectView, RunState, RunTrigger, RunView, ScopeState
+from shared.domain.projects import LockPolicy
+from shared.ports import PeriodView, ProjectView, RunState, RunTrigger, RunView, ScopeState
 
 SHOWN_STATES = (ScopeState.DEFERRED, ScopeState.FAILED, ScopeState.SUSPECT)
 
 
-def list_projects(connection: Connection, today: date) -> list[ProjectView]:
-    """All the projects by id, each with its usage in the period that holds `today`."""
-    rows = connection.execute(
-        select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS)
-        .select_from(projects.join(budgets, CURRENT_BUDGET))
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What is listed of a project and stands in other tables than its own row."""
+
+    opened: OpenedPeriod | None
+    groups: Sequence[tuple[str, str]]
+    mailed: Sequence[int]
+    locked_since: datetime | None
+
+
+def list_projects(connection: Connection, today: date, subscription_id: str | None = None) -> list[ProjectView]:
+    """The projects by id (only those with groups in a subscription), each with its usage in its period."""
+    listed = (
+        select(projects, budgets.c.id.label("budget_id"), locks.c.held_since, *BUDGET_TERMS)
+        .select_from(projects.join(budgets, CURRENT_BUDGET).outerjoin(locks, locks.c.project_id == projects.c.id))
         .order_by(projects.c.id)
-    ).all()
+    )
+    if subscription_id is not None:
+        here = select(scopes.c.project_id).where(scopes.c.sub_account_id == subscription_id.lower())
+        listed = listed.where(projects.c.id.in_(here.where(scopes.c.project_id.is_not(None))))
+    rows = connection.execute(listed).all()
     periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
-    sums = _sums(connection, rows, periods)
+    spent = _spent(connection, rows, periods)
+    opened = _opened(connection, periods, today)
     groups = _groups(connection)
     mailed = _mailed(connection, periods)
-    return [
-        _view(row, periods[row.id], sums.get(row.id, {}), groups.get(row.id, ()), mailed.get(row.id, ()))
-        for row in rows
-    ]
+    views = []
+    for row in rows:
+        beside = _Beside(opened.get(row.id), groups.get(row.id, ()), mailed.get(row.id, ()), row.held_since)
+        views.append(_view(row, periods[row.id], spent.get(row.id, {}), beside))
+    return views
 
 
-def _view(
-    row: AnyRow,
-    period: Period | None,
-    sums: Mapping[str, Decimal],
-    groups: Sequence[tuple[str, str]],
-    mailed: Sequence[int],
-) -> ProjectView:
+def _view(row: AnyRow, period: Period | None, by_day: Mapping[date, Decimal], beside: _Beside) -> ProjectView:
     terms = terms_of(row)
     return ProjectView(
         id=row.id,
@@ -62,35 +85,46 @@ def _view(
         active=row.active,
         language=row.language,
         contacts=tuple(row.contacts),
-        scopes=tuple(groups),
-        budget=Budget(row.budget_id, row.budget_number, terms) if terms.amount else None,
+        scopes=tuple(beside.groups),
+        budget=budget_in(row, beside.opened) if terms.amount else None,
         period=period,
-        spent=sums.get(terms.currency, Decimal(0)),
+        spent=reduce(add, by_day.values(), Decimal(0)),
         currency=terms.currency or None,
         updated_at=row.costs_read_at,
         problem=row.problem,
-        alerts=tuple(mailed),
+        alerts=tuple(beside.mailed),
+        terms=terms,
+        lock=LockPolicy(row.lock_policy),
+        locked_since=beside.locked_since,
+        by_day=by_day,
     )
 
 
-def _sums(connection: Connection, rows: Sequence[AnyRow], periods: Mapping[int, Period | None]) -> Sums:
-    """What each project spent in its period, by currency."""
-    held = {row.id for row in rows if period_in(row) == periods[row.id]}
+def _spent(
+    connection: Connection, rows: Sequence[AnyRow], periods: Mapping[int, Period | None]
+) -> dict[int, dict[date, Decimal]]:
+    """What each project spent on each day of its period, in its budget's currency."""
+    held = sorted(row.id for row in rows if period_in(row) == periods[row.id])
     # A project whose row still holds the period before (its first check in the new one is to come).
-    others = {each: period for each, period in periods.items() if period and each not in held}
-    return sums_in_periods(connection, sorted(held)) | _sums_of_days(connection, others)
+    others = {each: period for each, period in periods.items() if period and each not in set(held)}
+    found = days_in_periods(connection, held)
+    if others:
+        found += sums_by_day(connection, sorted(others), min(period.start for period in others.values()))
+    currencies = {row.id: row.currency for row in rows}
+    spent: dict[int, dict[date, Decimal]] = {}
+    for row in found:
+        period = periods[row.project_id]
+        if period and row.charge_period_start in period and row.billing_currency == currencies[row.project_id]:
+            spent.setdefault(row.project_id, {})[row.charge_period_start] = row.cost
+    return spent
 
 
-def _sums_of_days(connection: Connection, periods: Mapping[int, Period]) -> Sums:
-    sums: Sums = {}
-    if not periods:
-        return sums
-    since = min(period.start for period in periods.values())
-    for row in sums_by_day(connection, sorted(periods), since):
-        if row.charge_period_start in periods[row.project_id]:
-            of_project = sums.setdefault(row.project_id, {})
-            of_project[row.billing_currency] = add(of_project.get(row.billing_currency, Decimal(0)), row.cost)
-    return sums
+def _opened(connection: Connection, periods: Mapping[int, Period | None], today: date) -> dict[int, OpenedPeriod]:
+    """The periods that hold `today`, by project, where they have been opened."""
+    holds_today = (budget_periods.c.period_start <= today) & (budget_periods.c.period_end > today)
+    opened = opened_periods(connection, sorted(periods), holds_today)
+    found = {each: opened[each].get(period.start) for each, period in periods.items() if period}
+    return {project_id: each for project_id, each in found.items() if each is not None}
 
 
 def _groups(connection: Connection) -> dict[int, list[tuple[str, str]]]:
@@ -120,6 +154,38 @@ def _mailed(connection: Connection, periods: Mapping[int, Period | None]) -> dic
         if period is not None and period.start == start:
             mailed.setdefault(project_id, []).append(threshold)
     return mailed
+
+
+def list_periods(connection: Connection, project_id: int) -> list[PeriodView]:
+    """The periods of a project's budget so far, oldest first, each in the currency that counted at its end."""
+    opened = opened_periods(connection, [project_id])
+    if not opened[project_id]:
+        return []
+    known = histories(connection, opened)
+    spent = _sums_in(connection, project_id)
+    views = []
+    for start, each in opened[project_id].items():
+        terms = known.terms_before(project_id, each.period.end)
+        currency = terms.currency if terms else each.currency
+        cost = spent.get((start, currency), Decimal(0))
+        views.append(PeriodView(each.period, currency, each.carried_in(currency), each.stopped, each.settled, cost))
+    return views
+
+
+def _sums_in(connection: Connection, project_id: int) -> dict[tuple[date, str], Decimal]:
+    """What a project spent in each of its opened periods, by first day and currency."""
+    key = (budget_periods.c.period_start, charges.c.billing_currency)
+    within = (charges.c.charge_period_start >= budget_periods.c.period_start) & (
+        charges.c.charge_period_start < budget_periods.c.period_end
+    )
+    rows = connection.execute(
+        select(*key, func.sum(charges.c.billed_cost))
+        .join_from(budget_periods, scopes, scopes.c.project_id == budget_periods.c.project_id)
+        .join(charges, (charges.c.scope_id == scopes.c.id) & within)
+        .where(budget_periods.c.project_id == project_id)
+        .group_by(*key)
+    )
+    return {(start, currency): cost for start, currency, cost in rows}
 
 
 def list_runs(connection: Connection, limit: int) -> list[RunView]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from shared.adapters.database.accounts import lock_accounts
+from shared.adapters.database.budget_periods import histories, open_periods
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
@@ -46,7 +47,9 @@ class _Stored:
     owned: Mapping[int, frozenset[ScopeKey]]
 
 
-def load_entries(connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
+def load_entries(
+    connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime, lookback_days: int
+) -> LoadResult:
     """Writes the entries. Raises NeverError where two projects claim the same id, acronym or resource group."""
     entries = [replace(entry, subscription_id=entry.subscription_id.strip().lower()) for entry in entries]
     _refuse_twice(entries)
@@ -60,7 +63,7 @@ def load_entries(connection: Connection, entries: Sequence[ProjectEntry], made_b
     _update_projects(connection, changed, stored, now)
     _insert_projects(connection, new, made_by, now)
     _give_scopes(connection, [*changed, *new], stored)
-    revise(connection, _revisions(changed, stored), made_by, now)
+    revise(connection, _revisions(changed, stored), made_by, now, lookback_days)
     return LoadResult(len(new), len(changed), len(entries) - len(new) - len(changed))
 
 
@@ -161,6 +164,7 @@ def _columns(entry: ProjectEntry) -> dict[str, Any]:
         "language": entry.language,
         "contacts": list(entry.contacts),
         "active": entry.active,
+        "lock_policy": entry.lock.value,
     }
 
 
@@ -191,9 +195,10 @@ def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: s
     if not new:
         return
     today = now.astimezone(UTC).date()
+    periods = {entry.id: entry.terms.rule.period_at(today) for entry in new}
     rows = []
     for entry in new:
-        period = entry.terms.rule.period_at(today)
+        period = periods[entry.id]
         rows.append(
             {
                 **_columns(entry),
@@ -207,6 +212,8 @@ def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: s
         )
     connection.execute(projects.insert(), rows)
     insert_budgets(connection, [Revision(entry.id, 1, None, entry.terms, "loaded") for entry in new], made_by, now)
+    begun = {project_id: [period] if period else [] for project_id, period in periods.items()}
+    open_periods(connection, histories(connection, {project_id: {} for project_id in begun}), begun, now)
 
 
 def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _Stored) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +10,18 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from shared.adapters.database.budget_periods import (
+    Histories,
+    Opened,
+    follow_charges,
+    histories,
+    lift_stops,
+    open_periods,
+    opened_periods,
+    periods_to_open,
+)
 from shared.adapters.database.budget_rows import (
+    BUDGET_TERMS,
     CURRENT_BUDGET,
     budget_row,
     sums_in_periods,
@@ -21,7 +32,7 @@ from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.tables import alerts, budgets, projects
 from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import UtcDateTime
-from shared.domain.budgets import BudgetTerms
+from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.periods import Period
 from shared.domain.thresholds import still_told
 
@@ -47,21 +58,40 @@ def insert_budgets(connection: Connection, revisions: Sequence[Revision], made_b
         connection.execute(budgets.insert(), [_row(revision, made_by, now) for revision in revisions])
 
 
-def revise(connection: Connection, revisions: Sequence[Revision], made_by: str, now: datetime) -> None:
+def revise(
+    connection: Connection, revisions: Sequence[Revision], made_by: str, now: datetime, lookback_days: int
+) -> None:
     """Makes these the revisions that count, for projects that are locked and have a budget already.
 
-    What was told in the period that holds today stays told as far as `still_told` says; the projects are due.
+    What was told in the period that holds today stays told as far as `still_told` says; the projects are due. A period
+    that ended before is followed by its next one first, under the terms that counted then: what it carries on is kept.
     """
     if not revisions:
         return
     today = now.astimezone(UTC).date()
     periods = {revision.project_id: revision.terms.rule.period_at(today) for revision in revisions}
-    told = _told(connection, periods)
+    present = {project_id: period for project_id, period in periods.items() if period is not None}
+    told = _told(connection, present)
+    known = _turn(connection, sorted(periods), now)
     insert_budgets(connection, revisions, made_by, now)
     _make_current(connection, revisions, now)
+    open_periods(connection, known, {project_id: [period] for project_id, period in present.items()}, now)
+    lift_stops(connection, known.opened, {project_id: period.start for project_id, period in present.items()})
+    follow_charges(connection, known, lookback_days)
     turns = (turn_to(each.project_id, each.stored_period, periods[each.project_id]) for each in revisions)
     write_turns(connection, [turn for turn in turns if turn])
-    _carry(connection, revisions, periods, told, now)
+    made = _budgets(connection, [each for each in revisions if each.project_id in present], known.opened, present)
+    _carry(connection, made, present, told, now)
+
+
+def _turn(connection: Connection, project_ids: Sequence[int], now: datetime) -> Histories:
+    """Opens what has begun under the terms that still count."""
+    known = histories(connection, opened_periods(connection, project_ids))
+    source = select(projects, *BUDGET_TERMS).select_from(projects.join(budgets, CURRENT_BUDGET))
+    rows = [row for ids in in_chunks(project_ids) for row in connection.execute(source.where(projects.c.id.in_(ids)))]
+    today = now.astimezone(UTC).date()
+    open_periods(connection, known, {row.id: periods_to_open(row, today) for row in rows}, now)
+    return known
 
 
 def _row(revision: Revision, made_by: str, now: datetime) -> dict[str, Any]:
@@ -74,15 +104,14 @@ def _row(revision: Revision, made_by: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _told(connection: Connection, periods: dict[int, Period | None]) -> dict[int, set[int]]:
+def _told(connection: Connection, periods: Mapping[int, Period]) -> dict[int, set[int]]:
     """What was told under the revision that still counts, in a period that begins as the new one does."""
     told: dict[int, set[int]] = {}
     source = projects.join(budgets, CURRENT_BUDGET).join(alerts, alerts.c.budget_id == budgets.c.id)
     for ids in in_chunks(sorted(periods)):
         found = select(projects.c.id, alerts.c.period_start, alerts.c.threshold).select_from(source)
         for project_id, start, threshold in connection.execute(found.where(projects.c.id.in_(ids))):
-            period = periods[project_id]
-            if period is not None and period.start == start:
+            if periods[project_id].start == start:
                 told.setdefault(project_id, set()).add(threshold)
     return told
 
@@ -97,30 +126,39 @@ def _make_current(connection: Connection, revisions: Sequence[Revision], now: da
     )
 
 
+def _budgets(
+    connection: Connection, revisions: Sequence[Revision], opened: Opened, periods: Mapping[int, Period]
+) -> dict[int, Budget]:
+    """The new revisions' budgets in the present periods, by project."""
+    budget_ids = _current_budget_ids(connection, sorted(periods))
+    made: dict[int, Budget] = {}
+    for revision in revisions:
+        period = opened[revision.project_id][periods[revision.project_id].start]
+        carried = period.carried_in(revision.terms.currency)
+        made[revision.project_id] = Budget(budget_ids[revision.project_id], revision.number, revision.terms, carried)
+    return made
+
+
 def _carry(
     connection: Connection,
-    revisions: Sequence[Revision],
-    periods: dict[int, Period | None],
-    told: dict[int, set[int]],
+    made: Mapping[int, Budget],
+    periods: Mapping[int, Period],
+    told: Mapping[int, set[int]],
     now: datetime,
 ) -> None:
     sums = sums_in_periods(connection, sorted(told))
-    budget_ids = _current_budget_ids(connection, sorted(told))
     rows: list[dict[str, Any]] = []
-    for revision in revisions:
-        period = periods[revision.project_id]
-        if period is None or revision.project_id not in told:
-            continue
-        usage = sums.get(revision.project_id, {}).get(revision.terms.currency, Decimal(0))
+    for project_id, thresholds in told.items():
+        budget = made[project_id]
+        usage = sums.get(project_id, {}).get(budget.terms.currency, Decimal(0))
         carried = {
-            "budget_id": budget_ids[revision.project_id],
-            "period_start": period.start,
+            "budget_id": budget.id,
+            "period_start": periods[project_id].start,
             "outcome": CARRIED,
             "usage": usage,
             "made_at": now,
         }
-        still = still_told(told[revision.project_id], usage, revision.terms.amount)
-        rows.extend(carried | {"threshold": threshold} for threshold in still)
+        rows.extend(carried | {"threshold": each} for each in still_told(thresholds, usage, budget.amount))
     if rows:
         connection.execute(alerts.insert(), rows)
 

@@ -59,6 +59,7 @@ projects = Table(
     Column("period_start", Date),
     Column("period_end", Date),
     Column("problem", Unicode(1000)),
+    Column("lock_policy", Unicode(10), nullable=False, server_default="auto"),
 )
 
 # Every revision of every budget; an amount that is empty or 0 means none.
@@ -73,10 +74,31 @@ budgets = Table(
     Column("period_kind", Unicode(10), nullable=False),
     Column("period_rule_start", Date, nullable=False),
     Column("period_rule_end", Date),
+    Column("rollover", Unicode(12), nullable=False, server_default="reset"),
+    # Percents of its own; empty for those of the settings.
+    Column("thresholds", JSON(none_as_null=True)),
     Column("made_at", UtcDateTime, nullable=False),
     Column("made_by", Unicode(100), nullable=False),
     Column("reason", Unicode(1000), nullable=False),
     UniqueConstraint("project_id", "number"),
+)
+
+# A period of a project's budget that was opened, and what came into it from the one before.
+budget_periods = Table(
+    "budget_periods",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("period_start", Date, nullable=False),
+    Column("period_end", Date, nullable=False),
+    # In another currency than the budget's, what was carried does not count.
+    Column("currency", key_text(3), nullable=False),
+    Column("carried", Money, nullable=False),
+    Column("stopped", Boolean, nullable=False),
+    # What was carried is final: no late charge of the period before changes it any more.
+    Column("settled", Boolean, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    UniqueConstraint("project_id", "period_start"),
 )
 
 # How much of a sub-account has been read, and since when its answers have been suspiciously empty.
@@ -201,6 +223,48 @@ unfinished_answers = Table(
     Column("window_end", Date, primary_key=True),
     Column("progress", LargeBinary, nullable=False),
     Column("kept_at", UtcDateTime, nullable=False),
+)
+
+# The lock of a project: whether the app has put one on it, and who works on that now.
+locks = Table(
+    "locks",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True, autoincrement=False),
+    Column("held_since", UtcDateTime),
+    Column("by_hand", Boolean, nullable=False),
+    # What counted when it was locked: see domain.locks.HeldLock.
+    Column("budget_number", Integer),
+    Column("period_start", Date),
+    Column("amount", Money),
+    Column("spent", Money),
+    # A list of [subscription id, resource group].
+    Column("groups", JSON, nullable=False),
+    # Unlocked by hand: it is not locked again for this revision in this period.
+    Column("released_number", Integer),
+    Column("released_period_start", Date),
+    Column("claimant", Unicode(100)),
+    Column("claimed_until", UtcDateTime),
+)
+
+# Every decision about a lock. Rows are only ever added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", key_text(200), nullable=False, unique=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("project_id", ForeignKey("projects.id"), nullable=False, index=True),
+    # As it was then.
+    Column("acronym", Unicode(50), nullable=False),
+    Column("action", Unicode(10), nullable=False),
+    Column("outcome", Unicode(20), nullable=False),
+    Column("reason", Unicode(1000), nullable=False),
+    Column("trigger", Unicode(20), nullable=False),
+    Column("by", Unicode(100)),
+    Column("asked", Unicode(1000), nullable=False),
+    Column("figures", JSON, nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("run_key", key_text(100)),
 )
 
 dead_letters = Table(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import metadata
+from shared.adapters.database.tables import audit, budget_periods, budgets, metadata, projects
 from shared.ports import NeverError
+from tests.contracts.rows import NIGHT, add_project
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
@@ -83,17 +87,67 @@ def test_somebody_elses_file_is_left_alone(tmp_path: Path):
         Database(url).read(lambda _: None)
 
 
-def test_the_steps_can_be_taken_back(database: Database):
+def move_to(database: Database, revision: str) -> None:
+    """Takes the steps back to `revision`."""
     from alembic import command
 
     config = Config()
     config.set_main_option("script_location", str(migrate.MIGRATIONS))
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
+
+
+def test_the_steps_can_be_taken_back(database: Database):
+    move_to(database, "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     database.upgrade()
     assert migrate.is_current(database.engine)
+
+
+def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Database):
+    move_to(database, "0001")
+    april, november = date(2026, 4, 1), date(2026, 11, 1)
+    add_project(database, 1, period_start=april, period_end=date(2027, 4, 1), budget_number=2)
+    add_project(database, 2)
+    add_project(database, 3, period_start=november, period_end=date(2026, 12, 1))
+    shared = {"period_kind": "annual", "period_rule_start": april, "made_by": "ana", "reason": "loaded"}
+    rows = [(1, 1, "CAD", 1000), (1, 2, "USD", 2000), (2, 1, "CAD", None), (3, 1, "CAD", 30)]
+    made = [
+        {"project_id": project, "number": number, "currency": currency, "amount": amount and Decimal(amount)}
+        | shared
+        | {"made_at": datetime(2026, 10, number, tzinfo=UTC)}
+        for project, number, currency, amount in rows
+    ]
+    database.run(lambda connection: connection.execute(budgets.insert(), made))
+    database.upgrade()
+    with database.engine.connect() as connection:
+        periods = connection.execute(select(budget_periods).order_by(budget_periods.c.project_id)).all()
+        kept = connection.execute(select(budgets).order_by(budgets.c.id)).all()
+        policies = set(connection.scalars(select(projects.c.lock_policy)))
+    assert [tuple(row)[1:] for row in periods] == [
+        (1, april, date(2027, 4, 1), "USD", 0, False, True, datetime(2026, 10, 2, tzinfo=UTC)),
+        (3, november, date(2026, 12, 1), "CAD", 0, False, True, datetime(2026, 10, 1, tzinfo=UTC)),
+    ]
+    assert [(row.amount, row.rollover, row.thresholds) for row in kept] == [
+        (1000, "reset", None),
+        (2000, "reset", None),
+        (None, "reset", None),
+        (30, "reset", None),
+    ]
+    assert policies == {"auto"}
+
+
+@pytest.mark.parametrize("change", ["UPDATE audit SET outcome = 'refused'", "DELETE FROM audit"])
+def test_the_database_itself_refuses_to_change_the_audit(database: Database, change: str):
+    add_project(database, 1)
+    row = {"key": "k", "at": NIGHT, "project_id": 1, "acronym": "P1", "action": "lock", "outcome": "locked"}
+    row |= {"reason": "full", "trigger": "check", "asked": "", "figures": {}, "details": {}}
+    database.run(lambda connection: connection.execute(audit.insert(), [row]))
+    with pytest.raises(DBAPIError, match="rows of the audit are never changed"), database.engine.begin() as connection:
+        connection.execute(text(change))
+    with database.engine.connect() as connection:
+        assert connection.scalars(select(audit.c.outcome)).all() == ["locked"]
 
 
 @pytest.mark.postgres

@@ -43,12 +43,14 @@ def database(server: SqlServer) -> Iterator[Database]:
 
 
 def column_lines(ddl: str) -> dict[str, str]:
-    """`table.column`: what its CREATE TABLE says of it."""
+    """`table.column`: what its CREATE TABLE, or the ALTER TABLE that added it, says of it."""
     found = {}
     for table, body in re.findall(r"CREATE TABLE (\w+) \(\n(.*?)\n\)", ddl, re.DOTALL):
         for line in body.splitlines():
             name, _, rest = line.strip().rstrip(", ").partition(" ")
             found[f"{table}.{name.strip('[]')}"] = rest
+    for table, name, rest in re.findall(r"ALTER TABLE (\w+) ADD (\w+) (.*);", ddl):
+        found[f"{table}.{name}"] = rest
     return found
 
 
@@ -96,7 +98,16 @@ def test_the_sql_of_the_steps_has_no_type_of_old(word: str):
 def test_the_steps_can_be_printed_for_every_database(dialect: str):
     sql = migrate.offline_sql(dialect)
     assert sql.count("CREATE TABLE") == len(metadata.tables) + 1
-    assert f"VALUES ('{migrate.HEAD}')" in sql
+    assert f"SET version_num='{migrate.HEAD}'" in sql
+
+
+def test_the_audits_refusal_is_a_batch_of_its_own():
+    batches = [batch.strip() for batch in migrate.offline_sql("mssql").split("GO\n")]
+    (trigger,) = [batch for batch in batches if "CREATE TRIGGER" in batch]
+    assert re.sub(r"\s+", " ", trigger).rstrip("; ") == (
+        "CREATE TRIGGER audit_is_never_changed ON audit AFTER UPDATE, DELETE AS IF EXISTS (SELECT 1 FROM deleted) "
+        "BEGIN THROW 50001, 'rows of the audit are never changed', 1; END"
+    )
 
 
 # --- what is sent --------------------------------------------------------------------------------------------

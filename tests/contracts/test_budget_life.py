@@ -1,0 +1,279 @@
+"""Whatever happens to a budget, what may be spent in its period is what a slow walk through all the days comes to."""
+
+from __future__ import annotations
+
+import calendar
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from shared.adapters.database.checks import SqlChecks
+from shared.adapters.database.engine import Database
+from shared.adapters.database.projects import SqlProjects
+from shared.adapters.database.tables import budget_periods, charges, metadata, projects, scopes
+from shared.domain.budgets import BudgetTerms, Rollover
+from shared.domain.periods import PeriodKind, PeriodRule
+from shared.domain.thresholds import Decision
+from shared.ports import Judgement, ProjectUsage
+from tests.conftest import EMPTIED
+from tests.contracts.ledger_data import compose, entry
+from tests.postgres import Postgres
+
+DAY = timedelta(days=1)
+STEPS = {PeriodKind.ANNUAL: 12, PeriodKind.QUARTERLY: 3, PeriodKind.MONTHLY: 1}
+NOTHING = Decimal(0)
+
+Charge = tuple[date, str, Decimal]
+
+
+# --- the slow walk -------------------------------------------------------------------------------------------
+
+
+def begins(rule: PeriodRule, day: date) -> bool:
+    months = (day.year - rule.start.year) * 12 + day.month - rule.start.month
+    last = calendar.monthrange(day.year, day.month)[1]
+    return months % STEPS[rule.kind] == 0 and day.day == min(rule.start.day, last)
+
+
+def days_of(rule: PeriodRule, day: date) -> tuple[date, date] | None:
+    """The first day of the period that holds `day`, and the day after its last."""
+    if rule.end is not None:
+        return (rule.start, rule.end) if rule.start <= day < rule.end else None
+    start, end = day, day + DAY
+    while not begins(rule, start):
+        start -= DAY
+    while not begins(rule, end):
+        end += DAY
+    return start, end
+
+
+@dataclass
+class Walk:
+    """A budget's life from the day on which it was loaded, day by day."""
+
+    terms: BudgetTerms
+    period: tuple[date, date] | None = None
+    carried: dict[date, tuple[Decimal, str]] = field(default_factory=dict)
+    stopped: bool = False
+
+    def begin(self, day: date) -> None:
+        self.period = days_of(self.terms.rule, day)
+        if self.period is not None:
+            self.carried.setdefault(self.period[0], (NOTHING, self.terms.currency))
+
+    def brought(self) -> Decimal:
+        assert self.period is not None
+        amount, currency = self.carried[self.period[0]]
+        return amount if currency == self.terms.currency else NOTHING
+
+    def end(self, spent: list[Charge]) -> None:
+        """The period is over."""
+        assert self.period is not None
+        start, end = self.period
+        used = sum((cost for day, money, cost in spent if start <= day < end and money == self.terms.currency), NOTHING)
+        left = NOTHING
+        if self.terms.amount and not self.stopped and self.terms.rule.end is None:
+            match self.terms.rollover:
+                case Rollover.CARRY_OVER:
+                    had = max(self.terms.amount + self.brought(), NOTHING)
+                    left = min(max(had - used, NOTHING), had)
+                case Rollover.DRAW_DOWN:
+                    left = self.brought() - used
+        self.carried.setdefault(end, (left, self.terms.currency))
+        if self.terms.rollover is Rollover.STOP and self.terms.rule.end is None:
+            self.stopped = True
+
+    def may_spend(self) -> Decimal | None:
+        if self.period is None:
+            return None if self.stopped else self.terms.amount or None
+        if self.stopped or not self.terms.amount:
+            return None
+        return max(self.terms.amount + self.brought(), NOTHING)
+
+
+def walk(revisions: list[tuple[date, BudgetTerms]], spent: list[Charge], today: date) -> Walk:
+    day, terms = revisions[0]
+    life = Walk(terms)
+    life.begin(day)
+    while day <= today:
+        if life.period is None:
+            life.begin(day)
+        elif day == life.period[1]:
+            if life.terms.rule.end is None:
+                life.end(spent)
+            life.begin(day)
+        for _, terms in [each for each in revisions[1:] if each[0] == day]:
+            life.terms, life.stopped = terms, False
+            life.begin(day)
+        day += DAY
+    return life
+
+
+# --- what happens --------------------------------------------------------------------------------------------
+
+firsts = st.sampled_from(
+    [date(2023, 12, 31), date(2024, 1, 31), date(2024, 2, 29), date(2024, 3, 31), date(2025, 2, 28)]
+)
+month_starts = st.integers(1, 12).map(lambda month: date(2000, month, 1)) | st.just(date(2000, 4, 1))
+any_starts = month_starts | st.sampled_from([date(2000, 1, 31), date(2000, 2, 29), date(2000, 6, 15)])
+recurring = st.builds(PeriodRule, st.sampled_from(list(STEPS)), any_starts)
+fixed = st.tuples(firsts, st.integers(1, 500)).map(lambda it: PeriodRule(PeriodKind.FIXED, it[0], it[0] + it[1] * DAY))
+rules = st.one_of(recurring, recurring, recurring, fixed)
+amounts = st.integers(0, 1000).map(Decimal)
+currencies = st.sampled_from(["CAD", "CAD", "CAD", "USD"])
+all_terms = st.builds(BudgetTerms, amounts, currencies, rules, st.sampled_from(list(Rollover)))
+carrying = st.builds(
+    BudgetTerms,
+    st.integers(100, 1000).map(Decimal),
+    st.just("CAD"),
+    recurring,
+    st.sampled_from([Rollover.CARRY_OVER, Rollover.DRAW_DOWN]),
+)
+changes = st.one_of(
+    st.fixed_dictionaries({"amount": amounts}),
+    st.fixed_dictionaries({"currency": currencies}),
+    st.fixed_dictionaries({"rollover": st.sampled_from(list(Rollover))}),
+    st.fixed_dictionaries({"rule": rules}),
+)
+costs = st.integers(-100, 600).map(Decimal) | st.decimals("-1", "500", places=10)
+events = st.one_of(
+    st.tuples(st.just("charge"), st.integers(0, 60), currencies, costs),
+    st.tuples(st.just("charge"), st.integers(0, 60), st.just("CAD"), costs),
+    st.tuples(st.just("revise"), changes),
+    st.just(("night",)),
+    st.just(("night",)),
+    st.just(("check",)),
+    st.just(("crash",)),
+)
+gaps = st.one_of(st.integers(0, 3), st.integers(0, 40), st.sampled_from([89, 200, 366]))
+histories = st.lists(st.tuples(gaps, events), min_size=3, max_size=25)
+
+
+class CrashError(Exception):
+    """The process is killed in the middle of a check."""
+
+
+@dataclass
+class Life:
+    """One project on a real database, and its history."""
+
+    database: Database
+    lookback_days: int
+    today: date
+    revisions: list[tuple[date, BudgetTerms]]
+    provider: list[Charge] = field(default_factory=list)
+    stored: list[Charge] = field(default_factory=list)
+    final: dict[date, tuple[Decimal, str]] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> SqlProjects:
+        return SqlProjects(self.database, self.lookback_days)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.combine(self.today, time(2), UTC)
+
+    def load(self) -> None:
+        self.ledger.load([entry(1, terms=self.revisions[0][1])], "tester", self.now)
+
+    def play(self, event: tuple[object, ...]) -> None:
+        match event:
+            case ("charge", int(days), str(currency), Decimal() as cost):
+                # A day's charges change as long as nights read it.
+                day = self.today - min(days, self.lookback_days - 1) * DAY
+                self.provider.append((day, currency, cost))
+            case ("revise", dict(change)):
+                terms = replace(self.revisions[-1][1], **change)
+                self.revisions.append((self.today, terms))
+                self.ledger.revise_budget(1, terms, "tester", "test", self.now)
+            case ("night",):
+                self.read()
+                self.check()
+            case ("check",):
+                self.check()
+            case ("crash",):
+                self.read()
+                with pytest.raises(CrashError):
+                    self.judged(self.crash)
+
+    def read(self) -> None:
+        new = self.provider[len(self.stored) :]
+        rows = [
+            {
+                "charge_period_start": day,
+                "service_name": f"S{number}",
+                "billing_currency": currency,
+                "billed_cost": cost,
+            }
+            for number, (day, currency, cost) in enumerate(new, start=len(self.stored))
+        ]
+        with self.database.engine.begin() as connection:
+            scope_id = connection.scalar(select(scopes.c.id))
+            if rows:
+                connection.execute(charges.insert(), [row | {"scope_id": scope_id} for row in rows])
+            connection.execute(projects.update().values(costs_read_at=self.now))
+        self.stored = list(self.provider)
+
+    def crash(self, usage: ProjectUsage) -> Judgement:
+        raise CrashError
+
+    def judged(self, judge: Callable[[ProjectUsage], Judgement]) -> None:
+        SqlChecks(self.database, "example.org", self.lookback_days).check([1], judge, compose, self.now)
+
+    def check(self) -> None:
+        seen: list[ProjectUsage] = []
+
+        def note(usage: ProjectUsage) -> Judgement:
+            seen.append(usage)
+            return Judgement(Decision(), ())
+
+        self.judged(note)
+        expected = walk(self.revisions, self.stored, self.today)
+        (usage,) = seen
+        period = (usage.period.start, usage.period.end) if usage.period else None
+        assert (period, usage.budget.amount) == (expected.period, expected.may_spend())
+        self.settle()
+
+    def settle(self) -> None:
+        """What was once final never changes."""
+        with self.database.engine.connect() as connection:
+            rows = connection.execute(select(budget_periods).where(budget_periods.c.settled)).all()
+        final = {row.period_start: (row.carried, row.currency) for row in rows}
+        assert self.final.items() <= final.items()
+        self.final = final
+
+
+def live(database: Database, lookback_days: int, first: date, terms: BudgetTerms, happened: list[object]) -> None:
+    life = Life(database, lookback_days, first, [(first, terms)])
+    life.load()
+    for gap, event in [*happened, (1, ("night",)), (40, ("night",))]:
+        life.today += gap * DAY
+        life.play(event)
+    database.close()
+
+
+@given(lookback_days=st.sampled_from([5, 35]), first=firsts, terms=st.one_of(all_terms, carrying), happened=histories)
+@settings(max_examples=120)
+def test_any_life_of_a_budget_is_what_the_walk_says(
+    sqlite_template: Path, lookback_days: int, first: date, terms: BudgetTerms, happened: list[object]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(sqlite_template, f"{folder}/warden.db")
+        live(Database(f"sqlite:///{folder}/warden.db"), lookback_days, first, terms, happened)
+
+
+@pytest.mark.postgres
+@given(first=firsts, terms=carrying, happened=histories)
+@settings(max_examples=8)
+def test_so_it_is_on_a_server(postgres: Postgres, first: date, terms: BudgetTerms, happened: list[object]) -> None:
+    postgres.empty(EMPTIED, list(metadata.tables))
+    live(Database(postgres.url(EMPTIED)), 35, first, terms, happened)
