@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from shared.adapters.mail.rendering import TEMPLATES, TemplateRenderer
 from shared.ports import NeverError, RenderedMail
+from tests.adapters.mail.tags import Tags
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 ALERT: dict[str, Any] = {
@@ -37,25 +37,6 @@ RENDERER = TemplateRenderer()
 
 def alert(language: str | None = "en", **changes: Any) -> RenderedMail:
     return RENDERER.render("alert", language, ALERT | changes)
-
-
-class Tags(HTMLParser):
-    """The tags of some HTML, in order, and those that are open at its end."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.seen.append(tag)
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def test_the_english_alert_says_everything() -> None:
@@ -188,7 +169,7 @@ def test_a_figure_that_is_wrong_is_said(changes: dict[str, Any], said: str) -> N
 
 
 def test_unknown_templates_and_languages_are_said_with_what_there_is() -> None:
-    with pytest.raises(NeverError, match="there are: alert, notice, whole"):
+    with pytest.raises(NeverError, match="there are: alert, lock, notice, warning, whole"):
         RENDERER.render("../settings", "en", {})
     with pytest.raises(NeverError, match="there are: en, fr"):
         RENDERER.render("alert", "de", ALERT)
@@ -238,7 +219,7 @@ def test_a_mail_that_could_not_be_delivered_says_to_whom_and_why(template: str, 
 
 
 def test_every_template_folder_has_its_three_files_and_both_languages_say_the_same_things() -> None:
-    for template in ("alert", "notice", "whole"):
+    for template in ("alert", "lock", "notice", "warning", "whole"):
         assert {"subject.txt", "body.txt", "body.html"} <= {path.name for path in (TEMPLATES / template).iterdir()}
     named = [
         re.findall(r"{% set (\w+)", (TEMPLATES / "alert" / f"words.{language}.txt").read_text("utf-8"))
