@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli.failures import WrongUsageError
+from shared.domain.texts import UNSTORABLE
+from shared.messages import LONGEST_REASON
 
 if TYPE_CHECKING:
     from shared.composition import Composition
+    from shared.ports import ProjectView
 
 LOCAL_FILE = Path("local.settings.json")
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")]
+ProjectName = Annotated[str, typer.Argument(help="The project's acronym, in any case, or its id.")]
 
 
 def open_app() -> Composition:
@@ -33,6 +37,24 @@ def project_id(app: Composition, project: str) -> int:
     if found is None:
         raise WrongUsageError(f"there is no project {project}; `python -m shared.cli projects list` shows them all")
     return found
+
+
+def find_view(app: Composition, project: str) -> ProjectView:
+    """The project that a person named by acronym or id, as it is today. Raises WrongUsageError."""
+    found = project_id(app, project)
+    return next(view for view in app.projects.list_projects(app.clock().date()) if view.id == found)
+
+
+def given_reason(text: str) -> str:
+    """A person's reason, which is kept for good. Raises WrongUsageError where it says nothing, or can't be kept."""
+    reason = text.strip()
+    if not reason:
+        raise WrongUsageError('say why: --reason "…"')
+    if len(reason) > LONGEST_REASON:
+        raise WrongUsageError(f"--reason has {len(reason):,} characters; write at most {LONGEST_REASON:,}")
+    if UNSTORABLE.search(reason):
+        raise WrongUsageError("--reason holds a character that can't be stored; write plain text in UTF-8")
+    return reason
 
 
 def user_name() -> str:

@@ -26,21 +26,26 @@ ADVICE = {
     "Azure": "the app needs an identity; on your own machine, `az login` gives it yours",
     "mail": "try again in a while",
 }
+NO_FAILSAFE = "so that nothing locks a project while this app is down: Azure's own budgets have nobody to call"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one part was found; `text` says what is there, or what to do."""
+    """How one part was found; `text` says what is there, or what to do.
+
+    warning: the app can do its work, and something is worth a look.
+    """
 
     part: str
     ok: bool
     text: str
+    warning: str | None = None
 
 
 def check(json: AsJson = False) -> None:
     """See whether the app has all it needs.
 
-    Settings, database, queues, Azure, mail: a line each, good or with what to do. Missing queues are made.
+    Settings, database, queues, Azure, mail, lock: a line each, good or with what to do. Missing queues are made.
     """
     with output.working("Checking …"):
         findings = _findings()
@@ -53,6 +58,8 @@ def check(json: AsJson = False) -> None:
 
 
 def _line(finding: Finding) -> tuple[str, Cell]:
+    if finding.warning:
+        return finding.part, Cell(f"! {finding.text}; {finding.warning}", "yellow")
     mark, style = ("✓", "green") if finding.ok else ("✗", "red")
     return finding.part, Cell(f"{mark} {finding.text}", style)
 
@@ -69,7 +76,8 @@ def _findings() -> list[Finding]:
         "Azure": _azure,
         "mail": _mail,
     }
-    return [Finding("settings", True, f"read from {where}"), *(_found(part, app, parts[part]) for part in parts)]
+    found = [_found(part, app, parts[part]) for part in parts]
+    return [Finding("settings", True, f"read from {where}"), *found, _lock(app)]
 
 
 def _found(part: str, app: Composition, look: Callable[[Composition], str]) -> Finding:
@@ -114,6 +122,22 @@ def _azure(app: Composition) -> str:
     today = app.clock().date()
     app.costs.read(CostQuery(subscription, Period(today - timedelta(days=1), today), (group,)))
     return f"{app.settings.management_endpoint} tells the costs of subscription {subscription}"
+
+
+def _lock(app: Composition) -> Finding:
+    """What happens at 100 %, as the settings say; whether Azure would let us is seen when it comes to it."""
+    from shared.domain.locks import LockMode
+
+    settings = app.settings
+    at_100 = {
+        LockMode.OFF: "nothing is locked at 100 %",
+        LockMode.DRY_RUN: "at 100 % it is only written down what would be locked",
+        LockMode.ENFORCE: f"projects are locked at 100 % ({settings.lock_level})",
+    }
+    text = f"LOCK_MODE is {settings.lock_mode}: {at_100[settings.lock_mode]}, asked for on {settings.queue_lock}"
+    if settings.lock_mode is LockMode.ENFORCE and settings.lock_action_group_id is None:
+        return Finding("lock", True, text, f"but LOCK_ACTION_GROUP_ID is missing, {NO_FAILSAFE}")
+    return Finding("lock", True, text)
 
 
 def _mail(app: Composition) -> str:

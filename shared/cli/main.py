@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import budget, check, database, dead_letters, projects, runs
+from shared.cli import audit, budget, budgets, check, database, dead_letters, project, projects, runs
 from shared.cli.failures import FAILED, STOPPED, explain
 
 app = typer.Typer(
@@ -22,9 +22,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(projects.commands, name="projects")
+app.add_typer(project.commands, name="project")
 app.add_typer(budget.commands, name="budget")
+app.add_typer(budgets.commands, name="budgets")
 app.command("run")(runs.run)
 app.command("status")(runs.status)
+app.command("audit")(audit.audit)
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")
 app.command("check")(check.check)

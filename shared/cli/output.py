@@ -20,7 +20,7 @@ T = TypeVar("T")
 # Where the output is no terminal, nothing is to be wrapped or cut: `grep` and `awk` need whole lines.
 UNLIMITED_WIDTH = 100_000
 # A column of words may be wrapped down to this width; below it, each row is written as a block of its own.
-NARROWEST_WORDS = 12
+NARROWEST_WORDS = 16
 GAP = 2
 
 
@@ -65,15 +65,20 @@ def complain(text: str) -> None:
 
 
 def write_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """A table that fits the terminal; whole lines where there is none. Nothing is ever cut off."""
+    """A table that fits the terminal; whole lines where there is none. Nothing is ever cut off.
+
+    On a terminal, a column that is empty in every row is left out; elsewhere, columns always have their places.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
     console = _console()
     if not console.is_terminal:
         _write_lines(console, columns, cells)
-    elif _narrowest(columns, cells) > console.width:
-        _write_blocks(console, columns, cells)
+        return
+    kept, cells = _filled(columns, cells)
+    if _narrowest(kept, cells) > console.width:
+        _write_blocks(console, kept, cells)
     else:
-        console.print(_table(columns, cells))
+        console.print(_table(kept, cells))
 
 
 def write_facts(facts: Iterable[tuple[str, Cell | str]]) -> None:
@@ -118,9 +123,25 @@ def amount(value: Decimal) -> str:
     return f"{value:,.2f}"
 
 
+def money(value: Decimal, currency: str | None) -> str:
+    """An amount with its currency for people: `12,500.00 CAD`; `-300.00` without one."""
+    return f"{amount(value)} {currency or ''}".rstrip()
+
+
+def short(value: Decimal) -> str:
+    """An amount for tables that are wide: `12,500`, with cents only where there are some."""
+    return f"{value:,.0f}" if value == value.to_integral_value() else amount(value)
+
+
 def budget(terms: BudgetTerms | None) -> str:
     """A budget for people: `12,500.00 CAD`, or `none`."""
-    return f"{amount(terms.amount)} {terms.currency}" if terms and terms.amount else "none"
+    return money(terms.amount, terms.currency) if terms and terms.amount else "none"
+
+
+def thresholds(percents: Iterable[int]) -> str:
+    """Thresholds for people: `50, 90, 100 %`; empty for none."""
+    listed = ", ".join(map(str, percents))
+    return f"{listed} %" if listed else ""
 
 
 def percent(value: Decimal | None) -> str:
@@ -167,6 +188,11 @@ def _write_pair(console: Console, name: str, cell: Cell) -> None:
     console.print(Text.assemble((name, "bold"), (indented, cell.style)), soft_wrap=True)
 
 
+def _filled(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> tuple[list[Column], list[list[Cell]]]:
+    kept = [index for index in range(len(columns)) if not cells or any(row[index].text for row in cells)]
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in cells]
+
+
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> list[int]:
     from rich.cells import cell_len
 
@@ -178,7 +204,9 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> list[
 
 def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> int:
     widths = zip(columns, _widths(columns, cells), strict=True)
-    return sum(min(width, NARROWEST_WORDS) if column.words else width for column, width in widths) + GAP * len(columns)
+    return sum(min(width, NARROWEST_WORDS) if column.words else width for column, width in widths) + GAP * (
+        len(columns) - 1
+    )
 
 
 def _write_lines(console: Console, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> None:

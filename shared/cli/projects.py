@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli import output
-from shared.cli.app import AsJson, open_app, project_id, user_name
+from shared.cli import output, project_facts
+from shared.cli.app import AsJson, ProjectName, find_view, open_app, user_name
 from shared.cli.failures import WrongUsageError
+from shared.cli.outlook import Outlook, budget_amount, budget_percent, outlook
 from shared.cli.output import Cell, Column
 from shared.domain.money import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from datetime import datetime
 
     from shared.domain.projects import ProjectEntry
-    from shared.ports import ProjectView, RevisionView
+    from shared.ports import ProjectView
 
 commands = typer.Typer(help="Projects: load them, list them.", no_args_is_help=True)
 
 MOST_NAMED = 10
 HIGH, FULL = Decimal(80), Decimal(100)
+# A night reads all costs: whoever was not read for longer than this was left out.
+FRESH = timedelta(hours=36)
 
 
 @commands.callback()
@@ -53,38 +58,33 @@ def load(file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README say
 
 @commands.command("list")
 def list_projects(json: AsJson = False) -> None:
-    """List all: budget, spent, last reading.
+    """List all: budget, spent, what is to be expected.
 
-    Times are in UTC; amounts are rounded to cents, but not with --json.
+    Amounts are those of the present period, rounded to cents (forecasts to whole units), but not with --json.
+    Days are in UTC.
     """
     app = open_app()
-    views = app.projects.list_projects(app.clock().date())
+    now = app.clock()
+    views = app.projects.list_projects(now.date())
     if json:
         output.write_json([_listed(view) for view in views])
     elif not views:
         output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
     else:
-        output.write_table(COLUMNS, [_row(view) for view in views])
+        output.write_table(COLUMNS, [_row(view, now) for view in views])
         output.say()
         output.say(_summary(views))
 
 
 @commands.command()
-def show(
-    project: Annotated[str, typer.Argument(help="The project's acronym, in any case, or its id.")],
-    json: AsJson = False,
-) -> None:
-    """Show one, with its budget's revisions."""
+def show(project: ProjectName, json: AsJson = False) -> None:
+    """Show one, with its budget's periods and revisions."""
     app = open_app()
-    found = project_id(app, project)
-    view = next(view for view in app.projects.list_projects(app.clock().date()) if view.id == found)
-    revisions = app.projects.revisions(found)
+    view = find_view(app, project)
     if json:
-        output.write_json(_shown(view, revisions))
-        return
-    output.write_facts(_facts(view))
-    output.say()
-    output.write_table(REVISION_COLUMNS, [_revision_row(revision) for revision in revisions])
+        output.write_json(_listed(view) | project_facts.as_json(app, view))
+    else:
+        project_facts.write(app, view)
 
 
 def _content(file: Path) -> bytes:
@@ -118,21 +118,15 @@ COLUMNS = (
     Column("budget", right=True),
     Column("spent", right=True),
     Column("used", right=True),
+    Column("forecast", right=True),
+    Column("used up"),
     Column("ends"),
-    Column("read, UTC"),
     Column("note", words=True),
 )
-REVISION_COLUMNS = (
-    Column("revision", right=True),
-    Column("budget", right=True),
-    Column("period"),
-    Column("made, UTC"),
-    Column("by"),
-    Column("reason", words=True),
-)
 
 
-def _row(view: ProjectView) -> list[Cell | str]:
+def _row(view: ProjectView, now: datetime) -> list[Cell | str]:
+    expected = outlook(view)
     return [
         str(view.id),
         view.acronym,
@@ -140,117 +134,85 @@ def _row(view: ProjectView) -> list[Cell | str]:
         _budget(view),
         output.amount(view.spent),
         _used(view),
+        f"{expected.forecast.total:,.0f}" if expected.forecast else "",
+        str(expected.used_up or ""),
         str(view.period.end) if view.period else "",
-        output.minute(view.updated_at) or "not yet",
-        Cell(_note(view), "yellow"),
+        _note(view, now),
     ]
 
 
 def _budget(view: ProjectView) -> str:
-    return output.budget(view.budget.terms if view.budget else None)
-
-
-def _percent(view: ProjectView) -> Decimal | None:
-    return view.budget.percent(view.spent) if view.budget else None
+    amount = budget_amount(view)
+    return "none" if amount is None else f"{output.short(amount)} {view.currency}"
 
 
 def _used(view: ProjectView) -> Cell:
-    percent = _percent(view)
+    percent = budget_percent(view)
     style = "" if percent is None or percent < HIGH else "bold red" if percent >= FULL else "yellow"
     return Cell(output.percent(percent), style)
 
 
-def _note(view: ProjectView) -> str:
+def _note(view: ProjectView, now: datetime) -> Cell:
+    notes = [f"locked since {view.locked_since:%Y-%m-%d}"] if view.locked_since else []
     if not view.active:
-        return "not active"
-    if view.budget and not view.period:
-        return "outside its period"
-    return view.problem or ""
+        notes.append("not active")
+    elif view.budget and not view.period:
+        notes.append("outside its period")
+    else:
+        notes += [note for note in (view.problem, _reading(view, now)) if note]
+    return Cell("; ".join(notes), "bold red" if view.locked_since else "yellow")
+
+
+def _reading(view: ProjectView, now: datetime) -> str:
+    if view.updated_at is None:
+        return "not read yet"
+    return "" if now - view.updated_at < FRESH else f"last read {view.updated_at:%Y-%m-%d}"
 
 
 def _summary(views: Sequence[ProjectView]) -> str:
-    percents = [percent for view in views if (percent := _percent(view)) is not None]
+    percents = [percent for view in views if (percent := budget_percent(view)) is not None]
     full = sum(percent >= FULL for percent in percents)
     high = sum(HIGH <= percent < FULL for percent in percents)
     active = sum(view.active for view in views)
-    return f"{len(views):,} projects, {active:,} active; {high:,} at 80 % or more, {full:,} at 100 % or more."
-
-
-def _facts(view: ProjectView) -> Iterable[tuple[str, Cell | str]]:
-    return [
-        ("project", f"{view.acronym} (id {view.id})"),
-        ("name", view.name),
-        ("active", "yes" if view.active else "no"),
-        ("groups", "\n".join(f"{group}  (subscription {subscription})" for subscription, group in view.scopes)),
-        ("contacts", "\n".join(view.contacts) or "none; the operators get its mails"),
-        ("language", {"en": "English", "fr": "French"}.get(view.language or "", "English and French")),
-        ("budget", _budget(view)),
-        ("period", f"{view.period.start} up to, and not with, {view.period.end}" if view.period else "none today"),
-        ("spent", output.amount(view.spent)),
-        ("used", _used(view)),
-        ("mailed", ", ".join(f"{threshold} %" for threshold in view.alerts) or "no alert in this period"),
-        ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
-        ("problem", Cell(view.problem or "", "yellow")),
-    ]
-
-
-def _revision_row(revision: RevisionView) -> list[Cell | str]:
-    rule = revision.terms.rule
-    until = f" to {rule.end}" if rule.end else ""
-    return [
-        str(revision.number),
-        output.budget(revision.terms),
-        f"{rule.kind} from {rule.start if rule.end else f'{rule.start:%m-%d}'}{until}",
-        output.minute(revision.made_at),
-        revision.made_by,
-        revision.reason,
-    ]
+    locked = sum(view.locked_since is not None for view in views)
+    read = max((view.updated_at for view in views if view.updated_at), default=None)
+    return (
+        f"{len(views):,} projects, {active:,} active; {high:,} at 80 % or more, {full:,} at 100 % or more"
+        f"{f', {locked:,} locked' if locked else ''}."
+        f"{f' Costs were last read on {read:%Y-%m-%d at %H:%M} UTC.' if read else ''}"
+    )
 
 
 # --- for programs --------------------------------------------------------------------------------------------
 
 
 def _listed(view: ProjectView) -> dict[str, Any]:
-    percent = _percent(view)
     return {
         "id": view.id,
         "acronym": view.acronym,
         "name": view.name,
         "budget": _plain(view.budget.terms.amount if view.budget else None),
+        "carried": _plain(view.budget.carried if view.budget else None),
+        "stopped": view.budget.stopped if view.budget else False,
+        "amount": _plain(budget_amount(view)),
         "currency": view.currency,
+        "rollover": view.terms.rollover.value,
         "spent": plain(view.spent),
-        "percent": _plain(percent),
+        "percent": _plain(budget_percent(view)),
+        **_expected(outlook(view)),
         "period_start": view.period.start.isoformat() if view.period else None,
         "period_end": view.period.end.isoformat() if view.period else None,
+        "lock": view.lock.value,
+        "locked_since": output.iso(view.locked_since),
         "updated_at": output.iso(view.updated_at),
         "active": view.active,
     }
 
 
-def _shown(view: ProjectView, revisions: Sequence[RevisionView]) -> dict[str, Any]:
-    return _listed(view) | {
-        "language": view.language,
-        "contacts": list(view.contacts),
-        "resource_groups": [{"subscription_id": account, "name": group} for account, group in view.scopes],
-        "alerts": list(view.alerts),
-        "problem": view.problem,
-        "revisions": [_revision(revision) for revision in revisions],
-    }
-
-
-def _revision(revision: RevisionView) -> dict[str, Any]:
-    rule = revision.terms.rule
-    return {
-        "number": revision.number,
-        "budget": _plain(revision.terms.amount),
-        "currency": revision.terms.currency or None,
-        "period": rule.kind.value,
-        "period_start": rule.start.isoformat(),
-        "period_end": rule.end.isoformat() if rule.end else None,
-        "made_at": output.iso(revision.made_at),
-        "made_by": revision.made_by,
-        "reason": revision.reason,
-    }
+def _expected(expected: Outlook) -> dict[str, Any]:
+    total = expected.forecast
+    bounds = {"total": plain(total.total), "low": plain(total.low), "high": plain(total.high)} if total else None
+    return {"forecast": bounds, "used_up_on": expected.used_up.isoformat() if expected.used_up else None}
 
 
 def _plain(value: Decimal | None) -> str | None:

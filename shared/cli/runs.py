@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import Counter
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from shared.cli import output
 from shared.cli.app import AsJson, open_app
 from shared.cli.failures import FailedError
 from shared.cli.output import Cell, Column
+from shared.domain.locks import Outcome
 from shared.ports import RunState
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ STYLES = {RunState.DONE: "green", RunState.RUNNING: "cyan", RunState.FAILED: "re
 POLL_SECONDS = 0.5
 # Messages by hand are runs too: ours may not be the newest for long.
 LOOK_BACK = 500
+# More decisions about locks in one day are counted up to here.
+MOST_DECISIONS = 1000
 
 
 def run(
@@ -51,14 +56,17 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Show the last runs, and what failed."""
-    views = open_app().projects.recent_runs(limit)
+    app = open_app()
+    views = app.projects.recent_runs(limit)
     if json:
         output.write_json([_listed(view) for view in views])
-    elif not views:
-        output.say("There was no run yet: `python -m shared.cli run` starts one.")
-    else:
+        return
+    if views:
         output.write_table(COLUMNS, [_row(view) for view in views])
         _write_errors(views)
+    else:
+        output.say("There was no run yet: `python -m shared.cli run` starts one.")
+    _write_decisions(app)
 
 
 # --- waiting -------------------------------------------------------------------------------------------------
@@ -168,6 +176,23 @@ def _write_errors(views: list[RunView]) -> None:
             output.say(f"{view.key}:", "bold")
         for scope, reason in view.errors:
             output.say(f"  {scope}: {reason}")
+
+
+def _write_decisions(app: Composition) -> None:
+    """How many projects are locked, and what was decided in the last day, if there is anything to say."""
+    locked = app.lock_ledger.held()
+    if locked:
+        output.say()
+        output.say(f"Locked: {_count(locked, 'project')} (`python -m shared.cli projects list` shows which)", "yellow")
+    since = app.clock() - timedelta(days=1)
+    outcomes = Counter(view.entry.outcome for view in app.audit.list(limit=MOST_DECISIONS) if view.at >= since)
+    if outcomes:
+        counts = ", ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in Outcome if outcomes[outcome])
+        output.say()
+        output.say(
+            f"Decisions about locks in the last day: {counts} (`python -m shared.cli audit`)",
+            "red" if outcomes[Outcome.FAILED] else "",
+        )
 
 
 def _count(number: int, thing: str) -> str:

@@ -12,11 +12,11 @@ from datetime import date
 from decimal import Decimal
 from typing import TypeVar
 
-from shared.domain.budgets import BudgetTerms
+from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import key_of_group
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodKind, PeriodRule, make_rule
-from shared.domain.projects import LANGUAGES, ProjectEntry
+from shared.domain.projects import LANGUAGES, LockPolicy, ProjectEntry
 from shared.domain.texts import is_one_line, shortened
 from shared.messages import GUID, LARGEST_ID
 from shared.ports import AddressCheck, ProjectView
@@ -36,6 +36,9 @@ COLUMNS = (
     "language",
     "active",
 )
+# Where a file lacks one of these, a project that is loaded already keeps what it has.
+OPTIONAL_COLUMNS = ("lock", "rollover")
+KNOWN_COLUMNS = COLUMNS + OPTIONAL_COLUMNS
 SEPARATORS = (",", ";", "\t")
 # Thirty times what 10,000 projects take: larger is another file by mistake.
 LARGEST_BYTES = 100 * 1024 * 1024
@@ -73,7 +76,12 @@ class _Record:
     faults: list[str] = field(default_factory=list)
 
     def read(self, column: str, parse: Callable[[str], T], otherwise: T) -> T:
-        """The cell as `parse` takes it; what is wrong with it becomes a fault."""
+        """The cell as `parse` takes it; what is wrong with it becomes a fault.
+
+        otherwise: where it is faulty, or the file has no such column.
+        """
+        if column not in self.cells:
+            return otherwise
         try:
             return parse(_one_line(self.cells[column]))
         except ValueError as error:
@@ -91,13 +99,15 @@ def read_projects(
     """The entries of a projects file, in its order.
 
     content: CSV in UTF-8, separated by commas, semicolons or tabs; its first line names all of COLUMNS, in any
-    order and case (other columns are passed over). stored: the projects that are loaded already; an entry can't
-    take an acronym or a resource group from one of them that the file does not name.
+    order and case, and may name OPTIONAL_COLUMNS (others are passed over). stored: the projects that are loaded
+    already; an entry can't take an acronym or a resource group from one of them that the file does not name, and
+    keeps of its own one what the file does not say.
     Raises ProjectFileError with every fault; then nothing of the file is to be used.
     """
     records, faults = _records(_text(content))
-    entries = [_entry(record, valid_addresses) for record in records]
-    _refuse_claimed_twice(records, entries, stored)
+    loaded = {view.id: view for view in stored}
+    entries = [_entry(record, valid_addresses, loaded) for record in records]
+    _refuse_claimed_twice(records, entries, loaded.values())
     faults = [fault for record in records for fault in record.faults] + faults
     if not records and not faults:
         faults = ["the file names no project; each line after the first is one"]
@@ -158,7 +168,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
 def _separator(text: str) -> str:
     """The one that splits the first line into the most columns that we know."""
     first = next((line for line in io.StringIO(text) if line.strip()), "")
-    return max(SEPARATORS, key=lambda separator: len(set(_names(first.split(separator))) & set(COLUMNS)))
+    return max(SEPARATORS, key=lambda separator: len(set(_names(first.split(separator))) & set(KNOWN_COLUMNS)))
 
 
 def _names(cells: Iterable[str]) -> list[str]:
@@ -168,20 +178,29 @@ def _names(cells: Iterable[str]) -> list[str]:
 def _header(line: int, cells: Sequence[str]) -> list[str]:
     names = _names(cells)
     missing = [column for column in COLUMNS if column not in names]
-    faults = [f"line {line}: the column {name} is there twice" for name in COLUMNS if names.count(name) > 1]
+    faults = [f"line {line}: the column {name} is there twice" for name in KNOWN_COLUMNS if names.count(name) > 1]
     if len(missing) == len(COLUMNS):
         faults = [f"line {line}: the first line has to name the columns: {', '.join(COLUMNS)}"]
-    elif missing:
+    else:
         faults += [f"line {line}: the column {name} is missing{_meant(name, names)}" for name in missing]
+        faults += [f"line {line}: {fault}" for fault in _mistyped(names)]
     if faults:
         raise ProjectFileError(faults)
     return names
 
 
 def _meant(column: str, names: Iterable[str]) -> str:
-    unknown = [name for name in names if name not in COLUMNS]
+    unknown = [name for name in names if name not in KNOWN_COLUMNS]
     similar = difflib.get_close_matches(column, unknown, n=1)
     return f"; is '{shortened(similar[0])}' meant to be it?" if similar else ""
+
+
+def _mistyped(names: Sequence[str]) -> Iterator[str]:
+    """Columns that look like an optional one: passed over, a project that is never to be locked would be."""
+    unknown = [name for name in names if name not in KNOWN_COLUMNS]
+    for column in (column for column in OPTIONAL_COLUMNS if column not in names):
+        for similar in difflib.get_close_matches(column, unknown, n=1, cutoff=0.8):
+            yield f"is the column '{shortened(similar)}' meant to be {column}? Name it so; if not, name it otherwise"
 
 
 def _record(line: int, header: Sequence[str], cells: list[str]) -> _Record:
@@ -199,21 +218,24 @@ def _record(line: int, header: Sequence[str], cells: list[str]) -> _Record:
 # --- a project -----------------------------------------------------------------------------------------------
 
 
-def _entry(record: _Record, valid_addresses: AddressCheck) -> ProjectEntry:
+def _entry(record: _Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectView]) -> ProjectEntry:
     """The record's entry; blank where the record has faults."""
     if record.faults:
         # Its cells may stand in the wrong columns: more faults would only confuse.
         return ProjectEntry(0, "", "", "", (), _no_budget(), (), None, False)
+    identifier = record.read("id", _identifier, 0)
+    present = loaded.get(identifier)
     return ProjectEntry(
-        id=record.read("id", _identifier, 0),
+        id=identifier,
         acronym=record.read("acronym", _acronym, ""),
         name=record.read("name", _name, ""),
         subscription_id=record.read("subscription_id", _subscription, ""),
         resource_groups=record.read("resource_groups", _groups, ()),
-        terms=_terms(record),
+        terms=_terms(record, present.terms if present else _no_budget()),
         contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
         language=record.read("language", _language, None),
         active=record.read("active", _active, False),
+        lock=record.read("lock", _lock, present.lock if present else LockPolicy.AUTO),
     )
 
 
@@ -221,7 +243,7 @@ def _no_budget() -> BudgetTerms:
     return BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None))
 
 
-def _terms(record: _Record) -> BudgetTerms:
+def _terms(record: _Record, present: BudgetTerms) -> BudgetTerms:
     amount = record.read("budget", _amount, None)
     currency = record.read("currency", _currency, None)
     rule = _rule(record)
@@ -229,14 +251,15 @@ def _terms(record: _Record) -> BudgetTerms:
         for column, example in {"currency": "its three letters, such as CAD", "period": _kinds()}.items():
             if not record.cells[column].strip():
                 record.fault(column, f"it is empty, and a budget needs one; write {example}")
-    return BudgetTerms(amount, currency or "", rule)
+    rollover = record.read("rollover", lambda text: _rollover(text, rule), present.rollover)
+    return BudgetTerms(amount, currency or "", rule, rollover, present.thresholds)
 
 
 def _rule(record: _Record) -> PeriodRule:
     faults = len(record.faults)
-    kind = record.read("period", _kind, PeriodKind.ANNUAL)
-    start = record.read("period_start", _day, None)
-    end = record.read("period_end", _day, None)
+    kind = record.read("period", parse_kind, PeriodKind.ANNUAL)
+    start = record.read("period_start", parse_day, None)
+    end = record.read("period_end", parse_day, None)
     if len(record.faults) == faults:
         try:
             return make_rule(kind, start, end)
@@ -329,13 +352,15 @@ def _kinds() -> str:
     return ", ".join(PeriodKind)
 
 
-def _kind(text: str) -> PeriodKind:
+def parse_kind(text: str) -> PeriodKind:
+    """How often a budget begins anew, from a person's text; annual where that is empty. Raises ValueError."""
     if text and text.lower() not in set(PeriodKind):
         raise ValueError(f"'{shortened(text)}' is no period; write one of {_kinds()}")
     return PeriodKind(text.lower()) if text else PeriodKind.ANNUAL
 
 
-def _day(text: str) -> date | None:
+def parse_day(text: str) -> date | None:
+    """A day from a person's text, from 2000 up to 2100; None where that is empty. Raises ValueError."""
     if not text:
         return None
     # fromisoformat alone would also take 20260401 and 2026-W14-3.
@@ -346,6 +371,33 @@ def _day(text: str) -> date | None:
     if day is None or not EARLIEST <= day <= LATEST:
         raise ValueError(f"'{shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
     return day
+
+
+def parse_rollover(text: str) -> Rollover:
+    """A budget's rollover from a person's text; reset where that is empty. Raises ValueError."""
+    word = re.sub(r"[\s-]+", "_", text.lower())
+    if word and word not in set(Rollover):
+        raise ValueError(f"'{shortened(text)}' is no rollover; write one of {', '.join(Rollover)}")
+    return Rollover(word) if word else Rollover.RESET
+
+
+def check_rollover(rollover: Rollover, rule: PeriodRule) -> None:
+    """Raises ValueError for a rollover into the next period, where there is none."""
+    if rule.kind is PeriodKind.FIXED and rollover is not Rollover.STOP:
+        raise ValueError(f"a fixed period has no next one, so it can't be {rollover}; leave it empty, or write stop")
+
+
+def _rollover(text: str, rule: PeriodRule) -> Rollover:
+    rollover = parse_rollover(text)
+    if text:
+        check_rollover(rollover, rule)
+    return rollover
+
+
+def _lock(text: str) -> LockPolicy:
+    if text and text.lower() not in set(LockPolicy):
+        raise ValueError(f"'{shortened(text)}' is no lock; write auto (locked at 100 %) or never")
+    return LockPolicy(text.lower()) if text else LockPolicy.AUTO
 
 
 def _language(text: str) -> str | None:

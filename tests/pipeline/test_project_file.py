@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.mail.addresses import valid_addresses
-from shared.domain.periods import PeriodKind
-from shared.domain.projects import ProjectEntry
-from shared.pipeline.project_file import COLUMNS, ProjectFileError, read_projects
+from shared.domain.budgets import BudgetTerms, Rollover
+from shared.domain.periods import PeriodKind, make_rule
+from shared.domain.projects import LockPolicy, ProjectEntry
+from shared.pipeline.project_file import COLUMNS, OPTIONAL_COLUMNS, ProjectFileError, read_projects
 from shared.ports import ProjectView
 
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
@@ -34,8 +36,12 @@ GOOD = {
 
 
 def csv(*rows: dict[str, str], separator: str = ",", end: str = "\n") -> bytes:
-    """A file with these rows, each of GOOD's values where it says nothing else; every cell in quotes."""
-    written = [COLUMNS] + [[str((GOOD | row)[column]) for column in COLUMNS] for row in rows]
+    """A file with these rows, each of GOOD's values where it says nothing else; every cell in quotes.
+
+    The optional columns are there where a row names one.
+    """
+    columns = COLUMNS + tuple(column for column in OPTIONAL_COLUMNS if any(column in row for row in rows))
+    written = [columns] + [[str((GOOD | row).get(column, "")) for column in columns] for row in rows]
     lines = (separator.join('"' + cell.replace('"', '""') + '"' for cell in row) for row in written)
     return "".join(line + end for line in lines).encode()
 
@@ -164,6 +170,11 @@ WRONG = [
     ("contacts", "ann@example.com, bob@example.com", "join several by ;"),
     ("language", "de", "en or fr"),
     ("active", "perhaps", "neither true nor false"),
+    ("lock", "always", "'always' is no lock; write auto (locked at 100 %) or never"),
+    ("lock", "true", "auto (locked at 100 %) or never"),
+    ("lock", "never\nauto", "line break"),
+    ("rollover", "keep", "'keep' is no rollover; write one of reset, carry_over, draw_down, stop"),
+    ("rollover", "x" * 5000, "is no rollover"),
 ]
 
 
@@ -267,10 +278,12 @@ def test_the_same_group_may_be_in_two_subscriptions_and_twice_in_a_cell() -> Non
     assert second.subscription_id == other.lower()
 
 
-def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
-    stored = ProjectView(
-        id=7,
-        acronym="Die1",
+def loaded(number: int = 7, acronym: str = "Die1", **known: Any) -> ProjectView:
+    """A project that is loaded already; it has the group that GOOD names."""
+    defaults = {"terms": BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None))}
+    return ProjectView(
+        id=number,
+        acronym=acronym,
         name="",
         active=True,
         language=None,
@@ -283,7 +296,12 @@ def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
         updated_at=None,
         problem=None,
         alerts=(),
+        **(defaults | known),
     )
+
+
+def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
+    stored = loaded()
     with pytest.raises(ProjectFileError) as caught:
         read_projects(csv({}), valid_addresses, [stored])
     kept = "belongs to project 7 (Die1), which is not in this file, and each project needs its own"
@@ -296,6 +314,97 @@ def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
     assert len(read_projects(handed_on, valid_addresses, [stored])) == 2
 
 
+# --- the optional columns ---
+
+
+@pytest.mark.parametrize(
+    ("text", "rollover"),
+    [
+        ("", Rollover.RESET),
+        ("Reset", Rollover.RESET),
+        ("carry_over", Rollover.CARRY_OVER),
+        ("carry-over", Rollover.CARRY_OVER),
+        ("Carry Over", Rollover.CARRY_OVER),
+        ("draw - down", Rollover.DRAW_DOWN),
+        (" STOP ", Rollover.STOP),
+    ],
+)
+def test_a_rollover_is_read_in_every_spelling(text: str, rollover: Rollover) -> None:
+    assert one(rollover=text).terms.rollover is rollover
+
+
+@pytest.mark.parametrize(
+    ("text", "lock"), [("", LockPolicy.AUTO), ("auto", LockPolicy.AUTO), ("Never", LockPolicy.NEVER)]
+)
+def test_a_project_is_locked_unless_it_is_never_to_be(text: str, lock: LockPolicy) -> None:
+    assert one(lock=text).lock is lock
+
+
+FIXED = {"period": "fixed", "period_start": "2026-01-01", "period_end": "2027-06-01"}
+
+
+@pytest.mark.parametrize("text", ["reset", "carry_over", "draw_down"])
+def test_a_fixed_period_has_no_next_one_to_roll_over_into(text: str) -> None:
+    assert fault(**FIXED, rollover=text) == (
+        f"line 2, rollover: a fixed period has no next one, so it can't be {text}; leave it empty, or write stop"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "stop"])
+def test_a_fixed_period_ends_or_stops(text: str) -> None:
+    assert one(**FIXED, rollover=text).terms.rollover == (text or "reset")
+
+
+KEPT = BudgetTerms(
+    Decimal(1), "CAD", make_rule(PeriodKind.ANNUAL, None, None), Rollover.CARRY_OVER, thresholds=(50, 90, 100)
+)
+
+
+def test_what_a_file_without_the_columns_does_not_say_stays_as_it_is() -> None:
+    stored = [loaded(11, "DIE1", lock=LockPolicy.NEVER, terms=KEPT)]
+    kept, new = read_projects(csv({}, {"id": "12", "acronym": "B", "resource_groups": "b"}), valid_addresses, stored)
+    assert (kept.lock, kept.terms.rollover, kept.terms.thresholds) == (
+        LockPolicy.NEVER,
+        Rollover.CARRY_OVER,
+        (50, 90, 100),
+    )
+    assert kept.terms.amount == Decimal(12500)
+    assert (new.lock, new.terms.rollover, new.terms.thresholds) == (LockPolicy.AUTO, Rollover.RESET, None)
+
+
+def test_an_empty_cell_says_the_default_and_thresholds_stay_whatever_the_file_says() -> None:
+    stored = [loaded(11, "DIE1", lock=LockPolicy.NEVER, terms=KEPT)]
+    (entry,) = read_projects(csv({"lock": "", "rollover": ""}), valid_addresses, stored)
+    assert (entry.lock, entry.terms.rollover) == (LockPolicy.AUTO, Rollover.RESET)
+    assert entry.terms.thresholds == (50, 90, 100)
+
+
+def test_one_of_the_columns_may_be_there_without_the_other() -> None:
+    stored = [loaded(11, "DIE1", lock=LockPolicy.NEVER, terms=KEPT)]
+    (entry,) = read_projects(csv({"rollover": "stop"}), valid_addresses, stored)
+    assert (entry.lock, entry.terms.rollover) == (LockPolicy.NEVER, Rollover.STOP)
+
+
+def test_a_column_that_is_nearly_an_optional_one_is_not_passed_over_in_silence() -> None:
+    content = (
+        csv({"lock": "never", "rollover": "stop"}).replace(b'"lock"', b'"locks"').replace(b"rollover", b"roll_over")
+    )
+    assert faults(content) == (
+        "line 1: is the column 'locks' meant to be lock? Name it so; if not, name it otherwise",
+        "line 1: is the column 'roll_over' meant to be rollover? Name it so; if not, name it otherwise",
+    )
+
+
+def test_an_optional_column_that_is_there_twice_is_a_fault() -> None:
+    content = csv({"lock": "never", "rollover": ""}).replace(b"rollover", b"lock")
+    assert faults(content) == ("line 1: the column lock is there twice",)
+
+
+def test_faults_of_the_optional_columns_are_told_with_the_others() -> None:
+    found = faults(csv({"budget": "abc", "lock": "x", "rollover": "y"}))
+    assert [text.partition(":")[0] for text in found] == ["line 2, budget", "line 2, rollover", "line 2, lock"]
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_are_entries_or_faults(content: bytes) -> None:
     try:
@@ -304,7 +413,9 @@ def test_any_bytes_are_entries_or_faults(content: bytes) -> None:
         assert error.faults
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), st.text(max_size=30)), min_size=1, max_size=4))
+@given(
+    st.lists(st.dictionaries(st.sampled_from(COLUMNS + OPTIONAL_COLUMNS), st.text(max_size=30)), min_size=1, max_size=4)
+)
 def test_any_cells_are_entries_or_faults_of_their_lines(rows: list[dict[str, str]]) -> None:
     try:
         entries = read(csv(*rows))

@@ -1,0 +1,124 @@
+"""`audit`: what was decided about locks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import AsJson, open_app, project_id
+from shared.cli.output import Cell, Column
+from shared.domain.locks import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.ports import AuditEntry, AuditView
+
+STYLES = {Outcome.LOCKED: "red", Outcome.FAILED: "bold red", Outcome.UNLOCKED: "green"}
+
+
+def audit(
+    project: Annotated[
+        str | None, typer.Argument(help="Only this project's: its acronym, in any case, or its id.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the last decisions.")] = 50,
+    json: AsJson = False,
+) -> None:
+    """Show what was decided about locks.
+
+    When, on which project, what and why, asked for by whom, on which figures. Newest last.
+    """
+    app = open_app()
+    views = app.audit.list(project_id(app, project) if project is not None else None, limit)
+    if json:
+        output.write_json([_listed(view) for view in views])
+    elif not views:
+        output.say(f"Nothing was decided about locks{f' of {project}' if project else ''} yet.")
+    else:
+        output.write_table(COLUMNS, [_row(view) for view in views])
+
+
+# --- for people ----------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    Column("when, UTC"),
+    Column("project"),
+    Column("decision"),
+    Column("asked by", words=True),
+    Column("why", words=True),
+    Column("figures", words=True),
+    Column("groups", words=True),
+)
+
+
+def _row(view: AuditView) -> list[Cell | str]:
+    entry = view.entry
+    return [
+        output.minute(view.at),
+        view.acronym,
+        Cell(entry.outcome, STYLES.get(entry.outcome, "")),
+        f"{entry.trigger} ({entry.by})" if entry.by else entry.trigger,
+        f"{entry.reason}; asked: {entry.asked}" if entry.asked not in ("", entry.reason) else entry.reason,
+        "; ".join(_figures(entry.figures)),
+        "; ".join(_acted_on(entry.details)),
+    ]
+
+
+def _figures(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Such as `1,050 of 1,000 CAD` and `Azure 1,042`; nothing for what was not known."""
+    usage, amount = _amount(figures.get("usage")), _amount(figures.get("amount"))
+    currency = figures.get("currency")
+    behind = f" {currency}" if currency else ""
+    if usage and amount:
+        yield f"{usage} of {amount}{behind}"
+    elif usage or amount:
+        yield f"{usage}{behind} used" if usage else f"budget {amount}{behind}"
+    azure = _amount(figures.get("azure_spend"))
+    if azure:
+        yield f"Azure {azure}"
+
+
+def _amount(text: Any) -> str:
+    """An amount for people; a text that is none (rows are never changed, so they may be old) as it is."""
+    if text is None:
+        return ""
+    try:
+        return output.short(Decimal(str(text)))
+    except InvalidOperation:
+        return str(text)
+
+
+def _acted_on(details: Mapping[str, Any]) -> Iterator[str]:
+    """Such as `rg-a: locked`, `rg-a/vm-1: stopped`, and `rg-b: Azure says no (403)` for what failed."""
+    for _, group, what in details.get("groups") or ():
+        yield f"{group}: {what}"
+    for group, machine, what in details.get("machines") or ():
+        yield f"{group}/{machine}: {what}"
+    for what, why in details.get("failed") or ():
+        yield f"{what}: {why}"
+
+
+# --- for programs --------------------------------------------------------------------------------------------
+
+
+def _listed(view: AuditView) -> dict[str, Any]:
+    return {"id": view.id, "at": output.iso(view.at), "acronym": view.acronym} | _entry(view.entry)
+
+
+def _entry(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "project_id": entry.project_id,
+        "action": entry.action,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "trigger": entry.trigger,
+        "by": entry.by,
+        "asked": entry.asked or None,
+        "figures": dict(entry.figures),
+        "details": dict(entry.details),
+        "run": entry.run_key,
+    }

@@ -1,0 +1,77 @@
+"""`budgets`: Azure's own budgets, kept in step with the projects'."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import open_app
+from shared.cli.failures import FailedError
+
+if TYPE_CHECKING:
+    from shared.pipeline.sync_budgets import BudgetSync
+
+commands = typer.Typer(help="Azure's own budgets, kept in step with the projects'.", no_args_is_help=True)
+
+# A function is killed after some minutes, and breaks off before; a person can wait.
+WITHOUT_END = timedelta(days=1)
+
+
+@commands.callback()
+def group() -> None:
+    """Azure's own budgets, kept in step with the projects'."""
+
+
+@commands.command()
+def sync(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be changed.")] = False,
+) -> None:
+    """Make, change and delete Azure's budgets where they differ.
+
+    Only those that this app has made; the night does the same.
+    """
+    from shared.pipeline.sync_budgets import NO_ACTION_GROUP
+
+    app = open_app()
+    if app.settings.lock_action_group_id is None:
+        raise FailedError(NO_ACTION_GROUP)
+    stage = replace(app.budget_sync, longest=WITHOUT_END)
+    subscriptions = stage.subscriptions()
+    if not subscriptions:
+        output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
+        return
+    if dry_run:
+        output.say("Dry run: nothing of this is done.")
+    bad = [each for each in output.tracked(subscriptions, "Comparing") if not _is_synced(stage, each, dry_run)]
+    if bad:
+        raise FailedError(f"not all of Azure's budgets are in step: see {', '.join(bad)}")
+
+
+def _is_synced(stage: BudgetSync, subscription: str, dry_run: bool) -> bool:
+    """Brings one subscription's budgets in step, and says how; False where something failed."""
+    from shared.pipeline.sync_budgets import report
+    from shared.ports import LaterError, NeverError
+
+    output.say(f"{subscription}:", "bold")
+    try:
+        result = stage.sync(subscription, dry_run)
+    except LaterError as error:
+        output.say(f"  failed: {error.reason.rstrip('.')}; try again {_after(error.wait)}", "red")
+        return False
+    except NeverError as error:
+        output.say(f"  failed: {error.reason}", "red")
+        return False
+    for line in report(result):
+        output.say(f"  {line}")
+    return not result.failed
+
+
+def _after(wait: timedelta | None) -> str:
+    if not wait:
+        return "in a while"
+    minutes, seconds = divmod(round(wait.total_seconds()), 60)
+    return f"in {minutes} min {seconds} s" if minutes else f"in {seconds} s"

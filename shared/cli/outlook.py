@@ -1,0 +1,48 @@
+"""How a project's period will end, as far as its costs tell: what `projects list` and `show` say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.domain.forecast import Forecast, forecast, used_up_on
+
+if TYPE_CHECKING:
+    from datetime import date
+    from decimal import Decimal
+
+    from shared.ports import ProjectView
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """forecast: of the period's total, in the project's currency. used_up: the day on which the budget is used up.
+
+    Each None where it can't be told; `used_up` also where the budget lasts until the period's end.
+    """
+
+    forecast: Forecast | None = None
+    used_up: date | None = None
+
+
+def outlook(view: ProjectView) -> Outlook:
+    """What is to be expected of a project, as of the last reading of its costs; nothing of one that is not active."""
+    if not view.active or view.period is None or view.updated_at is None:
+        return Outlook()
+    # Days after the last reading would be taken for days without costs.
+    as_of = view.updated_at.date()
+    amount = budget_amount(view)
+    return Outlook(
+        forecast(view.by_day, view.period, as_of),
+        used_up_on(view.by_day, amount, view.period, as_of) if amount else None,
+    )
+
+
+def budget_amount(view: ProjectView) -> Decimal | None:
+    """What the project may spend in this period, with what was carried into it; None without a budget."""
+    return view.budget.amount if view.budget else None
+
+
+def budget_percent(view: ProjectView) -> Decimal | None:
+    """How much of it is spent, rounded down; None without a budget."""
+    return view.budget.percent(view.spent) if view.budget else None

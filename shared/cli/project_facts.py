@@ -1,0 +1,218 @@
+"""What `projects show` writes of one project: how it stands, and its budget's periods and revisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.cli import output
+from shared.cli.outlook import budget_amount, budget_percent, outlook
+from shared.cli.output import Cell, Column
+from shared.domain.budgets import Rollover
+from shared.domain.money import plain
+from shared.domain.periods import PeriodKind
+from shared.domain.projects import LockPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+
+    from shared.composition import Composition
+    from shared.domain.budgets import BudgetTerms
+    from shared.ports import PeriodView, ProjectView, RevisionView
+
+THEN = {
+    Rollover.RESET: "the same amount again (reset)",
+    Rollover.CARRY_OVER: "the same amount, and what was not used (carry_over)",
+    Rollover.DRAW_DOWN: "what is left of the total (draw_down)",
+    Rollover.STOP: "no budget, until someone sets one (stop)",
+}
+
+
+def write(app: Composition, view: ProjectView) -> None:
+    """Writes all of it for people."""
+    output.write_facts(_facts(app, view))
+    periods = app.projects.periods(view.id)
+    if periods:
+        output.say()
+        output.write_table(PERIOD_COLUMNS, [_period_row(period) for period in periods])
+    output.say()
+    output.write_table(REVISION_COLUMNS, [_revision_row(revision) for revision in app.projects.revisions(view.id)])
+
+
+def as_json(app: Composition, view: ProjectView) -> dict[str, Any]:
+    """What there is besides what `projects list` says."""
+    return {
+        "language": view.language,
+        "contacts": list(view.contacts),
+        "resource_groups": [{"subscription_id": account, "name": group} for account, group in view.scopes],
+        "thresholds": _percents(view.terms),
+        "alerts": list(view.alerts),
+        "problem": view.problem,
+        "periods": [_period(period) for period in app.projects.periods(view.id)],
+        "revisions": [_revision(revision) for revision in app.projects.revisions(view.id)],
+    }
+
+
+def carried_in(carried: Decimal, currency: str | None) -> str:
+    """What came from the periods before, for people: `200.00 CAD carried from the period before`."""
+    if carried < 0:
+        return f"less {output.money(-carried, currency)} used in the periods before"
+    return f"{output.money(carried, currency)} carried from the period before"
+
+
+# --- for people ----------------------------------------------------------------------------------------------
+
+PERIOD_COLUMNS = (
+    Column("period from"),
+    Column("to"),
+    Column("carried into it", right=True),
+    Column("that is"),
+    Column("spent", right=True),
+    Column("note", words=True),
+)
+REVISION_COLUMNS = (
+    Column("revision", right=True),
+    Column("budget", right=True),
+    Column("period", words=True),
+    Column("rollover"),
+    Column("thresholds", words=True),
+    Column("made, UTC"),
+    Column("by", words=True),
+    Column("reason", words=True),
+)
+
+
+def _facts(app: Composition, view: ProjectView) -> Iterable[tuple[str, Cell | str]]:
+    return [
+        ("project", f"{view.acronym} (id {view.id})"),
+        ("name", view.name),
+        ("active", "yes" if view.active else "no"),
+        ("groups", "\n".join(f"{group}  (subscription {subscription})" for subscription, group in view.scopes)),
+        ("contacts", "\n".join(view.contacts) or "none; the operators get its mails"),
+        ("language", {"en": "English", "fr": "French"}.get(view.language or "", "English and French")),
+        ("budget", _budget(view)),
+        ("period", f"{view.period.start} up to, and not with, {view.period.end}" if view.period else "none today"),
+        ("after it", _after(view)),
+        ("thresholds", _thresholds(app, view)),
+        ("spent", output.money(view.spent, view.currency)),
+        ("used", output.percent(budget_percent(view))),
+        *_expected(view),
+        ("mailed", output.thresholds(view.alerts) or "no alert in this period"),
+        ("lock", _lock(app, view)),
+        ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
+        ("problem", Cell(view.problem or "", "yellow")),
+    ]
+
+
+def _budget(view: ProjectView) -> Cell | str:
+    amount = budget_amount(view)
+    if view.budget is not None and view.budget.stopped:
+        return Cell("none: it stopped with the period before (`budget set` starts it again)", "yellow")
+    if view.budget is None or amount is None:
+        return "none"
+    now = output.money(amount, view.currency)
+    if not view.budget.carried:
+        return now
+    return f"{now} ({output.budget(view.terms)}, {carried_in(view.budget.carried, view.currency)})"
+
+
+def _after(view: ProjectView) -> str:
+    """What follows the present period."""
+    if view.budget is None:
+        return ""
+    return "nothing: its period is fixed" if view.terms.rule.kind is PeriodKind.FIXED else THEN[view.terms.rollover]
+
+
+def _thresholds(app: Composition, view: ProjectView) -> str:
+    if view.terms.thresholds is None:
+        return f"{output.thresholds(app.settings.thresholds)} (those of the settings)"
+    return f"{output.thresholds(view.terms.thresholds)} (its own)"
+
+
+def _expected(view: ProjectView) -> list[tuple[str, Cell | str]]:
+    expected = outlook(view)
+    if view.period is None or expected.forecast is None:
+        return [("forecast", ""), ("used up", str(expected.used_up or ""))]
+    low, high = output.amount(expected.forecast.low), output.amount(expected.forecast.high)
+    total = output.money(expected.forecast.total, view.currency)
+    lasts = "not before the period's end" if budget_amount(view) else ""
+    return [
+        ("forecast", f"{total} at the period's end; four times in five between {low} and {high}"),
+        ("used up", str(expected.used_up or lasts)),
+    ]
+
+
+def _lock(app: Composition, view: ProjectView) -> Cell | str:
+    if view.locked_since:
+        return Cell(f"locked since {output.minute(view.locked_since)} UTC", "bold red")
+    if view.lock is LockPolicy.NEVER:
+        return "not locked, and never is to be"
+    return f"not locked; at 100 % it goes by LOCK_MODE, which is {app.settings.lock_mode} here"
+
+
+def _period_row(view: PeriodView) -> list[Cell | str]:
+    return [
+        str(view.period.start),
+        str(view.period.end),
+        output.money(view.carried, view.currency) if view.carried else "nothing",
+        "final" if view.settled else "provisional",
+        output.money(view.spent, view.currency),
+        Cell("stopped: no budget" if view.stopped else "", "yellow"),
+    ]
+
+
+def _revision_row(revision: RevisionView) -> list[Cell | str]:
+    terms = revision.terms
+    return [
+        str(revision.number),
+        output.budget(terms),
+        rule_in_words(terms),
+        "" if terms.rule.kind is PeriodKind.FIXED else terms.rollover.value,
+        output.thresholds(terms.thresholds or ()) or "settings",
+        output.minute(revision.made_at),
+        revision.made_by,
+        revision.reason,
+    ]
+
+
+def rule_in_words(terms: BudgetTerms) -> str:
+    """A budget's period, for people: `annual from 04-01`."""
+    rule = terms.rule
+    until = f" to {rule.end}" if rule.end else ""
+    return f"{rule.kind} from {rule.start if rule.end else f'{rule.start:%m-%d}'}{until}"
+
+
+# --- for programs --------------------------------------------------------------------------------------------
+
+
+def _period(view: PeriodView) -> dict[str, Any]:
+    return {
+        "period_start": view.period.start.isoformat(),
+        "period_end": view.period.end.isoformat(),
+        "carried": plain(view.carried),
+        "final": view.settled,
+        "stopped": view.stopped,
+        "spent": plain(view.spent),
+        "currency": view.currency or None,
+    }
+
+
+def _revision(revision: RevisionView) -> dict[str, Any]:
+    terms = revision.terms
+    return {
+        "number": revision.number,
+        "budget": None if terms.amount is None else plain(terms.amount),
+        "currency": terms.currency or None,
+        "period": terms.rule.kind.value,
+        "period_start": terms.rule.start.isoformat(),
+        "period_end": terms.rule.end.isoformat() if terms.rule.end else None,
+        "rollover": terms.rollover.value,
+        "thresholds": _percents(terms),
+        "made_at": output.iso(revision.made_at),
+        "made_by": revision.made_by,
+        "reason": revision.reason,
+    }
+
+
+def _percents(terms: BudgetTerms) -> list[int] | None:
+    return None if terms.thresholds is None else list(terms.thresholds)

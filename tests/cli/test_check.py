@@ -1,0 +1,105 @@
+"""`db upgrade` and `check`."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
+from shared.composition import Composition
+from tests.cli.commands import DIE1, FIRST, Cli, write_csv
+
+
+def test_the_tables_are_made_and_stay_as_they_are(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///new/fresh.db")
+    for _ in range(2):
+        outcome = cli("db", "upgrade")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert "sqlite:///new/fresh.db are up to date" in outcome.out
+
+
+def test_the_check_is_good_where_all_is_there(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    charge = Charge(FIRST, "die1-dev", "VM", date(2026, 11, 19), "CAD", Decimal(7))
+    with AzureSimulator(ChargeBook([charge])) as simulator:
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
+        outcome = cli("check")
+    parts = ("settings", "database", "queues", "Azure", "mail", "lock")
+    assert [line.split()[:2] for line in outcome.out.splitlines()] == [[part, "✓"] for part in parts], outcome.out
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_the_check_says_what_to_do_where_something_is_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    monkeypatch.setenv("EMAIL_OPERATORS", "")
+    with AzureSimulator(ChargeBook([]), forbidden={FIRST}) as simulator:
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
+        outcome = cli("check", "--json")
+    assert outcome.code == 1
+    found = {finding["part"]: finding for finding in outcome.json}
+    assert [part for part in found if not found[part]["ok"]] == ["queues", "Azure", "mail"]
+    assert "Storage Queue Data Contributor" in found["queues"]["text"]
+    assert "Cost Management Reader" in found["Azure"]["text"]
+    assert "EMAIL_OPERATORS is empty" in found["mail"]["text"]
+
+
+def test_the_check_tells_of_the_lock_queue_and_what_happens_at_100_percent(
+    cli: Cli, queue_names: dict[str, str]
+) -> None:
+    found = {finding["part"]: finding for finding in cli("check", "--json").json}
+    assert queue_names["QueueProjectLock"] in found["queues"]["text"]
+    lock = found["lock"]
+    assert (lock["ok"], lock["warning"]) == (True, None)
+    assert lock["text"].startswith("LOCK_MODE is dry-run: at 100 % it is only written down")
+
+
+def test_the_check_warns_where_azure_has_nobody_to_call(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCK_MODE", "enforce")
+    outcome = cli("check")
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("lock")]
+    assert line.split()[1] == "!"
+    assert "LOCK_MODE is enforce: projects are locked at 100 % (ReadOnly)" in line
+    assert "LOCK_ACTION_GROUP_ID is missing" in line
+    # A warning is no failure.
+    assert outcome.code == 0
+    group = "/subscriptions/{}/resourceGroups/ops/providers/Microsoft.Insights/actionGroups/lock"
+    monkeypatch.setenv("LOCK_ACTION_GROUP_ID", group.format(FIRST))
+    (line,) = [line for line in cli("check").out.splitlines() if line.startswith("lock")]
+    assert line.split()[1] == "✓"
+
+
+def test_the_check_tells_of_every_faulty_setting(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COST_LOOKBACK_DAYS", "many")
+    monkeypatch.setenv("EMAIL_PROVIDER", "pigeon")
+    outcome = cli("check")
+    assert outcome.code == 1
+    assert outcome.out.startswith("settings  ✗ ")
+    assert "COST_LOOKBACK_DAYS" in outcome.out
+    assert "EMAIL_PROVIDER" in outcome.out
+
+
+@pytest.mark.postgres
+def test_a_database_without_tables_is_told_how_to_get_them(
+    cli: Cli, postgres_url: str, app: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shared.adapters.database.engine import Database
+    from shared.adapters.database.tables import metadata
+
+    database = Database(postgres_url)
+    metadata.drop_all(database.engine)
+    database.run(lambda connection: connection.exec_driver_sql("DROP FUNCTION refuse_change_of_audit"))
+    database.run(lambda connection: connection.exec_driver_sql("DROP TABLE alembic_version"))
+    database.close()
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    for command in (["projects", "list"], ["check"]):
+        outcome = cli(*command)
+        assert outcome.code == 1
+        assert "python -m shared.cli db upgrade" in outcome.out + outcome.err
+    assert cli("db", "upgrade").code == 0
+    assert cli("projects", "list").code == 0

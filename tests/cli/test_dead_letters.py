@@ -1,0 +1,69 @@
+"""`dead-letters`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.composition import Composition
+from shared.messages import Queue
+from tests.cli.commands import Cli, queued
+
+
+def test_dead_letters_are_listed_shown_and_replayed(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
+    at = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    letter = app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99, "Attempt": 3}', "no project 99", "a", at)
+    assert cli("dead-letters", "list", "--json").json == [
+        {
+            "id": letter,
+            "queue": "project-usage-notification",
+            "body": '{"ProjectId": 99, "Attempt": 3}',
+            "reason": "no project 99",
+            "at": "2026-11-20T03:00:00+00:00",
+        }
+    ]
+    assert "no project 99" in cli("dead-letters", "list").out
+    assert '"ProjectId": 99' in cli("dead-letters", "show", str(letter)).out
+    assert "Replayed: 1 of 1." in cli("dead-letters", "replay", str(letter)).out
+    assert queued("QueueProjectUsageNotification") == [{"ProjectId": 99, "Replayed": True}]
+    assert cli("dead-letters", "list", "--json").json == []
+    assert len(cli("dead-letters", "list", "--replayed", "--json").json) == 1
+
+
+def test_all_dead_letters_that_can_be_are_replayed(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
+    for number in range(3):
+        body = "no json" if number == 1 else f'{{"ProjectId": {number + 1}}}'
+        app.letters.record(Queue.NOTIFICATION, body, "?", str(number), datetime.now(UTC))
+    outcome = cli("dead-letters", "replay", "--all")
+    assert outcome.code == 1
+    assert "Replayed: 2 of 3." in outcome.out
+    assert "Dead letter 2 can't be replayed" in outcome.err
+    assert [letter["id"] for letter in cli("dead-letters", "list", "--json").json] == [2]
+
+
+@pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["7"], ["x"], ["0"], ["9" * 30]])
+def test_what_is_no_dead_letter_is_wrong_usage_and_replays_nothing(
+    cli: Cli, app: Composition, arguments: list[str]
+) -> None:
+    app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 1}', "?", "a", datetime.now(UTC))
+    outcome = cli("dead-letters", "replay", "1", *arguments[1:]) if "--all" in arguments else None
+    outcome = outcome or cli("dead-letters", "replay", *arguments)
+    assert outcome.code == 2
+    assert len(cli("dead-letters", "list", "--json").json) == 1
+
+
+def test_refused_by_the_queues_replaying_fails_and_keeps_the_letters(cli: Cli, app: Composition) -> None:
+    app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 1}', "?", "a", datetime.now(UTC))
+    outcome = cli("dead-letters", "replay", "--all")
+    assert outcome.code == 1
+    assert "Storage Queue Data Contributor" in outcome.err
+    assert len(cli("dead-letters", "list", "--json").json) == 1
+
+
+def test_a_dead_letter_never_steers_the_terminal(cli: Cli, app: Composition) -> None:
+    app.letters.record(Queue.EMAIL, "\x1b]0;owned\x07 [red]", "\x1b[31mred", "a", datetime.now(UTC))
+    for command in (["list"], ["show", "1"]):
+        out = cli("dead-letters", *command).out
+        assert "\x1b" not in out
+        assert "\\x1b]0;owned\\x07 [red]" in out

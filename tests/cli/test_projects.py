@@ -1,0 +1,290 @@
+"""`projects`: what is loaded, listed and shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from shared.composition import Composition
+from shared.domain.periods import Period
+from tests.cli.commands import (
+    BARE,
+    DIE1,
+    EAU,
+    FIRST,
+    HEADER,
+    HOLD,
+    LOCKED,
+    LOCKED_AT,
+    Cli,
+    costs_were_read,
+    decided,
+    opened,
+    spend,
+    write_csv,
+)
+
+
+def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
+    assert cli("projects", "load", write_csv(DIE1, EAU, BARE)).code == 0
+    spend(app, 11, "8.5450077867")
+    listed = cli("projects", "list", "--json").json
+    assert listed[0] == {
+        "id": 11,
+        "acronym": "DIE1",
+        "name": "Data innovation",
+        "budget": "12500",
+        "carried": "0",
+        "stopped": False,
+        "amount": "12500",
+        "currency": "CAD",
+        "rollover": "reset",
+        "spent": "8.5450077867",
+        "percent": "0.06836",
+        "forecast": None,
+        "used_up_on": None,
+        "period_start": "2026-04-01",
+        "period_end": "2027-04-01",
+        "lock": "auto",
+        "locked_since": None,
+        "updated_at": None,
+        "active": True,
+    }
+    assert (listed[2]["budget"], listed[2]["currency"], listed[2]["percent"]) == (None, None, None)
+
+
+def test_a_project_whose_budget_was_taken_away_keeps_its_currency(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    spend(app, 11, "12.5")
+    assert cli("budget", "set", "DIE1", "0", "--reason", "it has ended").code == 0
+    (listed,) = cli("projects", "list", "--json").json
+    assert (listed["budget"], listed["currency"], listed["spent"]) == (None, "CAD", "12.5")
+
+
+def test_projects_are_listed_for_people_in_whole_lines_and_without_colours(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    spend(app, 12, "2999.99")
+    outcome = cli("projects", "list")
+    (line,) = [line for line in outcome.out.splitlines() if "EAU" in line]
+    assert "Qualité de l'eau" in line
+    # Never rounded up to 100.
+    assert "99.9 %" in line
+    assert "2 projects, 2 active; 1 at 80 % or more, 0 at 100 % or more." in outcome.out
+    assert "\x1b" not in outcome.out
+
+
+def test_without_projects_the_list_says_how_to_load_them(cli: Cli) -> None:
+    assert "projects load FILE.csv" in cli("projects", "list").out
+    assert cli("projects", "list", "--json").json == []
+
+
+def test_loading_says_what_changed_and_the_same_file_again_changes_nothing(cli: Cli, app: Composition) -> None:
+    assert "2 added, 0 changed, 0 unchanged" in cli("projects", "load", write_csv(DIE1, EAU)).out
+    assert "0 added, 0 changed, 2 unchanged" in cli("projects", "load", write_csv(DIE1, EAU)).out
+    raised = write_csv(DIE1.replace("12500.00", "20000"), EAU)
+    assert "0 added, 1 changed, 1 unchanged" in cli("projects", "load", raised).out
+    assert [revision.terms.amount for revision in app.projects.revisions(11)] == [12500, 20000]
+
+
+def test_loading_warns_of_active_projects_that_nobody_would_hear_of(cli: Cli) -> None:
+    sleeping = BARE.replace("13,BARE", "14,SLEEPING").replace(",bare,", ",asleep,").replace("true", "false")
+    outcome = cli("projects", "load", write_csv(DIE1, BARE, sleeping))
+    assert "no budget, so no alerts: BARE\n" in outcome.err
+    assert "no contacts, so the operators get the alerts: BARE\n" in outcome.err
+
+
+def test_a_faulty_file_is_told_in_full_and_nothing_of_it_is_loaded(cli: Cli) -> None:
+    outcome = cli("projects", "load", write_csv(DIE1, EAU.replace("3000", "abc"), BARE.replace("13", "x", 1)))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "line 3, budget: 'abc' is not an amount" in outcome.err
+    assert "line 4, id: 'x' is no id" in outcome.err
+    assert cli("projects", "list", "--json").json == []
+
+
+def test_a_file_that_takes_what_another_project_keeps_is_told_its_line(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    outcome = cli("projects", "load", write_csv(EAU, f"14,NEW,New,{FIRST},DIE1-Prod,,,,,,,,"))
+    assert outcome.code == 2
+    assert "line 3, resource_groups: DIE1-Prod belongs to project 11 (DIE1)" in outcome.err
+    assert len(cli("projects", "list", "--json").json) == 1
+
+
+@pytest.mark.parametrize("name", ["missing.csv", "."])
+def test_a_file_that_can_not_be_read_is_wrong_usage(cli: Cli, name: str) -> None:
+    outcome = cli("projects", "load", name)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: {name} can't be read: ")
+
+
+@pytest.mark.parametrize("project", ["die1", "DIE1", "11"])
+def test_one_project_is_shown_by_acronym_or_id(cli: Cli, project: str) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    shown = cli("projects", "show", project)
+    assert (shown.code, shown.err) == (0, "")
+    for words in ("DIE1 (id 11)", f"die1-prod  (subscription {FIRST})", "ann@example.com", "English", "12,500.00 CAD"):
+        assert words in shown.out
+    as_json = cli("projects", "show", project, "--json").json
+    assert as_json["resource_groups"][0] == {"subscription_id": FIRST, "name": "die1-dev"}
+    assert as_json["revisions"][0] == {
+        "number": 1,
+        "budget": "12500",
+        "currency": "CAD",
+        "period": "annual",
+        "period_start": "2026-04-01",
+        "period_end": None,
+        "rollover": "reset",
+        "thresholds": None,
+        "made_at": as_json["revisions"][0]["made_at"],
+        "made_by": "ann",
+        "reason": "loaded",
+    }
+
+
+def test_an_unknown_project_is_wrong_usage(cli: Cli) -> None:
+    for command in (["projects", "show", "99"], ["budget", "set", "NOPE", "5", "--reason", "x"]):
+        outcome = cli(*command)
+        assert outcome.code == 2
+        assert outcome.err.startswith("error: there is no project ")
+
+
+def test_what_a_name_holds_never_steers_the_terminal(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1.replace("Data innovation", "[bold]Data[/bold] \u202einnovation")))
+    assert "[bold]Data[/bold] \\u202einnovation" in cli("projects", "list").out
+
+
+# --- what is to be expected, what was carried, what is locked ---
+
+MONTHLY = DIE1.replace("12500.00", "2500").replace("annual,2026-04-01", "monthly,")
+NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
+READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
+
+
+def spending_steadily(app: Composition, cost: str = "100") -> None:
+    """So much on each day of November up to the day before yesterday; yesterday's costs are still to come."""
+    spend(app, 11, cost, *(date(2026, 11, day) for day in range(1, 19)))
+    costs_were_read(app, READ_AT)
+
+
+def test_a_forecast_has_a_total_bounds_and_the_day_on_which_the_budget_is_used_up(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(MONTHLY))
+    spending_steadily(app)
+    (listed,) = cli("projects", "list", "--json").json
+    forecast = {name: Decimal(amount) for name, amount in listed["forecast"].items()}
+    assert forecast["total"] == 3000
+    assert 1800 <= forecast["low"] < 3000 < forecast["high"]
+    assert listed["used_up_on"] == "2026-11-25"
+    (line,) = [line for line in cli("projects", "list").out.splitlines() if "DIE1" in line]
+    assert line.split()[-5:] == ["72.0", "%", "3,000", "2026-11-25", "2026-12-01"]
+    shown = cli("projects", "show", "DIE1").out
+    assert "3,000.00 CAD at the period's end; four times in five between" in shown
+    assert "used up     2026-11-25" in shown
+
+
+def test_a_budget_that_lasts_is_not_used_up_within_its_period(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(MONTHLY))
+    spending_steadily(app, "10")
+    (listed,) = cli("projects", "list", "--json").json
+    assert (listed["forecast"]["total"], listed["used_up_on"]) == ("300", None)
+    assert "used up     not before the period's end" in cli("projects", "show", "DIE1").out
+
+
+def test_a_forecast_is_as_of_the_last_reading(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(MONTHLY))
+    spend(app, 11, "100", *(date(2026, 11, day) for day in range(1, 11)))
+    costs_were_read(app, datetime(2026, 11, 12, 2, 10, tzinfo=UTC))
+    (listed,) = cli("projects", "list", "--json").json
+    # The days since then are not taken for days without costs.
+    assert listed["forecast"]["total"] == "3000"
+    assert "last read 2026-11-12" in cli("projects", "list").out
+
+
+def test_there_is_no_forecast_of_what_was_not_read_or_is_not_active(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(MONTHLY, BARE))
+    spend(app, 11, "100", *(date(2026, 11, day) for day in range(1, 19)))
+    assert [each["forecast"] for each in cli("projects", "list", "--json").json] == [None, None]
+    assert "not read yet" in cli("projects", "list").out
+    costs_were_read(app, READ_AT)
+    cli("projects", "load", write_csv(MONTHLY.replace("true", "false")))
+    assert cli("projects", "list", "--json").json[0]["forecast"] is None
+
+
+def test_a_locked_project_is_seen_in_the_list(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    costs_were_read(app, READ_AT)
+    decided(app, LOCKED, HOLD, LOCKED_AT)
+    first, second = cli("projects", "list", "--json").json
+    assert (first["locked_since"], second["locked_since"]) == ("2026-11-20T02:15:00+00:00", None)
+    outcome = cli("projects", "list").out
+    assert outcome.count("locked since 2026-11-20") == 1
+    assert "0 at 100 % or more, 1 locked. Costs were last read on 2026-11-20 at 02:10 UTC." in outcome
+    assert "lock        locked since 2026-11-20 02:15 UTC" in cli("projects", "show", "DIE1").out
+
+
+def test_what_was_carried_counts_and_is_said_to_be_provisional_or_final(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(f"{MONTHLY},carry-over", header=f"{HEADER},rollover"))
+    opened(app, 11, Period(date(2026, 10, 1), NOVEMBER.start), "0", settled=True)
+    opened(app, 11, NOVEMBER, "500")
+    spend(app, 11, "1500")
+    (listed,) = cli("projects", "list", "--json").json
+    assert {name: listed[name] for name in ("budget", "carried", "amount", "percent", "rollover", "stopped")} == {
+        "budget": "2500",
+        "carried": "500",
+        "amount": "3000",
+        "percent": "50",
+        "rollover": "carry_over",
+        "stopped": False,
+    }
+    shown = cli("projects", "show", "DIE1").out
+    assert "3,000.00 CAD (2,500.00 CAD, 500.00 CAD carried from the period before)" in shown
+    rows = [line.split() for line in shown.splitlines() if line.startswith("2026-1")]
+    assert rows == [
+        ["2026-10-01", "2026-11-01", "nothing", "final", "0.00", "CAD"],
+        ["2026-11-01", "2026-12-01", "500.00", "CAD", "provisional", "1,500.00", "CAD"],
+    ]
+    assert cli("projects", "show", "DIE1", "--json").json["periods"][1] == {
+        "period_start": "2026-11-01",
+        "period_end": "2026-12-01",
+        "carried": "500",
+        "final": False,
+        "stopped": False,
+        "spent": "1500",
+        "currency": "CAD",
+    }
+
+
+def test_a_total_that_is_drawn_down_says_what_was_used_before(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(f"{MONTHLY},draw_down", header=f"{HEADER},rollover"))
+    opened(app, 11, NOVEMBER, "-2000")
+    shown = cli("projects", "show", "DIE1").out
+    assert "500.00 CAD (2,500.00 CAD, less 2,000.00 CAD used in the periods before)" in shown
+    assert cli("projects", "list", "--json").json[0]["amount"] == "500"
+
+
+def test_a_budget_that_stopped_is_none(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(f"{MONTHLY},stop", header=f"{HEADER},rollover"))
+    opened(app, 11, NOVEMBER, "0", stopped=True)
+    (listed,) = cli("projects", "list", "--json").json
+    assert (listed["amount"], listed["percent"], listed["stopped"]) == (None, None, True)
+    assert "none: it stopped with the period before" in cli("projects", "show", "DIE1").out
+
+
+def test_lock_and_rollover_of_a_file_are_kept_by_one_that_does_not_name_them(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(f"{MONTHLY},never,carry_over", header=f"{HEADER},lock,rollover"))
+    assert cli("budget", "set", "DIE1", "--thresholds", "50,100", "--reason", "fewer mails").code == 0
+    assert "0 added, 0 changed, 1 unchanged" in cli("projects", "load", write_csv(MONTHLY)).out
+    shown = cli("projects", "show", "DIE1", "--json").json
+    assert (shown["lock"], shown["rollover"], shown["thresholds"]) == ("never", "carry_over", [50, 100])
+    for_people = cli("projects", "show", "DIE1").out
+    assert "not locked, and never is to be" in for_people
+    assert "50, 100 % (its own)" in for_people
+    assert [revision["thresholds"] for revision in shown["revisions"]] == [None, [50, 100]]
+
+
+def test_a_lock_alone_that_is_changed_by_a_file_changes_the_project(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    outcome = cli("projects", "load", write_csv(f"{DIE1},never", header=f"{HEADER},lock"))
+    assert "0 added, 1 changed, 0 unchanged" in outcome.out
+    assert cli("projects", "list", "--json").json[0]["lock"] == "never"
+    assert len(app.projects.revisions(11)) == 1

@@ -1,0 +1,120 @@
+"""`run` and `status`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.composition import Composition
+from shared.ports import NewMail, Reading, ScopeTarget
+from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
+
+
+def test_a_run_queues_a_message_for_each_subscription(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
+    # A month's costs and a quarter's are few query units, so that both messages can be seen at once.
+    cli("projects", "load", write_csv(DIE1.replace("annual,2026-04-01", "monthly,"), EAU))
+    outcome = cli("run")
+    assert outcome.code == 0
+    assert "2 subscriptions queued." in outcome.out
+    messages = queued("QueueProjectUsageUpdate")
+    assert {message["SubscriptionId"] for message in messages} == {FIRST, SECOND}
+    (run,) = cli("status", "--json").json
+    assert run["key"] == messages[0]["RunId"]
+    assert run["key"] in outcome.out
+    assert (run["trigger"], run["state"], run["finished_at"]) == ("manual", "running", None)
+    assert run["scopes"] == {"done": 0, "deferred": 0, "failed": 0, "suspect": 0, "waiting": 2}
+
+
+def test_a_run_without_projects_has_nothing_to_do(cli: Cli) -> None:
+    outcome = cli("run", "--wait")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "nothing to read" in outcome.out
+
+
+def test_a_run_fails_in_one_sentence_where_the_queues_are_away(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DatahubStorageConnectionString", NO_QUEUES)
+    cli("projects", "load", write_csv(DIE1))
+    outcome = cli("run")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: the queues can't be reached")
+
+
+def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Composition) -> None:
+    first, second = night(app)
+    now = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
+    app.runs.mark_failed(first.id, "Azure says no (403)", now)
+    app.runs.mark_deferred(second.id, "Azure asks us to wait (429)", now)
+    mails = [app.mails.add(NewMail(str(each), "alert", (), {}, run_key="night-2026-11-20"), now) for each in range(4)]
+    for mail in mails[:3]:
+        assert app.mails.claim(mail, "me", now + timedelta(minutes=5), now)
+    app.mails.mark_sent(mails[0], "me", "", None, now)
+    app.mails.mark_failed(mails[1], "me", "refused")
+    (run,) = cli("status", "--json").json
+    assert run == {
+        "key": "night-2026-11-20",
+        "trigger": "timer",
+        "state": "running",
+        "started_at": "2026-11-20T02:00:00+00:00",
+        "finished_at": None,
+        "scopes": {"done": 0, "deferred": 1, "failed": 1, "suspect": 0, "waiting": 0},
+        "mails": {"sent": 1, "pending": 2, "failed": 1},
+        "errors": [
+            {"scope": f"subscription {FIRST}", "reason": "Azure says no (403)"},
+            {"scope": f"subscription {SECOND}", "reason": "Azure asks us to wait (429)"},
+        ],
+    }
+    for_people = cli("status").out
+    assert "1 deferred, 1 failed" in for_people
+    assert "1 sent, 2 pending, 1 failed" in for_people
+    assert f"  subscription {FIRST}: Azure says no (403)\n" in for_people
+
+
+def test_the_status_shows_as_many_runs_as_asked_for(cli: Cli, app: Composition) -> None:
+    assert "There was no run yet" in cli("status").out
+    for day in range(1, 8):
+        app.runs.open_run(f"night-2026-11-0{day}", "timer", datetime(2026, 11, day, 2, tzinfo=UTC))
+    assert [run["key"] for run in cli("status", "--limit", "2", "--json").json] == [
+        "night-2026-11-07",
+        "night-2026-11-06",
+    ]
+    assert cli("status", "--limit", "0").code == 2
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed"])
+def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names: dict[str, str], outcome: str) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    waiting = start("run", "--wait")
+    deadline = time.monotonic() + 30
+    while not (views := app.projects.recent_runs(1)) or not views[0].scopes.get("queued"):
+        assert time.monotonic() < deadline
+        assert waiting.poll() is None
+        time.sleep(0.05)
+    scope = app.runs.scope_of(views[0].key, "manual", ScopeTarget(subscription_id=FIRST), app.clock())
+    if outcome == "done":
+        app.charges.store(scope.id, Reading(FIRST, frozenset(), (), app.clock(), None, True), app.clock())
+    else:
+        app.runs.mark_failed(scope.id, "Azure says no (403)", app.clock())
+    out, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == (0 if outcome == "done" else 1)
+    if outcome == "done":
+        assert "is done: 1 done, 0 failed, 0 suspect." in out
+    else:
+        assert f"subscription {FIRST}: Azure says no (403)" in out
+        assert err.startswith("error: run manual-")
+
+
+def test_whoever_stops_waiting_does_not_stop_the_run(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    waiting = start("run", "--wait")
+    assert waiting.stdout is not None
+    # Written before the waiting begins.
+    assert waiting.stdout.readline().startswith("Run manual-")
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 130
+    assert "Traceback" not in err
+    assert "the run goes on" in err
+    assert app.projects.recent_runs(1)[0].state == "running"
