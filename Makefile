@@ -22,7 +22,7 @@ $(READY): requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $(READY)
 
-demo: $(READY) ## Two nights over a dozen sample projects, with everything that takes
+demo: $(READY) ## Two nights over a dozen sample projects, and a lock at 100 %
 	@$(BIN)/python -m localdev.demo
 
 dev: $(READY) ## Keeps the demo's parts running, for trying things by hand

@@ -4,6 +4,7 @@ A trigger translates: message in, one stage called, next messages out. Where set
 file fails with all the faults in one message: then no function is indexed, and no message is touched.
 """
 
+import json
 import logging
 import typing
 
@@ -11,7 +12,7 @@ import azure.functions as func
 
 from shared import settings
 from shared.composition import Composition
-from shared.messages import Queue, parse_email, parse_notification, parse_update, to_json
+from shared.messages import Queue, parse_email, parse_lock, parse_notification, parse_update, to_json
 
 warden = Composition(settings.load())
 logging.getLogger("azure").setLevel(logging.WARNING)
@@ -51,14 +52,16 @@ def project_usage_updater(msg: func.QueueMessage, notifications: Messages, email
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageNotification%", connection=STORAGE)
 @app.queue_output(arg_name="notifications", queue_name="%QueueProjectUsageNotification%", connection=STORAGE)
 @app.queue_output(arg_name="emails", queue_name="%QueueEmailNotification%", connection=STORAGE)
-def project_usage_notifier(msg: func.QueueMessage, notifications: Messages, emails: Messages) -> None:
-    """Compares usage with the budget, makes the alerts."""
+@app.queue_output(arg_name="locks", queue_name="%QueueProjectLock%", connection=STORAGE)
+def project_usage_notifier(msg: func.QueueMessage, notifications: Messages, emails: Messages, locks: Messages) -> None:
+    """Compares usage with the budget, makes the alerts, and asks for locks."""
     body, origin = _body(msg), str(msg.id)
     handed_on = warden.dead_letters.unless_wrong(
         Queue.NOTIFICATION, body, origin, lambda: warden.notifier.notify(parse_notification(body), origin)
     )
     notifications.set([to_json(message) for message in handed_on.notifications])
     emails.set([to_json(message) for message in handed_on.emails])
+    locks.set([to_json(message) for message in handed_on.locks])
 
 
 @app.function_name("EmailNotificationHandler")
@@ -69,6 +72,29 @@ def email_notification_handler(msg: func.QueueMessage, emails: Messages) -> None
     body, origin = _body(msg), str(msg.id)
     handed_on = warden.dead_letters.unless_wrong(
         Queue.EMAIL, body, origin, lambda: warden.deliverer.deliver(parse_email(body), origin)
+    )
+    emails.set([to_json(message) for message in handed_on.emails])
+
+
+@app.function_name("BudgetAlert")
+@app.route(route="budget-alert", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@app.queue_output(arg_name="locks", queue_name="%QueueProjectLock%", connection=STORAGE)
+def budget_alert(req: func.HttpRequest, locks: Messages) -> func.HttpResponse:
+    """Takes Azure's own budget alert, asks for a lock."""
+    answer = warden.budget_alerts.receive(req.get_body(), req.headers.get("Authorization"))
+    locks.set([to_json(answer.message)] if answer.message else [])
+    body = json.dumps({"status": answer.status, "reason": answer.said}, ensure_ascii=False)
+    return func.HttpResponse(body, status_code=answer.status, mimetype="application/json")
+
+
+@app.function_name("ProjectLockHandler")
+@app.queue_trigger(arg_name="msg", queue_name="%QueueProjectLock%", connection=STORAGE)
+@app.queue_output(arg_name="emails", queue_name="%QueueEmailNotification%", connection=STORAGE)
+def project_lock_handler(msg: func.QueueMessage, emails: Messages) -> None:
+    """Looks again, then locks or unlocks the project."""
+    body, origin = _body(msg), str(msg.id)
+    handed_on = warden.dead_letters.unless_wrong(
+        Queue.LOCK, body, origin, lambda: warden.locker.handle(parse_lock(body), origin)
     )
     emails.set([to_json(message) for message in handed_on.emails])
 
@@ -110,6 +136,15 @@ def dead_letters_project_usage_notification(msg: func.QueueMessage, emails: Mess
 def dead_letters_email_notification(msg: func.QueueMessage, emails: Messages) -> None:
     """Records e-mail messages that failed for good."""
     handed_on = warden.dead_letters.bury(Queue.EMAIL, _body(msg), str(msg.id))
+    emails.set([to_json(message) for message in handed_on.emails])
+
+
+@app.function_name("DeadLettersProjectLock")
+@app.queue_trigger(arg_name="msg", queue_name="%QueueProjectLock%-poison", connection=STORAGE)
+@app.queue_output(arg_name="emails", queue_name="%QueueEmailNotification%", connection=STORAGE)
+def dead_letters_project_lock(msg: func.QueueMessage, emails: Messages) -> None:
+    """Records lock messages that failed for good."""
+    handed_on = warden.dead_letters.bury(Queue.LOCK, _body(msg), str(msg.id))
     emails.set([to_json(message) for message in handed_on.emails])
 
 

@@ -1,4 +1,4 @@
-"""Two nights over a dozen sample projects, on real queues, a real database and the real SDKs.
+"""Two nights and a day over a dozen sample projects, on real queues, a real database and the real SDKs.
 
 `python -m localdev.demo` runs them and shows what came of it; `--keep` leaves the parts running instead, for
 trying things by hand.
@@ -18,22 +18,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from localdev import demo_charges
-from localdev.azure_sim import AzureSimulator, Quota
+from localdev import demo_charges, demo_lock
+from localdev.azure_sim import AzureSimulator, ChargeBook, Quota
+from localdev.azure_sim.state import as_json
 from localdev.azurite import Azurite, ensure_installed
-from localdev.processes import local_host, stop_on_signals
+from localdev.demo_stage import ROOT, DemoFailedError, command, console, say, shown
+from localdev.processes import stop_on_signals
 from shared import settings
-from shared.adapters.database.budget_rows import MAILED
-from shared.adapters.database.tables import alerts, budgets, mails
+from shared.adapters.database.tables import mails
 from shared.cli import output
 from shared.composition import Composition
 from shared.ports import MailState
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = ROOT / "localdev" / "sample_projects.csv"
 NIGHTS = ["2026-11-20T02:00:00+00:00", "2026-11-21T02:00:00+00:00"]
 # A night takes some ten seconds; this is for a machine that is very busy.
@@ -41,21 +40,17 @@ NIGHT_SECONDS = 300
 AZURITE_PORT = 10001
 SIMULATOR_PORT = 10080
 
-# Where the output goes into a file there is no terminal whose width would matter.
-console = Console() if sys.stdout.isatty() else Console(width=110)
-
 
 @dataclass(frozen=True)
 class Standing:
-    """One project after a night."""
+    """One project after a night. mails: what each was about, such as `80 %`, in the order in which they were made."""
 
     acronym: str
     budget: Decimal
     currency: str
     spent: Decimal
     percent: Decimal | None
-    alerts: tuple[int, ...]
-    mails: int
+    mails: tuple[str, ...]
 
 
 @dataclass
@@ -75,34 +70,42 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     keep = parser.parse_args().keep
     ensure_installed()
-    return _keep() if keep else _two_nights()
+    try:
+        return _keep() if keep else _two_nights_and_a_day()
+    except DemoFailedError as error:
+        say(f"The demo stops here: {error}")
+        return 1
 
 
-def _two_nights() -> int:
+def _two_nights_and_a_day() -> int:
     folder = _fresh_folder(ROOT / ".local" / "demo")
     charges, calendar = demo_charges.book(), Calendar()
     begun = time.monotonic()
     quota = Quota(clock=calendar.seconds)
     with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=quota) as azure:
         environment = _environment(folder, azurite.connection_string, azure.url)
-        _say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
-        _command(environment, "db", "upgrade")
-        _command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
-        _say("First night: 60 days of charges are there to be read …")
-        _night(folder, environment, NIGHTS[0])
-        first = _standings(environment, NIGHTS[0])
-        calendar.days += 1
-        changes = demo_charges.change_overnight(charges)
-        raise_budget = ("budget", "set", "OCEAN", "4500", "--reason", "second phase approved")
-        _command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
-        changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
-        _say("Second night: " + "; ".join(changes) + " …")
-        _night(folder, environment, NIGHTS[1])
-        second = _standings(environment, NIGHTS[1])
+        say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
+        _two_nights(folder, environment, charges, calendar)
+        demo_lock.show_lock_and_unlock(folder, environment, azure)
         refused = azure.stats()["throttled"]
-    _show(first, second)
     _show_files(folder, refused, time.monotonic() - begun)
     return 0
+
+
+def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
+    command(environment, "db", "upgrade")
+    command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
+    say("First night: 60 days of charges are there to be read …")
+    _night(folder, environment, NIGHTS[0])
+    first = _standings(environment, NIGHTS[0])
+    calendar.days += 1
+    changes = demo_charges.change_overnight(charges)
+    raise_budget = ("budget", "set", "OCEAN", "4500", "--reason", "second phase approved")
+    command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
+    changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
+    say("Second night: " + "; ".join(changes) + " …")
+    _night(folder, environment, NIGHTS[1])
+    _show_standings(first, _standings(environment, NIGHTS[1]))
 
 
 def _keep() -> int:
@@ -111,16 +114,18 @@ def _keep() -> int:
     charges = demo_charges.book()
     with (
         Azurite(folder / "azurite", port=AZURITE_PORT) as azurite,
-        AzureSimulator(charges, quota=Quota(), port=SIMULATOR_PORT) as azure,
+        # What is kept of Azure goes with what the database keeps: locks, budgets, what was spent by hand.
+        AzureSimulator(charges, quota=Quota(), port=SIMULATOR_PORT, state_file=folder / "azure.json") as azure,
     ):
-        environment = _environment(folder, azurite.connection_string, azure.url)
+        environment = _environment(folder, azurite.connection_string, azure.url) | demo_lock.SETTINGS
         environment["LOCAL_CLOCK_START"] = NIGHTS[0]
-        _command(environment, "db", "upgrade")
-        _command(environment, "projects", "load", str(PROJECTS))
-        with local_host(ROOT, "--state", str(folder), environment=environment):
-            _say_what_to_try(folder, environment)
+        command(environment, "db", "upgrade")
+        command(environment, "projects", "load", str(PROJECTS))
+        demo_lock.make_azure_ready(azure)
+        with demo_lock.host_with_key(folder, environment) as host:
+            _say_what_to_try(folder, environment, demo_lock.connect(azure, host), azure.url)
             stop_on_signals().wait()
-    _say("Stopped.")
+    say("Stopped.")
     return 0
 
 
@@ -149,26 +154,12 @@ def _night(folder: Path, environment: dict[str, str], clock: str) -> None:
         check=False,
     )
     if run.returncode:
-        raise SystemExit(f"The night failed:\n{run.stdout}{run.stderr}")
-
-
-def _command(environment: dict[str, str], *arguments: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "shared.cli", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if run.returncode:
-        raise SystemExit(f"`python -m shared.cli {' '.join(arguments)}` failed:\n{run.stdout}{run.stderr}")
+        raise DemoFailedError(f"the night failed:\n{run.stdout}{run.stderr}")
 
 
 def _standings(environment: dict[str, str], clock: str) -> list[Standing]:
     app = Composition(settings.load(environment | {"LOCAL_CLOCK_START": clock}))
-    sent, mailed = _mails_by_project(app), _alerts_by_project(app)
-    views = app.projects.list_projects(app.clock().date())
+    told, views = _mails_by_project(app), app.projects.list_projects(app.clock().date())
     app.database.close()
     return [
         Standing(
@@ -177,98 +168,88 @@ def _standings(environment: dict[str, str], clock: str) -> list[Standing]:
             currency=view.budget.terms.currency if view.budget else "",
             spent=view.spent,
             percent=view.budget.percent(view.spent) if view.budget else None,
-            alerts=mailed.get(view.id, ()),
-            mails=sent.get(view.id, 0),
+            mails=told.get(view.id, ()),
         )
         for view in views
         if view.active
     ]
 
 
-def _mails_by_project(app: Composition) -> dict[int, int]:
-    count = select(mails.c.project_id, func.count()).where(mails.c.state == MailState.SENT).group_by(mails.c.project_id)
-    return {row[0]: row[1] for row in app.database.read(lambda connection: connection.execute(count).all())}
-
-
-def _alerts_by_project(app: Composition) -> dict[int, tuple[int, ...]]:
-    """The thresholds that were mailed, under any revision of the budget."""
-    mailed = (
-        select(budgets.c.project_id, alerts.c.threshold)
-        .join(budgets, alerts.c.budget_id == budgets.c.id)
-        .where(alerts.c.outcome == MAILED)
-        .order_by(alerts.c.id)
-    )
-    found: dict[int, tuple[int, ...]] = {}
-    for project_id, threshold in app.database.read(lambda connection: connection.execute(mailed).all()):
-        found[project_id] = (*found.get(project_id, ()), threshold)
+def _mails_by_project(app: Composition) -> dict[int, tuple[str, ...]]:
+    sent = select(mails.c.project_id, mails.c.key).where(mails.c.state == MailState.SENT).order_by(mails.c.id)
+    found: dict[int, tuple[str, ...]] = {}
+    for project_id, key in app.database.read(lambda connection: connection.execute(sent).all()):
+        found[project_id] = (*found.get(project_id, ()), mail_subject(key))
     return found
 
 
-def _show(first: list[Standing], second: list[Standing]) -> None:
+def mail_subject(key: str) -> str:
+    """What a mail about a project is about, in a word, from its key: `80 %`, `forecast`, `lock refused`."""
+    kind, *rest = key.removeprefix("operators/").split("/")
+    if kind == "alert":
+        return f"{rest[-1]} %"
+    return {"warning": "forecast", "lock": f"lock {rest[0]}"}.get(kind, kind)
+
+
+def _show_standings(first: list[Standing], second: list[Standing]) -> None:
     table = Table(title="After the second night", title_justify="left")
-    for heading in ("Project", "Budget", "Spent", "Percent"):
+    for heading in ("Project", "Budget", "Spent", "Change", "Percent"):
         table.add_column(heading, justify="left" if heading == "Project" else "right", no_wrap=True)
-    for heading in ("Alerts", "Mails", "What the second night changed"):
+    for heading in ("Mails, first night", "Mails, second night"):
         table.add_column(heading)
     for before, after in zip(first, second, strict=True):
         table.add_row(
             after.acronym,
-            f"{after.budget:,.2f} {after.currency}",
+            f"{output.short(after.budget)} {after.currency}",
             f"{after.spent:,.2f}",
+            f"{after.spent - before.spent:+,.2f}",
             output.percent(after.percent) or "–",
-            ", ".join(f"{threshold} %" for threshold in after.alerts) or "–",
-            str(after.mails),
-            _difference(before, after),
+            ", ".join(before.mails) or "–",
+            ", ".join(after.mails[len(before.mails) :]) or "–",
         )
     console.print(table)
 
 
-def _difference(before: Standing, after: Standing) -> str:
-    parts = []
-    if after.budget != before.budget:
-        parts.append(f"budget {before.budget:,.0f} → {after.budget:,.0f}")
-    parts.append(f"spent {after.spent - before.spent:+,.2f}")
-    new = [f"{threshold} %" for threshold in after.alerts if threshold not in before.alerts]
-    if after.mails > before.mails:
-        parts.append("mail: " + ", ".join(new))
-    return "; ".join(parts)
-
-
 def _show_files(folder: Path, refused: Any, seconds: float) -> None:
     found = sorted((folder / "outbox").glob("*.eml"))
-    console.print(f"{len(found)} mails lie in {_shown(folder / 'outbox')}; open one with a mail program or an editor.")
-    console.print(f"The database is {_shown(folder / 'warden.db')}. Azure refused {refused} calls for its quota.")
-    console.print(f"Two nights took {seconds:.0f} seconds. Everything is stopped.")
+    say(f"\n{len(found)} mails lie in {shown(folder / 'outbox')}; open one with a mail program or an editor.")
+    say(f"The database is {shown(folder / 'warden.db')}. Azure refused {refused} calls for its quota.")
+    say(f"All of it took {seconds:.0f} seconds. Everything is stopped.")
 
 
-def _say_what_to_try(folder: Path, environment: dict[str, str]) -> None:
+def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, azure_url: str) -> None:
     file = folder / "environment"
     file.write_text("".join(f"export {name}='{value}'\n" for name, value in environment.items()), "utf-8")
-    _say("Running: Azurite (queues), the Azure simulator, the Functions host. Ctrl-C stops them.")
-    console.print("In another terminal:")
+    say("Running: Azurite (queues), the Azure simulator, the Functions host. Ctrl-C stops them.")
+    say("In another terminal:")
     for line in [
         "source .venv/bin/activate",
-        f"source {_shown(file)}",
+        f"source {shown(file)}",
         "python -m shared.cli run --wait",
         "python -m shared.cli projects list",
-        f"ls {_shown(folder / 'outbox')}",
+        f"ls {shown(folder / 'outbox')}",
     ]:
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
-    _say("A message by hand works too: README.md, 'A message by hand', in Python.")
+        say(f"  {line}")
+    say(f"A project at 100 %: have {demo_lock.ACRONYM} spend more, have Azure evaluate its budgets, and see the lock")
+    say("(the app stops the virtual machine first, and looks again 20 seconds later):")
+    today = demo_charges.FIRST_NIGHT
+    for line in [
+        "python -m shared.cli budgets sync",
+        f"curl {azure_url}/_sim/charges -d '{json.dumps([as_json(demo_charges.past_the_budget(today), is_set=True)])}'",
+        f"curl {azure_url}/_sim/evaluate -d '{json.dumps({'today': today.isoformat()})}'",
+        f"python -m shared.cli audit {demo_lock.ACRONYM}",
+        f"curl {azure_url}/_sim/locks",
+    ]:
+        say(f"  {line}")
+    say("An alert by hand, as an Action Group sends it (the app asks Azure's budget before it believes it):")
+    say(f"  curl '{alert_url}' -d '{json.dumps(demo_lock.ALERT_BY_HAND)}'")
+    say("A message by hand works too: README.md, 'A message by hand', in Python.")
 
 
 def _fresh_folder(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
-def _say(text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

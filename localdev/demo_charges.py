@@ -1,4 +1,4 @@
-"""The demo's made-up spending: 60 days of a dozen projects, and what changes in the second night."""
+"""The demo's made-up spending: 60 days of a dozen projects, the second night's changes, and the day after it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ FIRST_NIGHT = date(2026, 11, 20)
 DAYS = 60
 NORTH = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 SOUTH = "ed570627-0265-4620-bb42-bae06bcfa914"
+WAVES_GROUP = "fsdh_proj_waves_rg"
 
 COMPUTE = {"Virtual Machines": Decimal("0.62"), "Storage": Decimal("0.25"), "Bandwidth": Decimal("0.13")}
 DATA = {
@@ -31,6 +32,7 @@ GROUPS = [
     (NORTH, "fsdh_proj_genom_rg", "96.55", DATA, "0.006"),
     (NORTH, "fsdh_proj_maps_rg", "5.21", COMPUTE, "0"),
     (NORTH, "fsdh_proj_ice_rg", "13.77", COMPUTE, "0.001"),
+    (NORTH, WAVES_GROUP, "34.68", COMPUTE, "0"),
     (NORTH, "shared-network-rg", "22.1", COMPUTE, "0"),
     (SOUTH, "airq-prod-rg", "22.9", DATA, "0"),
     (SOUTH, "airq-test-rg", "4.031", COMPUTE, "0"),
@@ -62,6 +64,11 @@ def change_overnight(charges: ChargeBook) -> list[str]:
         f"a late charge of 900.55 CAD for ICE on {late}",
         f"the costs of AIRQ on {restated} restated to half",
     ]
+
+
+def past_the_budget(day: date) -> Charge:
+    """What brings WAVES past its budget."""
+    return Charge(NORTH, WAVES_GROUP, "Virtual Machines", day, "CAD", Decimal("99.50"))
 
 
 def _series() -> list[GroupSeries]:

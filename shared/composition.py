@@ -6,39 +6,51 @@ Everything is built when it is first asked for, so that a function loads only th
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
+from shared.pipeline.budget_alert import BudgetAlerts
+from shared.pipeline.budgets_in_step import BudgetsInStep
 from shared.pipeline.dead_letters import DeadLetters, Replay
 from shared.pipeline.deliver import Deliverer
+from shared.pipeline.lock import Locker, LockRules
+from shared.pipeline.lock_groups import GroupLocks
+from shared.pipeline.lock_mails import LockMails
 from shared.pipeline.notify import AlertPolicy, Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.patience import Patience
 from shared.pipeline.schedule import Scheduler
+from shared.pipeline.sync_budgets import BudgetSync
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
 from shared.ports import (
     AnswerLedger,
+    AuditLedger,
+    AzureBudgets,
+    AzureCompute,
+    AzureLocks,
     ChargeLedger,
     CheckLedger,
     Clock,
     CostSource,
     DeadLetterLedger,
+    LockLedger,
     Mailer,
     MailLedger,
     ProjectLedger,
     RunLedger,
+    TokenCheck,
     WatchLedger,
     utc_now,
 )
 from shared.settings import Provider, Settings
 
+# A subscription's currency is seen in its latest charges.
+CURRENCIES_SINCE = timedelta(days=100)
 OUTBOX_SENDER = "budget-warden@localhost.localdomain"
-# There is no lock yet, whatever LOCK_MODE says: a mail must not promise one.
-AT_100 = "nothing"
 
 
 def clock_from(start: datetime | None) -> Clock:
@@ -90,7 +102,7 @@ class Composition:
         """Checks and alerts."""
         from shared.adapters.database.checks import SqlChecks
 
-        return SqlChecks(self.database, self._sender_domain)
+        return SqlChecks(self.database, self._sender_domain, self.settings.lookback_days)
 
     @cached_property
     def mails(self) -> MailLedger:
@@ -111,7 +123,21 @@ class Composition:
         """Projects and listings."""
         from shared.adapters.database.projects import SqlProjects
 
-        return SqlProjects(self.database)
+        return SqlProjects(self.database, self.settings.lookback_days)
+
+    @cached_property
+    def lock_ledger(self) -> LockLedger:
+        """Which projects are locked, and why."""
+        from shared.adapters.database.locks import SqlLocks
+
+        return SqlLocks(self.database, self._sender_domain)
+
+    @cached_property
+    def audit(self) -> AuditLedger:
+        """Every decision about a lock."""
+        from shared.adapters.database.audit import SqlAudit
+
+        return SqlAudit(self.database)
 
     @cached_property
     def watch_ledger(self) -> WatchLedger:
@@ -135,6 +161,37 @@ class Composition:
             metric=self.settings.cost_metric.value,
             client_id=self.settings.client_id,
         )
+
+    @cached_property
+    def azure_budgets(self) -> AzureBudgets:
+        """Azure's own budgets."""
+        from shared.adapters.azure.budgets import ConsumptionBudgets
+
+        return ConsumptionBudgets(self.settings.management_endpoint, self.settings.client_id)
+
+    @cached_property
+    def azure_locks(self) -> AzureLocks:
+        """Locks on resource groups."""
+        from shared.adapters.azure.locks import ArmLocks
+
+        return ArmLocks(self.settings.management_endpoint, self.settings.client_id)
+
+    @cached_property
+    def azure_compute(self) -> AzureCompute:
+        """Virtual machines and scale sets."""
+        from shared.adapters.azure.compute import ArmCompute
+
+        return ArmCompute(self.settings.management_endpoint, self.settings.client_id)
+
+    @cached_property
+    def token_check(self) -> TokenCheck | None:
+        """Who may call BudgetAlert, besides having its key; None where that is all."""
+        settings = self.settings
+        if settings.alert_audience is None or settings.alert_tenant_id is None:
+            return None
+        from shared.adapters.azure.alert_token import EntraTokenCheck
+
+        return EntraTokenCheck(settings.alert_audience, settings.alert_tenant_id, settings.alert_authority)
 
     @cached_property
     def mailer(self) -> Mailer:
@@ -174,6 +231,7 @@ class Composition:
             lookback_days=self.settings.lookback_days,
             units_per_minute=self.settings.units_per_minute,
             units_per_hour=self.settings.units_per_hour,
+            budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
         )
 
     @cached_property
@@ -200,10 +258,56 @@ class Composition:
             thresholds=settings.thresholds,
             bcc=settings.email_bcc,
             bcc_from=settings.email_bcc_from_percent,
-            at_100=AT_100,
+            lock_mode=settings.lock_mode,
             portal_url=settings.portal_url,
         )
         return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.patience, self.clock)
+
+    @cached_property
+    def budget_alerts(self) -> BudgetAlerts:
+        """BudgetAlert."""
+        return BudgetAlerts(self.token_check)
+
+    @cached_property
+    def budget_sync(self) -> BudgetSync:
+        """Keeps Azure's own budgets in step."""
+        return BudgetSync(
+            azure=self.azure_budgets,
+            projects=self.projects,
+            action_group_id=self.settings.lock_action_group_id,
+            clock=self.clock,
+            currencies=self._currencies_of,
+        )
+
+    def _currencies_of(self, subscription_id: str) -> frozenset[str]:
+        return self.charges.currencies_of(subscription_id, self.clock().date() - CURRENCIES_SINCE)
+
+    @cached_property
+    def locker(self) -> Locker:
+        """ProjectLockHandler."""
+        settings = self.settings
+        return Locker(
+            in_step=self._budgets_in_step,
+            ledger=self.lock_ledger,
+            audit=self.audit,
+            budgets=self.azure_budgets,
+            groups=GroupLocks(self.azure_locks, self.azure_compute, settings.lock_level, settings.never_locked),
+            mails=LockMails(
+                operators=self.operators,
+                bcc=settings.email_bcc,
+                portal_url=settings.portal_url,
+                level=settings.lock_level,
+            ),
+            rules=LockRules(settings.lock_mode, settings.lock_when_unsure, settings.lock_stop_compute),
+            dead_letters=self.dead_letters,
+            patience=self.patience,
+            clock=self.clock,
+        )
+
+    @property
+    def _budgets_in_step(self) -> BudgetsInStep:
+        sync = self.budget_sync if self.settings.lock_action_group_id else None
+        return BudgetsInStep(sync, self.mails, self.operators, self.dead_letters, self.patience, self.clock)
 
     @cached_property
     def deliverer(self) -> Deliverer:

@@ -24,6 +24,8 @@ LARGEST_BYTES = 48 * 1024
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
 PROJECTS_PER_MESSAGE = 2000
 LARGEST_ID = 2**31 - 1
+# A reason is kept in the audit, and stands in mails.
+LONGEST_REASON = 1000
 
 # Halves of surrogate pairs have no UTF-8, and XML, in which the queue service takes messages, lacks the other two.
 ESCAPED = re.compile("[\ud800-\udfff\ufffe\uffff]")
@@ -36,6 +38,24 @@ class Queue(StrEnum):
     UPDATE = "project-usage-update"
     NOTIFICATION = "project-usage-notification"
     EMAIL = "email-notification"
+    LOCK = "project-lock"
+
+
+class LockAction(StrEnum):
+    """What a project-lock message asks for. SYNC: bring a subscription's Azure budgets into step."""
+
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    SYNC = "sync"
+
+
+class LockTrigger(StrEnum):
+    """Who asks: the notifier's check, Azure's budget alert, an operator's command, or a message from elsewhere."""
+
+    CHECK = "check"
+    ALERT = "alert"
+    OPERATOR = "operator"
+    MESSAGE = "message"
 
 
 class MessageError(ValueError):
@@ -107,8 +127,27 @@ class EmailMessage:
     envelope: Envelope = field(default=Envelope())
 
 
-Message = UpdateMessage | NotificationMessage | EmailMessage
+@dataclass(frozen=True, slots=True)
+class LockMessage:
+    """Lock or unlock a project, or (SYNC) bring the Azure budgets of a subscription into step.
+
+    The project is named by its id, or, as Azure's alert does, by its Azure budget and that one's subscription.
+    by: who, where an operator asks.
+    """
+
+    action: LockAction
+    project_id: int | None = None
+    budget_name: str | None = None
+    subscription_id: str | None = None
+    reason: str = ""
+    trigger: LockTrigger = LockTrigger.MESSAGE
+    by: str | None = None
+    envelope: Envelope = field(default=Envelope())
+
+
+Message = UpdateMessage | NotificationMessage | EmailMessage | LockMessage
 T = TypeVar("T")
+Word = TypeVar("Word", bound=StrEnum)
 
 
 def parse_update(body: str | bytes) -> UpdateMessage:
@@ -167,6 +206,36 @@ def parse_email(body: str | bytes) -> EmailMessage:
             '{"To": ["a@b.ca"], "Subject": "…", "Body": "<p>…</p>"}'
         )
     return EmailMessage(None, mail, None, fields.envelope())
+
+
+def parse_lock(body: str | bytes) -> LockMessage:
+    """A project-lock message. Raises MessageError."""
+    fields = _Fields(body)
+    action = fields.take("Action", _one_of(LockAction))
+    if action is None:
+        raise MessageError('Action is missing; write lock or unlock: {"ProjectId": 11, "Action": "lock"}')
+    message = LockMessage(
+        action=action,
+        project_id=fields.take("ProjectId", _identifier),
+        budget_name=fields.take("BudgetName", _one_line(1, 100)),
+        subscription_id=fields.take("SubscriptionId", _guid),
+        reason=fields.take("Reason", _text(0, LONGEST_REASON)) or "",
+        trigger=fields.take("Trigger", _one_of(LockTrigger)) or LockTrigger.MESSAGE,
+        by=fields.take("By", _one_line(1, 100)),
+        envelope=fields.envelope(),
+    )
+    _check_subject(message)
+    return message
+
+
+def _check_subject(message: LockMessage) -> None:
+    if message.action is LockAction.SYNC:
+        if message.subscription_id is None or message.project_id is not None or message.budget_name is not None:
+            raise MessageError('a sync is for a subscription: {"SubscriptionId": "…", "Action": "sync"}')
+    elif (message.project_id is None) == (message.budget_name is None):
+        raise MessageError('name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}')
+    elif message.budget_name is not None and message.subscription_id is None:
+        raise MessageError("a BudgetName goes with its SubscriptionId")
 
 
 def to_json(message: Message) -> str:
@@ -234,6 +303,16 @@ def _content(message: Message) -> dict[str, Any]:
                 "Bcc": mail.bcc or None,
                 "Subject": mail.subject,
                 "Body": mail.body,
+            }
+        case LockMessage():
+            named = {
+                "ProjectId": message.project_id,
+                "BudgetName": message.budget_name,
+                "SubscriptionId": message.subscription_id,
+                "Action": message.action.value,
+                "Reason": message.reason or None,
+                "Trigger": None if message.trigger is LockTrigger.MESSAGE else message.trigger.value,
+                "By": message.by,
             }
         case EmailMessage(sent_as=SentAs(claimant, receipt)):
             named = {"EmailId": message.email_id, "Claimant": claimant, "Receipt": receipt}
@@ -365,6 +444,16 @@ def _one_line(shortest: int, longest: int) -> Callable[[Any], str]:
         if not is_one_line(text):
             raise ValueError("it has to be one line of text")
         return text
+
+    return read
+
+
+def _one_of(words: type[Word]) -> Callable[[Any], Word]:
+    def read(value: Any) -> Word:
+        try:
+            return words(value.strip().lower())
+        except (AttributeError, ValueError):
+            raise ValueError(f"it has to be one of {', '.join(words)}") from None
 
     return read
 

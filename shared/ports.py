@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.charges import ChargeSet
+from shared.domain.locks import HeldLock, LockLevel, Outcome
 from shared.domain.periods import Period, PeriodRule
-from shared.domain.projects import AZURE, ProjectEntry
+from shared.domain.projects import AZURE, LockPolicy, ProjectEntry
 from shared.domain.thresholds import Checked, Decision
-from shared.messages import Message, Queue
+from shared.messages import LockAction, LockTrigger, Message, Queue
 
 
 class LaterError(Exception):
@@ -75,6 +76,143 @@ class CostSource(Protocol):
 
         progress: of an earlier LaterError for the same query: what had come by then is not asked for again.
         """
+        ...
+
+
+# --- Azure: budgets, locks, machines, tokens -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceGroup:
+    """A resource group, as its provider spells it."""
+
+    subscription_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetNotice:
+    """One notification of an Azure budget. threshold: percent. forecast: on the forecast, not on what was spent."""
+
+    threshold: Decimal
+    operator: str
+    forecast: bool
+    action_groups: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AzureBudget:
+    """A budget at a subscription, as Azure has it or as it is to be.
+
+    amount: in `currency`, the subscription's own, which Azure says with what was spent. time_grain: Azure's word, such
+    as Annually. last_day: the last day that it is there for. resource_groups: what its filter lets through, None
+    where it has no filter or another one. notices: by their names. current_spend: as of Azure's last evaluation, about
+    once a day. e_tag: of what was read.
+    """
+
+    name: str
+    amount: Decimal
+    time_grain: str
+    first_day: date
+    last_day: date
+    resource_groups: tuple[str, ...] | None
+    notices: Mapping[str, BudgetNotice]
+    category: str = "Cost"
+    current_spend: Decimal | None = None
+    currency: str | None = None
+    e_tag: str | None = None
+
+
+class AzureBudgets(Protocol):
+    """Azure's own budgets of subscriptions. Every call raises LaterError and NeverError."""
+
+    def list(self, subscription_id: str) -> list[AzureBudget]:
+        """All the cost budgets at the subscription's scope, whoever made them."""
+        ...
+
+    def get(self, subscription_id: str, name: str) -> AzureBudget | None:
+        """One of them; None where there is none with this name (in any case)."""
+        ...
+
+    def put(self, subscription_id: str, budget: AzureBudget) -> None:
+        """Makes it, or changes the one of its name (with its `e_tag`, only if nobody has changed it since)."""
+        ...
+
+    def delete(self, subscription_id: str, name: str) -> None:
+        """Removes it; nothing where it is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLock:
+    """A lock on a resource group itself, whoever made it."""
+
+    name: str
+    level: LockLevel
+    notes: str = ""
+
+
+class AzureLocks(Protocol):
+    """Locks on resource groups. Every call raises LaterError and NeverError (which names the role that is missing)."""
+
+    def list(self, group: ResourceGroup) -> list[GroupLock] | None:
+        """The locks at the group itself; None where there is no such group."""
+        ...
+
+    def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
+        """Makes the lock, or brings the one of its name to this level. False where there is no such group."""
+        ...
+
+    def delete(self, group: ResourceGroup, name: str) -> bool:
+        """Takes the lock off. False where there is no such lock, or no such group."""
+        ...
+
+
+class MachineKind(StrEnum):
+    """What can be deallocated."""
+
+    VM = "virtual machine"
+    SCALE_SET = "scale set"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A virtual machine or scale set that costs money. stopping: its deallocation has begun and is not over."""
+
+    name: str
+    kind: MachineKind
+    stopping: bool = False
+
+
+class AzureCompute(Protocol):
+    """Virtual machines and scale sets. Every call raises LaterError and NeverError."""
+
+    def running(self, group: ResourceGroup) -> list[Machine]:
+        """Those of the group that are not deallocated; none where there is no such group."""
+        ...
+
+    def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
+        """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
+        ...
+
+
+class TokenRefusedError(Exception):
+    """A caller's token does not count. status: 401 (none, or not a valid one) or 403 (valid, and not allowed)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class TokenCheck(Protocol):
+    """Who may call over HTTP."""
+
+    def check(self, authorization: str | None) -> None:
+        """Takes the Authorization header. Raises TokenRefusedError; LaterError where it can't be told now."""
         ...
 
 
@@ -258,6 +396,7 @@ class Account:
 
     read_from: every charge since this day has been read, None before the first whole reading.
     read_until: the day of the last whole reading. rules: the period rules of its active projects' budgets.
+    opened_from: the first day of the earliest period of those budgets that was opened.
     active_projects: how many there are.
     """
 
@@ -267,6 +406,7 @@ class Account:
     rules: frozenset[PeriodRule] = frozenset()
     active_projects: int = 0
     provider: str = AZURE
+    opened_from: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +490,10 @@ class ChargeLedger(Protocol):
         """
         ...
 
+    def currencies_of(self, sub_account_id: str, since: date) -> frozenset[str]:
+        """The currencies of the account's charges since that day."""
+        ...
+
     def due_projects_of(self, target: ScopeTarget) -> list[int]:
         """The ids, sorted, of the target's active projects that are due for a check."""
         ...
@@ -377,6 +521,9 @@ class ProjectUsage:
     period: None where the budget has no period today. usage: the sum of its charges in the period, in the
     budget's currency. other_currencies: those of charges in the period that could not be added.
     told: the thresholds that count as told for this revision and period. last: the check before in this period.
+    by_day: what was spent on each day of the period, in the budget's currency; empty where nobody needs a forecast:
+    where the budget is used up, or people were `warned` already for this revision and period.
+    held: the lock that the app has put on it. released: by hand, for this revision and period.
     """
 
     project_id: int
@@ -390,6 +537,11 @@ class ProjectUsage:
     other_currencies: tuple[str, ...]
     told: frozenset[int]
     last: Checked | None
+    by_day: Mapping[date, Decimal] = field(default_factory=dict)
+    warned: bool = False
+    lock: LockPolicy = LockPolicy.AUTO
+    held: HeldLock | None = None
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,21 +575,28 @@ class NewMail:
 class Judgement:
     """What a check makes of a project.
 
-    decision: on its thresholds; None where there is nothing to compare. problem: a sentence where the project
-    can't be watched. notice: a mail to the operators about that, sent once by its key.
+    decision: on `thresholds`; None where there is nothing to compare. problem: a sentence where the project
+    can't be watched. mails: about that, or an early warning, each sent once by its key.
+    lock: what is to be asked of the lock, and why.
     """
 
     decision: Decision | None
+    thresholds: tuple[int, ...] = ()
     problem: str | None = None
-    notice: NewMail | None = None
+    mails: tuple[NewMail, ...] = ()
+    lock: tuple[LockAction, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """unsent: ids of mails for or about these projects that nobody has begun to send. unknown: ids of no project."""
+    """unsent: ids of mails for or about these projects that nobody has begun to send. unknown: ids of no project.
+
+    locks: what the judgements ask of the lock, as (project id, action, reason).
+    """
 
     unsent: tuple[int, ...]
     unknown: tuple[int, ...]
+    locks: tuple[tuple[int, LockAction, str], ...] = ()
 
 
 class CheckLedger(Protocol):
@@ -452,10 +611,12 @@ class CheckLedger(Protocol):
         project_ids: Sequence[int],
         judge: Callable[[ProjectUsage], Judgement],
         compose: Callable[[ProjectUsage, int, Spending], NewMail],
-        thresholds: Sequence[int],
         now: datetime,
     ) -> CheckResult:
         """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
+
+        A period that has ended is followed by the next first, once, with what its rollover carries on; what was carried
+        follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then).
 
         Two checks of the same project never run at the same time: the second waits, and sees what the first did.
         The alert of each decision and its mail (from `compose`, with the spending of the whole period) are
@@ -597,6 +758,141 @@ class WatchLedger(Protocol):
         ...
 
 
+# --- the database: locks and the audit -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LockFacts:
+    """A project as the lock sees it, today.
+
+    groups: its resource groups, and those on which it holds a lock. usage: in the budget's currency and present
+    period. usage_known: its costs have been read, and all of them can be added.
+    """
+
+    project_id: int
+    acronym: str
+    name: str
+    language: str | None
+    contacts: tuple[str, ...]
+    active: bool
+    lock: LockPolicy
+    groups: tuple[ResourceGroup, ...]
+    budget: Budget
+    period: Period | None
+    usage: Decimal
+    usage_known: bool
+    held: HeldLock | None = None
+    held_groups: tuple[ResourceGroup, ...] = ()
+    held_since: datetime | None = None
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A decision to be written down for good. `key` names it: a second row with the same key is not written.
+
+    figures: on what; details: on which groups and machines; JSON values, amounts as text.
+    """
+
+    key: str
+    project_id: int
+    action: LockAction
+    outcome: Outcome
+    reason: str
+    trigger: LockTrigger
+    by: str | None = None
+    asked: str = ""
+    """the reason that the request gave"""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    run_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The lock that a project now has: on which groups."""
+
+    lock: HeldLock
+    groups: tuple[ResourceGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """The project has no lock any more. by_hand: it is not to be locked again for this revision and period."""
+
+    by_hand: bool
+    budget_number: int
+    period_start: date | None
+
+
+class LockLedger(Protocol):
+    """Which projects are locked, who works on that, and every decision about it."""
+
+    def find(self, azure_budget: str, subscription_id: str) -> int | None:
+        """The project with this Azure name (`azure_name`, in any case) and groups in the subscription."""
+        ...
+
+    def facts(self, project_id: int, now: datetime) -> LockFacts | None:
+        """What is known of a project, active or not; its period is the one that holds `now`. None: unknown."""
+        ...
+
+    def claim(self, project_id: int, claimant: str, until: datetime, now: datetime) -> bool:
+        """Takes the project's lock for work, so that nobody else does before `until`; False where it can't be had.
+
+        Taken if it is free, if the claim on it has expired, or if this same claimant holds it.
+        """
+        ...
+
+    def release(self, project_id: int, claimant: str) -> None:
+        """Ends the claim, if it is this claimant's."""
+        ...
+
+    def record(
+        self,
+        entry: AuditEntry,
+        claimant: str,
+        change: Hold | Freed | None,
+        mails: Sequence[NewMail],
+        now: datetime,
+    ) -> bool:
+        """Writes the decision, the new state and the mails in one transaction, and ends the claimant's claim.
+
+        False, and nothing is written, where the claim was lost. With an `entry` whose key there is already, only the
+        change counts: its mails were written then.
+        """
+        ...
+
+    def keep(self, project_id: int, claimant: str, hold: Hold, now: datetime) -> None:
+        """Nothing was decided, but what counts for the lock that is there has changed; ends the claim."""
+        ...
+
+    def held(self) -> int:
+        """How many projects are locked."""
+        ...
+
+    def unsent(self, project_id: int) -> list[int]:
+        """The ids of mails about the project that nobody has begun to send."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """A row of the audit."""
+
+    id: int
+    at: datetime
+    acronym: str
+    entry: AuditEntry
+
+
+class AuditLedger(Protocol):
+    """What was decided about locks; only read."""
+
+    def list(self, project_id: int | None = None, limit: int | None = None) -> list[AuditView]:
+        """The last `limit` decisions, oldest first; all projects' without a `project_id`."""
+        ...
+
+
 # --- the database: projects and listings (the command line) --------------------------------------------------
 
 
@@ -633,6 +929,27 @@ class ProjectView:
     problem: str | None
     alerts: tuple[int, ...]
     """thresholds mailed for this revision and period"""
+    terms: BudgetTerms
+    """those of the revision that counts, without an amount too"""
+    lock: LockPolicy = LockPolicy.AUTO
+    locked_since: datetime | None = None
+    by_day: Mapping[date, Decimal] = field(default_factory=dict)
+    """what was spent on each day of the period, in `currency`"""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodView:
+    """A period of a project's budget that was opened: what came into it from the one before.
+
+    settled: what was carried is final. spent: in `currency`, so far.
+    """
+
+    period: Period
+    currency: str
+    carried: Decimal
+    stopped: bool
+    settled: bool
+    spent: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -677,7 +994,8 @@ class ProjectLedger(Protocol):
         """Makes a new revision and returns its number; the project is due for a check.
 
         In the same transaction, where the period begins on the same day as before, the thresholds that were
-        told and lie at or below the new percent count as told for the new revision too (`still_told`).
+        told and lie at or below the new percent count as told for the new revision too (`still_told`). What was
+        carried into that period stays; a budget that had stopped goes on.
         """
         ...
 
@@ -685,12 +1003,23 @@ class ProjectLedger(Protocol):
         """The id of the project with this acronym (in any case) or this number."""
         ...
 
-    def list_projects(self, today: date) -> list[ProjectView]:
-        """All the projects by id, each with its usage in the period that holds `today`."""
+    def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
+        """The projects by id, each with its usage in the period that holds `today`.
+
+        subscription_id: only those with resource groups in it.
+        """
+        ...
+
+    def subscriptions(self) -> list[str]:
+        """The subscriptions in which any project, active or not, has resource groups; in order."""
         ...
 
     def revisions(self, project_id: int) -> list[RevisionView]:
         """The project's budget revisions, oldest first."""
+        ...
+
+    def periods(self, project_id: int) -> list[PeriodView]:
+        """The periods of the project's budget so far, oldest first."""
         ...
 
     def recent_runs(self, limit: int) -> list[RunView]:

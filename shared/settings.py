@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.messages import Queue
+from shared.domain.charges import key_of_group
+from shared.domain.locks import LockLevel, LockMode, WhenUnsure
+from shared.messages import GUID, Queue
 
 # What a schedule's fields take: second, minute, hour, day, month, day of the week from Sunday on.
 _CRON_RANGES = (range(60), range(60), range(24), range(1, 32), range(1, 13), range(7))
@@ -39,13 +41,6 @@ class Provider(StrEnum):
     OUTBOX = "outbox"
     SMTP = "smtp"
     SENDGRID = "sendgrid"
-
-
-class LockMode(StrEnum):
-    """What happens to a project at 100 %."""
-
-    OFF = "off"
-    DRY_RUN = "dry-run"
 
 
 class CostMetric(StrEnum):
@@ -141,6 +136,27 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _tenant(text: str) -> str:
+    if not GUID.fullmatch(text.strip()):
+        raise ValueError("not a tenant's id")
+    return text.strip().lower()
+
+
+def _action_group(text: str) -> str:
+    if not ACTION_GROUP.fullmatch(text.strip()):
+        raise ValueError("not an action group's id")
+    return text.strip()
+
+
+def _groups(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    names = tuple(part.strip() for part in re.split("[;,]", text) if part.strip())
+    if not all(re.fullmatch(r"[\w().-]{1,90}", name) for name in names):
+        raise ValueError("not resource groups")
+    return names
+
+
 def _database(secret: SecretStr) -> SecretStr:
     if not secret.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://")):
         raise ValueError("not a database URL")
@@ -150,6 +166,12 @@ def _database(secret: SecretStr) -> SecretStr:
 QueueName = Annotated[str, AfterValidator(_queue_name)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Address = Annotated[str, AfterValidator(_address)]
+ACTION_GROUP = re.compile(
+    r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().-]{1,90}/providers/Microsoft\.Insights/actionGroups/[^/?#\s]{1,260}",
+    re.IGNORECASE,
+)
+# `<subscription>+<resource group>-<region>webspace`, with -Linux behind it or not.
+OWNER = re.compile(r"[^+]+\+(.+)-[^-]+webspace(-Linux)?", re.IGNORECASE)
 _QUEUE = "a queue name: 3 to 56 lower-case letters, digits and single hyphens"
 _CRON = "a schedule of six fields in UTC, seconds first, such as 0 0 2 * * *"
 _SEVERAL = "mail addresses, joined by ;"
@@ -184,6 +206,7 @@ class Settings(BaseModel):
     queue_notification: QueueName = Field(
         Queue.NOTIFICATION.value, validation_alias="QueueProjectUsageNotification", description=_QUEUE
     )
+    queue_lock: QueueName = Field(Queue.LOCK.value, validation_alias="QueueProjectLock", description=_QUEUE)
     queue_email: QueueName = Field(Queue.EMAIL.value, validation_alias="QueueEmailNotification", description=_QUEUE)
     schedule_usage: Schedule = Field("0 0 2 * * *", validation_alias="ProjectUsageCRON", description=_CRON)
     schedule_watchdog: Schedule = Field("0 */15 * * * *", validation_alias="WatchdogCRON", description=_CRON)
@@ -278,7 +301,50 @@ class Settings(BaseModel):
     lock_mode: LockMode = Field(
         LockMode.DRY_RUN,
         validation_alias="LOCK_MODE",
-        description="off or dry-run; this version can't lock a project yet, so enforce is refused",
+        description="off, dry-run (only writes down what it would lock) or enforce",
+    )
+    lock_level: LockLevel = Field(
+        LockLevel.READ_ONLY, validation_alias="LOCK_LEVEL", description="ReadOnly or CanNotDelete"
+    )
+    lock_stop_compute: bool = Field(
+        False,
+        validation_alias="LOCK_STOP_COMPUTE",
+        description="whether virtual machines and scale sets are deallocated before the lock: true or false",
+    )
+    lock_when_unsure: WhenUnsure = Field(
+        WhenUnsure.LOCK,
+        validation_alias="LOCK_WHEN_UNSURE",
+        description="lock or leave: what to do when neither Azure nor the database knows what was spent",
+    )
+    lock_never: Annotated[tuple[str, ...], BeforeValidator(_groups)] = Field(
+        (),
+        validation_alias="LOCK_NEVER",
+        description="resource groups that are never locked, joined by ;; the app's own is always one of them",
+    )
+    lock_action_group_id: Annotated[str, AfterValidator(_action_group)] | None = Field(
+        None,
+        validation_alias="LOCK_ACTION_GROUP_ID",
+        description="the id of the Action Group that calls BudgetAlert: "
+        "/subscriptions/…/resourceGroups/…/providers/Microsoft.Insights/actionGroups/…",
+    )
+    alert_audience: str | None = Field(
+        None,
+        validation_alias="ALERT_AUDIENCE",
+        description="the application id URI that the Action Group's token is for; empty: the function key is enough",
+    )
+    alert_tenant_id: Annotated[str, AfterValidator(_tenant)] | None = Field(
+        None, validation_alias="ALERT_TENANT_ID", description="the id of the tenant that the Action Group's token is of"
+    )
+    alert_authority: Annotated[str, AfterValidator(_origin)] = Field(
+        "https://login.microsoftonline.com",
+        validation_alias="ALERT_AUTHORITY",
+        description="where Entra's keys are, with https and without a path; another for sovereign clouds",
+    )
+    own_resource_group: str | None = Field(
+        None, validation_alias="WEBSITE_RESOURCE_GROUP", description="set by Azure: the app's own resource group"
+    )
+    owner_name: str | None = Field(
+        None, validation_alias="WEBSITE_OWNER_NAME", description="set by Azure: holds the app's own resource group too"
     )
     clock_start: datetime | None = Field(
         None,
@@ -297,7 +363,15 @@ class Settings(BaseModel):
             Queue.UPDATE: self.queue_update,
             Queue.NOTIFICATION: self.queue_notification,
             Queue.EMAIL: self.queue_email,
+            Queue.LOCK: self.queue_lock,
         }
+
+    @property
+    def never_locked(self) -> frozenset[str]:
+        """The keys (`charges.key_of_group`) of the resource groups that are never locked: the app's own is one."""
+        found = OWNER.fullmatch(self.owner_name or "")
+        own = self.own_resource_group or (found[1] if found else None)
+        return frozenset(key_of_group(name) for name in (*self.lock_never, own) if name)
 
 
 def load(environment: Mapping[str, str] | None = None, local_file: Path | None = None) -> Settings:
@@ -352,7 +426,13 @@ def _read(given: Mapping[str, str]) -> tuple[Settings, list[str]]:
 
 def _faults_between(settings: Settings) -> list[str]:
     """What is wrong though each setting is right by itself."""
-    return [*_storage_faults(settings), *_mail_faults(settings), *_queue_faults(settings), *_azure_faults(settings)]
+    return [
+        *_storage_faults(settings),
+        *_mail_faults(settings),
+        *_queue_faults(settings),
+        *_alert_faults(settings),
+        *_azure_faults(settings),
+    ]
 
 
 def _storage_faults(settings: Settings) -> list[str]:
@@ -384,9 +464,16 @@ def _queue_faults(settings: Settings) -> list[str]:
     with_poison = [*names, *(f"{name}-poison" for name in names)]
     if len(set(with_poison)) < len(with_poison):
         return [
-            "QueueProjectUsageUpdate, QueueProjectUsageNotification and QueueEmailNotification have the same name, or "
-            "one has another's with -poison. Each takes a name of its own."
+            "Two of QueueProjectUsageUpdate, QueueProjectUsageNotification, QueueEmailNotification and "
+            "QueueProjectLock have the same name, or one has another's with -poison. Each takes a name of its own."
         ]
+    return []
+
+
+def _alert_faults(settings: Settings) -> list[str]:
+    if settings.alert_audience and not settings.alert_tenant_id:
+        takes = setting_names()["ALERT_TENANT_ID"]
+        return [f"ALERT_TENANT_ID is missing: ALERT_AUDIENCE is set. It takes {takes}."]
     return []
 
 
@@ -399,6 +486,11 @@ def _azure_faults(settings: Settings) -> list[str]:
         faults.append("DATABASE_URL is SQLite, whose file does not last in Azure. It takes mssql+pyodbc://… there.")
     if settings.email_provider is Provider.OUTBOX:
         faults.append("EMAIL_PROVIDER is outbox, whose folder does not last in Azure. It takes sendgrid or smtp there.")
+    if settings.lock_mode is LockMode.ENFORCE and not settings.never_locked:
+        faults.append(
+            "LOCK_NEVER is empty, and Azure does not say which resource group the app itself is in (LOCK_MODE is "
+            "enforce). It takes that group's name, so that the app never locks itself."
+        )
     if settings.clock_start is not None:
         faults.append("LOCAL_CLOCK_START is set, which is for a developer's machine only. Remove it in Azure.")
     return faults

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,8 +15,12 @@ from shared.domain.periods import Period
 from shared.messages import (
     LARGEST_BYTES,
     LARGEST_ID,
+    LONGEST_REASON,
     EmailMessage,
     Envelope,
+    LockAction,
+    LockMessage,
+    LockTrigger,
     MailMessage,
     Message,
     MessageError,
@@ -25,6 +30,7 @@ from shared.messages import (
     as_replayed,
     notifications,
     parse_email,
+    parse_lock,
     parse_notification,
     parse_update,
     put_back,
@@ -43,9 +49,10 @@ NAMES = [
         "Claimant",
         "Receipt",
     ),
+    *("Action", "BudgetName", "Reason", "Trigger", "By"),
     *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed"),
 ]
-PARSERS = [parse_update, parse_notification, parse_email]
+PARSERS = [parse_update, parse_notification, parse_email, parse_lock]
 ACCOUNT = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 
@@ -85,7 +92,23 @@ EMAILS = st.one_of(
     ),
     st.builds(EmailMessage, mail=MAILS, envelope=ENVELOPES),
 )
-MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS)
+GUIDS = st.uuids().map(str)
+SUBJECTS = st.one_of(
+    st.fixed_dictionaries({"project_id": IDS}, optional={"subscription_id": GUIDS}),
+    st.fixed_dictionaries({"budget_name": LINES, "subscription_id": GUIDS}),
+).flatmap(lambda named: st.sampled_from([LockAction.LOCK, LockAction.UNLOCK]).map(lambda a: named | {"action": a}))
+SYNCS = GUIDS.map(lambda guid: {"subscription_id": guid, "action": LockAction.SYNC})
+LOCKS = st.builds(
+    lambda named, reason, trigger, by, envelope: LockMessage(
+        **named, reason=reason, trigger=trigger, by=by, envelope=envelope
+    ),
+    SUBJECTS | SYNCS,
+    st.text(WRITABLE, max_size=LONGEST_REASON),
+    st.sampled_from(LockTrigger),
+    st.none() | LINES,
+    ENVELOPES,
+)
+MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS, LOCKS)
 
 FORMS: dict[str, Callable[[str], str | bytes]] = {
     "plain": lambda text: text,
@@ -104,7 +127,12 @@ FORMS: dict[str, Callable[[str], str | bytes]] = {
 
 
 def parser_of(message: Message) -> Callable[[str | bytes], Message]:
-    parsers = {UpdateMessage: parse_update, NotificationMessage: parse_notification, EmailMessage: parse_email}
+    parsers = {
+        UpdateMessage: parse_update,
+        NotificationMessage: parse_notification,
+        EmailMessage: parse_email,
+        LockMessage: parse_lock,
+    }
     return parsers[type(message)]
 
 
@@ -151,6 +179,34 @@ def test_what_goes_onto_a_queue_is_a_line_of_utf_8_that_xml_can_hold_and_within_
     text = to_json(message)
     assert len(text.encode("utf-8")) <= LARGEST_BYTES
     assert not any(ord(character) < 32 or character in "\ufffe\uffff" for character in text)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_lock_by_hand_is_understood_in_every_form_with_words_in_any_case(form: str) -> None:
+    by_hand = {
+        "projectid": "11",
+        "ACTION": " Lock ",
+        "reason": "Budget épuisé",
+        "Note": {"by": "hand"},
+        "TRIGGER": None,
+    }
+    assert parse_lock(FORMS[form](json.dumps(by_hand, ensure_ascii=False))) == LockMessage(
+        LockAction.LOCK, project_id=11, reason="Budget épuisé", trigger=LockTrigger.MESSAGE
+    )
+
+
+@pytest.mark.parametrize("word", [*LockTrigger, "Operator", " ALERT "])
+def test_who_asks_for_a_lock_is_one_of_a_few_words_in_any_case(word: str) -> None:
+    message = parse_lock(json.dumps({"ProjectId": 11, "Action": "UNLOCK", "Trigger": word, "By": "anna"}))
+    assert (message.action, message.by) == (LockAction.UNLOCK, "anna")
+    assert message.trigger == word.strip().lower()
+
+
+def test_a_lock_may_name_azure_s_budget_and_its_subscription_instead_of_the_project() -> None:
+    body = {"BudgetName": "warden-die1", "SubscriptionId": ACCOUNT.upper(), "Action": "lock"}
+    assert parse_lock(json.dumps(body)) == LockMessage(
+        LockAction.LOCK, budget_name="warden-die1", subscription_id=ACCOUNT
+    )
 
 
 def test_numbers_may_be_written_as_text() -> None:
@@ -206,10 +262,16 @@ BAD_IDS = [
 
 @pytest.mark.parametrize("value", BAD_IDS, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize(
-    ("parse", "name"), [(parse_update, "ProjectId"), (parse_notification, "ProjectId"), (parse_email, "EmailId")]
+    ("parse", "name"),
+    [
+        (parse_update, "ProjectId"),
+        (parse_notification, "ProjectId"),
+        (parse_email, "EmailId"),
+        (parse_lock, "ProjectId"),
+    ],
 )
 def test_what_is_no_id_is_refused_with_what_would_be(parse: Callable[..., Message], name: str, value: object) -> None:
-    text = refusal(parse, {name: value})
+    text = refusal(parse, {name: value, "Action": "lock"})
     assert text.startswith(f"{name} is ")
     assert text.endswith(f"it has to be a whole number from 1 to {LARGEST_ID}")
 
@@ -259,6 +321,36 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         (parse_email, {"To": "a@b.ca", "Subject": "x" * 501, "Body": "x"}, "it has to be a text of 1 to 500"),
         (parse_email, {"To": "a@b.ca", "Subject": "x", "Body": 5}, "Body is 5; it has to be a text"),
         (parse_email, {"To": "a@b.ca", "Subject": "x", "Body": "a\x00b"}, "it holds a character that can't be stored"),
+        (parse_lock, {}, 'Action is missing; write lock or unlock: {"ProjectId": 11, "Action": "lock"}'),
+        (parse_lock, {"ProjectId": 11}, "Action is missing; write lock or unlock"),
+        (parse_lock, {"ProjectId": 11, "Action": ""}, 'Action is ""; it has to be one of lock, unlock, sync'),
+        (parse_lock, {"ProjectId": 11, "Action": "delete"}, "it has to be one of lock, unlock, sync"),
+        (parse_lock, {"ProjectId": 11, "Action": ["lock"]}, "it has to be one of lock, unlock, sync"),
+        (parse_lock, {"ProjectId": 11, "Action": True}, "it has to be one of lock, unlock, sync"),
+        (parse_lock, {"Action": "lock"}, 'name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}'),
+        (parse_lock, {"Action": "unlock", "SubscriptionId": ACCOUNT}, 'name the project: {"ProjectId": 11'),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "BudgetName": "warden-die1"}, "name the project"),
+        (parse_lock, {"Action": "lock", "BudgetName": "warden-die1"}, "a BudgetName goes with its SubscriptionId"),
+        (parse_lock, {"Action": "lock", "BudgetName": "", "SubscriptionId": ACCOUNT}, "a text of 1 to 100 characters"),
+        (parse_lock, {"Action": "lock", "BudgetName": "a\nb", "SubscriptionId": ACCOUNT}, "it has to be one line"),
+        (parse_lock, {"Action": "lock", "BudgetName": 5, "SubscriptionId": ACCOUNT}, "a text of 1 to 100 characters"),
+        (
+            parse_lock,
+            {"Action": "lock", "BudgetName": "w", "SubscriptionId": "main"},
+            "it has to be a subscription's id",
+        ),
+        (parse_lock, {"Action": "sync"}, 'a sync is for a subscription: {"SubscriptionId": "…", "Action": "sync"}'),
+        (parse_lock, {"Action": "sync", "ProjectId": 11}, "a sync is for a subscription"),
+        (parse_lock, {"Action": "sync", "SubscriptionId": ACCOUNT, "ProjectId": 11}, "a sync is for a subscription"),
+        (parse_lock, {"Action": "sync", "SubscriptionId": ACCOUNT, "BudgetName": "w"}, "a sync is for a subscription"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "Trigger": "me"}, "one of check, alert, operator, message"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "Trigger": 1}, "one of check, alert, operator, message"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "Reason": ["x"]}, "it has to be a text of 0 to 1000"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "Reason": "x" * 1001}, "it has to be a text of 0 to 1000"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "Reason": "a\x00b"}, "a character that can't be stored"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "By": "anna\nbob"}, "it has to be one line of text"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "By": " "}, "it has to be a text of 1 to 100 characters"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "By": "a" * 101}, "it has to be a text of 1 to 100"),
     ],
 )
 def test_what_cant_be_right_is_refused_with_what_would_be(
@@ -291,7 +383,7 @@ def test_what_every_message_may_carry_is_checked_in_each(
     parse: Callable[..., Message], extra: dict[str, Any], expected: str
 ) -> None:
     body: dict[str, Any] = {"EmailId": 1} if parse is parse_email else {"ProjectId": 1}
-    assert expected in refusal(parse, body | extra)
+    assert expected in refusal(parse, body | {"Action": "lock"} | extra)
 
 
 @pytest.mark.parametrize("parse", PARSERS)
@@ -372,7 +464,8 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
-LIKELY = st.sampled_from([1, "1", ACCOUNT, "2026-11-20", "2026-11-20T02:00:00Z", "x", ["x"], [1, 2], True, 0])
+WORDS = ["lock", "sync", "alert"]
+LIKELY = st.sampled_from([1, "1", ACCOUNT, "2026-11-20", "2026-11-20T02:00:00Z", "x", ["x"], [1, 2], True, 0, *WORDS])
 
 
 def try_all(body: str | bytes) -> None:
@@ -535,6 +628,15 @@ def test_what_is_no_json_object_cant_be_replayed(body: str) -> None:
         as_replayed(body)
 
 
+def test_a_dead_letter_of_a_lock_is_replayed_as_the_same_wish_counted_from_the_start() -> None:
+    envelope = Envelope("night-2026-11-20", attempt=40, first_queued_at=NOW)
+    by_hand = LockMessage(LockAction.UNLOCK, 11, reason="too early", trigger=LockTrigger.OPERATOR, by="anna")
+    for given_up in (by_hand, LockMessage(LockAction.SYNC, subscription_id=ACCOUNT)):
+        with_envelope = replace(given_up, envelope=envelope)
+        replayed = parse_lock(as_replayed(to_json(with_envelope)))
+        assert replayed == replace(given_up, envelope=Envelope("night-2026-11-20", replayed=True))
+
+
 def test_messages_are_written_as_the_contract_says() -> None:
     run = Envelope("night-2026-11-20")
     assert json.loads(to_json(UpdateMessage(subscription_id=ACCOUNT, envelope=run))) == {
@@ -546,6 +648,18 @@ def test_messages_are_written_as_the_contract_says() -> None:
     assert to_json(NotificationMessage((11,))) == '{"ProjectId":11}'
     assert to_json(NotificationMessage((11, 12))) == '{"ProjectIds":[11,12]}'
     assert to_json(EmailMessage(123)) == '{"EmailId":123}'
+    assert to_json(LockMessage(LockAction.LOCK, 11)) == '{"ProjectId":11,"Action":"lock"}'
+    asked = LockMessage(LockAction.UNLOCK, 11, reason="raised", trigger=LockTrigger.OPERATOR, by="anna", envelope=run)
+    assert json.loads(to_json(asked)) == {
+        "ProjectId": 11,
+        "Action": "unlock",
+        "Reason": "raised",
+        "Trigger": "operator",
+        "By": "anna",
+        "RunId": "night-2026-11-20",
+    }
+    sync = LockMessage(LockAction.SYNC, subscription_id=ACCOUNT)
+    assert to_json(sync) == f'{{"SubscriptionId":"{ACCOUNT}","Action":"sync"}}'
     assert to_json(put_back(EmailMessage(123), NOW)) == (
         '{"EmailId":123,"Attempt":1,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}'
     )

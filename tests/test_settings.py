@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.locks import LockLevel, LockMode, WhenUnsure
 from shared.messages import Queue
 from shared.settings import (
     CostMetric,
-    LockMode,
     Provider,
     Settings,
     SettingsError,
@@ -21,6 +21,11 @@ from shared.settings import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+ACTION_GROUP = (
+    "/subscriptions/1caaa5a3-2b66-438e-8ab4-bce37d518c5d/resourceGroups/rg-warden"
+    "/providers/Microsoft.Insights/actionGroups/lock-projects"
+)
 STORAGE = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
 IN_AZURE = {
     **STORAGE,
@@ -50,6 +55,7 @@ def test_the_defaults_are_those_of_a_developers_machine_as_the_design_lists_them
         Queue.UPDATE: "project-usage-update",
         Queue.NOTIFICATION: "project-usage-notification",
         Queue.EMAIL: "email-notification",
+        Queue.LOCK: "project-lock",
     }
     assert (settings.schedule_usage, settings.schedule_watchdog) == ("0 0 2 * * *", "0 */15 * * * *")
     assert settings.thresholds == (25, 50, 80, 100)
@@ -69,6 +75,11 @@ def test_the_defaults_are_those_of_a_developers_machine_as_the_design_lists_them
     assert settings.outbox_dir == ".local/outbox"
     assert settings.portal_url == ""
     assert settings.lock_mode is LockMode.DRY_RUN
+    assert (settings.lock_level, settings.lock_stop_compute) == (LockLevel.READ_ONLY, False)
+    assert settings.lock_when_unsure is WhenUnsure.LOCK
+    assert (settings.lock_never, settings.never_locked, settings.lock_action_group_id) == ((), frozenset(), None)
+    assert (settings.alert_audience, settings.alert_tenant_id) == (None, None)
+    assert settings.alert_authority == "https://login.microsoftonline.com"
     assert settings.clock_start is None
     assert settings.azure_instance is None
 
@@ -106,7 +117,16 @@ def test_settings_are_read_as_they_are_given() -> None:
             "EMAIL_BCC_FROM_PERCENT": "50",
             "SENDGRID_ENDPOINT": "https://api.eu.sendgrid.com/",
             "PORTAL_URL": "https://portal.example.com/{acronym}",
-            "LOCK_MODE": "off",
+            "QueueProjectLock": "locks",
+            "LOCK_MODE": "enforce",
+            "LOCK_LEVEL": "CanNotDelete",
+            "LOCK_STOP_COMPUTE": "true",
+            "LOCK_WHEN_UNSURE": "leave",
+            "LOCK_NEVER": "rg-network; RG-Shared",
+            "LOCK_ACTION_GROUP_ID": f" {ACTION_GROUP} ",
+            "ALERT_AUDIENCE": "api://warden",
+            "ALERT_TENANT_ID": TENANT.upper(),
+            "ALERT_AUTHORITY": "https://login.microsoftonline.us/",
         }
     )
     assert settings.queue_names[Queue.EMAIL] == "mails"
@@ -119,7 +139,14 @@ def test_settings_are_read_as_they_are_given() -> None:
     assert settings.email_bcc_from_percent == 50
     assert settings.sendgrid_endpoint == "https://api.eu.sendgrid.com"
     assert settings.portal_url == "https://portal.example.com/{acronym}"
-    assert settings.lock_mode is LockMode.OFF
+    assert settings.queue_names[Queue.LOCK] == "locks"
+    assert settings.lock_mode is LockMode.ENFORCE
+    assert (settings.lock_level, settings.lock_stop_compute) == (LockLevel.CAN_NOT_DELETE, True)
+    assert settings.lock_when_unsure is WhenUnsure.LEAVE
+    assert settings.lock_never == ("rg-network", "RG-Shared")
+    assert settings.lock_action_group_id == ACTION_GROUP
+    assert (settings.alert_audience, settings.alert_tenant_id) == ("api://warden", TENANT)
+    assert settings.alert_authority == "https://login.microsoftonline.us"
 
 
 def test_names_are_read_without_regard_to_case() -> None:
@@ -174,6 +201,56 @@ def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
     assert load(STORAGE | {"ProjectUsageCRON": schedule}).schedule_usage == schedule
 
 
+@pytest.mark.parametrize("mode", list(LockMode))
+def test_every_lock_mode_is_taken(mode: LockMode) -> None:
+    assert load(STORAGE | {"LOCK_MODE": mode.value}).lock_mode is mode
+
+
+@pytest.mark.parametrize("given", [ACTION_GROUP, ACTION_GROUP.lower(), ACTION_GROUP.upper()])
+def test_an_action_group_s_id_is_taken_in_any_case_as_azure_spells_it(given: str) -> None:
+    assert load(STORAGE | {"LOCK_ACTION_GROUP_ID": given}).lock_action_group_id == given
+
+
+# --- which groups are never locked ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "never"),
+    [
+        ({}, set()),
+        ({"LOCK_NEVER": "rg-network"}, {"rg-network"}),
+        ({"LOCK_NEVER": " RG-Network ;rg-hub,, Hub(1)_. "}, {"rg-network", "rg-hub", "hub(1)_."}),
+        ({"WEBSITE_RESOURCE_GROUP": "RG-Warden"}, {"rg-warden"}),
+        ({"WEBSITE_OWNER_NAME": "1caaa5a3+RG-Warden-CanadaCentralwebspace"}, {"rg-warden"}),
+        ({"WEBSITE_OWNER_NAME": "1caaa5a3+rg-warden-CanadaCentralwebspace-Linux"}, {"rg-warden"}),
+        ({"WEBSITE_OWNER_NAME": "1CAAA5A3+RG-WARDEN-CANADACENTRALWEBSPACE-LINUX"}, {"rg-warden"}),
+        ({"WEBSITE_OWNER_NAME": "sub+my-web-space-rg-WestEuropewebspace"}, {"my-web-space-rg"}),
+        ({"WEBSITE_OWNER_NAME": "sub+rg-warden"}, set()),
+        ({"WEBSITE_OWNER_NAME": "rg-warden-CanadaCentralwebspace"}, set()),
+        ({"WEBSITE_RESOURCE_GROUP": "one", "WEBSITE_OWNER_NAME": "sub+other-EastUSwebspace"}, {"one"}),
+        ({"LOCK_NEVER": "hub", "WEBSITE_RESOURCE_GROUP": "Warden"}, {"hub", "warden"}),
+        ({"LOCK_NEVER": "hub", "WEBSITE_OWNER_NAME": "sub+Warden-EastUSwebspace-Linux"}, {"hub", "warden"}),
+    ],
+)
+def test_the_app_s_own_group_is_never_locked_nor_are_those_that_lock_never_names(
+    given: dict[str, str], never: set[str]
+) -> None:
+    assert load(STORAGE | given).never_locked == never
+
+
+@pytest.mark.parametrize("known", [{"LOCK_NEVER": "rg"}, {"WEBSITE_RESOURCE_GROUP": "rg"}])
+@pytest.mark.parametrize("mode", ["enforce", "dry-run", "off"])
+def test_in_azure_the_app_enforces_locks_only_where_it_knows_its_own_group(mode: str, known: dict[str, str]) -> None:
+    load(IN_AZURE | known | {"LOCK_MODE": mode})
+    load(STORAGE | {"LOCK_MODE": mode})
+    if mode == "enforce":
+        (fault,) = faults_of(IN_AZURE | {"LOCK_MODE": mode, "WEBSITE_OWNER_NAME": "of another form"})
+        assert fault.startswith("LOCK_NEVER is empty, and Azure does not say which resource group the app itself is in")
+        assert "It takes that group's name" in fault
+    else:
+        load(IN_AZURE | {"LOCK_MODE": mode})
+
+
 # --- what is refused -----------------------------------------------------------------------------------------
 
 WRONG = {
@@ -222,7 +299,27 @@ WRONG = {
     "SMTP_PORT": ["0", "65536", "smtp"],
     "SMTP_STARTTLS": ["maybe"],
     "PORTAL_URL": ["portal/{acronym}", "javascript:alert(1)"],
-    "LOCK_MODE": ["enforce", "dryrun"],
+    "QueueProjectLock": ["Project-Lock", "x" * 57],
+    "LOCK_MODE": ["on", "dryrun", "enforced", "Enforce"],
+    "LOCK_LEVEL": ["readonly", "Delete", "ReadOnly;CanNotDelete"],
+    "LOCK_STOP_COMPUTE": ["perhaps"],
+    "LOCK_WHEN_UNSURE": ["unlock", "wait"],
+    "LOCK_NEVER": ["rg/one", "rg one", "x" * 91, "rg-*", "/subscriptions/x/resourceGroups/rg"],
+    "LOCK_ACTION_GROUP_ID": [
+        "lock-projects",
+        ACTION_GROUP.removeprefix("/"),
+        ACTION_GROUP.replace("actionGroups", "components"),
+        ACTION_GROUP.replace("1caaa5a3-2b66-438e-8ab4-bce37d518c5d", "main"),
+        f"{ACTION_GROUP}/more",
+        f"{ACTION_GROUP}?x",
+        f"https://management.azure.com{ACTION_GROUP}",
+    ],
+    "ALERT_TENANT_ID": ["example.onmicrosoft.com", "common", TENANT[:-1], f"{TENANT}/v2.0"],
+    "ALERT_AUTHORITY": [
+        "login.microsoftonline.com",
+        "http://login.microsoftonline.com",
+        f"https://login.microsoftonline.com/{TENANT}",
+    ],
     "LOCAL_CLOCK_START": ["yesterday", "2026-02-30T00:00:00Z"],
 }
 
@@ -289,11 +386,47 @@ def test_what_only_another_mail_provider_needs_is_not_asked_for() -> None:
         {"QueueProjectUsageUpdate": "email-notification"},
         {"QueueProjectUsageUpdate": "one", "QueueEmailNotification": "one"},
         {"QueueEmailNotification": "project-usage-update-poison"},
+        {"QueueProjectLock": "email-notification"},
+        {"QueueProjectLock": "project-usage-notification-poison"},
+        {"QueueProjectUsageUpdate": "project-lock"},
+        {"QueueProjectUsageUpdate": "project-lock-poison"},
     ],
 )
 def test_queues_that_would_get_each_others_messages_are_refused(names: dict[str, str]) -> None:
     (fault,) = faults_of(STORAGE | names)
+    assert "QueueProjectLock" in fault
     assert fault.endswith("Each takes a name of its own.")
+
+
+def test_an_audience_needs_the_tenant_whose_tokens_are_taken() -> None:
+    (fault,) = faults_of(STORAGE | {"ALERT_AUDIENCE": "api://warden"})
+    assert fault == (
+        f"ALERT_TENANT_ID is missing: ALERT_AUDIENCE is set. It takes {setting_names()['ALERT_TENANT_ID']}."
+    )
+    assert load(STORAGE | {"ALERT_TENANT_ID": TENANT}).alert_audience is None
+
+
+def test_a_wrong_tenant_is_not_also_missing() -> None:
+    wrong = {"ALERT_AUDIENCE": "api://warden", "ALERT_TENANT_ID": "common"}
+    assert [fault.partition(" is ")[0] for fault in faults_of(STORAGE | wrong)] == ["ALERT_TENANT_ID"]
+
+
+def test_faults_of_single_settings_and_between_settings_are_in_one_message() -> None:
+    wrong = {
+        "COST_LOOKBACK_DAYS": "many",
+        "LOCK_LEVEL": "Delete",
+        "LOCK_ACTION_GROUP_ID": "lock-projects",
+        "EMAIL_PROVIDER": "smtp",
+        "EMAIL_SENDER": "warden@example.com",
+        "QueueProjectLock": "email-notification",
+        "ALERT_AUDIENCE": "api://warden",
+        "LOCK_MODE": "enforce",
+    }
+    named = [fault.partition(" is ")[0] for fault in faults_of(IN_AZURE | wrong)]
+    assert named[:3] == ["COST_LOOKBACK_DAYS", "LOCK_LEVEL", "LOCK_ACTION_GROUP_ID"]
+    assert named[3] == "SMTP_HOST"
+    assert named[4].startswith("Two of QueueProjectUsageUpdate")
+    assert named[5:] == ["ALERT_TENANT_ID", "LOCK_NEVER"]
 
 
 # --- Azure ---------------------------------------------------------------------------------------------------

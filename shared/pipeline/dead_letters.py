@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from shared.messages import (
     EmailMessage,
+    LockMessage,
     Message,
     MessageError,
     NotificationMessage,
@@ -16,8 +17,10 @@ from shared.messages import (
     UpdateMessage,
     as_replayed,
     parse_email,
+    parse_lock,
     parse_notification,
     parse_update,
+    to_json,
 )
 from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import NOTICE, Operators
@@ -40,6 +43,7 @@ PARSERS: dict[Queue, Callable[[str], Message]] = {
     Queue.UPDATE: parse_update,
     Queue.NOTIFICATION: parse_notification,
     Queue.EMAIL: parse_email,
+    Queue.LOCK: parse_lock,
 }
 CLOSING_CLAIM = timedelta(minutes=5)
 
@@ -141,6 +145,11 @@ class Replay:
 def mail_letter(mail_id: int) -> str:
     """The body of the dead letter of a mail that could not be sent."""
     return json.dumps({"EmailId": mail_id})
+
+
+def lock_letter(message: LockMessage) -> str:
+    """The body of the dead letter of a lock that could not be put on, or taken off."""
+    return to_json(message)
 
 
 def project_letter(project_id: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.messages import EmailMessage, NotificationMessage, UpdateMessage
+from shared.messages import EmailMessage, LockMessage, NotificationMessage, UpdateMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class NextMessages:
     updates: tuple[UpdateMessage, ...] = ()
     notifications: tuple[NotificationMessage, ...] = ()
     emails: tuple[EmailMessage, ...] = ()
+    locks: tuple[LockMessage, ...] = ()
 
 
 NOTHING = NextMessages()

@@ -10,9 +10,20 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain import thresholds
-from shared.domain.money import percent_used, plain
-from shared.domain.pace import spent_between, used_up_on
-from shared.messages import EmailMessage, Envelope, NotificationMessage, Queue
+from shared.domain.forecast import forecast, spent_between, used_up_on, warns
+from shared.domain.locks import FULL, LockMode, Outcome, decide_unlock
+from shared.domain.money import plain
+from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy
+from shared.messages import (
+    EmailMessage,
+    Envelope,
+    LockAction,
+    LockMessage,
+    LockTrigger,
+    NotificationMessage,
+    Queue,
+)
 from shared.pipeline.dead_letters import DeadLetters, project_letter
 from shared.pipeline.events import event, log
 from shared.pipeline.handed_on import NextMessages
@@ -37,15 +48,21 @@ TOP_SERVICES = 5
 class AlertPolicy:
     """What alerts there are, and what they say.
 
-    thresholds: percents. bcc: who gets a blind copy of alerts from `bcc_from` on. at_100: what happens then
-    ("nothing" or "dry-run"). portal_url: a link with {acronym}, or empty.
+    thresholds: percents. bcc: who gets a blind copy of alerts from `bcc_from` on. lock_mode: what happens at 100 %.
+    portal_url: a link with {acronym}, or empty.
     """
 
     thresholds: tuple[int, ...]
     bcc: tuple[str, ...]
     bcc_from: int
-    at_100: str
+    lock_mode: LockMode
     portal_url: str
+
+    def at_100(self, project: ProjectUsage) -> str:
+        """What happens to this project at 100 %, in the templates' words: nothing, dry-run or lock."""
+        if project.lock is LockPolicy.NEVER:
+            return "nothing"
+        return {LockMode.OFF: "nothing", LockMode.DRY_RUN: "dry-run", LockMode.ENFORCE: "lock"}[self.lock_mode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +95,102 @@ class Notifier:
             return _one_by_one(message)
 
     def _check(self, message: NotificationMessage, origin: str) -> NextMessages:
-        today = self.clock().date()
+        today, run_key = self.clock().date(), message.envelope.run_id
+
+        def judge(project: ProjectUsage) -> Judgement:
+            return self._judge(project, today, run_key)
 
         def compose(project: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
-            return self._alert_mail(project, threshold, spending, today, message.envelope.run_id)
+            return self._alert_mail(project, threshold, spending, today, run_key)
 
-        result = self.checks.check(message.project_ids, self._judge, compose, self.policy.thresholds, self.clock())
+        result = self.checks.check(message.project_ids, judge, compose, self.clock())
         for project_id in result.unknown:
             reason = f"there is no project {project_id}; `python -m shared.cli projects list` shows them all"
             self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
-        return NextMessages(emails=tuple(EmailMessage(email_id=mail_id) for mail_id in result.unsent))
-
-    def _judge(self, project: ProjectUsage) -> Judgement:
-        amount = project.budget.terms.amount
-        if not amount:
-            return Judgement(None, "it has no budget", self._no_budget(project))
-        if project.other_currencies:
-            return self._other_currency(project)
-        if project.period is None:
-            return Judgement(None, "its budget has no period today")
-        return Judgement(thresholds.decide(self.policy.thresholds, project.told, project.usage, amount, project.last))
-
-    def _no_budget(self, project: ProjectUsage) -> NewMail:
-        return self.operators.notice(
-            f"no-budget/{project.project_id}/{project.budget.number}",
-            f"{project.acronym} has no budget",
-            f"Project {project.acronym} ({project.name}) has no budget, so nobody is told what it spends.",
-            advice=f'Give it one: `python -m shared.cli budget set {project.acronym} AMOUNT --reason "…"`.',
+        return NextMessages(
+            emails=tuple(EmailMessage(email_id=mail_id) for mail_id in result.unsent),
+            locks=tuple(
+                LockMessage(action, project_id, None, None, reason, LockTrigger.CHECK, None, Envelope(run_id=run_key))
+                for project_id, action, reason in result.locks
+            ),
         )
 
-    def _other_currency(self, project: ProjectUsage) -> Judgement:
+    def _judge(self, project: ProjectUsage, today: date, run_key: str | None) -> Judgement:
+        amount, percents = project.budget.amount, project.budget.terms.thresholds or self.policy.thresholds
+        if project.other_currencies and amount is not None:
+            return self._other_currency(project, percents)
+        if project.period is None and amount is not None:
+            return Judgement(None, percents, "its budget has no period today")
+        if project.period is None or amount is None:
+            return self._no_budget(project, percents)
+        decision = thresholds.decide(percents, project.told, project.usage, amount, project.last)
+        warning = self._early_warning(project, amount, project.period, today, run_key)
+        lock = self._lock_asked(project, amount, project.period)
+        return Judgement(decision, percents, None, (warning,) if warning else (), lock)
+
+    def _lock_asked(self, project: ProjectUsage, amount: Decimal, period: Period) -> tuple[LockAction, str] | None:
+        """Asked again at each check, as long as it holds: so neither a crash nor a hand in the portal undoes it."""
+        if self.policy.lock_mode is LockMode.OFF:
+            return None
+        currency = project.budget.terms.currency
+        if thresholds.reached(FULL, project.usage, amount):
+            asked = LockAction.LOCK, f"{plain(project.usage)} of {plain(amount)} {currency} is used"
+            return None if project.released else asked
+        if project.held is None:
+            return None
+        unlock = decide_unlock(LockMode.ENFORCE, project.held, project.budget, period, project.usage)
+        return (LockAction.UNLOCK, unlock.reason) if unlock.outcome is Outcome.UNLOCKED else None
+
+    def _early_warning(
+        self, project: ProjectUsage, amount: Decimal, period: Period, today: date, run_key: str | None
+    ) -> NewMail | None:
+        """Once for a revision in a period, whatever the forecast does after that: the key is the mail's for good."""
+        if project.warned:
+            return None
+        expected = forecast(project.by_day, period, today)
+        if expected is None or not warns(expected, project.usage, amount, period, today):
+            return None
+        used_up = used_up_on(project.by_day, amount, period, today)
+        figures = {
+            "acronym": project.acronym,
+            "name": project.name,
+            "spent": plain(project.usage),
+            "percent": plain(project.budget.percent(project.usage) or Decimal(0)),
+            "amount": plain(amount),
+            "currency": project.budget.terms.currency,
+            "period_start": period.start.isoformat(),
+            "period_end": period.end.isoformat(),
+            "forecast": plain(expected.total),
+            "low": plain(expected.low),
+            "high": plain(expected.high),
+            "used_up_on": used_up.isoformat() if used_up else None,
+            "as_of": today.isoformat(),
+        }
+        return NewMail(
+            key=f"warning/{project.project_id}/{project.budget.number}/{period.start}",
+            template="warning",
+            to=project.contacts,
+            figures=figures | self._links(project),
+            language=project.language,
+            project_id=project.project_id,
+            run_key=run_key,
+        )
+
+    def _no_budget(self, project: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
+        acronym, advice = project.acronym, 'Give it one: `python -m shared.cli budget set {} AMOUNT --reason "…"`.'
+        why, key = "has no budget", f"no-budget/{project.project_id}/{project.budget.number}"
+        if project.budget.stopped and project.period is not None:
+            why = f"has no budget since {project.period.start}: the one before ended with its period"
+            key += f"/{project.period.start}"
+        notice = self.operators.notice(
+            key,
+            f"{acronym} has no budget",
+            f"Project {acronym} ({project.name}) {why}. Nobody is told what it spends.",
+            advice=advice.format(acronym),
+        )
+        return Judgement(None, percents, f"it {why}", (notice,))
+
+    def _other_currency(self, project: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
         currencies = ", ".join(project.other_currencies)
         budget_currency = project.budget.terms.currency
         problem = f"it is charged in {currencies}, and its budget is in {budget_currency}; the two are never added"
@@ -117,7 +200,7 @@ class Notifier:
             f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
             advice=f"Load the project with a budget in {currencies}.",
         )
-        return Judgement(None, problem, notice)
+        return Judgement(None, percents, problem, (notice,))
 
     def _alert_mail(
         self, project: ProjectUsage, threshold: int, spending: Spending, today: date, run_key: str | None
@@ -136,7 +219,7 @@ class Notifier:
 
     def _links(self, project: ProjectUsage) -> dict[str, Any]:
         link = self.policy.portal_url.replace("{acronym}", project.acronym) or None
-        return {"at_100": self.policy.at_100, "portal_link": link}
+        return {"at_100": self.policy.at_100(project), "portal_link": link}
 
     def _later(self, message: NotificationMessage, origin: str, error: LaterError) -> NextMessages:
         if self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
@@ -167,7 +250,7 @@ class Notifier:
 
 def alert_figures(project: ProjectUsage, threshold: int, spending: Spending, today: date) -> dict[str, Any]:
     """The figures of an alert, as templates/alert needs them: amounts and days as text."""
-    amount = project.budget.terms.amount
+    amount = project.budget.amount
     if amount is None or project.period is None:
         raise NeverError(f"project {project.acronym} has no budget or period to make an alert for")
     days = spending.by_day
@@ -176,7 +259,7 @@ def alert_figures(project: ProjectUsage, threshold: int, spending: Spending, tod
         "acronym": project.acronym,
         "name": project.name,
         "threshold": threshold,
-        "percent": plain(percent_used(project.usage, amount)),
+        "percent": plain(project.budget.percent(project.usage) or Decimal(0)),
         "spent": plain(project.usage),
         "amount": plain(amount),
         "currency": project.budget.terms.currency,

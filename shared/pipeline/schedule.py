@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from shared.domain import quota, windows
-from shared.messages import Envelope, Queue, UpdateMessage
+from shared.messages import Envelope, LockAction, LockMessage, Queue, UpdateMessage
 from shared.ports import Account, ChargeLedger, Clock, MessageSender, RunLedger, RunScope, RunTrigger, ScopeTarget
+
+# By then a night has read nearly all costs, and so turned the periods that end.
+BUDGETS_AFTER = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """units_per_minute, units_per_hour: the share of the provider's quota that a run may use."""
+    """units_per_minute, units_per_hour: the share of the provider's quota that a run may use.
+
+    budgets_in: the subscriptions whose Azure budgets are kept in step; None where they are not.
+    """
 
     runs: RunLedger
     charges: ChargeLedger
@@ -21,10 +28,18 @@ class Scheduler:
     lookback_days: int
     units_per_minute: int
     units_per_hour: int
+    budgets_in: Callable[[], list[str]] | None = None
 
     def tonight(self) -> int:
         """The night's run, one for each UTC day; a second firing sends only what is still missing."""
-        return self._start(f"night-{self.clock():%Y-%m-%d}", RunTrigger.TIMER)
+        sent = self._start(f"night-{self.clock():%Y-%m-%d}", RunTrigger.TIMER)
+        self._ask_for_budgets()
+        return sent
+
+    def _ask_for_budgets(self) -> None:
+        """Azure's own budgets follow once the night has turned the periods; twice is harmless."""
+        for subscription in self.budgets_in() if self.budgets_in else ():
+            self.sender.send(Queue.LOCK, LockMessage(LockAction.SYNC, subscription_id=subscription), BUDGETS_AFTER)
 
     def now(self) -> tuple[str, int]:
         """A run besides the night's; returns its key and how many messages were sent."""
@@ -44,7 +59,7 @@ class Scheduler:
 
     def _units(self, account: Account, today: date) -> int:
         window = windows.night_window(today, self.lookback_days, account.read_until)
-        return windows.units(window, windows.left_to_read(account.rules, account.read_from, today))
+        return windows.units(window, windows.left_to_read(account.rules, account.read_from, today, account.opened_from))
 
     def _send(self, scope: RunScope, delay: timedelta, now: datetime) -> None:
         """Sends first and notes it after: a crash in between sends twice, which is harmless, and never not at all."""

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet, key_of_group
-from shared.domain.periods import Period, PeriodRule
+from shared.domain.periods import Period
 from shared.domain.windows import ReadingPlan
 from shared.messages import EmailMessage, Envelope, MessageError, Queue, UpdateMessage, notifications
 from shared.pipeline.events import event
@@ -112,16 +112,14 @@ class Updater:
             raise MessageError(
                 f"subscription {subscription_id} has no active project; `python -m shared.cli projects list` shows them"
             )
-        return _Work(account, (), self._plan(account.rules, account.read_from, account.read_until, left))
+        today = self.clock().date()
+        back_to = windows.left_to_read(account.rules, account.read_from, today, account.opened_from)
+        return _Work(account, (), self._plan(back_to, account.read_until, left))
 
-    def _plan(
-        self, rules: Iterable[PeriodRule], read_from: date | None, read_until: date | None, left: Period | None
-    ) -> ReadingPlan:
+    def _plan(self, back_to: date | None, read_until: date | None, left: Period | None) -> ReadingPlan:
         if left is not None:
             return windows.plan_onward(left)
-        today = self.clock().date()
-        window = windows.night_window(today, self.lookback_days, read_until)
-        return windows.plan(window, windows.left_to_read(rules, read_from, today))
+        return windows.plan(windows.night_window(self.clock().date(), self.lookback_days, read_until), back_to)
 
     def _project_works(self, message: UpdateMessage) -> list[_Work]:
         project = self.charges.scopes_of(message.project_id or 0)
@@ -134,8 +132,13 @@ class Updater:
         groups = _chosen_groups(message, project.groups)
         rules = [project.rule] if project.rule else []
         accounts = [self.charges.account(sub_account_id) for sub_account_id in groups]
+        today = self.clock().date()
         return [
-            _Work(account, groups[account.sub_account_id], self._plan(rules, account.read_from, None, message.left))
+            _Work(
+                account,
+                groups[account.sub_account_id],
+                self._plan(windows.left_to_read(rules, account.read_from, today), None, message.left),
+            )
             for account in accounts
         ]
 

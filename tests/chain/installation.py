@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +14,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient
@@ -28,7 +32,7 @@ from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
 from shared.messages import Queue
-from shared.ports import DeadLetter, ProjectView, RunView
+from shared.ports import AuditEntry, DeadLetter, ProjectView, RunView
 
 ROOT = Path(__file__).resolve().parents[2]
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
@@ -41,8 +45,10 @@ SETTING_OF = {
     Queue.UPDATE: "QueueProjectUsageUpdate",
     Queue.NOTIFICATION: "QueueProjectUsageNotification",
     Queue.EMAIL: "QueueEmailNotification",
+    Queue.LOCK: "QueueProjectLock",
 }
 PLACES = Decimal("1e-10")
+FUNCTION_KEY = "the-key-of-the-function"
 
 
 def entry(
@@ -141,6 +147,8 @@ class Installation:
             "EMAIL_BCC": "audit@example.com",
             "ProjectUsageCRON": "0 0 2 * * *",
             "WatchdogCRON": "0 */15 * * * *",
+            # What happens at 100 % is the subject of test_locks.py and test_lock_crashes.py, which set it otherwise.
+            "LOCK_MODE": "off",
             "LOCAL_CLOCK_START": self.now.isoformat(),
             **queues,
             **self.more,
@@ -160,6 +168,22 @@ class Installation:
         program = self.host(*flags)
         code = program.wait(seconds)
         assert code == 0, program.output
+        return program.output
+
+    def listening(self) -> tuple[Program, str]:
+        """A started host that goes on until the test ends, and BudgetAlert's address with its key."""
+        program = self.host("--function-key", FUNCTION_KEY)
+        address = re.search(r"BudgetAlert \(POST (\S+)\)", program.output)
+        assert address is not None, program.output
+        return program, f"{address[1]}?code={FUNCTION_KEY}"
+
+    def cli(self, *arguments: str) -> str:
+        """A command that ends well, run as an operator would; gives what it wrote."""
+        command = [sys.executable, "-m", "shared.cli", *arguments]
+        environment = {**self.environment, "PYTHONPATH": str(ROOT)}
+        program = Program(command, folder=self.folder, environment=environment)
+        self.programs.append(program)
+        assert program.start().wait() == 0, program.output
         return program.output
 
     def night(self, at: datetime | None = None) -> str:
@@ -214,6 +238,15 @@ class Installation:
         with self.app() as app:
             return [tuple(row) for row in app.database.read(lambda connection: connection.execute(query).all())]
 
+    def audit(self, project_id: int | None = None) -> list[AuditEntry]:
+        """What was decided about locks, oldest first."""
+        with self.app() as app:
+            return [view.entry for view in app.audit.list(project_id)]
+
+    def held(self) -> list[str]:
+        """The projects that the app says it has locked."""
+        return sorted(acronym for acronym, view in self.projects().items() if view.locked_since)
+
     def mail_states(self) -> dict[str, str]:
         return {str(row[0]): str(row[1]) for row in self.rows(select(mails.c.key, mails.c.state))}
 
@@ -261,6 +294,28 @@ def contents_of(mail: EmailMessage) -> tuple[str, ...]:
     return (*headers, text.get_content(), html.get_content())
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What came back over HTTP: the status, the answer as it was written, and the seconds it took."""
+
+    status: int
+    text: str
+    seconds: float
+
+
+def post(url: str, body: bytes | dict[str, Any], headers: dict[str, str] | None = None, method: str = "POST") -> Reply:
+    """Sends a body, an object as JSON, and waits for the answer."""
+    parts, begun = urlsplit(url), time.monotonic()
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request(method, f"{parts.path}?{parts.query}", content, headers or {})
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.read().decode(), time.monotonic() - begun)
+    finally:
+        connection.close()
+
+
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits for a condition, and fails where it does not come true in time."""
     deadline = time.monotonic() + seconds
@@ -286,7 +341,8 @@ def durations(log: str, function: str) -> list[float]:
 
 
 def _unnumbered(key: str) -> str:
-    return "message" if key.startswith("message/") else key
+    """The key without the id of the queue message that it came of."""
+    return "message" if key.startswith("message/") else re.sub(r"/[0-9a-f-]{36}$", "", key)
 
 
 def _read(path: Path) -> EmailMessage:

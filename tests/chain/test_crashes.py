@@ -7,12 +7,8 @@ which is printed and stands in the test's name; what a kill hits still depends o
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -21,7 +17,7 @@ import pytest
 from sqlalchemy import func, select
 
 from localdev.azure_sim import AzureSimulator
-from localdev.processes import Program, ProgramError
+from localdev.processes import Program
 from shared.adapters.database.tables import projects
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.messages import Queue
@@ -29,7 +25,6 @@ from tests.chain.conftest import Install
 from tests.chain.installation import (
     NORTH,
     QUARTERLY,
-    ROOT,
     SOUTH,
     Installation,
     Outcome,
@@ -37,17 +32,10 @@ from tests.chain.installation import (
     entry,
     logged_as_sent,
 )
-from tests.postgres import programs
+from tests.chain.kills import LEASE, UNPACED, kill_at, kinds, let_finish, moments, seeds
 
-RUNS = int(os.environ.get("CRASH_RUNS", "3"))
-FIRST_SEED = int(os.environ.get("CRASH_SEED", "1"))
-# A killed host's messages come back after this many seconds.
-LEASE = 1
-MOST_KILLS = 5
 FROM_AUGUST = PeriodRule(PeriodKind.FIXED, date(2026, 8, 1), date(2027, 1, 1))
 WHOLE_MAIL = {"To": ["anna@example.com"], "Subject": "By hand", "Body": "<p>Once, please.</p>"}
-# All is queued at once: the pace is another test's business.
-UNPACED = {"COST_QPU_PER_MINUTE": "1000", "COST_QPU_PER_HOUR": "10000"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +48,10 @@ def azure() -> Iterator[AzureSimulator]:
 
 
 def prepare(app: Installation) -> None:
-    """Alerts of several kinds, a project without a budget and one without contacts, reading back, a mail by hand."""
+    """Alerts of several kinds, an early warning, reading back, a mail by hand.
+
+    One project has no budget, and one no contacts.
+    """
     app.load(
         entry(11, "400"),
         entry(12, "1000", rule=FROM_AUGUST),
@@ -73,47 +64,13 @@ def prepare(app: Installation) -> None:
     app.queue(Queue.EMAIL).send_message(json.dumps(WHOLE_MAIL))
 
 
-def kinds() -> list[str]:
-    return ["sqlite", "postgresql"] if programs() else ["sqlite"]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When a host is killed: so many functions have ended in it, and then so many seconds have gone by."""
-
-    ended: int
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.ended} functions + {self.seconds:.3f} s"
-
-    @classmethod
-    def at_random(cls, chance: Random) -> Moment:
-        # Some twenty functions end in a night, a few hundredths of a second after each other.
-        return cls(chance.randint(0, 6), chance.uniform(0, 0.25))
-
-
 @pytest.fixture(scope="module")
 def undisturbed() -> dict[str, Outcome]:
     """The outcome of a night that nothing disturbed, by kind of database; filled by the first that needs it."""
     return {}
 
 
-@pytest.fixture(scope="module")
-def patient_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app with a host.json that lets messages be taken more often.
-
-    With the app's own a message that was being worked on at each of five kills would rightly be a dead letter.
-    """
-    folder = tmp_path_factory.mktemp("program")
-    (folder / "function_app.py").symlink_to(ROOT / "function_app.py")
-    settings = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
-    settings["extensions"]["queues"]["maxDequeueCount"] = 100
-    (folder / "host.json").write_text(json.dumps(settings), encoding="utf-8")
-    return folder
-
-
-@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RUNS))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_a_night_in_which_the_host_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     install: Install, azure: AzureSimulator, undisturbed: dict[str, Outcome], patient_program: Path, seed: int
 ) -> None:
@@ -123,11 +80,9 @@ def test_a_night_in_which_the_host_is_killed_again_and_again_ends_as_if_nothing_
     app = install(azure, kind, **UNPACED)
     app.program = patient_program
     prepare(app)
-    chance = Random(seed)
-    moments = [Moment.at_random(chance) for _ in range(chance.randint(2, MOST_KILLS))]
-    killed = _kill_at(app, moments)
+    killed = kill_at(lambda: _start(app), moments(Random(seed)), lambda: _is_through(app))
     print(f"seed {seed} on {kind}: killed after {', '.join(map(str, killed))}")
-    _let_finish(app)
+    let_finish(lambda: _start(app), lambda: _is_through(app))
     # A mail that went out twice is one file in the outbox: the log must not have it twice either.
     assert [key for key, times in Counter(logged_as_sent(app)).items() if times > 1] == []
     assert app.outcome() == undisturbed[kind]
@@ -138,7 +93,7 @@ def _undisturbed_night(app: Installation) -> Outcome:
     prepare(app)
     app.night()
     outcome = app.outcome()
-    assert len(outcome.mails) == len(outcome.outbox) == len(logged_as_sent(app)) == 7
+    assert len(outcome.mails) == len(outcome.outbox) == len(logged_as_sent(app)) == 8
     assert outcome.dead_letters == []
     return outcome
 
@@ -146,47 +101,6 @@ def _undisturbed_night(app: Installation) -> Outcome:
 def _start(app: Installation) -> Program:
     """The timer's tick that a killed host missed fires when the next one starts."""
     return app.host("--once", "ProjectUsageScheduler", "--lease", str(LEASE))
-
-
-def _kill_at(app: Installation, moments: list[Moment]) -> list[Moment]:
-    """Kills one host after the other, until the night is through; gives the moments at which one was at work."""
-    killed = []
-    for moment in moments:
-        host = _start(app)
-        _wait_for(host, moment)
-        if host.running:
-            killed.append(moment)
-        host.kill()
-        if _is_through(app):
-            break
-    return killed
-
-
-def _wait_for(host: Program, moment: Moment) -> None:
-    """Waits for the moment, or for as long as anything is likely to end in this host."""
-    if moment.ended:
-        with suppress(ProgramError):
-            host.wait_for(" ms", timeout=5, times=moment.ended)
-    time.sleep(moment.seconds)
-
-
-def _let_finish(app: Installation) -> None:
-    """Runs the host until the night is through, and until what a killed one still held has come back, too.
-
-    A second message for a mail that another one holds waits for five minutes; it is not waited for.
-    """
-    host = _start(app)
-    deadline = time.monotonic() + 60
-    seen, changed = "", time.monotonic()
-    while host.running:
-        if host.output != seen:
-            seen, changed = host.output, time.monotonic()
-        if time.monotonic() - changed > LEASE + 1.5 and _is_through(app):
-            host.kill()
-            return
-        assert time.monotonic() < deadline, f"the night does not end; the host's output:\n{seen}"
-        time.sleep(0.05)
-    assert host.wait() == 0, host.output
 
 
 def _is_through(app: Installation) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -77,6 +78,9 @@ def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_
         reached = {p.acronym: _reached(p, book, NIGHT.date()) for p in projects}
         first = {(acronym, threshold) for acronym, threshold in reached.items() if threshold}
         assert _told(app) == sorted(first)
+        warned = _warned(app)
+        assert warned, "the demo's story warns nobody"
+        assert all(reached[acronym] < 100 for acronym in warned)
 
         demo_charges.change_overnight(book)
         projects = [_with_budget(p, "4500") if p.acronym == "OCEAN" else p for p in projects]
@@ -89,6 +93,9 @@ def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_
     assert second, "the second night has nothing new to tell: the demo's story has become dull"
     assert now_reached["OCEAN"] < reached["OCEAN"], "the raised budget of OCEAN no longer lies below a threshold"
     assert _told(app) == sorted(first | second)
+    again = [acronym for acronym, times in Counter(_warned(app)).items() if times > 1]
+    assert again == ["OCEAN"], "a warning is given once, and once more for a new revision of the budget"
+    assert set(warned) <= set(_warned(app))
     _goes_to_its_contacts(app, projects)
     assert [(run.key, run.state) for run in app.runs().values()] == [
         ("night-2026-11-21", "done"),
@@ -110,10 +117,16 @@ def _with_budget(project: ProjectEntry, amount: str) -> ProjectEntry:
 
 
 def _told(app: Installation) -> list[tuple[str, int]]:
-    """Acronym and threshold in the subject of each mail in the outbox."""
+    """Acronym and threshold in the subject of each alert in the outbox."""
     found = [re.search(r"\[(\w+)\].*?(\d+)\s%", mail["Subject"]) for mail in app.outbox()]
-    assert all(found), subjects(app.outbox())
+    assert found.count(None) == len(_warned(app)), subjects(app.outbox())
     return sorted((match[1], int(match[2])) for match in found if match)
+
+
+def _warned(app: Installation) -> list[str]:
+    """The acronym in each early warning in the outbox."""
+    found = [re.search(r"\[(\w+)\] (At this pace|À ce rythme)", mail["Subject"]) for mail in app.outbox()]
+    return [match[1] for match in found if match]
 
 
 def _goes_to_its_contacts(app: Installation, projects: list[ProjectEntry]) -> None:

@@ -44,7 +44,8 @@ def _kept(names: list[str], ignored: list[str]) -> list[str]:
 
 
 def triggers() -> dict[str, str]:
-    """Each function of function_app.py by name, with its trigger's queue or schedule, such as %WatchdogCRON%."""
+    """Each function of function_app.py by name, with its trigger: its queue or schedule, such as %WatchdogCRON%, or
+    its method and path, such as POST /api/budget-alert."""
     found = {}
     for node in ast.parse(read("function_app.py")).body:
         if isinstance(node, ast.FunctionDef) and node.decorator_list:
@@ -58,9 +59,19 @@ def _is_method_call(node: ast.expr) -> bool:
 
 
 def _trigger(calls: dict[str, ast.Call]) -> str:
+    if "route" in calls:
+        return _request(calls["route"])
     (trigger,) = [call for name, call in calls.items() if name.endswith("_trigger")]
     named = {keyword.arg: keyword.value for keyword in trigger.keywords}
     return _constant(named.get("queue_name") or named["schedule"])
+
+
+def _request(route: ast.Call) -> str:
+    """The prefix is Azure's own; host.json could change it, and does not."""
+    assert "routePrefix" not in read("host.json")
+    named = {keyword.arg: keyword.value for keyword in route.keywords}
+    (method,) = ast.literal_eval(named["methods"])
+    return f"{method} /api/{_constant(named['route'])}"
 
 
 def _constant(node: ast.expr) -> str:

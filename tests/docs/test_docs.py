@@ -16,7 +16,7 @@ from tests.docs import markdown, sources
 
 NO_DEFAULT = "–"
 # Set by Azure, not by a person: the docs explain it without listing it.
-SET_BY_AZURE = {"WEBSITE_INSTANCE_ID"}
+SET_BY_AZURE = {"WEBSITE_INSTANCE_ID", "WEBSITE_OWNER_NAME", "WEBSITE_RESOURCE_GROUP"}
 # Settings of Azure Functions itself that our docs may speak of.
 OF_AZURE_FUNCTIONS = {*SET_BY_AZURE, "FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT"}
 # Switches of our tests.
@@ -68,7 +68,7 @@ def test_the_docs_speak_of_no_setting_that_there_is_not(page):
 def test_every_setting_that_a_trigger_names_is_in_the_example_of_local_settings():
     source = sources.read("function_app.py")
     named = {*re.findall(r"%(\w+)%", source), *re.findall(r'^STORAGE = "(\w+)"', source, re.MULTILINE)}
-    assert len(named) == 6
+    assert len(named) == 7
     assert named <= set(json.loads(sources.read("local.settings.json.example"))["Values"])
 
 
@@ -122,14 +122,15 @@ def make_targets_named_in(page: str) -> set[str]:
 
 
 def test_the_readme_lists_every_function_with_its_trigger_and_no_other():
-    """In a table headed `function`: its name, its trigger with the queue's or schedule's setting, what it does."""
+    """In a table headed `function`: its name, its trigger with the queue's or schedule's setting (or, for HTTP, method
+    and path: `POST /api/…`), what it does."""
     rows = markdown.table(sources.read("README.md"), "function")
-    listed = {row[0].strip("`"): [span for span in markdown.spans(row[1]) if "%" in span] for row in rows}
+    listed = {row[0].strip("`"): markdown.spans(row[1]) for row in rows}
     assert listed == {name: [trigger] for name, trigger in sources.triggers().items()}
 
 
 def test_function_app_imports_what_a_translation_needs_and_nothing_else():
-    allowed = {"azure.functions", "logging", "typing", "shared.settings"}
+    allowed = {"azure.functions", "json", "logging", "typing", "shared.settings"}
     others = sources.imports_of("function_app.py") - allowed
     assert {name for name in others if not name.startswith(("shared.composition.", "shared.messages."))} == set()
 

@@ -1,8 +1,9 @@
-"""Whatever happens in whatever order, charges, usage and mails are those of a slow, obvious model."""
+"""Whatever happens in whatever order, charges, usage, mails and locks are those of a slow, obvious model."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -11,30 +12,53 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, scopes
 from shared.domain.budgets import BudgetTerms
+from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import Queue
-from tests.pipeline.conftest import NOVEMBER, Chain, entry
+from shared.ports import ResourceGroup
+from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 
 PROJECTS = (11, 12)
 THRESHOLDS = (25, 50, 80, 100)
 DAYS = [date(2026, 10, 30), date(2026, 11, 2), date(2026, 11, 19)]
 
-amounts = st.integers(-200, 900).map(Decimal) | st.decimals("-5", "900", places=10)
+amounts = (
+    st.integers(-200, 900).map(Decimal)
+    | st.decimals("-5", "900", places=10)
+    | st.sampled_from([Decimal(500), Decimal(1000), Decimal(1500)])
+)
 charge_events = st.tuples(st.just("charge"), st.sampled_from(PROJECTS), st.sampled_from(DAYS), amounts)
 budget_events = st.tuples(
-    st.just("budget"), st.sampled_from(PROJECTS), st.sampled_from([0, 100, 400, 700, 1000, 1500, 5000]).map(Decimal)
+    st.just("budget"),
+    st.sampled_from(PROJECTS),
+    st.sampled_from([0, 100, 400, 700, 1000, 1500, 5000, 9000]).map(Decimal),
 )
 hand_events = st.tuples(st.just("hand"), st.sampled_from(PROJECTS))
 again_events = st.tuples(st.just("again"), st.integers(0, 30))
 events = st.lists(
     charge_events | budget_events | hand_events | again_events | st.just(("night",)), min_size=1, max_size=25
 )
+
+LOCKED_AND_OPENED_AGAIN: list[tuple[object, ...]] = [
+    ("charge", 11, DAYS[1], Decimal(1000)),
+    ("night",),
+    *(("again", number) for number in range(8)),
+    ("budget", 11, Decimal(1500)),
+    *(("again", number) for number in range(8)),
+    ("night",),
+    ("charge", 11, DAYS[1], Decimal(1600)),
+    ("hand", 11),
+    ("charge", 11, DAYS[1], Decimal(900)),
+    ("night",),
+    ("budget", 11, Decimal(5000)),
+    ("night",),
+]
 
 
 @dataclass
@@ -47,6 +71,9 @@ class Model:
     told: dict[int, set[int]] = field(default_factory=lambda: {number: set() for number in PROJECTS})
     due: set[int] = field(default_factory=set)
     mails: Counter[tuple[int, int]] = field(default_factory=Counter)
+    held: dict[int, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    """the locked projects: the budget when that was last found right, and the highest usage seen since it is locked"""
+    lock_mails: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def usage(self, project: int) -> Decimal:
         return sum(
@@ -76,16 +103,39 @@ class Model:
             if new and max(new) > max(self.told[project], default=0):
                 self.mails[project, max(new)] += 1
             self.told[project] |= new
+            self.lock(project)
+            self.unlock(project)
+
+    def lock(self, project: int) -> None:
+        amount, usage = self.amount[project], self.usage(project)
+        if amount and usage >= amount:
+            if project not in self.held:
+                self.lock_mails[project, "locked"] += 1
+            _, highest = self.held.get(project, (amount, usage))
+            self.held[project] = (amount, max(usage, highest))
+
+    def unlock(self, project: int) -> None:
+        """Only a budget that was raised, above all that was ever seen spent while it was locked, takes a lock off."""
+        amount, usage = self.amount[project], self.usage(project)
+        held_amount, highest = self.held.get(project, (amount, usage))
+        if project in self.held and amount > held_amount and amount > max(usage, highest):
+            del self.held[project]
+            self.lock_mails[project, "unlocked"] += 1
 
 
 @given(happened=events)
+@example(happened=LOCKED_AND_OPENED_AGAIN)
 @settings(max_examples=60, deadline=None)
 def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(sqlite_template, f"{folder}/warden.db")
-        chain = Chain(Database(f"sqlite:///{folder}/warden.db"))
+        chain = Chain(
+            Database(f"sqlite:///{folder}/warden.db"), lock_mode=LockMode.ENFORCE, when_unsure=WhenUnsure.LEAVE
+        )
         model = Model({(number, day): Decimal(1) for number in PROJECTS for day in DAYS})
         chain.load(*(entry(number, rule=NOVEMBER) for number in PROJECTS))
+        for number in PROJECTS:
+            chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, f"rg-{number}"))
         past: list[tuple[Queue, str]] = []
         for number, event in enumerate([*happened, ("night",)]):
             play(chain, model, event, past, number)
@@ -93,6 +143,9 @@ def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: lis
         for project in PROJECTS:
             assert chain.spent(project) == model.usage(project)
         assert sent_alerts(chain) == model.mails
+        assert locked_projects(chain) == set(model.held)
+        assert sent_lock_mails(chain) == model.lock_mails
+        assert chain.letters.list() == []
         chain.database.close()
 
 
@@ -124,12 +177,17 @@ def play(chain: Chain, model: Model, event: tuple[object, ...], past: list[tuple
 
 
 def model_again(model: Model, queue: Queue, text: str) -> None:
-    """A check that comes again is a check; a reading that is done asks for the checks that are still due."""
+    """A check that comes again is a check; a reading that is done asks for the checks that are still due.
+
+    A lock's message that comes again is looked into again: what was right once may be so no longer.
+    """
     fields = json.loads(text)
     if queue is Queue.NOTIFICATION:
         model.check(tuple(fields.get("ProjectIds") or [fields["ProjectId"]]))
     elif queue is Queue.UPDATE:
         model.check(tuple(sorted(model.due)))
+    elif queue is Queue.LOCK:
+        {"lock": model.lock, "unlock": model.unlock}[fields["Action"]](fields["ProjectId"])
 
 
 def mirror(chain: Chain, model: Model) -> None:
@@ -151,11 +209,31 @@ def stored_charges(chain: Chain) -> dict[tuple[int, date], Decimal]:
     return {(row[0], row[1]): row[2] for row in chain.database.read(lambda connection: connection.execute(rows).all())}
 
 
+def locked_projects(chain: Chain) -> set[int]:
+    return {number for number in PROJECTS if chain.azure_locks.groups[SUBSCRIPTION, f"rg-{number}"]}
+
+
+def subjects(chain: Chain) -> list[tuple[int, str]]:
+    """Project and subject of each mail to a project's contacts."""
+    return [
+        (int(mail.subject.partition("P")[2][:2]), mail.subject)
+        for mail in chain.mailer.sent
+        if mail.to != ("ops@example.com",)
+    ]
+
+
 def sent_alerts(chain: Chain) -> Counter[tuple[int, int]]:
-    sent: Counter[tuple[int, int]] = Counter()
-    for mail in chain.mailer.sent:
-        if mail.to == ("ops@example.com",):
-            continue
-        project = int(mail.subject.partition("P")[2][:2])
-        sent[project, next(t for t in reversed(THRESHOLDS) if f"{t} %" in mail.subject)] += 1
-    return sent
+    return Counter(
+        (project, threshold)
+        for project, subject in subjects(chain)
+        for threshold in THRESHOLDS
+        if re.search(rf"\b{threshold} %", subject)
+    )
+
+
+def sent_lock_mails(chain: Chain) -> Counter[tuple[int, str]]:
+    return Counter(
+        (project, word[0])
+        for project, subject in subjects(chain)
+        if (word := re.search(r"\b(un)?locked\b", subject)) is not None
+    )

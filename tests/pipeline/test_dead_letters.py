@@ -8,8 +8,9 @@ from datetime import date
 
 import pytest
 
+from shared.domain.locks import LockMode
 from shared.messages import Queue
-from shared.ports import LaterError, NewMail, OutgoingMail
+from shared.ports import LaterError, NewMail, OutgoingMail, ResourceGroup
 from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry
 
 
@@ -158,3 +159,91 @@ def test_a_notice_that_failed_for_good_makes_no_further_notice(chain: Chain) -> 
     handed_on = chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": notice}), "poison-1")
     assert handed_on.emails == ()
     assert len(chain.letters.list()) == 1
+
+
+# --- locks ---------------------------------------------------------------------------------------------------
+
+LOCK = '{"ProjectId":11,"Action":"lock","Reason":"1000 of 1000 CAD is used","Trigger":"check","RunId":"night-1"}'
+
+
+def over_budget(chain: Chain) -> None:
+    """Project 11 has used up its budget, its locks are enforced, and nobody has asked for one yet."""
+    chain.lock_mode = LockMode.ENFORCE
+    chain.load(entry())
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    chain.spend("1000", date(2026, 11, 20))
+    chain.work(Queue.UPDATE, json.dumps({"SubscriptionId": SUBSCRIPTION}))
+    chain.queues.take()
+
+
+def locked(chain: Chain) -> bool:
+    return bool(chain.azure_locks.groups[SUBSCRIPTION, "rg-11"])
+
+
+def test_a_poisoned_lock_is_recorded_told_and_done_when_it_is_replayed(chain: Chain) -> None:
+    over_budget(chain)
+    bury(chain, Queue.LOCK, LOCK)
+    assert [(mail.to, mail.subject) for mail in chain.mailer.sent] == [
+        (("ops@example.com",), "A message failed for good")
+    ]
+    assert "project-lock" in chain.mailer.sent[0].text
+    (letter,) = chain.letters.list()
+    assert (letter.queue, letter.body) == ("project-lock", LOCK)
+    assert not locked(chain)
+    assert chain.replay.replay(letter.id) is None
+    chain.drain()
+    assert locked(chain)
+
+
+def test_a_lock_of_a_project_that_there_is_not_works_once_it_is_there_and_the_letter_is_replayed(chain: Chain) -> None:
+    chain.work(Queue.LOCK, LOCK)
+    (letter,) = chain.letters.list()
+    assert letter.reason == "there is no project 11; `python -m shared.cli projects list` shows them all"
+    assert json.loads(letter.body) == json.loads(LOCK)
+    assert chain.queues.sent == []
+    over_budget(chain)
+    assert chain.replay.replay(letter.id) is None
+    ((queue, text, _),) = chain.queues.sent
+    assert queue is Queue.LOCK
+    assert json.loads(text) == json.loads(LOCK) | {"Replayed": True}
+    chain.drain()
+    assert locked(chain)
+
+
+def test_a_lock_that_is_replayed_when_the_budget_was_raised_is_looked_at_again_and_not_put_on(chain: Chain) -> None:
+    over_budget(chain)
+    bury(chain, Queue.LOCK, LOCK)
+    chain.load(entry(amount="5000"))
+    (letter,) = chain.letters.list()
+    assert chain.replay.replay(letter.id) is None
+    chain.drain()
+    assert not locked(chain)
+
+
+def test_a_lock_in_base64_by_hand_is_taken_like_a_plain_one(chain: Chain) -> None:
+    over_budget(chain)
+    by_hand = '{"projectid": "11", "action": "LOCK", "reason": "by hand", "note": "unknown"}'
+    chain.work(Queue.LOCK, base64.b64encode(by_hand.encode()).decode())
+    assert chain.letters.list() == []
+    assert locked(chain)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"ProjectId": 11}, "Action is missing; write lock or unlock"),
+        ({"ProjectId": 11, "Action": "open"}, "it has to be one of lock, unlock, sync"),
+        ({"Action": "lock"}, "name the project"),
+        ({"Action": "lock", "BudgetName": "warden-p11"}, "a BudgetName goes with its SubscriptionId"),
+        ({"Action": "sync", "ProjectId": 11}, "a sync is for a subscription"),
+    ],
+)
+def test_a_lock_that_can_t_be_right_is_recorded_with_what_would_be(
+    chain: Chain, body: dict[str, object], reason: str
+) -> None:
+    over_budget(chain)
+    chain.work(Queue.LOCK, json.dumps(body))
+    (letter,) = chain.letters.list()
+    assert reason in letter.reason
+    assert json.loads(letter.body) == body
+    assert not locked(chain)

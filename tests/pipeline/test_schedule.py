@@ -9,9 +9,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from shared.messages import Queue
+from shared.messages import LockAction, LockMessage, Queue, parse_lock
 from shared.ports import LaterError
-from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 
 def subscriptions(chain: Chain, count: int) -> None:
@@ -95,3 +95,62 @@ def test_the_next_night_is_another_run(chain: Chain) -> None:
     chain.night()
     assert [run.key for run in chain.projects.recent_runs(5)] == ["night-2026-11-21", "night-2026-11-20"]
     assert date(2026, 11, 21) == chain.clock().date()
+
+
+# --- Azure's own budgets -------------------------------------------------------------------------------------
+
+
+def synced(chain: Chain) -> list[tuple[LockMessage, timedelta]]:
+    """What is on the queue of locks since the last time, with its delay; all other queues are emptied too."""
+    return [(parse_lock(text), delay) for queue, text, delay in chain.queues.take() if queue is Queue.LOCK]
+
+
+def test_where_azure_s_budgets_are_kept_in_step_a_night_asks_for_that_once_a_subscription_and_later(
+    chain: Chain,
+) -> None:
+    chain.load(entry(1), entry(2), entry(3, subscription=OTHER_SUBSCRIPTION.upper()))
+    scheduler = replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions)
+    assert scheduler.tonight() == 2, "what is counted are the subscriptions whose costs are read"
+    assert synced(chain) == [
+        (LockMessage(LockAction.SYNC, subscription_id=each), timedelta(hours=2))
+        for each in (SUBSCRIPTION, OTHER_SUBSCRIPTION)
+    ]
+
+
+def test_a_subscription_whose_projects_are_not_active_any_more_is_kept_in_step_too(chain: Chain) -> None:
+    """Their budgets are deleted there."""
+    chain.load(entry(1, active=False))
+    scheduler = replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions)
+    assert scheduler.tonight() == 0
+    assert [message.subscription_id for message, _ in synced(chain)] == [SUBSCRIPTION]
+
+
+def test_a_run_by_hand_leaves_azure_s_budgets_as_they_are(chain: Chain) -> None:
+    chain.load(entry(1))
+    replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions).now()
+    assert synced(chain) == []
+
+
+def test_without_an_action_group_no_night_asks_for_azure_s_budgets(chain: Chain) -> None:
+    chain.load(entry(1))
+    chain.scheduler.tonight()
+    assert synced(chain) == []
+
+
+def test_a_night_that_broke_off_before_it_asked_for_azure_s_budgets_asks_when_it_is_fired_again(chain: Chain) -> None:
+    chain.load(entry(1))
+    scheduler = replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions)
+    chain.queues.fails = lambda: LaterError("the queues can't be reached") if chain.queues.sent else None
+    with pytest.raises(LaterError):
+        scheduler.tonight()
+    assert synced(chain) == []
+    chain.queues.fails = lambda: None
+    assert scheduler.tonight() == 0
+    assert len(synced(chain)) == 1
+
+
+def test_what_a_night_asks_for_brings_the_budgets_of_its_projects_to_azure(chain: Chain) -> None:
+    chain.load(entry(1), entry(2))
+    replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions).tonight()
+    chain.drain()
+    assert sorted(name for _, name in chain.azure_budgets.budgets) == ["warden-p1", "warden-p2"]

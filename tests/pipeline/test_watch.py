@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from datetime import date
 
+from shared.domain.locks import LockMode
 from shared.messages import Queue, to_json
 from shared.pipeline.handed_on import NOTHING
-from shared.ports import LaterError, NeverError, RunTrigger
+from shared.ports import LaterError, NeverError, ResourceGroup, RunTrigger
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)
@@ -73,6 +74,39 @@ def test_a_lost_mail_message_is_made_up_for(chain: Chain) -> None:
     assert chain.look() == NOTHING, "only once"
     chain.drain()
     assert len(chain.mailer.sent) == 1
+
+
+def test_a_lost_mail_message_of_a_lock_is_made_up_for(chain: Chain) -> None:
+    chain.lock_mode = LockMode.ENFORCE
+    chain.load(entry())
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    chain.spend("1000", TODAY)
+    chain.night()
+    chain.mailer.sent.clear()
+    chain.work(Queue.LOCK, '{"ProjectId": 11, "Action": "unlock", "Trigger": "operator", "By": "olga"}')
+    assert [queue for queue, _, _ in chain.queues.take()] == [Queue.EMAIL]
+    chain.clock.forward(hours=1)
+    assert len(chain.look().emails) == 1
+    chain.drain()
+    (mail,) = chain.mailer.sent
+    assert mail.to == ("anna@example.com",)
+    assert "unlocked" in mail.subject
+
+
+def test_a_lost_lock_message_is_made_up_for_by_the_check_that_comes_next(chain: Chain) -> None:
+    """Nothing for the watchdog: each check of a project at 100 % asks again."""
+    chain.lock_mode = LockMode.ENFORCE
+    chain.load(entry())
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    chain.spend("1000", TODAY)
+    chain.work(Queue.UPDATE, json.dumps({"SubscriptionId": SUBSCRIPTION}))
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    lost = [queue for queue, _, _ in chain.queues.take()]
+    assert Queue.LOCK in lost
+    chain.clock.forward(days=1)
+    chain.night()
+    assert chain.azure_locks.groups[SUBSCRIPTION, "rg-11"]
 
 
 def test_operators_are_told_once_of_a_night_that_is_late_with_what_is_missing_and_why(chain: Chain) -> None:

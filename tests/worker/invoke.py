@@ -4,7 +4,8 @@
 
 It writes one JSON object a line: first how loading went with the functions that were indexed, then one answer for
 each request that it reads from its standard input, such as
-`{"function": "ProjectUsageUpdater", "string": "{…}", "metadata": {"Id": "…"}}` (or `json`, or `bytes` in hex).
+`{"function": "ProjectUsageUpdater", "string": "{…}", "metadata": {"Id": "…"}}` (or `json`, or `bytes` in hex, or
+`http` with the method, url, headers and body in hex of a request).
 What the app or the worker print goes to the standard error.
 """
 
@@ -26,6 +27,7 @@ from stand_ins import (
     InvocationRequest,
     ParameterBinding,
     RpcFunctionMetadata,
+    RpcHttp,
     StatusResult,
     StreamingMessage,
     TypedData,
@@ -59,10 +61,22 @@ async def _invoke(function: RpcFunctionMetadata, wanted: dict[str, Any]) -> dict
     )
     answer = await invocation_request(request(StreamingMessage(invocation_request=invocation)))
     outputs = {output.name: output.data.json for output in answer.output_data}
-    return {**_outcome(answer.result), "outputs": outputs}
+    return {**_outcome(answer.result), "outputs": outputs, "http": _answered(answer.return_value)}
+
+
+def _answered(value: TypedData | None) -> dict[str, Any] | None:
+    """What an HTTP function answers to its caller; None for other functions."""
+    if value is None or value.http is None:
+        return None
+    answer = value.http
+    return {"status": answer.status_code, "headers": dict(answer.headers), "body": (answer.body.bytes or b"").hex()}
 
 
 def _data(wanted: dict[str, Any]) -> TypedData:
+    if "http" in wanted:
+        sent = dict(wanted["http"])
+        body = bytes.fromhex(sent.pop("body"))
+        return TypedData(http=RpcHttp(**sent, body=TypedData(bytes=body) if body else TypedData()))
     if "bytes" in wanted:
         return TypedData(bytes=bytes.fromhex(wanted["bytes"]))
     return TypedData(string=wanted.get("string"), json=wanted.get("json"))

@@ -20,15 +20,38 @@ class TypedData:
     string: str | None = None
     json: str | None = None
     bytes: bytes | None = None
+    http: RpcHttp | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("string", str), ("json", str), ("bytes", bytes)):
+        for name, kind in (("string", str), ("json", str), ("bytes", bytes), ("http", RpcHttp)):
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
                 raise TypeError(f"TypedData.{name} takes {kind.__name__}, not {type(value).__name__}")
 
     def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 - protobuf's name
         return next((name for name, value in vars(self).items() if value is not None), None)
+
+
+@dataclass
+class RpcHttp:
+    """An HTTP request as the host hands it over (its headers' names in lower case), or the answer to it.
+
+    body: bytes, which the worker asks the host for; none of its fields is set for an empty one.
+    """
+
+    method: str = ""
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: TypedData = field(default_factory=TypedData)
+    params: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    status_code: str = ""
+    enable_content_negotiation: bool = False
+    cookies: Sequence[object] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.status_code, str):
+            raise TypeError(f"RpcHttp.status_code takes str, not {type(self.status_code).__name__}")
 
 
 @dataclass
@@ -195,6 +218,7 @@ PROTOS = SimpleNamespace(
     ParameterBinding=ParameterBinding,
     RpcException=RpcException,
     RpcFunctionMetadata=RpcFunctionMetadata,
+    RpcHttp=RpcHttp,
     RpcRetryOptions=RpcRetryOptions,
     StatusResult=StatusResult,
     TypedData=TypedData,

@@ -18,8 +18,10 @@ from sqlalchemy import select
 from localdev import worker_venv
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from localdev.azurite import Azurite
+from shared.adapters.database.audit import SqlAudit
 from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
+from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.tables import charges
 from shared.domain.budgets import BudgetTerms
@@ -33,17 +35,24 @@ SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
 NOVEMBER = PeriodRule(PeriodKind.MONTHLY, date(2026, 11, 1))
 STORAGE = "DatahubStorageConnectionString"
-UPDATE, NOTIFICATION, EMAIL = (
+UPDATE, NOTIFICATION, EMAIL, LOCK = (
     "%QueueProjectUsageUpdate%",
     "%QueueProjectUsageNotification%",
     "%QueueEmailNotification%",
+    "%QueueProjectLock%",
 )
-# Each function's trigger, with its schedule or queue, and the queues of its outputs.
+# Each function's trigger, with its schedule, queue or route, and the queues of its outputs.
 FUNCTIONS = {
     "ProjectUsageScheduler": ("timerTrigger", "%ProjectUsageCRON%", {}),
     "ProjectUsageUpdater": ("queueTrigger", UPDATE, {"notifications": NOTIFICATION, "emails": EMAIL}),
-    "ProjectUsageNotifier": ("queueTrigger", NOTIFICATION, {"notifications": NOTIFICATION, "emails": EMAIL}),
+    "ProjectUsageNotifier": (
+        "queueTrigger",
+        NOTIFICATION,
+        {"notifications": NOTIFICATION, "emails": EMAIL, "locks": LOCK},
+    ),
     "EmailNotificationHandler": ("queueTrigger", EMAIL, {"emails": EMAIL}),
+    "BudgetAlert": ("httpTrigger", "budget-alert", {"locks": LOCK}),
+    "ProjectLockHandler": ("queueTrigger", LOCK, {"emails": EMAIL}),
     "PipelineWatchdog": (
         "timerTrigger",
         "%WatchdogCRON%",
@@ -52,6 +61,25 @@ FUNCTIONS = {
     "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison", {"emails": EMAIL}),
     "DeadLettersProjectUsageNotification": ("queueTrigger", f"{NOTIFICATION}-poison", {"emails": EMAIL}),
     "DeadLettersEmailNotification": ("queueTrigger", f"{EMAIL}-poison", {"emails": EMAIL}),
+    "DeadLettersProjectLock": ("queueTrigger", f"{LOCK}-poison", {"emails": EMAIL}),
+}
+ON = {"timerTrigger": "schedule", "queueTrigger": "queueName", "httpTrigger": "route"}
+ALERT = {
+    "schemaId": "azureMonitorCommonAlertSchema",
+    "data": {
+        "essentials": {"monitoringService": "CostAlerts", "firedDateTime": "2026-11-20T17:53:32.996Z"},
+        "alertContext": {
+            "AlertCategory": "budgets",
+            "AlertData": {
+                "ThresholdType": "Actual",
+                "BudgetType": "Cost",
+                "BudgetThreshold": "$1,000.00",
+                "BudgetName": "warden-die1",
+                "BudgetId": f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Consumption/budgets/warden-die1",
+                "SpentAmount": "$1,111.00",
+            },
+        },
+    },
 }
 
 
@@ -76,6 +104,7 @@ def settings(azurite: Azurite, simulator: AzureSimulator, sqlite_url: str, tmp_p
     return {
         STORAGE: azurite.connection_string,
         "QueueProjectUsageUpdate": f"worker-{uuid.uuid4().hex}",
+        "QueueProjectLock": f"locks-{uuid.uuid4().hex}",
         "DATABASE_URL": sqlite_url,
         "AZURE_MANAGEMENT_ENDPOINT": simulator.url,
         "OUTBOX_DIR": str(tmp_path / "outbox"),
@@ -102,7 +131,7 @@ def database(sqlite_url: str) -> Iterator[Database]:
     entry = ProjectEntry(
         11, "DIE1", "Project", SUBSCRIPTION, ("rg-11",), terms, ("anna@example.com",), "en", active=True
     )
-    SqlProjects(database).load([entry], "tester", NIGHT)
+    SqlProjects(database, 35).load([entry], "tester", NIGHT)
     yield database
     database.close()
 
@@ -122,15 +151,40 @@ def succeeded(answer: dict[str, object]) -> dict[str, list[object]]:
     return {name: [json.loads(text) for text in json.loads(texts)] for name, texts in outputs.items()}
 
 
+def answered(answer: dict[str, object]) -> tuple[int, dict[str, object]]:
+    """The status and the JSON that an HTTP function's caller gets."""
+    assert answer["succeeded"], answer["error"]
+    http = answer["http"]
+    assert isinstance(http, dict)
+    assert http["headers"]["content-type"] == "application/json"
+    return int(http["status"]), json.loads(bytes.fromhex(http["body"]))
+
+
+def bindings_of(function: dict[str, object], direction: str) -> list[dict[str, object]]:
+    bindings = function["bindings"]
+    assert isinstance(bindings, list)
+    return [binding for binding in bindings if binding["direction"] == direction]
+
+
 def test_the_worker_indexes_every_function_with_its_trigger_and_its_outputs(worker):
     found = {}
     for name, function in worker.loaded["functions"].items():
-        (trigger,) = [binding for binding in function["bindings"] if binding["direction"] == "IN"]
-        outputs = [binding for binding in function["bindings"] if binding["direction"] == "OUT"]
-        assert {binding["type"] for binding in outputs} <= {"queue"}
-        on = trigger["schedule"] if trigger["type"] == "timerTrigger" else trigger["queueName"]
-        found[name] = (trigger["type"], on, {binding["name"]: binding["queueName"] for binding in outputs})
+        (trigger,) = bindings_of(function, "IN")
+        queues = [binding for binding in bindings_of(function, "OUT") if binding["type"] == "queue"]
+        on = trigger[ON[trigger["type"]]]
+        found[name] = (trigger["type"], on, {binding["name"]: binding["queueName"] for binding in queues})
     assert found == FUNCTIONS
+
+
+def test_the_one_http_function_takes_posts_with_a_function_key_and_answers_its_caller(worker):
+    functions = worker.loaded["functions"]
+    (trigger,) = bindings_of(functions["BudgetAlert"], "IN")
+    assert (trigger["authLevel"].lower(), trigger["methods"]) == ("function", ["POST"])
+    others = {
+        name: [binding["name"] for binding in bindings_of(function, "OUT") if binding["type"] != "queue"]
+        for name, function in functions.items()
+    }
+    assert {name: outputs for name, outputs in others.items() if outputs} == {"BudgetAlert": ["$return"]}
 
 
 def test_every_queue_hangs_on_the_one_connection_and_only_the_night_s_timer_is_retried(worker):
@@ -153,13 +207,16 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
     assert simulator.stats()["calls"] > 0
 
     notified = succeeded(worker.message("ProjectUsageNotifier", json.dumps(updated["notifications"][0])))
-    assert notified == {"notifications": [], "emails": [{"EmailId": 1}]}
+    assert notified == {"notifications": [], "emails": [{"EmailId": 1}, {"EmailId": 2}], "locks": []}
 
-    assert succeeded(worker.message("EmailNotificationHandler", json.dumps(notified["emails"][0]))) == {"emails": []}
-    (file,) = (tmp_path / "outbox").glob("*.eml")
-    mail = message_from_bytes(file.read_bytes(), policy=policy.default)
-    assert mail["To"] == "anna@example.com"
-    assert "80 %" in mail["Subject"].replace("\xa0", " ")
+    for email in notified["emails"]:
+        assert succeeded(worker.message("EmailNotificationHandler", json.dumps(email))) == {"emails": []}
+    sent = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in (tmp_path / "outbox").glob("*")]
+    assert {mail["To"] for mail in sent} == {"anna@example.com"}
+    (warning,) = {mail["Subject"].replace("\xa0", " ") for mail in sent if "80" not in mail["Subject"]}
+    (alert,) = {mail["Subject"].replace("\xa0", " ") for mail in sent} - {warning}
+    assert "80 %" in alert
+    assert "DIE1" in warning
 
     assert succeeded(worker.timer("PipelineWatchdog")) == {"updates": [], "notifications": [], "emails": []}
 
@@ -170,6 +227,7 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
         ("DeadLettersProjectUsageUpdate", "project-usage-update", '{"ProjectId": 11}'),
         ("DeadLettersProjectUsageNotification", "project-usage-notification", b'{"ProjectId": 11}'),
         ("DeadLettersEmailNotification", "email-notification", '{"EmailId": 7}'),
+        ("DeadLettersProjectLock", "project-lock", '{"ProjectId": 11, "Action": "lock"}'),
     ],
 )
 def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, function, queue, body):
@@ -185,6 +243,69 @@ def test_a_message_that_can_t_be_right_becomes_a_dead_letter_and_hands_nothing_o
     (letter,) = SqlDeadLetters(database).list()
     assert letter.body == "\\xff no JSON"
     assert "neither JSON nor base64 of JSON" in letter.reason
+
+
+def test_a_budget_alert_is_taken_and_asks_for_a_lock(worker):
+    answer = worker.post("BudgetAlert", json.dumps(ALERT).encode("utf-8-sig"))
+    status, said = answered(answer)
+    assert (status, said["status"]) == (202, 202)
+    assert said["reason"].startswith("Taken: ")
+    (message,) = succeeded(answer)["locks"]
+    assert message == {
+        "BudgetName": "warden-die1",
+        "SubscriptionId": SUBSCRIPTION,
+        "Action": "lock",
+        "Reason": "Azure's budget alert of 2026-11-20T17:53:32.996Z: spent $1,111.00, budget $1,000.00",
+        "Trigger": "alert",
+    }
+
+
+def test_a_body_that_is_no_budget_alert_is_answered_with_the_reason_and_asks_for_nothing(worker):
+    for body, expected, reason in (
+        (b"", 400, "Refused: the body is not JSON in UTF-8"),
+        (b"\xff\xfe", 400, "Refused: the body is not JSON in UTF-8"),
+        (b'{"schemaId": "AzureMonitorMetricAlert"}', 200, "Ignored: this is an alert, but not one of a budget."),
+        (b'{"ProjectId": 11, "Action": "lock"}', 400, "Refused: schemaId is ''"),
+        (b'"' + "é".encode() * 32 * 1024 + b'"', 413, "The body has 65538 bytes; an alert has at most 65536."),
+    ):
+        answer = worker.post("BudgetAlert", body)
+        status, said = answered(answer)
+        assert (status, said["status"]) == (expected, expected), said
+        assert said["reason"].startswith(reason)
+        assert succeeded(answer) == {"locks": []}
+
+
+def test_where_a_token_is_asked_for_the_alert_needs_one(python_313, settings):
+    settings |= {"ALERT_AUDIENCE": "api://warden", "ALERT_TENANT_ID": "72f988bf-86f1-41af-91ab-2d7cd011db47"}
+    with WorkerProcess(python_313, settings) as worker:
+        for header in ({}, {"authorization": "Bearer forged"}):
+            answer = worker.post("BudgetAlert", json.dumps(ALERT).encode(), **header)
+            status, said = answered(answer)
+            assert status == 401, said
+            assert succeeded(answer) == {"locks": []}
+
+
+def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(worker, database):
+    worker.message("ProjectUsageUpdater", json.dumps({"ProjectId": 11}))
+    SqlProjects(database, 35).revise_budget(11, BudgetTerms(Decimal(800), "CAD", NOVEMBER), "tester", "less", NIGHT)
+    outputs = succeeded(worker.message("ProjectUsageNotifier", '{"ProjectId": 11}'))
+    (lock,) = outputs["locks"]
+    assert (lock["ProjectId"], lock["Action"], lock["Trigger"]) == (11, "lock", "check")
+    emails = succeeded(worker.message("ProjectLockHandler", json.dumps(lock)))["emails"]
+    (notice,) = [email["EmailId"] for email in emails if email not in outputs["emails"]]
+    stored = SqlMails(database, "example.com").get(notice)
+    assert stored is not None
+    assert stored.mail.key.startswith("operators/")
+    (decision,) = SqlAudit(database).list(11)
+    assert decision.entry.outcome == "would lock"
+
+
+def test_a_lock_of_a_project_that_there_is_not_becomes_a_dead_letter_and_hands_nothing_on(worker, database):
+    body = {"ProjectId": 99, "Action": "unlock", "Reason": "test", "Trigger": "operator", "By": "anna"}
+    assert succeeded(worker.message("ProjectLockHandler", json.dumps(body))) == {"emails": []}
+    (letter,) = SqlDeadLetters(database).list()
+    assert (letter.queue, json.loads(letter.body)) == ("project-lock", body)
+    assert letter.reason.startswith("there is no project 99")
 
 
 def test_with_faulty_settings_no_function_is_indexed_and_all_the_faults_are_told(python_313):

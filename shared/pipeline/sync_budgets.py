@@ -1,0 +1,223 @@
+"""Keeps Azure's own budgets in step with the projects', so that Azure calls BudgetAlert at 100 % on its own.
+
+Only budgets that the app made itself are changed or deleted. Running it twice, or breaking off in the middle, ends in
+the same state: each run reads what Azure has, and writes only what differs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.domain.money import plain
+from shared.domain.projects import AZURE_PREFIX, azure_name
+from shared.pipeline.azure_budgets import (
+    UnmappableError,
+    WantedBudget,
+    brought_to,
+    calls,
+    currency_of,
+    differences,
+    is_ours,
+    needs_new,
+    wanted_budget,
+    why_none,
+)
+from shared.pipeline.events import event
+from shared.ports import AzureBudget, AzureBudgets, Clock, LaterError, NeverError, ProjectLedger, ProjectView
+
+CREATE, CHANGE, REPLACE, DELETE = "create", "change", "replace", "delete"
+DONE = {CREATE: "created", CHANGE: "changed", REPLACE: "deleted and made anew", DELETE: "deleted"}
+SOMEONE_ELSES = "a budget of this name was made by someone else, and is left as it is"
+NOBODYS = "no project in this subscription has this budget"
+NO_ACTION_GROUP = (
+    "LOCK_ACTION_GROUP_ID is not set, so Azure's budgets would have nobody to call. It takes the id of the "
+    "Action Group that calls BudgetAlert."
+)
+# A function that runs for ten minutes is killed; a budget takes Azure a second or two.
+LONGEST_SYNC = timedelta(minutes=4)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetChange:
+    """A budget that differs. acronym: the project's, or the budget's name where no project has it.
+
+    what: create, change, replace (deleted and made anew) or delete. sentence: `WARDEN amount 1000 -> 1200`.
+    """
+
+    acronym: str
+    what: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What was done, or would be. unmapped, failed: acronym, and why: the end of a sentence, and a whole one."""
+
+    changes: tuple[BudgetChange, ...] = ()
+    unmapped: tuple[tuple[str, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change, and what it takes: `delete`, a budget's name, goes first; then `put` is written."""
+
+    change: BudgetChange
+    delete: str | None = None
+    put: AzureBudget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """What a subscription's budgets lack, and the projects that can't have one: acronym, the end of a sentence."""
+
+    steps: tuple[Step, ...]
+    unmapped: tuple[tuple[str, str], ...]
+
+
+def _unknown(_subscription_id: str) -> frozenset[str]:
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSync:
+    """The stage. action_group_id: whom Azure calls at 100 %; without it there is nothing to sync.
+
+    currencies: those of a subscription's stored charges. longest: after this it breaks off, and goes on when it is
+    called again.
+    """
+
+    azure: AzureBudgets
+    projects: ProjectLedger
+    action_group_id: str | None
+    clock: Clock
+    currencies: Callable[[str], frozenset[str]] = _unknown
+    longest: timedelta = LONGEST_SYNC
+
+    def subscriptions(self) -> list[str]:
+        """The subscriptions in which any project, active or not, has resource groups; each once, in lower case."""
+        return self.projects.subscriptions()
+
+    def plan(self, subscription_id: str) -> SyncPlan:
+        """What is to be done in a subscription; reads Azure's list once. Raises LaterError, NeverError."""
+        if self.action_group_id is None:
+            raise NeverError(NO_ACTION_GROUP)
+        here = self.projects.list_projects(self.clock().date(), subscription_id)
+        found = self.azure.list(subscription_id)
+        currency = currency_of(found, self.currencies(subscription_id))
+        return _compared(here, found, self.action_group_id, currency)
+
+    def sync(self, subscription_id: str, dry_run: bool = False) -> SyncResult:
+        """Brings a subscription's budgets in step, or says what it would do. A budget that Azure refuses fails alone.
+
+        Raises NeverError where the subscription's budgets can't be read, and LaterError where Azure can't be asked
+        now or `longest` is over: what was written stays, and the next call does only what still differs.
+        """
+        plan = self.plan(subscription_id)
+        if dry_run:
+            return SyncResult(tuple(step.change for step in plan.steps), plan.unmapped)
+        done, failed = [], []
+        started_at = self.clock()
+        for number, step in enumerate(plan.steps):
+            if self.clock() - started_at > self.longest:
+                raise LaterError(f"{len(plan.steps) - number} budgets are still to be brought in step.", timedelta(0))
+            reason = self._refused(subscription_id, step)
+            if reason is None:
+                done.append(step.change)
+            else:
+                failed.append((step.change.acronym, reason))
+        return SyncResult(tuple(done), plan.unmapped, tuple(failed))
+
+    def _refused(self, subscription_id: str, step: Step) -> str | None:
+        """Writes one budget; returns why Azure does not take it."""
+        name, what = step.change.acronym, step.change.what
+        try:
+            self._write(subscription_id, step)
+        except NeverError as error:
+            event("budget_not_synced", level=logging.ERROR, budget=name, what=what, reason=error.reason)
+            return error.reason
+        event("budget_synced", budget=name, what=what, subscription=subscription_id)
+        return None
+
+    def _write(self, subscription_id: str, step: Step) -> None:
+        if step.delete is not None:
+            self.azure.delete(subscription_id, step.delete)
+        if step.put is None:
+            return
+        # A list can come short, and what it did not show may be someone else's.
+        if step.change.what == CREATE and self.azure.get(subscription_id, step.put.name) is not None:
+            raise NeverError(f"There is a budget {step.put.name} that Azure's list did not show; it is left as it is.")
+        self.azure.put(subscription_id, step.put)
+
+
+def report(result: SyncResult, dry_run: bool = False) -> list[str]:
+    """A line for people on each budget, and one for the sum. dry_run: what is listed would be done, and wasn't."""
+    return [
+        *(f"{change.what}: {change.sentence}" for change in result.changes),
+        *(f"no budget in Azure: {acronym}: {reason}" for acronym, reason in result.unmapped),
+        *(f"failed: {acronym}: {reason}" for acronym, reason in result.failed),
+        _summed_up(result, dry_run),
+    ]
+
+
+def _summed_up(result: SyncResult, dry_run: bool) -> str:
+    to_be = "to be " if dry_run else ""
+    counts = [
+        *((sum(change.what == what for change in result.changes), to_be + done) for what, done in DONE.items()),
+        (len(result.unmapped), "without a budget in Azure"),
+        (len(result.failed), "failed"),
+    ]
+    return ", ".join(f"{count} {text}" for count, text in counts if count) or "Azure's budgets are in step."
+
+
+def _compared(
+    views: Iterable[ProjectView], found: Iterable[AzureBudget], action_group_id: str, currency: str | None
+) -> SyncPlan:
+    """Goes through the subscription's projects, then through the budgets that belong to none of them."""
+    left = {budget.name.lower(): budget for budget in found}
+    steps: list[Step] = []
+    unmapped: list[tuple[str, str]] = []
+    for view in views:
+        budget = left.pop(azure_name(view.acronym), None)
+        try:
+            wanted = wanted_budget(view, action_group_id, currency)
+            if wanted is None:
+                steps += _no_longer(view.acronym, budget, why_none(view) or "")
+            else:
+                steps += _in_step(view.acronym, wanted, budget)
+        except UnmappableError as error:
+            unmapped.append((view.acronym, str(error)))
+            steps += _no_longer(view.acronym, budget, str(error))
+    orphans = [budget for name, budget in left.items() if name.startswith(AZURE_PREFIX) and is_ours(budget)]
+    for budget in orphans:
+        if calls(budget, action_group_id):
+            steps += _no_longer(budget.name, budget, NOBODYS)
+        else:
+            # Another installation, with projects of its own, may look after the same subscription.
+            unmapped.append((budget.name, f"{NOBODYS}, and it calls another Action Group; it is left as it is"))
+    return SyncPlan(tuple(steps), tuple(unmapped))
+
+
+def _in_step(acronym: str, wanted: WantedBudget, found: AzureBudget | None) -> Iterator[Step]:
+    """What brings a project's budget in step; nothing where it is. Raises UnmappableError."""
+    if found is not None and not is_ours(found):
+        raise UnmappableError(SOMEONE_ELSES)
+    if found is None:
+        put = wanted.budget
+        sentence = f"{acronym} amount {plain(put.amount)}, {put.time_grain.lower()} from {put.first_day}"
+        yield Step(BudgetChange(acronym, CREATE, sentence), put=put)
+        return
+    differs = differences(wanted, found)
+    if differs:
+        is_new = needs_new(wanted, found)
+        change = BudgetChange(acronym, REPLACE if is_new else CHANGE, f"{acronym} {'; '.join(differs)}")
+        yield Step(change, delete=found.name if is_new else None, put=brought_to(wanted, found))
+
+
+def _no_longer(acronym: str, found: AzureBudget | None, reason: str) -> Iterator[Step]:
+    """Deletes a budget of ours that a project is not to have: its amount or period would be wrong, or is not wanted."""
+    if found is not None and is_ours(found):
+        yield Step(BudgetChange(acronym, DELETE, f"{acronym}: {reason}"), delete=found.name)

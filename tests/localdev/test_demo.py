@@ -1,0 +1,76 @@
+"""The demo's story holds together: what it counts on before anything runs."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from localdev import demo, demo_charges, demo_lock, demo_stage
+from localdev.azure_sim import ChargeBook
+from shared.adapters.mail.addresses import valid_addresses
+from shared.domain.projects import LockPolicy, ProjectEntry
+from shared.pipeline.project_file import read_projects
+
+LAST_DAY = demo_charges.FIRST_NIGHT + timedelta(days=1)
+
+
+@pytest.fixture
+def projects() -> dict[str, ProjectEntry]:
+    """The active sample projects, by acronym."""
+    entries = read_projects(demo.PROJECTS.read_bytes(), valid_addresses)
+    return {entry.acronym: entry for entry in entries if entry.active}
+
+
+@pytest.fixture
+def book() -> ChargeBook:
+    """What was spent after the second night."""
+    charges = demo_charges.book()
+    demo_charges.change_overnight(charges)
+    return charges
+
+
+def spent(project: ProjectEntry, book: ChargeBook) -> Decimal:
+    """In the present period, in the project's currency."""
+    period = project.terms.rule.period_at(LAST_DAY)
+    assert period
+    groups = project.resource_groups
+    return sum((book.total(project.subscription_id, period.start, LAST_DAY, group) for group in groups), Decimal(0))
+
+
+def full(projects: dict[str, ProjectEntry], book: ChargeBook) -> set[str]:
+    """The projects that could be locked, and are at 100 %."""
+    lockable = [project for project in projects.values() if project.lock is LockPolicy.AUTO]
+    return {project.acronym for project in lockable if spent(project, book) >= (project.terms.amount or 0)}
+
+
+def test_after_the_two_nights_no_project_is_full_that_could_be_locked(projects, book):
+    assert full(projects, book) == set()
+
+
+def test_the_day_brings_one_project_past_its_budget_and_the_raised_budget_is_enough(projects, book):
+    book.add([demo_charges.past_the_budget(LAST_DAY)])
+
+    assert full(projects, book) == {demo_lock.ACRONYM}
+    assert spent(projects[demo_lock.ACRONYM], book) < demo_lock.RAISED_TO
+
+
+def test_the_project_that_is_never_locked_is_full(projects, book):
+    assert projects["CROPS"].lock is LockPolicy.NEVER
+    assert spent(projects["CROPS"], book) >= projects["CROPS"].terms.amount
+
+
+@pytest.mark.parametrize(
+    ("key", "subject"),
+    [
+        ("alert/23/1/2026-11-01/100", "100 %"),
+        ("warning/11/1/2026-04-01", "forecast"),
+        ("operators/lock/refused/23/1/2026-11-01/lasting", "lock refused"),
+    ],
+)
+def test_a_mail_is_named_by_what_it_is_about(key, subject):
+    assert demo.mail_subject(key) == subject
+
+
+def test_what_does_not_happen_in_time_is_said():
+    with pytest.raises(demo_stage.DemoFailedError, match="this did not happen: a mail came"):
+        demo_stage.wait_until("a mail came", lambda: False, seconds=0)
