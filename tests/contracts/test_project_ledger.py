@@ -443,9 +443,12 @@ def test_projects_can_be_listed_by_subscription_in_any_spelling(ledgers: Ledgers
     ledgers.load(
         entry(1, subscription_id="aaa"), entry(2, subscription_id="bbb"), entry(3, subscription_id="aaa", active=False)
     )
+    ledgers.spend(("rg-1", november(2), "S", "850"), sub_account_id="aaa")
+    ledgers.spend(("rg-2", november(2), "S", "850"), sub_account_id="bbb")
+    ledgers.check(1, 2)
     listed = ledgers.projects.list_projects
     assert [view.id for view in listed(NOW.date())] == [1, 2, 3]
-    assert [view.id for view in listed(NOW.date(), "AAA")] == [1, 3]
+    assert [(view.id, view.spent, view.alerts) for view in listed(NOW.date(), "AAA")] == [(1, 850, (80,)), (3, 0, ())]
     assert listed(NOW.date(), "ccc") == []
     assert ledgers.projects.subscriptions() == ["aaa", "bbb"]
     ledgers.load(entry(2, subscription_id="ccc"))

@@ -60,6 +60,15 @@ LOCKED_AND_OPENED_AGAIN: list[tuple[object, ...]] = [
     ("night",),
 ]
 
+RAISED_BELOW_WHAT_WAS_SEEN: list[tuple[object, ...]] = [
+    ("charge", 11, DAYS[1], Decimal(1400)),
+    ("night",),
+    ("charge", 11, DAYS[1], Decimal(300)),
+    ("night",),
+    ("budget", 11, Decimal(1100)),
+    ("night",),
+]
+
 
 @dataclass
 class Model:
@@ -125,6 +134,7 @@ class Model:
 
 @given(happened=events)
 @example(happened=LOCKED_AND_OPENED_AGAIN)
+@example(happened=RAISED_BELOW_WHAT_WAS_SEEN)
 @settings(max_examples=60, deadline=None)
 def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -150,7 +150,7 @@ def _mailed(connection: Connection, periods: Mapping[int, Period | None]) -> dic
         .order_by(alerts.c.threshold)
     )
     for project_id, start, threshold in rows:
-        period = periods[project_id]
+        period = periods.get(project_id)
         if period is not None and period.start == start:
             mailed.setdefault(project_id, []).append(threshold)
     return mailed
