@@ -46,7 +46,7 @@ bench: $(READY) ## The figures of docs/benchmarks.md, measured here
 
 crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights
 	@$(BIN)/python -m localdev.azurite --install
-	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py
+	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py
 
 format: $(READY) ## Puts the code into shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

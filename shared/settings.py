@@ -319,7 +319,7 @@ class Settings(BaseModel):
     lock_never: Annotated[tuple[str, ...], BeforeValidator(_groups)] = Field(
         (),
         validation_alias="LOCK_NEVER",
-        description="resource groups that are never locked, joined by ;; the app's own is always one of them",
+        description="resource groups that are never locked, joined by commas; the app's own always is one",
     )
     lock_action_group_id: Annotated[str, AfterValidator(_action_group)] | None = Field(
         None,
@@ -471,10 +471,13 @@ def _queue_faults(settings: Settings) -> list[str]:
 
 
 def _alert_faults(settings: Settings) -> list[str]:
-    if settings.alert_audience and not settings.alert_tenant_id:
-        takes = setting_names()["ALERT_TENANT_ID"]
-        return [f"ALERT_TENANT_ID is missing: ALERT_AUDIENCE is set. It takes {takes}."]
-    return []
+    """One without the other would let every caller in that has the function's key, without a word."""
+    names = {"ALERT_AUDIENCE": settings.alert_audience, "ALERT_TENANT_ID": settings.alert_tenant_id}
+    missing = [name for name, value in names.items() if not value]
+    if len(missing) != 1:
+        return []
+    given, takes = next(name for name in names if name not in missing), setting_names()[missing[0]]
+    return [f"{missing[0]} is missing: {given} is set. It takes {takes}."]
 
 
 def _azure_faults(settings: Settings) -> list[str]:

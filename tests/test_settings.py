@@ -403,7 +403,10 @@ def test_an_audience_needs_the_tenant_whose_tokens_are_taken() -> None:
     assert fault == (
         f"ALERT_TENANT_ID is missing: ALERT_AUDIENCE is set. It takes {setting_names()['ALERT_TENANT_ID']}."
     )
-    assert load(STORAGE | {"ALERT_TENANT_ID": TENANT}).alert_audience is None
+    # A misspelt ALERT_AUDIENCE would otherwise let everybody in who has the function's key.
+    assert faults_of(STORAGE | {"ALERT_TENANT_ID": TENANT}) == [
+        f"ALERT_AUDIENCE is missing: ALERT_TENANT_ID is set. It takes {setting_names()['ALERT_AUDIENCE']}."
+    ]
 
 
 def test_a_wrong_tenant_is_not_also_missing() -> None:

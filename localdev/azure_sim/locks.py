@@ -160,7 +160,8 @@ def checked(lock: Lock) -> Lock:
     level = next((known for known in LEVELS if known.lower() == lock.level.lower()), None)
     if level is None:
         raise invalid_content(f"The lock level '{lock.level}' is invalid; valid values are {', '.join(LEVELS)}.")
-    if len(lock.notes) > LONGEST_NOTES:
+    # Azure counts as .NET does.
+    if len(lock.notes.encode("utf-16-le", "surrogatepass")) > LONGEST_NOTES * 2:
         raise invalid_content(f"The lock notes exceed the maximum length of {LONGEST_NOTES} characters.")
     if not lock.name or len(lock.name) > LONGEST_NAME or FORBIDDEN_IN_NAMES.search(lock.name):
         raise AzureError(400, "InvalidLockName", f"The lock name '{lock.name}' is invalid.")

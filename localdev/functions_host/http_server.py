@@ -4,7 +4,7 @@ import hmac
 import logging
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,6 +21,8 @@ _PLACE = re.compile(r"\{(\*?)(\w+)(?::(\w+))?(\?)?\}")
 _KINDS = {"int": r"-?\d+", "guid": r"[0-9A-Fa-f-]{36}", "alpha": r"[A-Za-z]+", "bool": r"(?i:true|false)"}
 # The host's own limit for a request body.
 _LARGEST_BODY = 100 * 1024 * 1024
+# As long as the real one waits for a request's headers.
+_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,40 @@ def _part(part: str, name: str) -> str:
     return f"(?:/(?P<{key}>{inside}))?" if optional or rest else f"/(?P<{key}>{inside})"
 
 
-class HttpServer:
-    """A threaded server on the loopback address; port 0 means any free one."""
+class _Server(ThreadingHTTPServer):
+    """One thread a connection; the default of 5 that may wait is few, and whoever finds no place waits a second."""
 
-    def __init__(self, routes: Iterable[Route], port: int, key: str, runner: Runner, activity: Activity) -> None:
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class HttpServer:
+    """A threaded server on the loopback address; port 0 means any free one.
+
+    patience: after so many seconds without a word, a caller in the middle of a request is left.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        port: int,
+        key: str,
+        runner: Runner,
+        activity: Activity,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
         # Fixed parts go before places, as in ASP.NET's routing.
         self.routes = sorted(routes, key=lambda route: route.template.count("{"))
         self._key = key
         self._runner = runner
         self._activity = activity
+        self._patience = patience
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+            self._server = _Server(("127.0.0.1", port), self._handler())
         except OSError as error:
             raise HostError(
                 f"Port {port} can't be used for HTTP: {error.strerror}; give another with --port."
             ) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True)
 
     @property
@@ -106,6 +126,7 @@ class HttpServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            timeout = server._patience
 
             def __getattr__(self, name: str) -> Any:
                 # The base class looks for do_GET, do_POST and so on; all methods go the same way here.
@@ -127,48 +148,80 @@ class HttpServer:
                     self.wfile.write(answer.body)
 
             def log_message(self, format: str, *args: Any) -> None:
-                log.debug("http: %s", format % args)
+                # What follows the question mark holds the key.
+                log.debug("http: %s", re.sub(r"\?\S+", "?…", format % args))
 
         return Handler
 
     def _answer(self, request: BaseHTTPRequestHandler) -> Answer:
-        address = urlsplit(request.path)
-        body = _body(request)
-        if body is None:
+        try:
+            path, body = unquote(urlsplit(request.path).path), _body(request)
+        except (BadRequestError, ValueError) as error:
+            # Nobody knows where the next request would begin.
             request.close_connection = True
-            return _text(413, "The body needs a Content-Length of at most 100 MB.")
+            return _text(getattr(error, "status", 400), str(error))
         for route in self.routes:
-            match = route.pattern.fullmatch(unquote(address.path))
+            match = route.pattern.fullmatch(path)
             if match and (not route.methods or request.command in route.methods):
                 return self._call(route, match, request, body)
         return _text(404, "")
 
     def _call(self, route: Route, match: re.Match[str], request: BaseHTTPRequestHandler, body: bytes) -> Answer:
-        query = dict(parse_qsl(urlsplit(request.path).query, keep_blank_values=True))
-        if not self._allowed(route, query, request):
+        query = _joined(parse_qsl(urlsplit(request.path).query, keep_blank_values=True))
+        if not self._allowed(route, request):
             return _text(401, "")
         places = {name: text for name, text in match.groupdict().items() if text is not None}
         outcome = self._runner.run(
             route.function,
             lambda: http_value(
-                request.command, self.url + request.path, dict(request.headers.items()), query, places, body
+                request.command, self.url + request.path, _joined(request.headers.items()), query, places, body
             ),
         )
         return _from_datum(outcome.answer) if outcome.ok else _text(500, "")
 
-    def _allowed(self, route: Route, query: Mapping[str, str], request: BaseHTTPRequestHandler) -> bool:
-        """Without a key of its own the host is open, as Core Tools is."""
+    def _allowed(self, route: Route, request: BaseHTTPRequestHandler) -> bool:
+        """Without a key of its own the host is open, as Core Tools is.
+
+        Of a header and a question the header counts, and of several the first, as in the host's
+        AuthenticationLevelHandler.
+        """
         if not self._key or route.open_to_all:
             return True
-        given = query.get("code") or request.headers.get("x-functions-key") or ""
-        return hmac.compare_digest(given.encode(), self._key.encode())
+        question = parse_qsl(urlsplit(request.path).query)
+        code = next((text for name, text in question if name.lower() == "code"), "")
+        given = str(request.headers.get("x-functions-key", code))
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._key.encode())
 
 
-def _body(request: BaseHTTPRequestHandler) -> bytes | None:
-    length = request.headers.get("Content-Length", "0")
-    if "Transfer-Encoding" in request.headers or not length.isdigit() or int(length) > _LARGEST_BODY:
-        return None
-    return request.rfile.read(int(length))
+class BadRequestError(Exception):
+    """A request that reaches no function; status: what is answered, with the text."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """The whole body. Raises BadRequestError."""
+    lengths = request.headers.get_all("Content-Length", ["0"])
+    if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", lengths[0]):
+        raise BadRequestError(400, "The Content-Length has to be one number.")
+    length = int(lengths[0])
+    # Of a body in chunks, the real host hands nothing on: its length is not known (GrpcMessageConversionExtensions).
+    if "Transfer-Encoding" in request.headers or length > _LARGEST_BODY:
+        raise BadRequestError(413, "The body needs a Content-Length of at most 100 MB.")
+    body = request.rfile.read(length)
+    if len(body) < length:
+        raise BadRequestError(400, "The body is shorter than its Content-Length.")
+    return body
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Each name with all its values, between commas, as the host hands them on (StringValues.ToString)."""
+    values: dict[str, tuple[str, list[str]]] = {}
+    for name, text in pairs:
+        values.setdefault(name.lower(), (name, []))[1].append(text)
+    return {name: ",".join(texts) for name, texts in values.values()}
 
 
 def _text(status: int, text: str) -> Answer:

@@ -89,16 +89,27 @@ def test_messages_that_cannot_be_right_become_dead_letters_that_say_what_would_b
     for body in WRONG:
         app.queue(Queue.UPDATE).send_message(body)
     app.queue(Queue.NOTIFICATION).send_message('{"ProjectIds": [11, 98]}')
+    app.queue(Queue.LOCK).send_message('{"ProjectId": 97, "Action": "lock", "Reason": "security"}')
+    app.queue(Queue.LOCK).send_message('{"ProjectId": 11}')
     app.queue(Queue.EMAIL).send_message('{"EmailId": 4711}')
     app.queue(Queue.EMAIL, "-poison").send_message('{"EmailId": 4712}')
     app.night()
+    # Not at once: two messages for the same notice would be worked on, of which one would wait for minutes.
+    app.queue(Queue.LOCK, "-poison").send_message('{"ProjectId": 11, "Action": "unlock"}')
+    app.run("--drain")
     reasons = {letter.body: letter.reason for letter in app.dead_letters()}
     for body, reason in WRONG.items():
         assert reason in reasons.pop(body)
+    nobody_foresaw = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
     assert reasons == {
+        '{"ProjectId":97,"Action":"lock","Reason":"security"}': (
+            "there is no project 97; `python -m shared.cli projects list` shows them all"
+        ),
+        '{"ProjectId": 11}': 'Action is missing; write lock or unlock: {"ProjectId": 11, "Action": "lock"}',
+        '{"ProjectId": 11, "Action": "unlock"}': nobody_foresaw,
         '{"ProjectId": 98}': "there is no project 98; `python -m shared.cli projects list` shows them all",
         '{"EmailId": 4711}': "there is no mail 4711",
-        '{"EmailId": 4712}': "it failed again and again for a reason that nobody foresaw; the logs of the app have it",
+        '{"EmailId": 4712}': nobody_foresaw,
     }
     assert app.runs()["night-2026-11-20"].state == "done"
     assert set(app.mail_states().values()) == {"sent"}

@@ -1,11 +1,19 @@
 """HTTP functions of the local host."""
 
 import json
+import logging
+import socket
+import time
 import urllib.error
 import urllib.request
-from http.client import HTTPConnection
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from localdev.functions_host.activity import Activity
+from localdev.functions_host.http_server import HttpServer
+from localdev.functions_host.runner import Runner
 
 APP = """
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
@@ -108,12 +116,107 @@ def test_a_port_in_use_is_told_in_a_sentence(sample, url):
     assert text.startswith(f"error: Port {port} can't be used for HTTP: ")
 
 
+def _raw(url: str, *pieces: bytes, finish: bool = False) -> bytes:
+    """What is answered to these very bytes, until the line is closed. finish: we say that no more is coming."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        for piece in pieces:
+            line.sendall(piece)
+        if finish:
+            line.shutdown(socket.SHUT_WR)
+        answer = b""
+        while more := line.recv(65536):
+            answer += more
+    return answer
+
+
+def _post(*headers: str, path: str = "/api/items/7") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: here", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def _content(answer: bytes) -> dict[str, str]:
+    assert answer.startswith(b"HTTP/1.1 202"), answer
+    return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
 def test_a_body_without_a_known_length_is_refused(url):
-    connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
-    connection.putrequest("POST", "/api/items/7")
-    connection.putheader("Transfer-Encoding", "chunked")
     # The refusal comes by the headers alone: whoever was still sending a body would find the line cut.
-    connection.endheaders()
-    answer = connection.getresponse()
-    assert (answer.status, b"Content-Length" in answer.read()) == (413, True)
-    connection.close()
+    answer = _raw(url, _post("Transfer-Encoding: chunked"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"Content-Length" in answer.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (["Content-Length: 5"], b"abc", 400),
+        (["Content-Length: -1"], b"", 400),
+        (["Content-Length: \xb2"], b"ab", 400),
+        (["Content-Length: +1"], b"a", 400),
+        (["Content-Length: 1", "Content-Length: 3"], b"abc", 400),
+        (["Content-Length: 3, 3"], b"abc", 400),
+        (["Content-Length: 104857601"], b"", 413),
+        (["Transfer-Encoding: chunked", "Content-Length: 3"], b"", 413),
+    ],
+)
+def test_a_body_that_is_not_all_there_or_too_large_reaches_no_function(url, headers, body, status):
+    answer = _raw(url, _post(*headers), body, finish=True)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+
+
+def test_an_address_that_can_not_be_read_is_refused(url):
+    assert _raw(url, _post(path="http://[/api/items/7")).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_header_or_a_question_that_comes_twice_arrives_as_both(url):
+    """The host hands on StringValues.ToString(), which puts commas between them."""
+    content = _content(_raw(url, _post("X-Test: one", "x-test: two", path="/api/items/7?a=1&a=2")))
+    assert (content["header"], content["query"]) == ("one,two", {"a": "1,2"})
+
+
+def test_of_two_keys_the_headers_counts_and_else_the_first(sample):
+    """As in the host's AuthenticationLevelHandler."""
+    url = _url(sample.write(APP).host("--function-key", "secret").start())
+    assert _ask("GET", f"{url}/api/items/7?code=secret", **{"x-functions-key": "wrong"})[0] == 401
+    assert _ask("GET", f"{url}/api/items/7?code=wrong", **{"x-functions-key": "secret"})[0] == 202
+    assert _ask("GET", f"{url}/api/items/7?code=secret&code=wrong")[0] == 202
+    assert _ask("GET", f"{url}/api/items/7?code=wrong&code=secret")[0] == 401
+    assert _ask("GET", f"{url}/api/items/7?code=%FF%00")[0] == 401
+
+
+@pytest.fixture
+def empty() -> Iterator[HttpServer]:
+    """A server without functions, in this process."""
+    server = HttpServer([], 0, "", Runner(lambda _output, _messages: None), Activity())
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_many_callers_at_once_are_all_taken_within_a_second(empty):
+    # A caller who finds no place in the queue tries again after a second.
+    begun = time.monotonic()
+    with ThreadPoolExecutor(60) as pool:
+        answers = [*pool.map(lambda _: _raw(empty.url, _post("Content-Length: 0")), range(60))]
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 404"}
+    assert time.monotonic() - begun < 1
+
+
+def test_the_key_is_not_in_the_log(empty, caplog):
+    with caplog.at_level(logging.DEBUG):
+        _raw(empty.url, _post("Content-Length: 0", path="/api/items/7?a=b&code=secret"))
+    assert "/api/items/7?… HTTP/1.1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_whoever_says_nothing_for_long_is_left():
+    activity = Activity()
+    server = HttpServer([], 0, "", Runner(lambda _output, _messages: None), activity, patience=0.2)
+    server.start()
+    try:
+        assert _raw(server.url, b"POST /api/items/7 HTTP/1.1\r\nHost: h") == b""
+        assert _raw(server.url, _post("Content-Length: 5"), b"ab") == b""
+        assert activity.wait_until_idle(5)
+    finally:
+        server.stop()

@@ -176,8 +176,12 @@ def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
 
 
 def shown(text: str, longest: int = 240) -> str:
-    """Somebody else's text as one line for a person, without what looks like a token or a URL's query."""
-    return shortened(TOKEN_LIKE.sub("…", " ".join(text.split())), longest)
+    """Somebody else's text as one line for a person, without what looks like a token or a URL's query.
+
+    What can't be seen goes first: no database stores all of it, and it could break a token into harmless pieces.
+    """
+    visible = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return shortened(TOKEN_LIKE.sub("…", visible), longest)
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

@@ -61,6 +61,7 @@ class EntraTokenCheck:
         authority: str = LOGIN_HOST,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        audience = audience.strip()
         if not audience:
             raise ValueError("the audience is empty; write the application's id, or its api://… URI")
         if not GUID.fullmatch(tenant_id):
@@ -208,7 +209,7 @@ def _rsa_keys(body: bytes) -> Mapping[str, PyJWK]:
     if not isinstance(content, dict):
         raise ValueError("the answer is no key set")  # noqa: TRY004 - a fault of the answer, not of our types
     keys = PyJWKSet.from_dict(content).keys
-    found = {key.key_id: key for key in keys if key.key_id and key.key_type == "RSA"}
+    found = {key.key_id: key for key in keys if isinstance(key.key_id, str) and key.key_type == "RSA"}
     if not found:
         raise ValueError("the key set has no RSA key with an id")
     return found

@@ -18,6 +18,9 @@ GROUP_DIMENSIONS = ("resourcegroupname", "resourcegroup")
 READ_ONLY = ("currentSpend", "forecastSpend")
 # "If not provided, we default this to 10 years from the start date" (the reference, timePeriod.endDate).
 DEFAULT_LIFE = timedelta(days=3650)
+# JSON can spell numbers of any size. No database holds 10**18; the floats that Azure writes have up to 17 digits, and
+# what is left where they should come to nothing is some 1E-14.
+LARGEST_NUMBER, MOST_DIGITS = Decimal(10**18), 30
 
 
 def read_budget(item: Any) -> AzureBudget | None:
@@ -140,9 +143,13 @@ def _day(text: str) -> date:
 
 
 def _number(value: Any) -> Decimal:
+    """An amount or a percentage, exactly; not one that would overflow, or fill pages, when it is reckoned with."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return Decimal(value)
-    raise ValueError("not a number")
+        number = Decimal(value)
+        digits = max(len(number.as_tuple().digits), -number.adjusted())
+        if number.copy_abs() < LARGEST_NUMBER and digits <= MOST_DIGITS:
+            return number
+    raise ValueError("not a number that means anything")
 
 
 def _text(value: Any) -> str:

@@ -142,11 +142,15 @@ class ConsumptionBudgets:
         from azure.core.exceptions import HttpResponseError
 
         try:
-            return self._ask("GET", subscription_id, self._url(subscription_id, name))
+            item = self._ask("GET", subscription_id, self._url(subscription_id, name))
         except HttpResponseError as error:
             if is_gone(error):
                 return None
             raise
+        # Only a 404 says that there is none.
+        if not isinstance(item, dict) or str(item.get("name")).lower() != name.lower():
+            raise ValueError(f"the answer is not the budget {name}")
+        return item
 
     def _ask(self, method: str, subscription_id: str, url: str, body: bytes | None = None) -> Any:
         """The answer's JSON, its numbers exact; None for an empty one. Raises what `refusals` translates."""

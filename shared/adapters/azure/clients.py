@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +22,7 @@ from shared.ports import NeverError, ResourceGroup
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.core.paging import ItemPaged
+    from azure.core.pipeline import PipelineResponse
 
 READ_SECONDS = 30.0
 # Lists come in pages of a hundred or more; no group holds as many locks or machines as that.
@@ -28,6 +30,9 @@ MOST_PAGES = 200
 SUBSCRIPTION = re.compile(r"[0-9A-Za-z-]{1,64}")
 # Azure's rule for names. A name of dots only would lead to another place: `resourceGroups/..` is the subscription.
 GROUP = re.compile(r"[-\w.()]{0,89}[-\w()]")
+
+# Whatever else Azure lets stand in the names of other things: what would lead to another place in a URL is not in them.
+PART = re.compile(r"(?!\.{1,2}$)[^/\\?%\x00-\x1f]{1,260}")
 
 Client = TypeVar("Client", bound=Any)
 Item = TypeVar("Item")
@@ -65,7 +70,7 @@ class SubscriptionClients(Generic[Client]):
                 self._clients.popitem()[1].close()
 
     def _made(self, subscription_id: str) -> Client:
-        from azure.core.pipeline.policies import ContentDecodePolicy
+        from azure.core.pipeline.policies import ContentDecodePolicy, CustomHookPolicy
 
         made = self.load()
         # One for all subscriptions: it keeps its token.
@@ -75,7 +80,7 @@ class SubscriptionClients(Generic[Client]):
             subscription_id,
             base_url=self.arm.url,
             credential_scopes=[self.arm.token_scope],
-            policies=[*policies_for(self.arm, self.credential), ContentDecodePolicy()],
+            policies=[*policies_for(self.arm, self.credential), CustomHookPolicy(), ContentDecodePolicy()],
             transport=transport_for(self.arm, self.connect_seconds, self.read_seconds),
         )
         return client
@@ -93,9 +98,20 @@ def scope_of(group: ResourceGroup) -> str:
     return f"/subscriptions/{group.subscription_id}/resourceGroups/{group.name}"
 
 
-def every(items: ItemPaged[Item]) -> Iterable[Item]:
-    """The items of all pages, as they come. Raises NeverError for a list that does not end."""
-    pages: Any = items.by_page()
+def name_of(shown: Any, item: str) -> str:
+    """The name in a machine or lock as an SDK shows it. Raises ValueError where that is none."""
+    # The SDKs pass on whatever stands there.
+    if isinstance(shown, str) and PART.fullmatch(shown):
+        return shown
+    raise ValueError(f"the {item} has no name")
+
+
+def every(list_them: Callable[..., ItemPaged[Item]], *args: str, **options: str) -> Iterable[Item]:
+    """The items of all pages of an SDK's list, as they come.
+
+    Raises NeverError for a list that does not end, ValueError for what is no list.
+    """
+    pages: Any = list_them(*args, raw_response_hook=_check_list, **options).by_page()
     links: set[str | None] = set()
     for page in pages:
         yield from page
@@ -105,3 +121,13 @@ def every(items: ItemPaged[Item]) -> Iterable[Item]:
         if len(links) >= MOST_PAGES:
             raise NeverError(f"Azure's list does not end: after {MOST_PAGES} pages there is still another one.")
         links.add(link)
+
+
+def _check_list(response: PipelineResponse[Any, Any]) -> None:
+    """The newer SDKs take an answer without a list for an empty one: then nothing would seem to run."""
+    from azure.core.pipeline.policies import ContentDecodePolicy
+
+    content = response.context.get(ContentDecodePolicy.CONTEXT_NAME)
+    is_list = isinstance(content, dict) and isinstance(content.get("value"), list)
+    if response.http_response.status_code == HTTPStatus.OK and not is_list:
+        raise ValueError("the answer is no list")

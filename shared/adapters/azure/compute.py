@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint
-from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, scope_of
+from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, name_of, scope_of
 from shared.adapters.azure.refusals import GROUP_GONE, NOT_REGISTERED, code_of, is_gone, refusals
 from shared.ports import Machine, MachineKind, ResourceGroup
 
@@ -90,7 +90,7 @@ def _load() -> type[ComputeManagementClient]:
 def _machines(client: ComputeManagementClient, group: str) -> Iterator[Machine]:
     """The single machines, among them those of scale sets in flexible orchestration."""
     for machine in _listed(client, group):
-        name = str(machine.name)
+        name = name_of(machine.name, "machine")
         states = {_power_state(machine.instance_view) or _state_of(client, group, name)}
         yield from _costly(name, MachineKind.VM, states)
 
@@ -104,11 +104,11 @@ def _listed(client: ComputeManagementClient, group: str) -> list[VirtualMachine]
     from azure.core.exceptions import HttpResponseError
 
     try:
-        return [*every(client.virtual_machines.list(group, expand=INSTANCE_VIEW))]
+        return [*every(client.virtual_machines.list, group, expand=INSTANCE_VIEW)]
     except HttpResponseError as error:
         if error.status_code != 400:
             raise
-        return [*every(client.virtual_machines.list(group))]
+        return [*every(client.virtual_machines.list, group)]
 
 
 def _state_of(client: ComputeManagementClient, group: str, name: str) -> str:
@@ -123,10 +123,10 @@ def _state_of(client: ComputeManagementClient, group: str, name: str) -> str:
 
 
 def _scale_sets(client: ComputeManagementClient, group: str) -> Iterator[Machine]:
-    for scale_set in every(client.virtual_machine_scale_sets.list(group)):
+    for scale_set in every(client.virtual_machine_scale_sets.list, group):
         if not _has_instances(scale_set):
             continue
-        name = str(scale_set.name)
+        name = name_of(scale_set.name, "scale set")
         yield from _costly(name, MachineKind.SCALE_SET, _states_in(client, group, name))
 
 
@@ -134,8 +134,8 @@ def _states_in(client: ComputeManagementClient, group: str, scale_set: str) -> s
     from azure.core.exceptions import ResourceNotFoundError
 
     try:
-        instances = client.virtual_machine_scale_set_vms.list(group, scale_set, expand=INSTANCE_VIEW)
-        return {_power_state(instance.instance_view) for instance in every(instances)}
+        instances = every(client.virtual_machine_scale_set_vms.list, group, scale_set, expand=INSTANCE_VIEW)
+        return {_power_state(instance.instance_view) for instance in instances}
     except ResourceNotFoundError as error:
         if not is_gone(error):
             raise

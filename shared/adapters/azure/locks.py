@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint
-from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, scope_of
+from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, name_of, scope_of
 from shared.adapters.azure.refusals import GROUP_GONE, code_of, is_gone, refusals
 from shared.domain.locks import LockLevel
 from shared.ports import GroupLock, ResourceGroup
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Contributor is not enough: it may do nothing with Microsoft.Authorization but read.
 ROLE = "Locks Contributor"
+# Of UTF-16, as .NET counts them.
 LONGEST_NOTES = 512
 LEVELS = {level.lower(): level for level in LockLevel}
 
@@ -63,7 +64,7 @@ class ArmLocks:
         with refusals("list the locks", ROLE, scope):
             locks = self._locks(group)
             try:
-                given = every(locks.list_at_resource_group_level(group.name, filter="atScope()"))
+                given = every(locks.list_at_resource_group_level, group.name, filter="atScope()")
                 found = [_read(lock) for lock in given if _is_at(scope, lock)]
             except ResourceNotFoundError as error:
                 if code_of(error) == GROUP_GONE:
@@ -74,12 +75,12 @@ class ArmLocks:
     def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
         """Makes the lock, or brings the one of its name to this level. False where there is no such group.
 
-        Azure takes 512 characters of notes; the rest is cut off.
+        Azure takes 512 characters of notes; the rest is cut off, and so is half of a character.
         """
         from azure.core.exceptions import ResourceNotFoundError
         from azure.mgmt.resource.locks.models import ManagementLockObject
 
-        wanted = ManagementLockObject(level=lock.level.value, notes=lock.notes[:LONGEST_NOTES])
+        wanted = ManagementLockObject(level=lock.level.value, notes=_cut(lock.notes))
         with refusals(f"put the lock {lock.name}", ROLE, scope_of(group)):
             try:
                 self._locks(group).create_or_update_at_resource_group_level(group.name, lock.name, wanted)
@@ -115,6 +116,11 @@ def _load() -> type[ManagementLockClient]:
     return ManagementLockClient
 
 
+def _cut(notes: str) -> str:
+    units = notes.encode("utf-16-le", "surrogatepass")
+    return units[: LONGEST_NOTES * 2].decode("utf-16-le", "ignore")
+
+
 def _is_at(scope: str, lock: ManagementLockObject) -> bool:
     """Whether the lock is at the group itself: "atScope()" lets those of the subscription through as well."""
     return str(lock.id).lower().startswith(f"{scope}/providers/Microsoft.Authorization/locks/".lower())
@@ -122,4 +128,4 @@ def _is_at(scope: str, lock: ManagementLockObject) -> bool:
 
 def _read(lock: ManagementLockObject) -> GroupLock | None:
     level = LEVELS.get((lock.level or "").lower())
-    return GroupLock(str(lock.name), level, lock.notes or "") if level else None
+    return GroupLock(name_of(lock.name, "lock"), level, lock.notes or "") if level else None

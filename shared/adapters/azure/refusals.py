@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
 # What the SDKs raise over a body that is no JSON, or another JSON than they take.
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 # Azure Resource Manager says Retry-After; what is behind it names waits of its own, of which the longest counts.
 WAIT_HEADER = re.compile(r"(x-ms-ratelimit-.+-)?retry-after", re.IGNORECASE)
 # Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read.

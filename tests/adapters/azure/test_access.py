@@ -62,6 +62,17 @@ def test_what_somebody_else_said_becomes_one_short_line_without_secrets() -> Non
     assert len(line) == 240
 
 
+@pytest.mark.parametrize("odd", ["\x00", "\x1b[31m", "\r\n", "\ud800", "\u202e", "\u2028", "\x7f", "\x85"])
+def test_what_somebody_else_said_holds_nothing_that_can_not_be_stored_or_would_be_read_otherwise(odd: str) -> None:
+    line = shown(f"a{odd}b")
+    assert line.isprintable()
+    assert (line[0], line[-1]) == ("a", "b")
+
+
+def test_a_token_that_is_broken_by_what_can_not_be_seen_is_no_secret_that_gets_through() -> None:
+    assert "secret" not in shown("of https://h.example/x?co\x00de=secret and eyJhbGciOiJIUzI1NiJ9\x00.secret")
+
+
 def test_loading_the_module_loads_no_sdk() -> None:
     code = "import sys; import shared.adapters.azure.access; sys.exit('azure.core' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0

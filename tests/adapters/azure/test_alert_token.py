@@ -209,6 +209,10 @@ def test_a_tenant_in_capitals_is_the_same_tenant(server, key):
     EntraTokenCheck(AUDIENCE, TENANT.upper(), server.url).check(bearer(key, claims(server)))
 
 
+def test_blanks_around_the_audience_setting_do_not_count(server, key):
+    EntraTokenCheck(f" {AUDIENCE}\n", TENANT, server.url).check(bearer(key, claims(server)))
+
+
 # --- the wrong ones ---
 
 NOW = int(time.time())
@@ -413,6 +417,12 @@ def test_without_keys_the_caller_is_asked_to_try_again(check, server, key, clock
     check.check(bearer(key, claims(server)))
 
 
+@pytest.mark.parametrize("odd", [["x"], {"a": 1}, None, 7])
+def test_a_key_with_an_odd_name_does_not_hide_the_others(check, server, key, other_key, odd):
+    server.lists({**public_key(other_key, ""), "kid": odd}, public_key(key, KEY_ID))
+    check.check(bearer(key, claims(server)))
+
+
 def test_an_endless_list_of_keys_is_not_read_to_its_end(check, server, key):
     server.answer += b" " * LARGEST_KEYS
     with pytest.raises(LaterError):
@@ -512,6 +522,7 @@ def test_a_proxy_of_the_environment_is_not_used_for_this_machine(check, server, 
     ("audience", "tenant", "authority", "reason"),
     [
         ("", TENANT, LOGIN_HOST, "audience is empty"),
+        (" ", TENANT, LOGIN_HOST, "audience is empty"),
         (AUDIENCE, "contoso.onmicrosoft.com", LOGIN_HOST, "is no tenant"),
         (AUDIENCE, "common", LOGIN_HOST, "is no tenant"),
         (AUDIENCE, f"{TENANT}/..", LOGIN_HOST, "is no tenant"),

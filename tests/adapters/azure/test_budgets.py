@@ -328,3 +328,46 @@ def test_a_new_budget_is_taken_by_azures_rules_for_bodies() -> None:
 def test_plain_http_is_taken_for_this_machine_only() -> None:
     with pytest.raises(ValueError, match="https"):
         ConsumptionBudgets("http://management.azure.com")
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b""), (204, b""), (200, b"null"), (200, b"[]"), (200, b"7")])
+def test_an_answer_without_a_budget_does_not_mean_that_there_is_none(status: int, body: bytes) -> None:
+    with asking(lambda _request: Answer(status, body)) as (budgets, _):
+        with pytest.raises(LaterError, match="can't be read"):
+            budgets.get(HERE, "warden-die1")
+        with pytest.raises(LaterError, match="can't be read"):
+            budgets.put(HERE, BUDGET)
+
+
+def test_the_budget_of_another_name_is_not_taken_for_the_one_that_was_asked_for() -> None:
+    with asking(lambda _request: json_answer({**REAL, "name": "somebody-elses"})) as (budgets, server):
+        with pytest.raises(LaterError, match="can't be read"):
+            budgets.get(HERE, "warden-die1")
+        with pytest.raises(LaterError, match="can't be read"):
+            budgets.put(HERE, BUDGET)
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_a_budget_is_found_whatever_the_case_of_its_name() -> None:
+    with asking(lambda _request: json_answer({**REAL, "name": "Warden-DIE1"})) as (budgets, _):
+        assert budgets.get(HERE, "warden-die1") is not None
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999999", "-1e999999", "1e-999999", "9" * 4000, "0." + "1" * 5000, "NaN", "1e400", "1e18", "-1e18"]
+)
+@pytest.mark.parametrize("place", ['"amount": 1200.1', '"amount": 80.89', '"threshold": 80.0'])
+def test_a_number_with_which_nobody_could_reckon_is_not_taken_for_money(place: str, number: str) -> None:
+    name = place.partition(":")[0]
+    text = json.dumps(REAL).replace(place, f"{name}: {number}")
+    with asking(lambda _request: Answer(200, text.encode())) as (budgets, _), pytest.raises(NeverError, match="read"):
+        budgets.get(HERE, "warden-die1")
+
+
+@pytest.mark.parametrize("number", ["5.684341886080802e-14", "80.890000000000001", "-0.0", "1.7e9"])
+def test_the_numbers_that_floats_leave_are_money(number: str) -> None:
+    text = json.dumps(REAL).replace("80.89", number)
+    with asking(lambda _request: Answer(200, text.encode())) as (budgets, _):
+        found = budgets.get(HERE, "warden-die1")
+    assert found is not None
+    assert found.current_spend == Decimal(number)

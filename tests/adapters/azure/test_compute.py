@@ -188,3 +188,21 @@ def test_a_link_to_another_place_is_not_followed_and_gets_no_token(odd: OddArm, 
         with pytest.raises(NeverError, match="links to another place"):
             ArmCompute(odd.url).running(GROUP)
         assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize("name", [None, "", "..", "a/b", "a?b"])
+@pytest.mark.parametrize("part", [MACHINES, SCALE_SETS])
+def test_a_machine_without_a_name_is_not_taken_for_one(odd: OddArm, part: str, name: Any) -> None:
+    odd.will_answer(part, value({**(vm if part == MACHINES else scale_set)("x"), "name": name}))
+    with pytest.raises(LaterError, match="can't be read"):
+        ArmCompute(odd.url).running(GROUP)
+    assert len(odd.seen) <= 2
+
+
+@pytest.mark.parametrize("body", ["{}", '{"a": 1}', '{"value": null}', '{"error": {"code": "x"}}', "[]", ""])
+@pytest.mark.parametrize("part", [MACHINES, SCALE_SETS, "/virtualMachineScaleSets/one/virtualMachines?"])
+def test_an_answer_that_is_no_list_does_not_mean_that_nothing_runs(odd: OddArm, part: str, body: str) -> None:
+    odd.will_answer(part, Answer(body))
+    odd.will_answer(SCALE_SETS, Answer(body) if part == SCALE_SETS else value(scale_set("one")))
+    with pytest.raises(LaterError, match="can't be read"):
+        ArmCompute(odd.url).running(GROUP)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from localdev.azure_sim import AzureSimulator, ChargeBook
 from shared.adapters.azure.clients import MOST_PAGES
 from shared.adapters.azure.locks import ArmLocks
 from shared.domain.locks import LockLevel
-from shared.ports import GroupLock, NeverError, ResourceGroup
+from shared.ports import GroupLock, LaterError, NeverError, ResourceGroup
 from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
 
 SUBSCRIPTION = "6f1c0d5e-0000-4000-8000-00000000000a"
@@ -152,3 +153,32 @@ def test_loading_the_modules_loads_no_sdk() -> None:
         "sys.exit(any(name.startswith('azure.') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
+
+
+@pytest.mark.parametrize("name", [None, "", "..", "a/b", "a?b", "a%2Fb"])
+def test_a_lock_without_a_name_is_not_taken_for_one(odd: OddArm, name: Any) -> None:
+    odd.will_answer("/locks", value({**shown("x"), "name": name}))
+    with pytest.raises(LaterError, match="can't be read"):
+        ArmLocks(odd.url).list(GROUP)
+
+
+@pytest.mark.parametrize(
+    ("notes", "sent"),
+    [
+        ("é" * 600, "é" * 512),
+        ("\U0001f4b8" * 300, "\U0001f4b8" * 256),
+        ("x" + "\U0001f4b8" * 300, "x" + "\U0001f4b8" * 255),
+        ("half \ud800 a letter", "half  a letter"),
+    ],
+    ids=["accents", "pairs", "odd pairs", "a half"],
+)
+def test_notes_are_cut_as_azure_counts_them(notes: str, sent: str) -> None:
+    """Azure counts UTF-16 units, of which a letter outside the basic plane takes two."""
+    book = ChargeBook()
+    book.add_subscription(SUBSCRIPTION)
+    with AzureSimulator(book) as simulator:
+        simulator.groups.add(SUBSCRIPTION, GROUP.name)
+        locks = ArmLocks(simulator.url)
+        assert locks.put(GROUP, GroupLock("warden", LockLevel.READ_ONLY, notes))
+        assert locks.list(GROUP) == [GroupLock("warden", LockLevel.READ_ONLY, sent)]
+        locks.close()

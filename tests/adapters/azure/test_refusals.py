@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -126,6 +128,28 @@ def test_the_longest_wait_that_any_header_names_counts(
 def test_a_list_that_can_not_be_read_is_for_later(odd: OddArm, body: str) -> None:
     odd.will_answer("/", Answer(body))
     assert "can't be read" in refused(odd.url, "list the locks", LaterError).reason
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 429, 500])
+@pytest.mark.parametrize("call", CALLS)
+def test_letters_in_an_encoding_that_nobody_knows_are_no_error_of_another_kind(
+    odd: OddArm, call: str, status: int
+) -> None:
+    odd.will_answer("/", Answer('{"value": 1}', status, {"Content-Type": "application/json; charset=klingon"}))
+    locks = ArmLocks(odd.url)
+    with suppress(LaterError, NeverError):
+        CALLS[call](locks)
+    locks.close()
+    assert len(odd.seen) == 1
+
+
+@pytest.mark.parametrize("link", ["{}", "/x?y={}", "{0}", "/x?{"])
+def test_a_link_with_braces_is_no_error_of_another_kind(odd: OddArm, link: str) -> None:
+    odd.will_answer("/", Answer(json.dumps({"value": [], "nextLink": link})))
+    locks = ArmLocks(odd.url)
+    with pytest.raises((LaterError, NeverError)):
+        locks.list(GROUP)
+    locks.close()
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/octet-stream"])
