@@ -498,6 +498,10 @@ class ChargeLedger(Protocol):
         """The ids, sorted, of the target's active projects that are due for a check."""
         ...
 
+    def turning_projects_of(self, target: ScopeTarget, today: date) -> list[int]:
+        """The ids, sorted, of the target's active projects whose present period no check has begun yet."""
+        ...
+
 
 class AnswerLedger(Protocol):
     """Long answers that broke off, kept so that they are not asked for from their first page again and again."""
@@ -765,7 +769,8 @@ class WatchLedger(Protocol):
 class LockFacts:
     """A project as the lock sees it, today.
 
-    groups: its resource groups, and those on which it holds a lock. usage: in the budget's currency and present
+    groups: its resource groups; held_groups: those on which it holds a lock. held without held_since: a lock was about
+    to be put on, and may be there. usage: in the budget's currency and present
     period. usage_known: its costs have been read, and all of them can be added.
     """
 
@@ -863,7 +868,7 @@ class LockLedger(Protocol):
         ...
 
     def keep(self, project_id: int, claimant: str, hold: Hold, now: datetime) -> None:
-        """Nothing was decided, but what counts for the lock that is there has changed; ends the claim."""
+        """Writes what counts for a lock that is there or about to be, with nothing decided; ends the claim."""
         ...
 
     def held(self) -> int:
@@ -871,7 +876,7 @@ class LockLedger(Protocol):
         ...
 
     def unsent(self, project_id: int) -> list[int]:
-        """The ids of mails about the project that nobody has begun to send."""
+        """The ids of mails about the project's lock that nobody has begun to send."""
         ...
 
 
@@ -933,8 +938,6 @@ class ProjectView:
     """those of the revision that counts, without an amount too"""
     lock: LockPolicy = LockPolicy.AUTO
     locked_since: datetime | None = None
-    by_day: Mapping[date, Decimal] = field(default_factory=dict)
-    """what was spent on each day of the period, in `currency`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1007,6 +1010,13 @@ class ProjectLedger(Protocol):
         """The projects by id, each with its usage in the period that holds `today`.
 
         subscription_id: only those with resource groups in it.
+        """
+        ...
+
+    def days_spent(self, project_ids: Sequence[int], today: date) -> dict[int, dict[date, Decimal]]:
+        """What projects spent on each day of the period that holds `today`, in their budgets' currencies.
+
+        A project that spent nothing may be missing. The days of thousands of projects fill the memory: ask for some.
         """
         ...
 

@@ -42,7 +42,7 @@ def lock(project: ProjectName, reason: Why) -> None:
         raise WrongUsageError(
             f"{facts.acronym} is marked as never to be locked; to lock it, load it with auto in the column lock"
         )
-    if facts.held:
+    if facts.held_since:
         output.say(f"{facts.acronym} is locked already{_since(facts)}; it is made sure that every lock is there.")
     _ask(app, facts, LockAction.LOCK, why)
     mode = app.settings.lock_mode
@@ -60,7 +60,7 @@ def unlock(project: ProjectName, reason: Why) -> None:
     why = given_reason(reason)
     app = open_app()
     facts = _facts(app, project)
-    if facts.held is None:
+    if facts.held_since is None:
         output.say(
             f"{facts.acronym} is not locked, as far as is known; it is made sure that none of our locks is left."
         )

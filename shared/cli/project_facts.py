@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
-from shared.cli.outlook import budget_amount, budget_percent, outlook
+from shared.cli.outlook import Outlook, budget_amount, budget_percent
 from shared.cli.output import Cell, Column
 from shared.domain.budgets import Rollover
 from shared.domain.money import plain
@@ -28,9 +28,9 @@ THEN = {
 }
 
 
-def write(app: Composition, view: ProjectView) -> None:
+def write(app: Composition, view: ProjectView, expected: Outlook) -> None:
     """Writes all of it for people."""
-    output.write_facts(_facts(app, view))
+    output.write_facts(_facts(app, view, expected))
     periods = app.projects.periods(view.id)
     if periods:
         output.say()
@@ -82,7 +82,7 @@ REVISION_COLUMNS = (
 )
 
 
-def _facts(app: Composition, view: ProjectView) -> Iterable[tuple[str, Cell | str]]:
+def _facts(app: Composition, view: ProjectView, expected: Outlook) -> Iterable[tuple[str, Cell | str]]:
     return [
         ("project", f"{view.acronym} (id {view.id})"),
         ("name", view.name),
@@ -96,7 +96,7 @@ def _facts(app: Composition, view: ProjectView) -> Iterable[tuple[str, Cell | st
         ("thresholds", _thresholds(app, view)),
         ("spent", output.money(view.spent, view.currency)),
         ("used", output.percent(budget_percent(view))),
-        *_expected(view),
+        *_expected(view, expected),
         ("mailed", output.thresholds(view.alerts) or "no alert in this period"),
         ("lock", _lock(app, view)),
         ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
@@ -129,8 +129,7 @@ def _thresholds(app: Composition, view: ProjectView) -> str:
     return f"{output.thresholds(view.terms.thresholds)} (its own)"
 
 
-def _expected(view: ProjectView) -> list[tuple[str, Cell | str]]:
-    expected = outlook(view)
+def _expected(view: ProjectView, expected: Outlook) -> list[tuple[str, Cell | str]]:
     if view.period is None or expected.forecast is None:
         return [("forecast", ""), ("used up", str(expected.used_up or ""))]
     low, high = output.amount(expected.forecast.low), output.amount(expected.forecast.high)

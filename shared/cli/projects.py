@@ -12,7 +12,7 @@ import typer
 from shared.cli import output, project_facts
 from shared.cli.app import AsJson, ProjectName, find_view, open_app, user_name
 from shared.cli.failures import WrongUsageError
-from shared.cli.outlook import Outlook, budget_amount, budget_percent, outlook
+from shared.cli.outlook import Outlook, budget_amount, budget_percent, outlooks
 from shared.cli.output import Cell, Column
 from shared.domain.money import plain
 
@@ -67,11 +67,13 @@ def list_projects(json: AsJson = False) -> None:
     now = app.clock()
     views = app.projects.list_projects(now.date())
     if json:
-        output.write_json([_listed(view) for view in views])
+        output.write_json([_listed(*each) for each in outlooks(app, views, now.date())])
     elif not views:
         output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
     else:
-        output.write_table(COLUMNS, [_row(view, now) for view in views])
+        with output.working(f"Forecasting {len(views):,} projects"):
+            rows = [_row(*each, now) for each in outlooks(app, views, now.date())]
+        output.write_table(COLUMNS, rows)
         output.say()
         output.say(_summary(views))
 
@@ -81,10 +83,11 @@ def show(project: ProjectName, json: AsJson = False) -> None:
     """Show one, with its budget's periods and revisions."""
     app = open_app()
     view = find_view(app, project)
+    ((_, expected),) = outlooks(app, [view], app.clock().date())
     if json:
-        output.write_json(_listed(view) | project_facts.as_json(app, view))
+        output.write_json(_listed(view, expected) | project_facts.as_json(app, view))
     else:
-        project_facts.write(app, view)
+        project_facts.write(app, view, expected)
 
 
 def _content(file: Path) -> bytes:
@@ -125,8 +128,7 @@ COLUMNS = (
 )
 
 
-def _row(view: ProjectView, now: datetime) -> list[Cell | str]:
-    expected = outlook(view)
+def _row(view: ProjectView, expected: Outlook, now: datetime) -> list[Cell | str]:
     return [
         str(view.id),
         view.acronym,
@@ -186,7 +188,7 @@ def _summary(views: Sequence[ProjectView]) -> str:
 # --- for programs --------------------------------------------------------------------------------------------
 
 
-def _listed(view: ProjectView) -> dict[str, Any]:
+def _listed(view: ProjectView, expected: Outlook) -> dict[str, Any]:
     return {
         "id": view.id,
         "acronym": view.acronym,
@@ -199,7 +201,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         "rollover": view.terms.rollover.value,
         "spent": plain(view.spent),
         "percent": _plain(budget_percent(view)),
-        **_expected(outlook(view)),
+        **_expected(expected),
         "period_start": view.period.start.isoformat() if view.period else None,
         "period_end": view.period.end.isoformat() if view.period else None,
         "lock": view.lock.value,

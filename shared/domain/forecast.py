@@ -109,10 +109,10 @@ def used_up_on(daily: Mapping[date, Decimal], amount: Decimal, period: Period, t
 def warns(forecast: Forecast | None, spent: Decimal, amount: Decimal, period: Period, today: date) -> bool:
     """Whether people should hear now that the budget (not used up yet) will be so before its period ends.
 
-    False with fewer than MIN_WARNING_DAYS whole days of data. To tell it once, although the forecast may fall
-    below the amount and come back, is the caller's.
+    False with fewer than MIN_WARNING_DAYS whole days of data, and for an amount of 0, whatever credits there are: that
+    is used up. To tell it once, although the forecast may fall below the amount and come back, is the caller's.
     """
-    if forecast is None or forecast.data_days < MIN_WARNING_DAYS or today not in period:
+    if not amount or forecast is None or forecast.data_days < MIN_WARNING_DAYS or today not in period:
         return False
     return spent < amount <= forecast.total
 

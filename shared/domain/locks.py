@@ -65,10 +65,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock that the app has put on a project. by_hand: an operator ordered it.
+    """A lock that the app has put on a project, or was about to. by_hand: an operator ordered it.
 
-    The rest is what counted then: the budget's revision, its period and amount, and the highest spending that was
-    known; None where there was none.
+    The rest is what counted then: the budget's revision, its period and amount, and what Azure showed as spent; None
+    where there was none.
     """
 
     by_hand: bool

@@ -272,7 +272,10 @@ class Updater:
         now = self.clock()
         event("scope_failed", level=logging.ERROR, run=scope.run_key, scope=scope.target.subject, reason=reason)
         self.runs.mark_failed(scope.id, reason, now)
-        return NextMessages(emails=self._told_of_failures(scope))
+        # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.
+        turning = self.charges.turning_projects_of(scope.target, now.date())
+        checks = tuple(notifications(turning, Envelope(run_id=scope.run_key)))
+        return NextMessages(notifications=checks, emails=self._told_of_failures(scope))
 
     def _told_of_failures(self, scope: RunScope) -> tuple[EmailMessage, ...]:
         """The mail to the operators on all that failed, by the message that finishes the run."""

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
-from shared.adapters.database.tables import budget_periods, charges, metadata, projects, scopes
+from shared.adapters.database.tables import accounts, budget_periods, charges, metadata, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.thresholds import Decision
@@ -173,6 +173,7 @@ class Life:
     provider: list[Charge] = field(default_factory=list)
     stored: list[Charge] = field(default_factory=list)
     final: dict[date, tuple[Decimal, str]] = field(default_factory=dict)
+    read_until: date = date(2000, 1, 1)
 
     @property
     def ledger(self) -> SqlProjects:
@@ -220,8 +221,9 @@ class Life:
             scope_id = connection.scalar(select(scopes.c.id))
             if rows:
                 connection.execute(charges.insert(), [row | {"scope_id": scope_id} for row in rows])
-            connection.execute(projects.update().values(costs_read_at=self.now))
+            connection.execute(accounts.update().values(read_until=self.today))
         self.stored = list(self.provider)
+        self.read_until = self.today
 
     def crash(self, usage: ProjectUsage) -> Judgement:
         raise CrashError
@@ -244,9 +246,11 @@ class Life:
         self.settle()
 
     def settle(self) -> None:
-        """What was once final never changes."""
+        """What was once final never changes, and nothing that no night reads any more is left open."""
         with self.database.engine.connect() as connection:
             rows = connection.execute(select(budget_periods).where(budget_periods.c.settled)).all()
+            late = budget_periods.c.period_start <= self.read_until - self.lookback_days * DAY
+            assert connection.execute(select(budget_periods).where(~budget_periods.c.settled, late)).all() == []
         final = {row.period_start: (row.carried, row.currency) for row in rows}
         assert self.final.items() <= final.items()
         self.final = final

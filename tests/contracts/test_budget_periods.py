@@ -120,6 +120,22 @@ def test_a_period_is_opened_once_by_two_checks_at_once(ledgers: Ledgers) -> None
     assert carried(ledgers) == [(1, 0), (2, 700), (3, 1700)]
 
 
+@pytest.mark.parametrize("rollover", list(Rollover))
+def test_a_check_that_has_waited_since_before_midnight_changes_nothing_for_good(
+    ledgers: Ledgers, rollover: Rollover
+) -> None:
+    load(ledgers, terms("1000", rule=MONTHLY, rollover=rollover), JANUARY)
+    spend(ledgers, "300", JANUARY, date(2026, 1, 20))
+    ledgers.check(1, now=at(date(2026, 1, 21)))
+    spend(ledgers, "600", FEBRUARY, FEBRUARY)
+    expected = amount(ledgers, FEBRUARY)
+    ledgers.check(1, now=at(FEBRUARY))
+    mailed, periods = ledgers.mailed(), ledgers.projects.periods(1)
+    ledgers.check(1, now=at(date(2026, 1, 31), hour=23))
+    ledgers.check(1, now=at(FEBRUARY, hour=3))
+    assert (amount(ledgers, FEBRUARY), ledgers.mailed(), ledgers.projects.periods(1)) == (expected, mailed, periods)
+
+
 def test_a_check_that_breaks_off_leaves_the_opening_to_the_next(ledgers: Ledgers) -> None:
     load(ledgers, CARRY, JANUARY)
     spend(ledgers, "300", JANUARY, date(2026, 1, 20))

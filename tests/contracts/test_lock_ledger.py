@@ -43,7 +43,7 @@ LOCKED = AuditEntry("message-1", 1, LockAction.LOCK, Outcome.LOCKED, "it is full
 UNLOCKED = AuditEntry("message-2", 1, LockAction.UNLOCK, Outcome.UNLOCKED, "it was raised", LockTrigger.CHECK)
 FREED = Freed(by_hand=False, budget_number=1, period_start=FISCAL_YEAR.start)
 FREED_BY_HAND = replace(FREED, by_hand=True)
-MAIL = NewMail("locked/message-1", "notice", ("a@example.org",), {"text": "locked"}, project_id=1)
+MAIL = NewMail("lock/locked/message-1", "notice", ("a@example.org",), {"text": "locked"}, project_id=1)
 
 
 @pytest.fixture
@@ -257,13 +257,30 @@ def test_a_decision_that_changes_nothing_is_written_and_leaves_the_lock(ledger: 
 def test_a_state_without_a_decision_is_written_alone(ledger: LockLedger, database: Database) -> None:
     assert ledger.claim(2, "tester", LATER, NOW)
     assert ledger.claim(1, "tester", LATER, NOW)
-    assert ledger.held() == 0
     ledger.keep(1, "tester", Hold(HELD, (GROUP,)), NOW)
-    assert ledger.held() == 1
     assert (facts(ledger).held, facts(ledger, 2).held) == (HELD, None)
     assert (decided(database), ledger.unsent(1)) == ([], [])
     assert ledger.claim(1, "second", LATER, NOW)
     assert not ledger.claim(2, "second", LATER, NOW)
+
+
+def test_a_lock_that_is_about_to_be_is_known_and_counts_as_locked_once_that_was_decided(ledger: LockLedger) -> None:
+    assert ledger.claim(1, "tester", LATER, NOW)
+    ledger.keep(1, "tester", Hold(HELD, (GROUP,)), NOW)
+    found = facts(ledger)
+    assert (found.held, found.held_groups, found.held_since, ledger.held()) == (HELD, (GROUP,), None, 0)
+    record(ledger, LOCKED, Hold(HELD, (GROUP,)), now=NOW + DAY)
+    assert (facts(ledger).held_since, ledger.held()) == (NOW + DAY, 1)
+    assert ledger.claim(1, "tester", LATER, NOW)
+    ledger.keep(1, "tester", Hold(replace(HELD, by_hand=True), (GROUP,)), NOW + 2 * DAY)
+    assert facts(ledger).held_since == NOW + DAY
+
+
+def test_what_is_about_to_be_leaves_an_operators_release(ledger: LockLedger) -> None:
+    record(ledger, UNLOCKED, FREED_BY_HAND)
+    assert ledger.claim(1, "tester", LATER, NOW)
+    ledger.keep(1, "tester", Hold(HELD, (GROUP,)), NOW)
+    assert facts(ledger).released
 
 
 def test_a_lost_claim_writes_nothing(ledger: LockLedger, database: Database) -> None:
@@ -292,7 +309,7 @@ def test_a_decision_with_the_same_key_is_written_once_and_its_mails_once(
 ) -> None:
     record(ledger, LOCKED, Hold(HELD, (GROUP,)), MAIL)
     again = replace(LOCKED, reason="another")
-    record(ledger, again, FREED, replace(MAIL, key="another"), now=NOW + HOUR)
+    record(ledger, again, FREED, replace(MAIL, key="lock/another"), now=NOW + HOUR)
     assert [view.entry for view in SqlAudit(database).list()] == [LOCKED]
     assert len(ledger.unsent(1)) == 1
     assert facts(ledger).held is None  # the change counts
@@ -307,7 +324,7 @@ def test_of_several_that_record_the_same_at_once_one_does(ledger: LockLedger, da
 
 def test_a_rollback_leaves_nothing_half_done(ledger: LockLedger, database: Database) -> None:
     assert ledger.claim(1, "first", LATER, NOW)
-    unwritable = replace(MAIL, key="unwritable", figures={"what": object()})
+    unwritable = replace(MAIL, key="lock/unwritable", figures={"what": object()})
     with pytest.raises((StatementError, TypeError), match="not JSON serializable"):
         ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [MAIL, unwritable], NOW)
     assert (facts(ledger).held, decided(database), ledger.unsent(1)) == (None, [], [])
@@ -316,7 +333,8 @@ def test_a_rollback_leaves_nothing_half_done(ledger: LockLedger, database: Datab
 
 
 def test_mails_are_unsent_until_someone_begins_to_send_them(ledger: LockLedger, database: Database) -> None:
-    second, others = replace(MAIL, key="second"), replace(MAIL, key="others", project_id=2)
+    second = replace(MAIL, key="operators/lock/refused/1")
+    others = replace(MAIL, key="lock/others", project_id=2)
     record(ledger, LOCKED, MAIL, second, others)
     first_id, second_id = ledger.unsent(1)
     mails = SqlMails(database, "warden.example.org")
@@ -325,6 +343,16 @@ def test_mails_are_unsent_until_someone_begins_to_send_them(ledger: LockLedger, 
     mails.release(first_id, "sender", "not now", LATER)
     assert ledger.unsent(1) == [second_id]
     assert ledger.unsent(4711) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["alert/1/1/2026-04-01/80", "operators/charges/1", "operators/locker/1", "x/lock/1", "locked/1", "lock"]
+)
+def test_mails_about_something_else_than_the_projects_lock_are_not_handed_on(ledger: LockLedger, key: str) -> None:
+    record(ledger, LOCKED, replace(MAIL, key=key))
+    assert ledger.unsent(1) == []
+    record(ledger, UNLOCKED, MAIL)
+    assert len(ledger.unsent(1)) == 1
 
 
 # --- what is known of a project ------------------------------------------------------------------------------
@@ -415,7 +443,7 @@ def test_a_new_period_counts_though_its_check_has_not_run_yet(
     assert facts(ledger, now=moment - MINUTE).usage == 1200
     found = facts(ledger, now=moment)
     assert (found.period, found.usage, found.usage_known) == (december, Decimal(30), True)
-    assert (found.budget.carried, found.budget.stopped) == (Decimal(0), False)
+    assert (found.budget.carried, found.budget.stopped) == (Decimal(0), True)
 
 
 def test_what_came_into_the_period_counts(ledger: LockLedger, database: Database) -> None:

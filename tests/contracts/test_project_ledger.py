@@ -389,14 +389,25 @@ def test_the_listing_has_the_thresholds_that_were_mailed_in_this_period(ledgers:
     assert [view.alerts for view in ledgers.projects.list_projects(date(2026, 12, 1))] == [(), (25,)]
 
 
-def test_the_listing_has_what_was_spent_on_each_day_in_the_budgets_currency(ledgers: Ledgers) -> None:
+def test_what_was_spent_on_each_day_is_in_the_budgets_currency(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
     ledgers.spend(("rg-1", OCTOBER.start, "S", "1"), window=OCTOBER, currency="USD")
     ledgers.spend(("rg-1", november(2), "S", "2"), ("rg-1", november(2), "T", "3"), now=NOW + DAY)
+    days = ledgers.projects.days_spent
+    assert (days([1], TODAY), days([1], date(2026, 12, 1)), days([], TODAY)) == ({1: {november(2): 5}}, {}, {})
     (view,) = ledgers.projects.list_projects(TODAY)
-    assert view.by_day == {november(2): 5}
+    assert view.spent == 5
     (view,) = ledgers.projects.list_projects(OCTOBER.start)
-    assert (view.by_day, view.spent) == ({}, 0)
+    assert (days([1], OCTOBER.start), view.spent) == ({}, 0)
+
+
+def test_days_of_a_period_that_no_check_has_begun_are_those_of_that_period(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)), now=NOW - 30 * DAY)
+    ledgers.spend(("rg-1", date(2026, 10, 30), "S", "1"), window=OCTOBER)
+    ledgers.spend(("rg-1", november(2), "S", "2"), ("rg-1", november(2), "T", "3"), now=NOW + DAY)
+    assert ledgers.projects.days_spent([1], TODAY) == {1: {november(2): 5}}
+    (view,) = ledgers.projects.list_projects(TODAY)
+    assert view.spent == 5
 
 
 def test_the_listing_says_since_when_a_project_is_locked(ledgers: Ledgers) -> None:

@@ -220,6 +220,17 @@ def test_a_lock_that_is_replayed_when_the_budget_was_raised_is_looked_at_again_a
     assert not locked(chain)
 
 
+def test_a_lock_that_is_replayed_when_the_budget_was_taken_away_is_not_put_on(chain: Chain) -> None:
+    """Without a budget there is no 100 % to be at, which is not the same as not knowing what was spent."""
+    over_budget(chain)
+    bury(chain, Queue.LOCK, LOCK)
+    chain.load(entry(amount=None))
+    (letter,) = chain.letters.list()
+    assert chain.replay.replay(letter.id) is None
+    chain.drain()
+    assert not locked(chain)
+
+
 def test_a_lock_in_base64_by_hand_is_taken_like_a_plain_one(chain: Chain) -> None:
     over_budget(chain)
     by_hand = '{"projectid": "11", "action": "LOCK", "reason": "by hand", "note": "unknown"}'

@@ -1,6 +1,9 @@
 """The periods of budgets: each is opened once, and follows the charges of the one before until they are final.
 
-Whoever calls this in a writing transaction has locked the projects: only then do their periods change.
+What is known is read first (`histories`). Then it is reckoned what has begun since (`begin_periods`), what was carried
+into it (`follow_charges`), and whether that is final (`settle`). All of that changes what is held in memory only, so
+that a listing can do it too; `write_periods` writes what has become different. Whoever writes has locked the projects:
+only then do their periods change.
 """
 
 from __future__ import annotations
@@ -11,11 +14,19 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Update, and_, bindparam, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, exists, false, or_, select
 
-from shared.adapters.database.budget_rows import BUDGET_TERMS, AnyRow, period_in, terms_of, turn_to, write_turns
+from shared.adapters.database.budget_rows import (
+    BUDGET_TERMS,
+    AnyRow,
+    period_in,
+    sums_within,
+    terms_of,
+    turn_to,
+    write_turns,
+)
 from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.tables import budget_periods, budgets, charges, projects, scopes
+from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scopes
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.periods import Period
 from shared.domain.rollover import (
@@ -29,6 +40,8 @@ from shared.domain.rollover import (
 )
 
 NOTHING = Decimal(0)
+# What may become different of a row of budget_periods.
+CHANGING = ("period_end", "currency", "carried", "stopped", "settled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +64,11 @@ Opened = dict[int, dict[date, OpenedPeriod]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Sum:
-    """What was spent in a period that has ended: which one, and the first day of the one that follows."""
-
-    project_id: int
-    start: date
-    next_start: date
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
 class Histories:
-    """Some projects' opened periods and budget revisions (the times they were made, and their terms; oldest first).
-
-    costs_read: the day on which each project's costs were last read.
-    """
+    """Some projects' opened periods and budget revisions (the times they were made, and their terms; oldest first)."""
 
     opened: Opened
     revisions: Mapping[int, Sequence[tuple[datetime, BudgetTerms]]]
-    costs_read: Mapping[int, date | None]
 
     def terms_before(self, project_id: int, day: date) -> BudgetTerms | None:
         """The terms that counted when the day began; None where there were none yet."""
@@ -87,6 +86,18 @@ class Histories:
         opened = self.opened[project_id].get(ended.start) if ended else None
         return (replace(opened, period=ended), terms) if opened and ended and terms else None
 
+    def unsettled(self) -> list[tuple[int, date]]:
+        """The project and first day of each period of which what was carried is not final.
+
+        Each project's oldest first: what comes into a period may go on into the next.
+        """
+        return [
+            (project_id, start)
+            for project_id, periods in self.opened.items()
+            for start in sorted(periods)
+            if not periods[start].settled
+        ]
+
 
 def budget_in(row: AnyRow, opened: OpenedPeriod | None) -> Budget:
     """The budget in a row that holds BUDGET_TERMS, budget_id and budget_number, with what came into its period."""
@@ -94,6 +105,60 @@ def budget_in(row: AnyRow, opened: OpenedPeriod | None) -> Budget:
     if opened is None:
         return Budget(row.budget_id, row.budget_number, terms)
     return Budget(row.budget_id, row.budget_number, terms, opened.carried_in(terms.currency), opened.stopped)
+
+
+# --- turning to the present period ---------------------------------------------------------------------------
+
+
+def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime, lookback_days: int) -> Opened:
+    """Opens what these projects' budgets have begun since their last check, and follows late charges.
+
+    rows: of projects, with the terms that count. Returns the present periods among others (`_open_ends`).
+    """
+    today = now.astimezone(UTC).date()
+    stored = _open_ends(connection, [row.id for row in rows], today)
+    known = _turned(connection, rows, stored, today)
+    settle(connection, known, lookback_days)
+    write_periods(connection, stored, known.opened, now)
+    turns = (turn_to(row.id, period_in(row), terms_of(row).rule.period_at(today)) for row in rows)
+    write_turns(connection, [turn for turn in turns if turn])
+    return stored | known.opened
+
+
+def present_periods(connection: Connection, rows: Sequence[AnyRow], today: date) -> dict[int, OpenedPeriod]:
+    """The periods that hold `today`, by project; those that no check has opened yet as the next one will. Only reads.
+
+    rows: of projects, with the terms that count. What was carried into opened ones is as the last check found it.
+    """
+    stored = _open_ends(connection, [row.id for row in rows], today)
+    beginning = [row for row in rows if periods_to_open(row, today)]
+    opened = stored | _turned(connection, beginning, stored, today).opened
+    present = {row.id: terms_of(row).rule.period_at(today) for row in rows}
+    found = {each: opened[each].get(period.start) for each, period in present.items() if period}
+    return {project_id: each for project_id, each in found.items() if each is not None}
+
+
+def periods_to_open(row: AnyRow, today: date) -> list[Period]:
+    """The periods that have begun, by the terms in a project's row, since the one that it holds."""
+    rule, stored = terms_of(row).rule, period_in(row)
+    if stored is not None:
+        return periods_until(rule, stored, today)
+    present = rule.period_at(today)
+    return [present] if present else []
+
+
+def _turned(connection: Connection, rows: Sequence[AnyRow], stored: Opened, today: date) -> Histories:
+    """The histories, up to `today`, of those of the projects that begin a period or follow late charges."""
+    begun = {row.id: periods_to_open(row, today) for row in rows}
+    concerned = [
+        project_id
+        for project_id, periods in begun.items()
+        if periods or not all(each.settled for each in stored[project_id].values())
+    ]
+    known = histories(connection, {project_id: dict(stored[project_id]) for project_id in concerned})
+    begin_periods(known, {project_id: begun[project_id] for project_id in concerned})
+    follow_charges(connection, known)
+    return known
 
 
 # --- what is known -------------------------------------------------------------------------------------------
@@ -115,28 +180,19 @@ def opened_periods(
     return opened
 
 
-def open_ends(connection: Connection, project_ids: Sequence[int]) -> Opened:
-    """Of each project the period that its row holds, those that are not settled, and the ones before them."""
+def _open_ends(connection: Connection, project_ids: Sequence[int], today: date) -> Opened:
+    """Of each project the present period and the one that its row holds, those not settled, and the ones before them.
+
+    The present one may be opened although the row holds a later one: a check that has waited is of a moment ago.
+    """
     later = budget_periods.alias()
-    precedes = exists().where(_follows(later, budget_periods), later.c.settled == false())
-    present = budget_periods.c.period_start == projects.c.period_start
-    return opened_periods(connection, project_ids, or_(present, budget_periods.c.settled == false(), precedes))
+    precedes = exists().where(_can_follow(later, budget_periods), later.c.settled == false())
+    held = budget_periods.c.period_start == projects.c.period_start
+    present = and_(budget_periods.c.period_start <= today, budget_periods.c.period_end > today)
+    return opened_periods(connection, project_ids, or_(held, present, budget_periods.c.settled == false(), precedes))
 
 
-def histories(connection: Connection, opened: Opened) -> Histories:
-    """The projects' revisions and readings, to go with their opened periods."""
-    revisions: dict[int, list[tuple[datetime, BudgetTerms]]] = {project_id: [] for project_id in opened}
-    costs_read: dict[int, date | None] = {}
-    columns = (projects.c.id, projects.c.costs_read_at, budgets.c.made_at, *BUDGET_TERMS)
-    source = select(*columns).join(budgets, budgets.c.project_id == projects.c.id).order_by(budgets.c.number)
-    for ids in in_chunks(sorted(opened)):
-        for row in connection.execute(source.where(projects.c.id.in_(ids))):
-            revisions[row.id].append((row.made_at, terms_of(row)))
-            costs_read[row.id] = row.costs_read_at.astimezone(UTC).date() if row.costs_read_at else None
-    return Histories(opened, revisions, costs_read)
-
-
-def _follows(later: FromClause, ended: FromClause) -> ColumnElement[bool]:
+def _can_follow(later: FromClause, ended: FromClause) -> ColumnElement[bool]:
     """Whether a period can be the next of an ended one. The end of that may have been moved since, but not back."""
     return and_(
         later.c.project_id == ended.c.project_id,
@@ -145,89 +201,53 @@ def _follows(later: FromClause, ended: FromClause) -> ColumnElement[bool]:
     )
 
 
-def _sums(connection: Connection, project_ids: Sequence[int]) -> dict[_Sum, Decimal]:
-    """What was spent in the periods before those that are not settled."""
-    later = budget_periods.alias()
-    key = (later.c.project_id, budget_periods.c.period_start, later.c.period_start, charges.c.billing_currency)
-    spent = (
-        select(*key, func.sum(charges.c.billed_cost))
-        .join_from(later, budget_periods, _follows(later, budget_periods))
-        .join(scopes, scopes.c.project_id == later.c.project_id)
-        .join(
-            charges,
-            (charges.c.scope_id == scopes.c.id)
-            & (charges.c.charge_period_start >= budget_periods.c.period_start)
-            & (charges.c.charge_period_start < later.c.period_start),
-        )
-        .where(later.c.settled == false())
-        .group_by(*key)
-    )
-    return {
-        _Sum(*rest): cost
-        for ids in in_chunks(project_ids)
-        for *rest, cost in connection.execute(spent.where(later.c.project_id.in_(ids)))
-    }
+def histories(connection: Connection, opened: Opened) -> Histories:
+    """The projects' revisions, to go with their opened periods."""
+    revisions: dict[int, list[tuple[datetime, BudgetTerms]]] = {project_id: [] for project_id in opened}
+    source = select(budgets.c.project_id, budgets.c.made_at, *BUDGET_TERMS).order_by(budgets.c.number)
+    for ids in in_chunks(sorted(opened)):
+        for row in connection.execute(source.where(budgets.c.project_id.in_(ids))):
+            revisions[row.project_id].append((row.made_at, terms_of(row)))
+    return Histories(opened, revisions)
 
 
-# --- turning to the present period ---------------------------------------------------------------------------
+def _read_until(connection: Connection, project_ids: Sequence[int]) -> dict[int, date | None]:
+    """The last night by which all of a project's sub-accounts were read; None where one never was.
 
-
-def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime, lookback_days: int) -> Opened:
-    """Opens what these projects' budgets have begun since their last check, and follows late charges.
-
-    rows: of projects, with the terms that count. Returns the present periods among others (`open_ends`).
+    Not when its costs were last read: a message about one project or one resource group reads less.
     """
-    today = now.astimezone(UTC).date()
-    opened = open_ends(connection, [row.id for row in rows])
-    present = {row.id: terms_of(row).rule.period_at(today) for row in rows}
-    moving = [row for row in rows if period_in(row) != present[row.id]]
-    concerned = {row.id for row in moving} | set(unsettled(opened))
-    if concerned:
-        known = histories(connection, {project_id: opened[project_id] for project_id in sorted(concerned)})
-        open_periods(connection, known, {row.id: periods_to_open(row, today) for row in moving}, now)
-        write_turns(connection, [turn for row in moving if (turn := turn_to(row.id, period_in(row), present[row.id]))])
-        follow_charges(connection, known, lookback_days)
-    return opened
+    same = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
+    read = select(scopes.c.project_id, accounts.c.read_until).outerjoin(accounts, same).distinct()
+    nights: dict[int, list[date | None]] = {project_id: [] for project_id in project_ids}
+    for ids in in_chunks(project_ids):
+        for project_id, night in connection.execute(read.where(scopes.c.project_id.in_(ids))):
+            nights[project_id].append(night)
+    return {project_id: _earliest(found) for project_id, found in nights.items()}
 
 
-def periods_to_open(row: AnyRow, today: date) -> list[Period]:
-    """The periods that have begun, by the terms in a project's row, since the one that it holds."""
-    rule, stored = terms_of(row).rule, period_in(row)
-    if stored is not None:
-        return periods_until(rule, stored, today)
-    present = rule.period_at(today)
-    return [present] if present else []
+def _earliest(nights: Sequence[date | None]) -> date | None:
+    known = [night for night in nights if night is not None]
+    return min(known) if known and len(known) == len(nights) else None
 
 
-# --- opening -------------------------------------------------------------------------------------------------
+# --- what has begun, and what was carried into it ------------------------------------------------------------
 
 
-def open_periods(
-    connection: Connection, histories: Histories, wanted: Mapping[int, Iterable[Period]], now: datetime
-) -> None:
-    """Opens these periods of each project, oldest first, in at most two statements; `histories` get them too.
+def begin_periods(histories: Histories, wanted: Mapping[int, Iterable[Period]]) -> None:
+    """Opens these periods of each project, oldest first, in `histories`.
 
     One that begins on the same day as an opened one is that one, with its end moved: what came into it stays.
     """
-    new: list[dict[str, Any]] = []
-    moved: list[dict[str, Any]] = []
     for project_id, periods in wanted.items():
         opened = histories.opened[project_id]
         for period in periods:
             present = opened.get(period.start)
-            if present is None:
-                opened[period.start] = _opened(histories, project_id, period)
-                new.append(_row(project_id, opened[period.start]) | {"opened_at": now})
-            elif present.period != period:
-                opened[period.start] = replace(present, period=period)
-                moved.append({"project": project_id, "start": period.start, "end": period.end})
-    if new:
-        connection.execute(budget_periods.insert(), new)
-    if moved:
-        connection.execute(_this_period().values(period_end=bindparam("end")), moved)
+            begun = replace(present, period=period) if present else _begun(histories, project_id, period)
+            opened[period.start] = begun
 
 
-def _opened(histories: Histories, project_id: int, period: Period) -> OpenedPeriod:
+def _begun(histories: Histories, project_id: int, period: Period) -> OpenedPeriod:
+    """A new period; what is carried into it is still to be reckoned."""
     before = histories.ended_at(project_id, period.start)
     if before is None:
         _, terms = histories.revisions[project_id][-1]
@@ -237,84 +257,79 @@ def _opened(histories: Histories, project_id: int, period: Period) -> OpenedPeri
     return OpenedPeriod(period, terms.currency, NOTHING, is_stopped(ended), settled=not depends_on_usage(ended))
 
 
-def _row(project_id: int, opened: OpenedPeriod) -> dict[str, Any]:
+def lift_stops(histories: Histories, starts: Mapping[int, date]) -> None:
+    """Someone has set these projects' budgets: the periods that begin on `starts` are stopped no more."""
+    for project_id, start in starts.items():
+        opened = histories.opened[project_id]
+        opened[start] = replace(opened[start], stopped=False)
+
+
+def follow_charges(connection: Connection, histories: Histories) -> None:
+    """Brings what was carried, where that is not final, in line with what is now known of the periods before."""
+    unsettled = histories.unsettled()
+    ended = [
+        (project_id, before[0].period)
+        for project_id, start in unsettled
+        if (before := histories.ended_at(project_id, start))
+    ]
+    sums = sums_within(connection, ended)
+    for project_id, start in unsettled:
+        opened = histories.opened[project_id]
+        before = histories.ended_at(project_id, start)
+        if before is None:
+            opened[start] = replace(opened[start], carried=NOTHING, settled=True)
+            continue
+        source, terms = before
+        usage = sums.get((project_id, source.period, terms.currency), NOTHING)
+        carried = carried_on(EndedPeriod(terms, source.carried_in(terms.currency), source.stopped, usage))
+        opened[start] = replace(opened[start], currency=terms.currency, carried=carried)
+
+
+def settle(connection: Connection, histories: Histories, lookback_days: int) -> None:
+    """Makes final what was carried from periods that nights no longer read again.
+
+    What had come into such a period is final then too: it comes from an older one.
+    """
+    unsettled = histories.unsettled()
+    nights = _read_until(connection, sorted({project_id for project_id, _ in unsettled}))
+    for project_id, start in unsettled:
+        before, read_until = histories.ended_at(project_id, start), nights[project_id]
+        if before and read_until and read_until >= settles_on(before[0].period, lookback_days):
+            opened = histories.opened[project_id]
+            opened[start] = replace(opened[start], settled=True)
+
+
+# --- writing -------------------------------------------------------------------------------------------------
+
+
+def write_periods(connection: Connection, stored: Opened, opened: Opened, now: datetime) -> None:
+    """Writes the opened periods that are new, or differ from those that are stored, in at most two statements."""
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for project_id, periods in opened.items():
+        before = stored.get(project_id, {})
+        for start, each in periods.items():
+            if start not in before:
+                new.append({"project_id": project_id, "period_start": start, "opened_at": now} | _values(each))
+            elif before[start] != each:
+                values = {f"new_{name}": value for name, value in _values(each).items()}
+                changed.append({"project": project_id, "start": start} | values)
+    if new:
+        connection.execute(budget_periods.insert(), new)
+    if changed:
+        this = budget_periods.c.project_id == bindparam("project")
+        update = budget_periods.update().where(this, budget_periods.c.period_start == bindparam("start"))
+        # An update's own parameters may not be named as its columns.
+        connection.execute(update.values({name: bindparam(f"new_{name}") for name in CHANGING}), changed)
+
+
+def _values(opened: OpenedPeriod) -> dict[str, Any]:
     return {
-        "project_id": project_id,
-        "period_start": opened.period.start,
         "period_end": opened.period.end,
         "currency": opened.currency,
         "carried": opened.carried,
         "stopped": opened.stopped,
         "settled": opened.settled,
-    }
-
-
-def _this_period() -> Update:
-    this = budget_periods.c.project_id == bindparam("project")
-    return budget_periods.update().where(this, budget_periods.c.period_start == bindparam("start"))
-
-
-def lift_stops(connection: Connection, opened: Opened, starts: Mapping[int, date]) -> None:
-    """Someone has set these projects' budgets: the periods that begin on `starts` are stopped no more."""
-    lifted = [(project_id, start) for project_id, start in starts.items() if opened[project_id][start].stopped]
-    for project_id, start in lifted:
-        opened[project_id][start] = replace(opened[project_id][start], stopped=False)
-    if lifted:
-        rows = [{"project": project_id, "start": start} for project_id, start in lifted]
-        connection.execute(_this_period().values(stopped=False), rows)
-
-
-# --- following late charges ----------------------------------------------------------------------------------
-
-
-def unsettled(opened: Opened) -> list[int]:
-    """The projects of which not all that was carried is final."""
-    return [project_id for project_id, periods in opened.items() if not all(each.settled for each in periods.values())]
-
-
-def follow_charges(connection: Connection, histories: Histories, lookback_days: int) -> None:
-    """Brings what was carried in line with what is now known of the periods before; `histories` get it too."""
-    project_ids = unsettled(histories.opened)
-    if not project_ids:
-        return
-    sums = _sums(connection, project_ids)
-    changed: list[dict[str, Any]] = []
-    for project_id in project_ids:
-        opened = histories.opened[project_id]
-        # Oldest first: what comes into a period may go on into the next.
-        for start in sorted(start for start, each in opened.items() if not each.settled):
-            followed = _followed(histories, project_id, start, sums, lookback_days)
-            if followed != opened[start]:
-                opened[start] = followed
-                changed.append(_carried_row(project_id, followed))
-    if changed:
-        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("currency", "carried", "settled")}
-        connection.execute(_this_period().values(values), changed)
-
-
-def _followed(
-    histories: Histories, project_id: int, start: date, sums: Mapping[_Sum, Decimal], lookback_days: int
-) -> OpenedPeriod:
-    opened = histories.opened[project_id][start]
-    before = histories.ended_at(project_id, start)
-    if before is None:
-        return replace(opened, carried=NOTHING, settled=True)
-    source, terms = before
-    usage = sums.get(_Sum(project_id, source.period.start, start, terms.currency), NOTHING)
-    ended = EndedPeriod(terms, source.carried_in(terms.currency), source.stopped, usage)
-    # What came into the ended period is then final too: it comes from an older one.
-    costs_read = histories.costs_read[project_id]
-    settled = costs_read is not None and costs_read >= settles_on(source.period, lookback_days)
-    return replace(opened, currency=terms.currency, carried=carried_on(ended), settled=settled)
-
-
-def _carried_row(project_id: int, opened: OpenedPeriod) -> dict[str, Any]:
-    return {
-        "project": project_id,
-        "start": opened.period.start,
-        "new_currency": opened.currency,
-        "new_carried": opened.carried,
-        "new_settled": opened.settled,
     }
 
 

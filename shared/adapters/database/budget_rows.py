@@ -119,6 +119,27 @@ def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> Sums:
     return sums
 
 
+def sums_within(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> dict[tuple[int, Period, str], Decimal]:
+    """What projects spent in some periods, by currency: a statement for each period, which many of them share."""
+    project_ids: dict[Period, list[int]] = {}
+    for project_id, span in wanted:
+        project_ids.setdefault(span, []).append(project_id)
+    spent = (
+        select(scopes.c.project_id, charges.c.billing_currency, func.sum(charges.c.billed_cost))
+        .join_from(scopes, charges, charges.c.scope_id == scopes.c.id)
+        .group_by(scopes.c.project_id, charges.c.billing_currency)
+    )
+    day = charges.c.charge_period_start
+    return {
+        (project_id, span, currency): cost
+        for span, all_ids in project_ids.items()
+        for ids in in_chunks(all_ids)
+        for project_id, currency, cost in connection.execute(
+            spent.where(scopes.c.project_id.in_(ids), day >= span.start, day < span.end)
+        )
+    }
+
+
 def days_in_periods(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:
     """What these projects spent on each day of the periods that their rows hold: rows as `sums_by_day` has them."""
     total = func.sum(charges.c.billed_cost).label("cost")

@@ -60,7 +60,12 @@ class SqlCharges:
 
     def due_projects_of(self, target: ScopeTarget) -> list[int]:
         """The ids, sorted, of the target's active projects that are due for a check."""
-        return self._database.read(lambda connection: _due_projects(connection, target))
+        due = projects.c.check_due_since.is_not(None)
+        return self._database.read(lambda connection: _projects_of(connection, target, due))
+
+    def turning_projects_of(self, target: ScopeTarget, today: date) -> list[int]:
+        """The ids, sorted, of the target's active projects whose period was over before `today`."""
+        return self._database.read(lambda connection: _projects_of(connection, target, projects.c.period_end <= today))
 
 
 # --- what is known of accounts and projects ------------------------------------------------------------------
@@ -148,14 +153,15 @@ def _currencies(connection: Connection, sub_account_id: str, since: date) -> fro
     return frozenset(connection.scalars(found))
 
 
-def _due_projects(connection: Connection, target: ScopeTarget) -> list[int]:
+def _projects_of(connection: Connection, target: ScopeTarget, wanted: ColumnElement[bool]) -> list[int]:
+    """The ids of the target's active projects for which `wanted` holds."""
     if target.project_id is not None:
         which = projects.c.id == target.project_id
     else:
         owners = select(scopes.c.project_id).where(scopes.c.sub_account_id == target.subscription_id)
         which = projects.c.id.in_(owners.where(scopes.c.project_id.is_not(None)))
-    due = (projects.c.active == true()) & projects.c.check_due_since.is_not(None)
-    return list(connection.scalars(select(projects.c.id).where(due, which).order_by(projects.c.id)))
+    found = select(projects.c.id).where(projects.c.active == true(), wanted, which)
+    return list(connection.scalars(found.order_by(projects.c.id)))
 
 
 # --- storing a reading ---------------------------------------------------------------------------------------

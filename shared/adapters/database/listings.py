@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import reduce
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from shared.adapters.database.budget_periods import OpenedPeriod, budget_in, histories, opened_periods
+from shared.adapters.database.budget_periods import (
+    OpenedPeriod,
+    budget_in,
+    histories,
+    opened_periods,
+    present_periods,
+)
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
@@ -20,6 +25,8 @@ from shared.adapters.database.budget_rows import (
     days_in_periods,
     period_in,
     sums_by_day,
+    sums_in_periods,
+    sums_within,
     terms_of,
 )
 from shared.adapters.database.chunks import in_chunks
@@ -35,7 +42,6 @@ from shared.adapters.database.tables import (
     runs,
     scopes,
 )
-from shared.domain.money import add
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy
 from shared.ports import PeriodView, ProjectView, RunState, RunTrigger, RunView, ScopeState
@@ -66,17 +72,17 @@ def list_projects(connection: Connection, today: date, subscription_id: str | No
     rows = connection.execute(listed).all()
     periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
     spent = _spent(connection, rows, periods)
-    opened = _opened(connection, periods, today)
+    opened = present_periods(connection, rows, today)
     groups = _groups(connection)
     mailed = _mailed(connection, periods)
     views = []
     for row in rows:
         beside = _Beside(opened.get(row.id), groups.get(row.id, ()), mailed.get(row.id, ()), row.held_since)
-        views.append(_view(row, periods[row.id], spent.get(row.id, {}), beside))
+        views.append(_view(row, periods[row.id], spent.get(row.id, Decimal(0)), beside))
     return views
 
 
-def _view(row: AnyRow, period: Period | None, by_day: Mapping[date, Decimal], beside: _Beside) -> ProjectView:
+def _view(row: AnyRow, period: Period | None, spent: Decimal, beside: _Beside) -> ProjectView:
     terms = terms_of(row)
     return ProjectView(
         id=row.id,
@@ -88,7 +94,7 @@ def _view(row: AnyRow, period: Period | None, by_day: Mapping[date, Decimal], be
         scopes=tuple(beside.groups),
         budget=budget_in(row, beside.opened) if terms.amount else None,
         period=period,
-        spent=reduce(add, by_day.values(), Decimal(0)),
+        spent=spent,
         currency=terms.currency or None,
         updated_at=row.costs_read_at,
         problem=row.problem,
@@ -96,17 +102,32 @@ def _view(row: AnyRow, period: Period | None, by_day: Mapping[date, Decimal], be
         terms=terms,
         lock=LockPolicy(row.lock_policy),
         locked_since=beside.locked_since,
-        by_day=by_day,
     )
 
 
-def _spent(
-    connection: Connection, rows: Sequence[AnyRow], periods: Mapping[int, Period | None]
-) -> dict[int, dict[date, Decimal]]:
-    """What each project spent on each day of its period, in its budget's currency."""
-    held = sorted(row.id for row in rows if period_in(row) == periods[row.id])
-    # A project whose row still holds the period before (its first check in the new one is to come).
-    others = {each: period for each, period in periods.items() if period and each not in set(held)}
+def _spent(connection: Connection, rows: Sequence[AnyRow], periods: Mapping[int, Period | None]) -> dict[int, Decimal]:
+    """What each project spent in its period, in its budget's currency."""
+    held, others = _held_and_others(rows, periods)
+    sums = sums_in_periods(connection, held)
+    for (project_id, _, currency), cost in sums_within(connection, others.items()).items():
+        sums.setdefault(project_id, {})[currency] = cost
+    return {row.id: sums[row.id].get(row.currency, Decimal(0)) for row in rows if row.id in sums}
+
+
+def _held_and_others(
+    rows: Sequence[AnyRow], periods: Mapping[int, Period | None]
+) -> tuple[list[int], dict[int, Period]]:
+    """The projects whose rows hold their periods, and the periods of the others: their first check is to come."""
+    held = {row.id for row in rows if period_in(row) == periods[row.id]}
+    return sorted(held), {each: period for each, period in periods.items() if period and each not in held}
+
+
+def list_days(connection: Connection, project_ids: Sequence[int], today: date) -> dict[int, dict[date, Decimal]]:
+    """What projects spent on each day of the period that holds `today`, in their budgets' currencies."""
+    source = select(projects, *BUDGET_TERMS).join_from(projects, budgets, CURRENT_BUDGET)
+    rows = [row for ids in in_chunks(project_ids) for row in connection.execute(source.where(projects.c.id.in_(ids)))]
+    periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
+    held, others = _held_and_others(rows, periods)
     found = days_in_periods(connection, held)
     if others:
         found += sums_by_day(connection, sorted(others), min(period.start for period in others.values()))
@@ -117,14 +138,6 @@ def _spent(
         if period and row.charge_period_start in period and row.billing_currency == currencies[row.project_id]:
             spent.setdefault(row.project_id, {})[row.charge_period_start] = row.cost
     return spent
-
-
-def _opened(connection: Connection, periods: Mapping[int, Period | None], today: date) -> dict[int, OpenedPeriod]:
-    """The periods that hold `today`, by project, where they have been opened."""
-    holds_today = (budget_periods.c.period_start <= today) & (budget_periods.c.period_end > today)
-    opened = opened_periods(connection, sorted(periods), holds_today)
-    found = {each: opened[each].get(period.start) for each, period in periods.items() if period}
-    return {project_id: each for project_id, each in found.items() if each is not None}
 
 
 def _groups(connection: Connection) -> dict[int, list[tuple[str, str]]]:

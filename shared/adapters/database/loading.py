@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from shared.adapters.database.accounts import lock_accounts
-from shared.adapters.database.budget_periods import histories, open_periods
+from shared.adapters.database.budget_periods import Histories, begin_periods, write_periods
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
@@ -213,7 +213,9 @@ def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: s
     connection.execute(projects.insert(), rows)
     insert_budgets(connection, [Revision(entry.id, 1, None, entry.terms, "loaded") for entry in new], made_by, now)
     begun = {project_id: [period] if period else [] for project_id, period in periods.items()}
-    open_periods(connection, histories(connection, {project_id: {} for project_id in begun}), begun, now)
+    known = Histories({entry.id: {} for entry in new}, {entry.id: [(now, entry.terms)] for entry in new})
+    begin_periods(known, begun)
+    write_periods(connection, {}, known.opened, now)
 
 
 def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _Stored) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, literal, or_, select, update
 
 from shared.adapters.database.audit import insert_entry
-from shared.adapters.database.budget_periods import budget_in, opened_periods
+from shared.adapters.database.budget_periods import budget_in, present_periods
 from shared.adapters.database.budget_rows import BUDGET_TERMS, CURRENT_BUDGET, AnyRow, terms_of
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import budget_periods, budgets, charges, locks, mails, projects, scopes
+from shared.adapters.database.tables import budgets, charges, locks, mails, projects, scopes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.budgets import Budget
 from shared.domain.locks import HeldLock
@@ -70,9 +70,9 @@ class SqlLocks:
 
         return self._database.run(write)
 
-    def keep(self, project_id: int, claimant: str, hold: Hold, now: datetime) -> None:
-        """Writes what counts for a lock that is there already, and ends the claim (see the port)."""
-        values = _changed(hold, now)
+    def keep(self, project_id: int, claimant: str, hold: Hold, now: datetime) -> None:  # noqa: ARG002 - the port's
+        """Writes what counts for a lock that is there, or about to be, and ends the claim (see the port)."""
+        values = _counted(hold.lock, hold.groups)
         self._database.run(lambda connection: _end_claim(connection, project_id, claimant, values))
 
     def held(self) -> int:
@@ -85,8 +85,11 @@ class SqlLocks:
 
 
 def held_in(row: AnyRow | None) -> HeldLock | None:
-    """The lock in a row of `locks` (None: there is no row)."""
-    if row is None or row.held_since is None:
+    """The lock in a row of `locks` (None: there is no row).
+
+    With groups and without `held_since` it was about to be put on, and may be there.
+    """
+    if row is None or (row.held_since is None and not row.groups):
         return None
     return HeldLock(row.by_hand, row.budget_number, row.period_start, row.amount, row.spent)
 
@@ -123,10 +126,11 @@ def _facts(connection: Connection, project_id: int, today: date) -> LockFacts | 
         return None
     # Not the period in the row: the check that turns to a new one may be to come.
     period = terms_of(row).rule.period_at(today)
+    opened = present_periods(connection, [row], today).get(project_id)
     groups = _groups(connection, project_id)
     return _lock_facts(
         row,
-        _budget(connection, row, period),
+        budget_in(row, opened),
         period,
         groups,
         _sums(connection, project_id, period),
@@ -163,14 +167,6 @@ def _lock_facts(
     )
 
 
-def _budget(connection: Connection, row: AnyRow, period: Period | None) -> Budget:
-    """The revision that counts, with what came into the period."""
-    if period is None:
-        return budget_in(row, None)
-    opened = opened_periods(connection, [row.id], budget_periods.c.period_start == period.start)
-    return budget_in(row, opened[row.id].get(period.start))
-
-
 def _sums(connection: Connection, project_id: int, period: Period | None) -> dict[str, Decimal]:
     """What the project spent in the period, by currency."""
     if period is None:
@@ -204,7 +200,9 @@ def _count_held(connection: Connection) -> int:
 
 def _unsent(connection: Connection, project_id: int) -> list[int]:
     untouched = (mails.c.state == MailState.PENDING) & (mails.c.attempts == 0)
-    ids = select(mails.c.id).where(mails.c.project_id == project_id, untouched).order_by(mails.c.id)
+    # Alerts are the notifier's to hand on.
+    about_locks = or_(mails.c.key.like("lock/%"), mails.c.key.like("operators/lock/%"))
+    ids = select(mails.c.id).where(mails.c.project_id == project_id, untouched, about_locks).order_by(mails.c.id)
     return list(connection.scalars(ids))
 
 
@@ -253,9 +251,16 @@ def _changed(change: Hold | Freed | None, now: datetime) -> dict[str, Any]:
 
 
 def _held(lock: HeldLock, groups: Sequence[ResourceGroup], now: datetime) -> dict[str, Any]:
-    return {
+    return _counted(lock, groups) | {
         # An expression does not hand the column's type to a bare value.
         "held_since": func.coalesce(locks.c.held_since, literal(now, UtcDateTime())),
+        "released_number": None,
+        "released_period_start": None,
+    }
+
+
+def _counted(lock: HeldLock, groups: Sequence[ResourceGroup]) -> dict[str, Any]:
+    return {
         "by_hand": lock.by_hand,
         "budget_number": lock.budget_number,
         "period_start": lock.period_start,
@@ -263,8 +268,6 @@ def _held(lock: HeldLock, groups: Sequence[ResourceGroup], now: datetime) -> dic
         # Azure's figure may have more places than are stored.
         "spent": None if lock.spent is None else stored(lock.spent),
         "groups": [[group.subscription_id, group.name] for group in groups],
-        "released_number": None,
-        "released_period_start": None,
     }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 from sqlalchemy import Connection, select
 
 from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, period_in, terms_of
 from shared.adapters.database.engine import Database
-from shared.adapters.database.listings import list_periods, list_projects, list_runs
+from shared.adapters.database.listings import list_days, list_periods, list_projects, list_runs
 from shared.adapters.database.loading import load_entries
 from shared.adapters.database.revisions import Revision, revise
 from shared.adapters.database.tables import budgets, projects, scopes
@@ -45,6 +46,10 @@ class SqlProjects:
     def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
         """The projects by id, each with its usage in the period that holds `today` (see the port)."""
         return self._database.read(lambda connection: list_projects(connection, today, subscription_id))
+
+    def days_spent(self, project_ids: Sequence[int], today: date) -> dict[int, dict[date, Decimal]]:
+        """What projects spent on each day of the period that holds `today` (see the port)."""
+        return self._database.read(lambda connection: list_days(connection, project_ids, today))
 
     def subscriptions(self) -> list[str]:
         """The subscriptions in which any project has resource groups."""

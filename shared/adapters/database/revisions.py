@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from shared.adapters.database.budget_periods import (
-    Histories,
     Opened,
+    begin_periods,
     follow_charges,
     histories,
     lift_stops,
-    open_periods,
     opened_periods,
     periods_to_open,
+    settle,
+    write_periods,
 )
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
@@ -72,26 +73,30 @@ def revise(
     periods = {revision.project_id: revision.terms.rule.period_at(today) for revision in revisions}
     present = {project_id: period for project_id, period in periods.items() if period is not None}
     told = _told(connection, present)
-    known = _turn(connection, sorted(periods), now)
+    stored = opened_periods(connection, sorted(periods))
+    known = histories(connection, {project_id: dict(opened) for project_id, opened in stored.items()})
+    begin_periods(known, _begun(connection, sorted(periods), today))
     insert_budgets(connection, revisions, made_by, now)
     _make_current(connection, revisions, now)
-    open_periods(connection, known, {project_id: [period] for project_id, period in present.items()}, now)
-    lift_stops(connection, known.opened, {project_id: period.start for project_id, period in present.items()})
-    follow_charges(connection, known, lookback_days)
+    begin_periods(known, {project_id: [period] for project_id, period in present.items()})
+    lift_stops(known, {project_id: period.start for project_id, period in present.items()})
+    follow_charges(connection, known)
+    settle(connection, known, lookback_days)
+    write_periods(connection, stored, known.opened, now)
     turns = (turn_to(each.project_id, each.stored_period, periods[each.project_id]) for each in revisions)
     write_turns(connection, [turn for turn in turns if turn])
     made = _budgets(connection, [each for each in revisions if each.project_id in present], known.opened, present)
     _carry(connection, made, present, told, now)
 
 
-def _turn(connection: Connection, project_ids: Sequence[int], now: datetime) -> Histories:
-    """Opens what has begun under the terms that still count."""
-    known = histories(connection, opened_periods(connection, project_ids))
+def _begun(connection: Connection, project_ids: Sequence[int], today: date) -> dict[int, list[Period]]:
+    """The periods that have begun since each project's last check, under the terms that still count."""
     source = select(projects, *BUDGET_TERMS).select_from(projects.join(budgets, CURRENT_BUDGET))
-    rows = [row for ids in in_chunks(project_ids) for row in connection.execute(source.where(projects.c.id.in_(ids)))]
-    today = now.astimezone(UTC).date()
-    open_periods(connection, known, {row.id: periods_to_open(row, today) for row in rows}, now)
-    return known
+    return {
+        row.id: periods_to_open(row, today)
+        for ids in in_chunks(project_ids)
+        for row in connection.execute(source.where(projects.c.id.in_(ids)))
+    }
 
 
 def _row(revision: Revision, made_by: str, now: datetime) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from sqlalchemy.exc import DBAPIError
 from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import audit, budget_periods, budgets, metadata, projects
+from shared.domain.budgets import Rollover
 from shared.ports import NeverError
+from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, november, terms
 from tests.contracts.rows import NIGHT, add_project
 from tests.postgres import Postgres
 
@@ -136,6 +138,27 @@ def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Datab
         (30, "reset", None),
     ]
     assert policies == {"auto"}
+
+
+@pytest.mark.parametrize("upgraded_on", [20, 31])
+def test_a_period_that_ends_around_the_upgrade_is_followed_by_the_next_once(database: Database, upgraded_on: int):
+    """On 31 (that is 1 December), no check has run in the new period yet."""
+    ledgers, night = Ledgers(database), datetime(2026, 12, 1, 2, tzinfo=UTC)
+    ledgers.load(entry(1, terms=terms("1000", rule=MONTHLY)))
+    ledgers.spend(("rg-1", november(5), "Storage", "300"))
+    ledgers.check(1)
+    told = ledgers.mailed()
+    move_to(database, "0001")
+    database.upgrade()
+    if upgraded_on == 20:
+        ledgers.check(1)
+    for _ in range(2):
+        ledgers.check(1, now=night)
+    carrying = terms("1000", rule=MONTHLY, rollover=Rollover.CARRY_OVER)
+    ledgers.projects.revise_budget(1, carrying, "ana", "as agreed", night.replace(hour=9))
+    ledgers.check(1, now=datetime(2027, 1, 1, 2, tzinfo=UTC))
+    found = [(each.period.start.month, each.carried) for each in ledgers.projects.periods(1)]
+    assert (found, told, ledgers.mailed()) == ([(11, 0), (12, 0), (1, 1000)], [25], [25])
 
 
 @pytest.mark.parametrize("change", ["UPDATE audit SET outcome = 'refused'", "DELETE FROM audit"])
