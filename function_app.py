@@ -78,11 +78,9 @@ def email_notification_handler(msg: func.QueueMessage, emails: Messages) -> None
 
 @app.function_name("BudgetAlert")
 @app.route(route="budget-alert", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-@app.queue_output(arg_name="locks", queue_name="%QueueProjectLock%", connection=STORAGE)
-def budget_alert(req: func.HttpRequest, locks: Messages) -> func.HttpResponse:
+def budget_alert(req: func.HttpRequest) -> func.HttpResponse:
     """Takes Azure's own budget alert, asks for a lock."""
     answer = warden.budget_alerts.receive(req.get_body(), req.headers.get("Authorization"))
-    locks.set([to_json(answer.message)] if answer.message else [])
     body = json.dumps({"status": answer.status, "reason": answer.said}, ensure_ascii=False)
     return func.HttpResponse(body, status_code=answer.status, mimetype="application/json")
 

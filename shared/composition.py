@@ -16,9 +16,11 @@ from shared.pipeline.budget_alert import BudgetAlerts
 from shared.pipeline.budgets_in_step import BudgetsInStep
 from shared.pipeline.dead_letters import DeadLetters, Replay
 from shared.pipeline.deliver import Deliverer
-from shared.pipeline.lock import Locker, LockRules
-from shared.pipeline.lock_groups import GroupLocks
-from shared.pipeline.lock_mails import LockMails
+from shared.pipeline.locking.assemble import LockParts, assemble_locker
+from shared.pipeline.locking.groups import GroupLocks
+from shared.pipeline.locking.handler import Locker
+from shared.pipeline.locking.lock import LockRules
+from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.notify import AlertPolicy, Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.patience import Patience
@@ -266,7 +268,7 @@ class Composition:
     @cached_property
     def budget_alerts(self) -> BudgetAlerts:
         """BudgetAlert."""
-        return BudgetAlerts(self.token_check)
+        return BudgetAlerts(self.queues, self.token_check)
 
     @cached_property
     def budget_sync(self) -> BudgetSync:
@@ -286,7 +288,7 @@ class Composition:
     def locker(self) -> Locker:
         """ProjectLockHandler."""
         settings = self.settings
-        return Locker(
+        parts = LockParts(
             in_step=self._budgets_in_step,
             ledger=self.lock_ledger,
             audit=self.audit,
@@ -303,6 +305,7 @@ class Composition:
             patience=self.patience,
             clock=self.clock,
         )
+        return assemble_locker(parts)
 
     @property
     def _budgets_in_step(self) -> BudgetsInStep:

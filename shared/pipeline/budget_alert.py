@@ -16,9 +16,9 @@ from typing import Any
 
 from shared.domain.projects import AZURE_NAME, AZURE_PREFIX
 from shared.domain.texts import shortened
-from shared.messages import GUID, LockAction, LockMessage, LockTrigger
+from shared.messages import GUID, LockAction, LockMessage, LockTrigger, Queue
 from shared.pipeline.events import event
-from shared.ports import LaterError, TokenCheck, TokenRefusedError
+from shared.ports import LaterError, MessageSender, NeverError, TokenCheck, TokenRefusedError
 
 # An alert takes 2 KB.
 LARGEST_BYTES = 64 * 1024
@@ -51,7 +51,7 @@ class AlertAnswer:
     """What the caller is answered: an HTTP status, and a sentence for a person.
 
     status: 202 taken, 200 ignored, 400 no alert, 401 or 403 not who may call, 413 too large, 503 try again.
-    message: what goes onto the project-lock queue, with 202 only.
+    message: what has gone onto the project-lock queue, with 202 only.
     """
 
     status: int
@@ -61,8 +61,13 @@ class AlertAnswer:
 
 @dataclass(frozen=True, slots=True)
 class BudgetAlerts:
-    """Takes budget alerts. token_check: who may call; None where the function key is all that is asked for."""
+    """Takes budget alerts. token_check: who may call; None where the function key is all that is asked for.
 
+    The message is sent here rather than by an output binding: where the binding fails, the host answers 500, and an
+    Action Group tries again on 408, 429, 503 and 504 only (learn.microsoft.com, "Action groups": webhook retries).
+    """
+
+    sender: MessageSender
     token_check: TokenCheck | None = None
 
     def receive(self, body: bytes, authorization: str | None) -> AlertAnswer:
@@ -84,10 +89,11 @@ class BudgetAlerts:
             if self.token_check is not None:
                 self.token_check.check(authorization)
             message = read_alert(body)
+            self.sender.send(Queue.LOCK, message)
         except TokenRefusedError as refused:
             return AlertAnswer(refused.status, refused.reason)
-        except LaterError as later:
-            return AlertAnswer(503, later.reason)
+        except (LaterError, NeverError) as unwell:
+            return AlertAnswer(503, unwell.reason)
         except AlertIgnoredError as ignored:
             return AlertAnswer(200, f"Ignored: {ignored}.")
         except NotAnAlertError as fault:

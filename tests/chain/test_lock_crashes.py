@@ -22,7 +22,7 @@ from shared.adapters.database.tables import projects
 from shared.domain.locks import Outcome
 from shared.domain.projects import LockPolicy
 from shared.messages import Queue
-from shared.pipeline.lock_groups import lock_name
+from shared.pipeline.locking.groups import lock_name
 from tests.chain.conftest import Install
 from tests.chain.installation import NORTH, SOUTH, Installation, book_of, entry, logged_as_sent, subjects, until
 from tests.chain.kills import LEASE, UNPACED, kill_at, kinds, let_finish, moments, seeds

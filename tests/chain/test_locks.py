@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localdev.azure_sim import ActionGroup, AzureSimulator, Charge
+from localdev.azurite import Azurite
 from localdev.processes import Program
 from shared.domain.locks import Outcome
 from shared.messages import LockTrigger, Queue
-from shared.pipeline.lock_groups import lock_name
+from shared.pipeline.locking.groups import lock_name
 from tests.chain.conftest import Install
 from tests.chain.installation import (
     FUNCTION_KEY,
@@ -243,6 +245,31 @@ def test_microsofts_samples_are_ignored_and_as_alerts_of_ours_lock_once_however_
     until(lambda: set(app.mail_states().values()) == {"sent"})
     assert len(told_of(app, 11)) == 1
     until(lambda: waiting(app) == 0)
+
+
+def test_an_alert_that_comes_while_the_queues_are_away_is_put_off_and_taken_when_it_comes_again(
+    install: Install, azure: AzureSimulator, tmp_path: Path
+) -> None:
+    storage = Azurite(tmp_path / "storage")  # a disk of its own: the one that tests share goes on
+    with storage:
+        app = install(azure, **ENFORCE)
+        app.storage = storage.connection_string
+        app.load(entry(11, "250"))
+        host, url = app.listening()
+    alert = common("warden-p11")
+    reply = post(url, alert)
+    assert reply.status == 503
+    assert json.loads(reply.text)["reason"].startswith("the queues can't be reached")
+    assert reply.seconds < 5
+    assert outcomes(app) == []
+    with storage:
+        assert post(url, alert).status == 202
+        until(lambda: outcomes(app) == [Outcome.LOCKED])
+        until(lambda: waiting(app) == 0)
+        assert handled(host) == 1
+        assert host.stop() == 0
+    assert locks_in(azure) == read_only(11)
+    assert app.dead_letters() == []
 
 
 # --- who may call, and with what ------------------------------------------------------------------------------

@@ -35,9 +35,11 @@ from shared.pipeline.budgets_in_step import BudgetsInStep
 from shared.pipeline.dead_letters import DeadLetters, Replay
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.handed_on import NextMessages
-from shared.pipeline.lock import Locker, LockRules
-from shared.pipeline.lock_groups import GroupLocks
-from shared.pipeline.lock_mails import LockMails
+from shared.pipeline.locking.assemble import LockParts, assemble_locker
+from shared.pipeline.locking.groups import GroupLocks
+from shared.pipeline.locking.handler import Locker
+from shared.pipeline.locking.lock import LockRules
+from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.notify import AlertPolicy, Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.patience import Patience
@@ -146,7 +148,7 @@ class Chain:
         in_step = BudgetsInStep(
             self.budget_sync, self.mails, self.operators, self.dead_letters, self.patience, self.clock
         )
-        return Locker(
+        parts = LockParts(
             in_step=in_step,
             ledger=self.lock_ledger,
             audit=self.audit,
@@ -158,6 +160,7 @@ class Chain:
             patience=self.patience,
             clock=self.clock,
         )
+        return assemble_locker(parts)
 
     def load(self, *entries: ProjectEntry) -> None:
         self.projects.load(entries, "tester", self.clock())

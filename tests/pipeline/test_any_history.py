@@ -20,8 +20,9 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.locks import LockMode, WhenUnsure
-from shared.messages import Queue
-from shared.ports import ResourceGroup
+from shared.domain.projects import azure_name
+from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
+from shared.ports import AzureBudget, ResourceGroup
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 
 PROJECTS = (11, 12)
@@ -39,10 +40,14 @@ budget_events = st.tuples(
     st.sampled_from(PROJECTS),
     st.sampled_from([0, 100, 400, 700, 1000, 1500, 5000, 9000]).map(Decimal),
 )
+azure_events = st.tuples(st.just("azure"), st.sampled_from(PROJECTS), amounts | st.none())
+alert_events = st.tuples(st.just("alert"), st.sampled_from(PROJECTS))
 hand_events = st.tuples(st.just("hand"), st.sampled_from(PROJECTS))
 again_events = st.tuples(st.just("again"), st.integers(0, 30))
 events = st.lists(
-    charge_events | budget_events | hand_events | again_events | st.just(("night",)), min_size=1, max_size=25
+    charge_events | budget_events | azure_events | alert_events | hand_events | again_events | st.just(("night",)),
+    min_size=1,
+    max_size=25,
 )
 
 LOCKED_AND_OPENED_AGAIN: list[tuple[object, ...]] = [
@@ -60,12 +65,30 @@ LOCKED_AND_OPENED_AGAIN: list[tuple[object, ...]] = [
     ("night",),
 ]
 
-RAISED_BELOW_WHAT_WAS_SEEN: list[tuple[object, ...]] = [
+RAISED_BELOW_WHAT_WAS_READ_ONCE: list[tuple[object, ...]] = [
     ("charge", 11, DAYS[1], Decimal(1400)),
     ("night",),
     ("charge", 11, DAYS[1], Decimal(300)),
     ("night",),
     ("budget", 11, Decimal(1100)),
+    ("night",),
+]
+RAISED_BELOW_WHAT_AZURE_SHOWED: list[tuple[object, ...]] = [
+    ("azure", 11, Decimal(1400)),
+    ("alert", 11),
+    ("azure", 11, Decimal(900)),
+    ("charge", 11, DAYS[1], Decimal(300)),
+    ("budget", 11, Decimal(1100)),
+    ("night",),
+]
+AZURE_SILENT_SINCE: list[tuple[object, ...]] = [
+    ("azure", 11, Decimal(1400)),
+    ("alert", 11),
+    ("azure", 11, None),
+    ("charge", 11, DAYS[1], Decimal(1200)),
+    ("night",),
+    ("charge", 11, DAYS[1], Decimal(300)),
+    ("budget", 11, Decimal(1300)),
     ("night",),
 ]
 
@@ -80,8 +103,10 @@ class Model:
     told: dict[int, set[int]] = field(default_factory=lambda: {number: set() for number in PROJECTS})
     due: set[int] = field(default_factory=set)
     mails: Counter[tuple[int, int]] = field(default_factory=Counter)
-    held: dict[int, tuple[Decimal, Decimal]] = field(default_factory=dict)
-    """the locked projects: the budget when that was last found right, and the highest usage seen since it is locked"""
+    azure: dict[int, Decimal | None] = field(default_factory=dict)
+    """what Azure's own budgets show; None where they don't"""
+    held: dict[int, tuple[Decimal, Decimal | None]] = field(default_factory=dict)
+    """the locked projects: the budget when the lock was last found right, and what Azure showed then, or before"""
     lock_mails: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def usage(self, project: int) -> Decimal:
@@ -112,29 +137,33 @@ class Model:
             if new and max(new) > max(self.told[project], default=0):
                 self.mails[project, max(new)] += 1
             self.told[project] |= new
-            self.lock(project)
+            if 100 in self.reached(project):
+                self.lock(project)
             self.unlock(project)
 
     def lock(self, project: int) -> None:
-        amount, usage = self.amount[project], self.usage(project)
-        if amount and usage >= amount:
+        """Locked is where our costs or Azure's show 100 %; Azure is asked whenever that is looked into."""
+        amount, shown = self.amount[project], self.azure.get(project)
+        if amount and max(self.usage(project), shown or Decimal(0)) >= amount:
             if project not in self.held:
                 self.lock_mails[project, "locked"] += 1
-            _, highest = self.held.get(project, (amount, usage))
-            self.held[project] = (amount, max(usage, highest))
+            _, showed = self.held.get(project, (amount, None))
+            self.held[project] = (amount, showed if shown is None else shown)
 
     def unlock(self, project: int) -> None:
-        """Only a budget that was raised, above all that was ever seen spent while it was locked, takes a lock off."""
+        """Only a budget that was raised, above what is spent and what Azure showed, takes a lock off."""
         amount, usage = self.amount[project], self.usage(project)
-        held_amount, highest = self.held.get(project, (amount, usage))
-        if project in self.held and amount > held_amount and amount > max(usage, highest):
+        held_amount, showed = self.held.get(project, (amount, None))
+        if project in self.held and amount > max(held_amount, usage, showed or usage):
             del self.held[project]
             self.lock_mails[project, "unlocked"] += 1
 
 
 @given(happened=events)
 @example(happened=LOCKED_AND_OPENED_AGAIN)
-@example(happened=RAISED_BELOW_WHAT_WAS_SEEN)
+@example(happened=RAISED_BELOW_WHAT_WAS_READ_ONCE)
+@example(happened=RAISED_BELOW_WHAT_AZURE_SHOWED)
+@example(happened=AZURE_SILENT_SINCE)
 @settings(max_examples=60, deadline=None)
 def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -163,16 +192,22 @@ def play(chain: Chain, model: Model, event: tuple[object, ...], past: list[tuple
     match event:
         case ("charge", int(project), date() as day, Decimal() as cost):
             model.provider[project, day] = cost
-        case ("budget", int(project), Decimal() as amount):
-            if amount != model.amount[project]:
-                model.revise(project, amount)
-                terms = BudgetTerms(amount, "CAD", NOVEMBER)
-                chain.projects.revise_budget(project, terms, "tester", "test", chain.clock())
+        case ("budget", int(project), Decimal() as amount) if amount != model.amount[project]:
+            model.revise(project, amount)
+            terms = BudgetTerms(amount, "CAD", NOVEMBER)
+            chain.projects.revise_budget(project, terms, "tester", "test", chain.clock())
         case ("night",):
             model.read(PROJECTS)
             mirror(chain, model)
             chain.clock.forward(minutes=1)
             chain.scheduler.now()
+            drain_remembering(chain, past)
+        case ("azure", int(project), Decimal() | None as cost):
+            model.azure[project] = cost
+            show_in_azure(chain, project, cost)
+        case ("alert", int(project)):
+            model.lock(project)
+            chain.work(Queue.LOCK, to_json(alert_of(project)), f"alert-{number}")
             drain_remembering(chain, past)
         case ("hand", int(project)):
             model.read((project,))
@@ -204,6 +239,20 @@ def mirror(chain: Chain, model: Model) -> None:
     for (project, day), cost in model.provider.items():
         # Azure spells a group as it likes.
         chain.spend(str(cost), day, f"rg-{project}" if day.day % 2 else f"RG-{project}")
+
+
+def show_in_azure(chain: Chain, project: int, cost: Decimal | None) -> None:
+    """Azure's own budget for the project's group and month, None: not evaluated yet; its amount decides nothing."""
+    name, first, last = azure_name(f"P{project}"), date(2026, 11, 1), date(2036, 10, 31)
+    budget = AzureBudget(
+        name, Decimal(1), "Monthly", first, last, (f"rg-{project}",), {}, current_spend=cost, currency="CAD"
+    )
+    chain.azure_budgets.budgets[SUBSCRIPTION, name] = budget
+
+
+def alert_of(project: int) -> LockMessage:
+    name = azure_name(f"P{project}")
+    return LockMessage(LockAction.LOCK, budget_name=name, subscription_id=SUBSCRIPTION, trigger=LockTrigger.ALERT)
 
 
 def drain_remembering(chain: Chain, past: list[tuple[Queue, str]]) -> None:

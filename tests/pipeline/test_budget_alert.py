@@ -1,4 +1,4 @@
-"""BudgetAlert: which calls become a message, and what the caller is told of the others."""
+"""BudgetAlert: which calls become a message on the queue, and what the caller is told of the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.projects import azure_name
-from shared.messages import LockAction, LockMessage, LockTrigger, parse_lock, to_json
+from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_lock, to_json
 from shared.pipeline.budget_alert import LARGEST_BYTES, AlertAnswer, BudgetAlerts
-from shared.ports import LaterError, TokenRefusedError
+from shared.ports import LaterError, NeverError, TokenRefusedError
+from tests.fakes import FakeQueues
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "azure"
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
@@ -72,9 +74,16 @@ ABSENT = object()
 
 
 def receive(alert: Any, authorization: str | None = None) -> AlertAnswer:
-    """What an app without a token check answers to an alert, or to these very bytes."""
+    """What an app without a token check answers to an alert, or to these very bytes.
+
+    Whatever it is, the message of the answer is what was queued, once and at once; without one, nothing was.
+    """
     body = alert if isinstance(alert, bytes) else json.dumps(alert).encode()
-    return BudgetAlerts().receive(body, authorization)
+    queues = FakeQueues()
+    answer = BudgetAlerts(queues).receive(body, authorization)
+    expected = [] if answer.message is None else [(Queue.LOCK, to_json(answer.message), timedelta(0))]
+    assert queues.sent == expected
+    return answer
 
 
 def changed(alert: dict[str, Any], where: tuple[str, ...] = (), **fields: Any) -> dict[str, Any]:
@@ -409,6 +418,74 @@ def test_a_body_of_64_kib_is_read_and_a_larger_one_is_not():
     assert str(LARGEST_BYTES) in answer.said
 
 
+# --- the queue ---
+
+
+def receive_while(error: Exception, body: bytes, says: Exception | None = None) -> tuple[AlertAnswer, int]:
+    """What is answered while the queue answers with this error, and how often it was asked."""
+    tries = []
+
+    def fail() -> Exception:
+        tries.append(error)
+        return error
+
+    queues = FakeQueues(fails=fail)
+    answer = BudgetAlerts(queues, Doorkeeper(says)).receive(body, None)
+    assert queues.sent == []
+    return answer, len(tries)
+
+
+@pytest.mark.parametrize("alert", [COMMON, LEGACY], ids=["common", "legacy"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        LaterError("the queues can't be reached (ServiceRequestError)"),
+        LaterError("the queues answered 500", timedelta(seconds=30)),
+        NeverError("the storage account refuses us"),
+    ],
+    ids=repr,
+)
+def test_while_the_queue_can_not_be_written_the_caller_is_asked_to_try_again_and_told_why(alert, error):
+    """An Action Group tries again after a 503, and not after a 500."""
+    answer, tries = receive_while(error, json.dumps(alert).encode())
+    assert (answer.status, answer.message, tries) == (503, None, 1)
+    assert answer.said == error.reason
+
+
+def test_an_alert_that_could_not_be_queued_is_taken_when_it_comes_again():
+    errors: list[Exception] = [LaterError("the queues answered 503")]
+    queues = FakeQueues(fails=lambda: errors.pop() if errors else None)
+    alerts = BudgetAlerts(queues)
+    assert [alerts.receive(BODY, None).status for _ in range(3)] == [503, 202, 202]
+    first, second = queues.take()
+    assert first == second, "the handler takes the same message twice without effect"
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "status"),
+    [
+        (json.dumps(changed(COMMON, schemaId="AzureMonitorMetricAlert")).encode(), None, 200),
+        (b"not json", None, 400),
+        (BODY, TokenRefusedError(401, "No token."), 401),
+        (BODY, TokenRefusedError(403, "No role."), 403),
+        (b" " * (LARGEST_BYTES + 1), None, 413),
+        (BODY, LaterError("No keys."), 503),
+    ],
+)
+@pytest.mark.parametrize("error", [LaterError("away"), NeverError("refused")])
+def test_what_is_not_taken_does_not_ask_the_queue_and_gets_its_answer_though_that_is_away(body, says, status, error):
+    answer, tries = receive_while(error, body, says)
+    assert (answer.status, answer.message, tries) == (status, None, 0)
+
+
+def test_a_queue_that_is_away_is_logged_as_a_warning_with_what_was_said(caplog):
+    caplog.set_level(logging.INFO, "warden")
+    receive_while(LaterError("the queues answered 503"), BODY)
+    (record,) = caplog.records
+    assert (record.levelname, record.warden_status) == ("WARNING", "503")
+    assert "the queues answered 503" in record.getMessage()
+
+
 # --- who may call ---
 
 
@@ -431,8 +508,10 @@ def test_without_a_token_check_the_header_does_not_matter():
 
 def test_with_a_token_check_the_header_is_what_it_is_asked_about():
     doorkeeper = Doorkeeper()
-    assert BudgetAlerts(doorkeeper).receive(BODY, "Bearer a.b.c").status == 202
+    queues = FakeQueues()
+    assert BudgetAlerts(queues, doorkeeper).receive(BODY, "Bearer a.b.c").status == 202
     assert doorkeeper.seen == ["Bearer a.b.c"]
+    assert len(queues.sent) == 1
 
 
 @pytest.mark.parametrize(
@@ -445,13 +524,15 @@ def test_with_a_token_check_the_header_is_what_it_is_asked_about():
 )
 @pytest.mark.parametrize("body", [BODY, b"not json"])
 def test_who_may_not_call_learns_that_and_nothing_about_the_body(says, status, body):
-    answer = BudgetAlerts(Doorkeeper(says)).receive(body, None)
+    queues = FakeQueues()
+    answer = BudgetAlerts(queues, Doorkeeper(says)).receive(body, None)
     assert (answer.status, answer.said, answer.message) == (status, str(says), None)
+    assert queues.sent == []
 
 
 def test_a_body_that_is_too_large_is_refused_before_anything_else():
     doorkeeper = Doorkeeper()
-    assert BudgetAlerts(doorkeeper).receive(b" " * (LARGEST_BYTES + 1), None).status == 413
+    assert BudgetAlerts(FakeQueues(), doorkeeper).receive(b" " * (LARGEST_BYTES + 1), None).status == 413
     assert doorkeeper.seen == []
 
 
@@ -532,6 +613,15 @@ def test_only_names_with_our_prefix_become_a_message(name, other):
         receive(common(BudgetName=name, BudgetId=None)),
     ]
     assert all(holds(answer) for answer in answers)
+
+
+@given(st.sampled_from(FIELDS), JSON, st.booleans())
+def test_while_the_queue_is_away_what_would_be_taken_is_put_off_and_the_rest_is_answered_as_ever(place, value, later):
+    alert, where, name = place
+    body = json.dumps(changed(alert, where, **{name: value})).encode()
+    answer, tries = receive_while(LaterError("away") if later else NeverError("refused"), body)
+    assert (answer.status, tries) in {(200, 0), (400, 0), (503, 1)}
+    assert (receive(body).status == 202) == (answer.status == 503)
 
 
 @given(st.integers(0, len(BODY) - 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 
@@ -15,8 +15,8 @@ from shared.adapters.database.engine import Database
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.locks import LockLevel, LockMode, Outcome, WhenUnsure
 from shared.domain.projects import LockPolicy
-from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
-from shared.pipeline.lock_groups import lock_name
+from shared.messages import Envelope, LockAction, LockMessage, LockTrigger, Queue, to_json
+from shared.pipeline.locking.groups import lock_name
 from shared.ports import AuditView, AzureBudget, GroupLock, LaterError, NeverError, ResourceGroup
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 
@@ -70,6 +70,24 @@ def azure_shows(chain: Chain, spent: str, amount: str = "1000", currency: str = 
 def send(chain: Chain, message: LockMessage, origin: str | None = None) -> None:
     chain.work(Queue.LOCK, to_json(message), origin)
     chain.drain()
+
+
+def rounds(chain: Chain, number: int, seconds: float = 20) -> None:
+    """Works off what is on the queues, as often as this, with the clock moving in between."""
+    for _ in range(number):
+        for queue, text, _delay in chain.queues.take():
+            chain.work(queue, text)
+        chain.clock.forward(seconds=seconds)
+
+
+def to_operators(chain: Chain) -> list[str]:
+    return [mail.subject for mail in chain.mailer.sent if mail.to == ("ops@example.com",)]
+
+
+def to_contacts(chain: Chain) -> list[str]:
+    """The mails about locks, without the alerts."""
+    mails = [mail for mail in chain.mailer.sent if mail.to == ("anna@example.com",)]
+    return [mail.subject for mail in mails if "locked" in mail.subject.lower() or "open" in mail.subject.lower()]
 
 
 def locks_on(chain: Chain, group: ResourceGroup = RG) -> list[GroupLock]:
@@ -237,7 +255,7 @@ def test_in_a_periods_first_days_azures_figure_may_be_of_the_period_before(locki
     used(locking, "10")
     azure_shows(locking, "1000")
     locking.clock.now = locking.clock.now.replace(month=12, day=2)
-    send(locking, ALERT)
+    locking.work(Queue.LOCK, to_json(ALERT))
     assert not is_locked(locking)
     [decision] = audit(locking)
     assert "period before" in decision.entry.figures["azure_unknown"]
@@ -276,6 +294,78 @@ def test_with_100_percent_in_the_database_azures_silence_keeps_nothing_waiting(l
     used(locking, "1000")
     assert is_locked(locking)
     assert audit(locking)[0].entry.figures["azure_unknown"] == "busy"
+
+
+@pytest.mark.parametrize("groups", [None, (), ("rg-11", "rg-other"), ("rg-other",)])
+def test_an_azure_budget_that_counts_other_groups_than_the_projects_does_not_count(
+    locking: Chain, groups: tuple[str, ...] | None
+) -> None:
+    used(locking, "10")
+    azure_shows(locking, "5000")
+    key = (SUBSCRIPTION, "warden-p11")
+    locking.azure_budgets.budgets[key] = replace(locking.azure_budgets.budgets[key], resource_groups=groups)
+    send(locking, ALERT)
+    assert not is_locked(locking)
+    assert "other resource groups" in audit(locking)[0].entry.figures["azure_unknown"]
+
+
+def test_an_azure_budget_that_lacks_a_new_group_of_the_project_counts_with_what_it_shows(locking: Chain) -> None:
+    locking.load(entry(groups=("RG-11", "rg-second")))
+    used(locking, "10")
+    azure_shows(locking, "1000")
+    send(locking, ALERT)
+    assert is_locked(locking)
+
+
+@pytest.mark.parametrize(
+    ("grain", "first_day", "last_day", "counts"),
+    [
+        ("Annually", date(2026, 4, 1), date(2036, 3, 31), False),
+        ("Quarterly", date(2026, 10, 1), date(2036, 9, 30), False),
+        ("Monthly", date(2026, 4, 1), date(2026, 9, 30), False),
+        ("BillingMonth", date(2026, 4, 1), date(2036, 3, 31), False),
+        ("Monthly", date(2026, 4, 1), date(2036, 3, 31), True),
+        ("Annually", date(2026, 11, 1), date(2036, 10, 31), True),
+    ],
+)
+def test_an_azure_budget_that_counts_from_before_the_projects_period_does_not_count(
+    locking: Chain, grain: str, first_day: date, last_day: date, counts: bool
+) -> None:
+    used(locking, "10")
+    azure_shows(locking, "5000")
+    key = (SUBSCRIPTION, "warden-p11")
+    locking.azure_budgets.budgets[key] = replace(
+        locking.azure_budgets.budgets[key], time_grain=grain, first_day=first_day, last_day=last_day
+    )
+    send(locking, ALERT)
+    assert is_locked(locking) is counts
+
+
+@pytest.mark.parametrize("azure_answers", [True, False])
+def test_an_alert_of_the_budget_that_a_project_had_does_not_lock_it_now_that_it_has_none(
+    locking: Chain, azure_answers: bool
+) -> None:
+    used(locking, "10")
+    azure_shows(locking, "5000")
+    locking.load(entry(amount=None))
+    if not azure_answers:
+        locking.azure_budgets.fails = lambda _call, _name: NeverError("no permission")
+    send(locking, ALERT)
+    assert not is_locked(locking)
+    assert [view.entry.reason for view in audit(locking)] == ["it has no budget now"]
+
+
+def test_an_alert_of_a_periods_first_days_is_looked_into_again_once_azures_figure_counts(locking: Chain) -> None:
+    used(locking, "10")
+    azure_shows(locking, "1000")
+    locking.clock.now = locking.clock.now.replace(month=12, day=2)
+    locking.work(Queue.LOCK, to_json(ALERT))
+    [(_queue, again, delay)] = [sent for sent in locking.queues.take() if sent[0] is Queue.LOCK]
+    assert locking.clock() + delay == datetime(2026, 12, 3, tzinfo=UTC)
+    locking.clock.now += delay
+    locking.work(Queue.LOCK, again)
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.REFUSED, Outcome.LOCKED]
 
 
 # --- dry-run, off, never -------------------------------------------------------------------------------------
@@ -333,6 +423,76 @@ def test_a_project_all_of_whose_groups_are_in_lock_never_is_refused(locking: Cha
     used(locking, "1000")
     assert outcomes(locking) == [Outcome.REFUSED]
     assert [call for call in locking.azure_locks.calls if call[0] == "put"] == []
+
+
+def test_that_none_of_its_groups_may_be_locked_is_told_once(locking: Chain) -> None:
+    locking.never_locked = frozenset({"rg-11"})
+    for mode in (LockMode.DRY_RUN, LockMode.ENFORCE, LockMode.ENFORCE):
+        locking.lock_mode = mode
+        used(locking, "1000")
+        locking.clock.forward(days=1)
+    assert outcomes(locking) == [Outcome.REFUSED]
+    assert to_operators(locking) == ["P11 was not locked"]
+
+
+def test_a_group_that_may_not_be_locked_any_more_is_opened(locking: Chain) -> None:
+    locking.load(entry(groups=("rg-11", "rg-second")))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1000")
+    locking.never_locked = frozenset({"rg-second"})
+    used(locking, "1000")
+    assert is_locked(locking)
+    assert not is_locked(locking, SECOND)
+
+
+def test_a_project_none_of_whose_groups_may_be_locked_any_more_is_opened(locking: Chain) -> None:
+    used(locking, "1000")
+    assert is_locked(locking)
+    locking.never_locked = frozenset({"rg-11"})
+    used(locking, "1001")
+    assert not is_locked(locking)
+    assert outcomes(locking) == [Outcome.LOCKED, Outcome.REFUSED]
+    facts = locking.lock_ledger.facts(11, locking.clock())
+    assert facts is not None
+    assert (facts.held, facts.held_groups) == (None, ())
+    # Allowed again, it is locked again.
+    locking.never_locked = frozenset()
+    used(locking, "1002")
+    assert is_locked(locking)
+
+
+def test_that_a_project_is_never_locked_is_told_though_its_lock_was_refused_in_mode_off_before(locking: Chain) -> None:
+    locking.load(replace(entry(), lock=LockPolicy.NEVER))
+    locking.lock_mode = LockMode.OFF
+    used(locking, "1000")
+    send(locking, ALERT)
+    assert to_operators(locking) == []
+    locking.lock_mode = LockMode.ENFORCE
+    used(locking, "1000")
+    assert outcomes(locking) == [Outcome.REFUSED, Outcome.REFUSED]
+    assert to_operators(locking) == ["P11 was not locked"]
+
+
+@pytest.mark.parametrize("mode", LockMode)
+def test_every_order_of_an_operator_is_answered(locking: Chain, mode: LockMode) -> None:
+    locking.lock_mode = mode
+    used(locking, "1000")
+    send(locking, ALERT)
+    before, mails = len(outcomes(locking)), len(to_operators(locking))
+    send(locking, ORDER, "one")
+    send(locking, ORDER, "one")
+    send(locking, ORDER, "another")
+    assert [view.entry.by for view in audit(locking)[before:]] == ["olga", "olga"]
+    if mode is not LockMode.ENFORCE:
+        assert len(to_operators(locking)) == mails + 2
+
+
+def test_the_same_day_is_told_of_each_reason_for_which_a_lock_was_refused(locking: Chain) -> None:
+    used(locking, "100")
+    for spent in ("200", "300", "300"):
+        azure_shows(locking, spent)
+        send(locking, ALERT)
+    assert [view.entry.figures["azure_spend"] for view in audit(locking)] == ["200", "300"]
 
 
 def test_an_inactive_project_is_not_locked(locking: Chain) -> None:
@@ -393,6 +553,82 @@ def test_a_machine_that_azure_refuses_to_stop_does_not_keep_the_lock_off_and_is_
     assert any("could not be locked" in subject for subject in locking.subjects())
 
 
+def test_a_machine_that_goes_on_running_is_locked_in_after_ten_minutes_and_told(locking: Chain) -> None:
+    locking.stop_compute = True
+    machine = locking.azure_compute.add(RG, "vm-stubborn")
+
+    def keeps_running(call: str, _group: ResourceGroup) -> None:
+        machine.state = "running"
+
+    locking.azure_compute.fails = keeps_running
+    locking.spend("1000", DAY)
+    locking.scheduler.tonight()
+    rounds(locking, 25)
+    assert not is_locked(locking)
+    rounds(locking, 15)
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.STOPPING, Outcome.FAILED]
+    assert "vm-stubborn" in audit(locking)[-1].entry.reason
+    assert to_operators(locking) == ["P11 could not be locked"]
+    assert len(to_contacts(locking)) == 1
+
+
+def test_machines_have_their_ten_minutes_however_long_the_message_waited_before(locking: Chain) -> None:
+    locking.stop_compute = True
+    machine = locking.azure_compute.add(RG, "vm-slow")
+    locking.azure_compute.looks = 20
+    locking.lock_mode = LockMode.OFF
+    used(locking, "1000")
+    locking.lock_mode = LockMode.ENFORCE
+    waited = Envelope(attempt=9, first_queued_at=locking.clock() - timedelta(hours=3))
+    locking.queues.send(Queue.LOCK, replace(NIGHT, envelope=waited))
+    rounds(locking, 25)
+    assert machine.state == "deallocated"
+    assert is_locked(locking)
+
+
+def test_without_permission_to_see_the_machines_the_project_is_locked_and_the_operators_hear_of_it(
+    locking: Chain,
+) -> None:
+    locking.stop_compute = True
+    locking.azure_compute.fails = lambda _call, _group: NeverError("it lacks the role Virtual Machine Contributor")
+    used(locking, "1000")
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.FAILED]
+    assert to_operators(locking) == ["P11 could not be locked"]
+    assert len(to_contacts(locking)) == 1
+
+
+@pytest.mark.parametrize("call", ["running", "deallocate"])
+def test_while_azure_asks_to_wait_for_its_machines_the_lock_waits_half_an_hour(locking: Chain, call: str) -> None:
+    locking.stop_compute = True
+    locking.azure_compute.add(RG, "vm-1")
+    locking.azure_compute.fails = lambda called, _group: LaterError("429") if called == call else None
+    locking.spend("1000", DAY)
+    locking.scheduler.tonight()
+    rounds(locking, 29, 60)
+    assert not is_locked(locking)
+    assert Outcome.FAILED not in outcomes(locking)
+    rounds(locking, 5, 60)
+    assert is_locked(locking)
+    assert outcomes(locking)[-1] is Outcome.FAILED
+    assert outcomes(locking).count(Outcome.STOPPING) <= 1
+
+
+def test_a_machine_that_cant_be_stopped_now_keeps_no_other_running(locking: Chain) -> None:
+    locking.stop_compute = True
+    machines = [locking.azure_compute.add(RG, name) for name in ("vm-1", "vm-2")]
+    errors = [LaterError("409")]
+    locking.azure_compute.fails = lambda call, _group: errors.pop() if call == "deallocate" and errors else None
+    locking.spend("1000", DAY)
+    locking.scheduler.tonight()
+    rounds(locking, 3, 0)
+    assert [machine.state for machine in machines] == ["running", "deallocating"]
+    rounds(locking, 4, 30)
+    assert [machine.state for machine in machines] == ["deallocated", "deallocated"]
+    assert outcomes(locking) == [Outcome.STOPPING, Outcome.LOCKED]
+
+
 def test_without_lock_stop_compute_no_machine_is_looked_at(locking: Chain) -> None:
     locking.azure_compute.add(RG, "vm-1")
     used(locking, "1000")
@@ -445,6 +681,65 @@ def test_a_group_without_permission_fails_alone_and_the_operators_hear_which_rol
     assert outcomes(locking) == [Outcome.FAILED, Outcome.LOCKED]
 
 
+@pytest.mark.parametrize("call", ["list", "put"])
+def test_a_group_that_azure_puts_off_keeps_no_other_open_and_follows(locking: Chain, call: str) -> None:
+    locking.load(entry(groups=("rg-11", "rg-second")))
+    locking.azure_locks.add_group(SECOND)
+    locking.azure_locks.fails = lambda called, group: (
+        LaterError("Azure is unwell") if (called, group.name) == (call, "rg-11") else None
+    )
+    locking.spend("1000", DAY)
+    locking.scheduler.tonight()
+    rounds(locking, 5, 60)
+    assert not is_locked(locking)
+    assert is_locked(locking, SECOND)
+    assert outcomes(locking) == [Outcome.LOCKED]
+    locking.azure_locks.fails = lambda _call, _group: None
+    locking.drain()
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.LOCKED, Outcome.LOCKED]
+    assert audit(locking)[-1].entry.reason.startswith("the lock was put on rg-11 as well")
+    assert to_operators(locking) == []
+    assert len(to_contacts(locking)) == 1
+
+
+def test_each_failure_of_a_day_is_told_and_contacts_hear_of_a_lock_that_came_with_one(locking: Chain) -> None:
+    locking.load(entry(groups=("rg-11", "rg-second")))
+    locking.azure_locks.add_group(SECOND)
+    refusing = {"rg-11", "rg-second"}
+    locking.azure_locks.fails = lambda call, group: (
+        NeverError(f"no permission on {group.name}") if call == "put" and group.name in refusing else None
+    )
+    used(locking, "1000")
+    used(locking, "1000")
+    facts = locking.lock_ledger.facts(11, locking.clock())
+    assert facts is not None
+    assert facts.held is None
+    assert to_contacts(locking) == []
+    refusing.remove("rg-11")
+    used(locking, "1000")
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.FAILED, Outcome.FAILED]
+    assert len(to_operators(locking)) == 2
+    assert len(to_contacts(locking)) == 1
+    refusing.clear()
+    used(locking, "1000")
+    assert audit(locking)[-1].entry.reason.startswith("the lock was put on rg-second as well")
+
+
+def test_a_message_is_not_given_up_only_because_another_works_on_the_project(locking: Chain) -> None:
+    used(locking, "1000")
+    locking.azure_locks.delete(RG, OURS)
+    now = locking.clock()
+    assert locking.lock_ledger.claim(11, "another", now + timedelta(minutes=15), now)
+    waited = replace(NIGHT, envelope=Envelope(attempt=9, first_queued_at=now - timedelta(hours=25)))
+    locking.work(Queue.LOCK, to_json(waited))
+    assert locking.letters.list() == []
+    locking.lock_ledger.release(11, "another")
+    locking.drain()
+    assert is_locked(locking)
+
+
 @pytest.mark.parametrize("wait", [None, 90])
 def test_what_azure_puts_off_is_tried_again_until_it_works(locking: Chain, wait: int | None) -> None:
     errors = [LaterError("409 conflict"), LaterError("429")]
@@ -493,6 +788,26 @@ def test_a_lock_that_someone_removed_by_hand_is_put_back_by_the_next_night(locki
     assert [mail.subject for mail in locking.mailer.sent[before:]] == ["P11 was locked again"]
 
 
+def test_another_lock_level_in_the_settings_is_not_told_as_a_lock_that_was_gone(locking: Chain) -> None:
+    used(locking, "1000")
+    locking.azure_locks.put(RG, GroupLock(OURS, LockLevel.CAN_NOT_DELETE))
+    before = len(locking.mailer.sent)
+    used(locking, "1000")
+    assert [lock.level for lock in locks_on(locking)] == [LockLevel.READ_ONLY]
+    assert audit(locking)[-1].entry.reason.startswith("the lock on rg-11 had another level")
+    assert len(locking.mailer.sent) == before
+
+
+def test_a_group_that_came_to_a_locked_project_is_locked_too(locking: Chain) -> None:
+    used(locking, "1000")
+    locking.load(entry(groups=("rg-11", "rg-second")))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1000")
+    assert is_locked(locking, SECOND)
+    assert audit(locking)[-1].entry.reason.startswith("the lock was put on rg-second as well")
+    assert to_operators(locking) == []
+
+
 def test_a_lock_of_ours_with_another_level_is_brought_to_the_level_of_the_settings(locking: Chain) -> None:
     locking.azure_locks.put(RG, GroupLock(OURS, LockLevel.CAN_NOT_DELETE))
     used(locking, "1000")
@@ -512,6 +827,22 @@ def test_two_alerts_and_a_night_make_one_lock_one_row_and_one_mail(locking: Chai
     assert [lock.name for lock in locks_on(locking)] == [OURS]
     assert outcomes(locking) == [Outcome.LOCKED]
     assert len([subject for subject in locking.subjects() if "locked" in subject.lower()]) == 1
+
+
+def test_two_alerts_and_a_night_stop_machines_once_and_write_that_down_once(locking: Chain) -> None:
+    locking.stop_compute = True
+    locking.azure_compute.add(RG, "vm-1")
+    locking.azure_compute.looks = 6
+    locking.spend("1000", DAY)
+    locking.scheduler.tonight()
+    azure_shows(locking, "1000")
+    locking.queues.send(Queue.LOCK, ALERT)
+    locking.queues.send(Queue.LOCK, ALERT)
+    locking.drain()
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.STOPPING, Outcome.LOCKED]
+    assert len(to_contacts(locking)) == 1
+    assert [call[0] for call in locking.azure_compute.calls].count("deallocate") == 1
 
 
 def test_while_another_message_works_on_the_project_this_one_waits(locking: Chain) -> None:
@@ -536,6 +867,100 @@ def test_a_crash_at_any_step_ends_in_the_same_state(locking: Chain, step: str) -
     send(locking, ALERT, "the-same")
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.LOCKED]
+
+
+@pytest.mark.parametrize("trigger", [ALERT, ORDER])
+def test_a_lock_that_nobody_could_write_down_comes_off_all_the_same(locking: Chain, trigger: LockMessage) -> None:
+    """Killed after the lock; and before the message comes again, the budget is raised."""
+    used(locking, "900")
+    azure_shows(locking, "1000")
+    with pytest.raises(RuntimeError):
+        put_and_crash(locking, trigger)
+    assert is_locked(locking)
+    assert outcomes(locking) == []
+    locking.load(entry(amount="5000"))
+    if trigger is ORDER:
+        send(locking, UNLOCK_ORDER)
+    else:
+        send(locking, trigger, "the-same")
+        used(locking, "900")
+    assert locks_on(locking) == []
+    assert outcomes(locking)[-1] is Outcome.UNLOCKED
+
+
+def put_and_crash(chain: Chain, message: LockMessage) -> None:
+    put = chain.azure_locks.put
+
+    def last_thing(group: ResourceGroup, lock: GroupLock) -> bool:
+        put(group, lock)
+        raise RuntimeError("killed")
+
+    chain.azure_locks.put = last_thing  # type: ignore[method-assign]  # a fake of Azure that dies with the process
+    try:
+        chain.work(Queue.LOCK, to_json(message), "the-same")
+    finally:
+        chain.azure_locks.put = put  # type: ignore[method-assign]  # as before
+
+
+def test_a_lock_that_was_about_to_be_and_never_was_is_nobodys_news(locking: Chain) -> None:
+    used(locking, "900")
+    azure_shows(locking, "1000")
+    crashes = [RuntimeError("killed")]
+    locking.azure_locks.fails = lambda call, _group: crashes.pop() if call == "put" and crashes else None
+    with pytest.raises(RuntimeError):
+        locking.work(Queue.LOCK, to_json(ALERT))
+    locking.load(entry(amount="5000"))
+    used(locking, "900")
+    assert outcomes(locking) == [Outcome.REFUSED]
+    assert to_contacts(locking) == []
+    facts = locking.lock_ledger.facts(11, locking.clock())
+    assert facts is not None
+    assert (facts.held, facts.held_groups) == (None, ())
+
+
+def many_groups(chain: Chain, seconds: int) -> list[ResourceGroup]:
+    """Fifty groups of project 11, in an Azure that takes this long for each call on a lock."""
+    groups = [ResourceGroup(SUBSCRIPTION, f"rg-{number}") for number in range(11, 61)]
+    chain.load(entry(groups=tuple(group.name for group in groups)))
+    for group in groups:
+        chain.azure_locks.add_group(group)
+    chain.azure_locks.fails = lambda _call, _group: chain.clock.forward(seconds=seconds)
+    return groups
+
+
+def longest_work(chain: Chain) -> timedelta:
+    """Works all the queues off; returns how long the longest message took."""
+    longest = timedelta(0)
+    while taken := chain.queues.take():
+        for queue, text, _delay in taken:
+            before = chain.clock()
+            chain.work(queue, text)
+            longest = max(longest, chain.clock() - before)
+    return longest
+
+
+@pytest.mark.parametrize("seconds", [9, 40])
+def test_a_slow_azure_and_fifty_groups_take_no_message_ten_minutes_and_all_are_locked(
+    locking: Chain, seconds: int
+) -> None:
+    groups = many_groups(locking, seconds)
+    locking.spend("1000", DAY)
+    locking.scheduler.tonight()
+    assert longest_work(locking) < timedelta(minutes=9)
+    assert all(is_locked(locking, group) for group in groups)
+    assert len(to_contacts(locking)) == 1
+    assert set(outcomes(locking)) == {Outcome.LOCKED}
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(9, Outcome.UNLOCKED), (40, Outcome.FAILED)])
+def test_what_a_slow_azure_leaves_no_time_to_unlock_is_told(locking: Chain, seconds: int, ends: Outcome) -> None:
+    groups = many_groups(locking, 0)
+    used(locking, "1000")
+    many_groups(locking, seconds)
+    locking.queues.send(Queue.LOCK, UNLOCK_ORDER)
+    assert longest_work(locking) < timedelta(minutes=9)
+    assert outcomes(locking) == [Outcome.LOCKED, ends]
+    assert any(is_locked(locking, group) for group in groups) is (ends is Outcome.FAILED)
 
 
 def test_a_message_that_comes_again_after_all_was_done_hands_on_what_was_not_sent(locking: Chain) -> None:
@@ -643,6 +1068,47 @@ def test_a_lock_on_a_group_that_the_project_has_lost_since_comes_off_too(locking
     assert not is_locked(locking, SECOND)
 
 
+def test_a_group_that_goes_to_another_project_is_opened_while_the_first_stays_locked(locking: Chain) -> None:
+    locking.load(entry(groups=("rg-11", "rg-second")))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1000")
+    locking.load(entry(), entry(12, groups=("rg-second",)))
+    used(locking, "1010")
+    assert is_locked(locking)
+    assert not is_locked(locking, SECOND)
+    assert "taken off rg-second" in audit(locking)[-1].entry.reason
+
+
+def test_a_lock_that_cant_be_taken_off_a_lost_group_now_is_remembered(locking: Chain) -> None:
+    locking.load(entry(groups=("rg-11", "rg-second")))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1000")
+    locking.load(entry())
+    locking.azure_locks.fails = lambda call, _group: NeverError("no role") if call == "delete" else None
+    used(locking, "1010")
+    locking.azure_locks.fails = lambda _call, _group: None
+    send(locking, UNLOCK_ORDER)
+    assert not is_locked(locking)
+    assert not is_locked(locking, SECOND)
+
+
+def test_an_operators_order_on_a_locked_project_is_written_down_and_keeps_it_locked(locking: Chain) -> None:
+    used(locking, "1000")
+    send(locking, ORDER)
+    assert [(view.entry.outcome, view.entry.by) for view in audit(locking)] == [
+        (Outcome.LOCKED, None),
+        (Outcome.LOCKED, "olga"),
+    ]
+    locking.load(entry(amount="9000"))
+    used(locking, "1000")
+    assert is_locked(locking)
+
+
+def test_the_note_of_a_lock_by_hand_says_the_operators_reason(locking: Chain) -> None:
+    send(locking, ORDER)
+    assert "an operator ordered it: security" in locks_on(locking)[0].notes
+
+
 def test_an_unlock_without_permission_fails_and_the_project_stays_held(locking: Chain) -> None:
     used(locking, "1000")
     locking.azure_locks.fails = lambda call, _group: NeverError("no role") if call == "delete" else None
@@ -661,6 +1127,14 @@ def test_in_dry_run_a_lock_made_before_stays_and_the_operators_hear_that_it_woul
     used(locking, "1000")
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.LOCKED, Outcome.WOULD_UNLOCK]
+
+
+def test_a_check_that_asks_to_unlock_once_more_leaves_no_row(locking: Chain) -> None:
+    used(locking, "1000")
+    locking.load(entry(amount="5000"))
+    for _ in range(2):
+        send(locking, LockMessage(LockAction.UNLOCK, 11, trigger=LockTrigger.CHECK))
+    assert outcomes(locking) == [Outcome.LOCKED, Outcome.UNLOCKED]
 
 
 def test_a_project_that_is_not_locked_has_nothing_taken_off(locking: Chain) -> None:
@@ -697,3 +1171,25 @@ def test_a_message_dropped_by_hand_is_verified_like_any_other(locking: Chain) ->
     locking.work(Queue.LOCK, '{"projectid": "11", "ACTION": "Lock", "Reason": "by hand"}')
     assert outcomes(locking) == [Outcome.REFUSED]
     assert audit(locking)[0].entry.asked == "by hand"
+
+
+# --- a reading that was wrong --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("azure_showed", "stays"),
+    [((), False), (("1400",), True), (("1400", "1050"), False), (("1400", "800"), False), (("1050", "1400"), True)],
+)
+def test_a_wrong_reading_of_ours_does_not_keep_a_raised_project_locked_and_what_azure_showed_last_does(
+    locking: Chain, azure_showed: tuple[str, ...], stays: bool
+) -> None:
+    used(locking, "1400")
+    for spent in azure_showed:
+        azure_shows(locking, spent)
+        send(locking, ALERT)
+    used(locking, "300")
+    assert is_locked(locking), "corrected costs alone take no lock off"
+    locking.load(entry(amount="1100"))
+    used(locking, "300")
+    assert is_locked(locking) is stays
+    assert outcomes(locking) == [Outcome.LOCKED] + ([] if stays else [Outcome.UNLOCKED])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -12,6 +14,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 from sqlalchemy import select
 
@@ -27,6 +30,7 @@ from shared.adapters.database.tables import charges
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
+from shared.messages import LockTrigger
 from tests.worker.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.worker
@@ -51,7 +55,7 @@ FUNCTIONS = {
         {"notifications": NOTIFICATION, "emails": EMAIL, "locks": LOCK},
     ),
     "EmailNotificationHandler": ("queueTrigger", EMAIL, {"emails": EMAIL}),
-    "BudgetAlert": ("httpTrigger", "budget-alert", {"locks": LOCK}),
+    "BudgetAlert": ("httpTrigger", "budget-alert", {}),
     "ProjectLockHandler": ("queueTrigger", LOCK, {"emails": EMAIL}),
     "PipelineWatchdog": (
         "timerTrigger",
@@ -160,6 +164,15 @@ def answered(answer: dict[str, object]) -> tuple[int, dict[str, object]]:
     return int(http["status"]), json.loads(bytes.fromhex(http["body"]))
 
 
+def queued(settings: dict[str, str], queue: str) -> list[object]:
+    """The messages on a queue that can be taken now; none where the app has not made the queue yet."""
+    client = QueueClient.from_connection_string(settings[STORAGE], settings[queue])
+    try:
+        return [json.loads(message.content) for message in client.peek_messages(32)]
+    except ResourceNotFoundError:
+        return []
+
+
 def bindings_of(function: dict[str, object], direction: str) -> list[dict[str, object]]:
     bindings = function["bindings"]
     assert isinstance(bindings, list)
@@ -245,12 +258,13 @@ def test_a_message_that_can_t_be_right_becomes_a_dead_letter_and_hands_nothing_o
     assert "neither JSON nor base64 of JSON" in letter.reason
 
 
-def test_a_budget_alert_is_taken_and_asks_for_a_lock(worker):
+def test_a_budget_alert_is_taken_and_queues_a_message_that_the_lock_s_handler_takes(worker, database, settings):
     answer = worker.post("BudgetAlert", json.dumps(ALERT).encode("utf-8-sig"))
     status, said = answered(answer)
     assert (status, said["status"]) == (202, 202)
     assert said["reason"].startswith("Taken: ")
-    (message,) = succeeded(answer)["locks"]
+    assert succeeded(answer) == {}
+    (message,) = queued(settings, "QueueProjectLock")
     assert message == {
         "BudgetName": "warden-die1",
         "SubscriptionId": SUBSCRIPTION,
@@ -258,9 +272,13 @@ def test_a_budget_alert_is_taken_and_asks_for_a_lock(worker):
         "Reason": "Azure's budget alert of 2026-11-20T17:53:32.996Z: spent $1,111.00, budget $1,000.00",
         "Trigger": "alert",
     }
+    worker.message("ProjectUsageUpdater", json.dumps({"ProjectId": 11}))
+    succeeded(worker.message("ProjectLockHandler", json.dumps(message)))
+    (decision,) = SqlAudit(database).list(11)
+    assert (decision.entry.trigger, decision.entry.asked) == (LockTrigger.ALERT, message["Reason"])
 
 
-def test_a_body_that_is_no_budget_alert_is_answered_with_the_reason_and_asks_for_nothing(worker):
+def test_a_body_that_is_no_budget_alert_is_answered_with_the_reason_and_asks_for_nothing(worker, settings):
     for body, expected, reason in (
         (b"", 400, "Refused: the body is not JSON in UTF-8"),
         (b"\xff\xfe", 400, "Refused: the body is not JSON in UTF-8"),
@@ -272,17 +290,26 @@ def test_a_body_that_is_no_budget_alert_is_answered_with_the_reason_and_asks_for
         status, said = answered(answer)
         assert (status, said["status"]) == (expected, expected), said
         assert said["reason"].startswith(reason)
-        assert succeeded(answer) == {"locks": []}
+    assert queued(settings, "QueueProjectLock") == []
+
+
+def test_while_the_queue_can_t_be_reached_the_alert_s_caller_is_asked_to_try_again(python_313, settings):
+    with socket.create_server(("127.0.0.1", 0)) as refusing:
+        port = refusing.getsockname()[1]
+    settings[STORAGE] = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", settings[STORAGE])
+    with WorkerProcess(python_313, settings) as worker:
+        status, said = answered(worker.post("BudgetAlert", json.dumps(ALERT).encode()))
+    assert status == 503
+    assert said == {"status": 503, "reason": "the queues can't be reached (ServiceRequestError)"}
 
 
 def test_where_a_token_is_asked_for_the_alert_needs_one(python_313, settings):
     settings |= {"ALERT_AUDIENCE": "api://warden", "ALERT_TENANT_ID": "72f988bf-86f1-41af-91ab-2d7cd011db47"}
     with WorkerProcess(python_313, settings) as worker:
         for header in ({}, {"authorization": "Bearer forged"}):
-            answer = worker.post("BudgetAlert", json.dumps(ALERT).encode(), **header)
-            status, said = answered(answer)
+            status, said = answered(worker.post("BudgetAlert", json.dumps(ALERT).encode(), **header))
             assert status == 401, said
-            assert succeeded(answer) == {"locks": []}
+    assert queued(settings, "QueueProjectLock") == []
 
 
 def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(worker, database):

@@ -125,15 +125,17 @@ class LockMails:
             f'To take it off: `python -m shared.cli project unlock {facts.acronym} --reason "…"`.',
         )
 
-    def failed(self, facts: LockFacts, key: str, action: LockAction, lines: Sequence[str]) -> NewMail:
+    def failed(self, facts: LockFacts, key: str, action: LockAction, lines: Sequence[str], ordered: bool) -> NewMail:
         """Not all could be locked (or unlocked)."""
+        # The nights don't know of orders: they lock what is at 100 %, and unlock what has money again.
+        nights = "Until then, the nights go by what was spent" if ordered else "The next night tries again"
         return self._notice(
             facts,
             key,
             f"{facts.acronym} could not be {action}ed",
             f"Project {facts.acronym} ({facts.name}) could not be {action}ed, or not all of it:",
             lines,
-            f"See `python -m shared.cli audit {facts.acronym}`. The next night tries again; once the cause is mended, "
+            f"See `python -m shared.cli audit {facts.acronym}`. {nights}; once the cause is mended, "
             f'`python -m shared.cli project {action} {facts.acronym} --reason "…"` does it now.',
         )
 

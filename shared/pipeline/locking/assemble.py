@@ -1,0 +1,68 @@
+"""Puts the parts of locking together: who works with whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.pipeline.budgets_in_step import BudgetsInStep
+from shared.pipeline.dead_letters import DeadLetters
+from shared.pipeline.locking.claims import Claims
+from shared.pipeline.locking.dry_run import DryRun
+from shared.pipeline.locking.enforce import Enforcement
+from shared.pipeline.locking.groups import GroupLocks
+from shared.pipeline.locking.handler import Locker
+from shared.pipeline.locking.lock import Locking, LockRules
+from shared.pipeline.locking.machines import MachineStops
+from shared.pipeline.locking.mails import LockMails
+from shared.pipeline.locking.records import Records
+from shared.pipeline.locking.refuse import Refusals
+from shared.pipeline.locking.unlock import Unlocking
+from shared.pipeline.patience import Patience
+from shared.ports import AuditLedger, AzureBudgets, Clock, LockLedger
+
+
+@dataclass(frozen=True, slots=True)
+class LockParts:
+    """What locking is given from outside."""
+
+    in_step: BudgetsInStep
+    ledger: LockLedger
+    audit: AuditLedger
+    budgets: AzureBudgets
+    groups: GroupLocks
+    mails: LockMails
+    rules: LockRules
+    dead_letters: DeadLetters
+    patience: Patience
+    clock: Clock
+
+
+def assemble_locker(parts: LockParts) -> Locker:
+    """The handler of `project-lock` messages."""
+    claims = Claims(parts.ledger)
+    records = Records(parts.ledger, parts.audit, parts.mails, parts.rules.mode, parts.groups.level)
+    return Locker(
+        in_step=parts.in_step,
+        locking=_locking(parts, claims, records),
+        unlocking=Unlocking(parts.groups, parts.mails, records, parts.rules.mode),
+        ledger=parts.ledger,
+        claims=claims,
+        records=records,
+        dead_letters=parts.dead_letters,
+        patience=parts.patience,
+        clock=parts.clock,
+    )
+
+
+def _locking(parts: LockParts, claims: Claims, records: Records) -> Locking:
+    groups, mails, rules = parts.groups, parts.mails, parts.rules
+    refusals = Refusals(records, mails, rules.mode, parts.patience.sender)
+    machines = MachineStops(groups, records, claims, parts.patience) if rules.stop_compute else None
+    return Locking(
+        budgets=parts.budgets,
+        rules=rules,
+        patience=parts.patience,
+        refusals=refusals,
+        dry_run=DryRun(groups, mails, records, refusals, rules.stop_compute),
+        enforcement=Enforcement(parts.ledger, claims, groups, machines, mails, records, refusals),
+    )

@@ -1,0 +1,121 @@
+"""ProjectLockHandler: takes a message, finds its project, and lets nobody else work on that project's lock meanwhile.
+
+What can't be done now is put back; what can't be done at all, or not within 24 hours, is given up and told.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from shared.messages import EmailMessage, LockAction, LockMessage, Queue
+from shared.pipeline.budgets_in_step import BudgetsInStep
+from shared.pipeline.dead_letters import DeadLetters, lock_letter
+from shared.pipeline.events import event
+from shared.pipeline.handed_on import NOTHING, NextMessages
+from shared.pipeline.locking.case import Case
+from shared.pipeline.locking.claims import Claims
+from shared.pipeline.locking.figures import Figures
+from shared.pipeline.locking.lock import Locking
+from shared.pipeline.locking.records import Records
+from shared.pipeline.locking.report import GroupReport
+from shared.pipeline.locking.unlock import Unlocking
+from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.ports import Clock, LaterError, LockLedger, NeverError
+
+
+@dataclass(frozen=True, slots=True)
+class Locker:
+    """Locks and unlocks projects, and passes on what is about Azure's budgets."""
+
+    in_step: BudgetsInStep
+    locking: Locking
+    unlocking: Unlocking
+    ledger: LockLedger
+    claims: Claims
+    records: Records
+    dead_letters: DeadLetters
+    patience: Patience
+    clock: Clock
+
+    def handle(self, message: LockMessage, origin: str) -> NextMessages:
+        """One message that asks to lock or unlock a project. origin: the queue message's id."""
+        if message.action is LockAction.SYNC:
+            return self.in_step.handle(message, origin)
+        try:
+            project_id = self._project_of(message)
+            if project_id is None or self.ledger.facts(project_id, self.clock()) is None:
+                return self._unknown(message, origin)
+            return self._claimed(replace(message, project_id=project_id), project_id, origin)
+        except LaterError as error:
+            return self._later(message, origin, error)
+        except NeverError as error:
+            return self._never(message, origin, error)
+
+    def _project_of(self, message: LockMessage) -> int | None:
+        if message.budget_name is None:
+            return message.project_id
+        return self.ledger.find(message.budget_name, message.subscription_id or "")
+
+    def _unknown(self, message: LockMessage, origin: str) -> NextMessages:
+        named = f"{message.project_id}" if message.project_id else f"with the Azure budget {message.budget_name}"
+        reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
+        self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+        return NOTHING
+
+    def _claimed(self, message: LockMessage, project_id: int, origin: str) -> NextMessages:
+        """Does the work while nobody else works on this project's lock."""
+        now = self.clock()
+        self.claims.take(project_id, origin, now)
+        try:
+            facts = self.ledger.facts(project_id, now)
+            if facts is not None:
+                self._work_on(Case(message, origin, facts, Figures(None), now, self.clock))
+        finally:
+            # Whatever it was that failed, the next try need not wait for the claim to expire.
+            self.claims.release(project_id, origin)
+        return self._unsent(project_id)
+
+    def _work_on(self, case: Case) -> None:
+        if case.message.action is LockAction.UNLOCK:
+            self.unlocking.unlock(case)
+        else:
+            self.locking.lock(case)
+
+    def _unsent(self, project_id: int) -> NextMessages:
+        return NextMessages(emails=tuple(EmailMessage(email_id=each) for each in self.ledger.unsent(project_id)))
+
+    # --- what can't be done now, or at all ---
+
+    def _later(self, message: LockMessage, origin: str, error: LaterError) -> NextMessages:
+        if self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
+            try:
+                return self._given_up(message, origin, f"given up after 24 hours: {error.reason}")
+            except LaterError:
+                event("giving_up_put_off", level=logging.WARNING, project=message.project_id)
+        due_at = self.patience.due_after(error, message.envelope.attempt)
+        event("lock_deferred", level=logging.WARNING, project=message.project_id, reason=error.reason)
+        self.patience.put_back(Queue.LOCK, message, due_at)
+        return NOTHING
+
+    def _never(self, message: LockMessage, origin: str, error: NeverError) -> NextMessages:
+        try:
+            return self._given_up(message, origin, error.reason)
+        except LaterError as later:
+            return self._later(message, origin, later)
+
+    def _given_up(self, message: LockMessage, origin: str, reason: str) -> NextMessages:
+        """Kept as a dead letter, written down, and told to the operators. Raises LaterError."""
+        project_id, now = self._project_of(message), self.clock()
+        facts = self.ledger.facts(project_id, now) if project_id else None
+        if facts is None:
+            self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+            return NOTHING
+        self.claims.take(facts.project_id, origin, now)
+        try:
+            self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+            case = Case(message, origin, facts, Figures(None), now, self.clock)
+            self.records.write_down_failure(case, GroupReport(failed=[(facts.acronym, reason)]), None)
+        finally:
+            self.claims.release(facts.project_id, origin)
+        return self._unsent(facts.project_id)
