@@ -231,7 +231,7 @@ def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, 
     ]:
         say(f"  {line}")
     say(f"A project at 100 %: have {demo_lock.ACRONYM} spend more, have Azure evaluate its budgets, and see the lock")
-    say("(the app stops the virtual machine first, and looks again 20 seconds later):")
+    say("(the app stops the virtual machine first, and looks again 10 seconds later):")
     today = demo_charges.FIRST_NIGHT
     for line in [
         "python -m shared.cli budgets sync",

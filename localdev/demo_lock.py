@@ -136,12 +136,12 @@ def _reach_100(day: Day) -> None:
     budget = _evaluate(day.azure)
     say(f"  Azure evaluates its budgets: {budget.name} is at {budget.spend:,.2f} of {budget.terms.amount:,.2f} CAD.")
     say("  Its Action Group calls the app: POST /api/budget-alert is answered 202.")
-    # By then the app has asked Azure to stop the machine, and has put its message back for 20 seconds.
+    # By then the app has asked Azure to stop the machine, and has put its message back for 10 seconds.
     day.host.wait_for("lock_deferred", WAIT_SECONDS)
     say("  The app asks Azure for the figure itself, and has what runs stopped first, as nothing can be under a lock:")
     say(f"  {MACHINE} is {_state(day.azure)}.")
     say(
-        "  It would look again in 20 seconds. To save you that wait, Azure's alert comes a second time, as it may: 202."
+        "  It would look again in 10 seconds. To save you that wait, Azure's alert comes a second time, as it may: 202."
     )
     budget.alerted.clear()
     _evaluate(day.azure)

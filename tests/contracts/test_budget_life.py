@@ -266,7 +266,7 @@ def live(database: Database, lookback_days: int, first: date, terms: BudgetTerms
 
 
 @given(lookback_days=st.sampled_from([5, 35]), first=firsts, terms=st.one_of(all_terms, carrying), happened=histories)
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_any_life_of_a_budget_is_what_the_walk_says(
     sqlite_template: Path, lookback_days: int, first: date, terms: BudgetTerms, happened: list[object]
 ) -> None:

@@ -215,15 +215,15 @@ def test_the_same_list_loaded_twice_at_once_is_loaded_once(ledgers: Ledgers) -> 
     assert sorted(result.added for result in results) == [0, 49]
 
 
-def test_ten_thousand_projects_are_loaded_and_listed_with_few_statements(ledgers: Ledgers) -> None:
-    entries = [entry(each, subscription_id=f"sub-{each % 20}") for each in range(1, 10_001)]
+def test_thousands_of_projects_are_loaded_and_listed_with_few_statements(ledgers: Ledgers) -> None:
+    entries = [entry(each, subscription_id=f"sub-{each % 20}") for each in range(1, 3001)]
     executed: list[str] = []
     event.listen(ledgers.database.engine, "before_cursor_execute", lambda *event: executed.append(event[2]))
-    assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(10_000, 0, 0)
-    assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(0, 0, 10_000)
-    assert len(ledgers.projects.list_projects(TODAY)) == 10_000
-    assert len(ledgers.projects.list_projects(date(2030, 1, 1))) == 10_000
-    assert len(executed) < 100
+    assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(3000, 0, 0)
+    assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(0, 0, 3000)
+    assert len(ledgers.projects.list_projects(TODAY)) == 3000
+    assert len(ledgers.projects.list_projects(date(2030, 1, 1))) == 3000
+    assert len(executed) < 60
 
 
 # --- revisions -----------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ class Model:
 @example(happened=RAISED_BELOW_WHAT_WAS_READ_ONCE)
 @example(happened=RAISED_BELOW_WHAT_AZURE_SHOWED)
 @example(happened=AZURE_SILENT_SINCE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: list[tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(sqlite_template, f"{folder}/warden.db")

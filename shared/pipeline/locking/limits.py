@@ -8,7 +8,7 @@ from datetime import timedelta
 CLAIM = timedelta(minutes=15)
 BUSY_WAIT = timedelta(seconds=15)
 # Machines are given this long to stop; what still runs then is locked all the same.
-STOPPING_WAIT, STOPPING_PATIENCE = timedelta(seconds=20), timedelta(minutes=10)
+STOPPING_WAIT, STOPPING_PATIENCE = timedelta(seconds=10), timedelta(minutes=10)
 # A lock that lasts for months is looked at every night, but seldom decided anew.
 DECISIONS_OF_A_LOCK = 200
 # So long is Azure asked again for its figure, or for what runs, where that could change what is done.
