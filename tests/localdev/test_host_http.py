@@ -147,21 +147,26 @@ def test_a_body_without_a_known_length_is_refused(url):
     assert b"Content-Length" in answer.partition(b"\r\n\r\n")[2]
 
 
+def test_a_body_that_is_not_all_there_reaches_no_function(url):
+    answer = _raw(url, _post("Content-Length: 5"), b"abc", finish=True)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
 @pytest.mark.parametrize(
-    ("headers", "body", "status"),
+    ("headers", "status"),
     [
-        (["Content-Length: 5"], b"abc", 400),
-        (["Content-Length: -1"], b"", 400),
-        (["Content-Length: \xb2"], b"ab", 400),
-        (["Content-Length: +1"], b"a", 400),
-        (["Content-Length: 1", "Content-Length: 3"], b"abc", 400),
-        (["Content-Length: 3, 3"], b"abc", 400),
-        (["Content-Length: 104857601"], b"", 413),
-        (["Transfer-Encoding: chunked", "Content-Length: 3"], b"", 413),
+        (["Content-Length: -1"], 400),
+        (["Content-Length: \xb2"], 400),
+        (["Content-Length: +1"], 400),
+        (["Content-Length: 1", "Content-Length: 3"], 400),
+        (["Content-Length: 3, 3"], 400),
+        (["Content-Length: 104857601"], 413),
+        (["Transfer-Encoding: chunked", "Content-Length: 3"], 413),
     ],
 )
-def test_a_body_that_is_not_all_there_or_too_large_reaches_no_function(url, headers, body, status):
-    answer = _raw(url, _post(*headers), body, finish=True)
+def test_a_body_of_no_length_or_too_large_a_one_is_refused_before_it_comes(url, headers, status):
+    # Without the body: the line is cut with the refusal, and what was sent meanwhile would cut off the answer too.
+    answer = _raw(url, _post(*headers))
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
 
 
