@@ -10,18 +10,16 @@ import builtins
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint, shown
+from shared.adapters.azure.access import shown
 from shared.adapters.azure.budget_json import is_at, read_budget, written
-from shared.adapters.azure.clients import MOST_PAGES, READ_SECONDS, SUBSCRIPTION, SubscriptionClients
+from shared.adapters.azure.clients import MOST_PAGES, SUBSCRIPTION, ArmAdapter
 from shared.adapters.azure.refusals import code_of, is_gone, refusal, refusals
 from shared.ports import AzureBudget, LaterError, NeverError
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
     from azure.core.exceptions import HttpResponseError
     from azure.mgmt.consumption import ConsumptionManagementClient
 
@@ -36,29 +34,13 @@ DONE = frozenset({200, 201, 202, 204})
 STALE = re.compile(r"changes made to budget|get the latest budget|etag", re.IGNORECASE)
 
 
-@dataclass
-class ConsumptionBudgets:
-    """AzureBudgets in Azure. Safe to use from several threads; loads no SDK before its first call.
+class ConsumptionBudgets(ArmAdapter["ConsumptionManagementClient"]):
+    """AzureBudgets in Azure Resource Manager."""
 
-    endpoint: Azure Resource Manager's, or the simulator's on this machine. client_id: the user-assigned identity's;
-    without one, whoever is found. credential: in place of those. Raises ValueError for an endpoint that can't be used.
-    """
+    def _load(self) -> type[ConsumptionManagementClient]:
+        from azure.mgmt.consumption import ConsumptionManagementClient
 
-    endpoint: str
-    client_id: str | None = None
-    credential: TokenCredential | None = field(default=None, repr=False)
-    connect_seconds: float = CONNECT_SECONDS
-    read_seconds: float = READ_SECONDS
-
-    def __post_init__(self) -> None:
-        self._arm = parse_endpoint(self.endpoint)
-        self._clients: SubscriptionClients[ConsumptionManagementClient] = SubscriptionClients(
-            self._arm, _load, self.client_id, self.credential, self.connect_seconds, self.read_seconds
-        )
-
-    def close(self) -> None:
-        """Closes the connections; a later call opens new ones."""
-        self._clients.close()
+        return ConsumptionManagementClient
 
     def list(self, subscription_id: str) -> builtins.list[AzureBudget]:
         """All the cost budgets at the subscription's own scope; what can't be read as one is left out.
@@ -168,12 +150,6 @@ class ConsumptionBudgets:
     def _url(self, subscription_id: str, name: str | None = None) -> str:
         budgets = f"{self._arm.url}/subscriptions/{subscription_id}/providers/Microsoft.Consumption/budgets"
         return f"{budgets}/{name}?api-version={API_VERSION}" if name else f"{budgets}?api-version={API_VERSION}"
-
-
-def _load() -> type[ConsumptionManagementClient]:
-    from azure.mgmt.consumption import ConsumptionManagementClient
-
-    return ConsumptionManagementClient
 
 
 def _scope(subscription_id: str) -> str:

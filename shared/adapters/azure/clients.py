@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from shared.adapters.azure.access import (
     CONNECT_SECONDS,
     ArmEndpoint,
     credential_for,
+    parse_endpoint,
     policies_for,
     shown,
     transport_for,
@@ -84,6 +86,36 @@ class SubscriptionClients(Generic[Client]):
             transport=transport_for(self.arm, self.connect_seconds, self.read_seconds),
         )
         return client
+
+
+@dataclass
+class ArmAdapter(ABC, Generic[Client]):
+    """What speaks to Azure Resource Manager through an SDK that has one client a subscription.
+
+    Safe to use from several threads; loads no SDK before its first call. endpoint: Azure Resource Manager's, or the
+    simulator's on this machine. client_id: the user-assigned identity's; without one, whoever is found. credential: in
+    place of those. Raises ValueError for an endpoint that can't be used.
+    """
+
+    endpoint: str
+    client_id: str | None = None
+    credential: TokenCredential | None = field(default=None, repr=False)
+    connect_seconds: float = CONNECT_SECONDS
+    read_seconds: float = READ_SECONDS
+
+    def __post_init__(self) -> None:
+        self._arm = parse_endpoint(self.endpoint)
+        self._clients: SubscriptionClients[Client] = SubscriptionClients(
+            self._arm, self._load, self.client_id, self.credential, self.connect_seconds, self.read_seconds
+        )
+
+    @abstractmethod
+    def _load(self) -> type[Client]:
+        """Imports the SDK and returns its client's class."""
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        self._clients.close()
 
 
 def scope_of(group: ResourceGroup) -> str:

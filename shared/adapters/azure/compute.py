@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint
-from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, name_of, scope_of
+from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
 from shared.adapters.azure.refusals import GROUP_GONE, NOT_REGISTERED, code_of, is_gone, refusals
 from shared.ports import Machine, MachineKind, ResourceGroup
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
     from azure.mgmt.compute import ComputeManagementClient
     from azure.mgmt.compute.models import VirtualMachine, VirtualMachineScaleSet
 
@@ -23,33 +20,13 @@ DEALLOCATED, DEALLOCATING = "deallocated", "deallocating"
 INSTANCE_VIEW = "instanceView"
 
 
-@dataclass
-class ArmCompute:
-    """AzureCompute in Azure Resource Manager. Safe to use from several threads; loads no SDK before its first call.
+class ArmCompute(ArmAdapter["ComputeManagementClient"]):
+    """AzureCompute in Azure Resource Manager."""
 
-    endpoint: Azure Resource Manager's, or the simulator's on this machine. client_id: the user-assigned identity's;
-    without one, whoever is found. credential: in place of those. Raises ValueError for an endpoint that can't be used.
-    """
+    def _load(self) -> type[ComputeManagementClient]:
+        from azure.mgmt.compute import ComputeManagementClient
 
-    endpoint: str
-    client_id: str | None = None
-    credential: TokenCredential | None = field(default=None, repr=False)
-    connect_seconds: float = CONNECT_SECONDS
-    read_seconds: float = READ_SECONDS
-
-    def __post_init__(self) -> None:
-        self._clients: SubscriptionClients[ComputeManagementClient] = SubscriptionClients(
-            arm=parse_endpoint(self.endpoint),
-            load=_load,
-            client_id=self.client_id,
-            credential=self.credential,
-            connect_seconds=self.connect_seconds,
-            read_seconds=self.read_seconds,
-        )
-
-    def close(self) -> None:
-        """Closes the connections; a later call opens new ones."""
-        self._clients.close()
+        return ComputeManagementClient
 
     def running(self, group: ResourceGroup) -> list[Machine]:
         """Those of the group that are not deallocated; none where there is no such group."""
@@ -79,12 +56,6 @@ class ArmCompute:
             except ResourceNotFoundError as error:
                 if not is_gone(error):
                     raise
-
-
-def _load() -> type[ComputeManagementClient]:
-    from azure.mgmt.compute import ComputeManagementClient
-
-    return ComputeManagementClient
 
 
 def _machines(client: ComputeManagementClient, group: str) -> Iterator[Machine]:

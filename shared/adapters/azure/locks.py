@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import builtins
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.adapters.azure.access import CONNECT_SECONDS, parse_endpoint
-from shared.adapters.azure.clients import READ_SECONDS, SubscriptionClients, every, name_of, scope_of
+from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
 from shared.adapters.azure.refusals import GROUP_GONE, code_of, is_gone, refusals
 from shared.domain.locks import LockLevel
 from shared.ports import GroupLock, ResourceGroup
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
     from azure.mgmt.resource.locks import ManagementLockClient
     from azure.mgmt.resource.locks.models import ManagementLockObject
     from azure.mgmt.resource.locks.operations import ManagementLocksOperations
@@ -25,33 +22,13 @@ LONGEST_NOTES = 512
 LEVELS = {level.lower(): level for level in LockLevel}
 
 
-@dataclass
-class ArmLocks:
-    """AzureLocks in Azure Resource Manager. Safe to use from several threads; loads no SDK before its first call.
+class ArmLocks(ArmAdapter["ManagementLockClient"]):
+    """AzureLocks in Azure Resource Manager."""
 
-    endpoint: Azure Resource Manager's, or the simulator's on this machine. client_id: the user-assigned identity's;
-    without one, whoever is found. credential: in place of those. Raises ValueError for an endpoint that can't be used.
-    """
+    def _load(self) -> type[ManagementLockClient]:
+        from azure.mgmt.resource.locks import ManagementLockClient
 
-    endpoint: str
-    client_id: str | None = None
-    credential: TokenCredential | None = field(default=None, repr=False)
-    connect_seconds: float = CONNECT_SECONDS
-    read_seconds: float = READ_SECONDS
-
-    def __post_init__(self) -> None:
-        self._clients: SubscriptionClients[ManagementLockClient] = SubscriptionClients(
-            arm=parse_endpoint(self.endpoint),
-            load=_load,
-            client_id=self.client_id,
-            credential=self.credential,
-            connect_seconds=self.connect_seconds,
-            read_seconds=self.read_seconds,
-        )
-
-    def close(self) -> None:
-        """Closes the connections; a later call opens new ones."""
-        self._clients.close()
+        return ManagementLockClient
 
     def list(self, group: ResourceGroup) -> builtins.list[GroupLock] | None:
         """The locks at the group itself; None where there is no such group.
@@ -108,12 +85,6 @@ class ArmLocks:
 
     def _locks(self, group: ResourceGroup) -> ManagementLocksOperations:
         return self._clients.of(group.subscription_id).management_locks
-
-
-def _load() -> type[ManagementLockClient]:
-    from azure.mgmt.resource.locks import ManagementLockClient
-
-    return ManagementLockClient
 
 
 def _cut(notes: str) -> str:
