@@ -4,7 +4,7 @@ A template is a folder in shared/templates with `subject.txt`, `body.txt` and `b
 written once; its sentences stand in `words.en.txt` and `words.fr.txt`, as plain text (blocks `{% set name %}`),
 which `body.html` escapes like any value. A translator touches nothing else. A template without words files is
 in English only. The comment at the top of `body.txt` says which figures the template takes. `layout.txt` and
-`layout.html` are what all mails have around them.
+`layout.html` are what all mails have around them, and `parts.html` is what several are made of.
 
 Every template understands the figure `undeliverable`, a list of [address, reason]: it is then a mail that could
 not reach these people and goes to the operators, with a note at its top and in its subject.
