@@ -35,7 +35,7 @@ from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.messages import UpdateMessage
 from shared.pipeline.update import Updater
-from shared.ports import CostQuery
+from shared.ports.costs import CostQuery
 
 if TYPE_CHECKING:
     from azure.core.rest import HttpResponse

@@ -28,7 +28,8 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, mails, projects, run_scopes
 from shared.domain import quota, windows
 from shared.domain.periods import split_at_month_ends
-from shared.ports import MailState, ScopeState
+from shared.ports.mails import MailState
+from shared.ports.runs import ScopeState
 
 MOST_SECONDS = 120
 MOST_MESSAGES_PER_PROJECT = 0.1

@@ -31,7 +31,7 @@ from shared import settings
 from shared.adapters.database.tables import mails
 from shared.cli import output
 from shared.composition import Composition
-from shared.ports import MailState
+from shared.ports.mails import MailState
 
 PROJECTS = ROOT / "localdev" / "sample_projects.csv"
 NIGHTS = ["2026-11-20T02:00:00+00:00", "2026-11-21T02:00:00+00:00"]

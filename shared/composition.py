@@ -28,26 +28,16 @@ from shared.pipeline.schedule import Scheduler
 from shared.pipeline.sync_budgets import BudgetSync
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
-from shared.ports import (
-    AnswerLedger,
-    AuditLedger,
-    AzureBudgets,
-    AzureCompute,
-    AzureLocks,
-    ChargeLedger,
-    CheckLedger,
-    Clock,
-    CostSource,
-    DeadLetterLedger,
-    LockLedger,
-    Mailer,
-    MailLedger,
-    ProjectLedger,
-    RunLedger,
-    TokenCheck,
-    WatchLedger,
-    utc_now,
-)
+from shared.ports.azure import AzureBudgets, AzureCompute, AzureLocks, TokenCheck
+from shared.ports.charges import AnswerLedger, ChargeLedger
+from shared.ports.checks import CheckLedger
+from shared.ports.clock import Clock, utc_now
+from shared.ports.costs import CostSource
+from shared.ports.dead_letters import DeadLetterLedger
+from shared.ports.locks import AuditLedger, LockLedger
+from shared.ports.mails import Mailer, MailLedger
+from shared.ports.projects import ProjectLedger
+from shared.ports.runs import RunLedger, WatchLedger
 from shared.settings import Provider, Settings
 
 # A subscription's currency is seen in its latest charges.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from shared.domain.locks import LockLevel
-from shared.ports import GroupLock, Machine, MachineKind, NeverError, ResourceGroup
+from shared.ports.azure import GroupLock, Machine, MachineKind, ResourceGroup
+from shared.ports.errors import NeverError
 
 LONGEST_NOTES = 512
 # Told what is called and for which group, it gives the error that is to be raised, or None.

@@ -8,7 +8,8 @@ from datetime import date
 from decimal import Decimal
 from itertools import count
 
-from shared.ports import AzureBudget, LaterError, NeverError
+from shared.ports.azure import AzureBudget
+from shared.ports.errors import LaterError, NeverError
 
 MONTHS = {"Monthly": 1, "Quarterly": 3, "Annually": 12}
 

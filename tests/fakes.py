@@ -10,7 +10,9 @@ from decimal import Decimal
 from shared.adapters.mail.mime import check
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.messages import Message, Queue, to_json
-from shared.ports import CostQuery, NeverError, OutgoingMail
+from shared.ports.costs import CostQuery
+from shared.ports.errors import NeverError
+from shared.ports.mails import OutgoingMail
 
 
 class FakeClock:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.messages import Message, Queue, to_json
-from shared.ports import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient

@@ -15,7 +15,7 @@ from shared.messages import LONGEST_REASON
 
 if TYPE_CHECKING:
     from shared.composition import Composition
-    from shared.ports import ProjectView
+    from shared.ports.projects import ProjectView
 
 LOCAL_FILE = Path("local.settings.json")
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")]

@@ -16,7 +16,7 @@ from shared.domain.locks import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.ports import AuditEntry, AuditView
+    from shared.ports.locks import AuditEntry, AuditView
 
 STYLES = {Outcome.LOCKED: "red", Outcome.FAILED: "bold red", Outcome.UNLOCKED: "green"}
 

@@ -189,7 +189,7 @@ def _budget(app: Composition, project: int) -> Budget:
 def _ask_for_check(app: Composition, project: int) -> None:
     """The budget is saved; where the queue is away, the check that is due now comes a little later by itself."""
     from shared.messages import NotificationMessage, Queue
-    from shared.ports import LaterError, NeverError
+    from shared.ports.errors import LaterError, NeverError
 
     try:
         app.queues.send(Queue.NOTIFICATION, NotificationMessage((project,)))

@@ -54,7 +54,7 @@ def sync(
 def _is_synced(stage: BudgetSync, subscription: str, dry_run: bool) -> bool:
     """Brings one subscription's budgets in step, and says how; False where something failed."""
     from shared.pipeline.sync_budgets import report
-    from shared.ports import LaterError, NeverError
+    from shared.ports.errors import LaterError, NeverError
 
     output.say(f"{subscription}:", "bold")
     try:

@@ -81,7 +81,7 @@ def _findings() -> list[Finding]:
 
 
 def _found(part: str, app: Composition, look: Callable[[Composition], str]) -> Finding:
-    from shared.ports import LaterError
+    from shared.ports.errors import LaterError
 
     try:
         return Finding(part, True, look(app))
@@ -95,7 +95,7 @@ def _database(app: Composition) -> str:
     from sqlalchemy import text
 
     from shared.adapters.database.migrate import is_current
-    from shared.ports import NeverError
+    from shared.ports.errors import NeverError
 
     place = app.database.url.render_as_string(hide_password=True)
     app.database.read(lambda connection: connection.execute(text("SELECT 1")).close())
@@ -112,7 +112,7 @@ def _queues(app: Composition) -> str:
 def _azure(app: Composition) -> str:
     """Asks for one day of one group's costs: one query unit."""
     from shared.domain.periods import Period
-    from shared.ports import CostQuery
+    from shared.ports.costs import CostQuery
 
     views = app.projects.list_projects(app.clock().date())
     scopes = [scope for view in views if view.active for scope in view.scopes]
@@ -141,7 +141,7 @@ def _lock(app: Composition) -> Finding:
 
 
 def _mail(app: Composition) -> str:
-    from shared.ports import NeverError
+    from shared.ports.errors import NeverError
 
     settings = app.settings
     if not settings.email_operators:

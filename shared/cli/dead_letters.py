@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.composition import Composition
-    from shared.ports import DeadLetter
+    from shared.ports.dead_letters import DeadLetter
 
 commands = typer.Typer(help="Messages that failed for good.", no_args_is_help=True)
 
@@ -94,7 +94,7 @@ def replay(
 
 def _replay(app: Composition, wanted: Sequence[int]) -> list[str]:
     """Queues them again; returns a sentence for each one that can't be."""
-    from shared.ports import LaterError
+    from shared.ports.errors import LaterError
 
     refused = []
     for done, letter_id in enumerate(output.tracked(wanted, "Replaying")):

@@ -27,7 +27,7 @@ class WrongUsageError(FailedError):
 def explain(error: Exception) -> tuple[str, int]:
     """The sentence and the exit code of an error that ended a command."""
     from shared.pipeline.project_file import ProjectFileError
-    from shared.ports import LaterError, NeverError
+    from shared.ports.errors import LaterError, NeverError
     from shared.settings import SettingsError
 
     match error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from shared.composition import Composition
-    from shared.ports import ProjectView
+    from shared.ports.projects import ProjectView
 
 # Their days are held in memory at once: a year of one project are 365 amounts.
 AT_ONCE = 500

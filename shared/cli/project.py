@@ -15,7 +15,7 @@ from shared.messages import LockAction, LockMessage, LockTrigger, Queue
 
 if TYPE_CHECKING:
     from shared.composition import Composition
-    from shared.ports import LockFacts
+    from shared.ports.locks import LockFacts
 
 commands = typer.Typer(help="One project's lock, by hand.", no_args_is_help=True)
 

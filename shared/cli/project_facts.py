@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shared.composition import Composition
     from shared.domain.budgets import BudgetTerms
-    from shared.ports import PeriodView, ProjectView, RevisionView
+    from shared.ports.projects import PeriodView, ProjectView, RevisionView
 
 THEN = {
     Rollover.RESET: "the same amount again (reset)",

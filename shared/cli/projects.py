@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.domain.projects import ProjectEntry
-    from shared.ports import ProjectView
+    from shared.ports.projects import ProjectView
 
 commands = typer.Typer(help="Projects: load them, list them.", no_args_is_help=True)
 

@@ -16,13 +16,13 @@ from shared.cli.app import AsJson, open_app
 from shared.cli.failures import FailedError
 from shared.cli.output import Cell, Column
 from shared.domain.locks import Outcome
-from shared.ports import RunState
+from shared.ports.runs import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shared.composition import Composition
-    from shared.ports import RunView
+    from shared.ports.runs import RunView
 
 STYLES = {RunState.DONE: "green", RunState.RUNNING: "cyan", RunState.FAILED: "red"}
 POLL_SECONDS = 0.5

@@ -20,7 +20,8 @@ from shared.domain.money import EXACT, plain
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, azure_name
 from shared.domain.texts import shortened
-from shared.ports import AzureBudget, BudgetNotice, ProjectView
+from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.projects import ProjectView
 
 # Marks a budget as ours: one of our name without it was made by someone else.
 LOCK_NOTICE = "budget-warden-lock"

@@ -18,7 +18,9 @@ from shared.domain.projects import AZURE_NAME, AZURE_PREFIX
 from shared.domain.texts import shortened
 from shared.messages import GUID, LockAction, LockMessage, LockTrigger, Queue
 from shared.pipeline.events import event
-from shared.ports import LaterError, MessageSender, NeverError, TokenCheck, TokenRefusedError
+from shared.ports.azure import TokenCheck, TokenRefusedError
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.queues import MessageSender
 
 # An alert takes 2 KB.
 LARGEST_BYTES = 64 * 1024

@@ -13,7 +13,9 @@ from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.patience import WORK_PATIENCE, Patience
 from shared.pipeline.sync_budgets import BudgetSync, SyncResult
-from shared.ports import Clock, LaterError, MailLedger, NeverError
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import MailLedger
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,19 +24,13 @@ from shared.messages import (
 )
 from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import NOTICE, Operators
-from shared.ports import (
-    CheckLedger,
-    Clock,
-    DeadLetterLedger,
-    LaterError,
-    MailLedger,
-    MailState,
-    MessageSender,
-    NeverError,
-    RunLedger,
-    RunTrigger,
-    ScopeTarget,
-)
+from shared.ports.checks import CheckLedger
+from shared.ports.clock import Clock
+from shared.ports.dead_letters import DeadLetterLedger
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import MailLedger, MailState
+from shared.ports.queues import MessageSender
+from shared.ports.runs import RunLedger, RunTrigger, ScopeTarget
 
 POISONED = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
 PARSERS: dict[Queue, Callable[[str], Message]] = {

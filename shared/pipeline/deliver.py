@@ -12,15 +12,14 @@ from shared.pipeline.events import event
 from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.patience import MAIL_PATIENCE, Patience
-from shared.ports import (
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import (
     AddressCheck,
-    Clock,
-    LaterError,
     Mailer,
     MailLedger,
     MailRenderer,
     MailState,
-    NeverError,
     NewMail,
     OutgoingMail,
     StoredMail,

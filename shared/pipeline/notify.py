@@ -29,17 +29,10 @@ from shared.pipeline.events import event, log
 from shared.pipeline.handed_on import NextMessages
 from shared.pipeline.operators import Operators
 from shared.pipeline.patience import WORK_PATIENCE, Patience
-from shared.ports import (
-    CheckLedger,
-    Clock,
-    Judgement,
-    LaterError,
-    MailLedger,
-    NeverError,
-    NewMail,
-    ProjectUsage,
-    Spending,
-)
+from shared.ports.checks import CheckLedger, Judgement, ProjectUsage, Spending
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import MailLedger, NewMail
 
 TOP_SERVICES = 5
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from shared.ports import NewMail
+from shared.ports.mails import NewMail
 
 NOTICE = "notice"
 LINES_IN_NOTICE = 30

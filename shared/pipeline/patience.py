@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.messages import Message, Queue, put_back
-from shared.ports import Clock, LaterError, MessageSender
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError
+from shared.ports.queues import MessageSender
 
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=30)

@@ -19,7 +19,8 @@ from shared.domain.periods import PeriodKind, PeriodRule, make_rule
 from shared.domain.projects import LANGUAGES, LockPolicy, ProjectEntry
 from shared.domain.texts import is_one_line, shortened
 from shared.messages import GUID, LARGEST_ID
-from shared.ports import AddressCheck, ProjectView
+from shared.ports.mails import AddressCheck
+from shared.ports.projects import ProjectView
 
 COLUMNS = (
     "id",

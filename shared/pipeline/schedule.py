@@ -8,7 +8,10 @@ from datetime import date, datetime, timedelta
 
 from shared.domain import quota, windows
 from shared.messages import Envelope, LockAction, LockMessage, Queue, UpdateMessage
-from shared.ports import Account, ChargeLedger, Clock, MessageSender, RunLedger, RunScope, RunTrigger, ScopeTarget
+from shared.ports.charges import Account, ChargeLedger
+from shared.ports.clock import Clock
+from shared.ports.queues import MessageSender
+from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeTarget
 
 # By then a night has read nearly all costs, and so turned the periods that end.
 BUDGETS_AFTER = timedelta(hours=2)

@@ -26,7 +26,10 @@ from shared.pipeline.azure_budgets import (
     why_none,
 )
 from shared.pipeline.events import event
-from shared.ports import AzureBudget, AzureBudgets, Clock, LaterError, NeverError, ProjectLedger, ProjectView
+from shared.ports.azure import AzureBudget, AzureBudgets
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.projects import ProjectLedger, ProjectView
 
 CREATE, CHANGE, REPLACE, DELETE = "create", "change", "replace", "delete"
 DONE = {CREATE: "created", CHANGE: "changed", REPLACE: "deleted and made anew", DELETE: "deleted"}

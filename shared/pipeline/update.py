@@ -16,25 +16,12 @@ from shared.pipeline.events import event
 from shared.pipeline.handed_on import NextMessages
 from shared.pipeline.operators import Operators
 from shared.pipeline.patience import WORK_PATIENCE, Patience
-from shared.ports import (
-    Account,
-    AnswerLedger,
-    ChargeLedger,
-    Clock,
-    CostQuery,
-    CostSource,
-    LaterError,
-    MailLedger,
-    NeverError,
-    Reading,
-    ReadPart,
-    RunLedger,
-    RunScope,
-    RunTrigger,
-    ScopeState,
-    ScopeTarget,
-    Stored,
-)
+from shared.ports.charges import Account, AnswerLedger, ChargeLedger, Reading, ReadPart, Stored
+from shared.ports.clock import Clock
+from shared.ports.costs import CostQuery, CostSource
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import MailLedger
+from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState, ScopeTarget
 
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
 SUSPECT_REREADS = 3

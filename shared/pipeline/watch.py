@@ -9,7 +9,9 @@ from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.handed_on import NextMessages
 from shared.pipeline.operators import Operators, at_most
-from shared.ports import Clock, LateRun, MailLedger, NewMail, RunLedger, RunScope, WatchLedger
+from shared.ports.clock import Clock
+from shared.ports.mails import MailLedger, NewMail
+from shared.ports.runs import LateRun, RunLedger, RunScope, WatchLedger
 
 # Longer than a message is worked on, its ten-minute lease included, and than the longest growing wait.
 STUCK_AFTER = timedelta(minutes=45)

@@ -32,7 +32,10 @@ from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
 from shared.messages import Queue
-from shared.ports import AuditEntry, DeadLetter, ProjectView, RunView
+from shared.ports.dead_letters import DeadLetter
+from shared.ports.locks import AuditEntry
+from shared.ports.projects import ProjectView
+from shared.ports.runs import RunView
 
 ROOT = Path(__file__).resolve().parents[2]
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)

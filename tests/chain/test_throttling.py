@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 from localdev.azure_sim import PUBLISHED_LIMITS, AzureSimulator, Quota
-from shared.ports import RunView
+from shared.ports.runs import RunView
 from tests.chain.conftest import Install
 from tests.chain.installation import Installation, book_of, durations, entry, until
 

@@ -26,7 +26,9 @@ from shared.domain.locks import HeldLock
 from shared.domain.locks import Outcome as Decided
 from shared.domain.periods import Period
 from shared.messages import LockAction, LockTrigger
-from shared.ports import AuditEntry, Freed, Hold, ResourceGroup, RunScope, ScopeTarget
+from shared.ports.azure import ResourceGroup
+from shared.ports.locks import AuditEntry, Freed, Hold
+from shared.ports.runs import RunScope, ScopeTarget
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d", "2caaa5a3-2b66-438e-8ab4-bce37d518c5d"

@@ -11,7 +11,7 @@ import pytest
 from shared.composition import Composition
 from shared.domain.locks import Outcome
 from shared.messages import LockAction, LockTrigger
-from shared.ports import Freed
+from shared.ports.locks import Freed
 from tests.cli.commands import DIE1, EAU, FIRST, HOLD, LOCKED, LOCKED_AT, Cli, decided, write_csv
 
 UNLOCKED = replace(

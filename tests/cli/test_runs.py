@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.composition import Composition
-from shared.ports import NewMail, Reading, ScopeTarget
+from shared.ports.charges import Reading
+from shared.ports.mails import NewMail
+from shared.ports.runs import ScopeTarget
 from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
 
 

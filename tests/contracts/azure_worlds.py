@@ -10,7 +10,8 @@ from localdev.azure_sim import AzureSimulator, ChargeBook
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
 from shared.domain.locks import LockLevel
-from shared.ports import AzureCompute, AzureLocks, GroupLock, LaterError, MachineKind, NeverError, ResourceGroup
+from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, MachineKind, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
 from tests.fake_azure import Fails, FakeCompute, FakeLocks
 
 SUBSCRIPTION, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"

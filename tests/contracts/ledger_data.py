@@ -21,18 +21,10 @@ from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
 from shared.domain.thresholds import decide
-from shared.ports import (
-    CheckResult,
-    Judgement,
-    NewMail,
-    ProjectUsage,
-    Reading,
-    ReadPart,
-    RunScope,
-    ScopeTarget,
-    Spending,
-    Stored,
-)
+from shared.ports.charges import Reading, ReadPart, Stored
+from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
+from shared.ports.mails import NewMail
+from shared.ports.runs import RunScope, ScopeTarget
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
 TODAY = NOW.date()

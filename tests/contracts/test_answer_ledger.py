@@ -11,7 +11,8 @@ from shared.adapters.database.answers import SqlAnswers
 from shared.adapters.database.engine import Database
 from shared.adapters.database.runs import SqlRuns
 from shared.domain.periods import Period
-from shared.ports import CostQuery, ScopeTarget
+from shared.ports.costs import CostQuery
+from shared.ports.runs import ScopeTarget
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)

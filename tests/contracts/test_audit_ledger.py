@@ -15,7 +15,7 @@ from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.tables import audit
 from shared.domain.locks import Outcome
 from shared.messages import LockAction, LockTrigger
-from shared.ports import AuditEntry, AuditLedger
+from shared.ports.locks import AuditEntry, AuditLedger
 from tests.contracts.ledger_data import DAY, NOW, Ledgers, entry
 from tests.contracts.rows import HOUR
 

@@ -9,7 +9,8 @@ import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from shared.adapters.azure.budgets import ConsumptionBudgets
-from shared.ports import AzureBudget, AzureBudgets, BudgetNotice, LaterError, NeverError
+from shared.ports.azure import AzureBudget, AzureBudgets, BudgetNotice
+from shared.ports.errors import LaterError, NeverError
 from tests.fake_budgets import FakeBudgets
 
 HERE, ELSEWHERE, UNKNOWN = (f"6f1c0d5e-0000-4000-8000-00000000000{last}" for last in "abc")

@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.locks import LockLevel
-from shared.ports import AzureLocks, GroupLock, LaterError, NeverError, ResourceGroup
+from shared.ports.azure import AzureLocks, GroupLock, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
 from tests.contracts.azure_worlds import GROUP, KINDS, LASTING, OTHER, PASSING, World, a_lock, worlds
 
 LOCK = a_lock()

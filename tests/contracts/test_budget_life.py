@@ -23,7 +23,7 @@ from shared.adapters.database.tables import accounts, budget_periods, charges, m
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.thresholds import Decision
-from shared.ports import Judgement, ProjectUsage
+from shared.ports.checks import Judgement, ProjectUsage
 from tests.conftest import EMPTIED
 from tests.contracts.ledger_data import compose, entry
 from tests.postgres import Postgres

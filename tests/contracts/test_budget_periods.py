@@ -15,7 +15,8 @@ from shared.adapters.database.tables import budget_periods
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.thresholds import Decision
-from shared.ports import Judgement, PeriodView, ProjectUsage
+from shared.ports.checks import Judgement, ProjectUsage
+from shared.ports.projects import PeriodView
 from tests.contracts.ledger_data import ANNUAL, LOOKBACK_DAYS, MONTHLY, THRESHOLDS, Ledgers, entry, terms
 
 CARRY = terms("1000", rule=MONTHLY, rollover=Rollover.CARRY_OVER)

@@ -16,7 +16,9 @@ from sqlalchemy import event
 from shared.adapters.database.engine import Database
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
-from shared.ports import Account, NeverError, Reading, ReadPart, ScopeTarget, Stored
+from shared.ports.charges import Account, Reading, ReadPart, Stored
+from shared.ports.errors import NeverError
+from shared.ports.runs import ScopeTarget
 from tests.contracts.ledger_data import (
     ANNUAL,
     DAY,

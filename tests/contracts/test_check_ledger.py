@@ -20,7 +20,9 @@ from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
 from shared.domain.thresholds import Checked, Decision
 from shared.messages import LockAction
-from shared.ports import CheckResult, Judgement, NeverError, NewMail, ProjectUsage, Spending
+from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
+from shared.ports.errors import NeverError
+from shared.ports.mails import NewMail
 from tests.contracts.ledger_data import (
     DAY,
     MONTHLY,

@@ -12,7 +12,8 @@ from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, made_up
 from shared.adapters.costs.azure import AzureCosts
 from shared.domain.money import stored
 from shared.domain.periods import Period
-from shared.ports import CostQuery, CostSource, LaterError, NeverError
+from shared.ports.costs import CostQuery, CostSource
+from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeCosts
 
 ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"

@@ -7,7 +7,7 @@ import pytest
 from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
 from shared.messages import Queue
-from shared.ports import DeadLetter, DeadLetterLedger
+from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 from tests.contracts.rows import HOUR, NIGHT
 
 BODY = '{"ProjectId": "elf 😀"}'

@@ -22,7 +22,9 @@ from shared.domain.locks import HeldLock, Outcome
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, azure_name
 from shared.messages import LockAction, LockTrigger
-from shared.ports import AuditEntry, Freed, Hold, LockFacts, LockLedger, NewMail, ResourceGroup
+from shared.ports.azure import ResourceGroup
+from shared.ports.locks import AuditEntry, Freed, Hold, LockFacts, LockLedger
+from shared.ports.mails import NewMail
 from tests.contracts.ledger_data import DAY, MONTHLY, NOVEMBER, NOW, OCTOBER, SUB, Ledgers, entry, november, terms
 from tests.contracts.rows import HOUR, MINUTE, set_project
 

@@ -12,7 +12,7 @@ import pytest
 from shared.adapters.database import tables
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails, insert_mails
-from shared.ports import MailLedger, MailState, NewMail, StoredMail
+from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project
 
 MAIL = NewMail(

@@ -12,7 +12,9 @@ from shared.adapters.mail.mime import build
 from shared.adapters.mail.outbox import OutboxMailer
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.adapters.mail.smtp import SmtpMailer
-from shared.ports import LaterError, Mailer, NeverError, OutgoingMail, utc_now
+from shared.ports.clock import utc_now
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import Mailer, OutgoingMail
 from tests.adapters.mail.servers import (
     API_KEY,
     PASSWORD,

@@ -13,7 +13,8 @@ from azure.storage.queue import QueueClient
 from localdev.azurite import Azurite
 from shared.adapters.queues import StorageQueues, by_connection_string
 from shared.messages import EmailMessage, Envelope, MessageError, NotificationMessage, Queue, UpdateMessage
-from shared.ports import LaterError, MessageSender, NeverError
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.queues import MessageSender
 from tests.fakes import FakeQueues
 
 

@@ -14,7 +14,10 @@ from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
-from shared.ports import LoadResult, NeverError, NewMail, ScopeTarget
+from shared.ports.errors import NeverError
+from shared.ports.mails import NewMail
+from shared.ports.projects import LoadResult
+from shared.ports.runs import ScopeTarget
 from tests.contracts.ledger_data import (
     DAY,
     MONTHLY,
@@ -434,7 +437,7 @@ def test_runs_are_listed_newest_first_with_their_scopes_mails_and_errors(ledgers
     ledgers.runs.mark_deferred(late.id, "429 wait", NOW + DAY)
 
     def judge(_usage: object) -> object:
-        from shared.ports import Judgement
+        from shared.ports.checks import Judgement
 
         return Judgement(None, mails=(NewMail("k", "notice", ("a@x.ca",), {}, run_key="night 2"),))
 

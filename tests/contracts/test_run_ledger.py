@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.runs import SqlRuns, set_scope_state
-from shared.ports import RunLedger, RunScope, ScopeState, ScopeTarget
+from shared.ports.runs import RunLedger, RunScope, ScopeState, ScopeTarget
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, run_row
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")

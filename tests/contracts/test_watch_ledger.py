@@ -10,7 +10,8 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns, set_scope_state
 from shared.adapters.database.watch import SqlWatch
-from shared.ports import LateRun, NewMail, RunScope, ScopeState, ScopeTarget, WatchLedger
+from shared.ports.mails import NewMail
+from shared.ports.runs import LateRun, RunScope, ScopeState, ScopeTarget, WatchLedger
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")

@@ -22,7 +22,7 @@ from shared.domain.budgets import BudgetTerms
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.domain.projects import azure_name
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
-from shared.ports import AzureBudget, ResourceGroup
+from shared.ports.azure import AzureBudget, ResourceGroup
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 
 PROJECTS = (11, 12)

@@ -24,7 +24,8 @@ from shared.pipeline.azure_budgets import (
     wanted_budget,
     why_none,
 )
-from shared.ports import AzureBudget, BudgetNotice, ProjectView
+from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.projects import ProjectView
 
 HERE, ELSEWHERE = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
 CALLED = f"/subscriptions/{HERE}/resourceGroups/rg-ops/providers/Microsoft.Insights/actionGroups/lock"

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from shared.domain.projects import azure_name
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_lock, to_json
 from shared.pipeline.budget_alert import LARGEST_BYTES, AlertAnswer, BudgetAlerts
-from shared.ports import LaterError, NeverError, TokenRefusedError
+from shared.ports.azure import TokenRefusedError
+from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeQueues
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "azure"

@@ -10,7 +10,9 @@ import pytest
 
 from shared.domain.locks import LockMode
 from shared.messages import Queue
-from shared.ports import LaterError, NewMail, OutgoingMail, ResourceGroup
+from shared.ports.azure import ResourceGroup
+from shared.ports.errors import LaterError
+from shared.ports.mails import NewMail, OutgoingMail
 from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry
 
 

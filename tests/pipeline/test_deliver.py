@@ -11,7 +11,8 @@ from pathlib import Path
 from shared.messages import EmailMessage, Queue, parse_email
 from shared.pipeline.deliver import CLAIM
 from shared.pipeline.operators import Operators
-from shared.ports import LaterError, MailState, NeverError, NewMail, OutgoingMail
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import MailState, NewMail, OutgoingMail
 from tests.pipeline.conftest import Chain
 
 

@@ -17,7 +17,9 @@ from shared.domain.locks import LockLevel, LockMode, Outcome, WhenUnsure
 from shared.domain.projects import LockPolicy
 from shared.messages import Envelope, LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.pipeline.locking.groups import lock_name
-from shared.ports import AuditView, AzureBudget, GroupLock, LaterError, NeverError, ResourceGroup
+from shared.ports.azure import AzureBudget, GroupLock, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.locks import AuditView
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 
 RG = ResourceGroup(SUBSCRIPTION, "rg-11")

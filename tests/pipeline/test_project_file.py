@@ -15,7 +15,7 @@ from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, make_rule
 from shared.domain.projects import LockPolicy, ProjectEntry
 from shared.pipeline.project_file import COLUMNS, OPTIONAL_COLUMNS, ProjectFileError, read_projects
-from shared.ports import ProjectView
+from shared.ports.projects import ProjectView
 
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 GOOD = {

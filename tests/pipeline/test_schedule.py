@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import pytest
 
 from shared.messages import LockAction, LockMessage, Queue, parse_lock
-from shared.ports import LaterError
+from shared.ports.errors import LaterError
 from tests.pipeline.conftest import OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 

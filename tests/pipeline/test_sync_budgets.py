@@ -16,7 +16,9 @@ from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
 from shared.pipeline.azure_budgets import LOCK_NOTICE
 from shared.pipeline.sync_budgets import BudgetChange, BudgetSync, SyncResult, report
-from shared.ports import AzureBudget, BudgetNotice, LaterError, NeverError, ProjectView
+from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.projects import ProjectView
 from tests.fake_budgets import FakeBudgets
 from tests.fakes import FakeClock
 

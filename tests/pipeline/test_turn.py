@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from shared.domain.budgets import Rollover
-from shared.ports import LaterError
+from shared.ports.errors import LaterError
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 from tests.pipeline.test_year import DECEMBER, carrying, nights, on, refuse, with_terms
 

@@ -8,7 +8,9 @@ from datetime import date
 from shared.domain.locks import LockMode
 from shared.messages import Queue, to_json
 from shared.pipeline.handed_on import NOTHING
-from shared.ports import LaterError, NeverError, ResourceGroup, RunTrigger
+from shared.ports.azure import ResourceGroup
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.runs import RunTrigger
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)

@@ -15,7 +15,7 @@ from shared.domain.budgets import Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
 from shared.messages import NotificationMessage, Queue, UpdateMessage
-from shared.ports import NeverError
+from shared.ports.errors import NeverError
 from tests.pipeline.conftest import NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 DAY = timedelta(days=1)

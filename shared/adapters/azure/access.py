@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.domain.texts import shortened
-from shared.ports import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential

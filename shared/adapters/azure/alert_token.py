@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.access import ArmEndpoint, parse_endpoint, shown
 from shared.messages import GUID
-from shared.ports import LaterError, TokenRefusedError
+from shared.ports.azure import TokenRefusedError
+from shared.ports.errors import LaterError
 
 if TYPE_CHECKING:
     from urllib.request import OpenerDirector

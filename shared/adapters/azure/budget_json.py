@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.charges import key_of_group
-from shared.ports import AzureBudget, BudgetNotice
+from shared.ports.azure import AzureBudget, BudgetNotice
 
 GROUP_DIMENSIONS = ("resourcegroupname", "resourcegroup")
 READ_ONLY = ("currentSpend", "forecastSpend")

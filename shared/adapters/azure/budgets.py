@@ -17,7 +17,8 @@ from shared.adapters.azure.access import shown
 from shared.adapters.azure.budget_json import is_at, read_budget, written
 from shared.adapters.azure.clients import MOST_PAGES, SUBSCRIPTION, ArmAdapter
 from shared.adapters.azure.refusals import code_of, is_gone, refusal, refusals
-from shared.ports import AzureBudget, LaterError, NeverError
+from shared.ports.azure import AzureBudget
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError

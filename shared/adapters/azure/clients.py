@@ -19,7 +19,8 @@ from shared.adapters.azure.access import (
     shown,
     transport_for,
 )
-from shared.ports import NeverError, ResourceGroup
+from shared.ports.azure import ResourceGroup
+from shared.ports.errors import NeverError
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
 from shared.adapters.azure.refusals import GROUP_GONE, NOT_REGISTERED, code_of, is_gone, refusals
-from shared.ports import Machine, MachineKind, ResourceGroup
+from shared.ports.azure import Machine, MachineKind, ResourceGroup
 
 if TYPE_CHECKING:
     from azure.mgmt.compute import ComputeManagementClient

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from shared.adapters.azure.access import shown, token_error
 from shared.adapters.retry_after import wait_in
-from shared.ports import LaterError, NeverError, utc_now
+from shared.ports.clock import utc_now
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError

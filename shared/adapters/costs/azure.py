@@ -27,7 +27,9 @@ from shared.adapters.costs.azure_answer import Answer
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.adapters.costs.azure_refusal import refusal, silence
 from shared.domain.charges import ChargeSet, key_of_group
-from shared.ports import Clock, CostQuery, LaterError, NeverError, utc_now
+from shared.ports.clock import Clock, utc_now
+from shared.ports.costs import CostQuery
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

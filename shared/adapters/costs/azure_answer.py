@@ -16,7 +16,8 @@ from shared.domain.charges import ChargeSet, key_of_group, rounded_columns
 from shared.domain.money import MoneyError, parse_currency
 from shared.domain.periods import Period
 from shared.domain.texts import UNSTORABLE, shortened
-from shared.ports import CostQuery, LaterError, NeverError
+from shared.ports.costs import CostQuery
+from shared.ports.errors import LaterError, NeverError
 
 # By what we call the cell: Azure's names for its column, without regard to case; the first that is there counts.
 COLUMNS = {

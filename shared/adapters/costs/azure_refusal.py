@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.azure.access import shown
 from shared.adapters.retry_after import wait_in
-from shared.ports import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import unfinished_answers
-from shared.ports import CostQuery
+from shared.ports.costs import CostQuery
 
 
 class SqlAnswers:

@@ -14,7 +14,7 @@ from shared.adapters.database.tables import audit, projects
 from shared.adapters.database.texts import fitting
 from shared.domain.locks import Outcome
 from shared.messages import LockAction, LockTrigger
-from shared.ports import AuditEntry, AuditView
+from shared.ports.locks import AuditEntry, AuditView
 
 
 class SqlAudit:

@@ -17,7 +17,7 @@ from shared.adapters.database.tables import charges
 from shared.adapters.database.types import Money
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
-from shared.ports import NeverError
+from shared.ports.errors import NeverError
 
 # Rows that are fetched at once (few enough to stay in the processor's cache), and handed to the driver at once.
 FETCHED = 1_000

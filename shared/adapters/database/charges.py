@@ -21,7 +21,9 @@ from shared.adapters.database.tables import accounts, budget_periods, budgets, c
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
-from shared.ports import Account, NeverError, ProjectScopes, Reading, ReadPart, ScopeState, ScopeTarget, Stored
+from shared.ports.charges import Account, ProjectScopes, Reading, ReadPart, Stored
+from shared.ports.errors import NeverError
+from shared.ports.runs import ScopeState, ScopeTarget
 
 # The UTC day in a row on which an empty answer is taken after all.
 BELIEVED_ON_DAY = 3

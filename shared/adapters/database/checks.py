@@ -32,7 +32,8 @@ from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy
 from shared.domain.thresholds import Checked, Decision
 from shared.messages import LockAction
-from shared.ports import CheckResult, Judgement, MailState, NewMail, ProjectUsage, Spending
+from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
+from shared.ports.mails import MailState, NewMail
 
 Judge = Callable[[ProjectUsage], Judgement]
 Compose = Callable[[ProjectUsage, int, Spending], NewMail]

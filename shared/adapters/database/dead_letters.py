@@ -12,7 +12,7 @@ from shared.adapters.database import tables
 from shared.adapters.database.engine import Database
 from shared.adapters.database.texts import fitting, storable
 from shared.messages import Queue
-from shared.ports import DeadLetter
+from shared.ports.dead_letters import DeadLetter
 
 letter = tables.dead_letters.c
 

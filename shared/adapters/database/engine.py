@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from shared.ports import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError
 
 T = TypeVar("T")
 

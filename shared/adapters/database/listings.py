@@ -44,7 +44,8 @@ from shared.adapters.database.tables import (
 )
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy
-from shared.ports import PeriodView, ProjectView, RunState, RunTrigger, RunView, ScopeState
+from shared.ports.projects import PeriodView, ProjectView
+from shared.ports.runs import RunState, RunTrigger, RunView, ScopeState
 
 SHOWN_STATES = (ScopeState.DEFERRED, ScopeState.FAILED, ScopeState.SUSPECT)
 

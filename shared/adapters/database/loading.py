@@ -24,7 +24,8 @@ from shared.adapters.database.tables import budgets, projects, scopes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import key_of_group
 from shared.domain.projects import AZURE, ProjectEntry
-from shared.ports import LoadResult, NeverError
+from shared.ports.errors import NeverError
+from shared.ports.projects import LoadResult
 
 ScopeKey = tuple[str, str]
 """sub-account id, group key"""

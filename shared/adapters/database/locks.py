@@ -21,7 +21,9 @@ from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.domain.projects import AZURE, LockPolicy, azure_name
-from shared.ports import AuditEntry, Freed, Hold, LockFacts, MailState, NewMail, ResourceGroup
+from shared.ports.azure import ResourceGroup
+from shared.ports.locks import AuditEntry, Freed, Hold, LockFacts
+from shared.ports.mails import MailState, NewMail
 
 
 class SqlLocks:

@@ -15,7 +15,7 @@ from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.texts import fitting, storable
 from shared.adapters.database.types import UtcDateTime
-from shared.ports import MailState, NewMail, StoredMail
+from shared.ports.mails import MailState, NewMail, StoredMail
 
 
 class SqlMails:

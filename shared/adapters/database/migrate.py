@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
 from shared.adapters.database.engine import READ_ONLY
-from shared.ports import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -18,7 +18,9 @@ from shared.adapters.database.tables import budgets, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry
 from shared.messages import LARGEST_ID
-from shared.ports import LoadResult, NeverError, PeriodView, ProjectView, RevisionView, RunView
+from shared.ports.errors import NeverError
+from shared.ports.projects import LoadResult, PeriodView, ProjectView, RevisionView
+from shared.ports.runs import RunView
 
 
 class SqlProjects:

@@ -18,7 +18,7 @@ from shared.adapters.database.tables import run_scopes, runs, unfinished_answers
 from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import key_of_group
-from shared.ports import RunScope, RunState, RunTrigger, ScopeState, ScopeTarget
+from shared.ports.runs import RunScope, RunState, RunTrigger, ScopeState, ScopeTarget
 
 FINAL = (ScopeState.DONE, ScopeState.FAILED, ScopeState.SUSPECT)
 

@@ -12,7 +12,8 @@ from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.runs import scope_from_row
 from shared.adapters.database.tables import mails, projects, run_scopes, runs
-from shared.ports import LateRun, MailState, RunScope, RunState, RunTrigger, ScopeState
+from shared.ports.mails import MailState
+from shared.ports.runs import LateRun, RunScope, RunState, RunTrigger, ScopeState
 
 UNSENT = (MailState.PENDING, MailState.CLAIMED)
 

@@ -9,7 +9,8 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from shared.ports import NeverError, OutgoingMail
+from shared.ports.errors import NeverError
+from shared.ports.mails import OutgoingMail
 
 # Python takes the last four for line ends too, and so may a mail program.
 LINE_BREAKS = re.compile("[\r\n\0\x0b\x0c\x85\u2028\u2029]")

@@ -10,7 +10,9 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from shared.adapters.mail import mime
-from shared.ports import Clock, LaterError, OutgoingMail, utc_now
+from shared.ports.clock import Clock, utc_now
+from shared.ports.errors import LaterError
+from shared.ports.mails import OutgoingMail
 
 
 class OutboxMailer:

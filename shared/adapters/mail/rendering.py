@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.mail import figures as in_words
 from shared.adapters.mail.plain_text import html_to_text
 from shared.domain.projects import LANGUAGES
-from shared.ports import NeverError, RenderedMail
+from shared.ports.errors import NeverError
+from shared.ports.mails import RenderedMail
 
 if TYPE_CHECKING:
     from jinja2 import Environment

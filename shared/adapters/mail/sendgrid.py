@@ -12,7 +12,9 @@ from typing import Any
 from shared.adapters.mail import mime
 from shared.adapters.retry_after import bounded, wait_in
 from shared.domain.texts import shortened
-from shared.ports import Clock, LaterError, NeverError, OutgoingMail, utc_now
+from shared.ports.clock import Clock, utc_now
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import OutgoingMail
 
 ACCEPTED = 202
 LONGEST_REASON = 300

@@ -9,7 +9,9 @@ from typing import Any
 
 from shared.adapters.mail import mime
 from shared.domain.texts import shortened
-from shared.ports import Clock, LaterError, NeverError, OutgoingMail, utc_now
+from shared.ports.clock import Clock, utc_now
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import OutgoingMail
 
 IMPLICIT_TLS_PORT = 465
 # A reply longer than this is a page of advice; its beginning says why.

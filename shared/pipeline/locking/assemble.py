@@ -18,7 +18,9 @@ from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.refuse import Refusals
 from shared.pipeline.locking.unlock import Unlocking
 from shared.pipeline.patience import Patience
-from shared.ports import AuditLedger, AzureBudgets, Clock, LockLedger
+from shared.ports.azure import AzureBudgets
+from shared.ports.clock import Clock
+from shared.ports.locks import AuditLedger, LockLedger
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from datetime import date, datetime, timedelta
 from shared.messages import LockMessage, LockTrigger
 from shared.pipeline.locking.figures import Figures
 from shared.pipeline.locking.groups import InTime
-from shared.ports import Clock, LockFacts
+from shared.ports.clock import Clock
+from shared.ports.locks import LockFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.pipeline.locking.limits import BUSY_WAIT, CLAIM
-from shared.ports import LaterError, LockLedger
+from shared.ports.errors import LaterError
+from shared.ports.locks import LockLedger
 
 
 @dataclass(frozen=True, slots=True)

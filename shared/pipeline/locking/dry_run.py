@@ -12,7 +12,7 @@ from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.refuse import NOTHING_TO_LOCK, Refusals
 from shared.pipeline.locking.report import GroupReport
-from shared.ports import Machine, ResourceGroup
+from shared.ports.azure import Machine, ResourceGroup
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.refuse import NOTHING_TO_LOCK, Refusals
 from shared.pipeline.locking.report import ALREADY, LOCKED, GroupReport, done_again, gone_from, still_held
-from shared.ports import Freed, Hold, LockLedger
+from shared.ports.locks import Freed, Hold, LockLedger
 
 
 @dataclass(frozen=True, slots=True)

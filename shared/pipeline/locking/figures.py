@@ -13,7 +13,9 @@ from shared.domain.locks import Figure, HeldLock
 from shared.domain.money import LARGEST_AMOUNT, plain
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import azure_name
-from shared.ports import AzureBudget, AzureBudgets, LaterError, LockFacts, NeverError, ResourceGroup
+from shared.ports.azure import AzureBudget, AzureBudgets, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.locks import LockFacts
 
 # Azure evaluates its budgets about once a day, and costs reach it a day late: what it shows in a period's first days
 # may be what was spent in the period before. It does not say of when its figure is.

@@ -24,16 +24,9 @@ from shared.pipeline.locking.report import (
     GroupReport,
     group_key,
 )
-from shared.ports import (
-    AzureCompute,
-    AzureLocks,
-    GroupLock,
-    LaterError,
-    LockFacts,
-    Machine,
-    NeverError,
-    ResourceGroup,
-)
+from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, Machine, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.locks import LockFacts
 
 # Whether there is still time for one call more: a function that runs for ten minutes is killed.
 InTime = Callable[[], bool]

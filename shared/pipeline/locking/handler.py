@@ -21,7 +21,9 @@ from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import GroupReport
 from shared.pipeline.locking.unlock import Unlocking
 from shared.pipeline.patience import WORK_PATIENCE, Patience
-from shared.ports import Clock, LaterError, LockLedger, NeverError
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.locks import LockLedger
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from shared.pipeline.locking.figures import Figures, database_figure, look_again
 from shared.pipeline.locking.limits import AZURE_PATIENCE
 from shared.pipeline.locking.refuse import Refusals
 from shared.pipeline.patience import Patience
-from shared.ports import AzureBudgets
+from shared.ports.azure import AzureBudgets
 
 
 @dataclass(frozen=True, slots=True)

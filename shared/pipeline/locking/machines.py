@@ -13,7 +13,8 @@ from shared.pipeline.locking.limits import AZURE_PATIENCE, STOPPED_WITHIN, STOPP
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import GroupReport
 from shared.pipeline.patience import Patience
-from shared.ports import LaterError, Machine, ResourceGroup
+from shared.ports.azure import Machine, ResourceGroup
+from shared.ports.errors import LaterError
 
 
 @dataclass(frozen=True, slots=True)

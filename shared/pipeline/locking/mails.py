@@ -13,7 +13,8 @@ from shared.domain.money import plain
 from shared.domain.projects import LockPolicy
 from shared.messages import LockAction
 from shared.pipeline.operators import Operators, at_most
-from shared.ports import LockFacts, NewMail
+from shared.ports.locks import LockFacts
+from shared.ports.mails import NewMail
 
 LOCK_TEMPLATE = "lock"
 # Azure's limit for a lock's note.

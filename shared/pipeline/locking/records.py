@@ -16,7 +16,9 @@ from shared.pipeline.locking.figures import as_audited, highest_known
 from shared.pipeline.locking.limits import AZURE_PATIENCE, BUSY_WAIT, DECISIONS_OF_A_LOCK, STOPPING_PATIENCE
 from shared.pipeline.locking.mails import LockMails, LockNews
 from shared.pipeline.locking.report import LOCKED, TAKEN_OFF, GroupReport
-from shared.ports import AuditEntry, AuditLedger, AuditView, Freed, Hold, LaterError, LockLedger, NewMail
+from shared.ports.errors import LaterError
+from shared.ports.locks import AuditEntry, AuditLedger, AuditView, Freed, Hold, LockLedger
+from shared.ports.mails import NewMail
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from shared.pipeline.locking.case import Case, digest
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import GroupReport
-from shared.ports import Freed, MessageSender
+from shared.ports.locks import Freed
+from shared.ports.queues import MessageSender
 
 NOTHING_TO_LOCK = "none of its resource groups is there, or may be locked"
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.domain.charges import key_of_group
-from shared.ports import LaterError, LockFacts, Machine, ResourceGroup
+from shared.ports.azure import Machine, ResourceGroup
+from shared.ports.errors import LaterError
+from shared.ports.locks import LockFacts
 
 # What can be said of a group.
 LOCKED, ALREADY, NOT_LOCKED, GONE, NEVER, TAKEN_OFF, NO_LOCK, LEFT = (

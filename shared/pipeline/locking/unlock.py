@@ -12,7 +12,7 @@ from shared.pipeline.locking.limits import TAKEN_OFF_WITHIN
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import TAKEN_OFF
-from shared.ports import Freed
+from shared.ports.locks import Freed
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ from shared.adapters.azure.alert_token import (
     REST_AFTER_FAILURE,
     EntraTokenCheck,
 )
-from shared.ports import LaterError, TokenRefusedError
+from shared.ports.azure import TokenRefusedError
+from shared.ports.errors import LaterError
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
 OTHER_TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"

@@ -15,7 +15,8 @@ from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
 from shared.domain.locks import LockLevel
-from shared.ports import AzureBudget, GroupLock, LaterError, Machine, MachineKind, NeverError, ResourceGroup
+from shared.ports.azure import AzureBudget, GroupLock, Machine, MachineKind, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error
 
 HERE = "6f1c0d5e-0000-4000-8000-00000000000a"

@@ -19,7 +19,8 @@ from localdev.azure_sim.wire import Answer, AzureError, LoopbackServer, Request,
 from shared.adapters.azure.budget_json import read_budget, written
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.domain.money import LARGEST_AMOUNT
-from shared.ports import AzureBudget, BudgetNotice, LaterError, NeverError
+from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.errors import LaterError, NeverError
 
 HERE = "6f1c0d5e-0000-4000-8000-00000000000a"
 BUDGETS = f"/subscriptions/{HERE}/providers/Microsoft.Consumption/budgets"

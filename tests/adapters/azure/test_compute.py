@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from shared.adapters.azure.compute import ArmCompute
-from shared.ports import LaterError, Machine, MachineKind, NeverError, ResourceGroup
+from shared.ports.azure import Machine, MachineKind, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import MACHINES, SCALE_SETS, Answer, OddArm, error, value
 
 GROUP = ResourceGroup("6f1c0d5e-0000-4000-8000-00000000000a", "rg-web")

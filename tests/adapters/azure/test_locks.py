@@ -15,7 +15,8 @@ from localdev.azure_sim import AzureSimulator, ChargeBook
 from shared.adapters.azure.clients import MOST_PAGES
 from shared.adapters.azure.locks import ArmLocks
 from shared.domain.locks import LockLevel
-from shared.ports import GroupLock, LaterError, NeverError, ResourceGroup
+from shared.ports.azure import GroupLock, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
 
 SUBSCRIPTION = "6f1c0d5e-0000-4000-8000-00000000000a"

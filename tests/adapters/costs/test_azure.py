@@ -18,7 +18,8 @@ from localdev.azure_sim import AzureSimulator, read_ea_export
 from shared.adapters.costs.azure import MOST_PAGES, AzureCosts, query_body
 from shared.domain.money import stored
 from shared.domain.periods import Period
-from shared.ports import CostQuery, LaterError, NeverError
+from shared.ports.costs import CostQuery
+from shared.ports.errors import LaterError, NeverError
 from tests.adapters.costs.odd_server import Answer, OddServer, page
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "azure"

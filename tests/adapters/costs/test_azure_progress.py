@@ -14,7 +14,8 @@ from localdev.azure_sim import AzureSimulator, made_up
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.domain.periods import Period
-from shared.ports import CostQuery, LaterError, NeverError
+from shared.ports.costs import CostQuery
+from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeClock
 
 ACCOUNT = "6f1c0d5e-0000-4000-8000-00000000000a"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared.adapters.database.engine import TRIES, Database
 from shared.adapters.database.tables import runs
-from shared.ports import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError
 from tests.postgres import Postgres
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)

@@ -21,7 +21,7 @@ from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import audit, budget_periods, budgets, metadata, projects
 from shared.domain.budgets import Rollover
-from shared.ports import NeverError
+from shared.ports.errors import NeverError
 from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, november, terms
 from tests.contracts.rows import NIGHT, add_project
 from tests.postgres import Postgres

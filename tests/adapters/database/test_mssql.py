@@ -22,7 +22,9 @@ from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import charges, metadata, runs
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
-from shared.ports import LaterError, NeverError, Reading, ReadPart, ScopeTarget
+from shared.ports.charges import Reading, ReadPart
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.runs import ScopeTarget
 from tests.sql_server import DataError, Error, ProgrammingError, Sent, SqlServer, create_statement, faults
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)

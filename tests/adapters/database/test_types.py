@@ -14,7 +14,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, delete, func, insert, s
 from shared.adapters.database.engine import Database
 from shared.adapters.database.types import Money, UtcDateTime
 from shared.domain.money import LARGEST_AMOUNT
-from shared.ports import NeverError
+from shared.ports.errors import NeverError
 
 things = Table(
     "things",

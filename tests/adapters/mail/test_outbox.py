@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.mail.outbox import OutboxMailer, file_name
-from shared.ports import LaterError, OutgoingMail
+from shared.ports.errors import LaterError
+from shared.ports.mails import OutgoingMail
 from tests.adapters.mail.servers import read
 
 MAIL = OutgoingMail("<alert-7-80@example.ca>", ("ann@example.ca",), "Budget", "text", "<p>html</p>", bcc=("dora@x.ca",))

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.mail.sendgrid import SendGridMailer, personalizations, wait_of
-from shared.ports import LaterError, NeverError, OutgoingMail
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import OutgoingMail
 from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, fault, free_port
 
 MAIL = OutgoingMail("<m@example.ca>", ("ann@example.ca",), "Budget", "text", "<p>html</p>")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.mail.smtp import SmtpMailer
-from shared.ports import LaterError, NeverError, OutgoingMail
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import OutgoingMail
 from tests.adapters.mail.servers import PASSWORD, USERNAME, SilentServer, SmtpServer, free_port, make_certificate, read
 
 MAIL = OutgoingMail("<m@example.ca>", ("ann@example.ca", "bob@example.ca"), "Budget", "text", "<p>html</p>")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shared.adapters.mail.rendering import TEMPLATES, TemplateRenderer
-from shared.ports import NeverError, RenderedMail
+from shared.ports.errors import NeverError
+from shared.ports.mails import RenderedMail
 from tests.adapters.mail.tags import Tags
 
 NO_BREAK = "\N{NO-BREAK SPACE}"

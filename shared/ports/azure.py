@@ -1,0 +1,146 @@
+"""Azure Resource Manager: budgets, locks, machines, and the token of an Action Group's call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.locks import LockLevel
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceGroup:
+    """A resource group, as its provider spells it."""
+
+    subscription_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetNotice:
+    """One notification of an Azure budget. threshold: percent. forecast: on the forecast, not on what was spent."""
+
+    threshold: Decimal
+    operator: str
+    forecast: bool
+    action_groups: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AzureBudget:
+    """A budget at a subscription, as Azure has it or as it is to be.
+
+    amount: in `currency`, the subscription's own, which Azure says with what was spent. time_grain: Azure's word, such
+    as Annually. last_day: the last day that it is there for. resource_groups: what its filter lets through, None
+    where it has no filter or another one. notices: by their names. current_spend: as of Azure's last evaluation, about
+    once a day. e_tag: of what was read.
+    """
+
+    name: str
+    amount: Decimal
+    time_grain: str
+    first_day: date
+    last_day: date
+    resource_groups: tuple[str, ...] | None
+    notices: Mapping[str, BudgetNotice]
+    category: str = "Cost"
+    current_spend: Decimal | None = None
+    currency: str | None = None
+    e_tag: str | None = None
+
+
+class AzureBudgets(Protocol):
+    """Azure's own budgets of subscriptions. Every call raises LaterError and NeverError."""
+
+    def list(self, subscription_id: str) -> list[AzureBudget]:
+        """All the cost budgets at the subscription's scope, whoever made them."""
+        ...
+
+    def get(self, subscription_id: str, name: str) -> AzureBudget | None:
+        """One of them; None where there is none with this name (in any case)."""
+        ...
+
+    def put(self, subscription_id: str, budget: AzureBudget) -> None:
+        """Makes it, or changes the one of its name (with its `e_tag`, only if nobody has changed it since)."""
+        ...
+
+    def delete(self, subscription_id: str, name: str) -> None:
+        """Removes it; nothing where it is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLock:
+    """A lock on a resource group itself, whoever made it."""
+
+    name: str
+    level: LockLevel
+    notes: str = ""
+
+
+class AzureLocks(Protocol):
+    """Locks on resource groups. Every call raises LaterError and NeverError (which names the role that is missing)."""
+
+    def list(self, group: ResourceGroup) -> list[GroupLock] | None:
+        """The locks at the group itself; None where there is no such group."""
+        ...
+
+    def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
+        """Makes the lock, or brings the one of its name to this level. False where there is no such group."""
+        ...
+
+    def delete(self, group: ResourceGroup, name: str) -> bool:
+        """Takes the lock off. False where there is no such lock, or no such group."""
+        ...
+
+
+class MachineKind(StrEnum):
+    """What can be deallocated."""
+
+    VM = "virtual machine"
+    SCALE_SET = "scale set"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A virtual machine or scale set that costs money. stopping: its deallocation has begun and is not over."""
+
+    name: str
+    kind: MachineKind
+    stopping: bool = False
+
+
+class AzureCompute(Protocol):
+    """Virtual machines and scale sets. Every call raises LaterError and NeverError."""
+
+    def running(self, group: ResourceGroup) -> list[Machine]:
+        """Those of the group that are not deallocated; none where there is no such group."""
+        ...
+
+    def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
+        """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
+        ...
+
+
+class TokenRefusedError(Exception):
+    """A caller's token does not count. status: 401 (none, or not a valid one) or 403 (valid, and not allowed)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class TokenCheck(Protocol):
+    """Who may call over HTTP."""
+
+    def check(self, authorization: str | None) -> None:
+        """Takes the Authorization header. Raises TokenRefusedError; LaterError where it can't be told now."""
+        ...

@@ -1,0 +1,111 @@
+"""Usage against budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from shared.domain.budgets import Budget
+from shared.domain.locks import HeldLock
+from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy
+from shared.domain.thresholds import Checked, Decision
+from shared.messages import LockAction
+from shared.ports.mails import NewMail
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectUsage:
+    """A project as one check sees it.
+
+    period: None where the budget has no period today. usage: the sum of its charges in the period, in the
+    budget's currency. other_currencies: those of charges in the period that could not be added.
+    told: the thresholds that count as told for this revision and period. last: the check before in this period.
+    by_day: what was spent on each day of the period, in the budget's currency; empty where nobody needs a forecast:
+    where the budget is used up, or people were `warned` already for this revision and period.
+    held: the lock that the app has put on it. released: by hand, for this revision and period.
+    """
+
+    project_id: int
+    acronym: str
+    name: str
+    language: str | None
+    contacts: tuple[str, ...]
+    budget: Budget
+    period: Period | None
+    usage: Decimal
+    other_currencies: tuple[str, ...]
+    told: frozenset[int]
+    last: Checked | None
+    by_day: Mapping[date, Decimal] = field(default_factory=dict)
+    warned: bool = False
+    lock: LockPolicy = LockPolicy.AUTO
+    held: HeldLock | None = None
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a project spent in its period, in the budget's currency, by day and by service."""
+
+    by_day: Mapping[date, Decimal]
+    by_service: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a check makes of a project.
+
+    decision: on `thresholds`; None where there is nothing to compare. problem: a sentence where the project
+    can't be watched. mails: about that, or an early warning, each sent once by its key.
+    lock: what is to be asked of the lock, and why.
+    """
+
+    decision: Decision | None
+    thresholds: tuple[int, ...] = ()
+    problem: str | None = None
+    mails: tuple[NewMail, ...] = ()
+    lock: tuple[LockAction, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """unsent: ids of mails for or about these projects that nobody has begun to send. unknown: ids of no project.
+
+    locks: what the judgements ask of the lock, as (project id, action, reason).
+    """
+
+    unsent: tuple[int, ...]
+    unknown: tuple[int, ...]
+    locks: tuple[tuple[int, LockAction, str], ...] = ()
+
+
+class CheckLedger(Protocol):
+    """Usage against budgets."""
+
+    def give_up(self, project_ids: Sequence[int], reason: str) -> None:
+        """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
+        ...
+
+    def check(
+        self,
+        project_ids: Sequence[int],
+        judge: Callable[[ProjectUsage], Judgement],
+        compose: Callable[[ProjectUsage, int, Spending], NewMail],
+        now: datetime,
+    ) -> CheckResult:
+        """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
+
+        A period that has ended is followed by the next first, once, with what its rollover carries on; what was carried
+        follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then).
+
+        Two checks of the same project never run at the same time: the second waits, and sees what the first did.
+        The alert of each decision and its mail (from `compose`, with the spending of the whole period) are
+        written together. A project's due mark goes; inactive projects are passed over. What was seen (usage,
+        thresholds, budget, period) becomes the next check's `last`. Raises LaterError; NeverError where a sum
+        can't be held exactly.
+        """
+        ...

@@ -1,0 +1,27 @@
+"""The two kinds of errors that leave an adapter: later, and never."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class LaterError(Exception):
+    """It can't be done now and may work later: throttled, unwell, out of reach.
+
+    wait: how long the other side asks us to wait; None where it does not say.
+    progress: where a long answer broke off, what is needed to go on with it from there; None to begin anew.
+    """
+
+    def __init__(self, reason: str, wait: timedelta | None = None, progress: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+        self.progress = progress
+
+
+class NeverError(Exception):
+    """It can't be done, however often it is tried. `reason` is a sentence for a person."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

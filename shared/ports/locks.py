@@ -1,0 +1,150 @@
+"""Which projects are locked, and every decision about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from shared.domain.budgets import Budget
+from shared.domain.locks import HeldLock, Outcome
+from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy
+from shared.messages import LockAction, LockTrigger
+from shared.ports.azure import ResourceGroup
+from shared.ports.mails import NewMail
+
+
+@dataclass(frozen=True, slots=True)
+class LockFacts:
+    """A project as the lock sees it, today.
+
+    groups: its resource groups; held_groups: those on which it holds a lock. held without held_since: a lock was about
+    to be put on, and may be there. usage: in the budget's currency and present
+    period. usage_known: its costs have been read, and all of them can be added.
+    """
+
+    project_id: int
+    acronym: str
+    name: str
+    language: str | None
+    contacts: tuple[str, ...]
+    active: bool
+    lock: LockPolicy
+    groups: tuple[ResourceGroup, ...]
+    budget: Budget
+    period: Period | None
+    usage: Decimal
+    usage_known: bool
+    held: HeldLock | None = None
+    held_groups: tuple[ResourceGroup, ...] = ()
+    held_since: datetime | None = None
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A decision to be written down for good. `key` names it: a second row with the same key is not written.
+
+    figures: on what; details: on which groups and machines; JSON values, amounts as text.
+    """
+
+    key: str
+    project_id: int
+    action: LockAction
+    outcome: Outcome
+    reason: str
+    trigger: LockTrigger
+    by: str | None = None
+    asked: str = ""
+    """the reason that the request gave"""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    run_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The lock that a project now has: on which groups."""
+
+    lock: HeldLock
+    groups: tuple[ResourceGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """The project has no lock any more. by_hand: it is not to be locked again for this revision and period."""
+
+    by_hand: bool
+    budget_number: int
+    period_start: date | None
+
+
+class LockLedger(Protocol):
+    """Which projects are locked, who works on that, and every decision about it."""
+
+    def find(self, azure_budget: str, subscription_id: str) -> int | None:
+        """The project with this Azure name (`azure_name`, in any case) and groups in the subscription."""
+        ...
+
+    def facts(self, project_id: int, now: datetime) -> LockFacts | None:
+        """What is known of a project, active or not; its period is the one that holds `now`. None: unknown."""
+        ...
+
+    def claim(self, project_id: int, claimant: str, until: datetime, now: datetime) -> bool:
+        """Takes the project's lock for work, so that nobody else does before `until`; False where it can't be had.
+
+        Taken if it is free, if the claim on it has expired, or if this same claimant holds it.
+        """
+        ...
+
+    def release(self, project_id: int, claimant: str) -> None:
+        """Ends the claim, if it is this claimant's."""
+        ...
+
+    def record(
+        self,
+        entry: AuditEntry,
+        claimant: str,
+        change: Hold | Freed | None,
+        mails: Sequence[NewMail],
+        now: datetime,
+    ) -> bool:
+        """Writes the decision, the new state and the mails in one transaction, and ends the claimant's claim.
+
+        False, and nothing is written, where the claim was lost. With an `entry` whose key there is already, only the
+        change counts: its mails were written then.
+        """
+        ...
+
+    def keep(self, project_id: int, claimant: str, hold: Hold, now: datetime) -> None:
+        """Writes what counts for a lock that is there or about to be, with nothing decided; ends the claim."""
+        ...
+
+    def held(self) -> int:
+        """How many projects are locked."""
+        ...
+
+    def unsent(self, project_id: int) -> list[int]:
+        """The ids of mails about the project's lock that nobody has begun to send."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """A row of the audit."""
+
+    id: int
+    at: datetime
+    acronym: str
+    entry: AuditEntry
+
+
+class AuditLedger(Protocol):
+    """What was decided about locks; only read."""
+
+    def list(self, project_id: int | None = None, limit: int | None = None) -> list[AuditView]:
+        """The last `limit` decisions, oldest first; all projects' without a `project_id`."""
+        ...

@@ -1,0 +1,134 @@
+"""Mails: rendering, sending, and the rows that make each go out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingMail:
+    """A mail as it goes to the provider: valid addresses, one-line subject.
+
+    message_id: `<…@…>`, the same however often this mail is sent.
+    """
+
+    message_id: str
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    html: str
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+
+
+class Mailer(Protocol):
+    """A mail provider."""
+
+    def send(self, mail: OutgoingMail) -> str:
+        """Hands the mail over and returns the provider's receipt (an id, may be empty).
+
+        Raises LaterError (throttled, unwell, out of reach) and NeverError (refused for good).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    """A mail's contents: one-line subject, plain text, HTML with every value escaped."""
+
+    subject: str
+    text: str
+    html: str
+
+
+AddressCheck = Callable[[Iterable[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
+"""Texts in; out come the valid addresses, each once, and the other texts with the reason."""
+
+
+class MailRenderer(Protocol):
+    """Turns a template and figures into a mail's contents."""
+
+    def render(self, template: str, language: str | None, figures: Mapping[str, Any]) -> RenderedMail:
+        """The mail in `en` or `fr`, or in both for None. `figures` as the template's folder says. Raises NeverError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail to be sent once. `key` names it for good: a second mail with the same key is not made.
+
+    figures: what the template needs: JSON values, amounts and days as text.
+    project_id and run_key say where it comes from.
+    """
+
+    key: str
+    template: str
+    to: tuple[str, ...]
+    figures: Mapping[str, Any]
+    language: str | None = None
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    project_id: int | None = None
+    run_key: str | None = None
+
+
+class MailState(StrEnum):
+    """How far a mail is."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    SENT = "sent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    """A mail in the database."""
+
+    id: int
+    mail: NewMail
+    state: MailState
+    message_id: str
+    attempts: int
+    first_attempt_at: datetime | None
+    claimed_until: datetime | None
+    reason: str | None = None
+    sent_at: datetime | None = None
+    notes: str | None = None
+
+
+class MailLedger(Protocol):
+    """Mails to be sent, each once."""
+
+    def add(self, mail: NewMail, now: datetime) -> int:
+        """Writes the mail, or finds the one with its key; returns its id."""
+        ...
+
+    def get(self, mail_id: int) -> StoredMail | None:
+        """The mail as it stands."""
+        ...
+
+    def claim(self, mail_id: int, claimant: str, until: datetime, now: datetime, failed_too: bool = False) -> bool:
+        """Takes the mail for sending, so that nobody else sends it before `until`.
+
+        Taken if it is pending, if the claim on it has expired, or if this same claimant holds it (the queue gave
+        the message again: the earlier attempt is dead). `failed_too`: also if it had failed, with its attempts
+        counted from the start. Counts one attempt. False where it can't be had.
+        """
+        ...
+
+    def mark_sent(self, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime) -> None:
+        """It has been sent; `notes` says which addresses were left out. Only the claimant's word counts."""
+        ...
+
+    def release(self, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
+        """It could not be sent now, and is tried again at `due_at`."""
+        ...
+
+    def mark_failed(self, mail_id: int, claimant: str, reason: str) -> None:
+        """It can't be sent."""
+        ...

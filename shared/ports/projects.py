@@ -1,0 +1,135 @@
+"""Projects, their budgets, and what is listed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy, ProjectEntry
+from shared.ports.runs import RunView
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """How many projects a load added, changed and left as they were."""
+
+    added: int
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectView:
+    """A project as listed. budget: None without one. spent: in the period that holds today, in `currency`.
+
+    currency: None for a project that has neither a budget nor a currency to have one in.
+    updated_at: when its costs were last read. problem: why it can't be watched, if so.
+    """
+
+    id: int
+    acronym: str
+    name: str
+    active: bool
+    language: str | None
+    contacts: tuple[str, ...]
+    scopes: tuple[tuple[str, str], ...]
+    """(subscription id, resource group) pairs"""
+    budget: Budget | None
+    period: Period | None
+    spent: Decimal
+    currency: str | None
+    updated_at: datetime | None
+    problem: str | None
+    alerts: tuple[int, ...]
+    """thresholds mailed for this revision and period"""
+    terms: BudgetTerms
+    """those of the revision that counts, without an amount too"""
+    lock: LockPolicy = LockPolicy.AUTO
+    locked_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodView:
+    """A period of a project's budget that was opened: what came into it from the one before.
+
+    settled: what was carried is final. spent: in `currency`, so far.
+    """
+
+    period: Period
+    currency: str
+    carried: Decimal
+    stopped: bool
+    settled: bool
+    spent: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """One revision of a budget: what, when, by whom, why."""
+
+    number: int
+    terms: BudgetTerms
+    made_at: datetime
+    made_by: str
+    reason: str
+
+
+class ProjectLedger(Protocol):
+    """Projects, their budgets, and what is listed of them and of runs."""
+
+    def load(self, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
+        """Writes all the entries in one transaction. An entry that says what is so already changes nothing.
+
+        Changed terms make a new revision (as `revise_budget` does). A changed or new project is due for a
+        check. Raises NeverError naming the project where a resource group belongs to another project that
+        keeps it, or an acronym to another.
+        """
+        ...
+
+    def revise_budget(self, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime) -> int:
+        """Makes a new revision and returns its number; the project is due for a check.
+
+        In the same transaction, where the period begins on the same day as before, the thresholds that were
+        told and lie at or below the new percent count as told for the new revision too (`still_told`). What was
+        carried into that period stays; a budget that had stopped goes on.
+        """
+        ...
+
+    def find(self, project: str) -> int | None:
+        """The id of the project with this acronym (in any case) or this number."""
+        ...
+
+    def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
+        """The projects by id, each with its usage in the period that holds `today`.
+
+        subscription_id: only those with resource groups in it.
+        """
+        ...
+
+    def days_spent(self, project_ids: Sequence[int], today: date) -> dict[int, dict[date, Decimal]]:
+        """What projects spent on each day of the period that holds `today`, in their budgets' currencies.
+
+        A project that spent nothing may be missing. The days of thousands of projects fill the memory: ask for some.
+        """
+        ...
+
+    def subscriptions(self) -> list[str]:
+        """The subscriptions in which any project, active or not, has resource groups; in order."""
+        ...
+
+    def revisions(self, project_id: int) -> list[RevisionView]:
+        """The project's budget revisions, oldest first."""
+        ...
+
+    def periods(self, project_id: int) -> list[PeriodView]:
+        """The periods of the project's budget so far, oldest first."""
+        ...
+
+    def recent_runs(self, limit: int) -> list[RunView]:
+        """The last runs, newest first."""
+        ...

@@ -1,0 +1,19 @@
+"""The chain's queues."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+from shared.messages import Message, Queue
+
+
+class MessageSender(Protocol):
+    """Puts messages onto the chain's queues."""
+
+    def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
+        """Queues a message (or the text of one) that can't be seen before `delay` and never expires.
+
+        Raises LaterError, NeverError (the queues refuse us).
+        """
+        ...

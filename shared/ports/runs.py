@@ -1,0 +1,159 @@
+"""Runs, what each of them has done, and what got stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class RunTrigger(StrEnum):
+    """What opened a run: the night's timer, a person, or an update message that belongs to no run."""
+
+    TIMER = "timer"
+    MANUAL = "manual"
+    MESSAGE = "message"
+
+
+class RunState(StrEnum):
+    """How far a run is. Failed: finished, with a scope that failed or is suspect."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class ScopeState(StrEnum):
+    """How far a run is with one scope. The last three are final."""
+
+    PLANNED = "planned"
+    QUEUED = "queued"
+    DEFERRED = "deferred"
+    DONE = "done"
+    FAILED = "failed"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeTarget:
+    """What one update message is about: a whole subscription, or one project (or one resource group of it)."""
+
+    subscription_id: str | None = None
+    project_id: int | None = None
+    resource_group: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The target in words, unique within a run."""
+        if self.subscription_id is not None:
+            return f"subscription {self.subscription_id}"
+        group = f", group {self.resource_group}" if self.resource_group else ""
+        return f"project {self.project_id}{group}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunScope:
+    """One target of one run, and how far it is."""
+
+    id: int
+    run_key: str
+    target: ScopeTarget
+    state: ScopeState
+    attempts: int = 0
+    first_queued_at: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateRun:
+    """A run that is not complete when it should be; everything that is missing, in words."""
+
+    key: str
+    started_at: datetime
+    scopes: tuple[tuple[str, str, str | None], ...]
+    """subject, state, reason of each scope that is not done"""
+    unchecked_projects: int
+    unsent_mails: int
+    planned: bool = True
+    """False where the scheduler broke off before it knew which scopes the run has"""
+
+
+class RunLedger(Protocol):
+    """Runs, and what each of them has done."""
+
+    def open_run(self, key: str, trigger: RunTrigger, now: datetime) -> None:
+        """Makes the run if there is none with this key."""
+        ...
+
+    def plan(self, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
+        """Adds the targets that the run lacks; returns, in their order, those whose message is still to be sent."""
+        ...
+
+    def mark_queued(self, scope_id: int, due_at: datetime, now: datetime) -> None:
+        """The scope's message is on its queue and can be seen from `due_at`. A final state stays."""
+        ...
+
+    def scope_of(self, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime) -> RunScope:
+        """The scope of this run for this target; both are made, as queued now, where they are missing."""
+        ...
+
+    def mark_deferred(self, scope_id: int, reason: str, due_at: datetime) -> None:
+        """The scope is tried again at `due_at`; counts one attempt. Reopens a suspect one, no other final state."""
+        ...
+
+    def failures(self, run_key: str) -> list[tuple[str, str]]:
+        """Subject and reason of each scope that failed or is suspect, once the run is finished; nothing before."""
+        ...
+
+    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
+        """The scope has failed for this run. Finishes the run if it was the last one."""
+        ...
+
+
+class WatchLedger(Protocol):
+    """What got stuck, and what is late. `before` is the time since when it should have gone on."""
+
+    def stuck_scopes(self, before: datetime) -> list[RunScope]:
+        """Scopes of unfinished runs that are not final and due (or planned, run started) before `before`."""
+        ...
+
+    def stuck_projects(self, before: datetime) -> list[int]:
+        """Active projects whose check has been due since before `before`."""
+        ...
+
+    def stuck_mails(self, before: datetime) -> list[int]:
+        """Mails that are pending and were due before `before`, or whose claim expired before it."""
+        ...
+
+    def mark_requeued(self, projects: Sequence[int], mails: Sequence[int], now: datetime) -> None:
+        """These were queued again now: they count as stuck only after another while."""
+        ...
+
+    def late_runs(self, started_before: datetime) -> list[LateRun]:
+        """Runs by timer that started before, have something missing, and were not reported yet."""
+        ...
+
+    def last_nights(self) -> list[datetime]:
+        """When the last two runs by timer were started, the newest first."""
+        ...
+
+    def mark_reported(self, run_key: str, now: datetime) -> None:
+        """The operators have been told that this run is late."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as listed: scopes counted by state, mails counted by state."""
+
+    key: str
+    trigger: RunTrigger
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None
+    scopes: Mapping[str, int]
+    mails: Mapping[str, int]
+    errors: tuple[tuple[str, str], ...] = field(default=())
+    """(scope, reason) of those deferred, failed or suspect"""
