@@ -39,7 +39,7 @@ def list_letters(
 
     Oldest first.
     """
-    letters = open_app().letters.list(replayed)
+    letters = open_app().letters.letters(replayed)
     if json:
         output.write_json([_listed(letter) for letter in letters])
     elif not letters:
@@ -83,7 +83,7 @@ def replay(
     if every == bool(letter_ids):
         raise WrongUsageError("name the dead letters to replay by their ids, or write --all")
     app = open_app()
-    wanted = [letter.id for letter in app.letters.list()] if every else list(dict.fromkeys(letter_ids or []))
+    wanted = [letter.id for letter in app.letters.letters()] if every else list(dict.fromkeys(letter_ids or []))
     for letter_id in [] if every else wanted:
         _found(app, letter_id)
     refused = _replay(app, wanted)

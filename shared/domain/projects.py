@@ -38,6 +38,34 @@ def azure_name(acronym: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a project's charges are: in which sub-account of which provider, and in which resource group of it.
+
+    resource_group: as it is spelled; empty for a provider without groups.
+    """
+
+    provider: str
+    sub_account_id: str
+    resource_group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Who a project is, and whom to tell. The read models that say more of it contain this record.
+
+    language: `en`, `fr`, or None for both. lock: whether it is locked at 100 %.
+    """
+
+    id: int
+    acronym: str
+    name: str
+    language: str | None
+    contacts: tuple[str, ...]
+    active: bool
+    lock: LockPolicy = LockPolicy.AUTO
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectEntry:
     """A project as a person writes it into the projects file.
 

@@ -28,7 +28,7 @@ class DeadLetterLedger(Protocol):
         """Keeps a message; `origin` (the queue message's id) makes a second record of it the same one."""
         ...
 
-    def list(self, replayed_too: bool = False) -> list[DeadLetter]:
+    def letters(self, replayed_too: bool = False) -> list[DeadLetter]:
         """The dead letters, oldest first; those that were replayed only if asked for."""
         ...
 

@@ -235,7 +235,7 @@ class Installation:
 
     def dead_letters(self) -> list[DeadLetter]:
         with self.app() as app:
-            return app.letters.list(replayed_too=True)
+            return app.letters.letters(replayed_too=True)
 
     def rows(self, query: Select[Any]) -> list[tuple[Any, ...]]:
         with self.app() as app:

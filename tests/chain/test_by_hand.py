@@ -130,7 +130,7 @@ def test_a_dead_letter_does_its_work_when_it_is_replayed_after_its_cause_was_men
     app.load(DIE1)
     with app.app() as parts:
         assert parts.replay.replay(letter.id) is None
-        assert parts.letters.list() == []
+        assert parts.letters.letters() == []
     app.run("--drain")
     assert app.projects()["P11"].spent == spent_in(azure.book, DIE1, NIGHT.date())
     assert subjects(app.outbox()) == [("p11@example.com", "[P11] 25 % of the budget is used")]

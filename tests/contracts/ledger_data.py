@@ -184,7 +184,7 @@ class Ledgers:
 
     def mailed(self) -> list[int]:
         """The thresholds that are mailed, in order."""
-        return [mail.figures["threshold"] for mail in self.mails()]
+        return [mail.context["threshold"] for mail in self.mails()]
 
     def due(self) -> list[int]:
         return self.charges.due_projects_of(ScopeTarget(subscription_id=SUB))

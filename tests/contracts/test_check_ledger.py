@@ -320,7 +320,7 @@ def test_the_mail_gets_what_was_spent_in_the_period_by_day_and_by_service(ledger
         now=NOW + DAY,
     )
     ledgers.check(1)
-    figures = ledgers.mails()[0].figures
+    figures = ledgers.mails()[0].context
     by_day = {day: Decimal(cost) for day, cost in figures["by_day"].items()}
     by_service = {service: Decimal(cost) for service, cost in figures["by_service"].items()}
     assert by_day == {"2026-11-03": Decimal("5.5"), "2026-11-05": Decimal("-0.25")}
@@ -332,8 +332,8 @@ def test_spending_is_in_the_budgets_currency_only(ledgers: Ledgers) -> None:
     ledgers.spend(("rg-1", OCTOBER.start, "Storage", "99"), window=OCTOBER, currency="USD")
     spend(ledgers, "6", now=NOW + DAY)
     ledgers.check(1)
-    assert ledgers.mails()[0].figures["by_service"].keys() == {"Storage"}
-    assert ledgers.mails()[0].figures["by_day"].keys() == {"2026-11-03"}
+    assert ledgers.mails()[0].context["by_service"].keys() == {"Storage"}
+    assert ledgers.mails()[0].context["by_day"].keys() == {"2026-11-03"}
 
 
 @pytest.mark.parametrize("amount", [None, "0"])

@@ -22,7 +22,7 @@ def test_a_dead_letter_comes_back_as_it_was_recorded(ledger: DeadLetterLedger):
     letter_id = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
     letter = DeadLetter(letter_id, "project-usage-update", BODY, "no such project", NIGHT)
     assert ledger.get(letter_id) == letter
-    assert ledger.list() == [letter]
+    assert ledger.letters() == [letter]
 
 
 def test_an_unknown_dead_letter_is_none(ledger: DeadLetterLedger):
@@ -32,27 +32,27 @@ def test_an_unknown_dead_letter_is_none(ledger: DeadLetterLedger):
 def test_a_message_is_recorded_once_by_its_origin(ledger: DeadLetterLedger):
     first = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
     assert ledger.record(Queue.UPDATE, BODY, "failed five times", "message-1", NIGHT + HOUR) == first
-    assert [letter.reason for letter in ledger.list()] == ["no such project"]
+    assert [letter.reason for letter in ledger.letters()] == ["no such project"]
 
 
 def test_the_same_body_from_two_messages_makes_two(ledger: DeadLetterLedger):
     ledger.record(Queue.EMAIL, BODY, "why", "message-1", NIGHT)
     ledger.record(Queue.EMAIL, BODY, "why", "message-2", NIGHT)
-    assert len(ledger.list()) == 2
+    assert len(ledger.letters()) == 2
 
 
 def test_they_are_listed_oldest_first(ledger: DeadLetterLedger):
     late = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT + HOUR)
     early = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
-    assert [letter.id for letter in ledger.list()] == [early, late]
+    assert [letter.id for letter in ledger.letters()] == [early, late]
 
 
 def test_replayed_ones_are_listed_only_if_asked_for(ledger: DeadLetterLedger):
     replayed = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
     left = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
     ledger.mark_replayed(replayed, NIGHT + HOUR)
-    assert [letter.id for letter in ledger.list()] == [left]
-    assert [letter.replayed_at for letter in ledger.list(replayed_too=True)] == [NIGHT + HOUR, None]
+    assert [letter.id for letter in ledger.letters()] == [left]
+    assert [letter.replayed_at for letter in ledger.letters(replayed_too=True)] == [NIGHT + HOUR, None]
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: lis
         assert sent_alerts(chain) == model.mails
         assert locked_projects(chain) == set(model.held)
         assert sent_lock_mails(chain) == model.lock_mails
-        assert chain.letters.list() == []
+        assert chain.letters.letters() == []
         chain.database.close()
 
 

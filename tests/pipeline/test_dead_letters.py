@@ -26,7 +26,7 @@ def bury(chain: Chain, queue: Queue, text: str, origin: str = "poison-1") -> Non
 @pytest.mark.parametrize("body", ["", "not json", "[1, 2]", "\ufeff{}", "null", '{"ProjectId": "x"}', "{" * 5000])
 def test_what_is_no_message_is_recorded_with_its_body_and_a_reason(chain: Chain, queue: Queue, body: str) -> None:
     chain.work(queue, body)
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert (letter.queue, letter.body) == (queue.value, body)
     assert len(letter.reason) > 20
     assert chain.queues.sent == []
@@ -35,7 +35,7 @@ def test_what_is_no_message_is_recorded_with_its_body_and_a_reason(chain: Chain,
 def test_a_message_in_base64_is_taken_like_a_plain_one(chain: Chain) -> None:
     chain.load(entry())
     chain.work(Queue.UPDATE, base64.b64encode(b'{"projectid": 11}').decode())
-    assert chain.letters.list() == []
+    assert chain.letters.letters() == []
     assert len(chain.costs.queries) == 2
 
 
@@ -48,7 +48,7 @@ def test_a_poisoned_update_closes_its_scope_so_that_it_is_not_tried_for_ever(cha
     assert run.state == "failed"
     chain.clock.forward(hours=2)
     assert chain.look().updates == ()
-    assert [letter.body for letter in chain.letters.list()] == [text]
+    assert [letter.body for letter in chain.letters.letters()] == [text]
 
 
 def test_a_poisoned_check_is_not_queued_again_by_the_watchdog(chain: Chain) -> None:
@@ -72,7 +72,7 @@ def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
     bury(chain, queue, text)
     chain.clock.forward(hours=2)
     assert chain.look().emails == ()
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert [mail.to for mail in chain.mailer.sent] == [("ops@example.com",), ("anna@example.com",)]
@@ -99,7 +99,7 @@ def test_a_mail_that_is_still_claimed_when_its_message_is_poisoned_is_closed_onc
     bury(chain, Queue.EMAIL, json.dumps({"EmailId": mail_id}))
     chain.clock.forward(hours=1)
     assert chain.look().emails == (), "it would be sent, and poisoned, for ever"
-    assert len(chain.letters.list()) == 1
+    assert len(chain.letters.letters()) == 1
 
 
 def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(chain: Chain) -> None:
@@ -109,7 +109,7 @@ def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(cha
     chain.scheduler.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert chain.spent() == 12
@@ -120,12 +120,12 @@ def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(cha
 def test_a_poison_message_that_comes_twice_is_recorded_once(chain: Chain) -> None:
     for _ in range(2):
         chain.dead_letters.bury(Queue.UPDATE, "rubbish", "poison-1")
-    assert len(chain.letters.list()) == 1
+    assert len(chain.letters.letters()) == 1
 
 
 def test_replaying_what_is_no_message_says_so_and_queues_nothing(chain: Chain) -> None:
     chain.work(Queue.UPDATE, "rubbish")
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert "can't be replayed" in str(chain.replay.replay(letter.id))
     assert chain.queues.sent == []
     assert "There is no dead letter 999" in str(chain.replay.replay(999))
@@ -133,7 +133,7 @@ def test_replaying_what_is_no_message_says_so_and_queues_nothing(chain: Chain) -
 
 def test_a_message_that_was_wrong_works_once_its_cause_is_mended_and_it_is_replayed(chain: Chain) -> None:
     chain.work(Queue.UPDATE, '{"ProjectId": 11, "Attempt": 7}')
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     chain.load(entry())
     chain.spend("5", date(2026, 11, 20))
     assert chain.replay.replay(letter.id) is None
@@ -160,7 +160,7 @@ def test_a_notice_that_failed_for_good_makes_no_further_notice(chain: Chain) -> 
     )
     handed_on = chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": notice}), "poison-1")
     assert handed_on.emails == ()
-    assert len(chain.letters.list()) == 1
+    assert len(chain.letters.letters()) == 1
 
 
 # --- locks ---------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_poisoned_lock_is_recorded_told_and_done_when_it_is_replayed(chain: Ch
         (("ops@example.com",), "A message failed for good")
     ]
     assert "project-lock" in chain.mailer.sent[0].text
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert (letter.queue, letter.body) == ("project-lock", LOCK)
     assert not locked(chain)
     assert chain.replay.replay(letter.id) is None
@@ -199,7 +199,7 @@ def test_a_poisoned_lock_is_recorded_told_and_done_when_it_is_replayed(chain: Ch
 
 def test_a_lock_of_a_project_that_there_is_not_works_once_it_is_there_and_the_letter_is_replayed(chain: Chain) -> None:
     chain.work(Queue.LOCK, LOCK)
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert letter.reason == "there is no project 11; `python -m shared.cli projects list` shows them all"
     assert json.loads(letter.body) == json.loads(LOCK)
     assert chain.queues.sent == []
@@ -216,7 +216,7 @@ def test_a_lock_that_is_replayed_when_the_budget_was_raised_is_looked_at_again_a
     over_budget(chain)
     bury(chain, Queue.LOCK, LOCK)
     chain.load(entry(amount="5000"))
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert not locked(chain)
@@ -227,7 +227,7 @@ def test_a_lock_that_is_replayed_when_the_budget_was_taken_away_is_not_put_on(ch
     over_budget(chain)
     bury(chain, Queue.LOCK, LOCK)
     chain.load(entry(amount=None))
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert not locked(chain)
@@ -237,7 +237,7 @@ def test_a_lock_in_base64_by_hand_is_taken_like_a_plain_one(chain: Chain) -> Non
     over_budget(chain)
     by_hand = '{"projectid": "11", "action": "LOCK", "reason": "by hand", "note": "unknown"}'
     chain.work(Queue.LOCK, base64.b64encode(by_hand.encode()).decode())
-    assert chain.letters.list() == []
+    assert chain.letters.letters() == []
     assert locked(chain)
 
 
@@ -256,7 +256,7 @@ def test_a_lock_that_can_t_be_right_is_recorded_with_what_would_be(
 ) -> None:
     over_budget(chain)
     chain.work(Queue.LOCK, json.dumps(body))
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert reason in letter.reason
     assert json.loads(letter.body) == body
     assert not locked(chain)

@@ -104,7 +104,7 @@ def test_a_provider_that_is_down_is_asked_again_with_growing_waits_for_72_hours(
     chain.work(Queue.EMAIL, email(mail_id))
     waited = timedelta(0)
     delays = []
-    while chain.queues.sent and not chain.letters.list():
+    while chain.queues.sent and not chain.letters.letters():
         ((queue, text, delay),) = chain.queues.take()
         delays.append(delay.total_seconds())
         waited += delay
@@ -112,7 +112,7 @@ def test_a_provider_that_is_down_is_asked_again_with_growing_waits_for_72_hours(
         chain.work(queue, text)
     assert delays[:4] == [30, 60, 120, 240]
     assert timedelta(hours=72) <= waited <= timedelta(hours=72, minutes=31)
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert json.loads(letter.body) == {"EmailId": mail_id}
     assert "given up after 72 hours: it is down" in letter.reason
 
@@ -128,7 +128,7 @@ def test_a_refused_mail_becomes_a_dead_letter_and_operators_are_told_once_a_day(
     for number in range(3):
         chain.work(Queue.EMAIL, email(stored_mail(chain, key=f"test/{number}")))
     chain.drain()
-    assert len(chain.letters.list()) == 3
+    assert len(chain.letters.letters()) == 3
     assert [mail.to for mail in chain.mailer.sent] == [("ops@example.com",)]
 
 
@@ -140,11 +140,11 @@ def test_a_refused_mail_is_sent_when_its_dead_letter_is_replayed(chain: Chain) -
     chain.mailer.fails = lambda _mail: None
     chain.work(Queue.EMAIL, email(mail_id))
     assert chain.mailer.sent == [], "a stray message does not wake a failed mail"
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert len(chain.mailer.sent) == 1
-    assert chain.letters.list() == []
+    assert chain.letters.letters() == []
 
 
 def test_a_mail_that_is_refused_again_when_it_is_replayed_is_a_dead_letter_again(chain: Chain) -> None:
@@ -152,10 +152,10 @@ def test_a_mail_that_is_refused_again_when_it_is_replayed_is_a_dead_letter_again
     chain.mailer.fails = lambda mail: NeverError("no such user") if "anna@example.com" in mail.to else None
     chain.work(Queue.EMAIL, email(mail_id))
     chain.queues.take()
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
-    (again,) = chain.letters.list()
+    (again,) = chain.letters.letters()
     assert again.id != letter.id
     assert json.loads(again.body) == {"EmailId": mail_id}
 
@@ -191,12 +191,12 @@ def test_without_operators_such_a_mail_fails_and_is_a_dead_letter(chain: Chain) 
     stored = chain.mails.get(mail_id)
     assert stored is not None
     assert stored.state is MailState.FAILED
-    assert "EMAIL_OPERATORS" in chain.letters.list()[0].reason
+    assert "EMAIL_OPERATORS" in chain.letters.letters()[0].reason
 
 
 def test_an_unknown_mail_is_a_dead_letter(chain: Chain) -> None:
     chain.work(Queue.EMAIL, email(123))
-    assert [letter.reason for letter in chain.letters.list()] == ["there is no mail 123"]
+    assert [letter.reason for letter in chain.letters.letters()] == ["there is no mail 123"]
 
 
 def test_a_database_that_goes_away_after_the_yes_makes_no_second_mail(chain: Chain) -> None:

@@ -752,7 +752,7 @@ def test_a_message_is_not_given_up_only_because_another_works_on_the_project(loc
     assert locking.lock_ledger.claim(11, "another", now + timedelta(minutes=15), now)
     waited = replace(NIGHT, envelope=Envelope(attempt=9, first_queued_at=now - timedelta(hours=25)))
     locking.work(Queue.LOCK, to_json(waited))
-    assert locking.letters.list() == []
+    assert locking.letters.letters() == []
     locking.lock_ledger.release(11, "another")
     locking.drain()
     assert is_locked(locking)
@@ -775,7 +775,7 @@ def test_after_24_hours_of_trying_it_is_written_down_as_failed_and_kept_as_a_dea
     locking.clock.forward(hours=25)
     locking.drain()
     assert outcomes(locking) == [Outcome.FAILED]
-    [letter] = locking.letters.list()
+    [letter] = locking.letters.letters()
     assert "24 hours" in letter.reason
     assert any("could not be locked" in subject for subject in locking.subjects())
     locking.azure_locks.fails = lambda _call, _group: None
@@ -1178,7 +1178,7 @@ def test_a_project_that_is_not_locked_has_nothing_taken_off(locking: Chain) -> N
 )
 def test_a_message_that_cant_be_right_is_kept_with_what_would_be(locking: Chain, body: str, said: str) -> None:
     locking.work(Queue.LOCK, body)
-    [letter] = locking.letters.list()
+    [letter] = locking.letters.letters()
     assert said in letter.reason
     assert letter.queue == Queue.LOCK
     assert outcomes(locking) == []

@@ -211,7 +211,7 @@ def test_unknown_projects_of_a_set_become_dead_letters_and_the_others_are_checke
     chain.work(Queue.NOTIFICATION, '{"ProjectIds": [11, 98, 99]}')
     chain.drain()
     assert len(chain.mailer.sent) == 1
-    assert [json.loads(letter.body) for letter in chain.letters.list()] == [{"ProjectId": 98}, {"ProjectId": 99}]
+    assert [json.loads(letter.body) for letter in chain.letters.letters()] == [{"ProjectId": 98}, {"ProjectId": 99}]
 
 
 def test_one_broken_project_of_a_set_fails_alone(chain: Chain) -> None:
@@ -227,7 +227,7 @@ def test_one_broken_project_of_a_set_fails_alone(chain: Chain) -> None:
         ("anna@example.com",),
         ("ops@example.com",),
     ]
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert json.loads(letter.body) == {"ProjectId": 12}
     assert "too large to be held exactly" in letter.reason
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_right_becomes_a_dead_letter_that_says_what_would_be(
 ) -> None:
     chain.load(entry(11), entry(12), entry(13, active=False))
     update(chain, **fields)
-    (letter,) = chain.letters.list()
+    (letter,) = chain.letters.letters()
     assert said in letter.reason
     assert json.loads(letter.body) == fields
     assert chain.queues.sent == []

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import unfinished_answers
+from shared.domain.projects import AZURE
 from shared.ports.costs import CostQuery
 
 
@@ -35,6 +36,7 @@ def _keep(connection: Connection, scope_id: int, query: CostQuery, progress: byt
     if progress is not None:
         row = {
             "run_scope_id": scope_id,
+            "provider": AZURE,
             "sub_account_id": query.sub_account_id,
             "window_start": query.window.start,
             "window_end": query.window.end,

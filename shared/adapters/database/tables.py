@@ -60,6 +60,12 @@ projects = Table(
     Column("period_end", Date),
     Column("problem", Unicode(1000)),
     Column("lock_policy", Unicode(10), nullable=False, server_default="auto"),
+    # What the last check expected of the period in this row; empty where it could not tell.
+    Column("forecast_total", Money),
+    Column("forecast_low", Money),
+    Column("forecast_high", Money),
+    Column("forecast_days", Integer),
+    Column("used_up_on", Date),
 )
 
 # Every revision of every budget; an amount that is empty or 0 means none.
@@ -101,6 +107,27 @@ budget_periods = Table(
     UniqueConstraint("project_id", "period_start"),
 )
 
+# Where costs are read from, and how: see ports.cloud_accounts.
+cloud_accounts = Table(
+    "cloud_accounts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Unicode(200), nullable=False),
+    Column("organization", Unicode(100), nullable=False),
+    Column("provider", key_text(20), nullable=False),
+    Column("connection_type", key_text(20), nullable=False),
+    Column("external_account_id", key_text(200), nullable=False),
+    Column("role_arn", Unicode(300)),
+    Column("external_id", Unicode(200)),
+    # Sealed.
+    Column("credentials", LargeBinary),
+    Column("detail", Unicode(10), nullable=False),
+    Column("status", Unicode(10), nullable=False),
+    Column("last_synced_at", UtcDateTime),
+    Column("last_sync_error", Unicode(1000)),
+    Column("last_manual_sync_at", UtcDateTime),
+    UniqueConstraint("provider", "connection_type", "external_account_id"),
+)
 # How much of a sub-account has been read, and since when its answers have been suspiciously empty.
 accounts = Table(
     "accounts",
@@ -112,6 +139,8 @@ accounts = Table(
     Column("read_started_at", UtcDateTime),
     Column("suspect_days", Integer, nullable=False),
     Column("suspect_on", Date),
+    # Which cloud account feeds it.
+    Column("cloud_account_id", Integer),
 )
 
 # A resource group of a sub-account, and the project that owns it.
@@ -165,7 +194,8 @@ mails = Table(
     Column("template", Unicode(40), nullable=False),
     Column("language", Unicode(2)),
     Column("recipients", JSON, nullable=False),
-    Column("figures", JSON, nullable=False),
+    # What its template needs.
+    Column("context", JSON, nullable=False),
     Column("project_id", ForeignKey("projects.id"), index=True),
     Column("run_key", key_text(100), index=True),
     Column("message_id", Unicode(200), nullable=False),
@@ -180,6 +210,12 @@ mails = Table(
     Column("receipt", Unicode(200)),
     Column("notes", UnicodeText),
     Column("reason", Unicode(1000)),
+    # What it is about: its topic (ports.mails.Topic), and of which project, revision, period and threshold.
+    Column("topic", key_text(30), nullable=False, server_default="other"),
+    Column("budget_number", Integer),
+    Column("period_start", Date),
+    Column("threshold", Integer),
+    Index("ix_mails_topic_project_id", "topic", "project_id"),
 )
 
 runs = Table(
@@ -209,6 +245,8 @@ run_scopes = Table(
     Column("due_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("reason", Unicode(1000)),
+    Column("provider", key_text(20)),
+    Column("cloud_account_id", Integer),
     UniqueConstraint("run_key", "subject"),
     Index("ix_run_scopes_state", "state"),
 )
@@ -218,6 +256,7 @@ unfinished_answers = Table(
     "unfinished_answers",
     metadata,
     Column("run_scope_id", ForeignKey("run_scopes.id"), primary_key=True),
+    Column("provider", key_text(20), primary_key=True),
     Column("sub_account_id", key_text(100), primary_key=True),
     Column("window_start", Date, primary_key=True),
     Column("window_end", Date, primary_key=True),
