@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -24,7 +23,7 @@ class FakeLocks:
     """The locks of the groups that there are. calls: what was asked for, with the group and the lock's name."""
 
     groups: dict[tuple[str, str], dict[str, GroupLock]] = field(default_factory=dict)
-    calls: builtins.list[tuple[str, str, str]] = field(default_factory=list)
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
     fails: Fails = lambda _call, _group: None
 
     def add_group(self, group: ResourceGroup) -> None:
@@ -35,9 +34,9 @@ class FakeLocks:
         self.groups.pop(key_of(group), None)
         self.add_group(replace(group, name="still-there"))
 
-    def list(self, group: ResourceGroup) -> builtins.list[GroupLock] | None:
-        held = self._called("list", group)
-        return None if held is None else builtins.list(held.values())
+    def locks_on(self, group: ResourceGroup) -> list[GroupLock] | None:
+        held = self._called("locks_on", group)
+        return None if held is None else list(held.values())
 
     def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
         held = self._called("put", group, lock.name)

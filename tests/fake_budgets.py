@@ -19,7 +19,7 @@ class FakeBudgets:
     """Takes and refuses what Azure does. writes: (put or delete, name), in order.
 
     subscriptions: those that there are; None for any. today: against which the start of a new budget is checked;
-    None: it isn't. fails: takes the call (list, get, put, delete) and the name.
+    None: it isn't. fails: takes the call (budgets_of, get, put, delete) and the name.
     """
 
     subscriptions: frozenset[str] | None = None
@@ -30,8 +30,8 @@ class FakeBudgets:
     fails: Callable[[str, str], Exception | None] = lambda _call, _name: None
     numbers: count = field(default_factory=lambda: count(1))
 
-    def list(self, subscription_id: str) -> list[AzureBudget]:
-        self._check("list", subscription_id)
+    def budgets_of(self, subscription_id: str) -> list[AzureBudget]:
+        self._check("budgets_of", subscription_id)
         return [budget for (where, _), budget in self.budgets.items() if where == subscription_id.lower()]
 
     def get(self, subscription_id: str, name: str) -> AzureBudget | None:

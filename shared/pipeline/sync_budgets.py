@@ -109,7 +109,7 @@ class BudgetSync:
         if self.action_group_id is None:
             raise NeverError(NO_ACTION_GROUP)
         here = self.projects.list_projects(self.clock().date(), subscription_id)
-        found = self.azure.list(subscription_id)
+        found = self.azure.budgets_of(subscription_id)
         currency = currency_of(found, self.currencies(subscription_id))
         return _compared(here, found, self.action_group_id, currency)
 

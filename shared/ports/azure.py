@@ -59,7 +59,7 @@ class AzureBudget:
 class AzureBudgets(Protocol):
     """Azure's own budgets of subscriptions. Every call raises LaterError and NeverError."""
 
-    def list(self, subscription_id: str) -> list[AzureBudget]:
+    def budgets_of(self, subscription_id: str) -> list[AzureBudget]:
         """All the cost budgets at the subscription's scope, whoever made them."""
         ...
 
@@ -88,7 +88,7 @@ class GroupLock:
 class AzureLocks(Protocol):
     """Locks on resource groups. Every call raises LaterError and NeverError (which names the role that is missing)."""
 
-    def list(self, group: ResourceGroup) -> list[GroupLock] | None:
+    def locks_on(self, group: ResourceGroup) -> list[GroupLock] | None:
         """The locks at the group itself; None where there is no such group."""
         ...
 

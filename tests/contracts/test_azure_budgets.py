@@ -121,17 +121,17 @@ def test_the_list_holds_every_budget_of_the_subscription_and_no_others(world: Wo
     for name in names:
         world.budgets.put(HERE, replace(BUDGET, name=name))
     world.budgets.put(ELSEWHERE, replace(BUDGET, name="warden-else"))
-    assert sorted(budget.name for budget in world.budgets.list(HERE)) == names
-    assert [budget.name for budget in world.budgets.list(ELSEWHERE.upper())] == ["warden-else"]
+    assert sorted(budget.name for budget in world.budgets.budgets_of(HERE)) == names
+    assert [budget.name for budget in world.budgets.budgets_of(ELSEWHERE.upper())] == ["warden-else"]
 
 
 def test_a_subscription_without_budgets_has_an_empty_list(world: World) -> None:
-    assert world.budgets.list(HERE) == []
+    assert world.budgets.budgets_of(HERE) == []
 
 
 def test_a_listed_budget_is_the_same_as_one_that_was_asked_for(world: World) -> None:
     world.budgets.put(HERE, BUDGET)
-    assert world.budgets.list(HERE) == [stored(world)]
+    assert world.budgets.budgets_of(HERE) == [stored(world)]
 
 
 def test_a_name_is_found_in_any_case_and_one_that_is_not_there_is_none(world: World) -> None:
@@ -167,7 +167,7 @@ def test_what_someone_deleted_since_it_was_read_is_not_made_again(world: World) 
     world.budgets.delete(HERE, BUDGET.name)
     with pytest.raises(LaterError):
         world.budgets.put(HERE, read)
-    assert world.budgets.list(HERE) == []
+    assert world.budgets.budgets_of(HERE) == []
 
 
 def test_the_start_can_not_be_changed_but_the_budget_can_be_made_anew(world: World) -> None:
@@ -195,7 +195,7 @@ def test_what_azure_does_not_take_is_for_never_and_said_in_a_sentence(world: Wor
     with pytest.raises(NeverError) as caught:
         world.budgets.put(HERE, replace(BUDGET, **wrong))
     assert caught.value.reason.endswith(".")
-    assert world.budgets.list(HERE) == []
+    assert world.budgets.budgets_of(HERE) == []
 
 
 def test_a_deleted_budget_is_gone_and_deleting_it_again_does_nothing(world: World) -> None:
@@ -213,7 +213,7 @@ def test_the_spending_is_that_of_the_last_evaluation_in_the_subscriptions_curren
 
 
 CALLS = {
-    "list": lambda budgets: budgets.list(HERE),
+    "budgets_of": lambda budgets: budgets.budgets_of(HERE),
     "get": lambda budgets: budgets.get(HERE, BUDGET.name),
     "put": lambda budgets: budgets.put(HERE, BUDGET),
     "delete": lambda budgets: budgets.delete(HERE, BUDGET.name),
@@ -239,8 +239,8 @@ def test_an_answer_that_can_not_be_read_is_for_later(world: World, trouble: str)
     world.budgets.put(HERE, BUDGET)
     world.is_in_trouble(trouble)
     with pytest.raises(LaterError):
-        world.budgets.list(HERE)
-    assert len(world.budgets.list(HERE)) == 1
+        world.budgets.budgets_of(HERE)
+    assert len(world.budgets.budgets_of(HERE)) == 1
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -255,4 +255,4 @@ def test_what_stays_wrong_is_for_never_and_said_in_a_sentence(world: World, call
 
 def test_an_unknown_subscription_is_for_never_and_named(world: World) -> None:
     with pytest.raises(NeverError, match=UNKNOWN):
-        world.budgets.list(UNKNOWN)
+        world.budgets.budgets_of(UNKNOWN)

@@ -699,7 +699,7 @@ def test_a_group_without_permission_fails_alone_and_the_operators_hear_which_rol
     assert outcomes(locking) == [Outcome.FAILED, Outcome.LOCKED]
 
 
-@pytest.mark.parametrize("call", ["list", "put"])
+@pytest.mark.parametrize("call", ["locks_on", "put"])
 def test_a_group_that_azure_puts_off_keeps_no_other_open_and_follows(locking: Chain, call: str) -> None:
     locking.load(entry(groups=("rg-11", "rg-second")))
     locking.azure_locks.add_group(SECOND)
@@ -874,7 +874,7 @@ def test_while_another_message_works_on_the_project_this_one_waits(locking: Chai
     assert delay.total_seconds() > 0
 
 
-@pytest.mark.parametrize("step", ["list", "put"])
+@pytest.mark.parametrize("step", ["locks_on", "put"])
 def test_a_crash_at_any_step_ends_in_the_same_state(locking: Chain, step: str) -> None:
     used(locking, "900")
     azure_shows(locking, "1000")

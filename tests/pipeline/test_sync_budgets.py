@@ -158,7 +158,7 @@ def test_another_period_makes_the_budget_anew(rig: Rig) -> None:
     assert rig.sync() == SyncResult()
 
 
-@pytest.mark.parametrize("call", ["list", "get", "delete", "put"])
+@pytest.mark.parametrize("call", ["budgets_of", "get", "delete", "put"])
 def test_what_may_pass_breaks_the_run_off_and_the_next_one_ends_in_the_same_state(rig: Rig, call: str) -> None:
     rig.projects.set("THREE", rule=MONTHLY)
     rig.sync()

@@ -6,7 +6,6 @@ float on its way, on reading as on writing.
 
 from __future__ import annotations
 
-import builtins
 import json
 import re
 from collections.abc import Iterator
@@ -43,7 +42,7 @@ class ConsumptionBudgets(ArmAdapter["ConsumptionManagementClient"]):
 
         return ConsumptionManagementClient
 
-    def list(self, subscription_id: str) -> builtins.list[AzureBudget]:
+    def budgets_of(self, subscription_id: str) -> list[AzureBudget]:
         """All the cost budgets at the subscription's own scope; what can't be read as one is left out.
 
         Raises LaterError, NeverError.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
@@ -30,7 +29,7 @@ class ArmLocks(ArmAdapter["ManagementLockClient"]):
 
         return ManagementLockClient
 
-    def list(self, group: ResourceGroup) -> builtins.list[GroupLock] | None:
+    def locks_on(self, group: ResourceGroup) -> list[GroupLock] | None:
         """The locks at the group itself; None where there is no such group.
 
         Those of another level than ReadOnly and CanNotDelete are passed over: NotSpecified locks nothing.

@@ -70,7 +70,7 @@ class GroupLocks:
         if self._is_never(group):
             report.groups.append((group, NEVER))
             return
-        found = self.locks.list(group)
+        found = self.locks.locks_on(group)
         if found is None:
             report.groups.append((group, GONE))
             return

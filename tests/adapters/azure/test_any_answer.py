@@ -52,13 +52,13 @@ STORED = {
 
 Call = Callable[[str], object]
 CALLS: dict[str, tuple[Call, Any]] = {
-    "list locks": (lambda url: ArmLocks(url, read_seconds=1).list(GROUP), {"value": [LOCK]}),
+    "list locks": (lambda url: ArmLocks(url, read_seconds=1).locks_on(GROUP), {"value": [LOCK]}),
     "put a lock": (lambda url: ArmLocks(url, read_seconds=1).put(GROUP, GroupLock("x", LockLevel.READ_ONLY)), LOCK),
     "delete a lock": (lambda url: ArmLocks(url, read_seconds=1).delete(GROUP, "x"), LOCK),
     "machines": (lambda url: ArmCompute(url, read_seconds=1).running(GROUP), {"value": [VM]}),
     "scale sets": (lambda url: ArmCompute(url, read_seconds=1).running(GROUP), {"value": [SCALE_SET]}),
     "stop": (lambda url: ArmCompute(url, read_seconds=1).deallocate(GROUP, Machine("v", MachineKind.VM)), VM),
-    "list budgets": (lambda url: ConsumptionBudgets(url, read_seconds=1).list(HERE), {"value": [STORED]}),
+    "list budgets": (lambda url: ConsumptionBudgets(url, read_seconds=1).budgets_of(HERE), {"value": [STORED]}),
     "get a budget": (lambda url: ConsumptionBudgets(url, read_seconds=1).get(HERE, "warden-die1"), STORED),
     "make a budget": (lambda url: ConsumptionBudgets(url, read_seconds=1).put(HERE, BUDGET), STORED),
     "change a budget": (

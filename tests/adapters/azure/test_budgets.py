@@ -115,7 +115,7 @@ def test_a_real_budget_is_read_with_its_spending_and_exact_amounts() -> None:
 def test_no_amount_passes_through_a_binary_float_when_it_is_read() -> None:
     text = json.dumps({"value": [REAL]}).replace("80.89", "12345678901234567.89")
     with asking(lambda _request: Answer(200, text.encode())) as (budgets, _):
-        assert budgets.list(HERE)[0].current_spend == Decimal("12345678901234567.89")
+        assert budgets.budgets_of(HERE)[0].current_spend == Decimal("12345678901234567.89")
 
 
 @given(cents=st.integers(1, int(LARGEST_AMOUNT * 100)))
@@ -144,7 +144,7 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_budget_of_somebody_elses_does_not_hide_the_others(odd: str) -> None:
     with asking(lambda _request: json_answer({"value": [ODD[odd], REAL]})) as (budgets, _):
-        assert budgets.list(HERE) == [BUDGET]
+        assert budgets.budgets_of(HERE) == [BUDGET]
 
 
 def test_a_budget_that_can_not_be_read_is_not_taken_for_none() -> None:
@@ -168,7 +168,7 @@ def test_a_budget_that_can_not_be_read_is_not_taken_for_none() -> None:
 )
 def test_only_budgets_at_the_subscription_itself_count(identity: str | None, counts: bool) -> None:
     with asking(lambda _request: json_answer({"value": [{**REAL, "id": identity}]})) as (budgets, _):
-        assert len(budgets.list(HERE)) == counts
+        assert len(budgets.budgets_of(HERE)) == counts
 
 
 GROUPS = {"name": "ResourceGroupName", "operator": "In", "values": ["rg-a", "RG-A", "rg-b"]}
@@ -213,7 +213,7 @@ def test_a_list_that_leads_elsewhere_gets_no_token() -> None:
             asking(lambda _request: json_answer({"value": [], "nextLink": link})) as (budgets, _),
             pytest.raises(NeverError, match="another place"),
         ):
-            budgets.list(HERE)
+            budgets.budgets_of(HERE)
     assert elsewhere == []
 
 
@@ -223,20 +223,20 @@ def test_a_list_that_goes_in_a_circle_ends() -> None:
         return json_answer({"value": [REAL], "nextLink": own})
 
     with asking(answer) as (budgets, server), pytest.raises(NeverError, match="does not end"):
-        budgets.list(HERE)
+        budgets.budgets_of(HERE)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"value": null}', b"<html>"])
 def test_an_answer_that_is_no_list_is_not_taken_for_an_empty_one(body: bytes) -> None:
     with asking(lambda _request: Answer(200, body)) as (budgets, _), pytest.raises(LaterError):
-        budgets.list(HERE)
+        budgets.budgets_of(HERE)
 
 
 @pytest.mark.parametrize("status", [204, 302])
 def test_neither_no_content_nor_a_redirect_is_an_empty_list(status: int) -> None:
     with asking(lambda _request: Answer(status)) as (budgets, _), pytest.raises((LaterError, NeverError)):
-        budgets.list(HERE)
+        budgets.budgets_of(HERE)
 
 
 def test_deleting_takes_each_of_the_answers_that_mean_it() -> None:
@@ -289,7 +289,7 @@ def test_a_name_that_no_budget_has_leads_nowhere(name: str) -> None:
         with pytest.raises(NeverError):
             budgets.put(HERE, replace(BUDGET, name=name))
         with pytest.raises(NeverError):
-            budgets.list(f"{HERE}/../{HERE}")
+            budgets.budgets_of(f"{HERE}/../{HERE}")
     assert server.requests == []
 
 

@@ -47,13 +47,13 @@ def test_only_locks_at_the_group_itself_are_listed(odd: OddArm) -> None:
             shown("neighbour", at=f"{SCOPE}2"),
         ),
     )
-    assert ArmLocks(odd.url).list(GROUP) == [GroupLock("ours", LockLevel.READ_ONLY)]
+    assert ArmLocks(odd.url).locks_on(GROUP) == [GroupLock("ours", LockLevel.READ_ONLY)]
 
 
 def test_locks_of_a_level_that_locks_nothing_or_that_nobody_knows_are_passed_over(odd: OddArm) -> None:
     levels = ["NotSpecified", "CanNotDelete", "FullStop", "readonly"]
     odd.will_answer("/locks", value(*[shown(level, level, notes="why") for level in levels]))
-    assert ArmLocks(odd.url).list(GROUP) == [
+    assert ArmLocks(odd.url).locks_on(GROUP) == [
         GroupLock("CanNotDelete", LockLevel.CAN_NOT_DELETE, "why"),
         GroupLock("readonly", LockLevel.READ_ONLY, "why"),
     ]
@@ -62,21 +62,21 @@ def test_locks_of_a_level_that_locks_nothing_or_that_nobody_knows_are_passed_ove
 def test_the_locks_of_all_pages_are_listed(odd: OddArm) -> None:
     odd.will_answer("page=2", value(shown("second")))
     odd.will_answer("/locks", value(shown("first"), link="{server}/subscriptions/x/locks?page=2"))
-    assert [lock.name for lock in ArmLocks(odd.url).list(GROUP) or []] == ["first", "second"]
+    assert [lock.name for lock in ArmLocks(odd.url).locks_on(GROUP) or []] == ["first", "second"]
 
 
 def test_a_link_to_another_place_is_not_followed_and_gets_no_token(odd: OddArm) -> None:
     with OddArm() as elsewhere:
         odd.will_answer("/locks", value(shown("first"), link=f"{elsewhere.url}/subscriptions/x/locks?page=2"))
         with pytest.raises(NeverError, match="links to another place"):
-            ArmLocks(odd.url).list(GROUP)
+            ArmLocks(odd.url).locks_on(GROUP)
         assert elsewhere.seen == []
 
 
 def test_a_list_that_goes_in_a_circle_is_for_never(odd: OddArm) -> None:
     odd.will_answer("/locks", value(shown("first"), link="{server}/subscriptions/x/locks?page=2"))
     with pytest.raises(NeverError, match="in a circle"):
-        ArmLocks(odd.url).list(GROUP)
+        ArmLocks(odd.url).locks_on(GROUP)
     assert len(odd.seen) == 2
 
 
@@ -84,15 +84,15 @@ def test_a_list_that_does_not_end_is_for_never(odd: OddArm) -> None:
     pages = [value(link=f"{{server}}/locks?page={number}") for number in range(MOST_PAGES + 2)]
     odd.will_answer("/locks", *pages)
     with pytest.raises(NeverError, match="does not end"):
-        ArmLocks(odd.url).list(GROUP)
+        ArmLocks(odd.url).locks_on(GROUP)
 
 
 def test_only_a_group_that_is_gone_counts_as_gone(odd: OddArm) -> None:
     odd.will_answer("/locks", error(404, "ResourceGroupNotFound"), error(404, "SomethingNotFound"))
     locks = ArmLocks(odd.url)
-    assert locks.list(GROUP) is None
+    assert locks.locks_on(GROUP) is None
     with pytest.raises(NeverError, match="SomethingNotFound"):
-        locks.list(GROUP)
+        locks.locks_on(GROUP)
 
 
 @pytest.mark.parametrize("code", ["LockNotFound", "ResourceNotFound", "ResourceGroupNotFound"])
@@ -118,7 +118,7 @@ def test_a_name_that_no_group_can_have_is_refused_before_anything_is_asked(odd: 
     group = ResourceGroup(SUBSCRIPTION, name)
     locks = ArmLocks(odd.url)
     for call in (
-        lambda: locks.list(group),
+        lambda: locks.locks_on(group),
         lambda: locks.put(group, GroupLock("warden-die1", LockLevel.READ_ONLY)),
         lambda: locks.delete(group, "warden-die1"),
     ):
@@ -130,14 +130,14 @@ def test_a_name_that_no_group_can_have_is_refused_before_anything_is_asked(odd: 
 @pytest.mark.parametrize("subscription", ["", "..", "a/b", "6f1c 0d5e"])
 def test_what_is_no_subscription_is_refused_before_anything_is_asked(odd: OddArm, subscription: str) -> None:
     with pytest.raises(NeverError, match="no id of a subscription"):
-        ArmLocks(odd.url).list(replace(GROUP, subscription_id=subscription))
+        ArmLocks(odd.url).locks_on(replace(GROUP, subscription_id=subscription))
     assert odd.seen == []
 
 
 def test_after_closing_it_can_be_used_again(odd: OddArm) -> None:
     locks = ArmLocks(odd.url)
     for _ in range(2):
-        assert locks.list(GROUP) == []
+        assert locks.locks_on(GROUP) == []
         locks.close()
 
 
@@ -160,7 +160,7 @@ def test_loading_the_modules_loads_no_sdk() -> None:
 def test_a_lock_without_a_name_is_not_taken_for_one(odd: OddArm, name: Any) -> None:
     odd.will_answer("/locks", value({**shown("x"), "name": name}))
     with pytest.raises(LaterError, match="can't be read"):
-        ArmLocks(odd.url).list(GROUP)
+        ArmLocks(odd.url).locks_on(GROUP)
 
 
 @pytest.mark.parametrize(
@@ -181,5 +181,5 @@ def test_notes_are_cut_as_azure_counts_them(notes: str, sent: str) -> None:
         simulator.groups.add(SUBSCRIPTION, GROUP.name)
         locks = ArmLocks(simulator.url)
         assert locks.put(GROUP, GroupLock("warden", LockLevel.READ_ONLY, notes))
-        assert locks.list(GROUP) == [GroupLock("warden", LockLevel.READ_ONLY, sent)]
+        assert locks.locks_on(GROUP) == [GroupLock("warden", LockLevel.READ_ONLY, sent)]
         locks.close()

@@ -23,7 +23,7 @@ GROUP = ResourceGroup("6f1c0d5e-0000-4000-8000-00000000000a", "rg-web")
 SCOPE = "/subscriptions/6f1c0d5e-0000-4000-8000-00000000000a/resourceGroups/rg-web"
 LOCK = GroupLock("warden-die1", LockLevel.READ_ONLY)
 CALLS: dict[str, Callable[[ArmLocks], object]] = {
-    "list the locks": lambda locks: locks.list(GROUP),
+    "list the locks": lambda locks: locks.locks_on(GROUP),
     "put the lock warden-die1": lambda locks: locks.put(GROUP, LOCK),
     "take off the lock warden-die1": lambda locks: locks.delete(GROUP, LOCK.name),
 }
@@ -149,7 +149,7 @@ def test_a_link_with_braces_is_no_error_of_another_kind(odd: OddArm, link: str) 
     odd.will_answer("/", Answer(json.dumps({"value": [], "nextLink": link})))
     locks = ArmLocks(odd.url)
     with pytest.raises((LaterError, NeverError)):
-        locks.list(GROUP)
+        locks.locks_on(GROUP)
     locks.close()
 
 
@@ -193,7 +193,7 @@ class NoLogin:
 )
 def test_without_a_token_nothing_is_asked(odd: OddArm, message: str, kind: type[LaterError] | type[NeverError]) -> None:
     with pytest.raises(kind, match="There is no token for Azure"):
-        ArmLocks(odd.url, credential=NoLogin(message)).list(GROUP)
+        ArmLocks(odd.url, credential=NoLogin(message)).locks_on(GROUP)
     assert odd.seen == []
 
 
