@@ -35,6 +35,7 @@ from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.messages import UpdateMessage
 from shared.pipeline.update import Updater
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _warm_costs(azure_url: str) -> TimedCosts:
     """A client that has loaded its SDK and holds a connection: neither is part of a night's work."""
     costs = TimedCosts(azure_url)
     day = fleet.SAMPLE_DAY
-    costs.read(CostQuery(SUBSCRIPTION, Period(day, day + timedelta(days=1)), ("none",)))
+    costs.read(CostQuery(AZURE, SUBSCRIPTION, Period(day, day + timedelta(days=1)), ("none",)))
     return costs
 
 
@@ -216,7 +217,7 @@ def keep_pages(azure_url: str) -> list[bytes]:
     costs = _warm_costs(azure_url)
     costs.keep = True
     for month in MONTHS:
-        costs.read(CostQuery(SUBSCRIPTION, month))
+        costs.read(CostQuery(AZURE, SUBSCRIPTION, month))
     return costs.bodies
 
 

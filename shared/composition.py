@@ -152,6 +152,8 @@ class Composition:
             endpoint=self.settings.management_endpoint,
             metric=self.settings.cost_metric.value,
             client_id=self.settings.client_id,
+            units_per_minute=self.settings.units_per_minute,
+            units_per_hour=self.settings.units_per_hour,
         )
 
     @cached_property

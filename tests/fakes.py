@@ -10,9 +10,12 @@ from decimal import Decimal
 from shared.adapters.mail.mime import check
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.messages import Message, Queue, to_json
-from shared.ports.costs import CostQuery
+from shared.ports.azure import AZURE
+from shared.ports.costs import CostQuery, Quota
 from shared.ports.errors import NeverError
 from shared.ports.mails import OutgoingMail
+
+SOME_QUOTA = Quota(50, 500, 10.0, 12, 10)
 
 
 class FakeClock:
@@ -38,6 +41,12 @@ class FakeCosts:
     queries: list[CostQuery] = field(default_factory=list)
     resumed: list[bytes | None] = field(default_factory=list)
     fails: Callable[[CostQuery], Exception | None] = lambda _query: None
+    provider: str = AZURE
+    connection_type: str = "COST_MANAGEMENT"
+    longest_window: timedelta = timedelta(days=31)
+    months_of_history: int = 13
+    quota: Quota = SOME_QUOTA
+    has_groups: bool = True
 
     def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
         self.queries.append(query)

@@ -112,6 +112,7 @@ def _queues(app: Composition) -> str:
 def _azure(app: Composition) -> str:
     """Asks for one day of one group's costs: one query unit."""
     from shared.domain.periods import Period
+    from shared.ports.azure import AZURE
     from shared.ports.costs import CostQuery
 
     views = app.projects.list_projects(app.clock().date())
@@ -120,7 +121,7 @@ def _azure(app: Composition) -> str:
         return "not asked: no project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
     subscription, group = scopes[0]
     today = app.clock().date()
-    app.costs.read(CostQuery(subscription, Period(today - timedelta(days=1), today), (group,)))
+    app.costs.read(CostQuery(AZURE, subscription, Period(today - timedelta(days=1), today), (group,)))
     return f"{app.settings.management_endpoint} tells the costs of subscription {subscription}"
 
 

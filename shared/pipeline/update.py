@@ -16,6 +16,7 @@ from shared.pipeline.events import event
 from shared.pipeline.handed_on import NextMessages
 from shared.pipeline.operators import Operators
 from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.ports.azure import AZURE
 from shared.ports.charges import Account, AnswerLedger, ChargeLedger, Reading, ReadPart, Stored
 from shared.ports.clock import Clock
 from shared.ports.costs import CostQuery, CostSource
@@ -149,7 +150,7 @@ class Updater:
         """The latest part first: the days from the earliest one that was read are then all read."""
         parts: list[ReadPart] = []
         for window in reversed(work.plan.parts):
-            query = CostQuery(work.account.sub_account_id, window, work.groups)
+            query = CostQuery(AZURE, work.account.sub_account_id, window, work.groups)
             try:
                 parts.insert(0, ReadPart(window, self._answer(scope, query)))
             except LaterError as error:

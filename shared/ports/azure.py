@@ -11,6 +11,9 @@ from typing import Protocol
 
 from shared.domain.locks import LockLevel
 
+# The provider, as FOCUS and our database name it.
+AZURE = "azure"
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceGroup:

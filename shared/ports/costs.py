@@ -1,8 +1,9 @@
-"""A provider's cost API."""
+"""Where a provider's costs are read from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from shared.domain.charges import ChargeSet
@@ -16,13 +17,41 @@ class CostQuery:
     window: within one calendar month. resource_groups: only these, in any spelling; empty for all.
     """
 
+    provider: str
     sub_account_id: str
     window: Period
     resource_groups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much may be asked of a source, in the provider's units; a query takes one.
+
+    units_per_minute, units_per_hour: our share. shortest_seconds, units_in_shortest: the shortest stretch of time for
+    which the provider counts, and what it lets through in it. units_at_once: what may go in the same moment.
+    """
+
+    units_per_minute: int
+    units_per_hour: int
+    shortest_seconds: float
+    units_in_shortest: int
+    units_at_once: int
+
+
 class CostSource(Protocol):
-    """A provider's cost API."""
+    """Where a provider's costs are read from.
+
+    provider: as FOCUS names it, such as `azure`. connection_type: of its cloud accounts, such as COST_MANAGEMENT.
+    longest_window: how long a query's window may be. months_of_history: how far back it answers. has_groups: whether
+    its charges belong to resource groups.
+    """
+
+    provider: str
+    connection_type: str
+    longest_window: timedelta
+    months_of_history: int
+    quota: Quota
+    has_groups: bool
 
     def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
         """Every charge of the window, rounded for storing. Raises LaterError, NeverError.

@@ -11,13 +11,14 @@ from shared.adapters.database.answers import SqlAnswers
 from shared.adapters.database.engine import Database
 from shared.adapters.database.runs import SqlRuns
 from shared.domain.periods import Period
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.runs import ScopeTarget
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
-QUERY = CostQuery(SUBSCRIPTION, Period(date(2026, 11, 1), date(2026, 11, 21)))
+QUERY = CostQuery(AZURE, SUBSCRIPTION, Period(date(2026, 11, 1), date(2026, 11, 21)))
 PROGRESS = bytes(range(256)) * 5000
 
 

@@ -12,6 +12,7 @@ from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, made_up
 from shared.adapters.costs.azure import AzureCosts
 from shared.domain.money import stored
 from shared.domain.periods import Period
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery, CostSource
 from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeCosts
@@ -95,7 +96,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
-    return world.source.read(CostQuery(account, window, groups))
+    return world.source.read(CostQuery(AZURE, account, window, groups))
 
 
 def test_every_charge_of_the_window_is_read_exactly(world: World) -> None:
@@ -218,7 +219,7 @@ def test_an_answer_of_many_pages_is_read_whole_by_several_threads_at_once() -> N
         expected[(charge.group.lower(), charge.day, charge.service)] = stored(charge.amount)
     with AzureSimulator(book) as simulator, ThreadPoolExecutor(3) as threads:
         source = AzureCosts(simulator.url)
-        answers = list(threads.map(source.read, [CostQuery(ACCOUNT, window)] * 3))
+        answers = list(threads.map(source.read, [CostQuery(AZURE, ACCOUNT, window)] * 3))
         assert simulator.record.in_all().pages == 9
     assert len(expected) == 12_800
     assert all(answer.amounts == expected for answer in answers)

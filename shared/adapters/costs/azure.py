@@ -27,8 +27,9 @@ from shared.adapters.costs.azure_answer import Answer
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.adapters.costs.azure_refusal import refusal, silence
 from shared.domain.charges import ChargeSet, key_of_group
+from shared.ports.azure import AZURE
 from shared.ports.clock import Clock, utc_now
-from shared.ports.costs import CostQuery
+from shared.ports.costs import CostQuery, Quota
 from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
@@ -67,11 +68,22 @@ class AzureCosts:
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
     clock: Clock = utc_now
+    units_per_minute: int = 50
+    units_per_hour: int = 500
+    provider: str = field(default=AZURE, init=False)
+    connection_type: str = field(default="COST_MANAGEMENT", init=False)
+    longest_window: timedelta = field(default=timedelta(days=LONGEST_WINDOW_DAYS), init=False)
+    months_of_history: int = field(default=13, init=False)
+    has_groups: bool = field(default=True, init=False)
+    quota: Quota = field(init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _client: CostManagementClient | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._arm: ArmEndpoint = parse_endpoint(self.endpoint)
+        # Cost Management's published quota is 12 query units in 10 seconds, a fifth of its minute's 60; we leave two.
+        in_shortest, at_once = max(12, self.units_per_minute // 5), min(10, self.units_per_minute, self.units_per_hour)
+        self.quota = Quota(self.units_per_minute, self.units_per_hour, 10.0, in_shortest, at_once)
         if self.metric not in METRICS:
             raise ValueError(f"'{self.metric}' is no cost metric; it has to be {' or '.join(METRICS)}")
 

@@ -18,6 +18,7 @@ from localdev.azure_sim import AzureSimulator, read_ea_export
 from shared.adapters.costs.azure import MOST_PAGES, AzureCosts, query_body
 from shared.domain.money import stored
 from shared.domain.periods import Period
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from tests.adapters.costs.odd_server import Answer, OddServer, page
@@ -25,7 +26,7 @@ from tests.adapters.costs.odd_server import Answer, OddServer, page
 DATA = Path(__file__).parents[4] / "shared" / "data" / "azure"
 SUBSCRIPTION = "55312978-ba1b-415c-9304-c4b9c43c0481"
 WINDOW = Period(date(2026, 11, 1), date(2026, 11, 20))
-QUERY = CostQuery(SUBSCRIPTION, WINDOW)
+QUERY = CostQuery(AZURE, SUBSCRIPTION, WINDOW)
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 ROW = [1.5, "rg-web", 20261101, "Storage", "CAD"]
 WAIT = "x-ms-ratelimit-microsoft.costmanagement-{}-retry-after"
@@ -59,7 +60,7 @@ def deferred(costs: AzureCosts) -> LaterError:
 
 def test_the_request_is_what_microsoft_documents(server: OddServer, costs: AzureCosts) -> None:
     server.will_answer(page([]))
-    costs.read(CostQuery(SUBSCRIPTION, WINDOW, ("RG-Web", "rg-web", "rg-db")))
+    costs.read(CostQuery(AZURE, SUBSCRIPTION, WINDOW, ("RG-Web", "rg-web", "rg-db")))
     seen = server.seen[0]
     assert seen.path == (
         f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CostManagement/query?api-version=2025-03-01&$top=5000"
@@ -94,7 +95,7 @@ def test_the_metric_is_the_querys_type() -> None:
 
 def test_an_id_with_slashes_stays_one_part_of_the_path(server: OddServer, costs: AzureCosts) -> None:
     server.will_answer(page([]))
-    costs.read(CostQuery("../x?y", WINDOW))
+    costs.read(CostQuery(AZURE, "../x?y", WINDOW))
     assert server.seen[0].path.startswith("/subscriptions/..%2Fx%3Fy/providers/")
 
 
@@ -217,12 +218,14 @@ def test_a_fault_is_placed_on_its_page(server: OddServer, costs: AzureCosts) -> 
 def test_groups_that_were_not_asked_for_are_refused(server: OddServer, costs: AzureCosts) -> None:
     server.will_answer(page([ROW, [1, "rg-db", *ROW[2:]]]))
     assert "row 2: the group is 'rg-db', which was not asked for" in refused(
-        costs, CostQuery(SUBSCRIPTION, WINDOW, ("RG-WEB",))
+        costs, CostQuery(AZURE, SUBSCRIPTION, WINDOW, ("RG-WEB",))
     )
 
 
 def test_a_window_that_azure_would_cut_short_is_refused(costs: AzureCosts) -> None:
-    assert "31 days at most" in refused(costs, CostQuery(SUBSCRIPTION, Period(date(2026, 1, 1), date(2026, 2, 2))))
+    assert "31 days at most" in refused(
+        costs, CostQuery(AZURE, SUBSCRIPTION, Period(date(2026, 1, 1), date(2026, 2, 2)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -456,7 +459,7 @@ def test_the_published_sample_lacks_the_service_and_is_read_when_it_has_one(
     server: OddServer, costs: AzureCosts
 ) -> None:
     text = _data("query_response_page.json").read_text(encoding="utf-8")
-    query = CostQuery(SUBSCRIPTION, Period(date(2018, 3, 1), date(2018, 4, 1)))
+    query = CostQuery(AZURE, SUBSCRIPTION, Period(date(2018, 3, 1), date(2018, 4, 1)))
     server.will_answer(Answer(text))
     assert "no column servicename (for the service)" in refused(costs, query)
 
@@ -481,7 +484,7 @@ def test_a_real_export_served_by_the_simulator_sums_to_the_last_stored_place() -
         september = Period(date(2023, 9, 1), date(2023, 10, 1))
         total = sum(
             (
-                sum(costs.read(CostQuery(subscription, september)).amounts.values())
+                sum(costs.read(CostQuery(AZURE, subscription, september)).amounts.values())
                 for subscription in book.subscriptions()
             ),
             Decimal(0),

@@ -14,12 +14,13 @@ from localdev.azure_sim import AzureSimulator, made_up
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.domain.periods import Period
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeClock
 
 ACCOUNT = "6f1c0d5e-0000-4000-8000-00000000000a"
-QUERY = CostQuery(ACCOUNT, Period(date(2026, 11, 1), date(2026, 11, 13)))
+QUERY = CostQuery(AZURE, ACCOUNT, Period(date(2026, 11, 1), date(2026, 11, 13)))
 PAGES = 8
 
 
