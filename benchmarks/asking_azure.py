@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +17,11 @@ from benchmarks.fresh import in_fresh_process
 from localdev.azure_sim import PUBLISHED_LIMITS, SimulatorControl
 from shared.domain import windows
 from shared.domain.periods import split_at_month_ends
-from shared.messages import Message, Queue, UpdateMessage
+from shared.messages import UpdateMessage
 
 ROWS_PER_CALL = 5000
 WINDOW = windows.night_window(fleet.NIGHT.date(), fleet.DEFAULTS.lookback_days, None)
 MONTHS = split_at_month_ends(WINDOW)
-
-
-@dataclass
-class Kept:
-    """A MessageSender that keeps what it is given."""
-
-    messages: list[UpdateMessage] = field(default_factory=list)
-
-    def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:  # noqa: ARG002 - the port's
-        """Keeps an update message."""
-        if isinstance(message, UpdateMessage):
-            self.messages.append(message)
 
 
 def measure() -> Iterator[Figure]:
@@ -52,10 +38,9 @@ def measure() -> Iterator[Figure]:
 def one_night(database_url: str, azure_url: str) -> None:
     """All the night's updates, one after the other."""
     warden = fleet.app(database_url, azure_url)
-    kept = Kept()
-    replace(warden.scheduler, sender=kept).tonight()
-    for number, message in enumerate(kept.messages):
-        warden.updater.update(message, f"benchmark-{number}")
+    for number, wanted in enumerate(warden.scheduler.tonight()):
+        if isinstance(wanted.message, UpdateMessage):
+            warden.updater.update(wanted.message, f"benchmark-{number}")
 
 
 def _units(asked: dict[str, Any]) -> Figure:

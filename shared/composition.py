@@ -6,14 +6,17 @@ Everything is built when it is first asked for, so that a function loads only th
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
+from shared.messages import Queue
 from shared.pipeline.budget_alert import BudgetAlerts
 from shared.pipeline.budgets_in_step import BudgetsInStep
+from shared.pipeline.chain import Chain, Stage
 from shared.pipeline.dead_letters import DeadLetters, Replay
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.locking.assemble import LockParts, assemble_locker
@@ -23,8 +26,8 @@ from shared.pipeline.locking.lock import LockRules
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.notify import AlertPolicy, Notifier
 from shared.pipeline.operators import Operators
-from shared.pipeline.patience import Patience
 from shared.pipeline.schedule import Scheduler
+from shared.pipeline.stage import Retry
 from shared.pipeline.sync_budgets import BudgetSync
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
@@ -192,6 +195,17 @@ class Composition:
         """The mail provider that EMAIL_PROVIDER names."""
         return _mailer(self.settings)
 
+    @cached_property
+    def chain(self) -> Chain:
+        """Takes messages from their queues, and sends what the stages want sent."""
+        stages: dict[Queue, Callable[[], Stage]] = {
+            Queue.UPDATE: lambda: self.updater.update,
+            Queue.NOTIFICATION: lambda: self.notifier.notify,
+            Queue.EMAIL: lambda: self.deliverer.deliver,
+            Queue.LOCK: lambda: self.locker.handle,
+        }
+        return Chain(stages, self.dead_letters, self.queues)
+
     # --- stages ---
 
     @cached_property
@@ -200,9 +214,9 @@ class Composition:
         return Operators(self.settings.email_operators)
 
     @cached_property
-    def patience(self) -> Patience:
+    def retry(self) -> Retry:
         """Puts messages back."""
-        return Patience(self.queues, self.clock, random.random)
+        return Retry(self.clock, random.random)
 
     @cached_property
     def dead_letters(self) -> DeadLetters:
@@ -220,7 +234,6 @@ class Composition:
         return Scheduler(
             runs=self.runs,
             charges=self.charges,
-            sender=self.queues,
             clock=self.clock,
             lookback_days=self.settings.lookback_days,
             units_per_minute=self.settings.units_per_minute,
@@ -238,7 +251,7 @@ class Composition:
             runs=self.runs,
             mails=self.mails,
             operators=self.operators,
-            patience=self.patience,
+            retry=self.retry,
             clock=self.clock,
             lookback_days=self.settings.lookback_days,
             units_per_minute=self.settings.units_per_minute,
@@ -255,12 +268,12 @@ class Composition:
             lock_mode=settings.lock_mode,
             portal_url=settings.portal_url,
         )
-        return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.patience, self.clock)
+        return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.retry, self.clock)
 
     @cached_property
     def budget_alerts(self) -> BudgetAlerts:
         """BudgetAlert."""
-        return BudgetAlerts(self.queues, self.token_check)
+        return BudgetAlerts(self.token_check)
 
     @cached_property
     def budget_sync(self) -> BudgetSync:
@@ -294,7 +307,7 @@ class Composition:
             ),
             rules=LockRules(settings.lock_mode, settings.lock_when_unsure, settings.lock_stop_compute),
             dead_letters=self.dead_letters,
-            patience=self.patience,
+            retry=self.retry,
             clock=self.clock,
         )
         return assemble_locker(parts)
@@ -302,7 +315,7 @@ class Composition:
     @property
     def _budgets_in_step(self) -> BudgetsInStep:
         sync = self.budget_sync if self.settings.lock_action_group_id else None
-        return BudgetsInStep(sync, self.mails, self.operators, self.dead_letters, self.patience, self.clock)
+        return BudgetsInStep(sync, self.mails, self.operators, self.dead_letters, self.retry, self.clock)
 
     @cached_property
     def deliverer(self) -> Deliverer:
@@ -317,7 +330,7 @@ class Composition:
             valid_addresses=valid_addresses,
             dead_letters=self.dead_letters,
             operators=self.operators,
-            patience=self.patience,
+            retry=self.retry,
             clock=self.clock,
         )
 

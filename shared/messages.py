@@ -42,11 +42,14 @@ class Queue(StrEnum):
 
 
 class LockAction(StrEnum):
-    """What a project-lock message asks for. SYNC: bring a subscription's Azure budgets into step."""
+    """What a lock message asks for."""
 
     LOCK = "lock"
     UNLOCK = "unlock"
-    SYNC = "sync"
+
+
+SYNC = "sync"
+"""The third word for Action on the project-lock queue: a BudgetSyncMessage."""
 
 
 class LockTrigger(StrEnum):
@@ -129,7 +132,7 @@ class EmailMessage:
 
 @dataclass(frozen=True, slots=True)
 class LockMessage:
-    """Lock or unlock a project, or (SYNC) bring the Azure budgets of a subscription into step.
+    """Lock or unlock a project.
 
     The project is named by its id, or, as Azure's alert does, by its Azure budget and that one's subscription.
     by: who, where an operator asks.
@@ -145,9 +148,25 @@ class LockMessage:
     envelope: Envelope = field(default=Envelope())
 
 
-Message = UpdateMessage | NotificationMessage | EmailMessage | LockMessage
+@dataclass(frozen=True, slots=True)
+class BudgetSyncMessage:
+    """Bring Azure's own budgets of a subscription in line with the projects'. It goes by the project-lock queue."""
+
+    subscription_id: str
+    envelope: Envelope = field(default=Envelope())
+
+
+Message = UpdateMessage | NotificationMessage | EmailMessage | LockMessage | BudgetSyncMessage
+QUEUES: dict[type[Message], Queue] = {
+    UpdateMessage: Queue.UPDATE,
+    NotificationMessage: Queue.NOTIFICATION,
+    EmailMessage: Queue.EMAIL,
+    LockMessage: Queue.LOCK,
+    BudgetSyncMessage: Queue.LOCK,
+}
+"""On which queue each kind of message goes."""
 T = TypeVar("T")
-Word = TypeVar("Word", bound=StrEnum)
+Word = TypeVar("Word", bound=str)
 
 
 def parse_update(body: str | bytes) -> UpdateMessage:
@@ -208,34 +227,40 @@ def parse_email(body: str | bytes) -> EmailMessage:
     return EmailMessage(None, mail, None, fields.envelope())
 
 
-def parse_lock(body: str | bytes) -> LockMessage:
+def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
     """A project-lock message. Raises MessageError."""
     fields = _Fields(body)
-    action = fields.take("Action", _one_of(LockAction))
+    action = fields.take("Action", _one_of((*LockAction, SYNC)))
     if action is None:
         raise MessageError('Action is missing; write lock or unlock: {"ProjectId": 11, "Action": "lock"}')
-    message = LockMessage(
-        action=action,
-        project_id=fields.take("ProjectId", _identifier),
-        budget_name=fields.take("BudgetName", _one_line(1, 100)),
-        subscription_id=fields.take("SubscriptionId", _guid),
+    project_id, budget_name = fields.take("ProjectId", _identifier), fields.take("BudgetName", _one_line(1, 100))
+    subscription_id = fields.take("SubscriptionId", _guid)
+    if action == SYNC:
+        if subscription_id is None or project_id is not None or budget_name is not None:
+            raise MessageError('a sync is for a subscription: {"SubscriptionId": "…", "Action": "sync"}')
+        return BudgetSyncMessage(subscription_id, fields.envelope())
+    if (project_id is None) == (budget_name is None):
+        raise MessageError('name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}')
+    if budget_name is not None and subscription_id is None:
+        raise MessageError("a BudgetName goes with its SubscriptionId")
+    return LockMessage(
+        action=LockAction(action),
+        project_id=project_id,
+        budget_name=budget_name,
+        subscription_id=subscription_id,
         reason=fields.take("Reason", _text(0, LONGEST_REASON)) or "",
         trigger=fields.take("Trigger", _one_of(LockTrigger)) or LockTrigger.MESSAGE,
         by=fields.take("By", _one_line(1, 100)),
         envelope=fields.envelope(),
     )
-    _check_subject(message)
-    return message
 
 
-def _check_subject(message: LockMessage) -> None:
-    if message.action is LockAction.SYNC:
-        if message.subscription_id is None or message.project_id is not None or message.budget_name is not None:
-            raise MessageError('a sync is for a subscription: {"SubscriptionId": "…", "Action": "sync"}')
-    elif (message.project_id is None) == (message.budget_name is None):
-        raise MessageError('name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}')
-    elif message.budget_name is not None and message.subscription_id is None:
-        raise MessageError("a BudgetName goes with its SubscriptionId")
+PARSERS: dict[Queue, Callable[[str], Message]] = {
+    Queue.UPDATE: parse_update,
+    Queue.NOTIFICATION: parse_notification,
+    Queue.EMAIL: parse_email,
+    Queue.LOCK: parse_lock,
+}
 
 
 def to_json(message: Message) -> str:
@@ -296,14 +321,8 @@ def _content(message: Message) -> dict[str, Any]:
             named = {"ProjectId": one}
         case NotificationMessage():
             named = {"ProjectIds": list(message.project_ids)}
-        case EmailMessage(mail=MailMessage() as mail):
-            named = {
-                "To": mail.to,
-                "Cc": mail.cc or None,
-                "Bcc": mail.bcc or None,
-                "Subject": mail.subject,
-                "Body": mail.body,
-            }
+        case EmailMessage():
+            named = _mail_content(message)
         case LockMessage():
             named = {
                 "ProjectId": message.project_id,
@@ -314,11 +333,23 @@ def _content(message: Message) -> dict[str, Any]:
                 "Trigger": None if message.trigger is LockTrigger.MESSAGE else message.trigger.value,
                 "By": message.by,
             }
-        case EmailMessage(sent_as=SentAs(claimant, receipt)):
-            named = {"EmailId": message.email_id, "Claimant": claimant, "Receipt": receipt}
-        case EmailMessage():
-            named = {"EmailId": message.email_id}
+        case BudgetSyncMessage():
+            named = {"SubscriptionId": message.subscription_id, "Action": SYNC}
     return {name: value for name, value in named.items() if value is not None}
+
+
+def _mail_content(message: EmailMessage) -> dict[str, Any]:
+    if message.mail is None:
+        marked = {"Claimant": message.sent_as.claimant, "Receipt": message.sent_as.receipt} if message.sent_as else {}
+        return {"EmailId": message.email_id} | marked
+    mail = message.mail
+    return {
+        "To": mail.to,
+        "Cc": mail.cc or None,
+        "Bcc": mail.bcc or None,
+        "Subject": mail.subject,
+        "Body": mail.body,
+    }
 
 
 def _envelope_content(envelope: Envelope) -> dict[str, Any]:
@@ -448,12 +479,14 @@ def _one_line(shortest: int, longest: int) -> Callable[[Any], str]:
     return read
 
 
-def _one_of(words: type[Word]) -> Callable[[Any], Word]:
+def _one_of(words: Iterable[Word]) -> Callable[[Any], Word]:
+    known = {word: word for word in words}
+
     def read(value: Any) -> Word:
         try:
-            return words(value.strip().lower())
-        except (AttributeError, ValueError):
-            raise ValueError(f"it has to be one of {', '.join(words)}") from None
+            return known[value.strip().lower()]
+        except (AttributeError, KeyError):
+            raise ValueError(f"it has to be one of {', '.join(known)}") from None
 
     return read
 

@@ -16,6 +16,7 @@ from shared.messages import (
     LARGEST_BYTES,
     LARGEST_ID,
     LONGEST_REASON,
+    BudgetSyncMessage,
     EmailMessage,
     Envelope,
     LockAction,
@@ -97,18 +98,18 @@ SUBJECTS = st.one_of(
     st.fixed_dictionaries({"project_id": IDS}, optional={"subscription_id": GUIDS}),
     st.fixed_dictionaries({"budget_name": LINES, "subscription_id": GUIDS}),
 ).flatmap(lambda named: st.sampled_from([LockAction.LOCK, LockAction.UNLOCK]).map(lambda a: named | {"action": a}))
-SYNCS = GUIDS.map(lambda guid: {"subscription_id": guid, "action": LockAction.SYNC})
 LOCKS = st.builds(
     lambda named, reason, trigger, by, envelope: LockMessage(
         **named, reason=reason, trigger=trigger, by=by, envelope=envelope
     ),
-    SUBJECTS | SYNCS,
+    SUBJECTS,
     st.text(WRITABLE, max_size=LONGEST_REASON),
     st.sampled_from(LockTrigger),
     st.none() | LINES,
     ENVELOPES,
 )
-MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS, LOCKS)
+SYNCS = st.builds(BudgetSyncMessage, GUIDS, ENVELOPES)
+MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS, LOCKS, SYNCS)
 
 FORMS: dict[str, Callable[[str], str | bytes]] = {
     "plain": lambda text: text,
@@ -132,6 +133,7 @@ def parser_of(message: Message) -> Callable[[str | bytes], Message]:
         NotificationMessage: parse_notification,
         EmailMessage: parse_email,
         LockMessage: parse_lock,
+        BudgetSyncMessage: parse_lock,
     }
     return parsers[type(message)]
 
@@ -580,7 +582,7 @@ def test_a_hundred_thousand_projects_are_handed_on_complete_in_order_and_under_t
         assert parse_notification(text).project_ids == message.project_ids
 
 
-def test_handed_on_messages_belong_to_the_same_run_and_begin_with_fresh_patience() -> None:
+def test_handed_on_messages_belong_to_the_same_run_and_are_counted_from_the_start() -> None:
     envelope = Envelope("night-2026-11-20", attempt=3, first_queued_at=NOW, replayed=True)
     assert notifications([5], envelope) == [NotificationMessage((5,), Envelope("night-2026-11-20"))]
     assert notifications([], envelope) == []
@@ -631,7 +633,7 @@ def test_what_is_no_json_object_cant_be_replayed(body: str) -> None:
 def test_a_dead_letter_of_a_lock_is_replayed_as_the_same_wish_counted_from_the_start() -> None:
     envelope = Envelope("night-2026-11-20", attempt=40, first_queued_at=NOW)
     by_hand = LockMessage(LockAction.UNLOCK, 11, reason="too early", trigger=LockTrigger.OPERATOR, by="anna")
-    for given_up in (by_hand, LockMessage(LockAction.SYNC, subscription_id=ACCOUNT)):
+    for given_up in (by_hand, BudgetSyncMessage(ACCOUNT)):
         with_envelope = replace(given_up, envelope=envelope)
         replayed = parse_lock(as_replayed(to_json(with_envelope)))
         assert replayed == replace(given_up, envelope=Envelope("night-2026-11-20", replayed=True))
@@ -658,7 +660,7 @@ def test_messages_are_written_as_the_contract_says() -> None:
         "By": "anna",
         "RunId": "night-2026-11-20",
     }
-    sync = LockMessage(LockAction.SYNC, subscription_id=ACCOUNT)
+    sync = BudgetSyncMessage(ACCOUNT)
     assert to_json(sync) == f'{{"SubscriptionId":"{ACCOUNT}","Action":"sync"}}'
     assert to_json(put_back(EmailMessage(123), NOW)) == (
         '{"EmailId":123,"Attempt":1,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}'

@@ -38,7 +38,8 @@ def run(
     """Start a run now, besides the night's."""
     app = open_app()
     with output.working("Starting a run …"):
-        key, sent = app.scheduler.now()
+        key, messages = app.scheduler.now()
+        sent = app.chain.send(messages)
     if not sent:
         output.say(f"Run {key}: no project is active, so there is nothing to read.")
         return

@@ -8,7 +8,6 @@ amounts, texts in the format of some country, are only passed on for people to r
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,9 @@ from typing import Any
 
 from shared.domain.projects import AZURE_NAME, AZURE_PREFIX
 from shared.domain.texts import shortened
-from shared.messages import GUID, LockAction, LockMessage, LockTrigger, Queue
-from shared.pipeline.events import event
+from shared.messages import GUID, LockAction, LockMessage, LockTrigger
 from shared.ports.azure import TokenCheck, TokenRefusedError
-from shared.ports.errors import LaterError, NeverError
-from shared.ports.queues import MessageSender
+from shared.ports.errors import LaterError
 
 # An alert takes 2 KB.
 LARGEST_BYTES = 64 * 1024
@@ -53,7 +50,7 @@ class AlertAnswer:
     """What the caller is answered: an HTTP status, and a sentence for a person.
 
     status: 202 taken, 200 ignored, 400 no alert, 401 or 403 not who may call, 413 too large, 503 try again.
-    message: what has gone onto the project-lock queue, with 202 only.
+    message: what is to go onto the project-lock queue, with 202 only.
     """
 
     status: int
@@ -65,11 +62,10 @@ class AlertAnswer:
 class BudgetAlerts:
     """Takes budget alerts. token_check: who may call; None where the function key is all that is asked for.
 
-    The message is sent here rather than by an output binding: where the binding fails, the host answers 500, and an
-    Action Group tries again on 408, 429, 503 and 504 only (learn.microsoft.com, "Action groups": webhook retries).
+    Where the message can't be sent, the caller is answered 503 (`Chain.take_alert`): an Action Group tries again on
+    408, 429, 503 and 504 only (learn.microsoft.com, "Action groups": webhook retries).
     """
 
-    sender: MessageSender
     token_check: TokenCheck | None = None
 
     def receive(self, body: bytes, authorization: str | None) -> AlertAnswer:
@@ -77,24 +73,15 @@ class BudgetAlerts:
 
         The same alert twice makes the same message twice, which the handler takes without effect.
         """
-        answer = self._answer(body, authorization)
-        refused = answer.status >= 400
-        name = answer.message.budget_name if answer.message else None
-        level = logging.WARNING if refused else logging.INFO
-        event("budget_alert", level=level, status=answer.status, budget=name, said=answer.said)
-        return answer
-
-    def _answer(self, body: bytes, authorization: str | None) -> AlertAnswer:
         if len(body) > LARGEST_BYTES:
             return AlertAnswer(413, f"The body has {len(body)} bytes; an alert has at most {LARGEST_BYTES}.")
         try:
             if self.token_check is not None:
                 self.token_check.check(authorization)
             message = read_alert(body)
-            self.sender.send(Queue.LOCK, message)
         except TokenRefusedError as refused:
             return AlertAnswer(refused.status, refused.reason)
-        except (LaterError, NeverError) as unwell:
+        except LaterError as unwell:
             return AlertAnswer(503, unwell.reason)
         except AlertIgnoredError as ignored:
             return AlertAnswer(200, f"Ignored: {ignored}.")

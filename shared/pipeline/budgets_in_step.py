@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass
 
-from shared.messages import EmailMessage, LockMessage, Queue
+from shared.messages import BudgetSyncMessage, Queue
 from shared.pipeline.dead_letters import DeadLetters, lock_letter
 from shared.pipeline.events import event
-from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import Operators, at_most
-from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.pipeline.stage import Outgoing, Retry, mails_out
 from shared.pipeline.sync_budgets import BudgetSync, SyncResult
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
@@ -26,28 +24,35 @@ class BudgetsInStep:
     mails: MailLedger
     operators: Operators
     dead_letters: DeadLetters
-    patience: Patience
+    retry: Retry
     clock: Clock
 
-    def handle(self, message: LockMessage, origin: str) -> NextMessages:
+    def handle(self, message: BudgetSyncMessage, origin: str) -> list[Outgoing]:
         """One message about one subscription. origin: the queue message's id."""
-        if self.sync is None or message.subscription_id is None:
+        if self.sync is None:
             reason = "LOCK_ACTION_GROUP_ID is not set, so there is nobody whom Azure's budgets could call"
             self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
-            return NOTHING
+            return []
         try:
             result = self.sync.sync(message.subscription_id)
         except LaterError as error:
-            return self._later(message, message.subscription_id, error)
+            return self.retry.later(
+                message,
+                error,
+                "budget_sync",
+                since=message.envelope.first_queued_at,
+                give_up=lambda reason: self._told(message.subscription_id, [reason]),
+                subscription=message.subscription_id,
+            )
         except NeverError as error:
             return self._told(message.subscription_id, [error.reason])
         event("budgets_synced", subscription=message.subscription_id, changes=len(result.changes))
         return self._told(message.subscription_id, _lines(result))
 
-    def _told(self, subscription_id: str, lines: list[str]) -> NextMessages:
+    def _told(self, subscription_id: str, lines: list[str]) -> list[Outgoing]:
         """The same lines are told once a month: what can't be mapped stays so until someone changes the project."""
         if not lines:
-            return NOTHING
+            return []
         now = self.clock()
         digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
         mail = self.operators.notice(
@@ -58,14 +63,7 @@ class BudgetsInStep:
             at_most(lines),
             "See what would be changed with `python -m shared.cli budgets sync --dry-run`.",
         )
-        return NextMessages(emails=(EmailMessage(email_id=self.mails.add(mail, now)),))
-
-    def _later(self, message: LockMessage, subscription_id: str, error: LaterError) -> NextMessages:
-        if self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
-            return self._told(subscription_id, [f"given up after 24 hours: {error.reason}"])
-        event("budget_sync_deferred", level=logging.WARNING, subscription=subscription_id, reason=error.reason)
-        self.patience.put_back(Queue.LOCK, message, self.patience.due_after(error, message.envelope.attempt))
-        return NOTHING
+        return mails_out([self.mails.add(mail, now)])
 
 
 def _lines(result: SyncResult) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.messages import (
+    PARSERS,
+    BudgetSyncMessage,
     EmailMessage,
     LockMessage,
     Message,
@@ -16,14 +17,10 @@ from shared.messages import (
     Queue,
     UpdateMessage,
     as_replayed,
-    parse_email,
-    parse_lock,
-    parse_notification,
-    parse_update,
     to_json,
 )
-from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import NOTICE, Operators
+from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetterLedger
@@ -33,12 +30,6 @@ from shared.ports.queues import MessageSender
 from shared.ports.runs import RunLedger, RunTrigger, ScopeTarget
 
 POISONED = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
-PARSERS: dict[Queue, Callable[[str], Message]] = {
-    Queue.UPDATE: parse_update,
-    Queue.NOTIFICATION: parse_notification,
-    Queue.EMAIL: parse_email,
-    Queue.LOCK: parse_lock,
-}
 CLOSING_CLAIM = timedelta(minutes=5)
 
 
@@ -57,15 +48,7 @@ class DeadLetters:
         """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
         self.ledger.record(queue, body, reason, origin, self.clock())
 
-    def unless_wrong(self, queue: Queue, body: str, origin: str, work: Callable[[], NextMessages]) -> NextMessages:
-        """Does the work of a message; one that can't be right is recorded with what would be, and is done with."""
-        try:
-            return work()
-        except MessageError as error:
-            self.record(queue, body, str(error), origin)
-            return NOTHING
-
-    def bury(self, queue: Queue, body: str, origin: str) -> NextMessages:
+    def bury(self, queue: Queue, body: str, origin: str) -> list[Outgoing]:
         """Takes what the host gave up on (its `-poison` queue), and tells the operators.
 
         Raises LaterError: the host then brings it again.
@@ -74,17 +57,17 @@ class DeadLetters:
             message = PARSERS[queue](body)
         except MessageError as error:
             self.record(queue, body, str(error), origin)
-            return NOTHING
+            return []
         self.record(queue, body, POISONED, origin)
         self._close(message, origin)
         return self._told(queue, message)
 
-    def _told(self, queue: Queue, message: Message) -> NextMessages:
+    def _told(self, queue: Queue, message: Message) -> list[Outgoing]:
         if isinstance(message, EmailMessage) and self._is_notice(message.email_id):
-            return NOTHING  # a notice that can't be sent is no reason for another one
+            return []  # a notice that can't be sent is no reason for another one
         now = self.clock()
         mail_id = self.mails.add(self.operators.message_poisoned(queue, now.date()), now)
-        return NextMessages(emails=(EmailMessage(email_id=mail_id),))
+        return mails_out([mail_id])
 
     def _is_notice(self, mail_id: int | None) -> bool:
         stored = self.mails.get(mail_id) if mail_id is not None else None
@@ -141,7 +124,7 @@ def mail_letter(mail_id: int) -> str:
     return json.dumps({"EmailId": mail_id})
 
 
-def lock_letter(message: LockMessage) -> str:
+def lock_letter(message: LockMessage | BudgetSyncMessage) -> str:
     """The body of the dead letter of a lock that could not be put on, or taken off."""
     return to_json(message)
 

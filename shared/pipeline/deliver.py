@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from shared.messages import EmailMessage, MailMessage, MessageError, Queue, SentAs
 from shared.pipeline.dead_letters import DeadLetters, mail_letter
 from shared.pipeline.events import event
-from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.operators import NOTICE, Operators
-from shared.pipeline.patience import MAIL_PATIENCE, Patience
+from shared.pipeline.stage import MAIL_LIMIT, Outgoing, Retry, mails_out
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import (
@@ -43,10 +42,10 @@ class Deliverer:
     valid_addresses: AddressCheck
     dead_letters: DeadLetters
     operators: Operators
-    patience: Patience
+    retry: Retry
     clock: Clock
 
-    def deliver(self, message: EmailMessage, origin: str) -> NextMessages:
+    def deliver(self, message: EmailMessage, origin: str) -> list[Outgoing]:
         """One e-mail message. origin: the queue message's id, under which the mail is claimed.
 
         Raises MessageError where the message can't be right.
@@ -58,9 +57,10 @@ class Deliverer:
                 return self._mark(message, message.sent_as)
             return self._claim_and_send(message, message.email_id or 0, origin)
         except LaterError as error:
-            return self._later(message, error)
+            # The database is away: nothing can be noted, the message waits.
+            return self.retry.later(message, error, "mail", mail=message.email_id)
 
-    def _accept(self, mail: MailMessage, origin: str) -> NextMessages:
+    def _accept(self, mail: MailMessage, origin: str) -> list[Outgoing]:
         """A whole mail is written down first, so that from here on it is sent once like any other."""
         new = NewMail(
             key=f"message/{origin}",
@@ -70,9 +70,9 @@ class Deliverer:
             bcc=mail.bcc,
             figures={"subject": mail.subject, "body": mail.body},
         )
-        return NextMessages(emails=(EmailMessage(email_id=self.mails.add(new, self.clock())),))
+        return mails_out([self.mails.add(new, self.clock())])
 
-    def _claim_and_send(self, message: EmailMessage, mail_id: int, origin: str) -> NextMessages:
+    def _claim_and_send(self, message: EmailMessage, mail_id: int, origin: str) -> list[Outgoing]:
         now = self.clock()
         if not self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=message.envelope.replayed):
             return self._not_claimed(message, mail_id, now)
@@ -81,16 +81,16 @@ class Deliverer:
             raise MessageError(f"there is no mail {mail_id}")
         return self._send(message, stored, origin)
 
-    def _not_claimed(self, message: EmailMessage, mail_id: int, now: datetime) -> NextMessages:
+    def _not_claimed(self, message: EmailMessage, mail_id: int, now: datetime) -> list[Outgoing]:
         stored = self.mails.get(mail_id)
         if stored is None:
             raise MessageError(f"there is no mail {mail_id}")
         if stored.state is MailState.CLAIMED and stored.claimed_until is not None:
             # Its sender may have died; dropping this message could lose the mail.
-            self.patience.put_back(Queue.EMAIL, message, max(stored.claimed_until, now) + timedelta(seconds=1))
-        return NOTHING
+            return self.retry.put_back(message, max(stored.claimed_until, now) + timedelta(seconds=1))
+        return []
 
-    def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> NextMessages:
+    def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:
             outgoing, notes = self._prepared(stored)
             receipt = self.mailer.send(outgoing)
@@ -100,22 +100,17 @@ class Deliverer:
             return self._put_off(message, stored, origin, error)
         return self._sent(message, stored, SentAs(origin, receipt), notes)
 
-    def _sent(self, message: EmailMessage, stored: StoredMail, sent_as: SentAs, notes: str | None) -> NextMessages:
-        try:
-            self.mails.mark_sent(stored.id, sent_as.claimant, sent_as.receipt, notes, self.clock())
-        except LaterError:
-            # The mail is out: what comes back must only mark it, never send it again.
-            marking = replace(message, sent_as=sent_as)
-            self.patience.put_back(Queue.EMAIL, marking, self.clock() + MARK_AGAIN)
+    def _sent(self, message: EmailMessage, stored: StoredMail, sent_as: SentAs, notes: str | None) -> list[Outgoing]:
         event("mail_sent", mail=stored.id, key=stored.mail.key)
-        return NOTHING
+        # Should the database be away: what comes back must only mark the mail, never send it again.
+        return self._mark(replace(message, email_id=stored.id, sent_as=sent_as), sent_as, notes)
 
-    def _mark(self, message: EmailMessage, sent_as: SentAs) -> NextMessages:
+    def _mark(self, message: EmailMessage, sent_as: SentAs, notes: str | None = None) -> list[Outgoing]:
         try:
-            self.mails.mark_sent(message.email_id or 0, sent_as.claimant, sent_as.receipt, None, self.clock())
+            self.mails.mark_sent(message.email_id or 0, sent_as.claimant, sent_as.receipt, notes, self.clock())
         except LaterError:
-            self.patience.put_back(Queue.EMAIL, message, self.clock() + MARK_AGAIN)
-        return NOTHING
+            return self.retry.put_back(message, self.clock() + MARK_AGAIN)
+        return []
 
     def _prepared(self, stored: StoredMail) -> tuple[OutgoingMail, str | None]:
         """The mail with its valid recipients, and a note on those that were left out. Raises NeverError."""
@@ -151,26 +146,23 @@ class Deliverer:
             raise NeverError(f"mail {mail.key} has no valid recipient ({why}), and EMAIL_OPERATORS has none either")
         return to
 
-    def _failed(self, stored: StoredMail, origin: str, reason: str) -> NextMessages:
+    def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
         now = self.clock()
         event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
         self.dead_letters.record(Queue.EMAIL, mail_letter(stored.id), reason, f"mail/{stored.id}/{origin}")
         about = self.operators.mail_failed(stored.id, stored.mail.key, reason, now.date())
         told = self.mails.add(about, now) if stored.mail.template != NOTICE else None
         self.mails.mark_failed(stored.id, origin, reason)
-        return NextMessages(emails=(EmailMessage(email_id=told),) if told is not None else ())
+        return mails_out([] if told is None else [told])
 
-    def _put_off(self, message: EmailMessage, stored: StoredMail, origin: str, error: LaterError) -> NextMessages:
-        if self.patience.is_over(stored.first_attempt_at, MAIL_PATIENCE):
-            return self._failed(stored, origin, f"given up after 72 hours: {error.reason}")
-        due_at = self.patience.due_after(error, message.envelope.attempt)
-        event("mail_deferred", level=logging.WARNING, mail=stored.id, reason=error.reason)
-        self.mails.release(stored.id, origin, error.reason, due_at)
-        self.patience.put_back(Queue.EMAIL, message, due_at)
-        return NOTHING
-
-    def _later(self, message: EmailMessage, error: LaterError) -> NextMessages:
-        """The database is away: nothing can be noted, the message waits."""
-        event("mail_deferred", level=logging.WARNING, mail=message.email_id, reason=error.reason)
-        self.patience.put_back(Queue.EMAIL, message, self.patience.due_after(error, message.envelope.attempt))
-        return NOTHING
+    def _put_off(self, message: EmailMessage, stored: StoredMail, origin: str, error: LaterError) -> list[Outgoing]:
+        return self.retry.later(
+            message,
+            error,
+            "mail",
+            since=stored.first_attempt_at,
+            limit=MAIL_LIMIT,
+            give_up=lambda reason: self._failed(stored, origin, reason),
+            note=lambda reason, due_at: self.mails.release(stored.id, origin, reason, due_at),
+            mail=stored.id,
+        )

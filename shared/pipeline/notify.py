@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,7 +15,6 @@ from shared.domain.money import plain
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy
 from shared.messages import (
-    EmailMessage,
     Envelope,
     LockAction,
     LockMessage,
@@ -25,10 +23,9 @@ from shared.messages import (
     Queue,
 )
 from shared.pipeline.dead_letters import DeadLetters, project_letter
-from shared.pipeline.events import event, log
-from shared.pipeline.handed_on import NextMessages
+from shared.pipeline.events import log
 from shared.pipeline.operators import Operators
-from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.checks import CheckLedger, Judgement, ProjectUsage, Spending
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
@@ -67,10 +64,10 @@ class Notifier:
     dead_letters: DeadLetters
     operators: Operators
     policy: AlertPolicy
-    patience: Patience
+    retry: Retry
     clock: Clock
 
-    def notify(self, message: NotificationMessage, origin: str) -> NextMessages:
+    def notify(self, message: NotificationMessage, origin: str) -> list[Outgoing]:
         """One notification message. origin: the queue message's id."""
         try:
             return self._check(message, origin)
@@ -87,7 +84,7 @@ class Notifier:
             log.exception("check_split projects=%s", len(message.project_ids))
             return _one_by_one(message)
 
-    def _check(self, message: NotificationMessage, origin: str) -> NextMessages:
+    def _check(self, message: NotificationMessage, origin: str) -> list[Outgoing]:
         today, run_key = self.clock().date(), message.envelope.run_id
 
         def judge(project: ProjectUsage) -> Judgement:
@@ -100,13 +97,11 @@ class Notifier:
         for project_id in result.unknown:
             reason = f"there is no project {project_id}; `python -m shared.cli projects list` shows them all"
             self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
-        return NextMessages(
-            emails=tuple(EmailMessage(email_id=mail_id) for mail_id in result.unsent),
-            locks=tuple(
-                LockMessage(action, project_id, None, None, reason, LockTrigger.CHECK, None, Envelope(run_id=run_key))
-                for project_id, action, reason in result.locks
-            ),
+        locks = (
+            LockMessage(action, project_id, reason=reason, trigger=LockTrigger.CHECK, envelope=Envelope(run_key))
+            for project_id, action, reason in result.locks
         )
+        return [*mails_out(result.unsent), *outgoing(locks)]
 
     def _judge(self, project: ProjectUsage, today: date, run_key: str | None) -> Judgement:
         amount, percents = project.budget.amount, project.budget.terms.thresholds or self.policy.thresholds
@@ -214,18 +209,17 @@ class Notifier:
         link = self.policy.portal_url.replace("{acronym}", project.acronym) or None
         return {"at_100": self.policy.at_100(project), "portal_link": link}
 
-    def _later(self, message: NotificationMessage, origin: str, error: LaterError) -> NextMessages:
-        if self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
-            try:
-                return self._failed(message, origin, f"given up after 24 hours: {error.reason}")
-            except LaterError:
-                event("giving_up_put_off", level=logging.WARNING, projects=len(message.project_ids))
-        due_at = self.patience.due_after(error, message.envelope.attempt)
-        event("check_deferred", level=logging.WARNING, projects=len(message.project_ids), reason=error.reason)
-        self.patience.put_back(Queue.NOTIFICATION, message, due_at)
-        return NextMessages()
+    def _later(self, message: NotificationMessage, origin: str, error: LaterError) -> list[Outgoing]:
+        return self.retry.later(
+            message,
+            error,
+            "check",
+            since=message.envelope.first_queued_at,
+            give_up=lambda reason: self._failed(message, origin, reason),
+            projects=len(message.project_ids),
+        )
 
-    def _failed(self, message: NotificationMessage, origin: str, reason: str) -> NextMessages:
+    def _failed(self, message: NotificationMessage, origin: str, reason: str) -> list[Outgoing]:
         self.checks.give_up(message.project_ids, reason)
         for project_id in message.project_ids:
             self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
@@ -238,7 +232,7 @@ class Notifier:
             message.envelope.run_id,
         )
         mail_id = self.mails.add(mail, self.clock())
-        return NextMessages(emails=(EmailMessage(email_id=mail_id),))
+        return mails_out([mail_id])
 
 
 def alert_figures(project: ProjectUsage, threshold: int, spending: Spending, today: date) -> dict[str, Any]:
@@ -272,6 +266,6 @@ def dearest(by_service: Mapping[str, Decimal]) -> list[list[str]]:
     return [[name, plain(cost)] for name, cost in ordered[:TOP_SERVICES] if cost > 0]
 
 
-def _one_by_one(message: NotificationMessage) -> NextMessages:
+def _one_by_one(message: NotificationMessage) -> list[Outgoing]:
     fresh = Envelope(run_id=message.envelope.run_id)
-    return NextMessages(notifications=tuple(NotificationMessage((each,), fresh) for each in message.project_ids))
+    return outgoing(NotificationMessage((each,), fresh) for each in message.project_ids)

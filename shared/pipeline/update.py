@@ -11,11 +11,10 @@ from shared.domain import windows
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.periods import Period
 from shared.domain.windows import ReadingPlan
-from shared.messages import EmailMessage, Envelope, MessageError, Queue, UpdateMessage, notifications
+from shared.messages import Envelope, MessageError, UpdateMessage, notifications
 from shared.pipeline.events import event
-from shared.pipeline.handed_on import NextMessages
 from shared.pipeline.operators import Operators
-from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, AnswerLedger, ChargeLedger, Reading, ReadPart, Stored
 from shared.ports.clock import Clock
@@ -50,12 +49,12 @@ class Updater:
     runs: RunLedger
     mails: MailLedger
     operators: Operators
-    patience: Patience
+    retry: Retry
     clock: Clock
     lookback_days: int
     units_per_minute: int
 
-    def update(self, message: UpdateMessage, origin: str) -> NextMessages:
+    def update(self, message: UpdateMessage, origin: str) -> list[Outgoing]:
         """One update message. origin: the queue message's id, which names the run of a message by hand.
 
         Raises MessageError where the message can't be right, and LaterError only where nothing could be put back.
@@ -176,7 +175,7 @@ class Updater:
 
     def _store_all(
         self, message: UpdateMessage, scope: RunScope, works: list[_Work], readings: list[Reading]
-    ) -> NextMessages:
+    ) -> list[Outgoing]:
         left = _together(work.plan.left for work in works)
         suspect: list[Period] = []
         for index, reading in enumerate(readings):
@@ -185,8 +184,7 @@ class Updater:
         if suspect:
             return self._suspect(message, scope)
         if left is not None:
-            self._read_on(message, scope, left)
-            return NextMessages()
+            return self._read_on(message, scope, left)
         return self._checks_of(message, scope)
 
     def _store(self, scope: RunScope, reading: Reading) -> Stored:
@@ -207,54 +205,45 @@ class Updater:
         begun = scope.first_queued_at if message.left is not None else None
         return (begun or self.clock()).date()
 
-    def _read_on(self, message: UpdateMessage, scope: RunScope, left: Period) -> None:
-        """Puts the message back to read the days that are left; its patience starts anew, for it is getting on."""
+    def _read_on(self, message: UpdateMessage, scope: RunScope, left: Period) -> list[Outgoing]:
+        """Puts the message back to read the days that are left; its time starts anew, for it is getting on."""
         pause = timedelta(seconds=windows.PARTS_AT_ONCE * 60 / self.units_per_minute)
         due_at = self.clock() + pause
         self.runs.mark_deferred(scope.id, f"reads back from {left.end} to {left.start}", due_at)
         replayed = message.envelope.replayed
         envelope = Envelope(run_id=scope.run_key, first_queued_at=due_at, replayed=replayed)
         onward = replace(message, left=left, envelope=envelope)
-        self.patience.sender.send(Queue.UPDATE, onward, pause)
+        return [Outgoing(onward, pause)]
 
-    def _checks_of(self, message: UpdateMessage, scope: RunScope) -> NextMessages:
+    def _checks_of(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         due = self.charges.due_projects_of(scope.target)
-        checks = tuple(notifications(due, message.envelope))
-        return NextMessages(notifications=checks, emails=self._told_of_failures(scope))
+        return [*outgoing(notifications(due, message.envelope)), *self._told_of_failures(scope)]
 
-    def _suspect(self, message: UpdateMessage, scope: RunScope) -> NextMessages:
+    def _suspect(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         reason = "the provider answered without any charge for days that had some; what is stored was kept"
         checks = self._checks_of(message, scope)
         if message.envelope.attempt < SUSPECT_REREADS:
             due_at = self.clock() + SUSPECT_WAIT
             self.runs.mark_deferred(scope.id, reason, due_at)
-            self.patience.put_back(Queue.UPDATE, message, due_at)
-            return checks
+            return [*checks, *self.retry.put_back(message, due_at)]
         return checks
 
-    def _later(self, message: UpdateMessage, scope: RunScope | None, error: LaterError) -> NextMessages:
+    def _later(self, message: UpdateMessage, scope: RunScope | None, error: LaterError) -> list[Outgoing]:
         """Puts the message back, or gives the scope up after 24 hours."""
-        if scope is not None and self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
-            try:
-                return self._failed(scope, f"given up after 24 hours: {error.reason}")
-            except LaterError:
-                event("giving_up_put_off", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject)
-        due_at = self.patience.due_after(error, message.envelope.attempt)
-        self._note_deferred(scope, error.reason, due_at)
-        self.patience.put_back(Queue.UPDATE, message, due_at)
-        return NextMessages()
-
-    def _note_deferred(self, scope: RunScope | None, reason: str, due_at: datetime) -> None:
-        event("scope_deferred", level=logging.WARNING, scope=scope.target.subject if scope else None, reason=reason)
         if scope is None:
-            return
-        try:
-            self.runs.mark_deferred(scope.id, reason, due_at)
-        except LaterError:
-            # It is the database that is away; the message says all that is needed to go on.
-            event("deferral_not_noted", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject)
+            return self.retry.later(message, error, "scope", run=message.envelope.run_id)
+        return self.retry.later(
+            message,
+            error,
+            "scope",
+            since=message.envelope.first_queued_at,
+            give_up=lambda reason: self._failed(scope, reason),
+            note=lambda reason, due_at: self.runs.mark_deferred(scope.id, reason, due_at),
+            run=scope.run_key,
+            scope=scope.target.subject,
+        )
 
-    def _failed(self, scope: RunScope | None, reason: str) -> NextMessages:
+    def _failed(self, scope: RunScope | None, reason: str) -> list[Outgoing]:
         if scope is None:
             raise MessageError(reason)
         now = self.clock()
@@ -262,17 +251,17 @@ class Updater:
         self.runs.mark_failed(scope.id, reason, now)
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.
         turning = self.charges.turning_projects_of(scope.target, now.date())
-        checks = tuple(notifications(turning, Envelope(run_id=scope.run_key)))
-        return NextMessages(notifications=checks, emails=self._told_of_failures(scope))
+        checks = notifications(turning, Envelope(run_id=scope.run_key))
+        return [*outgoing(checks), *self._told_of_failures(scope)]
 
-    def _told_of_failures(self, scope: RunScope) -> tuple[EmailMessage, ...]:
+    def _told_of_failures(self, scope: RunScope) -> list[Outgoing]:
         """The mail to the operators on all that failed, by the message that finishes the run."""
         failures = self.runs.failures(scope.run_key)
         if not failures:
-            return ()
+            return []
         now = self.clock()
         mail = self.operators.costs_failed(failures, now.date(), scope.run_key)
-        return (EmailMessage(email_id=self.mails.add(mail, now)),)
+        return mails_out([self.mails.add(mail, now)])
 
 
 def _reading(work: _Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:

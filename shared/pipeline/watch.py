@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
+from shared.messages import Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
-from shared.pipeline.handed_on import NextMessages
 from shared.pipeline.operators import Operators, at_most
+from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.clock import Clock
 from shared.ports.mails import MailLedger, NewMail
 from shared.ports.runs import LateRun, RunLedger, RunScope, WatchLedger
@@ -30,7 +30,7 @@ class Watchdog:
     operators: Operators
     clock: Clock
 
-    def look(self) -> NextMessages:
+    def look(self) -> list[Outgoing]:
         """One round. Raises LaterError where the database is away: the next round comes in minutes."""
         now = self.clock()
         before = now - STUCK_AFTER
@@ -43,11 +43,11 @@ class Watchdog:
         late = [self._report(run, now) for run in self.watch.late_runs(now - LATE_AFTER)]
         late += self._missed_night(now)
         event("watched", scopes=len(scopes), projects=len(projects), mails=len(mails), late_runs=len(late))
-        return NextMessages(
-            updates=tuple(_again(scope) for scope in scopes),
-            notifications=tuple(notifications(projects, Envelope())),
-            emails=tuple(EmailMessage(email_id=mail_id) for mail_id in [*mails, *late]),
-        )
+        return [
+            *outgoing(_again(scope) for scope in scopes),
+            *outgoing(notifications(projects, Envelope())),
+            *mails_out([*mails, *late]),
+        ]
 
     def _missed_night(self, now: datetime) -> list[int]:
         """The mail on a night that never began, until someone has begun to send it."""

@@ -168,7 +168,8 @@ def test_a_run_by_hand_stands_besides_the_nights_and_finds_nothing_new_to_tell(
     app.night()
     told = subjects(app.outbox())
     with app.app() as parts:
-        key, sent = parts.scheduler.now()
+        key, messages = parts.scheduler.now()
+        sent = parts.chain.send(messages)
     app.run("--drain")
     assert sent == 2
     assert {name: run.state for name, run in app.runs().items()} == {key: "done", "night-2026-11-20": "done"}

@@ -540,7 +540,7 @@ def test_the_night_brings_azures_budgets_into_step_two_hours_after_it_began(
     app.load(entry(11, "190"), entry(12, "400", currency="USD"))
     host = app.host()
     with app.app() as parts:
-        parts.scheduler.tonight()
+        parts.chain.send(parts.scheduler.tonight())
     until(lambda: app.runs()["night-2026-11-20"].state == "done")
     assert waiting(app) == 1
     assert app.queue(Queue.LOCK).peek_messages() == [], "it is there, and not to be taken yet"

@@ -208,7 +208,7 @@ def test_a_night_whose_messages_are_lost_is_picked_up_by_the_watchdog(install: I
     app = install(small)
     app.load(entry(11, "400"), entry(21, "1400", subscription=SOUTH))
     with app.app() as parts:
-        parts.scheduler.tonight()
+        parts.chain.send(parts.scheduler.tonight())
     app.queue(Queue.UPDATE).clear_messages()
     app.set_clock(NIGHT + timedelta(hours=1))
     app.run("--once", "PipelineWatchdog")
@@ -225,7 +225,7 @@ def test_the_operators_are_told_once_of_a_night_that_is_not_complete_after_four_
     app = install(small)
     app.load(entry(11, "400"))
     with app.app() as parts:
-        parts.scheduler.tonight()
+        parts.chain.send(parts.scheduler.tonight())
     app.queue(Queue.UPDATE).clear_messages()
     small.fault("throttled", times=2, seconds=1)
     for hours in (5, 6):

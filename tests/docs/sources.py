@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -43,41 +46,36 @@ def _kept(names: list[str], ignored: list[str]) -> list[str]:
     return [name for name in names if not any(fnmatch(name, pattern) for pattern in ignored)]
 
 
+INDEX = """
+import json
+import function_app
+
+for function in function_app.app.get_functions():
+    trigger = function.get_trigger()
+    named = {name: getattr(trigger, name, None) for name in ("queue_name", "schedule", "route")}
+    methods = [str(getattr(each, "value", each)) for each in getattr(trigger, "methods", None) or ()]
+    print(json.dumps([function.get_function_name(), named, methods]))
+"""
+
+
 def triggers() -> dict[str, str]:
     """Each function of function_app.py by name, with its trigger: its queue or schedule, such as %WatchdogCRON%, or
-    its method and path, such as POST /api/budget-alert."""
-    found = {}
-    for node in ast.parse(read("function_app.py")).body:
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
-            calls = {call.func.attr: call for call in node.decorator_list if _is_method_call(call)}
-            found[_constant(calls["function_name"].args[0])] = _trigger(calls)
-    return found
+    its method and path, such as POST /api/budget-alert. Indexed as the worker does."""
+    environment = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true", "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", INDEX]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    indexed = [json.loads(line) for line in done.stdout.splitlines()]
+    return {
+        name: named["queue_name"] or named["schedule"] or _request(named["route"], *methods)
+        for name, named, methods in indexed
+    }
 
 
-def _is_method_call(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-
-
-def _trigger(calls: dict[str, ast.Call]) -> str:
-    if "route" in calls:
-        return _request(calls["route"])
-    (trigger,) = [call for name, call in calls.items() if name.endswith("_trigger")]
-    named = {keyword.arg: keyword.value for keyword in trigger.keywords}
-    return _constant(named.get("queue_name") or named["schedule"])
-
-
-def _request(route: ast.Call) -> str:
+def _request(route: str, method: str) -> str:
     """The prefix is Azure's own; host.json could change it, and does not."""
     assert "routePrefix" not in read("host.json")
-    named = {keyword.arg: keyword.value for keyword in route.keywords}
-    (method,) = ast.literal_eval(named["methods"])
-    return f"{method} /api/{_constant(named['route'])}"
-
-
-def _constant(node: ast.expr) -> str:
-    value = ast.literal_eval(node)
-    assert isinstance(value, str)
-    return value
+    return f"{method} /api/{route}"
 
 
 def imports_of(name: str) -> set[str]:

@@ -169,7 +169,7 @@ def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: lis
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(sqlite_template, f"{folder}/warden.db")
         chain = Chain(
-            Database(f"sqlite:///{folder}/warden.db"), lock_mode=LockMode.ENFORCE, when_unsure=WhenUnsure.LEAVE
+            Database(f"sqlite:///{folder}/warden.db"), lock_mode=LockMode.ENFORCE, lock_when_unsure=WhenUnsure.LEAVE
         )
         model = Model({(number, day): Decimal(1) for number in PROJECTS for day in DAYS})
         chain.load(*(entry(number, rule=NOVEMBER) for number in PROJECTS))
@@ -200,7 +200,7 @@ def play(chain: Chain, model: Model, event: tuple[object, ...], past: list[tuple
             model.read(PROJECTS)
             mirror(chain, model)
             chain.clock.forward(minutes=1)
-            chain.scheduler.now()
+            chain.run_now()
             drain_remembering(chain, past)
         case ("azure", int(project), Decimal() | None as cost):
             model.azure[project] = cost

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from shared.domain.projects import azure_name
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_lock, to_json
 from shared.pipeline.budget_alert import LARGEST_BYTES, AlertAnswer, BudgetAlerts
-from shared.ports.azure import TokenRefusedError
+from shared.pipeline.chain import Chain
+from shared.pipeline.dead_letters import DeadLetters
+from shared.ports.azure import TokenCheck, TokenRefusedError
 from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeQueues
 
@@ -74,6 +76,15 @@ ESSENTIALS = ("data", "essentials")
 ABSENT = object()
 
 
+def answered(
+    queues: FakeQueues, body: bytes, authorization: str | None = None, doorkeeper: TokenCheck | None = None
+) -> AlertAnswer:
+    """What the function does with a call."""
+    return Chain({}, cast("DeadLetters", None), queues).take_alert(
+        BudgetAlerts(doorkeeper).receive(body, authorization)
+    )
+
+
 def receive(alert: Any, authorization: str | None = None) -> AlertAnswer:
     """What an app without a token check answers to an alert, or to these very bytes.
 
@@ -81,7 +92,7 @@ def receive(alert: Any, authorization: str | None = None) -> AlertAnswer:
     """
     body = alert if isinstance(alert, bytes) else json.dumps(alert).encode()
     queues = FakeQueues()
-    answer = BudgetAlerts(queues).receive(body, authorization)
+    answer = answered(queues, body, authorization)
     expected = [] if answer.message is None else [(Queue.LOCK, to_json(answer.message), timedelta(0))]
     assert queues.sent == expected
     return answer
@@ -431,7 +442,7 @@ def receive_while(error: Exception, body: bytes, says: Exception | None = None) 
         return error
 
     queues = FakeQueues(fails=fail)
-    answer = BudgetAlerts(queues, Doorkeeper(says)).receive(body, None)
+    answer = answered(queues, body, doorkeeper=Doorkeeper(says))
     assert queues.sent == []
     return answer, len(tries)
 
@@ -456,8 +467,7 @@ def test_while_the_queue_can_not_be_written_the_caller_is_asked_to_try_again_and
 def test_an_alert_that_could_not_be_queued_is_taken_when_it_comes_again():
     errors: list[Exception] = [LaterError("the queues answered 503")]
     queues = FakeQueues(fails=lambda: errors.pop() if errors else None)
-    alerts = BudgetAlerts(queues)
-    assert [alerts.receive(BODY, None).status for _ in range(3)] == [503, 202, 202]
+    assert [answered(queues, BODY).status for _ in range(3)] == [503, 202, 202]
     first, second = queues.take()
     assert first == second, "the handler takes the same message twice without effect"
 
@@ -510,7 +520,7 @@ def test_without_a_token_check_the_header_does_not_matter():
 def test_with_a_token_check_the_header_is_what_it_is_asked_about():
     doorkeeper = Doorkeeper()
     queues = FakeQueues()
-    assert BudgetAlerts(queues, doorkeeper).receive(BODY, "Bearer a.b.c").status == 202
+    assert answered(queues, BODY, "Bearer a.b.c", doorkeeper).status == 202
     assert doorkeeper.seen == ["Bearer a.b.c"]
     assert len(queues.sent) == 1
 
@@ -526,14 +536,14 @@ def test_with_a_token_check_the_header_is_what_it_is_asked_about():
 @pytest.mark.parametrize("body", [BODY, b"not json"])
 def test_who_may_not_call_learns_that_and_nothing_about_the_body(says, status, body):
     queues = FakeQueues()
-    answer = BudgetAlerts(queues, Doorkeeper(says)).receive(body, None)
+    answer = answered(queues, body, doorkeeper=Doorkeeper(says))
     assert (answer.status, answer.said, answer.message) == (status, str(says), None)
     assert queues.sent == []
 
 
 def test_a_body_that_is_too_large_is_refused_before_anything_else():
     doorkeeper = Doorkeeper()
-    assert BudgetAlerts(FakeQueues(), doorkeeper).receive(b" " * (LARGEST_BYTES + 1), None).status == 413
+    assert answered(FakeQueues(), b" " * (LARGEST_BYTES + 1), None, doorkeeper).status == 413
     assert doorkeeper.seen == []
 
 

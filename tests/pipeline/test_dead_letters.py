@@ -9,16 +9,16 @@ from datetime import date
 import pytest
 
 from shared.domain.locks import LockMode
-from shared.messages import Queue
+from shared.messages import EmailMessage, NotificationMessage, Queue, UpdateMessage
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError
 from shared.ports.mails import NewMail, OutgoingMail
-from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry, only
 
 
 def bury(chain: Chain, queue: Queue, text: str, origin: str = "poison-1") -> None:
     """What the host does with a message it gave up on, and everything that follows from it."""
-    chain.hand_on(chain.dead_letters.bury(queue, text, origin))
+    chain.bury(queue, text, origin)
     chain.drain()
 
 
@@ -41,13 +41,13 @@ def test_a_message_in_base64_is_taken_like_a_plain_one(chain: Chain) -> None:
 
 def test_a_poisoned_update_closes_its_scope_so_that_it_is_not_tried_for_ever(chain: Chain) -> None:
     chain.load(entry())
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
     (run,) = chain.projects.recent_runs(1)
     assert run.state == "failed"
     chain.clock.forward(hours=2)
-    assert chain.look().updates == ()
+    assert only(UpdateMessage, chain.look()) == []
     assert [letter.body for letter in chain.letters.letters()] == [text]
 
 
@@ -57,7 +57,7 @@ def test_a_poisoned_check_is_not_queued_again_by_the_watchdog(chain: Chain) -> N
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
     chain.clock.forward(hours=2)
-    assert chain.look().notifications == ()
+    assert only(NotificationMessage, chain.look()) == []
     (view,) = chain.projects.list_projects(date(2026, 11, 20))
     assert "its check failed" in str(view.problem)
 
@@ -71,7 +71,7 @@ def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
     ((queue, text, _),) = chain.queues.take()
     bury(chain, queue, text)
     chain.clock.forward(hours=2)
-    assert chain.look().emails == ()
+    assert only(EmailMessage, chain.look()) == []
     (letter,) = chain.letters.letters()
     assert chain.replay.replay(letter.id) is None
     chain.drain()
@@ -98,7 +98,7 @@ def test_a_mail_that_is_still_claimed_when_its_message_is_poisoned_is_closed_onc
     chain.mailer.fails = lambda _mail: None
     bury(chain, Queue.EMAIL, json.dumps({"EmailId": mail_id}))
     chain.clock.forward(hours=1)
-    assert chain.look().emails == (), "it would be sent, and poisoned, for ever"
+    assert only(EmailMessage, chain.look()) == [], "it would be sent, and poisoned, for ever"
     assert len(chain.letters.letters()) == 1
 
 
@@ -106,7 +106,7 @@ def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(cha
     chain.load(entry(rule=APRIL))
     chain.spend("5", date(2026, 4, 2))
     chain.spend("7", date(2026, 11, 20))
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
     (letter,) = chain.letters.letters()
@@ -145,9 +145,7 @@ def test_a_message_that_was_wrong_works_once_its_cause_is_mended_and_it_is_repla
 def test_operators_are_told_once_a_day_of_messages_that_failed_for_good(chain: Chain) -> None:
     chain.load(entry(1), entry(2))
     for number in (1, 2):
-        chain.hand_on(
-            chain.dead_letters.bury(Queue.NOTIFICATION, json.dumps({"ProjectId": number}), f"poison-{number}")
-        )
+        chain.bury(Queue.NOTIFICATION, json.dumps({"ProjectId": number}), f"poison-{number}")
     chain.drain()
     (mail,) = chain.mailer.sent
     assert (mail.to, mail.subject) == (("ops@example.com",), "A message failed for good")
@@ -158,8 +156,7 @@ def test_a_notice_that_failed_for_good_makes_no_further_notice(chain: Chain) -> 
     notice = chain.mails.add(
         chain.operators.message_poisoned("project-usage-update", date(2026, 11, 20)), chain.clock()
     )
-    handed_on = chain.dead_letters.bury(Queue.EMAIL, json.dumps({"EmailId": notice}), "poison-1")
-    assert handed_on.emails == ()
+    assert chain.bury(Queue.EMAIL, json.dumps({"EmailId": notice}), "poison-1") == []
     assert len(chain.letters.letters()) == 1
 
 
@@ -170,7 +167,7 @@ LOCK = '{"ProjectId":11,"Action":"lock","Reason":"1000 of 1000 CAD is used","Tri
 
 def over_budget(chain: Chain) -> None:
     """Project 11 has used up its budget, its locks are enforced, and nobody has asked for one yet."""
-    chain.lock_mode = LockMode.ENFORCE
+    chain.configure(lock_mode=LockMode.ENFORCE)
     chain.load(entry())
     chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
     chain.spend("1000", date(2026, 11, 20))

@@ -209,7 +209,7 @@ def test_a_database_that_goes_away_after_the_yes_makes_no_second_mail(chain: Cha
         def mark_sent(self, *_args: object) -> None:
             raise LaterError("the database can't be used now")
 
-    replace(chain.deliverer, mails=MarksFail()).deliver(parse_email(email(mail_id)), "m1")
+    chain.send(replace(chain.deliverer, mails=MarksFail()).deliver(parse_email(email(mail_id)), "m1"))
     ((queue, text, delay),) = chain.queues.take()
     assert delay == timedelta(seconds=30)
     chain.clock.forward(minutes=10)

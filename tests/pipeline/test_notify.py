@@ -23,7 +23,7 @@ from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_n
 from shared.pipeline.notify import dearest
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError
-from tests.pipeline.conftest import APRIL, NOVEMBER, SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import APRIL, NOVEMBER, SUBSCRIPTION, Chain, entry, only
 
 TODAY = date(2026, 11, 20)
 DAY = timedelta(days=1)
@@ -56,10 +56,11 @@ def with_terms(project: ProjectEntry, **changes: object) -> ProjectEntry:
     return replace(project, terms=replace(project.terms, **changes))
 
 
-def check(chain: Chain, run_id: str | None = None) -> tuple[LockMessage, ...]:
+def check(chain: Chain, run_id: str | None = None) -> list[LockMessage]:
     """One check of project 11; what it asks of the lock, which nobody does."""
     body = {"ProjectId": 11} | ({"RunId": run_id} if run_id else {})
-    return chain.notifier.notify(parse_notification(json.dumps(body)), "a-check").locks
+    wanted = chain.notifier.notify(parse_notification(json.dumps(body)), "a-check")
+    return only(LockMessage, (each.message for each in wanted))
 
 
 def read_costs(chain: Chain) -> None:
@@ -149,7 +150,7 @@ def test_a_threshold_added_below_the_present_percent_is_not_mailed(chain: Chain)
     chain.load(entry())
     use(chain, "60")
     chain.night()
-    chain.thresholds = (25, 40, 50, 70, 80, 100)
+    chain.configure(thresholds=(25, 40, 50, 70, 80, 100))
     assert next_night(chain) == []
     use(chain, "75")
     (subject,) = next_night(chain)
@@ -169,7 +170,7 @@ def test_the_same_message_again_sends_no_second_mail(chain: Chain) -> None:
 def test_a_crash_before_the_mail_is_queued_loses_nothing(chain: Chain) -> None:
     chain.load(entry())
     use(chain, "50")
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     ((queue, text, _),) = chain.queues.take()
@@ -238,7 +239,7 @@ def test_a_check_waits_where_the_database_is_away(chain: Chain) -> None:
             raise LaterError("the database can't be used now")
 
     away = replace(chain.notifier, checks=Away())
-    away.notify(parse_notification('{"ProjectIds": [11, 12]}'), "m1")
+    chain.send(away.notify(parse_notification('{"ProjectIds": [11, 12]}'), "m1"))
     ((queue, text, delay),) = chain.queues.take()
     assert (queue, delay) == (Queue.NOTIFICATION, timedelta(seconds=30))
     assert json.loads(text)["ProjectIds"] == [11, 12]
@@ -315,7 +316,7 @@ def live(chain: Chain, nights: int, cost: Callable[[int], str | int]) -> Iterato
 
 def from_april(chain: Chain, amount: str) -> None:
     """Project 11 with a budget for the year from April, on the night after its first day, and no alerts."""
-    chain.thresholds = (1000,)
+    chain.configure(thresholds=(1000,))
     chain.clock.now = datetime(2026, 4, 2, 2, tzinfo=UTC)
     chain.load(entry(amount=amount, rule=APRIL))
 
@@ -375,7 +376,7 @@ def test_a_budget_that_is_used_up_before_there_are_14_days_of_data_has_no_warnin
 
 
 def test_the_next_period_warns_anew(chain: Chain) -> None:
-    chain.thresholds = (1000,)
+    chain.configure(thresholds=(1000,))
     chain.clock.now = datetime(2026, 10, 2, 2, tzinfo=UTC)
     chain.load(entry())
     for _ in live(chain, 60, lambda _: 40):
@@ -384,7 +385,7 @@ def test_the_next_period_warns_anew(chain: Chain) -> None:
 
 
 def test_an_inactive_project_and_one_without_a_budget_are_not_warned(chain: Chain) -> None:
-    chain.thresholds = (1000,)
+    chain.configure(thresholds=(1000,))
     chain.clock.now = datetime(2026, 11, 2, 2, tzinfo=UTC)
     chain.load(entry(12), replace(entry(11), active=False), entry(13, None))
     for day in range(1, 21):
@@ -412,7 +413,7 @@ def test_operators_are_told_once_when_a_budget_has_ended_with_its_period_and_ale
     (mail,) = chain.mailer.sent
     assert (mail.to, mail.subject) == (("ops@example.com",), "P11 has no budget")
     assert "has no budget since 2026-12-01: the one before ended with its period" in mail.text
-    assert check(chain) == ()
+    assert check(chain) == []
     assert next_night(chain) == []
     chain.projects.revise_budget(11, BudgetTerms(Decimal(6000), "CAD", NOVEMBER), "tester", "more", chain.clock())
     assert thresholds_of(next_night(chain)) == ["80 %"]
@@ -430,7 +431,7 @@ def test_a_total_that_is_drawn_down_is_alerted_at_100_percent_on_the_first_check
     (mail,) = [mail for mail in chain.mailer.sent if mail.to == ("anna@example.com",)]
     assert "100 %" in mail.subject.replace("\xa0", " ")
     (figures,) = [
-        row.figures
+        row.context
         for row in chain.database.read(lambda connection: connection.execute(select(mails)).all())
         if row.key == "alert/11/1/2026-12-01/100"
     ]
@@ -442,7 +443,7 @@ def test_a_total_that_is_drawn_down_is_alerted_at_100_percent_on_the_first_check
 
 def test_a_total_that_is_used_up_is_alerted_at_100_percent_and_not_at_what_lies_above_it(chain: Chain) -> None:
     """Of nothing, every percent is reached; the mail says 100 %, so that is the threshold to name."""
-    chain.thresholds = (50, 100, 120, 200)
+    chain.configure(thresholds=(50, 100, 120, 200))
     chain.load(with_terms(entry(), rollover=Rollover.DRAW_DOWN))
     use(chain, "110")
     chain.night()
@@ -459,7 +460,7 @@ def test_a_total_that_is_used_up_is_alerted_at_100_percent_and_not_at_what_lies_
 @pytest.fixture
 def locking(chain: Chain) -> Chain:
     """A chain that enforces its locks, with a project 11 that may be locked."""
-    chain.lock_mode = LockMode.ENFORCE
+    chain.configure(lock_mode=LockMode.ENFORCE)
     chain.load(entry())
     chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
     return chain
@@ -468,7 +469,7 @@ def locking(chain: Chain) -> Chain:
 def test_at_100_percent_each_check_asks_for_the_lock_with_figures_and_run(locking: Chain) -> None:
     use(locking, "99.99")
     read_costs(locking)
-    assert check(locking) == ()
+    assert check(locking) == []
     use(locking, "100")
     read_costs(locking)
     (first,) = check(locking, "night-2026-11-20")
@@ -502,11 +503,11 @@ def test_what_an_operator_has_unlocked_is_not_asked_for_again_but_for_a_new_revi
     locking.night()
     by_hand = LockMessage(LockAction.UNLOCK, 11, reason="it is needed", trigger=LockTrigger.OPERATOR, by="olga")
     locking.work(Queue.LOCK, to_json(by_hand))
-    assert check(locking) == ()
+    assert check(locking) == []
     locking.clock.forward(days=1)
     use(locking, "150")
     read_costs(locking)
-    assert check(locking) == ()
+    assert check(locking) == []
     revise(locking, "1200")
     (message,) = check(locking)
     assert (message.action, message.reason) == (LockAction.LOCK, "1500 of 1200 CAD is used")
@@ -518,7 +519,7 @@ def test_a_lock_that_an_operator_put_on_is_not_taken_off_by_a_check(locking: Cha
     by_hand = LockMessage(LockAction.LOCK, 11, reason="security", trigger=LockTrigger.OPERATOR, by="olga")
     locking.work(Queue.LOCK, to_json(by_hand))
     revise(locking, "5000")
-    assert check(locking) == ()
+    assert check(locking) == []
 
 
 def test_a_budget_raised_above_the_usage_asks_for_the_lock_to_come_off(locking: Chain) -> None:
@@ -554,7 +555,7 @@ def test_costs_that_fall_below_100_percent_ask_for_nothing_while_it_is_locked(lo
     locking.night()
     use(locking, "90")
     read_costs(locking)
-    assert check(locking) == ()
+    assert check(locking) == []
 
 
 @pytest.mark.parametrize(("mode", "asked"), [(LockMode.OFF, 0), (LockMode.DRY_RUN, 1), (LockMode.ENFORCE, 1)])
@@ -562,27 +563,27 @@ def test_nothing_is_asked_of_the_lock_where_locks_are_off(chain: Chain, mode: Lo
     chain.load(entry())
     use(chain, "100")
     read_costs(chain)
-    chain.lock_mode = mode
+    chain.configure(lock_mode=mode)
     assert len(check(chain)) == asked
 
 
 def test_locks_stay_as_they_are_where_locks_are_turned_off(locking: Chain) -> None:
     use(locking, "100")
     locking.night()
-    locking.lock_mode = LockMode.OFF
-    assert check(locking) == ()
+    locking.configure(lock_mode=LockMode.OFF)
+    assert check(locking) == []
     revise(locking, "5000")
-    assert check(locking) == ()
+    assert check(locking) == []
 
 
 def test_a_project_without_a_budget_or_in_another_currency_is_not_asked_to_be_locked(chain: Chain) -> None:
-    chain.lock_mode = LockMode.ENFORCE
+    chain.configure(lock_mode=LockMode.ENFORCE)
     chain.load(entry(11, None))
     use(chain, "500")
     read_costs(chain)
-    assert check(chain) == ()
+    assert check(chain) == []
     chain.load(entry(11, "100", currency="USD"))
-    assert check(chain) == ()
+    assert check(chain) == []
 
 
 @pytest.mark.parametrize(

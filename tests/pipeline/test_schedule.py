@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 
-from shared.messages import LockAction, LockMessage, Queue, parse_lock
+from shared.messages import BudgetSyncMessage, Message, Queue, parse_lock
 from shared.ports.errors import LaterError
-from tests.pipeline.conftest import OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import ACTION_GROUP, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 
 def subscriptions(chain: Chain, count: int) -> None:
@@ -21,7 +20,7 @@ def subscriptions(chain: Chain, count: int) -> None:
 
 def test_each_subscription_with_active_projects_gets_one_message(chain: Chain) -> None:
     chain.load(entry(1), entry(2), entry(3, subscription=str(uuid.UUID(int=3)), active=False))
-    assert chain.scheduler.tonight() == 1
+    assert chain.tonight() == 1
     ((queue, text, delay),) = chain.queues.sent
     assert queue is Queue.UPDATE
     assert delay == timedelta(0)
@@ -34,9 +33,9 @@ def test_each_subscription_with_active_projects_gets_one_message(chain: Chain) -
 
 def test_a_second_firing_of_the_same_night_sends_nothing_again(chain: Chain) -> None:
     subscriptions(chain, 3)
-    assert chain.scheduler.tonight() == 3
+    assert chain.tonight() == 3
     chain.clock.forward(minutes=10)
-    assert chain.scheduler.tonight() == 0
+    assert chain.tonight() == 0
     assert len(chain.projects.recent_runs(5)) == 1
 
 
@@ -48,10 +47,10 @@ def test_a_second_firing_sends_what_a_crash_left_unsent(chain: Chain) -> None:
 
     chain.queues.fails = failing_at_the_third
     with pytest.raises(LaterError):
-        chain.scheduler.tonight()
+        chain.tonight()
     first = {json.loads(text)["SubscriptionId"] for _, text, _ in chain.queues.take()}
     chain.queues.fails = lambda: None
-    assert chain.scheduler.tonight() == 3
+    assert chain.tonight() == 3
     second = {json.loads(text)["SubscriptionId"] for _, text, _ in chain.queues.sent}
     assert len(first | second) == 5
     assert not first & second
@@ -59,7 +58,7 @@ def test_a_second_firing_sends_what_a_crash_left_unsent(chain: Chain) -> None:
 
 def test_messages_are_spread_so_that_the_minutes_share_is_kept(chain: Chain) -> None:
     subscriptions(chain, 40)
-    chain.scheduler.tonight()
+    chain.tonight()
     # Two calendar months each.
     delays = sorted(delay.total_seconds() for _, _, delay in chain.queues.sent)
     assert delays[:5] == [0] * 5, "ten units fit into Azure's shortest window"
@@ -68,22 +67,23 @@ def test_messages_are_spread_so_that_the_minutes_share_is_kept(chain: Chain) -> 
 
 def test_the_hours_share_is_kept(chain: Chain) -> None:
     subscriptions(chain, 30)
-    replace(chain.scheduler, units_per_minute=50, units_per_hour=20).tonight()
+    chain.configure(units_per_hour=20)
+    chain.tonight()
     delays = [delay.total_seconds() for _, _, delay in chain.queues.sent]
     assert max(sum(2 for other in delays if delay <= other < delay + 3600) for delay in delays) <= 20
 
 
 def test_a_run_by_hand_has_a_key_of_its_own(chain: Chain) -> None:
     subscriptions(chain, 2)
-    chain.scheduler.tonight()
-    key, sent = chain.scheduler.now()
+    chain.tonight()
+    key, sent = chain.run_now()
     assert sent == 2
     assert key == "manual-2026-11-20T02-00-00.000000"
     assert {run.key for run in chain.projects.recent_runs(5)} == {"night-2026-11-20", key}
 
 
 def test_a_night_without_projects_is_done_at_once(chain: Chain) -> None:
-    assert chain.scheduler.tonight() == 0
+    assert chain.tonight() == 0
     (run,) = chain.projects.recent_runs(1)
     assert run.state == "done"
 
@@ -100,7 +100,7 @@ def test_the_next_night_is_another_run(chain: Chain) -> None:
 # --- Azure's own budgets -------------------------------------------------------------------------------------
 
 
-def synced(chain: Chain) -> list[tuple[LockMessage, timedelta]]:
+def synced(chain: Chain) -> list[tuple[Message, timedelta]]:
     """What is on the queue of locks since the last time, with its delay; all other queues are emptied too."""
     return [(parse_lock(text), delay) for queue, text, delay in chain.queues.take() if queue is Queue.LOCK]
 
@@ -109,48 +109,49 @@ def test_where_azure_s_budgets_are_kept_in_step_a_night_asks_for_that_once_a_sub
     chain: Chain,
 ) -> None:
     chain.load(entry(1), entry(2), entry(3, subscription=OTHER_SUBSCRIPTION.upper()))
-    scheduler = replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions)
-    assert scheduler.tonight() == 2, "what is counted are the subscriptions whose costs are read"
+    chain.configure(lock_action_group_id=ACTION_GROUP)
+    assert chain.tonight() == 2, "what is counted are the subscriptions whose costs are read"
     assert synced(chain) == [
-        (LockMessage(LockAction.SYNC, subscription_id=each), timedelta(hours=2))
-        for each in (SUBSCRIPTION, OTHER_SUBSCRIPTION)
+        (BudgetSyncMessage(each), timedelta(hours=2)) for each in (SUBSCRIPTION, OTHER_SUBSCRIPTION)
     ]
 
 
 def test_a_subscription_whose_projects_are_not_active_any_more_is_kept_in_step_too(chain: Chain) -> None:
     """Their budgets are deleted there."""
     chain.load(entry(1, active=False))
-    scheduler = replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions)
-    assert scheduler.tonight() == 0
+    chain.configure(lock_action_group_id=ACTION_GROUP)
+    assert chain.tonight() == 0
     assert [message.subscription_id for message, _ in synced(chain)] == [SUBSCRIPTION]
 
 
 def test_a_run_by_hand_leaves_azure_s_budgets_as_they_are(chain: Chain) -> None:
     chain.load(entry(1))
-    replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions).now()
+    chain.configure(lock_action_group_id=ACTION_GROUP)
+    chain.run_now()
     assert synced(chain) == []
 
 
 def test_without_an_action_group_no_night_asks_for_azure_s_budgets(chain: Chain) -> None:
     chain.load(entry(1))
-    chain.scheduler.tonight()
+    chain.tonight()
     assert synced(chain) == []
 
 
 def test_a_night_that_broke_off_before_it_asked_for_azure_s_budgets_asks_when_it_is_fired_again(chain: Chain) -> None:
     chain.load(entry(1))
-    scheduler = replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions)
+    chain.configure(lock_action_group_id=ACTION_GROUP)
     chain.queues.fails = lambda: LaterError("the queues can't be reached") if chain.queues.sent else None
     with pytest.raises(LaterError):
-        scheduler.tonight()
+        chain.tonight()
     assert synced(chain) == []
     chain.queues.fails = lambda: None
-    assert scheduler.tonight() == 0
+    assert chain.tonight() == 0
     assert len(synced(chain)) == 1
 
 
 def test_what_a_night_asks_for_brings_the_budgets_of_its_projects_to_azure(chain: Chain) -> None:
     chain.load(entry(1), entry(2))
-    replace(chain.scheduler, budgets_in=chain.budget_sync.subscriptions).tonight()
+    chain.configure(lock_action_group_id=ACTION_GROUP)
+    chain.tonight()
     chain.drain()
     assert sorted(name for _, name in chain.azure_budgets.budgets) == ["warden-p1", "warden-p2"]

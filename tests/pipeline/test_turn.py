@@ -27,7 +27,7 @@ def test_costs_that_are_put_off_until_they_are_given_up_do_not_keep_the_next_per
     chain.night()
     chain.costs.fails = lambda _query: LaterError("busy")
     on(chain, DECEMBER)
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     assert len(chain.projects.periods(11)) == 1

@@ -204,7 +204,7 @@ def test_waits_without_a_word_from_azure_grow_from_30_seconds_to_30_minutes(chai
 def test_after_24_hours_of_trying_the_scope_has_failed_and_the_operators_are_told(chain: Chain) -> None:
     chain.load(entry())
     chain.costs.fails = lambda _query: LaterError("Azure is unwell (503)")
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     chain.clock.forward(hours=23, minutes=59)
@@ -259,7 +259,7 @@ def test_operators_are_told_of_a_refused_scope_once_a_day(chain: Chain) -> None:
     chain.load(entry())
     chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
     for _ in range(3):
-        chain.scheduler.now()
+        chain.run_now()
         chain.drain()
         chain.clock.forward(seconds=1)
     assert len(chain.mailer.sent) == 1
@@ -274,7 +274,7 @@ def test_an_empty_answer_is_not_believed_and_is_asked_for_again_three_times(chai
     chain.night()
     chain.costs.charges.clear()
     chain.clock.forward(days=1)
-    chain.scheduler.tonight()
+    chain.tonight()
     waits = []
     while update_messages := [sent for sent in chain.queues.take() if sent[0] is Queue.UPDATE]:
         ((queue, text, delay),) = update_messages
@@ -311,7 +311,7 @@ def test_nights_that_were_missed_are_made_up_for(chain: Chain) -> None:
 
 def test_a_message_that_comes_twice_asks_azure_once(chain: Chain) -> None:
     chain.load(entry())
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     asked = len(chain.costs.queries)
@@ -323,7 +323,7 @@ def test_a_message_that_comes_twice_asks_azure_once(chain: Chain) -> None:
 
 def test_a_planned_subscription_that_lost_its_projects_does_not_hold_the_run_open(chain: Chain) -> None:
     chain.load(entry())
-    chain.scheduler.tonight()
+    chain.tonight()
     chain.load(entry(active=False))
     chain.drain()
     (run,) = chain.projects.recent_runs(1)
@@ -359,7 +359,7 @@ def test_work_waits_where_the_database_is_away(chain: Chain) -> None:
     updater = replace(chain.updater, charges=Away())
     from shared.messages import parse_update
 
-    updater.update(parse_update(json.dumps({"SubscriptionId": SUBSCRIPTION})), "m1")
+    chain.send(updater.update(parse_update(json.dumps({"SubscriptionId": SUBSCRIPTION})), "m1"))
     ((queue, text, delay),) = chain.queues.take()
     assert delay == timedelta(seconds=30)
     assert json.loads(text)["RunId"] == "message-m1"

@@ -6,12 +6,11 @@ import json
 from datetime import date
 
 from shared.domain.locks import LockMode
-from shared.messages import Queue, to_json
-from shared.pipeline.handed_on import NOTHING
+from shared.messages import EmailMessage, Queue, UpdateMessage, to_json
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.runs import RunTrigger
-from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry, only
 
 TODAY = date(2026, 11, 20)
 
@@ -21,19 +20,19 @@ def test_a_healthy_night_gives_it_nothing_to_do(chain: Chain) -> None:
     chain.spend("900", TODAY)
     chain.night()
     chain.clock.forward(hours=5)
-    assert chain.look() == NOTHING
+    assert chain.look() == []
 
 
 def test_a_lost_update_message_is_sent_again(chain: Chain) -> None:
     chain.load(entry())
-    chain.scheduler.tonight()
+    chain.tonight()
     chain.queues.take()
     chain.clock.forward(minutes=40)
-    assert chain.look() == NOTHING, "it may still be worked on"
+    assert chain.look() == [], "it may still be worked on"
     chain.clock.forward(minutes=10)
-    (message,) = chain.look().updates
+    (message,) = only(UpdateMessage, chain.look())
     assert (message.subscription_id, message.envelope.run_id) == (SUBSCRIPTION, "night-2026-11-20")
-    assert chain.look() == NOTHING, "only once"
+    assert chain.look() == [], "only once"
     chain.drain()
     assert chain.projects.recent_runs(1)[0].state == "done"
 
@@ -42,7 +41,7 @@ def test_a_run_that_was_opened_but_never_sent_is_sent(chain: Chain) -> None:
     chain.load(entry())
     chain.queues.fails = lambda: LaterError("the queues can't be reached")
     try:
-        chain.scheduler.tonight()
+        chain.tonight()
     except LaterError:
         chain.queues.fails = lambda: None
     chain.clock.forward(hours=1)
@@ -54,7 +53,7 @@ def test_a_run_that_was_opened_but_never_sent_is_sent(chain: Chain) -> None:
 def test_a_lost_notification_message_is_made_up_for(chain: Chain) -> None:
     chain.load(entry())
     chain.spend("600", TODAY)
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     chain.queues.take()
@@ -72,14 +71,14 @@ def test_a_lost_mail_message_is_made_up_for(chain: Chain) -> None:
     chain.work(queue, text)
     chain.queues.take()
     chain.clock.forward(hours=1)
-    assert len(chain.look().emails) == 1
-    assert chain.look() == NOTHING, "only once"
+    assert len(only(EmailMessage, chain.look())) == 1
+    assert chain.look() == [], "only once"
     chain.drain()
     assert len(chain.mailer.sent) == 1
 
 
 def test_a_lost_mail_message_of_a_lock_is_made_up_for(chain: Chain) -> None:
-    chain.lock_mode = LockMode.ENFORCE
+    chain.configure(lock_mode=LockMode.ENFORCE)
     chain.load(entry())
     chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
     chain.spend("1000", TODAY)
@@ -88,7 +87,7 @@ def test_a_lost_mail_message_of_a_lock_is_made_up_for(chain: Chain) -> None:
     chain.work(Queue.LOCK, '{"ProjectId": 11, "Action": "unlock", "Trigger": "operator", "By": "olga"}')
     assert [queue for queue, _, _ in chain.queues.take()] == [Queue.EMAIL]
     chain.clock.forward(hours=1)
-    assert len(chain.look().emails) == 1
+    assert len(only(EmailMessage, chain.look())) == 1
     chain.drain()
     (mail,) = chain.mailer.sent
     assert mail.to == ("anna@example.com",)
@@ -97,7 +96,7 @@ def test_a_lost_mail_message_of_a_lock_is_made_up_for(chain: Chain) -> None:
 
 def test_a_lost_lock_message_is_made_up_for_by_the_check_that_comes_next(chain: Chain) -> None:
     """Nothing for the watchdog: each check of a project at 100 % asks again."""
-    chain.lock_mode = LockMode.ENFORCE
+    chain.configure(lock_mode=LockMode.ENFORCE)
     chain.load(entry())
     chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
     chain.spend("1000", TODAY)
@@ -114,7 +113,7 @@ def test_a_lost_lock_message_is_made_up_for_by_the_check_that_comes_next(chain: 
 def test_operators_are_told_once_of_a_night_that_is_late_with_what_is_missing_and_why(chain: Chain) -> None:
     chain.load(entry())
     chain.costs.fails = lambda _query: LaterError("Azure is unwell (503)")
-    chain.scheduler.tonight()
+    chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.work(queue, text)
     chain.queues.take()
@@ -122,8 +121,8 @@ def test_operators_are_told_once_of_a_night_that_is_late_with_what_is_missing_an
     chain.look()
     assert chain.mailer.sent == []
     chain.clock.forward(minutes=2)
-    (reported,) = chain.look().emails
-    assert chain.look().emails == ()
+    (reported,) = only(EmailMessage, chain.look())
+    assert only(EmailMessage, chain.look()) == []
     chain.work(Queue.EMAIL, to_json(reported))
     (mail,) = chain.mailer.sent
     assert mail.to == ("ops@example.com",)

@@ -15,8 +15,9 @@ from shared.domain.budgets import Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
 from shared.messages import NotificationMessage, Queue, UpdateMessage
+from shared.pipeline.sync_budgets import BudgetSync
 from shared.ports.errors import NeverError
-from tests.pipeline.conftest import NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import ACTION_GROUP, NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 DAY = timedelta(days=1)
 REFUSED = NeverError("you may not read the costs of this subscription")
@@ -145,13 +146,18 @@ def test_months_without_a_check_are_counted_too(chain: Chain) -> None:
     assert amount(chain) == 1000 + 700 + 3 * 1000
 
 
+def synced(chain: Chain) -> BudgetSync:
+    """Azure's budgets in line with the projects', as with an Action Group."""
+    return replace(chain.budget_sync, action_group_id=ACTION_GROUP)
+
+
 def test_azures_budget_is_what_may_be_spent_where_the_costs_can_not_be_read_at_a_periods_turn(chain: Chain) -> None:
     chain.load(with_terms(entry(), rollover=Rollover.DRAW_DOWN))
     chain.spend("300", date(2026, 11, 10))
     chain.night()
     refuse(chain, SUBSCRIPTION)
     nights(chain, DECEMBER, date(2026, 12, 3))
-    chain.budget_sync.sync(SUBSCRIPTION)
+    synced(chain).sync(SUBSCRIPTION)
     ((_, budget),) = chain.azure_budgets.budgets.items()
     assert budget.amount == 700
 
@@ -163,7 +169,7 @@ def test_one_subscription_is_listed_whatever_was_mailed_in_another(chain: Chain)
     assert chain.subjects()
     (view,) = chain.projects.list_projects(chain.clock().date(), OTHER_SUBSCRIPTION)
     assert view.id == 12
-    chain.budget_sync.sync(OTHER_SUBSCRIPTION)
+    synced(chain).sync(OTHER_SUBSCRIPTION)
     assert [name for _, name in chain.azure_budgets.writes] == ["warden-p12"]
 
 
@@ -186,8 +192,8 @@ def test_azures_budget_is_written_only_where_what_is_carried_has_changed_and_nev
             chain.spend("111.001", date(2026, 11, 30))
         chain.night()
         before = len(chain.azure_budgets.writes)
-        chain.budget_sync.sync(SUBSCRIPTION)
-        chain.budget_sync.sync(SUBSCRIPTION)
+        synced(chain).sync(SUBSCRIPTION)
+        synced(chain).sync(SUBSCRIPTION)
         if len(chain.azure_budgets.writes) > before:
             written[day] = len(chain.azure_budgets.writes) - before
         day += DAY

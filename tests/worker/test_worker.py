@@ -45,28 +45,21 @@ UPDATE, NOTIFICATION, EMAIL, LOCK = (
     "%QueueEmailNotification%",
     "%QueueProjectLock%",
 )
-# Each function's trigger, with its schedule, queue or route, and the queues of its outputs.
+# Each function's trigger, with its schedule, queue or route.
 FUNCTIONS = {
-    "ProjectUsageScheduler": ("timerTrigger", "%ProjectUsageCRON%", {}),
-    "ProjectUsageUpdater": ("queueTrigger", UPDATE, {"notifications": NOTIFICATION, "emails": EMAIL}),
-    "ProjectUsageNotifier": (
-        "queueTrigger",
-        NOTIFICATION,
-        {"notifications": NOTIFICATION, "emails": EMAIL, "locks": LOCK},
-    ),
-    "EmailNotificationHandler": ("queueTrigger", EMAIL, {"emails": EMAIL}),
-    "BudgetAlert": ("httpTrigger", "budget-alert", {}),
-    "ProjectLockHandler": ("queueTrigger", LOCK, {"emails": EMAIL}),
-    "PipelineWatchdog": (
-        "timerTrigger",
-        "%WatchdogCRON%",
-        {"updates": UPDATE, "notifications": NOTIFICATION, "emails": EMAIL},
-    ),
-    "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison", {"emails": EMAIL}),
-    "DeadLettersProjectUsageNotification": ("queueTrigger", f"{NOTIFICATION}-poison", {"emails": EMAIL}),
-    "DeadLettersEmailNotification": ("queueTrigger", f"{EMAIL}-poison", {"emails": EMAIL}),
-    "DeadLettersProjectLock": ("queueTrigger", f"{LOCK}-poison", {"emails": EMAIL}),
+    "ProjectUsageScheduler": ("timerTrigger", "%ProjectUsageCRON%"),
+    "ProjectUsageUpdater": ("queueTrigger", UPDATE),
+    "ProjectUsageNotifier": ("queueTrigger", NOTIFICATION),
+    "EmailNotificationHandler": ("queueTrigger", EMAIL),
+    "BudgetAlert": ("httpTrigger", "budget-alert"),
+    "ProjectLockHandler": ("queueTrigger", LOCK),
+    "PipelineWatchdog": ("timerTrigger", "%WatchdogCRON%"),
+    "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison"),
+    "DeadLettersProjectUsageNotification": ("queueTrigger", f"{NOTIFICATION}-poison"),
+    "DeadLettersEmailNotification": ("queueTrigger", f"{EMAIL}-poison"),
+    "DeadLettersProjectLock": ("queueTrigger", f"{LOCK}-poison"),
 }
+QUEUES = tuple(name.strip("%") for name in (UPDATE, NOTIFICATION, EMAIL, LOCK))
 ON = {"timerTrigger": "schedule", "queueTrigger": "queueName", "httpTrigger": "route"}
 ALERT = {
     "schemaId": "azureMonitorCommonAlertSchema",
@@ -107,8 +100,7 @@ def settings(azurite: Azurite, simulator: AzureSimulator, sqlite_url: str, tmp_p
     """The app settings of a night, on the test's own parts."""
     return {
         STORAGE: azurite.connection_string,
-        "QueueProjectUsageUpdate": f"worker-{uuid.uuid4().hex}",
-        "QueueProjectLock": f"locks-{uuid.uuid4().hex}",
+        **{name: f"worker-{uuid.uuid4().hex}" for name in QUEUES},
         "DATABASE_URL": sqlite_url,
         "AZURE_MANAGEMENT_ENDPOINT": simulator.url,
         "OUTBOX_DIR": str(tmp_path / "outbox"),
@@ -147,12 +139,10 @@ def worker(python_313: Path, settings: dict[str, str]) -> Iterator[WorkerProcess
         yield running
 
 
-def succeeded(answer: dict[str, object]) -> dict[str, list[object]]:
-    """The outputs of an invocation that went well: each binding's messages."""
+def succeeded(answer: dict[str, object]) -> None:
+    """An invocation went well, and gave nothing to a binding of the host's: the app sends by itself."""
     assert answer["succeeded"], answer["error"]
-    outputs = answer["outputs"]
-    assert isinstance(outputs, dict)
-    return {name: [json.loads(text) for text in json.loads(texts)] for name, texts in outputs.items()}
+    assert answer["outputs"] == {}
 
 
 def answered(answer: dict[str, object]) -> tuple[int, dict[str, object]]:
@@ -164,13 +154,23 @@ def answered(answer: dict[str, object]) -> tuple[int, dict[str, object]]:
     return int(http["status"]), json.loads(bytes.fromhex(http["body"]))
 
 
-def queued(settings: dict[str, str], queue: str) -> list[object]:
-    """The messages on a queue that can be taken now; none where the app has not made the queue yet."""
+def taken(settings: dict[str, str], queue: str) -> list[dict[str, object]]:
+    """Takes the messages that are on a queue now; none where the app has not made the queue yet."""
     client = QueueClient.from_connection_string(settings[STORAGE], settings[queue])
+    found = []
     try:
-        return [json.loads(message.content) for message in client.peek_messages(32)]
+        for message in client.receive_messages(messages_per_page=32):
+            client.delete_message(message)
+            found.append(json.loads(message.content))
     except ResourceNotFoundError:
         return []
+    return found
+
+
+def left_on_queues(settings: dict[str, str]) -> dict[str, list[dict[str, object]]]:
+    """Takes what is on any queue now."""
+    found = {queue: taken(settings, queue) for queue in QUEUES}
+    return {queue: messages for queue, messages in found.items() if messages}
 
 
 def bindings_of(function: dict[str, object], direction: str) -> list[dict[str, object]]:
@@ -179,13 +179,11 @@ def bindings_of(function: dict[str, object], direction: str) -> list[dict[str, o
     return [binding for binding in bindings if binding["direction"] == direction]
 
 
-def test_the_worker_indexes_every_function_with_its_trigger_and_its_outputs(worker):
+def test_the_worker_indexes_every_function_with_its_trigger(worker):
     found = {}
     for name, function in worker.loaded["functions"].items():
         (trigger,) = bindings_of(function, "IN")
-        queues = [binding for binding in bindings_of(function, "OUT") if binding["type"] == "queue"]
-        on = trigger[ON[trigger["type"]]]
-        found[name] = (trigger["type"], on, {binding["name"]: binding["queueName"] for binding in queues})
+        found[name] = (trigger["type"], trigger[ON[trigger["type"]]])
     assert found == FUNCTIONS
 
 
@@ -194,8 +192,7 @@ def test_the_one_http_function_takes_posts_with_a_function_key_and_answers_its_c
     (trigger,) = bindings_of(functions["BudgetAlert"], "IN")
     assert (trigger["authLevel"].lower(), trigger["methods"]) == ("function", ["POST"])
     others = {
-        name: [binding["name"] for binding in bindings_of(function, "OUT") if binding["type"] != "queue"]
-        for name, function in functions.items()
+        name: [binding["name"] for binding in bindings_of(function, "OUT")] for name, function in functions.items()
     }
     assert {name: outputs for name, outputs in others.items() if outputs} == {"BudgetAlert": ["$return"]}
 
@@ -208,22 +205,23 @@ def test_every_queue_hangs_on_the_one_connection_and_only_the_night_s_timer_is_r
 
 
 def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, simulator, tmp_path):
-    assert succeeded(worker.timer("ProjectUsageScheduler")) == {}
-    queue = QueueClient.from_connection_string(settings[STORAGE], settings["QueueProjectUsageUpdate"])
-    (queued,) = list(queue.receive_messages())
-    assert json.loads(queued.content)["SubscriptionId"] == SUBSCRIPTION
+    succeeded(worker.timer("ProjectUsageScheduler"))
+    (update,) = taken(settings, "QueueProjectUsageUpdate")
+    assert update["SubscriptionId"] == SUBSCRIPTION
 
-    updated = succeeded(worker.message("ProjectUsageUpdater", queued.content, queued.id))
-    assert updated == {"notifications": [{"ProjectId": 11, "RunId": "night-2026-11-20"}], "emails": []}
+    succeeded(worker.message("ProjectUsageUpdater", json.dumps(update)))
+    (notification,) = taken(settings, "QueueProjectUsageNotification")
+    assert notification == {"ProjectId": 11, "RunId": "night-2026-11-20"}
     with database.engine.connect() as connection:
         assert sum(connection.scalars(select(charges.c.billed_cost))) == Decimal(850)
     assert simulator.stats()["calls"] > 0
 
-    notified = succeeded(worker.message("ProjectUsageNotifier", json.dumps(updated["notifications"][0])))
-    assert notified == {"notifications": [], "emails": [{"EmailId": 1}, {"EmailId": 2}], "locks": []}
+    succeeded(worker.message("ProjectUsageNotifier", json.dumps(notification)))
+    emails = taken(settings, "QueueEmailNotification")
+    assert emails == [{"EmailId": 1}, {"EmailId": 2}]
 
-    for email in notified["emails"]:
-        assert succeeded(worker.message("EmailNotificationHandler", json.dumps(email))) == {"emails": []}
+    for email in emails:
+        succeeded(worker.message("EmailNotificationHandler", json.dumps(email)))
     sent = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in (tmp_path / "outbox").glob("*")]
     assert {mail["To"] for mail in sent} == {"anna@example.com"}
     (warning,) = {mail["Subject"].replace("\xa0", " ") for mail in sent if "80" not in mail["Subject"]}
@@ -231,7 +229,8 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
     assert "80 %" in alert
     assert "DIE1" in warning
 
-    assert succeeded(worker.timer("PipelineWatchdog")) == {"updates": [], "notifications": [], "emails": []}
+    succeeded(worker.timer("PipelineWatchdog"))
+    assert left_on_queues(settings) == {}
 
 
 @pytest.mark.parametrize(
@@ -243,17 +242,18 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
         ("DeadLettersProjectLock", "project-lock", '{"ProjectId": 11, "Action": "lock"}'),
     ],
 )
-def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, function, queue, body):
-    (told,) = succeeded(worker.message(function, body, "poisoned"))["emails"]
+def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, settings, function, queue, body):
+    succeeded(worker.message(function, body, "poisoned"))
+    (told,) = left_on_queues(settings)["QueueEmailNotification"]
     assert told.keys() == {"EmailId"}
-    (letter,) = SqlDeadLetters(database).list()
+    (letter,) = SqlDeadLetters(database).letters()
     assert (letter.queue, letter.body) == (queue, body if isinstance(body, str) else body.decode())
 
 
-def test_a_message_that_can_t_be_right_becomes_a_dead_letter_and_hands_nothing_on(worker, database):
-    answer = worker.message("ProjectUsageUpdater", b"\xff no JSON")
-    assert succeeded(answer) == {"notifications": [], "emails": []}
-    (letter,) = SqlDeadLetters(database).list()
+def test_a_message_that_can_t_be_right_becomes_a_dead_letter_and_hands_nothing_on(worker, database, settings):
+    succeeded(worker.message("ProjectUsageUpdater", b"\xff no JSON"))
+    assert left_on_queues(settings) == {}
+    (letter,) = SqlDeadLetters(database).letters()
     assert letter.body == "\\xff no JSON"
     assert "neither JSON nor base64 of JSON" in letter.reason
 
@@ -263,8 +263,7 @@ def test_a_budget_alert_is_taken_and_queues_a_message_that_the_lock_s_handler_ta
     status, said = answered(answer)
     assert (status, said["status"]) == (202, 202)
     assert said["reason"].startswith("Taken: ")
-    assert succeeded(answer) == {}
-    (message,) = queued(settings, "QueueProjectLock")
+    (message,) = taken(settings, "QueueProjectLock")
     assert message == {
         "BudgetName": "warden-die1",
         "SubscriptionId": SUBSCRIPTION,
@@ -290,7 +289,7 @@ def test_a_body_that_is_no_budget_alert_is_answered_with_the_reason_and_asks_for
         status, said = answered(answer)
         assert (status, said["status"]) == (expected, expected), said
         assert said["reason"].startswith(reason)
-    assert queued(settings, "QueueProjectLock") == []
+    assert taken(settings, "QueueProjectLock") == []
 
 
 def test_while_the_queue_can_t_be_reached_the_alert_s_caller_is_asked_to_try_again(python_313, settings):
@@ -309,17 +308,18 @@ def test_where_a_token_is_asked_for_the_alert_needs_one(python_313, settings):
         for header in ({}, {"authorization": "Bearer forged"}):
             status, said = answered(worker.post("BudgetAlert", json.dumps(ALERT).encode(), **header))
             assert status == 401, said
-    assert queued(settings, "QueueProjectLock") == []
+    assert taken(settings, "QueueProjectLock") == []
 
 
-def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(worker, database):
+def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(worker, database, settings):
     worker.message("ProjectUsageUpdater", json.dumps({"ProjectId": 11}))
     SqlProjects(database, 35).revise_budget(11, BudgetTerms(Decimal(800), "CAD", NOVEMBER), "tester", "less", NIGHT)
-    outputs = succeeded(worker.message("ProjectUsageNotifier", '{"ProjectId": 11}'))
-    (lock,) = outputs["locks"]
+    succeeded(worker.message("ProjectUsageNotifier", '{"ProjectId": 11}'))
+    (lock,) = taken(settings, "QueueProjectLock")
     assert (lock["ProjectId"], lock["Action"], lock["Trigger"]) == (11, "lock", "check")
-    emails = succeeded(worker.message("ProjectLockHandler", json.dumps(lock)))["emails"]
-    (notice,) = [email["EmailId"] for email in emails if email not in outputs["emails"]]
+    alerts = taken(settings, "QueueEmailNotification")
+    succeeded(worker.message("ProjectLockHandler", json.dumps(lock)))
+    (notice,) = [email["EmailId"] for email in taken(settings, "QueueEmailNotification") if email not in alerts]
     stored = SqlMails(database, "example.com").get(notice)
     assert stored is not None
     assert stored.mail.key.startswith("operators/")
@@ -327,10 +327,11 @@ def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(
     assert decision.entry.outcome == "would lock"
 
 
-def test_a_lock_of_a_project_that_there_is_not_becomes_a_dead_letter_and_hands_nothing_on(worker, database):
+def test_a_lock_of_a_project_that_there_is_not_becomes_a_dead_letter_and_hands_nothing_on(worker, database, settings):
     body = {"ProjectId": 99, "Action": "unlock", "Reason": "test", "Trigger": "operator", "By": "anna"}
-    assert succeeded(worker.message("ProjectLockHandler", json.dumps(body))) == {"emails": []}
-    (letter,) = SqlDeadLetters(database).list()
+    succeeded(worker.message("ProjectLockHandler", json.dumps(body)))
+    assert left_on_queues(settings) == {}
+    (letter,) = SqlDeadLetters(database).letters()
     assert (letter.queue, json.loads(letter.body)) == ("project-lock", body)
     assert letter.reason.startswith("there is no project 99")
 

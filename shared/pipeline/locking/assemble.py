@@ -17,7 +17,7 @@ from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.refuse import Refusals
 from shared.pipeline.locking.unlock import Unlocking
-from shared.pipeline.patience import Patience
+from shared.pipeline.stage import Retry
 from shared.ports.azure import AzureBudgets
 from shared.ports.clock import Clock
 from shared.ports.locks import AuditLedger, LockLedger
@@ -35,7 +35,7 @@ class LockParts:
     mails: LockMails
     rules: LockRules
     dead_letters: DeadLetters
-    patience: Patience
+    retry: Retry
     clock: Clock
 
 
@@ -51,19 +51,19 @@ def assemble_locker(parts: LockParts) -> Locker:
         claims=claims,
         records=records,
         dead_letters=parts.dead_letters,
-        patience=parts.patience,
+        retry=parts.retry,
         clock=parts.clock,
     )
 
 
 def _locking(parts: LockParts, claims: Claims, records: Records) -> Locking:
     groups, mails, rules = parts.groups, parts.mails, parts.rules
-    refusals = Refusals(records, mails, rules.mode, parts.patience.sender)
-    machines = MachineStops(groups, records, claims, parts.patience) if rules.stop_compute else None
+    refusals = Refusals(records, mails, rules.mode)
+    machines = MachineStops(groups, records, claims, parts.retry) if rules.stop_compute else None
     return Locking(
         budgets=parts.budgets,
         rules=rules,
-        patience=parts.patience,
+        retry=parts.retry,
         refusals=refusals,
         dry_run=DryRun(groups, mails, records, refusals, rules.stop_compute),
         enforcement=Enforcement(parts.ledger, claims, groups, machines, mails, records, refusals),

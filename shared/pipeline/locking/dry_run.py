@@ -12,6 +12,7 @@ from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.refuse import NOTHING_TO_LOCK, Refusals
 from shared.pipeline.locking.report import GroupReport
+from shared.pipeline.stage import Outgoing
 from shared.ports.azure import Machine, ResourceGroup
 
 
@@ -25,12 +26,11 @@ class DryRun:
     refusals: Refusals
     stop_compute: bool
 
-    def would_lock(self, case: Case, reason: str) -> None:
+    def would_lock(self, case: Case, reason: str) -> list[Outgoing]:
         """Writes down once, for this budget and period, what would be done. Raises LaterError."""
         survey = self.groups.survey(case.facts, case.in_time(SURVEYED_WITHIN))
         if survey.has_nothing_to_lock:
-            self.refusals.refuse(case, NOTHING_TO_LOCK)
-            return
+            return self.refusals.refuse(case, NOTHING_TO_LOCK)
         in_time = case.in_time(STOPPED_WITHIN)
         machines = self.groups.machines_in(survey, in_time) if self.stop_compute else []
         survey.raise_later()
@@ -40,6 +40,7 @@ class DryRun:
         key = case.key("would-lock")
         mail = self.mails.would_lock(case.facts, key, reason, lines or ["nothing: the lock is there already"])
         self.records.write_down(case, key, Outcome.WOULD_LOCK, reason, survey, mails=[mail])
+        return []
 
     def _lines(self, survey: GroupReport, machines: list[tuple[ResourceGroup, Machine]]) -> list[str]:
         lines = [f"a {self.groups.level} lock on the resource group {group.name}" for group in survey.lacking]

@@ -18,6 +18,7 @@ from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.refuse import NOTHING_TO_LOCK, Refusals
 from shared.pipeline.locking.report import ALREADY, LOCKED, GroupReport, done_again, gone_from, still_held
+from shared.pipeline.stage import Outgoing
 from shared.ports.locks import Freed, Hold, LockLedger
 
 
@@ -33,31 +34,31 @@ class Enforcement:
     records: Records
     refusals: Refusals
 
-    def lock(self, case: Case, reason: str) -> None:
+    def lock(self, case: Case, reason: str) -> list[Outgoing]:
         """Survey, stop, intend, put, leave, write down. Raises LaterError where something has to wait."""
         report = self.groups.survey(case.facts, case.in_time(SURVEYED_WITHIN))
         if report.has_nothing_to_lock:
-            self._let_go(case, report)
-            return
+            return self._let_go(case, report)
         if report.lacking:
             if self.machines:
                 self.machines.stop(case, report)
             self._intend(case, report)
             self._put(case, reason, report)
         self.groups.leave(case.facts, report, case.in_time(LOCKED_WITHIN))
-        self._write_down(case, reason, report)
+        wanted = self._write_down(case, reason, report)
         report.raise_later()
+        return wanted
 
-    def _let_go(self, case: Case, report: GroupReport) -> None:
+    def _let_go(self, case: Case, report: GroupReport) -> list[Outgoing]:
         """Nothing may be locked any more: the lock comes off what has it, and the request is refused."""
         facts = case.facts
         self.groups.leave(facts, report, case.in_time(LOCKED_WITHIN))
         report.raise_later()
         if report.failed:
             self.records.write_down_failure(case, report, None)
-            return
+            return []
         freed = Freed(facts.released, facts.budget.number, case.period_start) if facts.held else None
-        self.refusals.refuse(case, NOTHING_TO_LOCK, report, freed)
+        return self.refusals.refuse(case, NOTHING_TO_LOCK, report, freed)
 
     def _intend(self, case: Case, report: GroupReport) -> None:
         """Writes down on which groups the lock is about to be: should it end here, the lock is known, and comes off."""
@@ -77,7 +78,7 @@ class Enforcement:
 
     # --- what is written down ---
 
-    def _write_down(self, case: Case, reason: str, report: GroupReport) -> None:
+    def _write_down(self, case: Case, reason: str, report: GroupReport) -> list[Outgoing]:
         facts = case.facts
         hold = Hold(held_lock(facts, case.figures, case.ordered), still_held(facts, report))
         is_locked = bool(report.with_word(LOCKED, ALREADY))
@@ -86,12 +87,13 @@ class Enforcement:
             self.records.write_down_failure(case, report, change)
         elif not is_locked:
             if not report.later:
-                self.refusals.refuse(case, NOTHING_TO_LOCK)
+                return self.refusals.refuse(case, NOTHING_TO_LOCK)
         elif facts.held_since is None:
             key, mail = f"locked/{case.this_budget}/{case.origin}", self.records.mail_to_contacts(case)
             self.records.write_down(case, key, Outcome.LOCKED, reason, report, hold, [mail])
         else:
             self._write_down_again(case, reason, report, hold)
+        return []
 
     def _write_down_again(self, case: Case, reason: str, report: GroupReport, hold: Hold) -> None:
         """What was done about a lock that was there before; nothing where nothing was."""

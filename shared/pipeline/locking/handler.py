@@ -5,14 +5,11 @@ What can't be done now is put back; what can't be done at all, or not within 24 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 
-from shared.messages import EmailMessage, LockAction, LockMessage, Queue
+from shared.messages import BudgetSyncMessage, LockAction, LockMessage, Queue
 from shared.pipeline.budgets_in_step import BudgetsInStep
 from shared.pipeline.dead_letters import DeadLetters, lock_letter
-from shared.pipeline.events import event
-from shared.pipeline.handed_on import NOTHING, NextMessages
 from shared.pipeline.locking.case import Case
 from shared.pipeline.locking.claims import Claims
 from shared.pipeline.locking.figures import Figures
@@ -20,7 +17,7 @@ from shared.pipeline.locking.lock import Locking
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import GroupReport
 from shared.pipeline.locking.unlock import Unlocking
-from shared.pipeline.patience import WORK_PATIENCE, Patience
+from shared.pipeline.stage import Outgoing, Retry, mails_out
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockLedger
@@ -37,12 +34,12 @@ class Locker:
     claims: Claims
     records: Records
     dead_letters: DeadLetters
-    patience: Patience
+    retry: Retry
     clock: Clock
 
-    def handle(self, message: LockMessage, origin: str) -> NextMessages:
+    def handle(self, message: LockMessage | BudgetSyncMessage, origin: str) -> list[Outgoing]:
         """One message that asks to lock or unlock a project. origin: the queue message's id."""
-        if message.action is LockAction.SYNC:
+        if isinstance(message, BudgetSyncMessage):
             return self.in_step.handle(message, origin)
         try:
             project_id = self._project_of(message)
@@ -59,60 +56,56 @@ class Locker:
             return message.project_id
         return self.ledger.find(message.budget_name, message.subscription_id or "")
 
-    def _unknown(self, message: LockMessage, origin: str) -> NextMessages:
+    def _unknown(self, message: LockMessage, origin: str) -> list[Outgoing]:
         named = f"{message.project_id}" if message.project_id else f"with the Azure budget {message.budget_name}"
         reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
         self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
-        return NOTHING
+        return []
 
-    def _claimed(self, message: LockMessage, project_id: int, origin: str) -> NextMessages:
+    def _claimed(self, message: LockMessage, project_id: int, origin: str) -> list[Outgoing]:
         """Does the work while nobody else works on this project's lock."""
         now = self.clock()
         self.claims.take(project_id, origin, now)
         try:
             facts = self.ledger.facts(project_id, now)
-            if facts is not None:
-                self._work_on(Case(message, origin, facts, Figures(None), now, self.clock))
+            case = Case(message, origin, facts, Figures(None), now, self.clock) if facts else None
+            wanted = self._work_on(case) if case else []
         finally:
             # Whatever it was that failed, the next try need not wait for the claim to expire.
             self.claims.release(project_id, origin)
-        return self._unsent(project_id)
+        return [*wanted, *mails_out(self.ledger.unsent(project_id))]
 
-    def _work_on(self, case: Case) -> None:
+    def _work_on(self, case: Case) -> list[Outgoing]:
         if case.message.action is LockAction.UNLOCK:
             self.unlocking.unlock(case)
-        else:
-            self.locking.lock(case)
-
-    def _unsent(self, project_id: int) -> NextMessages:
-        return NextMessages(emails=tuple(EmailMessage(email_id=each) for each in self.ledger.unsent(project_id)))
+            return []
+        return self.locking.lock(case)
 
     # --- what can't be done now, or at all ---
 
-    def _later(self, message: LockMessage, origin: str, error: LaterError) -> NextMessages:
-        if self.patience.is_over(message.envelope.first_queued_at, WORK_PATIENCE):
-            try:
-                return self._given_up(message, origin, f"given up after 24 hours: {error.reason}")
-            except LaterError:
-                event("giving_up_put_off", level=logging.WARNING, project=message.project_id)
-        due_at = self.patience.due_after(error, message.envelope.attempt)
-        event("lock_deferred", level=logging.WARNING, project=message.project_id, reason=error.reason)
-        self.patience.put_back(Queue.LOCK, message, due_at)
-        return NOTHING
+    def _later(self, message: LockMessage, origin: str, error: LaterError) -> list[Outgoing]:
+        return self.retry.later(
+            message,
+            error,
+            "lock",
+            since=message.envelope.first_queued_at,
+            give_up=lambda reason: self._given_up(message, origin, reason),
+            project=message.project_id,
+        )
 
-    def _never(self, message: LockMessage, origin: str, error: NeverError) -> NextMessages:
+    def _never(self, message: LockMessage, origin: str, error: NeverError) -> list[Outgoing]:
         try:
             return self._given_up(message, origin, error.reason)
         except LaterError as later:
             return self._later(message, origin, later)
 
-    def _given_up(self, message: LockMessage, origin: str, reason: str) -> NextMessages:
+    def _given_up(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
         """Kept as a dead letter, written down, and told to the operators. Raises LaterError."""
         project_id, now = self._project_of(message), self.clock()
         facts = self.ledger.facts(project_id, now) if project_id else None
         if facts is None:
             self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
-            return NOTHING
+            return []
         self.claims.take(facts.project_id, origin, now)
         try:
             self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
@@ -120,4 +113,4 @@ class Locker:
             self.records.write_down_failure(case, GroupReport(failed=[(facts.acronym, reason)]), None)
         finally:
             self.claims.release(facts.project_id, origin)
-        return self._unsent(facts.project_id)
+        return mails_out(self.ledger.unsent(facts.project_id))

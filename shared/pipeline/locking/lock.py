@@ -12,7 +12,7 @@ from shared.pipeline.locking.enforce import Enforcement
 from shared.pipeline.locking.figures import Figures, database_figure, look_again
 from shared.pipeline.locking.limits import AZURE_PATIENCE
 from shared.pipeline.locking.refuse import Refusals
-from shared.pipeline.patience import Patience
+from shared.pipeline.stage import Outgoing, Retry
 from shared.ports.azure import AzureBudgets
 
 
@@ -31,21 +31,21 @@ class Locking:
 
     budgets: AzureBudgets
     rules: LockRules
-    patience: Patience
+    retry: Retry
     refusals: Refusals
     dry_run: DryRun
     enforcement: Enforcement
 
-    def lock(self, case: Case) -> None:
+    def lock(self, case: Case) -> list[Outgoing]:
         """Looks, decides, does. Raises LaterError where it is worth waiting, or has to be."""
         case = replace(case, figures=self._look_again(case))
         decision = self._decide(case)
         if decision.outcome is Outcome.REFUSED:
-            self.refusals.refuse(case, decision.reason)
+            return self.refusals.refuse(case, decision.reason)
         elif decision.outcome is Outcome.WOULD_LOCK:
-            self.dry_run.would_lock(case, decision.reason)
+            return self.dry_run.would_lock(case, decision.reason)
         else:
-            self.enforcement.lock(case, decision.reason)
+            return self.enforcement.lock(case, decision.reason)
 
     def _look_again(self, case: Case) -> Figures:
         """Both figures; a LaterError where it is worth waiting for Azure's."""
@@ -54,7 +54,7 @@ class Locking:
             # Whatever was spent, nothing is going to be done.
             return Figures(database_figure(facts))
         figures = look_again(facts, self.budgets, case.now.date())
-        waited = self.patience.is_over(case.message.envelope.first_queued_at, AZURE_PATIENCE)
+        waited = self.retry.is_over(case.message.envelope.first_queued_at, AZURE_PATIENCE)
         if figures.wait and figures.can_wait and not waited and not case.ordered:
             raise figures.wait
         return figures

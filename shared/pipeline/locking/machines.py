@@ -12,7 +12,7 @@ from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.limits import AZURE_PATIENCE, STOPPED_WITHIN, STOPPING_PATIENCE, STOPPING_WAIT
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import GroupReport
-from shared.pipeline.patience import Patience
+from shared.pipeline.stage import Retry
 from shared.ports.azure import Machine, ResourceGroup
 from shared.ports.errors import LaterError
 
@@ -24,7 +24,7 @@ class MachineStops:
     groups: GroupLocks
     records: Records
     claims: Claims
-    patience: Patience
+    retry: Retry
 
     def stop(self, case: Case, report: GroupReport) -> None:
         """Sees to it that nothing runs in the groups that lack the lock, or has had its time to stop.
@@ -64,14 +64,14 @@ class MachineStops:
     def _wait_for_azure(self, case: Case, error: LaterError) -> None:
         """Waits for half an hour at most: a lock that never comes is worse than machines that go on running."""
         first = case.message.envelope.first_queued_at
-        if not self.patience.is_over(first, AZURE_PATIENCE):
+        if not self.retry.is_over(first, AZURE_PATIENCE):
             raise error
 
     def _wait_for_machines(
         self, case: Case, waiting: list[tuple[ResourceGroup, Machine]], began: datetime | None, report: GroupReport
     ) -> None:
         since = began or case.message.envelope.first_queued_at
-        if waiting and not self.patience.is_over(since, STOPPING_PATIENCE):
+        if waiting and not self.retry.is_over(since, STOPPING_PATIENCE):
             raise LaterError(f"{_machines(len(waiting))} being stopped before the lock", STOPPING_WAIT)
         for group, machine in waiting:
             if machine.stopping:

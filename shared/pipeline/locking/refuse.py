@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from shared.domain.locks import LockMode, Outcome
 from shared.domain.projects import LockPolicy
-from shared.messages import Envelope, Queue
+from shared.messages import Envelope
 from shared.pipeline.locking.case import Case, digest
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.report import GroupReport
+from shared.pipeline.stage import Outgoing
 from shared.ports.locks import Freed
-from shared.ports.queues import MessageSender
 
 NOTHING_TO_LOCK = "none of its resource groups is there, or may be locked"
 
@@ -25,9 +25,10 @@ class Refusals:
     records: Records
     mails: LockMails
     mode: LockMode
-    sender: MessageSender
 
-    def refuse(self, case: Case, reason: str, report: GroupReport | None = None, change: Freed | None = None) -> None:
+    def refuse(
+        self, case: Case, reason: str, report: GroupReport | None = None, change: Freed | None = None
+    ) -> list[Outgoing]:
         """Told once a day for the same reason, or once for the budget and period where it stays the same."""
         lasting = self._lasting(case, reason)
         key = case.key("refused", lasting or f"{case.now.date()}/{digest(reason)}")
@@ -35,8 +36,7 @@ class Refusals:
         is_told = self.mode is not LockMode.OFF or case.ordered
         again_from = case.figures.doubtful_until
         self.records.write_down(case, key, Outcome.REFUSED, reason, report, change, [mail] if is_told else [])
-        if again_from is not None and lasting is None:
-            self._look_again_on(again_from, case)
+        return [] if again_from is None or lasting else [_look_again_on(again_from, case)]
 
     def _lasting(self, case: Case, reason: str) -> str | None:
         """A word for a reason that is the same tomorrow."""
@@ -48,9 +48,10 @@ class Refusals:
             return "released"
         return "nothing" if reason == NOTHING_TO_LOCK else None
 
-    def _look_again_on(self, day: date, case: Case) -> None:
-        """Azure calls but once: an alert in a period's first days is looked into again once its figure counts."""
-        envelope = Envelope(run_id=case.message.envelope.run_id)
-        message = replace(case.message, budget_name=None, subscription_id=None, envelope=envelope)
-        due_at = datetime.combine(day, time(), UTC)
-        self.sender.send(Queue.LOCK, message, max(due_at - case.now, timedelta(0)))
+
+def _look_again_on(day: date, case: Case) -> Outgoing:
+    """Azure calls but once: an alert in a period's first days is looked into again once its figure counts."""
+    envelope = Envelope(run_id=case.message.envelope.run_id)
+    message = replace(case.message, budget_name=None, subscription_id=None, envelope=envelope)
+    due_at = datetime.combine(day, time(), UTC)
+    return Outgoing(message, max(due_at - case.now, timedelta(0)))

@@ -1,0 +1,65 @@
+"""A message's way: it is read, a stage works on it, and what the stage wants sent is sent, here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from shared.messages import PARSERS, QUEUES, MessageError, Queue
+from shared.pipeline.budget_alert import AlertAnswer
+from shared.pipeline.dead_letters import DeadLetters
+from shared.pipeline.events import event
+from shared.pipeline.stage import Outgoing
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.queues import MessageSender
+
+Stage = Callable[[Any, str], Iterable[Outgoing]]
+"""Takes a message of its queue, and the queue message's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """stages: gives what works on the messages of each queue; it is built with the first of them.
+
+    Work is committed before anything is sent: whoever breaks off in between is called again, and finds what is done.
+    Every method raises LaterError and NeverError where the queues don't take a message; the host tries again.
+    """
+
+    stages: Mapping[Queue, Callable[[], Stage]]
+    dead_letters: DeadLetters
+    sender: MessageSender
+
+    def take(self, queue: Queue, body: str, origin: str) -> None:
+        """Works on a message of a queue. origin: its id. One that can't be right is kept as a dead letter."""
+        try:
+            wanted = self.stages[queue]()(PARSERS[queue](body), origin)
+        except MessageError as error:
+            self.dead_letters.record(queue, body, str(error), origin)
+        else:
+            self.send(wanted)
+
+    def bury(self, queue: Queue, body: str, origin: str) -> None:
+        """Takes what the host gave up on: a message of a queue's `-poison` queue."""
+        self.send(self.dead_letters.bury(queue, body, origin))
+
+    def take_alert(self, answer: AlertAnswer) -> AlertAnswer:
+        """Sends what an alert asks for; the answer to its caller, who tries again on a 503 only."""
+        name = answer.message.budget_name if answer.message else None
+        try:
+            self.send([Outgoing(answer.message)] if answer.message else [])
+        except (LaterError, NeverError) as unwell:
+            answer = AlertAnswer(503, unwell.reason)
+        level = logging.WARNING if answer.status >= HTTPStatus.BAD_REQUEST else logging.INFO
+        event("budget_alert", level=level, status=answer.status, budget=name, said=answer.said)
+        return answer
+
+    def send(self, wanted: Iterable[Outgoing]) -> int:
+        """Sends messages, in order; returns how many. A generator goes on after each message once that is sent."""
+        count = 0
+        for each in wanted:
+            self.sender.send(QUEUES[type(each.message)], each.message, each.delay)
+            count += 1
+        return count
