@@ -13,7 +13,7 @@ from shared.pipeline.stage import Outgoing, Retry, mails_out
 from shared.pipeline.sync_budgets import BudgetSync, SyncResult
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import MailLedger
+from shared.ports.mails import MailLedger, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class BudgetsInStep:
         now = self.clock()
         digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
         mail = self.operators.notice(
+            Topic.AZURE_BUDGETS,
             f"azure-budgets/{subscription_id}/{now:%Y-%m}/{digest}",
             "Azure budgets are not in step",
             f"Azure's own budgets in subscription {subscription_id} could not all be brought into step. These projects "

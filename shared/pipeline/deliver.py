@@ -22,6 +22,7 @@ from shared.ports.mails import (
     NewMail,
     OutgoingMail,
     StoredMail,
+    Topic,
 )
 
 # Longer than a function may run (functionTimeout in host.json): nobody is at it any more when a claim expires.
@@ -68,7 +69,8 @@ class Deliverer:
             to=mail.to,
             cc=mail.cc,
             bcc=mail.bcc,
-            figures={"subject": mail.subject, "body": mail.body},
+            context={"subject": mail.subject, "body": mail.body},
+            topic=Topic.MESSAGE,
         )
         return mails_out([self.mails.add(new, self.clock())])
 
@@ -120,14 +122,14 @@ class Deliverer:
         cc, bad_cc = self.valid_addresses(mail.cc)
         bcc, bad_bcc = self.valid_addresses(mail.bcc)
         bad = [*bad_to, *bad_cc, *bad_bcc]
-        figures = dict(mail.figures)
+        context = dict(mail.context)
         # An alert's blind copies are not the people whom it is for; those of a whole mail may be all it is for.
         if not (to or cc or (bcc and mail.template == WHOLE)):
             to = self._operators_instead(mail, bad)
-            figures["undeliverable"] = [list(entry) for entry in bad] or [["(none)", "the project has no contact"]]
+            context["undeliverable"] = [list(entry) for entry in bad] or [["(none)", "the project has no contact"]]
         elif not to:
             to, cc = cc, ()
-        rendered = self.renderer.render(mail.template, mail.language, figures)
+        rendered = self.renderer.render(mail.template, mail.language, context)
         notes = "; ".join(f"left out {address!r}: {reason}" for address, reason in bad) or None
         return OutgoingMail(
             message_id=stored.message_id,

@@ -29,7 +29,7 @@ from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.checks import CheckLedger, Judgement, ProjectUsage, Spending
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import MailLedger, NewMail
+from shared.ports.mails import MailLedger, NewMail, Topic
 
 TOP_SERVICES = 5
 
@@ -139,7 +139,7 @@ class Notifier:
         if expected is None or not warns(expected, project.usage, amount, period, today):
             return None
         used_up = used_up_on(project.by_day, amount, period, today)
-        figures = {
+        context = {
             "acronym": project.acronym,
             "name": project.name,
             "spent": plain(project.usage),
@@ -158,9 +158,12 @@ class Notifier:
             key=f"warning/{project.project_id}/{project.budget.number}/{period.start}",
             template="warning",
             to=project.contacts,
-            figures=figures | self._links(project),
+            context=context | self._links(project),
+            topic=Topic.EARLY_WARNING,
             language=project.language,
             project_id=project.project_id,
+            budget_number=project.budget.number,
+            period_start=period.start,
             run_key=run_key,
         )
 
@@ -171,6 +174,7 @@ class Notifier:
             why = f"has no budget since {project.period.start}: the one before ended with its period"
             key += f"/{project.period.start}"
         notice = self.operators.notice(
+            Topic.NO_BUDGET,
             key,
             f"{acronym} has no budget",
             f"Project {acronym} ({project.name}) {why}. Nobody is told what it spends.",
@@ -183,6 +187,7 @@ class Notifier:
         budget_currency = project.budget.terms.currency
         problem = f"it is charged in {currencies}, and its budget is in {budget_currency}; the two are never added"
         notice = self.operators.notice(
+            Topic.CURRENCY,
             f"currency/{project.project_id}/{project.budget.number}/{currencies}",
             f"{project.acronym} can't be watched: two currencies",
             f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
@@ -199,9 +204,13 @@ class Notifier:
             template="alert",
             to=project.contacts,
             bcc=self.policy.bcc if threshold >= self.policy.bcc_from else (),
-            figures=alert_figures(project, threshold, spending, today) | self._links(project),
+            context=alert_context(project, threshold, spending, today) | self._links(project),
+            topic=Topic.ALERT,
             language=project.language,
             project_id=project.project_id,
+            budget_number=project.budget.number,
+            period_start=period_start,
+            threshold=threshold,
             run_key=run_key,
         )
 
@@ -224,6 +233,7 @@ class Notifier:
         for project_id in message.project_ids:
             self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
         mail = self.operators.notice(
+            Topic.CHECKS_FAILED,
             f"check/{self.clock().date()}",
             "Projects could not be checked",
             f"{len(message.project_ids)} project(s) could not be compared with their budget: {reason}.",
@@ -235,8 +245,8 @@ class Notifier:
         return mails_out([mail_id])
 
 
-def alert_figures(project: ProjectUsage, threshold: int, spending: Spending, today: date) -> dict[str, Any]:
-    """The figures of an alert, as templates/alert needs them: amounts and days as text."""
+def alert_context(project: ProjectUsage, threshold: int, spending: Spending, today: date) -> dict[str, Any]:
+    """The context of an alert, as templates/alert needs them: amounts and days as text."""
     amount = project.budget.amount
     if amount is None or project.period is None:
         raise NeverError(f"project {project.acronym} has no budget or period to make an alert for")

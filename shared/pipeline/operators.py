@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 
 NOTICE = "notice"
 LINES_IN_NOTICE = 30
@@ -28,6 +28,7 @@ class Operators:
 
     def notice(
         self,
+        topic: Topic,
         key: str,
         subject: str,
         intro: str,
@@ -36,8 +37,10 @@ class Operators:
         run_key: str | None = None,
     ) -> NewMail:
         """A mail of a few plain sentences."""
-        figures = {"subject": subject, "intro": intro, "lines": list(lines), "advice": advice}
-        return NewMail(key=f"operators/{key}", template=NOTICE, to=self.addresses, figures=figures, run_key=run_key)
+        context = {"subject": subject, "intro": intro, "lines": list(lines), "advice": advice}
+        return NewMail(
+            f"operators/{key}", template=NOTICE, to=self.addresses, context=context, topic=topic, run_key=run_key
+        )
 
     def costs_failed(self, failures: Sequence[tuple[str, str]], today: date, run_key: str) -> NewMail:
         """What a run could not read, as (subject, reason), in one mail; the same failures are told once a day."""
@@ -45,6 +48,7 @@ class Operators:
         digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
         first, more = failures[0][0], len(failures) - 1
         return self.notice(
+            Topic.COSTS_FAILED,
             f"costs/{today}/{digest}",
             f"Costs could not be read: {first}{f' and {more} more' if more else ''}",
             f"Budget Warden could not read all costs in the run {run_key}.",
@@ -57,6 +61,7 @@ class Operators:
     def message_poisoned(self, queue: str, today: date) -> NewMail:
         """A message failed again and again; told once a day, whichever message is the first."""
         return self.notice(
+            Topic.DEAD_LETTERS,
             f"poison/{today}",
             "A message failed for good",
             f"A message of the queue {queue} failed again and again, for a reason that nobody foresaw. "
@@ -68,6 +73,7 @@ class Operators:
     def no_night(self, last: datetime) -> NewMail:
         """The nightly timer has not opened a run when it should have."""
         return self.notice(
+            Topic.NO_NIGHT,
             f"no-night/{last:%Y-%m-%d}",
             "There was no run last night",
             f"The last nightly run was begun on {last:%Y-%m-%d at %H:%M} UTC, and none since: nobody's costs are read.",
@@ -78,6 +84,7 @@ class Operators:
     def mail_failed(self, mail_id: int, key: str, reason: str, today: date) -> NewMail:
         """A mail could not be sent for good; told once a day, whichever mail is the first."""
         return self.notice(
+            Topic.MAILS_FAILED,
             f"mail/{today}",
             "Mails could not be sent",
             f"Mail {mail_id} ({key}) could not be sent. There may be more: this is told once a day.",

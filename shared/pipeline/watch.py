@@ -10,7 +10,7 @@ from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.clock import Clock
-from shared.ports.mails import MailLedger, NewMail
+from shared.ports.mails import MailLedger, NewMail, Topic
 from shared.ports.runs import LateRun, RunLedger, RunScope, WatchLedger
 
 # Longer than a message is worked on, its ten-minute lease included, and than the longest growing wait.
@@ -74,6 +74,7 @@ class Watchdog:
         if run.unsent_mails:
             lines.append(f"{run.unsent_mails} mail(s) not sent yet")
         return self.operators.notice(
+            Topic.LATE_RUN,
             f"late/{run.key}",
             f"{run.key} is not complete",
             f"The run {run.key}, begun on {run.started_at:%Y-%m-%d at %H:%M} UTC, "

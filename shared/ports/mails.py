@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -50,29 +50,52 @@ AddressCheck = Callable[[Iterable[str]], tuple[tuple[str, ...], tuple[tuple[str,
 
 
 class MailRenderer(Protocol):
-    """Turns a template and figures into a mail's contents."""
+    """Turns a template and its context into a mail's contents."""
 
-    def render(self, template: str, language: str | None, figures: Mapping[str, Any]) -> RenderedMail:
-        """The mail in `en` or `fr`, or in both for None. `figures` as the template's folder says. Raises NeverError."""
+    def render(self, template: str, language: str | None, context: Mapping[str, Any]) -> RenderedMail:
+        """The mail in `en` or `fr`, or in both for None. `context` as the template's folder says. Raises NeverError."""
         ...
+
+
+class Topic(StrEnum):
+    """What a mail is about. Its subject (of which project, revision, period, threshold) stands next to it."""
+
+    ALERT = "alert"
+    EARLY_WARNING = "early-warning"
+    LOCK = "lock"
+    COSTS_FAILED = "costs-failed"
+    CHECKS_FAILED = "checks-failed"
+    LATE_RUN = "late-run"
+    NO_NIGHT = "no-night"
+    DEAD_LETTERS = "dead-letters"
+    MAILS_FAILED = "mails-failed"
+    NO_BUDGET = "no-budget"
+    CURRENCY = "currency"
+    AZURE_BUDGETS = "azure-budgets"
+    MESSAGE = "message"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class NewMail:
     """A mail to be sent once. `key` names it for good: a second mail with the same key is not made.
 
-    figures: what the template needs: JSON values, amounts and days as text.
-    project_id and run_key say where it comes from.
+    Nobody reads a key: topic, project, budget revision, period and threshold say what the mail is about.
+    context: what the template needs: JSON values, amounts and days as text. run_key: the run that it comes from.
     """
 
     key: str
     template: str
     to: tuple[str, ...]
-    figures: Mapping[str, Any]
+    context: Mapping[str, Any]
+    topic: Topic = field(kw_only=True)
     language: str | None = None
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
     project_id: int | None = None
+    budget_number: int | None = None
+    period_start: date | None = None
+    threshold: int | None = None
     run_key: str | None = None
 
 

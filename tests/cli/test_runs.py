@@ -10,7 +10,7 @@ import pytest
 
 from shared.composition import Composition
 from shared.ports.charges import Reading
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import ScopeTarget
 from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
 
@@ -49,7 +49,10 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
     now = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
     app.runs.mark_failed(first.id, "Azure says no (403)", now)
     app.runs.mark_deferred(second.id, "Azure asks us to wait (429)", now)
-    mails = [app.mails.add(NewMail(str(each), "alert", (), {}, run_key="night-2026-11-20"), now) for each in range(4)]
+    mails = [
+        app.mails.add(NewMail(str(each), "alert", (), {}, topic=Topic.OTHER, run_key="night-2026-11-20"), now)
+        for each in range(4)
+    ]
     for mail in mails[:3]:
         assert app.mails.claim(mail, "me", now + timedelta(minutes=5), now)
     app.mails.mark_sent(mails[0], "me", "", None, now)

@@ -23,7 +23,7 @@ from shared.domain.projects import ProjectEntry
 from shared.domain.thresholds import decide
 from shared.ports.charges import Reading, ReadPart, Stored
 from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunScope, ScopeTarget
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
@@ -107,12 +107,16 @@ def compose(usage: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
         key=f"alert {usage.budget.id} {usage.period.start} {threshold}",
         template="alert",
         to=usage.contacts,
-        figures={
+        context={
             "threshold": threshold,
             "by_day": {day.isoformat(): str(cost) for day, cost in spending.by_day.items()},
             "by_service": {service: str(cost) for service, cost in spending.by_service.items()},
         },
+        topic=Topic.ALERT,
         project_id=usage.project_id,
+        budget_number=usage.budget.number,
+        period_start=usage.period.start,
+        threshold=threshold,
     )
 
 

@@ -22,7 +22,7 @@ from shared.domain.thresholds import Checked, Decision
 from shared.messages import LockAction
 from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
 from shared.ports.errors import NeverError
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 from tests.contracts.ledger_data import (
     DAY,
     MONTHLY,
@@ -186,7 +186,16 @@ def test_no_days_are_seen_where_nobody_needs_a_forecast(ledgers: Ledgers) -> Non
 def test_a_warning_is_known_by_its_revision_and_period(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2))
     spend(ledgers, "100")
-    warning = NewMail("warning/1/1/2026-04-01", "warning", ("a@example.org",), {}, project_id=1)
+    warning = NewMail(
+        "warning/1/1/2026-04-01",
+        "warning",
+        ("a@example.org",),
+        {},
+        topic=Topic.EARLY_WARNING,
+        project_id=1,
+        budget_number=1,
+        period_start=date(2026, 4, 1),
+    )
     ledgers.check(1, 2, judge=lambda usage: Judgement(None, mails=(warning,) if usage.project_id == 1 else ()))
     usages = seen(ledgers, 1, 2)
     assert {each: usage.warned for each, usage in usages.items()} == {1: True, 2: False}
@@ -320,9 +329,9 @@ def test_the_mail_gets_what_was_spent_in_the_period_by_day_and_by_service(ledger
         now=NOW + DAY,
     )
     ledgers.check(1)
-    figures = ledgers.mails()[0].context
-    by_day = {day: Decimal(cost) for day, cost in figures["by_day"].items()}
-    by_service = {service: Decimal(cost) for service, cost in figures["by_service"].items()}
+    context = ledgers.mails()[0].context
+    by_day = {day: Decimal(cost) for day, cost in context["by_day"].items()}
+    by_service = {service: Decimal(cost) for service, cost in context["by_service"].items()}
     assert by_day == {"2026-11-03": Decimal("5.5"), "2026-11-05": Decimal("-0.25")}
     assert by_service == {"Storage": Decimal("4.5"), "SQL": Decimal("0.75")}
 
@@ -355,7 +364,7 @@ def test_a_problem_goes_when_it_is_gone(ledgers: Ledgers) -> None:
 
 def test_a_notice_is_sent_once_by_its_key(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2))
-    notice = NewMail(key="no budget", template="notice", to=("ops@example.org",), figures={})
+    notice = NewMail(key="no budget", template="notice", to=("ops@example.org",), context={}, topic=Topic.NO_BUDGET)
     first = ledgers.check(1, 2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,)))
     assert ledgers.check(2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,))) == first
     assert [mail.key for mail in ledgers.mails()] == ["no budget"]

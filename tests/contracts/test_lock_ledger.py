@@ -24,7 +24,7 @@ from shared.domain.projects import LockPolicy, azure_name
 from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold, LockFacts, LockLedger
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 from tests.contracts.ledger_data import DAY, MONTHLY, NOVEMBER, NOW, OCTOBER, SUB, Ledgers, entry, november, terms
 from tests.contracts.rows import HOUR, MINUTE, set_project
 
@@ -45,7 +45,9 @@ LOCKED = AuditEntry("message-1", 1, LockAction.LOCK, Outcome.LOCKED, "it is full
 UNLOCKED = AuditEntry("message-2", 1, LockAction.UNLOCK, Outcome.UNLOCKED, "it was raised", LockTrigger.CHECK)
 FREED = Freed(by_hand=False, budget_number=1, period_start=FISCAL_YEAR.start)
 FREED_BY_HAND = replace(FREED, by_hand=True)
-MAIL = NewMail("lock/locked/message-1", "notice", ("a@example.org",), {"text": "locked"}, project_id=1)
+MAIL = NewMail(
+    "lock/locked/message-1", "notice", ("a@example.org",), {"text": "locked"}, topic=Topic.LOCK, project_id=1
+)
 
 
 @pytest.fixture
@@ -326,7 +328,7 @@ def test_of_several_that_record_the_same_at_once_one_does(ledger: LockLedger, da
 
 def test_a_rollback_leaves_nothing_half_done(ledger: LockLedger, database: Database) -> None:
     assert ledger.claim(1, "first", LATER, NOW)
-    unwritable = replace(MAIL, key="lock/unwritable", figures={"what": object()})
+    unwritable = replace(MAIL, key="lock/unwritable", context={"what": object()})
     with pytest.raises((StatementError, TypeError), match="not JSON serializable"):
         ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [MAIL, unwritable], NOW)
     assert (facts(ledger).held, decided(database), ledger.unsent(1)) == (None, [], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from email import headerregistry, policy
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from shared.adapters.database import tables
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails, insert_mails
-from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
+from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail, Topic
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project
 
 MAIL = NewMail(
@@ -21,9 +22,13 @@ MAIL = NewMail(
     to=("a@b.ca", "é@b.ca"),
     cc=("c@b.ca",),
     bcc=("d@b.ca",),
-    figures={"percent": "80.5", "by_service": [["Storage", "12.50"]], "nothing": None, "text": "Żółć 😀 \x00 \ud800"},
+    context={"percent": "80.5", "by_service": [["Storage", "12.50"]], "nothing": None, "text": "Żółć 😀 \x00 \ud800"},
+    topic=Topic.ALERT,
     language="fr",
     project_id=11,
+    budget_number=1,
+    period_start=date(2026, 4, 1),
+    threshold=80,
     run_key="night",
 )
 LATER = NIGHT + 15 * MINUTE

@@ -15,7 +15,7 @@ from shared.domain.budgets import Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
 from shared.ports.errors import NeverError
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 from shared.ports.projects import LoadResult
 from shared.ports.runs import ScopeTarget
 from tests.contracts.ledger_data import (
@@ -439,7 +439,7 @@ def test_runs_are_listed_newest_first_with_their_scopes_mails_and_errors(ledgers
     def judge(_usage: object) -> object:
         from shared.ports.checks import Judgement
 
-        return Judgement(None, mails=(NewMail("k", "notice", ("a@x.ca",), {}, run_key="night 2"),))
+        return Judgement(None, mails=(NewMail("k", "notice", ("a@x.ca",), {}, topic=Topic.OTHER, run_key="night 2"),))
 
     ledgers.check(1, judge=judge)
     runs = {run.key: run for run in ledgers.projects.recent_runs(10)}

@@ -10,7 +10,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns, set_scope_state
 from shared.adapters.database.watch import SqlWatch
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import LateRun, RunScope, ScopeState, ScopeTarget, WatchLedger
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project
 
@@ -46,7 +46,7 @@ def settle(database: Database, scope: RunScope, state: ScopeState, reason: str |
 
 
 def a_mail(key: str, run_key: str | None = "night") -> NewMail:
-    return NewMail(key=key, template="alert", to=("a@b.ca",), figures={}, run_key=run_key)
+    return NewMail(key=key, template="alert", to=("a@b.ca",), context={}, topic=Topic.OTHER, run_key=run_key)
 
 
 def ids(scopes: list[RunScope]) -> list[int]:

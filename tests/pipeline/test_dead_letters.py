@@ -12,7 +12,7 @@ from shared.domain.locks import LockMode
 from shared.messages import EmailMessage, NotificationMessage, Queue, UpdateMessage
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError
-from shared.ports.mails import NewMail, OutgoingMail
+from shared.ports.mails import NewMail, OutgoingMail, Topic
 from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry, only
 
 
@@ -82,7 +82,8 @@ def test_a_mail_that_is_still_claimed_when_its_message_is_poisoned_is_closed_onc
     chain: Chain,
 ) -> None:
     mail_id = chain.mails.add(
-        NewMail("test/1", "whole", ("anna@example.com",), {"subject": "Hello", "body": "x"}), chain.clock()
+        NewMail("test/1", "whole", ("anna@example.com",), {"subject": "Hello", "body": "x"}, topic=Topic.OTHER),
+        chain.clock(),
     )
 
     def break_down(_mail: OutgoingMail) -> None:

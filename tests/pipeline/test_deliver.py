@@ -12,7 +12,7 @@ from shared.messages import EmailMessage, Queue, parse_email
 from shared.pipeline.deliver import CLAIM
 from shared.pipeline.operators import Operators
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import MailState, NewMail, OutgoingMail
+from shared.ports.mails import MailState, NewMail, OutgoingMail, Topic
 from tests.pipeline.conftest import Chain
 
 
@@ -21,7 +21,9 @@ def whole(to: list[str], **fields: object) -> str:
 
 
 def stored_mail(chain: Chain, to: tuple[str, ...] = ("anna@example.com",), key: str = "test/1") -> int:
-    return chain.mails.add(NewMail(key, "whole", to, {"subject": "Hello", "body": "<p>x</p>"}), chain.clock())
+    return chain.mails.add(
+        NewMail(key, "whole", to, {"subject": "Hello", "body": "<p>x</p>"}, topic=Topic.OTHER), chain.clock()
+    )
 
 
 def email(mail_id: int, **fields: object) -> str:

@@ -15,7 +15,7 @@ from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.texts import fitting, storable
 from shared.adapters.database.types import UtcDateTime
-from shared.ports.mails import MailState, NewMail, StoredMail
+from shared.ports.mails import MailState, NewMail, StoredMail, Topic
 
 
 class SqlMails:
@@ -92,8 +92,12 @@ def _row(mail: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
         "template": mail.template,
         "language": mail.language,
         "recipients": {"to": list(mail.to), "cc": list(mail.cc), "bcc": list(mail.bcc)},
-        "context": dict(mail.figures),
+        "context": dict(mail.context),
+        "topic": mail.topic,
         "project_id": mail.project_id,
+        "budget_number": mail.budget_number,
+        "period_start": mail.period_start,
+        "threshold": mail.threshold,
         "run_key": mail.run_key,
         "message_id": message_id(mail.key, sender_domain),
         "state": MailState.PENDING,
@@ -136,9 +140,13 @@ def _new_mail(row: Row[Any]) -> NewMail:
         to=tuple(row.recipients["to"]),
         cc=tuple(row.recipients["cc"]),
         bcc=tuple(row.recipients["bcc"]),
-        figures=row.context,
+        context=row.context,
+        topic=Topic(row.topic),
         language=row.language,
         project_id=row.project_id,
+        budget_number=row.budget_number,
+        period_start=row.period_start,
+        threshold=row.threshold,
         run_key=row.run_key,
     )
 

@@ -1,12 +1,12 @@
-"""Mails from templates and figures, with Jinja2.
+"""Mails from templates and their context, with Jinja2.
 
 A template is a folder in shared/templates with `subject.txt`, `body.txt` and `body.html`. Its structure is
 written once; its sentences stand in `words.en.txt` and `words.fr.txt`, as plain text (blocks `{% set name %}`),
 which `body.html` escapes like any value. A translator touches nothing else. A template without words files is
-in English only. The comment at the top of `body.txt` says which figures the template takes. `layout.txt` and
+in English only. The comment at the top of `body.txt` says what the template takes. `layout.txt` and
 `layout.html` are what all mails have around them, and `parts.html` is what several are made of.
 
-Every template understands the figure `undeliverable`, a list of [address, reason]: it is then a mail that could
+Every template understands `undeliverable`, a list of [address, reason]: it is then a mail that could
 not reach these people and goes to the operators, with a note at its top and in its subject.
 """
 
@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.mail import figures as in_words
+from shared.adapters.mail import formats
 from shared.adapters.mail.plain_text import html_to_text
 from shared.domain.projects import LANGUAGES
 from shared.ports.errors import NeverError
@@ -37,16 +37,16 @@ class TemplateRenderer:
     def __init__(self, folder: Path = TEMPLATES) -> None:
         self._folder = folder
 
-    def render(self, template: str, language: str | None, figures: Mapping[str, Any]) -> RenderedMail:
+    def render(self, template: str, language: str | None, context: Mapping[str, Any]) -> RenderedMail:
         """The mail in `en`, in `fr`, or for None in both, English first.
 
-        Raises NeverError, which names the template, the language or the figure that is missing or wrong.
+        Raises NeverError, which names the template, the language or the value that is missing or wrong.
         """
         from jinja2 import TemplateError
 
         languages = self._languages(template, language)
         try:
-            return self._rendered(template, languages, {"undeliverable": None} | dict(figures))
+            return self._rendered(template, languages, {"undeliverable": None} | dict(context))
         except (TemplateError, ValueError, TypeError, ArithmeticError) as error:
             raise NeverError(f"the mail '{template}' can't be made from its figures: {error}") from error
 
@@ -63,21 +63,21 @@ class TemplateRenderer:
     def _names(self) -> list[str]:
         return sorted(path.parent.name for path in self._folder.glob("*/subject.txt"))
 
-    def _rendered(self, template: str, languages: Sequence[str], figures: dict[str, Any]) -> RenderedMail:
-        parts = [self._part(template, language, figures) for language in languages]
+    def _rendered(self, template: str, languages: Sequence[str], context: dict[str, Any]) -> RenderedMail:
+        parts = [self._part(template, language, context) for language in languages]
         subjects = [part["words"].subject for part in parts if part["words"]]
-        subject = one_line(self._fill(f"{template}/subject.txt", figures | {"subjects": subjects}))
-        whole = figures | {"parts": parts, "subject": subject}
+        subject = one_line(self._fill(f"{template}/subject.txt", context | {"subjects": subjects}))
+        whole = context | {"parts": parts, "subject": subject}
         own_layout = f"{template}/layout.html"
         return RenderedMail(
-            subject=f"Undelivered: {subject}" if figures["undeliverable"] else subject,
+            subject=f"Undelivered: {subject}" if context["undeliverable"] else subject,
             text=self._fill("layout.txt", whole).strip() + "\n",
             html=self._fill(own_layout if (self._folder / own_layout).exists() else "layout.html", whole),
         )
 
-    def _part(self, template: str, language: str, figures: dict[str, Any]) -> dict[str, Any]:
+    def _part(self, template: str, language: str, context: dict[str, Any]) -> dict[str, Any]:
         """One language's words, text and HTML."""
-        known = figures | {"language": language}
+        known = context | {"language": language}
         words = None
         if (self._folder / template / f"words.{language}.txt").exists():
             words = self._environment.get_template(f"{template}/words.{language}.txt").make_module(known)
@@ -118,9 +118,9 @@ def _environment(folder: Path) -> Environment:
         "money": pass_context(_money),
         "percent": pass_context(_percent),
         "day": pass_context(_day),
-        "day_before": in_words.day_before,
-        "decimal": in_words.decimal,
-        "shown": in_words.shown,
+        "day_before": formats.day_before,
+        "decimal": formats.decimal,
+        "shown": formats.shown,
         "html_to_text": html_to_text,
         "one_line": one_line,
     }
@@ -128,12 +128,12 @@ def _environment(folder: Path) -> Environment:
 
 
 def _money(context: Context, amount: Any, currency: str) -> str:
-    return in_words.money(amount, currency, context["language"])
+    return formats.money(amount, currency, context["language"])
 
 
 def _percent(context: Context, value: Any) -> str:
-    return in_words.percent(value, context["language"])
+    return formats.percent(value, context["language"])
 
 
 def _day(context: Context, value: Any) -> str:
-    return in_words.day(value, context["language"])
+    return formats.day(value, context["language"])

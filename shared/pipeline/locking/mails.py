@@ -14,7 +14,7 @@ from shared.domain.projects import LockPolicy
 from shared.messages import LockAction
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.locks import LockFacts
-from shared.ports.mails import NewMail
+from shared.ports.mails import NewMail, Topic
 
 LOCK_TEMPLATE = "lock"
 # Azure's limit for a lock's note.
@@ -58,7 +58,7 @@ class LockMails:
     def to_contacts(self, facts: LockFacts, what: LockAction, key: str, news: LockNews) -> NewMail:
         """To the contacts: their project is locked now, or open again."""
         amount = facts.budget.amount
-        figures: dict[str, Any] = {
+        context: dict[str, Any] = {
             "what": f"{what}ed",
             "acronym": facts.acronym,
             "name": facts.name,
@@ -78,7 +78,8 @@ class LockMails:
             template=LOCK_TEMPLATE,
             to=facts.contacts,
             bcc=self.bcc,
-            figures=figures,
+            context=context,
+            topic=Topic.LOCK,
             language=facts.language,
             project_id=facts.project_id,
             run_key=news.run_key,
@@ -154,5 +155,5 @@ class LockMails:
     def _notice(
         self, facts: LockFacts, key: str, subject: str, intro: str, lines: Sequence[str], advice: str
     ) -> NewMail:
-        notice = self.operators.notice(f"lock/{key}", subject, intro, at_most(list(lines)), advice)
+        notice = self.operators.notice(Topic.LOCK, f"lock/{key}", subject, intro, at_most(list(lines)), advice)
         return replace(notice, project_id=facts.project_id)

@@ -23,6 +23,7 @@ TOPICS = {
     "lock/": "lock",
     "operators/lock/": "lock",
     "operators/costs/": "costs-failed",
+    "operators/check/": "checks-failed",
     "operators/late/": "late-run",
     "operators/no-night/": "no-night",
     "operators/poison/": "dead-letters",

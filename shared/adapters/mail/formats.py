@@ -66,8 +66,8 @@ FRENCH = (
 MONTHS = {"en": ENGLISH, "fr": FRENCH}
 
 
-class FigureError(ValueError):
-    """A figure that is not what its template takes; the text says what would be."""
+class FormatError(ValueError):
+    """A value that is not what its template takes; the text says what would be."""
 
 
 def shown(amount: Any, currency: str, below: Any = None) -> Decimal:
@@ -112,13 +112,13 @@ def day_before(value: Any) -> str:
 
 
 def decimal(value: Any) -> Decimal:
-    """The number in a figure, which is text (or already a number). Raises FigureError."""
+    """The number in a value, which is text (or already a number). Raises FormatError."""
     try:
         found = Decimal(str(value))
     except InvalidOperation:
-        raise FigureError(f"'{value}' is not an amount or a percentage") from None
+        raise FormatError(f"'{value}' is not an amount or a percentage") from None
     if not found.is_finite():
-        raise FigureError(f"'{value}' is not an amount or a percentage")
+        raise FormatError(f"'{value}' is not an amount or a percentage")
     return found
 
 
@@ -126,7 +126,7 @@ def _date(value: Any) -> date:
     try:
         return date.fromisoformat(str(value))
     except ValueError:
-        raise FigureError(f"'{value}' is not a day such as 2026-11-20") from None
+        raise FormatError(f"'{value}' is not a day such as 2026-11-20") from None
 
 
 def _french(text: str) -> str:

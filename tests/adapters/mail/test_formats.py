@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.mail.figures import FigureError, day, day_before, money, percent, shown
+from shared.adapters.mail.formats import FormatError, day, day_before, money, percent, shown
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_periods_last_day_is_the_one_before_its_end() -> None:
 
 @pytest.mark.parametrize("wrong", ["abc", "", "NaN", "Infinity", None])
 def test_what_is_no_figure_is_said(wrong: object) -> None:
-    with pytest.raises(FigureError, match="is not an amount"):
+    with pytest.raises(FormatError, match="is not an amount"):
         money(wrong, "CAD", "en")
-    with pytest.raises(FigureError, match="is not a day"):
+    with pytest.raises(FormatError, match="is not a day"):
         day(wrong, "en")
