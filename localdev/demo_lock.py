@@ -23,7 +23,7 @@ from localdev.azure_sim import ActionGroup, AzureSimulator
 from localdev.azure_sim.budgets import Budget
 from localdev.demo_stage import ROOT, WAIT_SECONDS, DemoFailedError, say, say_folded, show_command, wait_until
 from localdev.processes import Program, ProgramError, local_host
-from shared.domain.projects import azure_name
+from shared.pipeline.azure_budgets.names import azure_name
 
 # A little after the simulator's alerts say that they were sent.
 DAY = datetime(2026, 11, 21, 17, 54, tzinfo=UTC)

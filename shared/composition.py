@@ -13,9 +13,17 @@ from pathlib import Path
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
-from shared.messages import Queue
+from shared.messages import (
+    BudgetSyncMessage,
+    EmailMessage,
+    LockMessage,
+    Message,
+    NotificationMessage,
+    UpdateMessage,
+)
+from shared.pipeline.azure_budgets.handler import BudgetSyncHandler
+from shared.pipeline.azure_budgets.sync import BudgetSync
 from shared.pipeline.budget_alert import BudgetAlerts
-from shared.pipeline.budgets_in_step import BudgetsInStep
 from shared.pipeline.chain import Chain, Stage
 from shared.pipeline.dead_letters import DeadLetters, Replay
 from shared.pipeline.deliver import Deliverer
@@ -28,7 +36,6 @@ from shared.pipeline.notify import AlertPolicy, Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Retry
-from shared.pipeline.sync_budgets import BudgetSync
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
 from shared.ports.azure import AzureBudgets, AzureCompute, AzureLocks, TokenCheck
@@ -198,11 +205,12 @@ class Composition:
     @cached_property
     def chain(self) -> Chain:
         """Takes messages from their queues, and sends what the stages want sent."""
-        stages: dict[Queue, Callable[[], Stage]] = {
-            Queue.UPDATE: lambda: self.updater.update,
-            Queue.NOTIFICATION: lambda: self.notifier.notify,
-            Queue.EMAIL: lambda: self.deliverer.deliver,
-            Queue.LOCK: lambda: self.locker.handle,
+        stages: dict[type[Message], Callable[[], Stage]] = {
+            UpdateMessage: lambda: self.updater.update,
+            NotificationMessage: lambda: self.notifier.notify,
+            EmailMessage: lambda: self.deliverer.deliver,
+            LockMessage: lambda: self.locker.handle,
+            BudgetSyncMessage: lambda: self.budget_sync_handler.handle,
         }
         return Chain(stages, self.dead_letters, self.queues)
 
@@ -277,7 +285,7 @@ class Composition:
 
     @cached_property
     def budget_sync(self) -> BudgetSync:
-        """Keeps Azure's own budgets in step."""
+        """Keeps Azure's own budgets as they are to be."""
         return BudgetSync(
             azure=self.azure_budgets,
             projects=self.projects,
@@ -290,11 +298,17 @@ class Composition:
         return self.charges.currencies_of(subscription_id, self.clock().date() - CURRENCIES_SINCE)
 
     @cached_property
+    def budget_sync_handler(self) -> BudgetSyncHandler:
+        """ProjectLockHandler, for what is about Azure's own budgets."""
+        return BudgetSyncHandler(
+            self.budget_sync, self.mails, self.operators, self.dead_letters, self.retry, self.clock
+        )
+
+    @cached_property
     def locker(self) -> Locker:
         """ProjectLockHandler."""
         settings = self.settings
         parts = LockParts(
-            in_step=self._budgets_in_step,
             ledger=self.lock_ledger,
             audit=self.audit,
             budgets=self.azure_budgets,
@@ -311,11 +325,6 @@ class Composition:
             clock=self.clock,
         )
         return assemble_locker(parts)
-
-    @property
-    def _budgets_in_step(self) -> BudgetsInStep:
-        sync = self.budget_sync if self.settings.lock_action_group_id else None
-        return BudgetsInStep(sync, self.mails, self.operators, self.dead_letters, self.retry, self.clock)
 
     @cached_property
     def deliverer(self) -> Deliverer:

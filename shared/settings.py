@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.domain.charges import key_of_group
-from shared.domain.locks import LockLevel, LockMode, WhenUnsure
+from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import GUID, Queue
+from shared.ports.azure import LockLevel
 
 # What a schedule's fields take: second, minute, hour, day, month, day of the week from Sunday on.
 _CRON_RANGES = (range(60), range(60), range(24), range(1, 32), range(1, 13), range(7))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from shared.domain.locks import LockLevel
-from shared.ports.azure import GroupLock, Machine, MachineKind, ResourceGroup
+from shared.ports.azure import GroupLock, LockLevel, Machine, MachineKind, ResourceGroup
 from shared.ports.errors import NeverError
 
 LONGEST_NOTES = 512

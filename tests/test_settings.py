@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.locks import LockLevel, LockMode, WhenUnsure
+from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import Queue
+from shared.ports.azure import LockLevel
 from shared.settings import (
     CostMetric,
     Provider,

@@ -13,7 +13,7 @@ from shared.cli.app import open_app
 from shared.cli.failures import FailedError
 
 if TYPE_CHECKING:
-    from shared.pipeline.sync_budgets import BudgetSync
+    from shared.pipeline.azure_budgets.sync import BudgetSync
 
 commands = typer.Typer(help="Azure's own budgets, kept in step with the projects'.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def sync(
 
     Only those that this app has made; the night does the same.
     """
-    from shared.pipeline.sync_budgets import NO_ACTION_GROUP
+    from shared.pipeline.azure_budgets.sync import NO_ACTION_GROUP
 
     app = open_app()
     if app.settings.lock_action_group_id is None:
@@ -53,7 +53,7 @@ def sync(
 
 def _is_synced(stage: BudgetSync, subscription: str, dry_run: bool) -> bool:
     """Brings one subscription's budgets in step, and says how; False where something failed."""
-    from shared.pipeline.sync_budgets import report
+    from shared.pipeline.azure_budgets.sync import report
     from shared.ports.errors import LaterError, NeverError
 
     output.say(f"{subscription}:", "bold")

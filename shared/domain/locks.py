@@ -24,13 +24,6 @@ class LockMode(StrEnum):
     ENFORCE = "enforce"
 
 
-class LockLevel(StrEnum):
-    """What a lock forbids, in Azure's words."""
-
-    READ_ONLY = "ReadOnly"
-    CAN_NOT_DELETE = "CanNotDelete"
-
-
 class WhenUnsure(StrEnum):
     """What is done where nobody knows what a project has spent."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,29 +10,12 @@ from shared.domain.budgets import BudgetTerms
 AZURE = "azure"
 LANGUAGES = ("en", "fr")
 
-# What the app makes in Azure for a project is known by its name: this, and the project's acronym.
-AZURE_PREFIX = "warden-"
-# A budget's name has at most 63 of these (learn.microsoft.com, "Naming rules for Azure resources").
-AZURE_NAME = re.compile(r"[a-z0-9_-]{1,56}")
-
 
 class LockPolicy(StrEnum):
     """Whether a project is locked at 100 %."""
 
     AUTO = "auto"
     NEVER = "never"
-
-
-def azure_name(acronym: str) -> str:
-    """The name of a project's budget and lock in Azure: `warden-die1` for DIE1, in lower case.
-
-    An acronym that holds what Azure's names can't gets a hash in the place of that, so that no two are the same.
-    """
-    key = acronym.strip().lower()
-    if AZURE_NAME.fullmatch(key):
-        return AZURE_PREFIX + key
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    return f"{AZURE_PREFIX}{re.sub('[^a-z0-9_-]+', '-', key)[:40]}-{digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.domain.projects import AZURE_NAME, AZURE_PREFIX
 from shared.domain.texts import shortened
 from shared.messages import GUID, LockAction, LockMessage, LockTrigger
+from shared.pipeline.azure_budgets.names import AZURE_NAME, AZURE_PREFIX
 from shared.ports.azure import TokenCheck, TokenRefusedError
 from shared.ports.errors import LaterError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from shared.messages import PARSERS, QUEUES, MessageError, Queue
+from shared.messages import PARSERS, QUEUES, Message, MessageError, Queue
 from shared.pipeline.budget_alert import AlertAnswer
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event
@@ -17,25 +17,26 @@ from shared.ports.errors import LaterError, NeverError
 from shared.ports.queues import MessageSender
 
 Stage = Callable[[Any, str], Iterable[Outgoing]]
-"""Takes a message of its queue, and the queue message's id."""
+"""Takes a message of its kind, and the queue message's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """stages: gives what works on the messages of each queue; it is built with the first of them.
+    """stages: gives what works on each kind of message; it is built with the first of them.
 
     Work is committed before anything is sent: whoever breaks off in between is called again, and finds what is done.
     Every method raises LaterError and NeverError where the queues don't take a message; the host tries again.
     """
 
-    stages: Mapping[Queue, Callable[[], Stage]]
+    stages: Mapping[type[Message], Callable[[], Stage]]
     dead_letters: DeadLetters
     sender: MessageSender
 
     def take(self, queue: Queue, body: str, origin: str) -> None:
         """Works on a message of a queue. origin: its id. One that can't be right is kept as a dead letter."""
         try:
-            wanted = self.stages[queue]()(PARSERS[queue](body), origin)
+            message = PARSERS[queue](body)
+            wanted = self.stages[type(message)]()(message, origin)
         except MessageError as error:
             self.dead_letters.record(queue, body, str(error), origin)
         else:

@@ -9,8 +9,6 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from shared.domain.locks import LockLevel
-
 # The provider, as FOCUS and our database name it.
 AZURE = "azure"
 
@@ -77,6 +75,13 @@ class AzureBudgets(Protocol):
     def delete(self, subscription_id: str, name: str) -> None:
         """Removes it; nothing where it is gone."""
         ...
+
+
+class LockLevel(StrEnum):
+    """What a lock forbids."""
+
+    READ_ONLY = "ReadOnly"
+    CAN_NOT_DELETE = "CanNotDelete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ class Freed:
 class LockLedger(Protocol):
     """Which projects are locked, who works on that, and every decision about it."""
 
-    def find(self, azure_budget: str, subscription_id: str) -> int | None:
-        """The project with this Azure name (`azure_name`, in any case) and groups in the subscription."""
+    def projects_in(self, subscription_id: str) -> list[tuple[int, str]]:
+        """(id, acronym) of each project, active or not, with resource groups in this Azure subscription, by id."""
         ...
 
     def facts(self, project_id: int, now: datetime) -> LockFacts | None:

@@ -9,8 +9,7 @@ from datetime import timedelta
 from localdev.azure_sim import AzureSimulator, ChargeBook
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
-from shared.domain.locks import LockLevel
-from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, MachineKind, ResourceGroup
+from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, LockLevel, MachineKind, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from tests.fake_azure import Fails, FakeCompute, FakeLocks
 

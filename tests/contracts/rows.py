@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import projects, runs
+from shared.adapters.database.tables import projects, runs, scopes
 
 NIGHT = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -33,6 +33,12 @@ def add_project(database: Database, project_id: int, **values: Any) -> None:
 def set_project(database: Database, project_id: int, **values: Any) -> None:
     """Changes a project's row."""
     changed = update(projects).where(projects.c.id == project_id).values(**values)
+    database.run(lambda connection: connection.execute(changed))
+
+
+def set_scopes(database: Database, project_id: int, **values: Any) -> None:
+    """Changes the rows of a project's scopes."""
+    changed = update(scopes).where(scopes.c.project_id == project_id).values(**values)
     database.run(lambda connection: connection.execute(changed))
 
 

@@ -8,8 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.locks import LockLevel
-from shared.ports.azure import AzureCompute, Machine, MachineKind, ResourceGroup
+from shared.ports.azure import AzureCompute, LockLevel, Machine, MachineKind, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from tests.contracts.azure_worlds import GROUP, KINDS, LASTING, OTHER, PASSING, World, a_lock, worlds
 

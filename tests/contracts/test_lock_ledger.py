@@ -20,13 +20,13 @@ from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.tables import budget_periods
 from shared.domain.locks import HeldLock, Outcome
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy, azure_name
+from shared.domain.projects import LockPolicy
 from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold, LockFacts, LockLedger
 from shared.ports.mails import NewMail, Topic
 from tests.contracts.ledger_data import DAY, MONTHLY, NOVEMBER, NOW, OCTOBER, SUB, Ledgers, entry, november, terms
-from tests.contracts.rows import HOUR, MINUTE, set_project
+from tests.contracts.rows import HOUR, MINUTE, set_project, set_scopes
 
 LATER = NOW + 15 * MINUTE
 OTHER_SUB = "2ddddddd-2b66-438e-8ab4-bce37d518c5d"
@@ -504,36 +504,24 @@ def test_a_project_whose_fixed_period_is_over_has_no_period_and_no_usage(ledger:
 # --- who is meant --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("azure_budget", ["warden-p1", "Warden-P1", "WARDEN-P1", " warden-p1 "])
-def test_a_project_is_found_by_its_azure_name_in_any_case(ledger: LockLedger, azure_budget: str) -> None:
-    assert ledger.find(azure_budget, SUB) == 1
-    assert ledger.find(azure_budget, SUB.upper()) == 1
-
-
-@pytest.mark.parametrize(
-    "azure_budget", ["warden-p3", "p1", "warden-", "", "warden-p1/../warden-p2", "warden-p%", "P1"]
-)
-def test_another_name_finds_nothing(ledger: LockLedger, azure_budget: str) -> None:
-    assert ledger.find(azure_budget, SUB) is None
-
-
-def test_a_project_is_not_found_in_another_subscription(ledger: LockLedger, ledgers: Ledgers) -> None:
-    ledgers.load(entry(3, subscription_id=OTHER_SUB))
-    assert (ledger.find("warden-p1", OTHER_SUB), ledger.find("warden-p3", OTHER_SUB)) == (None, 3)
+def test_the_projects_with_groups_in_a_subscription_are_named_once_each(ledger: LockLedger, ledgers: Ledgers) -> None:
+    ledgers.load(entry(3, "rg-3", "rg-3-too", acronym="Été"), entry(4, subscription_id=OTHER_SUB))
+    assert ledger.projects_in(SUB) == [(1, "P1"), (2, "P2"), (3, "Été")]
+    assert ledger.projects_in(f" {SUB.upper()}") == ledger.projects_in(SUB)
+    assert ledger.projects_in(OTHER_SUB) == [(4, "P4")]
+    assert ledger.projects_in("") == []
 
 
 def test_groups_of_nobody_lead_to_no_project(ledger: LockLedger, ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-9", subscription_id=OTHER_SUB))  # its first group stays, and is nobody's
-    assert (ledger.find("warden-p1", SUB), ledger.find("warden-p1", OTHER_SUB)) == (None, 1)
+    assert (ledger.projects_in(SUB), ledger.projects_in(OTHER_SUB)) == ([(2, "P2")], [(1, "P1")])
 
 
-def test_an_inactive_project_is_found(ledger: LockLedger, ledgers: Ledgers) -> None:
+def test_an_inactive_project_is_named_too(ledger: LockLedger, ledgers: Ledgers) -> None:
     ledgers.load(entry(1, active=False))
-    assert ledger.find("warden-p1", SUB) == 1
+    assert ledger.projects_in(SUB) == [(1, "P1"), (2, "P2")]
 
 
-@pytest.mark.parametrize("acronym", ["DIE 1", "Été", "ŻÓŁĆ😀", "die.1", "x" * 50, "a/../b", "P_1-x"])
-def test_acronyms_with_odd_letters_are_found(ledger: LockLedger, ledgers: Ledgers, acronym: str) -> None:
-    ledgers.load(entry(3, acronym=acronym), entry(4, acronym=f"{acronym[:-1]}'"))
-    assert ledger.find(azure_name(acronym), SUB) == 3
-    assert ledger.find(azure_name(acronym).upper(), SUB) == 3
+def test_who_has_a_scope_of_another_provider_only_is_in_no_subscription(ledger: LockLedger, database: Database) -> None:
+    set_scopes(database, 1, provider="aws", sub_account_id=SUB)
+    assert ledger.projects_in(SUB) == [(2, "P2")]

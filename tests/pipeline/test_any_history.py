@@ -20,8 +20,8 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.locks import LockMode, WhenUnsure
-from shared.domain.projects import azure_name
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
+from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, ResourceGroup
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.domain.budgets import Budget, BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
-from shared.pipeline.azure_budgets import (
+from shared.pipeline.azure_budgets.wanted import (
     LOCK_NOTICE,
     UnmappableError,
     azure_amount,

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.projects import azure_name
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_lock, to_json
+from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.budget_alert import LARGEST_BYTES, AlertAnswer, BudgetAlerts
 from shared.pipeline.chain import Chain
 from shared.pipeline.dead_letters import DeadLetters

@@ -13,14 +13,15 @@ import pytest
 
 from shared.adapters.database.engine import Database
 from shared.domain.budgets import BudgetTerms, Rollover
-from shared.domain.locks import LockLevel, LockMode, Outcome, WhenUnsure
+from shared.domain.locks import LockMode, Outcome, WhenUnsure
 from shared.domain.projects import LockPolicy
 from shared.messages import EmailMessage, Envelope, LockAction, LockMessage, LockTrigger, Queue, to_json
+from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.locking.groups import lock_name
-from shared.ports.azure import AzureBudget, GroupLock, ResourceGroup
+from shared.ports.azure import AzureBudget, GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import AuditView
-from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry, only
+from tests.pipeline.conftest import NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
 
 RG = ResourceGroup(SUBSCRIPTION, "rg-11")
 SECOND = ResourceGroup(SUBSCRIPTION, "rg-second")
@@ -1182,6 +1183,36 @@ def test_a_message_that_cant_be_right_is_kept_with_what_would_be(locking: Chain,
     assert said in letter.reason
     assert letter.queue == Queue.LOCK
     assert outcomes(locking) == []
+
+
+@pytest.mark.parametrize("acronym", ["DIE 1", "Été", "ŻÓŁĆ😀", "die.1", "x" * 50, "a/../b", "P_1-x"])
+def test_an_alert_of_a_budget_in_any_case_finds_its_project_whatever_its_acronym_holds(
+    locking: Chain, acronym: str
+) -> None:
+    locking.load(replace(entry(12), acronym=acronym), replace(entry(13), acronym=f"{acronym[:-1]}'"))
+    for name in (azure_name(acronym), azure_name(acronym).upper(), f" {azure_name(acronym)} "):
+        send(locking, replace(ALERT, budget_name=name))
+    assert locking.letters.letters() == []
+    assert {view.entry.project_id for view in locking.audit.list()} == {12}
+
+
+@pytest.mark.parametrize(
+    ("name", "subscription"),
+    [
+        *(
+            (name, SUBSCRIPTION)
+            for name in ("warden-p13", "p11", "warden-", "warden-p11/../warden-p12", "P11", "warden-p%")
+        ),
+        ("warden-p11", OTHER_SUBSCRIPTION),
+    ],
+)
+def test_an_alert_of_another_name_or_in_another_subscription_finds_nobody(
+    locking: Chain, name: str, subscription: str
+) -> None:
+    locking.load(entry(13, groups=("rg-elsewhere",), subscription=OTHER_SUBSCRIPTION))
+    send(locking, replace(ALERT, budget_name=name, subscription_id=subscription))
+    assert f"there is no project with the Azure budget {name}" in locking.letters.letters()[0].reason
+    assert locking.audit.list() == []
 
 
 def test_a_message_dropped_by_hand_is_verified_like_any_other(locking: Chain) -> None:

@@ -14,8 +14,8 @@ from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.domain.budgets import Budget, BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
-from shared.pipeline.azure_budgets import LOCK_NOTICE
-from shared.pipeline.sync_budgets import BudgetChange, BudgetSync, SyncResult, report
+from shared.pipeline.azure_budgets.sync import BudgetChange, BudgetSync, SyncResult, report
+from shared.pipeline.azure_budgets.wanted import LOCK_NOTICE
 from shared.ports.azure import AzureBudget, BudgetNotice
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectView

@@ -15,7 +15,7 @@ from shared.domain.budgets import Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
 from shared.messages import NotificationMessage, Queue, UpdateMessage
-from shared.pipeline.sync_budgets import BudgetSync
+from shared.pipeline.azure_budgets.sync import BudgetSync
 from shared.ports.errors import NeverError
 from tests.pipeline.conftest import ACTION_GROUP, NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
 from shared.adapters.azure.refusals import GROUP_GONE, code_of, is_gone, refusals
-from shared.domain.locks import LockLevel
-from shared.ports.azure import GroupLock, ResourceGroup
+from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 
 if TYPE_CHECKING:
     from azure.mgmt.resource.locks import ManagementLockClient

@@ -20,8 +20,8 @@ from shared.domain.budgets import Budget
 from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
-from shared.domain.projects import AZURE, LockPolicy, azure_name
-from shared.ports.azure import ResourceGroup
+from shared.domain.projects import LockPolicy
+from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold, LockFacts
 from shared.ports.mails import MailState, NewMail
 
@@ -36,9 +36,9 @@ class SqlLocks:
         self._database = database
         self._sender_domain = sender_domain
 
-    def find(self, azure_budget: str, subscription_id: str) -> int | None:
-        """The project with this Azure name and groups in the subscription (see the port)."""
-        return self._database.read(lambda connection: _find(connection, azure_budget, subscription_id))
+    def projects_in(self, subscription_id: str) -> list[tuple[int, str]]:
+        """(id, acronym) of each project with groups in the subscription (see the port)."""
+        return self._database.read(lambda connection: _projects_in(connection, subscription_id))
 
     def facts(self, project_id: int, now: datetime) -> LockFacts | None:
         """What is known of a project in the period that holds `now` (see the port)."""
@@ -105,8 +105,8 @@ def is_released(row: AnyRow | None, budget_number: int, period: Period | None) -
 # --- what is known -------------------------------------------------------------------------------------------
 
 
-def _find(connection: Connection, azure_budget: str, subscription_id: str) -> int | None:
-    wanted, account = azure_budget.strip().lower(), subscription_id.strip().lower()
+def _projects_in(connection: Connection, subscription_id: str) -> list[tuple[int, str]]:
+    account = subscription_id.strip().lower()
     rows = connection.execute(
         select(projects.c.id, projects.c.acronym)
         .join_from(projects, scopes, scopes.c.project_id == projects.c.id)
@@ -114,8 +114,7 @@ def _find(connection: Connection, azure_budget: str, subscription_id: str) -> in
         .distinct()
         .order_by(projects.c.id)
     )
-    # The hash in a name can't be made in SQL.
-    return next((project_id for project_id, acronym in rows if azure_name(acronym) == wanted), None)
+    return [(row.id, row.acronym) for row in rows]
 
 
 def _facts(connection: Connection, project_id: int, today: date) -> LockFacts | None:

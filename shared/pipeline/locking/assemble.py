@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.pipeline.budgets_in_step import BudgetsInStep
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.locking.claims import Claims
 from shared.pipeline.locking.dry_run import DryRun
@@ -27,7 +26,6 @@ from shared.ports.locks import AuditLedger, LockLedger
 class LockParts:
     """What locking is given from outside."""
 
-    in_step: BudgetsInStep
     ledger: LockLedger
     audit: AuditLedger
     budgets: AzureBudgets
@@ -44,7 +42,6 @@ def assemble_locker(parts: LockParts) -> Locker:
     claims = Claims(parts.ledger)
     records = Records(parts.ledger, parts.audit, parts.mails, parts.rules.mode, parts.groups.level)
     return Locker(
-        in_step=parts.in_step,
         locking=_locking(parts, claims, records),
         unlocking=Unlocking(parts.groups, parts.mails, records, parts.rules.mode),
         ledger=parts.ledger,

@@ -12,7 +12,7 @@ from shared.domain.charges import key_of_group
 from shared.domain.locks import Figure, HeldLock
 from shared.domain.money import LARGEST_AMOUNT, plain
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import azure_name
+from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, AzureBudgets, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.domain.charges import key_of_group
-from shared.domain.locks import LockLevel
 from shared.pipeline.locking.report import (
     ALREADY,
     GONE,
@@ -24,7 +23,7 @@ from shared.pipeline.locking.report import (
     GroupReport,
     group_key,
 )
-from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, Machine, ResourceGroup
+from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, LockLevel, Machine, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts
 

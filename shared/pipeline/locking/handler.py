@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from shared.messages import BudgetSyncMessage, LockAction, LockMessage, Queue
-from shared.pipeline.budgets_in_step import BudgetsInStep
+from shared.messages import LockAction, LockMessage, Queue
+from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.dead_letters import DeadLetters, lock_letter
 from shared.pipeline.locking.case import Case
 from shared.pipeline.locking.claims import Claims
@@ -25,9 +25,8 @@ from shared.ports.locks import LockLedger
 
 @dataclass(frozen=True, slots=True)
 class Locker:
-    """Locks and unlocks projects, and passes on what is about Azure's budgets."""
+    """Locks and unlocks projects."""
 
-    in_step: BudgetsInStep
     locking: Locking
     unlocking: Unlocking
     ledger: LockLedger
@@ -37,10 +36,8 @@ class Locker:
     retry: Retry
     clock: Clock
 
-    def handle(self, message: LockMessage | BudgetSyncMessage, origin: str) -> list[Outgoing]:
+    def handle(self, message: LockMessage, origin: str) -> list[Outgoing]:
         """One message that asks to lock or unlock a project. origin: the queue message's id."""
-        if isinstance(message, BudgetSyncMessage):
-            return self.in_step.handle(message, origin)
         try:
             project_id = self._project_of(message)
             if project_id is None or self.ledger.facts(project_id, self.clock()) is None:
@@ -54,7 +51,10 @@ class Locker:
     def _project_of(self, message: LockMessage) -> int | None:
         if message.budget_name is None:
             return message.project_id
-        return self.ledger.find(message.budget_name, message.subscription_id or "")
+        wanted = message.budget_name.strip().lower()
+        here = self.ledger.projects_in(message.subscription_id or "")
+        # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
+        return next((project_id for project_id, acronym in here if azure_name(acronym) == wanted), None)
 
     def _unknown(self, message: LockMessage, origin: str) -> list[Outgoing]:
         named = f"{message.project_id}" if message.project_id else f"with the Azure budget {message.budget_name}"

@@ -8,11 +8,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.locks import LockLevel
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy
 from shared.messages import LockAction
 from shared.pipeline.operators import Operators, at_most
+from shared.ports.azure import LockLevel
 from shared.ports.locks import LockFacts
 from shared.ports.mails import NewMail, Topic
 

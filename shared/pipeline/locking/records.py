@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from shared.domain.locks import LockLevel, LockMode, Outcome
+from shared.domain.locks import LockMode, Outcome
 from shared.pipeline.events import event
 from shared.pipeline.locking.case import Case, digest
 from shared.pipeline.locking.figures import as_audited, highest_known
 from shared.pipeline.locking.limits import AZURE_PATIENCE, BUSY_WAIT, DECISIONS_OF_A_LOCK, STOPPING_PATIENCE
 from shared.pipeline.locking.mails import LockMails, LockNews
 from shared.pipeline.locking.report import LOCKED, TAKEN_OFF, GroupReport
+from shared.ports.azure import LockLevel
 from shared.ports.errors import LaterError
 from shared.ports.locks import AuditEntry, AuditLedger, AuditView, Freed, Hold, LockLedger
 from shared.ports.mails import NewMail

@@ -14,8 +14,7 @@ import pytest
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
-from shared.domain.locks import LockLevel
-from shared.ports.azure import AzureBudget, GroupLock, Machine, MachineKind, ResourceGroup
+from shared.ports.azure import AzureBudget, GroupLock, LockLevel, Machine, MachineKind, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error
 

@@ -14,8 +14,7 @@ import pytest
 from localdev.azure_sim import AzureSimulator, ChargeBook
 from shared.adapters.azure.clients import MOST_PAGES
 from shared.adapters.azure.locks import ArmLocks
-from shared.domain.locks import LockLevel
-from shared.ports.azure import GroupLock, ResourceGroup
+from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
 

@@ -1,4 +1,4 @@
-"""Brings Azure's own budgets of a subscription into step, and tells the operators what could not be."""
+"""Takes a message about a subscription: brings its budgets in line, and tells the operators what could not be."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import hashlib
 from dataclasses import dataclass
 
 from shared.messages import BudgetSyncMessage, Queue
+from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
 from shared.pipeline.dead_letters import DeadLetters, lock_letter
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, Retry, mails_out
-from shared.pipeline.sync_budgets import BudgetSync, SyncResult
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import MailLedger, Topic
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetsInStep:
-    """sync: None where there is no Action Group (LOCK_ACTION_GROUP_ID), so that Azure's budgets would call nobody."""
+class BudgetSyncHandler:
+    """ProjectLockHandler's second kind of message: brings Azure's budgets of a subscription in line."""
 
-    sync: BudgetSync | None
+    sync: BudgetSync
     mails: MailLedger
     operators: Operators
     dead_letters: DeadLetters
@@ -29,7 +29,7 @@ class BudgetsInStep:
 
     def handle(self, message: BudgetSyncMessage, origin: str) -> list[Outgoing]:
         """One message about one subscription. origin: the queue message's id."""
-        if self.sync is None:
+        if self.sync.action_group_id is None:
             reason = "LOCK_ACTION_GROUP_ID is not set, so there is nobody whom Azure's budgets could call"
             self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
             return []

@@ -1,4 +1,4 @@
-"""Keeps Azure's own budgets in step with the projects', so that Azure calls BudgetAlert at 100 % on its own.
+"""Compares Azure's own budgets of a subscription with what they are to be, and writes what differs.
 
 Only budgets that the app made itself are changed or deleted. Running it twice, or breaking off in the middle, ends in
 the same state: each run reads what Azure has, and writes only what differs.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.domain.money import plain
-from shared.domain.projects import AZURE_PREFIX, azure_name
-from shared.pipeline.azure_budgets import (
+from shared.pipeline.azure_budgets.names import AZURE_PREFIX, azure_name
+from shared.pipeline.azure_budgets.wanted import (
     UnmappableError,
     WantedBudget,
     brought_to,
@@ -190,7 +190,7 @@ def _compared(
             if wanted is None:
                 steps += _no_longer(view.acronym, budget, why_none(view) or "")
             else:
-                steps += _in_step(view.acronym, wanted, budget)
+                steps += _to_be_written(view.acronym, wanted, budget)
         except UnmappableError as error:
             unmapped.append((view.acronym, str(error)))
             steps += _no_longer(view.acronym, budget, str(error))
@@ -204,7 +204,7 @@ def _compared(
     return SyncPlan(tuple(steps), tuple(unmapped))
 
 
-def _in_step(acronym: str, wanted: WantedBudget, found: AzureBudget | None) -> Iterator[Step]:
+def _to_be_written(acronym: str, wanted: WantedBudget, found: AzureBudget | None) -> Iterator[Step]:
     """What brings a project's budget in step; nothing where it is. Raises UnmappableError."""
     if found is not None and not is_ours(found):
         raise UnmappableError(SOMEONE_ELSES)

@@ -18,8 +18,9 @@ from shared.domain.budgets import Rollover
 from shared.domain.charges import key_of_group
 from shared.domain.money import EXACT, plain
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy, azure_name
+from shared.domain.projects import LockPolicy
 from shared.domain.texts import shortened
+from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, BudgetNotice
 from shared.ports.projects import ProjectView
 

@@ -1,0 +1,22 @@
+"""What a project's budget is called in Azure; by this name the project is known again when Azure calls."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+AZURE_PREFIX = "warden-"
+# A budget's name has at most 63 of these (learn.microsoft.com, "Naming rules for Azure resources").
+AZURE_NAME = re.compile(r"[a-z0-9_-]{1,56}")
+
+
+def azure_name(acronym: str) -> str:
+    """The name of a project's budget in Azure: `warden-die1` for DIE1, in lower case.
+
+    An acronym that holds what Azure's names can't gets a hash in the place of that, so that no two are the same.
+    """
+    key = acronym.strip().lower()
+    if AZURE_NAME.fullmatch(key):
+        return AZURE_PREFIX + key
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return f"{AZURE_PREFIX}{re.sub('[^a-z0-9_-]+', '-', key)[:40]}-{digest}"
