@@ -15,7 +15,8 @@ from shared import settings
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
+from shared.ports.azure import AZURE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,17 +86,16 @@ def _entry(subscription_number: int, number: int, group: str, per_day: Decimal) 
     alerting = number % ALERTING_ONE_IN == 0
     month_so_far = per_day * NIGHT.day
     amount = month_so_far / Decimal("0.6") if alerting else month_so_far * 10
-    return ProjectEntry(
+    project = Project(
         id=subscription_number * GROUPS + number + 1,
         acronym=f"S{subscription_number:02d}G{number:04d}",
         name=f"Project {number} of subscription {subscription_number}",
-        subscription_id=SUBSCRIPTIONS[subscription_number],
-        resource_groups=(group,),
-        terms=BudgetTerms(amount.quantize(Decimal("0.01")), CURRENCY, MONTHLY),
-        contacts=(f"s{subscription_number:02d}g{number:04d}@example.com",),
         language=("en", "fr", None)[number % 3],
+        contacts=(f"s{subscription_number:02d}g{number:04d}@example.com",),
         active=True,
     )
+    terms = BudgetTerms(amount.quantize(Decimal("0.01")), CURRENCY, MONTHLY)
+    return ProjectEntry(project, (Scope(AZURE, SUBSCRIPTIONS[subscription_number], group),), terms)
 
 
 def _spent_on_sample_day(subscription: str) -> dict[str, Decimal]:

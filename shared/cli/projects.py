@@ -98,9 +98,9 @@ def _content(file: Path) -> bytes:
 
 
 def _warn_of_unwatched(entries: Sequence[ProjectEntry]) -> None:
-    active = [entry for entry in entries if entry.active]
-    without_budget = [entry.acronym for entry in active if not entry.terms.amount]
-    without_contacts = [entry.acronym for entry in active if not entry.contacts]
+    active = [entry for entry in entries if entry.project.active]
+    without_budget = [entry.project.acronym for entry in active if not entry.terms.amount]
+    without_contacts = [entry.project.acronym for entry in active if not entry.project.contacts]
     if without_budget:
         output.warn(f"no budget, so no alerts: {_named(without_budget)}")
     if without_contacts:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain.budgets import BudgetTerms
+from shared.domain.charges import key_of_group
 
-AZURE = "azure"
 LANGUAGES = ("en", "fr")
 
 
@@ -29,6 +29,11 @@ class Scope:
     sub_account_id: str
     resource_group: str = ""
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What two spellings of the same scope have in common: provider, sub-account and group."""
+        return self.provider, self.sub_account_id.strip().lower(), key_of_group(self.resource_group)
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
@@ -48,19 +53,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class ProjectEntry:
-    """A project as a person writes it into the projects file.
+    """A project as a person writes it down, with where its charges are. Terms with an amount of None are no budget."""
 
-    resource_groups: names as written, at least one, all in one subscription. language: `en`, `fr`, or None
-    for both. An entry with an amount of None has no budget. lock: whether it is locked at 100 %.
-    """
-
-    id: int
-    acronym: str
-    name: str
-    subscription_id: str
-    resource_groups: tuple[str, ...]
+    project: Project
+    scopes: tuple[Scope, ...]
     terms: BudgetTerms
-    contacts: tuple[str, ...]
-    language: str | None
-    active: bool
-    lock: LockPolicy = LockPolicy.AUTO

@@ -16,9 +16,10 @@ from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import key_of_group
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodKind, PeriodRule, make_rule
-from shared.domain.projects import LANGUAGES, LockPolicy, ProjectEntry
+from shared.domain.projects import LANGUAGES, LockPolicy, Project, ProjectEntry, Scope
 from shared.domain.texts import is_one_line, shortened
 from shared.messages import GUID, LARGEST_ID
+from shared.ports.azure import AZURE
 from shared.ports.mails import AddressCheck
 from shared.ports.projects import ProjectView
 
@@ -223,21 +224,29 @@ def _entry(record: _Record, valid_addresses: AddressCheck, loaded: Mapping[int, 
     """The record's entry; blank where the record has faults."""
     if record.faults:
         # Its cells may stand in the wrong columns: more faults would only confuse.
-        return ProjectEntry(0, "", "", "", (), _no_budget(), (), None, False)
+        return ProjectEntry(Project(0, "", "", None, (), False), (), _no_budget())
     identifier = record.read("id", _identifier, 0)
     present = loaded.get(identifier)
-    return ProjectEntry(
+    # Read in the order of the columns: so are the faults.
+    acronym, name = record.read("acronym", _acronym, ""), record.read("name", _name, "")
+    scopes = _scopes(record)
+    terms = _terms(record, present.terms if present else _no_budget())
+    project = Project(
         id=identifier,
-        acronym=record.read("acronym", _acronym, ""),
-        name=record.read("name", _name, ""),
-        subscription_id=record.read("subscription_id", _subscription, ""),
-        resource_groups=record.read("resource_groups", _groups, ()),
-        terms=_terms(record, present.terms if present else _no_budget()),
+        acronym=acronym,
+        name=name,
         contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
         language=record.read("language", _language, None),
         active=record.read("active", _active, False),
         lock=record.read("lock", _lock, present.lock if present else LockPolicy.AUTO),
     )
+    return ProjectEntry(project, scopes, terms)
+
+
+def _scopes(record: _Record) -> tuple[Scope, ...]:
+    no_groups: tuple[str, ...] = ()
+    subscription = record.read("subscription_id", _subscription, "")
+    return tuple(Scope(AZURE, subscription, group) for group in record.read("resource_groups", _groups, no_groups))
 
 
 def _no_budget() -> BudgetTerms:
@@ -419,7 +428,7 @@ def _active(text: str) -> bool:
 def _refuse_claimed_twice(
     records: Sequence[_Record], entries: Sequence[ProjectEntry], stored: Iterable[ProjectView]
 ) -> None:
-    named = {entry.id for entry in entries}
+    named = {entry.project.id for entry in entries}
     owners = {
         claim: f"belongs to project {view.id} ({view.acronym}), which is not in this file"
         for view in stored
@@ -427,8 +436,8 @@ def _refuse_claimed_twice(
         for claim in _claims(view.id, view.acronym, view.scopes)
     }
     for record, entry in zip(records, entries, strict=True):
-        scopes = [(entry.subscription_id, group) for group in entry.resource_groups]
-        for claim, value in _claims(entry.id, entry.acronym, scopes).items():
+        scopes = [(scope.sub_account_id, scope.resource_group) for scope in entry.scopes]
+        for claim, value in _claims(entry.project.id, entry.project.acronym, scopes).items():
             if claim in owners:
                 record.fault(claim[0], f"{value} {owners[claim]}, and each project needs its own")
             else:

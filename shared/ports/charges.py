@@ -9,7 +9,7 @@ from typing import Protocol
 
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period, PeriodRule
-from shared.domain.projects import AZURE
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.runs import ScopeTarget
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email import message_from_bytes, policy
@@ -30,8 +30,9 @@ from shared.adapters.database.tables import alerts, budgets, charges, mails, sco
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import Queue
+from shared.ports.azure import AZURE
 from shared.ports.dead_letters import DeadLetter
 from shared.ports.locks import AuditEntry
 from shared.ports.projects import ProjectView
@@ -62,20 +63,14 @@ def entry(
     groups: tuple[str, ...] = (),
     rule: PeriodRule = MONTHLY,
     currency: str = "CAD",
-    contacts: tuple[str, ...] | None = None,
+    **who: Any,
 ) -> ProjectEntry:
-    """A project; without groups its group is `rg-<id>`, without contacts it has one."""
-    return ProjectEntry(
-        id=project_id,
-        acronym=f"P{project_id}",
-        name=f"Project {project_id}",
-        subscription_id=subscription,
-        resource_groups=groups or (f"rg-{project_id}",),
-        terms=BudgetTerms(None if amount is None else Decimal(amount), currency, rule),
-        contacts=(f"p{project_id}@example.com",) if contacts is None else contacts,
-        language="en",
-        active=True,
-    )
+    """A project; without groups its group is `rg-<id>`, without contacts it has one. who: fields of its record."""
+    scopes = tuple(Scope(AZURE, subscription, group) for group in groups or (f"rg-{project_id}",))
+    contacts = (f"p{project_id}@example.com",)
+    project = Project(project_id, f"P{project_id}", f"Project {project_id}", "en", contacts, active=True)
+    terms = BudgetTerms(None if amount is None else Decimal(amount), currency, rule)
+    return ProjectEntry(replace(project, **who), scopes, terms)
 
 
 def book_of(*parts: tuple[str, str, str]) -> ChargeBook:
@@ -92,8 +87,8 @@ def spent_in(book: ChargeBook, project: ProjectEntry, day: date) -> Decimal:
     """What the project's groups have in the book in the period that holds `day`, each charge rounded as stored."""
     period = project.terms.rule.period_at(day)
     assert period is not None
-    wanted = {group.lower() for group in project.resource_groups}
-    in_period = book.charges(project.subscription_id, period.start, period.end - timedelta(days=1))
+    wanted = {scope.resource_group.lower() for scope in project.scopes}
+    in_period = book.charges(project.scopes[0].sub_account_id, period.start, period.end - timedelta(days=1))
     return sum((c.amount.quantize(PLACES) for c in in_period if c.group.lower() in wanted), Decimal(0))
 
 

@@ -48,8 +48,8 @@ def test_a_message_for_one_project_is_taken_in_every_form_in_which_a_person_can_
         app.queue(Queue.UPDATE, **options).send_message(body)
     app.run("--drain")
     views = app.projects()
-    for project in projects:
-        assert views[project.acronym].spent == spent_in(azure.book, project, NIGHT.date()) > 0
+    for each in projects:
+        assert views[each.project.acronym].spent == spent_in(azure.book, each, NIGHT.date()) > 0
     assert views["P15"].spent == 0
     assert subjects(app.outbox()) == [("p11@example.com", "[P11] 25 % of the budget is used")]
     assert app.dead_letters() == []

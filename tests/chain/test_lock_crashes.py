@@ -39,7 +39,7 @@ PROJECTS = (
     entry(11, "150"),
     entry(12, "500", groups=("rg-12", "rg-12-too")),
     entry(13, "1000"),
-    replace(entry(14, "100"), lock=LockPolicy.NEVER),
+    entry(14, "100", lock=LockPolicy.NEVER),
     entry(21, "1400", subscription=SOUTH),
 )
 TO_BE_LOCKED = {11: "150", 12: "500", 21: "1400"}
@@ -61,7 +61,7 @@ STATES = {
 MOST_KILLS, MOST_ENDED = 3, 8
 # Where less is left to be done, so many seconds are all that a host is given.
 QUIET = 2
-LATER_CHECK = json.dumps({"ProjectIds": [project.id for project in PROJECTS]})
+LATER_CHECK = json.dumps({"ProjectIds": [each.project.id for each in PROJECTS]})
 
 
 def add_machines(azure: AzureSimulator) -> None:

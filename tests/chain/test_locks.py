@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -178,7 +177,7 @@ def with_azures_budgets(install: Install, azure: AzureSimulator, kind: str = "sq
 
 def told_of(app: Installation, project: int) -> list[str]:
     """The subjects of the project's mails but for the night's own: the alert at 50 % and the early warning."""
-    (address,) = entry(project, "1").contacts
+    (address,) = entry(project, "1").project.contacts
     own = ("50 %", "At this pace")
     return [subject for to, subject in subjects(app.outbox()) if to == address and not any(w in subject for w in own)]
 
@@ -399,7 +398,7 @@ def test_an_alert_without_cause_locks_nothing_and_the_operators_hear_of_it_once_
     app = with_azures_budgets(install, azure)
     charge(azure, "rg-12", "60")
     azure.evaluate_budgets(TODAY)
-    app.load(replace(entry(12, "250"), active=False))
+    app.load(entry(12, "250", active=False))
     host, url = app.listening()
     texts = "<b>&amp; \u202e$11,111.00\r\nBcc: eve@example.com"
     forged = [

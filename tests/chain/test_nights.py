@@ -17,8 +17,9 @@ from localdev import demo_charges
 from localdev.azure_sim import AzureSimulator, ChargeBook
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, make_rule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import Queue
+from shared.ports.azure import AZURE
 from tests.chain.conftest import Install
 from tests.chain.installation import (
     NIGHT,
@@ -51,31 +52,31 @@ def sample_projects() -> list[ProjectEntry]:
 
 def _sample(line: dict[str, str]) -> ProjectEntry:
     days = [date.fromisoformat(line[name]) if line[name] else None for name in ("period_start", "period_end")]
-    return ProjectEntry(
+    project = Project(
         id=int(line["id"]),
         acronym=line["acronym"],
         name=line["name"],
-        subscription_id=line["subscription_id"],
-        resource_groups=tuple(line["resource_groups"].split(";")),
-        terms=BudgetTerms(Decimal(line["budget"]), line["currency"], make_rule(PeriodKind(line["period"]), *days)),
-        contacts=tuple(filter(None, line["contacts"].split(";"))),
         language=line["language"] or None,
+        contacts=tuple(filter(None, line["contacts"].split(";"))),
         active=line["active"] == "true",
     )
+    scopes = tuple(Scope(AZURE, line["subscription_id"], group) for group in line["resource_groups"].split(";"))
+    terms = BudgetTerms(Decimal(line["budget"]), line["currency"], make_rule(PeriodKind(line["period"]), *days))
+    return ProjectEntry(project, scopes, terms)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_for_each_threshold(
     install: Install, kind: str
 ) -> None:
-    book, projects = demo_charges.book(), [project for project in sample_projects() if project.active]
+    book, projects = demo_charges.book(), [entry for entry in sample_projects() if entry.project.active]
     with AzureSimulator(book) as azure:
         # Reading back to April is paced too: a larger share keeps the test short.
         app = install(azure, kind, COST_QPU_PER_MINUTE="1000", COST_QPU_PER_HOUR="10000")
         app.load(*sample_projects())
         app.night()
         _agrees_with_the_book(app, projects, book, NIGHT.date())
-        reached = {p.acronym: _reached(p, book, NIGHT.date()) for p in projects}
+        reached = {p.project.acronym: _reached(p, book, NIGHT.date()) for p in projects}
         first = {(acronym, threshold) for acronym, threshold in reached.items() if threshold}
         assert _told(app) == sorted(first)
         warned = _warned(app)
@@ -83,12 +84,12 @@ def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_
         assert all(reached[acronym] < 100 for acronym in warned)
 
         demo_charges.change_overnight(book)
-        projects = [_with_budget(p, "4500") if p.acronym == "OCEAN" else p for p in projects]
+        projects = [_with_budget(p, "4500") if p.project.acronym == "OCEAN" else p for p in projects]
         app.set_clock(NEXT_NIGHT - timedelta(hours=10))
         app.load(*projects)
         app.night(at=NEXT_NIGHT)
     _agrees_with_the_book(app, projects, book, NEXT_NIGHT.date())
-    now_reached = {p.acronym: _reached(p, book, NEXT_NIGHT.date()) for p in projects}
+    now_reached = {p.project.acronym: _reached(p, book, NEXT_NIGHT.date()) for p in projects}
     second = {(acronym, threshold) for acronym, threshold in now_reached.items() if threshold > reached[acronym]}
     assert second, "the second night has nothing new to tell: the demo's story has become dull"
     assert now_reached["OCEAN"] < reached["OCEAN"], "the raised budget of OCEAN no longer lies below a threshold"
@@ -130,7 +131,8 @@ def _warned(app: Installation) -> list[str]:
 
 
 def _goes_to_its_contacts(app: Installation, projects: list[ProjectEntry]) -> None:
-    contacts = {project.acronym: ", ".join(project.contacts) or "operators@example.com" for project in projects}
+    records = [entry.project for entry in projects]
+    contacts = {project.acronym: ", ".join(project.contacts) or "operators@example.com" for project in records}
     for mail in app.outbox():
         match = re.search(r"\[(\w+)\]", mail["Subject"])
         assert match
@@ -139,8 +141,8 @@ def _goes_to_its_contacts(app: Installation, projects: list[ProjectEntry]) -> No
 
 def _agrees_with_the_book(app: Installation, projects: list[ProjectEntry], book: ChargeBook, day: date) -> None:
     views = app.projects()
-    read = {project.acronym: views[project.acronym].spent for project in projects}
-    assert read == {project.acronym: spent_in(book, project, day) for project in projects}
+    read = {entry.project.acronym: views[entry.project.acronym].spent for entry in projects}
+    assert read == {entry.project.acronym: spent_in(book, entry, day) for entry in projects}
 
 
 def test_an_unchanged_second_night_reads_everything_writes_no_charge_and_mails_nobody(

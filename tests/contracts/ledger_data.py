@@ -19,8 +19,9 @@ from shared.adapters.database.tables import alerts, charges, mails, run_scopes, 
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.domain.thresholds import decide
+from shared.ports.azure import AZURE
 from shared.ports.charges import Reading, ReadPart, Stored
 from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
 from shared.ports.mails import NewMail, Topic
@@ -50,21 +51,12 @@ def terms(
     return BudgetTerms(None if amount is None else Decimal(amount), currency, rule, rollover, thresholds)
 
 
-def entry(project_id: int, *groups: str, **changes: Any) -> ProjectEntry:
-    return ProjectEntry(
-        **{
-            "id": project_id,
-            "acronym": f"P{project_id}",
-            "name": f"Project {project_id}",
-            "subscription_id": SUB,
-            "resource_groups": groups or (f"rg-{project_id}",),
-            "terms": terms(),
-            "contacts": ("a@example.org",),
-            "language": "en",
-            "active": True,
-        }
-        | changes
-    )
+def entry(project_id: int, *groups: str, subscription_id: str = SUB, **changes: Any) -> ProjectEntry:
+    """A project, by default with the group `rg-<id>`. changes: `terms`, and fields of its record."""
+    owned = tuple(Scope(AZURE, subscription_id, group) for group in groups or (f"rg-{project_id}",))
+    budget = changes.pop("terms", terms())
+    project = Project(project_id, f"P{project_id}", f"Project {project_id}", "en", ("a@example.org",), active=True)
+    return ProjectEntry(replace(project, **changes), owned, budget)
 
 
 def november(day: int) -> date:

@@ -13,7 +13,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, ProjectEntry
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 from shared.ports.projects import LoadResult
@@ -94,7 +94,6 @@ def test_a_group_in_another_spelling_and_a_subscription_in_capitals_say_nothing_
         {"contacts": ()},
         {"language": None},
         {"active": False},
-        {"resource_groups": ("rg-1", "rg-new")},
         {"subscription_id": "another"},
         {"terms": terms("1001")},
         {"terms": terms(currency="USD")},
@@ -109,12 +108,21 @@ def test_a_group_in_another_spelling_and_a_subscription_in_capitals_say_nothing_
 def test_any_change_is_written_and_makes_the_project_due(ledgers: Ledgers, change: dict[str, object]) -> None:
     ledgers.load(entry(1), entry(2))
     ledgers.check(1, 2)
-    changed = entry(1, **change)
+    _is_written(ledgers, entry(1, **change))
+    assert len(ledgers.projects.revisions(1)) == (2 if "terms" in change else 1)
+
+
+def test_a_new_group_is_written_and_makes_the_project_due(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.check(1, 2)
+    _is_written(ledgers, entry(1, "rg-1", "rg-new"))
+
+
+def _is_written(ledgers: Ledgers, changed: ProjectEntry) -> None:
     assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 1, 1)
     assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 0, 2)
     due = ledgers.charges.due_projects_of(ScopeTarget(project_id=1))
-    assert due == ([1] if changed.active else [])
-    assert len(ledgers.projects.revisions(1)) == (2 if "terms" in change else 1)
+    assert due == ([1] if changed.project.active else [])
 
 
 def test_changed_terms_make_a_new_revision(ledgers: Ledgers) -> None:

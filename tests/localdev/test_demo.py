@@ -18,7 +18,7 @@ LAST_DAY = demo_charges.FIRST_NIGHT + timedelta(days=1)
 def projects() -> dict[str, ProjectEntry]:
     """The active sample projects, by acronym."""
     entries = read_projects(demo.PROJECTS.read_bytes(), valid_addresses)
-    return {entry.acronym: entry for entry in entries if entry.active}
+    return {entry.project.acronym: entry for entry in entries if entry.project.active}
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def spent(project: ProjectEntry, book: ChargeBook) -> Decimal:
     """In the present period, in the project's currency."""
     period = project.terms.rule.period_at(LAST_DAY)
     assert period
-    groups = project.resource_groups
-    return sum((book.total(project.subscription_id, period.start, LAST_DAY, group) for group in groups), Decimal(0))
+    groups = [(scope.sub_account_id, scope.resource_group) for scope in project.scopes]
+    return sum((book.total(account, period.start, LAST_DAY, group) for account, group in groups), Decimal(0))
 
 
 def full(projects: dict[str, ProjectEntry], book: ChargeBook) -> set[str]:
     """The projects that could be locked, and are at 100 %."""
-    lockable = [project for project in projects.values() if project.lock is LockPolicy.AUTO]
-    return {project.acronym for project in lockable if spent(project, book) >= (project.terms.amount or 0)}
+    lockable = [entry for entry in projects.values() if entry.project.lock is LockPolicy.AUTO]
+    return {entry.project.acronym for entry in lockable if spent(entry, book) >= (entry.terms.amount or 0)}
 
 
 def test_after_the_two_nights_no_project_is_full_that_could_be_locked(projects, book):
@@ -55,7 +55,7 @@ def test_the_day_brings_one_project_past_its_budget_and_the_raised_budget_is_eno
 
 
 def test_the_project_that_is_never_locked_is_full(projects, book):
-    assert projects["CROPS"].lock is LockPolicy.NEVER
+    assert projects["CROPS"].project.lock is LockPolicy.NEVER
     assert spent(projects["CROPS"], book) >= projects["CROPS"].terms.amount
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +19,10 @@ from shared.adapters.database.tables import projects
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import PARSERS, Message, Queue, UpdateMessage
 from shared.pipeline.stage import Outgoing, Retry
+from shared.ports.azure import AZURE
 from tests.fake_azure import FakeCompute, FakeLocks
 from tests.fake_budgets import FakeBudgets
 from tests.fakes import FakeClock, FakeCosts, FakeMailer, FakeQueues
@@ -41,15 +43,13 @@ def entry(
     groups: tuple[str, ...] = (),
     subscription: str = SUBSCRIPTION,
     currency: str = "CAD",
-    contacts: tuple[str, ...] = ("anna@example.com",),
-    active: bool = True,
+    **who: Any,
 ) -> ProjectEntry:
-    """A project; its group is `rg-<id>`."""
+    """A project; its group is `rg-<id>`. who: fields of its record."""
     terms = BudgetTerms(Decimal(amount) if amount is not None else None, currency, rule)
-    owned = groups or (f"rg-{project_id}",)
-    return ProjectEntry(
-        project_id, f"P{project_id}", f"Project {project_id}", subscription, owned, terms, contacts, "en", active
-    )
+    scopes = tuple(Scope(AZURE, subscription, group) for group in groups or (f"rg-{project_id}",))
+    project = Project(project_id, f"P{project_id}", f"Project {project_id}", "en", ("anna@example.com",), active=True)
+    return ProjectEntry(replace(project, **who), scopes, terms)
 
 
 ENVIRONMENT = {

@@ -130,7 +130,7 @@ def test_a_project_that_reaches_100_percent_at_night_is_alerted_locked_audited_a
 
 
 def test_the_locks_note_says_why_when_and_whom_to_ask_in_512_characters(locking: Chain) -> None:
-    locking.load(replace(entry(), name="N" * 200, acronym="A" * 50))
+    locking.load(entry(name="N" * 200, acronym="A" * 50))
     used(locking, "1000")
     [lock] = locks_on(locking)
     assert "1000 of 1000" in lock.notes
@@ -210,7 +210,7 @@ def ends(
         chain.azure_budgets.fails = lambda _call, _name: NeverError("no permission")
     else:
         azure_shows(chain, {"below": "10", "full": "1000"}[azure], currency="USD" if database == "unknown" else "CAD")
-    chain.load(replace(entry(currency="USD" if database == "unknown" else "CAD"), lock=policy))
+    chain.load(entry(currency="USD" if database == "unknown" else "CAD", lock=policy))
     chain.queues.take()
     before = len(audit(chain))
     chain.configure(lock_mode=mode)
@@ -417,7 +417,7 @@ def test_off_leaves_a_row_and_no_mail_for_azures_alert_and_nothing_for_the_night
 
 
 def test_a_project_marked_never_is_not_locked_and_the_operators_hear_of_it_once(locking: Chain) -> None:
-    locking.load(replace(entry(), lock=LockPolicy.NEVER))
+    locking.load(entry(lock=LockPolicy.NEVER))
     used(locking, "1000")
     locking.clock.forward(days=1)
     used(locking, "1100")
@@ -481,7 +481,7 @@ def test_a_project_none_of_whose_groups_may_be_locked_any_more_is_opened(locking
 
 
 def test_that_a_project_is_never_locked_is_told_though_its_lock_was_refused_in_mode_off_before(locking: Chain) -> None:
-    locking.load(replace(entry(), lock=LockPolicy.NEVER))
+    locking.load(entry(lock=LockPolicy.NEVER))
     locking.configure(lock_mode=LockMode.OFF)
     used(locking, "1000")
     send(locking, ALERT)

@@ -387,7 +387,7 @@ def test_the_next_period_warns_anew(chain: Chain) -> None:
 def test_an_inactive_project_and_one_without_a_budget_are_not_warned(chain: Chain) -> None:
     chain.configure(thresholds=(1000,))
     chain.clock.now = datetime(2026, 11, 2, 2, tzinfo=UTC)
-    chain.load(entry(12), replace(entry(11), active=False), entry(13, None))
+    chain.load(entry(12), entry(11, active=False), entry(13, None))
     for day in range(1, 21):
         for project_id in (11, 12, 13):
             chain.spend("40", date(2026, 11, day), f"rg-{project_id}")
@@ -599,7 +599,7 @@ def test_an_alert_says_what_happens_to_this_project_at_100_percent(
     fresh_database: Iterator[Database], mode: LockMode, policy: LockPolicy, said: str
 ) -> None:
     chain = Chain(next(fresh_database), lock_mode=mode)
-    chain.load(replace(entry(), lock=policy))
+    chain.load(entry(lock=policy))
     use(chain, "80")
     chain.night()
     (mail,) = chain.mailer.sent

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from shared.adapters.mail.addresses import valid_addresses
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, make_rule
-from shared.domain.projects import LockPolicy, ProjectEntry
+from shared.domain.projects import LockPolicy, ProjectEntry, Scope
 from shared.pipeline.project_file import COLUMNS, OPTIONAL_COLUMNS, ProjectFileError, read_projects
+from shared.ports.azure import AZURE
 from shared.ports.projects import ProjectView
 
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
@@ -50,6 +51,10 @@ def read(content: bytes) -> list[ProjectEntry]:
     return read_projects(content, valid_addresses)
 
 
+def groups(entry: ProjectEntry) -> list[str]:
+    return [scope.resource_group for scope in entry.scopes]
+
+
 def one(**cells: str) -> ProjectEntry:
     (entry,) = read(csv(cells))
     return entry
@@ -68,10 +73,11 @@ def fault(**cells: str) -> str:
 
 def test_a_line_becomes_an_entry() -> None:
     entry = one(resource_groups="rg-A; rg-b;", contacts="ann@example.com;Bob Lee <bob@Example.com>", language="FR")
-    assert (entry.id, entry.acronym, entry.name) == (11, "DIE1", "Data innovation")
-    assert (entry.subscription_id, entry.resource_groups) == (SUBSCRIPTION, ("rg-A", "rg-b"))
-    assert entry.contacts == ("ann@example.com", "bob@example.com")
-    assert (entry.language, entry.active) == ("fr", True)
+    project = entry.project
+    assert (project.id, project.acronym, project.name) == (11, "DIE1", "Data innovation")
+    assert entry.scopes == (Scope(AZURE, SUBSCRIPTION, "rg-A"), Scope(AZURE, SUBSCRIPTION, "rg-b"))
+    assert project.contacts == ("ann@example.com", "bob@example.com")
+    assert (project.language, project.active) == ("fr", True)
     assert (entry.terms.amount, entry.terms.currency) == (Decimal(12500), "CAD")
     assert (entry.terms.rule.kind, entry.terms.rule.start) == (PeriodKind.ANNUAL, date(2026, 4, 1))
 
@@ -88,8 +94,8 @@ def test_what_spreadsheets_write_is_read(separator: str, end: str, mark: bytes) 
         end=end,
     )
     assert read(mark + other) == read(content)
-    assert read(content)[0].name == 'L\'eau; 20 %, et "plus"'
-    assert read(content)[1].resource_groups == ("b", "c")
+    assert read(content)[0].project.name == 'L\'eau; 20 %, et "plus"'
+    assert groups(read(content)[1]) == ["b", "c"]
 
 
 def test_columns_come_in_any_order_and_case_and_others_are_passed_over() -> None:
@@ -106,14 +112,19 @@ def test_blank_lines_and_rows_of_empty_cells_are_passed_over() -> None:
 
 def test_budget_contacts_and_language_may_be_left_empty() -> None:
     entry = one(budget="", currency="", period="", period_start="", contacts="", language="", active="")
-    assert (entry.terms.amount, entry.contacts, entry.language, entry.active) == (None, (), None, True)
+    assert (entry.terms.amount, entry.project.contacts, entry.project.language, entry.project.active) == (
+        None,
+        (),
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "active"), [("VRAI", True), ("oui", True), ("1", True), ("FAUX", False), ("No", False)]
 )
 def test_yes_and_no_are_read_in_both_languages(text: str, active: bool) -> None:
-    assert one(active=text).active is active
+    assert one(active=text).project.active is active
 
 
 def test_a_fixed_period_has_its_two_days() -> None:
@@ -274,8 +285,8 @@ def test_ids_acronyms_and_groups_belong_to_one_line() -> None:
 def test_the_same_group_may_be_in_two_subscriptions_and_twice_in_a_cell() -> None:
     other = SUBSCRIPTION.replace("1", "2").upper()
     first, second = read(csv({"resource_groups": "a;A"}, {"id": "12", "acronym": "B", "subscription_id": other}))
-    assert first.resource_groups == ("a",)
-    assert second.subscription_id == other.lower()
+    assert groups(first) == ["a"]
+    assert second.scopes[0].sub_account_id == other.lower()
 
 
 def loaded(number: int = 7, acronym: str = "Die1", **known: Any) -> ProjectView:
@@ -337,7 +348,7 @@ def test_a_rollover_is_read_in_every_spelling(text: str, rollover: Rollover) -> 
     ("text", "lock"), [("", LockPolicy.AUTO), ("auto", LockPolicy.AUTO), ("Never", LockPolicy.NEVER)]
 )
 def test_a_project_is_locked_unless_it_is_never_to_be(text: str, lock: LockPolicy) -> None:
-    assert one(lock=text).lock is lock
+    assert one(lock=text).project.lock is lock
 
 
 FIXED = {"period": "fixed", "period_start": "2026-01-01", "period_end": "2027-06-01"}
@@ -363,26 +374,26 @@ KEPT = BudgetTerms(
 def test_what_a_file_without_the_columns_does_not_say_stays_as_it_is() -> None:
     stored = [loaded(11, "DIE1", lock=LockPolicy.NEVER, terms=KEPT)]
     kept, new = read_projects(csv({}, {"id": "12", "acronym": "B", "resource_groups": "b"}), valid_addresses, stored)
-    assert (kept.lock, kept.terms.rollover, kept.terms.thresholds) == (
+    assert (kept.project.lock, kept.terms.rollover, kept.terms.thresholds) == (
         LockPolicy.NEVER,
         Rollover.CARRY_OVER,
         (50, 90, 100),
     )
     assert kept.terms.amount == Decimal(12500)
-    assert (new.lock, new.terms.rollover, new.terms.thresholds) == (LockPolicy.AUTO, Rollover.RESET, None)
+    assert (new.project.lock, new.terms.rollover, new.terms.thresholds) == (LockPolicy.AUTO, Rollover.RESET, None)
 
 
 def test_an_empty_cell_says_the_default_and_thresholds_stay_whatever_the_file_says() -> None:
     stored = [loaded(11, "DIE1", lock=LockPolicy.NEVER, terms=KEPT)]
     (entry,) = read_projects(csv({"lock": "", "rollover": ""}), valid_addresses, stored)
-    assert (entry.lock, entry.terms.rollover) == (LockPolicy.AUTO, Rollover.RESET)
+    assert (entry.project.lock, entry.terms.rollover) == (LockPolicy.AUTO, Rollover.RESET)
     assert entry.terms.thresholds == (50, 90, 100)
 
 
 def test_one_of_the_columns_may_be_there_without_the_other() -> None:
     stored = [loaded(11, "DIE1", lock=LockPolicy.NEVER, terms=KEPT)]
     (entry,) = read_projects(csv({"rollover": "stop"}), valid_addresses, stored)
-    assert (entry.lock, entry.terms.rollover) == (LockPolicy.NEVER, Rollover.STOP)
+    assert (entry.project.lock, entry.terms.rollover) == (LockPolicy.NEVER, Rollover.STOP)
 
 
 def test_a_column_that_is_nearly_an_optional_one_is_not_passed_over_in_silence() -> None:

@@ -223,7 +223,7 @@ def test_where_nothing_is_left_and_a_credit_came_nobody_is_warned_of_a_budget_of
 def test_the_alert_of_a_total_of_which_nothing_is_left_is_written_in_every_language(
     chain: Chain, language: str | None
 ) -> None:
-    chain.load(replace(with_terms(entry(), rollover=Rollover.DRAW_DOWN), language=language))
+    chain.load(with_terms(entry(language=language), rollover=Rollover.DRAW_DOWN))
     chain.spend("1500", date(2026, 11, 10))
     chain.night()
     chain.mailer.sent.clear()

@@ -29,8 +29,9 @@ from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.tables import charges
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import LockTrigger
+from shared.ports.azure import AZURE
 from tests.worker.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.worker
@@ -124,9 +125,8 @@ def database(sqlite_url: str) -> Iterator[Database]:
     """The app's database, with project 11: a budget of 1000 CAD a month."""
     database = Database(sqlite_url)
     terms = BudgetTerms(Decimal(1000), "CAD", NOVEMBER)
-    entry = ProjectEntry(
-        11, "DIE1", "Project", SUBSCRIPTION, ("rg-11",), terms, ("anna@example.com",), "en", active=True
-    )
+    project = Project(11, "DIE1", "Project", "en", ("anna@example.com",), active=True)
+    entry = ProjectEntry(project, (Scope(AZURE, SUBSCRIPTION, "rg-11"),), terms)
     SqlProjects(database, 35).load([entry], "tester", NIGHT)
     yield database
     database.close()

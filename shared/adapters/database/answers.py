@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import unfinished_answers
-from shared.domain.projects import AZURE
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 
 

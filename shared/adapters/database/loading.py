@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +22,12 @@ from shared.adapters.database.budget_rows import (
 from shared.adapters.database.revisions import Revision, insert_budgets, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.adapters.database.types import UtcDateTime
-from shared.domain.charges import key_of_group
-from shared.domain.projects import AZURE, ProjectEntry
+from shared.domain.projects import ProjectEntry
 from shared.ports.errors import NeverError
 from shared.ports.projects import LoadResult
 
-ScopeKey = tuple[str, str]
-"""sub-account id, group key"""
+ScopeKey = tuple[str, str, str]
+"""provider, sub-account id, group key"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +51,15 @@ def load_entries(
     connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime, lookback_days: int
 ) -> LoadResult:
     """Writes the entries. Raises NeverError where two projects claim the same id, acronym or resource group."""
-    entries = [replace(entry, subscription_id=entry.subscription_id.strip().lower()) for entry in entries]
     _refuse_twice(entries)
-    lock_accounts(connection, AZURE, {entry.subscription_id for entry in entries})
-    lock_projects(connection, [entry.id for entry in entries])
+    for provider, accounts in _sub_accounts(entries).items():
+        lock_accounts(connection, provider, accounts)
+    lock_projects(connection, [entry.project.id for entry in entries])
     stored = _stored(connection)
     _refuse_taken_acronyms(entries, stored)
     _refuse_taken_groups(entries, stored)
-    new = [entry for entry in entries if entry.id not in stored.projects]
-    changed = [entry for entry in entries if entry.id in stored.projects and _differs(entry, stored)]
+    new = [entry for entry in entries if entry.project.id not in stored.projects]
+    changed = [entry for entry in entries if entry.project.id in stored.projects and _differs(entry, stored)]
     _update_projects(connection, changed, stored, now)
     _insert_projects(connection, new, made_by, now)
     _give_scopes(connection, [*changed, *new], stored)
@@ -71,9 +70,17 @@ def load_entries(
 def _groups(entry: ProjectEntry) -> dict[ScopeKey, str]:
     """The entry's resource groups: their names as first written."""
     names: dict[ScopeKey, str] = {}
-    for name in entry.resource_groups:
-        names.setdefault((entry.subscription_id, key_of_group(name)), name.strip())
+    for scope in entry.scopes:
+        names.setdefault(scope.key, scope.resource_group.strip())
     return names
+
+
+def _sub_accounts(entries: Sequence[ProjectEntry]) -> dict[str, set[str]]:
+    """The entries' sub-accounts by provider, in the order in which they are locked."""
+    found: dict[str, set[str]] = {}
+    for provider, account, _ in sorted(key for entry in entries for key in _groups(entry)):
+        found.setdefault(provider, set()).add(account)
+    return found
 
 
 def _acronym_key(acronym: str) -> str:
@@ -83,9 +90,9 @@ def _acronym_key(acronym: str) -> str:
 def _stored(connection: Connection) -> _Stored:
     rows = connection.execute(select(projects, *BUDGET_TERMS).select_from(projects.join(budgets, CURRENT_BUDGET)))
     known = {row.id: row for row in rows}
-    columns = (scopes.c.sub_account_id, scopes.c.group_key, scopes.c.id, scopes.c.project_id)
-    found = connection.execute(select(*columns).where(scopes.c.provider == AZURE))
-    all_scopes = {(account, key): _Scope(scope_id, owner) for account, key, scope_id, owner in found}
+    columns = (scopes.c.provider, scopes.c.sub_account_id, scopes.c.group_key)
+    found = connection.execute(select(*columns, scopes.c.id, scopes.c.project_id))
+    all_scopes = {(provider, account, group): _Scope(*scope) for provider, account, group, *scope in found}
     owned: dict[int, set[ScopeKey]] = {}
     for key, scope in all_scopes.items():
         if scope.project_id is not None:
@@ -101,49 +108,52 @@ def _refuse_twice(entries: Sequence[ProjectEntry]) -> None:
     by_acronym: dict[str, ProjectEntry] = {}
     by_group: dict[ScopeKey, ProjectEntry] = {}
     for entry in entries:
-        other = by_id.setdefault(entry.id, entry)
+        other = by_id.setdefault(entry.project.id, entry)
         if other is not entry:
-            raise NeverError(f"the id {entry.id} is given twice, to {other.acronym} and to {entry.acronym}")
-        other = by_acronym.setdefault(_acronym_key(entry.acronym), entry)
+            raise NeverError(
+                f"the id {entry.project.id} is given twice, to {other.project.acronym} and to {entry.project.acronym}"
+            )
+        other = by_acronym.setdefault(_acronym_key(entry.project.acronym), entry)
         if other is not entry:
-            raise NeverError(_acronym_is_taken(entry, other.id, other.acronym))
-        for key, name in _groups(entry).items():
+            raise NeverError(_acronym_is_taken(entry, other.project.id, other.project.acronym))
+        for key in _groups(entry):
             other = by_group.setdefault(key, entry)
             if other is not entry:
-                raise NeverError(_group_is_taken(entry, name, other.id, other.acronym))
+                raise NeverError(_group_is_taken(entry, key, other.project.id, other.project.acronym))
 
 
 def _refuse_taken_acronyms(entries: Sequence[ProjectEntry], stored: _Stored) -> None:
-    loaded = {entry.id for entry in entries}
+    loaded = {entry.project.id for entry in entries}
     kept = {row.acronym_key: row for row in stored.projects.values() if row.id not in loaded}
     for entry in entries:
-        other = kept.get(_acronym_key(entry.acronym))
+        other = kept.get(_acronym_key(entry.project.acronym))
         if other is not None:
             raise NeverError(_acronym_is_taken(entry, other.id, other.acronym))
 
 
 def _refuse_taken_groups(entries: Sequence[ProjectEntry], stored: _Stored) -> None:
-    loaded = {entry.id for entry in entries}
+    loaded = {entry.project.id for entry in entries}
     for entry in entries:
-        for key, name in _groups(entry).items():
+        for key in _groups(entry):
             scope = stored.scopes.get(key)
             if scope is not None and scope.project_id is not None and scope.project_id not in loaded:
                 raise NeverError(
-                    _group_is_taken(entry, name, scope.project_id, stored.projects[scope.project_id].acronym)
+                    _group_is_taken(entry, key, scope.project_id, stored.projects[scope.project_id].acronym)
                 )
 
 
 def _acronym_is_taken(entry: ProjectEntry, other_id: int, other_acronym: str) -> str:
     return (
-        f"project {entry.id} can't have the acronym {entry.acronym}: "
+        f"project {entry.project.id} can't have the acronym {entry.project.acronym}: "
         f"it belongs to project {other_id} ({other_acronym}), and each project needs its own"
     )
 
 
-def _group_is_taken(entry: ProjectEntry, group: str, other_id: int, other_acronym: str) -> str:
+def _group_is_taken(entry: ProjectEntry, key: ScopeKey, other_id: int, other_acronym: str) -> str:
+    group, (_, account, _) = _groups(entry)[key], key
     return (
-        f"project {entry.id} ({entry.acronym}) can't have the resource group {group} of subscription "
-        f"{entry.subscription_id}: it belongs to project {other_id} ({other_acronym}), which keeps it"
+        f"project {entry.project.id} ({entry.project.acronym}) can't have the resource group {group} of subscription "
+        f"{account}: it belongs to project {other_id} ({other_acronym}), which keeps it"
     )
 
 
@@ -151,21 +161,21 @@ def _group_is_taken(entry: ProjectEntry, group: str, other_id: int, other_acrony
 
 
 def _differs(entry: ProjectEntry, stored: _Stored) -> bool:
-    row = stored.projects[entry.id]
+    row = stored.projects[entry.project.id]
     is_so = {name: getattr(row, name) for name in _columns(entry)} == _columns(entry)
-    has_groups = stored.owned.get(entry.id, frozenset()) == _groups(entry).keys()
+    has_groups = stored.owned.get(entry.project.id, frozenset()) == _groups(entry).keys()
     return not (is_so and has_groups and terms_of(row) == entry.terms)
 
 
 def _columns(entry: ProjectEntry) -> dict[str, Any]:
     return {
-        "acronym": entry.acronym.strip(),
-        "acronym_key": _acronym_key(entry.acronym),
-        "name": entry.name,
-        "language": entry.language,
-        "contacts": list(entry.contacts),
-        "active": entry.active,
-        "lock_policy": entry.lock.value,
+        "acronym": entry.project.acronym.strip(),
+        "acronym_key": _acronym_key(entry.project.acronym),
+        "name": entry.project.name,
+        "language": entry.project.language,
+        "contacts": list(entry.project.contacts),
+        "active": entry.project.active,
+        "lock_policy": entry.project.lock.value,
     }
 
 
@@ -175,9 +185,9 @@ def _update_projects(connection: Connection, changed: list[ProjectEntry], stored
     this = projects.update().where(projects.c.id == bindparam("project"))
     # Two projects may swap their acronyms, which are unique at every step: those that change are set aside first.
     moving = [
-        {"project": entry.id, "aside": f"#{entry.id}#"}
+        {"project": entry.project.id, "aside": f"#{entry.project.id}#"}
         for entry in changed
-        if stored.projects[entry.id].acronym_key != _acronym_key(entry.acronym)
+        if stored.projects[entry.project.id].acronym_key != _acronym_key(entry.project.acronym)
     ]
     if moving:
         connection.execute(this.values(acronym_key=bindparam("aside")), moving)
@@ -186,7 +196,8 @@ def _update_projects(connection: Connection, changed: list[ProjectEntry], stored
     connection.execute(
         this.values(check_due_since=due, **values),
         [
-            {"project": entry.id, "due_since": now} | {f"new_{name}": value for name, value in _columns(entry).items()}
+            {"project": entry.project.id, "due_since": now}
+            | {f"new_{name}": value for name, value in _columns(entry).items()}
             for entry in changed
         ],
     )
@@ -196,14 +207,14 @@ def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: s
     if not new:
         return
     today = now.astimezone(UTC).date()
-    periods = {entry.id: entry.terms.rule.period_at(today) for entry in new}
+    periods = {entry.project.id: entry.terms.rule.period_at(today) for entry in new}
     rows = []
     for entry in new:
-        period = periods[entry.id]
+        period = periods[entry.project.id]
         rows.append(
             {
                 **_columns(entry),
-                "id": entry.id,
+                "id": entry.project.id,
                 "budget_number": 1,
                 "check_due_since": now,
                 "checks": 0,
@@ -212,17 +223,23 @@ def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: s
             }
         )
     connection.execute(projects.insert(), rows)
-    insert_budgets(connection, [Revision(entry.id, 1, None, entry.terms, "loaded") for entry in new], made_by, now)
+    insert_budgets(
+        connection, [Revision(entry.project.id, 1, None, entry.terms, "loaded") for entry in new], made_by, now
+    )
     begun = {project_id: [period] if period else [] for project_id, period in periods.items()}
-    known = Histories({entry.id: {} for entry in new}, {entry.id: [(now, entry.terms)] for entry in new})
+    known = Histories(
+        {entry.project.id: {} for entry in new}, {entry.project.id: [(now, entry.terms)] for entry in new}
+    )
     begin_periods(known, begun)
     write_periods(connection, {}, known.opened, now)
 
 
 def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _Stored) -> None:
     """Makes these projects own their entries' groups and no others; groups that nobody owns any more stay."""
-    released = {stored.scopes[key].id: None for entry in entries for key in stored.owned.get(entry.id, ())}
-    kept = {stored.scopes[key].id: entry.id for entry in entries for key in _groups(entry) if key in stored.scopes}
+    released = {stored.scopes[key].id: None for entry in entries for key in stored.owned.get(entry.project.id, ())}
+    kept = {
+        stored.scopes[key].id: entry.project.id for entry in entries for key in _groups(entry) if key in stored.scopes
+    }
     before = {scope.id: scope.project_id for scope in stored.scopes.values()}
     moved = [
         {"scope": scope_id, "owner": owner}
@@ -234,11 +251,11 @@ def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _S
         connection.execute(given, moved)
     missing = [
         {
-            "provider": AZURE,
-            "sub_account_id": key[0],
-            "group_key": key[1],
+            "provider": key[0],
+            "sub_account_id": key[1],
+            "group_key": key[2],
             "x_resource_group_name": name,
-            "project_id": entry.id,
+            "project_id": entry.project.id,
         }
         for entry in entries
         for key, name in _groups(entry).items()
@@ -249,9 +266,9 @@ def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _S
 
 
 def _revisions(changed: list[ProjectEntry], stored: _Stored) -> list[Revision]:
-    rows = ((entry, stored.projects[entry.id]) for entry in changed)
+    rows = ((entry, stored.projects[entry.project.id]) for entry in changed)
     return [
-        Revision(entry.id, row.budget_number + 1, period_in(row), entry.terms, "changed by load")
+        Revision(entry.project.id, row.budget_number + 1, period_in(row), entry.terms, "changed by load")
         for entry, row in rows
         if terms_of(row) != entry.terms
     ]
