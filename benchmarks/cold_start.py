@@ -21,8 +21,6 @@ SDKS = (
     "azure.identity",
     "azure.mgmt.costmanagement",
     "azure.mgmt.consumption",
-    "azure.mgmt.compute",
-    "azure.mgmt.resource.locks",
     "azure.storage.queue",
     "jwt",
     "cryptography",

@@ -19,7 +19,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -27,6 +27,7 @@ from benchmarks import fleet
 from benchmarks.asking_azure import MONTHS, least_calls
 from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process, peak_memory_mb
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, scopes
@@ -37,9 +38,6 @@ from shared.messages import UpdateMessage
 from shared.pipeline.update import Updater
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
-
-if TYPE_CHECKING:
-    from azure.core.rest import HttpResponse
 
 ROUNDS = 5
 SUBSCRIPTION = fleet.SUBSCRIPTIONS[0]
@@ -97,14 +95,14 @@ class TimedCosts(AzureCosts):
     keep: bool = False
     bodies: list[bytes] = field(default_factory=list)
 
-    def _send(self, url: str, body: bytes) -> HttpResponse:
+    def _page(self, url: str, body: bytes, subscription: str) -> bytes | None:
         begun = time.perf_counter()
-        response = super()._send(url, body)
+        page = super()._page(url, body, subscription)
         self.http_seconds += time.perf_counter() - begun
         self.pages += 1
-        if self.keep:
-            self.bodies.append(response.content)
-        return response
+        if self.keep and page is not None:
+            self.bodies.append(page)
+        return page
 
 
 def measure() -> Iterator[Figure]:
@@ -183,7 +181,7 @@ def _timed(updater: Updater, costs: TimedCosts, night: str) -> Night:
 
 def _warm_costs(azure_url: str) -> TimedCosts:
     """A client that has loaded its SDK and holds a connection: neither is part of a night's work."""
-    costs = TimedCosts(azure_url)
+    costs = TimedCosts(ArmClient(azure_url))
     day = fleet.SAMPLE_DAY
     costs.read(CostQuery(AZURE, SUBSCRIPTION, Period(day, day + timedelta(days=1)), ("none",)))
     return costs

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
@@ -49,6 +50,9 @@ from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger, WatchLedger
 from shared.settings import Provider, Settings
+
+if TYPE_CHECKING:
+    from shared.adapters.azure.arm import ArmClient
 
 # A subscription's currency is seen in its latest charges.
 CURRENCIES_SINCE = timedelta(days=100)
@@ -154,14 +158,20 @@ class Composition:
         return StorageQueues(self._queue_opener, self.settings.queue_names)
 
     @cached_property
+    def arm(self) -> ArmClient:
+        """Azure Resource Manager."""
+        from shared.adapters.azure.arm import ArmClient
+
+        return ArmClient(self.settings.management_endpoint, self.settings.client_id)
+
+    @cached_property
     def costs(self) -> CostSource:
         """Azure's cost API."""
         from shared.adapters.costs.azure import AzureCosts
 
         return AzureCosts(
-            endpoint=self.settings.management_endpoint,
+            self.arm,
             metric=self.settings.cost_metric.value,
-            client_id=self.settings.client_id,
             units_per_minute=self.settings.units_per_minute,
             units_per_hour=self.settings.units_per_hour,
         )
@@ -171,21 +181,21 @@ class Composition:
         """Azure's own budgets."""
         from shared.adapters.azure.budgets import ConsumptionBudgets
 
-        return ConsumptionBudgets(self.settings.management_endpoint, self.settings.client_id)
+        return ConsumptionBudgets(self.arm)
 
     @cached_property
     def azure_locks(self) -> AzureLocks:
         """Locks on resource groups."""
         from shared.adapters.azure.locks import ArmLocks
 
-        return ArmLocks(self.settings.management_endpoint, self.settings.client_id)
+        return ArmLocks(self.arm)
 
     @cached_property
     def azure_compute(self) -> AzureCompute:
         """Virtual machines and scale sets."""
         from shared.adapters.azure.compute import ArmCompute
 
-        return ArmCompute(self.settings.management_endpoint, self.settings.client_id)
+        return ArmCompute(self.arm)
 
     @cached_property
     def token_check(self) -> TokenCheck | None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from localdev.azure_sim import AzureSimulator, ChargeBook
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
 from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, LockLevel, MachineKind, ResourceGroup
@@ -34,8 +35,8 @@ class SimulatedWorld:
 
     def __init__(self, simulator: AzureSimulator) -> None:
         self.simulator = simulator
-        self.real_locks = ArmLocks(simulator.url)
-        self.real_compute = ArmCompute(simulator.url)
+        self.real_locks = ArmLocks(ArmClient(simulator.url))
+        self.real_compute = ArmCompute(ArmClient(simulator.url))
         self.locks: AzureLocks = self.real_locks
         self.compute: AzureCompute = self.real_compute
         self.add_group(GROUP)
@@ -113,8 +114,8 @@ def worlds(kind: str) -> Iterator[World]:
     with AzureSimulator(ChargeBook(), page_size=2 if "pages" in kind else 100) as simulator:
         world = SimulatedWorld(simulator)
         yield world
-        world.real_locks.close()
-        world.real_compute.close()
+        world.real_locks.arm.close()
+        world.real_compute.arm.close()
 
 
 KINDS = ["azure", "azure, in small pages", "fake"]

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.ports.azure import AzureBudget, AzureBudgets, BudgetNotice
 from shared.ports.errors import LaterError, NeverError
@@ -90,9 +91,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     book = ChargeBook([Charge(HERE, "rg-any", "Storage", date(2026, 1, 1), "CAD", Decimal(1))])
     book.add_subscription(ELSEWHERE)
     with AzureSimulator(book, page_size=2) as simulator:
-        budgets = ConsumptionBudgets(simulator.url, read_seconds=2.0)
+        budgets = ConsumptionBudgets(ArmClient(simulator.url, read_seconds=2.0))
         yield AzureWorld(simulator, budgets)
-        budgets.close()
+        budgets.arm.close()
 
 
 def stored(world: World, name: str = BUDGET.name) -> AzureBudget:

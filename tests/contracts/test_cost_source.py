@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, made_up
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
 from shared.domain.money import stored
 from shared.domain.periods import Period
@@ -90,13 +91,24 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     book = ChargeBook()
     book.add_subscription(ACCOUNT)
     with AzureSimulator(book, vary=request.param == "varied azure") as simulator:
-        source = AzureCosts(simulator.url, read_seconds=1.0)
+        source = AzureCosts(ArmClient(simulator.url), read_seconds=1.0)
         yield AzureWorld(simulator, source, AZURE_TROUBLE)
-        source.close()
+        source.arm.close()
 
 
 def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
     return world.source.read(CostQuery(AZURE, account, window, groups))
+
+
+def test_a_source_says_what_it_may_be_asked(world: World) -> None:
+    source, quota = world.source, world.source.quota
+    assert source.provider == source.provider.lower() != ""
+    assert source.connection_type == source.connection_type.upper() != ""
+    assert source.longest_window >= timedelta(days=1)
+    assert source.months_of_history >= 1
+    assert 0 < quota.units_at_once <= min(quota.units_per_minute, quota.units_per_hour)
+    assert quota.units_at_once <= quota.units_in_shortest
+    assert 0 < quota.shortest_seconds <= 60
 
 
 def test_every_charge_of_the_window_is_read_exactly(world: World) -> None:
@@ -218,7 +230,7 @@ def test_an_answer_of_many_pages_is_read_whole_by_several_threads_at_once() -> N
     for charge in book.charges(ACCOUNT, window.start, window.end - timedelta(days=1)):
         expected[(charge.group.lower(), charge.day, charge.service)] = stored(charge.amount)
     with AzureSimulator(book) as simulator, ThreadPoolExecutor(3) as threads:
-        source = AzureCosts(simulator.url)
+        source = AzureCosts(ArmClient(simulator.url))
         answers = list(threads.map(source.read, [CostQuery(AZURE, ACCOUNT, window)] * 3))
         assert simulator.record.in_all().pages == 9
     assert len(expected) == 12_800

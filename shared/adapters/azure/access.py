@@ -1,7 +1,4 @@
-"""How Azure Resource Manager is reached: at which endpoint, as whom, and through which steps of azure-core.
-
-The SDKs are imported inside the functions: they take a quarter of a second, and only some functions need them.
-"""
+"""Where Azure Resource Manager is, and as whom it is asked. azure-core and azure-identity are imported when needed."""
 
 from __future__ import annotations
 
@@ -13,24 +10,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.domain.texts import shortened
-from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
-    from azure.core.exceptions import ClientAuthenticationError
-    from azure.core.pipeline import PipelineRequest, PipelineResponse
-    from azure.core.pipeline.transport import HttpTransport
 
-CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
-# One block for nearly every page of costs (350 KB).
-BLOCK_BYTES = 1 << 20
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# Entra and the identity endpoints answer these when the identity or its secret is wrong; trying again won't help.
-REFUSED = frozenset({400, 401, 403})
-# The same where azure-identity gives no status: IMDS, App Service (both: no such identity), nobody logged in here.
-REFUSED_IN_WORDS = re.compile(
-    r"no identity has been assigned|managed identity found for specified|please run 'az login'", re.IGNORECASE
-)
 TOKEN_LIKE = re.compile(r"eyJ[\w-]{10,}(\.[\w-]*)*|(?<=\?)[^\s'\"]+")
 
 
@@ -50,15 +34,6 @@ class ArmEndpoint:
     def token_scope(self) -> str:
         """What a token is asked for; sovereign clouds name theirs after their own endpoint."""
         return f"{self.url}/.default"
-
-    @property
-    def send_options(self) -> dict[str, Any]:
-        """Options for each `send_request`, whose answer's body is then read with `read()`.
-
-        azure-core refuses a token over plain http unless told otherwise with each call. Without `stream`, the body
-        is read in pieces of 10 KB whatever the block size, at half the speed.
-        """
-        return {"stream": True} | ({"enforce_https": False} if self.is_local else {})
 
     def holds(self, url: str) -> bool:
         """Whether the URL leads to this same scheme, host and port."""
@@ -102,77 +77,6 @@ class LocalCredential:
         from azure.core.credentials import AccessToken
 
         return AccessToken("local-development", int(time.time()) + 3600)
-
-
-class EndpointPolicy:
-    """A step through azure-core, before the token is added: lets requests to the endpoint through, and no others.
-
-    The SDKs follow a list's next page wherever its link leads. They also refuse a token over plain http, unless told
-    otherwise with each call. No subclass of azure-core's HTTPPolicy, since that would load azure-core with the module.
-    """
-
-    next: Any = None
-
-    def __init__(self, endpoint: ArmEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
-        """Passes the request on. Raises NeverError where it would go to another place."""
-        if not self._endpoint.holds(request.http_request.url):
-            raise NeverError(f"Azure's answer links to another place than {self._endpoint.url} for what comes next.")
-        if self._endpoint.is_local:
-            request.context.options.setdefault("enforce_https", False)
-        response: PipelineResponse[Any, Any] = self.next.send(request)
-        return response
-
-
-def policies_for(endpoint: ArmEndpoint, credential: TokenCredential) -> list[Any]:
-    """The steps that a request takes through azure-core, in place of the SDK's own list.
-
-    Left out on purpose: retries (they sleep inside the call, without a cap), the registration of resource providers
-    (polls every 10 s without end), redirects (would carry the token elsewhere) and decoding (parses each body into
-    floats, which nobody reads; an SDK whose own models are used needs a ContentDecodePolicy at the end).
-    """
-    from azure.core.pipeline.policies import RequestIdPolicy, UserAgentPolicy
-    from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
-
-    return [
-        EndpointPolicy(endpoint),
-        RequestIdPolicy(),
-        UserAgentPolicy(sdk_moniker="BudgetWarden"),
-        ARMChallengeAuthenticationPolicy(credential, endpoint.token_scope),
-    ]
-
-
-def transport_for(
-    endpoint: ArmEndpoint, connect_seconds: float = CONNECT_SECONDS, read_seconds: float = READ_SECONDS
-) -> HttpTransport[Any, Any]:
-    """HTTP with time-outs; a proxy from the environment is used, but not to reach this machine itself."""
-    from azure.core.pipeline.transport import RequestsTransport
-
-    transport: HttpTransport[Any, Any] = RequestsTransport(
-        connection_timeout=connect_seconds,
-        read_timeout=read_seconds,
-        connection_data_block_size=BLOCK_BYTES,
-        use_env_settings=not endpoint.is_local,
-    )
-    return transport
-
-
-def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
-    """What it means that no token was to be had.
-
-    Never where the identity was clearly refused; else later: identity endpoints are at times not there, and
-    azure-identity tells both by the same exception.
-    """
-    said = shown(str(error.message))
-    status = error.response.status_code if error.response is not None else None
-    if status in REFUSED or REFUSED_IN_WORDS.search(str(error.message)):
-        return NeverError(
-            f"There is no token for Azure: {said} Check AZURE_CLIENT_ID and the app's identity; "
-            "on your own machine, run `az login`."
-        )
-    return LaterError(f"There is no token for Azure yet: {said}")
 
 
 def shown(text: str, longest: int = 240) -> str:

@@ -3,124 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
-from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
-from shared.adapters.azure.refusals import GROUP_GONE, NOT_REGISTERED, code_of, is_gone, refusals
+from shared.adapters.azure.arm import ArmClient, group_scope, name_of, within
+from shared.adapters.azure.refusals import GROUP_GONE, MACHINES, NOT_REGISTERED, RefusedError, refusals
 from shared.ports.azure import Machine, MachineKind, ResourceGroup
 
-if TYPE_CHECKING:
-    from azure.mgmt.compute import ComputeManagementClient
-    from azure.mgmt.compute.models import VirtualMachine, VirtualMachineScaleSet
-
-ROLE = "Virtual Machine Contributor"
+API_VERSION = "2026-04-01"
+RESOURCES = {MachineKind.VM: "virtualMachines", MachineKind.SCALE_SET: "virtualMachineScaleSets"}
 POWER_STATE = "powerstate/"
 # Every other state costs money, `stopped` too: the computer is kept. So does a state that we know nothing of.
 DEALLOCATED, DEALLOCATING = "deallocated", "deallocating"
 INSTANCE_VIEW = "instanceView"
 
 
-class ArmCompute(ArmAdapter["ComputeManagementClient"]):
+@dataclass(frozen=True, slots=True)
+class ArmCompute:
     """AzureCompute in Azure Resource Manager."""
 
-    def _load(self) -> type[ComputeManagementClient]:
-        from azure.mgmt.compute import ComputeManagementClient
-
-        return ComputeManagementClient
+    arm: ArmClient
 
     def running(self, group: ResourceGroup) -> list[Machine]:
         """Those of the group that are not deallocated; none where there is no such group."""
-        from azure.core.exceptions import HttpResponseError
-
-        with refusals("look at the machines", ROLE, scope_of(group)):
-            client = self._clients.of(group.subscription_id)
+        scope = group_scope(group)
+        with refusals(MACHINES, "look at the machines on", scope):
             try:
-                return [*_machines(client, group.name), *_scale_sets(client, group.name)]
-            except HttpResponseError as error:
+                return [*self._machines(scope), *self._scale_sets(scope)]
+            except RefusedError as error:
                 # A subscription in which nobody has ever used Microsoft.Compute has no machines.
-                if code_of(error) in (GROUP_GONE, NOT_REGISTERED):
+                if error.code in (GROUP_GONE, NOT_REGISTERED):
                     return []
                 raise
 
     def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
         """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with refusals(f"deallocate the {machine.kind} {machine.name}", ROLE, scope_of(group)):
-            client = self._clients.of(group.subscription_id)
+        scope = group_scope(group)
+        with refusals(MACHINES, f"deallocate the {machine.kind} {machine.name} on", scope):
             try:
-                if machine.kind is MachineKind.VM:
-                    client.virtual_machines.begin_deallocate(group.name, machine.name, polling=False)
-                else:
-                    client.virtual_machine_scale_sets.begin_deallocate(group.name, machine.name, polling=False)
-            except ResourceNotFoundError as error:
-                if not is_gone(error):
+                self.arm.send("POST", self._url(scope, RESOURCES[machine.kind], machine.name, "deallocate"))
+            except RefusedError as error:
+                if not error.is_gone:
                     raise
 
+    def _machines(self, scope: str) -> Iterator[Machine]:
+        """The single machines, among them those of scale sets in flexible orchestration."""
+        for machine in self._listed(scope):
+            name = name_of(machine, "machine")
+            states = {_power_state(within(machine, "properties", INSTANCE_VIEW)) or self._state_of(scope, name)}
+            yield from _costly(name, MachineKind.VM, states)
 
-def _machines(client: ComputeManagementClient, group: str) -> Iterator[Machine]:
-    """The single machines, among them those of scale sets in flexible orchestration."""
-    for machine in _listed(client, group):
-        name = name_of(machine.name, "machine")
-        states = {_power_state(machine.instance_view) or _state_of(client, group, name)}
-        yield from _costly(name, MachineKind.VM, states)
+    def _listed(self, scope: str) -> list[Any]:
+        """The group's machines, with their states where Azure gives them along.
 
+        It does so (azure-sdk-for-java #26618), but its documents allow that only together with a filter
+        (azure-rest-api-specs #42411): so a refusal is expected, and so are machines without a state.
+        """
+        try:
+            return [*self.arm.items(self._url(scope, "virtualMachines", expand=INSTANCE_VIEW))]
+        except RefusedError as error:
+            if error.status != 400:
+                raise
+            return [*self.arm.items(self._url(scope, "virtualMachines"))]
 
-def _listed(client: ComputeManagementClient, group: str) -> list[VirtualMachine]:
-    """The group's machines, with their states where Azure gives them along.
+    def _state_of(self, scope: str, name: str) -> str:
+        try:
+            return _power_state(self.arm.ask("GET", self._url(scope, "virtualMachines", name, INSTANCE_VIEW)))
+        except RefusedError as error:
+            if not error.is_gone:
+                raise
+            return DEALLOCATED
 
-    It does so (azure-sdk-for-java #26618), but its documents allow that only together with a filter
-    (azure-rest-api-specs #42411): so a refusal is expected, and so are machines without a state.
-    """
-    from azure.core.exceptions import HttpResponseError
+    def _scale_sets(self, scope: str) -> Iterator[Machine]:
+        for scale_set in self.arm.items(self._url(scope, "virtualMachineScaleSets")):
+            if _has_instances(scale_set):
+                name = name_of(scale_set, "scale set")
+                yield from _costly(name, MachineKind.SCALE_SET, self._states_in(scope, name))
 
-    try:
-        return [*every(client.virtual_machines.list, group, expand=INSTANCE_VIEW)]
-    except HttpResponseError as error:
-        if error.status_code != 400:
-            raise
-        return [*every(client.virtual_machines.list, group)]
+    def _states_in(self, scope: str, scale_set: str) -> set[str]:
+        url = self._url(scope, "virtualMachineScaleSets", scale_set, "virtualMachines", expand=INSTANCE_VIEW)
+        try:
+            return {_power_state(within(instance, "properties", INSTANCE_VIEW)) for instance in self.arm.items(url)}
+        except RefusedError as error:
+            if not error.is_gone:
+                raise
+            return set()
 
-
-def _state_of(client: ComputeManagementClient, group: str, name: str) -> str:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return _power_state(client.virtual_machines.instance_view(group, name))
-    except ResourceNotFoundError as error:
-        if not is_gone(error):
-            raise
-        return DEALLOCATED
-
-
-def _scale_sets(client: ComputeManagementClient, group: str) -> Iterator[Machine]:
-    for scale_set in every(client.virtual_machine_scale_sets.list, group):
-        if not _has_instances(scale_set):
-            continue
-        name = name_of(scale_set.name, "scale set")
-        yield from _costly(name, MachineKind.SCALE_SET, _states_in(client, group, name))
-
-
-def _states_in(client: ComputeManagementClient, group: str, scale_set: str) -> set[str]:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        instances = every(client.virtual_machine_scale_set_vms.list, group, scale_set, expand=INSTANCE_VIEW)
-        return {_power_state(instance.instance_view) for instance in instances}
-    except ResourceNotFoundError as error:
-        if not is_gone(error):
-            raise
-        return set()
+    def _url(self, scope: str, *parts: str, **query: str) -> str:
+        names = "/".join(quote(part, safe="") for part in parts)
+        return self.arm.url(f"{quote(scope)}/providers/Microsoft.Compute/{names}", API_VERSION, **query)
 
 
-def _has_instances(scale_set: VirtualMachineScaleSet) -> bool:
+def _has_instances(scale_set: Any) -> bool:
     """Whether the set has machines of its own.
 
     One in flexible orchestration has single machines in its place, and can't be deallocated itself
     (Microsoft's "Orchestration modes API comparison").
     """
-    is_flexible = (scale_set.orchestration_mode or "").lower() == "flexible"
-    return not is_flexible and (scale_set.sku is None or scale_set.sku.capacity != 0)
+    is_flexible = (within(scale_set, "properties", "orchestrationMode") or "").lower() == "flexible"
+    return not is_flexible and within(scale_set, "sku", "capacity") != 0
 
 
 def _costly(name: str, kind: MachineKind, states: Iterable[str]) -> Iterator[Machine]:
@@ -132,5 +114,5 @@ def _costly(name: str, kind: MachineKind, states: Iterable[str]) -> Iterator[Mac
 
 def _power_state(view: Any) -> str:
     """The state in an instance view, such as `running`; empty where it shows none."""
-    codes = [(status.code or "").lower() for status in (view.statuses if view else None) or []]
+    codes = [(within(status, "code") or "").lower() for status in within(view, "statuses") or []]
     return next((code.removeprefix(POWER_STATE) for code in codes if code.startswith(POWER_STATE)), "")

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
-from shared.adapters.azure.clients import ArmAdapter, every, name_of, scope_of
-from shared.adapters.azure.refusals import GROUP_GONE, code_of, is_gone, refusals
+from shared.adapters.azure.arm import ArmClient, group_scope, name_of, within
+from shared.adapters.azure.refusals import GROUP_GONE, LOCKS, RefusedError, refusals
 from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 
-if TYPE_CHECKING:
-    from azure.mgmt.resource.locks import ManagementLockClient
-    from azure.mgmt.resource.locks.models import ManagementLockObject
-    from azure.mgmt.resource.locks.operations import ManagementLocksOperations
-
-# Contributor is not enough: it may do nothing with Microsoft.Authorization but read.
-ROLE = "Locks Contributor"
+API_VERSION = "2020-05-01"
 # Of UTF-16, as .NET counts them.
 LONGEST_NOTES = 512
 LEVELS = {level.lower(): level for level in LockLevel}
 
 
-class ArmLocks(ArmAdapter["ManagementLockClient"]):
+@dataclass(frozen=True, slots=True)
+class ArmLocks:
     """AzureLocks in Azure Resource Manager."""
 
-    def _load(self) -> type[ManagementLockClient]:
-        from azure.mgmt.resource.locks import ManagementLockClient
-
-        return ManagementLockClient
+    arm: ArmClient
 
     def locks_on(self, group: ResourceGroup) -> list[GroupLock] | None:
         """The locks at the group itself; None where there is no such group.
 
         Those of another level than ReadOnly and CanNotDelete are passed over: NotSpecified locks nothing.
         """
-        from azure.core.exceptions import ResourceNotFoundError
-
-        scope = scope_of(group)
-        with refusals("list the locks", ROLE, scope):
-            locks = self._locks(group)
+        scope = group_scope(group)
+        with refusals(LOCKS, "list the locks on", scope):
             try:
-                given = every(locks.list_at_resource_group_level, group.name, filter="atScope()")
-                found = [_read(lock) for lock in given if _is_at(scope, lock)]
-            except ResourceNotFoundError as error:
-                if code_of(error) == GROUP_GONE:
+                found = [_read(item) for item in self.arm.items(self._url(scope)) if _is_at(scope, item)]
+            except RefusedError as error:
+                if error.code == GROUP_GONE:
                     return None
                 raise
         return [lock for lock in found if lock is not None]
@@ -52,37 +42,34 @@ class ArmLocks(ArmAdapter["ManagementLockClient"]):
 
         Azure takes 512 characters of notes; the rest is cut off, and so is half of a character.
         """
-        from azure.core.exceptions import ResourceNotFoundError
-        from azure.mgmt.resource.locks.models import ManagementLockObject
-
-        wanted = ManagementLockObject(level=lock.level.value, notes=_cut(lock.notes))
-        with refusals(f"put the lock {lock.name}", ROLE, scope_of(group)):
+        scope = group_scope(group)
+        wanted = {"properties": {"level": lock.level.value, "notes": _cut(lock.notes)}}
+        with refusals(LOCKS, f"put the lock {lock.name} on", scope):
             try:
-                self._locks(group).create_or_update_at_resource_group_level(group.name, lock.name, wanted)
-            except ResourceNotFoundError as error:
-                if code_of(error) == GROUP_GONE:
+                self.arm.ask("PUT", self._url(scope, lock.name), wanted)
+            except RefusedError as error:
+                if error.code == GROUP_GONE:
                     return False
                 raise
         return True
 
     def delete(self, group: ResourceGroup, name: str) -> bool:
         """Takes the lock off. False where there is no such lock, or no such group."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with refusals(f"take off the lock {name}", ROLE, scope_of(group)):
+        scope = group_scope(group)
+        with refusals(LOCKS, f"take off the lock {name} on", scope):
             try:
-                # The SDK says by itself neither that the lock was there (200) nor that it was not (204).
-                status: int = self._locks(group).delete_at_resource_group_level(  # type: ignore[assignment]  # what `cls` returns
-                    group.name, name, cls=lambda answered, _nothing, _headers: answered.http_response.status_code
-                )
-            except ResourceNotFoundError as error:
-                if is_gone(error):
+                # 204 says that it was not there.
+                return self.arm.send("DELETE", self._url(scope, name)).status_code != 204
+            except RefusedError as error:
+                if error.is_gone:
                     return False
                 raise
-        return status == 200
 
-    def _locks(self, group: ResourceGroup) -> ManagementLocksOperations:
-        return self._clients.of(group.subscription_id).management_locks
+    def _url(self, scope: str, name: str | None = None) -> str:
+        path = f"{quote(scope)}/providers/Microsoft.Authorization/locks"
+        if name is None:
+            return self.arm.url(path, API_VERSION, filter="atScope()")
+        return self.arm.url(f"{path}/{quote(name, safe='')}", API_VERSION)
 
 
 def _cut(notes: str) -> str:
@@ -90,11 +77,11 @@ def _cut(notes: str) -> str:
     return units[: LONGEST_NOTES * 2].decode("utf-16-le", "ignore")
 
 
-def _is_at(scope: str, lock: ManagementLockObject) -> bool:
+def _is_at(scope: str, lock: Any) -> bool:
     """Whether the lock is at the group itself: "atScope()" lets those of the subscription through as well."""
-    return str(lock.id).lower().startswith(f"{scope}/providers/Microsoft.Authorization/locks/".lower())
+    return str(within(lock, "id")).lower().startswith(f"{scope}/providers/Microsoft.Authorization/locks/".lower())
 
 
-def _read(lock: ManagementLockObject) -> GroupLock | None:
-    level = LEVELS.get((lock.level or "").lower())
-    return GroupLock(name_of(lock.name, "lock"), level, lock.notes or "") if level else None
+def _read(lock: Any) -> GroupLock | None:
+    level = LEVELS.get((within(lock, "properties", "level") or "").lower())
+    return GroupLock(name_of(lock, "lock"), level, str(within(lock, "properties", "notes") or "")) if level else None

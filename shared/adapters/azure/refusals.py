@@ -6,78 +6,160 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
-from shared.adapters.azure.access import shown, token_error
+from shared.adapters.azure.access import shown
 from shared.adapters.retry_after import wait_in
-from shared.ports.clock import utc_now
+from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import HttpResponseError
+    from azure.core.exceptions import ClientAuthenticationError
 
-# What the SDKs raise over a body that is no JSON, or another JSON than they take.
+# What comes of a body that is no JSON, or another JSON than was asked for.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-# Azure Resource Manager says Retry-After; what is behind it names waits of its own, of which the longest counts.
+# Azure Resource Manager says Retry-After; what is behind it names waits of its own (Cost Management: for query units,
+# the scope, the tenant, the client type), of which the longest counts.
 WAIT_HEADER = re.compile(r"(x-ms-ratelimit-.+-)?retry-after", re.IGNORECASE)
-# Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read.
+# Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read. 424: seen for a
+# while, and gone again, where a service behind was unwell (mivano/azure-cost-cli #24).
 PASSING = frozenset({408, 409, 412, 424, 425, 429})
-LONGEST_SAID = 600
 NO_ROLE = "AuthorizationFailed"
 GROUP_GONE = "ResourceGroupNotFound"
-LOCKED = "ScopeLocked"
 NOT_REGISTERED = "MissingSubscriptionRegistration"
 NO_SUBSCRIPTION = frozenset({"SubscriptionNotFound", "InvalidSubscriptionId"})
-# A subscription that was not paid for, or was cancelled.
-DISABLED = "ReadOnlyDisabledSubscription"
-# Codes of a 409 that is there to stay.
-LASTING = frozenset({LOCKED, NOT_REGISTERED, DISABLED})
 CHECK_SUBSCRIPTION = "Check the id of the subscription, and that it lies in the tenant of the app's identity."
+# By Azure's code. Where it has one of these, even a 409 is there to stay. The third: not paid for, or cancelled.
 WHAT_TO_DO = {
-    LOCKED: "A lock is in the way; whoever put it there has to take it off.",
+    "ScopeLocked": "A lock is in the way; whoever put it there has to take it off.",
     NOT_REGISTERED: "Register the resource provider in the subscription.",
-    DISABLED: "The subscription has to be enabled again.",
+    "ReadOnlyDisabledSubscription": "The subscription has to be enabled again.",
     **dict.fromkeys(NO_SUBSCRIPTION, CHECK_SUBSCRIPTION),
 }
+# Entra and the identity endpoints answer these when the identity or its secret is wrong; trying again won't help.
+TOKEN_REFUSED = frozenset({400, 401, 403})
+# The same where azure-identity gives no status: IMDS, App Service (both: no such identity), nobody logged in here.
+TOKEN_REFUSED_IN_WORDS = re.compile(
+    r"no identity has been assigned|managed identity found for specified|please run 'az login'", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What the app's identity needs for a kind of request.
+
+    role: the built-in role that allows it. to_do: what to do by the status of a refusal, where that is more than usual;
+    `{where}` stands for the resource. longest: how much of Azure's own words is passed on.
+    """
+
+    role: str
+    to_do: Mapping[int, str] = field(default_factory=dict)
+    longest: int = 600
+
+
+COSTS = Right(
+    "Cost Management Reader",
+    {
+        400: "The query or the kind of subscription is not one that Cost Management answers for.",
+        403: "Give the app's identity the role Cost Management Reader on {where}.",
+        404: "Check the id of {where}, and that it lies in the tenant of the app's identity.",
+        409: "Check that the resource provider Microsoft.CostManagement is registered in {where}.",
+    },
+    longest=240,
+)
+BUDGETS = Right("Cost Management Contributor")
+# A budget that calls an action group takes Microsoft.Insights/actionGroups/read too, which that role does not have.
+ACTION_GROUPS = Right("Monitoring Reader")
+# Contributor is not enough: it may do nothing with Microsoft.Authorization but read.
+LOCKS = Right("Locks Contributor")
+MACHINES = Right("Virtual Machine Contributor")
+
+
+class RefusedError(Exception):
+    """An answer that is no success.
+
+    code, message: Azure's own, such as ResourceGroupNotFound; empty where the body is no error of Azure's (a proxy's
+    page).
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        try:
+            error = json.loads(body)["error"]
+            self.code, self.message = str(error["code"]), str(error.get("message") or "")
+        except UNREADABLE:
+            self.code = self.message = ""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether Azure says that there is no such resource, or no such group, in a subscription that is there."""
+        return self.status == 404 and self.code != "" and self.code not in NO_SUBSCRIPTION
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it may be otherwise later."""
+        return self.status >= 500 or (self.status in PASSING and self.code not in WHAT_TO_DO)
+
+    def said(self, longest: int) -> str:
+        """The status with Azure's code and message, as a sentence."""
+        named = self.code and self.code != str(self.status)
+        said = shown(" ".join([str(self.status), *([f"({self.code})"] if named else []), self.message]), longest)
+        return said if said.endswith((".", "…")) else f"{said}."
 
 
 @contextmanager
-def refusals(what: str, role: str, scope: str) -> Iterator[None]:
-    """Turns whatever an SDK raises inside into the LaterError or NeverError of `refusal`."""
+def refusals(right: Right, what: str, where: str, clock: Clock = utc_now) -> Iterator[None]:
+    """Turns whatever comes of asking Azure inside into a LaterError or a NeverError, as `refusal` words it."""
     from azure.core.exceptions import AzureError
 
     try:
         yield
-    except (AzureError, OSError, *UNREADABLE) as error:  # OSError: what `requests` raises, where azure-core lets it
-        raise refusal(error, what, role, scope) from error
+    # OSError: what `requests` raises, where azure-core lets it pass.
+    except (RefusedError, AzureError, OSError, *UNREADABLE) as error:
+        raise refusal(error, right, what, where, clock) from error
 
 
-def refusal(error: Exception, what: str, role: str, scope: str) -> LaterError | NeverError:
-    """The error that stands for one of an SDK's.
+def refusal(error: Exception, right: Right, what: str, where: str, clock: Clock = utc_now) -> LaterError | NeverError:
+    """The error that stands for one of Azure's, or for its silence.
 
-    what: what we wanted to do, to be read after "may not", such as `put the lock warden-die1`. role: the built-in role
-    that allows it. scope: on which resource, such as `/subscriptions/…/resourceGroups/…`.
+    what: what Azure was asked to do, such as `put the lock warden-die1 on`. where: the resource, with which that ends.
     """
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+    from azure.core.exceptions import ClientAuthenticationError
 
-    if isinstance(error, ClientAuthenticationError) and not _is_from_arm(error):
+    if isinstance(error, ClientAuthenticationError):
         return token_error(error)
-    if isinstance(error, HttpResponseError) and (error.status_code or 0) >= 300:
-        return _answered(error, what, role, scope)
-    return LaterError(f"Azure was asked to {what} on {shown(scope)}, but {_silence(error)} ({type(error).__name__}).")
+    asked = f"{what} {shown(where)}"
+    if not isinstance(error, RefusedError):
+        return LaterError(f"Azure was asked to {asked}, but {_silence(error)} ({type(error).__name__}).")
+    said = error.said(right.longest)
+    if error.may_pass:
+        how = f"asks us to wait before we ask it to {asked}" if error.status == 429 else f"can't {asked} at the moment"
+        return LaterError(f"Azure {how}: {said}", longest_wait(error.headers, clock()))
+    if error.code == NO_ROLE and 403 not in right.to_do:
+        return NeverError(
+            f"The app's identity may not {asked}: it lacks the role {right.role} there. Azure says: {said}"
+        )
+    return NeverError(f"Azure refuses to {asked}: {said} {_to_do(error, right, where)}".rstrip())
 
 
-def code_of(error: HttpResponseError) -> str:
-    """Azure's code for the error, such as ResourceGroupNotFound; empty where it is no error of Azure's."""
-    return _code_and_message(error)[0]
+def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
+    """What it means that no token was to be had.
 
-
-def is_gone(error: HttpResponseError) -> bool:
-    """Whether Azure says that there is no such resource, or no such group, in a subscription that is there."""
-    code = code_of(error)
-    return error.status_code == 404 and code != "" and code not in NO_SUBSCRIPTION
+    Never where the identity was clearly refused; else later: identity endpoints are at times not there, and
+    azure-identity tells both by the same exception.
+    """
+    said = shown(str(error.message))
+    status = error.response.status_code if error.response is not None else None
+    if status in TOKEN_REFUSED or TOKEN_REFUSED_IN_WORDS.search(str(error.message)):
+        return NeverError(
+            f"There is no token for Azure: {said} Check AZURE_CLIENT_ID and the app's identity; "
+            "on your own machine, run `az login`."
+        )
+    return LaterError(f"There is no token for Azure yet: {said}")
 
 
 def longest_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
@@ -86,57 +168,23 @@ def longest_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _answered(error: HttpResponseError, what: str, role: str, scope: str) -> LaterError | NeverError:
-    response: Any = error.response
-    status, code = response.status_code, code_of(error)
-    said, where = _said(error), shown(scope)
-    if status >= 500 or (status in PASSING and code not in LASTING):
-        how = "asks us to wait before it lets us" if status == 429 else "can't at the moment"
-        return LaterError(f"Azure {how} {what} on {where}: {said}", longest_wait(response.headers, utc_now()))
-    if status == 403 and code == NO_ROLE:
-        return NeverError(
-            f"The app's identity may not {what} on {where}: it lacks the role {role} there. Azure says: {said}"
-        )
-    return NeverError(f"Azure refuses to {what} on {where}: {said} {_advice(status, code, role)}".rstrip())
-
-
-def _advice(status: int, code: str, role: str) -> str:
-    if status == 401:
+def _to_do(error: RefusedError, right: Right, where: str) -> str:
+    if error.status in right.to_do:
+        return right.to_do[error.status].format(where=shown(where))
+    if error.status == 401:
         return "Check the app's identity, AZURE_CLIENT_ID and AZURE_MANAGEMENT_ENDPOINT."
-    if status == 403:
+    if error.status == 403:
         # Not for want of a role at this place: a deny assignment, a policy, a role at another place that it names.
-        return f"Check that the app's identity has the role {role} there, and that nothing denies it."
-    return WHAT_TO_DO.get(code, "") if code else "Check AZURE_MANAGEMENT_ENDPOINT."
-
-
-def _is_from_arm(error: HttpResponseError) -> bool:
-    """Whether it was Azure Resource Manager that did not take our token, and not that we got none."""
-    request = getattr(error.response, "request", None)
-    return request is not None and urlsplit(request.url).path.lower().startswith("/subscriptions/")
+        return f"Check that the app's identity has the role {right.role} there, and that nothing denies it."
+    # No redirect is followed, and what has no code is not Azure's.
+    return WHAT_TO_DO.get(error.code, "") if error.code and error.status >= 400 else "Check AZURE_MANAGEMENT_ENDPOINT."
 
 
 def _silence(error: Exception) -> str:
-    from azure.core.exceptions import IncompleteReadError, ServiceRequestError, ServiceResponseError
+    from azure.core.exceptions import DecodeError, ServiceRequestError, ServiceResponseError
 
     if isinstance(error, ServiceRequestError):
         return "it is out of reach"
-    if isinstance(error, ServiceResponseError | IncompleteReadError | OSError):
+    if isinstance(error, ServiceResponseError | DecodeError | OSError):
         return "it did not answer in time, or not to the end"
     return "its answer can't be read"
-
-
-def _said(error: HttpResponseError) -> str:
-    """The status with Azure's code and message, as a sentence."""
-    code, message = _code_and_message(error)
-    said = shown(f"{error.status_code} ({code}) {message}".rstrip() if code else f"{error.status_code}", LONGEST_SAID)
-    return said if said.endswith((".", "…")) else f"{said}."
-
-
-def _code_and_message(error: HttpResponseError) -> tuple[str, str]:
-    """What is in the body; nothing where that is no error of Azure's (a proxy's page)."""
-    response: Any = error.response
-    try:
-        body = json.loads(response.text())["error"]
-        return str(body["code"]), str(body.get("message") or "")
-    except UNREADABLE:
-        return "", ""

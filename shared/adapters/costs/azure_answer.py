@@ -7,7 +7,7 @@ as a whole, and each name or day is checked once however many rows it stands in:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
@@ -43,7 +43,7 @@ class CellError(ValueError):
 class Answer:
     """Collects the pages of one query's answer. bodies: those that were taken, as they came."""
 
-    def __init__(self, query: CostQuery, begun_at: datetime) -> None:
+    def __init__(self, query: CostQuery, begun_at: datetime, pages: Iterable[bytes] = ()) -> None:
         self.query = query
         self.begun_at = begun_at
         self.pages = 0
@@ -53,6 +53,8 @@ class Answer:
         self._services, self._currencies = KnownCells(_service), KnownCells(_currency)
         self._currency: str | None = None
         self._columns: dict[str, list[Any]] = {name: [] for name in ("group", "day", "service", "cost")}
+        for page in pages:
+            self.add(page)
 
     def add(self, body: bytes) -> str | None:
         """Takes the next page's JSON; returns the link to the page after it, if there is one.

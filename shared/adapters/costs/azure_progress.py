@@ -19,7 +19,7 @@ class BrokenOff:
     """
 
     pages: tuple[bytes, ...]
-    next_url: str | None
+    next_url: str
     asked: str
     begun_at: datetime
 

@@ -33,11 +33,6 @@ def test_a_token_is_for_the_cloud_that_the_endpoint_belongs_to() -> None:
     )
 
 
-def test_tokens_are_only_allowed_over_plain_http_on_this_machine() -> None:
-    assert parse_endpoint("http://localhost:1").send_options["enforce_https"] is False
-    assert "enforce_https" not in parse_endpoint(PUBLIC).send_options
-
-
 @pytest.mark.parametrize(
     ("url", "held"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
@@ -49,22 +50,34 @@ STORED = {
     },
 }
 
-Call = Callable[[str], object]
+Call = Callable[[ArmClient], object]
 CALLS: dict[str, tuple[Call, Any]] = {
-    "list locks": (lambda url: ArmLocks(url, read_seconds=1).locks_on(GROUP), {"value": [LOCK]}),
-    "put a lock": (lambda url: ArmLocks(url, read_seconds=1).put(GROUP, GroupLock("x", LockLevel.READ_ONLY)), LOCK),
-    "delete a lock": (lambda url: ArmLocks(url, read_seconds=1).delete(GROUP, "x"), LOCK),
-    "machines": (lambda url: ArmCompute(url, read_seconds=1).running(GROUP), {"value": [VM]}),
-    "scale sets": (lambda url: ArmCompute(url, read_seconds=1).running(GROUP), {"value": [SCALE_SET]}),
-    "stop": (lambda url: ArmCompute(url, read_seconds=1).deallocate(GROUP, Machine("v", MachineKind.VM)), VM),
-    "list budgets": (lambda url: ConsumptionBudgets(url, read_seconds=1).budgets_of(HERE), {"value": [STORED]}),
-    "get a budget": (lambda url: ConsumptionBudgets(url, read_seconds=1).get(HERE, "warden-die1"), STORED),
-    "make a budget": (lambda url: ConsumptionBudgets(url, read_seconds=1).put(HERE, BUDGET), STORED),
+    "list locks": (lambda arm: ArmLocks(arm).locks_on(GROUP), {"value": [LOCK]}),
+    "put a lock": (
+        lambda arm: ArmLocks(arm).put(GROUP, GroupLock("x", LockLevel.READ_ONLY)),
+        LOCK,
+    ),
+    "delete a lock": (lambda arm: ArmLocks(arm).delete(GROUP, "x"), LOCK),
+    "machines": (lambda arm: ArmCompute(arm).running(GROUP), {"value": [VM]}),
+    "scale sets": (lambda arm: ArmCompute(arm).running(GROUP), {"value": [SCALE_SET]}),
+    "stop": (
+        lambda arm: ArmCompute(arm).deallocate(GROUP, Machine("v", MachineKind.VM)),
+        VM,
+    ),
+    "list budgets": (
+        lambda arm: ConsumptionBudgets(arm).budgets_of(HERE),
+        {"value": [STORED]},
+    ),
+    "get a budget": (lambda arm: ConsumptionBudgets(arm).get(HERE, "warden-die1"), STORED),
+    "make a budget": (lambda arm: ConsumptionBudgets(arm).put(HERE, BUDGET), STORED),
     "change a budget": (
-        lambda url: ConsumptionBudgets(url, read_seconds=1).put(HERE, replace(BUDGET, e_tag="1")),
+        lambda arm: ConsumptionBudgets(arm).put(HERE, replace(BUDGET, e_tag="1")),
         STORED,
     ),
-    "delete a budget": (lambda url: ConsumptionBudgets(url, read_seconds=1).delete(HERE, "warden-die1"), STORED),
+    "delete a budget": (
+        lambda arm: ConsumptionBudgets(arm).delete(HERE, "warden-die1"),
+        STORED,
+    ),
 }
 ODD_VALUES: list[Any] = [None, True, 7, "x", "..", [], {}, [None], ["x"], {"a": 1}, 10**400, "\ud800"]
 ODD_CODES = ["", "AuthorizationFailed", "ResourceGroupNotFound", "A\x00\x1b[31m\r\n\u202e\ud800"]
@@ -102,10 +115,11 @@ def test_no_answer_is_an_error_of_another_kind_or_a_reason_of_more_than_a_line(c
     ask, right = CALLS[call]
     reasons = []
     with OddArm() as odd:
+        arm = ArmClient(odd.url, read_seconds=1)
         for answer in odd_answers(right):
             odd.will_answer("virtualMachineScaleSets?" if call == "scale sets" else "/", answer)
             try:
-                ask(odd.url)
+                ask(arm)
             except (LaterError, NeverError) as refused:
                 reasons.append(refused.reason)
     assert len(reasons) > 100

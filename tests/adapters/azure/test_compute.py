@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.compute import ArmCompute
 from shared.ports.azure import Machine, MachineKind, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
@@ -42,17 +43,17 @@ def scale_set(name: str, capacity: int | None = 2, mode: str | None = "Uniform")
 @pytest.mark.parametrize("state", ["starting", "running", "stopping", "stopped", "unknown", "Running"])
 def test_every_state_but_deallocated_costs_money(odd: OddArm, state: str) -> None:
     odd.will_answer(MACHINES, value(vm("one", state), vm("two", "deallocated"), vm("three", "Deallocated")))
-    assert ArmCompute(odd.url).running(GROUP) == [Machine("one", VM)]
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == [Machine("one", VM)]
 
 
 def test_a_machine_that_deallocates_is_stopping(odd: OddArm) -> None:
     odd.will_answer(MACHINES, value(vm("one", "deallocating")))
-    assert ArmCompute(odd.url).running(GROUP) == [Machine("one", VM, stopping=True)]
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == [Machine("one", VM, stopping=True)]
 
 
 def test_states_come_with_the_list_so_that_many_machines_cost_two_requests(odd: OddArm) -> None:
     odd.will_answer(MACHINES, value(*[vm(f"vm-{number}", "running") for number in range(50)]))
-    assert len(ArmCompute(odd.url).running(GROUP)) == 50
+    assert len(ArmCompute(ArmClient(odd.url)).running(GROUP)) == 50
     assert len(odd.seen) == 2
     assert "expand=instanceView" in odd.paths[0]
 
@@ -62,20 +63,20 @@ def test_where_the_list_comes_without_states_each_machine_is_asked(odd: OddArm) 
     odd.will_answer("/two/instanceView", Answer(json.dumps(view("deallocated"))))
     odd.will_answer("/three/instanceView", Answer(json.dumps(view(None))))
     odd.will_answer(MACHINES, value(vm("one", seen=False), vm("two", seen=False), vm("three", seen=False)))
-    assert ArmCompute(odd.url).running(GROUP) == [Machine("one", VM), Machine("three", VM)]
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == [Machine("one", VM), Machine("three", VM)]
 
 
 def test_where_azure_does_not_give_states_along_the_list_is_asked_for_without(odd: OddArm) -> None:
     odd.will_answer("expand=", error(400, "InvalidParameter", "$expand needs a $filter."))
     odd.will_answer("/one/instanceView", Answer(json.dumps(view("running"))))
     odd.will_answer(MACHINES, value(vm("one", seen=False)))
-    assert ArmCompute(odd.url).running(GROUP) == [Machine("one", VM)]
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == [Machine("one", VM)]
 
 
 def test_a_machine_that_is_deleted_meanwhile_costs_nothing(odd: OddArm) -> None:
     odd.will_answer("/one/instanceView", error(404, "ResourceNotFound"))
     odd.will_answer(MACHINES, value(vm("one", seen=False)))
-    assert ArmCompute(odd.url).running(GROUP) == []
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_scale_set_costs_money_while_one_of_its_machines_does(
     ]
     odd.will_answer(SCALE_SETS, value(scale_set("web")))
     odd.will_answer("/web/virtualMachines?", value(*instances))
-    assert ArmCompute(odd.url).running(GROUP) == found
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == found
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_scale_set_costs_money_while_one_of_its_machines_does(
 def test_a_scale_set_without_machines_of_its_own_is_not_looked_into(odd: OddArm, empty: dict[str, Any]) -> None:
     odd.will_answer(SCALE_SETS, value(empty))
     odd.will_answer(MACHINES, value(vm("web_1", "running")))
-    assert ArmCompute(odd.url).running(GROUP) == [Machine("web_1", VM)]
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == [Machine("web_1", VM)]
     assert len(odd.seen) == 2
 
 
@@ -115,24 +116,24 @@ def test_a_scale_set_without_machines_of_its_own_is_not_looked_into(odd: OddArm,
 def test_a_scale_set_of_which_little_is_said_is_looked_into(odd: OddArm, unsaid: dict[str, Any]) -> None:
     odd.will_answer(SCALE_SETS, value(unsaid))
     odd.will_answer("/web/virtualMachines?", value({"properties": {"instanceView": view("running")}}))
-    assert ArmCompute(odd.url).running(GROUP) == [Machine("web", SCALE_SET)]
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == [Machine("web", SCALE_SET)]
 
 
 def test_a_scale_set_that_is_deleted_meanwhile_costs_nothing(odd: OddArm) -> None:
     odd.will_answer(SCALE_SETS, value(scale_set("web")))
     odd.will_answer("/web/virtualMachines?", error(404, "ResourceNotFound"))
-    assert ArmCompute(odd.url).running(GROUP) == []
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == []
 
 
 def test_a_subscription_that_never_used_compute_has_no_machines(odd: OddArm) -> None:
     odd.will_answer("/", error(409, "MissingSubscriptionRegistration"))
-    assert ArmCompute(odd.url).running(GROUP) == []
+    assert ArmCompute(ArmClient(odd.url)).running(GROUP) == []
 
 
 def test_a_missing_role_is_named_with_the_place_where_it_is_missing(odd: OddArm) -> None:
     odd.will_answer("/deallocate", error(403, "AuthorizationFailed", "No."))
     with pytest.raises(NeverError) as caught:
-        ArmCompute(odd.url).deallocate(GROUP, Machine("one", VM))
+        ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
     assert caught.value.reason == (
         "The app's identity may not deallocate the virtual machine one on /subscriptions/"
         "6f1c0d5e-0000-4000-8000-00000000000a/resourceGroups/rg-web: it lacks the role Virtual Machine Contributor "
@@ -145,7 +146,7 @@ def test_a_lock_in_the_way_is_told_with_azures_own_words_to_the_end(odd: OddArm)
     words = f"The scope '{lock}/{'x' * 200}' cannot perform write operation because following scope(s) are locked: "
     odd.will_answer("/deallocate", error(409, "ScopeLocked", f"{words}'{lock}'. Please remove the lock and try again."))
     with pytest.raises(NeverError, match=f"are locked: '{lock}'"):
-        ArmCompute(odd.url).deallocate(GROUP, Machine("one", VM))
+        ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
 
 
 @pytest.mark.parametrize("kind", MachineKind)
@@ -153,14 +154,14 @@ def test_a_lock_in_the_way_is_told_with_azures_own_words_to_the_end(odd: OddArm)
 def test_a_deallocation_is_asked_for_and_not_waited_for(odd: OddArm, kind: MachineKind, status: int) -> None:
     watch = {"Location": "{server}/later", "Azure-AsyncOperation": "{server}/later", "Retry-After": "600"}
     odd.will_answer("/deallocate", Answer("", status, watch))
-    ArmCompute(odd.url).deallocate(GROUP, Machine("one", kind))
+    ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", kind))
     assert [method for method, _, _ in odd.seen] == ["POST"]
 
 
 def test_a_404_of_somebody_else_is_not_taken_for_a_machine_that_is_gone(odd: OddArm) -> None:
     odd.will_answer("/deallocate", Answer("<p>not here</p>", 404, {"Content-Type": "text/html"}))
     with pytest.raises(NeverError, match="AZURE_MANAGEMENT_ENDPOINT"):
-        ArmCompute(odd.url).deallocate(GROUP, Machine("one", VM))
+        ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
 
 
 @pytest.mark.parametrize("part", [MACHINES, SCALE_SETS, "/web/virtualMachines?"])
@@ -170,14 +171,14 @@ def test_trouble_with_any_part_is_trouble_with_the_whole(odd: OddArm, part: str)
     if part == SCALE_SETS:
         odd.will_answer(part, error(503, "ServerBusy", headers={"Retry-After": "5"}))
     with pytest.raises(LaterError, match="ServerBusy"):
-        ArmCompute(odd.url).running(GROUP)
+        ArmCompute(ArmClient(odd.url)).running(GROUP)
 
 
 @pytest.mark.parametrize("body", ["", "[]", '{"value": [1]}', '{"value": [{"properties": 3, "name": "one"}]}'])
 def test_an_answer_that_can_not_be_read_is_for_later(odd: OddArm, body: str) -> None:
     odd.will_answer(MACHINES, Answer(body))
     with pytest.raises(LaterError, match="can't be read"):
-        ArmCompute(odd.url).running(GROUP)
+        ArmCompute(ArmClient(odd.url)).running(GROUP)
 
 
 @pytest.mark.parametrize("part", [MACHINES, SCALE_SETS, "/web/virtualMachines?"])
@@ -187,7 +188,7 @@ def test_a_link_to_another_place_is_not_followed_and_gets_no_token(odd: OddArm, 
         if part != SCALE_SETS:
             odd.will_answer(SCALE_SETS, value(scale_set("web")))
         with pytest.raises(NeverError, match="links to another place"):
-            ArmCompute(odd.url).running(GROUP)
+            ArmCompute(ArmClient(odd.url)).running(GROUP)
         assert elsewhere.seen == []
 
 
@@ -196,7 +197,7 @@ def test_a_link_to_another_place_is_not_followed_and_gets_no_token(odd: OddArm, 
 def test_a_machine_without_a_name_is_not_taken_for_one(odd: OddArm, part: str, name: Any) -> None:
     odd.will_answer(part, value({**(vm if part == MACHINES else scale_set)("x"), "name": name}))
     with pytest.raises(LaterError, match="can't be read"):
-        ArmCompute(odd.url).running(GROUP)
+        ArmCompute(ArmClient(odd.url)).running(GROUP)
     assert len(odd.seen) <= 2
 
 
@@ -206,4 +207,4 @@ def test_an_answer_that_is_no_list_does_not_mean_that_nothing_runs(odd: OddArm, 
     odd.will_answer(part, Answer(body))
     odd.will_answer(SCALE_SETS, Answer(body) if part == SCALE_SETS else value(scale_set("one")))
     with pytest.raises(LaterError, match="can't be read"):
-        ArmCompute(odd.url).running(GROUP)
+        ArmCompute(ArmClient(odd.url)).running(GROUP)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from localdev.azure_sim import AzureSimulator, ChargeBook
-from shared.adapters.azure.clients import MOST_PAGES
+from shared.adapters.azure.arm import MOST_PAGES, ArmClient
 from shared.adapters.azure.locks import ArmLocks
 from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
@@ -46,13 +46,13 @@ def test_only_locks_at_the_group_itself_are_listed(odd: OddArm) -> None:
             shown("neighbour", at=f"{SCOPE}2"),
         ),
     )
-    assert ArmLocks(odd.url).locks_on(GROUP) == [GroupLock("ours", LockLevel.READ_ONLY)]
+    assert ArmLocks(ArmClient(odd.url)).locks_on(GROUP) == [GroupLock("ours", LockLevel.READ_ONLY)]
 
 
 def test_locks_of_a_level_that_locks_nothing_or_that_nobody_knows_are_passed_over(odd: OddArm) -> None:
     levels = ["NotSpecified", "CanNotDelete", "FullStop", "readonly"]
     odd.will_answer("/locks", value(*[shown(level, level, notes="why") for level in levels]))
-    assert ArmLocks(odd.url).locks_on(GROUP) == [
+    assert ArmLocks(ArmClient(odd.url)).locks_on(GROUP) == [
         GroupLock("CanNotDelete", LockLevel.CAN_NOT_DELETE, "why"),
         GroupLock("readonly", LockLevel.READ_ONLY, "why"),
     ]
@@ -61,21 +61,21 @@ def test_locks_of_a_level_that_locks_nothing_or_that_nobody_knows_are_passed_ove
 def test_the_locks_of_all_pages_are_listed(odd: OddArm) -> None:
     odd.will_answer("page=2", value(shown("second")))
     odd.will_answer("/locks", value(shown("first"), link="{server}/subscriptions/x/locks?page=2"))
-    assert [lock.name for lock in ArmLocks(odd.url).locks_on(GROUP) or []] == ["first", "second"]
+    assert [lock.name for lock in ArmLocks(ArmClient(odd.url)).locks_on(GROUP) or []] == ["first", "second"]
 
 
 def test_a_link_to_another_place_is_not_followed_and_gets_no_token(odd: OddArm) -> None:
     with OddArm() as elsewhere:
         odd.will_answer("/locks", value(shown("first"), link=f"{elsewhere.url}/subscriptions/x/locks?page=2"))
         with pytest.raises(NeverError, match="links to another place"):
-            ArmLocks(odd.url).locks_on(GROUP)
+            ArmLocks(ArmClient(odd.url)).locks_on(GROUP)
         assert elsewhere.seen == []
 
 
 def test_a_list_that_goes_in_a_circle_is_for_never(odd: OddArm) -> None:
     odd.will_answer("/locks", value(shown("first"), link="{server}/subscriptions/x/locks?page=2"))
     with pytest.raises(NeverError, match="in a circle"):
-        ArmLocks(odd.url).locks_on(GROUP)
+        ArmLocks(ArmClient(odd.url)).locks_on(GROUP)
     assert len(odd.seen) == 2
 
 
@@ -83,12 +83,12 @@ def test_a_list_that_does_not_end_is_for_never(odd: OddArm) -> None:
     pages = [value(link=f"{{server}}/locks?page={number}") for number in range(MOST_PAGES + 2)]
     odd.will_answer("/locks", *pages)
     with pytest.raises(NeverError, match="does not end"):
-        ArmLocks(odd.url).locks_on(GROUP)
+        ArmLocks(ArmClient(odd.url)).locks_on(GROUP)
 
 
 def test_only_a_group_that_is_gone_counts_as_gone(odd: OddArm) -> None:
     odd.will_answer("/locks", error(404, "ResourceGroupNotFound"), error(404, "SomethingNotFound"))
-    locks = ArmLocks(odd.url)
+    locks = ArmLocks(ArmClient(odd.url))
     assert locks.locks_on(GROUP) is None
     with pytest.raises(NeverError, match="SomethingNotFound"):
         locks.locks_on(GROUP)
@@ -97,12 +97,12 @@ def test_only_a_group_that_is_gone_counts_as_gone(odd: OddArm) -> None:
 @pytest.mark.parametrize("code", ["LockNotFound", "ResourceNotFound", "ResourceGroupNotFound"])
 def test_a_lock_that_is_not_found_is_off(odd: OddArm, code: str) -> None:
     odd.will_answer("/locks", error(404, code))
-    assert ArmLocks(odd.url).delete(GROUP, "warden-die1") is False
+    assert ArmLocks(ArmClient(odd.url)).delete(GROUP, "warden-die1") is False
 
 
 def test_a_name_is_sent_as_it_is_and_leads_nowhere_else(odd: OddArm) -> None:
     odd.will_answer("/locks", Answer("", 204))
-    ArmLocks(odd.url).delete(ResourceGroup(SUBSCRIPTION, "Straße_(1).a"), "theirs #1?/..")
+    ArmLocks(ArmClient(odd.url)).delete(ResourceGroup(SUBSCRIPTION, "Straße_(1).a"), "theirs #1?/..")
     method, path, authorization = odd.seen[0]
     assert method == "DELETE"
     assert path.split("?")[0] == (
@@ -115,7 +115,7 @@ def test_a_name_is_sent_as_it_is_and_leads_nowhere_else(odd: OddArm) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "rg/../x", "rg web", "rg.", "r" * 91, "rg?a=b", "rg\n"])
 def test_a_name_that_no_group_can_have_is_refused_before_anything_is_asked(odd: OddArm, name: str) -> None:
     group = ResourceGroup(SUBSCRIPTION, name)
-    locks = ArmLocks(odd.url)
+    locks = ArmLocks(ArmClient(odd.url))
     for call in (
         lambda: locks.locks_on(group),
         lambda: locks.put(group, GroupLock("warden-die1", LockLevel.READ_ONLY)),
@@ -129,27 +129,28 @@ def test_a_name_that_no_group_can_have_is_refused_before_anything_is_asked(odd: 
 @pytest.mark.parametrize("subscription", ["", "..", "a/b", "6f1c 0d5e"])
 def test_what_is_no_subscription_is_refused_before_anything_is_asked(odd: OddArm, subscription: str) -> None:
     with pytest.raises(NeverError, match="no id of a subscription"):
-        ArmLocks(odd.url).locks_on(replace(GROUP, subscription_id=subscription))
+        ArmLocks(ArmClient(odd.url)).locks_on(replace(GROUP, subscription_id=subscription))
     assert odd.seen == []
 
 
 def test_after_closing_it_can_be_used_again(odd: OddArm) -> None:
-    locks = ArmLocks(odd.url)
+    locks = ArmLocks(ArmClient(odd.url))
     for _ in range(2):
         assert locks.locks_on(GROUP) == []
-        locks.close()
+        locks.arm.close()
 
 
 @pytest.mark.parametrize("endpoint", ["http://management.azure.com", "management.azure.com"])
 def test_an_endpoint_that_can_not_be_used_is_refused_at_once(endpoint: str) -> None:
     with pytest.raises(ValueError, match="write"):
-        ArmLocks(endpoint)
+        ArmClient(endpoint)
 
 
 def test_loading_the_modules_loads_no_sdk() -> None:
     code = (
         "import sys, shared.adapters.azure.locks as locks, shared.adapters.azure.compute as compute\n"
-        "locks.ArmLocks('https://management.azure.com'), compute.ArmCompute('https://management.azure.com')\n"
+        "arm = locks.ArmClient('https://management.azure.com')\n"
+        "locks.ArmLocks(arm), compute.ArmCompute(arm)\n"
         "sys.exit(any(name.startswith('azure.') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
@@ -159,7 +160,7 @@ def test_loading_the_modules_loads_no_sdk() -> None:
 def test_a_lock_without_a_name_is_not_taken_for_one(odd: OddArm, name: Any) -> None:
     odd.will_answer("/locks", value({**shown("x"), "name": name}))
     with pytest.raises(LaterError, match="can't be read"):
-        ArmLocks(odd.url).locks_on(GROUP)
+        ArmLocks(ArmClient(odd.url)).locks_on(GROUP)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_notes_are_cut_as_azure_counts_them(notes: str, sent: str) -> None:
     book.add_subscription(SUBSCRIPTION)
     with AzureSimulator(book) as simulator:
         simulator.groups.add(SUBSCRIPTION, GROUP.name)
-        locks = ArmLocks(simulator.url)
+        locks = ArmLocks(ArmClient(simulator.url))
         assert locks.put(GROUP, GroupLock("warden", LockLevel.READ_ONLY, notes))
         assert locks.locks_on(GROUP) == [GroupLock("warden", LockLevel.READ_ONLY, sent)]
-        locks.close()
+        locks.arm.close()

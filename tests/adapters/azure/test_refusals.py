@@ -13,6 +13,7 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
 from localdev.azure_sim import AzureSimulator, ChargeBook
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.locks import ArmLocks
 from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
@@ -35,10 +36,10 @@ def odd() -> Iterator[OddArm]:
 
 
 def refused(url: str, call: str, kind: type[LaterError] | type[NeverError]) -> LaterError | NeverError:
-    locks = ArmLocks(url)
+    locks = ArmLocks(ArmClient(url))
     with pytest.raises(kind) as caught:
         CALLS[call](locks)
-    locks.close()
+    locks.arm.close()
     return caught.value
 
 
@@ -136,20 +137,20 @@ def test_letters_in_an_encoding_that_nobody_knows_are_no_error_of_another_kind(
     odd: OddArm, call: str, status: int
 ) -> None:
     odd.will_answer("/", Answer('{"value": 1}', status, {"Content-Type": "application/json; charset=klingon"}))
-    locks = ArmLocks(odd.url)
+    locks = ArmLocks(ArmClient(odd.url))
     with suppress(LaterError, NeverError):
         CALLS[call](locks)
-    locks.close()
+    locks.arm.close()
     assert len(odd.seen) == 1
 
 
 @pytest.mark.parametrize("link", ["{}", "/x?y={}", "{0}", "/x?{"])
 def test_a_link_with_braces_is_no_error_of_another_kind(odd: OddArm, link: str) -> None:
     odd.will_answer("/", Answer(json.dumps({"value": [], "nextLink": link})))
-    locks = ArmLocks(odd.url)
+    locks = ArmLocks(ArmClient(odd.url))
     with pytest.raises((LaterError, NeverError)):
         locks.locks_on(GROUP)
-    locks.close()
+    locks.arm.close()
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/octet-stream"])
@@ -171,7 +172,7 @@ def test_an_answer_that_does_not_come_in_time_is_for_later(call: str) -> None:
     with AzureSimulator(ChargeBook()) as simulator:
         simulator.groups.add(GROUP.subscription_id, GROUP.name)
         simulator.fault("slow", delay=30.0)
-        locks = ArmLocks(simulator.url, read_seconds=0.2)
+        locks = ArmLocks(ArmClient(simulator.url, read_seconds=0.2))
         with pytest.raises(LaterError, match="in time"):
             CALLS[call](locks)
 
@@ -192,7 +193,7 @@ class NoLogin:
 )
 def test_without_a_token_nothing_is_asked(odd: OddArm, message: str, kind: type[LaterError] | type[NeverError]) -> None:
     with pytest.raises(kind, match="There is no token for Azure"):
-        ArmLocks(odd.url, credential=NoLogin(message)).locks_on(GROUP)
+        ArmLocks(ArmClient(odd.url, credential=NoLogin(message))).locks_on(GROUP)
     assert odd.seen == []
 
 

@@ -15,11 +15,12 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError
 
 from localdev.azure_sim import AzureSimulator, read_ea_export
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import MOST_PAGES, AzureCosts, query_body
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
-from shared.ports.costs import CostQuery
+from shared.ports.costs import CostQuery, Quota
 from shared.ports.errors import LaterError, NeverError
 from tests.adapters.costs.odd_server import Answer, OddServer, page
 
@@ -40,9 +41,9 @@ def server() -> Iterator[OddServer]:
 
 @pytest.fixture
 def costs(server: OddServer) -> Iterator[AzureCosts]:
-    costs = AzureCosts(server.url, read_seconds=2.0, clock=lambda: NOW)
+    costs = AzureCosts(ArmClient(server.url), read_seconds=2.0, clock=lambda: NOW)
     yield costs
-    costs.close()
+    costs.arm.close()
 
 
 def refused(costs: AzureCosts, query: CostQuery = QUERY) -> str:
@@ -281,7 +282,7 @@ def test_a_body_that_is_no_gzip_although_it_says_so_is_for_later(server: OddServ
 def test_nobody_there_is_for_later() -> None:
     with OddServer() as gone:
         url = gone.url
-    assert "out of reach" in deferred(AzureCosts(url)).reason
+    assert "out of reach" in deferred(AzureCosts(ArmClient(url))).reason
 
 
 @pytest.mark.parametrize("status", [408, 424, 429, 500, 502, 503, 504])
@@ -397,7 +398,7 @@ def test_a_token_that_cant_be_had_is_for_later_unless_the_identity_was_refused(
     server: OddServer, error: Exception, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match="no token for Azure"):
-        AzureCosts(server.url, credential=NoToken(error)).read(QUERY)
+        AzureCosts(ArmClient(server.url, credential=NoToken(error))).read(QUERY)
     assert not server.seen
 
 
@@ -416,7 +417,7 @@ def test_a_token_that_cant_be_had_is_for_later_unless_the_identity_was_refused(
 )
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="write it like https://management"):
-        AzureCosts(endpoint)
+        ArmClient(endpoint)
 
 
 @pytest.mark.parametrize(
@@ -424,32 +425,42 @@ def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
 )
 def test_plain_http_to_another_machine_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="for this machine only"):
-        AzureCosts(endpoint)
+        ArmClient(endpoint)
 
 
 @pytest.mark.parametrize(
     "endpoint", ["https://management.usgovcloudapi.net/", "http://localhost:8443", "http://[::1]:80"]
 )
 def test_sovereign_clouds_and_this_machine_are_taken(endpoint: str) -> None:
-    assert AzureCosts(endpoint).endpoint == endpoint
+    assert ArmClient(endpoint).endpoint == endpoint
 
 
 def test_a_token_is_asked_for_the_endpoint_itself_and_once_for_all_pages(server: OddServer) -> None:
     credential = CountedTokens()
     server.will_answer(page([ROW], "{server}/2"), page([]))
-    AzureCosts(server.url, credential=credential).read(QUERY)
+    AzureCosts(ArmClient(server.url, credential=credential)).read(QUERY)
     assert credential.scopes == [f"{server.url}/.default"]
     assert [seen.headers["Authorization"] for seen in server.seen] == ["Bearer counted"] * 2
 
 
+@pytest.mark.parametrize(
+    ("per_minute", "per_hour", "in_shortest", "at_once"), [(50, 500, 12, 10), (1000, 9000, 200, 10), (5, 3, 12, 3)]
+)
+def test_our_share_of_azures_quota_is_what_the_settings_say(
+    per_minute: int, per_hour: int, in_shortest: int, at_once: int
+) -> None:
+    source = AzureCosts(ArmClient("https://management.azure.com"), "ActualCost", per_minute, per_hour)
+    assert source.quota == Quota(per_minute, per_hour, 10.0, in_shortest, at_once)
+
+
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="ActualCost or AmortizedCost"):
-        AzureCosts("https://management.azure.com", metric="Cost")
+        AzureCosts(ArmClient("https://management.azure.com"), metric="Cost")
 
 
 def test_making_one_imports_no_sdk() -> None:
     code = (
-        "import sys; from shared.adapters.costs.azure import AzureCosts; AzureCosts('https://management.azure.com');"
+        "import sys; from shared.adapters.costs.azure import *; AzureCosts(ArmClient('https://management.azure.com'));"
         "sys.exit(any(name.partition('.')[0] in ('azure', 'requests', 'msal') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3]).returncode == 0
@@ -480,7 +491,7 @@ def test_the_published_sample_lacks_the_service_and_is_read_when_it_has_one(
 def test_a_real_export_served_by_the_simulator_sums_to_the_last_stored_place() -> None:
     book = read_ea_export(_data("ea_actual_cost.csv"))
     with AzureSimulator(book) as simulator:
-        costs = AzureCosts(simulator.url)
+        costs = AzureCosts(ArmClient(simulator.url))
         september = Period(date(2023, 9, 1), date(2023, 10, 1))
         total = sum(
             (
@@ -497,7 +508,7 @@ def test_nothing_sleeps_inside_a_read() -> None:
     with OddServer() as server:
         server.will_answer(Answer("{}", 429, {"Retry-After": "60"}))
         began = time.monotonic()
-        assert deferred(AzureCosts(server.url)).wait == timedelta(seconds=60)
+        assert deferred(AzureCosts(ArmClient(server.url))).wait == timedelta(seconds=60)
         assert time.monotonic() - began < 5
         assert len(server.seen) == 1
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localdev.azure_sim import AzureSimulator, made_up
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.domain.periods import Period
@@ -33,9 +34,9 @@ def azure() -> Iterator[AzureSimulator]:
 
 @pytest.fixture
 def costs(azure: AzureSimulator) -> Iterator[AzureCosts]:
-    source = AzureCosts(azure.url)
+    source = AzureCosts(ArmClient(azure.url))
     yield source
-    source.close()
+    source.arm.close()
 
 
 def pages_given_out(azure: AzureSimulator) -> int:
@@ -120,10 +121,10 @@ def test_another_question_is_answered_from_its_first_page(azure: AzureSimulator,
         costs.read(QUERY)
     one_group = replace(QUERY, resource_groups=(sorted(costs.read(QUERY).group_names.values())[0],))
     assert costs.read(one_group, caught.value.progress) == costs.read(one_group)
-    amortized = AzureCosts(azure.url, metric="AmortizedCost")
+    amortized = AzureCosts(ArmClient(azure.url), metric="AmortizedCost")
     given_out = pages_given_out(azure)
     amortized.read(QUERY, caught.value.progress)
-    amortized.close()
+    amortized.arm.close()
     assert pages_given_out(azure) == given_out + PAGES
 
 

@@ -1,0 +1,152 @@
+"""The one client of Azure Resource Manager: what all subscriptions and all adapters share, and the SDKs behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.mgmt.consumption import ConsumptionManagementClient
+from azure.mgmt.costmanagement import CostManagementClient
+
+from localdev.azure_sim import AzureSimulator, ChargeBook
+from shared.adapters.azure.access import parse_endpoint
+from shared.adapters.azure.arm import CONNECTIONS, AnswerPolicy, ArmClient, Pages
+from shared.adapters.azure.budgets import ConsumptionBudgets
+from shared.adapters.azure.compute import ArmCompute
+from shared.adapters.azure.locks import ArmLocks
+from shared.adapters.costs.azure import AzureCosts
+from shared.domain.periods import Period
+from shared.ports.azure import AZURE, AzureBudget, ResourceGroup
+from shared.ports.costs import CostQuery
+from shared.ports.errors import NeverError
+from tests.adapters.azure.odd_arm import Answer, OddArm
+
+SUBSCRIPTIONS = [f"6f1c0d5e-0000-4000-8000-{number:012d}" for number in range(20)]
+HERE = SUBSCRIPTIONS[0]
+QUERY = CostQuery(AZURE, HERE, Period(date(2026, 11, 1), date(2026, 11, 20)))
+BUDGET = AzureBudget("warden-die1", Decimal("5.10"), "Annually", date(2026, 4, 1), date(2030, 3, 31), ("rg-web",), {})
+
+
+class CountedTokens:
+    """An identity that counts for how many tokens it was asked."""
+
+    asked = 0
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        self.asked += 1
+        return AccessToken("counted", int(time.time()) + 3600)
+
+
+@pytest.fixture
+def odd() -> Iterator[OddArm]:
+    with OddArm() as server:
+        server.will_answer("/query?", Answer('{"properties": {"rows": []}}'))
+        yield server
+
+
+def test_all_adapters_and_subscriptions_share_a_connection_and_a_token(odd: OddArm) -> None:
+    identity = CountedTokens()
+    arm = ArmClient(odd.url, credential=identity)
+    for subscription in SUBSCRIPTIONS:
+        group = ResourceGroup(subscription, "rg-web")
+        AzureCosts(arm).read(replace(QUERY, sub_account_id=subscription))
+        ConsumptionBudgets(arm).budgets_of(subscription)
+        ArmLocks(arm).locks_on(group)
+        ArmCompute(arm).running(group)
+    arm.close()
+    assert len(odd.seen) == 5 * len(SUBSCRIPTIONS)
+    assert len(odd.peers) == 1
+    assert identity.asked == 1
+
+
+def test_threads_that_ask_at_once_keep_their_connections(odd: OddArm) -> None:
+    arm = ArmClient(odd.url)
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        for _ in range(3):
+            list(threads.map(ConsumptionBudgets(arm).budgets_of, SUBSCRIPTIONS * 3))
+    arm.close()
+    assert len(odd.seen) == 9 * len(SUBSCRIPTIONS)
+    assert len(odd.peers) <= CONNECTIONS
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "allowed"), [("http://localhost:1", True), ("https://management.azure.com", False)]
+)
+def test_tokens_are_only_allowed_over_plain_http_on_this_machine(endpoint: str, allowed: bool) -> None:
+    policy = AnswerPolicy(parse_endpoint(endpoint))
+    answer = SimpleNamespace(http_response=SimpleNamespace(status_code=200, headers={}, read=lambda: b""))
+    policy.next = SimpleNamespace(send=lambda _request: answer)
+    options: dict[str, Any] = {}
+    request: Any = SimpleNamespace(context=SimpleNamespace(options=options))
+    assert policy.send(request) is answer
+    assert (options.get("enforce_https") is False) is allowed
+
+
+def test_an_answer_that_goes_on_after_a_break_ends_all_the_same() -> None:
+    place = parse_endpoint("https://management.azure.com")
+    pages = Pages(place, f"{place.url}/8", most=10, read=7)
+    assert pages.after(f"{place.url}/9?a={{0}}") == f"{place.url}/9?a=%7B0%7D"
+    assert pages.after(f"{place.url}/10?") == f"{place.url}/10?"
+    with pytest.raises(NeverError, match="after 10 pages"):
+        pages.after(f"{place.url}/11?")
+    assert pages.after("") == ""
+
+
+@dataclass
+class WatchedArm(ArmClient):
+    """Notes what is called of the SDKs' own clients."""
+
+    called: list[str] = field(default_factory=list)
+
+    @property
+    def cost_management(self) -> Any:
+        real = super().cost_management
+        assert type(real) is CostManagementClient
+        return Watched(real, self.called)
+
+    @property
+    def consumption(self) -> Any:
+        real = super().consumption
+        assert type(real) is ConsumptionManagementClient
+        return SimpleNamespace(budgets=Watched(real.budgets, self.called))
+
+
+class Watched:
+    """Passes calls on, and notes their names."""
+
+    def __init__(self, real: Any, called: list[str]) -> None:
+        self.real, self.called = real, called
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.append(f"{type(self.real).__name__}.{name}")
+        return getattr(self.real, name)
+
+
+CALLS: dict[str, Callable[[ArmClient], object]] = {
+    "CostManagementClient.send_request": lambda arm: AzureCosts(arm).read(QUERY),
+    "BudgetsOperations.list": lambda arm: ConsumptionBudgets(arm).budgets_of(HERE),
+    "BudgetsOperations.get": lambda arm: ConsumptionBudgets(arm).get(HERE, BUDGET.name),
+    "BudgetsOperations.create_or_update": lambda arm: ConsumptionBudgets(arm).put(HERE, BUDGET),
+    "BudgetsOperations.delete": lambda arm: ConsumptionBudgets(arm).delete(HERE, BUDGET.name),
+}
+
+
+@pytest.mark.parametrize("operation", CALLS)
+def test_costs_and_budgets_are_asked_for_with_the_sdks_own_calls_and_in_no_other_way(operation: str) -> None:
+    book = ChargeBook()
+    book.add_subscription(HERE)
+    with AzureSimulator(book) as simulator:
+        arm = WatchedArm(simulator.url)
+        CALLS[operation](arm)
+        arm.close()
+        asked = simulator.record.requests()
+    assert arm.called == [operation]
+    assert len(asked) == 1
