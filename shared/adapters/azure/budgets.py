@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.access import shown
-from shared.adapters.azure.arm import ArmClient, read_json, subscription_scope
+from shared.adapters.azure.arm import ArmClient, read_json, subscription_scope, within
 from shared.adapters.azure.budget_json import is_at, read_budget, written
 from shared.adapters.azure.refusals import (
     ACTION_GROUPS,
     BUDGETS,
     NO_ROLE,
     UNREADABLE,
+    IfThere,
     RefusedError,
     refusal,
     refusals,
@@ -99,12 +100,9 @@ class ConsumptionBudgets:
         scope = subscription_scope(subscription_id)
         if not NAME.fullmatch(name):
             return
-        with refusals(BUDGETS, f"delete the budget {name} on", scope):
+        with refusals(BUDGETS, f"delete the budget {name} on", scope), IfThere():
             try:
                 self._calls.delete(scope[1:], name)
-            except RefusedError as error:
-                if not error.is_gone:
-                    raise
             except HttpResponseError as error:
                 # The SDK does not know that this is a success as well.
                 if error.status_code != 204:
@@ -124,16 +122,13 @@ class ConsumptionBudgets:
 
     def _item(self, scope: str, name: str) -> Any:
         """Azure's JSON of a budget; None where there is none of this name."""
-        try:
+        with IfThere():
             item: Any = self._calls.get(scope[1:], name, stream=True, cls=_exactly)
-        except RefusedError as error:
-            if error.is_gone:
-                return None
-            raise
-        # Only a 404 says that there is none.
-        if not isinstance(item, dict) or str(item.get("name")).lower() != name.lower():
-            raise ValueError(f"the answer is not the budget {name}")
-        return item
+            # Only a 404 says that there is none.
+            if str(within(item, "name")).lower() != name.lower():
+                raise ValueError(f"the answer is not the budget {name}")
+            return item
+        return None
 
 
 def _exactly(answer: PipelineResponse[Any, Any], *_of_the_sdk: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.adapters.azure.arm import ArmClient, group_scope, name_of, within
-from shared.adapters.azure.refusals import GROUP_GONE, MACHINES, NOT_REGISTERED, RefusedError, refusals
+from shared.adapters.azure.refusals import GROUP_GONE, MACHINES, NOT_REGISTERED, IfThere, RefusedError, refusals
 from shared.ports.azure import Machine, MachineKind, ResourceGroup
 
 API_VERSION = "2026-04-01"
@@ -28,24 +28,16 @@ class ArmCompute:
     def running(self, group: ResourceGroup) -> list[Machine]:
         """Those of the group that are not deallocated; none where there is no such group."""
         scope = group_scope(group)
-        with refusals(MACHINES, "look at the machines on", scope):
-            try:
-                return [*self._machines(scope), *self._scale_sets(scope)]
-            except RefusedError as error:
-                # A subscription in which nobody has ever used Microsoft.Compute has no machines.
-                if error.code in (GROUP_GONE, NOT_REGISTERED):
-                    return []
-                raise
+        # A subscription in which nobody has ever used Microsoft.Compute has no machines.
+        with refusals(MACHINES, "look at the machines on", scope), IfThere(GROUP_GONE, NOT_REGISTERED):
+            return [*self._machines(scope), *self._scale_sets(scope)]
+        return []
 
     def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
         """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
         scope = group_scope(group)
-        with refusals(MACHINES, f"deallocate the {machine.kind} {machine.name} on", scope):
-            try:
-                self.arm.send("POST", self._url(scope, RESOURCES[machine.kind], machine.name, "deallocate"))
-            except RefusedError as error:
-                if not error.is_gone:
-                    raise
+        with refusals(MACHINES, f"deallocate the {machine.kind} {machine.name} on", scope), IfThere():
+            self.arm.send("POST", self._url(scope, RESOURCES[machine.kind], machine.name, "deallocate"))
 
     def _machines(self, scope: str) -> Iterator[Machine]:
         """The single machines, among them those of scale sets in flexible orchestration."""
@@ -68,12 +60,9 @@ class ArmCompute:
             return [*self.arm.items(self._url(scope, "virtualMachines"))]
 
     def _state_of(self, scope: str, name: str) -> str:
-        try:
+        with IfThere():
             return _power_state(self.arm.ask("GET", self._url(scope, "virtualMachines", name, INSTANCE_VIEW)))
-        except RefusedError as error:
-            if not error.is_gone:
-                raise
-            return DEALLOCATED
+        return DEALLOCATED
 
     def _scale_sets(self, scope: str) -> Iterator[Machine]:
         for scale_set in self.arm.items(self._url(scope, "virtualMachineScaleSets")):
@@ -83,12 +72,9 @@ class ArmCompute:
 
     def _states_in(self, scope: str, scale_set: str) -> set[str]:
         url = self._url(scope, "virtualMachineScaleSets", scale_set, "virtualMachines", expand=INSTANCE_VIEW)
-        try:
+        with IfThere():
             return {_power_state(within(instance, "properties", INSTANCE_VIEW)) for instance in self.arm.items(url)}
-        except RefusedError as error:
-            if not error.is_gone:
-                raise
-            return set()
+        return set()
 
     def _url(self, scope: str, *parts: str, **query: str) -> str:
         names = "/".join(quote(part, safe="") for part in parts)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from shared.adapters.azure.arm import ArmClient, group_scope, name_of, within
-from shared.adapters.azure.refusals import GROUP_GONE, LOCKS, RefusedError, refusals
+from shared.adapters.azure.refusals import GROUP_GONE, LOCKS, IfThere, refusals
 from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 
 API_VERSION = "2020-05-01"
@@ -28,14 +28,10 @@ class ArmLocks:
         Those of another level than ReadOnly and CanNotDelete are passed over: NotSpecified locks nothing.
         """
         scope = group_scope(group)
-        with refusals(LOCKS, "list the locks on", scope):
-            try:
-                found = [_read(item) for item in self.arm.items(self._url(scope)) if _is_at(scope, item)]
-            except RefusedError as error:
-                if error.code == GROUP_GONE:
-                    return None
-                raise
-        return [lock for lock in found if lock is not None]
+        with refusals(LOCKS, "list the locks on", scope), IfThere(GROUP_GONE):
+            found = [_read(item) for item in self.arm.items(self._url(scope)) if _is_at(scope, item)]
+            return [lock for lock in found if lock is not None]
+        return None
 
     def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
         """Makes the lock, or brings the one of its name to this level. False where there is no such group.
@@ -44,26 +40,18 @@ class ArmLocks:
         """
         scope = group_scope(group)
         wanted = {"properties": {"level": lock.level.value, "notes": _cut(lock.notes)}}
-        with refusals(LOCKS, f"put the lock {lock.name} on", scope):
-            try:
-                self.arm.ask("PUT", self._url(scope, lock.name), wanted)
-            except RefusedError as error:
-                if error.code == GROUP_GONE:
-                    return False
-                raise
-        return True
+        with refusals(LOCKS, f"put the lock {lock.name} on", scope), IfThere(GROUP_GONE):
+            self.arm.ask("PUT", self._url(scope, lock.name), wanted)
+            return True
+        return False
 
     def delete(self, group: ResourceGroup, name: str) -> bool:
         """Takes the lock off. False where there is no such lock, or no such group."""
         scope = group_scope(group)
-        with refusals(LOCKS, f"take off the lock {name} on", scope):
-            try:
-                # 204 says that it was not there.
-                return self.arm.send("DELETE", self._url(scope, name)).status_code != 204
-            except RefusedError as error:
-                if error.is_gone:
-                    return False
-                raise
+        with refusals(LOCKS, f"take off the lock {name} on", scope), IfThere():
+            # 204 says that it was not there.
+            return self.arm.send("DELETE", self._url(scope, name)).status_code != 204
+        return False
 
     def _url(self, scope: str, name: str | None = None) -> str:
         path = f"{quote(scope)}/providers/Microsoft.Authorization/locks"

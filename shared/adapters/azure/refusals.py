@@ -111,6 +111,22 @@ class RefusedError(Exception):
         return said if said.endswith((".", "…")) else f"{said}."
 
 
+class IfThere:
+    """Passes over a refusal that says that the resource, or its group, is gone.
+
+    codes: only those, whatever else they say.
+    """
+
+    def __init__(self, *codes: str) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
+        return isinstance(error, RefusedError) and (error.code in self._codes if self._codes else error.is_gone)
+
+
 @contextmanager
 def refusals(right: Right, what: str, where: str, clock: Clock = utc_now) -> Iterator[None]:
     """Turns whatever comes of asking Azure inside into a LaterError or a NeverError, as `refusal` words it."""
