@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
+from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.domain.budgets import Budget, BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
@@ -326,7 +327,7 @@ def test_the_same_holds_for_the_real_adapter_and_azures_own_rules() -> None:
     rig.projects.set("ONE", amount="1000.10")
     book = ChargeBook([Charge(HERE, "RG-One", "Storage", date(2026, 11, 2), "CAD", Decimal("12.34"))])
     with AzureSimulator(book, today=lambda: rig.clock().date()) as simulator:
-        budgets = ConsumptionBudgets(simulator.url)
+        budgets = ConsumptionBudgets(ArmClient(simulator.url))
         rig.stage = replace(rig.stage, azure=budgets)
         assert whats(rig.sync()) == [("create", "ONE")]
         assert rig.sync() == SyncResult()
@@ -341,7 +342,7 @@ def test_the_same_holds_for_the_real_adapter_and_azures_own_rules() -> None:
         assert rig.sync() == SyncResult()
         rig.projects.set("ONE", currency="EUR")
         assert whats(rig.sync()) == [("delete", "ONE")]
-        budgets.close()
+        budgets.arm.close()
 
 
 def test_a_long_sync_breaks_off_and_goes_on_where_it_was(rig: Rig) -> None:
