@@ -107,6 +107,11 @@ def make_rule(kind: PeriodKind, start: date | None, end: date | None) -> PeriodR
     return rule
 
 
+def is_same_period(one: Period | None, other: Period | None) -> bool:
+    """Whether two are the same period of a budget; one whose end was moved is: alerts are kept by its start."""
+    return one is not None and other is not None and one.start == other.start
+
+
 def months_before(day: date, months: int) -> date:
     """The same day `months` months earlier, or that month's last day."""
     year, month = divmod(_months(day) - months, 12)

@@ -64,16 +64,16 @@ def period_before(rule: PeriodRule, start: date) -> Period | None:
     return before if before is not None and before.end == start else None
 
 
-def periods_until(rule: PeriodRule, last: Period, today: date) -> list[Period]:
-    """The periods that follow `last` up to the one that holds `today`, oldest first: those that a run has missed too.
+def periods_begun(rule: PeriodRule, last: Period | None, today: date) -> list[Period]:
+    """The periods that have begun since `last`, up to the one that holds `today`, oldest first: missed ones too.
 
-    Only the present one where the rule has other periods than `last`, or `today` lies before it; none where `today`
-    is in `last`, or in no period.
+    Only the present one where there is no last one, the rule has other periods, or `today` lies before it; none where
+    `today` is in `last`, or in no period.
     """
     present = rule.period_at(today)
     if present is None or present == last:
         return []
-    if present.start < last.end or rule.period_at(last.start) != last:
+    if last is None or present.start < last.end or rule.period_at(last.start) != last:
         return [present]
     following = []
     period: Period | None = last

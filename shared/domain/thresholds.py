@@ -9,10 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 
 from shared.domain.money import EXACT
 
 ALL_OF_IT = 100
+
+
+class AlertOutcome(StrEnum):
+    """How a threshold came to count as told."""
+
+    MAILED = "mailed"
+    PASSED_OVER = "passed over"
+    """reached at the same time as a higher one"""
+    NOT_MAILED = "not mailed"
+    """added to the list of thresholds when the project was past it already"""
+    CARRIED = "carried"
+    """told under the revision before"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +38,18 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`alert` is to be mailed; `passed_over` and `not_mailed` count as told from now on, without a mail.
-
-    passed_over: reached at the same time as a higher one.
-    not_mailed: added to the list of thresholds when the project was past it already.
-    """
+    """`alert` is to be mailed; `passed_over` and `not_mailed` count as told from now on, without a mail."""
 
     alert: int | None = None
     passed_over: tuple[int, ...] = ()
     not_mailed: tuple[int, ...] = ()
+
+    @property
+    def outcomes(self) -> dict[int, AlertOutcome]:
+        """All the thresholds that count as told from now on, and why."""
+        mailed = {} if self.alert is None else {self.alert: AlertOutcome.MAILED}
+        passed_over = dict.fromkeys(self.passed_over, AlertOutcome.PASSED_OVER)
+        return mailed | passed_over | dict.fromkeys(self.not_mailed, AlertOutcome.NOT_MAILED)
 
 
 def reached(threshold: int, usage: Decimal, amount: Decimal) -> bool:

@@ -17,7 +17,7 @@ from shared.domain.rollover import (
     depends_on_usage,
     is_stopped,
     period_before,
-    periods_until,
+    periods_begun,
     settles_on,
 )
 
@@ -92,7 +92,7 @@ def test_a_fixed_period_has_no_next_one_that_could_be_stopped() -> None:
 
 def test_the_periods_that_a_run_has_missed_follow_one_another() -> None:
     last = Period(date(2026, 10, 31), date(2026, 11, 30))
-    assert periods_until(AT_MONTH_ENDS, last, date(2027, 3, 1)) == [
+    assert periods_begun(AT_MONTH_ENDS, last, date(2027, 3, 1)) == [
         Period(date(2026, 11, 30), date(2026, 12, 31)),
         Period(date(2026, 12, 31), date(2027, 1, 31)),
         Period(date(2027, 1, 31), date(2027, 2, 28)),
@@ -100,24 +100,29 @@ def test_the_periods_that_a_run_has_missed_follow_one_another() -> None:
     ]
 
 
+def test_the_first_period_of_a_budget_is_the_present_one() -> None:
+    assert periods_begun(MONTHLY, None, date(2026, 5, 3)) == [Period(date(2026, 5, 1), date(2026, 6, 1))]
+    assert periods_begun(FIXED, None, date(2026, 12, 1)) == []
+
+
 def test_within_the_same_period_none_follows() -> None:
     last = Period(date(2026, 4, 1), date(2027, 4, 1))
-    assert periods_until(ANNUAL, last, date(2027, 3, 31)) == []
-    assert periods_until(ANNUAL, last, date(2027, 4, 1)) == [Period(date(2027, 4, 1), date(2028, 4, 1))]
+    assert periods_begun(ANNUAL, last, date(2027, 3, 31)) == []
+    assert periods_begun(ANNUAL, last, date(2027, 4, 1)) == [Period(date(2027, 4, 1), date(2028, 4, 1))]
 
 
 def test_a_fixed_period_is_followed_by_none() -> None:
-    assert periods_until(FIXED, Period(FIXED.start, date(2026, 12, 1)), date(2026, 12, 1)) == []
+    assert periods_begun(FIXED, Period(FIXED.start, date(2026, 12, 1)), date(2026, 12, 1)) == []
 
 
 def test_a_rule_with_other_periods_begins_with_the_present_one() -> None:
     last = Period(date(2026, 1, 15), date(2026, 2, 15))
-    assert periods_until(MONTHLY, last, date(2026, 5, 3)) == [Period(date(2026, 5, 1), date(2026, 6, 1))]
+    assert periods_begun(MONTHLY, last, date(2026, 5, 3)) == [Period(date(2026, 5, 1), date(2026, 6, 1))]
 
 
 def test_a_clock_that_is_put_back_goes_to_the_period_of_its_day() -> None:
     last = Period(date(2026, 5, 1), date(2026, 6, 1))
-    assert periods_until(MONTHLY, last, date(2026, 3, 3)) == [Period(date(2026, 3, 1), date(2026, 4, 1))]
+    assert periods_begun(MONTHLY, last, date(2026, 3, 3)) == [Period(date(2026, 3, 1), date(2026, 4, 1))]
 
 
 starts = st.dates(date(2000, 1, 1), date(2000, 12, 31))
@@ -133,7 +138,7 @@ def test_periods_leave_no_day_out_and_each_knows_the_one_before(rule: PeriodRule
     last = rule.period_at(first)
     assert last is not None
     today = first + timedelta(days=days)
-    chain = [last, *periods_until(rule, last, today)]
+    chain = [last, *periods_begun(rule, last, today)]
     assert today in chain[-1]
     assert [each.end for each in chain[:-1]] == [each.start for each in chain[1:]]
     assert [period_before(rule, each.start) for each in chain[1:]] == chain[:-1]

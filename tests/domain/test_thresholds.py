@@ -130,6 +130,11 @@ def test_a_budget_of_which_nothing_is_left_is_at_100_percent_and_not_above() -> 
     assert still_told({50, 100}, Decimal(5), nothing) == (50, 100)
 
 
+def test_how_each_threshold_came_to_count_as_told_is_written_down() -> None:
+    decision = Decision(alert=80, passed_over=(25, 50), not_mailed=(40,))
+    assert decision.outcomes == {80: "mailed", 25: "passed over", 50: "passed over", 40: "not mailed"}
+
+
 def test_what_stays_told_is_decided_by_usage_at_the_moment_of_the_revision() -> None:
     assert still_told({25, 50, 80}, Decimal(50), HUNDRED) == (25, 50)
     assert still_told({25, 50, 80}, Decimal("49.9999999999"), HUNDRED) == (25,)
@@ -172,6 +177,7 @@ class Project:
         decision = decide(self.listed, self.told, Decimal(self.usage), Decimal(self.amount), self.last)
         mailed = set() if decision.alert is None else {decision.alert}
         now_told = [*mailed, *decision.passed_over, *decision.not_mailed]
+        assert list(decision.outcomes) == now_told
         assert len(set(now_told)) == len(now_told)
         assert not self.told & set(now_told)
         self.told |= frozenset(now_told)

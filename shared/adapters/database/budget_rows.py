@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, bindparam, func, select
 
 from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.tables import budgets, charges, projects, scopes
+from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
-from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.periods import Period, PeriodKind, PeriodRule, is_same_period
+from shared.domain.projects import LockPolicy, Project
 
 # The revision of a project's budget that counts.
 CURRENT_BUDGET = (budgets.c.project_id == projects.c.id) & (budgets.c.number == projects.c.budget_number)
 BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_start, budgets.c.period_rule_end)
 # With a JSON column, which PostgreSQL can't compare: there is no DISTINCT over these.
 BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.thresholds)
+# Projects, with the revisions that count.
+WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS).join_from(
+    projects, budgets, CURRENT_BUDGET
+)
 # A project's charges in the period that its row holds.
 CHARGES_IN_PERIOD = projects.join(scopes, scopes.c.project_id == projects.c.id).join(
     charges,
@@ -27,13 +31,25 @@ CHARGES_IN_PERIOD = projects.join(scopes, scopes.c.project_id == projects.c.id).
     & (charges.c.charge_period_start >= projects.c.period_start)
     & (charges.c.charge_period_start < projects.c.period_end),
 )
-
-# alerts.outcome of a threshold whose people get a mail.
-MAILED = "mailed"
+# Those of them that are in its budget's currency.
+BUDGETED_CHARGES = CHARGES_IN_PERIOD.join(budgets, CURRENT_BUDGET & (budgets.c.currency == charges.c.billing_currency))
+# What the last check saw and expected of a period, once the project's row holds another.
+FORGOTTEN = dict.fromkeys(("checked_usage", "checked_thresholds"))
+NO_FORECAST = dict.fromkeys(("forecast_total", "forecast_low", "forecast_high", "forecast_days", "used_up_on"))
 
 AnyRow = Row[*tuple[Any, ...]]
-Sums = dict[int, dict[str, Decimal]]
-"""What was spent, by project id and currency"""
+
+
+def with_budget(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:
+    """The rows of these projects, by id, with the revisions that count."""
+    rows = WITH_BUDGET.order_by(projects.c.id)
+    return [row for ids in in_chunks(project_ids) for row in connection.execute(rows.where(projects.c.id.in_(ids)))]
+
+
+def project_in(row: AnyRow) -> Project:
+    """The project in its row."""
+    policy = LockPolicy(row.lock_policy)
+    return Project(row.id, row.acronym, row.name, row.language, tuple(row.contacts), row.active, policy)
 
 
 def rule_of(row: AnyRow) -> PeriodRule:
@@ -47,54 +63,26 @@ def terms_of(row: AnyRow) -> BudgetTerms:
     return BudgetTerms(row.amount, row.currency, rule_of(row), Rollover(row.rollover), thresholds)
 
 
-def budget_row(terms: BudgetTerms) -> dict[str, Any]:
-    """The columns of a budgets row that say these terms."""
-    return {
-        "amount": terms.amount,
-        "currency": terms.currency,
-        "period_kind": terms.rule.kind.value,
-        "period_rule_start": terms.rule.start,
-        "period_rule_end": terms.rule.end,
-        "rollover": terms.rollover.value,
-        "thresholds": None if terms.thresholds is None else list(terms.thresholds),
-    }
-
-
 def period_in(row: AnyRow) -> Period | None:
     """The period that a projects row holds."""
     return None if row.period_start is None else Period(row.period_start, row.period_end)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A project whose row is to hold this period; with `afresh`, what its last check saw was in another one."""
+def write_turns(connection: Connection, turns: Mapping[int, tuple[Period | None, Period | None]]) -> None:
+    """Writes the periods that projects' rows are to hold instead of others, in at most two statements.
 
-    project_id: int
-    period: Period | None
-    afresh: bool
-
-
-def turn_to(project_id: int, stored: Period | None, period: Period | None) -> Turn | None:
-    """What has to be written so that the project's row holds `period`; None if it does."""
-    if stored == period:
-        return None
-    # A fixed period whose end is moved is the same period: its alerts are kept by its start.
-    same = stored is not None and period is not None and stored.start == period.start
-    return Turn(project_id, period, afresh=not same)
-
-
-def write_turns(connection: Connection, turns: Iterable[Turn]) -> None:
-    """Writes new periods, in at most two statements."""
+    turns: the period before and the one to come, by project. What the last check saw in another one is forgotten.
+    """
+    rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for project_id, (held, period) in turns.items():
+        if held != period:
+            start, end = (period.start, period.end) if period else (None, None)
+            rows[is_same_period(held, period)].append({"project": project_id, "start": start, "end": end})
     turned = projects.update().where(projects.c.id == bindparam("project"))
     turned = turned.values(period_start=bindparam("start"), period_end=bindparam("end"))
-    rows: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-    for turn in turns:
-        start, end = (turn.period.start, turn.period.end) if turn.period else (None, None)
-        rows[turn.afresh].append({"project": turn.project_id, "start": start, "end": end})
-    if rows[False]:
-        connection.execute(turned, rows[False])
-    if rows[True]:
-        connection.execute(turned.values(checked_usage=None, checked_thresholds=None), rows[True])
+    for same, some in rows.items():
+        if some:
+            connection.execute(turned if same else turned.values(FORGOTTEN | NO_FORECAST), some)
 
 
 def lock_projects(connection: Connection, project_ids: Sequence[int]) -> None:
@@ -103,23 +91,44 @@ def lock_projects(connection: Connection, project_ids: Sequence[int]) -> None:
         connection.execute(projects.update().where(projects.c.id.in_(ids)).values(checks=projects.c.checks))
 
 
-def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> Sums:
-    """What these projects spent in the periods that their rows hold."""
-    sums: Sums = {}
-    total = func.sum(charges.c.billed_cost)
+def told_in(connection: Connection, starts: Mapping[int, date]) -> dict[int, frozenset[int]]:
+    """The thresholds that count as told, by project: for the revision that counts, in the period that begins so."""
+    told: dict[int, frozenset[int]] = {}
+    found = select(projects.c.id, alerts.c.period_start, alerts.c.threshold).select_from(
+        projects.join(budgets, CURRENT_BUDGET).join(alerts, alerts.c.budget_id == budgets.c.id)
+    )
+    for ids in in_chunks(sorted(starts)):
+        since = alerts.c.period_start >= min(starts[each] for each in ids)
+        for project_id, start, threshold in connection.execute(found.where(projects.c.id.in_(ids), since)):
+            if starts[project_id] == start:
+                told[project_id] = told.get(project_id, frozenset()) | {threshold}
+    return told
+
+
+def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
+    """What these projects spent in the periods that their rows hold, by currency."""
+    return sums_by(connection, project_ids, charges.c.billing_currency, CHARGES_IN_PERIOD)
+
+
+def sums_by(
+    connection: Connection,
+    project_ids: Sequence[int],
+    column: ColumnElement[Any],
+    source: FromClause = BUDGETED_CHARGES,
+) -> dict[int, dict[Any, Decimal]]:
+    """What these projects spent in the periods that their rows hold, by a column of the charges."""
+    sums: dict[int, dict[Any, Decimal]] = {}
+    spent = select(projects.c.id, column, func.sum(charges.c.billed_cost)).select_from(source)
     for ids in in_chunks(project_ids):
-        rows = connection.execute(
-            select(projects.c.id, charges.c.billing_currency, total)
-            .select_from(CHARGES_IN_PERIOD)
-            .where(projects.c.id.in_(ids))
-            .group_by(projects.c.id, charges.c.billing_currency)
-        )
-        for project_id, currency, cost in rows:
-            sums.setdefault(project_id, {})[currency] = cost
+        rows = connection.execute(spent.where(projects.c.id.in_(ids)).group_by(projects.c.id, column))
+        for project_id, value, cost in rows:
+            sums.setdefault(project_id, {})[value] = cost
     return sums
 
 
-def sums_within(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> dict[tuple[int, Period, str], Decimal]:
+def sums_within(
+    connection: Connection, wanted: Iterable[tuple[int, Period]]
+) -> dict[int, dict[tuple[Period, str], Decimal]]:
     """What projects spent in some periods, by currency: a statement for each period, which many of them share."""
     project_ids: dict[Period, list[int]] = {}
     for project_id, span in wanted:
@@ -130,14 +139,13 @@ def sums_within(connection: Connection, wanted: Iterable[tuple[int, Period]]) ->
         .group_by(scopes.c.project_id, charges.c.billing_currency)
     )
     day = charges.c.charge_period_start
-    return {
-        (project_id, span, currency): cost
-        for span, all_ids in project_ids.items()
-        for ids in in_chunks(all_ids)
-        for project_id, currency, cost in connection.execute(
-            spent.where(scopes.c.project_id.in_(ids), day >= span.start, day < span.end)
-        )
-    }
+    sums: dict[int, dict[tuple[Period, str], Decimal]] = {}
+    for span, all_ids in project_ids.items():
+        within = spent.where(day >= span.start, day < span.end)
+        for ids in in_chunks(all_ids):
+            for project_id, currency, cost in connection.execute(within.where(scopes.c.project_id.in_(ids))):
+                sums.setdefault(project_id, {})[span, currency] = cost
+    return sums
 
 
 def days_in_periods(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:

@@ -8,39 +8,34 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select, true
+from sqlalchemy import Connection, bindparam, select, true
 
 from shared.adapters.database.budget_periods import budget_in, turn_to_today
 from shared.adapters.database.budget_rows import (
-    BUDGET_TERMS,
-    CHARGES_IN_PERIOD,
-    CURRENT_BUDGET,
-    MAILED,
     AnyRow,
     period_in,
+    sums_by,
     sums_in_periods,
     terms_of,
+    told_in,
+    with_budget,
 )
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import alerts, budgets, charges, locks, mails, projects
+from shared.adapters.database.tables import alerts, charges, locks, mails, projects
 from shared.adapters.database.texts import fitting
 from shared.domain.budgets import Budget
-from shared.domain.periods import Period
+from shared.domain.periods import Period, is_same_period
 from shared.domain.projects import LockPolicy
-from shared.domain.thresholds import Checked, Decision
+from shared.domain.thresholds import AlertOutcome, Checked, Decision
 from shared.messages import LockAction
 from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
 from shared.ports.mails import MailState, NewMail
 
 Judge = Callable[[ProjectUsage], Judgement]
 Compose = Callable[[ProjectUsage, int, Spending], NewMail]
-
-# How a threshold came to count as told (alerts.outcome; CARRIED is in revisions.py).
-PASSED_OVER = "passed over"
-NOT_MAILED = "not mailed"
 
 
 class SqlChecks:
@@ -84,7 +79,7 @@ class _Check:
 
 def _run(connection: Connection, check: _Check) -> CheckResult:
     _lock(connection, check.project_ids)
-    rows = _facts(connection, check.project_ids)
+    rows = with_budget(connection, check.project_ids)
     usages = _usages(connection, [row for row in rows if row.active], check)
     judgements = _judge(connection, usages, check.judge)
     alert_mails = _compose(connection, usages, judgements, check.compose)
@@ -114,30 +109,20 @@ def _lock(connection: Connection, project_ids: list[int]) -> None:
 # --- what is known -------------------------------------------------------------------------------------------
 
 
-def _facts(connection: Connection, project_ids: list[int]) -> list[AnyRow]:
-    facts = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS).select_from(
-        projects.join(budgets, CURRENT_BUDGET)
-    )
-    return [
-        row
-        for ids in in_chunks(project_ids)
-        for row in connection.execute(facts.where(projects.c.id.in_(ids)).order_by(projects.c.id))
-    ]
-
-
 def _usages(connection: Connection, rows: list[AnyRow], check: _Check) -> list[ProjectUsage]:
     """What is known of each project, but for `by_day`."""
     ids = [row.id for row in rows]
     opened = turn_to_today(connection, rows, check.now, check.lookback_days)
     sums = sums_in_periods(connection, ids)
-    told = _told(connection, ids)
     locked = _locks(connection, ids)
     today = check.now.astimezone(UTC).date()
+    periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
+    told = told_in(connection, {each: period.start for each, period in periods.items() if period})
     usages = []
     for row in rows:
-        period = terms_of(row).rule.period_at(today)
-        budget = budget_in(row, opened[row.id].get(period.start) if period else None)
-        usage = _usage(row, budget, period, sums.get(row.id, {}), locked.get(row.id))
+        usage = _usage(
+            row, budget_in(row, opened.get(row.id)), periods[row.id], sums.get(row.id, {}), locked.get(row.id)
+        )
         usages.append(replace(usage, told=told.get(row.id, frozenset())))
     warned = _warned(connection, usages)
     return [replace(usage, warned=usage.project_id in warned) for usage in usages]
@@ -166,18 +151,6 @@ def _warning_key(usage: ProjectUsage) -> str:
     return f"warning/{usage.project_id}/{usage.budget.number}/{start}"
 
 
-def _told(connection: Connection, project_ids: Sequence[int]) -> dict[int, frozenset[int]]:
-    """The thresholds that count as told, by project: for the revision that counts, in the period its row holds."""
-    told: dict[int, frozenset[int]] = {}
-    of_now = (alerts.c.budget_id == budgets.c.id) & (alerts.c.period_start == projects.c.period_start)
-    source = projects.join(budgets, CURRENT_BUDGET).join(alerts, of_now)
-    for ids in in_chunks(project_ids):
-        found = select(projects.c.id, alerts.c.threshold).select_from(source).where(projects.c.id.in_(ids))
-        for project_id, threshold in connection.execute(found):
-            told[project_id] = told.get(project_id, frozenset()) | {threshold}
-    return told
-
-
 def _usage(
     row: AnyRow, budget: Budget, period: Period | None, sums: Mapping[str, Decimal], lock: AnyRow | None
 ) -> ProjectUsage:
@@ -201,8 +174,7 @@ def _usage(
 
 
 def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
-    stored = period_in(row)
-    if row.checked_usage is None or stored is None or period is None or stored.start != period.start:
+    if row.checked_usage is None or not is_same_period(period_in(row), period):
         return None
     return Checked(row.checked_usage, frozenset(row.checked_thresholds or ()))
 
@@ -215,7 +187,7 @@ def _judge(connection: Connection, usages: list[ProjectUsage], judge: Judge) -> 
     judgements: dict[int, Judgement] = {}
     for some in in_chunks(usages):
         may_warn = [usage.project_id for usage in some if _may_warn(usage)]
-        by_day = _sums_by(connection, may_warn, charges.c.charge_period_start)
+        by_day = sums_by(connection, may_warn, charges.c.charge_period_start)
         for usage in some:
             judgements[usage.project_id] = judge(replace(usage, by_day=by_day.get(usage.project_id, {})))
     return judgements
@@ -247,26 +219,9 @@ def _decided(
 
 def _spending(connection: Connection, project_ids: Sequence[int]) -> dict[int, Spending]:
     """What these projects spent in the periods that their rows hold, in their budgets' currencies."""
-    by_day = _sums_by(connection, project_ids, charges.c.charge_period_start)
-    by_service = _sums_by(connection, project_ids, charges.c.service_name)
+    by_day = sums_by(connection, project_ids, charges.c.charge_period_start)
+    by_service = sums_by(connection, project_ids, charges.c.service_name)
     return {each: Spending(by_day.get(each, {}), by_service.get(each, {})) for each in project_ids}
-
-
-def _sums_by(
-    connection: Connection, project_ids: Sequence[int], column: ColumnElement[Any]
-) -> dict[int, dict[Any, Any]]:
-    sums: dict[int, dict[Any, Any]] = {}
-    source = CHARGES_IN_PERIOD.join(budgets, CURRENT_BUDGET & (budgets.c.currency == charges.c.billing_currency))
-    for ids in in_chunks(project_ids):
-        rows = connection.execute(
-            select(projects.c.id, column, func.sum(charges.c.billed_cost))
-            .select_from(source)
-            .where(projects.c.id.in_(ids))
-            .group_by(projects.c.id, column)
-        )
-        for project_id, value, cost in rows:
-            sums.setdefault(project_id, {})[value] = cost
-    return sums
 
 
 def _insert_alerts(
@@ -277,7 +232,11 @@ def _insert_alerts(
     now: datetime,
 ) -> None:
     rows = [
-        row | {"made_at": now, "mail_key": alert_mails[usage.project_id].key if row["outcome"] == MAILED else None}
+        row
+        | {
+            "made_at": now,
+            "mail_key": alert_mails[usage.project_id].key if row["outcome"] is AlertOutcome.MAILED else None,
+        }
         for usage, decision in _decided(usages, judgements)
         for row in _alert_rows(usage, decision)
     ]
@@ -288,14 +247,8 @@ def _insert_alerts(
 def _alert_rows(usage: ProjectUsage, decision: Decision) -> list[dict[str, Any]]:
     if usage.period is None:
         return []
-    mailed = () if decision.alert is None else (decision.alert,)
-    outcomes = {MAILED: mailed, PASSED_OVER: decision.passed_over, NOT_MAILED: decision.not_mailed}
     shared = {"budget_id": usage.budget.id, "period_start": usage.period.start, "usage": usage.usage}
-    return [
-        shared | {"threshold": threshold, "outcome": outcome}
-        for outcome, thresholds in outcomes.items()
-        for threshold in thresholds
-    ]
+    return [shared | {"threshold": threshold, "outcome": outcome} for threshold, outcome in decision.outcomes.items()]
 
 
 def _remember(

@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from shared.adapters.database.budget_periods import (
-    OpenedPeriod,
     budget_in,
     histories,
     opened_periods,
@@ -20,7 +19,6 @@ from shared.adapters.database.budget_periods import (
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
-    MAILED,
     AnyRow,
     days_in_periods,
     period_in,
@@ -42,8 +40,10 @@ from shared.adapters.database.tables import (
     runs,
     scopes,
 )
+from shared.domain.budget_periods import OpenedPeriod
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy
+from shared.domain.thresholds import AlertOutcome
 from shared.ports.projects import PeriodView, ProjectView
 from shared.ports.runs import RunState, RunTrigger, RunView, ScopeState
 
@@ -110,8 +110,8 @@ def _spent(connection: Connection, rows: Sequence[AnyRow], periods: Mapping[int,
     """What each project spent in its period, in its budget's currency."""
     held, others = _held_and_others(rows, periods)
     sums = sums_in_periods(connection, held)
-    for (project_id, _, currency), cost in sums_within(connection, others.items()).items():
-        sums.setdefault(project_id, {})[currency] = cost
+    for project_id, spent in sums_within(connection, others.items()).items():
+        sums[project_id] = {currency: cost for (_, currency), cost in spent.items()}
     return {row.id: sums[row.id].get(row.currency, Decimal(0)) for row in rows if row.id in sums}
 
 
@@ -160,7 +160,7 @@ def _mailed(connection: Connection, periods: Mapping[int, Period | None]) -> dic
     rows = connection.execute(
         select(projects.c.id, alerts.c.period_start, alerts.c.threshold)
         .select_from(source)
-        .where(alerts.c.outcome == MAILED)
+        .where(alerts.c.outcome == AlertOutcome.MAILED)
         .order_by(alerts.c.threshold)
     )
     for project_id, start, threshold in rows:
@@ -179,7 +179,7 @@ def list_periods(connection: Connection, project_id: int) -> list[PeriodView]:
     spent = _sums_in(connection, project_id)
     views = []
     for start, each in opened[project_id].items():
-        terms = known.terms_before(project_id, each.period.end)
+        terms = known[project_id].terms_before(each.period.end)
         currency = terms.currency if terms else each.currency
         cost = spent.get((start, currency), Decimal(0))
         views.append(PeriodView(each.period, currency, each.carried_in(currency), each.stopped, each.settled, cost))

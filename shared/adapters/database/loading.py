@@ -10,18 +10,17 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from shared.adapters.database.accounts import lock_accounts
-from shared.adapters.database.budget_periods import Histories, begin_periods, write_periods
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
     AnyRow,
     lock_projects,
-    period_in,
     terms_of,
 )
-from shared.adapters.database.revisions import Revision, insert_budgets, revise
+from shared.adapters.database.revisions import Author, begin_budgets, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.adapters.database.types import UtcDateTime
+from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry
 from shared.ports.errors import NeverError
 from shared.ports.projects import LoadResult
@@ -63,7 +62,7 @@ def load_entries(
     _update_projects(connection, changed, stored, now)
     _insert_projects(connection, new, made_by, now)
     _give_scopes(connection, [*changed, *new], stored)
-    revise(connection, _revisions(changed, stored), made_by, now, lookback_days)
+    revise(connection, _revisions(changed, stored), Author(made_by, now, "changed by load"), lookback_days)
     return LoadResult(len(new), len(changed), len(entries) - len(new) - len(changed))
 
 
@@ -223,15 +222,7 @@ def _insert_projects(connection: Connection, new: list[ProjectEntry], made_by: s
             }
         )
     connection.execute(projects.insert(), rows)
-    insert_budgets(
-        connection, [Revision(entry.project.id, 1, None, entry.terms, "loaded") for entry in new], made_by, now
-    )
-    begun = {project_id: [period] if period else [] for project_id, period in periods.items()}
-    known = Histories(
-        {entry.project.id: {} for entry in new}, {entry.project.id: [(now, entry.terms)] for entry in new}
-    )
-    begin_periods(known, begun)
-    write_periods(connection, {}, known.opened, now)
+    begin_budgets(connection, {entry.project.id: entry.terms for entry in new}, Author(made_by, now, "loaded"))
 
 
 def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _Stored) -> None:
@@ -265,10 +256,7 @@ def _give_scopes(connection: Connection, entries: list[ProjectEntry], stored: _S
         connection.execute(scopes.insert(), missing)
 
 
-def _revisions(changed: list[ProjectEntry], stored: _Stored) -> list[Revision]:
-    rows = ((entry, stored.projects[entry.project.id]) for entry in changed)
-    return [
-        Revision(entry.project.id, row.budget_number + 1, period_in(row), entry.terms, "changed by load")
-        for entry, row in rows
-        if terms_of(row) != entry.terms
-    ]
+def _revisions(changed: list[ProjectEntry], stored: _Stored) -> dict[int, BudgetTerms]:
+    return {
+        entry.project.id: entry.terms for entry in changed if terms_of(stored.projects[entry.project.id]) != entry.terms
+    }

@@ -9,11 +9,11 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, select
 
-from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, period_in, terms_of
+from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, terms_of
 from shared.adapters.database.engine import Database
 from shared.adapters.database.listings import list_days, list_periods, list_projects, list_runs
 from shared.adapters.database.loading import load_entries
-from shared.adapters.database.revisions import Revision, revise
+from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry
@@ -82,13 +82,11 @@ class NewRevision:
 
 def _revise(connection: Connection, new: NewRevision, now: datetime, lookback_days: int) -> int:
     lock_projects(connection, [new.project_id])
-    row = connection.execute(select(projects).where(projects.c.id == new.project_id)).one_or_none()
-    if row is None:
+    author = Author(new.made_by, now, new.reason)
+    numbers = revise(connection, {new.project_id: new.terms}, author, lookback_days)
+    if new.project_id not in numbers:
         raise NeverError(f"there is no project {new.project_id}")
-    number = int(row.budget_number) + 1
-    revision = Revision(new.project_id, number, period_in(row), new.terms, new.reason)
-    revise(connection, [revision], new.made_by, now, lookback_days)
-    return number
+    return numbers[new.project_id]
 
 
 def _find(connection: Connection, project: str) -> int | None:

@@ -1,0 +1,142 @@
+"""The periods of a project's budget: which are opened, what is carried into each, and when that is final."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+
+from shared.domain.budgets import BudgetTerms
+from shared.domain.periods import Period
+from shared.domain.rollover import (
+    NOTHING,
+    EndedPeriod,
+    carried_on,
+    depends_on_usage,
+    is_stopped,
+    period_before,
+    settles_on,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPeriod:
+    """A period that was opened.
+
+    carried: what came into it, in `currency`: that of the budget of the period before. stopped: it began without a
+    budget. settled: what was carried is final.
+    """
+
+    period: Period
+    currency: str
+    carried: Decimal = NOTHING
+    stopped: bool = False
+    settled: bool = True
+
+    def carried_in(self, currency: str) -> Decimal:
+        """What was carried, for a budget in this currency: two are never added."""
+        return self.carried if self.currency == currency else NOTHING
+
+
+Opened = dict[date, OpenedPeriod]
+"""A project's opened periods by first day"""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetHistory:
+    """A project's budget so far: its revisions (when each was made, and its terms; oldest first), its opened periods.
+
+    What happens to it is another history: whoever stores them compares the two.
+    """
+
+    revisions: Sequence[tuple[datetime, BudgetTerms]]
+    opened: Opened = field(default_factory=dict)
+
+    def terms_before(self, day: date) -> BudgetTerms | None:
+        """The terms that counted when the day began; None where there were none yet."""
+        begins = datetime.combine(day, time(), UTC)
+        return next((terms for made_at, terms in reversed(self.revisions) if made_at < begins), None)
+
+    def begin(self, periods: Iterable[Period]) -> BudgetHistory:
+        """These periods are opened, oldest first. What is carried into new ones is still to be reckoned.
+
+        One that begins on the same day as an opened one is that one, with its end moved: what came into it stays.
+        """
+        history = self
+        for period in periods:
+            known = history.opened.get(period.start)
+            history = history._with(replace(known, period=period) if known else history._new(period))
+        return history
+
+    def set_budget(self, period: Period | None) -> BudgetHistory:
+        """Somebody has set a budget whose period this is (None: it has none today): it is stopped no more."""
+        if period is None:
+            return self
+        history = self.begin([period])
+        return history._with(replace(history.opened[period.start], stopped=False))
+
+    def unsettled(self) -> list[date]:
+        """The first days of the periods into which what was carried is not final, oldest first."""
+        return sorted(start for start, each in self.opened.items() if not each.settled)
+
+    def charged(self) -> list[Period]:
+        """The ended periods whose charges decide what was carried into others, where that is not final."""
+        before = (self._ended_at(start) for start in self.unsettled())
+        return [ended[0] for ended in before if ended]
+
+    def follow_charges(self, spent: Mapping[tuple[Period, str], Decimal]) -> BudgetHistory:
+        """What was carried, where that is not final, comes from what is now known of the periods before.
+
+        spent: by `charged` period and currency. What comes into a period may go on into the next.
+        """
+        history = self
+        for start in self.unsettled():
+            history = history._with(history._followed(history.opened[start], spent))
+        return history
+
+    def settle(self, read_until: date | None, lookback_days: int) -> BudgetHistory:
+        """What was carried from periods that no night reads again is final, as of the last night that read all.
+
+        What had come into such a period is final then too: it comes from an older one.
+        """
+        history = self
+        for start in self.unsettled():
+            before = self._ended_at(start)
+            if before and read_until and read_until >= settles_on(before[0], lookback_days):
+                history = history._with(replace(self.opened[start], settled=True))
+        return history
+
+    def _with(self, opened: OpenedPeriod) -> BudgetHistory:
+        return replace(self, opened={**self.opened, opened.period.start: opened})
+
+    def _new(self, period: Period) -> OpenedPeriod:
+        before = self._ended_at(period.start)
+        if before is None:
+            return OpenedPeriod(period, self.revisions[-1][1].currency)
+        ended = before[1]
+        return OpenedPeriod(
+            period, ended.terms.currency, NOTHING, is_stopped(ended), settled=not depends_on_usage(ended)
+        )
+
+    def _followed(self, opened: OpenedPeriod, spent: Mapping[tuple[Period, str], Decimal]) -> OpenedPeriod:
+        before = self._ended_at(opened.period.start)
+        if before is None:
+            return replace(opened, carried=NOTHING, settled=True)
+        period, ended = before
+        currency = ended.terms.currency
+        usage = spent.get((period, currency), NOTHING)
+        return replace(opened, currency=currency, carried=carried_on(replace(ended, usage=usage)))
+
+    def _ended_at(self, start: date) -> tuple[Period, EndedPeriod] | None:
+        """The period that ended where another begins, but for its usage; None where none was opened.
+
+        It is found by the rule that counted then: a row of another rule may end on that day too, and the end of this
+        one may have been moved since.
+        """
+        terms = self.terms_before(start)
+        period = period_before(terms.rule, start) if terms else None
+        opened = self.opened.get(period.start) if period else None
+        if terms is None or period is None or opened is None:
+            return None
+        return period, EndedPeriod(terms, opened.carried_in(terms.currency), opened.stopped)
