@@ -163,15 +163,15 @@ def _standings(environment: dict[str, str], clock: str) -> list[Standing]:
     app.database.close()
     return [
         Standing(
-            acronym=view.acronym,
+            acronym=view.project.acronym,
             budget=view.budget.terms.amount or Decimal(0) if view.budget else Decimal(0),
             currency=view.budget.terms.currency if view.budget else "",
             spent=view.spent,
             percent=view.budget.percent(view.spent) if view.budget else None,
-            mails=told.get(view.id, ()),
+            mails=told.get(view.project.id, ()),
         )
         for view in views
-        if view.active
+        if view.project.active
     ]
 
 

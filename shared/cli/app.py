@@ -42,7 +42,7 @@ def project_id(app: Composition, project: str) -> int:
 def find_view(app: Composition, project: str) -> ProjectView:
     """The project that a person named by acronym or id, as it is today. Raises WrongUsageError."""
     found = project_id(app, project)
-    return next(view for view in app.projects.list_projects(app.clock().date()) if view.id == found)
+    return next(view for view in app.projects.list_projects(app.clock().date()) if view.project.id == found)
 
 
 def given_reason(text: str) -> str:

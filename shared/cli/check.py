@@ -116,10 +116,10 @@ def _azure(app: Composition) -> str:
     from shared.ports.costs import CostQuery
 
     views = app.projects.list_projects(app.clock().date())
-    scopes = [scope for view in views if view.active for scope in view.scopes]
+    scopes = [each for view in views if view.project.active for each in view.scopes if each.provider == AZURE]
     if not scopes:
         return "not asked: no project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
-    subscription, group = scopes[0]
+    subscription, group = scopes[0].sub_account_id, scopes[0].resource_group
     today = app.clock().date()
     app.costs.read(CostQuery(AZURE, subscription, Period(today - timedelta(days=1), today), (group,)))
     return f"{app.settings.management_endpoint} tells the costs of subscription {subscription}"

@@ -35,11 +35,11 @@ def outlook(view: ProjectView, by_day: Mapping[date, Decimal]) -> Outlook:
 
     by_day: what it spent on each day of its period.
     """
-    if not view.active or view.period is None or view.updated_at is None:
+    if not view.project.active or view.period is None or view.updated_at is None:
         return Outlook()
     # Days after the last reading would be taken for days without costs.
     as_of = view.updated_at.date()
-    amount = budget_amount(view)
+    amount = view.amount
     return Outlook(
         forecast(by_day, view.period, as_of),
         used_up_on(by_day, amount, view.period, as_of) if amount else None,
@@ -50,16 +50,6 @@ def outlooks(app: Composition, views: Sequence[ProjectView], today: date) -> Ite
     """Each of these projects, and what is to be expected of it."""
     for start in range(0, len(views), AT_ONCE):
         some = views[start : start + AT_ONCE]
-        days = app.projects.days_spent([view.id for view in some], today)
+        days = app.projects.days_spent([view.project.id for view in some], today)
         for view in some:
-            yield view, outlook(view, days.get(view.id, {}))
-
-
-def budget_amount(view: ProjectView) -> Decimal | None:
-    """What the project may spend in this period, with what was carried into it; None without a budget."""
-    return view.budget.amount if view.budget else None
-
-
-def budget_percent(view: ProjectView) -> Decimal | None:
-    """How much of it is spent, rounded down; None without a budget."""
-    return view.budget.percent(view.spent) if view.budget else None
+            yield view, outlook(view, days.get(view.project.id, {}))

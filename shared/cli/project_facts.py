@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
-from shared.cli.outlook import Outlook, budget_amount, budget_percent
+from shared.cli.outlook import Outlook
 from shared.cli.output import Cell, Column
 from shared.domain.budgets import Rollover
 from shared.domain.money import plain
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
+from shared.ports.azure import AZURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from shared.composition import Composition
     from shared.domain.budgets import BudgetTerms
+    from shared.domain.projects import Scope
     from shared.ports.projects import PeriodView, ProjectView, RevisionView
 
 THEN = {
@@ -31,25 +33,31 @@ THEN = {
 def write(app: Composition, view: ProjectView, expected: Outlook) -> None:
     """Writes all of it for people."""
     output.write_facts(_facts(app, view, expected))
-    periods = app.projects.periods(view.id)
+    periods = app.projects.periods(view.project.id)
     if periods:
         output.say()
         output.write_table(PERIOD_COLUMNS, [_period_row(period) for period in periods])
     output.say()
-    output.write_table(REVISION_COLUMNS, [_revision_row(revision) for revision in app.projects.revisions(view.id)])
+    output.write_table(
+        REVISION_COLUMNS, [_revision_row(revision) for revision in app.projects.revisions(view.project.id)]
+    )
 
 
 def as_json(app: Composition, view: ProjectView) -> dict[str, Any]:
     """What there is besides what `projects list` says."""
     return {
-        "language": view.language,
-        "contacts": list(view.contacts),
-        "resource_groups": [{"subscription_id": account, "name": group} for account, group in view.scopes],
+        "language": view.project.language,
+        "contacts": list(view.project.contacts),
+        "resource_groups": [
+            {"subscription_id": scope.sub_account_id, "name": scope.resource_group}
+            for scope in view.scopes
+            if scope.provider == AZURE
+        ],
         "thresholds": _percents(view.terms),
         "alerts": list(view.alerts),
         "problem": view.problem,
-        "periods": [_period(period) for period in app.projects.periods(view.id)],
-        "revisions": [_revision(revision) for revision in app.projects.revisions(view.id)],
+        "periods": [_period(period) for period in app.projects.periods(view.project.id)],
+        "revisions": [_revision(revision) for revision in app.projects.revisions(view.project.id)],
     }
 
 
@@ -84,18 +92,18 @@ REVISION_COLUMNS = (
 
 def _facts(app: Composition, view: ProjectView, expected: Outlook) -> Iterable[tuple[str, Cell | str]]:
     return [
-        ("project", f"{view.acronym} (id {view.id})"),
-        ("name", view.name),
-        ("active", "yes" if view.active else "no"),
-        ("groups", "\n".join(f"{group}  (subscription {subscription})" for subscription, group in view.scopes)),
-        ("contacts", "\n".join(view.contacts) or "none; the operators get its mails"),
-        ("language", {"en": "English", "fr": "French"}.get(view.language or "", "English and French")),
+        ("project", f"{view.project.acronym} (id {view.project.id})"),
+        ("name", view.project.name),
+        ("active", "yes" if view.project.active else "no"),
+        ("groups", "\n".join(map(_scope, view.scopes))),
+        ("contacts", "\n".join(view.project.contacts) or "none; the operators get its mails"),
+        ("language", {"en": "English", "fr": "French"}.get(view.project.language or "", "English and French")),
         ("budget", _budget(view)),
         ("period", f"{view.period.start} up to, and not with, {view.period.end}" if view.period else "none today"),
         ("after it", _after(view)),
         ("thresholds", _thresholds(app, view)),
         ("spent", output.money(view.spent, view.currency)),
-        ("used", output.percent(budget_percent(view))),
+        ("used", output.percent(view.percent)),
         *_expected(view, expected),
         ("mailed", output.thresholds(view.alerts) or "no alert in this period"),
         ("lock", _lock(app, view)),
@@ -104,8 +112,14 @@ def _facts(app: Composition, view: ProjectView, expected: Outlook) -> Iterable[t
     ]
 
 
+def _scope(scope: Scope) -> str:
+    if scope.provider == AZURE:
+        return f"{scope.resource_group}  (subscription {scope.sub_account_id})"
+    return f"{scope.sub_account_id}  ({scope.provider})"
+
+
 def _budget(view: ProjectView) -> Cell | str:
-    amount = budget_amount(view)
+    amount = view.amount
     if view.budget is not None and view.budget.stopped:
         return Cell("none: it stopped with the period before (`budget set` starts it again)", "yellow")
     if view.budget is None or amount is None:
@@ -134,7 +148,7 @@ def _expected(view: ProjectView, expected: Outlook) -> list[tuple[str, Cell | st
         return [("forecast", ""), ("used up", str(expected.used_up or ""))]
     low, high = output.amount(expected.forecast.low), output.amount(expected.forecast.high)
     total = output.money(expected.forecast.total, view.currency)
-    lasts = "not before the period's end" if budget_amount(view) else ""
+    lasts = "not before the period's end" if view.amount else ""
     return [
         ("forecast", f"{total} at the period's end; four times in five between {low} and {high}"),
         ("used up", str(expected.used_up or lasts)),
@@ -144,7 +158,7 @@ def _expected(view: ProjectView, expected: Outlook) -> list[tuple[str, Cell | st
 def _lock(app: Composition, view: ProjectView) -> Cell | str:
     if view.locked_since:
         return Cell(f"locked since {output.minute(view.locked_since)} UTC", "bold red")
-    if view.lock is LockPolicy.NEVER:
+    if view.project.lock is LockPolicy.NEVER:
         return "not locked, and never is to be"
     return f"not locked; at 100 % it goes by LOCK_MODE, which is {app.settings.lock_mode} here"
 

@@ -12,7 +12,7 @@ import typer
 from shared.cli import output, project_facts
 from shared.cli.app import AsJson, ProjectName, find_view, open_app, user_name
 from shared.cli.failures import WrongUsageError
-from shared.cli.outlook import Outlook, budget_amount, budget_percent, outlooks
+from shared.cli.outlook import Outlook, outlooks
 from shared.cli.output import Cell, Column
 from shared.domain.money import plain
 
@@ -49,7 +49,7 @@ def load(file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README say
     app = open_app()
     now = app.clock()
     with output.working(f"Reading {file.name} …"):
-        entries = read_projects(content, valid_addresses, app.projects.list_projects(now.date()))
+        entries = read_projects(content, valid_addresses, app.projects.entries())
     with output.working(f"Loading {len(entries):,} projects …"):
         result = app.projects.load(entries, user_name(), now)
     output.say(f"{file.name}: {result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")
@@ -130,9 +130,9 @@ COLUMNS = (
 
 def _row(view: ProjectView, expected: Outlook, now: datetime) -> list[Cell | str]:
     return [
-        str(view.id),
-        view.acronym,
-        view.name,
+        str(view.project.id),
+        view.project.acronym,
+        view.project.name,
         _budget(view),
         output.amount(view.spent),
         _used(view),
@@ -144,19 +144,19 @@ def _row(view: ProjectView, expected: Outlook, now: datetime) -> list[Cell | str
 
 
 def _budget(view: ProjectView) -> str:
-    amount = budget_amount(view)
+    amount = view.amount
     return "none" if amount is None else f"{output.short(amount)} {view.currency}"
 
 
 def _used(view: ProjectView) -> Cell:
-    percent = budget_percent(view)
+    percent = view.percent
     style = "" if percent is None or percent < HIGH else "bold red" if percent >= FULL else "yellow"
     return Cell(output.percent(percent), style)
 
 
 def _note(view: ProjectView, now: datetime) -> Cell:
     notes = [f"locked since {view.locked_since:%Y-%m-%d}"] if view.locked_since else []
-    if not view.active:
+    if not view.project.active:
         notes.append("not active")
     elif view.budget and not view.period:
         notes.append("outside its period")
@@ -172,10 +172,10 @@ def _reading(view: ProjectView, now: datetime) -> str:
 
 
 def _summary(views: Sequence[ProjectView]) -> str:
-    percents = [percent for view in views if (percent := budget_percent(view)) is not None]
+    percents = [percent for view in views if (percent := view.percent) is not None]
     full = sum(percent >= FULL for percent in percents)
     high = sum(HIGH <= percent < FULL for percent in percents)
-    active = sum(view.active for view in views)
+    active = sum(view.project.active for view in views)
     locked = sum(view.locked_since is not None for view in views)
     read = max((view.updated_at for view in views if view.updated_at), default=None)
     return (
@@ -190,24 +190,24 @@ def _summary(views: Sequence[ProjectView]) -> str:
 
 def _listed(view: ProjectView, expected: Outlook) -> dict[str, Any]:
     return {
-        "id": view.id,
-        "acronym": view.acronym,
-        "name": view.name,
+        "id": view.project.id,
+        "acronym": view.project.acronym,
+        "name": view.project.name,
         "budget": _plain(view.budget.terms.amount if view.budget else None),
         "carried": _plain(view.budget.carried if view.budget else None),
         "stopped": view.budget.stopped if view.budget else False,
-        "amount": _plain(budget_amount(view)),
+        "amount": _plain(view.amount),
         "currency": view.currency,
         "rollover": view.terms.rollover.value,
         "spent": plain(view.spent),
-        "percent": _plain(budget_percent(view)),
+        "percent": _plain(view.percent),
         **_expected(expected),
         "period_start": view.period.start.isoformat() if view.period else None,
         "period_end": view.period.end.isoformat() if view.period else None,
-        "lock": view.lock.value,
+        "lock": view.project.lock.value,
         "locked_since": output.iso(view.locked_since),
         "updated_at": output.iso(view.updated_at),
-        "active": view.active,
+        "active": view.project.active,
     }
 
 

@@ -21,7 +21,6 @@ from shared.domain.texts import is_one_line, shortened
 from shared.messages import GUID, LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.mails import AddressCheck
-from shared.ports.projects import ProjectView
 
 COLUMNS = (
     "id",
@@ -96,7 +95,7 @@ class _Record:
 
 
 def read_projects(
-    content: bytes, valid_addresses: AddressCheck, stored: Iterable[ProjectView] = ()
+    content: bytes, valid_addresses: AddressCheck, stored: Iterable[ProjectEntry] = ()
 ) -> list[ProjectEntry]:
     """The entries of a projects file, in its order.
 
@@ -107,7 +106,7 @@ def read_projects(
     Raises ProjectFileError with every fault; then nothing of the file is to be used.
     """
     records, faults = _records(_text(content))
-    loaded = {view.id: view for view in stored}
+    loaded = {entry.project.id: entry for entry in stored}
     entries = [_entry(record, valid_addresses, loaded) for record in records]
     _refuse_claimed_twice(records, entries, loaded.values())
     faults = [fault for record in records for fault in record.faults] + faults
@@ -220,7 +219,7 @@ def _record(line: int, header: Sequence[str], cells: list[str]) -> _Record:
 # --- a project -----------------------------------------------------------------------------------------------
 
 
-def _entry(record: _Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectView]) -> ProjectEntry:
+def _entry(record: _Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectEntry]) -> ProjectEntry:
     """The record's entry; blank where the record has faults."""
     if record.faults:
         # Its cells may stand in the wrong columns: more faults would only confuse.
@@ -238,7 +237,7 @@ def _entry(record: _Record, valid_addresses: AddressCheck, loaded: Mapping[int, 
         contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
         language=record.read("language", _language, None),
         active=record.read("active", _active, False),
-        lock=record.read("lock", _lock, present.lock if present else LockPolicy.AUTO),
+        lock=record.read("lock", _lock, present.project.lock if present else LockPolicy.AUTO),
     )
     return ProjectEntry(project, scopes, terms)
 
@@ -426,32 +425,32 @@ def _active(text: str) -> bool:
 
 
 def _refuse_claimed_twice(
-    records: Sequence[_Record], entries: Sequence[ProjectEntry], stored: Iterable[ProjectView]
+    records: Sequence[_Record], entries: Sequence[ProjectEntry], stored: Iterable[ProjectEntry]
 ) -> None:
     named = {entry.project.id for entry in entries}
     owners = {
-        claim: f"belongs to project {view.id} ({view.acronym}), which is not in this file"
-        for view in stored
-        if view.id not in named
-        for claim in _claims(view.id, view.acronym, view.scopes)
+        claim: f"belongs to project {entry.project.id} ({entry.project.acronym}), which is not in this file"
+        for entry in stored
+        if entry.project.id not in named
+        for claim in _claims(entry)
     }
     for record, entry in zip(records, entries, strict=True):
-        scopes = [(scope.sub_account_id, scope.resource_group) for scope in entry.scopes]
-        for claim, value in _claims(entry.project.id, entry.project.acronym, scopes).items():
+        for claim, value in _claims(entry).items():
             if claim in owners:
                 record.fault(claim[0], f"{value} {owners[claim]}, and each project needs its own")
             else:
                 owners[claim] = f"is on line {record.line} already"
 
 
-def _claims(project_id: int, acronym: str, scopes: Iterable[tuple[str, str]]) -> dict[tuple[str, ...], str]:
+def _claims(entry: ProjectEntry) -> dict[tuple[str, ...], str]:
     """What nobody else can have, by column and key, each as it is written; nothing for what could not be read."""
     claims: dict[tuple[str, ...], str] = {}
-    if project_id:
-        claims["id", str(project_id)] = str(project_id)
-    if acronym:
-        claims["acronym", acronym.lower()] = acronym
-    for subscription_id, group in scopes:
-        if subscription_id:
-            claims["resource_groups", subscription_id, key_of_group(group)] = group
+    project = entry.project
+    if project.id:
+        claims["id", str(project.id)] = str(project.id)
+    if project.acronym:
+        claims["acronym", project.acronym.lower()] = project.acronym
+    for scope in entry.scopes:
+        if scope.sub_account_id:
+            claims["resource_groups", *scope.key] = scope.resource_group
     return claims

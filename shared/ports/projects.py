@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.forecast import Forecast
 from shared.domain.periods import Period
-from shared.domain.projects import LockPolicy, ProjectEntry
+from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.ports.runs import RunView
 
 
@@ -25,32 +26,41 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class ProjectView:
-    """A project as listed. budget: None without one. spent: in the period that holds today, in `currency`.
+    """A project as it stands. budget: None without one. spent: in the period that holds today, in `currency`.
 
-    currency: None for a project that has neither a budget nor a currency to have one in.
-    updated_at: when its costs were last read. problem: why it can't be watched, if so.
+    terms: those of the revision that counts, without an amount too. updated_at: when its costs were last read.
+    problem: why it can't be watched, if so. alerts: thresholds mailed for this revision and period.
+    forecast: what the last check expects of the period; used_up_on: the day on which the budget is used up, None where
+    it lasts. Both None where they can't be told: in a period that was not checked yet, of a project that is not active.
     """
 
-    id: int
-    acronym: str
-    name: str
-    active: bool
-    language: str | None
-    contacts: tuple[str, ...]
-    scopes: tuple[tuple[str, str], ...]
-    """(subscription id, resource group) pairs"""
+    project: Project
+    scopes: tuple[Scope, ...]
+    terms: BudgetTerms
     budget: Budget | None
     period: Period | None
     spent: Decimal
-    currency: str | None
-    updated_at: datetime | None
-    problem: str | None
-    alerts: tuple[int, ...]
-    """thresholds mailed for this revision and period"""
-    terms: BudgetTerms
-    """those of the revision that counts, without an amount too"""
-    lock: LockPolicy = LockPolicy.AUTO
+    updated_at: datetime | None = None
+    problem: str | None = None
+    alerts: tuple[int, ...] = ()
     locked_since: datetime | None = None
+    forecast: Forecast | None = None
+    used_up_on: date | None = None
+
+    @property
+    def currency(self) -> str | None:
+        """None for a project that has neither a budget nor a currency to have one in."""
+        return self.terms.currency or None
+
+    @property
+    def amount(self) -> Decimal | None:
+        """What the project may spend in this period, with what was carried into it; None without a budget."""
+        return self.budget.amount if self.budget else None
+
+    @property
+    def percent(self) -> Decimal | None:
+        """How much of it is spent, rounded down; None without a budget."""
+        return self.budget.percent(self.spent) if self.budget else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,10 @@ class ProjectLedger(Protocol):
         check. Raises NeverError naming the project where a resource group belongs to another project that
         keeps it, or an acronym to another.
         """
+        ...
+
+    def entries(self) -> list[ProjectEntry]:
+        """All projects by id, each as somebody who loads it again unchanged would write it."""
         ...
 
     def revise_budget(self, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime) -> int:

@@ -222,7 +222,7 @@ class Installation:
 
     def projects(self) -> dict[str, ProjectView]:
         with self.app() as app:
-            return {view.acronym: view for view in app.projects.list_projects(app.clock().date())}
+            return {view.project.acronym: view for view in app.projects.list_projects(app.clock().date())}
 
     def runs(self) -> dict[str, RunView]:
         with self.app() as app:

@@ -358,7 +358,7 @@ def test_a_complete_reading_finishes_its_scope_and_run_and_makes_its_projects_du
     assert [(run.state, run.scopes) for run in ledgers.projects.recent_runs(5)] == [("done", {"done": 1})]
     assert ledgers.due() == [1, 2]
     assert ledgers.charges.due_projects_of(ScopeTarget(subscription_id="other")) == []
-    updated = {view.id: view.updated_at for view in ledgers.projects.list_projects(TODAY)}
+    updated = {view.project.id: view.updated_at for view in ledgers.projects.list_projects(TODAY)}
     assert updated == {1: NOW, 2: NOW, 3: None, 4: None}
 
 

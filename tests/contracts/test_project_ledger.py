@@ -13,7 +13,8 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy, ProjectEntry
+from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
+from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 from shared.ports.projects import LoadResult
@@ -48,7 +49,10 @@ def revise(ledgers: Ledgers, amount: str | None, project_id: int = 1, **changes:
 
 
 def groups(ledgers: Ledgers) -> dict[int, list[str]]:
-    return {view.id: [name for _, name in view.scopes] for view in ledgers.projects.list_projects(TODAY)}
+    return {
+        view.project.id: [scope.resource_group for scope in view.scopes]
+        for view in ledgers.projects.list_projects(TODAY)
+    }
 
 
 # --- loading -------------------------------------------------------------------------------------------------
@@ -58,8 +62,8 @@ def test_a_new_project_is_listed_as_it_was_written_and_due_for_a_check(ledgers: 
     written = entry(7, "Rg-B", "rg-a", acronym="DIE1", name="Données é ü", language="fr", contacts=("b@x.ca", "a@x.ca"))
     assert ledgers.projects.load([written], "ana", NOW) == LoadResult(1, 0, 0)
     (view,) = ledgers.projects.list_projects(TODAY)
-    assert (view.id, view.acronym, view.name, view.language) == (7, "DIE1", "Données é ü", "fr")
-    assert (view.contacts, view.scopes, view.active) == (("b@x.ca", "a@x.ca"), ((SUB, "rg-a"), (SUB, "Rg-B")), True)
+    assert view.project == Project(7, "DIE1", "Données é ü", "fr", ("b@x.ca", "a@x.ca"), active=True)
+    assert view.scopes == (Scope(AZURE, SUB, "rg-a"), Scope(AZURE, SUB, "Rg-B"))
     assert view.budget is not None
     assert (view.budget.number, view.budget.terms) == (1, terms())
     assert view.period == Period(date(2026, 4, 1), date(2027, 4, 1))
@@ -426,7 +430,7 @@ def test_the_listing_says_since_when_a_project_is_locked(ledgers: Ledgers) -> No
     row = {"project_id": 1, "held_since": NOW, "by_hand": False, "groups": []}
     ledgers.database.run(lambda connection: connection.execute(locks.insert(), [row]))
     views = ledgers.projects.list_projects(TODAY)
-    assert [(view.lock, view.locked_since) for view in views] == [("auto", NOW), ("never", None)]
+    assert [(view.project.lock, view.locked_since) for view in views] == [("auto", NOW), ("never", None)]
 
 
 def test_an_unknown_project_has_no_revisions(ledgers: Ledgers) -> None:
@@ -469,8 +473,9 @@ def test_projects_can_be_listed_by_subscription_in_any_spelling(ledgers: Ledgers
     ledgers.spend(("rg-2", november(2), "S", "850"), sub_account_id="bbb")
     ledgers.check(1, 2)
     listed = ledgers.projects.list_projects
-    assert [view.id for view in listed(NOW.date())] == [1, 2, 3]
-    assert [(view.id, view.spent, view.alerts) for view in listed(NOW.date(), "AAA")] == [(1, 850, (80,)), (3, 0, ())]
+    assert [view.project.id for view in listed(NOW.date())] == [1, 2, 3]
+    found = listed(NOW.date(), "AAA")
+    assert [(view.project.id, view.spent, view.alerts) for view in found] == [(1, 850, (80,)), (3, 0, ())]
     assert listed(NOW.date(), "ccc") == []
     assert ledgers.projects.subscriptions() == ["aaa", "bbb"]
     ledgers.load(entry(2, subscription_id="ccc"))

@@ -148,7 +148,7 @@ class Chain:
         return self.send(self.app.watchdog.look())
 
     def spent(self, project_id: int = 11) -> Decimal:
-        views = {view.id: view for view in self.projects.list_projects(self.clock().date())}
+        views = {view.project.id: view for view in self.projects.list_projects(self.clock().date())}
         return views[project_id].spent
 
     def subjects(self) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain.budgets import Budget, BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Project, Scope
 from shared.pipeline.azure_budgets.wanted import (
     LOCK_NOTICE,
     UnmappableError,
@@ -24,7 +24,7 @@ from shared.pipeline.azure_budgets.wanted import (
     wanted_budget,
     why_none,
 )
-from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.azure import AZURE, AzureBudget, BudgetNotice
 from shared.ports.projects import ProjectView
 
 HERE, ELSEWHERE = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
@@ -33,6 +33,10 @@ TODAY = date(2026, 11, 20)
 APRIL = PeriodRule(PeriodKind.ANNUAL, date(2000, 4, 1))
 DAY = timedelta(days=1)
 MONTHS = {"Annually": 12, "Quarterly": 3, "Monthly": 1}
+
+
+def in_azure(*groups: tuple[str, str]) -> tuple[Scope, ...]:
+    return tuple(Scope(AZURE, *group) for group in groups)
 
 
 def project(
@@ -47,23 +51,15 @@ def project(
     terms = BudgetTerms(None if amount is None else Decimal(amount), more.pop("currency", "CAD"), rule, rollover)
     budget = Budget(1, 1, terms, Decimal(carried), stopped) if terms.amount else None
     view = ProjectView(
-        id=11,
-        acronym="WARDEN",
-        name="Warden",
-        active=True,
-        language="en",
-        contacts=("a@example.com",),
-        scopes=((HERE, "rg-b"), (HERE, "RG-a")),
+        project=Project(11, "WARDEN", "Warden", "en", ("a@example.com",), active=True),
+        scopes=in_azure((HERE, "rg-b"), (HERE, "RG-a")),
         budget=budget,
         period=rule.period_at(today),
         spent=Decimal(0),
-        currency=terms.currency,
-        updated_at=None,
-        problem=None,
-        alerts=(),
         terms=terms,
     )
-    return replace(view, **more)
+    who = {name: more.pop(name) for name in ("acronym", "active", "lock") if name in more}
+    return replace(view, project=replace(view.project, **who), **more)
 
 
 def wanted(*, currency_of_subscription: str | None = "CAD", **details: Any):
@@ -169,17 +165,17 @@ def test_a_project_without_a_budget_to_lock_by_has_none_in_azure(details: dict, 
 
 
 def test_a_project_that_is_not_watched_is_not_said_to_be_unmappable() -> None:
-    assert wanted_budget(project(active=False, scopes=((HERE, "a"), (ELSEWHERE, "b"))), CALLED, "EUR") is None
+    assert wanted_budget(project(active=False, scopes=in_azure((HERE, "a"), (ELSEWHERE, "b"))), CALLED, "EUR") is None
 
 
 def test_several_subscriptions_can_not_be_mapped() -> None:
-    reason = unmappable(scopes=((HERE, "rg-a"), (ELSEWHERE, "rg-b")))
+    reason = unmappable(scopes=in_azure((HERE, "rg-a"), (ELSEWHERE, "rg-b")))
     assert "2 subscriptions" in reason
     assert ELSEWHERE in reason
 
 
 def test_one_subscription_in_two_spellings_is_one() -> None:
-    assert wanted(scopes=((HERE, "rg-a"), (HERE.upper(), "rg-b"))).budget.resource_groups == ("rg-a", "rg-b")
+    assert wanted(scopes=in_azure((HERE, "rg-a"), (HERE.upper(), "rg-b"))).budget.resource_groups == ("rg-a", "rg-b")
 
 
 def test_another_currency_than_the_subscriptions_can_not_be_mapped_and_an_unknown_one_is_tried() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,10 +12,9 @@ from hypothesis import strategies as st
 from shared.adapters.mail.addresses import valid_addresses
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, make_rule
-from shared.domain.projects import LockPolicy, ProjectEntry, Scope
+from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
 from shared.pipeline.project_file import COLUMNS, OPTIONAL_COLUMNS, ProjectFileError, read_projects
 from shared.ports.azure import AZURE
-from shared.ports.projects import ProjectView
 
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 GOOD = {
@@ -289,25 +287,14 @@ def test_the_same_group_may_be_in_two_subscriptions_and_twice_in_a_cell() -> Non
     assert second.scopes[0].sub_account_id == other.lower()
 
 
-def loaded(number: int = 7, acronym: str = "Die1", **known: Any) -> ProjectView:
+def loaded(
+    number: int = 7, acronym: str = "Die1", lock: LockPolicy = LockPolicy.AUTO, terms: BudgetTerms | None = None
+) -> ProjectEntry:
     """A project that is loaded already; it has the group that GOOD names."""
-    defaults = {"terms": BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None))}
-    return ProjectView(
-        id=number,
-        acronym=acronym,
-        name="",
-        active=True,
-        language=None,
-        contacts=(),
-        scopes=((SUBSCRIPTION, "FSDH_PROJ_DIE1_DEV_RG"),),
-        budget=None,
-        period=None,
-        spent=Decimal(0),
-        currency=None,
-        updated_at=None,
-        problem=None,
-        alerts=(),
-        **(defaults | known),
+    return ProjectEntry(
+        Project(number, acronym, "", None, (), True, lock),
+        (Scope(AZURE, SUBSCRIPTION, "FSDH_PROJ_DIE1_DEV_RG"),),
+        terms or BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None)),
     )
 
 

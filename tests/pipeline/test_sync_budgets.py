@@ -14,10 +14,10 @@ from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.domain.budgets import Budget, BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Project, Scope
 from shared.pipeline.azure_budgets.sync import BudgetChange, BudgetSync, SyncResult, report
 from shared.pipeline.azure_budgets.wanted import LOCK_NOTICE
-from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.azure import AZURE, AzureBudget, BudgetNotice
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectView
 from tests.fake_budgets import FakeBudgets
@@ -42,11 +42,13 @@ class Projects:
     def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
         views = [_view(number, acronym, today, **given) for number, (acronym, given) in enumerate(self.entries.items())]
         wanted = (subscription_id or "").lower()
-        return [view for view in views if not wanted or wanted in {account.lower() for account, _ in view.scopes}]
+        return [
+            view for view in views if not wanted or wanted in {scope.sub_account_id.lower() for scope in view.scopes}
+        ]
 
     def subscriptions(self) -> list[str]:
         return sorted(
-            {account.lower() for view in self.list_projects(date(2026, 11, 20)) for account, _ in view.scopes}
+            {scope.sub_account_id.lower() for view in self.list_projects(date(2026, 11, 20)) for scope in view.scopes}
         )
 
 
@@ -64,23 +66,14 @@ def _view(
     lock: LockPolicy = LockPolicy.AUTO,
 ) -> ProjectView:
     terms = BudgetTerms(None if amount is None else Decimal(amount), currency, rule, rollover)
+    owned = ((HERE, f"rg-{acronym.lower()}"),) if groups is None else groups
     return ProjectView(
-        id=number,
-        acronym=acronym,
-        name=acronym,
-        active=active,
-        language=None,
-        contacts=(),
-        scopes=((HERE, f"rg-{acronym.lower()}"),) if groups is None else groups,
+        project=Project(number, acronym, acronym, None, (), active, lock),
+        scopes=tuple(Scope(AZURE, *each) for each in owned),
         budget=Budget(number, 1, terms) if terms.amount else None,
         period=rule.period_at(today),
         spent=Decimal(0),
-        currency=currency,
-        updated_at=None,
-        problem=None,
-        alerts=(),
         terms=terms,
-        lock=lock,
     )
 
 
@@ -429,7 +422,9 @@ def break_off(rig: Rig, calls: int) -> None:
 
 def check(rig: Rig) -> None:
     today = rig.clock().date()
-    locked = {view.acronym: view for view in rig.projects.list_projects(today) if view.active and view.budget}
+    locked = {
+        view.project.acronym: view for view in rig.projects.list_projects(today) if view.project.active and view.budget
+    }
     assert {name for _, name in rig.azure.budgets} == {f"warden-{acronym.lower()}" for acronym in locked}
     for acronym, view in locked.items():
         budget = rig.budget(acronym)
@@ -438,5 +433,7 @@ def check(rig: Rig) -> None:
         assert budget.first_day <= view.period.start
         assert budget.last_day >= view.period.end - timedelta(days=1)
         assert budget.amount == view.budget.amount
-        assert {group.lower() for group in budget.resource_groups} == {group.lower() for _, group in view.scopes}
+        assert {group.lower() for group in budget.resource_groups} == {
+            scope.resource_group.lower() for scope in view.scopes
+        }
         assert budget.notices[LOCK_NOTICE].action_groups == (CALLED,)

@@ -65,7 +65,7 @@ def check(chain: Chain) -> None:
 def amount(chain: Chain, project_id: int = 11) -> Decimal | None:
     """What may be spent now, as it is listed, and as Azure's budget is to say."""
     views = chain.projects.list_projects(chain.clock().date())
-    (budget,) = [view.budget for view in views if view.id == project_id]
+    (budget,) = [view.budget for view in views if view.project.id == project_id]
     return budget.amount if budget else None
 
 
@@ -168,7 +168,7 @@ def test_one_subscription_is_listed_whatever_was_mailed_in_another(chain: Chain)
     chain.night()
     assert chain.subjects()
     (view,) = chain.projects.list_projects(chain.clock().date(), OTHER_SUBSCRIPTION)
-    assert view.id == 12
+    assert view.project.id == 12
     synced(chain).sync(OTHER_SUBSCRIPTION)
     assert [name for _, name in chain.azure_budgets.writes] == ["warden-p12"]
 

@@ -22,6 +22,7 @@ from shared.adapters.database.budget_rows import (
     AnyRow,
     days_in_periods,
     period_in,
+    project_in,
     sums_by_day,
     sums_in_periods,
     sums_within,
@@ -42,7 +43,7 @@ from shared.adapters.database.tables import (
 )
 from shared.domain.budget_periods import OpenedPeriod
 from shared.domain.periods import Period
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.thresholds import AlertOutcome
 from shared.ports.projects import PeriodView, ProjectView
 from shared.ports.runs import RunState, RunTrigger, RunView, ScopeState
@@ -55,7 +56,7 @@ class _Beside:
     """What is listed of a project and stands in other tables than its own row."""
 
     opened: OpenedPeriod | None
-    groups: Sequence[tuple[str, str]]
+    scopes: Sequence[Scope]
     mailed: Sequence[int]
     locked_since: datetime | None
 
@@ -74,34 +75,35 @@ def list_projects(connection: Connection, today: date, subscription_id: str | No
     periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
     spent = _spent(connection, rows, periods)
     opened = present_periods(connection, rows, today)
-    groups = _groups(connection)
+    owned = _scopes(connection)
     mailed = _mailed(connection, periods)
     views = []
     for row in rows:
-        beside = _Beside(opened.get(row.id), groups.get(row.id, ()), mailed.get(row.id, ()), row.held_since)
+        beside = _Beside(opened.get(row.id), owned.get(row.id, ()), mailed.get(row.id, ()), row.held_since)
         views.append(_view(row, periods[row.id], spent.get(row.id, Decimal(0)), beside))
     return views
+
+
+def list_entries(connection: Connection) -> list[ProjectEntry]:
+    """All projects by id, as they were written."""
+    owned = _scopes(connection)
+    listed = select(projects, *BUDGET_TERMS).select_from(projects.join(budgets, CURRENT_BUDGET)).order_by(projects.c.id)
+    rows = connection.execute(listed)
+    return [ProjectEntry(project_in(row), tuple(owned.get(row.id, ())), terms_of(row)) for row in rows]
 
 
 def _view(row: AnyRow, period: Period | None, spent: Decimal, beside: _Beside) -> ProjectView:
     terms = terms_of(row)
     return ProjectView(
-        id=row.id,
-        acronym=row.acronym,
-        name=row.name,
-        active=row.active,
-        language=row.language,
-        contacts=tuple(row.contacts),
-        scopes=tuple(beside.groups),
+        project=project_in(row),
+        scopes=tuple(beside.scopes),
         budget=budget_in(row, beside.opened) if terms.amount else None,
         period=period,
         spent=spent,
-        currency=terms.currency or None,
         updated_at=row.costs_read_at,
         problem=row.problem,
         alerts=tuple(beside.mailed),
         terms=terms,
-        lock=LockPolicy(row.lock_policy),
         locked_since=beside.locked_since,
     )
 
@@ -141,16 +143,16 @@ def list_days(connection: Connection, project_ids: Sequence[int], today: date) -
     return spent
 
 
-def _groups(connection: Connection) -> dict[int, list[tuple[str, str]]]:
-    groups: dict[int, list[tuple[str, str]]] = {}
+def _scopes(connection: Connection) -> dict[int, list[Scope]]:
+    owned: dict[int, list[Scope]] = {}
     rows = connection.execute(
-        select(scopes.c.project_id, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
+        select(scopes.c.project_id, scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
         .where(scopes.c.project_id.is_not(None))
-        .order_by(scopes.c.sub_account_id, scopes.c.group_key)
+        .order_by(scopes.c.provider, scopes.c.sub_account_id, scopes.c.group_key)
     )
-    for project_id, account, name in rows:
-        groups.setdefault(project_id, []).append((account, name))
-    return groups
+    for project_id, *scope in rows:
+        owned.setdefault(project_id, []).append(Scope(*scope))
+    return owned
 
 
 def _mailed(connection: Connection, periods: Mapping[int, Period | None]) -> dict[int, list[int]]:

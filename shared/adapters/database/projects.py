@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, terms_of
 from shared.adapters.database.engine import Database
-from shared.adapters.database.listings import list_days, list_periods, list_projects, list_runs
+from shared.adapters.database.listings import list_days, list_entries, list_periods, list_projects, list_runs
 from shared.adapters.database.loading import load_entries
 from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import budgets, projects, scopes
@@ -35,6 +35,10 @@ class SqlProjects:
         return self._database.run(
             lambda connection: load_entries(connection, entries, made_by, now, self._lookback_days)
         )
+
+    def entries(self) -> list[ProjectEntry]:
+        """All projects by id (see the port)."""
+        return self._database.read(list_entries)
 
     def revise_budget(self, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime) -> int:
         """Makes a new revision and returns its number. Raises NeverError for an unknown project."""

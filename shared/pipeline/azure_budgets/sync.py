@@ -184,16 +184,16 @@ def _compared(
     steps: list[Step] = []
     unmapped: list[tuple[str, str]] = []
     for view in views:
-        budget = left.pop(azure_name(view.acronym), None)
+        budget = left.pop(azure_name(view.project.acronym), None)
         try:
             wanted = wanted_budget(view, action_group_id, currency)
             if wanted is None:
-                steps += _no_longer(view.acronym, budget, why_none(view) or "")
+                steps += _no_longer(view.project.acronym, budget, why_none(view) or "")
             else:
-                steps += _to_be_written(view.acronym, wanted, budget)
+                steps += _to_be_written(view.project.acronym, wanted, budget)
         except UnmappableError as error:
-            unmapped.append((view.acronym, str(error)))
-            steps += _no_longer(view.acronym, budget, str(error))
+            unmapped.append((view.project.acronym, str(error)))
+            steps += _no_longer(view.project.acronym, budget, str(error))
     orphans = [budget for name, budget in left.items() if name.startswith(AZURE_PREFIX) and is_ours(budget)]
     for budget in orphans:
         if calls(budget, action_group_id):

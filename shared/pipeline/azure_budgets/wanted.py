@@ -21,7 +21,7 @@ from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
 from shared.domain.texts import shortened
 from shared.pipeline.azure_budgets.names import azure_name
-from shared.ports.azure import AzureBudget, BudgetNotice
+from shared.ports.azure import AZURE, AzureBudget, BudgetNotice
 from shared.ports.projects import ProjectView
 
 # Marks a budget as ours: one of our name without it was made by someone else.
@@ -58,9 +58,9 @@ class WantedBudget:
 
 def why_none(project: ProjectView) -> str | None:
     """Why Azure is to have no budget for the project, as the end of a sentence; None where it is to have one."""
-    if not project.active:
+    if not project.project.active:
         return "the project is inactive"
-    if project.lock is LockPolicy.NEVER:
+    if project.project.lock is LockPolicy.NEVER:
         return "the project is marked as never to be locked"
     if project.budget is None or project.budget.amount is None:
         return "the project has no budget now"
@@ -83,12 +83,12 @@ def wanted_budget(
     recurs = rule.kind is not PeriodKind.FIXED and project.budget.terms.rollover is not Rollover.STOP
     notice = BudgetNotice(Decimal(100), AT_OR_ABOVE, forecast=False, action_groups=(action_group_id,))
     budget = AzureBudget(
-        name=azure_name(project.acronym),
+        name=azure_name(project.project.acronym),
         amount=azure_amount(project.budget.amount),
         time_grain=TIME_GRAINS[rule.kind],
         first_day=period.start,
         last_day=_last_day(period, recurs),
-        resource_groups=tuple(sorted({key_of_group(name): name for _, name in project.scopes}.values(), key=str.lower)),
+        resource_groups=_groups(project),
         notices={LOCK_NOTICE: notice},
     )
     return WantedBudget(budget, rule, period, recurs)
@@ -179,7 +179,7 @@ def _check_period(rule: PeriodRule, period: Period) -> None:
 
 
 def _check_place(project: ProjectView, currency_of_subscription: str | None) -> None:
-    subscriptions = sorted({subscription.lower() for subscription, _ in project.scopes})
+    subscriptions = sorted({scope.sub_account_id.lower() for scope in project.scopes if scope.provider == AZURE})
     if len(subscriptions) > 1:
         raise UnmappableError(
             f"its resource groups are in {len(subscriptions)} subscriptions ({', '.join(subscriptions)}), "
@@ -190,6 +190,11 @@ def _check_place(project: ProjectView, currency_of_subscription: str | None) -> 
         raise UnmappableError(
             f"its budget is in {currency}, and the subscription is billed in {currency_of_subscription}"
         )
+
+
+def _groups(project: ProjectView) -> tuple[str, ...]:
+    names = [scope.resource_group for scope in project.scopes if scope.provider == AZURE]
+    return tuple(sorted({key_of_group(name): name for name in names}.values(), key=str.lower))
 
 
 def _last_day(period: Period, recurs: bool) -> date:
