@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli.failures import WrongUsageError
-from shared.domain.texts import UNSTORABLE
-from shared.messages import LONGEST_REASON
+from shared.services import reasons
+from shared.services.errors import UnknownProjectError
 
 if TYPE_CHECKING:
     from shared.composition import Composition
@@ -32,29 +32,24 @@ def open_app() -> Composition:
 
 
 def project_id(app: Composition, project: str) -> int:
-    """The id of the project that a person named by acronym or id. Raises WrongUsageError."""
+    """The id of the project that a person named by acronym or id. Raises UnknownProjectError."""
     found = app.projects.find(project)
     if found is None:
-        raise WrongUsageError(f"there is no project {project}; `python -m shared.cli projects list` shows them all")
+        raise UnknownProjectError(project)
     return found
 
 
 def find_view(app: Composition, project: str) -> ProjectView:
-    """The project that a person named by acronym or id, as it is today. Raises WrongUsageError."""
+    """The project that a person named by acronym or id, as it is today. Raises UnknownProjectError."""
     found = project_id(app, project)
     return next(view for view in app.projects.list_projects(app.clock().date()) if view.project.id == found)
 
 
 def given_reason(text: str) -> str:
     """A person's reason, which is kept for good. Raises WrongUsageError where it says nothing, or can't be kept."""
-    reason = text.strip()
-    if not reason:
+    if not text.strip():
         raise WrongUsageError('say why: --reason "…"')
-    if len(reason) > LONGEST_REASON:
-        raise WrongUsageError(f"--reason has {len(reason):,} characters; write at most {LONGEST_REASON:,}")
-    if UNSTORABLE.search(reason):
-        raise WrongUsageError("--reason holds a character that can't be stored; write plain text in UTF-8")
-    return reason
+    return reasons.given_reason(text, "--reason")
 
 
 def user_name() -> str:

@@ -28,11 +28,16 @@ def explain(error: Exception) -> tuple[str, int]:
     """The sentence and the exit code of an error that ended a command."""
     from shared.pipeline.project_file import ProjectFileError
     from shared.ports.errors import LaterError, NeverError
+    from shared.services.errors import RequestError, UnknownProjectError
     from shared.settings import SettingsError
 
     match error:
         case FailedError():
             return str(error), error.exit_code
+        case UnknownProjectError():
+            return f"{error}; `python -m shared.cli projects list` shows them all", WRONG_USAGE
+        case RequestError():
+            return str(error), WRONG_USAGE
         case ProjectFileError():
             listed = "\n".join(f"  {fault}" for fault in error.faults)
             return f"nothing was loaded, because of the file:\n{listed}", WRONG_USAGE
