@@ -48,7 +48,7 @@ from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.locks import AuditLedger, LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
-from shared.ports.runs import RunLedger, WatchLedger
+from shared.ports.runs import RunLedger
 from shared.settings import Provider, Settings
 
 if TYPE_CHECKING:
@@ -144,13 +144,6 @@ class Composition:
         from shared.adapters.database.audit import SqlAudit
 
         return SqlAudit(self.database)
-
-    @cached_property
-    def watch_ledger(self) -> WatchLedger:
-        """What got stuck."""
-        from shared.adapters.database.watch import SqlWatch
-
-        return SqlWatch(self.database)
 
     @cached_property
     def queues(self) -> StorageQueues:
@@ -356,7 +349,7 @@ class Composition:
     @cached_property
     def watchdog(self) -> Watchdog:
         """PipelineWatchdog."""
-        return Watchdog(self.watch_ledger, self.runs, self.mails, self.operators, self.clock)
+        return Watchdog(self.runs, self.checks, self.mails, self.operators, self.clock)
 
     @property
     def _queue_opener(self) -> QueueOpener:

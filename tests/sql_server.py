@@ -294,6 +294,7 @@ def _on_sqlite(statement: str) -> str:
     output = re.search(r" OUTPUT ((?:inserted\.\[?\w+\]?(?:, )?)+)", statement)
     if output:
         statement = statement.replace(output.group(0), "") + " RETURNING " + output.group(1).replace("inserted.", "")
+    statement = re.sub(r"\(SELECT TOP (\d+) ([^()]*)\)", r"(SELECT \2 LIMIT \1)", statement)
     top = re.search(r"^SELECT (DISTINCT )?TOP (\d+) ", statement)
     if top:
         statement = statement.replace(f"TOP {top.group(2)} ", "", 1) + f" LIMIT {top.group(2)}"

@@ -58,7 +58,7 @@ def status(
 ) -> None:
     """Show the last runs, and what failed."""
     app = open_app()
-    views = app.projects.recent_runs(limit)
+    views = app.runs.recent_runs(limit)
     if json:
         output.write_json([_listed(view) for view in views])
         return
@@ -103,7 +103,7 @@ def _until_finished(
 ) -> RunView | None:
     """The finished run; None where the person has stopped waiting."""
     while not stopped.wait(POLL_SECONDS):
-        view = next((view for view in app.projects.recent_runs(LOOK_BACK) if view.key == key), None)
+        view = next((view for view in app.runs.recent_runs(LOOK_BACK) if view.key == key), None)
         if view is None:
             raise FailedError(f"run {key} is no longer among the last {LOOK_BACK}; `status` may still show it")
         show(view)

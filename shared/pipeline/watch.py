@@ -9,9 +9,10 @@ from shared.messages import Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
+from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.mails import MailLedger, NewMail, Topic
-from shared.ports.runs import LateRun, RunLedger, RunScope, WatchLedger
+from shared.ports.runs import LateRun, RunLedger, RunScope
 
 # Longer than a message is worked on, its ten-minute lease included, and than the longest growing wait.
 STUCK_AFTER = timedelta(minutes=45)
@@ -24,8 +25,8 @@ A_NIGHT_APART = timedelta(hours=26)
 class Watchdog:
     """Whatever a crash between commit and enqueue left behind is queued again; doing it twice is harmless."""
 
-    watch: WatchLedger
     runs: RunLedger
+    checks: CheckLedger
     mails: MailLedger
     operators: Operators
     clock: Clock
@@ -34,13 +35,14 @@ class Watchdog:
         """One round. Raises LaterError where the database is away: the next round comes in minutes."""
         now = self.clock()
         before = now - STUCK_AFTER
-        scopes = self.watch.stuck_scopes(before)
-        projects = self.watch.stuck_projects(before)
-        mails = self.watch.stuck_mails(before)
-        self.watch.mark_requeued(projects, mails, now)
+        scopes = self.runs.stuck_scopes(before)
+        projects = self.checks.stuck_projects(before)
+        mails = self.mails.stuck(before)
+        self.checks.mark_requeued(projects, now)
+        self.mails.mark_requeued(mails, now)
         for scope in scopes:
             self.runs.mark_queued(scope.id, now, now)
-        late = [self._report(run, now) for run in self.watch.late_runs(now - LATE_AFTER)]
+        late = [self._report(run, now) for run in self.runs.late_runs(now - LATE_AFTER)]
         late += self._missed_night(now)
         event("watched", scopes=len(scopes), projects=len(projects), mails=len(mails), late_runs=len(late))
         return [
@@ -51,7 +53,7 @@ class Watchdog:
 
     def _missed_night(self, now: datetime) -> list[int]:
         """The mail on a night that never began, until someone has begun to send it."""
-        nights = self.watch.last_nights()
+        nights = self.runs.last_nights()
         if len(nights) < 2 or nights[0] - nights[1] > A_NIGHT_APART or now - nights[0] < A_NIGHT_APART + LATE_AFTER:
             return []
         mail_id = self.mails.add(self.operators.no_night(nights[0]), now)
@@ -60,7 +62,7 @@ class Watchdog:
 
     def _report(self, run: LateRun, now: datetime) -> int:
         mail_id = self.mails.add(self._late_notice(run), now)
-        self.watch.mark_reported(run.key, now)
+        self.runs.mark_reported(run.key, now)
         return mail_id
 
     def _late_notice(self, run: LateRun) -> NewMail:

@@ -90,6 +90,14 @@ class CheckLedger(Protocol):
         """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
         ...
 
+    def stuck_projects(self, before: datetime) -> list[int]:
+        """Active projects whose check has been due since before `before`."""
+        ...
+
+    def mark_requeued(self, project_ids: Sequence[int], now: datetime) -> None:
+        """Their checks were asked for again now: they count as stuck only after another while."""
+        ...
+
     def check(
         self,
         project_ids: Sequence[int],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -154,4 +154,12 @@ class MailLedger(Protocol):
 
     def mark_failed(self, mail_id: int, claimant: str, reason: str) -> None:
         """It can't be sent."""
+        ...
+
+    def stuck(self, before: datetime) -> list[int]:
+        """Mails that are pending and were due before `before`, or whose claim expired before it."""
+        ...
+
+    def mark_requeued(self, mail_ids: Sequence[int], now: datetime) -> None:
+        """These were queued again now: they count as stuck only after another while."""
         ...

@@ -12,7 +12,6 @@ from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.forecast import Forecast
 from shared.domain.periods import Period
 from shared.domain.projects import Project, ProjectEntry, Scope
-from shared.ports.runs import RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class RevisionView:
 
 
 class ProjectLedger(Protocol):
-    """Projects, their budgets, and what is listed of them and of runs."""
+    """Projects, their budgets, and what is listed of them."""
 
     def load(self, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
         """Writes all the entries in one transaction. An entry that says what is so already changes nothing.
@@ -142,8 +141,4 @@ class ProjectLedger(Protocol):
 
     def periods(self, project_id: int) -> list[PeriodView]:
         """The periods of the project's budget so far, oldest first."""
-        ...
-
-    def recent_runs(self, limit: int) -> list[RunView]:
-        """The last runs, newest first."""
         ...

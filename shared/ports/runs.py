@@ -1,4 +1,4 @@
-"""Runs, what each of them has done, and what got stuck."""
+"""Runs, what each of them has done, and what of them got stuck or is late."""
 
 from __future__ import annotations
 
@@ -80,6 +80,21 @@ class LateRun:
     """False where the scheduler broke off before it knew which scopes the run has"""
 
 
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as listed: scopes counted by state, mails counted by state."""
+
+    key: str
+    trigger: RunTrigger
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None
+    scopes: Mapping[str, int]
+    mails: Mapping[str, int]
+    errors: tuple[tuple[str, str], ...] = field(default=())
+    """(scope, reason) of those deferred, failed or suspect"""
+
+
 class RunLedger(Protocol):
     """Runs, and what each of them has done."""
 
@@ -88,7 +103,10 @@ class RunLedger(Protocol):
         ...
 
     def plan(self, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
-        """Adds the targets that the run lacks; returns, in their order, those whose message is still to be sent."""
+        """Adds the targets that the run lacks; returns, in their order, those whose message is still to be sent.
+
+        A run that then has no scopes at all is done.
+        """
         ...
 
     def mark_queued(self, scope_id: int, due_at: datetime, now: datetime) -> None:
@@ -103,36 +121,35 @@ class RunLedger(Protocol):
         """The scope is tried again at `due_at`; counts one attempt. Reopens a suspect one, no other final state."""
         ...
 
+    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
+        """The scope has failed for this run, and finishes it if it was the last one.
+
+        One that is done stays done: a late copy of its message has failed.
+        """
+        ...
+
     def failures(self, run_key: str) -> list[tuple[str, str]]:
         """Subject and reason of each scope that failed or is suspect, once the run is finished; nothing before."""
         ...
 
-    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
-        """The scope has failed for this run. Finishes the run if it was the last one."""
+    def recent_runs(self, limit: int) -> list[RunView]:
+        """The last runs, newest first."""
         ...
 
-
-class WatchLedger(Protocol):
-    """What got stuck, and what is late. `before` is the time since when it should have gone on."""
+    def get(self, key: str) -> RunView | None:
+        """The run as it stands."""
+        ...
 
     def stuck_scopes(self, before: datetime) -> list[RunScope]:
         """Scopes of unfinished runs that are not final and due (or planned, run started) before `before`."""
         ...
 
-    def stuck_projects(self, before: datetime) -> list[int]:
-        """Active projects whose check has been due since before `before`."""
-        ...
-
-    def stuck_mails(self, before: datetime) -> list[int]:
-        """Mails that are pending and were due before `before`, or whose claim expired before it."""
-        ...
-
-    def mark_requeued(self, projects: Sequence[int], mails: Sequence[int], now: datetime) -> None:
-        """These were queued again now: they count as stuck only after another while."""
-        ...
-
     def late_runs(self, started_before: datetime) -> list[LateRun]:
-        """Runs by timer that started before, have something missing, and were not reported yet."""
+        """Runs by timer that started before, have something missing, and were not reported yet; oldest first.
+
+        A project is unchecked if its check has been due since before the run ended (of a run that has not
+        ended: if its check is due at all). What became due later is of another run or of a person.
+        """
         ...
 
     def last_nights(self) -> list[datetime]:
@@ -142,18 +159,3 @@ class WatchLedger(Protocol):
     def mark_reported(self, run_key: str, now: datetime) -> None:
         """The operators have been told that this run is late."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run as listed: scopes counted by state, mails counted by state."""
-
-    key: str
-    trigger: RunTrigger
-    state: RunState
-    started_at: datetime
-    finished_at: datetime | None
-    scopes: Mapping[str, int]
-    mails: Mapping[str, int]
-    errors: tuple[tuple[str, str], ...] = field(default=())
-    """(scope, reason) of those deferred, failed or suspect"""

@@ -226,7 +226,7 @@ class Installation:
 
     def runs(self) -> dict[str, RunView]:
         with self.app() as app:
-            return {run.key: run for run in app.projects.recent_runs(20)}
+            return {run.key: run for run in app.runs.recent_runs(20)}
 
     def dead_letters(self) -> list[DeadLetter]:
         with self.app() as app:

@@ -93,7 +93,7 @@ def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names:
     cli("projects", "load", write_csv(DIE1))
     waiting = start("run", "--wait")
     deadline = time.monotonic() + 30
-    while not (views := app.projects.recent_runs(1)) or not views[0].scopes.get("queued"):
+    while not (views := app.runs.recent_runs(1)) or not views[0].scopes.get("queued"):
         assert time.monotonic() < deadline
         assert waiting.poll() is None
         time.sleep(0.05)
@@ -122,4 +122,4 @@ def test_whoever_stops_waiting_does_not_stop_the_run(cli: Cli, app: Composition,
     assert waiting.returncode == 130
     assert "Traceback" not in err
     assert "the run goes on" in err
-    assert app.projects.recent_runs(1)[0].state == "running"
+    assert app.runs.recent_runs(1)[0].state == "running"

@@ -355,7 +355,7 @@ def test_a_complete_reading_finishes_its_scope_and_run_and_makes_its_projects_du
     ledgers.check(1, 2, 3, 4)
     ledgers.store(reading(row("rg-1", 3, "1")))
     assert ledgers.scope_state() == ("done", None)
-    assert [(run.state, run.scopes) for run in ledgers.projects.recent_runs(5)] == [("done", {"done": 1})]
+    assert [(run.state, run.scopes) for run in ledgers.runs.recent_runs(5)] == [("done", {"done": 1})]
     assert ledgers.due() == [1, 2]
     assert ledgers.charges.due_projects_of(ScopeTarget(subscription_id="other")) == []
     updated = {view.project.id: view.updated_at for view in ledgers.projects.list_projects(TODAY)}

@@ -454,8 +454,8 @@ def test_runs_are_listed_newest_first_with_their_scopes_mails_and_errors(ledgers
         return Judgement(None, mails=(NewMail("k", "notice", ("a@x.ca",), {}, topic=Topic.OTHER, run_key="night 2"),))
 
     ledgers.check(1, judge=judge)
-    runs = {run.key: run for run in ledgers.projects.recent_runs(10)}
-    assert [run.key for run in ledgers.projects.recent_runs(1)] == ["night 2"]
+    runs = {run.key: run for run in ledgers.runs.recent_runs(10)}
+    assert [run.key for run in ledgers.runs.recent_runs(1)] == ["night 2"]
     assert (runs["night 1"].state, runs["night 1"].scopes, runs["night 1"].mails) == ("failed", {"failed": 1}, {})
     assert runs["night 1"].errors == ((f"subscription {SUB}", "403 no access"),)
     assert (runs["night 2"].state, runs["night 2"].finished_at) == ("running", None)

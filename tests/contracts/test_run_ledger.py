@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.adapters.database.engine import Database
-from shared.adapters.database.runs import SqlRuns, set_scope_state
-from shared.ports.runs import RunLedger, RunScope, ScopeState, ScopeTarget
+from shared.adapters.database.mails import SqlMails
+from shared.adapters.database.runs import SqlRuns, settle_scope
+from shared.ports.mails import NewMail, Topic
+from shared.ports.runs import RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState, ScopeTarget
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, run_row
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
@@ -30,7 +32,7 @@ def night(ledger: RunLedger) -> str:
 
 def settle(database: Database, scope: RunScope, state: ScopeState, reason: str | None = None) -> None:
     """What storing a reading does to its scope."""
-    database.run(lambda connection: set_scope_state(connection, scope.id, state, reason, NIGHT + HOUR))
+    database.run(lambda connection: settle_scope(connection, scope.id, state, reason, NIGHT + HOUR))
 
 
 def state_of(ledger: RunLedger, target: ScopeTarget) -> RunScope:
@@ -227,6 +229,34 @@ def test_the_last_two_scopes_finishing_at_once_finish_the_run(ledger: RunLedger,
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(finish, scopes))
         assert run_row(database, key).state == "done"
+
+
+def test_a_run_is_found_by_its_key_with_what_it_has_done(ledger: RunLedger, night: str, database: Database):
+    done, deferred, failed = ledger.plan(night, [ONE, TWO, GROUP])
+    settle(database, done, ScopeState.DONE)
+    ledger.mark_deferred(deferred.id, "throttled", NIGHT + HOUR)
+    ledger.mark_failed(failed.id, "no permission", NIGHT)
+    ledger.open_run("another", "manual", NIGHT + HOUR)
+    SqlMails(database, "warden.example").add(NewMail("k", "notice", (), {}, topic=Topic.OTHER, run_key=night), NIGHT)
+    assert ledger.get(night) == RunView(
+        key=night,
+        trigger=RunTrigger.TIMER,
+        state=RunState.RUNNING,
+        started_at=NIGHT,
+        finished_at=None,
+        scopes={"done": 1, "deferred": 1, "failed": 1},
+        mails={"pending": 1},
+        errors=((TWO.subject, "throttled"), (GROUP.subject.lower(), "no permission")),
+    )
+    assert ledger.get("no such run") is None
+
+
+def test_recent_runs_come_newest_first_and_no_more_than_asked_for(ledger: RunLedger):
+    assert ledger.recent_runs(5) == []
+    for hours, key in enumerate(("first", "second", "third")):
+        ledger.open_run(key, "manual", NIGHT + hours * HOUR)
+    assert [run.key for run in ledger.recent_runs(2)] == ["third", "second"]
+    assert ledger.recent_runs(3)[2] == ledger.get("first")
 
 
 def test_failures_are_told_once_the_run_is_finished(ledger: RunLedger, night: str, database: Database):

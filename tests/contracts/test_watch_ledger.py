@@ -1,4 +1,4 @@
-"""WatchLedger, on every database."""
+"""What got stuck, and what is late, in all the ledgers that know it, on every database."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import datetime
 
 import pytest
 
+from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
-from shared.adapters.database.runs import SqlRuns, set_scope_state
-from shared.adapters.database.watch import SqlWatch
+from shared.adapters.database.runs import SqlRuns, settle_scope
 from shared.ports.mails import NewMail, Topic
-from shared.ports.runs import LateRun, RunScope, ScopeState, ScopeTarget, WatchLedger
+from shared.ports.runs import LateRun, RunScope, ScopeState, ScopeTarget
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
@@ -20,13 +20,13 @@ MORNING = NIGHT + 4 * HOUR
 
 
 @pytest.fixture
-def watch(database: Database) -> WatchLedger:
-    return SqlWatch(database)
+def runs(database: Database) -> SqlRuns:
+    return SqlRuns(database)
 
 
 @pytest.fixture
-def runs(database: Database) -> SqlRuns:
-    return SqlRuns(database)
+def checks(database: Database) -> SqlChecks:
+    return SqlChecks(database, "warden.example", lookback_days=35)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def plan(
 
 
 def settle(database: Database, scope: RunScope, state: ScopeState, reason: str | None = None) -> None:
-    database.run(lambda connection: set_scope_state(connection, scope.id, state, reason, NIGHT + HOUR))
+    database.run(lambda connection: settle_scope(connection, scope.id, state, reason, NIGHT + HOUR))
 
 
 def a_mail(key: str, run_key: str | None = "night") -> NewMail:
@@ -53,80 +53,82 @@ def ids(scopes: list[RunScope]) -> list[int]:
     return [scope.id for scope in scopes]
 
 
-def test_scopes_that_were_planned_and_never_queued_are_stuck_from_their_runs_start(watch: WatchLedger, runs: SqlRuns):
+def test_scopes_that_were_planned_and_never_queued_are_stuck_from_their_runs_start(runs: SqlRuns):
     planned = plan(runs, "night", ONE, TWO)
-    assert watch.stuck_scopes(NIGHT) == []
-    assert watch.stuck_scopes(NIGHT + MINUTE) == planned
+    assert runs.stuck_scopes(NIGHT) == []
+    assert runs.stuck_scopes(NIGHT + MINUTE) == planned
 
 
-def test_a_queued_or_deferred_scope_is_stuck_after_its_time(watch: WatchLedger, runs: SqlRuns):
+def test_a_queued_or_deferred_scope_is_stuck_after_its_time(runs: SqlRuns):
     one, two = plan(runs, "night", ONE, TWO)
     runs.mark_queued(one.id, NIGHT + HOUR, NIGHT)
     runs.mark_deferred(two.id, "throttled", NIGHT + 2 * HOUR)
-    assert watch.stuck_scopes(NIGHT + HOUR) == []
-    assert ids(watch.stuck_scopes(NIGHT + 2 * HOUR)) == [one.id]
-    assert ids(watch.stuck_scopes(NIGHT + 3 * HOUR)) == [one.id, two.id]
+    assert runs.stuck_scopes(NIGHT + HOUR) == []
+    assert ids(runs.stuck_scopes(NIGHT + 2 * HOUR)) == [one.id]
+    assert ids(runs.stuck_scopes(NIGHT + 3 * HOUR)) == [one.id, two.id]
 
 
-def test_a_scope_that_was_queued_again_is_not_stuck_for_another_while(watch: WatchLedger, runs: SqlRuns):
+def test_a_scope_that_was_queued_again_is_not_stuck_for_another_while(runs: SqlRuns):
     (one,) = plan(runs, "night", ONE)
     runs.mark_queued(one.id, MORNING, MORNING)
-    assert watch.stuck_scopes(MORNING) == []
+    assert runs.stuck_scopes(MORNING) == []
 
 
 @pytest.mark.parametrize("final", [ScopeState.DONE, ScopeState.FAILED, ScopeState.SUSPECT])
-def test_a_final_scope_is_not_stuck(watch: WatchLedger, runs: SqlRuns, database: Database, final: ScopeState):
+def test_a_final_scope_is_not_stuck(runs: SqlRuns, database: Database, final: ScopeState):
     one, two = plan(runs, "night", ONE, TWO)
     settle(database, one, final)
-    assert ids(watch.stuck_scopes(MORNING)) == [two.id]
+    assert ids(runs.stuck_scopes(MORNING)) == [two.id]
 
 
-def test_scopes_of_runs_by_hand_are_watched_too(watch: WatchLedger, runs: SqlRuns):
+def test_scopes_of_runs_by_hand_are_watched_too(runs: SqlRuns):
     scope = runs.scope_of("message-7", "message", ONE, NIGHT)
-    assert ids(watch.stuck_scopes(MORNING)) == [scope.id]
+    assert ids(runs.stuck_scopes(MORNING)) == [scope.id]
 
 
-def test_an_active_project_is_stuck_when_its_check_is_overdue(watch: WatchLedger, database: Database):
+def test_an_active_project_is_stuck_when_its_check_is_overdue(checks: SqlChecks, database: Database):
     add_project(database, 3, check_due_since=NIGHT)
     add_project(database, 1, check_due_since=NIGHT)
     add_project(database, 2, check_due_since=NIGHT, active=False)
     add_project(database, 4, check_due_since=NIGHT + HOUR)
     add_project(database, 5)
-    assert watch.stuck_projects(NIGHT) == []
-    assert watch.stuck_projects(NIGHT + HOUR) == [1, 3]
+    assert checks.stuck_projects(NIGHT) == []
+    assert checks.stuck_projects(NIGHT + HOUR) == [1, 3]
 
 
-def test_mails_are_stuck_when_pending_too_long_or_their_claim_lapsed(watch: WatchLedger, mails: SqlMails):
+def test_mails_are_stuck_when_pending_too_long_or_their_claim_lapsed(mails: SqlMails):
     pending, claimed, sent, failed = (mails.add(a_mail(name), NIGHT) for name in ("p", "c", "s", "f"))
     for mail_id in (claimed, sent, failed):
         mails.claim(mail_id, "me", NIGHT + HOUR, NIGHT)
     mails.mark_sent(sent, "me", "", None, NIGHT)
     mails.mark_failed(failed, "me", "refused")
-    assert watch.stuck_mails(NIGHT) == []
-    assert watch.stuck_mails(NIGHT + HOUR) == [pending]
-    assert watch.stuck_mails(NIGHT + 2 * HOUR) == [pending, claimed]
+    assert mails.stuck(NIGHT) == []
+    assert mails.stuck(NIGHT + HOUR) == [pending]
+    assert mails.stuck(NIGHT + 2 * HOUR) == [pending, claimed]
 
 
 def test_what_is_queued_again_counts_as_stuck_only_after_another_while(
-    watch: WatchLedger, mails: SqlMails, database: Database
+    checks: SqlChecks, mails: SqlMails, database: Database
 ):
     add_project(database, 1, check_due_since=NIGHT)
     pending, claimed = (mails.add(a_mail(name), NIGHT) for name in ("p", "c"))
     mails.claim(claimed, "me", NIGHT + MINUTE, NIGHT)
-    watch.mark_requeued([1], [pending, claimed], MORNING)
-    assert (watch.stuck_projects(MORNING), watch.stuck_mails(MORNING)) == ([], [])
-    assert watch.stuck_projects(MORNING + HOUR) == [1]
-    assert watch.stuck_mails(MORNING + HOUR) == [pending, claimed]
+    checks.mark_requeued([1], MORNING)
+    mails.mark_requeued([pending, claimed], MORNING)
+    assert (checks.stuck_projects(MORNING), mails.stuck(MORNING)) == ([], [])
+    assert checks.stuck_projects(MORNING + HOUR) == [1]
+    assert mails.stuck(MORNING + HOUR) == [pending, claimed]
 
 
-def test_thousands_can_be_marked_at_once(watch: WatchLedger, database: Database):
+def test_thousands_can_be_marked_at_once(checks: SqlChecks, mails: SqlMails, database: Database):
     add_project(database, 2999, check_due_since=NIGHT)
-    watch.mark_requeued(range(1, 3001), range(1, 3001), MORNING)
-    watch.mark_requeued([], [], MORNING)
-    assert watch.stuck_projects(MORNING) == []
+    for ledger in (checks, mails):
+        ledger.mark_requeued(range(1, 3001), MORNING)
+        ledger.mark_requeued([], MORNING)
+    assert checks.stuck_projects(MORNING) == []
 
 
-def test_a_run_that_is_complete_is_not_late(watch: WatchLedger, runs: SqlRuns, mails: SqlMails, database: Database):
+def test_a_run_that_is_complete_is_not_late(runs: SqlRuns, mails: SqlMails, database: Database):
     (scope,) = plan(runs, "night", ONE)
     settle(database, scope, ScopeState.DONE)
     mail = mails.add(a_mail("sent"), NIGHT)
@@ -136,12 +138,10 @@ def test_a_run_that_is_complete_is_not_late(watch: WatchLedger, runs: SqlRuns, m
     add_project(database, 1)
     add_project(database, 2, active=False, check_due_since=NIGHT)
     plan(runs, "night without anything to do")
-    assert watch.late_runs(MORNING) == []
+    assert runs.late_runs(MORNING) == []
 
 
-def test_a_late_run_names_everything_that_is_missing(
-    watch: WatchLedger, runs: SqlRuns, mails: SqlMails, database: Database
-):
+def test_a_late_run_names_everything_that_is_missing(runs: SqlRuns, mails: SqlMails, database: Database):
     done, deferred, failed = plan(runs, "night", ONE, TWO, ScopeTarget(project_id=11, resource_group="Rg"))
     settle(database, done, ScopeState.DONE)
     runs.mark_deferred(deferred.id, "throttled", MORNING)
@@ -154,14 +154,12 @@ def test_a_late_run_names_everything_that_is_missing(
         (f"subscription {TWO.subscription_id}", "deferred", "throttled"),
         ("project 11, group Rg", "failed", "Azure says no (403)"),
     )
-    assert watch.late_runs(NIGHT) == []
-    assert watch.late_runs(MORNING) == [LateRun("night", NIGHT, scopes, unchecked_projects=1, unsent_mails=2)]
+    assert runs.late_runs(NIGHT) == []
+    assert runs.late_runs(MORNING) == [LateRun("night", NIGHT, scopes, unchecked_projects=1, unsent_mails=2)]
 
 
 @pytest.mark.parametrize("missing", ["plan", "check", "mail"])
-def test_each_thing_missing_alone_makes_a_run_late(
-    watch: WatchLedger, runs: SqlRuns, mails: SqlMails, database: Database, missing: str
-):
+def test_each_thing_missing_alone_makes_a_run_late(runs: SqlRuns, mails: SqlMails, database: Database, missing: str):
     if missing == "plan":
         runs.open_run("night", "timer", NIGHT)
     else:
@@ -171,48 +169,46 @@ def test_each_thing_missing_alone_makes_a_run_late(
         add_project(database, 1, check_due_since=NIGHT + HOUR)
     if missing == "mail":
         mails.add(a_mail("p"), NIGHT)
-    (late,) = watch.late_runs(MORNING)
+    (late,) = runs.late_runs(MORNING)
     assert (late.scopes, late.unchecked_projects, late.unsent_mails) == ((), missing == "check", missing == "mail")
 
 
-def test_a_check_that_is_asked_for_again_still_belongs_to_its_run(
-    watch: WatchLedger, runs: SqlRuns, database: Database
-):
+def test_a_check_that_is_asked_for_again_still_belongs_to_its_run(runs: SqlRuns, checks: SqlChecks, database: Database):
     (scope,) = plan(runs, "night", ONE)
     settle(database, scope, ScopeState.DONE)
     add_project(database, 1, check_due_since=NIGHT + HOUR)
-    watch.mark_requeued([1], [], MORNING)
-    assert [late.unchecked_projects for late in watch.late_runs(MORNING)] == [1]
+    checks.mark_requeued([1], MORNING)
+    assert [late.unchecked_projects for late in runs.late_runs(MORNING)] == [1]
 
 
-def test_a_check_that_became_due_after_the_run_is_not_its_own(watch: WatchLedger, runs: SqlRuns, database: Database):
+def test_a_check_that_became_due_after_the_run_is_not_its_own(runs: SqlRuns, database: Database):
     (scope,) = plan(runs, "night", ONE)
     settle(database, scope, ScopeState.DONE)
     add_project(database, 1)
     set_project(database, 1, check_due_since=MORNING)
-    assert watch.late_runs(MORNING) == []
+    assert runs.late_runs(MORNING) == []
     add_project(database, 2, check_due_since=NIGHT)
-    assert [late.unchecked_projects for late in watch.late_runs(MORNING)] == [1]
+    assert [late.unchecked_projects for late in runs.late_runs(MORNING)] == [1]
 
 
-def test_only_runs_by_timer_can_be_late(watch: WatchLedger, runs: SqlRuns):
+def test_only_runs_by_timer_can_be_late(runs: SqlRuns):
     plan(runs, "by hand", ONE, trigger="manual")
     plan(runs, "message-7", ONE, trigger="message")
-    assert watch.late_runs(MORNING) == []
+    assert runs.late_runs(MORNING) == []
 
 
-def test_late_runs_come_oldest_first_and_until_they_are_reported(watch: WatchLedger, runs: SqlRuns, database: Database):
+def test_late_runs_come_oldest_first_and_until_they_are_reported(runs: SqlRuns, database: Database):
     plan(runs, "second", ONE, at=NIGHT)
     plan(runs, "first", ONE, at=NIGHT - 24 * HOUR)
-    assert [late.key for late in watch.late_runs(MORNING)] == ["first", "second"]
-    watch.mark_reported("first", MORNING)
-    assert [late.key for late in watch.late_runs(MORNING)] == ["second"]
+    assert [late.key for late in runs.late_runs(MORNING)] == ["first", "second"]
+    runs.mark_reported("first", MORNING)
+    assert [late.key for late in runs.late_runs(MORNING)] == ["second"]
     assert run_row(database, "first").reported_at == MORNING
 
 
-def test_the_last_nights_are_the_two_newest_runs_by_timer(watch: WatchLedger, runs: SqlRuns):
-    assert watch.last_nights() == []
+def test_the_last_nights_are_the_two_newest_runs_by_timer(runs: SqlRuns):
+    assert runs.last_nights() == []
     for days in (2, 0, 1):
         plan(runs, f"night {days}", ONE, at=NIGHT + days * 24 * HOUR)
     plan(runs, "by hand", ONE, trigger="manual", at=NIGHT + 72 * HOUR)
-    assert watch.last_nights() == [NIGHT + 48 * HOUR, NIGHT + 24 * HOUR]
+    assert runs.last_nights() == [NIGHT + 48 * HOUR, NIGHT + 24 * HOUR]

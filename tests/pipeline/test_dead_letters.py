@@ -44,7 +44,7 @@ def test_a_poisoned_update_closes_its_scope_so_that_it_is_not_tried_for_ever(cha
     chain.tonight()
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert run.state == "failed"
     chain.clock.forward(hours=2)
     assert only(UpdateMessage, chain.look()) == []
@@ -114,7 +114,7 @@ def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(cha
     assert chain.replay.replay(letter.id) is None
     chain.drain()
     assert chain.spent() == 12
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert run.state == "done"
 
 

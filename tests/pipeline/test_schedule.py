@@ -36,7 +36,7 @@ def test_a_second_firing_of_the_same_night_sends_nothing_again(chain: Chain) -> 
     assert chain.tonight() == 3
     chain.clock.forward(minutes=10)
     assert chain.tonight() == 0
-    assert len(chain.projects.recent_runs(5)) == 1
+    assert len(chain.runs.recent_runs(5)) == 1
 
 
 def test_a_second_firing_sends_what_a_crash_left_unsent(chain: Chain) -> None:
@@ -79,12 +79,12 @@ def test_a_run_by_hand_has_a_key_of_its_own(chain: Chain) -> None:
     key, sent = chain.run_now()
     assert sent == 2
     assert key == "manual-2026-11-20T02-00-00.000000"
-    assert {run.key for run in chain.projects.recent_runs(5)} == {"night-2026-11-20", key}
+    assert {run.key for run in chain.runs.recent_runs(5)} == {"night-2026-11-20", key}
 
 
 def test_a_night_without_projects_is_done_at_once(chain: Chain) -> None:
     assert chain.tonight() == 0
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert run.state == "done"
 
 
@@ -93,7 +93,7 @@ def test_the_next_night_is_another_run(chain: Chain) -> None:
     chain.night()
     chain.clock.forward(days=1)
     chain.night()
-    assert [run.key for run in chain.projects.recent_runs(5)] == ["night-2026-11-21", "night-2026-11-20"]
+    assert [run.key for run in chain.runs.recent_runs(5)] == ["night-2026-11-21", "night-2026-11-20"]
     assert date(2026, 11, 21) == chain.clock().date()
 
 

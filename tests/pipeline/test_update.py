@@ -141,7 +141,7 @@ def test_a_throttled_message_goes_back_with_the_longest_wait_and_nothing_is_stor
         "FirstQueuedAt": None,
     }
     assert chain.spent() == 0
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert run.errors == ((f"subscription {SUBSCRIPTION}", "Azure is throttling us"),)
     chain.costs.fails = lambda _query: None
     chain.work(queue, text)
@@ -212,7 +212,7 @@ def test_after_24_hours_of_trying_the_scope_has_failed_and_the_operators_are_tol
     chain.work(queue, text)
     chain.clock.forward(minutes=2)
     chain.drain()
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert (run.state, run.scopes["failed"]) == ("failed", 1)
     assert "given up after 24 hours" in run.errors[0][1]
     assert chain.mailer.sent[0].to == ("ops@example.com",)
@@ -225,7 +225,7 @@ def test_a_scope_that_azure_refuses_fails_with_the_reason_and_the_others_go_on(c
         NeverError("Azure says no (403)") if query.sub_account_id == OTHER_SUBSCRIPTION else None
     )
     chain.night()
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert run.state == "failed"
     assert (run.scopes["done"], run.scopes["failed"]) == (1, 1)
     assert run.errors == ((f"subscription {OTHER_SUBSCRIPTION}", "Azure says no (403)"),)
@@ -282,7 +282,7 @@ def test_an_empty_answer_is_not_believed_and_is_asked_for_again_three_times(chai
         chain.work(queue, text)
     assert waits == [timedelta(0), *[timedelta(hours=1)] * 3]
     assert chain.spent() == Decimal(5)
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert (run.state, run.scopes["suspect"]) == ("failed", 1)
 
 
@@ -326,7 +326,7 @@ def test_a_planned_subscription_that_lost_its_projects_does_not_hold_the_run_ope
     chain.tonight()
     chain.load(entry(active=False))
     chain.drain()
-    (run,) = chain.projects.recent_runs(1)
+    (run,) = chain.runs.recent_runs(1)
     assert run.state == "failed"
     assert "has no active project" in run.errors[0][1]
 
@@ -335,7 +335,7 @@ def test_a_message_by_hand_opens_a_run_of_its_own_that_status_shows(chain: Chain
     chain.load(entry())
     chain.work(Queue.UPDATE, '{"ProjectId": 11}', origin="abc")
     chain.drain()
-    (run,) = chain.projects.recent_runs(5)
+    (run,) = chain.runs.recent_runs(5)
     assert (run.key, run.trigger, run.state) == ("message-abc", "message", "done")
 
 

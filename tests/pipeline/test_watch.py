@@ -34,7 +34,7 @@ def test_a_lost_update_message_is_sent_again(chain: Chain) -> None:
     assert (message.subscription_id, message.envelope.run_id) == (SUBSCRIPTION, "night-2026-11-20")
     assert chain.look() == [], "only once"
     chain.drain()
-    assert chain.projects.recent_runs(1)[0].state == "done"
+    assert chain.runs.recent_runs(1)[0].state == "done"
 
 
 def test_a_run_that_was_opened_but_never_sent_is_sent(chain: Chain) -> None:
@@ -47,7 +47,7 @@ def test_a_run_that_was_opened_but_never_sent_is_sent(chain: Chain) -> None:
     chain.clock.forward(hours=1)
     chain.look()
     chain.drain()
-    assert chain.projects.recent_runs(1)[0].state == "done"
+    assert chain.runs.recent_runs(1)[0].state == "done"
 
 
 def test_a_lost_notification_message_is_made_up_for(chain: Chain) -> None:

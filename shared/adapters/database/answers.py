@@ -13,7 +13,7 @@ from shared.ports.costs import CostQuery
 
 
 class SqlAnswers:
-    """The AnswerLedger on a SQL database. What is kept goes with its scope (`runs.set_scope_state`)."""
+    """The AnswerLedger on a SQL database. What is kept goes with its scope (`runs.settle_scope`)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -16,7 +16,7 @@ from shared.adapters.database.budget_rows import BUDGET_RULE, BUDGET_TERMS, CURR
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
-from shared.adapters.database.runs import set_scope_state
+from shared.adapters.database.runs import settle_scope
 from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, projects, scopes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import ChargeSet
@@ -379,9 +379,9 @@ def _mark_scope(
     connection: Connection, scope_id: int, reading: Reading, suspect: tuple[Period, ...], now: datetime
 ) -> None:
     if suspect:
-        set_scope_state(connection, scope_id, ScopeState.SUSPECT, _doubt(suspect), now)
+        settle_scope(connection, scope_id, ScopeState.SUSPECT, _doubt(suspect), now)
     elif reading.complete:
-        set_scope_state(connection, scope_id, ScopeState.DONE, None, now)
+        settle_scope(connection, scope_id, ScopeState.DONE, None, now)
     else:
         return
     values: dict[str, Any] = {"check_due_since": func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))}

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, true
+from sqlalchemy import Connection, bindparam, or_, select, true, update
+from typing_extensions import override
 
 from shared.adapters.database.budget_periods import budget_in, turn_to_today
 from shared.adapters.database.budget_rows import (
@@ -22,6 +23,7 @@ from shared.adapters.database.budget_rows import (
 )
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
+from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, charges, locks, mails, projects
@@ -31,21 +33,21 @@ from shared.domain.periods import Period, is_same_period
 from shared.domain.projects import LockPolicy
 from shared.domain.thresholds import AlertOutcome, Checked, Decision
 from shared.messages import LockAction
-from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
+from shared.ports.checks import CheckLedger, CheckResult, Judgement, ProjectUsage, Spending
 from shared.ports.mails import MailState, NewMail
 
 Judge = Callable[[ProjectUsage], Judgement]
 Compose = Callable[[ProjectUsage, int, Spending], NewMail]
 
 
-class SqlChecks:
+class SqlChecks(Ledger, CheckLedger):
     """The CheckLedger on a SQL database.
 
     sender_domain: the right half of every mail's Message-ID. lookback_days: how far back a night reads again.
     """
 
     def __init__(self, database: Database, sender_domain: str, lookback_days: int) -> None:
-        self._database = database
+        super().__init__(database)
         self._sender_domain = sender_domain
         self._lookback_days = lookback_days
 
@@ -57,6 +59,20 @@ class SqlChecks:
     def give_up(self, project_ids: Sequence[int], reason: str) -> None:
         """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
         self._database.run(lambda connection: _give_up(connection, sorted(set(project_ids)), reason))
+
+    @override
+    @reads
+    def stuck_projects(self, connection: Connection, before: datetime) -> list[int]:
+        project = projects.c
+        requeued = or_(project.check_requeued_at.is_(None), project.check_requeued_at < before)
+        stuck = select(project.id).where(project.active == true(), project.check_due_since < before, requeued)
+        return list(connection.scalars(stuck.order_by(project.id)))
+
+    @override
+    @writes
+    def mark_requeued(self, connection: Connection, project_ids: Sequence[int], now: datetime) -> None:
+        for ids in in_chunks(project_ids):
+            connection.execute(update(projects).where(projects.c.id.in_(ids)).values(check_requeued_at=now))
 
 
 def _give_up(connection: Connection, project_ids: list[int], reason: str) -> None:

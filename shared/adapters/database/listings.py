@@ -1,4 +1,4 @@
-"""Listings of projects, their periods, and of runs: a few statements, however many there are."""
+"""Listings of projects, and of their periods: a few statements, however many there are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 
@@ -35,10 +34,7 @@ from shared.adapters.database.tables import (
     budgets,
     charges,
     locks,
-    mails,
     projects,
-    run_scopes,
-    runs,
     scopes,
 )
 from shared.domain.budget_periods import OpenedPeriod
@@ -46,9 +42,6 @@ from shared.domain.periods import Period
 from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.thresholds import AlertOutcome
 from shared.ports.projects import PeriodView, ProjectView
-from shared.ports.runs import RunState, RunTrigger, RunView, ScopeState
-
-SHOWN_STATES = (ScopeState.DEFERRED, ScopeState.FAILED, ScopeState.SUSPECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,48 +195,3 @@ def _sums_in(connection: Connection, project_id: int) -> dict[tuple[date, str], 
         .group_by(*key)
     )
     return {(start, currency): cost for start, currency, cost in rows}
-
-
-def list_runs(connection: Connection, limit: int) -> list[RunView]:
-    """The last runs, newest first."""
-    newest = select(runs).order_by(runs.c.started_at.desc(), runs.c.key.desc()).limit(limit)
-    rows = connection.execute(newest).all()
-    keys = [row.key for row in rows]
-    states = _counts(connection, run_scopes.c.run_key, run_scopes.c.state, keys)
-    mail_states = _counts(connection, mails.c.run_key, mails.c.state, keys)
-    errors = _errors(connection, keys)
-    return [
-        RunView(
-            key=row.key,
-            trigger=RunTrigger(row.trigger),
-            state=RunState(row.state),
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            scopes=states.get(row.key, {}),
-            mails=mail_states.get(row.key, {}),
-            errors=tuple(errors.get(row.key, ())),
-        )
-        for row in rows
-    ]
-
-
-def _counts(connection: Connection, run_key: Any, state: Any, keys: Sequence[str]) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
-    for some in in_chunks(keys):
-        counted = select(run_key, state, func.count()).where(run_key.in_(some)).group_by(run_key, state)
-        for key, name, count in connection.execute(counted):
-            counts.setdefault(key, {})[name] = count
-    return counts
-
-
-def _errors(connection: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    errors: dict[str, list[tuple[str, str]]] = {}
-    for some in in_chunks(keys):
-        rows = connection.execute(
-            select(run_scopes.c.run_key, run_scopes.c.subject, run_scopes.c.reason)
-            .where(run_scopes.c.run_key.in_(some), run_scopes.c.state.in_(SHOWN_STATES))
-            .order_by(run_scopes.c.id)
-        )
-        for key, subject, reason in rows:
-            errors.setdefault(key, []).append((subject, reason or ""))
-    return errors

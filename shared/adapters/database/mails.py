@@ -8,65 +8,114 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, Row, and_, case, func, insert, literal, or_, select, update
+from typing_extensions import override
 
 from shared.adapters.database import tables
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
+from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.texts import fitting, storable
 from shared.adapters.database.types import UtcDateTime
-from shared.ports.mails import MailState, NewMail, StoredMail, Topic
+from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail, Topic
+
+mail = tables.mails.c
+# What a NewMail and its row call by the same name.
+SAME = ("key", "template", "context", "language", "project_id", "budget_number", "period_start", "threshold", "run_key")
 
 
-class SqlMails:
+class SqlMails(Ledger, MailLedger):
     """MailLedger on a SQL database. `sender_domain` is the right half of every Message-ID."""
 
     def __init__(self, database: Database, sender_domain: str) -> None:
-        self._database = database
+        super().__init__(database)
         self._sender_domain = sender_domain
 
-    def add(self, mail: NewMail, now: datetime) -> int:
-        """See MailLedger.add."""
-        return self._database.run(lambda connection: _add(connection, mail, now, self._sender_domain))
+    @override
+    @writes
+    def add(self, connection: Connection, new: NewMail, now: datetime) -> int:
+        insert_mails(connection, [new], now, self._sender_domain)
+        mail_id: int = connection.execute(select(mail.id).where(mail.key == new.key)).scalar_one()
+        return mail_id
 
-    def get(self, mail_id: int) -> StoredMail | None:
-        """See MailLedger.get."""
-        return self._database.read(lambda connection: _get(connection, mail_id))
+    @override
+    @reads
+    def get(self, connection: Connection, mail_id: int) -> StoredMail | None:
+        row = connection.execute(select(tables.mails).where(mail.id == mail_id)).one_or_none()
+        return None if row is None else _stored(row)
 
-    def claim(self, mail_id: int, claimant: str, until: datetime, now: datetime, failed_too: bool = False) -> bool:
-        """See MailLedger.claim."""
-        takeable = _takeable(claimant, now, failed_too)
-        return self._database.run(lambda connection: _claim(connection, mail_id, claimant, until, now, takeable))
+    @override
+    @writes
+    def claim(
+        self,
+        connection: Connection,
+        mail_id: int,
+        claimant: str,
+        until: datetime,
+        now: datetime,
+        failed_too: bool = False,
+    ) -> bool:
+        failed = mail.state == MailState.FAILED
+        free = or_(mail.claimed_until <= now, mail.claimant == claimant)
+        takeable = or_(mail.state == MailState.PENDING, and_(mail.state == MailState.CLAIMED, free))
+        # An expression does not hand the column's type to a bare value.
+        at = literal(now, UtcDateTime())
+        claimed = connection.execute(
+            update(tables.mails)
+            .where(mail.id == mail_id, or_(takeable, failed) if failed_too else takeable)
+            .values(
+                state=MailState.CLAIMED,
+                claimant=claimant,
+                claimed_until=until,
+                attempts=case((failed, 1), else_=mail.attempts + 1),
+                first_attempt_at=case((failed, at), else_=func.coalesce(mail.first_attempt_at, at)),
+            )
+        )
+        return claimed.rowcount == 1
 
-    def mark_sent(self, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime) -> None:
-        """See MailLedger.mark_sent."""
-        sent = {
-            "state": MailState.SENT,
-            "sent_at": now,
-            "receipt": fitting(receipt, 200),
-            "notes": None if notes is None else storable(notes),
-            "reason": None,
-        }
-        self._database.run(lambda connection: _end_claim(connection, mail_id, claimant, sent))
+    @override
+    @writes
+    def mark_sent(
+        self, connection: Connection, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime
+    ) -> None:
+        noted = None if notes is None else storable(notes)
+        sent = {"state": MailState.SENT, "sent_at": now, "receipt": fitting(receipt, 200), "notes": noted}
+        _end_claim(connection, mail_id, claimant, reason=None, **sent)
 
-    def release(self, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
-        """See MailLedger.release."""
-        released = {"state": MailState.PENDING, "reason": fitting(reason), "due_at": due_at}
-        self._database.run(lambda connection: _end_claim(connection, mail_id, claimant, released))
+    @override
+    @writes
+    def release(self, connection: Connection, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
+        _end_claim(connection, mail_id, claimant, state=MailState.PENDING, reason=fitting(reason), due_at=due_at)
 
-    def mark_failed(self, mail_id: int, claimant: str, reason: str) -> None:
-        """See MailLedger.mark_failed."""
-        failed = {"state": MailState.FAILED, "reason": fitting(reason)}
-        self._database.run(lambda connection: _end_claim(connection, mail_id, claimant, failed))
+    @override
+    @writes
+    def mark_failed(self, connection: Connection, mail_id: int, claimant: str, reason: str) -> None:
+        _end_claim(connection, mail_id, claimant, state=MailState.FAILED, reason=fitting(reason))
+
+    @override
+    @reads
+    def stuck(self, connection: Connection, before: datetime) -> list[int]:
+        lapsed = and_(mail.state == MailState.CLAIMED, mail.claimed_until < before)
+        stuck = select(mail.id).where(mail.due_at < before, or_(mail.state == MailState.PENDING, lapsed))
+        return list(connection.scalars(stuck.order_by(mail.id)))
+
+    @override
+    @writes
+    def mark_requeued(self, connection: Connection, mail_ids: Sequence[int], now: datetime) -> None:
+        for ids in in_chunks(mail_ids):
+            connection.execute(update(tables.mails).where(mail.id.in_(ids)).values(due_at=now))
 
 
 def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime, sender_domain: str) -> None:
     """Writes those of the mails whose key is new, in one statement, as a part of another's transaction."""
-    wanted = {mail.key: mail for mail in reversed(mails)}
-    known = _known_keys(connection, list(wanted))
-    new = [_row(mail, now, sender_domain) for mail in reversed(wanted.values()) if mail.key not in known]
-    if new:
-        connection.execute(insert(tables.mails), new)
+    # Of several with the same key, the first counts.
+    wanted = {new.key: new for new in reversed(mails)}
+    for keys in in_chunks(list(wanted)):
+        for known in connection.scalars(select(mail.key).where(mail.key.in_(keys))):
+            del wanted[known]
+    if wanted:
+        rows = [_row(new, now, sender_domain) for new in reversed(wanted.values())]
+        connection.execute(insert(tables.mails), rows)
 
 
 def message_id(key: str, sender_domain: str) -> str:
@@ -79,27 +128,11 @@ def message_id(key: str, sender_domain: str) -> str:
     return f"<{readable or 'mail'}.{digest}@{sender_domain.encode('idna').decode('ascii')}>"
 
 
-def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
-    known: set[str] = set()
-    for chunk in in_chunks(keys):
-        known.update(connection.scalars(select(tables.mails.c.key).where(tables.mails.c.key.in_(chunk))))
-    return known
-
-
-def _row(mail: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
-    return {
-        "key": mail.key,
-        "template": mail.template,
-        "language": mail.language,
-        "recipients": {"to": list(mail.to), "cc": list(mail.cc), "bcc": list(mail.bcc)},
-        "context": dict(mail.context),
-        "topic": mail.topic,
-        "project_id": mail.project_id,
-        "budget_number": mail.budget_number,
-        "period_start": mail.period_start,
-        "threshold": mail.threshold,
-        "run_key": mail.run_key,
-        "message_id": message_id(mail.key, sender_domain),
+def _row(new: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in SAME} | {
+        "topic": new.topic,
+        "recipients": {"to": new.to, "cc": new.cc, "bcc": new.bcc},
+        "message_id": message_id(new.key, sender_domain),
         "state": MailState.PENDING,
         "attempts": 0,
         "made_at": now,
@@ -107,21 +140,12 @@ def _row(mail: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
     }
 
 
-def _add(connection: Connection, mail: NewMail, now: datetime, sender_domain: str) -> int:
-    insert_mails(connection, [mail], now, sender_domain)
-    mail_id: int = connection.execute(select(tables.mails.c.id).where(tables.mails.c.key == mail.key)).scalar_one()
-    return mail_id
-
-
-def _get(connection: Connection, mail_id: int) -> StoredMail | None:
-    row = connection.execute(select(tables.mails).where(tables.mails.c.id == mail_id)).one_or_none()
-    return None if row is None else _stored(row)
-
-
 def _stored(row: Row[Any]) -> StoredMail:
+    to, cc, bcc = (tuple(row.recipients[name]) for name in ("to", "cc", "bcc"))
+    same = {name: getattr(row, name) for name in SAME}
     return StoredMail(
         id=row.id,
-        mail=_new_mail(row),
+        mail=NewMail(to=to, cc=cc, bcc=bcc, topic=Topic(row.topic), **same),
         state=MailState(row.state),
         message_id=row.message_id,
         attempts=row.attempts,
@@ -133,56 +157,6 @@ def _stored(row: Row[Any]) -> StoredMail:
     )
 
 
-def _new_mail(row: Row[Any]) -> NewMail:
-    return NewMail(
-        key=row.key,
-        template=row.template,
-        to=tuple(row.recipients["to"]),
-        cc=tuple(row.recipients["cc"]),
-        bcc=tuple(row.recipients["bcc"]),
-        context=row.context,
-        topic=Topic(row.topic),
-        language=row.language,
-        project_id=row.project_id,
-        budget_number=row.budget_number,
-        period_start=row.period_start,
-        threshold=row.threshold,
-        run_key=row.run_key,
-    )
-
-
-def _takeable(claimant: str, now: datetime, failed_too: bool) -> ColumnElement[bool]:
-    mail = tables.mails.c
-    lapsed = or_(mail.claimed_until <= now, mail.claimant == claimant)
-    takeable = or_(mail.state == MailState.PENDING, and_(mail.state == MailState.CLAIMED, lapsed))
-    return or_(takeable, mail.state == MailState.FAILED) if failed_too else takeable
-
-
-def _claim(
-    connection: Connection, mail_id: int, claimant: str, until: datetime, now: datetime, takeable: ColumnElement[bool]
-) -> bool:
-    mail = tables.mails.c
-    failed = mail.state == MailState.FAILED
-    # An expression does not hand the column's type to a bare value.
-    at = literal(now, UtcDateTime())
-    claimed = connection.execute(
-        update(tables.mails)
-        .where(mail.id == mail_id, takeable)
-        .values(
-            state=MailState.CLAIMED,
-            claimant=claimant,
-            claimed_until=until,
-            attempts=case((failed, 1), else_=mail.attempts + 1),
-            first_attempt_at=case((failed, at), else_=func.coalesce(mail.first_attempt_at, at)),
-        )
-    )
-    return claimed.rowcount == 1
-
-
-def _end_claim(connection: Connection, mail_id: int, claimant: str, values: dict[str, Any]) -> None:
-    mail = tables.mails.c
-    connection.execute(
-        update(tables.mails)
-        .where(mail.id == mail_id, mail.state == MailState.CLAIMED, mail.claimant == claimant)
-        .values(claimant=None, claimed_until=None, **values)
-    )
+def _end_claim(connection: Connection, mail_id: int, claimant: str, **values: object) -> None:
+    held = (mail.id == mail_id) & (mail.state == MailState.CLAIMED) & (mail.claimant == claimant)
+    connection.execute(update(tables.mails).where(held).values(claimant=None, claimed_until=None, **values))

@@ -1,4 +1,4 @@
-"""Projects, their budgets, and what is listed of them and of runs."""
+"""Projects, their budgets, and what is listed of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, terms_of
 from shared.adapters.database.engine import Database
-from shared.adapters.database.listings import list_days, list_entries, list_periods, list_projects, list_runs
+from shared.adapters.database.listings import list_days, list_entries, list_periods, list_projects
 from shared.adapters.database.loading import load_entries
 from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import budgets, projects, scopes
@@ -20,7 +20,6 @@ from shared.domain.projects import ProjectEntry
 from shared.messages import LARGEST_ID
 from shared.ports.errors import NeverError
 from shared.ports.projects import LoadResult, PeriodView, ProjectView, RevisionView
-from shared.ports.runs import RunView
 
 
 class SqlProjects:
@@ -68,10 +67,6 @@ class SqlProjects:
     def periods(self, project_id: int) -> list[PeriodView]:
         """The periods of the project's budget so far, oldest first."""
         return self._database.read(lambda connection: list_periods(connection, project_id))
-
-    def recent_runs(self, limit: int) -> list[RunView]:
-        """The last runs, newest first."""
-        return self._database.read(lambda connection: list_runs(connection, limit))
 
 
 @dataclass(frozen=True, slots=True)

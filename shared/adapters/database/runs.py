@@ -11,118 +11,202 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
+from typing_extensions import override
 
-from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import run_scopes, runs, unfinished_answers
+from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.tables import mails, projects, run_scopes, runs, unfinished_answers
 from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import key_of_group
-from shared.ports.runs import RunScope, RunState, RunTrigger, ScopeState, ScopeTarget
+from shared.ports.mails import MailState
+from shared.ports.runs import LateRun, RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState, ScopeTarget
 
-FINAL = (ScopeState.DONE, ScopeState.FAILED, ScopeState.SUSPECT)
+run, scope = runs.c, run_scopes.c
+BAD = (ScopeState.FAILED, ScopeState.SUSPECT)
+FINAL = (ScopeState.DONE, *BAD)
 
 
-class SqlRuns:
+class SqlRuns(Ledger, RunLedger):
     """RunLedger on a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    @override
+    @writes
+    def open_run(self, connection: Connection, key: str, trigger: RunTrigger, now: datetime) -> None:
+        _open(connection, key, trigger, now)
 
-    def open_run(self, key: str, trigger: RunTrigger, now: datetime) -> None:
-        """See RunLedger.open_run."""
-        self._database.run(lambda connection: _open_run(connection, key, trigger, now))
+    @override
+    @writes
+    def plan(self, connection: Connection, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
+        wanted = {_key_of(target): target for target in targets}
+        known = _scopes_by_key(connection, run_key)
+        missing = [_row(run_key, target) for key, target in wanted.items() if key not in known]
+        if missing:
+            connection.execute(insert(run_scopes), missing)
+            _reopen(connection, run_key)
+            known = _scopes_by_key(connection, run_key)
+        if not known:
+            _finish(connection, run_key, connection.scalar(select(run.started_at).where(run.key == run_key)))
+        return [known[key] for key in wanted if known[key].state is ScopeState.PLANNED]
 
-    def plan(self, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
-        """See RunLedger.plan. A run that then has no scopes at all is done."""
-        return self._database.run(lambda connection: _plan(connection, run_key, targets))
+    @override
+    @writes
+    def mark_queued(self, connection: Connection, scope_id: int, due_at: datetime, now: datetime) -> None:
+        # The message may have been taken, and put back for later, before its sender comes here: that stays.
+        overtaken = scope.due_at.is_not(None) & (scope.due_at > due_at)
+        first = func.coalesce(scope.first_queued_at, literal(now, UtcDateTime()))
+        connection.execute(
+            update(run_scopes)
+            .where(scope.id == scope_id, scope.state.not_in(FINAL), ~overtaken)
+            .values(state=ScopeState.QUEUED, due_at=due_at, first_queued_at=first)
+        )
 
-    def mark_queued(self, scope_id: int, due_at: datetime, now: datetime) -> None:
-        """See RunLedger.mark_queued."""
-        self._database.run(lambda connection: _mark_queued(connection, scope_id, due_at, now))
+    @override
+    @writes
+    def scope_of(
+        self, connection: Connection, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime
+    ) -> RunScope:
+        wanted = select(run_scopes).where(scope.run_key == run_key, scope.subject == _key_of(target))
+        found = connection.execute(wanted).one_or_none()
+        if found is None:
+            _open(connection, run_key, trigger, now)
+            queued = {"state": ScopeState.QUEUED, "first_queued_at": now, "due_at": now}
+            connection.execute(insert(run_scopes), [_row(run_key, target) | queued])
+            _reopen(connection, run_key)
+            found = connection.execute(wanted).one()
+        return _scope(found)
 
-    def scope_of(self, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime) -> RunScope:
-        """See RunLedger.scope_of."""
-        return self._database.run(lambda connection: _scope_of(connection, run_key, trigger, target, now))
+    @override
+    @writes
+    def mark_deferred(self, connection: Connection, scope_id: int, reason: str, due_at: datetime) -> None:
+        deferred = {"state": ScopeState.DEFERRED, "due_at": due_at, "reason": fitting(reason), "finished_at": None}
+        moved = connection.execute(
+            update(run_scopes)
+            .where(scope.id == scope_id, scope.state.not_in((ScopeState.DONE, ScopeState.FAILED)))
+            .values(attempts=scope.attempts + 1, **deferred)
+        )
+        if moved.rowcount:
+            _reopen(connection, _run_key_of(connection, scope_id))
 
-    def mark_deferred(self, scope_id: int, reason: str, due_at: datetime) -> None:
-        """See RunLedger.mark_deferred."""
-        self._database.run(lambda connection: _mark_deferred(connection, scope_id, reason, due_at))
+    @override
+    @writes
+    def mark_failed(self, connection: Connection, scope_id: int, reason: str, now: datetime) -> None:
+        settle_scope(connection, scope_id, ScopeState.FAILED, reason, now, scope.state != ScopeState.DONE)
 
-    def failures(self, run_key: str) -> list[tuple[str, str]]:
-        """See RunLedger.failures."""
-        return self._database.read(lambda connection: _failures(connection, run_key))
+    @override
+    @reads
+    def failures(self, connection: Connection, run_key: str) -> list[tuple[str, str]]:
+        finished = select(run.key).where(run.key == run_key, run.finished_at.is_not(None))
+        return _reasons(connection, finished, BAD).get(run_key, [])
 
-    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
-        """See RunLedger.mark_failed. A scope that is done stays done: a late copy of its message has failed."""
-        self._database.run(lambda connection: _mark_failed(connection, scope_id, reason, now))
+    @override
+    @reads
+    def recent_runs(self, connection: Connection, limit: int) -> list[RunView]:
+        return _views(connection, select(runs).order_by(run.started_at.desc(), run.key.desc()).limit(limit))
+
+    @override
+    @reads
+    def get(self, connection: Connection, key: str) -> RunView | None:
+        return next(iter(_views(connection, select(runs).where(run.key == key))), None)
+
+    @override
+    @reads
+    def stuck_scopes(self, connection: Connection, before: datetime) -> list[RunScope]:
+        waiting = scope.state.in_((ScopeState.QUEUED, ScopeState.DEFERRED)) & (scope.due_at < before)
+        forgotten = (scope.state == ScopeState.PLANNED) & (run.started_at < before)
+        stuck = select(run_scopes).join(runs).where(run.state == RunState.RUNNING, waiting | forgotten)
+        return [_scope(row) for row in connection.execute(stuck.order_by(scope.id))]
+
+    @override
+    @reads
+    def late_runs(self, connection: Connection, started_before: datetime) -> list[LateRun]:
+        due = projects.c.check_due_since
+        due_since = list(connection.scalars(select(due).where(projects.c.active == true(), due.is_not(None))))
+        is_late = (run.state != RunState.DONE) | (UNSENT_MAILS.c.count > 0)
+        if due_since:
+            is_late |= run.finished_at >= min(due_since)
+        found = connection.execute(
+            select(runs, func.coalesce(UNSENT_MAILS.c.count, 0).label("unsent_mails"))
+            .outerjoin_from(runs, UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
+            # Only a night is expected to be complete at some hour.
+            .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), run.started_at < started_before, is_late)
+            .order_by(run.started_at, run.key)
+        ).all()
+        return [_late_run(connection, row, due_since) for row in found]
+
+    @override
+    @reads
+    def last_nights(self, connection: Connection) -> list[datetime]:
+        nights = select(run.started_at).where(run.trigger == RunTrigger.TIMER)
+        return list(connection.scalars(nights.order_by(run.started_at.desc()).limit(2)))
+
+    @override
+    @writes
+    def mark_reported(self, connection: Connection, run_key: str, now: datetime) -> None:
+        connection.execute(update(runs).where(run.key == run_key).values(reported_at=now))
 
 
-def set_scope_state(
-    connection: Connection, scope_id: int, state: ScopeState, reason: str | None, now: datetime
+UNSENT_MAILS = (
+    select(mails.c.run_key, func.count().label("count"))
+    .where(mails.c.state.in_((MailState.PENDING, MailState.CLAIMED)), mails.c.run_key.is_not(None))
+    .group_by(mails.c.run_key)
+    .subquery()
+)
+
+
+def settle_scope(
+    connection: Connection,
+    scope_id: int,
+    state: ScopeState,
+    reason: str | None,
+    now: datetime,
+    only_if: ColumnElement[bool] | None = None,
 ) -> None:
-    """Gives the scope this state, whatever it was; the run finishes with its last scope, and reopens with any."""
-    values = {
-        "state": state,
-        "reason": None if reason is None else fitting(reason),
-        "finished_at": now if state in FINAL else None,
-    }
-    connection.execute(update(run_scopes).where(run_scopes.c.id == scope_id).values(values))
-    run_key = _run_key_of(connection, scope_id)
-    if state in FINAL:
-        _end(connection, scope_id, run_key, now)
-    else:
-        _reopen(connection, run_key)
+    """Gives the scope a final state, as a part of another's transaction; the run finishes with its last scope."""
+    values = {"state": state, "reason": None if reason is None else fitting(reason), "finished_at": now}
+    condition = true() if only_if is None else only_if
+    settled = connection.execute(update(run_scopes).where(scope.id == scope_id, condition).values(values))
+    if settled.rowcount:
+        connection.execute(delete(unfinished_answers).where(unfinished_answers.c.run_scope_id == scope_id))
+        _finish(connection, _run_key_of(connection, scope_id), now)
 
 
-def _end(connection: Connection, scope_id: int, run_key: str, now: datetime) -> None:
-    connection.execute(delete(unfinished_answers).where(unfinished_answers.c.run_scope_id == scope_id))
-    finish_run_if_through(connection, run_key, now)
-
-
-def finish_run_if_through(connection: Connection, run_key: str, now: datetime) -> None:
+def _finish(connection: Connection, run_key: str, now: datetime | None) -> None:
     """Finishes the run if all its scopes are final: as failed if one of them failed or is suspect."""
     # Takes the row's lock, so that what the next statement counts can't change before the end.
-    connection.execute(update(runs).where(runs.c.key == run_key).values(state=runs.c.state))
-    states = {ScopeState(state) for state in connection.scalars(_states_of(run_key))}
-    if not states <= set(FINAL):
-        return
-    outcome = RunState.DONE if states <= {ScopeState.DONE} else RunState.FAILED
-    connection.execute(
-        update(runs).where(runs.c.key == run_key, runs.c.state != outcome).values(state=outcome, finished_at=now)
-    )
+    connection.execute(update(runs).where(run.key == run_key).values(state=run.state))
+    states = set(connection.scalars(select(scope.state).where(scope.run_key == run_key).distinct()))
+    if states <= set(FINAL):
+        outcome = RunState.DONE if states <= {ScopeState.DONE} else RunState.FAILED
+        changed = update(runs).where(run.key == run_key, run.state != outcome)
+        connection.execute(changed.values(state=outcome, finished_at=now))
 
 
-def scope_from_row(row: Row[Any]) -> RunScope:
-    """A row with all the columns of run_scopes, as the port's word for it."""
-    target = ScopeTarget(row.subscription_id, row.project_id, row.resource_group)
-    return RunScope(
-        id=row.id,
-        run_key=row.run_key,
-        target=target,
-        state=ScopeState(row.state),
-        attempts=row.attempts,
-        first_queued_at=row.first_queued_at,
-        reason=row.reason,
-    )
-
-
-def _states_of(run_key: str) -> Any:
-    return select(run_scopes.c.state).where(run_scopes.c.run_key == run_key).distinct()
-
-
-def _open_run(connection: Connection, key: str, trigger: RunTrigger, now: datetime) -> None:
-    if connection.scalar(select(runs.c.key).where(runs.c.key == key)) is None:
+def _open(connection: Connection, key: str, trigger: RunTrigger, now: datetime) -> None:
+    if connection.scalar(select(run.key).where(run.key == key)) is None:
         connection.execute(insert(runs).values(key=key, trigger=trigger, state=RunState.RUNNING, started_at=now))
 
 
 def _reopen(connection: Connection, run_key: str) -> None:
     # Not only where it is finished: the update also takes the row's lock.
-    connection.execute(update(runs).where(runs.c.key == run_key).values(state=RunState.RUNNING, finished_at=None))
+    connection.execute(update(runs).where(run.key == run_key).values(state=RunState.RUNNING, finished_at=None))
 
 
 def _run_key_of(connection: Connection, scope_id: int) -> str:
-    run_key: str = connection.execute(select(run_scopes.c.run_key).where(run_scopes.c.id == scope_id)).scalar_one()
+    run_key: str = connection.execute(select(scope.run_key).where(scope.id == scope_id)).scalar_one()
     return run_key
 
 
@@ -132,34 +216,15 @@ def _key_of(target: ScopeTarget) -> str:
     return replace(target, resource_group=group).subject.lower()
 
 
-def _plan(connection: Connection, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
-    wanted = {_key_of(target): target for target in targets}
-    missing = {key: wanted[key] for key in wanted.keys() - _scopes_by_key(connection, run_key).keys()}
-    if missing:
-        new = [_planned_row(run_key, key, target) for key, target in wanted.items() if key in missing]
-        connection.execute(insert(run_scopes), new)
-        _reopen(connection, run_key)
-    planned = _scopes_by_key(connection, run_key)
-    if not planned:
-        _finish_empty(connection, run_key)
-    return [planned[key] for key in wanted if planned[key].state is ScopeState.PLANNED]
-
-
-def _finish_empty(connection: Connection, run_key: str) -> None:
-    started_at = connection.scalar(select(runs.c.started_at).where(runs.c.key == run_key))
-    if started_at is not None:
-        finish_run_if_through(connection, run_key, started_at)
-
-
 def _scopes_by_key(connection: Connection, run_key: str) -> dict[str, RunScope]:
-    rows = connection.execute(select(run_scopes).where(run_scopes.c.run_key == run_key))
-    return {row.subject: scope_from_row(row) for row in rows}
+    rows = connection.execute(select(run_scopes).where(scope.run_key == run_key))
+    return {row.subject: _scope(row) for row in rows}
 
 
-def _planned_row(run_key: str, key: str, target: ScopeTarget) -> dict[str, Any]:
+def _row(run_key: str, target: ScopeTarget) -> dict[str, Any]:
     return {
         "run_key": run_key,
-        "subject": key,
+        "subject": _key_of(target),
         "subscription_id": target.subscription_id,
         "project_id": target.project_id,
         "resource_group": target.resource_group,
@@ -168,78 +233,62 @@ def _planned_row(run_key: str, key: str, target: ScopeTarget) -> dict[str, Any]:
     }
 
 
-def _scope_of(
-    connection: Connection, run_key: str, trigger: RunTrigger, target: ScopeTarget, now: datetime
-) -> RunScope:
-    found = _find_scope(connection, run_key, target)
-    if found is not None:
-        return found
-    _open_run(connection, run_key, trigger, now)
-    row = _planned_row(run_key, _key_of(target), target)
-    queued = {"state": ScopeState.QUEUED, "first_queued_at": now, "due_at": now}
-    connection.execute(insert(run_scopes), [row | queued])
-    _reopen(connection, run_key)
-    made = _find_scope(connection, run_key, target)
-    if made is None:
-        raise AssertionError("unreachable: the scope was written in this transaction")
-    return made
+def _scope(row: Row[Any]) -> RunScope:
+    target = ScopeTarget(row.subscription_id, row.project_id, row.resource_group)
+    state = ScopeState(row.state)
+    return RunScope(row.id, row.run_key, target, state, row.attempts, row.first_queued_at, row.reason)
 
 
-def _find_scope(connection: Connection, run_key: str, target: ScopeTarget) -> RunScope | None:
-    wanted = select(run_scopes).where(run_scopes.c.run_key == run_key, run_scopes.c.subject == _key_of(target))
-    row = connection.execute(wanted).one_or_none()
-    return None if row is None else scope_from_row(row)
+def _late_run(connection: Connection, row: Row[Any], due_since: Sequence[datetime]) -> LateRun:
+    rest = select(run_scopes).where(scope.run_key == row.key, scope.state != ScopeState.DONE).order_by(scope.id)
+    scopes = [_scope(found) for found in connection.execute(rest)]
+    return LateRun(
+        key=row.key,
+        started_at=row.started_at,
+        scopes=tuple((each.target.subject, each.state.value, each.reason) for each in scopes),
+        unchecked_projects=sum(row.finished_at is None or due <= row.finished_at for due in due_since),
+        unsent_mails=row.unsent_mails,
+        planned=bool(scopes) or row.finished_at is not None,
+    )
 
 
-def _mark_queued(connection: Connection, scope_id: int, due_at: datetime, now: datetime) -> None:
-    # The message may have been taken, and put back for later, before its sender comes here: that stays.
-    overtaken = (run_scopes.c.due_at.is_not(None)) & (run_scopes.c.due_at > due_at)
-    connection.execute(
-        update(run_scopes)
-        .where(run_scopes.c.id == scope_id, run_scopes.c.state.not_in(FINAL), ~overtaken)
-        .values(
-            state=ScopeState.QUEUED,
-            due_at=due_at,
-            first_queued_at=func.coalesce(run_scopes.c.first_queued_at, literal(now, UtcDateTime())),
+def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
+    keys = wanted.with_only_columns(run.key)
+    scopes = _counts(connection, scope.run_key, scope.state, keys)
+    mailed = _counts(connection, mails.c.run_key, mails.c.state, keys)
+    errors = _reasons(connection, keys, (ScopeState.DEFERRED, *BAD))
+    return [
+        RunView(
+            key=row.key,
+            trigger=RunTrigger(row.trigger),
+            state=RunState(row.state),
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            scopes=scopes.get(row.key, {}),
+            mails=mailed.get(row.key, {}),
+            errors=tuple(errors.get(row.key, ())),
         )
-    )
+        for row in connection.execute(wanted)
+    ]
 
 
-def _mark_deferred(connection: Connection, scope_id: int, reason: str, due_at: datetime) -> None:
-    deferred = connection.execute(
-        update(run_scopes)
-        .where(run_scopes.c.id == scope_id, run_scopes.c.state.not_in((ScopeState.DONE, ScopeState.FAILED)))
-        .values(
-            state=ScopeState.DEFERRED,
-            attempts=run_scopes.c.attempts + 1,
-            due_at=due_at,
-            reason=fitting(reason),
-            finished_at=None,
-        )
-    )
-    if deferred.rowcount:
-        _reopen(connection, _run_key_of(connection, scope_id))
+def _counts(
+    connection: Connection, run_key: Column[Any], state: Column[Any], keys: Select[Any]
+) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    counted = select(run_key, state, func.count()).where(run_key.in_(keys)).group_by(run_key, state)
+    for key, name, count in connection.execute(counted):
+        counts.setdefault(key, {})[name] = count
+    return counts
 
 
-def _mark_failed(connection: Connection, scope_id: int, reason: str, now: datetime) -> None:
-    failed = connection.execute(
-        update(run_scopes)
-        .where(run_scopes.c.id == scope_id, run_scopes.c.state != ScopeState.DONE)
-        .values(state=ScopeState.FAILED, reason=fitting(reason), finished_at=now)
-    )
-    if failed.rowcount:
-        _end(connection, scope_id, _run_key_of(connection, scope_id), now)
-
-
-def _failures(connection: Connection, run_key: str) -> list[tuple[str, str]]:
-    failed = (
-        select(run_scopes.c.subject, run_scopes.c.reason)
-        .join(runs, runs.c.key == run_scopes.c.run_key)
-        .where(
-            runs.c.key == run_key,
-            runs.c.finished_at.is_not(None),
-            run_scopes.c.state.in_((ScopeState.FAILED, ScopeState.SUSPECT)),
-        )
-        .order_by(run_scopes.c.id)
-    )
-    return [(subject, reason or "") for subject, reason in connection.execute(failed)]
+def _reasons(
+    connection: Connection, keys: Select[Any], states: Sequence[ScopeState]
+) -> dict[str, list[tuple[str, str]]]:
+    """Subject and reason of the scopes in these states, by run."""
+    reasons: dict[str, list[tuple[str, str]]] = {}
+    wanted = scope.run_key.in_(keys) & scope.state.in_(states)
+    named = select(scope.run_key, scope.subject, func.coalesce(scope.reason, "")).where(wanted)
+    for key, subject, reason in connection.execute(named.order_by(scope.id)):
+        reasons.setdefault(key, []).append((subject, reason))
+    return reasons
