@@ -45,7 +45,7 @@ from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
 from shared.ports.costs import CostSource
 from shared.ports.dead_letters import DeadLetterLedger
-from shared.ports.locks import AuditLedger, LockLedger
+from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
@@ -133,17 +133,10 @@ class Composition:
 
     @cached_property
     def lock_ledger(self) -> LockLedger:
-        """Which projects are locked, and why."""
+        """Which projects are locked, and every decision about it."""
         from shared.adapters.database.locks import SqlLocks
 
         return SqlLocks(self.database, self._sender_domain)
-
-    @cached_property
-    def audit(self) -> AuditLedger:
-        """Every decision about a lock."""
-        from shared.adapters.database.audit import SqlAudit
-
-        return SqlAudit(self.database)
 
     @cached_property
     def queues(self) -> StorageQueues:
@@ -313,7 +306,6 @@ class Composition:
         settings = self.settings
         parts = LockParts(
             ledger=self.lock_ledger,
-            audit=self.audit,
             budgets=self.azure_budgets,
             groups=GroupLocks(self.azure_locks, self.azure_compute, settings.lock_level, settings.never_locked),
             mails=LockMails(

@@ -33,7 +33,7 @@ def audit(
     When, on which project, what and why, asked for by whom, on which figures. Newest last.
     """
     app = open_app()
-    views = app.audit.list(project_id(app, project) if project is not None else None, limit)
+    views = app.lock_ledger.decisions(project_id(app, project) if project is not None else None, limit)
     if json:
         output.write_json([_listed(view) for view in views])
     elif not views:

@@ -38,12 +38,14 @@ def lock(project: ProjectName, reason: Why) -> None:
     why = given_reason(reason)
     app = open_app()
     facts = _facts(app, project)
-    if facts.lock is LockPolicy.NEVER:
+    if facts.project.lock is LockPolicy.NEVER:
         raise WrongUsageError(
-            f"{facts.acronym} is marked as never to be locked; to lock it, load it with auto in the column lock"
+            f"{facts.project.acronym} is marked as never to be locked; to lock it, load it with auto in the column lock"
         )
     if facts.held_since:
-        output.say(f"{facts.acronym} is locked already{_since(facts)}; it is made sure that every lock is there.")
+        output.say(
+            f"{facts.project.acronym} is locked already{_since(facts)}; it is made sure that every lock is there."
+        )
     _ask(app, facts, LockAction.LOCK, why)
     mode = app.settings.lock_mode
     if mode is not LockMode.ENFORCE:
@@ -61,9 +63,8 @@ def unlock(project: ProjectName, reason: Why) -> None:
     app = open_app()
     facts = _facts(app, project)
     if facts.held_since is None:
-        output.say(
-            f"{facts.acronym} is not locked, as far as is known; it is made sure that none of our locks is left."
-        )
+        name = facts.project.acronym
+        output.say(f"{name} is not locked, as far as is known; it is made sure that none of our locks is left.")
     _ask(app, facts, LockAction.UNLOCK, why)
 
 
@@ -81,10 +82,12 @@ def _since(facts: LockFacts) -> str:
 def _ask(app: Composition, facts: LockFacts, action: LockAction, reason: str) -> None:
     message = LockMessage(
         action=action,
-        project_id=facts.project_id,
+        project_id=facts.project.id,
         reason=reason,
         trigger=LockTrigger.OPERATOR,
         by=user_name()[:LONGEST_NAME],
     )
     app.queues.send(Queue.LOCK, message)
-    output.say(f"Asked for the {action} of {facts.acronym}; `audit {facts.acronym}` shows what became of it.")
+    output.say(
+        f"Asked for the {action} of {facts.project.acronym}; `audit {facts.project.acronym}` shows what became of it."
+    )

@@ -186,7 +186,9 @@ def _write_decisions(app: Composition) -> None:
         output.say()
         output.say(f"Locked: {_count(locked, 'project')} (`python -m shared.cli projects list` shows which)", "yellow")
     since = app.clock() - timedelta(days=1)
-    outcomes = Counter(view.entry.outcome for view in app.audit.list(limit=MOST_DECISIONS) if view.at >= since)
+    outcomes = Counter(
+        view.entry.outcome for view in app.lock_ledger.decisions(limit=MOST_DECISIONS) if view.at >= since
+    )
     if outcomes:
         counts = ", ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in Outcome if outcomes[outcome])
         output.say()

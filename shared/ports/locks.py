@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from shared.domain.budgets import Budget
 from shared.domain.locks import HeldLock, Outcome
 from shared.domain.periods import Period
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import Project
 from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import ResourceGroup
 from shared.ports.mails import NewMail
@@ -21,18 +21,13 @@ from shared.ports.mails import NewMail
 class LockFacts:
     """A project as the lock sees it, today.
 
-    groups: its resource groups; held_groups: those on which it holds a lock. held without held_since: a lock was about
-    to be put on, and may be there. usage: in the budget's currency and present
-    period. usage_known: its costs have been read, and all of them can be added.
+    groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
+    was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
+    usage_known: its costs have been read, and all of them can be added. released: an operator has unlocked it since
+    it was locked for this revision of its budget in this period.
     """
 
-    project_id: int
-    acronym: str
-    name: str
-    language: str | None
-    contacts: tuple[str, ...]
-    active: bool
-    lock: LockPolicy
+    project: Project
     groups: tuple[ResourceGroup, ...]
     budget: Budget
     period: Period | None
@@ -66,6 +61,16 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditView:
+    """A row of the audit. acronym: as it was then."""
+
+    id: int
+    at: datetime
+    acronym: str
+    entry: AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """The lock that a project now has: on which groups."""
 
@@ -93,10 +98,19 @@ class LockLedger(Protocol):
         """What is known of a project, active or not; its period is the one that holds `now`. None: unknown."""
         ...
 
+    def held(self) -> int:
+        """How many projects are locked."""
+        ...
+
+    def decisions(self, project_id: int | None = None, limit: int | None = None) -> list[AuditView]:
+        """The last `limit` decisions, oldest first; all projects' without a `project_id`."""
+        ...
+
     def claim(self, project_id: int, claimant: str, until: datetime, now: datetime) -> bool:
         """Takes the project's lock for work, so that nobody else does before `until`; False where it can't be had.
 
-        Taken if it is free, if the claim on it has expired, or if this same claimant holds it.
+        Taken if it is free, if the claim on it has expired, or if this same claimant holds it. claimant: a text of at
+        most 100 characters.
         """
         ...
 
@@ -105,12 +119,7 @@ class LockLedger(Protocol):
         ...
 
     def record(
-        self,
-        entry: AuditEntry,
-        claimant: str,
-        change: Hold | Freed | None,
-        mails: Sequence[NewMail],
-        now: datetime,
+        self, entry: AuditEntry, claimant: str, change: Hold | Freed | None, mails: Sequence[NewMail], now: datetime
     ) -> bool:
         """Writes the decision, the new state and the mails in one transaction, and ends the claimant's claim.
 
@@ -119,32 +128,10 @@ class LockLedger(Protocol):
         """
         ...
 
-    def keep(self, project_id: int, claimant: str, hold: Hold, now: datetime) -> None:
+    def keep(self, project_id: int, claimant: str, hold: Hold) -> None:
         """Writes what counts for a lock that is there or about to be, with nothing decided; ends the claim."""
-        ...
-
-    def held(self) -> int:
-        """How many projects are locked."""
         ...
 
     def unsent(self, project_id: int) -> list[int]:
         """The ids of mails about the project's lock that nobody has begun to send."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class AuditView:
-    """A row of the audit."""
-
-    id: int
-    at: datetime
-    acronym: str
-    entry: AuditEntry
-
-
-class AuditLedger(Protocol):
-    """What was decided about locks; only read."""
-
-    def list(self, project_id: int | None = None, limit: int | None = None) -> list[AuditView]:
-        """The last `limit` decisions, oldest first; all projects' without a `project_id`."""
         ...

@@ -239,7 +239,7 @@ class Installation:
     def audit(self, project_id: int | None = None) -> list[AuditEntry]:
         """What was decided about locks, oldest first."""
         with self.app() as app:
-            return [view.entry for view in app.audit.list(project_id)]
+            return [view.entry for view in app.lock_ledger.decisions(project_id)]
 
     def held(self) -> list[str]:
         """The projects that the app says it has locked."""

@@ -14,13 +14,12 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import StatementError
 
-from shared.adapters.database.audit import SqlAudit
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.tables import budget_periods
 from shared.domain.locks import HeldLock, Outcome
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Project
 from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold, LockFacts, LockLedger
@@ -77,8 +76,8 @@ def record(ledger: LockLedger, decision: AuditEntry, *change: Hold | Freed | New
     assert ledger.record(decision, "tester", changes[0] if changes else None, mails, now)
 
 
-def decided(database: Database) -> list[str]:
-    return [view.entry.key for view in SqlAudit(database).list()]
+def decided(ledger: LockLedger) -> list[str]:
+    return [view.entry.key for view in ledger.decisions()]
 
 
 def at_once(work: Callable[[str], bool], *names: str) -> list[bool]:
@@ -169,7 +168,7 @@ def test_a_lock_is_held_as_it_was_recorded(ledger: LockLedger, database: Databas
     record(ledger, LOCKED, Hold(HELD, groups), MAIL)
     found = facts(ledger)
     assert (found.held, found.held_groups, found.held_since, found.released) == (HELD, groups, NOW, False)
-    assert decided(database) == [LOCKED.key]
+    assert decided(ledger) == [LOCKED.key]
     assert facts(ledger, 2).held is None
 
 
@@ -251,7 +250,7 @@ def test_a_release_is_over_with_the_next_decision_that_counts(ledger: LockLedger
 def test_a_decision_that_changes_nothing_is_written_and_leaves_the_lock(ledger: LockLedger, database: Database) -> None:
     record(ledger, LOCKED, Hold(HELD, (GROUP,)))
     record(ledger, replace(UNLOCKED, outcome=Outcome.REFUSED), MAIL, now=NOW + DAY)
-    assert decided(database) == [LOCKED.key, UNLOCKED.key]
+    assert decided(ledger) == [LOCKED.key, UNLOCKED.key]
     found = facts(ledger)
     assert (found.held, found.held_since) == (HELD, NOW)
     assert len(ledger.unsent(1)) == 1
@@ -261,29 +260,29 @@ def test_a_decision_that_changes_nothing_is_written_and_leaves_the_lock(ledger: 
 def test_a_state_without_a_decision_is_written_alone(ledger: LockLedger, database: Database) -> None:
     assert ledger.claim(2, "tester", LATER, NOW)
     assert ledger.claim(1, "tester", LATER, NOW)
-    ledger.keep(1, "tester", Hold(HELD, (GROUP,)), NOW)
+    ledger.keep(1, "tester", Hold(HELD, (GROUP,)))
     assert (facts(ledger).held, facts(ledger, 2).held) == (HELD, None)
-    assert (decided(database), ledger.unsent(1)) == ([], [])
+    assert (decided(ledger), ledger.unsent(1)) == ([], [])
     assert ledger.claim(1, "second", LATER, NOW)
     assert not ledger.claim(2, "second", LATER, NOW)
 
 
 def test_a_lock_that_is_about_to_be_is_known_and_counts_as_locked_once_that_was_decided(ledger: LockLedger) -> None:
     assert ledger.claim(1, "tester", LATER, NOW)
-    ledger.keep(1, "tester", Hold(HELD, (GROUP,)), NOW)
+    ledger.keep(1, "tester", Hold(HELD, (GROUP,)))
     found = facts(ledger)
     assert (found.held, found.held_groups, found.held_since, ledger.held()) == (HELD, (GROUP,), None, 0)
     record(ledger, LOCKED, Hold(HELD, (GROUP,)), now=NOW + DAY)
     assert (facts(ledger).held_since, ledger.held()) == (NOW + DAY, 1)
     assert ledger.claim(1, "tester", LATER, NOW)
-    ledger.keep(1, "tester", Hold(replace(HELD, by_hand=True), (GROUP,)), NOW + 2 * DAY)
+    ledger.keep(1, "tester", Hold(replace(HELD, by_hand=True), (GROUP,)))
     assert facts(ledger).held_since == NOW + DAY
 
 
 def test_what_is_about_to_be_leaves_an_operators_release(ledger: LockLedger) -> None:
     record(ledger, UNLOCKED, FREED_BY_HAND)
     assert ledger.claim(1, "tester", LATER, NOW)
-    ledger.keep(1, "tester", Hold(HELD, (GROUP,)), NOW)
+    ledger.keep(1, "tester", Hold(HELD, (GROUP,)))
     assert facts(ledger).released
 
 
@@ -291,15 +290,15 @@ def test_a_lost_claim_writes_nothing(ledger: LockLedger, database: Database) -> 
     assert ledger.claim(1, "first", LATER, NOW)
     assert ledger.claim(1, "second", LATER + HOUR, LATER)
     assert not ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [MAIL], LATER)
-    ledger.keep(1, "first", Hold(HELD, (GROUP,)), LATER)
-    assert (facts(ledger).held, decided(database), ledger.unsent(1)) == (None, [], [])
+    ledger.keep(1, "first", Hold(HELD, (GROUP,)))
+    assert (facts(ledger).held, decided(ledger), ledger.unsent(1)) == (None, [], [])
     assert not ledger.claim(1, "first", LATER + HOUR, LATER)
 
 
 def test_nothing_is_written_without_a_claim(ledger: LockLedger, database: Database) -> None:
     assert not ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [MAIL], NOW)
     assert not ledger.record(replace(LOCKED, project_id=4711), "first", Hold(HELD, (GROUP,)), [MAIL], NOW)
-    assert (facts(ledger).held, decided(database), ledger.unsent(1)) == (None, [], [])
+    assert (facts(ledger).held, decided(ledger), ledger.unsent(1)) == (None, [], [])
 
 
 def test_a_claim_that_expired_and_that_nobody_took_still_counts(ledger: LockLedger) -> None:
@@ -314,7 +313,7 @@ def test_a_decision_with_the_same_key_is_written_once_and_its_mails_once(
     record(ledger, LOCKED, Hold(HELD, (GROUP,)), MAIL)
     again = replace(LOCKED, reason="another")
     record(ledger, again, FREED, replace(MAIL, key="lock/another"), now=NOW + HOUR)
-    assert [view.entry for view in SqlAudit(database).list()] == [LOCKED]
+    assert [view.entry for view in ledger.decisions()] == [LOCKED]
     assert len(ledger.unsent(1)) == 1
     assert facts(ledger).held is None  # the change counts
 
@@ -323,7 +322,7 @@ def test_of_several_that_record_the_same_at_once_one_does(ledger: LockLedger, da
     assert ledger.claim(1, "tester", LATER, NOW)
     hold = Hold(HELD, (GROUP,))
     assert at_once(lambda _: ledger.record(LOCKED, "tester", hold, [MAIL], NOW), "a", "b") == [False, True]
-    assert (decided(database), len(ledger.unsent(1))) == ([LOCKED.key], 1)
+    assert (decided(ledger), len(ledger.unsent(1))) == ([LOCKED.key], 1)
 
 
 def test_a_rollback_leaves_nothing_half_done(ledger: LockLedger, database: Database) -> None:
@@ -331,7 +330,7 @@ def test_a_rollback_leaves_nothing_half_done(ledger: LockLedger, database: Datab
     unwritable = replace(MAIL, key="lock/unwritable", context={"what": object()})
     with pytest.raises((StatementError, TypeError), match="not JSON serializable"):
         ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [MAIL, unwritable], NOW)
-    assert (facts(ledger).held, decided(database), ledger.unsent(1)) == (None, [], [])
+    assert (facts(ledger).held, decided(ledger), ledger.unsent(1)) == (None, [], [])
     assert not ledger.claim(1, "second", LATER, NOW)
     assert ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [MAIL], NOW)
 
@@ -349,11 +348,9 @@ def test_mails_are_unsent_until_someone_begins_to_send_them(ledger: LockLedger, 
     assert ledger.unsent(4711) == []
 
 
-@pytest.mark.parametrize(
-    "key", ["alert/1/1/2026-04-01/80", "operators/charges/1", "operators/locker/1", "x/lock/1", "locked/1", "lock"]
-)
-def test_mails_about_something_else_than_the_projects_lock_are_not_handed_on(ledger: LockLedger, key: str) -> None:
-    record(ledger, LOCKED, replace(MAIL, key=key))
+@pytest.mark.parametrize("topic", [topic for topic in Topic if topic is not Topic.LOCK])
+def test_mails_about_something_else_than_the_projects_lock_are_not_sent_on(ledger: LockLedger, topic: Topic) -> None:
+    record(ledger, LOCKED, replace(MAIL, key="lock/another", topic=topic))
     assert ledger.unsent(1) == []
     record(ledger, UNLOCKED, MAIL)
     assert len(ledger.unsent(1)) == 1
@@ -395,12 +392,20 @@ def test_the_facts_of_a_project(ledger: LockLedger, ledgers: Ledgers) -> None:
         ("rg-1", november(4), "SQL", "7"),
     )
     found = facts(ledger, 3)
-    assert (found.project_id, found.acronym, found.name, found.language) == (3, "DIE1", "Project 3", None)
-    assert (found.contacts, found.active, found.lock) == (("a@example.org",), True, LockPolicy.AUTO)
+    assert found.project == Project(3, "DIE1", "Project 3", None, ("a@example.org",), active=True, lock=LockPolicy.AUTO)
     assert found.groups == (ResourceGroup(SUB, "rg-A"), ResourceGroup(SUB, "rg-b"))  # as Azure spells them
     assert (found.budget.number, found.budget.terms) == (1, terms("1234.56", rule=MONTHLY))
     assert (found.budget.amount, found.period) == (Decimal("1234.56"), NOVEMBER)
     assert (found.usage, found.usage_known) == (Decimal("100.0000000003"), True)
+
+
+def test_only_groups_in_azure_can_be_locked_and_what_was_spent_elsewhere_counts(
+    ledger: LockLedger, ledgers: Ledgers, database: Database
+) -> None:
+    ledgers.spend(("rg-1", november(3), "Storage", "100"))
+    set_scopes(database, 1, provider="aws")
+    found = facts(ledger)
+    assert (found.groups, found.usage, found.usage_known) == ((), Decimal(100), True)
 
 
 def test_the_revision_that_counts_is_the_last(ledger: LockLedger, ledgers: Ledgers) -> None:
@@ -413,7 +418,7 @@ def test_the_revision_that_counts_is_the_last(ledger: LockLedger, ledgers: Ledge
 
 def test_a_project_that_is_never_locked_says_so(ledger: LockLedger, database: Database) -> None:
     set_project(database, 1, lock_policy="never")
-    assert facts(ledger).lock is LockPolicy.NEVER
+    assert facts(ledger).project.lock is LockPolicy.NEVER
 
 
 def test_an_inactive_project_has_facts_and_can_be_unlocked(ledger: LockLedger, ledgers: Ledgers) -> None:
@@ -421,7 +426,7 @@ def test_an_inactive_project_has_facts_and_can_be_unlocked(ledger: LockLedger, l
     record(ledger, LOCKED, Hold(HELD, (GROUP,)))
     ledgers.load(entry(1, active=False))
     found = facts(ledger)
-    assert (found.active, found.usage, found.held) == (False, Decimal(1200), HELD)
+    assert (found.project.active, found.usage, found.held) == (False, Decimal(1200), HELD)
     record(ledger, UNLOCKED, FREED)
     assert facts(ledger).held is None
 

@@ -106,7 +106,7 @@ def outcomes(chain: Chain) -> list[Outcome]:
 
 
 def audit(chain: Chain) -> list[AuditView]:
-    return chain.audit.list(11)
+    return chain.lock_ledger.decisions(11)
 
 
 # --- the whole way -------------------------------------------------------------------------------------------
@@ -1193,7 +1193,7 @@ def test_an_alert_of_a_budget_in_any_case_finds_its_project_whatever_its_acronym
     for name in (azure_name(acronym), azure_name(acronym).upper(), f" {azure_name(acronym)} "):
         send(locking, replace(ALERT, budget_name=name))
     assert locking.letters.letters() == []
-    assert {view.entry.project_id for view in locking.audit.list()} == {12}
+    assert {view.entry.project_id for view in locking.lock_ledger.decisions()} == {12}
 
 
 @pytest.mark.parametrize(
@@ -1212,7 +1212,7 @@ def test_an_alert_of_another_name_or_in_another_subscription_finds_nobody(
     locking.load(entry(13, groups=("rg-elsewhere",), subscription=OTHER_SUBSCRIPTION))
     send(locking, replace(ALERT, budget_name=name, subscription_id=subscription))
     assert f"there is no project with the Azure budget {name}" in locking.letters.letters()[0].reason
-    assert locking.audit.list() == []
+    assert locking.lock_ledger.decisions() == []
 
 
 def test_a_message_dropped_by_hand_is_verified_like_any_other(locking: Chain) -> None:

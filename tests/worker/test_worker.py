@@ -21,9 +21,9 @@ from sqlalchemy import select
 from localdev import worker_venv
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from localdev.azurite import Azurite
-from shared.adapters.database.audit import SqlAudit
 from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
+from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.tables import charges
@@ -273,7 +273,7 @@ def test_a_budget_alert_is_taken_and_queues_a_message_that_the_lock_s_handler_ta
     }
     worker.message("ProjectUsageUpdater", json.dumps({"ProjectId": 11}))
     succeeded(worker.message("ProjectLockHandler", json.dumps(message)))
-    (decision,) = SqlAudit(database).list(11)
+    (decision,) = SqlLocks(database, "example.com").decisions(11)
     assert (decision.entry.trigger, decision.entry.asked) == (LockTrigger.ALERT, message["Reason"])
 
 
@@ -323,7 +323,7 @@ def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(
     stored = SqlMails(database, "example.com").get(notice)
     assert stored is not None
     assert stored.mail.key.startswith("operators/")
-    (decision,) = SqlAudit(database).list(11)
+    (decision,) = SqlLocks(database, "example.com").decisions(11)
     assert decision.entry.outcome == "would lock"
 
 

@@ -19,7 +19,7 @@ from shared.pipeline.locking.unlock import Unlocking
 from shared.pipeline.stage import Retry
 from shared.ports.azure import AzureBudgets
 from shared.ports.clock import Clock
-from shared.ports.locks import AuditLedger, LockLedger
+from shared.ports.locks import LockLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,6 @@ class LockParts:
     """What locking is given from outside."""
 
     ledger: LockLedger
-    audit: AuditLedger
     budgets: AzureBudgets
     groups: GroupLocks
     mails: LockMails
@@ -40,7 +39,7 @@ class LockParts:
 def assemble_locker(parts: LockParts) -> Locker:
     """The handler of `project-lock` messages."""
     claims = Claims(parts.ledger)
-    records = Records(parts.ledger, parts.audit, parts.mails, parts.rules.mode, parts.groups.level)
+    records = Records(parts.ledger, parts.mails, parts.rules.mode, parts.groups.level)
     return Locker(
         locking=_locking(parts, claims, records),
         unlocking=Unlocking(parts.groups, parts.mails, records, parts.rules.mode),

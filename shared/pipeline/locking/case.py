@@ -42,7 +42,7 @@ class Case:
     @property
     def this_budget(self) -> str:
         """The project, the revision of its budget and the period: for what is decided once for each."""
-        return f"{self.facts.project_id}/{self.facts.budget.number}/{self.period_start or 'no-period'}"
+        return f"{self.facts.project.id}/{self.facts.budget.number}/{self.period_start or 'no-period'}"
 
     def key(self, what: str, *parts: object) -> str:
         """The audit's key of what is decided once for this budget, and these parts; by order, once for the order."""

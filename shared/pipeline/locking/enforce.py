@@ -66,10 +66,10 @@ class Enforcement:
         if facts.held_since is None:
             groups = dict.fromkeys((*facts.held_groups, *report.lacking))
             self._keep(case, Hold(held_lock(facts, case.figures, case.ordered), tuple(groups)))
-            self.claims.take(facts.project_id, case.origin, case.now)
+            self.claims.take(facts.project.id, case.origin, case.now)
 
     def _keep(self, case: Case, hold: Hold) -> None:
-        self.ledger.keep(case.facts.project_id, case.origin, hold, case.now)
+        self.ledger.keep(case.facts.project.id, case.origin, hold)
 
     def _put(self, case: Case, reason: str, report: GroupReport) -> None:
         asked = f": {case.message.reason}" if case.ordered and case.message.reason else ""

@@ -77,7 +77,7 @@ def _azure_figure(facts: LockFacts, budgets: AzureBudgets, today: date) -> Figur
         return "the project has no budget now"
     if len(subscriptions) != 1:
         return f"the project is in {len(subscriptions)} subscriptions, and an Azure budget is for one"
-    found = budgets.get(subscriptions.pop(), azure_name(facts.acronym))
+    found = budgets.get(subscriptions.pop(), azure_name(facts.project.acronym))
     if found is None:
         return "there is no Azure budget for it"
     if counts_more(found, facts.groups, facts.period, today):

@@ -62,7 +62,7 @@ class GroupLocks:
                 break
             with _reported(report, group.name, in_time) as may_go_on:
                 if may_go_on:
-                    self._look(group, facts.project_id, report)
+                    self._look(group, facts.project.id, report)
         return report
 
     def _look(self, group: ResourceGroup, project_id: int, report: GroupReport) -> None:
@@ -112,7 +112,7 @@ class GroupLocks:
 
     def put(self, facts: LockFacts, notes: str, report: GroupReport, in_time: InTime) -> None:
         """Puts the lock on each of the groups that lack it."""
-        lock = GroupLock(lock_name(facts.project_id), self.level, notes)
+        lock = GroupLock(lock_name(facts.project.id), self.level, notes)
         for group in report.lacking:
             with _reported(report, group.name, in_time) as may_go_on:
                 if may_go_on:
@@ -133,7 +133,7 @@ class GroupLocks:
                 continue
             with _reported(report, group.name, in_time) as may_go_on:
                 if may_go_on:
-                    was_there = self.locks.delete(group, lock_name(facts.project_id))
+                    was_there = self.locks.delete(group, lock_name(facts.project.id))
                     report.groups.append((group, LEFT if was_there else NO_LOCK))
 
     def take_off(self, facts: LockFacts, in_time: InTime) -> GroupReport:
@@ -142,7 +142,7 @@ class GroupLocks:
         for group in {group_key(group): group for group in (*facts.held_groups, *facts.groups)}.values():
             with _reported(report, group.name, in_time) as may_go_on:
                 if may_go_on:
-                    was_there = self.locks.delete(group, lock_name(facts.project_id))
+                    was_there = self.locks.delete(group, lock_name(facts.project.id))
                     report.groups.append((group, TAKEN_OFF if was_there else NO_LOCK))
         return report
 

@@ -106,11 +106,11 @@ class Locker:
         if facts is None:
             self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
             return []
-        self.claims.take(facts.project_id, origin, now)
+        self.claims.take(facts.project.id, origin, now)
         try:
             self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
             case = Case(message, origin, facts, Figures(None), now, self.clock)
-            self.records.write_down_failure(case, GroupReport(failed=[(facts.acronym, reason)]), None)
+            self.records.write_down_failure(case, GroupReport(failed=[(facts.project.acronym, reason)]), None)
         finally:
-            self.claims.release(facts.project_id, origin)
-        return mails_out(self.ledger.unsent(facts.project_id))
+            self.claims.release(facts.project.id, origin)
+        return mails_out(self.ledger.unsent(facts.project.id))

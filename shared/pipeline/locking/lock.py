@@ -50,7 +50,7 @@ class Locking:
     def _look_again(self, case: Case) -> Figures:
         """Both figures; a LaterError where it is worth waiting for Azure's."""
         facts = case.facts
-        if self.rules.mode is LockMode.OFF or facts.lock is LockPolicy.NEVER:
+        if self.rules.mode is LockMode.OFF or facts.project.lock is LockPolicy.NEVER:
             # Whatever was spent, nothing is going to be done.
             return Figures(database_figure(facts))
         figures = look_again(facts, self.budgets, case.now.date())
@@ -62,11 +62,17 @@ class Locking:
     def _decide(self, case: Case) -> LockDecision:
         facts, figures, rules = case.facts, case.figures, self.rules
         decision = decide_lock(
-            rules.mode, facts.lock, figures.azure, figures.database, rules.when_unsure, case.ordered, facts.released
+            rules.mode,
+            facts.project.lock,
+            figures.azure,
+            figures.database,
+            rules.when_unsure,
+            case.ordered,
+            facts.released,
         )
         if decision.outcome is Outcome.REFUSED or case.ordered:
             return decision
-        if not facts.active:
+        if not facts.project.active:
             return LockDecision(Outcome.REFUSED, "the project is not active")
         if not case.has_budget:
             # Nobody is unsure of that, and an alert of the budget that it had comes too late.

@@ -58,7 +58,7 @@ class MachineStops:
             reason = f"{_machines(len(new))} deallocated before the lock"
             key = f"stopping/{case.this_budget}/{case.origin}"
             self.records.write_down(case, key, Outcome.STOPPING, reason, report)
-            self.claims.take(case.facts.project_id, case.origin, case.now)
+            self.claims.take(case.facts.project.id, case.origin, case.now)
         return stops[0].at if stops else (case.now if new else None)
 
     def _wait_for_azure(self, case: Case, error: LaterError) -> None:

@@ -18,7 +18,7 @@ from shared.pipeline.locking.mails import LockMails, LockNews
 from shared.pipeline.locking.report import LOCKED, TAKEN_OFF, GroupReport
 from shared.ports.azure import LockLevel
 from shared.ports.errors import LaterError
-from shared.ports.locks import AuditEntry, AuditLedger, AuditView, Freed, Hold, LockLedger
+from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockLedger
 from shared.ports.mails import NewMail
 
 
@@ -27,7 +27,6 @@ class Records:
     """Writes decisions down, and knows the earlier ones."""
 
     ledger: LockLedger
-    audit: AuditLedger
     mails: LockMails
     mode: LockMode
     level: LockLevel
@@ -52,7 +51,7 @@ class Records:
         message = case.message
         return AuditEntry(
             key=key,
-            project_id=case.facts.project_id,
+            project_id=case.facts.project.id,
             action=message.action,
             outcome=outcome,
             reason=reason,
@@ -77,7 +76,7 @@ class Records:
 
     def mail_to_contacts(self, case: Case) -> NewMail:
         """The mail that says that their project is locked now, or open again."""
-        stopped = self._has_stopped_machines(case.facts.project_id)
+        stopped = self._has_stopped_machines(case.facts.project.id)
         news = LockNews(case.ordered, stopped, highest_known(case.facts, case.figures), case.message.envelope.run_id)
         return self.mails.to_contacts(case.facts, case.message.action, case.origin, news)
 
@@ -88,7 +87,7 @@ class Records:
         since = case.now - AZURE_PATIENCE - STOPPING_PATIENCE
         latest = takewhile(
             lambda view: view.at > since and view.entry.outcome in (Outcome.STOPPING, Outcome.REFUSED),
-            self._latest_first(case.facts.project_id),
+            self._latest_first(case.facts.project.id),
         )
         return [view for view in latest if view.entry.outcome is Outcome.STOPPING][::-1]
 
@@ -100,4 +99,4 @@ class Records:
         return False
 
     def _latest_first(self, project_id: int) -> list[AuditView]:
-        return self.audit.list(project_id, DECISIONS_OF_A_LOCK)[::-1]
+        return self.ledger.decisions(project_id, DECISIONS_OF_A_LOCK)[::-1]

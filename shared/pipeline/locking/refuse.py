@@ -42,7 +42,7 @@ class Refusals:
         """A word for a reason that is the same tomorrow."""
         if self.mode is LockMode.OFF:
             return "off"
-        if case.facts.lock is LockPolicy.NEVER:
+        if case.facts.project.lock is LockPolicy.NEVER:
             return "never"
         if case.facts.released and not case.ordered:
             return "released"

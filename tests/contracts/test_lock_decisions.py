@@ -1,4 +1,4 @@
-"""The AuditLedger, on every database."""
+"""The LockLedger's decisions, on every database."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import pytest
 from sqlalchemy import Delete, Update, delete, update
 from sqlalchemy.exc import DBAPIError
 
-from shared.adapters.database.audit import SqlAudit
 from shared.adapters.database.engine import Database
 from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.tables import audit
 from shared.domain.locks import Outcome
 from shared.messages import LockAction, LockTrigger
-from shared.ports.locks import AuditEntry, AuditLedger
+from shared.ports.locks import AuditEntry, LockLedger
 from tests.contracts.ledger_data import DAY, NOW, Ledgers, entry
 from tests.contracts.rows import HOUR
 
@@ -42,72 +41,73 @@ def ledgers(database: Database) -> Ledgers:
 
 
 @pytest.fixture
-def ledger(database: Database, ledgers: Ledgers) -> AuditLedger:
-    return SqlAudit(database)
+def ledger(locks: LockLedger, ledgers: Ledgers) -> LockLedger:
+    """The ledger, with projects 1 and 2."""
+    return locks
 
 
-def decide(locks: SqlLocks, number: int = 1, **changes: Any) -> None:
+def decide(ledger: LockLedger, number: int = 1, **changes: Any) -> None:
     """Writes a decision down, the key and the time of which follow from its number."""
     decision = replace(LOCKED, **({"key": f"decision {number}"} | changes))
     at = NOW + number * HOUR
-    assert locks.claim(decision.project_id, "tester", at + HOUR, at)
-    assert locks.record(decision, "tester", None, (), at)
+    assert ledger.claim(decision.project_id, "tester", at + HOUR, at)
+    assert ledger.record(decision, "tester", None, (), at)
 
 
-def keys(ledger: AuditLedger, *asked: int | None) -> list[str]:
-    return [view.entry.key for view in ledger.list(*asked)]
+def keys(ledger: LockLedger, *asked: int | None) -> list[str]:
+    return [view.entry.key for view in ledger.decisions(*asked)]
 
 
-def test_nothing_is_listed_where_nothing_was_decided(ledger: AuditLedger) -> None:
-    assert ledger.list() == []
+def test_nothing_is_listed_where_nothing_was_decided(ledger: LockLedger) -> None:
+    assert ledger.decisions() == []
 
 
-def test_a_decision_comes_back_as_it_was_written(ledger: AuditLedger, locks: SqlLocks) -> None:
-    decide(locks, key=LOCKED.key)
-    (view,) = ledger.list()
+def test_a_decision_comes_back_as_it_was_written(ledger: LockLedger) -> None:
+    decide(ledger, key=LOCKED.key)
+    (view,) = ledger.decisions()
     assert (view.at, view.acronym, view.entry) == (NOW + HOUR, "P1", LOCKED)
 
 
-def test_what_a_decision_does_not_say_stays_empty(ledger: AuditLedger, locks: SqlLocks) -> None:
+def test_what_a_decision_does_not_say_stays_empty(ledger: LockLedger) -> None:
     bare = AuditEntry("bare", 1, LockAction.UNLOCK, Outcome.REFUSED, "it is not locked", LockTrigger.CHECK)
-    assert locks.claim(1, "tester", NOW + HOUR, NOW)
-    assert locks.record(bare, "tester", None, (), NOW)
-    assert ledger.list()[0].entry == bare
+    assert ledger.claim(1, "tester", NOW + HOUR, NOW)
+    assert ledger.record(bare, "tester", None, (), NOW)
+    assert ledger.decisions()[0].entry == bare
 
 
-def test_decisions_are_listed_oldest_first(ledger: AuditLedger, locks: SqlLocks) -> None:
+def test_decisions_are_listed_oldest_first(ledger: LockLedger) -> None:
     for number in (1, 2, 3):
-        decide(locks, number)
+        decide(ledger, number)
     assert keys(ledger) == ["decision 1", "decision 2", "decision 3"]
 
 
-def test_a_limit_takes_the_newest(ledger: AuditLedger, locks: SqlLocks) -> None:
+def test_a_limit_takes_the_newest(ledger: LockLedger) -> None:
     for number in (1, 2, 3):
-        decide(locks, number)
+        decide(ledger, number)
     assert keys(ledger, None, 2) == ["decision 2", "decision 3"]
 
 
-def test_one_project_s_decisions_are_listed_apart(ledger: AuditLedger, locks: SqlLocks) -> None:
-    decide(locks, 1, project_id=1)
-    decide(locks, 2, project_id=2)
-    decide(locks, 3, project_id=1)
+def test_one_project_s_decisions_are_listed_apart(ledger: LockLedger) -> None:
+    decide(ledger, 1, project_id=1)
+    decide(ledger, 2, project_id=2)
+    decide(ledger, 3, project_id=1)
     assert keys(ledger, 1) == ["decision 1", "decision 3"]
     assert keys(ledger, 1, 1) == ["decision 3"]
     assert keys(ledger, 4711) == []
 
 
 def test_a_project_that_gets_another_acronym_keeps_its_old_one_in_the_audit(
-    ledger: AuditLedger, locks: SqlLocks, ledgers: Ledgers
+    ledger: LockLedger, ledgers: Ledgers
 ) -> None:
-    decide(locks, 1)
+    decide(ledger, 1)
     ledgers.load(entry(1, acronym="NEW"), now=NOW + DAY)
-    decide(locks, 2)
-    assert [view.acronym for view in ledger.list()] == ["P1", "NEW"]
+    decide(ledger, 2)
+    assert [view.acronym for view in ledger.decisions()] == ["P1", "NEW"]
 
 
-def test_texts_that_are_too_long_are_cut_and_unstorable_letters_replaced(ledger: AuditLedger, locks: SqlLocks) -> None:
-    decide(locks, reason="😀" * 600, by="é" * 101, asked="a\x00b\ud800" + "x" * 1000)
-    (view,) = ledger.list()
+def test_texts_that_are_too_long_are_cut_and_unstorable_letters_replaced(ledger: LockLedger) -> None:
+    decide(ledger, reason="😀" * 600, by="é" * 101, asked="a\x00b\ud800" + "x" * 1000)
+    (view,) = ledger.decisions()
     assert view.entry.reason == "😀" * 499 + "…"
     assert view.entry.by == "é" * 99 + "…"
     assert view.entry.asked == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}" + "x" * 995 + "…"
@@ -120,5 +120,5 @@ def test_the_database_refuses_to_change_the_audit(database_url: str, change: Upd
     decide(SqlLocks(database, "warden.example.org"), key=LOCKED.key)
     with pytest.raises(DBAPIError), database.engine.begin() as connection:
         connection.execute(change)
-    assert [view.entry for view in SqlAudit(database).list()] == [LOCKED]
+    assert [view.entry for view in SqlLocks(database, "warden.example.org").decisions()] == [LOCKED]
     database.close()
