@@ -1189,7 +1189,7 @@ def test_a_message_that_cant_be_right_is_kept_with_what_would_be(locking: Chain,
 def test_an_alert_of_a_budget_in_any_case_finds_its_project_whatever_its_acronym_holds(
     locking: Chain, acronym: str
 ) -> None:
-    locking.load(replace(entry(12), acronym=acronym), replace(entry(13), acronym=f"{acronym[:-1]}'"))
+    locking.load(entry(12, acronym=acronym), entry(13, acronym=f"{acronym[:-1]}'"))
     for name in (azure_name(acronym), azure_name(acronym).upper(), f" {azure_name(acronym)} "):
         send(locking, replace(ALERT, budget_name=name))
     assert locking.letters.letters() == []
