@@ -69,7 +69,7 @@ def load_function_app() -> None:
 def load_projects(database_url: str, subscriptions: int = len(SUBSCRIPTIONS)) -> None:
     """Makes the database and loads the projects of the first so many subscriptions."""
     warden = app(database_url, "http://127.0.0.1:9")
-    warden.database.upgrade()
+    warden.upgrade_tables()
     warden.projects.load([entry for number in range(subscriptions) for entry in _entries(number)], "benchmark", NIGHT)
     warden.database.close()
 

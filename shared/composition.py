@@ -26,7 +26,7 @@ from shared.pipeline.azure_budgets.handler import BudgetSyncHandler
 from shared.pipeline.azure_budgets.sync import BudgetSync
 from shared.pipeline.budget_alert import BudgetAlerts
 from shared.pipeline.chain import Chain, Stage
-from shared.pipeline.dead_letters import DeadLetters, Replay
+from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.locking.assemble import LockParts, assemble_locker
 from shared.pipeline.locking.groups import GroupLocks
@@ -49,9 +49,13 @@ from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
+from shared.services.dead_letters import DeadLetterService
+from shared.services.runs import RunService
 from shared.settings import Provider, Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from shared.adapters.azure.arm import ArmClient
 
 # A subscription's currency is seen in its latest charges.
@@ -79,8 +83,15 @@ class Composition:
 
     @cached_property
     def database(self) -> Database:
-        """The database; nothing is opened before its first use."""
-        return Database(self.settings.database_url.get_secret_value())
+        """The database; nothing is opened before its first use, with which a fresh SQLite file gets its tables."""
+        return Database(self.settings.database_url.get_secret_value(), _make_fresh)
+
+    def upgrade_tables(self) -> str:
+        """Makes the database's tables, or brings them up to date; returns their revision."""
+        from shared.adapters.database import migrate
+
+        migrate.upgrade(self.database)
+        return migrate.HEAD
 
     @cached_property
     def runs(self) -> RunLedger:
@@ -228,11 +239,6 @@ class Composition:
         return DeadLetters(self.letters, self.runs, self.checks, self.mails, self.operators, self.clock)
 
     @cached_property
-    def replay(self) -> Replay:
-        """Queues dead letters again."""
-        return Replay(self.letters, self.queues, self.clock)
-
-    @cached_property
     def scheduler(self) -> Scheduler:
         """ProjectUsageScheduler."""
         return Scheduler(
@@ -343,6 +349,18 @@ class Composition:
         """PipelineWatchdog."""
         return Watchdog(self.runs, self.checks, self.mails, self.operators, self.clock)
 
+    # --- what a person can ask for ---
+
+    @cached_property
+    def run_service(self) -> RunService:
+        """Runs: started, looked at."""
+        return RunService(self.runs, self.scheduler, self.chain)
+
+    @cached_property
+    def dead_letter_service(self) -> DeadLetterService:
+        """Dead letters: looked at, sent again."""
+        return DeadLetterService(self.letters, self.queues, self.clock)
+
     @property
     def _queue_opener(self) -> QueueOpener:
         settings = self.settings
@@ -353,6 +371,12 @@ class Composition:
     @property
     def _sender_domain(self) -> str:
         return (self.settings.email_sender or OUTBOX_SENDER).rpartition("@")[2]
+
+
+def _make_fresh(engine: Engine) -> None:
+    from shared.adapters.database.migrate import make_fresh
+
+    make_fresh(engine)
 
 
 def _mailer(settings: Settings) -> Mailer:

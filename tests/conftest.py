@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from localdev.azurite import Azurite
+from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import metadata
 from tests.postgres import Postgres, programs
@@ -45,7 +46,7 @@ def postgres() -> Iterator[Postgres]:
         server.start()
         try:
             server.execute(f"CREATE DATABASE {TEMPLATE}")
-            Database(server.url(TEMPLATE)).upgrade()
+            migrate.upgrade(Database(server.url(TEMPLATE)))
             server.execute(f"CREATE DATABASE {EMPTIED} TEMPLATE {TEMPLATE}")
             yield server
         finally:
@@ -63,7 +64,7 @@ def postgres_url(postgres: Postgres) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite file to be copied."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    Database(f"sqlite:///{path}").upgrade()
+    migrate.upgrade(Database(f"sqlite:///{path}"))
     return path
 
 
@@ -80,7 +81,7 @@ def mssql_url() -> str:
     """The URL of a migrated, emptied database on the SQL Server that TEST_MSSQL_URL names (not for `-n 2`)."""
     url = os.environ["TEST_MSSQL_URL"]
     database = Database(url)
-    database.upgrade()
+    migrate.upgrade(database)
     with database.engine.begin() as connection:
         # Nothing may be deleted from the audit but here.
         connection.exec_driver_sql("DISABLE TRIGGER audit_is_never_changed ON audit")

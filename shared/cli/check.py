@@ -99,7 +99,7 @@ def _database(app: Composition) -> str:
 
     place = app.database.url.render_as_string(hide_password=True)
     app.database.read(lambda connection: connection.execute(text("SELECT 1")).close())
-    if not is_current(app.database.engine):
+    if not is_current(app.database):
         raise NeverError(f"{place} answers, but its tables are missing or old; run: {UPGRADE}")
     return f"{place} answers, and its tables are up to date"
 

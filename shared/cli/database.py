@@ -21,10 +21,8 @@ def upgrade() -> None:
 
     It is safe to run it again.
     """
-    from shared.adapters.database.migrate import HEAD
-
     app = open_app()
     with output.working("Bringing the tables up to date …"):
-        app.database.upgrade()
+        revision = app.upgrade_tables()
     place = app.database.url.render_as_string(hide_password=True)
-    output.say(f"The tables in {place} are up to date (revision {HEAD}).")
+    output.say(f"The tables in {place} are up to date (revision {revision}).")

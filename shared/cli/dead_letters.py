@@ -17,8 +17,8 @@ from shared.messages import LARGEST_ID
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.composition import Composition
     from shared.ports.dead_letters import DeadLetter
+    from shared.services.dead_letters import DeadLetterService
 
 commands = typer.Typer(help="Messages that failed for good.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def list_letters(
 
     Oldest first.
     """
-    letters = open_app().letters.letters(replayed)
+    letters = open_app().dead_letter_service.letters(replayed)
     if json:
         output.write_json([_listed(letter) for letter in letters])
     elif not letters:
@@ -56,7 +56,7 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Show all of one dead letter."""
-    letter = _found(open_app(), letter_id)
+    letter = _found(open_app().dead_letter_service, letter_id)
     if json:
         output.write_json(_listed(letter) | {"replayed_at": output.iso(letter.replayed_at)})
         return
@@ -82,24 +82,25 @@ def replay(
     """Queue them again, once the cause is mended."""
     if every == bool(letter_ids):
         raise WrongUsageError("name the dead letters to replay by their ids, or write --all")
-    app = open_app()
-    wanted = [letter.id for letter in app.letters.letters()] if every else list(dict.fromkeys(letter_ids or []))
-    for letter_id in [] if every else wanted:
-        _found(app, letter_id)
-    refused = _replay(app, wanted)
+    service = open_app().dead_letter_service
+    if every:
+        wanted = [letter.id for letter in service.letters()]
+    else:
+        wanted = [_found(service, letter_id).id for letter_id in dict.fromkeys(letter_ids or [])]
+    refused = _replay(service, wanted)
     output.say(f"Replayed: {len(wanted) - len(refused):,} of {len(wanted):,}.")
     if refused:
         raise FailedError("not all could be replayed:\n" + "\n".join(f"  {sentence}" for sentence in refused))
 
 
-def _replay(app: Composition, wanted: Sequence[int]) -> list[str]:
+def _replay(service: DeadLetterService, wanted: Sequence[int]) -> list[str]:
     """Queues them again; returns a sentence for each one that can't be."""
     from shared.ports.errors import LaterError
 
     refused = []
     for done, letter_id in enumerate(output.tracked(wanted, "Replaying")):
         try:
-            sentence = app.replay.replay(letter_id)
+            sentence = service.replay(letter_id)
         except LaterError as error:
             raise FailedError(
                 f"{error.reason}; {done:,} of {len(wanted):,} were dealt with, try again later"
@@ -109,8 +110,8 @@ def _replay(app: Composition, wanted: Sequence[int]) -> list[str]:
     return refused
 
 
-def _found(app: Composition, letter_id: int) -> DeadLetter:
-    letter = app.letters.get(letter_id)
+def _found(service: DeadLetterService, letter_id: int) -> DeadLetter:
+    letter = service.get(letter_id)
     if letter is None:
         raise WrongUsageError(
             f"there is no dead letter {letter_id}; `python -m shared.cli dead-letters list` shows them all"

@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
     from shared.composition import Composition
     from shared.ports.runs import RunView
+    from shared.services.runs import RunService
 
 STYLES = {RunState.DONE: "green", RunState.RUNNING: "cyan", RunState.FAILED: "red"}
 POLL_SECONDS = 0.5
-# Messages by hand are runs too: ours may not be the newest for long.
-LOOK_BACK = 500
 # More decisions about locks in one day are counted up to here.
 MOST_DECISIONS = 1000
 
@@ -38,8 +37,7 @@ def run(
     """Start a run now, besides the night's."""
     app = open_app()
     with output.working("Starting a run …"):
-        key, messages = app.scheduler.now()
-        sent = app.chain.send(messages)
+        key, sent = app.run_service.start()
     if not sent:
         output.say(f"Run {key}: no project is active, so there is nothing to read.")
         return
@@ -49,7 +47,7 @@ def run(
         return
     with _noticing_ctrl_c() as stopped:
         output.say(queued)
-        _wait(app, key, stopped)
+        _wait(app.run_service, key, stopped)
 
 
 def status(
@@ -58,7 +56,7 @@ def status(
 ) -> None:
     """Show the last runs, and what failed."""
     app = open_app()
-    views = app.runs.recent_runs(limit)
+    views = app.run_service.recent(limit)
     if json:
         output.write_json([_listed(view) for view in views])
         return
@@ -84,9 +82,9 @@ def _noticing_ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _wait(app: Composition, key: str, stopped: threading.Event) -> None:
+def _wait(service: RunService, key: str, stopped: threading.Event) -> None:
     with _progress() as show:
-        view = _until_finished(app, key, stopped, show)
+        view = _until_finished(service, key, stopped, show)
     if view is None:
         output.warn("no longer waiting; the run goes on")
         raise KeyboardInterrupt
@@ -99,13 +97,13 @@ def _wait(app: Composition, key: str, stopped: threading.Event) -> None:
 
 
 def _until_finished(
-    app: Composition, key: str, stopped: threading.Event, show: Callable[[RunView], None]
+    service: RunService, key: str, stopped: threading.Event, show: Callable[[RunView], None]
 ) -> RunView | None:
     """The finished run; None where the person has stopped waiting."""
     while not stopped.wait(POLL_SECONDS):
-        view = next((view for view in app.runs.recent_runs(LOOK_BACK) if view.key == key), None)
+        view = service.get(key)
         if view is None:
-            raise FailedError(f"run {key} is no longer among the last {LOOK_BACK}; `status` may still show it")
+            raise FailedError(f"run {key} is gone from the database")
         show(view)
         if view.state is not RunState.RUNNING:
             return view

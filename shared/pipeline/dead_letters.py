@@ -16,7 +16,6 @@ from shared.messages import (
     NotificationMessage,
     Queue,
     UpdateMessage,
-    as_replayed,
     to_json,
 )
 from shared.pipeline.operators import NOTICE, Operators
@@ -24,9 +23,8 @@ from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetterLedger
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError
 from shared.ports.mails import MailLedger, MailState
-from shared.ports.queues import MessageSender
 from shared.ports.runs import RunLedger, RunTrigger, ScopeTarget
 
 POISONED = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
@@ -94,29 +92,6 @@ class DeadLetters:
         if stored is not None and stored.state is MailState.CLAIMED:
             # Mostly by the very message that has just failed for good; left so, the watchdog would queue it for ever.
             raise LaterError(f"mail {mail_id} is claimed; it is marked as failed once the claim has expired")
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Queues dead letters again."""
-
-    ledger: DeadLetterLedger
-    sender: MessageSender
-    clock: Clock
-
-    def replay(self, letter_id: int) -> str | None:
-        """Queues one again; returns a sentence where that can't be done, else None. Raises LaterError."""
-        letter = self.ledger.get(letter_id)
-        if letter is None:
-            return f"There is no dead letter {letter_id}."
-        try:
-            self.sender.send(Queue(letter.queue), as_replayed(letter.body))
-        except MessageError as error:
-            return f"Dead letter {letter_id} can't be replayed: {error}."
-        except NeverError as error:
-            return error.reason
-        self.ledger.mark_replayed(letter_id, self.clock())
-        return None
 
 
 def mail_letter(mail_id: int) -> str:

@@ -129,7 +129,7 @@ def test_a_dead_letter_does_its_work_when_it_is_replayed_after_its_cause_was_men
     (letter,) = app.dead_letters()
     app.load(DIE1)
     with app.app() as parts:
-        assert parts.replay.replay(letter.id) is None
+        assert parts.dead_letter_service.replay(letter.id) is None
         assert parts.letters.letters() == []
     app.run("--drain")
     assert app.projects()["P11"].spent == spent_in(azure.book, DIE1, NIGHT.date())

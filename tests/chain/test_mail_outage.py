@@ -112,7 +112,7 @@ def test_a_mail_that_sendgrid_refuses_for_good_is_a_dead_letter_and_goes_out_whe
     assert len(notices) == 1, "the notice about it can't go out either, and is not told about again"
     sendgrid.answer = None
     with app.app() as parts:
-        assert [parts.replay.replay(letter.id) for letter in (alert, *notices)] == [None, None]
+        assert [parts.dead_letter_service.replay(letter.id) for letter in (alert, *notices)] == [None, None]
     app.run("--drain")
     came = sorted(arrived_at_sendgrid(body).subject for body in sendgrid.bodies)
     assert came == ["Mails could not be sent", "[P11] 25 % of the budget is used"]

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import func, select
 
 from shared import settings
+from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import projects
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
@@ -167,8 +166,7 @@ def fresh_database(tmp_path: Path) -> Iterator[Iterator[Database]]:
     """One new, empty SQLite database after the other."""
     opened: list[Database] = []
     empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
-    empty.read(lambda connection: connection.scalar(select(func.count()).select_from(projects)))
-    empty.close()
+    migrate.upgrade(empty)
 
     def fresh() -> Iterator[Database]:
         while True:

@@ -73,7 +73,7 @@ def test_a_poisoned_mail_is_failed_and_can_be_replayed(chain: Chain) -> None:
     chain.clock.forward(hours=2)
     assert only(EmailMessage, chain.look()) == []
     (letter,) = chain.letters.letters()
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     assert [mail.to for mail in chain.mailer.sent] == [("ops@example.com",), ("anna@example.com",)]
 
@@ -111,7 +111,7 @@ def test_a_poisoned_update_of_a_night_is_read_to_its_end_when_it_is_replayed(cha
     ((queue, text, _),) = chain.queues.take()
     chain.dead_letters.bury(queue, text, "poison-1")
     (letter,) = chain.letters.letters()
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     assert chain.spent() == 12
     (run,) = chain.runs.recent_runs(1)
@@ -127,9 +127,9 @@ def test_a_poison_message_that_comes_twice_is_recorded_once(chain: Chain) -> Non
 def test_replaying_what_is_no_message_says_so_and_queues_nothing(chain: Chain) -> None:
     chain.work(Queue.UPDATE, "rubbish")
     (letter,) = chain.letters.letters()
-    assert "can't be replayed" in str(chain.replay.replay(letter.id))
+    assert "can't be replayed" in str(chain.dead_letter_service.replay(letter.id))
     assert chain.queues.sent == []
-    assert "There is no dead letter 999" in str(chain.replay.replay(999))
+    assert "There is no dead letter 999" in str(chain.dead_letter_service.replay(999))
 
 
 def test_a_message_that_was_wrong_works_once_its_cause_is_mended_and_it_is_replayed(chain: Chain) -> None:
@@ -137,7 +137,7 @@ def test_a_message_that_was_wrong_works_once_its_cause_is_mended_and_it_is_repla
     (letter,) = chain.letters.letters()
     chain.load(entry())
     chain.spend("5", date(2026, 11, 20))
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     assert json.loads(chain.queues.sent[0][1]) == {"ProjectId": 11, "Replayed": True}
     chain.drain()
     assert chain.spent() == 5
@@ -190,7 +190,7 @@ def test_a_poisoned_lock_is_recorded_told_and_done_when_it_is_replayed(chain: Ch
     (letter,) = chain.letters.letters()
     assert (letter.queue, letter.body) == ("project-lock", LOCK)
     assert not locked(chain)
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     assert locked(chain)
 
@@ -202,7 +202,7 @@ def test_a_lock_of_a_project_that_there_is_not_works_once_it_is_there_and_the_le
     assert json.loads(letter.body) == json.loads(LOCK)
     assert chain.queues.sent == []
     over_budget(chain)
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     ((queue, text, _),) = chain.queues.sent
     assert queue is Queue.LOCK
     assert json.loads(text) == json.loads(LOCK) | {"Replayed": True}
@@ -215,7 +215,7 @@ def test_a_lock_that_is_replayed_when_the_budget_was_raised_is_looked_at_again_a
     bury(chain, Queue.LOCK, LOCK)
     chain.load(entry(amount="5000"))
     (letter,) = chain.letters.letters()
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     assert not locked(chain)
 
@@ -226,7 +226,7 @@ def test_a_lock_that_is_replayed_when_the_budget_was_taken_away_is_not_put_on(ch
     bury(chain, Queue.LOCK, LOCK)
     chain.load(entry(amount=None))
     (letter,) = chain.letters.letters()
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     assert not locked(chain)
 

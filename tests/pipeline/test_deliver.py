@@ -143,7 +143,7 @@ def test_a_refused_mail_is_sent_when_its_dead_letter_is_replayed(chain: Chain) -
     chain.work(Queue.EMAIL, email(mail_id))
     assert chain.mailer.sent == [], "a stray message does not wake a failed mail"
     (letter,) = chain.letters.letters()
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     assert len(chain.mailer.sent) == 1
     assert chain.letters.letters() == []
@@ -155,7 +155,7 @@ def test_a_mail_that_is_refused_again_when_it_is_replayed_is_a_dead_letter_again
     chain.work(Queue.EMAIL, email(mail_id))
     chain.queues.take()
     (letter,) = chain.letters.letters()
-    assert chain.replay.replay(letter.id) is None
+    assert chain.dead_letter_service.replay(letter.id) is None
     chain.drain()
     (again,) = chain.letters.letters()
     assert again.id != letter.id

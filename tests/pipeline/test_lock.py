@@ -780,7 +780,7 @@ def test_after_24_hours_of_trying_it_is_written_down_as_failed_and_kept_as_a_dea
     assert "24 hours" in letter.reason
     assert any("could not be locked" in subject for subject in locking.subjects())
     locking.azure_locks.fails = lambda _call, _group: None
-    assert locking.replay.replay(letter.id) is None
+    assert locking.dead_letter_service.replay(letter.id) is None
     locking.drain()
     assert is_locked(locking)
 

@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shared.ports.errors import LaterError, NeverError
 
 T = TypeVar("T")
+Prepare = Callable[[Engine], None]
 
 # Tries of a transaction that met another one (deadlock, two inserts of the same key): each sees more than the last.
 TRIES = 5
@@ -38,31 +39,41 @@ READ_ONLY = "warden_read_only"
 
 
 class Database:
-    """Transactions on one database. `url` is SQLAlchemy's; a fresh SQLite file gets its tables on first use.
+    """Transactions on one database. `url` is SQLAlchemy's.
 
-    `options` go to create_engine (tests hand in a DBAPI stand-in that way).
+    prepare: what is done to the database before its first use (`migrate.make_fresh`). `options` go to create_engine
+    (tests hand in a DBAPI stand-in that way).
     """
 
-    def __init__(self, url: str, **options: Any) -> None:
+    def __init__(self, url: str, prepare: Prepare | None = None, **options: Any) -> None:
         self.url = make_url(url)
         self._engine: Engine | None = None
+        self._prepare = prepare
         self._options = options
         self._lock = threading.Lock()
 
     @property
     def engine(self) -> Engine:
-        """The engine, made on first use. Raises LaterError, and NeverError where a SQLite file needs an upgrade."""
+        """The engine, made on first use. Raises LaterError, NeverError, and what `prepare` raises."""
         if self._engine is None:
             with self._lock:
                 if self._engine is None:
-                    self._engine = self._ready_engine()
+                    self._engine = self.open(self._prepare)
         return self._engine
 
-    def upgrade(self) -> None:
-        """Makes the tables, or brings them up to date. Raises LaterError, NeverError."""
-        from shared.adapters.database.migrate import upgrade
-
-        self._on_new_engine(upgrade).dispose()
+    def open(self, prepare: Prepare | None) -> Engine:
+        """An engine of its own, once `prepare` is through. Raises LaterError, NeverError, and what `prepare` raises."""
+        engine = _make_engine(self.url, self._options)
+        try:
+            if prepare is not None:
+                prepare(engine)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise _translated(error) from error
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a transaction of its own and returns what it returns.
@@ -105,25 +116,6 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
-
-    def _ready_engine(self) -> Engine:
-        if self.url.get_backend_name() != "sqlite":
-            return _make_engine(self.url, self._options)
-        from shared.adapters.database.migrate import upgrade_fresh
-
-        return self._on_new_engine(upgrade_fresh)
-
-    def _on_new_engine(self, prepare: Callable[[Engine], None]) -> Engine:
-        engine = _make_engine(self.url, self._options)
-        try:
-            prepare(engine)
-        except SQLAlchemyError as error:
-            engine.dispose()
-            raise _translated(error) from error
-        except BaseException:
-            engine.dispose()
-            raise
-        return engine
 
 
 def _make_engine(url: URL, options: dict[str, Any]) -> Engine:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
-from shared.adapters.database.engine import READ_ONLY
+from shared.adapters.database.engine import READ_ONLY, Database
 from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
@@ -40,37 +40,33 @@ _alembic = threading.Lock()
 _versions = table("alembic_version", column("version_num"))
 
 
-def upgrade(engine: Engine) -> None:
-    """Brings the tables to the newest revision, in one transaction; a second upgrade at the same time waits.
+def upgrade(database: Database) -> None:
+    """Makes the tables, or brings them to the newest revision, in one transaction; a second upgrade meanwhile waits.
 
-    Raises NeverError where the database is newer than this program.
+    Raises LaterError, and NeverError where the database is newer than this program.
     """
-    with engine.begin() as connection:
-        _take_lock(connection)
-        revision = _revision(connection)
-        if revision != HEAD:
-            _run_steps(connection, revision)
+    database.open(_upgrade).dispose()
 
 
-def upgrade_fresh(engine: Engine) -> None:
-    """Makes the tables in an empty database; nothing where they are up to date.
+def make_fresh(engine: Engine) -> None:
+    """Makes the tables in an empty SQLite file; nothing where they are up to date, and nothing on a server.
 
     Raises NeverError, saying what to do, where there are tables that are not.
     """
+    if engine.dialect.name != "sqlite":
+        return
     with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
         revision = _revision(connection)
         names = [] if revision == HEAD else inspect(connection).get_table_names()
-    if revision == HEAD:
-        return
     if names:
         raise NeverError(_outdated(revision))
-    upgrade(engine)
+    if revision != HEAD:
+        _upgrade(engine)
 
 
-def is_current(engine: Engine) -> bool:
+def is_current(database: Database) -> bool:
     """Whether the tables are those of this program."""
-    with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
-        return _revision(connection) == HEAD
+    return database.read(_revision) == HEAD
 
 
 def offline_sql(dialect: str) -> str:
@@ -82,6 +78,14 @@ def offline_sql(dialect: str) -> str:
     config.output_buffer = sql
     command.upgrade(config, "head", sql=True)
     return sql.getvalue()
+
+
+def _upgrade(engine: Engine) -> None:
+    with engine.begin() as connection:
+        _take_lock(connection)
+        revision = _revision(connection)
+        if revision != HEAD:
+            _run_steps(connection, revision)
 
 
 def _revision(connection: Connection) -> str | None:

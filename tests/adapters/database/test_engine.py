@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared.adapters.database.engine import TRIES, Database
+from shared.adapters.database.migrate import make_fresh
 from shared.adapters.database.tables import runs
 from shared.ports.errors import LaterError, NeverError
 from tests.postgres import Postgres
@@ -191,7 +192,7 @@ def test_a_folder_that_can_not_be_made_is_never(tmp_path: Path):
 
 
 def test_threads_that_use_a_fresh_file_first_at_once_share_one_engine(tmp_path: Path):
-    database = Database(f"sqlite:///{tmp_path}/folder/warden.db")
+    database = Database(f"sqlite:///{tmp_path}/folder/warden.db", make_fresh)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(database.read, [count_runs] * 8)) == [0] * 8
     database.close()
@@ -202,9 +203,10 @@ import sys
 from datetime import UTC, datetime
 from sqlalchemy import insert
 from shared.adapters.database.engine import Database
+from shared.adapters.database.migrate import make_fresh
 from shared.adapters.database.tables import runs
 
-database = Database(sys.argv[1])
+database = Database(sys.argv[1], make_fresh)
 row = {"key": sys.argv[2], "trigger": "manual", "state": "running", "started_at": datetime.now(UTC)}
 print("ready", flush=True)
 sys.stdin.readline()

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_a_migrated_database_has_every_table_and_is_current(database: Database):
     assert set(inspect(database.engine).get_table_names()) == {*metadata.tables, "alembic_version"}
-    assert migrate.is_current(database.engine)
+    assert migrate.is_current(database)
 
 
 def test_the_steps_make_exactly_the_tables_of_the_code(database: Database):
@@ -54,13 +54,13 @@ def test_the_head_in_the_code_is_the_newest_step():
 
 
 def test_upgrading_what_is_current_changes_nothing(database: Database):
-    database.upgrade()
-    assert migrate.is_current(database.engine)
+    migrate.upgrade(database)
+    assert migrate.is_current(database)
 
 
 def test_a_fresh_file_has_no_revision_until_its_first_use(tmp_path: Path):
-    database = Database(f"sqlite:///{tmp_path}/warden.db")
-    assert migrate.is_current(database.engine)
+    database = Database(f"sqlite:///{tmp_path}/warden.db", migrate.make_fresh)
+    assert migrate.is_current(database)
     database.close()
 
 
@@ -68,25 +68,22 @@ def test_a_file_of_another_revision_says_what_to_run(sqlite_url: str):
     with Database(sqlite_url).engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     with pytest.raises(NeverError, match=r"revision 0000.*python -m shared\.cli db upgrade"):
-        Database(sqlite_url).read(lambda _: None)
+        Database(sqlite_url, migrate.make_fresh).read(lambda _: None)
 
 
 def test_a_database_of_an_unknown_revision_can_not_be_upgraded(sqlite_url: str):
     with Database(sqlite_url).engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(NeverError, match="9999"):
-        Database(sqlite_url).upgrade()
+        migrate.upgrade(Database(sqlite_url))
 
 
 def test_somebody_elses_file_is_left_alone(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/other.db"
-    database = Database(url)
-    with database.engine.begin() as connection:
-        for name in inspect(connection).get_table_names():
-            connection.execute(text(f"DROP TABLE {name}"))
+    with Database(url).engine.begin() as connection:
         connection.execute(text("CREATE TABLE songs (id INTEGER)"))
     with pytest.raises(NeverError, match="not Budget Warden's"):
-        Database(url).read(lambda _: None)
+        Database(url, migrate.make_fresh).read(lambda _: None)
 
 
 def move_to(database: Database, revision: str) -> None:
@@ -103,8 +100,8 @@ def move_to(database: Database, revision: str) -> None:
 def test_the_steps_can_be_taken_back(database: Database):
     move_to(database, "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
-    database.upgrade()
-    assert migrate.is_current(database.engine)
+    migrate.upgrade(database)
+    assert migrate.is_current(database)
 
 
 def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Database):
@@ -122,7 +119,7 @@ def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Datab
         for project, number, currency, amount in rows
     ]
     database.run(lambda connection: connection.execute(budgets.insert(), made))
-    database.upgrade()
+    migrate.upgrade(database)
     with database.engine.connect() as connection:
         periods = connection.execute(select(budget_periods).order_by(budget_periods.c.project_id)).all()
         kept = connection.execute(select(budgets).order_by(budgets.c.id)).all()
@@ -149,7 +146,7 @@ def test_a_period_that_ends_around_the_upgrade_is_followed_by_the_next_once(data
     ledgers.check(1)
     told = ledgers.mailed()
     move_to(database, "0001")
-    database.upgrade()
+    migrate.upgrade(database)
     if upgraded_on == 20:
         ledgers.check(1)
     for _ in range(2):
@@ -178,9 +175,9 @@ def test_upgrades_at_once_on_a_server_wait_for_each_other(postgres: Postgres):
     postgres.execute("CREATE DATABASE upgraded_at_once")
     try:
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: Database(postgres.url("upgraded_at_once")).upgrade(), range(4)))
+            list(pool.map(lambda _: migrate.upgrade(Database(postgres.url("upgraded_at_once"))), range(4)))
         database = Database(postgres.url("upgraded_at_once"))
-        assert migrate.is_current(database.engine)
+        assert migrate.is_current(database)
         database.close()
     finally:
         postgres.execute("DROP DATABASE upgraded_at_once WITH (FORCE)")
@@ -189,8 +186,9 @@ def test_upgrades_at_once_on_a_server_wait_for_each_other(postgres: Postgres):
 USE_AND_NAME_MODULES = """
 import sys
 from shared.adapters.database.engine import Database
+from shared.adapters.database.migrate import make_fresh
 
-Database(sys.argv[1]).read(lambda connection: None)
+Database(sys.argv[1], make_fresh).read(lambda connection: None)
 print(*sorted({name.partition(".")[0] for name in sys.modules} & {"alembic", "mako", "pyodbc", "psycopg"}))
 """
 

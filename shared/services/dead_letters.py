@@ -1,0 +1,42 @@
+"""Messages that failed for good: looked at, and sent again once the cause is mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.messages import MessageError, Queue, as_replayed
+from shared.ports.clock import Clock
+from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
+from shared.ports.errors import NeverError
+from shared.ports.queues import MessageSender
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterService:
+    """Every method raises LaterError where the database or the queues are away."""
+
+    ledger: DeadLetterLedger
+    sender: MessageSender
+    clock: Clock
+
+    def letters(self, replayed_too: bool = False) -> list[DeadLetter]:
+        """The dead letters, oldest first; those that were replayed only if asked for."""
+        return self.ledger.letters(replayed_too)
+
+    def get(self, letter_id: int) -> DeadLetter | None:
+        """One dead letter."""
+        return self.ledger.get(letter_id)
+
+    def replay(self, letter_id: int) -> str | None:
+        """Queues one again; returns a sentence where that can't be done, else None."""
+        letter = self.ledger.get(letter_id)
+        if letter is None:
+            return f"There is no dead letter {letter_id}."
+        try:
+            self.sender.send(Queue(letter.queue), as_replayed(letter.body))
+        except MessageError as error:
+            return f"Dead letter {letter_id} can't be replayed: {error}."
+        except NeverError as error:
+            return error.reason
+        self.ledger.mark_replayed(letter_id, self.clock())
+        return None
