@@ -163,8 +163,8 @@ def two_nights(database_url: str, azure_url: str) -> Updated:
     """The first night into an empty database, and a second one in which nothing has changed."""
     warden = fleet.app(database_url, azure_url)
     costs = _warm_costs(azure_url)
-    updater = replace(warden.updater, costs=costs)
-    warden.charges.account(SUBSCRIPTION)
+    updater = replace(warden.updater, sources={costs.connection_type: costs})
+    warden.charges.account(AZURE, SUBSCRIPTION)
     first, second = (_timed(updater, costs, night) for night in ("first", "second"))
     _check_stored(warden.database, subscriptions=1)
     return Updated(first, second, peak_memory_mb())

@@ -26,6 +26,7 @@ from localdev.azure_sim import SimulatorControl
 from localdev.azurite import Azurite
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, mails, projects, run_scopes
+from shared.composition import Composition
 from shared.domain import quota, windows
 from shared.domain.periods import split_at_month_ends
 from shared.ports.mails import MailState
@@ -193,10 +194,10 @@ def _figures(name: str, clock: datetime, night: Night) -> Iterator[Figure]:
 
 def _last_may_begin(clock: datetime) -> float:
     """The second at which the scheduler's pace lets the last subscription be read: nothing is faster than that."""
-    defaults = fleet.DEFAULTS
-    months = split_at_month_ends(windows.night_window(clock.date(), defaults.lookback_days, None))
-    units = [len(months)] * len(fleet.SUBSCRIPTIONS)
-    return quota.delays(units, defaults.units_per_minute, defaults.units_per_hour)[-1]
+    costs = Composition(fleet.DEFAULTS).costs
+    window = windows.night_window(clock.date(), fleet.DEFAULTS.lookback_days, None, costs.months_of_history)
+    units = [len(split_at_month_ends(window))] * len(fleet.SUBSCRIPTIONS)
+    return quota.delays(units, costs.quota)[-1]
 
 
 def _breakdown(night: Night) -> str:

@@ -6,7 +6,7 @@ Everything is built when it is first asked for, so that a function loads only th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -39,10 +39,11 @@ from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Retry
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
-from shared.ports.azure import AzureBudgets, AzureCompute, AzureLocks, TokenCheck
-from shared.ports.charges import AnswerLedger, ChargeLedger
+from shared.ports.azure import AZURE, AzureBudgets, AzureCompute, AzureLocks, TokenCheck
+from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
+from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource
 from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.locks import LockLedger
@@ -108,11 +109,11 @@ class Composition:
         return SqlCharges(self.database)
 
     @cached_property
-    def answers(self) -> AnswerLedger:
-        """Answers that broke off."""
-        from shared.adapters.database.answers import SqlAnswers
+    def cloud_accounts(self) -> CloudAccountLedger:
+        """Where costs are read from."""
+        from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 
-        return SqlAnswers(self.database)
+        return SqlCloudAccounts(self.database)
 
     @cached_property
     def checks(self) -> CheckLedger:
@@ -172,6 +173,11 @@ class Composition:
             units_per_minute=self.settings.units_per_minute,
             units_per_hour=self.settings.units_per_hour,
         )
+
+    @cached_property
+    def sources(self) -> Mapping[str, CostSource]:
+        """What costs are asked of, by connection type."""
+        return {ConnectionType.COST_MANAGEMENT: self.costs}
 
     @cached_property
     def azure_budgets(self) -> AzureBudgets:
@@ -244,10 +250,10 @@ class Composition:
         return Scheduler(
             runs=self.runs,
             charges=self.charges,
+            cloud_accounts=self.cloud_accounts,
+            sources=self.sources,
             clock=self.clock,
             lookback_days=self.settings.lookback_days,
-            units_per_minute=self.settings.units_per_minute,
-            units_per_hour=self.settings.units_per_hour,
             budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
         )
 
@@ -255,16 +261,15 @@ class Composition:
     def updater(self) -> Updater:
         """ProjectUsageUpdater."""
         return Updater(
-            costs=self.costs,
+            sources=self.sources,
             charges=self.charges,
-            answers=self.answers,
+            cloud_accounts=self.cloud_accounts,
             runs=self.runs,
             mails=self.mails,
             operators=self.operators,
             retry=self.retry,
             clock=self.clock,
             lookback_days=self.settings.lookback_days,
-            units_per_minute=self.settings.units_per_minute,
         )
 
     @cached_property
@@ -297,7 +302,7 @@ class Composition:
         )
 
     def _currencies_of(self, subscription_id: str) -> frozenset[str]:
-        return self.charges.currencies_of(subscription_id, self.clock().date() - CURRENCIES_SINCE)
+        return self.charges.currencies_of(AZURE, subscription_id, self.clock().date() - CURRENCIES_SINCE)
 
     @cached_property
     def budget_sync_handler(self) -> BudgetSyncHandler:

@@ -81,14 +81,17 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class UpdateMessage:
-    """Read costs again: of a whole subscription, or of one project (or one resource group of it).
+    """Read costs again: of a whole cloud account, or of one project (or one resource group of it).
 
+    A cloud account is named by the id of its Azure subscription, or by ours; provider goes with ours.
     left: in a message that goes on reading back, the days that are left to be read (`Since`, `Before`).
     """
 
     subscription_id: str | None = None
     project_id: int | None = None
     resource_group: str | None = None
+    cloud_account_id: int | None = None
+    provider: str | None = None
     left: Period | None = None
     envelope: Envelope = field(default=Envelope())
 
@@ -172,14 +175,25 @@ Word = TypeVar("Word", bound=str)
 def parse_update(body: str | bytes) -> UpdateMessage:
     """A project-usage-update message. Raises MessageError."""
     fields = _Fields(body)
-    subscription = fields.take("SubscriptionId", _guid)
-    project = fields.take("ProjectId", _identifier)
-    group = fields.take("ResourceGroup", _one_line(1, 90))
-    if (subscription is None) == (project is None):
-        raise MessageError('name either a project ({"ProjectId": 11}) or a subscription ({"SubscriptionId": "…"})')
-    if group is not None and project is None:
+    message = UpdateMessage(
+        subscription_id=fields.take("SubscriptionId", _guid),
+        project_id=fields.take("ProjectId", _identifier),
+        resource_group=fields.take("ResourceGroup", _one_line(1, 90)),
+        cloud_account_id=fields.take("CloudAccountId", _identifier),
+        provider=fields.take("Provider", _provider),
+        left=_days_left(fields),
+        envelope=fields.envelope(),
+    )
+    if [message.subscription_id, message.project_id, message.cloud_account_id].count(None) != 2:
+        raise MessageError(
+            'name either a project ({"ProjectId": 11}), a subscription ({"SubscriptionId": "…"}) '
+            'or a cloud account ({"CloudAccountId": 7})'
+        )
+    if message.resource_group is not None and message.project_id is None:
         raise MessageError('a ResourceGroup goes with a ProjectId: {"ProjectId": 11, "ResourceGroup": "…"}')
-    return UpdateMessage(subscription, project, group, _days_left(fields), fields.envelope())
+    if message.provider is not None and message.cloud_account_id is None:
+        raise MessageError('a Provider goes with a CloudAccountId: {"CloudAccountId": 7, "Provider": "…"}')
+    return message
 
 
 def _days_left(fields: _Fields) -> Period | None:
@@ -314,6 +328,8 @@ def _content(message: Message) -> dict[str, Any]:
                 "SubscriptionId": message.subscription_id,
                 "ProjectId": message.project_id,
                 "ResourceGroup": message.resource_group,
+                "CloudAccountId": message.cloud_account_id,
+                "Provider": message.provider,
                 "Since": message.left.start.isoformat() if message.left else None,
                 "Before": message.left.end.isoformat() if message.left else None,
             }
@@ -477,6 +493,10 @@ def _one_line(shortest: int, longest: int) -> Callable[[Any], str]:
         return text
 
     return read
+
+
+def _provider(value: Any) -> str:
+    return _one_line(1, 20)(value).strip().lower()
 
 
 def _one_of(words: Iterable[Word]) -> Callable[[Any], Word]:

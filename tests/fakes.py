@@ -9,9 +9,10 @@ from decimal import Decimal
 
 from shared.adapters.mail.mime import check
 from shared.domain.charges import ChargeSet, key_of_group
+from shared.domain.quota import Quota
 from shared.messages import Message, Queue, to_json
 from shared.ports.azure import AZURE
-from shared.ports.costs import CostQuery, Quota
+from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
 from shared.ports.mails import OutgoingMail
 

@@ -288,7 +288,11 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
 @pytest.mark.parametrize(
     ("parse", "body", "expected"),
     [
-        (parse_update, {}, 'name either a project ({"ProjectId": 11}) or a subscription'),
+        (
+            parse_update,
+            {},
+            'name either a project ({"ProjectId": 11}), a subscription ({"SubscriptionId": "…"}) or a cloud',
+        ),
         (parse_update, {"ProjectId": 1, "SubscriptionId": ACCOUNT}, "name either a project"),
         (parse_update, {"ProjectId": None}, "name either a project"),
         (parse_update, {"SubscriptionId": ACCOUNT, "ResourceGroup": "rg"}, "a ResourceGroup goes with a ProjectId"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -13,6 +13,9 @@ from shared.domain.money import EXACT, STORED_PLACES, add, stored
 
 Key = tuple[str, date, str]
 """What makes a charge one: group key, day, service."""
+# The longest names of a service and of a group that can be stored, on every database.
+LONGEST_SERVICE = 200
+LONGEST_GROUP = 100
 
 
 class TwoCurrenciesError(ValueError):
@@ -49,6 +52,12 @@ class ChargeSet:
         """The same charges, each rounded to the places that are stored: this happens once, and here."""
         amounts = {key: stored(amount) for key, amount in self.amounts.items()}
         return ChargeSet(self.billing_currency, amounts, self.group_names)
+
+    def of_groups(self, group_keys: Container[str]) -> ChargeSet:
+        """The charges of these groups only."""
+        amounts = {key: amount for key, amount in self.amounts.items() if key[0] in group_keys}
+        names = {key: name for key, name in self.group_names.items() if key in group_keys}
+        return ChargeSet(self.billing_currency, amounts, names)
 
 
 def key_of_group(name: str) -> str:

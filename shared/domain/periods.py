@@ -121,8 +121,7 @@ def months_before(day: date, months: int) -> date:
 def split_at_month_ends(window: Period) -> list[Period]:
     """The window in parts that each lie in one calendar month, oldest first.
 
-    One part costs one query unit: Cost Management charges one for each month of data that a query touches. And no
-    part is longer than the 31 days that a daily query may span.
+    Providers count by the month: a query is charged for each one that it touches.
     """
     parts = []
     start = window.start

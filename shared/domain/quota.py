@@ -1,39 +1,54 @@
-"""Spreading a run's queries so that it stays inside its share of the provider's quota."""
+"""Spreading a run's queries so that it stays inside its share of a provider's quota."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-
-# Cost Management lets 12 query units through in 10 seconds, a fifth of its minute's 60: its published quota.
-SHORTEST_WINDOW = 10.0
-UNITS_IN_SHORTEST = 12
-# So many go at once; two are left for others.
-UNITS_AT_ONCE = 10
+from dataclasses import dataclass
 
 
-def delays(units: Sequence[int], per_minute: int, per_hour: int) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much may be asked of a source, in the provider's units.
+
+    units_per_minute, units_per_hour: our share. shortest_seconds, units_in_shortest: the shortest stretch of time for
+    which the provider counts, and what it lets through in it. units_at_once: what may go in the same moment.
+    units_per_query: what a query takes, whose window lies within a calendar month.
+    """
+
+    units_per_minute: int
+    units_per_hour: int
+    shortest_seconds: float
+    units_in_shortest: int
+    units_at_once: int
+    units_per_query: int = 1
+
+    def seconds(self, units: int) -> float:
+        """How long so many units take at an even pace."""
+        return units * 60 / self.units_per_minute
+
+
+def delays(units: Sequence[int], quota: Quota) -> list[float]:
     """How many seconds each message has to wait before it may be seen.
 
-    units: what each message will ask for, in query units, in sending order. What fits into the provider's
-    shortest window goes at once; the rest follows evenly, at `per_minute` units a minute. No minute gets more
-    than `per_minute`, no hour more than `per_hour`, but for a message that alone asks for more.
+    units: what each message will ask for, in sending order. What fits into the provider's shortest window goes at
+    once; the rest follows evenly, at `units_per_minute`. No minute and no hour gets more than its share, but for a
+    message that alone asks for more.
     """
     shares = (
-        _Share(SHORTEST_WINDOW, max(UNITS_IN_SHORTEST, per_minute // 5)),
-        _Share(60.0, per_minute),
-        _Share(3600.0, per_hour),
+        _Share(quota.shortest_seconds, quota.units_in_shortest),
+        _Share(60.0, quota.units_per_minute),
+        _Share(3600.0, quota.units_per_hour),
     )
-    at_once = min(UNITS_AT_ONCE, per_minute, per_hour)
     waits = []
     used, next_at = 0, 0.0
     for wanted in units:
         used += wanted
-        begins = 0.0 if used <= at_once else max(next_at, *(share.free_at(wanted) for share in shares))
+        begins = 0.0 if used <= quota.units_at_once else max(next_at, *(share.free_at(wanted) for share in shares))
         for share in shares:
             share.take(begins, wanted)
         waits.append(begins)
-        next_at = max(next_at, begins) + wanted * 60 / per_minute
+        next_at = max(next_at, begins) + quota.seconds(wanted)
     return waits
 
 

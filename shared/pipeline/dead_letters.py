@@ -75,8 +75,7 @@ class DeadLetters:
         """Nobody works on it any more: without this the watchdog would queue it again and again."""
         match message:
             case UpdateMessage(envelope=envelope) if envelope.run_id:
-                target = ScopeTarget(message.subscription_id, message.project_id, message.resource_group)
-                scope = self.runs.scope_of(envelope.run_id, RunTrigger.MESSAGE, target, self.clock())
+                scope = self.runs.scope_of(envelope.run_id, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
                 self.runs.mark_failed(scope.id, POISONED, self.clock())
             case NotificationMessage():
                 self.checks.give_up(message.project_ids, f"its check failed: {POISONED}")

@@ -9,15 +9,17 @@ from datetime import date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet, key_of_group
-from shared.domain.periods import Period
+from shared.domain.coverage import Reading, ReadPart
+from shared.domain.periods import Period, PeriodRule, months_before
 from shared.domain.windows import ReadingPlan
 from shared.messages import Envelope, MessageError, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.azure import AZURE
-from shared.ports.charges import Account, AnswerLedger, ChargeLedger, Reading, ReadPart, Stored
+from shared.ports.charges import Account, ChargeLedger, Stored
 from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger
 from shared.ports.costs import CostQuery, CostSource
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import MailLedger
@@ -30,29 +32,33 @@ SUSPECT_WAIT = timedelta(hours=1)
 PROGRESS_LASTS = timedelta(hours=2)
 
 
+PROJECTS = "`python -m shared.cli projects list` shows them"
+CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One sub-account's share of a message: which groups (all, if empty), and what is to be read of them."""
+    """One sub-account's share of a message: by what it is read, which groups (all, if empty), and which days."""
 
     account: Account
+    source: CostSource
     groups: tuple[str, ...]
     plan: ReadingPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Updater:
-    """units_per_minute: the pace at which reading back goes on."""
+    """sources: by connection type."""
 
-    costs: CostSource
+    sources: Mapping[str, CostSource]
     charges: ChargeLedger
-    answers: AnswerLedger
+    cloud_accounts: CloudAccountLedger
     runs: RunLedger
     mails: MailLedger
     operators: Operators
     retry: Retry
     clock: Clock
     lookback_days: int
-    units_per_minute: int
 
     def update(self, message: UpdateMessage, origin: str) -> list[Outgoing]:
         """One update message. origin: the queue message's id, which names the run of a message by hand.
@@ -65,69 +71,136 @@ class Updater:
         if message.left is not None and not known_run:
             # Nobody has read the days after them: they would count as read all the same.
             raise MessageError("Since and Before are for messages of a run; leave them out to read what has to be read")
-        scope = None
+        scope, works = None, list[_Work]()
         try:
-            works = self._works(message, known_run)
-            scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, _target(message), self.clock())
+            works, message = self._works(message, known_run)
+            scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
             if _is_over(scope, message):
                 return self._checks_of(message, scope)
             readings, broken_off = self._read_all(message, scope, works)
             if broken_off is None:
                 return self._store_all(message, scope, works, readings)
-            return self._later(self._store_some(message, scope, works, readings), scope, broken_off)
+            return self._later(self._store_some(message, scope, works, readings), scope, works, broken_off)
         except LaterError as error:
-            return self._later(message, scope, error)
+            return self._later(message, scope, works, error)
         except NeverError as error:
-            return self._failed(scope, error.reason)
+            return self._failed(scope, works, error.reason)
 
-    def _works(self, message: UpdateMessage, known_run: bool) -> list[_Work]:
+    # --- what a message asks for ---
+
+    def _works(self, message: UpdateMessage, known_run: bool) -> tuple[list[_Work], UpdateMessage]:
+        """What is to be read; and the message, which now says what it may leave out."""
         try:
+            if message.project_id is not None:
+                return self._project_works(message, message.project_id), message
             if message.subscription_id is not None:
-                return [self._account_work(message.subscription_id, message.left)]
-            return self._project_works(message)
+                return [self._subscription_work(message.subscription_id, message.left)], message
+            return self._cloud_account_works(message)
         except MessageError as error:
             if known_run:
                 # The run planned it, and things have changed since: it must not wait for this scope for ever.
                 run_key = str(message.envelope.run_id)
-                scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, _target(message), self.clock())
+                scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
                 self.runs.mark_failed(scope.id, str(error), self.clock())
             raise
 
-    def _account_work(self, subscription_id: str, left: Period | None) -> _Work:
-        account = self.charges.account(subscription_id)
+    def _subscription_work(self, subscription_id: str, left: Period | None) -> _Work:
+        account = self.charges.account(AZURE, subscription_id)
         if not account.active_projects:
+            raise MessageError(f"subscription {subscription_id} has no active project; {PROJECTS}")
+        return self._whole_account(account, self._source_of(account), left)
+
+    def _cloud_account_works(self, message: UpdateMessage) -> tuple[list[_Work], UpdateMessage]:
+        found = self.cloud_accounts.get(message.cloud_account_id or 0)
+        if found is None:
+            raise MessageError(f"there is no cloud account {message.cloud_account_id}; {CLOUD_ACCOUNTS}")
+        if message.provider not in (None, found.provider):
             raise MessageError(
-                f"subscription {subscription_id} has no active project; `python -m shared.cli projects list` shows them"
+                f"cloud account {found.id} is of {found.provider}, not of {message.provider}; "
+                f"write {found.provider}, or leave Provider out"
             )
+        source = self._source(found)
+        works = [self._whole_account(account, source, message.left) for account in self.charges.accounts(found.id)]
+        if not works:
+            raise MessageError(f"cloud account {found.id} ({found.name}) has no active project; {PROJECTS}")
+        return works, replace(message, provider=found.provider)
+
+    def _source_of(self, account: Account) -> CostSource:
+        feeding = self.cloud_accounts.get(account.cloud_account_id or 0)
+        if feeding is None:
+            raise MessageError(
+                f"no cloud account feeds {account.sub_account_id} of {account.provider}; {CLOUD_ACCOUNTS}"
+            )
+        return self._source(feeding)
+
+    def _source(self, cloud_account: CloudAccount) -> CostSource:
+        """What the cloud account is read by. Raises MessageError where it is not asked."""
+        name = f"cloud account {cloud_account.id} ({cloud_account.name})"
+        if cloud_account.status is AccountStatus.DISABLED:
+            raise MessageError(f"{name} is disabled: name one that is read; {CLOUD_ACCOUNTS}")
+        source = self.sources.get(cloud_account.connection_type)
+        if source is None:
+            asked = " or ".join(self.sources)
+            raise MessageError(
+                f"{name} is connected by {cloud_account.connection_type}, which is not asked for costs; "
+                f"name one that is connected by {asked}; {CLOUD_ACCOUNTS}"
+            )
+        return source
+
+    def _whole_account(self, account: Account, source: CostSource, left: Period | None) -> _Work:
+        history = source.months_of_history
         today = self.clock().date()
-        back_to = windows.left_to_read(account.rules, account.read_from, today, account.opened_from)
-        return _Work(account, (), self._plan(back_to, account.read_until, left))
+        back_to = windows.left_to_read(account.rules, account.read_from, today, history, account.opened_from)
+        return _Work(account, source, (), self._plan(source, back_to, account.read_until, left))
 
-    def _plan(self, back_to: date | None, read_until: date | None, left: Period | None) -> ReadingPlan:
-        if left is not None:
-            return windows.plan_onward(left)
-        return windows.plan(windows.night_window(self.clock().date(), self.lookback_days, read_until), back_to)
+    def _plan(
+        self, source: CostSource, back_to: date | None, read_until: date | None, left: Period | None
+    ) -> ReadingPlan:
+        today, history = self.clock().date(), source.months_of_history
+        if left is None:
+            window = windows.night_window(today, self.lookback_days, read_until, history)
+            return windows.plan(window, back_to, source.longest_window)
+        since = max(left.start, months_before(today, history))
+        if since >= left.end:
+            return ReadingPlan((), None)
+        return windows.plan_onward(Period(since, left.end), source.longest_window)
 
-    def _project_works(self, message: UpdateMessage) -> list[_Work]:
-        project = self.charges.scopes_of(message.project_id or 0)
+    def _project_works(self, message: UpdateMessage, project_id: int) -> list[_Work]:
+        project = self.charges.scopes_of(project_id)
         if project is None:
-            raise MessageError(
-                f"there is no project {message.project_id}; `python -m shared.cli projects list` shows them all"
-            )
+            raise MessageError(f"there is no project {project_id}; {PROJECTS} all")
         if not project.active:
-            raise MessageError(f"project {message.project_id} is not active; load it with active = true first")
-        groups = _chosen_groups(message, project.groups)
+            raise MessageError(f"project {project_id} is not active; load it with active = true first")
         rules = [project.rule] if project.rule else []
-        accounts = [self.charges.account(sub_account_id) for sub_account_id in groups]
+        works, not_asked = [], [f"project {project_id} owns nothing that costs are read of"]
+        for key, groups in _chosen_groups(message, project.groups).items():
+            account = self.charges.account(*key)
+            try:
+                source = self._source_of(account)
+            except MessageError as error:
+                not_asked.insert(0, str(error))
+            else:
+                works.append(self._project_work(account, source, groups, rules, message.left))
+        if not works:
+            raise MessageError(not_asked[0])
+        return works
+
+    def _project_work(
+        self,
+        account: Account,
+        source: CostSource,
+        groups: tuple[str, ...],
+        rules: list[PeriodRule],
+        left: Period | None,
+    ) -> _Work:
+        """The project's groups; where the provider has none, all of the account."""
+        if not source.has_groups:
+            return self._whole_account(account, source, left)
         today = self.clock().date()
-        return [
-            _Work(
-                account,
-                groups[account.sub_account_id],
-                self._plan(windows.left_to_read(rules, account.read_from, today), None, message.left),
-            )
-            for account in accounts
-        ]
+        back_to = windows.left_to_read(rules, account.read_from, today, source.months_of_history)
+        return _Work(account, source, groups, self._plan(source, back_to, None, left))
+
+    # --- reading and storing ---
 
     def _read_all(
         self, message: UpdateMessage, scope: RunScope, works: list[_Work]
@@ -149,17 +222,17 @@ class Updater:
         """The latest part first: the days from the earliest one that was read are then all read."""
         parts: list[ReadPart] = []
         for window in reversed(work.plan.parts):
-            query = CostQuery(AZURE, work.account.sub_account_id, window, work.groups)
+            query = CostQuery(work.account.provider, work.account.sub_account_id, window, work.groups)
             try:
-                parts.insert(0, ReadPart(window, self._answer(scope, query)))
+                parts.insert(0, ReadPart(window, self._answer(scope, work.source, query)))
             except LaterError as error:
-                self.answers.keep(scope.id, query, error.progress, self.clock())
+                self.charges.keep_answer(scope.id, query, error.progress, self.clock())
                 return tuple(parts), error
         return tuple(parts), None
 
-    def _answer(self, scope: RunScope, query: CostQuery) -> ChargeSet:
+    def _answer(self, scope: RunScope, source: CostSource, query: CostQuery) -> ChargeSet:
         """The answer to one query; one that broke off a while ago goes on where it did."""
-        return self.costs.read(query, self.answers.kept(scope.id, query, self.clock() - PROGRESS_LASTS))
+        return source.read(query, self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS))
 
     def _store_some(
         self, message: UpdateMessage, scope: RunScope, works: list[_Work], readings: list[Reading]
@@ -180,11 +253,11 @@ class Updater:
         suspect: list[Period] = []
         for index, reading in enumerate(readings):
             last = left is None and not suspect and index == len(readings) - 1
-            suspect += self._store(scope, replace(reading, complete=last)).suspect
+            suspect += self._store(scope, replace(reading, complete=left is None, last=last)).suspect
         if suspect:
-            return self._suspect(message, scope)
+            return self._suspect(message, scope, works)
         if left is not None:
-            return self._read_on(message, scope, left)
+            return self._read_on(message, scope, works, left)
         return self._checks_of(message, scope)
 
     def _store(self, scope: RunScope, reading: Reading) -> Stored:
@@ -205,9 +278,10 @@ class Updater:
         begun = scope.first_queued_at if message.left is not None else None
         return (begun or self.clock()).date()
 
-    def _read_on(self, message: UpdateMessage, scope: RunScope, left: Period) -> list[Outgoing]:
+    def _read_on(self, message: UpdateMessage, scope: RunScope, works: list[_Work], left: Period) -> list[Outgoing]:
         """Puts the message back to read the days that are left; its time starts anew, for it is getting on."""
-        pause = timedelta(seconds=windows.PARTS_AT_ONCE * 60 / self.units_per_minute)
+        quotas = [work.source.quota for work in works]
+        pause = timedelta(seconds=max(each.seconds(windows.PARTS_AT_ONCE * each.units_per_query) for each in quotas))
         due_at = self.clock() + pause
         self.runs.mark_deferred(scope.id, f"reads back from {left.end} to {left.start}", due_at)
         replayed = message.envelope.replayed
@@ -219,16 +293,19 @@ class Updater:
         due = self.charges.due_projects_of(scope.target)
         return [*outgoing(notifications(due, message.envelope)), *self._told_of_failures(scope)]
 
-    def _suspect(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
+    def _suspect(self, message: UpdateMessage, scope: RunScope, works: list[_Work]) -> list[Outgoing]:
         reason = "the provider answered without any charge for days that had some; what is stored was kept"
         checks = self._checks_of(message, scope)
         if message.envelope.attempt < SUSPECT_REREADS:
             due_at = self.clock() + SUSPECT_WAIT
             self.runs.mark_deferred(scope.id, reason, due_at)
             return [*checks, *self.retry.put_back(message, due_at)]
+        self._not_synced(scope, works, reason)
         return checks
 
-    def _later(self, message: UpdateMessage, scope: RunScope | None, error: LaterError) -> list[Outgoing]:
+    def _later(
+        self, message: UpdateMessage, scope: RunScope | None, works: list[_Work], error: LaterError
+    ) -> list[Outgoing]:
         """Puts the message back, or gives the scope up after 24 hours."""
         if scope is None:
             return self.retry.later(message, error, "scope", run=message.envelope.run_id)
@@ -237,22 +314,29 @@ class Updater:
             error,
             "scope",
             since=message.envelope.first_queued_at,
-            give_up=lambda reason: self._failed(scope, reason),
+            give_up=lambda reason: self._failed(scope, works, reason),
             note=lambda reason, due_at: self.runs.mark_deferred(scope.id, reason, due_at),
             run=scope.run_key,
             scope=scope.target.subject,
         )
 
-    def _failed(self, scope: RunScope | None, reason: str) -> list[Outgoing]:
+    def _failed(self, scope: RunScope | None, works: list[_Work], reason: str) -> list[Outgoing]:
         if scope is None:
             raise MessageError(reason)
         now = self.clock()
+        self._not_synced(scope, works, reason)
         event("scope_failed", level=logging.ERROR, run=scope.run_key, scope=scope.target.subject, reason=reason)
         self.runs.mark_failed(scope.id, reason, now)
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.
         turning = self.charges.turning_projects_of(scope.target, now.date())
         checks = notifications(turning, Envelope(run_id=scope.run_key))
         return [*outgoing(checks), *self._told_of_failures(scope)]
+
+    def _not_synced(self, scope: RunScope, works: list[_Work], reason: str) -> None:
+        """Notes it of the cloud account; what became of one project's share says nothing of all of it."""
+        if scope.target.project_id is None:
+            for cloud_account_id in {work.account.cloud_account_id for work in works} - {None}:
+                self.cloud_accounts.mark_failed(cloud_account_id or 0, reason)
 
     def _told_of_failures(self, scope: RunScope) -> list[Outgoing]:
         """The mail to the operators on all that failed, by the message that finishes the run."""
@@ -268,6 +352,7 @@ def _reading(work: _Work, parts: tuple[ReadPart, ...], started_at: datetime, rea
     account = work.account
     since = [day for day in (account.read_from, *(part.window.start for part in parts)) if day]
     return Reading(
+        provider=account.provider,
         sub_account_id=account.sub_account_id,
         group_keys=frozenset(key_of_group(group) for group in work.groups),
         parts=parts,
@@ -275,7 +360,6 @@ def _reading(work: _Work, parts: tuple[ReadPart, ...], started_at: datetime, rea
         read_from=min(since, default=None),
         read_until=None if work.plan.left else read_until,
         complete=False,
-        provider=account.provider,
     )
 
 
@@ -292,20 +376,18 @@ def _is_over(scope: RunScope, message: UpdateMessage) -> bool:
     return scope.state is ScopeState.DONE or (scope.state is ScopeState.FAILED and not message.envelope.replayed)
 
 
-def _target(message: UpdateMessage) -> ScopeTarget:
-    return ScopeTarget(message.subscription_id, message.project_id, message.resource_group)
-
-
-def _chosen_groups(message: UpdateMessage, groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """The project's groups by sub-account: all of them, or the one that the message names."""
+def _chosen_groups(
+    message: UpdateMessage, groups: Mapping[tuple[str, str], tuple[str, ...]]
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The project's groups by account: all of them, or the one that the message names."""
     if message.resource_group is None:
         return dict(groups)
     wanted = key_of_group(message.resource_group)
-    for sub_account_id, names in groups.items():
+    for account, names in groups.items():
         for name in names:
             if key_of_group(name) == wanted:
-                return {sub_account_id: (name,)}
-    owned = ", ".join(name for names in groups.values() for name in names)
+                return {account: (name,)}
+    owned = ", ".join(name for names in groups.values() for name in names if name)
     raise MessageError(
         f"resource group '{message.resource_group}' is not project {message.project_id}'s; its groups are: {owned}"
     )

@@ -88,6 +88,4 @@ class Watchdog:
 
 
 def _again(scope: RunScope) -> UpdateMessage:
-    target = scope.target
-    envelope = Envelope(run_id=scope.run_key, first_queued_at=scope.first_queued_at)
-    return UpdateMessage(target.subscription_id, target.project_id, target.resource_group, None, envelope)
+    return scope.target.message(Envelope(run_id=scope.run_key, first_queued_at=scope.first_queued_at))

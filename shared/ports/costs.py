@@ -8,6 +8,7 @@ from typing import Protocol
 
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
+from shared.domain.quota import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +24,12 @@ class CostQuery:
     resource_groups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """How much may be asked of a source, in the provider's units; a query takes one.
-
-    units_per_minute, units_per_hour: our share. shortest_seconds, units_in_shortest: the shortest stretch of time for
-    which the provider counts, and what it lets through in it. units_at_once: what may go in the same moment.
-    """
-
-    units_per_minute: int
-    units_per_hour: int
-    shortest_seconds: float
-    units_in_shortest: int
-    units_at_once: int
-
-
 class CostSource(Protocol):
     """Where a provider's costs are read from.
 
     provider: as FOCUS names it, such as `azure`. connection_type: of its cloud accounts, such as COST_MANAGEMENT.
     longest_window: how long a query's window may be. months_of_history: how far back it answers. has_groups: whether
-    its charges belong to resource groups.
+    its charges belong to resource groups. quota: how much may be asked, and what a query takes.
     """
 
     provider: str

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.composition import Composition
-from shared.ports.charges import Reading
+from shared.domain.coverage import Reading
+from shared.ports.azure import AZURE
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import ScopeTarget
 from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
@@ -99,7 +100,7 @@ def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names:
         time.sleep(0.05)
     scope = app.runs.scope_of(views[0].key, "manual", ScopeTarget(subscription_id=FIRST), app.clock())
     if outcome == "done":
-        app.charges.store(scope.id, Reading(FIRST, frozenset(), (), app.clock(), None, True), app.clock())
+        app.charges.store(scope.id, Reading(AZURE, FIRST, frozenset(), (), app.clock(), None, True), app.clock())
     else:
         app.runs.mark_failed(scope.id, "Azure says no (403)", app.clock())
     out, err = waiting.communicate(timeout=30)

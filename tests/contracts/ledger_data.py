@@ -12,17 +12,19 @@ from sqlalchemy import select
 
 from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.checks import SqlChecks
+from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import alerts, charges, mails, run_scopes, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import ChargeSet
+from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.domain.thresholds import decide
 from shared.ports.azure import AZURE
-from shared.ports.charges import Reading, ReadPart, Stored
+from shared.ports.charges import Stored
 from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunScope, ScopeTarget
@@ -75,6 +77,7 @@ def reading(*rows: ChargeRow, **changes: Any) -> Reading:
     part = ReadPart(changes.pop("window", NOVEMBER), answer(rows, changes.pop("currency", "CAD")))
     return Reading(
         **{
+            "provider": AZURE,
             "sub_account_id": SUB,
             "group_keys": frozenset(),
             "parts": (part,),
@@ -125,6 +128,10 @@ class Ledgers:
     @property
     def charges(self) -> SqlCharges:
         return SqlCharges(self.database)
+
+    @property
+    def cloud_accounts(self) -> SqlCloudAccounts:
+        return SqlCloudAccounts(self.database)
 
     @property
     def checks(self) -> SqlChecks:

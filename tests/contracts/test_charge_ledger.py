@@ -15,8 +15,10 @@ from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
 from shared.domain.charges import ChargeSet
+from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period
-from shared.ports.charges import Account, Reading, ReadPart, Stored
+from shared.ports.azure import AZURE
+from shared.ports.charges import Account, Stored
 from shared.ports.errors import NeverError
 from shared.ports.runs import ScopeTarget
 from tests.contracts.ledger_data import (
@@ -104,7 +106,7 @@ def test_the_providers_spelling_of_a_group_is_taken_over(ledgers: Ledgers) -> No
     ledgers.store(reading(row("RG-One", 3, "1")))
     found = ledgers.charges.scopes_of(1)
     assert found is not None
-    assert found.groups == {SUB: ("RG-One",)}
+    assert found.groups == {(AZURE, SUB): ("RG-One",)}
 
 
 def test_charges_of_no_project_and_of_no_group_are_kept(ledgers: Ledgers) -> None:
@@ -162,7 +164,7 @@ def test_several_parts_are_stored_together(ledgers: Ledgers) -> None:
         ReadPart(NOVEMBER, answer([row("rg-1", 1, "2")])),
     )
     assert ledgers.store(reading(parts=parts, read_from=OCTOBER.start)) == Stored(added=2)
-    assert ledgers.charges.account(SUB) == Account(SUB, OCTOBER.start, TODAY)
+    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, OCTOBER.start, TODAY)
 
 
 # --- readings of some groups only ----------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def test_charges_of_a_group_that_was_not_asked_for_are_left_out(ledgers: Ledgers
 
 def test_a_reading_of_one_group_does_not_count_as_a_reading_of_the_account(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", 3, "1"), group_keys=frozenset({"rg-1"}), read_from=NOVEMBER.start))
-    assert ledgers.charges.account(SUB) == Account(SUB, None, None)
+    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, None, None)
 
 
 # --- empty answers -------------------------------------------------------------------------------------------
@@ -203,7 +205,7 @@ def test_an_empty_answer_where_charges_are_stored_is_not_believed(ledgers: Ledge
     stored = ledgers.store(empty(NOW + DAY), NOW + DAY)
     assert stored == Stored(suspect=(NOVEMBER,))
     assert ledgers.amounts() == {("rg-1", 3): "1"}
-    assert ledgers.charges.account(SUB).read_until == TODAY
+    assert ledgers.charges.account(AZURE, SUB).read_until == TODAY
     assert ledgers.due() == [1]
     state, reason = ledgers.scope_state()
     assert state == "suspect"
@@ -213,13 +215,13 @@ def test_an_empty_answer_where_charges_are_stored_is_not_believed(ledgers: Ledge
 def test_a_reading_with_something_left_says_nothing_of_the_day_up_to_which_all_is_read(ledgers: Ledgers) -> None:
     part = replace(reading(row("rg-1", 3, "1")), complete=False, read_until=None)
     ledgers.charges.store(ledgers.scope("night").id, part, NOW)
-    assert ledgers.charges.account(SUB) == Account(SUB, NOVEMBER.start, None)
+    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, NOVEMBER.start, None)
 
 
 def test_an_empty_answer_where_nothing_is_stored_is_believed(ledgers: Ledgers) -> None:
     assert ledgers.store(empty(NOW)) == Stored()
     assert ledgers.scope_state() == ("done", None)
-    assert ledgers.charges.account(SUB) == Account(SUB, NOVEMBER.start, TODAY)
+    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, NOVEMBER.start, TODAY)
 
 
 def test_an_empty_answer_is_believed_where_only_days_since_the_last_reading_have_charges(ledgers: Ledgers) -> None:
@@ -242,7 +244,7 @@ def test_the_third_day_in_a_row_an_empty_answer_is_taken(ledgers: Ledgers) -> No
     assert ledgers.store(empty(second), second).suspect == (NOVEMBER,)
     assert ledgers.store(empty(third), third) == Stored(removed=1)
     assert ledgers.scope_state() == ("done", None)
-    assert ledgers.charges.account(SUB).read_until == third.date()
+    assert ledgers.charges.account(AZURE, SUB).read_until == third.date()
 
 
 def test_empty_answers_of_one_day_count_once(ledgers: Ledgers) -> None:
@@ -306,7 +308,7 @@ def test_parts_next_to_a_suspect_one_are_stored(ledgers: Ledgers) -> None:
     both = reading(parts=(october, ReadPart(NOVEMBER, ChargeSet())), started_at=now, read_from=OCTOBER.start)
     assert ledgers.store(both, now) == Stored(added=1, suspect=(NOVEMBER,))
     assert ledgers.amounts() == {("rg-1", 9): "5", ("rg-1", 3): "1"}
-    assert ledgers.charges.account(SUB).read_from == NOVEMBER.start
+    assert ledgers.charges.account(AZURE, SUB).read_from == NOVEMBER.start
 
 
 # --- order, repetition, crashes ------------------------------------------------------------------------------
@@ -317,7 +319,7 @@ def test_an_older_reading_changes_nothing_but_finishes_its_scope(ledgers: Ledger
     older = reading(row("rg-1", 3, "1"), started_at=NOW - timedelta(seconds=1))
     assert ledgers.store(older, NOW + DAY) == Stored()
     assert ledgers.amounts() == {("rg-1", 3): "2"}
-    assert ledgers.charges.account(SUB).read_until == TODAY
+    assert ledgers.charges.account(AZURE, SUB).read_until == TODAY
     assert ledgers.scope_state() == ("done", None)
 
 
@@ -334,9 +336,9 @@ def test_days_that_a_reading_leaves_out_do_not_count_as_read(ledgers: Ledgers) -
     ledgers.store(reading(row("rg-1", 3, "1")))
     august = Period(date(2026, 8, 1), date(2026, 9, 1))
     ledgers.store(reading(window=august, read_from=august.start, complete=False))
-    assert ledgers.charges.account(SUB).read_from == NOVEMBER.start
+    assert ledgers.charges.account(AZURE, SUB).read_from == NOVEMBER.start
     ledgers.store(reading(window=OCTOBER, read_from=OCTOBER.start, complete=False))
-    assert ledgers.charges.account(SUB).read_from == OCTOBER.start
+    assert ledgers.charges.account(AZURE, SUB).read_from == OCTOBER.start
 
 
 def test_an_incomplete_reading_keeps_its_charges_and_how_far_it_came(ledgers: Ledgers) -> None:
@@ -346,7 +348,7 @@ def test_an_incomplete_reading_keeps_its_charges_and_how_far_it_came(ledgers: Le
     assert ledgers.amounts() == {("rg-1", 3): "1"}
     assert ledgers.scope_state() == ("queued", None)
     assert ledgers.due() == []
-    assert ledgers.charges.account(SUB).read_from == NOVEMBER.start
+    assert ledgers.charges.account(AZURE, SUB).read_from == NOVEMBER.start
     assert ledgers.projects.list_projects(TODAY)[0].updated_at is None
 
 
@@ -402,20 +404,29 @@ def test_accounts_are_those_with_active_projects_and_the_rules_of_their_budgets(
         entry(5, subscription_id="c", active=False),
     )
     ledgers.store(reading(sub_account_id="unallocated"))
+    a, b, c = (each.id for each in ledgers.cloud_accounts.accounts())
     assert ledgers.charges.accounts() == [
-        Account("a", None, None, active_projects=2),
-        Account("b", None, None, frozenset({ANNUAL, MONTHLY}), active_projects=2, opened_from=date(2026, 4, 1)),
+        Account(AZURE, "a", cloud_account_id=a, active_projects=2),
+        Account(
+            AZURE,
+            "b",
+            cloud_account_id=b,
+            rules=frozenset({ANNUAL, MONTHLY}),
+            active_projects=2,
+            opened_from=date(2026, 4, 1),
+        ),
     ]
-    assert ledgers.charges.account("b").rules == {ANNUAL, MONTHLY}
-    assert ledgers.charges.account("c") == Account("c", None, None)
-    assert ledgers.charges.account("unknown") == Account("unknown", None, None)
+    assert ledgers.charges.accounts(b) == ledgers.charges.accounts()[1:]
+    assert ledgers.charges.account(AZURE, "b").rules == {ANNUAL, MONTHLY}
+    assert ledgers.charges.account(AZURE, "c") == Account(AZURE, "c", cloud_account_id=c)
+    assert ledgers.charges.account(AZURE, "unknown") == Account(AZURE, "unknown")
 
 
 def test_scopes_of_a_project(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "Rg-B", "rg-a"), entry(2, active=False, terms=terms(None)))
     first, second = ledgers.charges.scopes_of(1), ledgers.charges.scopes_of(2)
     assert first is not None
-    assert (first.active, first.groups, first.rule) == (True, {SUB: ("rg-a", "Rg-B")}, ANNUAL)
+    assert (first.active, first.groups, first.rule) == (True, {(AZURE, SUB): ("rg-a", "Rg-B")}, ANNUAL)
     assert second is not None
     assert (second.active, second.rule) == (False, None)
     assert ledgers.charges.scopes_of(99) is None
@@ -433,10 +444,10 @@ def test_an_accounts_currencies_are_those_of_its_charges_since_a_day(ledgers: Le
     ledgers.store(reading(("rg-1", date(2026, 10, 31), "Storage", "7"), window=OCTOBER, currency="USD"))
     ledgers.store(reading(row("rg-1", 3, "1"), currency="CAD"))
     account = reading().sub_account_id
-    assert ledgers.charges.currencies_of(account, date(2026, 10, 1)) == {"CAD", "USD"}
-    assert ledgers.charges.currencies_of(account, date(2026, 11, 3)) == {"CAD"}
-    assert ledgers.charges.currencies_of(account, date(2026, 11, 4)) == frozenset()
-    assert ledgers.charges.currencies_of("another", date(2026, 1, 1)) == frozenset()
+    assert ledgers.charges.currencies_of(AZURE, account, date(2026, 10, 1)) == {"CAD", "USD"}
+    assert ledgers.charges.currencies_of(AZURE, account, date(2026, 11, 3)) == {"CAD"}
+    assert ledgers.charges.currencies_of(AZURE, account, date(2026, 11, 4)) == frozenset()
+    assert ledgers.charges.currencies_of(AZURE, "another", date(2026, 1, 1)) == frozenset()
 
 
 # --- any sequence --------------------------------------------------------------------------------------------

@@ -6,16 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.quota import UNITS_AT_ONCE, delays
+from shared.domain.quota import Quota, delays
 
 # What Azure lets through, by length of the stretch in seconds.
 AZURE = {10: 12, 60: 60, 3600: 600}
 # Waits are sums of floats; a hair more or less is not what is tried here.
 HAIR = 1e-6
 
+# The part of it that goes in one moment.
+AT_ONCE = 10
+
 UNITS = st.lists(st.integers(1, 20), max_size=120)
 SMALL = st.lists(st.integers(1, 3), max_size=400)
 SHARES = st.tuples(st.integers(1, 60), st.integers(1, 600))
+
+
+def share(per_minute: int, per_hour: int) -> Quota:
+    """A share of Azure's quota, as its source says it."""
+    return Quota(per_minute, per_hour, 10.0, max(AZURE[10], per_minute // 5), min(AT_ONCE, per_minute, per_hour))
 
 
 def most_in(seconds: float, begun: list[float], units: list[int]) -> int:
@@ -34,7 +42,7 @@ def test_no_stretch_gets_more_than_its_share_but_for_a_message_that_is_larger_by
     units: list[int], shares: tuple[int, int]
 ) -> None:
     per_minute, per_hour = shares
-    waits = delays(units, per_minute, per_hour)
+    waits = delays(units, share(per_minute, per_hour))
     largest = max(units, default=0)
     assert most_in(10, waits, units) <= max(AZURE[10], largest)
     assert most_in(60, waits, units) <= max(per_minute, largest)
@@ -43,7 +51,7 @@ def test_no_stretch_gets_more_than_its_share_but_for_a_message_that_is_larger_by
 
 @given(units=UNITS, shares=st.tuples(st.integers(1, 1000), st.integers(1, 10_000)))
 def test_a_larger_quota_is_kept_in_the_minute_and_the_hour(units: list[int], shares: tuple[int, int]) -> None:
-    waits = delays(units, *shares)
+    waits = delays(units, share(*shares))
     largest = max(units, default=0)
     assert most_in(60, waits, units) <= max(shares[0], largest)
     assert most_in(3600, waits, units) <= max(shares[1], largest)
@@ -51,7 +59,7 @@ def test_a_larger_quota_is_kept_in_the_minute_and_the_hour(units: list[int], sha
 
 @given(units=UNITS, shares=SHARES)
 def test_messages_keep_their_order_and_each_has_its_wait(units: list[int], shares: tuple[int, int]) -> None:
-    waits = delays(units, *shares)
+    waits = delays(units, share(*shares))
     assert len(waits) == len(units)
     assert all(earlier <= later for earlier, later in pairwise(waits))
     assert all(wait >= 0 for wait in waits)
@@ -59,11 +67,11 @@ def test_messages_keep_their_order_and_each_has_its_wait(units: list[int], share
 
 @given(units=UNITS, shares=SHARES)
 def test_what_fits_into_the_shortest_window_goes_at_once(units: list[int], shares: tuple[int, int]) -> None:
-    waits = delays(units, *shares)
+    waits = delays(units, share(*shares))
     used = 0
     for wait, wanted in zip(waits, units, strict=True):
         used += wanted
-        if used > min(UNITS_AT_ONCE, *shares):
+        if used > min(AT_ONCE, *shares):
             break
         assert wait == 0
     assert not waits or waits[0] == 0
@@ -73,7 +81,7 @@ def test_what_fits_into_the_shortest_window_goes_at_once(units: list[int], share
 def test_no_message_waits_without_need(units: list[int], shares: tuple[int, int]) -> None:
     """A moment earlier, each would be ahead of the even pace, or some stretch would get more than its share."""
     per_minute, per_hour = shares
-    waits = delays(units, per_minute, per_hour)
+    waits = delays(units, share(per_minute, per_hour))
     for index, (wait, wanted) in enumerate(zip(waits, units, strict=True)):
         at_once = sum(units[:index]) * 60 / per_minute if wait and not waits[index - 1] else 0
         even = max(at_once, waits[index - 1] + units[index - 1] * 60 / per_minute) if index else 0
@@ -93,7 +101,7 @@ def test_no_message_waits_without_need(units: list[int], shares: tuple[int, int]
 def test_messages_that_begin_up_to_a_second_and_a_half_late_still_keep_azures_quota(
     units: list[int], late: list[float]
 ) -> None:
-    waits = delays(units, per_minute=50, per_hour=500)
+    waits = delays(units, share(50, 500))
     begun = [wait + delay for wait, delay in zip(waits, late, strict=False)]
     for seconds, most in AZURE.items():
         assert most_in(seconds, begun, units) <= most
@@ -108,28 +116,28 @@ def test_azures_quota_is_kept_for_a_thousand_units_with_the_worst_kinds_of_laten
         "every other": lambda index: index % 2 == 0,
         "last": lambda index: index > len(units) - 10,
     }[slow_ones]
-    begun = [wait + 1.5 * is_late(index) for index, wait in enumerate(delays(units, 50, 500))]
+    begun = [wait + 1.5 * is_late(index) for index, wait in enumerate(delays(units, share(50, 500)))]
     for seconds, most in AZURE.items():
         assert most_in(seconds, begun, units) <= most
 
 
 def test_a_night_of_twenty_subscriptions_is_asked_for_within_about_a_minute() -> None:
-    waits = delays([2] * 20, per_minute=50, per_hour=500)
+    waits = delays([2] * 20, share(50, 500))
     assert waits[:5] == [0.0] * 5
     assert waits[5:] == pytest.approx([12 + 2.4 * index for index in range(15)])
 
 
 def test_past_the_hours_share_the_rest_waits_for_the_next_hour() -> None:
-    waits = delays([1] * 1001, per_minute=50, per_hour=500)
+    waits = delays([1] * 1001, share(50, 500))
     assert waits[499] == pytest.approx(499 * 1.2)
     assert waits[500] == pytest.approx(3600)
     assert 7200 - HAIR <= waits[1000] <= 7200 + 12
 
 
 def test_no_messages_have_no_waits() -> None:
-    assert delays([], 50, 500) == []
+    assert delays([], share(50, 500)) == []
 
 
 def test_a_message_that_is_larger_than_any_share_still_goes() -> None:
-    assert delays([14], 10, 10) == [0.0]
-    assert delays([1, 14, 1], 10, 10) == pytest.approx([0, 3600, 7200])
+    assert delays([14], share(10, 10)) == [0.0]
+    assert delays([1, 14, 1], share(10, 10)) == pytest.approx([0, 3600, 7200])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -67,7 +68,7 @@ def test_messages_are_spread_so_that_the_minutes_share_is_kept(chain: Chain) -> 
 
 def test_the_hours_share_is_kept(chain: Chain) -> None:
     subscriptions(chain, 30)
-    chain.configure(units_per_hour=20)
+    chain.costs.quota = replace(chain.costs.quota, units_per_hour=20)
     chain.tonight()
     delays = [delay.total_seconds() for _, _, delay in chain.queues.sent]
     assert max(sum(2 for other in delays if delay <= other < delay + 3600) for delay in delays) <= 20

@@ -11,6 +11,7 @@ import pytest
 
 from shared.domain.periods import Period
 from shared.messages import Queue
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.runs import ScopeTarget
@@ -185,7 +186,7 @@ def test_a_month_that_was_read_before_azure_said_later_is_not_asked_for_again(ch
     chain.work(queue, text)
     assert [query.window.start.month for query in chain.costs.queries] == [11, 10, 10]
     assert len(sent_to(chain, Queue.NOTIFICATION)) == 1
-    account = chain.charges.account(SUBSCRIPTION)
+    account = chain.charges.account(AZURE, SUBSCRIPTION)
     assert (account.read_from, account.read_until) == (date(2026, 10, 17), TODAY)
 
 
@@ -351,7 +352,7 @@ def test_work_waits_where_the_database_is_away(chain: Chain) -> None:
     chain.load(entry())
 
     class Away:
-        def account(self, _sub_account_id: str) -> None:
+        def account(self, _provider: str, _sub_account_id: str) -> None:
             raise LaterError("the database can't be used now")
 
     from dataclasses import replace

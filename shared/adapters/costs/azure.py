@@ -18,9 +18,10 @@ from shared.adapters.azure.refusals import COSTS, refusals
 from shared.adapters.costs.azure_answer import Answer
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.domain.charges import ChargeSet, key_of_group
+from shared.domain.quota import Quota
 from shared.ports.azure import AZURE
 from shared.ports.clock import Clock, utc_now
-from shared.ports.costs import CostQuery, Quota
+from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 
 API_VERSION = "2025-03-01"

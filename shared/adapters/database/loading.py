@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from shared.adapters.database.accounts import lock_accounts
 from shared.adapters.database.budget_rows import (
     BUDGET_TERMS,
     CURRENT_BUDGET,
@@ -17,6 +16,7 @@ from shared.adapters.database.budget_rows import (
     lock_projects,
     terms_of,
 )
+from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.revisions import Author, begin_budgets, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.adapters.database.types import UtcDateTime
@@ -52,7 +52,7 @@ def load_entries(
     """Writes the entries. Raises NeverError where two projects claim the same id, acronym or resource group."""
     _refuse_twice(entries)
     for provider, accounts in _sub_accounts(entries).items():
-        lock_accounts(connection, provider, accounts)
+        register_sub_accounts(connection, provider, accounts)
     lock_projects(connection, [entry.project.id for entry in entries])
     stored = _stored(connection)
     _refuse_taken_acronyms(entries, stored)

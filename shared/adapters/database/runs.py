@@ -7,7 +7,7 @@ the last two scopes of a run from each taking the other for unfinished.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -222,19 +222,12 @@ def _scopes_by_key(connection: Connection, run_key: str) -> dict[str, RunScope]:
 
 
 def _row(run_key: str, target: ScopeTarget) -> dict[str, Any]:
-    return {
-        "run_key": run_key,
-        "subject": _key_of(target),
-        "subscription_id": target.subscription_id,
-        "project_id": target.project_id,
-        "resource_group": target.resource_group,
-        "state": ScopeState.PLANNED,
-        "attempts": 0,
-    }
+    new = {"run_key": run_key, "subject": _key_of(target), "state": ScopeState.PLANNED, "attempts": 0}
+    return asdict(target) | new
 
 
 def _scope(row: Row[Any]) -> RunScope:
-    target = ScopeTarget(row.subscription_id, row.project_id, row.resource_group)
+    target = ScopeTarget(row.subscription_id, row.project_id, row.resource_group, row.cloud_account_id, row.provider)
     state = ScopeState(row.state)
     return RunScope(row.id, row.run_key, target, state, row.attempts, row.first_queued_at, row.reason)
 

@@ -21,8 +21,9 @@ from shared.adapters.database.engine import TRIES, Database
 from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import charges, metadata, runs
 from shared.domain.charges import ChargeSet
+from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period
-from shared.ports.charges import Reading, ReadPart
+from shared.ports.azure import AZURE
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.runs import ScopeTarget
 from tests.sql_server import DataError, Error, ProgrammingError, Sent, SqlServer, create_statement, faults
@@ -124,7 +125,7 @@ def a_reading(days: int, groups: int, cost: str = "1.2345678901") -> Reading:
             charge_set.add(f"rg-{group}", date(2026, 11, day), "Storage", Decimal(cost), "CAD")
             charge_set.add(f"rg-{group}", date(2026, 11, day), "storage", Decimal(cost), "CAD")
     part = ReadPart(NOVEMBER, charge_set.rounded())
-    return Reading(SUBSCRIPTION, frozenset(), (part,), NOW, NOVEMBER.start, complete=True)
+    return Reading(AZURE, SUBSCRIPTION, frozenset(), (part,), NOW, NOVEMBER.start, complete=True)
 
 
 def inserts(server: SqlServer, table: str) -> list[Sent]:

@@ -1,0 +1,70 @@
+"""Cloud accounts: where costs are read from, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class ConnectionType(StrEnum):
+    """How the costs of a cloud account come to us; all but exports are asked for, each by the source of its name."""
+
+    COST_MANAGEMENT = "COST_MANAGEMENT"
+    COST_EXPLORER = "COST_EXPLORER"
+    COST_EXPORT = "COST_EXPORT"
+
+
+class AccountStatus(StrEnum):
+    """Whether a cloud account works: before its first sync, after one that worked or failed; disabled by a person."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    ERROR = "error"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class CloudAccount:
+    """Where costs are read from, and how. It feeds one or more sub-accounts.
+
+    provider: as FOCUS names it. connection_type: a ConnectionType, or the word of a source that has its own.
+    external_account_id: the provider's: a subscription's, a payer's. role_arn, external_id: AWS only.
+    detail: `service` or `meter`. last_sync_error: of the last sync, if that one failed.
+    """
+
+    id: int
+    name: str
+    organization: str
+    provider: str
+    connection_type: str
+    external_account_id: str
+    role_arn: str | None
+    external_id: str | None
+    detail: str
+    status: AccountStatus
+    last_synced_at: datetime | None
+    last_sync_error: str | None
+    last_manual_sync_at: datetime | None
+
+
+class CloudAccountLedger(Protocol):
+    """The cloud accounts. That one was synced, the ledger of charges notes with what was read."""
+
+    def accounts(self) -> list[CloudAccount]:
+        """All of them, in the order in which they came."""
+        ...
+
+    def get(self, cloud_account_id: int) -> CloudAccount | None:
+        """One by its id."""
+        ...
+
+    def register(self, provider: str, connection_type: str, sub_account_ids: Collection[str]) -> None:
+        """Makes a cloud account, named by its id, of each of these sub-accounts that nothing feeds yet."""
+        ...
+
+    def mark_failed(self, cloud_account_id: int, reason: str) -> None:
+        """Its last sync failed. One that is disabled stays so."""
+        ...
