@@ -22,6 +22,7 @@ from shared.messages import (
     NotificationMessage,
     UpdateMessage,
 )
+from shared.pipeline.alerts import AlertPolicy
 from shared.pipeline.azure_budgets.handler import BudgetSyncHandler
 from shared.pipeline.azure_budgets.sync import BudgetSync
 from shared.pipeline.budget_alert import BudgetAlerts
@@ -33,7 +34,7 @@ from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.handler import Locker
 from shared.pipeline.locking.lock import LockRules
 from shared.pipeline.locking.mails import LockMails
-from shared.pipeline.notify import AlertPolicy, Notifier
+from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Retry

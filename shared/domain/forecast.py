@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
-from functools import reduce
 from itertools import accumulate, groupby
 
 from shared.domain.money import EXACT, add, stored
@@ -49,7 +48,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outlook:
+class _Projection:
     """The whole days' cost, and what is known and expected of the days from `start` (`days` of them) to the end.
 
     known: costs from `start` on so far. spread: one standard deviation of what a day costs in the mean of them all.
@@ -79,15 +78,7 @@ def forecast(daily: Mapping[date, Decimal], period: Period, today: date) -> Fore
     daily: cost by UTC day in the budget's currency; a day without a row cost nothing, and days outside of the
     period don't count.
     """
-    with localcontext(EXACT):
-        outlook = _outlook(daily, period, today)
-        if outlook is None:
-            return None
-        total = outlook.cost_after(outlook.days)
-        margin = DEVIATIONS_FOR_80_PERCENT * outlook.spread * outlook.days
-        # What is spent stays spent.
-        low = max(total - margin, spent_between(daily, period.start, period.end))
-        return Forecast(total, stored(low), stored(total + margin), outlook.data_days)
+    return expected(daily, None, period, today)[0]
 
 
 def used_up_on(daily: Mapping[date, Decimal], amount: Decimal, period: Period, today: date) -> date | None:
@@ -96,14 +87,22 @@ def used_up_on(daily: Mapping[date, Decimal], amount: Decimal, period: Period, t
     For a budget that is used up already it is the day on which that happened; otherwise it is today or later (or
     the period's last day, where today is past it).
     """
-    if spent_between(daily, period.start, period.end) >= amount:
-        return _day_reached(daily, amount, period)
+    return expected(daily, amount, period, today)[1]
+
+
+def expected(
+    daily: Mapping[date, Decimal], amount: Decimal | None, period: Period, today: date
+) -> tuple[Forecast | None, date | None]:
+    """`forecast` and `used_up_on`, at the cost of one; without an amount nothing is used up."""
+    spent = spent_between(daily, period.start, period.end)
     with localcontext(EXACT):
-        outlook = _outlook(daily, period, today)
-        if outlook is None or outlook.cost_after(outlook.days) < amount:
-            return None
-        days = bisect_left(range(outlook.days), amount, key=outlook.cost_after)
-    return min(max(outlook.start + (days - 1) * DAY, today), period.end - DAY)
+        ahead = _projection(daily, period, today)
+        found = _forecast(ahead, spent) if ahead else None
+        if amount is None:
+            return found, None
+        if spent >= amount:
+            return found, _day_reached(daily, amount, period)
+        return found, _used_up_on(ahead, amount, period, today) if ahead else None
 
 
 def warns(forecast: Forecast | None, spent: Decimal, amount: Decimal, period: Period, today: date) -> bool:
@@ -119,7 +118,22 @@ def warns(forecast: Forecast | None, spent: Decimal, amount: Decimal, period: Pe
 
 def spent_between(daily: Mapping[date, Decimal], start: date, end: date) -> Decimal:
     """What was spent on the days start <= day < end."""
-    return reduce(add, (cost for day, cost in daily.items() if start <= day < end), Decimal(0))
+    with localcontext(EXACT):
+        return sum((cost for day, cost in daily.items() if start <= day < end), Decimal(0))
+
+
+def _forecast(ahead: _Projection, spent: Decimal) -> Forecast:
+    total = ahead.cost_after(ahead.days)
+    margin = DEVIATIONS_FOR_80_PERCENT * ahead.spread * ahead.days
+    # What is spent stays spent.
+    return Forecast(total, stored(max(total - margin, spent)), stored(total + margin), ahead.data_days)
+
+
+def _used_up_on(ahead: _Projection, amount: Decimal, period: Period, today: date) -> date | None:
+    if ahead.cost_after(ahead.days) < amount:
+        return None
+    days = bisect_left(range(ahead.days), amount, key=ahead.cost_after)
+    return min(max(ahead.start + (days - 1) * DAY, today), period.end - DAY)
 
 
 def _day_reached(daily: Mapping[date, Decimal], amount: Decimal, period: Period) -> date | None:
@@ -131,7 +145,7 @@ def _day_reached(daily: Mapping[date, Decimal], amount: Decimal, period: Period)
     return None
 
 
-def _outlook(daily: Mapping[date, Decimal], period: Period, today: date) -> _Outlook | None:
+def _projection(daily: Mapping[date, Decimal], period: Period, today: date) -> _Projection | None:
     # Costs arrive 8 to 24 hours late (Microsoft's documentation), so at night a good part of yesterday's are still
     # missing. How much can't be seen from the figure: yesterday is never a whole day, rather than a low one.
     start = min(max(today - DAY, period.start), period.end)
@@ -141,13 +155,14 @@ def _outlook(daily: Mapping[date, Decimal], period: Period, today: date) -> _Out
     days = (period.end - start).days
     pace, spread = _pace(whole, days)
     known = {day: cost for day, cost in daily.items() if day >= start}
-    return _Outlook(sum(whole, Decimal(0)), start, days, known, pace, spread, len(whole))
+    return _Projection(sum(whole, Decimal(0)), start, days, known, pace, spread, len(whole))
 
 
 def _whole_days(daily: Mapping[date, Decimal], span: Period) -> list[Decimal]:
     """The costs day by day, from the first charge on: before it, the project had not begun to cost anything."""
-    first = min((day for day, cost in daily.items() if cost and day in span), default=span.start)
-    return [daily.get(first + offset * DAY, Decimal(0)) for offset in range((span.end - first).days)]
+    first = min((day for day, cost in daily.items() if cost and span.start <= day < span.end), default=span.start)
+    days = map(date.fromordinal, range(first.toordinal(), span.end.toordinal()))
+    return [daily.get(day, Decimal(0)) for day in days]
 
 
 def _pace(whole: Sequence[Decimal], days_to_come: int) -> tuple[Decimal, Decimal]:

@@ -52,6 +52,15 @@ class Decision:
         return mailed | passed_over | dict.fromkeys(self.not_mailed, AlertOutcome.NOT_MAILED)
 
 
+def compared(usage: Decimal, thresholds: Iterable[int]) -> Checked | None:
+    """What the next check is to know of this one.
+
+    Without thresholds nothing was compared, and none was passed by: the next check that has some is as the first.
+    """
+    listed = frozenset(thresholds)
+    return Checked(usage, listed) if listed else None
+
+
 def reached(threshold: int, usage: Decimal, amount: Decimal) -> bool:
     """Whether usage is at or above `threshold` percent of an amount, compared exactly.
 

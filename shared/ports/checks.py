@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
 from shared.domain.budgets import Budget
+from shared.domain.forecast import Forecast
 from shared.domain.locks import HeldLock
 from shared.domain.periods import Period
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import Project
 from shared.domain.thresholds import Checked, Decision
 from shared.messages import LockAction
 from shared.ports.mails import NewMail
@@ -24,35 +25,25 @@ class ProjectUsage:
     period: None where the budget has no period today. usage: the sum of its charges in the period, in the
     budget's currency. other_currencies: those of charges in the period that could not be added.
     told: the thresholds that count as told for this revision and period. last: the check before in this period.
-    by_day: what was spent on each day of the period, in the budget's currency; empty where nobody needs a forecast:
-    where the budget is used up, or people were `warned` already for this revision and period.
+    by_day: what was spent on each day of the period, in the budget's currency. forecast, used_up_on: of the period, as
+    of the day on which its costs were last read (today where they never were); None where they can't be told.
+    warned: its people had an early warning for this revision and period.
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     """
 
-    project_id: int
-    acronym: str
-    name: str
-    language: str | None
-    contacts: tuple[str, ...]
+    project: Project
     budget: Budget
     period: Period | None
     usage: Decimal
     other_currencies: tuple[str, ...]
     told: frozenset[int]
     last: Checked | None
-    by_day: Mapping[date, Decimal] = field(default_factory=dict)
-    warned: bool = False
-    lock: LockPolicy = LockPolicy.AUTO
-    held: HeldLock | None = None
-    released: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What a project spent in its period, in the budget's currency, by day and by service."""
-
     by_day: Mapping[date, Decimal]
-    by_service: Mapping[str, Decimal]
+    forecast: Forecast | None
+    used_up_on: date | None
+    warned: bool
+    held: HeldLock | None
+    released: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +60,16 @@ class Judgement:
     problem: str | None = None
     mails: tuple[NewMail, ...] = ()
     lock: tuple[LockAction, str] | None = None
+
+    @property
+    def alert(self) -> int | None:
+        """The threshold that is to be mailed."""
+        return self.decision.alert if self.decision else None
+
+
+Judge = Callable[[ProjectUsage], Judgement]
+ComposeAlert = Callable[[ProjectUsage, int, Mapping[str, Decimal]], NewMail]
+"""Of a project that has reached a threshold, with what it spent in its period by service: the mail"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ class CheckLedger(Protocol):
     def check(
         self,
         project_ids: Sequence[int],
-        judge: Callable[[ProjectUsage], Judgement],
-        compose: Callable[[ProjectUsage, int, Spending], NewMail],
+        judge: Judge,
+        compose: ComposeAlert,
         now: datetime,
     ) -> CheckResult:
         """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
@@ -111,9 +112,8 @@ class CheckLedger(Protocol):
         follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then).
 
         Two checks of the same project never run at the same time: the second waits, and sees what the first did.
-        The alert of each decision and its mail (from `compose`, with the spending of the whole period) are
-        written together. A project's due mark goes; inactive projects are passed over. What was seen (usage,
-        thresholds, budget, period) becomes the next check's `last`. Raises LaterError; NeverError where a sum
-        can't be held exactly.
+        The alert of each decision and its mail (from `compose`) are written together. A project's due mark goes;
+        inactive projects are passed over. What was seen (usage, thresholds, budget, period) becomes the next check's
+        `last`; forecasts are kept for listings. Raises LaterError; NeverError where a sum can't be held exactly.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.runs import SqlRuns
-from shared.adapters.database.tables import alerts, charges, mails, run_scopes, scopes
+from shared.adapters.database.tables import alerts, charges, mails, projects, run_scopes, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
@@ -25,7 +25,7 @@ from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.domain.thresholds import decide
 from shared.ports.azure import AZURE
 from shared.ports.charges import Stored
-from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
+from shared.ports.checks import CheckResult, Judgement, ProjectUsage
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunScope, ScopeTarget
 
@@ -96,19 +96,19 @@ def judge(usage: ProjectUsage) -> Judgement:
     return Judgement(decide(THRESHOLDS, usage.told, usage.usage, amount, usage.last), THRESHOLDS)
 
 
-def compose(usage: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
+def compose(usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
     assert usage.period is not None
     return NewMail(
         key=f"alert {usage.budget.id} {usage.period.start} {threshold}",
         template="alert",
-        to=usage.contacts,
+        to=usage.project.contacts,
         context={
             "threshold": threshold,
-            "by_day": {day.isoformat(): str(cost) for day, cost in spending.by_day.items()},
-            "by_service": {service: str(cost) for service, cost in spending.by_service.items()},
+            "by_day": {day.isoformat(): str(cost) for day, cost in usage.by_day.items()},
+            "by_service": {service: str(cost) for service, cost in by_service.items()},
         },
         topic=Topic.ALERT,
-        project_id=usage.project_id,
+        project_id=usage.project.id,
         budget_number=usage.budget.number,
         period_start=usage.period.start,
         threshold=threshold,
@@ -188,6 +188,14 @@ class Ledgers:
     def mailed(self) -> list[int]:
         """The thresholds that are mailed, in order."""
         return [mail.context["threshold"] for mail in self.mails()]
+
+    def forecast(self, project_id: int) -> tuple[Decimal, Decimal, Decimal, int, date] | None:
+        """What is stored of a project's forecast: total, low, high, days of data, and when its budget is used up."""
+        row = projects.c
+        columns = (row.forecast_total, row.forecast_low, row.forecast_high, row.forecast_days, row.used_up_on)
+        with self.database.engine.connect() as connection:
+            found = connection.execute(select(*columns).where(row.id == project_id)).one()
+        return None if found == (None,) * 5 else tuple(found)
 
     def due(self) -> list[int]:
         return self.charges.due_projects_of(ScopeTarget(subscription_id=SUB))

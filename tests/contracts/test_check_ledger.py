@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -14,22 +14,25 @@ from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import locks
-from shared.domain.budgets import Rollover
+from shared.domain.budgets import BudgetTerms, Rollover
+from shared.domain.forecast import forecast
 from shared.domain.locks import HeldLock
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Project
 from shared.domain.thresholds import Checked, Decision
 from shared.messages import LockAction
-from shared.ports.checks import CheckResult, Judgement, ProjectUsage, Spending
+from shared.ports.checks import CheckResult, Judgement, ProjectUsage
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 from tests.contracts.ledger_data import (
+    ANNUAL,
     DAY,
     MONTHLY,
     NOVEMBER,
     NOW,
     OCTOBER,
     THRESHOLDS,
+    TODAY,
     Ledgers,
     entry,
     judge,
@@ -56,7 +59,7 @@ def seen(ledgers: Ledgers, *ids: int, now: datetime = NOW) -> dict[int, ProjectU
     usages: dict[int, ProjectUsage] = {}
 
     def note(usage: ProjectUsage) -> Judgement:
-        usages[usage.project_id] = usage
+        usages[usage.project.id] = usage
         return Judgement(Decision(), THRESHOLDS)
 
     ledgers.check(*ids, now=now, judge=note)
@@ -87,7 +90,7 @@ def test_a_check_sees_the_project_its_budget_its_period_and_its_usage(ledgers: L
         ("rg-2", november(4), "SQL", "7"),
     )
     usage = seen(ledgers, 1)[1]
-    assert (usage.acronym, usage.name, usage.language, usage.contacts) == ("P1", "Project 1", None, ("a@example.org",))
+    assert usage.project == Project(1, "P1", "Project 1", None, ("a@example.org",), active=True)
     assert (usage.budget.number, usage.budget.terms) == (1, terms())
     assert usage.period == Period(date(2026, 4, 1), date(2027, 4, 1))
     assert usage.usage == Decimal("150.0000000001")
@@ -177,10 +180,10 @@ def test_what_was_spent_on_each_day_is_seen_in_the_budgets_currency(ledgers: Led
     assert usages[2].by_day == {}
 
 
-def test_no_days_are_seen_where_nobody_needs_a_forecast(ledgers: Ledgers) -> None:
+def test_the_days_of_a_project_without_a_budget_and_of_one_that_is_used_up_are_seen_too(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms("100")), entry(2, terms=terms(None)), entry(3))
     ledgers.spend(*((f"rg-{each}", november(3), "Storage", "100") for each in (1, 2, 3)))
-    assert {each: len(usage.by_day) for each, usage in seen(ledgers, 1, 2, 3).items()} == {1: 0, 2: 0, 3: 1}
+    assert {each: len(usage.by_day) for each, usage in seen(ledgers, 1, 2, 3).items()} == {1: 1, 2: 1, 3: 1}
 
 
 def test_a_warning_is_known_by_its_revision_and_period(ledgers: Ledgers) -> None:
@@ -196,10 +199,9 @@ def test_a_warning_is_known_by_its_revision_and_period(ledgers: Ledgers) -> None
         budget_number=1,
         period_start=date(2026, 4, 1),
     )
-    ledgers.check(1, 2, judge=lambda usage: Judgement(None, mails=(warning,) if usage.project_id == 1 else ()))
+    ledgers.check(1, 2, judge=lambda usage: Judgement(None, mails=(warning,) if usage.project.id == 1 else ()))
     usages = seen(ledgers, 1, 2)
     assert {each: usage.warned for each, usage in usages.items()} == {1: True, 2: False}
-    assert usages[1].by_day == {}
     ledgers.projects.revise_budget(1, terms("1001"), "tester", "more", NOW)
     assert not seen(ledgers, 1)[1].warned
 
@@ -216,6 +218,86 @@ def test_the_thresholds_of_the_judgement_are_remembered(ledgers: Ledgers) -> Non
     assert seen(ledgers, 1)[1].last == Checked(Decimal(0), frozenset({40, 90}))
 
 
+# --- forecasts -----------------------------------------------------------------------------------------------
+
+
+def spend_daily(ledgers: Ledgers, amount: str, *groups: str, now: datetime = NOW) -> None:
+    """A night reads that each of November's days until then cost this."""
+    days = [november(day) for day in range(1, now.day)]
+    ledgers.spend(*((group, day, "Storage", amount) for group in groups or ("rg-1",) for day in days), now=now)
+
+
+def test_every_project_s_forecast_is_seen_and_stored(ledgers: Ledgers) -> None:
+    monthly = terms("1000", rule=MONTHLY)
+    over = PeriodRule(PeriodKind.FIXED, NOVEMBER.start, november(20))
+    ledgers.load(
+        *(
+            entry(each, terms=each_terms)
+            for each, each_terms in enumerate([monthly, terms(None, rule=MONTHLY), terms(rule=over)], start=1)
+        )
+    )
+    spend_daily(ledgers, "40", "rg-1", "rg-2")
+    usages = seen(ledgers, 1, 2, 3)
+    by_day = dict.fromkeys((november(day) for day in range(1, 20)), Decimal(40))
+    expected = forecast(by_day, NOVEMBER, TODAY)
+    assert expected is not None
+    stored = (expected.total, expected.low, expected.high, expected.data_days)
+    assert (usages[1].forecast, usages[1].used_up_on) == (expected, november(25))
+    assert (usages[2].forecast, usages[2].used_up_on) == (expected, None)
+    assert (usages[3].forecast, usages[3].used_up_on) == (None, None)
+    assert [ledgers.forecast(each) for each in (1, 2, 3)] == [(*stored, november(25)), (*stored, None), None]
+
+
+def test_a_forecast_is_as_of_the_day_on_which_the_costs_were_read(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms("1000", rule=MONTHLY)))
+    spend_daily(ledgers, "40")
+    before = seen(ledgers, 1)[1].forecast
+    assert seen(ledgers, 1, now=NOW + 4 * DAY)[1].forecast == before is not None
+
+
+def test_a_budget_of_which_nothing_is_left_is_used_up_on_no_day_that_is_listed(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms("100", rule=MONTHLY, rollover=Rollover.DRAW_DOWN)))
+    spend_daily(ledgers, "40")
+    seen(ledgers, 1)
+    assert ledgers.forecast(1) is not None
+    ledgers.spend(*(("rg-1", DECEMBER.start + each * DAY, "S", "1") for each in range(5)), window=DECEMBER,
+                  now=DECEMBER_1 + 5 * DAY)  # fmt: skip
+    usage = seen(ledgers, 1, now=DECEMBER_1 + 5 * DAY)[1]
+    assert (usage.budget.amount, usage.used_up_on) == (0, DECEMBER.start)
+    stored = ledgers.forecast(1)
+    assert stored is not None
+    assert stored[-1] is None
+
+
+@pytest.mark.parametrize("changed", [terms("500", rule=MONTHLY), terms("1000", rule=ANNUAL)], ids=["amount", "period"])
+def test_a_forecast_goes_with_a_revision_until_the_next_check(ledgers: Ledgers, changed: BudgetTerms) -> None:
+    ledgers.load(entry(1, terms=terms("1000", rule=MONTHLY)))
+    spend_daily(ledgers, "40")
+    seen(ledgers, 1)
+    ledgers.projects.revise_budget(1, changed, "ana", "as agreed", NOW)
+    assert ledgers.forecast(1) is None
+    seen(ledgers, 1)
+    assert ledgers.forecast(1) is not None
+
+
+def test_a_forecast_goes_when_its_period_is_over(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, terms=terms("1000", rule=MONTHLY)))
+    spend_daily(ledgers, "40")
+    seen(ledgers, 1)
+    seen(ledgers, 1, now=DECEMBER_1)
+    assert ledgers.forecast(1) is None
+
+
+def test_a_forecast_that_can_not_be_held_is_left_out_and_no_fault(database: Database) -> None:
+    if database.url.get_backend_name() != "sqlite":
+        pytest.skip("servers hold amounts of 28 digits")
+    ledgers = Ledgers(database)
+    ledgers.load(entry(1, terms=terms("800000000", rule=MONTHLY)))
+    spend_daily(ledgers, "36000000")
+    assert ledgers.check(1).unsent
+    assert ledgers.forecast(1) == (None, None, None, None, november(23))
+
+
 # --- locks ---------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +308,7 @@ def put_lock(ledgers: Ledgers, project_id: int, **values: object) -> None:
 
 def test_whether_a_project_may_be_locked_is_seen(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2, lock=LockPolicy.NEVER))
-    assert {each: usage.lock for each, usage in seen(ledgers, 1, 2).items()} == {1: "auto", 2: "never"}
+    assert {each: usage.project.lock for each, usage in seen(ledgers, 1, 2).items()} == {1: "auto", 2: "never"}
 
 
 def test_the_lock_that_the_app_holds_is_seen(ledgers: Ledgers) -> None:
@@ -251,7 +333,7 @@ def test_a_project_is_released_for_one_revision_in_one_period(ledgers: Ledgers) 
 def test_what_is_asked_of_the_lock_is_handed_on(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2), entry(3))
     asked = {1: (LockAction.LOCK, "full"), 2: None, 3: (LockAction.UNLOCK, "raised")}
-    result = ledgers.check(3, 2, 1, judge=lambda usage: Judgement(None, lock=asked[usage.project_id]))
+    result = ledgers.check(3, 2, 1, judge=lambda usage: Judgement(None, lock=asked[usage.project.id]))
     assert result.locks == ((1, LockAction.LOCK, "full"), (3, LockAction.UNLOCK, "raised"))
 
 
@@ -400,7 +482,7 @@ def test_what_fails_in_composing_leaves_nothing(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2))
     spend(ledgers, "600")
 
-    def broken(usage: ProjectUsage, threshold: int, spending: Spending) -> NewMail:
+    def broken(usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
         raise RuntimeError("no template")
 
     with pytest.raises(RuntimeError, match="no template"):

@@ -20,7 +20,7 @@ from shared.domain.locks import LockMode
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy, ProjectEntry
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_notification, to_json
-from shared.pipeline.notify import dearest
+from shared.pipeline.alerts import dearest
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError
 from tests.pipeline.conftest import APRIL, NOVEMBER, SUBSCRIPTION, Chain, entry, only

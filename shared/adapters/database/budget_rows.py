@@ -37,6 +37,8 @@ BUDGETED_CHARGES = CHARGES_IN_PERIOD.join(budgets, CURRENT_BUDGET & (budgets.c.c
 FORGOTTEN = dict.fromkeys(("checked_usage", "checked_thresholds"))
 NO_FORECAST = dict.fromkeys(("forecast_total", "forecast_low", "forecast_high", "forecast_days", "used_up_on"))
 
+FETCHED = 1_000
+
 AnyRow = Row[*tuple[Any, ...]]
 
 
@@ -120,7 +122,9 @@ def sums_by(
     sums: dict[int, dict[Any, Decimal]] = {}
     spent = select(projects.c.id, column, func.sum(charges.c.billed_cost)).select_from(source)
     for ids in in_chunks(project_ids):
-        rows = connection.execute(spent.where(projects.c.id.in_(ids)).group_by(projects.c.id, column))
+        some = spent.where(projects.c.id.in_(ids)).group_by(projects.c.id, column)
+        # The days of a year of a thousand projects: fetched in parts, which is faster, too, than one by one.
+        rows = connection.execute(some, execution_options={"yield_per": FETCHED})
         for project_id, value, cost in rows:
             sums.setdefault(project_id, {})[value] = cost
     return sums

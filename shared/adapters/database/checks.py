@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, true, update
+from sqlalchemy import Connection, bindparam, or_, select, true
 from typing_extensions import override
 
 from shared.adapters.database.budget_periods import budget_in, turn_to_today
 from shared.adapters.database.budget_rows import (
+    NO_FORECAST,
     AnyRow,
     period_in,
+    project_in,
     sums_by,
     sums_in_periods,
     terms_of,
@@ -28,20 +30,20 @@ from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, charges, locks, mails, projects
 from shared.adapters.database.texts import fitting
-from shared.domain.budgets import Budget
+from shared.adapters.database.types import largest_amount
+from shared.domain.budget_periods import OpenedPeriod
+from shared.domain.forecast import expected
 from shared.domain.periods import Period, is_same_period
-from shared.domain.projects import LockPolicy
-from shared.domain.thresholds import AlertOutcome, Checked, Decision
-from shared.messages import LockAction
-from shared.ports.checks import CheckLedger, CheckResult, Judgement, ProjectUsage, Spending
-from shared.ports.mails import MailState, NewMail
+from shared.domain.thresholds import AlertOutcome, Checked, compared
+from shared.ports.checks import CheckLedger, CheckResult, ComposeAlert, Judge, Judgement, ProjectUsage
+from shared.ports.mails import MailState, NewMail, Topic
 
-Judge = Callable[[ProjectUsage], Judgement]
-Compose = Callable[[ProjectUsage, int, Spending], NewMail]
+# What a check writes into a project's row.
+SEEN = ("checked_usage", "checked_thresholds", "problem", *NO_FORECAST)
 
 
 class SqlChecks(Ledger, CheckLedger):
-    """The CheckLedger on a SQL database.
+    """CheckLedger on a SQL database.
 
     sender_domain: the right half of every mail's Message-ID. lookback_days: how far back a night reads again.
     """
@@ -51,14 +53,12 @@ class SqlChecks(Ledger, CheckLedger):
         self._sender_domain = sender_domain
         self._lookback_days = lookback_days
 
-    def check(self, project_ids: Sequence[int], judge: Judge, compose: Compose, now: datetime) -> CheckResult:
-        """Judges these projects in one transaction (see the port)."""
-        check = _Check(sorted(set(project_ids)), judge, compose, now, self._sender_domain, self._lookback_days)
-        return self._database.run(lambda connection: _run(connection, check))
-
-    def give_up(self, project_ids: Sequence[int], reason: str) -> None:
-        """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
-        self._database.run(lambda connection: _give_up(connection, sorted(set(project_ids)), reason))
+    @override
+    @writes
+    def give_up(self, connection: Connection, project_ids: Sequence[int], reason: str) -> None:
+        for ids in in_chunks(sorted(set(project_ids))):
+            given_up = projects.update().where(projects.c.id.in_(ids))
+            connection.execute(given_up.values(check_due_since=None, problem=fitting(reason)))
 
     @override
     @reads
@@ -72,121 +72,82 @@ class SqlChecks(Ledger, CheckLedger):
     @writes
     def mark_requeued(self, connection: Connection, project_ids: Sequence[int], now: datetime) -> None:
         for ids in in_chunks(project_ids):
-            connection.execute(update(projects).where(projects.c.id.in_(ids)).values(check_requeued_at=now))
+            connection.execute(projects.update().where(projects.c.id.in_(ids)).values(check_requeued_at=now))
 
-
-def _give_up(connection: Connection, project_ids: list[int], reason: str) -> None:
-    for ids in in_chunks(project_ids):
-        given_up = projects.update().where(projects.c.id.in_(ids))
-        connection.execute(given_up.values(check_due_since=None, problem=fitting(reason)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """What one call was asked for."""
-
-    project_ids: list[int]
-    judge: Judge
-    compose: Compose
-    now: datetime
-    sender_domain: str
-    lookback_days: int
-
-
-def _run(connection: Connection, check: _Check) -> CheckResult:
-    _lock(connection, check.project_ids)
-    rows = with_budget(connection, check.project_ids)
-    usages = _usages(connection, [row for row in rows if row.active], check)
-    judgements = _judge(connection, usages, check.judge)
-    alert_mails = _compose(connection, usages, judgements, check.compose)
-    _insert_alerts(connection, usages, judgements, alert_mails, check.now)
-    other_mails = [mail for judgement in judgements.values() for mail in judgement.mails]
-    insert_mails(connection, [*alert_mails.values(), *other_mails], check.now, check.sender_domain)
-    _remember(connection, usages, judgements, check.now)
-    unknown = set(check.project_ids) - {row.id for row in rows}
-    unsent = _unsent(connection, check.project_ids, [mail.key for mail in other_mails])
-    return CheckResult(tuple(unsent), tuple(sorted(unknown)), _lock_requests(judgements))
-
-
-def _lock_requests(judgements: Mapping[int, Judgement]) -> tuple[tuple[int, LockAction, str], ...]:
-    return tuple((project_id, *judgement.lock) for project_id, judgement in judgements.items() if judgement.lock)
+    @override
+    @writes
+    def check(
+        self, connection: Connection, project_ids: Sequence[int], judge: Judge, compose: ComposeAlert, now: datetime
+    ) -> CheckResult:
+        ids = sorted(set(project_ids))
+        _lock(connection, ids)
+        rows = with_budget(connection, ids)
+        judgements: dict[int, Judgement] = {}
+        # The days of a year of thousands of projects are not held in memory at once.
+        for some in in_chunks([row for row in rows if row.active]):
+            judged = _judged(connection, some, judge, compose, now, self._lookback_days)
+            _insert_alerts(connection, judged, now)
+            insert_mails(connection, [mail for each in judged for mail in each.mails], now, self._sender_domain)
+            _remember(connection, judged, now)
+            judgements |= {each.usage.project.id: each.judgement for each in judged}
+        return CheckResult(
+            unsent=_unsent(connection, ids, [mail.key for each in judgements.values() for mail in each.mails]),
+            unknown=tuple(sorted(set(ids) - {row.id for row in rows})),
+            locks=tuple((project_id, *each.lock) for project_id, each in judgements.items() if each.lock),
+        )
 
 
 def _lock(connection: Connection, project_ids: list[int]) -> None:
     """Makes every other check of these projects wait until the transaction ends, on every database."""
     for ids in in_chunks(project_ids):
-        connection.execute(
-            projects.update()
-            .where(projects.c.id.in_(ids), projects.c.active == true())
-            .values(checks=projects.c.checks + 1, check_due_since=None)
-        )
+        active = projects.update().where(projects.c.id.in_(ids), projects.c.active == true())
+        connection.execute(active.values(checks=projects.c.checks + 1, check_due_since=None))
 
 
 # --- what is known -------------------------------------------------------------------------------------------
 
 
-def _usages(connection: Connection, rows: list[AnyRow], check: _Check) -> list[ProjectUsage]:
-    """What is known of each project, but for `by_day`."""
+def _usages(
+    connection: Connection, rows: Sequence[AnyRow], opened: Mapping[int, OpenedPeriod], today: date
+) -> list[ProjectUsage]:
     ids = [row.id for row in rows]
-    opened = turn_to_today(connection, rows, check.now, check.lookback_days)
-    sums = sums_in_periods(connection, ids)
-    locked = _locks(connection, ids)
-    today = check.now.astimezone(UTC).date()
     periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
+    sums = sums_in_periods(connection, ids)
+    by_day = sums_by(connection, ids, charges.c.charge_period_start)
     told = told_in(connection, {each: period.start for each, period in periods.items() if period})
+    warned = _warned(connection, ids)
+    locked = {row.project_id: row for row in connection.execute(select(locks).where(locks.c.project_id.in_(ids)))}
     usages = []
     for row in rows:
-        usage = _usage(
-            row, budget_in(row, opened.get(row.id)), periods[row.id], sums.get(row.id, {}), locked.get(row.id)
+        budget, period, spent = budget_in(row, opened.get(row.id)), periods[row.id], sums.get(row.id, {})
+        currency, days, lock = budget.terms.currency, by_day.get(row.id, {}), locked.get(row.id)
+        # Days after the last reading would be taken for days without costs.
+        as_of = row.costs_read_at.date() if row.costs_read_at else today
+        forecast, used_up_on = expected(days, budget.amount, period, as_of) if period else (None, None)
+        usage = ProjectUsage(
+            project=project_in(row),
+            budget=budget,
+            period=period,
+            usage=spent.get(currency, Decimal(0)),
+            other_currencies=tuple(sorted(spent.keys() - {currency})),
+            told=told.get(row.id, frozenset()),
+            last=_last_check(row, period),
+            by_day=days,
+            forecast=forecast,
+            used_up_on=used_up_on,
+            warned=row.id in warned,
+            held=held_in(lock),
+            released=is_released(lock, budget.number, period),
         )
-        usages.append(replace(usage, told=told.get(row.id, frozenset())))
-    warned = _warned(connection, usages)
-    return [replace(usage, warned=usage.project_id in warned) for usage in usages]
+        usages.append(usage)
+    return usages
 
 
-def _locks(connection: Connection, project_ids: Sequence[int]) -> dict[int, AnyRow]:
-    return {
-        row.project_id: row
-        for ids in in_chunks(project_ids)
-        for row in connection.execute(select(locks).where(locks.c.project_id.in_(ids)))
-    }
-
-
-def _warned(connection: Connection, usages: list[ProjectUsage]) -> set[int]:
-    """The projects whose people had an early warning for this revision and period."""
-    keys = {_warning_key(usage): usage.project_id for usage in usages if usage.budget.amount and usage.period}
-    warned: set[int] = set()
-    for some in in_chunks(list(keys)):
-        warned.update(keys[key] for key in connection.scalars(select(mails.c.key).where(mails.c.key.in_(some))))
-    return warned
-
-
-def _warning_key(usage: ProjectUsage) -> str:
-    """The key of the mail that the notifier makes."""
-    start = usage.period.start if usage.period else None
-    return f"warning/{usage.project_id}/{usage.budget.number}/{start}"
-
-
-def _usage(
-    row: AnyRow, budget: Budget, period: Period | None, sums: Mapping[str, Decimal], lock: AnyRow | None
-) -> ProjectUsage:
-    currency = budget.terms.currency
-    return ProjectUsage(
-        project_id=row.id,
-        acronym=row.acronym,
-        name=row.name,
-        language=row.language,
-        contacts=tuple(row.contacts),
-        budget=budget,
-        period=period,
-        usage=sums.get(currency, Decimal(0)),
-        other_currencies=tuple(sorted(sums.keys() - {currency})),
-        told=frozenset(),
-        last=_last_check(row, period),
-        lock=LockPolicy(row.lock_policy),
-        held=held_in(lock),
-        released=is_released(lock, budget.number, period),
-    )
+def _warned(connection: Connection, project_ids: Sequence[int]) -> set[int]:
+    """The projects whose people had an early warning for this revision and the period in its row."""
+    of_now = (mails.c.budget_number == projects.c.budget_number) & (mails.c.period_start == projects.c.period_start)
+    found = select(projects.c.id).join(mails, (mails.c.project_id == projects.c.id) & of_now)
+    return set(connection.scalars(found.where(mails.c.topic == Topic.EARLY_WARNING, projects.c.id.in_(project_ids))))
 
 
 def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
@@ -198,110 +159,88 @@ def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
 # --- what is made of it --------------------------------------------------------------------------------------
 
 
-def _judge(connection: Connection, usages: list[ProjectUsage], judge: Judge) -> dict[int, Judgement]:
-    """The judgements by project. The days of a year of thousands of projects are not held in memory at once."""
-    judgements: dict[int, Judgement] = {}
-    for some in in_chunks(usages):
-        may_warn = [usage.project_id for usage in some if _may_warn(usage)]
-        by_day = sums_by(connection, may_warn, charges.c.charge_period_start)
-        for usage in some:
-            judgements[usage.project_id] = judge(replace(usage, by_day=by_day.get(usage.project_id, {})))
-    return judgements
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A project, what is made of it, and the mail of its alert."""
+
+    usage: ProjectUsage
+    judgement: Judgement
+    alert: NewMail | None
+
+    @property
+    def mails(self) -> tuple[NewMail, ...]:
+        return (*([self.alert] if self.alert else []), *self.judgement.mails)
 
 
-def _may_warn(usage: ProjectUsage) -> bool:
-    """Whether somebody may need a forecast: nobody does of a budget that is used up, or after a warning."""
-    amount = usage.budget.amount
-    return usage.period is not None and amount is not None and usage.usage < amount and not usage.warned
-
-
-def _compose(
-    connection: Connection, usages: list[ProjectUsage], judgements: Mapping[int, Judgement], compose: Compose
-) -> dict[int, NewMail]:
-    """The mails of the alerts, by project."""
-    due = [(usage, decision.alert) for usage, decision in _decided(usages, judgements) if decision.alert is not None]
-    spending = _spending(connection, [usage.project_id for usage, _ in due])
-    return {usage.project_id: compose(usage, alert, spending[usage.project_id]) for usage, alert in due}
-
-
-def _decided(
-    usages: Iterable[ProjectUsage], judgements: Mapping[int, Judgement]
-) -> Iterable[tuple[ProjectUsage, Decision]]:
-    for usage in usages:
-        decision = judgements[usage.project_id].decision
-        if decision is not None:
-            yield usage, decision
-
-
-def _spending(connection: Connection, project_ids: Sequence[int]) -> dict[int, Spending]:
-    """What these projects spent in the periods that their rows hold, in their budgets' currencies."""
-    by_day = sums_by(connection, project_ids, charges.c.charge_period_start)
-    by_service = sums_by(connection, project_ids, charges.c.service_name)
-    return {each: Spending(by_day.get(each, {}), by_service.get(each, {})) for each in project_ids}
-
-
-def _insert_alerts(
+def _judged(
     connection: Connection,
-    usages: list[ProjectUsage],
-    judgements: Mapping[int, Judgement],
-    alert_mails: Mapping[int, NewMail],
+    rows: Sequence[AnyRow],
+    judge: Judge,
+    compose: ComposeAlert,
     now: datetime,
-) -> None:
+    lookback_days: int,
+) -> list[_Judged]:
+    opened = turn_to_today(connection, rows, now, lookback_days)
+    usages = _usages(connection, rows, opened, now.astimezone(UTC).date())
+    judgements = {usage.project.id: judge(usage) for usage in usages}
+    alerted = {each: judgement.alert for each, judgement in judgements.items() if judgement.alert is not None}
+    by_service = sums_by(connection, list(alerted), charges.c.service_name)
+    composed = {
+        usage.project.id: compose(usage, alerted[usage.project.id], by_service.get(usage.project.id, {}))
+        for usage in usages
+        if usage.project.id in alerted
+    }
+    return [_Judged(each, judgements[each.project.id], composed.get(each.project.id)) for each in usages]
+
+
+def _insert_alerts(connection: Connection, judged: Iterable[_Judged], now: datetime) -> None:
     rows = [
-        row
-        | {
+        {
+            "budget_id": each.usage.budget.id,
+            "period_start": each.usage.period.start,
+            "threshold": threshold,
+            "outcome": outcome,
+            "usage": each.usage.usage,
             "made_at": now,
-            "mail_key": alert_mails[usage.project_id].key if row["outcome"] is AlertOutcome.MAILED else None,
+            "mail_key": each.alert.key if each.alert and outcome is AlertOutcome.MAILED else None,
         }
-        for usage, decision in _decided(usages, judgements)
-        for row in _alert_rows(usage, decision)
+        for each in judged
+        if each.usage.period and each.judgement.decision
+        for threshold, outcome in each.judgement.decision.outcomes.items()
     ]
     if rows:
         connection.execute(alerts.insert(), rows)
 
 
-def _alert_rows(usage: ProjectUsage, decision: Decision) -> list[dict[str, Any]]:
-    if usage.period is None:
-        return []
-    shared = {"budget_id": usage.budget.id, "period_start": usage.period.start, "usage": usage.usage}
-    return [shared | {"threshold": threshold, "outcome": outcome} for threshold, outcome in decision.outcomes.items()]
-
-
-def _remember(
-    connection: Connection, usages: list[ProjectUsage], judgements: Mapping[int, Judgement], now: datetime
-) -> None:
-    """Writes down what was seen: it is the next check's `last`."""
-    rows = [_seen(usage, judgements[usage.project_id]) for usage in usages]
-    seen = {
-        "checked_at": now,
-        "checked_usage": bindparam("seen_usage"),
-        "checked_thresholds": bindparam("seen_thresholds"),
-        "problem": bindparam("seen_problem"),
-    }
+def _remember(connection: Connection, judged: Iterable[_Judged], now: datetime) -> None:
+    """Writes down what was seen, which is the next check's `last`, and what was expected."""
+    largest = largest_amount(connection.dialect)
+    rows = [{"project": each.usage.project.id} | _seen(each.usage, each.judgement, largest) for each in judged]
+    # An update's own parameters may not be named as its columns.
+    seen: dict[str, Any] = {name: bindparam(f"seen_{name}") for name in SEEN}
+    update = projects.update().where(projects.c.id == bindparam("project")).values(checked_at=now, **seen)
     if rows:
-        connection.execute(projects.update().where(projects.c.id == bindparam("project")).values(seen), rows)
+        connection.execute(update, rows)
 
 
-def _seen(usage: ProjectUsage, judgement: Judgement) -> dict[str, Any]:
-    # Without thresholds nothing was compared, and none was passed by: the next check that has some is as the first.
-    compared = usage.period is not None and bool(judgement.thresholds)
-    return {
-        "project": usage.project_id,
-        "seen_usage": usage.usage if compared else None,
-        "seen_thresholds": sorted(judgement.thresholds) if compared else None,
-        "seen_problem": _fitting(judgement.problem),
-    }
+def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal) -> dict[str, Any]:
+    last = compared(usage.usage, judgement.thresholds) if usage.period else None
+    forecast = usage.forecast if usage.forecast and usage.forecast.high <= largest else None
+    values = (
+        last.usage if last else None,
+        sorted(last.thresholds) if last else None,
+        None if judgement.problem is None else fitting(judgement.problem),
+        *((forecast.total, forecast.low, forecast.high, forecast.data_days) if forecast else (None,) * 4),
+        usage.used_up_on if usage.budget.amount else None,
+    )
+    return {f"seen_{name}": value for name, value in zip(SEEN, values, strict=True)}
 
 
-def _fitting(problem: str | None) -> str | None:
-    return None if problem is None else fitting(problem)
-
-
-def _unsent(connection: Connection, project_ids: Sequence[int], keys: Sequence[str]) -> list[int]:
+def _unsent(connection: Connection, project_ids: Sequence[int], keys: Sequence[str]) -> tuple[int, ...]:
     """The mails of these projects, and those with these keys, that nobody has begun to send."""
     unsent: set[int] = set()
     untouched = (mails.c.state == MailState.PENDING) & (mails.c.attempts == 0)
     for column, values in ((mails.c.project_id, project_ids), (mails.c.key, keys)):
         for some in in_chunks(values):
             unsent.update(connection.scalars(select(mails.c.id).where(untouched, column.in_(some))))
-    return sorted(unsent)
+    return tuple(sorted(unsent))

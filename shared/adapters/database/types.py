@@ -16,6 +16,11 @@ PLACES = 10
 LARGEST_DECIMAL = Decimal(10**18 - 1)
 
 
+def largest_amount(dialect: Dialect) -> Decimal:
+    """What a column of Money holds on this database."""
+    return LARGEST_AMOUNT if dialect.name == "sqlite" else LARGEST_DECIMAL
+
+
 class Money(TypeDecorator[Decimal]):
     """An amount with 10 decimal places, exact, and exact when summed in SQL.
 
@@ -36,7 +41,7 @@ class Money(TypeDecorator[Decimal]):
         """Raises ValueError for an amount that can't be held, or only rounded."""
         if value is None:
             return None
-        largest = LARGEST_AMOUNT if dialect.name == "sqlite" else LARGEST_DECIMAL
+        largest = largest_amount(dialect)
         if not value.is_finite() or value.copy_abs() > largest:
             raise ValueError(f"{value} can't be stored; the largest amount is {largest:,}")
         scaled = value.scaleb(PLACES, context=EXACT)

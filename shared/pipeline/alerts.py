@@ -1,0 +1,176 @@
+"""What a check makes of a project: its alert, an early warning, what operators are told, what is asked of its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from shared.domain import thresholds
+from shared.domain.forecast import spent_between, warns
+from shared.domain.locks import FULL, LockMode, Outcome, decide_unlock
+from shared.domain.money import plain
+from shared.domain.periods import Period
+from shared.domain.projects import LockPolicy, Project
+from shared.messages import LockAction
+from shared.pipeline.mail_context import portal_link, project_context
+from shared.pipeline.operators import Operators
+from shared.ports.checks import Judgement, ProjectUsage
+from shared.ports.errors import NeverError
+from shared.ports.mails import NewMail, Topic
+
+TOP_SERVICES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AlertPolicy:
+    """What alerts there are, and what they say.
+
+    thresholds: percents. bcc: who gets a blind copy of alerts from `bcc_from` on. lock_mode: what happens at 100 %.
+    portal_url: a link with {acronym}, or empty.
+    """
+
+    thresholds: tuple[int, ...]
+    bcc: tuple[str, ...]
+    bcc_from: int
+    lock_mode: LockMode
+    portal_url: str
+
+    def at_100(self, project: Project) -> str:
+        """What happens to this project at 100 %, in the templates' words: nothing, dry-run or lock."""
+        if project.lock is LockPolicy.NEVER:
+            return "nothing"
+        return {LockMode.OFF: "nothing", LockMode.DRY_RUN: "dry-run", LockMode.ENFORCE: "lock"}[self.lock_mode]
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What one check says. run_key: of the run that it belongs to."""
+
+    policy: AlertPolicy
+    operators: Operators
+    today: date
+    run_key: str | None
+
+    def judge(self, usage: ProjectUsage) -> Judgement:
+        """What is to be told and asked of a project."""
+        amount, percents = usage.budget.amount, usage.budget.terms.thresholds or self.policy.thresholds
+        if usage.other_currencies and amount is not None:
+            return self._other_currency(usage, percents)
+        if usage.period is None and amount is not None:
+            return Judgement(None, percents, "its budget has no period today")
+        if usage.period is None or amount is None:
+            return self._no_budget(usage, percents)
+        decision = thresholds.decide(percents, usage.told, usage.usage, amount, usage.last)
+        mails: tuple[NewMail, ...] = ()
+        # Once for a revision in a period, whatever the forecast does after that.
+        if not usage.warned and warns(usage.forecast, usage.usage, amount, usage.period, self.today):
+            mails = (self._early_warning(usage),)
+        return Judgement(decision, percents, None, mails, self._lock_asked(usage, amount, usage.period))
+
+    def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
+        """The mail of a threshold that was reached."""
+        yesterday, week_ago = self.today - timedelta(days=1), self.today - timedelta(days=7)
+        context = {
+            "threshold": threshold,
+            "spent_yesterday": plain(spent_between(usage.by_day, yesterday, self.today)),
+            "spent_last_7_days": plain(spent_between(usage.by_day, week_ago, self.today)),
+            "top_services": dearest(by_service),
+        }
+        bcc = self.policy.bcc if threshold >= self.policy.bcc_from else ()
+        return self._mail(usage, Topic.ALERT, "alert", context, threshold, bcc)
+
+    def _early_warning(self, usage: ProjectUsage) -> NewMail:
+        forecast = usage.forecast
+        bounds = {"forecast": forecast.total, "low": forecast.low, "high": forecast.high} if forecast else {}
+        return self._mail(usage, Topic.EARLY_WARNING, "warning", {name: plain(each) for name, each in bounds.items()})
+
+    def _mail(
+        self,
+        usage: ProjectUsage,
+        topic: Topic,
+        template: str,
+        context: Mapping[str, Any],
+        threshold: int | None = None,
+        bcc: tuple[str, ...] = (),
+    ) -> NewMail:
+        """A mail to the project's people about its budget in this period, made once by its key."""
+        project, budget, period = usage.project, usage.budget, usage.period
+        if budget.amount is None or period is None:
+            raise NeverError(f"project {project.acronym} has no budget or period to make a mail about")
+        key = f"{template}/{project.id}/{budget.number}/{period.start}"
+        of_period = {
+            "spent": plain(usage.usage),
+            "percent": plain(budget.percent(usage.usage) or Decimal(0)),
+            "amount": plain(budget.amount),
+            "currency": budget.terms.currency,
+            "period_start": period.start.isoformat(),
+            "period_end": period.end.isoformat(),
+            "used_up_on": usage.used_up_on.isoformat() if usage.used_up_on else None,
+            "as_of": self.today.isoformat(),
+            "at_100": self.policy.at_100(project),
+            "portal_link": portal_link(self.policy.portal_url, project),
+        }
+        return NewMail(
+            key=key if threshold is None else f"{key}/{threshold}",
+            template=template,
+            to=project.contacts,
+            bcc=bcc,
+            context={**project_context(project), **of_period, **context},
+            topic=topic,
+            language=project.language,
+            project_id=project.id,
+            budget_number=budget.number,
+            period_start=period.start,
+            threshold=threshold,
+            run_key=self.run_key,
+        )
+
+    def _lock_asked(self, usage: ProjectUsage, amount: Decimal, period: Period) -> tuple[LockAction, str] | None:
+        """Asked again at each check, as long as it holds: so neither a crash nor a hand in the portal undoes it."""
+        if self.policy.lock_mode is LockMode.OFF:
+            return None
+        currency = usage.budget.terms.currency
+        if thresholds.reached(FULL, usage.usage, amount):
+            asked = LockAction.LOCK, f"{plain(usage.usage)} of {plain(amount)} {currency} is used"
+            return None if usage.released else asked
+        if usage.held is None:
+            return None
+        unlock = decide_unlock(LockMode.ENFORCE, usage.held, usage.budget, period, usage.usage)
+        return (LockAction.UNLOCK, unlock.reason) if unlock.outcome is Outcome.UNLOCKED else None
+
+    def _no_budget(self, usage: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
+        project = usage.project
+        why, key = "has no budget", f"no-budget/{project.id}/{usage.budget.number}"
+        if usage.budget.stopped and usage.period is not None:
+            why = f"has no budget since {usage.period.start}: the one before ended with its period"
+            key += f"/{usage.period.start}"
+        notice = self.operators.notice(
+            Topic.NO_BUDGET,
+            key,
+            f"{project.acronym} has no budget",
+            f"Project {project.acronym} ({project.name}) {why}. Nobody is told what it spends.",
+            advice=f'Give it one: `python -m shared.cli budget set {project.acronym} AMOUNT --reason "…"`.',
+        )
+        return Judgement(None, percents, f"it {why}", (notice,))
+
+    def _other_currency(self, usage: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
+        project, currencies = usage.project, ", ".join(usage.other_currencies)
+        budget_currency = usage.budget.terms.currency
+        problem = f"it is charged in {currencies}, and its budget is in {budget_currency}; the two are never added"
+        notice = self.operators.notice(
+            Topic.CURRENCY,
+            f"currency/{project.id}/{usage.budget.number}/{currencies}",
+            f"{project.acronym} can't be watched: two currencies",
+            f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
+            advice=f"Load the project with a budget in {currencies}.",
+        )
+        return Judgement(None, percents, problem, (notice,))
+
+
+def dearest(by_service: Mapping[str, Decimal]) -> list[list[str]]:
+    """The five services that cost the most, as [name, amount]; those that cost nothing are left out."""
+    ordered = sorted(by_service.items(), key=lambda item: (-item[1], item[0]))
+    return [[name, plain(cost)] for name, cost in ordered[:TOP_SERVICES] if cost > 0]
