@@ -51,6 +51,7 @@ from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
+from shared.services.cloud_accounts import CloudAccountService
 from shared.services.dead_letters import DeadLetterService
 from shared.services.runs import RunService
 from shared.settings import Provider, Settings
@@ -361,6 +362,11 @@ class Composition:
     def run_service(self) -> RunService:
         """Runs: started, looked at."""
         return RunService(self.runs, self.scheduler, self.chain)
+
+    @cached_property
+    def cloud_account_service(self) -> CloudAccountService:
+        """Cloud accounts, for people."""
+        return CloudAccountService(self.cloud_accounts)
 
     @cached_property
     def dead_letter_service(self) -> DeadLetterService:

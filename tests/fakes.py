@@ -50,6 +50,10 @@ class FakeCosts:
     has_groups: bool = True
 
     def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
+        if query.provider != self.provider or (query.resource_groups and not self.has_groups):
+            raise NeverError(f"{self.provider} can't be asked that: {query}.")
+        if query.window.days > self.longest_window.days:
+            raise NeverError(f"{self.provider} answers {self.longest_window.days} days at most.")
         self.queries.append(query)
         self.resumed.append(progress)
         error = self.fails(query)
@@ -62,7 +66,7 @@ class FakeCosts:
         for (account, group, day, service), amount in self.charges.items():
             in_group = not wanted or key_of_group(group) in wanted
             if account == query.sub_account_id and day in query.window and in_group:
-                answer.add(group, day, service, amount, self.currency)
+                answer.add(group if self.has_groups else "", day, service, amount, self.currency)
         return answer.rounded()
 
 

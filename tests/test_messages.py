@@ -79,6 +79,13 @@ UPDATES = st.one_of(
         left=st.none() | PERIODS,
         envelope=ENVELOPES,
     ),
+    st.builds(
+        UpdateMessage,
+        cloud_account_id=IDS,
+        provider=st.none() | st.sampled_from(["azure", "aws", "hetzner"]),
+        left=st.none() | PERIODS,
+        envelope=ENVELOPES,
+    ),
 )
 NOTIFICATIONS = st.builds(NotificationMessage, st.lists(IDS, min_size=1, unique=True).map(tuple), envelope=ENVELOPES)
 ADDRESSES = st.lists(st.text(WRITABLE, max_size=40), max_size=3).map(tuple)
@@ -159,6 +166,28 @@ def test_every_message_comes_back_as_it_was_from_every_form_that_it_may_have(mes
 def test_a_message_by_hand_is_understood_in_every_form(form: str) -> None:
     body = FORMS[form]('{"ProjectId": 11, "ResourceGroup": "fsdh_proj_die1_dev_rg"}')
     assert parse_update(body) == UpdateMessage(project_id=11, resource_group="fsdh_proj_die1_dev_rg")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (f'{{"SubscriptionId":"{ACCOUNT}","RunId":"night-1"}}', UpdateMessage(ACCOUNT, envelope=Envelope("night-1"))),
+        ('{"ProjectId":11}', UpdateMessage(project_id=11)),
+        (
+            f'{{"SubscriptionId":"{ACCOUNT}","Since":"2026-04-01","Before":"2026-09-01","RunId":"night-1","Attempt":2,'
+            '"FirstQueuedAt":"2026-11-20T02:00:00+00:00","Replayed":true}',
+            UpdateMessage(
+                ACCOUNT,
+                left=Period(date(2026, 4, 1), date(2026, 9, 1)),
+                envelope=Envelope("night-1", 2, NOW, replayed=True),
+            ),
+        ),
+    ],
+)
+def test_an_update_message_that_the_version_before_left_on_the_queue_is_understood(
+    body: str, expected: UpdateMessage
+) -> None:
+    assert parse_update(body) == expected
 
 
 @given(message=MESSAGES, data=st.data())
@@ -295,6 +324,13 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         ),
         (parse_update, {"ProjectId": 1, "SubscriptionId": ACCOUNT}, "name either a project"),
         (parse_update, {"ProjectId": None}, "name either a project"),
+        (parse_update, {"ProjectId": 1, "CloudAccountId": 7}, "name either a project"),
+        (parse_update, {"SubscriptionId": ACCOUNT, "CloudAccountId": 7}, 'or a cloud account ({"CloudAccountId": 7})'),
+        (parse_update, {"CloudAccountId": 0}, "CloudAccountId is 0; it has to be a whole number from 1"),
+        (parse_update, {"CloudAccountId": 7, "ResourceGroup": "rg"}, "a ResourceGroup goes with a ProjectId"),
+        (parse_update, {"ProjectId": 1, "Provider": "aws"}, "a Provider goes with a CloudAccountId"),
+        (parse_update, {"CloudAccountId": 7, "Provider": 1}, "Provider is 1; it has to be a text"),
+        (parse_update, {"CloudAccountId": 7, "Provider": "a\nb"}, "it has to be one line of text"),
         (parse_update, {"SubscriptionId": ACCOUNT, "ResourceGroup": "rg"}, "a ResourceGroup goes with a ProjectId"),
         (parse_update, {"SubscriptionId": "main"}, "it has to be a subscription's id, such as 1caaa5a3-"),
         (parse_update, {"SubscriptionId": ACCOUNT + "0"}, "it has to be a subscription's id"),
@@ -651,6 +687,8 @@ def test_messages_are_written_as_the_contract_says() -> None:
     }
     by_hand = UpdateMessage(project_id=11, resource_group="rg", left=Period(date(2026, 4, 1), date(2026, 9, 1)))
     assert to_json(by_hand) == '{"ProjectId":11,"ResourceGroup":"rg","Since":"2026-04-01","Before":"2026-09-01"}'
+    elsewhere = UpdateMessage(cloud_account_id=7, provider="aws")
+    assert to_json(elsewhere) == '{"CloudAccountId":7,"Provider":"aws"}'
     assert to_json(NotificationMessage((11,))) == '{"ProjectId":11}'
     assert to_json(NotificationMessage((11, 12))) == '{"ProjectIds":[11,12]}'
     assert to_json(EmailMessage(123)) == '{"EmailId":123}'

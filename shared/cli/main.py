@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import audit, budget, budgets, check, database, dead_letters, project, projects, runs
+from shared.cli import audit, budget, budgets, check, cloud_accounts, database, dead_letters, project, projects, runs
 from shared.cli.failures import FAILED, STOPPED, explain
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.add_typer(budgets.commands, name="budgets")
 app.command("run")(runs.run)
 app.command("status")(runs.status)
 app.command("audit")(audit.audit)
+app.add_typer(cloud_accounts.commands, name="cloud-accounts")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")
 app.command("check")(check.check)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -16,7 +16,8 @@ from sqlalchemy import event
 from shared.adapters.database.engine import Database
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
-from shared.domain.periods import Period
+from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.projects import Scope
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, Stored
 from shared.ports.errors import NeverError
@@ -438,6 +439,53 @@ def test_due_projects_of_one_project(ledgers: Ledgers) -> None:
     due = ledgers.charges.due_projects_of
     assert [due(ScopeTarget(project_id=each)) for each in (1, 2, 3, 99)] == [[1], [], [], []]
     assert due(ScopeTarget(project_id=1, resource_group="rg-1")) == [1]
+
+
+def test_a_project_turns_where_no_check_has_begun_its_present_period(ledgers: Ledgers) -> None:
+    december = PeriodRule(PeriodKind.FIXED, date(2026, 12, 1), date(2027, 1, 1))
+    november_only = PeriodRule(PeriodKind.FIXED, NOVEMBER.start, NOVEMBER.end)
+    rules = (MONTHLY, ANNUAL, december, november_only)
+    ledgers.load(*(entry(number, terms=terms(rule=rule)) for number, rule in enumerate(rules, start=1)))
+    ledgers.load(entry(5, terms=terms(rule=MONTHLY), active=False))
+    target = ScopeTarget(subscription_id=SUB)
+    first = datetime(2026, 12, 1, 2, tzinfo=UTC)
+    assert ledgers.charges.turning_projects_of(target, TODAY) == []
+    # A period that begins, one that begins anew, and one that is over without another.
+    assert ledgers.charges.turning_projects_of(target, first.date()) == [1, 3, 4]
+    assert ledgers.charges.turning_projects_of(ScopeTarget(project_id=3), first.date()) == [3]
+    assert ledgers.charges.turning_projects_of(ScopeTarget(project_id=2), first.date()) == []
+    ledgers.check(1, 2, 3, 4, now=first)
+    assert ledgers.charges.turning_projects_of(target, first.date()) == []
+    assert ledgers.charges.turning_projects_of(target, date(2027, 1, 1)) == [1, 3]
+
+
+def test_projects_of_a_subscription_of_a_cloud_account_and_of_another_provider(ledgers: Ledgers) -> None:
+    elsewhere = replace(entry(2), scopes=(Scope("hetzner", SUB),))
+    ledgers.load(entry(1), elsewhere, entry(3, subscription_id="other"))
+    ledgers.cloud_accounts.register("hetzner", "HETZNER_API", [SUB])
+    due = ledgers.charges.due_projects_of
+    assert due(ScopeTarget(subscription_id=SUB)) == [1]
+    fed = {each.provider + each.external_account_id: each.id for each in ledgers.cloud_accounts.accounts()}
+    assert due(ScopeTarget(cloud_account_id=fed["hetzner" + SUB], provider="hetzner")) == [2]
+    assert due(ScopeTarget(cloud_account_id=fed["azureother"], provider=AZURE)) == [3]
+    ledgers.check(1, 2, 3)
+    ledgers.store(reading(("", november(3), "Servers", "5"), provider="hetzner"))
+    assert due(ScopeTarget(project_id=2)) == [2]
+    assert due(ScopeTarget(subscription_id=SUB)) == []
+    assert ledgers.charges.currencies_of("hetzner", SUB, NOVEMBER.start) == {"CAD"}
+    assert ledgers.charges.currencies_of(AZURE, SUB, NOVEMBER.start) == frozenset()
+    assert ledgers.charges.account(AZURE, SUB).read_until is None
+
+
+def test_of_the_accounts_of_one_scope_each_makes_its_projects_due_and_the_last_ends_it(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, subscription_id="other"))
+    ledgers.check(1, 2)
+    ledgers.store(reading(row("rg-1", 3, "1"), last=False))
+    assert ledgers.due() == [1]
+    assert ledgers.scope_state() == ("queued", None)
+    ledgers.store(reading(row("rg-2", 3, "1"), sub_account_id="other"))
+    assert ledgers.charges.due_projects_of(ScopeTarget(subscription_id="other")) == [2]
+    assert ledgers.scope_state() == ("done", None)
 
 
 def test_an_accounts_currencies_are_those_of_its_charges_since_a_day(ledgers: Ledgers) -> None:

@@ -1,0 +1,129 @@
+"""What a CloudAccountLedger does: sub-accounts are fed by one cloud account each, which knows whether it works."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import accounts, cloud_accounts
+from shared.domain.projects import ProjectEntry, Scope
+from shared.ports.azure import AZURE
+from shared.ports.cloud_accounts import AccountStatus, CloudAccount, ConnectionType
+from tests.contracts.ledger_data import DAY, NOW, SUB, Ledgers, entry, november, reading
+
+OTHER = "other-subscription"
+CONNECTION = "HETZNER_API"
+
+
+@pytest.fixture
+def ledgers(database: Database) -> Ledgers:
+    return Ledgers(database)
+
+
+def elsewhere(number: int) -> ProjectEntry:
+    """A project of a provider without groups."""
+    return replace(entry(number), scopes=(Scope("hetzner", f"acc-{number}"),))
+
+
+def statuses(ledgers: Ledgers) -> list[tuple[str, AccountStatus, str | None]]:
+    known = ledgers.cloud_accounts.accounts()
+    return [(each.external_account_id, each.status, each.last_sync_error) for each in known]
+
+
+def set_to(ledgers: Ledgers, cloud_account_id: int, **values: object) -> None:
+    this = update(cloud_accounts).where(cloud_accounts.c.id == cloud_account_id)
+    ledgers.database.run(lambda connection: connection.execute(this.values(values)))
+
+
+def feed(ledgers: Ledgers, sub_account_id: str, cloud_account_id: int) -> None:
+    this = update(accounts).where(accounts.c.sub_account_id == sub_account_id)
+    ledgers.database.run(lambda connection: connection.execute(this.values(cloud_account_id=cloud_account_id)))
+
+
+def test_subscriptions_register_themselves_as_projects_name_them_and_once(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.load(entry(3, subscription_id=OTHER), entry(4))
+    first, second = ledgers.cloud_accounts.accounts()
+    assert first == CloudAccount(
+        id=first.id,
+        name=SUB,
+        organization="default",
+        provider=AZURE,
+        connection_type=ConnectionType.COST_MANAGEMENT,
+        external_account_id=SUB,
+        role_arn=None,
+        external_id=None,
+        detail="service",
+        status=AccountStatus.PENDING,
+        last_synced_at=None,
+        last_sync_error=None,
+        last_manual_sync_at=None,
+    )
+    assert second.external_account_id == OTHER
+    assert ledgers.cloud_accounts.get(second.id) == second
+    assert ledgers.cloud_accounts.get(99) is None
+    assert ledgers.charges.account(AZURE, SUB).cloud_account_id == first.id
+
+
+def test_accounts_of_other_providers_are_named_by_projects_and_registered_by_people(ledgers: Ledgers) -> None:
+    ledgers.load(elsewhere(1))
+    assert ledgers.cloud_accounts.accounts() == []
+    assert ledgers.charges.account("hetzner", "acc-1").cloud_account_id is None
+    ledgers.cloud_accounts.register("hetzner", CONNECTION, ["acc-1", "acc-2"])
+    ledgers.cloud_accounts.register("hetzner", CONNECTION, ["acc-2", "acc-3"])
+    assert [each.name for each in ledgers.cloud_accounts.accounts()] == ["acc-1", "acc-2", "acc-3"]
+    (account,) = ledgers.charges.accounts()
+    assert account.cloud_account_id == ledgers.cloud_accounts.accounts()[0].id
+
+
+def test_what_another_cloud_account_feeds_is_not_registered(ledgers: Ledgers) -> None:
+    ledgers.cloud_accounts.register(AZURE, ConnectionType.COST_EXPORT, [SUB])
+    ledgers.load(entry(1))
+    (exports,) = ledgers.cloud_accounts.accounts()
+    assert exports.connection_type == ConnectionType.COST_EXPORT
+    assert ledgers.charges.account(AZURE, SUB).cloud_account_id == exports.id
+
+
+def test_a_complete_reading_of_all_of_it_is_a_sync_and_one_of_some_groups_is_none(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, subscription_id=OTHER))
+    (sub, _) = ledgers.cloud_accounts.accounts()
+    some = ("rg-1", november(3), "Storage", "1")
+    ledgers.store(reading(some, group_keys=frozenset({"rg-1"}), read_from=None))
+    ledgers.store(reading(some, complete=False))
+    assert statuses(ledgers) == [(SUB, AccountStatus.PENDING, None), (OTHER, AccountStatus.PENDING, None)]
+    ledgers.cloud_accounts.mark_failed(sub.id, "no (403)")
+    assert statuses(ledgers)[0] == (SUB, AccountStatus.ERROR, "no (403)")
+    ledgers.store(reading(some), NOW + timedelta(minutes=1))
+    assert statuses(ledgers) == [(SUB, AccountStatus.ACTIVE, None), (OTHER, AccountStatus.PENDING, None)]
+    assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW + timedelta(minutes=1)
+    ledgers.store(reading(started_at=NOW + DAY), NOW + DAY)
+    assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW + timedelta(minutes=1), "an empty answer"
+
+
+def test_one_that_is_disabled_stays_so_whatever_comes_of_it(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    (known,) = ledgers.cloud_accounts.accounts()
+    set_to(ledgers, known.id, status="disabled")
+    ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
+    ledgers.store(reading())
+    assert statuses(ledgers) == [(SUB, AccountStatus.DISABLED, None)]
+
+
+def test_a_long_reason_is_kept_as_far_as_it_fits(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    (known,) = ledgers.cloud_accounts.accounts()
+    ledgers.cloud_accounts.mark_failed(known.id, "no " * 1000)
+    assert 900 < len(str(statuses(ledgers)[0][2])) <= 1000
+
+
+def test_the_sub_accounts_of_one_cloud_account(ledgers: Ledgers) -> None:
+    ledgers.load(*map(elsewhere, (1, 2, 3)))
+    ledgers.cloud_accounts.register("hetzner", CONNECTION, ["acc-1"])
+    (payer,) = ledgers.cloud_accounts.accounts()
+    feed(ledgers, "acc-3", payer.id)
+    assert [each.sub_account_id for each in ledgers.charges.accounts(payer.id)] == ["acc-1", "acc-3"]
+    assert [each.sub_account_id for each in ledgers.charges.accounts()] == ["acc-1", "acc-2", "acc-3"]
