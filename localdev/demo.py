@@ -31,7 +31,7 @@ from shared import settings
 from shared.adapters.database.tables import mails
 from shared.cli import output
 from shared.composition import Composition
-from shared.ports.mails import MailState
+from shared.ports.mails import MailState, Topic
 
 PROJECTS = ROOT / "localdev" / "sample_projects.csv"
 NIGHTS = ["2026-11-20T02:00:00+00:00", "2026-11-21T02:00:00+00:00"]
@@ -176,19 +176,19 @@ def _standings(environment: dict[str, str], clock: str) -> list[Standing]:
 
 
 def _mails_by_project(app: Composition) -> dict[int, tuple[str, ...]]:
-    sent = select(mails.c.project_id, mails.c.key).where(mails.c.state == MailState.SENT).order_by(mails.c.id)
+    told = select(mails.c.project_id, mails.c.topic, mails.c.threshold).where(mails.c.state == MailState.SENT)
+    decided = {view.entry.project_id: view.entry.outcome for view in app.lock_ledger.decisions()}
     found: dict[int, tuple[str, ...]] = {}
-    for project_id, key in app.database.read(lambda connection: connection.execute(sent).all()):
-        found[project_id] = (*found.get(project_id, ()), mail_subject(key))
+    for project_id, topic, percent in app.database.read(lambda each: each.execute(told.order_by(mails.c.id)).all()):
+        words = mail_in_words(topic, percent, decided.get(project_id))
+        found[project_id] = (*found.get(project_id, ()), words)
     return found
 
 
-def mail_subject(key: str) -> str:
-    """What a mail about a project is about, in a word, from its key: `80 %`, `forecast`, `lock refused`."""
-    kind, *rest = key.removeprefix("operators/").split("/")
-    if kind == "alert":
-        return f"{rest[-1]} %"
-    return {"warning": "forecast", "lock": f"lock {rest[0]}"}.get(kind, kind)
+def mail_in_words(topic: str, percent: int | None, decided: str | None) -> str:
+    """What a mail is about: `80 %`, `forecast`, `lock refused`. decided: the last decision about its project's lock."""
+    words = {Topic.ALERT: f"{percent} %", Topic.EARLY_WARNING: "forecast", Topic.LOCK: f"lock {decided}"}
+    return words.get(Topic(topic), topic)
 
 
 def _show_standings(first: list[Standing], second: list[Standing]) -> None:

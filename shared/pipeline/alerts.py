@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -154,7 +154,7 @@ class Alerts:
             f"Project {project.acronym} ({project.name}) {why}. Nobody is told what it spends.",
             advice=f'Give it one: `python -m shared.cli budget set {project.acronym} AMOUNT --reason "…"`.',
         )
-        return Judgement(None, percents, f"it {why}", (notice,))
+        return Judgement(None, percents, f"it {why}", (_about(usage, notice),))
 
     def _other_currency(self, usage: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
         project, currencies = usage.project, ", ".join(usage.other_currencies)
@@ -167,7 +167,11 @@ class Alerts:
             f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
             advice=f"Load the project with a budget in {currencies}.",
         )
-        return Judgement(None, percents, problem, (notice,))
+        return Judgement(None, percents, problem, (_about(usage, notice),))
+
+
+def _about(usage: ProjectUsage, notice: NewMail) -> NewMail:
+    return replace(notice, project_id=usage.project.id, budget_number=usage.budget.number)
 
 
 def dearest(by_service: Mapping[str, Decimal]) -> list[list[str]]:

@@ -8,8 +8,10 @@ import pytest
 from localdev import demo, demo_charges, demo_lock, demo_stage
 from localdev.azure_sim import ChargeBook
 from shared.adapters.mail.addresses import valid_addresses
+from shared.domain.locks import Outcome
 from shared.domain.projects import LockPolicy, ProjectEntry
 from shared.pipeline.project_file import read_projects
+from shared.ports.mails import Topic
 
 LAST_DAY = demo_charges.FIRST_NIGHT + timedelta(days=1)
 
@@ -60,15 +62,16 @@ def test_the_project_that_is_never_locked_is_full(projects, book):
 
 
 @pytest.mark.parametrize(
-    ("key", "subject"),
+    ("topic", "percent", "decided", "words"),
     [
-        ("alert/23/1/2026-11-01/100", "100 %"),
-        ("warning/11/1/2026-04-01", "forecast"),
-        ("operators/lock/refused/23/1/2026-11-01/lasting", "lock refused"),
+        (Topic.ALERT, 100, None, "100 %"),
+        (Topic.EARLY_WARNING, None, None, "forecast"),
+        (Topic.LOCK, None, Outcome.REFUSED, "lock refused"),
+        (Topic.NO_BUDGET, None, None, "no-budget"),
     ],
 )
-def test_a_mail_is_named_by_what_it_is_about(key, subject):
-    assert demo.mail_subject(key) == subject
+def test_a_mail_is_named_by_what_it_is_about(topic, percent, decided, words):
+    assert demo.mail_in_words(topic, percent, decided) == words
 
 
 def test_what_does_not_happen_in_time_is_said():

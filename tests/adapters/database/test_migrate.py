@@ -5,25 +5,33 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select, text
+from sqlalchemy import MetaData, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import audit, budget_periods, budgets, metadata, projects
+from shared.adapters.database.mails import SqlMails
+from shared.adapters.database.tables import audit, budget_periods, budgets, mails, metadata, projects
 from shared.domain.budgets import Rollover
+from shared.domain.locks import LockMode
+from shared.messages import Queue
+from shared.ports.azure import ResourceGroup
 from shared.ports.errors import NeverError
+from shared.ports.mails import NewMail, Topic
 from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, november, terms
 from tests.contracts.rows import NIGHT, add_project
+from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain
+from tests.pipeline.conftest import entry as entry_of
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
@@ -196,3 +204,130 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} & {"alembic", "ma
 def test_a_current_file_is_used_without_importing_alembic(sqlite_url: str):
     command = [sys.executable, "-c", USE_AND_NAME_MODULES, sqlite_url]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "\n"
+
+
+# --- from 0.1.0 ----------------------------------------------------------------------------------------------
+
+# The keys of mails in 0.1.0, and what such a mail is about: topic, project, revision, period, threshold.
+START = date(2026, 4, 1)
+OLD_KEYS = {
+    "alert/11/2/2026-04-01/80": ("alert", 11, 2, START, 80),
+    "warning/11/2/2026-04-01": ("early-warning", 11, 2, START, None),
+    "lock/locked/message-1": ("lock", 11, None, None, None),
+    "operators/lock/refused/11/2/2026-04-01/lasting": ("lock", 11, None, None, None),
+    "operators/costs/2026-11-20/0123456789ab": ("costs-failed", None, None, None, None),
+    "operators/check/2026-11-20": ("checks-failed", None, None, None, None),
+    "operators/late/night-2026-11-20": ("late-run", None, None, None, None),
+    "operators/no-night/2026-11-20": ("no-night", None, None, None, None),
+    "operators/poison/2026-11-20": ("dead-letters", None, None, None, None),
+    "operators/mail/2026-11-20": ("mails-failed", None, None, None, None),
+    "operators/no-budget/11/2": ("no-budget", 11, 2, None, None),
+    "operators/no-budget/11/2/2026-04-01": ("no-budget", 11, 2, None, None),
+    "operators/currency/11/2/EUR, USD": ("currency", 11, 2, None, None),
+    f"operators/azure-budgets/{SUBSCRIPTION}/2026-11/0123456789ab": ("azure-budgets", None, None, None, None),
+    "message/5f0c": ("message", None, None, None, None),
+    "by hand": ("other", None, None, None, None),
+}
+
+
+def contents(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table, as it lies there."""
+    found = MetaData()
+    with database.engine.connect() as connection:
+        found.reflect(connection)
+        return {
+            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+            for table in found.sorted_tables
+        }
+
+
+def go_back_to_0_1_0(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Takes the tables back to those of 0.1.0; returns what is in them."""
+    move_to(database, "0002")
+    old = contents(database)
+    for mail in old["mails"]:
+        mail["context"] = mail.pop("figures")
+    del old["alembic_version"]
+    return old
+
+
+def year_of(database: Database) -> Chain:
+    """A chain with something in every table: alerts, an early warning, a lock, a failure, and a night that waits."""
+    chain = Chain(database, lock_mode=LockMode.ENFORCE)
+    chain.clock.now = datetime(2026, 4, 2, 2, tzinfo=UTC)
+    chain.load(entry_of(11, "10000", rule=APRIL), entry_of(12, "100"), entry_of(13, None))
+    for number in (11, 12):
+        chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, f"rg-{number}"))
+    for _ in range(20):
+        chain.spend("200", chain.clock.now.date() - timedelta(days=1))
+        chain.spend("20", chain.clock.now.date() - timedelta(days=1), "rg-12")
+        chain.night()
+        chain.clock.forward(days=1)
+    chain.work(Queue.UPDATE, '{"ProjectId": 99}')
+    chain.tonight()
+    return chain
+
+
+def test_a_database_of_0_1_0_keeps_all_that_it_has(database: Database) -> None:
+    year_of(database)
+    old = go_back_to_0_1_0(database)
+    empty = {"cloud_accounts", "unfinished_answers"}
+    assert {name for name, rows in old.items() if not rows} <= empty
+    migrate.upgrade(database)
+    new = contents(database)
+    for name, rows in old.items():
+        kept = [{column: row[column] for column in rows[0]} for row in new[name]] if rows else new[name]
+        assert kept == rows, name
+
+
+def test_subscriptions_that_0_1_0_watched_are_cloud_accounts(database: Database) -> None:
+    chain = year_of(database)
+    chain.load(entry_of(14, subscription=OTHER_SUBSCRIPTION))
+    go_back_to_0_1_0(database)
+    migrate.upgrade(database)
+    new = contents(database)
+    assert [
+        (row["external_account_id"], row["provider"], row["connection_type"], row["status"], row["organization"])
+        for row in sorted(new["cloud_accounts"], key=lambda row: row["status"])
+    ] == [
+        (SUBSCRIPTION, "azure", "COST_MANAGEMENT", "active", "default"),
+        (OTHER_SUBSCRIPTION, "azure", "COST_MANAGEMENT", "pending", "default"),
+    ]
+    feeding = {row["external_account_id"]: row["id"] for row in new["cloud_accounts"]}
+    assert {row["sub_account_id"]: row["cloud_account_id"] for row in new["accounts"]} == {
+        account: feeding[account] for account in {row["sub_account_id"] for row in new["accounts"]}
+    }
+
+
+def test_after_the_upgrade_nothing_is_mailed_or_locked_twice(database: Database) -> None:
+    chain = year_of(database)
+    go_back_to_0_1_0(database)
+    migrate.upgrade(database)
+    told = chain.subjects()
+    for words in ("P13 has no budget", "[P12] The project is locked", "[P11] 25 %", "[P11] At this pace"):
+        assert [subject for subject in told if words in subject], words
+    chain.drain()
+    chain.clock.forward(days=1)
+    chain.night()
+    chain.drain()
+    assert chain.subjects() == told
+
+
+def test_what_a_mail_of_0_1_0_is_about_was_in_its_key(database: Database) -> None:
+    add_project(database, 11)
+    ledger = SqlMails(database, "warden.example")
+    for key, about in OLD_KEYS.items():
+        by_project = about[0] in ("alert", "early-warning", "lock")
+        old = NewMail(key, "notice", (), {}, topic=Topic.OTHER, project_id=11 if by_project else None)
+        ledger.add(old, NIGHT)
+    go_back_to_0_1_0(database)
+    migrate.upgrade(database)
+    columns = mails.c
+    subject = (columns.topic, columns.project_id, columns.budget_number, columns.period_start, columns.threshold)
+    with database.engine.connect() as connection:
+        found = connection.execute(select(columns.key, *subject)).all()
+    assert {key: tuple(about) for key, *about in found} == OLD_KEYS
+
+
+def test_every_topic_there_is_was_known_from_some_key_of_0_1_0():
+    assert {about[0] for about in OLD_KEYS.values()} == set(Topic)

@@ -157,45 +157,33 @@ def _say_what_mails_are_about() -> None:
 
 
 def _take_keys_apart() -> None:
-    """The keys of alerts and early warnings say revision, period and threshold: `alert/11/2/2026-11-01/80`.
+    """Gives the mails about a budget their subject, which only their keys said.
 
-    Not in SQL that is applied by hand: there, an early warning of the present period may be told once more.
+    Not in SQL that is applied by hand: such mails then say their topic only. Nothing is mailed again for that: the key
+    of a mail is still its own.
     """
-    mails = sa.table(
-        "mails",
-        sa.column("id", sa.Integer()),
-        sa.column("key", sa.Unicode()),
-        sa.column("topic", sa.Unicode()),
-        sa.column("budget_number", sa.Integer()),
-        sa.column("period_start", sa.Date()),
-        sa.column("threshold", sa.Integer()),
+    names = ("id", "key", "topic", "project_id", "budget_number", "period_start", "threshold")
+    mails = sa.table("mails", *(sa.column(name, sa.Date() if name == "period_start" else None) for name in names))
+    found = sa.select(mails.c.id, mails.c.topic, mails.c.key).where(
+        mails.c.topic.in_(("alert", "early-warning", "no-budget", "currency"))
     )
     connection = op.get_bind()
-    found = connection.execute(
-        sa.select(mails.c.id, mails.c.key).where(mails.c.topic.in_(("alert", "early-warning")))
-    ).all()
-    rows = []
-    for mail_id, key in found:
-        _topic, _project, number, start, *threshold = key.split("/")
-        rows.append(
-            {
-                "mail": mail_id,
-                "number": int(number),
-                "start": date.fromisoformat(start),
-                "percent": int(threshold[0]) if threshold else None,
-            }
-        )
-    if rows:
-        connection.execute(
-            mails.update()
-            .where(mails.c.id == sa.bindparam("mail"))
-            .values(
-                budget_number=sa.bindparam("number"),
-                period_start=sa.bindparam("start"),
-                threshold=sa.bindparam("percent"),
-            ),
-            rows,
-        )
+    subjects = [_subject(*mail) for mail in connection.execute(found).all()]
+    if subjects:
+        subject = mails.update().values(**{name: sa.bindparam(f"its_{name}") for name in names[3:]})
+        connection.execute(subject.where(mails.c.id == sa.bindparam("its_id")), subjects)
+
+
+def _subject(mail_id: int, topic: str, key: str) -> dict[str, object]:
+    """alert/11/2/2026-11-01/80, warning/11/2/2026-11-01, operators/no-budget/11/2, operators/currency/11/2/EUR."""
+    project, number, *rest = key.removeprefix("operators/").split("/")[1:]
+    return {
+        "its_id": mail_id,
+        "its_project_id": int(project),
+        "its_budget_number": int(number),
+        "its_period_start": date.fromisoformat(rest[0]) if topic in ("alert", "early-warning") else None,
+        "its_threshold": int(rest[1]) if topic == "alert" else None,
+    }
 
 
 def downgrade() -> None:
