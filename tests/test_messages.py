@@ -707,3 +707,96 @@ def test_messages_are_written_as_the_contract_says() -> None:
     assert to_json(put_back(EmailMessage(123), NOW)) == (
         '{"EmailId":123,"Attempt":1,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}'
     )
+
+
+# --- from 0.1.0: every form that may lie on a queue, or in a dead letter, while the app is updated ------------
+
+OLD_NIGHT = Envelope(run_id="night-2026-11-20", first_queued_at=NOW)
+OLD_FORMS: list[tuple[Callable[[str], Message], str, Message]] = [
+    (
+        parse_update,
+        '{"SubscriptionId":"1caaa5a3-2b66-438e-8ab4-bce37d518c5d","RunId":"night-2026-11-20",'
+        '"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}',
+        UpdateMessage(subscription_id=ACCOUNT, envelope=OLD_NIGHT),
+    ),
+    (
+        parse_update,
+        '{"SubscriptionId":"1caaa5a3-2b66-438e-8ab4-bce37d518c5d","Since":"2026-04-01","Before":"2026-06-01",'
+        '"RunId":"night-2026-11-20","Attempt":2,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}',
+        UpdateMessage(
+            subscription_id=ACCOUNT,
+            left=Period(date(2026, 4, 1), date(2026, 6, 1)),
+            envelope=replace(OLD_NIGHT, attempt=2),
+        ),
+    ),
+    (parse_update, '{"ProjectId":11}', UpdateMessage(project_id=11)),
+    (
+        parse_update,
+        '{"ProjectId":11,"ResourceGroup":"Rg-1","Replayed":true}',
+        UpdateMessage(project_id=11, resource_group="Rg-1", envelope=Envelope(replayed=True)),
+    ),
+    (parse_notification, '{"ProjectId":11}', NotificationMessage((11,))),
+    (
+        parse_notification,
+        '{"ProjectIds":[11,12],"RunId":"night-2026-11-20","Attempt":2,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}',
+        NotificationMessage((11, 12), replace(OLD_NIGHT, attempt=2)),
+    ),
+    (parse_email, '{"EmailId":7}', EmailMessage(email_id=7)),
+    (
+        parse_email,
+        '{"EmailId":7,"Claimant":"message-5","Receipt":"<7@mail>","Attempt":1,'
+        '"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}',
+        EmailMessage(
+            email_id=7, sent_as=SentAs("message-5", "<7@mail>"), envelope=Envelope(attempt=1, first_queued_at=NOW)
+        ),
+    ),
+    (
+        parse_email,
+        '{"To":["a@b.ca"],"Cc":["c@b.ca"],"Bcc":["d@b.ca"],"Subject":"Hello","Body":"<p>é</p>"}',
+        EmailMessage(mail=MailMessage(("a@b.ca",), "Hello", "<p>é</p>", ("c@b.ca",), ("d@b.ca",))),
+    ),
+    (parse_lock, '{"ProjectId":11,"Action":"lock"}', LockMessage(LockAction.LOCK, 11)),
+    (
+        parse_lock,
+        '{"ProjectId":11,"Action":"lock","Reason":"1000 of 1000 CAD is used","Trigger":"check",'
+        '"RunId":"night-2026-11-20"}',
+        LockMessage(
+            LockAction.LOCK,
+            11,
+            reason="1000 of 1000 CAD is used",
+            trigger=LockTrigger.CHECK,
+            envelope=Envelope(run_id="night-2026-11-20"),
+        ),
+    ),
+    (
+        parse_lock,
+        '{"BudgetName":"warden-die1","SubscriptionId":"1caaa5a3-2b66-438e-8ab4-bce37d518c5d","Action":"lock",'
+        '"Reason":"Azure\'s budget is used up","Trigger":"alert"}',
+        LockMessage(
+            LockAction.LOCK,
+            budget_name="warden-die1",
+            subscription_id=ACCOUNT,
+            reason="Azure's budget is used up",
+            trigger=LockTrigger.ALERT,
+        ),
+    ),
+    (
+        parse_lock,
+        '{"ProjectId":11,"Action":"unlock","Reason":"agreed","Trigger":"operator","By":"ana"}',
+        LockMessage(LockAction.UNLOCK, 11, reason="agreed", trigger=LockTrigger.OPERATOR, by="ana"),
+    ),
+    (
+        parse_lock,
+        '{"SubscriptionId":"1caaa5a3-2b66-438e-8ab4-bce37d518c5d","Action":"sync"}',
+        BudgetSyncMessage(ACCOUNT),
+    ),
+]
+
+
+@pytest.mark.parametrize(("parse", "text", "message"), OLD_FORMS)
+def test_what_0_1_0_put_on_its_queues_is_understood(
+    parse: Callable[[str], Message], text: str, message: Message
+) -> None:
+    assert parse(text) == message
+    replayed = parse(as_replayed(text))
+    assert replace(replayed, envelope=message.envelope) == message
