@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
+from shared.domain.locks import LockRules
 from shared.messages import (
     BudgetSyncMessage,
     EmailMessage,
@@ -29,11 +30,11 @@ from shared.pipeline.budget_alert import BudgetAlerts
 from shared.pipeline.chain import Chain, Stage
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
-from shared.pipeline.locking.assemble import LockParts, assemble_locker
+from shared.pipeline.locking.carry_out import Locking
 from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.handler import Locker
-from shared.pipeline.locking.lock import LockRules
 from shared.pipeline.locking.mails import LockMails
+from shared.pipeline.locking.records import Records
 from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.schedule import Scheduler
@@ -317,22 +318,18 @@ class Composition:
     def locker(self) -> Locker:
         """ProjectLockHandler."""
         settings = self.settings
-        parts = LockParts(
-            ledger=self.lock_ledger,
-            budgets=self.azure_budgets,
-            groups=GroupLocks(self.azure_locks, self.azure_compute, settings.lock_level, settings.never_locked),
-            mails=LockMails(
-                operators=self.operators,
-                bcc=settings.email_bcc,
-                portal_url=settings.portal_url,
-                level=settings.lock_level,
-            ),
-            rules=LockRules(settings.lock_mode, settings.lock_when_unsure, settings.lock_stop_compute),
-            dead_letters=self.dead_letters,
+        level, mode = settings.lock_level, settings.lock_mode
+        mails = LockMails(self.operators, settings.email_bcc, settings.portal_url, level)
+        records = Records(self.lock_ledger, mails, mode)
+        locking = Locking(
+            groups=GroupLocks(self.azure_locks, self.azure_compute, level, settings.never_locked),
+            mails=mails,
+            records=records,
+            rules=LockRules(mode, settings.lock_when_unsure, settings.lock_stop_compute),
             retry=self.retry,
             clock=self.clock,
         )
-        return assemble_locker(parts)
+        return Locker(self.lock_ledger, self.azure_budgets, locking, records, self.dead_letters, self.retry, self.clock)
 
     @cached_property
     def deliverer(self) -> Deliverer:

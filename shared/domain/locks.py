@@ -10,7 +10,7 @@ from enum import StrEnum
 from shared.domain.budgets import Budget
 from shared.domain.money import plain
 from shared.domain.periods import Period
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Project
 from shared.domain.thresholds import reached
 
 FULL = 100
@@ -29,6 +29,15 @@ class WhenUnsure(StrEnum):
 
     LOCK = "lock"
     LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class LockRules:
+    """What is done at 100 %. stop_compute: machines are stopped before the lock."""
+
+    mode: LockMode
+    when_unsure: WhenUnsure
+    stop_compute: bool = False
 
 
 class Outcome(StrEnum):
@@ -80,30 +89,34 @@ class LockDecision:
 
 
 def decide_lock(
-    mode: LockMode,
-    policy: LockPolicy,
+    rules: LockRules,
+    project: Project,
     azure: Figure | None,
     database: Figure | None,
-    when_unsure: WhenUnsure,
+    has_budget: bool = True,
     ordered: bool = False,
     released: bool = False,
 ) -> LockDecision:
     """Whether a project is locked. azure, database: what they say, None where that isn't known.
 
-    ordered: an operator says so, whatever the figures are. released: an operator has unlocked it since it was
-    locked for this revision of its budget in this period. A project that is already locked gets the same answer:
-    then it is made sure that every lock is there.
+    has_budget: for today. ordered: an operator says so, whatever the figures are. released: an operator has unlocked
+    it since it was locked for this revision of its budget in this period. A project that is already locked gets the
+    same answer: then it is made sure that every lock is there.
     """
-    if policy is LockPolicy.NEVER:
-        return LockDecision(Outcome.REFUSED, "the project is marked as never to be locked")
-    if mode is LockMode.OFF:
-        return LockDecision(Outcome.REFUSED, "LOCK_MODE is off")
-    if released and not ordered:
-        return LockDecision(Outcome.REFUSED, "an operator has unlocked it for this budget and period")
-    wanted, reason = (True, "an operator ordered it") if ordered else _figures_say(azure, database, when_unsure)
-    if not wanted:
-        return LockDecision(Outcome.REFUSED, reason)
-    return LockDecision(Outcome.LOCKED if mode is LockMode.ENFORCE else Outcome.WOULD_LOCK, reason)
+    wanted, reason = (True, "an operator ordered it") if ordered else _figures_say(azure, database, rules.when_unsure)
+    refusals = (
+        (project.lock is LockPolicy.NEVER, "the project is marked as never to be locked"),
+        (rules.mode is LockMode.OFF, "LOCK_MODE is off"),
+        (released and not ordered, "an operator has unlocked it for this budget and period"),
+        (not wanted, reason),
+        (not ordered and not project.active, "the project is not active"),
+        # Nobody is unsure of that, and an alert of the budget that it had comes too late.
+        (not ordered and not has_budget, "it has no budget now"),
+    )
+    refused = next((why for is_so, why in refusals if is_so), None)
+    if refused is not None:
+        return LockDecision(Outcome.REFUSED, refused)
+    return LockDecision(Outcome.LOCKED if rules.mode is LockMode.ENFORCE else Outcome.WOULD_LOCK, reason)
 
 
 def _figures_say(azure: Figure | None, database: Figure | None, when_unsure: WhenUnsure) -> tuple[bool, str]:
@@ -128,11 +141,13 @@ def decide_unlock(
     budget: Budget,
     period: Period | None,
     usage: Decimal,
+    usage_known: bool = True,
     ordered: bool = False,
 ) -> LockDecision:
     """Whether a project's lock comes off: by order always; by itself once there is money to spend again.
 
     That is so where the budget was raised above what was spent, or a new period has begun with something left in it.
+    usage_known: all of it is known.
     """
     if ordered:
         return LockDecision(Outcome.UNLOCKED, "an operator ordered it")
@@ -141,6 +156,8 @@ def decide_unlock(
         return LockDecision(Outcome.REFUSED, blocked)
     if mode is LockMode.OFF:
         return LockDecision(Outcome.REFUSED, "LOCK_MODE is off, so that locks stay as they are")
+    if not usage_known:
+        return LockDecision(Outcome.REFUSED, "nobody knows what it has spent")
     new = held is not None and period is not None and period.start != held.period_start
     reason = f"a new period began on {period.start}" if new and period else "the budget was raised"
     amount = plain(budget.amount or Decimal(0))

@@ -9,6 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from shared.domain.charges import key_of_group
+
 # The provider, as FOCUS and our database name it.
 AZURE = "azure"
 
@@ -19,6 +21,11 @@ class ResourceGroup:
 
     subscription_id: str
     name: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The same for the same group, however Azure writes it."""
+        return self.subscription_id.lower(), key_of_group(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from shared.domain.locks import (
     Figure,
     HeldLock,
     LockMode,
+    LockRules,
     Outcome,
     WhenUnsure,
     decide_lock,
     decide_unlock,
 )
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Project
 
 THOUSAND = Decimal(1000)
 BELOW, FULL, OVER = (Figure(Decimal(spent), THOUSAND) for spent in ("999.9999999999", "1000", "1500"))
@@ -23,6 +24,12 @@ FIGURES = {"unknown": None, "below": BELOW, "full": FULL, "over": OVER}
 
 RULE = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
 THIS_YEAR, NEXT_YEAR = Period(date(2026, 4, 1), date(2027, 4, 1)), Period(date(2027, 4, 1), date(2028, 4, 1))
+
+ENFORCE = LockRules(LockMode.ENFORCE, WhenUnsure.LOCK)
+
+
+def project(lock: LockPolicy = LockPolicy.AUTO, active: bool = True) -> Project:
+    return Project(11, "DIE1", "Die", "en", (), active, lock)
 
 
 def expected(
@@ -49,22 +56,46 @@ EVERY = list(product(LockMode, LockPolicy, FIGURES, FIGURES, WhenUnsure, (False,
 def test_every_combination_of_mode_figures_exemption_order_and_release_is_decided_as_the_rules_say() -> None:
     assert len(EVERY) == 3 * 2 * 4 * 4 * 2 * 2 * 2
     for mode, policy, azure, database, unsure, ordered, released in EVERY:
-        decided = decide_lock(mode, policy, FIGURES[azure], FIGURES[database], unsure, ordered, released)
+        rules, figures = LockRules(mode, unsure), (FIGURES[azure], FIGURES[database])
+        decided = decide_lock(rules, project(lock=policy), *figures, ordered=ordered, released=released)
         said = (mode, policy, azure, database, unsure, ordered, released, decided)
         assert decided.outcome is expected(mode, policy, azure, database, unsure, ordered, released), said
         assert decided.reason, said
 
 
+@pytest.mark.parametrize(
+    ("active", "has_budget", "reason"),
+    [
+        (False, True, "the project is not active"),
+        (True, False, "it has no budget now"),
+        (False, False, "the project is not active"),
+    ],
+)
+@pytest.mark.parametrize("figure", [FULL, None])
+def test_without_an_order_nobody_locks_an_inactive_project_or_one_without_a_budget(
+    active: bool, has_budget: bool, reason: str, figure: Figure | None
+) -> None:
+    decided = decide_lock(ENFORCE, project(active=active), figure, figure, has_budget)
+    assert (decided.outcome, decided.reason) == (Outcome.REFUSED, reason)
+    assert decide_lock(ENFORCE, project(active=active), figure, figure, has_budget, ordered=True).outcome is (
+        Outcome.LOCKED
+    )
+
+
+def test_an_inactive_project_below_100_percent_is_refused_for_what_it_spent() -> None:
+    assert "below 100 %" in decide_lock(ENFORCE, project(active=False), BELOW, BELOW).reason
+
+
 @pytest.mark.parametrize("spent", ["999.99", "999.9999999999"])
 def test_a_hair_below_100_percent_is_not_100_percent(spent: str) -> None:
     almost = Figure(Decimal(spent), THOUSAND)
-    decided = decide_lock(LockMode.ENFORCE, LockPolicy.AUTO, almost, almost, WhenUnsure.LOCK)
+    decided = decide_lock(ENFORCE, project(), almost, almost)
     assert decided.outcome is Outcome.REFUSED
     assert spent in decided.reason
 
 
 def test_the_reason_says_who_shows_how_much() -> None:
-    decided = decide_lock(LockMode.ENFORCE, LockPolicy.AUTO, OVER, FULL, WhenUnsure.LOCK)
+    decided = decide_lock(ENFORCE, project(), OVER, FULL)
     assert decided.reason == "Azure's budget shows 1500 of 1000 and the costs read shows 1000 of 1000"
 
 
@@ -109,6 +140,16 @@ def test_a_lock_comes_off_by_itself_only_with_money_to_spend_again(
     decided = decide_unlock(LockMode.ENFORCE, held(), now, period, Decimal(usage))
     assert decided.outcome is outcome, decided
     assert decided.reason
+
+
+@pytest.mark.parametrize("mode", LockMode)
+def test_while_nobody_knows_all_that_was_spent_a_lock_comes_off_by_order_only(mode: LockMode) -> None:
+    raised = budget("1200", 2)
+    unknown = decide_unlock(mode, held(), raised, THIS_YEAR, Decimal(5), usage_known=False)
+    assert unknown.outcome is Outcome.REFUSED
+    assert ("nobody knows what it has spent" in unknown.reason) is (mode is not LockMode.OFF)
+    ordered = decide_unlock(mode, held(), raised, THIS_YEAR, Decimal(5), usage_known=False, ordered=True)
+    assert ordered.outcome is Outcome.UNLOCKED
 
 
 def test_what_azure_showed_when_it_was_locked_counts_for_the_rest_of_the_period() -> None:

@@ -14,7 +14,7 @@ import pytest
 from shared.adapters.database.engine import Database
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.locks import LockMode, Outcome, WhenUnsure
-from shared.domain.projects import LockPolicy
+from shared.domain.projects import LockPolicy, Scope
 from shared.messages import EmailMessage, Envelope, LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.locking.groups import lock_name
@@ -521,6 +521,54 @@ def test_an_inactive_project_is_not_locked(locking: Chain) -> None:
     send(locking, ALERT)
     assert not is_locked(locking)
     assert audit(locking)[0].entry.reason == "the project is not active"
+
+
+# --- scopes at another provider ------------------------------------------------------------------------------
+
+AWS = Scope("aws", "123456789012")
+
+
+@pytest.mark.parametrize("mode", [LockMode.DRY_RUN, LockMode.ENFORCE])
+def test_a_project_without_any_group_in_azure_has_nothing_to_lock_and_that_is_told_once(
+    locking: Chain, mode: LockMode
+) -> None:
+    locking.configure(lock_mode=mode, lock_stop_compute=True)
+    locking.load(replace(entry(), scopes=(AWS,)))
+    for _ in range(2):
+        send(locking, NIGHT)
+        locking.clock.forward(days=1)
+    assert [(view.entry.outcome, view.entry.reason) for view in audit(locking)] == [
+        (Outcome.REFUSED, "it has no resource group in Azure, and nothing else can be locked")
+    ]
+    assert to_operators(locking) == ["P11 was not locked"]
+    assert locking.azure_locks.calls == locking.azure_compute.calls == []
+    send(locking, ORDER)
+    assert outcomes(locking) == [Outcome.REFUSED, Outcome.REFUSED]
+
+
+def test_only_a_projects_groups_in_azure_are_looked_at_and_locked(locking: Chain) -> None:
+    locking.configure(lock_stop_compute=True)
+    locking.load(replace(entry(), scopes=(AWS, *entry().scopes)))
+    send(locking, ORDER)
+    assert is_locked(locking)
+    assert outcomes(locking) == [Outcome.LOCKED]
+    assert audit(locking)[0].entry.details["groups"] == [[SUBSCRIPTION, "rg-11", "locked"]]
+    assert {group for _call, group, _name in locking.azure_locks.calls + locking.azure_compute.calls} == {"rg-11"}
+    send(locking, UNLOCK_ORDER)
+    assert not is_locked(locking)
+    assert {group for _call, group, _name in locking.azure_locks.calls} == {"rg-11"}
+
+
+def test_a_locked_project_that_leaves_azure_is_opened_there(locking: Chain) -> None:
+    used(locking, "1000")
+    assert is_locked(locking)
+    locking.load(replace(entry(), scopes=(AWS,)))
+    send(locking, ORDER)
+    assert not is_locked(locking)
+    assert audit(locking)[-1].entry.reason == "it has no resource group in Azure, and nothing else can be locked"
+    facts = locking.lock_ledger.facts(11, locking.clock())
+    assert facts is not None
+    assert (facts.held, facts.held_groups) == (None, ())
 
 
 # --- machines ------------------------------------------------------------------------------------------------

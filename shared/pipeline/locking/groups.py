@@ -1,35 +1,113 @@
-"""Locks on a project's resource groups: what is there, what is missing, and the steps from one to the other.
+"""A project's resource groups in Azure: which locks and machines are there, and the steps to what is to be.
 
-Every step can be done twice: what is there already is left as it is.
+Each step returns what became of each group and machine; whoever takes several adds their reports up. Every step can
+be done twice: what is there already is left as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from shared.domain.charges import key_of_group
-from shared.pipeline.locking.report import (
-    ALREADY,
-    GONE,
-    LEFT,
-    LOCKED,
-    NEVER,
-    NO_LOCK,
-    NOT_LOCKED,
-    TAKEN_OFF,
-    GroupReport,
-    group_key,
-)
 from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, LockLevel, Machine, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts
 
-# Whether there is still time for one call more: a function that runs for ten minutes is killed.
+T = TypeVar("T")
 InTime = Callable[[], bool]
+"""Whether there is still time for one call more: a function that runs for ten minutes is killed."""
+GroupMachine = tuple[ResourceGroup, Machine]
 AT_ONCE = timedelta(0)
+
+# What can be said of a group, and of a machine.
+LOCKED, ALREADY, NOT_LOCKED, GONE, NEVER, TAKEN_OFF, NO_LOCK, LEFT = (
+    "locked",
+    "was locked",
+    "could not be locked",
+    "there is no such group",
+    "never locked (LOCK_NEVER)",
+    "lock taken off",
+    "had no lock",
+    "lock taken off: not to be locked with this project any more",
+)
+RUNS, STOPS = "still runs", "was still being stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of each group and machine, in words. failed: (group or machine, why not).
+
+    lacking: groups that can have the lock and lack it; of those, `other_level` have it with another level. later:
+    what could not be seen or done now, and how long to wait.
+    """
+
+    groups: tuple[tuple[ResourceGroup, str], ...] = ()
+    machines: tuple[tuple[ResourceGroup, Machine, str], ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    lacking: tuple[ResourceGroup, ...] = ()
+    other_level: tuple[ResourceGroup, ...] = ()
+    later: tuple[LaterError, ...] = ()
+
+    def __add__(self, other: Report) -> Report:
+        return Report(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+    def with_word(self, *words: str) -> tuple[ResourceGroup, ...]:
+        """The groups of which one of these words was said."""
+        return tuple(group for group, word in self.groups if word in words)
+
+    @property
+    def has_nothing_to_lock(self) -> bool:
+        """Whether there is no group that has the lock, or can have it, as far as could be seen."""
+        return not (self.lacking or self.failed or self.later or self.is_locked)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a group is known to have the lock now."""
+        return bool(self.with_word(LOCKED, ALREADY))
+
+    def still_held(self, facts: LockFacts) -> tuple[ResourceGroup, ...]:
+        """The groups that have the lock, and those that had it or were to have it, and could not be looked at."""
+        known = {group.key for group, _ in self.groups} | {group.key for group in self.lacking}
+        unseen = [group for group in facts.held_groups if group.key not in known]
+        return (*self.with_word(LOCKED, ALREADY), *unseen)
+
+    def gone_from(self, facts: LockFacts) -> list[ResourceGroup]:
+        """The groups from which the lock had been taken in Azure, and that have it again."""
+        held = {group.key for group in facts.held_groups}
+        return [each for each in self.with_word(LOCKED) if each.key in held and each not in self.other_level]
+
+    def done_again(self, facts: LockFacts) -> list[str]:
+        """What was done about a lock that was there before, as the beginnings of a sentence."""
+        newly, gone = self.with_word(LOCKED), self.gone_from(facts)
+        relevelled = [group for group in newly if group in self.other_level]
+        added = [group for group in newly if group not in self.other_level and group not in gone]
+        said = (
+            ("the lock was gone from {}, and was put back", gone),
+            ("the lock on {} had another level, and has that of the settings now", relevelled),
+            ("the lock was put on {} as well", added),
+            ("the lock was taken off {}, not to be locked with this project any more", self.with_word(LEFT)),
+        )
+        return [sentence.format(", ".join(group.name for group in groups)) for sentence, groups in said if groups]
+
+    def raise_later(self) -> None:
+        """Raises the LaterError of what could not be seen or done now."""
+        if self.later:
+            raise self.later[-1]
+
+    def as_audited(self) -> dict[str, Any]:
+        """The details of an audit row; nothing where nothing was looked at."""
+        details = {
+            "groups": [[group.subscription_id, group.name, word] for group, word in self.groups],
+            "machines": [[group.name, machine.name, word] for group, machine, word in self.machines],
+            "failed": [[what, why] for what, why in self.failed],
+        }
+        return details if any(details.values()) else {}
+
+
+NOTHING = Report()
 
 
 def lock_name(project_id: int) -> str:
@@ -50,112 +128,101 @@ class GroupLocks:
     level: LockLevel
     never: frozenset[str]
 
-    def survey(self, facts: LockFacts, in_time: InTime) -> GroupReport:
+    def survey(self, facts: LockFacts, in_time: InTime) -> Report:
         """How it stands with each of the project's groups.
 
         Those that are known to have the lock come last, and wait for the next night where there is no time for them.
         """
-        report = GroupReport()
-        held = {group_key(group) for group in facts.held_groups} if facts.held_since else set()
-        for group in sorted(facts.groups, key=lambda group: group_key(group) in held):
-            if group_key(group) in held and not in_time():
-                break
-            with _reported(report, group.name, in_time) as may_go_on:
-                if may_go_on:
-                    self._look(group, facts.project.id, report)
-        return report
+        held = {group.key for group in facts.held_groups} if facts.held_since else set()
+        ordered = sorted(facts.groups, key=lambda group: group.key in held)
+        due = (group for group in ordered if group.key not in held or in_time())
+        return _each(due, _group_name, in_time, lambda group: self._look(group, lock_name(facts.project.id)))
 
-    def _look(self, group: ResourceGroup, project_id: int, report: GroupReport) -> None:
-        if self._is_never(group):
-            report.groups.append((group, NEVER))
-            return
-        found = self.locks.locks_on(group)
+    def _look(self, group: ResourceGroup, name: str) -> Report:
+        found = None if self._is_never(group) else self.locks.locks_on(group)
         if found is None:
-            report.groups.append((group, GONE))
-            return
-        levels = [lock.level for lock in found if lock.name.lower() == lock_name(project_id)]
+            return Report(groups=((group, NEVER if self._is_never(group) else GONE),))
+        levels = [lock.level for lock in found if lock.name.lower() == name]
         if self.level in levels:
-            report.groups.append((group, ALREADY))
-            return
-        report.lacking.append(group)
-        if levels:
-            report.other_level.add(group)
+            return Report(groups=((group, ALREADY),))
+        return Report(lacking=(group,), other_level=(group,) if levels else ())
 
     def _is_never(self, group: ResourceGroup) -> bool:
         return key_of_group(group.name) in self.never
 
-    def machines_in(self, report: GroupReport, in_time: InTime) -> list[tuple[ResourceGroup, Machine]]:
-        """What runs in the groups that lack the lock, or is being stopped."""
-        machines: list[tuple[ResourceGroup, Machine]] = []
-        for group in report.lacking:
-            with _reported(report, f"the machines in {group.name}", in_time) as may_go_on:
-                if may_go_on:
-                    machines += [(group, machine) for machine in self.compute.running(group)]
-        return machines
+    def machines_in(self, groups: Iterable[ResourceGroup], in_time: InTime) -> Report:
+        """What runs in these groups, or is being stopped."""
 
-    def stop(
-        self, machines: Iterable[tuple[ResourceGroup, Machine]], report: GroupReport, in_time: InTime
-    ) -> set[tuple[ResourceGroup, Machine]]:
-        """Asks for the deallocation of what runs; returns what can't be stopped, which does not keep the lock off."""
-        refused = set()
-        for group, machine in machines:
-            with _reported(report, f"{machine.kind} {machine.name} in {group.name}", in_time) as may_go_on:
-                if not may_go_on:
-                    continue
-                try:
-                    self.compute.deallocate(group, machine)
-                except NeverError as error:
-                    report.machines.append((group, machine, f"not stopped: {error.reason}"))
-                    refused.add((group, machine))
-                    raise
-        return refused
+        def look(group: ResourceGroup) -> Report:
+            found = self.compute.running(group)
+            return Report(machines=tuple((group, each, STOPS if each.stopping else RUNS) for each in found))
 
-    def put(self, facts: LockFacts, notes: str, report: GroupReport, in_time: InTime) -> None:
-        """Puts the lock on each of the groups that lack it."""
-        lock = GroupLock(lock_name(facts.project.id), self.level, notes)
-        for group in report.lacking:
-            with _reported(report, group.name, in_time) as may_go_on:
-                if may_go_on:
-                    report.groups.append((group, self._put(group, lock, report)))
+        return _each(groups, lambda group: f"the machines in {group.name}", in_time, look)
 
-    def _put(self, group: ResourceGroup, lock: GroupLock, report: GroupReport) -> str:
-        try:
-            return LOCKED if self.locks.put(group, lock) else GONE
-        except NeverError:
-            report.groups.append((group, NOT_LOCKED))
-            raise
+    def stop(self, machines: Iterable[GroupMachine], in_time: InTime) -> Report:
+        """Asks for the deallocation of machines; reports those that can't be stopped."""
 
-    def leave(self, facts: LockFacts, report: GroupReport, in_time: InTime) -> None:
+        def stop(each: GroupMachine) -> Report:
+            try:
+                self.compute.deallocate(*each)
+            except NeverError as error:
+                failed = (machine_name(each), error.reason)
+                return Report(machines=((*each, f"not stopped: {error.reason}"),), failed=(failed,))
+            return NOTHING
+
+        return _each(machines, machine_name, in_time, stop)
+
+    def put(self, groups: Iterable[ResourceGroup], project_id: int, notes: str, in_time: InTime) -> Report:
+        """Puts the project's lock on each of these groups."""
+        lock = GroupLock(lock_name(project_id), self.level, notes)
+
+        def put(group: ResourceGroup) -> Report:
+            try:
+                return Report(groups=((group, LOCKED if self.locks.put(group, lock) else GONE),))
+            except NeverError as error:
+                return Report(groups=((group, NOT_LOCKED),), failed=((group.name, error.reason),))
+
+        return _each(groups, _group_name, in_time, put)
+
+    def leave(self, facts: LockFacts, in_time: InTime) -> Report:
         """Takes the lock off groups that have had it and are the project's no more, or may not be locked any more."""
-        own = {group_key(group) for group in facts.groups}
-        for group in facts.held_groups:
-            if group_key(group) in own and not self._is_never(group):
-                continue
-            with _reported(report, group.name, in_time) as may_go_on:
-                if may_go_on:
-                    was_there = self.locks.delete(group, lock_name(facts.project.id))
-                    report.groups.append((group, LEFT if was_there else NO_LOCK))
+        own = {group.key for group in facts.groups if not self._is_never(group)}
+        return self._delete((group for group in facts.held_groups if group.key not in own), facts, LEFT, in_time)
 
-    def take_off(self, facts: LockFacts, in_time: InTime) -> GroupReport:
+    def take_off(self, facts: LockFacts, in_time: InTime) -> Report:
         """Takes the app's lock off every group that has it, and no other lock; also off groups it has held since."""
-        report = GroupReport()
-        for group in {group_key(group): group for group in (*facts.held_groups, *facts.groups)}.values():
-            with _reported(report, group.name, in_time) as may_go_on:
-                if may_go_on:
-                    was_there = self.locks.delete(group, lock_name(facts.project.id))
-                    report.groups.append((group, TAKEN_OFF if was_there else NO_LOCK))
-        return report
+        groups = {group.key: group for group in (*facts.held_groups, *facts.groups)}
+        return self._delete(groups.values(), facts, TAKEN_OFF, in_time)
+
+    def _delete(self, groups: Iterable[ResourceGroup], facts: LockFacts, word: str, in_time: InTime) -> Report:
+        def delete(group: ResourceGroup) -> Report:
+            was_there = self.locks.delete(group, lock_name(facts.project.id))
+            return Report(groups=((group, word if was_there else NO_LOCK),))
+
+        return _each(groups, _group_name, in_time, delete)
 
 
-@contextmanager
-def _reported(report: GroupReport, what: str, in_time: InTime) -> Iterator[bool]:
-    """Whether there is time for it; what is raised inside is reported, and goes no further."""
+def machine_name(machine: GroupMachine) -> str:
+    """Such as `virtual machine vm-1 in rg-11`."""
+    group, each = machine
+    return f"{each.kind} {each.name} in {group.name}"
+
+
+def _group_name(group: ResourceGroup) -> str:
+    return group.name
+
+
+def _each(items: Iterable[T], named: Callable[[T], str], in_time: InTime, step: Callable[[T], Report]) -> Report:
+    """What becomes of each item, as long as there is time."""
+    return sum((_tried(item, named(item), in_time, step) for item in items), NOTHING)
+
+
+def _tried(item: T, name: str, in_time: InTime, step: Callable[[T], Report]) -> Report:
     try:
-        may_go_on = in_time()
-        if not may_go_on:
-            report.later.append(LaterError(f"there was no time left for {what}", AT_ONCE))
-        yield may_go_on
+        if in_time():
+            return step(item)
+        return Report(later=(LaterError(f"there was no time left for {name}", AT_ONCE),))
     except NeverError as error:
-        report.failed.append((what, error.reason))
+        return Report(failed=((name, error.reason),))
     except LaterError as error:
-        report.later.append(error)
+        return Report(later=(error,))

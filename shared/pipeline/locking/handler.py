@@ -5,32 +5,34 @@ What can't be done now is put back; what can't be done at all, or not within 24 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from shared.domain.locks import LockMode
+from shared.domain.projects import LockPolicy
 from shared.messages import LockAction, LockMessage, Queue
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.dead_letters import DeadLetters, lock_letter
-from shared.pipeline.locking.case import Case
-from shared.pipeline.locking.claims import Claims
-from shared.pipeline.locking.figures import Figures
-from shared.pipeline.locking.lock import Locking
+from shared.pipeline.locking.carry_out import AZURE_LIMIT, Locking
+from shared.pipeline.locking.groups import Report
 from shared.pipeline.locking.records import Records
-from shared.pipeline.locking.report import GroupReport
-from shared.pipeline.locking.unlock import Unlocking
+from shared.pipeline.locking.request import Request, ask_azure
 from shared.pipeline.stage import Outgoing, Retry, mails_out
+from shared.ports.azure import AzureBudgets
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockLedger
 
+Work = Callable[[Request], list[Outgoing]]
+
 
 @dataclass(frozen=True, slots=True)
 class Locker:
-    """Locks and unlocks projects."""
+    """Takes what asks for a lock, or for a lock to come off."""
 
-    locking: Locking
-    unlocking: Unlocking
     ledger: LockLedger
-    claims: Claims
+    budgets: AzureBudgets
+    locking: Locking
     records: Records
     dead_letters: DeadLetters
     retry: Retry
@@ -40,46 +42,55 @@ class Locker:
         """One message that asks to lock or unlock a project. origin: the queue message's id."""
         try:
             project_id = self._project_of(message)
-            if project_id is None or self.ledger.facts(project_id, self.clock()) is None:
-                return self._unknown(message, origin)
-            return self._claimed(replace(message, project_id=project_id), project_id, origin)
+            if project_id is None:
+                named = message.project_id or f"with the Azure budget {message.budget_name}"
+                reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
+                return self._bury(message, origin, reason)
+            return self._claimed(message, origin, project_id, self._work_on)
         except LaterError as error:
             return self._later(message, origin, error)
         except NeverError as error:
             return self._never(message, origin, error)
 
     def _project_of(self, message: LockMessage) -> int | None:
-        if message.budget_name is None:
-            return message.project_id
-        wanted = message.budget_name.strip().lower()
-        here = self.ledger.projects_in(message.subscription_id or "")
-        # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
-        return next((project_id for project_id, acronym in here if azure_name(acronym) == wanted), None)
+        """The project that the message is about; None where there is none."""
+        project_id = message.project_id
+        if message.budget_name is not None:
+            wanted = message.budget_name.strip().lower()
+            here = self.ledger.projects_in(message.subscription_id or "")
+            # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
+            return next((found for found, acronym in here if azure_name(acronym) == wanted), None)
+        known = project_id is not None and self.ledger.facts(project_id, self.clock()) is not None
+        return project_id if known else None
 
-    def _unknown(self, message: LockMessage, origin: str) -> list[Outgoing]:
-        named = f"{message.project_id}" if message.project_id else f"with the Azure budget {message.budget_name}"
-        reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
-        self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
-        return []
-
-    def _claimed(self, message: LockMessage, project_id: int, origin: str) -> list[Outgoing]:
+    def _claimed(self, message: LockMessage, origin: str, project_id: int, work: Work) -> list[Outgoing]:
         """Does the work while nobody else works on this project's lock."""
         now = self.clock()
-        self.claims.take(project_id, origin, now)
+        self.records.claim(project_id, origin, now)
         try:
             facts = self.ledger.facts(project_id, now)
-            case = Case(message, origin, facts, Figures(None), now, self.clock) if facts else None
-            wanted = self._work_on(case) if case else []
+            wanted = work(Request(message, origin, facts, now)) if facts else []
         finally:
             # Whatever it was that failed, the next try need not wait for the claim to expire.
-            self.claims.release(project_id, origin)
+            self.ledger.release(project_id, origin)
         return [*wanted, *mails_out(self.ledger.unsent(project_id))]
 
-    def _work_on(self, case: Case) -> list[Outgoing]:
-        if case.message.action is LockAction.UNLOCK:
-            self.unlocking.unlock(case)
+    def _work_on(self, request: Request) -> list[Outgoing]:
+        if request.message.action is LockAction.UNLOCK:
+            self.locking.unlock(request)
             return []
-        return self.locking.lock(case)
+        return self.locking.lock(self._look_again(request))
+
+    def _look_again(self, request: Request) -> Request:
+        """With what Azure's budget shows. Raises LaterError where that is worth waiting for."""
+        if self.locking.rules.mode is LockMode.OFF or request.project.lock is LockPolicy.NEVER:
+            return request  # whatever was spent, nothing is going to be done
+        azure = ask_azure(request.facts, self.budgets, request.now.date())
+        is_full = request.database is not None and request.database.is_full
+        waited = self.retry.is_over(request.message.envelope.first_queued_at, AZURE_LIMIT)
+        if azure.wait and not (is_full or waited or request.ordered):
+            raise azure.wait
+        return replace(request, azure=azure)
 
     # --- what can't be done now, or at all ---
 
@@ -89,28 +100,29 @@ class Locker:
             error,
             "lock",
             since=message.envelope.first_queued_at,
-            give_up=lambda reason: self._given_up(message, origin, reason),
+            give_up=lambda reason: self._give_up(message, origin, reason),
             project=message.project_id,
         )
 
     def _never(self, message: LockMessage, origin: str, error: NeverError) -> list[Outgoing]:
         try:
-            return self._given_up(message, origin, error.reason)
+            return self._give_up(message, origin, error.reason)
         except LaterError as later:
             return self._later(message, origin, later)
 
-    def _given_up(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
+    def _give_up(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
         """Kept as a dead letter, written down, and told to the operators. Raises LaterError."""
-        project_id, now = self._project_of(message), self.clock()
-        facts = self.ledger.facts(project_id, now) if project_id else None
-        if facts is None:
-            self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+        project_id = self._project_of(message)
+        if project_id is None:
+            return self._bury(message, origin, reason)
+
+        def write_off(request: Request) -> list[Outgoing]:
+            self._bury(message, origin, reason)
+            self.records.write_down_failure(request, Report(failed=((request.project.acronym, reason),)))
             return []
-        self.claims.take(facts.project.id, origin, now)
-        try:
-            self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
-            case = Case(message, origin, facts, Figures(None), now, self.clock)
-            self.records.write_down_failure(case, GroupReport(failed=[(facts.project.acronym, reason)]), None)
-        finally:
-            self.claims.release(facts.project.id, origin)
-        return mails_out(self.ledger.unsent(facts.project.id))
+
+        return self._claimed(message, origin, project_id, write_off)
+
+    def _bury(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
+        self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+        return []

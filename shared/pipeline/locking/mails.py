@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from shared.domain.money import plain
-from shared.domain.projects import LockPolicy
-from shared.messages import LockAction
+from shared.domain.projects import LockPolicy, Project
+from shared.pipeline.locking.request import Request
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.azure import LockLevel
-from shared.ports.locks import LockFacts
 from shared.ports.mails import NewMail, Topic
 
 LOCK_TEMPLATE = "lock"
 # Azure's limit for a lock's note.
 LONGEST_NOTE = 512
-
-
-@dataclass(frozen=True, slots=True)
-class LockNews:
-    """by_hand: an operator ordered it. stopped: machines were deallocated for this lock. run_key: of the check.
-
-    spent: the highest spending that anyone knows of, in the budget's currency; None where nobody knows any.
-    """
-
-    by_hand: bool
-    stopped: bool
-    spent: Decimal | None
-    run_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,117 +32,102 @@ class LockMails:
         """Whom to ask about a lock: the first operator."""
         return self.operators.addresses[0] if self.operators.addresses else "your platform team"
 
-    def note(self, facts: LockFacts, reason: str, now: datetime) -> str:
+    def note(self, request: Request, reason: str) -> str:
         """What the lock in Azure says of itself: why, when and whom to ask, within Azure's 512 characters."""
-        link = self.portal_url.replace("{acronym}", facts.project.acronym)
+        acronym, asked = request.project.acronym, request.message.reason if request.ordered else ""
+        link = self.portal_url.replace("{acronym}", acronym)
         ending = f". Ask {self.ask}{f' or see {link}' if link else ''} to have it taken off."
-        beginning = f"Budget Warden locked project {facts.project.acronym} on {now:%Y-%m-%d at %H:%M} UTC: {reason}"
-        return beginning[: LONGEST_NOTE - len(ending[:LONGEST_NOTE])] + ending[:LONGEST_NOTE]
+        beginning = f"Budget Warden locked project {acronym} on {request.now:%Y-%m-%d at %H:%M} UTC: {reason}"
+        said = f"{beginning}: {asked}" if asked else beginning
+        return said[: LONGEST_NOTE - len(ending[:LONGEST_NOTE])] + ending[:LONGEST_NOTE]
 
-    def to_contacts(self, facts: LockFacts, what: LockAction, key: str, news: LockNews) -> NewMail:
-        """To the contacts: their project is locked now, or open again."""
-        amount = facts.budget.amount
+    def to_contacts(self, request: Request, stopped: bool) -> NewMail:
+        """To the contacts: their project is locked now, or open again. stopped: machines were, for this lock."""
+        facts, project, what = request.facts, request.project, f"{request.message.action}ed"
+        amount, spent = facts.budget.amount, request.highest_known
         context: dict[str, Any] = {
-            "what": f"{what}ed",
-            "acronym": facts.project.acronym,
-            "name": facts.project.name,
-            "by_hand": news.by_hand,
+            "what": what,
+            "acronym": project.acronym,
+            "name": project.name,
+            "by_hand": request.ordered,
             "level": self.level.value,
-            "stopped": news.stopped,
-            "spent": None if news.spent is None else plain(news.spent),
+            "stopped": stopped,
+            "spent": None if spent is None else plain(spent),
             "amount": None if amount is None else plain(amount),
             "currency": facts.budget.terms.currency or None,
             "period_start": facts.period.start.isoformat() if facts.period else None,
             "period_end": facts.period.end.isoformat() if facts.period else None,
             "ask": self.operators.addresses[0] if self.operators.addresses else None,
-            "portal_link": self.portal_url.replace("{acronym}", facts.project.acronym) or None,
+            "portal_link": self.portal_url.replace("{acronym}", project.acronym) or None,
         }
         return NewMail(
-            key=f"lock/{what}ed/{key}",
+            key=f"lock/{what}/{request.origin}",
             template=LOCK_TEMPLATE,
-            to=facts.project.contacts,
+            to=project.contacts,
             bcc=self.bcc,
             context=context,
             topic=Topic.LOCK,
-            language=facts.project.language,
-            project_id=facts.project.id,
-            run_key=news.run_key,
+            language=project.language,
+            project_id=project.id,
+            budget_number=facts.budget.number,
+            period_start=request.period_start,
+            run_key=request.message.envelope.run_id,
         )
 
     # --- to the operators ---
 
-    def refused(self, facts: LockFacts, key: str, reason: str, asked: str) -> NewMail:
+    def refused(self, request: Request, key: str, reason: str) -> NewMail:
         """A lock was asked for, and not put on."""
-        project = facts.project
-        advice = f'To lock it anyway: `python -m shared.cli project lock {project.acronym} --reason "…"`.'
+        project, asked = request.project, request.message.reason
+        intro = f"A lock was asked for project {_named(project)}, and it was not locked: {reason}."
+        lines = [f"It was asked for because: {asked}"] if asked else []
+        advice = f"To lock it anyway: {_command('lock', project)}."
         if project.lock is LockPolicy.NEVER:
             advice = (
                 "If it is to be locked: write auto into the column lock of its line in the projects file, and load it."
             )
-        return self._notice(
-            facts,
-            key,
-            f"{project.acronym} was not locked",
-            f"A lock was asked for project {project.acronym} ({project.name}), and it was not locked: {reason}.",
-            [f"It was asked for because: {asked}"] if asked else [],
-            advice,
-        )
+        return self._notice(request, key, "was not locked", intro, lines, advice)
 
-    def would_lock(self, facts: LockFacts, key: str, reason: str, lines: Sequence[str]) -> NewMail:
+    def would_lock(self, request: Request, key: str, reason: str, lines: Sequence[str]) -> NewMail:
         """What would have been done, were it not for LOCK_MODE dry-run."""
-        project = facts.project
-        return self._notice(
-            facts,
-            key,
-            f"{project.acronym} would be locked now",
-            f"Project {project.acronym} ({project.name}) would be locked now: {reason}. LOCK_MODE is dry-run, so that "
-            "nothing was done. What would be:",
-            lines,
-            "Set LOCK_MODE to enforce to have this done.",
-        )
+        mode = "LOCK_MODE is dry-run, so that nothing was done. What would be:"
+        intro = f"Project {_named(request.project)} would be locked now: {reason}. {mode}"
+        advice = "Set LOCK_MODE to enforce to have this done."
+        return self._notice(request, key, "would be locked now", intro, lines, advice)
 
-    def would_unlock(self, facts: LockFacts, key: str, reason: str) -> NewMail:
+    def would_unlock(self, request: Request, key: str, reason: str) -> NewMail:
         """A lock would come off, were it not for LOCK_MODE dry-run."""
-        project = facts.project
-        return self._notice(
-            facts,
-            key,
-            f"{project.acronym} would be unlocked now",
-            f"The lock on project {project.acronym} ({project.name}) would be taken off now: {reason}. LOCK_MODE is "
-            "dry-run, so that it was left on.",
-            [],
-            f'To take it off: `python -m shared.cli project unlock {project.acronym} --reason "…"`.',
-        )
+        mode = "LOCK_MODE is dry-run, so that it was left on."
+        intro = f"The lock on project {_named(request.project)} would be taken off now: {reason}. {mode}"
+        advice = f"To take it off: {_command('unlock', request.project)}."
+        return self._notice(request, key, "would be unlocked now", intro, [], advice)
 
-    def failed(self, facts: LockFacts, key: str, action: LockAction, lines: Sequence[str], ordered: bool) -> NewMail:
+    def failed(self, request: Request, key: str, lines: Sequence[str]) -> NewMail:
         """Not all could be locked (or unlocked)."""
-        project = facts.project
+        project, action = request.project, request.message.action
         # The nights don't know of orders: they lock what is at 100 %, and unlock what has money again.
-        nights = "Until then, the nights go by what was spent" if ordered else "The next night tries again"
-        return self._notice(
-            facts,
-            key,
-            f"{project.acronym} could not be {action}ed",
-            f"Project {project.acronym} ({project.name}) could not be {action}ed, or not all of it:",
-            lines,
-            f"See `python -m shared.cli audit {project.acronym}`. {nights}; once the cause is mended, "
-            f'`python -m shared.cli project {action} {project.acronym} --reason "…"` does it now.',
-        )
+        nights = "Until then, the nights go by what was spent" if request.ordered else "The next night tries again"
+        intro = f"Project {_named(project)} could not be {action}ed, or not all of it:"
+        see = f"See `python -m shared.cli audit {project.acronym}`. {nights}"
+        advice = f"{see}; once the cause is mended, {_command(action, project)} does it now."
+        return self._notice(request, key, f"could not be {action}ed", intro, lines, advice)
 
-    def locked_again(self, facts: LockFacts, key: str, groups: Sequence[str]) -> NewMail:
+    def locked_again(self, request: Request, key: str, groups: Sequence[str]) -> NewMail:
         """Someone had taken the lock off in Azure."""
-        project = facts.project
-        return self._notice(
-            facts,
-            key,
-            f"{project.acronym} was locked again",
-            f"The lock of project {project.acronym} ({project.name}) was gone from these resource groups, and is back:",
-            groups,
-            f'To take it off for good: `python -m shared.cli project unlock {project.acronym} --reason "…"`.',
-        )
+        intro = f"The lock of project {_named(request.project)} was gone from these resource groups, and is back:"
+        advice = f"To take it off for good: {_command('unlock', request.project)}."
+        return self._notice(request, key, "was locked again", intro, groups, advice)
 
-    def _notice(
-        self, facts: LockFacts, key: str, subject: str, intro: str, lines: Sequence[str], advice: str
-    ) -> NewMail:
+    def _notice(self, request: Request, key: str, what: str, intro: str, lines: Sequence[str], advice: str) -> NewMail:
+        subject = f"{request.project.acronym} {what}"
         notice = self.operators.notice(Topic.LOCK, f"lock/{key}", subject, intro, at_most(list(lines)), advice)
-        return replace(notice, project_id=facts.project.id)
+        number, start = request.facts.budget.number, request.period_start
+        return replace(notice, project_id=request.project.id, budget_number=number, period_start=start)
+
+
+def _command(action: str, project: Project) -> str:
+    return f'`python -m shared.cli project {action} {project.acronym} --reason "…"`'
+
+
+def _named(project: Project) -> str:
+    return f"{project.acronym} ({project.name})"

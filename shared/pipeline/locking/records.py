@@ -5,98 +5,130 @@ The decision's key makes it once: whoever comes second, or again after a crash, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
 from shared.domain.locks import LockMode, Outcome
+from shared.domain.money import plain
 from shared.pipeline.events import event
-from shared.pipeline.locking.case import Case, digest
-from shared.pipeline.locking.figures import as_audited, highest_known
-from shared.pipeline.locking.limits import AZURE_PATIENCE, BUSY_WAIT, DECISIONS_OF_A_LOCK, STOPPING_PATIENCE
-from shared.pipeline.locking.mails import LockMails, LockNews
-from shared.pipeline.locking.report import LOCKED, TAKEN_OFF, GroupReport
-from shared.ports.azure import LockLevel
+from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
+from shared.pipeline.locking.mails import LockMails
+from shared.pipeline.locking.request import Request
+from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockLedger
 from shared.ports.mails import NewMail
 
+# A claim lasts longer than a message is worked on, its ten-minute lease included.
+CLAIM = timedelta(minutes=15)
+BUSY_WAIT = timedelta(seconds=15)
+# A lock that lasts for months is looked at every night, but seldom decided anew.
+DECISIONS_OF_A_LOCK = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Writes decisions down, and knows the earlier ones."""
+    """Writes decisions down, and knows the earlier ones. What is written ends the claim: it is taken again after."""
 
     ledger: LockLedger
     mails: LockMails
     mode: LockMode
-    level: LockLevel
+
+    def claim(self, project_id: int, origin: str, now: datetime) -> None:
+        """Takes the claim for this message, or takes it again. Raises LaterError while another message has it."""
+        if not self.ledger.claim(project_id, origin, now + CLAIM, now):
+            raise LaterError("another message is working on this project's lock", BUSY_WAIT)
+
+    def claim_again(self, request: Request) -> None:
+        """Goes on after something was written down. Raises LaterError where another message was faster."""
+        self.claim(request.project.id, request.origin, request.now)
+
+    def keep(self, request: Request, groups: Iterable[ResourceGroup]) -> None:
+        """Writes what counts for a lock that is there or about to be on these groups, with nothing decided."""
+        self.ledger.keep(request.project.id, request.origin, request.hold(groups))
 
     def write_down(
         self,
-        case: Case,
+        request: Request,
         key: str,
         outcome: Outcome,
         reason: str,
-        report: GroupReport | None = None,
+        report: Report = NOTHING,
         change: Hold | Freed | None = None,
         mails: Sequence[NewMail] = (),
     ) -> None:
-        """Writes a decision down, and ends the claim. Raises LaterError where another message has the claim now."""
-        entry = self._entry(case, key, outcome, reason, report)
-        if not self.ledger.record(entry, case.origin, change, mails, case.now):
-            raise LaterError("another message has taken over this project's lock", BUSY_WAIT)
-        event("lock_decided", project=entry.project_id, action=entry.action, outcome=outcome, reason=reason)
-
-    def _entry(self, case: Case, key: str, outcome: Outcome, reason: str, report: GroupReport | None) -> AuditEntry:
-        message = case.message
-        return AuditEntry(
+        """Writes a decision down. Raises LaterError where another message has the claim now."""
+        message, project = request.message, request.project
+        entry = AuditEntry(
             key=key,
-            project_id=case.facts.project.id,
+            project_id=project.id,
             action=message.action,
             outcome=outcome,
             reason=reason,
             trigger=message.trigger,
             by=message.by,
             asked=message.reason,
-            figures=as_audited(case.facts, case.figures, self.mode, self.level),
-            details=report.as_audited() if report else {},
+            figures=self._figures(request),
+            details=report.as_audited(),
             run_key=message.envelope.run_id,
         )
+        if not self.ledger.record(entry, request.origin, change, mails, request.now):
+            raise LaterError("another message has taken over this project's lock", BUSY_WAIT)
+        event("lock_decided", project=project.id, action=message.action, outcome=outcome, reason=reason)
 
-    def write_down_failure(self, case: Case, report: GroupReport, change: Hold | Freed | None) -> None:
+    def _figures(self, request: Request) -> dict[str, Any]:
+        """What a decision rests on: JSON values, amounts as text."""
+        facts, azure = request.facts, request.azure
+        amount = facts.budget.amount
+        return {
+            "mode": self.mode,
+            "level": self.mails.level,
+            "currency": facts.budget.terms.currency or None,
+            "amount": None if amount is None else plain(amount),
+            "usage": plain(facts.usage) if facts.usage_known else None,
+            "azure_spend": plain(azure.figure.spent) if azure.figure else None,
+            "azure_unknown": azure.unknown,
+            "period_start": request.period_start.isoformat() if request.period_start else None,
+            "budget_number": facts.budget.number,
+        }
+
+    def write_down_failure(self, request: Request, report: Report, change: Hold | Freed | None = None) -> None:
         """Some of it was refused for good: told once a day for the same reasons."""
-        action = case.message.action
         lines = [f"{what}: {why}" for what, why in report.failed]
         done = [group.name for group in report.with_word(LOCKED, TAKEN_OFF)]
-        key = case.key("failed", action, case.now.date(), digest(*lines, *done))
-        mails = [self.mails.failed(case.facts, key, action, lines, case.ordered)]
-        if isinstance(change, Hold) and case.facts.held_since is None:
-            mails.append(self.mail_to_contacts(case))
-        self.write_down(case, key, Outcome.FAILED, "; ".join(lines), report, change, mails)
+        key = request.key("failed", request.message.action, request.now.date(), digest(*lines, *done))
+        mails = [self.mails.failed(request, key, lines)]
+        if isinstance(change, Hold) and request.facts.held_since is None:
+            mails.append(self.mail_to_contacts(request))
+        self.write_down(request, key, Outcome.FAILED, "; ".join(lines), report, change, mails)
 
-    def mail_to_contacts(self, case: Case) -> NewMail:
+    def mail_to_contacts(self, request: Request) -> NewMail:
         """The mail that says that their project is locked now, or open again."""
-        stopped = self._has_stopped_machines(case.facts.project.id)
-        news = LockNews(case.ordered, stopped, highest_known(case.facts, case.figures), case.message.envelope.run_id)
-        return self.mails.to_contacts(case.facts, case.message.action, case.origin, news)
+        return self.mails.to_contacts(request, self._has_stopped_machines(request))
 
     # --- what was written down before ---
 
-    def stops(self, case: Case) -> list[AuditView]:
+    def stops(self, request: Request, within: timedelta) -> list[AuditView]:
         """What was written down about stopping machines for the lock that is being put on now, oldest first."""
-        since = case.now - AZURE_PATIENCE - STOPPING_PATIENCE
-        latest = takewhile(
-            lambda view: view.at > since and view.entry.outcome in (Outcome.STOPPING, Outcome.REFUSED),
-            self._latest_first(case.facts.project.id),
-        )
+        words = (Outcome.STOPPING, Outcome.REFUSED)
+        since = request.now - within
+        latest = takewhile(lambda view: view.at > since and view.entry.outcome in words, self._latest_first(request))
         return [view for view in latest if view.entry.outcome is Outcome.STOPPING][::-1]
 
-    def _has_stopped_machines(self, project_id: int) -> bool:
+    def _has_stopped_machines(self, request: Request) -> bool:
         """Whether machines were stopped for the present lock: since the project was unlocked last."""
-        for view in self._latest_first(project_id):
-            if view.entry.outcome in (Outcome.STOPPING, Outcome.UNLOCKED):
-                return view.entry.outcome is Outcome.STOPPING
-        return False
+        words = (Outcome.STOPPING, Outcome.UNLOCKED)
+        outcomes = (view.entry.outcome for view in self._latest_first(request))
+        return next((outcome for outcome in outcomes if outcome in words), None) is Outcome.STOPPING
 
-    def _latest_first(self, project_id: int) -> list[AuditView]:
-        return self.ledger.decisions(project_id, DECISIONS_OF_A_LOCK)[::-1]
+    def _latest_first(self, request: Request) -> list[AuditView]:
+        return self.ledger.decisions(request.project.id, DECISIONS_OF_A_LOCK)[::-1]
+
+
+def digest(*texts: str) -> str:
+    """Tells reasons apart in a key."""
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]

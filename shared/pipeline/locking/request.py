@@ -1,0 +1,177 @@
+"""A request to lock or unlock a project: what its message asks for, and what is known when it is looked into again.
+
+That are the project's facts in the database, and what Azure's own budget shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from shared.domain.charges import key_of_group
+from shared.domain.locks import Figure, HeldLock
+from shared.domain.money import LARGEST_AMOUNT
+from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.projects import Project
+from shared.messages import LockMessage, LockTrigger
+from shared.pipeline.azure_budgets.names import azure_name
+from shared.ports.azure import AzureBudget, AzureBudgets, ResourceGroup
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.locks import Freed, Hold, LockFacts
+
+# Azure evaluates its budgets about once a day, and costs reach it a day late: what it shows in a period's first days
+# may be what was spent in the period before. It does not say of when its figure is.
+STALE_FOR = timedelta(days=2)
+# Azure's word for how often a budget begins anew. Those of billing months begin on days that it does not say.
+KINDS = {"monthly": PeriodKind.MONTHLY, "quarterly": PeriodKind.QUARTERLY, "annually": PeriodKind.ANNUAL}
+
+
+@dataclass(frozen=True, slots=True)
+class AzureSays:
+    """What Azure's own budget shows, or why that isn't known, as a sentence's end; neither where it was not asked.
+
+    wait: set where Azure could not be asked now and may answer later. doubtful_until: set where Azure shows 100 % and
+    that may be of the period before; from this day on, its figure counts.
+    """
+
+    figure: Figure | None = None
+    unknown: str | None = None
+    wait: LaterError | None = None
+    doubtful_until: date | None = None
+
+
+NOT_ASKED = AzureSays()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One message on one project. origin: the queue message's id. now: when the work on it began."""
+
+    message: LockMessage
+    origin: str
+    facts: LockFacts
+    now: datetime
+    azure: AzureSays = NOT_ASKED
+
+    @property
+    def project(self) -> Project:
+        """The project that it is about."""
+        return self.facts.project
+
+    @property
+    def ordered(self) -> bool:
+        """Whether an operator says so."""
+        return self.message.trigger is LockTrigger.OPERATOR
+
+    @property
+    def period_start(self) -> date | None:
+        """The first day of the budget's period; None where there is none today."""
+        return self.facts.period.start if self.facts.period else None
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a budget for today."""
+        return self.facts.budget.amount is not None and self.facts.period is not None
+
+    @property
+    def database(self) -> Figure | None:
+        """What the costs that were read come to; None without a budget, or where they are not all known."""
+        amount = self.facts.budget.amount
+        is_known = amount is not None and self.facts.period is not None and self.facts.usage_known
+        return Figure(self.facts.usage, amount) if is_known and amount is not None else None
+
+    @property
+    def highest_known(self) -> Decimal | None:
+        """The highest spending in the present period that anyone knows of; None where nobody knows any."""
+        known = [self._shown_by_azure, self.facts.usage if self.facts.usage_known else None]
+        return max((spent for spent in known if spent is not None), default=None)
+
+    @property
+    def _shown_by_azure(self) -> Decimal | None:
+        """What Azure shows now, or showed in this period when it was locked: our own costs may be a day behind."""
+        if self.azure.figure:
+            # More than can be stored is as good as the most that can.
+            return min(self.azure.figure.spent, LARGEST_AMOUNT)
+        held = self.facts.held
+        return held.spent if held and self.facts.period and held.period_start == self.period_start else None
+
+    @property
+    def this_budget(self) -> str:
+        """The project, the revision of its budget and the period: for what is decided once for each."""
+        return f"{self.project.id}/{self.facts.budget.number}/{self.period_start or 'no-period'}"
+
+    def key(self, what: str, *parts: object) -> str:
+        """The audit's key of what is decided once for this budget, and these parts; by order, once for the order."""
+        ordered = (self.origin,) if self.ordered else ()
+        return "/".join(map(str, (what, self.this_budget, *parts, *ordered)))
+
+    def hold(self, groups: Iterable[ResourceGroup]) -> Hold:
+        """A lock on these groups, with what it was decided on, and so when it can come off."""
+        lock = HeldLock(
+            by_hand=self.ordered or (self.facts.held is not None and self.facts.held.by_hand),
+            budget_number=self.facts.budget.number,
+            period_start=self.period_start,
+            amount=self.facts.budget.amount,
+            spent=self._shown_by_azure,
+        )
+        return Hold(lock, tuple(groups))
+
+    def freed(self, by_hand: bool) -> Freed:
+        """No lock any more. by_hand: none by itself either, for this revision and period."""
+        return Freed(by_hand, self.facts.budget.number, self.period_start)
+
+
+def ask_azure(facts: LockFacts, budgets: AzureBudgets, today: date) -> AzureSays:
+    """What Azure's own budget for the project shows."""
+    subscriptions = {group.subscription_id for group in facts.groups}
+    if facts.budget.amount is None or facts.period is None:
+        return AzureSays(unknown="the project has no budget now")
+    if len(subscriptions) != 1:
+        counted = f"{len(subscriptions)} subscriptions, and an Azure budget is for one"
+        return AzureSays(
+            unknown=f"the project is in {counted}" if subscriptions else "it has no resource group in Azure"
+        )
+    try:
+        found = budgets.get(subscriptions.pop(), azure_name(facts.project.acronym))
+    except NeverError as error:
+        return AzureSays(unknown=error.reason)
+    except LaterError as error:
+        return AzureSays(unknown=error.reason, wait=error)
+    return _shown_by(found, facts, facts.period, today)
+
+
+def _shown_by(found: AzureBudget | None, facts: LockFacts, period: Period, today: date) -> AzureSays:
+    currency = facts.budget.terms.currency
+    if found is None:
+        return AzureSays(unknown="there is no Azure budget for it")
+    if counts_more(found, facts.groups, period, today):
+        reason = "Azure's budget counts other resource groups or another period, and is not in step yet"
+        return AzureSays(unknown=reason)
+    if found.current_spend is None:
+        return AzureSays(unknown="Azure has not evaluated its budget yet")
+    if found.currency != currency:
+        return AzureSays(
+            unknown=f"Azure's budget is in {found.currency or 'no currency'}, and the project's in {currency}"
+        )
+    # Our amount, not Azure's: the budget may have been raised since Azure's was changed.
+    figure = Figure(found.current_spend, facts.budget.amount or Decimal(0))
+    counts_from = period.start + STALE_FOR
+    if today >= counts_from:
+        return AzureSays(figure)
+    reason = "Azure's figure may still be that of the period before"
+    return AzureSays(unknown=reason, doubtful_until=counts_from if figure.is_full else None)
+
+
+def counts_more(found: AzureBudget, groups: Iterable[ResourceGroup], period: Period, today: date) -> bool:
+    """Whether Azure's budget may count what was not spent by these groups in this period; less does no harm.
+
+    So it is until the next sync after a change, and with a budget that someone else made.
+    """
+    counted = {key_of_group(name) for name in found.resource_groups or ()}
+    if not counted or not counted <= {key_of_group(group.name) for group in groups}:
+        return True
+    kind = KINDS.get(found.time_grain.lower())
+    counting = PeriodRule(kind, found.first_day).period_at(min(today, found.last_day)) if kind else None
+    return counting is None or max(counting.start, found.first_day) < period.start
