@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shared.adapters.azure.arm import ArmClient
+    from shared.services.budgets import BudgetService
+    from shared.services.installation import Installation
+    from shared.services.projects import ProjectService
 
 # A subscription's currency is seen in its latest charges.
 CURRENCIES_SINCE = timedelta(days=100)
@@ -369,6 +372,46 @@ class Composition:
     def dead_letter_service(self) -> DeadLetterService:
         """Dead letters: looked at, sent again."""
         return DeadLetterService(self.letters, self.queues, self.clock)
+
+    @cached_property
+    def project_service(self) -> ProjectService:
+        """Lists, shows and loads projects."""
+        from shared.adapters.mail.addresses import valid_addresses
+        from shared.services.projects import ProjectService
+
+        return ProjectService(self.projects, valid_addresses, self.clock)
+
+    @cached_property
+    def budget_service(self) -> BudgetService:
+        """Revises budgets."""
+        from shared.services.budgets import BudgetService
+
+        return BudgetService(self.projects, self.queues, self.clock)
+
+    @cached_property
+    def installation(self) -> Installation:
+        """Whether everything is there that the app needs."""
+        from shared.services.installation import Installation, LockSetup, MailSetup
+
+        settings = self.settings
+        outbox = str(Path(settings.outbox_dir).resolve()) if settings.email_provider is Provider.OUTBOX else None
+        return Installation(
+            database=self.database.url.render_as_string(hide_password=True),
+            tables_are_current=self._tables_are_current,
+            make_queues=self.queues.check,
+            queue_names=list(settings.queue_names.values()),
+            projects=self.projects,
+            costs=self.costs,
+            endpoint=settings.management_endpoint,
+            mail=MailSetup(settings.email_provider, outbox, settings.email_operators),
+            lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
+            clock=self.clock,
+        )
+
+    def _tables_are_current(self) -> bool:
+        from shared.adapters.database.migrate import is_current
+
+        return is_current(self.database)
 
     @property
     def _queue_opener(self) -> QueueOpener:

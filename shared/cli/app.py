@@ -11,11 +11,10 @@ import typer
 
 from shared.cli.failures import WrongUsageError
 from shared.services import reasons
-from shared.services.errors import UnknownProjectError
+from shared.services.projects import id_of
 
 if TYPE_CHECKING:
     from shared.composition import Composition
-    from shared.ports.projects import ProjectView
 
 LOCAL_FILE = Path("local.settings.json")
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")]
@@ -33,16 +32,7 @@ def open_app() -> Composition:
 
 def project_id(app: Composition, project: str) -> int:
     """The id of the project that a person named by acronym or id. Raises UnknownProjectError."""
-    found = app.projects.find(project)
-    if found is None:
-        raise UnknownProjectError(project)
-    return found
-
-
-def find_view(app: Composition, project: str) -> ProjectView:
-    """The project that a person named by acronym or id, as it is today. Raises UnknownProjectError."""
-    found = project_id(app, project)
-    return next(view for view in app.projects.list_projects(app.clock().date()) if view.project.id == found)
+    return id_of(app.projects, project)
 
 
 def given_reason(text: str) -> str:

@@ -9,8 +9,6 @@ FAILED = 1
 WRONG_USAGE = 2
 STOPPED = 130
 
-UPGRADE = "python -m shared.cli db upgrade"
-
 
 class FailedError(Exception):
     """What was asked for could not be done; the text is a sentence for the person who asked."""
@@ -26,24 +24,27 @@ class WrongUsageError(FailedError):
 
 def explain(error: Exception) -> tuple[str, int]:
     """The sentence and the exit code of an error that ended a command."""
-    from shared.pipeline.project_file import ProjectFileError
+    from shared.services.errors import RequestError
+
+    if isinstance(error, FailedError):
+        return str(error), error.exit_code
+    return _sentence(error), WRONG_USAGE if isinstance(error, RequestError) else FAILED
+
+
+def _sentence(error: Exception) -> str:
     from shared.ports.errors import LaterError, NeverError
     from shared.services.errors import RequestError, UnknownProjectError
+    from shared.services.project_csv import ProjectFileError
     from shared.settings import SettingsError
 
     match error:
-        case FailedError():
-            return str(error), error.exit_code
-        case UnknownProjectError():
-            return f"{error}; `python -m shared.cli projects list` shows them all", WRONG_USAGE
-        case RequestError():
-            return str(error), WRONG_USAGE
         case ProjectFileError():
-            listed = "\n".join(f"  {fault}" for fault in error.faults)
-            return f"nothing was loaded, because of the file:\n{listed}", WRONG_USAGE
+            sentence = "\n  ".join(["nothing was loaded, because of the file:", *error.faults])
+        case UnknownProjectError():
+            sentence = f"{error}; `python -m shared.cli projects list` shows them all"
         case LaterError():
             sentence = f"{error.reason}; try again in a while"
-        case NeverError() | SettingsError():
+        case RequestError() | NeverError() | SettingsError():
             sentence = str(error)
         case ImportError():
             sentence = f"a package that is needed here is not installed: {error.name}"
@@ -51,11 +52,13 @@ def explain(error: Exception) -> tuple[str, int]:
             sentence = f"the operating system refuses: {reason}"
         case _:
             sentence = _unforeseen(error)
-    return sentence, FAILED
+    return sentence
 
 
 def _unforeseen(error: Exception) -> str:
     """Says where, and not what: the text of such an error may hold a setting's value."""
+    from shared.services.installation import UPGRADE
+
     kind = type(error).__name__
     if kind == "ProgrammingError" and type(error).__module__.startswith("sqlalchemy"):
         return f"the database refuses a statement; if its tables are missing or old, run: {UPGRADE}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
-from shared.cli.outlook import Outlook
 from shared.cli.output import Cell, Column
 from shared.domain.budgets import Rollover
 from shared.domain.money import plain
@@ -14,13 +13,14 @@ from shared.domain.projects import LockPolicy
 from shared.ports.azure import AZURE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
-    from shared.composition import Composition
     from shared.domain.budgets import BudgetTerms
+    from shared.domain.locks import LockMode
     from shared.domain.projects import Scope
     from shared.ports.projects import PeriodView, ProjectView, RevisionView
+    from shared.services.projects import ProjectDetails
 
 THEN = {
     Rollover.RESET: "the same amount again (reset)",
@@ -30,21 +30,19 @@ THEN = {
 }
 
 
-def write(app: Composition, view: ProjectView, expected: Outlook) -> None:
-    """Writes all of it for people."""
-    output.write_facts(_facts(app, view, expected))
-    periods = app.projects.periods(view.project.id)
-    if periods:
+def write(project: ProjectDetails, thresholds: Sequence[int], lock_mode: LockMode) -> None:
+    """Writes all of it for people. thresholds, lock_mode: those of the settings."""
+    output.write_facts(_facts(project.view, thresholds, lock_mode))
+    if project.periods:
         output.say()
-        output.write_table(PERIOD_COLUMNS, [_period_row(period) for period in periods])
+        output.write_table(PERIOD_COLUMNS, [_period_row(period) for period in project.periods])
     output.say()
-    output.write_table(
-        REVISION_COLUMNS, [_revision_row(revision) for revision in app.projects.revisions(view.project.id)]
-    )
+    output.write_table(REVISION_COLUMNS, [_revision_row(revision) for revision in project.revisions])
 
 
-def as_json(app: Composition, view: ProjectView) -> dict[str, Any]:
+def as_json(project: ProjectDetails) -> dict[str, Any]:
     """What there is besides what `projects list` says."""
+    view = project.view
     return {
         "language": view.project.language,
         "contacts": list(view.project.contacts),
@@ -56,8 +54,8 @@ def as_json(app: Composition, view: ProjectView) -> dict[str, Any]:
         "thresholds": _percents(view.terms),
         "alerts": list(view.alerts),
         "problem": view.problem,
-        "periods": [_period(period) for period in app.projects.periods(view.project.id)],
-        "revisions": [_revision(revision) for revision in app.projects.revisions(view.project.id)],
+        "periods": [_period(period) for period in project.periods],
+        "revisions": [_revision(revision) for revision in project.revisions],
     }
 
 
@@ -90,7 +88,7 @@ REVISION_COLUMNS = (
 )
 
 
-def _facts(app: Composition, view: ProjectView, expected: Outlook) -> Iterable[tuple[str, Cell | str]]:
+def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) -> Iterable[tuple[str, Cell | str]]:
     return [
         ("project", f"{view.project.acronym} (id {view.project.id})"),
         ("name", view.project.name),
@@ -101,12 +99,12 @@ def _facts(app: Composition, view: ProjectView, expected: Outlook) -> Iterable[t
         ("budget", _budget(view)),
         ("period", f"{view.period.start} up to, and not with, {view.period.end}" if view.period else "none today"),
         ("after it", _after(view)),
-        ("thresholds", _thresholds(app, view)),
+        ("thresholds", _thresholds(view, thresholds)),
         ("spent", output.money(view.spent, view.currency)),
         ("used", output.percent(view.percent)),
-        *_expected(view, expected),
+        *_expected(view),
         ("mailed", output.thresholds(view.alerts) or "no alert in this period"),
-        ("lock", _lock(app, view)),
+        ("lock", _lock(view, lock_mode)),
         ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
         ("problem", Cell(view.problem or "", "yellow")),
     ]
@@ -137,30 +135,30 @@ def _after(view: ProjectView) -> str:
     return "nothing: its period is fixed" if view.terms.rule.kind is PeriodKind.FIXED else THEN[view.terms.rollover]
 
 
-def _thresholds(app: Composition, view: ProjectView) -> str:
+def _thresholds(view: ProjectView, of_the_settings: Sequence[int]) -> str:
     if view.terms.thresholds is None:
-        return f"{output.thresholds(app.settings.thresholds)} (those of the settings)"
+        return f"{output.thresholds(of_the_settings)} (those of the settings)"
     return f"{output.thresholds(view.terms.thresholds)} (its own)"
 
 
-def _expected(view: ProjectView, expected: Outlook) -> list[tuple[str, Cell | str]]:
-    if view.period is None or expected.forecast is None:
-        return [("forecast", ""), ("used up", str(expected.used_up or ""))]
-    low, high = output.amount(expected.forecast.low), output.amount(expected.forecast.high)
-    total = output.money(expected.forecast.total, view.currency)
+def _expected(view: ProjectView) -> list[tuple[str, Cell | str]]:
+    if view.period is None or view.forecast is None:
+        return [("forecast", ""), ("used up", str(view.used_up_on or ""))]
+    low, high = output.amount(view.forecast.low), output.amount(view.forecast.high)
+    total = output.money(view.forecast.total, view.currency)
     lasts = "not before the period's end" if view.amount else ""
     return [
         ("forecast", f"{total} at the period's end; four times in five between {low} and {high}"),
-        ("used up", str(expected.used_up or lasts)),
+        ("used up", str(view.used_up_on or lasts)),
     ]
 
 
-def _lock(app: Composition, view: ProjectView) -> Cell | str:
+def _lock(view: ProjectView, mode: LockMode) -> Cell | str:
     if view.locked_since:
         return Cell(f"locked since {output.minute(view.locked_since)} UTC", "bold red")
     if view.project.lock is LockPolicy.NEVER:
         return "not locked, and never is to be"
-    return f"not locked; at 100 % it goes by LOCK_MODE, which is {app.settings.lock_mode} here"
+    return f"not locked; at 100 % it goes by LOCK_MODE, which is {mode} here"
 
 
 def _period_row(view: PeriodView) -> list[Cell | str]:

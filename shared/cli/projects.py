@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output, project_facts
-from shared.cli.app import AsJson, ProjectName, find_view, open_app, user_name
+from shared.cli.app import AsJson, ProjectName, open_app, user_name
 from shared.cli.failures import WrongUsageError
-from shared.cli.outlook import Outlook, outlooks
 from shared.cli.output import Cell, Column
 from shared.domain.money import plain
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from shared.domain.projects import ProjectEntry
     from shared.ports.projects import ProjectView
 
 commands = typer.Typer(help="Projects: load them, list them.", no_args_is_help=True)
@@ -42,18 +40,16 @@ def load(file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README say
 
     Where a line is faulty, every fault is named, and nothing is loaded.
     """
-    from shared.adapters.mail.addresses import valid_addresses
-    from shared.pipeline.project_file import read_projects
-
     content = _content(file)
     app = open_app()
-    now = app.clock()
-    with output.working(f"Reading {file.name} …"):
-        entries = read_projects(content, valid_addresses, app.projects.entries())
-    with output.working(f"Loading {len(entries):,} projects …"):
-        result = app.projects.load(entries, user_name(), now)
+    with output.working(f"Loading {file.name} …"):
+        loaded = app.project_service.load(content, user_name())
+    result = loaded.result
     output.say(f"{file.name}: {result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")
-    _warn_of_unwatched(entries)
+    if loaded.without_budget:
+        output.warn(f"no budget, so no alerts: {_named(loaded.without_budget)}")
+    if loaded.without_contacts:
+        output.warn(f"no contacts, so the operators get the alerts: {_named(loaded.without_contacts)}")
 
 
 @commands.command("list")
@@ -64,16 +60,14 @@ def list_projects(json: AsJson = False) -> None:
     Days are in UTC.
     """
     app = open_app()
-    now = app.clock()
-    views = app.projects.list_projects(now.date())
+    views = app.project_service.listed()
     if json:
-        output.write_json([_listed(*each) for each in outlooks(app, views, now.date())])
+        output.write_json([_listed(view) for view in views])
     elif not views:
         output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
     else:
-        with output.working(f"Forecasting {len(views):,} projects"):
-            rows = [_row(*each, now) for each in outlooks(app, views, now.date())]
-        output.write_table(COLUMNS, rows)
+        now = app.clock()
+        output.write_table(COLUMNS, [_row(view, now) for view in views])
         output.say()
         output.say(_summary(views))
 
@@ -82,12 +76,11 @@ def list_projects(json: AsJson = False) -> None:
 def show(project: ProjectName, json: AsJson = False) -> None:
     """Show one, with its budget's periods and revisions."""
     app = open_app()
-    view = find_view(app, project)
-    ((_, expected),) = outlooks(app, [view], app.clock().date())
+    details = app.project_service.get(project)
     if json:
-        output.write_json(_listed(view, expected) | project_facts.as_json(app, view))
+        output.write_json(_listed(details.view) | project_facts.as_json(details))
     else:
-        project_facts.write(app, view, expected)
+        project_facts.write(details, app.settings.thresholds, app.settings.lock_mode)
 
 
 def _content(file: Path) -> bytes:
@@ -95,16 +88,6 @@ def _content(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise WrongUsageError(f"{file} can't be read: {error.strerror}") from None
-
-
-def _warn_of_unwatched(entries: Sequence[ProjectEntry]) -> None:
-    active = [entry for entry in entries if entry.project.active]
-    without_budget = [entry.project.acronym for entry in active if not entry.terms.amount]
-    without_contacts = [entry.project.acronym for entry in active if not entry.project.contacts]
-    if without_budget:
-        output.warn(f"no budget, so no alerts: {_named(without_budget)}")
-    if without_contacts:
-        output.warn(f"no contacts, so the operators get the alerts: {_named(without_contacts)}")
 
 
 def _named(acronyms: Sequence[str]) -> str:
@@ -128,7 +111,7 @@ COLUMNS = (
 )
 
 
-def _row(view: ProjectView, expected: Outlook, now: datetime) -> list[Cell | str]:
+def _row(view: ProjectView, now: datetime) -> list[Cell | str]:
     return [
         str(view.project.id),
         view.project.acronym,
@@ -136,8 +119,8 @@ def _row(view: ProjectView, expected: Outlook, now: datetime) -> list[Cell | str
         _budget(view),
         output.amount(view.spent),
         _used(view),
-        f"{expected.forecast.total:,.0f}" if expected.forecast else "",
-        str(expected.used_up or ""),
+        f"{view.forecast.total:,.0f}" if view.forecast else "",
+        str(view.used_up_on or ""),
         str(view.period.end) if view.period else "",
         _note(view, now),
     ]
@@ -188,7 +171,7 @@ def _summary(views: Sequence[ProjectView]) -> str:
 # --- for programs --------------------------------------------------------------------------------------------
 
 
-def _listed(view: ProjectView, expected: Outlook) -> dict[str, Any]:
+def _listed(view: ProjectView) -> dict[str, Any]:
     return {
         "id": view.project.id,
         "acronym": view.project.acronym,
@@ -201,7 +184,8 @@ def _listed(view: ProjectView, expected: Outlook) -> dict[str, Any]:
         "rollover": view.terms.rollover.value,
         "spent": plain(view.spent),
         "percent": _plain(view.percent),
-        **_expected(expected),
+        "forecast": _forecast(view),
+        "used_up_on": view.used_up_on.isoformat() if view.used_up_on else None,
         "period_start": view.period.start.isoformat() if view.period else None,
         "period_end": view.period.end.isoformat() if view.period else None,
         "lock": view.project.lock.value,
@@ -211,10 +195,9 @@ def _listed(view: ProjectView, expected: Outlook) -> dict[str, Any]:
     }
 
 
-def _expected(expected: Outlook) -> dict[str, Any]:
-    total = expected.forecast
-    bounds = {"total": plain(total.total), "low": plain(total.low), "high": plain(total.high)} if total else None
-    return {"forecast": bounds, "used_up_on": expected.used_up.isoformat() if expected.used_up else None}
+def _forecast(view: ProjectView) -> dict[str, str] | None:
+    found = view.forecast
+    return {"total": plain(found.total), "low": plain(found.low), "high": plain(found.high)} if found else None
 
 
 def _plain(value: Decimal | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,3 +59,66 @@ class ProjectEntry:
     project: Project
     scopes: tuple[Scope, ...]
     terms: BudgetTerms
+
+    @property
+    def scopes_by_key(self) -> dict[tuple[str, str, str], Scope]:
+        """Its scopes by `Scope.key`: two spellings are one, the first."""
+        return {scope.key: scope for scope in reversed(self.scopes)}
+
+    @property
+    def its_own(self) -> dict[tuple[str, ...], str]:
+        """What no other project can have, as it is written, by what it is (`id`, `acronym`, `scope`) and its key.
+
+        Nothing for what is empty: it could not be read.
+        """
+        project = self.project
+        own: dict[tuple[str, ...], str] = {}
+        if project.id:
+            own["id", str(project.id)] = str(project.id)
+        if project.acronym:
+            own["acronym", acronym_key(project.acronym)] = project.acronym
+        named = {key: scope for key, scope in self.scopes_by_key.items() if scope.sub_account_id}
+        return own | {("scope", *key): scope.resource_group or scope.sub_account_id for key, scope in named.items()}
+
+    def says(self, other: ProjectEntry) -> bool:
+        """Whether both say the same of a project, however its scopes are spelled."""
+        same_scopes = self.scopes_by_key.keys() == other.scopes_by_key.keys()
+        return (self.project, self.terms) == (other.project, other.terms) and same_scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an entry of a list can't have, because another project has it.
+
+    place: of the entry in the list. key, written: of `ProjectEntry.its_own`. owner: who has it; earlier: the place of
+    that in the list, None for a project that is not in it.
+    """
+
+    place: int
+    project: Project
+    key: tuple[str, ...]
+    written: str
+    owner: Project
+    earlier: int | None
+
+
+def acronym_key(acronym: str) -> str:
+    """An acronym as it is compared: without regard to case and surrounding blanks."""
+    return acronym.strip().lower()
+
+
+def taken(entries: Sequence[ProjectEntry], stored: Iterable[ProjectEntry]) -> Iterator[Taken]:
+    """What the entries can't have, since each project needs its own; they can hand on to each other what they have now.
+
+    stored: all projects; those that the list names are as it says, and the others keep what is theirs.
+    """
+    named = {entry.project.id for entry in entries}
+    kept = [entry for entry in stored if entry.project.id not in named]
+    owners: dict[tuple[str, ...], tuple[Project, int | None]] = {
+        key: (entry.project, None) for entry in kept for key in entry.its_own
+    }
+    for place, entry in enumerate(entries):
+        for key, written in entry.its_own.items():
+            owner, earlier = owners.setdefault(key, (entry.project, place))
+            if earlier != place:
+                yield Taken(place, entry.project, key, written, owner, earlier)

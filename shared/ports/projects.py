@@ -117,22 +117,23 @@ class ProjectLedger(Protocol):
         """The id of the project with this acronym (in any case) or this number."""
         ...
 
+    def get(self, project_id: int, today: date) -> ProjectView | None:
+        """One project, with its usage in the period that holds `today`; None for an unknown one."""
+        ...
+
+    def first_scope(self, provider: str) -> Scope | None:
+        """A scope of the first active project that has one at this provider; None where none has."""
+        ...
+
     def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
         """The projects by id, each with its usage in the period that holds `today`.
 
-        subscription_id: only those with resource groups in it.
-        """
-        ...
-
-    def days_spent(self, project_ids: Sequence[int], today: date) -> dict[int, dict[date, Decimal]]:
-        """What projects spent on each day of the period that holds `today`, in their budgets' currencies.
-
-        A project that spent nothing may be missing. The days of thousands of projects fill the memory: ask for some.
+        subscription_id: only those with resource groups in this Azure subscription, in any spelling.
         """
         ...
 
     def subscriptions(self) -> list[str]:
-        """The subscriptions in which any project, active or not, has resource groups; in order."""
+        """The Azure subscriptions in which any project, active or not, has resource groups; in order."""
         ...
 
     def revisions(self, project_id: int) -> list[RevisionView]:

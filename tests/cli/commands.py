@@ -25,7 +25,7 @@ from shared.composition import Composition
 from shared.domain.locks import HeldLock
 from shared.domain.locks import Outcome as Decided
 from shared.domain.periods import Period
-from shared.messages import LockAction, LockTrigger
+from shared.messages import LockAction, LockTrigger, NotificationMessage
 from shared.ports.azure import ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold
 from shared.ports.runs import RunScope, ScopeTarget
@@ -105,6 +105,11 @@ def spend(app: Composition, project_id: int, cost: str, *days: date) -> None:
 def costs_were_read(app: Composition, at: datetime) -> None:
     """Of all projects."""
     app.database.run(lambda connection: connection.execute(update(projects).values(costs_read_at=at)))
+
+
+def checked(app: Composition, *project_ids: int) -> None:
+    """These projects were compared with their budgets, as they are after each reading."""
+    app.notifier.notify(NotificationMessage(project_ids), "m1")
 
 
 def opened(

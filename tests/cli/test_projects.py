@@ -19,6 +19,7 @@ from tests.cli.commands import (
     LOCKED,
     LOCKED_AT,
     Cli,
+    checked,
     costs_were_read,
     decided,
     opened,
@@ -165,6 +166,7 @@ def spending_steadily(app: Composition, cost: str = "100") -> None:
     """So much on each day of November up to the day before yesterday; yesterday's costs are still to come."""
     spend(app, 11, cost, *(date(2026, 11, day) for day in range(1, 19)))
     costs_were_read(app, READ_AT)
+    checked(app, 11)
 
 
 def test_a_forecast_has_a_total_bounds_and_the_day_on_which_the_budget_is_used_up(cli: Cli, app: Composition) -> None:
@@ -194,6 +196,7 @@ def test_a_forecast_is_as_of_the_last_reading(cli: Cli, app: Composition) -> Non
     cli("projects", "load", write_csv(MONTHLY))
     spend(app, 11, "100", *(date(2026, 11, day) for day in range(1, 11)))
     costs_were_read(app, datetime(2026, 11, 12, 2, 10, tzinfo=UTC))
+    checked(app, 11)
     (listed,) = cli("projects", "list", "--json").json
     # The days since then are not taken for days without costs.
     assert listed["forecast"]["total"] == "3000"
@@ -203,6 +206,7 @@ def test_a_forecast_is_as_of_the_last_reading(cli: Cli, app: Composition) -> Non
 def test_there_is_no_forecast_of_what_was_not_read_or_is_not_active(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(MONTHLY, BARE))
     spend(app, 11, "100", *(date(2026, 11, day) for day in range(1, 19)))
+    checked(app, 11, 13)
     assert [each["forecast"] for each in cli("projects", "list", "--json").json] == [None, None]
     assert "not read yet" in cli("projects", "list").out
     costs_were_read(app, READ_AT)

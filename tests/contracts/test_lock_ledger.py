@@ -417,7 +417,7 @@ def test_the_revision_that_counts_is_the_last(ledger: LockLedger, ledgers: Ledge
 
 
 def test_a_project_that_is_never_locked_says_so(ledger: LockLedger, database: Database) -> None:
-    set_project(database, 1, lock_policy="never")
+    set_project(database, 1, lock="never")
     assert facts(ledger).project.lock is LockPolicy.NEVER
 
 

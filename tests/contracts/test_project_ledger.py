@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -404,25 +405,57 @@ def test_the_listing_has_the_thresholds_that_were_mailed_in_this_period(ledgers:
     assert [view.alerts for view in ledgers.projects.list_projects(date(2026, 12, 1))] == [(), (25,)]
 
 
-def test_what_was_spent_on_each_day_is_in_the_budgets_currency(ledgers: Ledgers) -> None:
+def test_what_was_spent_is_in_the_budgets_currency(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms(rule=MONTHLY)))
     ledgers.spend(("rg-1", OCTOBER.start, "S", "1"), window=OCTOBER, currency="USD")
     ledgers.spend(("rg-1", november(2), "S", "2"), ("rg-1", november(2), "T", "3"), now=NOW + DAY)
-    days = ledgers.projects.days_spent
-    assert (days([1], TODAY), days([1], date(2026, 12, 1)), days([], TODAY)) == ({1: {november(2): 5}}, {}, {})
     (view,) = ledgers.projects.list_projects(TODAY)
     assert view.spent == 5
     (view,) = ledgers.projects.list_projects(OCTOBER.start)
-    assert (days([1], OCTOBER.start), view.spent) == ({}, 0)
+    assert view.spent == 0
 
 
-def test_days_of_a_period_that_no_check_has_begun_are_those_of_that_period(ledgers: Ledgers) -> None:
+def test_what_was_spent_in_a_period_that_no_check_has_begun_is_that_of_its_days(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms(rule=MONTHLY)), now=NOW - 30 * DAY)
     ledgers.spend(("rg-1", date(2026, 10, 30), "S", "1"), window=OCTOBER)
     ledgers.spend(("rg-1", november(2), "S", "2"), ("rg-1", november(2), "T", "3"), now=NOW + DAY)
-    assert ledgers.projects.days_spent([1], TODAY) == {1: {november(2): 5}}
     (view,) = ledgers.projects.list_projects(TODAY)
     assert view.spent == 5
+
+
+def test_one_project_is_as_it_is_listed(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "rg-one", terms=terms(rule=MONTHLY)), entry(2))
+    spend(ledgers, "850", "rg-one")
+    ledgers.check(1, 2)
+    assert [ledgers.projects.get(each, TODAY) for each in (1, 2)] == ledgers.projects.list_projects(TODAY)
+    assert ledgers.projects.get(3, TODAY) is None
+
+
+def test_the_entries_of_what_is_loaded_say_what_was_loaded(ledgers: Ledgers) -> None:
+    loaded = [entry(1, "Rg-1", "rg-one", lock=LockPolicy.NEVER), entry(2, terms=terms(None), active=False)]
+    ledgers.load(*loaded)
+    stored = ledgers.projects.entries()
+    assert [mine.says(theirs) for mine, theirs in zip(loaded, stored, strict=True)] == [True, True]
+    assert ledgers.projects.load(stored, "ben", NOW) == LoadResult(0, 0, 2)
+
+
+def test_the_first_scope_is_one_of_an_active_project(ledgers: Ledgers) -> None:
+    assert ledgers.projects.first_scope(AZURE) is None
+    ledgers.load(entry(1, active=False), entry(2, "Rg-2", "rg-b"), entry(3))
+    assert ledgers.projects.first_scope(AZURE) == Scope(AZURE, SUB, "Rg-2")
+    assert ledgers.projects.first_scope("aws") is None
+
+
+def test_a_scope_without_a_group_is_at_another_provider(ledgers: Ledgers) -> None:
+    account = Scope("aws", "123456789012")
+    both = replace(entry(1), scopes=(*entry(1).scopes, account))
+    ledgers.load(both)
+    (view,) = ledgers.projects.list_projects(TODAY)
+    assert view.scopes == (account, Scope(AZURE, SUB, "rg-1"))
+    assert ledgers.projects.subscriptions() == [SUB]
+    assert ledgers.projects.list_projects(TODAY, account.sub_account_id) == []
+    with pytest.raises(NeverError, match=r"project 2 \(P2\) can't have the aws account 123456789012: it belongs to"):
+        ledgers.load(replace(entry(2), scopes=(account,)))
 
 
 def test_the_listing_says_since_when_a_project_is_locked(ledgers: Ledgers) -> None:

@@ -10,8 +10,8 @@ from localdev.azure_sim import ChargeBook
 from shared.adapters.mail.addresses import valid_addresses
 from shared.domain.locks import Outcome
 from shared.domain.projects import LockPolicy, ProjectEntry
-from shared.pipeline.project_file import read_projects
 from shared.ports.mails import Topic
+from shared.services.project_file import read_projects
 
 LAST_DAY = demo_charges.FIRST_NIGHT + timedelta(days=1)
 

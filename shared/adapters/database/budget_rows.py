@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule, is_same_period
-from shared.domain.projects import LockPolicy, Project
+from shared.domain.projects import Project
 
 # The revision of a project's budget that counts.
 CURRENT_BUDGET = (budgets.c.project_id == projects.c.id) & (budgets.c.number == projects.c.budget_number)
@@ -38,6 +39,8 @@ FORGOTTEN = dict.fromkeys(("checked_usage", "checked_thresholds"))
 NO_FORECAST = dict.fromkeys(("forecast_total", "forecast_low", "forecast_high", "forecast_days", "used_up_on"))
 
 FETCHED = 1_000
+# Each is a column of its own, of the same key.
+PROJECT_FIELDS = tuple(field.name for field in fields(Project))
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -50,8 +53,7 @@ def with_budget(connection: Connection, project_ids: Sequence[int]) -> list[AnyR
 
 def project_in(row: AnyRow) -> Project:
     """The project in its row."""
-    policy = LockPolicy(row.lock_policy)
-    return Project(row.id, row.acronym, row.name, row.language, tuple(row.contacts), row.active, policy)
+    return Project(*(getattr(row, name) for name in PROJECT_FIELDS))
 
 
 def rule_of(row: AnyRow) -> PeriodRule:

@@ -3,108 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, true
+from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, terms_of
 from shared.adapters.database.engine import Database
-from shared.adapters.database.listings import list_days, list_entries, list_periods, list_projects
+from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.listings import periods_of, stored_entries, views_of
 from shared.adapters.database.loading import load_entries
 from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.domain.budgets import BudgetTerms
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import ProjectEntry, Scope, acronym_key
 from shared.messages import LARGEST_ID
+from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
-from shared.ports.projects import LoadResult, PeriodView, ProjectView, RevisionView
+from shared.ports.projects import LoadResult, PeriodView, ProjectLedger, ProjectView, RevisionView
 
 
-class SqlProjects:
-    """The ProjectLedger on a SQL database. `lookback_days`: how far back a night reads again."""
+class SqlProjects(Ledger, ProjectLedger):
+    """ProjectLedger on a SQL database. `lookback_days`: how far back a night reads again."""
 
     def __init__(self, database: Database, lookback_days: int) -> None:
-        self._database = database
+        super().__init__(database)
         self._lookback_days = lookback_days
 
-    def load(self, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
-        """Writes all the entries in one transaction (see the port)."""
-        return self._database.run(
-            lambda connection: load_entries(connection, entries, made_by, now, self._lookback_days)
+    @override
+    @writes
+    def load(self, connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
+        return load_entries(connection, entries, made_by, now, self._lookback_days)
+
+    @override
+    @reads
+    def entries(self, connection: Connection) -> list[ProjectEntry]:
+        return stored_entries(connection)
+
+    @override
+    @writes
+    def revise_budget(
+        self, connection: Connection, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime
+    ) -> int:
+        lock_projects(connection, [project_id])
+        numbers = revise(connection, {project_id: terms}, Author(made_by, now, reason), self._lookback_days)
+        if project_id not in numbers:
+            raise NeverError(f"there is no project {project_id}")
+        return numbers[project_id]
+
+    @override
+    @reads
+    def find(self, connection: Connection, project: str) -> int | None:
+        text = project.strip()
+        by_acronym = connection.scalar(select(projects.c.id).where(projects.c.acronym_key == acronym_key(text)))
+        if by_acronym is not None or not (text.isascii() and text.isdigit()) or not 0 < int(text) <= LARGEST_ID:
+            return by_acronym
+        return connection.scalar(select(projects.c.id).where(projects.c.id == int(text)))
+
+    @override
+    @reads
+    def get(self, connection: Connection, project_id: int, today: date) -> ProjectView | None:
+        return next(iter(views_of(connection, today, projects.c.id == project_id)), None)
+
+    @override
+    @reads
+    def list_projects(
+        self, connection: Connection, today: date, subscription_id: str | None = None
+    ) -> list[ProjectView]:
+        if subscription_id is None:
+            return views_of(connection, today)
+        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == subscription_id.lower())
+        owners = select(scopes.c.project_id).where(here, scopes.c.project_id.is_not(None))
+        return views_of(connection, today, projects.c.id.in_(owners))
+
+    @override
+    @reads
+    def subscriptions(self, connection: Connection) -> list[str]:
+        owned = (scopes.c.provider == AZURE) & scopes.c.project_id.is_not(None)
+        return sorted(connection.scalars(select(scopes.c.sub_account_id).where(owned).distinct()))
+
+    @override
+    @reads
+    def first_scope(self, connection: Connection, provider: str) -> Scope | None:
+        found = (
+            select(scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
+            .join(projects, projects.c.id == scopes.c.project_id)
+            .where(projects.c.active == true(), scopes.c.provider == provider)
+            .order_by(projects.c.id, scopes.c.sub_account_id, scopes.c.group_key)
         )
+        row = connection.execute(found.limit(1)).one_or_none()
+        return Scope(*row) if row else None
 
-    def entries(self) -> list[ProjectEntry]:
-        """All projects by id (see the port)."""
-        return self._database.read(list_entries)
+    @override
+    @reads
+    def revisions(self, connection: Connection, project_id: int) -> list[RevisionView]:
+        rows = connection.execute(
+            select(budgets.c.number, *BUDGET_TERMS, budgets.c.made_at, budgets.c.made_by, budgets.c.reason)
+            .where(budgets.c.project_id == project_id)
+            .order_by(budgets.c.number)
+        )
+        return [RevisionView(row.number, terms_of(row), row.made_at, row.made_by, row.reason) for row in rows]
 
-    def revise_budget(self, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime) -> int:
-        """Makes a new revision and returns its number. Raises NeverError for an unknown project."""
-        revision = NewRevision(project_id, terms, made_by, reason)
-        return self._database.run(lambda connection: _revise(connection, revision, now, self._lookback_days))
-
-    def find(self, project: str) -> int | None:
-        """The id of the project with this acronym (in any case) or this number."""
-        return self._database.read(lambda connection: _find(connection, project))
-
-    def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
-        """The projects by id, each with its usage in the period that holds `today` (see the port)."""
-        return self._database.read(lambda connection: list_projects(connection, today, subscription_id))
-
-    def days_spent(self, project_ids: Sequence[int], today: date) -> dict[int, dict[date, Decimal]]:
-        """What projects spent on each day of the period that holds `today` (see the port)."""
-        return self._database.read(lambda connection: list_days(connection, project_ids, today))
-
-    def subscriptions(self) -> list[str]:
-        """The subscriptions in which any project has resource groups."""
-        return self._database.read(_subscriptions)
-
-    def revisions(self, project_id: int) -> list[RevisionView]:
-        """The project's budget revisions, oldest first."""
-        return self._database.read(lambda connection: _revisions(connection, project_id))
-
-    def periods(self, project_id: int) -> list[PeriodView]:
-        """The periods of the project's budget so far, oldest first."""
-        return self._database.read(lambda connection: list_periods(connection, project_id))
-
-
-@dataclass(frozen=True, slots=True)
-class NewRevision:
-    """A revision of a project's budget that is to be made."""
-
-    project_id: int
-    terms: BudgetTerms
-    made_by: str
-    reason: str
-
-
-def _revise(connection: Connection, new: NewRevision, now: datetime, lookback_days: int) -> int:
-    lock_projects(connection, [new.project_id])
-    author = Author(new.made_by, now, new.reason)
-    numbers = revise(connection, {new.project_id: new.terms}, author, lookback_days)
-    if new.project_id not in numbers:
-        raise NeverError(f"there is no project {new.project_id}")
-    return numbers[new.project_id]
-
-
-def _find(connection: Connection, project: str) -> int | None:
-    text = project.strip()
-    by_acronym = connection.scalar(select(projects.c.id).where(projects.c.acronym_key == text.lower()))
-    if by_acronym is not None or not (text.isascii() and text.isdigit()) or not 0 < int(text) <= LARGEST_ID:
-        return by_acronym
-    return connection.scalar(select(projects.c.id).where(projects.c.id == int(text)))
-
-
-def _subscriptions(connection: Connection) -> list[str]:
-    found = select(scopes.c.sub_account_id).where(scopes.c.project_id.is_not(None)).distinct()
-    return sorted(connection.scalars(found))
-
-
-def _revisions(connection: Connection, project_id: int) -> list[RevisionView]:
-    rows = connection.execute(
-        select(budgets.c.number, *BUDGET_TERMS, budgets.c.made_at, budgets.c.made_by, budgets.c.reason)
-        .where(budgets.c.project_id == project_id)
-        .order_by(budgets.c.number)
-    )
-    return [RevisionView(row.number, terms_of(row), row.made_at, row.made_by, row.reason) for row in rows]
+    @override
+    @reads
+    def periods(self, connection: Connection, project_id: int) -> list[PeriodView]:
+        return periods_of(connection, project_id)

@@ -21,7 +21,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from shared.adapters.database.types import Money, UtcDateTime, key_text
+from shared.adapters.database.types import Converted, Money, UtcDateTime, key_text
+from shared.domain.projects import LockPolicy
 
 metadata = MetaData(
     naming_convention={
@@ -32,7 +33,8 @@ metadata = MetaData(
     }
 )
 
-# A project, the revision of its budget that counts, and what its last check saw.
+# A project, the revision of its budget that counts, and what its last check saw. What `domain.projects.Project` says
+# stands in the columns whose keys are its fields.
 projects = Table(
     "projects",
     metadata,
@@ -42,7 +44,7 @@ projects = Table(
     Column("acronym_key", key_text(50), nullable=False, unique=True),
     Column("name", Unicode(200), nullable=False),
     Column("language", Unicode(2)),
-    Column("contacts", JSON, nullable=False),
+    Column("contacts", Converted(JSON(), list, tuple), nullable=False),
     Column("active", Boolean, nullable=False),
     # The number (not the id: that would make a circle of foreign keys) of the revision that counts.
     Column("budget_number", Integer, nullable=False),
@@ -59,7 +61,7 @@ projects = Table(
     Column("period_start", Date),
     Column("period_end", Date),
     Column("problem", Unicode(1000)),
-    Column("lock_policy", Unicode(10), nullable=False, server_default="auto"),
+    Column("lock_policy", Converted(Unicode(10), str, LockPolicy), key="lock", nullable=False, server_default="auto"),
     # What the last check expected of the period in this row; empty where it could not tell.
     Column("forecast_total", Money),
     Column("forecast_low", Money),

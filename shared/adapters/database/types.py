@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -55,6 +56,27 @@ class Money(TypeDecorator[Decimal]):
         if value is None:
             return None
         return Decimal(value).scaleb(-PLACES, context=EXACT) if dialect.name == "sqlite" else Decimal(value)
+
+
+class Converted(TypeDecorator[Any]):
+    """A column of another type: `write` makes of the code's value what is stored, and `read` of that the value."""
+
+    impl = Unicode
+    cache_ok = True
+
+    def __init__(self, impl: TypeEngine[Any], write: Callable[[Any], Any], read: Callable[[Any], Any]) -> None:
+        super().__init__()
+        # The class's own is only the default.
+        self.impl = impl  # type: ignore[assignment]
+        self.write, self.read = write, read
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
+        """What is stored."""
+        return None if value is None else self.write(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
+        """The value."""
+        return None if value is None else self.read(value)
 
 
 def key_text(length: int) -> TypeEngine[str]:

@@ -131,7 +131,7 @@ def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Datab
     with database.engine.connect() as connection:
         periods = connection.execute(select(budget_periods).order_by(budget_periods.c.project_id)).all()
         kept = connection.execute(select(budgets).order_by(budgets.c.id)).all()
-        policies = set(connection.scalars(select(projects.c.lock_policy)))
+        policies = set(connection.scalars(select(projects.c.lock)))
     assert [tuple(row)[1:] for row in periods] == [
         (1, april, date(2027, 4, 1), "USD", 0, False, True, datetime(2026, 10, 2, tzinfo=UTC)),
         (3, november, date(2026, 12, 1), "CAD", 0, False, True, datetime(2026, 10, 1, tzinfo=UTC)),

@@ -13,8 +13,9 @@ from shared.adapters.mail.addresses import valid_addresses
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, make_rule
 from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
-from shared.pipeline.project_file import COLUMNS, OPTIONAL_COLUMNS, ProjectFileError, read_projects
 from shared.ports.azure import AZURE
+from shared.services.project_csv import ProjectFileError
+from shared.services.project_file import COLUMNS, OPTIONAL_COLUMNS, read_projects
 
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 GOOD = {

@@ -1,0 +1,116 @@
+"""What a project may spend: a person's wish, turned into a new revision of its budget."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, replace
+from decimal import Decimal
+
+from shared.domain.budgets import BudgetTerms
+from shared.domain.money import parse_amount, parse_currency
+from shared.domain.periods import PeriodRule, make_rule
+from shared.messages import NotificationMessage, Queue
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.projects import ProjectLedger, ProjectView
+from shared.ports.queues import MessageSender
+from shared.services.errors import RequestError
+from shared.services.projects import view_of
+from shared.services.terms import parse_day, parse_kind, parse_rollover, parse_thresholds
+
+
+class NoCurrencyError(RequestError):
+    """An amount for a project that has no currency to have it in."""
+
+    def __init__(self) -> None:
+        super().__init__("the project has no currency yet; add one")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants to be different, as they wrote it; empty for what is to stay."""
+
+    amount: str = ""
+    currency: str = ""
+    rollover: str = ""
+    period: str = ""
+    period_start: str = ""
+    period_end: str = ""
+    thresholds: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is to stay."""
+        return not any(astuple(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What became of a wish: the project after it, and the terms before. number: of the revision; None: it was so.
+
+    unasked: why its check could not be asked for now; the budget is saved, and the next run compares it.
+    """
+
+    before: BudgetTerms
+    project: ProjectView
+    number: int | None = None
+    unasked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetService:
+    """Revises budgets."""
+
+    projects: ProjectLedger
+    queues: MessageSender
+    clock: Clock
+
+    def revise(self, project: str, wish: Wish, reason: str, made_by: str) -> Revised:
+        """Gives the project of this acronym or id the budget that is wished for, and asks for its check.
+
+        Raises RequestError; UnknownProjectError, NoCurrencyError among them.
+        """
+        now = self.clock()
+        view = view_of(self.projects, project, now)
+        terms = wished(view.terms, wish)
+        stopped = view.budget is not None and view.budget.stopped
+        if terms == view.terms and not stopped:
+            return Revised(view.terms, view)
+        number = self.projects.revise_budget(view.project.id, terms, made_by, reason, now)
+        after = self.projects.get(view.project.id, now.date()) or view
+        return Revised(view.terms, after, number, self._ask_for_check(view.project.id))
+
+    def _ask_for_check(self, project_id: int) -> str | None:
+        try:
+            self.queues.send(Queue.NOTIFICATION, NotificationMessage((project_id,)))
+        except (LaterError, NeverError) as error:
+            return error.reason
+        return None
+
+
+def wished(present: BudgetTerms, wish: Wish) -> BudgetTerms:
+    """The new terms. Raises RequestError."""
+    try:
+        amount = parse_amount(wish.amount) if wish.amount else present.amount
+        currency = _currency(wish.currency, present, amount)
+        rule = _rule(wish, present.rule)
+        rollover = parse_rollover(wish.rollover, rule) if wish.rollover else present.rollover
+        thresholds = parse_thresholds(wish.thresholds) if wish.thresholds else present.thresholds
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    return replace(present, amount=amount, currency=currency, rule=rule, rollover=rollover, thresholds=thresholds)
+
+
+def _currency(text: str, present: BudgetTerms, amount: Decimal | None) -> str:
+    if not text and amount and not present.currency:
+        raise NoCurrencyError
+    return parse_currency(text) if text else present.currency
+
+
+def _rule(wish: Wish, present: PeriodRule) -> PeriodRule:
+    """Days of the present rule stay where the kind does."""
+    if not (wish.period or wish.period_start or wish.period_end):
+        return present
+    kind = parse_kind(wish.period) if wish.period else present.kind
+    same = kind is present.kind
+    start = parse_day(wish.period_start) or (present.start if same else None)
+    return make_rule(kind, start, parse_day(wish.period_end) or (present.end if same else None))

@@ -1,0 +1,180 @@
+"""The projects file as CSV that a person wrote: its records by column, or all that is wrong with the file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from shared.domain.texts import is_one_line, shortened
+from shared.services.errors import RequestError
+
+SEPARATORS = (",", ";", "\t")
+# Thirty times what 10,000 projects take: larger is another file by mistake.
+LARGEST_BYTES = 100 * 1024 * 1024
+BAD_QUOTES = (
+    'a cell that begins with a quote on this line does not end with one (inside it, a quote is written twice: ""); '
+    "the lines after it were not read"
+)
+WORKBOOK = b"PK\x03\x04"
+AS_UTF8 = "in Excel, choose Save As and 'CSV UTF-8 (Comma delimited)'"
+
+T = TypeVar("T")
+
+
+class ProjectFileError(RequestError):
+    """A projects file that can't be loaded. `faults` names every faulty line, and what would be right."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Those that every file has, and those that one may lack."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.needed + self.optional
+
+
+@dataclass(slots=True)
+class Record:
+    """One project's cells by column. line: where it begins, as an editor counts. faults: what is wrong with it."""
+
+    line: int
+    cells: Mapping[str, str]
+    faults: list[str] = field(default_factory=list)
+
+    def read(self, column: str, parse: Callable[[str], T], otherwise: T) -> T:
+        """The cell as `parse` takes it; what is wrong with it becomes a fault.
+
+        otherwise: where it is faulty, or the file has no such column.
+        """
+        if column not in self.cells:
+            return otherwise
+        try:
+            return parse(_one_line(self.cells[column]))
+        except ValueError as error:
+            self.fault(column, str(error))
+            return otherwise
+
+    def fault(self, column: str, what: str) -> None:
+        """Notes what is wrong in a column."""
+        self.faults.append(f"line {self.line}, {column}: {what}")
+
+
+def read_records(content: bytes, columns: Columns) -> tuple[list[Record], list[str]]:
+    """The file's records, in its order, and the fault that ends the reading, if there is one.
+
+    content: in UTF-8, separated by commas, semicolons or tabs; its first line names the columns, in any order and
+    case (others are passed over). Raises ProjectFileError where it is no such file.
+    """
+    text = _text(content)
+    records: list[Record] = []
+    header: list[str] | None = None
+    for line, cells in _rows(text, columns):
+        if isinstance(cells, str):
+            return records, [f"line {line}: {cells}"]
+        if header is None:
+            header = _header(line, cells, columns)
+        else:
+            records.append(_record(line, header, cells))
+    if header is None:
+        listed = ", ".join(columns.needed)
+        raise ProjectFileError([f"the file is empty; its first line has to name the columns: {listed}"])
+    return records, []
+
+
+def _text(content: bytes) -> str:
+    if len(content) > LARGEST_BYTES:
+        raise ProjectFileError([f"the file has {len(content):,} bytes; a projects file is smaller than 100 MB"])
+    if content.startswith(WORKBOOK):
+        raise ProjectFileError([f"the file is an Excel workbook; {AS_UTF8}"])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ProjectFileError([f"line {line}: the file is not in UTF-8; {AS_UTF8}"]) from None
+    if "\0" in text:
+        raise ProjectFileError([f"the file is not text in UTF-8; {AS_UTF8}"])
+    return text
+
+
+def _rows(text: str, columns: Columns) -> Iterator[tuple[int, list[str] | str]]:
+    """Each row that is not blank, with the line on which it begins; at a row that can't be read, a sentence."""
+    lines = io.StringIO(text, newline="")
+    # strict: otherwise a quote that is never closed would swallow all the lines after it, without a word.
+    reader = csv.reader(lines, delimiter=_separator(text, columns), strict=True, skipinitialspace=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error:
+        yield line, BAD_QUOTES
+
+
+def _separator(text: str, columns: Columns) -> str:
+    """The one that splits the first line into the most columns that we know."""
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    return max(SEPARATORS, key=lambda separator: len(set(_names(first.split(separator))) & set(columns.known)))
+
+
+def _names(cells: Iterable[str]) -> list[str]:
+    return [cell.strip().strip('"').strip().lower() for cell in cells]
+
+
+def _header(line: int, cells: Sequence[str], columns: Columns) -> list[str]:
+    names = _names(cells)
+    unknown = [name for name in names if name not in columns.known]
+    absent = [column for column in columns.optional if column not in names]
+    missing = [column for column in columns.needed if column not in names]
+    faults = [f"line {line}: the column {name} is there twice" for name in columns.known if names.count(name) > 1]
+    if len(missing) == len(columns.needed):
+        faults = [f"line {line}: the first line has to name the columns: {', '.join(columns.needed)}"]
+    else:
+        faults += [f"line {line}: the column {name} is missing{_meant(name, unknown)}" for name in missing]
+        faults += [f"line {line}: {fault}" for fault in _mistyped(absent, unknown)]
+    if faults:
+        raise ProjectFileError(faults)
+    return names
+
+
+def _meant(column: str, unknown: Sequence[str]) -> str:
+    similar = difflib.get_close_matches(column, unknown, n=1)
+    return f"; is '{shortened(similar[0])}' meant to be it?" if similar else ""
+
+
+def _mistyped(absent: Iterable[str], unknown: Sequence[str]) -> Iterator[str]:
+    """Columns that look like an optional one: passed over, a project that is never to be locked would be."""
+    for column in absent:
+        for similar in difflib.get_close_matches(column, unknown, n=1, cutoff=0.8):
+            yield f"is the column '{shortened(similar)}' meant to be {column}? Name it so; if not, name it otherwise"
+
+
+def _record(line: int, header: Sequence[str], cells: list[str]) -> Record:
+    record = Record(line, dict(zip(header, cells + [""] * len(header), strict=False)))
+    if len(cells) < len(header):
+        record.faults.append(f"line {line}: it has {len(cells)} cells, and the first line names {len(header)} columns")
+    elif any(cell.strip() for cell in cells[len(header) :]):
+        record.faults.append(
+            f"line {line}: it has {len(cells)} cells, and the first line names {len(header)} columns; "
+            "a cell that holds the separator has to stand in double quotes"
+        )
+    return record
+
+
+def _one_line(text: str) -> str:
+    if not is_one_line(text):
+        raise ValueError("it holds a line break or another control character; write one line of text")
+    return text.strip()

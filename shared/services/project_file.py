@@ -1,0 +1,224 @@
+"""The projects file: what a person wrote in it, turned into entries, or into a list of all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from shared.domain.budgets import BudgetTerms
+from shared.domain.charges import key_of_group
+from shared.domain.money import parse_amount, parse_currency
+from shared.domain.periods import PeriodKind, PeriodRule, make_rule
+from shared.domain.projects import LANGUAGES, LockPolicy, Project, ProjectEntry, Scope, Taken, taken
+from shared.domain.texts import shortened
+from shared.messages import GUID, LARGEST_ID
+from shared.ports.azure import AZURE
+from shared.ports.mails import AddressCheck
+from shared.services.project_csv import Columns, ProjectFileError, Record, read_records
+from shared.services.terms import KINDS, parse_day, parse_kind, parse_rollover
+
+COLUMNS = (
+    "id",
+    "acronym",
+    "name",
+    "subscription_id",
+    "resource_groups",
+    "budget",
+    "currency",
+    "period",
+    "period_start",
+    "period_end",
+    "contacts",
+    "language",
+    "active",
+)
+# Where a file lacks one of these, a project that is loaded already keeps what it has.
+OPTIONAL_COLUMNS = ("lock", "rollover")
+LONGEST_ACRONYM, LONGEST_NAME = 50, 200
+# Azure's rule for the names of resource groups (learn.microsoft.com, "Naming rules for Azure resources").
+GROUP_NAME = re.compile(r"[\w().-]{1,90}(?<!\.)")
+# A French Excel turns true and false into VRAI and FAUX when it saves.
+YES = frozenset({"", "true", "yes", "1", "vrai", "oui"})
+NO = frozenset({"false", "no", "0", "faux", "non"})
+
+
+def read_projects(
+    content: bytes, valid_addresses: AddressCheck, stored: Sequence[ProjectEntry] = ()
+) -> list[ProjectEntry]:
+    """The entries of a projects file, in its order.
+
+    content: CSV as `read_records` takes it, with all of COLUMNS. stored: the projects that are loaded already; an
+    entry can't take an acronym or a scope from one of them that the file does not name, and keeps of its own one
+    what the file does not say. Raises ProjectFileError with every fault; then nothing of the file is to be used.
+    """
+    records, faults = read_records(content, Columns(COLUMNS, OPTIONAL_COLUMNS))
+    loaded = {entry.project.id: entry for entry in stored}
+    entries = [_entry(record, valid_addresses, loaded) for record in records]
+    for each in taken(entries, stored):
+        records[each.place].fault(*_taken(each, records))
+    faults = [fault for record in records for fault in record.faults] + faults
+    if not records and not faults:
+        faults = ["the file names no project; each line after the first is one"]
+    if faults:
+        raise ProjectFileError(faults)
+    return entries
+
+
+def _taken(each: Taken, records: Sequence[Record]) -> tuple[str, str]:
+    """The column in which something stands that another project has, and a sentence on it."""
+    column = "resource_groups" if each.key[0] == "scope" else each.key[0]
+    where = f"belongs to project {each.owner.id} ({each.owner.acronym}), which is not in this file"
+    if each.earlier is not None:
+        where = f"is on line {records[each.earlier].line} already"
+    return column, f"{each.written} {where}, and each project needs its own"
+
+
+def _entry(record: Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectEntry]) -> ProjectEntry:
+    """The record's entry; blank where the record has faults."""
+    if record.faults:
+        # Its cells may stand in the wrong columns: more faults would only confuse.
+        return ProjectEntry(Project(0, "", "", None, (), False), (), _no_budget())
+    identifier = record.read("id", _identifier, 0)
+    present = loaded.get(identifier)
+    # Read in the order of the columns: so are the faults.
+    acronym, name = record.read("acronym", _acronym, ""), record.read("name", _name, "")
+    scopes = _scopes(record)
+    terms = _terms(record, present.terms if present else _no_budget())
+    project = Project(
+        id=identifier,
+        acronym=acronym,
+        name=name,
+        contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
+        language=record.read("language", _language, None),
+        active=record.read("active", _active, False),
+        lock=record.read("lock", _lock, present.project.lock if present else LockPolicy.AUTO),
+    )
+    return ProjectEntry(project, scopes, terms)
+
+
+def _scopes(record: Record) -> tuple[Scope, ...]:
+    no_groups: tuple[str, ...] = ()
+    subscription = record.read("subscription_id", _subscription, "")
+    return tuple(Scope(AZURE, subscription, group) for group in record.read("resource_groups", _groups, no_groups))
+
+
+def _no_budget() -> BudgetTerms:
+    return BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None))
+
+
+def _terms(record: Record, present: BudgetTerms) -> BudgetTerms:
+    amount = record.read("budget", _amount, None)
+    currency = record.read("currency", _currency, None)
+    rule = _rule(record)
+    if amount:
+        for column, example in {"currency": "its three letters, such as CAD", "period": KINDS}.items():
+            if not record.cells[column].strip():
+                record.fault(column, f"it is empty, and a budget needs one; write {example}")
+    rollover = record.read("rollover", lambda text: parse_rollover(text, rule), present.rollover)
+    return BudgetTerms(amount, currency or "", rule, rollover, present.thresholds)
+
+
+def _rule(record: Record) -> PeriodRule:
+    faults = len(record.faults)
+    kind = record.read("period", parse_kind, PeriodKind.ANNUAL)
+    start = record.read("period_start", parse_day, None)
+    end = record.read("period_end", parse_day, None)
+    if len(record.faults) == faults:
+        try:
+            return make_rule(kind, start, end)
+        except ValueError as error:
+            record.fault("period", str(error))
+    return _no_budget().rule
+
+
+def _filled(text: str, example: str) -> str:
+    if not text:
+        raise ValueError(f"it is empty; write {example}")
+    return text
+
+
+def _identifier(text: str) -> int:
+    _filled(text, f"a whole number from 1 to {LARGEST_ID}")
+    if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) <= LARGEST_ID:
+        raise ValueError(f"'{shortened(text)}' is no id; write a whole number from 1 to {LARGEST_ID}")
+    return int(text)
+
+
+def _acronym(text: str) -> str:
+    _filled(text, "a short name without blanks, such as DIE1")
+    if len(text) > LONGEST_ACRONYM or not text.isprintable() or any(character.isspace() for character in text):
+        raise ValueError(f"'{shortened(text)}' is no acronym; write 1 to {LONGEST_ACRONYM} characters without blanks")
+    if text.isdecimal():
+        raise ValueError(f"'{text}' would be taken for an id; an acronym has to hold a letter")
+    return text
+
+
+def _name(text: str) -> str:
+    _filled(text, "the project's name")
+    if len(text) > LONGEST_NAME:
+        raise ValueError(f"it has {len(text)} characters; write at most {LONGEST_NAME}")
+    return text
+
+
+def _subscription(text: str) -> str:
+    example = "the subscription's id, such as 1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+    if not GUID.fullmatch(_filled(text, example)):
+        raise ValueError(f"'{shortened(text)}' is no subscription; write {example}")
+    return text.lower()
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    names = {key_of_group(name): name for name in reversed(_several(text))}
+    if not names:
+        raise ValueError("it is empty; write at least one resource group, several joined by ;")
+    for name in names.values():
+        if not GROUP_NAME.fullmatch(name):
+            raise ValueError(
+                f"'{shortened(name)}' is no resource group; write up to 90 letters, digits, _ - . ( ), "
+                "without a period at the end, and join several by ;"
+            )
+    return tuple(reversed(names.values()))
+
+
+def _contacts(text: str, valid_addresses: AddressCheck) -> tuple[str, ...]:
+    valid, invalid = valid_addresses(_several(text))
+    if invalid:
+        listed = "; ".join(f"'{shortened(address)}' is no mail address: {reason}" for address, reason in invalid)
+        raise ValueError(f"{listed.rstrip('.')}; write addresses such as ann@example.com, and join several by ;")
+    return valid
+
+
+def _several(text: str) -> list[str]:
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        return parse_amount(text) if text else None
+    except ValueError as error:
+        if re.fullmatch(r"[0-9]+([,.\s'][0-9]+)+", text):
+            raise ValueError(f"{error} (no separators for thousands, and a point for decimals)") from None
+        raise
+
+
+def _currency(text: str) -> str | None:
+    return parse_currency(text) if text else None
+
+
+def _lock(text: str) -> LockPolicy:
+    if text and text.lower() not in set(LockPolicy):
+        raise ValueError(f"'{shortened(text)}' is no lock; write auto (locked at 100 %) or never")
+    return LockPolicy(text.lower()) if text else LockPolicy.AUTO
+
+
+def _language(text: str) -> str | None:
+    if text and text.lower() not in LANGUAGES:
+        raise ValueError(f"'{shortened(text)}' is no language; write en or fr, or leave it empty for both")
+    return text.lower() or None
+
+
+def _active(text: str) -> bool:
+    if text.lower() not in YES | NO:
+        raise ValueError(f"'{shortened(text)}' is neither true nor false; write one of them")
+    return text.lower() in YES
