@@ -54,6 +54,7 @@ from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
 from shared.services.cloud_accounts import CloudAccountService
 from shared.services.dead_letters import DeadLetterService
+from shared.services.locks import LockService
 from shared.services.runs import RunService
 from shared.settings import Provider, Settings
 
@@ -362,6 +363,11 @@ class Composition:
     def run_service(self) -> RunService:
         """Runs: started, looked at."""
         return RunService(self.runs, self.scheduler, self.chain)
+
+    @cached_property
+    def lock_service(self) -> LockService:
+        """Locks by hand, and what was decided."""
+        return LockService(self.lock_ledger, self.projects, self.queues, self.settings.lock_mode, self.clock)
 
     @cached_property
     def cloud_account_service(self) -> CloudAccountService:

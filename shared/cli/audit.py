@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app, project_id
+from shared.cli.app import AsJson, open_app
 from shared.cli.output import Cell, Column
 from shared.domain.locks import Outcome
 
@@ -32,8 +32,7 @@ def audit(
 
     When, on which project, what and why, asked for by whom, on which figures. Newest last.
     """
-    app = open_app()
-    views = app.lock_ledger.decisions(project_id(app, project) if project is not None else None, limit)
+    views = open_app().lock_service.decisions(project, limit)
     if json:
         output.write_json([_listed(view) for view in views])
     elif not views:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +12,13 @@ from shared.cli.app import open_app
 from shared.cli.failures import FailedError
 
 if TYPE_CHECKING:
-    from shared.pipeline.azure_budgets.sync import BudgetSync
+    from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
 
 commands = typer.Typer(help="Azure's own budgets, kept in step with the projects'.", no_args_is_help=True)
 
 # A function is killed after some minutes, and breaks off before; a person can wait.
 WITHOUT_END = timedelta(days=1)
+DONE = {"create": "created", "change": "changed", "replace": "deleted and made anew", "delete": "deleted"}
 
 
 @commands.callback()
@@ -39,26 +39,26 @@ def sync(
     app = open_app()
     if app.settings.lock_action_group_id is None:
         raise FailedError(NO_ACTION_GROUP)
-    stage = replace(app.budget_sync, longest=WITHOUT_END)
-    subscriptions = stage.subscriptions()
+    subscriptions = app.budget_sync.subscriptions()
     if not subscriptions:
         output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
         return
     if dry_run:
         output.say("Dry run: nothing of this is done.")
-    bad = [each for each in output.tracked(subscriptions, "Comparing") if not _is_synced(stage, each, dry_run)]
+    bad = [
+        each for each in output.tracked(subscriptions, "Comparing") if not _is_synced(app.budget_sync, each, dry_run)
+    ]
     if bad:
         raise FailedError(f"not all of Azure's budgets are in step: see {', '.join(bad)}")
 
 
-def _is_synced(stage: BudgetSync, subscription: str, dry_run: bool) -> bool:
-    """Brings one subscription's budgets in step, and says how; False where something failed."""
-    from shared.pipeline.azure_budgets.sync import report
+def _is_synced(budgets: BudgetSync, subscription: str, dry_run: bool) -> bool:
+    """Brings one subscription's budgets in line, and says how; False where something failed."""
     from shared.ports.errors import LaterError, NeverError
 
     output.say(f"{subscription}:", "bold")
     try:
-        result = stage.sync(subscription, dry_run)
+        result = budgets.sync(subscription, dry_run, longest=WITHOUT_END)
     except LaterError as error:
         output.say(f"  failed: {error.reason.rstrip('.')}; try again {_after(error.wait)}", "red")
         return False
@@ -68,6 +68,21 @@ def _is_synced(stage: BudgetSync, subscription: str, dry_run: bool) -> bool:
     for line in report(result):
         output.say(f"  {line}")
     return not result.failed
+
+
+def report(result: SyncResult) -> list[str]:
+    """A line on each budget, and one for the sum."""
+    counts = [
+        *((sum(change.what == what for change in result.changes), done) for what, done in DONE.items()),
+        (len(result.unmapped), "without a budget in Azure"),
+        (len(result.failed), "failed"),
+    ]
+    return [
+        *(f"{change.what}: {change.sentence}" for change in result.changes),
+        *(f"no budget in Azure: {acronym}: {reason}" for acronym, reason in result.unmapped),
+        *(f"failed: {acronym}: {reason}" for acronym, reason in result.failed),
+        ", ".join(f"{count} {text}" for count, text in counts if count) or "Azure's budgets are in step.",
+    ]
 
 
 def _after(wait: timedelta | None) -> str:

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli import output
-from shared.cli.app import ProjectName, given_reason, open_app, project_id, user_name
-from shared.cli.failures import WrongUsageError
+from shared.cli.app import ProjectName, given_reason, open_app, user_name
 from shared.domain.locks import LockMode
-from shared.domain.projects import LockPolicy
-from shared.messages import LockAction, LockMessage, LockTrigger, Queue
+from shared.messages import LockAction
 
 if TYPE_CHECKING:
-    from shared.composition import Composition
-    from shared.ports.locks import LockFacts
+    from shared.services.locks import Ordered
 
 commands = typer.Typer(help="One project's lock, by hand.", no_args_is_help=True)
 
-# A message takes so much of a user's name.
-LONGEST_NAME = 100
 Why = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
@@ -35,22 +30,14 @@ def lock(project: ProjectName, reason: Why) -> None:
 
     It stays until `project unlock` takes it off.
     """
-    why = given_reason(reason)
-    app = open_app()
-    facts = _facts(app, project)
-    if facts.project.lock is LockPolicy.NEVER:
-        raise WrongUsageError(
-            f"{facts.project.acronym} is marked as never to be locked; to lock it, load it with auto in the column lock"
-        )
-    if facts.held_since:
-        output.say(
-            f"{facts.project.acronym} is locked already{_since(facts)}; it is made sure that every lock is there."
-        )
-    _ask(app, facts, LockAction.LOCK, why)
-    mode = app.settings.lock_mode
-    if mode is not LockMode.ENFORCE:
-        done = "it is only written down what would be" if mode is LockMode.DRY_RUN else "it will be refused"
-        output.warn(f"LOCK_MODE is {mode} here, so nothing will be locked: {done}")
+    ordered = _order(project, LockAction.LOCK, reason)
+    if ordered.held_since:
+        since = output.minute(ordered.held_since)
+        output.say(f"{ordered.acronym} is locked already since {since} UTC; it is made sure that every lock is there.")
+    _say_asked(ordered, LockAction.LOCK)
+    if ordered.mode is not LockMode.ENFORCE:
+        done = "it is only written down what would be" if ordered.mode is LockMode.DRY_RUN else "it will be refused"
+        output.warn(f"LOCK_MODE is {ordered.mode} here, so nothing will be locked: {done}")
 
 
 @commands.command()
@@ -59,35 +46,18 @@ def unlock(project: ProjectName, reason: Why) -> None:
 
     It is not locked again by itself until its budget is revised or its next period begins.
     """
-    why = given_reason(reason)
-    app = open_app()
-    facts = _facts(app, project)
-    if facts.held_since is None:
-        name = facts.project.acronym
+    ordered = _order(project, LockAction.UNLOCK, reason)
+    if ordered.held_since is None:
+        name = ordered.acronym
         output.say(f"{name} is not locked, as far as is known; it is made sure that none of our locks is left.")
-    _ask(app, facts, LockAction.UNLOCK, why)
+    _say_asked(ordered, LockAction.UNLOCK)
 
 
-def _facts(app: Composition, project: str) -> LockFacts:
-    facts = app.lock_ledger.facts(project_id(app, project), app.clock())
-    if facts is None:
-        raise WrongUsageError(f"there is no project {project} any more")
-    return facts
+def _order(project: str, action: LockAction, reason: str) -> Ordered:
+    why = given_reason(reason)
+    return open_app().lock_service.order(project, action, why, user_name())
 
 
-def _since(facts: LockFacts) -> str:
-    return f" since {output.minute(facts.held_since)} UTC" if facts.held_since else ""
-
-
-def _ask(app: Composition, facts: LockFacts, action: LockAction, reason: str) -> None:
-    message = LockMessage(
-        action=action,
-        project_id=facts.project.id,
-        reason=reason,
-        trigger=LockTrigger.OPERATOR,
-        by=user_name()[:LONGEST_NAME],
-    )
-    app.queues.send(Queue.LOCK, message)
-    output.say(
-        f"Asked for the {action} of {facts.project.acronym}; `audit {facts.project.acronym}` shows what became of it."
-    )
+def _say_asked(ordered: Ordered, action: LockAction) -> None:
+    name = ordered.acronym
+    output.say(f"Asked for the {action} of {name}; `audit {name}` shows what became of it.")

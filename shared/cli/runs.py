@@ -179,13 +179,13 @@ def _write_errors(views: list[RunView]) -> None:
 
 def _write_decisions(app: Composition) -> None:
     """How many projects are locked, and what was decided in the last day, if there is anything to say."""
-    locked = app.lock_ledger.held()
+    locked = app.lock_service.held()
     if locked:
         output.say()
         output.say(f"Locked: {_count(locked, 'project')} (`python -m shared.cli projects list` shows which)", "yellow")
     since = app.clock() - timedelta(days=1)
     outcomes = Counter(
-        view.entry.outcome for view in app.lock_ledger.decisions(limit=MOST_DECISIONS) if view.at >= since
+        view.entry.outcome for view in app.lock_service.decisions(limit=MOST_DECISIONS) if view.at >= since
     )
     if outcomes:
         counts = ", ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in Outcome if outcomes[outcome])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
+from shared.cli.budgets import report
+from shared.pipeline.azure_budgets.sync import BudgetChange, SyncResult
 from tests.cli.commands import DIE1, EAU, FIRST, SECOND, Cli, write_csv
 
 GROUP = f"/subscriptions/{FIRST}/resourceGroups/ops/providers/Microsoft.Insights/actionGroups/warden-lock"
@@ -107,3 +110,20 @@ def test_without_projects_there_is_nothing_to_sync(cli: Cli, azure: AzureSimulat
     outcome = cli("budgets", "sync")
     assert (outcome.code, outcome.err) == (0, "")
     assert "projects load FILE.csv" in outcome.out
+
+
+def test_the_report_has_a_line_for_each_budget_and_a_sum() -> None:
+    result = SyncResult(
+        (BudgetChange("A", "change", "A amount 1 -> 2"), BudgetChange("B", "delete", "B: the project is inactive")),
+        (("C", "its budget is in CAD, and the subscription is billed in USD"),),
+        (("D", "No role."),),
+    )
+    assert report(result) == [
+        "change: A amount 1 -> 2",
+        "delete: B: the project is inactive",
+        "no budget in Azure: C: its budget is in CAD, and the subscription is billed in USD",
+        "failed: D: No role.",
+        "1 changed, 1 deleted, 1 without a budget in Azure, 1 failed",
+    ]
+    assert report(replace(result, unmapped=(), failed=()))[-1] == "1 changed, 1 deleted"
+    assert report(SyncResult()) == ["Azure's budgets are in step."]

@@ -174,6 +174,11 @@ def test_several_subscriptions_can_not_be_mapped() -> None:
     assert ELSEWHERE in reason
 
 
+def test_a_project_with_costs_at_another_provider_has_no_budget_in_azure() -> None:
+    reason = unmappable(scopes=(*in_azure((HERE, "rg-a")), Scope("aws", "123456789012")))
+    assert reason.startswith("it also has costs at another provider (aws)")
+
+
 def test_one_subscription_in_two_spellings_is_one() -> None:
     assert wanted(scopes=in_azure((HERE, "rg-a"), (HERE.upper(), "rg-b"))).budget.resource_groups == ("rg-a", "rg-b")
 

@@ -15,7 +15,7 @@ from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.domain.budgets import Budget, BudgetTerms, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project, Scope
-from shared.pipeline.azure_budgets.sync import BudgetChange, BudgetSync, SyncResult, report
+from shared.pipeline.azure_budgets.sync import BudgetChange, BudgetSync, SyncResult
 from shared.pipeline.azure_budgets.wanted import LOCK_NOTICE
 from shared.ports.azure import AZURE, AzureBudget, BudgetNotice
 from shared.ports.errors import LaterError, NeverError
@@ -61,6 +61,7 @@ def _view(
     rule: PeriodRule = APRIL,
     rollover: Rollover = Rollover.RESET,
     groups: tuple[tuple[str, str], ...] | None = None,
+    elsewhere: tuple[Scope, ...] = (),
     currency: str = "CAD",
     active: bool = True,
     lock: LockPolicy = LockPolicy.AUTO,
@@ -69,12 +70,17 @@ def _view(
     owned = ((HERE, f"rg-{acronym.lower()}"),) if groups is None else groups
     return ProjectView(
         project=Project(number, acronym, acronym, None, (), active, lock),
-        scopes=tuple(Scope(AZURE, *each) for each in owned),
+        scopes=(*(Scope(AZURE, *each) for each in owned), *elsewhere),
         budget=Budget(number, 1, terms) if terms.amount else None,
         period=rule.period_at(today),
         spent=Decimal(0),
         terms=terms,
     )
+
+
+def no_currencies(_subscription: str) -> frozenset[str]:
+    """As before any charge is stored."""
+    return frozenset()
 
 
 class Rig:
@@ -83,7 +89,7 @@ class Rig:
     def __init__(self) -> None:
         self.clock, self.projects = FakeClock(), Projects()
         self.azure = FakeBudgets(today=lambda: self.clock().date())
-        self.stage = BudgetSync(self.azure, self.projects, CALLED, self.clock)
+        self.stage = BudgetSync(self.azure, self.projects, CALLED, self.clock, no_currencies)
 
     def sync(self, **details: Any) -> SyncResult:
         return self.stage.sync(HERE, **details)
@@ -246,6 +252,7 @@ def test_a_project_that_is_no_longer_to_be_locked_loses_its_budget(rig: Rig, det
     "details",
     [
         {"groups": ((HERE, "rg-one"), (ELSEWHERE, "rg-one"))},
+        {"elsewhere": (Scope("aws", "123456789012"),)},
         {"rule": PeriodRule(PeriodKind.ANNUAL, date(2000, 4, 15))},
         {"rule": PeriodRule(PeriodKind.FIXED, date(2026, 11, 1), date(2028, 1, 1))},
         {"rule": PeriodRule(PeriodKind.FIXED, date(2025, 11, 1), date(2026, 1, 1))},
@@ -293,7 +300,7 @@ def test_the_budgets_of_another_installation_in_the_same_subscription_stay(rig: 
     other = Rig()
     other.azure = rig.azure
     other.projects.set("THEIRS")
-    other.stage = BudgetSync(rig.azure, other.projects, f"{CALLED}-of-theirs", rig.clock)
+    other.stage = BudgetSync(rig.azure, other.projects, f"{CALLED}-of-theirs", rig.clock, no_currencies)
     other.sync()
     result = rig.sync()
     assert whats(result) == [("create", "ONE"), ("create", "TWO")]
@@ -358,23 +365,6 @@ def test_a_long_sync_breaks_off_and_goes_on_where_it_was(rig: Rig) -> None:
 def test_every_subscription_with_groups_of_a_project_is_named_once(rig: Rig) -> None:
     rig.projects.set("ONE", active=False, groups=((ELSEWHERE.upper(), "a"), (ELSEWHERE, "b")))
     assert rig.stage.subscriptions() == [HERE, ELSEWHERE]
-
-
-def test_the_report_has_a_line_for_each_budget_and_a_sum() -> None:
-    result = SyncResult(
-        (BudgetChange("A", "change", "A amount 1 -> 2"), BudgetChange("B", "delete", "B: the project is inactive")),
-        (("C", "its budget is in CAD, and the subscription is billed in USD"),),
-        (("D", "No role."),),
-    )
-    assert report(result) == [
-        "change: A amount 1 -> 2",
-        "delete: B: the project is inactive",
-        "no budget in Azure: C: its budget is in CAD, and the subscription is billed in USD",
-        "failed: D: No role.",
-        "1 changed, 1 deleted, 1 without a budget in Azure, 1 failed",
-    ]
-    assert report(replace(result, unmapped=(), failed=()), dry_run=True)[-1] == "1 to be changed, 1 to be deleted"
-    assert report(SyncResult()) == ["Azure's budgets are in step."]
 
 
 RULES = st.sampled_from([APRIL, MONTHLY, PeriodRule(PeriodKind.QUARTERLY, date(2000, 2, 1))])

@@ -32,7 +32,6 @@ from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectLedger, ProjectView
 
 CREATE, CHANGE, REPLACE, DELETE = "create", "change", "replace", "delete"
-DONE = {CREATE: "created", CHANGE: "changed", REPLACE: "deleted and made anew", DELETE: "deleted"}
 SOMEONE_ELSES = "a budget of this name was made by someone else, and is left as it is"
 NOBODYS = "no project in this subscription has this budget"
 NO_ACTION_GROUP = (
@@ -81,24 +80,18 @@ class SyncPlan:
     unmapped: tuple[tuple[str, str], ...]
 
 
-def _unknown(_subscription_id: str) -> frozenset[str]:
-    return frozenset()
-
-
 @dataclass(frozen=True, slots=True)
 class BudgetSync:
-    """The stage. action_group_id: whom Azure calls at 100 %; without it there is nothing to sync.
+    """action_group_id: whom Azure calls at 100 %; without it there is nothing to sync.
 
-    currencies: those of a subscription's stored charges. longest: after this it breaks off, and goes on when it is
-    called again.
+    currencies: those of a subscription's stored charges.
     """
 
     azure: AzureBudgets
     projects: ProjectLedger
     action_group_id: str | None
     clock: Clock
-    currencies: Callable[[str], frozenset[str]] = _unknown
-    longest: timedelta = LONGEST_SYNC
+    currencies: Callable[[str], frozenset[str]]
 
     def subscriptions(self) -> list[str]:
         """The subscriptions in which any project, active or not, has resource groups; each once, in lower case."""
@@ -113,8 +106,8 @@ class BudgetSync:
         currency = currency_of(found, self.currencies(subscription_id))
         return _compared(here, found, self.action_group_id, currency)
 
-    def sync(self, subscription_id: str, dry_run: bool = False) -> SyncResult:
-        """Brings a subscription's budgets in step, or says what it would do. A budget that Azure refuses fails alone.
+    def sync(self, subscription_id: str, dry_run: bool = False, longest: timedelta = LONGEST_SYNC) -> SyncResult:
+        """Brings a subscription's budgets in line, or says what it would do. A budget that Azure refuses fails alone.
 
         Raises NeverError where the subscription's budgets can't be read, and LaterError where Azure can't be asked
         now or `longest` is over: what was written stays, and the next call does only what still differs.
@@ -125,7 +118,7 @@ class BudgetSync:
         done, failed = [], []
         started_at = self.clock()
         for number, step in enumerate(plan.steps):
-            if self.clock() - started_at > self.longest:
+            if self.clock() - started_at > longest:
                 raise LaterError(f"{len(plan.steps) - number} budgets are still to be brought in step.", timedelta(0))
             reason = self._refused(subscription_id, step)
             if reason is None:
@@ -154,26 +147,6 @@ class BudgetSync:
         if step.change.what == CREATE and self.azure.get(subscription_id, step.put.name) is not None:
             raise NeverError(f"There is a budget {step.put.name} that Azure's list did not show; it is left as it is.")
         self.azure.put(subscription_id, step.put)
-
-
-def report(result: SyncResult, dry_run: bool = False) -> list[str]:
-    """A line for people on each budget, and one for the sum. dry_run: what is listed would be done, and wasn't."""
-    return [
-        *(f"{change.what}: {change.sentence}" for change in result.changes),
-        *(f"no budget in Azure: {acronym}: {reason}" for acronym, reason in result.unmapped),
-        *(f"failed: {acronym}: {reason}" for acronym, reason in result.failed),
-        _summed_up(result, dry_run),
-    ]
-
-
-def _summed_up(result: SyncResult, dry_run: bool) -> str:
-    to_be = "to be " if dry_run else ""
-    counts = [
-        *((sum(change.what == what for change in result.changes), to_be + done) for what, done in DONE.items()),
-        (len(result.unmapped), "without a budget in Azure"),
-        (len(result.failed), "failed"),
-    ]
-    return ", ".join(f"{count} {text}" for count, text in counts if count) or "Azure's budgets are in step."
 
 
 def _compared(

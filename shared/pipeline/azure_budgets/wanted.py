@@ -56,39 +56,39 @@ class WantedBudget:
     recurs: bool
 
 
-def why_none(project: ProjectView) -> str | None:
+def why_none(view: ProjectView) -> str | None:
     """Why Azure is to have no budget for the project, as the end of a sentence; None where it is to have one."""
-    if not project.project.active:
+    if not view.project.active:
         return "the project is inactive"
-    if project.project.lock is LockPolicy.NEVER:
+    if view.project.lock is LockPolicy.NEVER:
         return "the project is marked as never to be locked"
-    if project.budget is None or project.budget.amount is None:
+    if view.budget is None or view.budget.amount is None:
         return "the project has no budget now"
     return None
 
 
 def wanted_budget(
-    project: ProjectView, action_group_id: str, currency_of_subscription: str | None = None
+    view: ProjectView, action_group_id: str, currency_of_subscription: str | None = None
 ) -> WantedBudget | None:
     """The budget that Azure is to have for the project; None where it is to have none (`why_none`).
 
     currency_of_subscription: None where nobody knows it. Raises UnmappableError.
     """
-    if project.budget is None or project.budget.amount is None or why_none(project):
+    if view.budget is None or view.budget.amount is None or why_none(view):
         return None
-    rule = project.budget.terms.rule
-    period = _period(project)
+    rule = view.budget.terms.rule
+    period = _period(view)
     _check_period(rule, period)
-    _check_place(project, currency_of_subscription)
-    recurs = rule.kind is not PeriodKind.FIXED and project.budget.terms.rollover is not Rollover.STOP
+    _check_place(view, currency_of_subscription)
+    recurs = rule.kind is not PeriodKind.FIXED and view.budget.terms.rollover is not Rollover.STOP
     notice = BudgetNotice(Decimal(100), AT_OR_ABOVE, forecast=False, action_groups=(action_group_id,))
     budget = AzureBudget(
-        name=azure_name(project.project.acronym),
-        amount=azure_amount(project.budget.amount),
+        name=azure_name(view.project.acronym),
+        amount=azure_amount(view.budget.amount),
         time_grain=TIME_GRAINS[rule.kind],
         first_day=period.start,
         last_day=_last_day(period, recurs),
-        resource_groups=_groups(project),
+        resource_groups=_groups(view),
         notices={LOCK_NOTICE: notice},
     )
     return WantedBudget(budget, rule, period, recurs)
@@ -160,11 +160,11 @@ def currency_of(budgets: Iterable[AzureBudget], of_charges: frozenset[str]) -> s
     return next(iter(found)) if len(found) == 1 else None
 
 
-def _period(project: ProjectView) -> Period:
-    if project.period is None:
-        rule = project.terms.rule
+def _period(view: ProjectView) -> Period:
+    if view.period is None:
+        rule = view.terms.rule
         raise UnmappableError(f"today is not in its budget's period, {rule.start} up to before {rule.end}")
-    return project.period
+    return view.period
 
 
 def _check_period(rule: PeriodRule, period: Period) -> None:
@@ -178,23 +178,28 @@ def _check_period(rule: PeriodRule, period: Period) -> None:
         )
 
 
-def _check_place(project: ProjectView, currency_of_subscription: str | None) -> None:
-    subscriptions = sorted({scope.sub_account_id.lower() for scope in project.scopes if scope.provider == AZURE})
+def _check_place(view: ProjectView, currency_of_subscription: str | None) -> None:
+    others = sorted({scope.provider for scope in view.scopes} - {AZURE})
+    if others:
+        raise UnmappableError(
+            f"it also has costs at another provider ({', '.join(others)}), which Azure does not count"
+        )
+    subscriptions = sorted({scope.sub_account_id.lower() for scope in view.scopes})
     if len(subscriptions) > 1:
         raise UnmappableError(
             f"its resource groups are in {len(subscriptions)} subscriptions ({', '.join(subscriptions)}), "
             "and a budget of Azure's is for one"
         )
-    currency = project.terms.currency
+    currency = view.terms.currency
     if currency_of_subscription is not None and currency != currency_of_subscription:
         raise UnmappableError(
             f"its budget is in {currency}, and the subscription is billed in {currency_of_subscription}"
         )
 
 
-def _groups(project: ProjectView) -> tuple[str, ...]:
-    names = [scope.resource_group for scope in project.scopes if scope.provider == AZURE]
-    return tuple(sorted({key_of_group(name): name for name in names}.values(), key=str.lower))
+def _groups(view: ProjectView) -> tuple[str, ...]:
+    names = {key_of_group(scope.resource_group): scope.resource_group for scope in view.scopes}
+    return tuple(sorted(names.values(), key=str.lower))
 
 
 def _last_day(period: Period, recurs: bool) -> date:

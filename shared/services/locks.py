@@ -1,0 +1,89 @@
+"""Locks of projects: ordered by a person, and what was decided about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.locks import LockMode
+from shared.domain.projects import LockPolicy
+from shared.messages import LockAction, LockMessage, LockTrigger, Queue
+from shared.ports.clock import Clock
+from shared.ports.locks import AuditView, LockFacts, LockLedger
+from shared.ports.projects import ProjectLedger
+from shared.ports.queues import MessageSender
+from shared.services.errors import RequestError, UnknownProjectError
+from shared.services.reasons import given_reason
+
+# A message takes so much of a person's name.
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What was asked for of which project. held_since: since when it was locked before, as far as is known.
+
+    mode: what becomes of locks; a lock comes off in every mode.
+    """
+
+    acronym: str
+    held_since: datetime | None
+    mode: LockMode
+
+
+@dataclass(frozen=True, slots=True)
+class LockService:
+    """Every method raises LaterError where the database or the queues are away. mode: what is done at 100 %."""
+
+    ledger: LockLedger
+    projects: ProjectLedger
+    sender: MessageSender
+    mode: LockMode
+    clock: Clock
+
+    def order(self, project: str, action: LockAction, reason: str, by: str) -> Ordered:
+        """Asks for a project's lock, whatever it has spent, or for that to come off. `decisions` say what became of it.
+
+        project: its acronym, in any case, or its id. by: who orders it. Raises UnknownProjectError, and RequestError
+        where the reason can't be kept, or the project can't be locked; NeverError where the queue refuses the message.
+        """
+        why, facts = given_reason(reason), self._facts(project)
+        if action is LockAction.LOCK:
+            _check_lockable(facts)
+        message = LockMessage(
+            action=action,
+            project_id=facts.project.id,
+            reason=why,
+            trigger=LockTrigger.OPERATOR,
+            by=by[:LONGEST_NAME],
+        )
+        self.sender.send(Queue.LOCK, message)
+        return Ordered(facts.project.acronym, facts.held_since, self.mode)
+
+    def decisions(self, project: str | None = None, limit: int | None = None) -> list[AuditView]:
+        """The last `limit` decisions, oldest first, on one project or all. Raises UnknownProjectError."""
+        return self.ledger.decisions(None if project is None else self._id(project), limit)
+
+    def held(self) -> int:
+        """How many projects are locked."""
+        return self.ledger.held()
+
+    def _facts(self, project: str) -> LockFacts:
+        facts = self.ledger.facts(self._id(project), self.clock())
+        if facts is None:
+            raise UnknownProjectError(project)
+        return facts
+
+    def _id(self, project: str) -> int:
+        found = self.projects.find(project)
+        if found is None:
+            raise UnknownProjectError(project)
+        return found
+
+
+def _check_lockable(facts: LockFacts) -> None:
+    name = facts.project.acronym
+    if facts.project.lock is LockPolicy.NEVER:
+        raise RequestError(f"{name} is marked as never to be locked; to lock it, load it with auto in the column lock")
+    if not facts.groups:
+        raise RequestError(f"{name} has no resource group in Azure, and nothing else can be locked")
