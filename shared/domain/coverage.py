@@ -122,6 +122,12 @@ def believe(
     return (), _with(known, reading)
 
 
+def doubt(windows: Sequence[Period]) -> str:
+    """Why windows are not believed, in words."""
+    days = ", ".join(f"{window.start} up to {window.end}" for window in windows)
+    return f"the answer had no charges for {days}, where some are stored: it is not believed, and they stay"
+
+
 def _with(known: Coverage, reading: Reading) -> Coverage:
     """What is known with a whole reading that is believed.
 

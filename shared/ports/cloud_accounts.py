@@ -61,7 +61,7 @@ class CloudAccountLedger(Protocol):
         """One by its id."""
         ...
 
-    def register(self, provider: str, connection_type: str, sub_account_ids: Collection[str]) -> None:
+    def register(self, provider: str, connection_type: str, ids: Collection[str]) -> None:
         """Makes a cloud account, named by its id, of each of these sub-accounts that nothing feeds yet."""
         ...
 

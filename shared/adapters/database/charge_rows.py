@@ -11,11 +11,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Dialect, and_, bindparam, delete, insert, select, update
 
+from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.tables import charges
 from shared.adapters.database.types import Money
-from shared.domain.charges import ChargeSet
+from shared.domain.coverage import ReadPart
 from shared.domain.periods import Period
 from shared.ports.errors import NeverError
 
@@ -37,65 +38,48 @@ class RowChanges:
     removed: list[Key] = field(default_factory=list)
 
 
-def within(window: Period) -> ColumnElement[bool]:
-    """The charges of the window's days."""
-    return (charges.c.charge_period_start >= window.start) & (charges.c.charge_period_start < window.end)
+def within(window: Period, scope_ids: Iterable[int]) -> Iterator[ColumnElement[bool]]:
+    """What selects the charges of the window's days in these scopes; more than one condition only for very many."""
+    for ids in in_chunks(sorted(scope_ids)):
+        day = charges.c.charge_period_start
+        yield charges.c.scope_id.in_(ids) & (day >= window.start) & (day < window.end)
 
 
-def note_changes(
-    connection: Connection,
-    changes: RowChanges,
-    wanted: ChargeSet,
-    scope_ids: Mapping[str, int],
-    stored: Iterable[ColumnElement[bool]],
-) -> None:
-    """Adds to `changes` what makes the rows that `stored` selects equal to `wanted`.
+def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, scope_ids: Mapping[str, int]) -> None:
+    """Adds to `changes` what makes the rows of the part's window in these scopes equal to what it says.
 
-    scope_ids: by group key, of every group that is wanted or stored. stored: conditions on the charges table.
+    scope_ids: by group key, of every group that was asked for or answered.
     """
     group_keys = {scope_id: group_key for group_key, scope_id in scope_ids.items()}
-    currency = wanted.billing_currency
-    missing = dict(wanted.amounts)
-    for scope_id, day, service, stored_currency, stored_cost in _stored_rows(connection, stored):
-        key = (group_keys[scope_id], day, service)
-        cost = missing.pop(key, None) if stored_currency == currency else None
-        if cost is None:
-            changes.removed.append((scope_id, day, service, stored_currency))
-        elif cost != stored_cost:
-            changes.changed.append((scope_id, day, service, stored_currency, cost))
+    currency, missing = part.charges.billing_currency, dict(part.charges.amounts)
+    for which in within(part.window, group_keys):
+        rows = connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED})
+        for scope_id, day, service, stored_currency, stored_cost in rows:
+            key = (group_keys[scope_id], day, service)
+            cost = missing.pop(key, None) if stored_currency == currency else None
+            if cost is None:
+                changes.removed.append((scope_id, day, service, stored_currency))
+            elif cost != stored_cost:
+                changes.changed.append((scope_id, day, service, stored_currency, cost))
     if currency is not None:
         changes.added.extend((scope_ids[key[0]], key[1], key[2], currency, cost) for key, cost in missing.items())
 
 
-def _stored_rows(connection: Connection, stored: Iterable[ColumnElement[bool]]) -> Iterator[Any]:
-    for which in stored:
-        yield from connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED})
-
-
 def write(connection: Connection, changes: RowChanges) -> None:
     """Writes the changes, in the order of the table's key; what vanished first, since it may have come back anew."""
-    for batch in _batches(changes.removed):
-        connection.execute(_DELETE, [_named_key(key) for key in batch])
-    for batch in _batches(changes.changed):
-        connection.execute(_UPDATE, [_named_key(row[:4]) | {"cost": row[4]} for row in batch])
+    for statement, rows in ((_DELETE, changes.removed), (_UPDATE, changes.changed)):
+        for batch in _batches(rows):
+            connection.execute(statement, [dict(zip(_PARAMETERS, row, strict=False)) for row in batch])
     for batch in _batches(changes.added):
         _insert(connection, batch)
 
 
-_IS_ROW = (
-    (charges.c.scope_id == bindparam("scope"))
-    & (charges.c.charge_period_start == bindparam("day"))
-    & (charges.c.service_name == bindparam("service"))
-    & (charges.c.billing_currency == bindparam("currency"))
-)
-_DELETE = charges.delete().where(_IS_ROW)
-_UPDATE = charges.update().where(_IS_ROW).values(billed_cost=bindparam("cost"))
 _NAMES = tuple(column.name for column in charges.c)
+_PARAMETERS = tuple(f"this_{name}" for name in _NAMES)
+_IS_ROW = and_(*(charges.c[name] == bindparam(f"this_{name}") for name in _NAMES[:4]))
+_DELETE = delete(charges).where(_IS_ROW)
+_UPDATE = update(charges).where(_IS_ROW).values(billed_cost=bindparam("this_billed_cost"))
 _SQLITE_INSERT = f"INSERT INTO charges ({', '.join(_NAMES)}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - our own names
-
-
-def _named_key(key: Key) -> dict[str, Any]:
-    return {"scope": key[0], "day": key[1], "service": key[2], "currency": key[3]}
 
 
 def _batches(rows: list[Any]) -> Iterator[list[Any]]:
@@ -108,7 +92,7 @@ def _insert(connection: Connection, rows: list[Row]) -> None:
         # Handing the driver what it takes is twice as fast as SQLAlchemy's way of one dict a row.
         connection.exec_driver_sql(_SQLITE_INSERT, list(_as_sqlite_keeps(rows, connection.dialect)))
     else:
-        connection.execute(charges.insert(), [dict(zip(_NAMES, row, strict=True)) for row in rows])
+        connection.execute(insert(charges), [dict(zip(_NAMES, row, strict=True)) for row in rows])
 
 
 def _as_sqlite_keeps(rows: Iterable[Row], dialect: Dialect) -> Iterator[tuple[int, str, str, str, int]]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
+from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, literal, select, true, update
 from typing_extensions import override
 
-from shared.adapters.database.accounts import lock_accounts
-from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, AnyRow, period_in, rule_of
+from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
 from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.cloud_accounts import mark_synced
+from shared.adapters.database.cloud_accounts import lock_accounts, mark_synced
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.runs import settle_scope
 from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, projects, scopes
 from shared.adapters.database.tables import unfinished_answers as answers
 from shared.adapters.database.types import UtcDateTime
-from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubtful_windows, fault_in, is_outdated
+from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubt, doubtful_windows, fault_in, is_outdated
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger, ProjectScopes, Stored
@@ -29,10 +29,15 @@ from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
 from shared.ports.runs import ScopeState, ScopeTarget
 
-WITH_BUDGET = projects.join(budgets, CURRENT_BUDGET)
-READ = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
 COVERAGE = [accounts.c[name] for name in ("read_from", "read_until", "read_started_at", "suspect_days", "suspect_on")]
+# Columns of an Account, in its order.
+KEY = (scopes.c.provider, scopes.c.sub_account_id)
+STATE = (accounts.c.read_from, accounts.c.read_until, accounts.c.cloud_account_id)
+IN_ACCOUNT = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
 OPENED = select(func.min(budget_periods.c.period_start)).where(budget_periods.c.project_id == projects.c.id)
+
+Scopes = Mapping[str, AnyRow]
+"""Stored scopes by group key: id, name, project_id"""
 
 
 class SqlCharges(Ledger, ChargeLedger):
@@ -41,31 +46,27 @@ class SqlCharges(Ledger, ChargeLedger):
     @override
     @reads
     def accounts(self, connection: Connection, cloud_account_id: int | None = None) -> list[Account]:
-        return _accounts(
-            connection, true() if cloud_account_id is None else accounts.c.cloud_account_id == cloud_account_id
-        )
+        fed = accounts.c.cloud_account_id == cloud_account_id
+        return _accounts(connection, true() if cloud_account_id is None else fed)
 
     @override
     @reads
     def account(self, connection: Connection, provider: str, sub_account_id: str) -> Account:
         for known in _accounts(connection, _is_of(scopes, provider, sub_account_id)):
             return known
-        state = select(accounts.c.read_from, accounts.c.read_until, accounts.c.cloud_account_id)
-        row = connection.execute(state.where(_is_of(accounts, provider, sub_account_id))).one_or_none()
-        return Account(provider, sub_account_id, *(row or ()))
+        state = connection.execute(select(*STATE).where(_is_of(accounts, provider, sub_account_id))).one_or_none()
+        return Account(provider, sub_account_id, *(state or ()))
 
     @override
     @reads
     def scopes_of(self, connection: Connection, project_id: int) -> ProjectScopes | None:
-        wanted = select(projects.c.active, *BUDGET_RULE).select_from(WITH_BUDGET).where(projects.c.id == project_id)
-        project = connection.execute(wanted).one_or_none()
+        project = connection.execute(WITH_BUDGET.where(projects.c.id == project_id)).one_or_none()
         if project is None:
             return None
-        key = (scopes.c.provider, scopes.c.sub_account_id, scopes.c.group_key)
-        owned = select(*key, scopes.c.x_resource_group_name).where(scopes.c.project_id == project_id).order_by(*key)
-        groups = groupby(connection.execute(owned), key=lambda row: (row.provider, row.sub_account_id))
-        names = {account: tuple(row.x_resource_group_name for row in rows) for account, rows in groups}
-        return ProjectScopes(project.active, names, rule_of(project) if project.amount else None)
+        names = select(*KEY, scopes.c.x_resource_group_name).where(scopes.c.project_id == project_id)
+        rows = connection.execute(names.order_by(*KEY, scopes.c.group_key))
+        groups = {(*key,): tuple(row[2] for row in same) for key, same in groupby(rows, key=lambda row: row[:2])}
+        return ProjectScopes(project.active, groups, rule_of(project) if project.amount else None)
 
     @override
     @writes
@@ -81,7 +82,7 @@ class SqlCharges(Ledger, ChargeLedger):
             # What it would say is stored already, and newer: for its run, the scope has been read.
             _mark(connection, scope_id, reading, read, (), now)
             return Stored()
-        doubtful = doubtful_windows(known, reading, now, lambda window: _has_charges(connection, read, window))
+        doubtful = doubtful_windows(known, reading, now, partial(_has_charges, connection, read))
         suspect, knowing = believe(known, reading, doubtful, now)
         if knowing != known:
             connection.execute(update(accounts).where(this).values(asdict(knowing)))
@@ -89,7 +90,7 @@ class SqlCharges(Ledger, ChargeLedger):
         read = _with_new_scopes(connection, reading, read, parts)
         changes, ids = RowChanges(), {key: row.id for key, row in read.items()}
         for part in parts:
-            note_changes(connection, changes, part.charges, ids, _charges_within(part.window, read))
+            note_changes(connection, changes, part, ids)
         write(connection, changes)
         _mark(connection, scope_id, reading, read, suspect, now)
         return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect)
@@ -99,16 +100,15 @@ class SqlCharges(Ledger, ChargeLedger):
     def keep_answer(
         self, connection: Connection, scope_id: int, query: CostQuery, progress: bytes | None, now: datetime
     ) -> None:
-        key = _answer_key(scope_id, query)
-        connection.execute(answers.delete().where(*(answers.c[name] == value for name, value in key.items())))
+        connection.execute(delete(answers).where(*_is_answer(scope_id, query)))
         if progress is not None:
-            connection.execute(insert(answers), [key | {"progress": progress, "kept_at": now}])
+            connection.execute(insert(answers).values((*_answer_key(scope_id, query), progress, now)))
 
     @override
     @reads
     def kept_answer(self, connection: Connection, scope_id: int, query: CostQuery, since: datetime) -> bytes | None:
-        same = (answers.c[name] == value for name, value in _answer_key(scope_id, query).items())
-        progress = connection.scalar(select(answers.c.progress).where(*same, answers.c.kept_at >= since))
+        kept = select(answers.c.progress).where(*_is_answer(scope_id, query), answers.c.kept_at >= since)
+        progress = connection.scalar(kept)
         return None if progress is None else bytes(progress)
 
     @override
@@ -127,10 +127,9 @@ class SqlCharges(Ledger, ChargeLedger):
     @override
     @reads
     def turning_projects_of(self, connection: Connection, target: ScopeTarget, today: date) -> list[int]:
-        columns = (projects.c.id, projects.c.period_start, projects.c.period_end, *BUDGET_RULE)
-        rows = select(*columns).select_from(WITH_BUDGET).where(_is_about(target)).order_by(projects.c.id)
+        rows = connection.execute(WITH_BUDGET.where(_is_about(target)).order_by(projects.c.id))
         # The period in the row is that of the last check.
-        return [row.id for row in connection.execute(rows) if period_in(row) != rule_of(row).period_at(today)]
+        return [row.id for row in rows if period_in(row) != rule_of(row).period_at(today)]
 
 
 def _is_of(table: Any, provider: str, sub_account_id: str) -> ColumnElement[bool]:
@@ -139,14 +138,13 @@ def _is_of(table: Any, provider: str, sub_account_id: str) -> ColumnElement[bool
 
 
 def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Account]:
-    state = (accounts.c.read_from, accounts.c.read_until, accounts.c.cloud_account_id)
-    key = (scopes.c.provider, scopes.c.sub_account_id)
+    owned = scopes.join(projects, scopes.c.project_id == projects.c.id).join(budgets, CURRENT_BUDGET)
     rows = connection.execute(
-        select(*key, *state, projects.c.id, OPENED.scalar_subquery().label("opened"), *BUDGET_RULE)
-        .select_from(WITH_BUDGET.join(scopes, scopes.c.project_id == projects.c.id).outerjoin(accounts, READ))
+        select(*KEY, *STATE, projects.c.id, OPENED.scalar_subquery().label("opened"), *BUDGET_RULE)
+        .select_from(owned.outerjoin(accounts, IN_ACCOUNT))
         .where(projects.c.active == true(), which)
         .distinct()
-        .order_by(*key)
+        .order_by(*KEY)
     )
     return [_account(list(same)) for _, same in groupby(rows, key=lambda row: row[:2])]
 
@@ -155,9 +153,8 @@ def _account(rows: Sequence[AnyRow]) -> Account:
     """An account from a row for each of its active projects. A budget without an amount needs no days."""
     budgeted = [row for row in rows if row.amount]
     opened_from = min((row.opened for row in budgeted if row.opened), default=None)
-    rules = frozenset(map(rule_of, budgeted))
-    read = Account(*rows[0][:5])
-    return replace(read, rules=rules, active_projects=len({row.id for row in rows}), opened_from=opened_from)
+    projects_too = (frozenset(map(rule_of, budgeted)), len({row.id for row in rows}), opened_from)
+    return Account(*(*rows[0][:5], *projects_too))
 
 
 def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
@@ -168,89 +165,61 @@ def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
     if target.subscription_id is not None:
         owners = owners.where(_is_of(scopes, AZURE, target.subscription_id))
     else:
-        owners = owners.join(accounts, READ).where(accounts.c.cloud_account_id == target.cloud_account_id)
+        owners = owners.join(accounts, IN_ACCOUNT).where(accounts.c.cloud_account_id == target.cloud_account_id)
     return (projects.c.active == true()) & projects.c.id.in_(owners)
 
 
-def _answer_key(scope_id: int, query: CostQuery) -> dict[str, Any]:
+def _answer_key(scope_id: int, query: CostQuery) -> tuple[Any, ...]:
     """The window's end belongs to it: the next page is only given to whoever asks for the very same days."""
-    return {
-        "run_scope_id": scope_id,
-        "provider": query.provider,
-        "sub_account_id": query.sub_account_id,
-        "window_start": query.window.start,
-        "window_end": query.window.end,
-    }
+    return scope_id, query.provider, query.sub_account_id, query.window.start, query.window.end
 
 
-def _scopes_read(connection: Connection, reading: Reading) -> dict[str, AnyRow]:
-    """The stored scopes that were asked for, by group key."""
-    columns = (scopes.c.group_key, scopes.c.id, scopes.c.x_resource_group_name, scopes.c.project_id)
+def _is_answer(scope_id: int, query: CostQuery) -> list[ColumnElement[bool]]:
+    return [column == value for column, value in zip(answers.c, _answer_key(scope_id, query), strict=False)]
+
+
+def _scopes_read(connection: Connection, reading: Reading) -> Scopes:
+    """The stored scopes that were asked for."""
+    columns = (scopes.c.group_key, scopes.c.id, scopes.c.x_resource_group_name.label("name"), scopes.c.project_id)
     rows = connection.execute(select(*columns).where(_is_of(scopes, reading.provider, reading.sub_account_id)))
     return {row.group_key: row for row in rows if reading.is_whole or row.group_key in reading.group_keys}
 
 
-def _with_new_scopes(
-    connection: Connection, reading: Reading, read: dict[str, AnyRow], parts: Sequence[ReadPart]
-) -> dict[str, AnyRow]:
+def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes, parts: Sequence[ReadPart]) -> Scopes:
     """The scopes with those that came up; all spelled as the provider does, so that a filter on one is understood."""
-    names: dict[str, str] = {}
-    for part in parts:
-        names = part.charges.group_names | names
-    other = [
-        {"scope": row.id, "name": names[key]}
-        for key, row in read.items()
-        if names.get(key, row.x_resource_group_name) != row.x_resource_group_name
-    ]
+    names = {key: name for part in reversed(parts) for key, name in part.charges.group_names.items()}
+    other = [{"scope": row.id, "new": names[key]} for key, row in read.items() if names.get(key, row.name) != row.name]
     if other:
         this = update(scopes).where(scopes.c.id == bindparam("scope"))
-        connection.execute(this.values(x_resource_group_name=bindparam("name")), other)
+        connection.execute(this.values(x_resource_group_name=bindparam("new")), other)
+    new = sorted(names.keys() - read.keys())
+    if not new:
+        return read
     account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id}
-    new = [
-        account | {"group_key": key, "x_resource_group_name": name}
-        for key, name in sorted(names.items())
-        if key not in read
-    ]
-    if new:
-        connection.execute(insert(scopes), new)
-    return _scopes_read(connection, reading) if new else read
+    rows = [account | {"group_key": key, "x_resource_group_name": names[key]} for key in new]
+    connection.execute(insert(scopes), rows)
+    return _scopes_read(connection, reading)
 
 
-def _charges_within(window: Period, read: Mapping[str, AnyRow]) -> Iterator[ColumnElement[bool]]:
-    """What selects the charges of these scopes; more than one condition only for very many of them."""
-    for ids in in_chunks(sorted(row.id for row in read.values())):
-        yield charges.c.scope_id.in_(ids) & within(window)
-
-
-def _has_charges(connection: Connection, read: Mapping[str, AnyRow], window: Period) -> bool:
-    some = (select(charges.c.scope_id).where(which).limit(1) for which in _charges_within(window, read))
+def _has_charges(connection: Connection, read: Scopes, days: Period) -> bool:
+    ids = [row.id for row in read.values()]
+    some = (select(charges.c.scope_id).where(which).limit(1) for which in within(days, ids))
     return any(connection.scalar(one) is not None for one in some)
 
 
 def _mark(
-    connection: Connection,
-    scope_id: int,
-    reading: Reading,
-    read: Mapping[str, AnyRow],
-    suspect: tuple[Period, ...],
-    now: datetime,
+    connection: Connection, scope_id: int, reading: Reading, read: Scopes, suspect: Sequence[Period], now: datetime
 ) -> None:
     """What has become of the scope, and which projects are due for a check."""
-    due: dict[str, Any] = {"check_due_since": func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))}
     if suspect:
-        settle_scope(connection, scope_id, ScopeState.SUSPECT, _doubt(suspect), now)
-    elif reading.complete:
-        due["costs_read_at"] = now
-        if reading.last:
-            settle_scope(connection, scope_id, ScopeState.DONE, None, now)
-        if reading.last and reading.is_whole:
-            mark_synced(connection, reading.provider, reading.sub_account_id, now)
-    else:
+        settle_scope(connection, scope_id, ScopeState.SUSPECT, doubt(suspect), now)
+    elif not reading.complete:
         return
+    elif reading.last:
+        settle_scope(connection, scope_id, ScopeState.DONE, None, now)
+        if reading.is_whole:
+            mark_synced(connection, reading.provider, reading.sub_account_id, now)
+    due: dict[str, Any] = {"check_due_since": func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))}
+    due |= {} if suspect else {"costs_read_at": now}
     for ids in in_chunks(sorted({row.project_id for row in read.values()} - {None})):
         connection.execute(update(projects).where(projects.c.active == true(), projects.c.id.in_(ids)).values(due))
-
-
-def _doubt(windows: tuple[Period, ...]) -> str:
-    days = ", ".join(f"{window.start} up to {window.end}" for window in windows)
-    return f"the answer had no charges for {days}, where some are stored: it is not believed, and they stay"

@@ -1,4 +1,4 @@
-"""Cloud accounts, and the sub-accounts that they feed."""
+"""Cloud accounts, and the rows of the sub-accounts that they feed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 from typing_extensions import override
 
-from shared.adapters.database.accounts import lock_accounts
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.tables import accounts, cloud_accounts
@@ -17,8 +16,9 @@ from shared.adapters.database.texts import fitting
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 
-cloud = cloud_accounts.c
+account, cloud = accounts.c, cloud_accounts.c
 ALL = select(*(column for column in cloud if column is not cloud.credentials)).order_by(cloud.id)
+NEW = {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
 NOT_DISABLED = update(cloud_accounts).where(cloud.status != AccountStatus.DISABLED)
 
 
@@ -38,10 +38,9 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
 
     @override
     @writes
-    def register(
-        self, connection: Connection, provider: str, connection_type: str, sub_account_ids: Collection[str]
-    ) -> None:
-        _feed(connection, provider, connection_type, sub_account_ids)
+    def register(self, connection: Connection, provider: str, connection_type: str, ids: Collection[str]) -> None:
+        lock_accounts(connection, provider, ids)
+        _feed(connection, provider, connection_type, ids)
 
     @override
     @writes
@@ -50,42 +49,49 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(failed))
 
 
-def register_sub_accounts(connection: Connection, provider: str, sub_account_ids: Collection[str]) -> None:
+def register_sub_accounts(connection: Connection, provider: str, ids: Collection[str]) -> None:
     """Locks the sub-accounts that projects name; Azure subscriptions register themselves as cloud accounts."""
+    lock_accounts(connection, provider, ids)
     if provider == AZURE:
-        _feed(connection, provider, ConnectionType.COST_MANAGEMENT, sub_account_ids)
-    else:
-        lock_accounts(connection, provider, sub_account_ids)
+        _feed(connection, provider, ConnectionType.COST_MANAGEMENT, ids)
 
 
-def _feed(connection: Connection, provider: str, connection_type: str, sub_account_ids: Collection[str]) -> None:
-    """Locks these sub-accounts; each that nothing feeds yet is fed by a cloud account of its own, named by its id."""
-    lock_accounts(connection, provider, sub_account_ids)
-    kind = {"provider": provider, "connection_type": connection_type}
-    this = (cloud.provider == provider) & (cloud.connection_type == connection_type)
-    for ids in in_chunks(sorted(sub_account_ids)):
-        unfed = (accounts.c.provider == provider) & accounts.c.sub_account_id.in_(ids)
-        unfed &= accounts.c.cloud_account_id.is_(None)
-        wanted = set(connection.scalars(select(accounts.c.sub_account_id).where(unfed)))
-        new = wanted - set(connection.scalars(select(cloud.external_account_id).where(this)))
-        rows = [
-            kind | {"name": each, "external_account_id": each, "organization": "default", "detail": "service"}
-            for each in sorted(new)
-        ]
+def _feed(connection: Connection, provider: str, connection_type: str, ids: Collection[str]) -> None:
+    """Each of these sub-accounts that nothing feeds yet is fed by a cloud account of its own, named by its id."""
+    same = (cloud.provider == provider) & (cloud.connection_type == connection_type)
+    own = select(cloud.id).where(same, cloud.external_account_id == account.sub_account_id)
+    kind = NEW | {"provider": provider, "connection_type": connection_type}
+    for some in in_chunks(sorted(ids)):
+        unfed = (account.provider == provider) & account.sub_account_id.in_(some) & account.cloud_account_id.is_(None)
+        new = connection.scalars(select(account.sub_account_id).where(unfed, ~own.exists())).all()
         if new:
-            connection.execute(insert(cloud_accounts).values(status=AccountStatus.PENDING), rows)
-        if wanted:
-            own = select(cloud.id).where(this, cloud.external_account_id == accounts.c.sub_account_id)
-            connection.execute(update(accounts).where(unfed).values(cloud_account_id=own.scalar_subquery()))
+            rows = [kind | {"name": each, "external_account_id": each} for each in new]
+            connection.execute(insert(cloud_accounts), rows)
+        connection.execute(update(accounts).where(unfed).values(cloud_account_id=own.scalar_subquery()))
+
+
+def lock_accounts(connection: Connection, provider: str, ids: Collection[str]) -> None:
+    """Locks these sub-accounts until the transaction ends; makes their rows where they are missing.
+
+    An update is the lock that every database has. Two that make the same row at once: one runs again and waits.
+    """
+    found: set[str] = set()
+    for some in in_chunks(sorted(ids)):
+        these = (account.provider == provider) & account.sub_account_id.in_(some)
+        connection.execute(update(accounts).where(these).values(suspect_days=account.suspect_days))
+        found.update(connection.scalars(select(account.sub_account_id).where(these)))
+    missing = sorted(set(ids) - found)
+    if missing:
+        rows = [{"provider": provider, "sub_account_id": each, "suspect_days": 0} for each in missing]
+        connection.execute(insert(accounts), rows)
 
 
 def mark_synced(connection: Connection, provider: str, sub_account_id: str, now: datetime) -> None:
     """What feeds this sub-account has been synced."""
-    feeding = select(accounts.c.cloud_account_id).where(
-        accounts.c.provider == provider, accounts.c.sub_account_id == sub_account_id
-    )
+    this = (account.provider == provider) & (account.sub_account_id == sub_account_id)
+    feeding = select(account.cloud_account_id).where(this).scalar_subquery()
     synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
-    connection.execute(NOT_DISABLED.where(cloud.id == feeding.scalar_subquery()).values(synced))
+    connection.execute(NOT_DISABLED.where(cloud.id == feeding).values(synced))
 
 
 def _cloud_account(row: Row[Any]) -> CloudAccount:
