@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count
@@ -163,7 +163,8 @@ def two_nights(database_url: str, azure_url: str) -> Updated:
     """The first night into an empty database, and a second one in which nothing has changed."""
     warden = fleet.app(database_url, azure_url)
     costs = _warm_costs(azure_url)
-    updater = replace(warden.updater, sources={costs.connection_type: costs})
+    warden.costs = costs
+    updater = warden.updater
     warden.charges.account(AZURE, SUBSCRIPTION)
     first, second = (_timed(updater, costs, night) for night in ("first", "second"))
     _check_stored(warden.database, subscriptions=1)

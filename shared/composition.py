@@ -24,6 +24,7 @@ from shared.messages import (
     UpdateMessage,
 )
 from shared.pipeline.alerts import AlertPolicy
+from shared.pipeline.asking import Asking
 from shared.pipeline.azure_budgets.handler import BudgetSyncHandler
 from shared.pipeline.azure_budgets.sync import BudgetSync
 from shared.pipeline.budget_alert import BudgetAlerts
@@ -252,15 +253,18 @@ class Composition:
         return DeadLetters(self.letters, self.runs, self.checks, self.mails, self.operators, self.clock)
 
     @cached_property
+    def asking(self) -> Asking:
+        """What costs are asked for."""
+        lookback_days = self.settings.lookback_days
+        return Asking(self.charges, self.cloud_accounts, self.sources, self.clock, lookback_days)
+
+    @cached_property
     def scheduler(self) -> Scheduler:
         """ProjectUsageScheduler."""
         return Scheduler(
             runs=self.runs,
-            charges=self.charges,
-            cloud_accounts=self.cloud_accounts,
-            sources=self.sources,
+            asking=self.asking,
             clock=self.clock,
-            lookback_days=self.settings.lookback_days,
             budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
         )
 
@@ -268,7 +272,7 @@ class Composition:
     def updater(self) -> Updater:
         """ProjectUsageUpdater."""
         return Updater(
-            sources=self.sources,
+            asking=self.asking,
             charges=self.charges,
             cloud_accounts=self.cloud_accounts,
             runs=self.runs,
@@ -276,7 +280,6 @@ class Composition:
             operators=self.operators,
             retry=self.retry,
             clock=self.clock,
-            lookback_days=self.settings.lookback_days,
         )
 
     @cached_property

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.coverage import Reading, ReadPart
-from shared.domain.periods import Period, PeriodRule, months_before
-from shared.domain.windows import ReadingPlan
+from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, UpdateMessage, notifications
+from shared.pipeline.asking import Asking, Work
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
-from shared.ports.azure import AZURE
-from shared.ports.charges import Account, ChargeLedger, Stored
+from shared.ports.charges import ChargeLedger, Stored
 from shared.ports.clock import Clock
-from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger
+from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.costs import CostQuery, CostSource
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import MailLedger
@@ -28,29 +27,15 @@ from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState, Scope
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
 SUSPECT_REREADS = 3
 SUSPECT_WAIT = timedelta(hours=1)
-# The links from page to page are not said to hold for ever, and costs are refreshed every four hours.
+# No provider says how long its links from page to page hold, and costs are refreshed every few hours.
 PROGRESS_LASTS = timedelta(hours=2)
-
-
-PROJECTS = "`python -m shared.cli projects list` shows them"
-CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One sub-account's share of a message: by what it is read, which groups (all, if empty), and which days."""
-
-    account: Account
-    source: CostSource
-    groups: tuple[str, ...]
-    plan: ReadingPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Updater:
-    """sources: by connection type."""
+    """asking: what a message asks for."""
 
-    sources: Mapping[str, CostSource]
+    asking: Asking
     charges: ChargeLedger
     cloud_accounts: CloudAccountLedger
     runs: RunLedger
@@ -58,7 +43,6 @@ class Updater:
     operators: Operators
     retry: Retry
     clock: Clock
-    lookback_days: int
 
     def update(self, message: UpdateMessage, origin: str) -> list[Outgoing]:
         """One update message. origin: the queue message's id, which names the run of a message by hand.
@@ -71,7 +55,7 @@ class Updater:
         if message.left is not None and not known_run:
             # Nobody has read the days after them: they would count as read all the same.
             raise MessageError("Since and Before are for messages of a run; leave them out to read what has to be read")
-        scope, works = None, list[_Work]()
+        scope, works = None, list[Work]()
         try:
             works, message = self._works(message, known_run)
             scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
@@ -86,16 +70,9 @@ class Updater:
         except NeverError as error:
             return self._failed(scope, works, error.reason)
 
-    # --- what a message asks for ---
-
-    def _works(self, message: UpdateMessage, known_run: bool) -> tuple[list[_Work], UpdateMessage]:
-        """What is to be read; and the message, which now says what it may leave out."""
+    def _works(self, message: UpdateMessage, known_run: bool) -> tuple[list[Work], UpdateMessage]:
         try:
-            if message.project_id is not None:
-                return self._project_works(message, message.project_id), message
-            if message.subscription_id is not None:
-                return [self._subscription_work(message.subscription_id, message.left)], message
-            return self._cloud_account_works(message)
+            return self.asking.works(message)
         except MessageError as error:
             if known_run:
                 # The run planned it, and things have changed since: it must not wait for this scope for ever.
@@ -104,106 +81,10 @@ class Updater:
                 self.runs.mark_failed(scope.id, str(error), self.clock())
             raise
 
-    def _subscription_work(self, subscription_id: str, left: Period | None) -> _Work:
-        account = self.charges.account(AZURE, subscription_id)
-        if not account.active_projects:
-            raise MessageError(f"subscription {subscription_id} has no active project; {PROJECTS}")
-        return self._whole_account(account, self._source_of(account), left)
-
-    def _cloud_account_works(self, message: UpdateMessage) -> tuple[list[_Work], UpdateMessage]:
-        found = self.cloud_accounts.get(message.cloud_account_id or 0)
-        if found is None:
-            raise MessageError(f"there is no cloud account {message.cloud_account_id}; {CLOUD_ACCOUNTS}")
-        if message.provider not in (None, found.provider):
-            raise MessageError(
-                f"cloud account {found.id} is of {found.provider}, not of {message.provider}; "
-                f"write {found.provider}, or leave Provider out"
-            )
-        source = self._source(found)
-        works = [self._whole_account(account, source, message.left) for account in self.charges.accounts(found.id)]
-        if not works:
-            raise MessageError(f"cloud account {found.id} ({found.name}) has no active project; {PROJECTS}")
-        return works, replace(message, provider=found.provider)
-
-    def _source_of(self, account: Account) -> CostSource:
-        feeding = self.cloud_accounts.get(account.cloud_account_id or 0)
-        if feeding is None:
-            raise MessageError(
-                f"no cloud account feeds {account.sub_account_id} of {account.provider}; {CLOUD_ACCOUNTS}"
-            )
-        return self._source(feeding)
-
-    def _source(self, cloud_account: CloudAccount) -> CostSource:
-        """What the cloud account is read by. Raises MessageError where it is not asked."""
-        name = f"cloud account {cloud_account.id} ({cloud_account.name})"
-        if cloud_account.status is AccountStatus.DISABLED:
-            raise MessageError(f"{name} is disabled: name one that is read; {CLOUD_ACCOUNTS}")
-        source = self.sources.get(cloud_account.connection_type)
-        if source is None:
-            asked = " or ".join(self.sources)
-            raise MessageError(
-                f"{name} is connected by {cloud_account.connection_type}, which is not asked for costs; "
-                f"name one that is connected by {asked}; {CLOUD_ACCOUNTS}"
-            )
-        return source
-
-    def _whole_account(self, account: Account, source: CostSource, left: Period | None) -> _Work:
-        history = source.months_of_history
-        today = self.clock().date()
-        back_to = windows.left_to_read(account.rules, account.read_from, today, history, account.opened_from)
-        return _Work(account, source, (), self._plan(source, back_to, account.read_until, left))
-
-    def _plan(
-        self, source: CostSource, back_to: date | None, read_until: date | None, left: Period | None
-    ) -> ReadingPlan:
-        today, history = self.clock().date(), source.months_of_history
-        if left is None:
-            window = windows.night_window(today, self.lookback_days, read_until, history)
-            return windows.plan(window, back_to, source.longest_window)
-        since = max(left.start, months_before(today, history))
-        if since >= left.end:
-            return ReadingPlan((), None)
-        return windows.plan_onward(Period(since, left.end), source.longest_window)
-
-    def _project_works(self, message: UpdateMessage, project_id: int) -> list[_Work]:
-        project = self.charges.scopes_of(project_id)
-        if project is None:
-            raise MessageError(f"there is no project {project_id}; {PROJECTS} all")
-        if not project.active:
-            raise MessageError(f"project {project_id} is not active; load it with active = true first")
-        rules = [project.rule] if project.rule else []
-        works, not_asked = [], [f"project {project_id} owns nothing that costs are read of"]
-        for key, groups in _chosen_groups(message, project.groups).items():
-            account = self.charges.account(*key)
-            try:
-                source = self._source_of(account)
-            except MessageError as error:
-                not_asked.insert(0, str(error))
-            else:
-                works.append(self._project_work(account, source, groups, rules, message.left))
-        if not works:
-            raise MessageError(not_asked[0])
-        return works
-
-    def _project_work(
-        self,
-        account: Account,
-        source: CostSource,
-        groups: tuple[str, ...],
-        rules: list[PeriodRule],
-        left: Period | None,
-    ) -> _Work:
-        """The project's groups; where the provider has none, all of the account."""
-        if not source.has_groups:
-            return self._whole_account(account, source, left)
-        today = self.clock().date()
-        back_to = windows.left_to_read(rules, account.read_from, today, source.months_of_history)
-        return _Work(account, source, groups, self._plan(source, back_to, None, left))
-
     # --- reading and storing ---
 
     def _read_all(
-        self, message: UpdateMessage, scope: RunScope, works: list[_Work]
+        self, message: UpdateMessage, scope: RunScope, works: list[Work]
     ) -> tuple[list[Reading], LaterError | None]:
         """Everything that the message asks for, before anything is stored: no transaction is open meanwhile.
 
@@ -218,7 +99,7 @@ class Updater:
                 return readings, broken_off
         return readings, None
 
-    def _parts(self, scope: RunScope, work: _Work) -> tuple[tuple[ReadPart, ...], LaterError | None]:
+    def _parts(self, scope: RunScope, work: Work) -> tuple[tuple[ReadPart, ...], LaterError | None]:
         """The latest part first: the days from the earliest one that was read are then all read."""
         parts: list[ReadPart] = []
         for window in reversed(work.plan.parts):
@@ -235,7 +116,7 @@ class Updater:
         return source.read(query, self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS))
 
     def _store_some(
-        self, message: UpdateMessage, scope: RunScope, works: list[_Work], readings: list[Reading]
+        self, message: UpdateMessage, scope: RunScope, works: list[Work], readings: list[Reading]
     ) -> UpdateMessage:
         """Stores the months that were read before the provider said "later", and leaves the message the others."""
         reading, (work, *others) = readings[0], works
@@ -247,7 +128,7 @@ class Updater:
         return replace(message, left=Period(since, reading.parts[0].window.start))
 
     def _store_all(
-        self, message: UpdateMessage, scope: RunScope, works: list[_Work], readings: list[Reading]
+        self, message: UpdateMessage, scope: RunScope, works: list[Work], readings: list[Reading]
     ) -> list[Outgoing]:
         left = _together(work.plan.left for work in works)
         suspect: list[Period] = []
@@ -278,7 +159,7 @@ class Updater:
         begun = scope.first_queued_at if message.left is not None else None
         return (begun or self.clock()).date()
 
-    def _read_on(self, message: UpdateMessage, scope: RunScope, works: list[_Work], left: Period) -> list[Outgoing]:
+    def _read_on(self, message: UpdateMessage, scope: RunScope, works: list[Work], left: Period) -> list[Outgoing]:
         """Puts the message back to read the days that are left; its time starts anew, for it is getting on."""
         quotas = [work.source.quota for work in works]
         pause = timedelta(seconds=max(each.seconds(windows.PARTS_AT_ONCE * each.units_per_query) for each in quotas))
@@ -293,7 +174,7 @@ class Updater:
         due = self.charges.due_projects_of(scope.target)
         return [*outgoing(notifications(due, message.envelope)), *self._told_of_failures(scope)]
 
-    def _suspect(self, message: UpdateMessage, scope: RunScope, works: list[_Work]) -> list[Outgoing]:
+    def _suspect(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
         reason = "the provider answered without any charge for days that had some; what is stored was kept"
         checks = self._checks_of(message, scope)
         if message.envelope.attempt < SUSPECT_REREADS:
@@ -304,7 +185,7 @@ class Updater:
         return checks
 
     def _later(
-        self, message: UpdateMessage, scope: RunScope | None, works: list[_Work], error: LaterError
+        self, message: UpdateMessage, scope: RunScope | None, works: list[Work], error: LaterError
     ) -> list[Outgoing]:
         """Puts the message back, or gives the scope up after 24 hours."""
         if scope is None:
@@ -320,7 +201,7 @@ class Updater:
             scope=scope.target.subject,
         )
 
-    def _failed(self, scope: RunScope | None, works: list[_Work], reason: str) -> list[Outgoing]:
+    def _failed(self, scope: RunScope | None, works: list[Work], reason: str) -> list[Outgoing]:
         if scope is None:
             raise MessageError(reason)
         now = self.clock()
@@ -332,7 +213,7 @@ class Updater:
         checks = notifications(turning, Envelope(run_id=scope.run_key))
         return [*outgoing(checks), *self._told_of_failures(scope)]
 
-    def _not_synced(self, scope: RunScope, works: list[_Work], reason: str) -> None:
+    def _not_synced(self, scope: RunScope, works: list[Work], reason: str) -> None:
         """Notes it of the cloud account; what became of one project's share says nothing of all of it."""
         if scope.target.project_id is None:
             for cloud_account_id in {work.account.cloud_account_id for work in works} - {None}:
@@ -348,7 +229,7 @@ class Updater:
         return mails_out([self.mails.add(mail, now)])
 
 
-def _reading(work: _Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:
+def _reading(work: Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:
     account = work.account
     since = [day for day in (account.read_from, *(part.window.start for part in parts)) if day]
     return Reading(
@@ -374,20 +255,3 @@ def _together(left: Iterable[Period | None]) -> Period | None:
 def _is_over(scope: RunScope, message: UpdateMessage) -> bool:
     """Whether nothing is left to be read: a scope that has failed is read again if a person replays its message."""
     return scope.state is ScopeState.DONE or (scope.state is ScopeState.FAILED and not message.envelope.replayed)
-
-
-def _chosen_groups(
-    message: UpdateMessage, groups: Mapping[tuple[str, str], tuple[str, ...]]
-) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The project's groups by account: all of them, or the one that the message names."""
-    if message.resource_group is None:
-        return dict(groups)
-    wanted = key_of_group(message.resource_group)
-    for account, names in groups.items():
-        for name in names:
-            if key_of_group(name) == wanted:
-                return {account: (name,)}
-    owned = ", ".join(name for names in groups.values() for name in names if name)
-    raise MessageError(
-        f"resource group '{message.resource_group}' is not project {message.project_id}'s; its groups are: {owned}"
-    )

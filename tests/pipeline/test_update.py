@@ -357,7 +357,7 @@ def test_work_waits_where_the_database_is_away(chain: Chain) -> None:
 
     from dataclasses import replace
 
-    updater = replace(chain.updater, charges=Away())
+    updater = replace(chain.updater, asking=replace(chain.updater.asking, charges=Away()))
     from shared.messages import parse_update
 
     chain.send(updater.update(parse_update(json.dumps({"SubscriptionId": SUBSCRIPTION})), "m1"))

@@ -1,0 +1,211 @@
+"""What costs are asked for: of which cloud accounts, by which sources, for which days."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+
+from shared.domain import windows
+from shared.domain.charges import key_of_group
+from shared.domain.periods import Period, PeriodRule, months_before
+from shared.domain.windows import ReadingPlan
+from shared.messages import MessageError, UpdateMessage
+from shared.pipeline.events import event
+from shared.ports.azure import AZURE
+from shared.ports.charges import Account, ChargeLedger
+from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
+from shared.ports.costs import CostSource
+from shared.ports.runs import ScopeTarget
+
+PROJECTS = "`python -m shared.cli projects list` shows them"
+CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
+
+
+@dataclass(slots=True)
+class Asked:
+    """A cloud account that a run asks: by the source of which connection type, and what that takes in its units."""
+
+    connection_type: str
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One sub-account's share of a message: by what it is read, which groups (all, if empty), and which days."""
+
+    account: Account
+    source: CostSource
+    groups: tuple[str, ...]
+    plan: ReadingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """sources: by connection type."""
+
+    charges: ChargeLedger
+    cloud_accounts: CloudAccountLedger
+    sources: Mapping[str, CostSource]
+    clock: Clock
+    lookback_days: int
+
+    # --- by a run ---
+
+    def targets(self) -> dict[ScopeTarget, Asked]:
+        """The cloud accounts with active projects that are asked: exports feed the others, or nobody wants them."""
+        known = {cloud_account.id: cloud_account for cloud_account in self.cloud_accounts.accounts()}
+        asked: dict[ScopeTarget, Asked] = {}
+        for account in self.charges.accounts():
+            feeding = known.get(account.cloud_account_id or 0)
+            if feeding is None:
+                ids = {"provider": account.provider, "account": account.sub_account_id}
+                event("account_not_fed", level=logging.WARNING, **ids)
+            elif feeding.status is not AccountStatus.DISABLED and feeding.connection_type in self.sources:
+                each = asked.setdefault(_target(feeding), Asked(feeding.connection_type))
+                each.units += self._units(account, self.sources[feeding.connection_type])
+        return asked
+
+    def _units(self, account: Account, source: CostSource) -> int:
+        window, back_to = self._night(source, account.read_until), self._back_to(account, source)
+        return windows.queries(window, back_to, source.longest_window) * source.quota.units_per_query
+
+    # --- by a message ---
+
+    def works(self, message: UpdateMessage) -> tuple[list[Work], UpdateMessage]:
+        """What is to be read; and the message, which now says what it may leave out.
+
+        Raises MessageError where the message can't be right.
+        """
+        if message.project_id is not None:
+            return self._of_project(message, message.project_id), message
+        if message.subscription_id is not None:
+            return [self._of_subscription(message.subscription_id, message.left)], message
+        return self._of_cloud_account(message)
+
+    def _of_subscription(self, subscription_id: str, left: Period | None) -> Work:
+        account = self.charges.account(AZURE, subscription_id)
+        if not account.active_projects:
+            raise MessageError(f"subscription {subscription_id} has no active project; {PROJECTS}")
+        return self._of_account(account, self._source_of(account), left)
+
+    def _of_cloud_account(self, message: UpdateMessage) -> tuple[list[Work], UpdateMessage]:
+        found = self.cloud_accounts.get(message.cloud_account_id or 0)
+        if found is None:
+            raise MessageError(f"there is no cloud account {message.cloud_account_id}; {CLOUD_ACCOUNTS}")
+        if message.provider not in (None, found.provider):
+            raise MessageError(
+                f"cloud account {found.id} is of {found.provider}, not of {message.provider}; "
+                f"write {found.provider}, or leave Provider out"
+            )
+        source = self._source(found)
+        works = [self._of_account(account, source, message.left) for account in self.charges.accounts(found.id)]
+        if not works:
+            raise MessageError(f"cloud account {found.id} ({found.name}) has no active project; {PROJECTS}")
+        return works, replace(message, provider=found.provider)
+
+    def _of_project(self, message: UpdateMessage, project_id: int) -> list[Work]:
+        project = self.charges.scopes_of(project_id)
+        if project is None:
+            raise MessageError(f"there is no project {project_id}; {PROJECTS} all")
+        if not project.active:
+            raise MessageError(f"project {project_id} is not active; load it with active = true first")
+        rules = [project.rule] if project.rule else []
+        works, not_asked = [], [f"project {project_id} owns nothing that costs are read of"]
+        for key, groups in _chosen_groups(message, project.groups).items():
+            account = self.charges.account(*key)
+            try:
+                source = self._source_of(account)
+            except MessageError as error:
+                not_asked.insert(0, str(error))
+            else:
+                works.append(self._of_groups(account, source, groups, rules, message.left))
+        if not works:
+            raise MessageError(not_asked[0])
+        return works
+
+    def _of_groups(
+        self,
+        account: Account,
+        source: CostSource,
+        groups: tuple[str, ...],
+        rules: list[PeriodRule],
+        left: Period | None,
+    ) -> Work:
+        """A project's groups; where the provider has none, all of the account."""
+        if not source.has_groups:
+            return self._of_account(account, source, left)
+        only = replace(account, rules=frozenset(rules), opened_from=None, read_until=None)
+        return Work(account, source, groups, self._plan(only, source, left))
+
+    def _of_account(self, account: Account, source: CostSource, left: Period | None) -> Work:
+        return Work(account, source, (), self._plan(account, source, left))
+
+    # --- which source ---
+
+    def _source_of(self, account: Account) -> CostSource:
+        feeding = self.cloud_accounts.get(account.cloud_account_id or 0)
+        if feeding is None:
+            whose = f"{account.sub_account_id} of {account.provider}"
+            raise MessageError(f"no cloud account feeds {whose}; {CLOUD_ACCOUNTS}")
+        return self._source(feeding)
+
+    def _source(self, cloud_account: CloudAccount) -> CostSource:
+        """What the cloud account is read by. Raises MessageError where it is not asked."""
+        name = f"cloud account {cloud_account.id} ({cloud_account.name})"
+        if cloud_account.status is AccountStatus.DISABLED:
+            raise MessageError(f"{name} is disabled: name one that is read; {CLOUD_ACCOUNTS}")
+        source = self.sources.get(cloud_account.connection_type)
+        if source is None:
+            raise MessageError(
+                f"{name} is connected by {cloud_account.connection_type}, which is not asked for costs; "
+                f"name one that is connected by {' or '.join(self.sources)}; {CLOUD_ACCOUNTS}"
+            )
+        return source
+
+    # --- which days ---
+
+    def _plan(self, account: Account, source: CostSource, left: Period | None) -> ReadingPlan:
+        if left is None:
+            window = self._night(source, account.read_until)
+            return windows.plan(window, self._back_to(account, source), source.longest_window)
+        since = max(left.start, months_before(self._today(), source.months_of_history))
+        if since >= left.end:
+            return ReadingPlan((), None)
+        return windows.plan_onward(Period(since, left.end), source.longest_window)
+
+    def _night(self, source: CostSource, read_until: date | None) -> Period:
+        return windows.night_window(self._today(), self.lookback_days, read_until, source.months_of_history)
+
+    def _back_to(self, account: Account, source: CostSource) -> date | None:
+        today, history = self._today(), source.months_of_history
+        return windows.left_to_read(account.rules, account.read_from, today, history, account.opened_from)
+
+    def _today(self) -> date:
+        return self.clock().date()
+
+
+def _target(cloud_account: CloudAccount) -> ScopeTarget:
+    """An Azure subscription goes by the id that its people know."""
+    if cloud_account.connection_type == ConnectionType.COST_MANAGEMENT:
+        return ScopeTarget(subscription_id=cloud_account.external_account_id)
+    return ScopeTarget(cloud_account_id=cloud_account.id, provider=cloud_account.provider)
+
+
+def _chosen_groups(
+    message: UpdateMessage, groups: Mapping[tuple[str, str], tuple[str, ...]]
+) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """The project's groups by account: all of them, or the one that the message names."""
+    if message.resource_group is None:
+        return groups
+    wanted = key_of_group(message.resource_group)
+    for account, names in groups.items():
+        for name in names:
+            if key_of_group(name) == wanted:
+                return {account: (name,)}
+    owned = ", ".join(name for names in groups.values() for name in names if name)
+    raise MessageError(
+        f"resource group '{message.resource_group}' is not project {message.project_id}'s; its groups are: {owned}"
+    )
