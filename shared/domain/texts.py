@@ -1,7 +1,8 @@
-"""Texts from outside: what no database takes, what is one line, and cutting them for a person to read."""
+"""Texts: what no database takes, what is one line, cutting them for a person to read, and telling them apart."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
@@ -17,3 +18,8 @@ def is_one_line(text: str) -> bool:
 def shortened(text: str, longest: int = 60) -> str:
     """The text, cut to at most `longest` characters; an ellipsis says that it was."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def digest(*texts: str) -> str:
+    """Twelve characters that tell texts apart, for a key or a name."""
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]

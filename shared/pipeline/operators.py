@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from shared.domain.texts import digest
 from shared.ports.mails import NewMail, Topic
 
 NOTICE = "notice"
@@ -45,11 +45,10 @@ class Operators:
     def costs_failed(self, failures: Sequence[tuple[str, str]], today: date, run_key: str) -> NewMail:
         """What a run could not read, as (subject, reason), in one mail; the same failures are told once a day."""
         lines = [f"{subject}: {reason}" for subject, reason in failures]
-        digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
         first, more = failures[0][0], len(failures) - 1
         return self.notice(
             Topic.COSTS_FAILED,
-            f"costs/{today}/{digest}",
+            f"costs/{today}/{digest(*lines)}",
             f"Costs could not be read: {first}{f' and {more} more' if more else ''}",
             f"Budget Warden could not read all costs in the run {run_key}.",
             at_most(lines),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.texts import is_one_line, shortened
+from shared.domain.texts import digest, is_one_line, shortened
 
 
 @given(st.text(max_size=50), st.integers(1, 40))
@@ -24,3 +24,15 @@ def test_a_control_character_makes_a_text_more_than_one_line(break_: str) -> Non
 @pytest.mark.parametrize("text", ["", "Ann Lee", "Qualité de l’eau", "a\u00a0b", "日本語 🎉"])
 def test_letters_blanks_and_signs_are_one_line(text: str) -> None:
     assert is_one_line(text)
+
+
+@given(st.lists(st.text(max_size=9), max_size=3), st.lists(st.text(max_size=9), max_size=3))
+def test_texts_are_told_apart_by_twelve_letters_and_digits(some: list[str], others: list[str]) -> None:
+    assert digest(*some) == digest("\n".join(some))
+    assert len(digest(*some)) == 12
+    assert digest(*some).isalnum()
+    assert (digest(*some) == digest(*others)) == ("\n".join(some) == "\n".join(others))
+
+
+def test_halves_of_surrogate_pairs_have_a_digest_too() -> None:
+    assert digest("a\ud800") == digest("a?")

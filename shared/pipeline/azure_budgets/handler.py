@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
+from shared.domain.texts import digest
 from shared.messages import BudgetSyncMessage, Queue
 from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
 from shared.pipeline.dead_letters import DeadLetters, lock_letter
@@ -54,10 +54,9 @@ class BudgetSyncHandler:
         if not lines:
             return []
         now = self.clock()
-        digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
         mail = self.operators.notice(
             Topic.AZURE_BUDGETS,
-            f"azure-budgets/{subscription_id}/{now:%Y-%m}/{digest}",
+            f"azure-budgets/{subscription_id}/{now:%Y-%m}/{digest(*lines)}",
             "Azure budgets are not in step",
             f"Azure's own budgets in subscription {subscription_id} could not all be brought into step. These projects "
             "are locked by the nightly check only, not by Azure's own alert:",

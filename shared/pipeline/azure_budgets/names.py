@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+
+from shared.domain.texts import digest
 
 AZURE_PREFIX = "warden-"
 # A budget's name has at most 63 of these (learn.microsoft.com, "Naming rules for Azure resources").
@@ -18,5 +19,4 @@ def azure_name(acronym: str) -> str:
     key = acronym.strip().lower()
     if AZURE_NAME.fullmatch(key):
         return AZURE_PREFIX + key
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    return f"{AZURE_PREFIX}{re.sub('[^a-z0-9_-]+', '-', key)[:40]}-{digest}"
+    return f"{AZURE_PREFIX}{re.sub('[^a-z0-9_-]+', '-', key)[:40]}-{digest(key)}"

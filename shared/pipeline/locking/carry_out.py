@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from shared.domain.locks import LockMode, LockRules, Outcome, decide_lock, decide_unlock
 from shared.domain.projects import LockPolicy
+from shared.domain.texts import digest
 from shared.messages import Envelope, LockTrigger
 from shared.pipeline.locking.groups import (
     NOTHING,
@@ -23,7 +24,7 @@ from shared.pipeline.locking.groups import (
     machine_name,
 )
 from shared.pipeline.locking.mails import LockMails
-from shared.pipeline.locking.records import Records, digest
+from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.request import Request
 from shared.pipeline.stage import Outgoing, Retry
 from shared.ports.azure import ResourceGroup
@@ -66,12 +67,8 @@ class Locking:
         if decision.outcome is Outcome.REFUSED:
             return self._refuse(request, decision.reason)
         seen = self.groups.survey(facts, self._in_time(request, SURVEYED_WITHIN))
-        if decision.outcome is Outcome.LOCKED:
-            return self._lock(request, decision.reason, seen)
-        if seen.has_nothing_to_lock:
-            return self._refuse(request, _nothing_to_lock(request))
-        self._would_lock(request, decision.reason, seen)
-        return []
+        carry_out = self._lock if decision.outcome is Outcome.LOCKED else self._would_lock
+        return carry_out(request, decision.reason, seen)
 
     def _in_time(self, request: Request, limit: timedelta) -> InTime:
         """Says whether less than `limit` has passed since the work on it began."""
@@ -103,8 +100,10 @@ class Locking:
             return "released"
         return {NOTHING_TO_LOCK: "nothing", NO_GROUPS: "no-groups"}.get(reason)
 
-    def _would_lock(self, request: Request, reason: str, seen: Report) -> None:
+    def _would_lock(self, request: Request, reason: str, seen: Report) -> list[Outgoing]:
         """Writes down once, for this budget and period, what would be done."""
+        if seen.has_nothing_to_lock:
+            return self._refuse(request, _nothing_to_lock(request))
         if self.rules.stop_compute:
             seen += self.groups.machines_in(seen.lacking, self._in_time(request, STOPPED_WITHIN))
         seen.raise_later()
@@ -121,6 +120,7 @@ class Locking:
         key = request.key("would-lock")
         mail = self.mails.would_lock(request, key, reason, lines or ["nothing: the lock is there already"])
         self.records.write_down(request, key, Outcome.WOULD_LOCK, reason, plan, mails=[mail])
+        return []
 
     # --- locking ---------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Locking:
         """Writes down on which groups the lock is about to be: should it end here, the lock is known, and comes off."""
         if request.facts.held_since is None:
             self.records.keep(request, dict.fromkeys((*request.facts.held_groups, *lacking)))
-            self.records.claim_again(request)
+            self.records.claim(request.project.id, request.origin, request.now)
 
     def _write_down(self, request: Request, reason: str, report: Report) -> list[Outgoing]:
         facts, hold = request.facts, request.hold(report.still_held(request.facts))
@@ -165,7 +165,7 @@ class Locking:
         elif not report.is_locked:
             return [] if report.later else self._refuse(request, NOTHING_TO_LOCK)
         elif facts.held_since is None:
-            key, mail = f"locked/{request.this_budget}/{request.origin}", self.records.mail_to_contacts(request)
+            key, mail = request.key_of_message("locked"), self.records.mail_to_contacts(request)
             self.records.write_down(request, key, Outcome.LOCKED, reason, report, hold, [mail])
         else:
             self._write_down_again(request, reason, report, hold)
@@ -179,7 +179,7 @@ class Locking:
         is_order = request.ordered and not report.later
         is_new = (lock.budget_number, lock.period_start) != (held.budget_number, held.period_start)
         if done:
-            key = f"again/{request.this_budget}/{request.origin}"
+            key = request.key_of_message("again")
             mails = [self.mails.locked_again(request, key, [group.name for group in gone])] if gone else []
             said = f"{'; '.join(done)}; {reason}"
             self.records.write_down(request, key, Outcome.LOCKED, said, report, hold, mails)
@@ -226,9 +226,9 @@ class Locking:
         new = [(group, each, "is being stopped") for group, each in running if (group.name, each.name) not in named]
         if new:
             reason = f"{_machines(len(new))} deallocated before the lock"
-            key = f"stopping/{request.this_budget}/{request.origin}"
+            key = request.key_of_message("stopping")
             self.records.write_down(request, key, Outcome.STOPPING, reason, Report(machines=tuple(new)))
-            self.records.claim_again(request)
+            self.records.claim(request.project.id, request.origin, request.now)
         return stops[0].at if stops else (request.now if new else None)
 
     # --- unlocking -------------------------------------------------------------------------------------------
@@ -261,10 +261,10 @@ class Locking:
         if report.failed:
             self.records.write_down_failure(request, report)
         elif facts.held_since is None and not report.with_word(TAKEN_OFF):
-            key, why = f"not-locked/{request.this_budget}/{request.origin}", "it was not locked by this app"
+            key, why = request.key_of_message("not-locked"), "it was not locked by this app"
             self.records.write_down(request, key, Outcome.REFUSED, why, report, freed if facts.held else None)
         else:
-            key, mail = f"unlocked/{request.this_budget}/{request.origin}", self.records.mail_to_contacts(request)
+            key, mail = request.key_of_message("unlocked"), self.records.mail_to_contacts(request)
             self.records.write_down(request, key, Outcome.UNLOCKED, reason, report, freed, [mail])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from shared.domain.charges import key_of_group
@@ -21,18 +22,13 @@ InTime = Callable[[], bool]
 """Whether there is still time for one call more: a function that runs for ten minutes is killed."""
 GroupMachine = tuple[ResourceGroup, Machine]
 AT_ONCE = timedelta(0)
+NAME: Callable[[ResourceGroup], str] = attrgetter("name")
 
 # What can be said of a group, and of a machine.
-LOCKED, ALREADY, NOT_LOCKED, GONE, NEVER, TAKEN_OFF, NO_LOCK, LEFT = (
-    "locked",
-    "was locked",
-    "could not be locked",
-    "there is no such group",
-    "never locked (LOCK_NEVER)",
-    "lock taken off",
-    "had no lock",
-    "lock taken off: not to be locked with this project any more",
-)
+LOCKED, ALREADY, NOT_LOCKED = "locked", "was locked", "could not be locked"
+GONE, NEVER = "there is no such group", "never locked (LOCK_NEVER)"
+TAKEN_OFF, NO_LOCK = "lock taken off", "had no lock"
+LEFT = "lock taken off: not to be locked with this project any more"
 RUNS, STOPS = "still runs", "was still being stopped"
 
 
@@ -136,7 +132,7 @@ class GroupLocks:
         held = {group.key for group in facts.held_groups} if facts.held_since else set()
         ordered = sorted(facts.groups, key=lambda group: group.key in held)
         due = (group for group in ordered if group.key not in held or in_time())
-        return _each(due, _group_name, in_time, lambda group: self._look(group, lock_name(facts.project.id)))
+        return _each(due, NAME, in_time, lambda group: self._look(group, lock_name(facts.project.id)))
 
     def _look(self, group: ResourceGroup, name: str) -> Report:
         found = None if self._is_never(group) else self.locks.locks_on(group)
@@ -182,7 +178,7 @@ class GroupLocks:
             except NeverError as error:
                 return Report(groups=((group, NOT_LOCKED),), failed=((group.name, error.reason),))
 
-        return _each(groups, _group_name, in_time, put)
+        return _each(groups, NAME, in_time, put)
 
     def leave(self, facts: LockFacts, in_time: InTime) -> Report:
         """Takes the lock off groups that have had it and are the project's no more, or may not be locked any more."""
@@ -199,17 +195,13 @@ class GroupLocks:
             was_there = self.locks.delete(group, lock_name(facts.project.id))
             return Report(groups=((group, word if was_there else NO_LOCK),))
 
-        return _each(groups, _group_name, in_time, delete)
+        return _each(groups, NAME, in_time, delete)
 
 
 def machine_name(machine: GroupMachine) -> str:
     """Such as `virtual machine vm-1 in rg-11`."""
     group, each = machine
     return f"{each.kind} {each.name} in {group.name}"
-
-
-def _group_name(group: ResourceGroup) -> str:
-    return group.name
 
 
 def _each(items: Iterable[T], named: Callable[[T], str], in_time: InTime, step: Callable[[T], Report]) -> Report:

@@ -41,27 +41,37 @@ class Locker:
     def handle(self, message: LockMessage, origin: str) -> list[Outgoing]:
         """One message that asks to lock or unlock a project. origin: the queue message's id."""
         try:
+            return self._take(message, origin)
+        except LaterError as error:
+            return self.retry.later(
+                message,
+                error,
+                "lock",
+                since=message.envelope.first_queued_at,
+                give_up=lambda reason: self._give_up(message, origin, reason),
+                project=message.project_id,
+            )
+
+    def _take(self, message: LockMessage, origin: str) -> list[Outgoing]:
+        try:
             project_id = self._project_of(message)
             if project_id is None:
                 named = message.project_id or f"with the Azure budget {message.budget_name}"
                 reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
                 return self._bury(message, origin, reason)
             return self._claimed(message, origin, project_id, self._work_on)
-        except LaterError as error:
-            return self._later(message, origin, error)
         except NeverError as error:
-            return self._never(message, origin, error)
+            return self._give_up(message, origin, error.reason)
 
     def _project_of(self, message: LockMessage) -> int | None:
         """The project that the message is about; None where there is none."""
-        project_id = message.project_id
         if message.budget_name is not None:
             wanted = message.budget_name.strip().lower()
             here = self.ledger.projects_in(message.subscription_id or "")
             # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
             return next((found for found, acronym in here if azure_name(acronym) == wanted), None)
-        known = project_id is not None and self.ledger.facts(project_id, self.clock()) is not None
-        return project_id if known else None
+        facts = self.ledger.facts(message.project_id or 0, self.clock())
+        return facts.project.id if facts else None
 
     def _claimed(self, message: LockMessage, origin: str, project_id: int, work: Work) -> list[Outgoing]:
         """Does the work while nobody else works on this project's lock."""
@@ -91,24 +101,6 @@ class Locker:
         if azure.wait and not (is_full or waited or request.ordered):
             raise azure.wait
         return replace(request, azure=azure)
-
-    # --- what can't be done now, or at all ---
-
-    def _later(self, message: LockMessage, origin: str, error: LaterError) -> list[Outgoing]:
-        return self.retry.later(
-            message,
-            error,
-            "lock",
-            since=message.envelope.first_queued_at,
-            give_up=lambda reason: self._give_up(message, origin, reason),
-            project=message.project_id,
-        )
-
-    def _never(self, message: LockMessage, origin: str, error: NeverError) -> list[Outgoing]:
-        try:
-            return self._give_up(message, origin, error.reason)
-        except LaterError as later:
-            return self._later(message, origin, later)
 
     def _give_up(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
         """Kept as a dead letter, written down, and told to the operators. Raises LaterError."""

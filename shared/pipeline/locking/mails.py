@@ -27,16 +27,12 @@ class LockMails:
     portal_url: str
     level: LockLevel
 
-    @property
-    def ask(self) -> str:
-        """Whom to ask about a lock: the first operator."""
-        return self.operators.addresses[0] if self.operators.addresses else "your platform team"
-
     def note(self, request: Request, reason: str) -> str:
         """What the lock in Azure says of itself: why, when and whom to ask, within Azure's 512 characters."""
         acronym, asked = request.project.acronym, request.message.reason if request.ordered else ""
         link = self.portal_url.replace("{acronym}", acronym)
-        ending = f". Ask {self.ask}{f' or see {link}' if link else ''} to have it taken off."
+        ask = next(iter(self.operators.addresses), "your platform team")
+        ending = f". Ask {ask}{f' or see {link}' if link else ''} to have it taken off."
         beginning = f"Budget Warden locked project {acronym} on {request.now:%Y-%m-%d at %H:%M} UTC: {reason}"
         said = f"{beginning}: {asked}" if asked else beginning
         return said[: LONGEST_NOTE - len(ending[:LONGEST_NOTE])] + ending[:LONGEST_NOTE]
@@ -57,7 +53,7 @@ class LockMails:
             "currency": facts.budget.terms.currency or None,
             "period_start": facts.period.start.isoformat() if facts.period else None,
             "period_end": facts.period.end.isoformat() if facts.period else None,
-            "ask": self.operators.addresses[0] if self.operators.addresses else None,
+            "ask": next(iter(self.operators.addresses), None),
             "portal_link": self.portal_url.replace("{acronym}", project.acronym) or None,
         }
         return NewMail(

@@ -5,7 +5,6 @@ The decision's key makes it once: whoever comes second, or again after a crash, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from typing import Any
 
 from shared.domain.locks import LockMode, Outcome
 from shared.domain.money import plain
+from shared.domain.texts import digest
 from shared.pipeline.events import event
 from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
@@ -42,10 +42,6 @@ class Records:
         """Takes the claim for this message, or takes it again. Raises LaterError while another message has it."""
         if not self.ledger.claim(project_id, origin, now + CLAIM, now):
             raise LaterError("another message is working on this project's lock", BUSY_WAIT)
-
-    def claim_again(self, request: Request) -> None:
-        """Goes on after something was written down. Raises LaterError where another message was faster."""
-        self.claim(request.project.id, request.origin, request.now)
 
     def keep(self, request: Request, groups: Iterable[ResourceGroup]) -> None:
         """Writes what counts for a lock that is there or about to be on these groups, with nothing decided."""
@@ -127,8 +123,3 @@ class Records:
 
     def _latest_first(self, request: Request) -> list[AuditView]:
         return self.ledger.decisions(request.project.id, DECISIONS_OF_A_LOCK)[::-1]
-
-
-def digest(*texts: str) -> str:
-    """Tells reasons apart in a key."""
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]

@@ -107,6 +107,10 @@ class Request:
         ordered = (self.origin,) if self.ordered else ()
         return "/".join(map(str, (what, self.this_budget, *parts, *ordered)))
 
+    def key_of_message(self, what: str) -> str:
+        """The audit's key of what is decided once for this message."""
+        return f"{what}/{self.this_budget}/{self.origin}"
+
     def hold(self, groups: Iterable[ResourceGroup]) -> Hold:
         """A lock on these groups, with what it was decided on, and so when it can come off."""
         lock = HeldLock(
