@@ -16,6 +16,7 @@ from shared.domain.rollover import (
     depends_on_usage,
     is_stopped,
     period_before,
+    periods_begun,
     settles_on,
 )
 
@@ -69,11 +70,17 @@ class BudgetHistory:
             history = history._with(replace(known, period=period) if known else history._new(period))
         return history
 
-    def set_budget(self, period: Period | None) -> BudgetHistory:
-        """Somebody has set a budget whose period this is (None: it has none today): it is stopped no more."""
+    def turn(self, held: Period | None, today: date) -> BudgetHistory:
+        """What has begun since `held`, which the last check knew, is opened; nothing where no budget was set yet."""
+        return self.begin(periods_begun(self.revisions[-1][1].rule, held, today)) if self.revisions else self
+
+    def set_budget(self, at: datetime, terms: BudgetTerms) -> BudgetHistory:
+        """Somebody has set a budget: its present period, if it has one, is opened, and stopped no more."""
+        period = terms.rule.period_at(at.astimezone(UTC).date())
+        history = replace(self, revisions=[*self.revisions, (at, terms)])
         if period is None:
-            return self
-        history = self.begin([period])
+            return history
+        history = history.begin([period])
         return history._with(replace(history.opened[period.start], stopped=False))
 
     def unsettled(self) -> list[date]:

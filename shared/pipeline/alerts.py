@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from typing_extensions import override
+
 from shared.domain import thresholds
 from shared.domain.forecast import spent_between, warns
 from shared.domain.locks import FULL, LockMode, Outcome, decide_unlock
@@ -17,7 +19,7 @@ from shared.domain.projects import LockPolicy, Project
 from shared.messages import LockAction
 from shared.pipeline.mail_context import portal_link, project_context
 from shared.pipeline.operators import Operators
-from shared.ports.checks import Judgement, ProjectUsage
+from shared.ports.checks import Judge, Judgement, ProjectUsage
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 
@@ -46,16 +48,16 @@ class AlertPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Alerts:
-    """What one check says. run_key: of the run that it belongs to."""
+class Alerts(Judge):
+    """The Judge of one check. run_key: of the run that it belongs to."""
 
     policy: AlertPolicy
     operators: Operators
     today: date
     run_key: str | None
 
+    @override
     def judge(self, usage: ProjectUsage) -> Judgement:
-        """What is to be told and asked of a project."""
         amount, percents = usage.budget.amount, usage.budget.terms.thresholds or self.policy.thresholds
         if usage.other_currencies and amount is not None:
             return self._other_currency(usage, percents)
@@ -70,8 +72,8 @@ class Alerts:
             mails = (self._early_warning(usage),)
         return Judgement(decision, percents, None, mails, self._lock_asked(usage, amount, usage.period))
 
+    @override
     def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
-        """The mail of a threshold that was reached."""
         yesterday, week_ago = self.today - timedelta(days=1), self.today - timedelta(days=7)
         context = {
             "threshold": threshold,

@@ -48,7 +48,7 @@ class Notifier:
     def _check(self, message: NotificationMessage, origin: str) -> list[Outgoing]:
         now, run_key = self.clock(), message.envelope.run_id
         alerts = Alerts(self.policy, self.operators, now.date(), run_key)
-        result = self.checks.check(message.project_ids, alerts.judge, alerts.alert, now)
+        result = self.checks.check(message.project_ids, alerts, now)
         for project_id in result.unknown:
             reason = f"there is no project {project_id}; `python -m shared.cli projects list` shows them all"
             self._bury(project_id, reason, origin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -67,9 +67,16 @@ class Judgement:
         return self.decision.alert if self.decision else None
 
 
-Judge = Callable[[ProjectUsage], Judgement]
-ComposeAlert = Callable[[ProjectUsage, int, Mapping[str, Decimal]], NewMail]
-"""Of a project that has reached a threshold, with what it spent in its period by service: the mail"""
+class Judge(Protocol):
+    """Who says what a check makes of projects."""
+
+    def judge(self, usage: ProjectUsage) -> Judgement:
+        """What is to be told and asked of a project."""
+        ...
+
+    def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
+        """The mail of a threshold that was reached. by_service: what was spent in the period, as `usage` is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +106,14 @@ class CheckLedger(Protocol):
         """Their checks were asked for again now: they count as stuck only after another while."""
         ...
 
-    def check(
-        self,
-        project_ids: Sequence[int],
-        judge: Judge,
-        compose: ComposeAlert,
-        now: datetime,
-    ) -> CheckResult:
+    def check(self, project_ids: Sequence[int], judge: Judge, now: datetime) -> CheckResult:
         """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
 
         A period that has ended is followed by the next first, once, with what its rollover carries on; what was carried
         follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then).
 
         Two checks of the same project never run at the same time: the second waits, and sees what the first did.
-        The alert of each decision and its mail (from `compose`) are written together. A project's due mark goes;
+        The alert of each decision and its mail are written together. A project's due mark goes;
         inactive projects are passed over. What was seen (usage, thresholds, budget, period) becomes the next check's
         `last`; forecasts are kept for listings. Raises LaterError; NeverError where a sum can't be held exactly.
         """

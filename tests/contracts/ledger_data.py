@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -116,6 +116,14 @@ def compose(usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decima
 
 
 @dataclass(frozen=True)
+class Judges:
+    """A Judge made of two functions."""
+
+    judge: Callable[[ProjectUsage], Judgement]
+    alert: Callable[[ProjectUsage, int, Mapping[str, Decimal]], NewMail] = compose
+
+
+@dataclass(frozen=True)
 class Ledgers:
     """All the ledgers on one database, and what one sees of it from outside."""
 
@@ -156,7 +164,7 @@ class Ledgers:
         return self.store(reading(*rows, **{"started_at": now} | changes), now, run_key=now.isoformat())
 
     def check(self, *ids: int, now: datetime = NOW, judge: Any = judge, compose: Any = compose) -> CheckResult:
-        return self.checks.check(ids, judge, compose, now)
+        return self.checks.check(ids, Judges(judge, compose), now)
 
     def stored_charges(self, sub_account_id: str = SUB) -> dict[tuple[str, date, str, str], Decimal]:
         source = select(scopes.c.group_key, *charges.c).join(charges, charges.c.scope_id == scopes.c.id)

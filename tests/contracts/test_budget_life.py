@@ -25,7 +25,7 @@ from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.thresholds import Decision
 from shared.ports.checks import Judgement, ProjectUsage
 from tests.conftest import EMPTIED
-from tests.contracts.ledger_data import compose, entry
+from tests.contracts.ledger_data import Judges, entry
 from tests.postgres import Postgres
 
 DAY = timedelta(days=1)
@@ -229,7 +229,7 @@ class Life:
         raise CrashError
 
     def judged(self, judge: Callable[[ProjectUsage], Judgement]) -> None:
-        SqlChecks(self.database, "example.org", self.lookback_days).check([1], judge, compose, self.now)
+        SqlChecks(self.database, "example.org", self.lookback_days).check([1], Judges(judge), self.now)
 
     def check(self) -> None:
         seen: list[ProjectUsage] = []

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from shared.domain.budget_periods import BudgetHistory, OpenedPeriod
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.rollover import periods_begun
 
 DAY = timedelta(days=1)
 LOOKBACK = 35
@@ -38,7 +37,7 @@ def month(day: date) -> Period:
 
 
 def loaded(terms: BudgetTerms, day: date = JANUARY) -> BudgetHistory:
-    return BudgetHistory([(at(day), terms)]).begin(periods_begun(terms.rule, None, day))
+    return BudgetHistory([]).turn(None, day).set_budget(at(day), terms)
 
 
 def follow(history: BudgetHistory, charges: Sequence[Charge]) -> BudgetHistory:
@@ -52,13 +51,11 @@ def follow(history: BudgetHistory, charges: Sequence[Charge]) -> BudgetHistory:
 
 def turn(history: BudgetHistory, today: date, charges: Sequence[Charge] = ()) -> BudgetHistory:
     """A check on this day."""
-    rule, last = history.revisions[-1][1].rule, history.opened[max(history.opened)].period
-    return follow(history.begin(periods_begun(rule, last, today)), charges)
+    return follow(history.turn(history.opened[max(history.opened)].period, today), charges)
 
 
 def revise(history: BudgetHistory, terms: BudgetTerms, day: date) -> BudgetHistory:
-    revised = turn(history, day).set_budget(terms.rule.period_at(day))
-    return replace(revised, revisions=[*history.revisions, (at(day), terms)])
+    return turn(history, day).set_budget(at(day), terms)
 
 
 def carried(history: BudgetHistory) -> list[int]:
@@ -98,9 +95,9 @@ def test_after_stop_every_period_is_stopped_until_somebody_sets_a_budget() -> No
     assert [each.stopped for each in revise(history, stop, MARCH).opened.values()] == [False, True, False]
 
 
-def test_a_budget_that_is_set_without_a_period_today_changes_nothing() -> None:
-    history = loaded(CAD)
-    assert history.set_budget(None) is history
+def test_a_budget_that_is_set_without_a_period_today_opens_nothing() -> None:
+    fixed = PeriodRule(PeriodKind.FIXED, MARCH, APRIL)
+    assert loaded(CAD).set_budget(at(FEBRUARY), replace(CAD, rule=fixed)).opened == loaded(CAD).opened
 
 
 # --- what is carried -----------------------------------------------------------------------------------------

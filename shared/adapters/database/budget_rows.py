@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select
 
-from shared.adapters.database.chunks import in_chunks
+from shared.adapters.database.chunks import in_chunks, select_in, update_rows
 from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule, is_same_period
@@ -22,9 +22,8 @@ BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_st
 # With a JSON column, which PostgreSQL can't compare: there is no DISTINCT over these.
 BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.thresholds)
 # Projects, with the revisions that count.
-WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS).join_from(
-    projects, budgets, CURRENT_BUDGET
-)
+WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS)
+WITH_BUDGET = WITH_BUDGET.join_from(projects, budgets, CURRENT_BUDGET, isouter=True)
 # A project's charges in the period that its row holds.
 CHARGES_IN_PERIOD = projects.join(scopes, scopes.c.project_id == projects.c.id).join(
     charges,
@@ -43,12 +42,12 @@ FETCHED = 1_000
 PROJECT_FIELDS = tuple(field.name for field in fields(Project))
 
 AnyRow = Row[*tuple[Any, ...]]
+T = TypeVar("T")
 
 
 def with_budget(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:
-    """The rows of these projects, by id, with the revisions that count."""
-    rows = WITH_BUDGET.order_by(projects.c.id)
-    return [row for ids in in_chunks(project_ids) for row in connection.execute(rows.where(projects.c.id.in_(ids)))]
+    """The rows of these projects, by id, with the revisions that count; a new project has none yet."""
+    return list(select_in(connection, WITH_BUDGET.order_by(projects.c.id), projects.c.id, project_ids))
 
 
 def project_in(row: AnyRow) -> Project:
@@ -67,9 +66,28 @@ def terms_of(row: AnyRow) -> BudgetTerms:
     return BudgetTerms(row.amount, row.currency, rule_of(row), Rollover(row.rollover), thresholds)
 
 
+def budget_row(terms: BudgetTerms) -> dict[str, Any]:
+    """The columns of a budgets row that say these terms."""
+    rule, thresholds = terms.rule, terms.thresholds
+    return {
+        "amount": terms.amount,
+        "currency": terms.currency,
+        "period_kind": rule.kind.value,
+        "period_rule_start": rule.start,
+        "period_rule_end": rule.end,
+        "rollover": terms.rollover.value,
+        "thresholds": None if thresholds is None else list(thresholds),
+    }
+
+
 def period_in(row: AnyRow) -> Period | None:
     """The period that a projects row holds."""
     return None if row.period_start is None else Period(row.period_start, row.period_end)
+
+
+def period_at(row: AnyRow, today: date) -> Period | None:
+    """The period that holds `today`, by the terms in a row of WITH_BUDGET."""
+    return rule_of(row).period_at(today)
 
 
 def write_turns(connection: Connection, turns: Mapping[int, tuple[Period | None, Period | None]]) -> None:
@@ -81,12 +99,9 @@ def write_turns(connection: Connection, turns: Mapping[int, tuple[Period | None,
     for project_id, (held, period) in turns.items():
         if held != period:
             start, end = (period.start, period.end) if period else (None, None)
-            rows[is_same_period(held, period)].append({"project": project_id, "start": start, "end": end})
-    turned = projects.update().where(projects.c.id == bindparam("project"))
-    turned = turned.values(period_start=bindparam("start"), period_end=bindparam("end"))
-    for same, some in rows.items():
-        if some:
-            connection.execute(turned if same else turned.values(FORGOTTEN | NO_FORECAST), some)
+            rows[is_same_period(held, period)].append({"id": project_id, "period_start": start, "period_end": end})
+    update_rows(connection, projects, rows[True], "id")
+    update_rows(connection, projects, [row | FORGOTTEN | NO_FORECAST for row in rows[False]], "id")
 
 
 def lock_projects(connection: Connection, project_ids: Sequence[int]) -> None:
@@ -98,14 +113,12 @@ def lock_projects(connection: Connection, project_ids: Sequence[int]) -> None:
 def told_in(connection: Connection, starts: Mapping[int, date]) -> dict[int, frozenset[int]]:
     """The thresholds that count as told, by project: for the revision that counts, in the period that begins so."""
     told: dict[int, frozenset[int]] = {}
-    found = select(projects.c.id, alerts.c.period_start, alerts.c.threshold).select_from(
-        projects.join(budgets, CURRENT_BUDGET).join(alerts, alerts.c.budget_id == budgets.c.id)
-    )
-    for ids in in_chunks(sorted(starts)):
-        since = alerts.c.period_start >= min(starts[each] for each in ids)
-        for project_id, start, threshold in connection.execute(found.where(projects.c.id.in_(ids), since)):
-            if starts[project_id] == start:
-                told[project_id] = told.get(project_id, frozenset()) | {threshold}
+    since = alerts.c.period_start >= min(starts.values(), default=date.max)
+    found = select(projects.c.id, alerts.c.period_start, alerts.c.threshold).where(since)
+    found = found.join(budgets, CURRENT_BUDGET).join(alerts, alerts.c.budget_id == budgets.c.id)
+    for project_id, start, threshold in select_in(connection, found, projects.c.id, list(starts)):
+        if starts[project_id] == start:
+            told[project_id] = told.get(project_id, frozenset()) | {threshold}
     return told
 
 
@@ -115,20 +128,15 @@ def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> dict[
 
 
 def sums_by(
-    connection: Connection,
-    project_ids: Sequence[int],
-    column: ColumnElement[Any],
-    source: FromClause = BUDGETED_CHARGES,
-) -> dict[int, dict[Any, Decimal]]:
+    connection: Connection, project_ids: Sequence[int], column: ColumnElement[T], source: FromClause = BUDGETED_CHARGES
+) -> dict[int, dict[T, Decimal]]:
     """What these projects spent in the periods that their rows hold, by a column of the charges."""
-    sums: dict[int, dict[Any, Decimal]] = {}
+    sums: dict[int, dict[T, Decimal]] = {}
     spent = select(projects.c.id, column, func.sum(charges.c.billed_cost)).select_from(source)
-    for ids in in_chunks(project_ids):
-        some = spent.where(projects.c.id.in_(ids)).group_by(projects.c.id, column)
-        # The days of a year of a thousand projects: fetched in parts, which is faster, too, than one by one.
-        rows = connection.execute(some, execution_options={"yield_per": FETCHED})
-        for project_id, value, cost in rows:
-            sums.setdefault(project_id, {})[value] = cost
+    # The days of a year of a thousand projects: fetched in parts, which is faster, too, than one by one.
+    spent = spent.group_by(projects.c.id, column).execution_options(yield_per=FETCHED)
+    for project_id, value, cost in select_in(connection, spent, projects.c.id, project_ids):
+        sums.setdefault(project_id, {})[value] = cost
     return sums
 
 
@@ -139,48 +147,14 @@ def sums_within(
     project_ids: dict[Period, list[int]] = {}
     for project_id, span in wanted:
         project_ids.setdefault(span, []).append(project_id)
+    key = (scopes.c.project_id, charges.c.billing_currency)
     spent = (
-        select(scopes.c.project_id, charges.c.billing_currency, func.sum(charges.c.billed_cost))
-        .join_from(scopes, charges, charges.c.scope_id == scopes.c.id)
-        .group_by(scopes.c.project_id, charges.c.billing_currency)
+        select(*key, func.sum(charges.c.billed_cost)).join(charges, charges.c.scope_id == scopes.c.id).group_by(*key)
     )
     day = charges.c.charge_period_start
     sums: dict[int, dict[tuple[Period, str], Decimal]] = {}
-    for span, all_ids in project_ids.items():
+    for span, ids in project_ids.items():
         within = spent.where(day >= span.start, day < span.end)
-        for ids in in_chunks(all_ids):
-            for project_id, currency, cost in connection.execute(within.where(scopes.c.project_id.in_(ids))):
-                sums.setdefault(project_id, {})[span, currency] = cost
+        for project_id, currency, cost in select_in(connection, within, scopes.c.project_id, ids):
+            sums.setdefault(project_id, {})[span, currency] = cost
     return sums
-
-
-def days_in_periods(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:
-    """What these projects spent on each day of the periods that their rows hold: rows as `sums_by_day` has them."""
-    total = func.sum(charges.c.billed_cost).label("cost")
-    key = (projects.c.id.label("project_id"), charges.c.billing_currency, charges.c.charge_period_start)
-    return [
-        row
-        for ids in in_chunks(project_ids)
-        for row in connection.execute(
-            select(*key, total)
-            .select_from(CHARGES_IN_PERIOD)
-            .where(projects.c.id.in_(ids))
-            .group_by(projects.c.id, *key[1:])
-        )
-    ]
-
-
-def sums_by_day(connection: Connection, project_ids: Sequence[int], since: date) -> list[AnyRow]:
-    """What these projects spent on each day since `since`: rows of project id, currency, day, cost."""
-    total = func.sum(charges.c.billed_cost).label("cost")
-    key = (scopes.c.project_id, charges.c.billing_currency, charges.c.charge_period_start)
-    return [
-        row
-        for ids in in_chunks(project_ids)
-        for row in connection.execute(
-            select(*key, total)
-            .select_from(scopes.join(charges, charges.c.scope_id == scopes.c.id))
-            .where(scopes.c.project_id.in_(ids), charges.c.charge_period_start >= since)
-            .group_by(*key)
-        )
-    ]

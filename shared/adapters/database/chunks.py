@@ -1,9 +1,11 @@
-"""Long lists of values in statements."""
+"""Long lists of values and of rows in statements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam
 
 T = TypeVar("T")
 
@@ -14,3 +16,31 @@ CHUNK = 1000
 def in_chunks(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     """The values in order, in parts short enough for one `IN (…)`; nothing for an empty list."""
     return (ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK))
+
+
+def select_in(
+    connection: Connection, statement: Select[*tuple[Any, ...]], column: ColumnElement[T], values: Sequence[T]
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """The rows of a select in which the column is one of these values."""
+    for some in in_chunks(values):
+        yield from connection.execute(statement.where(column.in_(some)))
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Inserts these rows, if there are any, in one statement; all name the same columns."""
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def update_rows(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str, **for_all: ColumnElement[Any]
+) -> None:
+    """Writes these rows, if there are any, in one statement; all name the same columns, among them the key's.
+
+    for_all: expressions that all of them get.
+    """
+    if rows:
+        update = table.update().where(*(table.c[name] == bindparam(f"its_{name}") for name in key))
+        # What is compared may not be named as a column: those are what is set.
+        keyed = [{f"its_{name}" if name in key else name: each for name, each in row.items()} for row in rows]
+        connection.execute(update.values(for_all), keyed)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, func, select, true
 
-from shared.adapters.database.budget_periods import budget_in, histories, opened_periods, present_periods
+from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import (
     CURRENT_BUDGET,
     WITH_BUDGET,
@@ -39,7 +39,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] | N
     rows = connection.execute(LISTED.where(chosen)).all()
     periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
     spent = _spent(connection, rows, periods)
-    opened = present_periods(connection, rows, today)
+    budgets_now = present_budgets(connection, rows, today)
     owned = _scopes(connection, chosen)
     mailed = _mailed(connection, periods, chosen)
     views = []
@@ -50,7 +50,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] | N
             project=project_in(row),
             scopes=tuple(owned.get(row.id, ())),
             terms=terms_of(row),
-            budget=budget_in(row, opened.get(row.id)) if row.amount else None,
+            budget=budgets_now[row.id] if row.amount else None,
             period=period,
             spent=spent.get(row.id, {}).get(row.currency, Decimal(0)),
             updated_at=row.costs_read_at,

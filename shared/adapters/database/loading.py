@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, select
+from sqlalchemy import Connection, func, literal, select
 
 from shared.adapters.database.budget_rows import lock_projects
+from shared.adapters.database.chunks import insert_rows, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.listings import stored_entries
-from shared.adapters.database.revisions import Author, begin_budgets, revise
+from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import projects, scopes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.projects import Project, ProjectEntry, Taken, acronym_key, taken
@@ -33,10 +34,11 @@ def load_entries(
     changed = [(before, entry) for before, entry in known if not entry.says(before)]
     _update_projects(connection, [(before.project, entry.project) for before, entry in changed], now)
     _insert_projects(connection, new, now)
-    begin_budgets(connection, {entry.project.id: entry.terms for entry in new}, Author(made_by, now, "loaded"))
     _give_scopes(connection, [*(entry for _, entry in changed), *new])
-    terms = {entry.project.id: entry.terms for before, entry in changed if entry.terms != before.terms}
-    revise(connection, terms, Author(made_by, now, "changed by load"), lookback_days)
+    first = {entry.project.id: entry.terms for entry in new}
+    revise(connection, first, Author(made_by, now, "loaded"), lookback_days)
+    others = {entry.project.id: entry.terms for before, entry in changed if entry.terms != before.terms}
+    revise(connection, others, Author(made_by, now, "changed by load"), lookback_days)
     return LoadResult(len(new), len(changed), len(entries) - len(new) - len(changed))
 
 
@@ -69,31 +71,21 @@ def _row(project: Project) -> dict[str, Any]:
 
 def _update_projects(connection: Connection, changed: Sequence[tuple[Project, Project]], now: datetime) -> None:
     """changed: each project as it is stored, and as it is to be."""
-    this = projects.update().where(projects.c.id == bindparam("project"))
     # Two projects may swap their acronyms, which are unique at every step: those that change are set aside first.
     moving = [
-        {"project": project.id, "acronym_key": f"#{project.id}#"}
+        {"id": project.id, "acronym_key": f"#{project.id}#"}
         for before, project in changed
         if acronym_key(before.acronym) != acronym_key(project.acronym)
     ]
-    if moving:
-        connection.execute(this, moving)
-    if changed:
-        due = func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))
-        rows = [_row(project) | {"project": project.id} for _, project in changed]
-        connection.execute(this.values(check_due_since=due), rows)
+    update_rows(connection, projects, moving, "id")
+    due = func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))
+    update_rows(connection, projects, [_row(project) for _, project in changed], "id", check_due_since=due)
 
 
 def _insert_projects(connection: Connection, new: Sequence[ProjectEntry], now: datetime) -> None:
-    today = now.astimezone(UTC).date()
-    begun = {"budget_number": 1, "check_due_since": now, "checks": 0}
-    rows = []
-    for entry in new:
-        period = entry.terms.rule.period_at(today)
-        held = {"period_start": period.start if period else None, "period_end": period.end if period else None}
-        rows.append(_row(entry.project) | begun | held)
-    if rows:
-        connection.execute(projects.insert(), rows)
+    # Their budgets are revised from none, 0, to the first.
+    begun = {"budget_number": 0, "check_due_since": now, "checks": 0}
+    insert_rows(connection, projects, [_row(entry.project) | begun for entry in new])
 
 
 def _give_scopes(connection: Connection, entries: Sequence[ProjectEntry]) -> None:
@@ -105,13 +97,11 @@ def _give_scopes(connection: Connection, entries: Sequence[ProjectEntry]) -> Non
     for row in connection.execute(select(*columns, scopes.c.id, scopes.c.project_id)) if entries else ():
         owner, _ = wanted.pop(tuple(row[:3]), (None if row.project_id in owners else row.project_id, None))
         if owner != row.project_id:
-            moved.append({"scope": row.id, "project_id": owner})
-    if moved:
-        connection.execute(scopes.update().where(scopes.c.id == bindparam("scope")), moved)
+            moved.append({"id": row.id, "project_id": owner})
+    update_rows(connection, scopes, moved, "id")
     missing = [
         dict(zip(("provider", "sub_account_id", "group_key"), key, strict=True))
         | {"x_resource_group_name": scope.resource_group.strip(), "project_id": owner}
         for key, (owner, scope) in wanted.items()
     ]
-    if missing:
-        connection.execute(scopes.insert(), missing)
+    insert_rows(connection, scopes, missing)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, literal, or_, select, update
 from typing_extensions import override
 
-from shared.adapters.database.budget_periods import budget_in, present_periods
+from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import AnyRow, project_in, sums_within, terms_of, with_budget
 from shared.adapters.database.engine import Database
 from shared.adapters.database.ledger import Ledger, reads, writes
@@ -65,7 +65,7 @@ class SqlLocks(Ledger, LockLedger):
         today = now.astimezone(UTC).date()
         # Not the period in the row: the check that turns to a new one may be to come.
         period = terms_of(row).rule.period_at(today)
-        budget = budget_in(row, present_periods(connection, [row], today).get(row.id))
+        budget = present_budgets(connection, [row], today)[row.id]
         sums = sums_within(connection, [(row.id, period)] if period else []).get(row.id, {})
         spent = {currency: cost for (_, currency), cost in sums.items()}
         currency = budget.terms.currency
