@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
-from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.texts import fitting, storable
 from shared.messages import Queue
 from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
@@ -42,19 +41,15 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
         wanted = select(tables.dead_letters).order_by(letter.at, letter.id)
         if not replayed_too:
             wanted = wanted.where(letter.replayed_at.is_(None))
-        return [_dead_letter(row) for row in connection.execute(wanted)]
+        return [record(DeadLetter, row) for row in connection.execute(wanted)]
 
     @override
     @reads
     def get(self, connection: Connection, letter_id: int) -> DeadLetter | None:
         row = connection.execute(select(tables.dead_letters).where(letter.id == letter_id)).one_or_none()
-        return None if row is None else _dead_letter(row)
+        return None if row is None else record(DeadLetter, row)
 
     @override
     @writes
     def mark_replayed(self, connection: Connection, letter_id: int, now: datetime) -> None:
         connection.execute(update(tables.dead_letters).where(letter.id == letter_id).values(replayed_at=now))
-
-
-def _dead_letter(row: Row[Any]) -> DeadLetter:
-    return DeadLetter(row.id, row.queue, row.body, row.reason, row.at, row.replayed_at)

@@ -1,12 +1,13 @@
-"""What the ledgers share: a database, and methods whose bodies run inside a transaction of their own."""
+"""What the ledgers share: methods whose bodies run inside a transaction of their own, and records made of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from shared.adapters.database.engine import Database
 
@@ -41,3 +42,9 @@ def reads(body: Body[L, P, T]) -> Callable[Concatenate[L, P], T]:
         return self._database.read(lambda connection: body(self, connection, *args, **kwargs))
 
     return method
+
+
+def record(kind: type[T], row: Row[Any], **others: object) -> T:
+    """A dataclass from the row's columns that are called like its fields, and these others."""
+    names = [field.name for field in fields(kind) if field.name not in others]  # type: ignore[arg-type]
+    return kind(**{name: getattr(row, name) for name in names}, **others)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, func, insert, literal, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.engine import Database
-from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.texts import fitting, storable
 from shared.adapters.database.types import UtcDateTime
-from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail, Topic
+from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
 
 mail = tables.mails.c
-# What a NewMail and its row call by the same name.
-SAME = ("key", "template", "context", "language", "project_id", "budget_number", "period_start", "threshold", "run_key")
+RECIPIENTS = ("to", "cc", "bcc")
 
 
 class SqlMails(Ledger, MailLedger):
@@ -42,7 +42,10 @@ class SqlMails(Ledger, MailLedger):
     @reads
     def get(self, connection: Connection, mail_id: int) -> StoredMail | None:
         row = connection.execute(select(tables.mails).where(mail.id == mail_id)).one_or_none()
-        return None if row is None else _stored(row)
+        if row is None:
+            return None
+        recipients = {name: tuple(row.recipients[name]) for name in RECIPIENTS}
+        return record(StoredMail, row, mail=record(NewMail, row, **recipients))
 
     @override
     @writes
@@ -129,32 +132,17 @@ def message_id(key: str, sender_domain: str) -> str:
 
 
 def _row(new: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
-    return {name: getattr(new, name) for name in SAME} | {
-        "topic": new.topic,
-        "recipients": {"to": new.to, "cc": new.cc, "bcc": new.bcc},
+    # Not asdict: it would copy the whole context.
+    says = {field.name: getattr(new, field.name) for field in fields(new)}
+    recipients = {name: says.pop(name) for name in RECIPIENTS}
+    return says | {
+        "recipients": recipients,
         "message_id": message_id(new.key, sender_domain),
         "state": MailState.PENDING,
         "attempts": 0,
         "made_at": now,
         "due_at": now,
     }
-
-
-def _stored(row: Row[Any]) -> StoredMail:
-    to, cc, bcc = (tuple(row.recipients[name]) for name in ("to", "cc", "bcc"))
-    same = {name: getattr(row, name) for name in SAME}
-    return StoredMail(
-        id=row.id,
-        mail=NewMail(to=to, cc=cc, bcc=bcc, topic=Topic(row.topic), **same),
-        state=MailState(row.state),
-        message_id=row.message_id,
-        attempts=row.attempts,
-        first_attempt_at=row.first_attempt_at,
-        claimed_until=row.claimed_until,
-        reason=row.reason,
-        sent_at=row.sent_at,
-        notes=row.notes,
-    )
 
 
 def _end_claim(connection: Connection, mail_id: int, claimant: str, **values: object) -> None:

@@ -6,6 +6,7 @@ the last two scopes of a run from each taking the other for unfinished.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -27,7 +28,7 @@ from sqlalchemy import (
 )
 from typing_extensions import override
 
-from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.tables import mails, projects, run_scopes, runs, unfinished_answers
 from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import UtcDateTime
@@ -110,7 +111,7 @@ class SqlRuns(Ledger, RunLedger):
     @reads
     def failures(self, connection: Connection, run_key: str) -> list[tuple[str, str]]:
         finished = select(run.key).where(run.key == run_key, run.finished_at.is_not(None))
-        return _reasons(connection, finished, BAD).get(run_key, [])
+        return _reasons(connection, finished, BAD)[run_key]
 
     @override
     @reads
@@ -227,20 +228,17 @@ def _row(run_key: str, target: ScopeTarget) -> dict[str, Any]:
 
 
 def _scope(row: Row[Any]) -> RunScope:
-    target = ScopeTarget(row.subscription_id, row.project_id, row.resource_group, row.cloud_account_id, row.provider)
-    state = ScopeState(row.state)
-    return RunScope(row.id, row.run_key, target, state, row.attempts, row.first_queued_at, row.reason)
+    return record(RunScope, row, target=record(ScopeTarget, row))
 
 
 def _late_run(connection: Connection, row: Row[Any], due_since: Sequence[datetime]) -> LateRun:
     rest = select(run_scopes).where(scope.run_key == row.key, scope.state != ScopeState.DONE).order_by(scope.id)
     scopes = [_scope(found) for found in connection.execute(rest)]
-    return LateRun(
-        key=row.key,
-        started_at=row.started_at,
+    return record(
+        LateRun,
+        row,
         scopes=tuple((each.target.subject, each.state.value, each.reason) for each in scopes),
         unchecked_projects=sum(row.finished_at is None or due <= row.finished_at for due in due_since),
-        unsent_mails=row.unsent_mails,
         planned=bool(scopes) or row.finished_at is not None,
     )
 
@@ -250,28 +248,20 @@ def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
     scopes = _counts(connection, scope.run_key, scope.state, keys)
     mailed = _counts(connection, mails.c.run_key, mails.c.state, keys)
     errors = _reasons(connection, keys, (ScopeState.DEFERRED, *BAD))
+    found = connection.execute(wanted).all()
     return [
-        RunView(
-            key=row.key,
-            trigger=RunTrigger(row.trigger),
-            state=RunState(row.state),
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            scopes=scopes.get(row.key, {}),
-            mails=mailed.get(row.key, {}),
-            errors=tuple(errors.get(row.key, ())),
-        )
-        for row in connection.execute(wanted)
+        record(RunView, row, scopes=scopes[row.key], mails=mailed[row.key], errors=tuple(errors[row.key]))
+        for row in found
     ]
 
 
 def _counts(
     connection: Connection, run_key: Column[Any], state: Column[Any], keys: Select[Any]
 ) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
     counted = select(run_key, state, func.count()).where(run_key.in_(keys)).group_by(run_key, state)
     for key, name, count in connection.execute(counted):
-        counts.setdefault(key, {})[name] = count
+        counts[key][name] = count
     return counts
 
 
@@ -279,9 +269,9 @@ def _reasons(
     connection: Connection, keys: Select[Any], states: Sequence[ScopeState]
 ) -> dict[str, list[tuple[str, str]]]:
     """Subject and reason of the scopes in these states, by run."""
-    reasons: dict[str, list[tuple[str, str]]] = {}
+    reasons: dict[str, list[tuple[str, str]]] = defaultdict(list)
     wanted = scope.run_key.in_(keys) & scope.state.in_(states)
     named = select(scope.run_key, scope.subject, func.coalesce(scope.reason, "")).where(wanted)
     for key, subject, reason in connection.execute(named.order_by(scope.id)):
-        reasons.setdefault(key, []).append((subject, reason))
+        reasons[key].append((subject, reason))
     return reasons

@@ -13,6 +13,8 @@ from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.types import Converted, Money, UtcDateTime, key_text
 from shared.domain.projects import LockPolicy
+from shared.ports.mails import MailState, Topic
+from shared.ports.runs import RunState, RunTrigger, ScopeState
 
 metadata = sa.MetaData(
     naming_convention={
@@ -156,11 +158,11 @@ mails = table(
     *needed(template=Unicode(40), recipients=JSON(), context=JSON(), message_id=Unicode(200)),
     *optional(language=Unicode(2)),
     # What it is about: its topic (ports.mails.Topic), and of which project, revision, period and threshold.
-    Column("topic", key_text(30), nullable=False, server_default="other"),
+    Column("topic", Converted(key_text(30), str, Topic), nullable=False, server_default="other"),
     Column("project_id", ForeignKey("projects.id"), index=True),
     *optional(budget_number=Integer(), period_start=Date(), threshold=Integer()),
     Column("run_key", key_text(100), index=True),
-    Column("state", Unicode(10), nullable=False, index=True),
+    Column("state", Converted(Unicode(10), str, MailState), nullable=False, index=True),
     *needed(attempts=Integer(), made_at=UtcDateTime(), due_at=UtcDateTime()),
     *optional(first_attempt_at=UtcDateTime(), claimant=Unicode(100), claimed_until=UtcDateTime()),
     *optional(sent_at=UtcDateTime(), receipt=Unicode(200), notes=sa.UnicodeText(), reason=Unicode(1000)),
@@ -170,7 +172,7 @@ mails = table(
 runs = table(
     "runs",
     *key(key=key_text(100)),
-    *needed(trigger=Unicode(20), state=Unicode(10)),
+    *needed(trigger=Converted(Unicode(20), str, RunTrigger), state=Converted(Unicode(10), str, RunState)),
     Column("started_at", UtcDateTime, nullable=False, index=True),
     *optional(finished_at=UtcDateTime(), reported_at=UtcDateTime()),
 )
@@ -183,7 +185,7 @@ run_scopes = table(
     *needed(subject=key_text(300)),
     *optional(subscription_id=Unicode(100), project_id=Integer(), resource_group=Unicode(100)),
     *optional(cloud_account_id=Integer(), provider=key_text(20)),
-    *needed(state=Unicode(10), attempts=Integer()),
+    *needed(state=Converted(Unicode(10), str, ScopeState), attempts=Integer()),
     *optional(first_queued_at=UtcDateTime(), due_at=UtcDateTime(), finished_at=UtcDateTime(), reason=Unicode(1000)),
     UniqueConstraint("run_key", "subject"),
     Index("ix_run_scopes_state", "state"),
