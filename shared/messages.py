@@ -97,6 +97,52 @@ class UpdateMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeTarget:
+    """What one update message is about: a whole cloud account, or one project (or one resource group of it).
+
+    An Azure subscription that is asked for its costs goes by its id; other cloud accounts by ours, and their provider.
+    """
+
+    subscription_id: str | None = None
+    project_id: int | None = None
+    resource_group: str | None = None
+    cloud_account_id: int | None = None
+    provider: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The target in words, unique within a run."""
+        if self.subscription_id is not None:
+            return f"subscription {self.subscription_id}"
+        if self.cloud_account_id is not None:
+            return f"account {self.cloud_account_id} ({self.provider})"
+        group = f", group {self.resource_group}" if self.resource_group else ""
+        return f"project {self.project_id}{group}"
+
+    @classmethod
+    def of(cls, message: UpdateMessage) -> ScopeTarget:
+        """What a message is about."""
+        return cls(
+            subscription_id=message.subscription_id,
+            project_id=message.project_id,
+            resource_group=message.resource_group,
+            cloud_account_id=message.cloud_account_id,
+            provider=message.provider,
+        )
+
+    def message(self, envelope: Envelope) -> UpdateMessage:
+        """The message that reads it."""
+        return UpdateMessage(
+            subscription_id=self.subscription_id,
+            project_id=self.project_id,
+            resource_group=self.resource_group,
+            cloud_account_id=self.cloud_account_id,
+            provider=self.provider,
+            envelope=envelope,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationMessage:
     """Compare the usage of these projects with their budgets."""
 

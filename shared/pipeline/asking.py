@@ -11,14 +11,13 @@ from shared.domain import windows
 from shared.domain.charges import key_of_group
 from shared.domain.periods import Period, PeriodRule, months_before
 from shared.domain.windows import ReadingPlan
-from shared.messages import MessageError, UpdateMessage
+from shared.messages import MessageError, ScopeTarget, UpdateMessage
 from shared.pipeline.events import event
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource
-from shared.ports.runs import ScopeTarget
 
 PROJECTS = "`python -m shared.cli projects list` shows them"
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"

@@ -15,6 +15,7 @@ from shared.messages import (
     MessageError,
     NotificationMessage,
     Queue,
+    ScopeTarget,
     UpdateMessage,
     to_json,
 )
@@ -25,7 +26,7 @@ from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.errors import LaterError
 from shared.ports.mails import MailLedger, MailState
-from shared.ports.runs import RunLedger, RunTrigger, ScopeTarget
+from shared.ports.runs import RunLedger, RunTrigger
 
 POISONED = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
 CLOSING_CLAIM = timedelta(minutes=5)

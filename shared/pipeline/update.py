@@ -11,7 +11,7 @@ from shared.domain import windows
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period
-from shared.messages import Envelope, MessageError, UpdateMessage, notifications
+from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
 from shared.pipeline.asking import Asking, Work
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators
@@ -22,7 +22,7 @@ from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.costs import CostQuery, CostSource
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import MailLedger
-from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState, ScopeTarget
+from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
 
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
 SUSPECT_REREADS = 3

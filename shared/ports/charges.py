@@ -9,8 +9,8 @@ from typing import Protocol
 
 from shared.domain.coverage import Reading
 from shared.domain.periods import Period, PeriodRule
+from shared.messages import ScopeTarget
 from shared.ports.costs import CostQuery
-from shared.ports.runs import ScopeTarget
 
 
 @dataclass(frozen=True, slots=True)

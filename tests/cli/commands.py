@@ -25,10 +25,10 @@ from shared.composition import Composition
 from shared.domain.locks import HeldLock
 from shared.domain.locks import Outcome as Decided
 from shared.domain.periods import Period
-from shared.messages import LockAction, LockTrigger, NotificationMessage
+from shared.messages import LockAction, LockTrigger, NotificationMessage, ScopeTarget
 from shared.ports.azure import ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold
-from shared.ports.runs import RunScope, ScopeTarget
+from shared.ports.runs import RunScope
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d", "2caaa5a3-2b66-438e-8ab4-bce37d518c5d"

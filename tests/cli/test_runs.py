@@ -10,9 +10,9 @@ import pytest
 
 from shared.composition import Composition
 from shared.domain.coverage import Reading
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.mails import NewMail, Topic
-from shared.ports.runs import ScopeTarget
 from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
 
 

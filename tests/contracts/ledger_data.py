@@ -23,11 +23,12 @@ from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.domain.thresholds import decide
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Stored
 from shared.ports.checks import CheckResult, Judgement, ProjectUsage
 from shared.ports.mails import NewMail, Topic
-from shared.ports.runs import RunScope, ScopeTarget
+from shared.ports.runs import RunScope
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
 TODAY = NOW.date()

@@ -11,9 +11,9 @@ from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.engine import Database
 from shared.adapters.database.runs import SqlRuns
 from shared.domain.periods import Period
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
-from shared.ports.runs import ScopeTarget
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)

@@ -18,10 +18,10 @@ from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Scope
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, Stored
 from shared.ports.errors import NeverError
-from shared.ports.runs import ScopeTarget
 from tests.contracts.ledger_data import (
     ANNUAL,
     DAY,

@@ -15,11 +15,11 @@ from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 from shared.ports.projects import LoadResult
-from shared.ports.runs import ScopeTarget
 from tests.contracts.ledger_data import (
     DAY,
     MONTHLY,

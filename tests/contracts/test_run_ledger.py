@@ -10,8 +10,9 @@ import pytest
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns, settle_scope
+from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
-from shared.ports.runs import RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState, ScopeTarget
+from shared.ports.runs import RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, run_row
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")

@@ -10,8 +10,9 @@ from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns, settle_scope
+from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
-from shared.ports.runs import LateRun, RunScope, ScopeState, ScopeTarget
+from shared.ports.runs import LateRun, RunScope, ScopeState
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")

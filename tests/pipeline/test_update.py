@@ -10,11 +10,10 @@ from decimal import Decimal
 import pytest
 
 from shared.domain.periods import Period
-from shared.messages import Queue
+from shared.messages import Queue, ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.runs import ScopeTarget
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)

@@ -23,11 +23,12 @@ from shared.adapters.database.tables import unfinished_answers as answers
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubt, doubtful_windows, fault_in, is_outdated
 from shared.domain.periods import Period
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger, ProjectScopes, Stored
 from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
-from shared.ports.runs import ScopeState, ScopeTarget
+from shared.ports.runs import ScopeState
 
 COVERAGE = [accounts.c[name] for name in ("read_from", "read_until", "read_started_at", "suspect_days", "suspect_on")]
 # Columns of an Account, in its order.

@@ -33,8 +33,9 @@ from shared.adapters.database.tables import mails, projects, run_scopes, runs, u
 from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import key_of_group
+from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
-from shared.ports.runs import LateRun, RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState, ScopeTarget
+from shared.ports.runs import LateRun, RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState
 
 run, scope = runs.c, run_scopes.c
 BAD = (ScopeState.FAILED, ScopeState.SUSPECT)

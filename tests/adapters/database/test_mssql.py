@@ -23,9 +23,9 @@ from shared.adapters.database.tables import charges, metadata, runs
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.runs import ScopeTarget
 from tests.sql_server import DataError, Error, ProgrammingError, Sent, SqlServer, create_statement, faults
 
 NOW = datetime(2026, 11, 20, 2, tzinfo=UTC)
