@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def write_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
     if _narrowest(kept, cells) > console.width:
         _write_blocks(console, kept, cells)
     else:
-        console.print(_table(kept, cells))
+        _write_fitted(console, kept, cells)
 
 
 def write_facts(facts: Iterable[tuple[str, Cell | str]]) -> None:
@@ -115,6 +116,8 @@ def tracked(items: Sequence[T], what: str) -> Iterator[T]:
 
 def printable(text: str) -> str:
     """The text with control characters made visible: a message's body must not steer the terminal."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
 
 
@@ -173,8 +176,9 @@ def _write(console: Console, text: str, style: str) -> None:
 
 
 def _cell(value: Cell | str) -> Cell:
-    cell = Cell(value) if isinstance(value, str) else value
-    return Cell(printable(cell.text), cell.style)
+    if isinstance(value, str):
+        return Cell(printable(value))
+    return value if value.text.isprintable() else Cell(printable(value.text), value.style)
 
 
 def _escaped(character: str) -> str:
@@ -210,13 +214,15 @@ def _narrowest(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> in
 
 
 def _write_lines(console: Console, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> None:
+    """Rich has nothing to do here, and would take its time for each line."""
     widths = _widths(columns, cells)
     for row in [[Cell(column.title.upper()) for column in columns], *cells]:
+        texts = [cell.text.replace("\n", " ") for cell in row]
         padded = [
-            cell.text.replace("\n", " ").rjust(width) if column.right else cell.text.replace("\n", " ").ljust(width)
-            for column, cell, width in zip(columns, row, widths, strict=True)
+            text.rjust(width) if column.right else text.ljust(width)
+            for column, text, width in zip(columns, texts, widths, strict=True)
         ]
-        console.print((" " * GAP).join(padded).rstrip(), soft_wrap=True)
+        console.file.write((" " * GAP).join(padded).rstrip() + "\n")
 
 
 def _write_blocks(console: Console, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> None:
@@ -228,20 +234,54 @@ def _write_blocks(console: Console, columns: Sequence[Column], cells: Sequence[S
         console.print()
 
 
-def _table(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def _write_fitted(console: Console, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> None:
+    """In the terminal's width, with columns of words wrapped. Rich's own tables take seconds for thousands of rows."""
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    widths = _fitted_widths(columns, cells, console.width)
+    rule = "─" * (sum(widths) + GAP * (len(widths) - 1))
+    segments: list[Segment] = []
+    for row in [[Cell(column.title, "bold") for column in columns], None, *cells]:
+        for line in _wrapped(row, widths) if row else []:
+            for column, cell, text, width in zip(columns, row or (), line, widths, strict=True):
+                segments += Segment(_padded(text, width, column.right), Style.parse(cell.style)), Segment(" " * GAP)
+            segments[-1] = Segment.line()
+        if row is None:
+            segments += Segment(rule), Segment.line()
+    console.print(Segments(segments), end="", crop=False)
+
+
+def _fitted_widths(columns: Sequence[Column], cells: Sequence[Sequence[Cell]], most: int) -> list[int]:
+    """As wide as their texts; where that is too much, the widest columns of words give way."""
+    lines = [
+        [Cell(max(cell.text.split("\n"), key=len)) if "\n" in cell.text else cell for cell in row] for row in cells
+    ]
+    widths = _widths(columns, lines)
+    words = [index for index, column in enumerate(columns) if column.words]
+    while sum(widths) + GAP * (len(widths) - 1) > most:
+        widths[max(words, key=lambda index: widths[index])] -= 1
+    return widths
+
+
+def _wrapped(row: Sequence[Cell], widths: Sequence[int]) -> Iterable[Sequence[str]]:
+    """The lines of a row, each with a text for every column."""
+    from rich.cells import cell_len
+
+    if all(cell_len(cell.text) <= width and "\n" not in cell.text for cell, width in zip(row, widths, strict=True)):
+        return [[cell.text for cell in row]]
     from rich.text import Text
 
-    # The box itself puts one blank between columns.
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
-    for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=not column.words,
-            overflow="fold",
-        )
-    for row in cells:
-        table.add_row(*(Text(cell.text, cell.style) for cell in row))
-    return table
+    console = _console()
+    wrapped = [
+        [line.plain for line in Text(cell.text).wrap(console, width, overflow="fold")]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    return zip_longest(*wrapped, fillvalue="")
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    from rich.cells import cell_len
+
+    blank = " " * (width - cell_len(text))
+    return blank + text if right else text + blank

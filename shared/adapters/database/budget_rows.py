@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select
@@ -57,7 +58,13 @@ def project_in(row: AnyRow) -> Project:
 
 def rule_of(row: AnyRow) -> PeriodRule:
     """The period rule in a row that holds BUDGET_RULE."""
-    return PeriodRule(PeriodKind(row.period_kind), row.period_rule_start, row.period_rule_end)
+    return _rule(row.period_kind, row.period_rule_start, row.period_rule_end)
+
+
+@lru_cache(maxsize=1000)
+def _rule(kind: str, start: date, end: date | None) -> PeriodRule:
+    """Thousands of budgets share a few."""
+    return PeriodRule(PeriodKind(kind), start, end)
 
 
 def terms_of(row: AnyRow) -> BudgetTerms:

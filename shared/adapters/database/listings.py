@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
@@ -15,7 +15,6 @@ from shared.adapters.database.budget_rows import (
     AnyRow,
     period_in,
     project_in,
-    sums_in_periods,
     sums_within,
     terms_of,
 )
@@ -26,8 +25,22 @@ from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.thresholds import AlertOutcome
 from shared.ports.projects import PeriodView, ProjectView
 
+# In the period that its row holds, in its budget's currency. Of each project by itself: grouped, it would be read by
+# way of the charges, in four times the time.
+SPENT = (
+    select(func.sum(charges.c.billed_cost))
+    .join_from(scopes, charges, charges.c.scope_id == scopes.c.id)
+    .where(
+        scopes.c.project_id == projects.c.id,
+        charges.c.billing_currency == budgets.c.currency,
+        charges.c.charge_period_start >= projects.c.period_start,
+        charges.c.charge_period_start < projects.c.period_end,
+    )
+    .correlate(projects, budgets)
+    .scalar_subquery()
+)
 LISTED = (
-    WITH_BUDGET.add_columns(locks.c.held_since)
+    WITH_BUDGET.add_columns(locks.c.held_since, SPENT.label("spent"))
     .outerjoin(locks, locks.c.project_id == projects.c.id)
     .order_by(projects.c.id)
 )
@@ -37,22 +50,27 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] | N
     """The projects by id, or some of them, each with its usage in the period that holds `today`."""
     chosen = true() if which is None else which
     rows = connection.execute(LISTED.where(chosen)).all()
-    periods = {row.id: terms_of(row).rule.period_at(today) for row in rows}
-    spent = _spent(connection, rows, periods)
+    terms = {row.id: terms_of(row) for row in rows}
+    periods = {each: of_it.rule.period_at(today) for each, of_it in terms.items()}
+    held = {row.id for row in rows if period_in(row) == periods[row.id]}
+    # Where a row holds another period, its check is to come.
+    others = sums_within(connection, [(each, at) for each, at in periods.items() if at and each not in held])
     budgets_now = present_budgets(connection, rows, today)
     owned = _scopes(connection, chosen)
     mailed = _mailed(connection, periods, chosen)
     views = []
     for row in rows:
-        period = periods[row.id]
-        as_checked = row.active and row.costs_read_at is not None and period_in(row) == period
+        here, period = row.id in held, periods[row.id]
+        as_checked = here and row.active and row.costs_read_at is not None
+        elsewhere = others.get(row.id, {}).get((period, row.currency)) if period else None
+        spent = row.spent if here else elsewhere
         view = ProjectView(
             project=project_in(row),
             scopes=tuple(owned.get(row.id, ())),
-            terms=terms_of(row),
+            terms=terms[row.id],
             budget=budgets_now[row.id] if row.amount else None,
             period=period,
-            spent=spent.get(row.id, {}).get(row.currency, Decimal(0)),
+            spent=spent or Decimal(0),
             updated_at=row.costs_read_at,
             problem=row.problem,
             alerts=tuple(mailed.get(row.id, ())),
@@ -83,17 +101,6 @@ def periods_of(connection: Connection, project_id: int) -> list[PeriodView]:
         cost = spent.get((start, currency), Decimal(0))
         views.append(PeriodView(each.period, currency, each.carried_in(currency), each.stopped, each.settled, cost))
     return views
-
-
-def _spent(
-    connection: Connection, rows: Sequence[AnyRow], periods: Mapping[int, Period | None]
-) -> dict[int, dict[str, Decimal]]:
-    """What each project spent in its period, by currency; where its row holds another, its check is to come."""
-    held = [row.id for row in rows if period_in(row) == periods[row.id]]
-    others = {each: period for each, period in periods.items() if period and each not in set(held)}
-    found = sums_within(connection, others.items())
-    sums = {each: {currency: cost for (_, currency), cost in costs.items()} for each, costs in found.items()}
-    return sums_in_periods(connection, held) | sums
 
 
 def _forecast(row: AnyRow) -> Forecast | None:
