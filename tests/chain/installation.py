@@ -256,7 +256,7 @@ class Installation:
     def outcome(self) -> Outcome:
         return Outcome(
             charges=sorted(self.rows(CHARGES)),
-            usage=[(view.acronym, view.spent, view.alerts, view.problem) for view in self.projects().values()],
+            usage=[(view.project.acronym, view.spent, view.alerts, view.problem) for view in self.projects().values()],
             alerts=sorted(self.rows(ALERTS)),
             mails=sorted((_unnumbered(key), *row) for key, *row in self.rows(MAILS)),
             outbox=sorted(map(contents_of, self.outbox())),
