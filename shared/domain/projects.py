@@ -101,6 +101,21 @@ class Taken:
     owner: Project
     earlier: int | None
 
+    @property
+    def sentence(self) -> str:
+        """Why it can't be had, for whoever does not know the list."""
+        who, owner = f"project {self.project.id}", f"project {self.owner.id} ({self.owner.acronym})"
+        match self.key:
+            case "id", _:
+                return f"the id {self.written} is given twice, to {self.owner.acronym} and to {self.project.acronym}"
+            case "acronym", _:
+                what, why = f"acronym {self.written}", "and each project needs its own"
+            case _, provider, account, group:
+                who, why = f"{who} ({self.project.acronym})", "which keeps it"
+                what = f"resource group {self.written} of subscription" if group else f"{provider} account"
+                what = f"{what} {account}"
+        return f"{who} can't have the {what}: it belongs to {owner}, {why}"
+
 
 def acronym_key(acronym: str) -> str:
     """An acronym as it is compared: without regard to case and surrounding blanks."""

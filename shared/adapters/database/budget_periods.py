@@ -9,18 +9,16 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, false, select, true
+from sqlalchemy import ColumnElement, Connection, exists, false, select
 
 from shared.adapters.database import budget_rows
-from shared.adapters.database.budget_rows import BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
+from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in, update_rows
 from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scopes
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.periods import Period
 from shared.domain.rollover import periods_begun
-
-ALL = true()
 
 Histories = dict[int, BudgetHistory]
 """By project id"""

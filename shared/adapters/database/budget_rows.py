@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select, true
 
 from shared.adapters.database.chunks import in_chunks, select_in, update_rows
 from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
@@ -17,6 +17,7 @@ from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule, is_same_period
 from shared.domain.projects import Project
 
+ALL = true()
 # The revision of a project's budget that counts.
 CURRENT_BUDGET = (budgets.c.project_id == projects.c.id) & (budgets.c.number == projects.c.budget_number)
 BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_start, budgets.c.period_rule_end)
@@ -117,11 +118,16 @@ def lock_projects(connection: Connection, project_ids: Sequence[int]) -> None:
         connection.execute(projects.update().where(projects.c.id.in_(ids)).values(checks=projects.c.checks))
 
 
-def told_in(connection: Connection, starts: Mapping[int, date]) -> dict[int, frozenset[int]]:
-    """The thresholds that count as told, by project: for the revision that counts, in the period that begins so."""
+def told_in(
+    connection: Connection, starts: Mapping[int, date], which: ColumnElement[bool] = ALL
+) -> dict[int, frozenset[int]]:
+    """The thresholds that count as told, by project: for the revision that counts, in the period that begins so.
+
+    which: only some of the alerts.
+    """
     told: dict[int, frozenset[int]] = {}
     since = alerts.c.period_start >= min(starts.values(), default=date.max)
-    found = select(projects.c.id, alerts.c.period_start, alerts.c.threshold).where(since)
+    found = select(projects.c.id, alerts.c.period_start, alerts.c.threshold).where(since, which)
     found = found.join(budgets, CURRENT_BUDGET).join(alerts, alerts.c.budget_id == budgets.c.id)
     for project_id, start, threshold in select_in(connection, found, projects.c.id, list(starts)):
         if starts[project_id] == start:

@@ -16,7 +16,7 @@ from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import projects, scopes
 from shared.adapters.database.types import UtcDateTime
-from shared.domain.projects import Project, ProjectEntry, Taken, acronym_key, taken
+from shared.domain.projects import Project, ProjectEntry, acronym_key, taken
 from shared.ports.errors import NeverError
 from shared.ports.projects import LoadResult
 
@@ -28,7 +28,7 @@ def load_entries(
     _lock(connection, entries)
     stored = {entry.project.id: entry for entry in stored_entries(connection)}
     for each in taken(entries, stored.values()):
-        raise NeverError(_refusal(each))
+        raise NeverError(each.sentence)
     new = [entry for entry in entries if entry.project.id not in stored]
     known = [(stored[entry.project.id], entry) for entry in entries if entry.project.id in stored]
     changed = [(before, entry) for before, entry in known if not entry.says(before)]
@@ -48,21 +48,6 @@ def _lock(connection: Connection, entries: Sequence[ProjectEntry]) -> None:
     for provider in sorted({provider for provider, _ in accounts}):
         register_sub_accounts(connection, provider, {account for each, account in accounts if each == provider})
     lock_projects(connection, [entry.project.id for entry in entries])
-
-
-def _refusal(each: Taken) -> str:
-    who, owner = f"project {each.project.id}", f"project {each.owner.id} ({each.owner.acronym})"
-    match each.key:
-        case "id", _:
-            return f"the id {each.written} is given twice, to {each.owner.acronym} and to {each.project.acronym}"
-        case "acronym", _:
-            what, why = f"acronym {each.written}", "and each project needs its own"
-        case _, provider, account, group:
-            who = f"{who} ({each.project.acronym})"
-            where = f"resource group {each.written} of subscription" if group else f"{provider} account"
-            what = f"{where} {account}"
-            why = "which keeps it"
-    return f"{who} can't have the {what}: it belongs to {owner}, {why}"
 
 
 def _row(project: Project) -> dict[str, Any]:
