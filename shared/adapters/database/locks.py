@@ -45,23 +45,16 @@ class SqlLocks(Ledger, LockLedger):
     @override
     @reads
     def projects_in(self, connection: Connection, subscription_id: str) -> list[tuple[int, str]]:
-        account = subscription_id.strip().lower()
-        rows = connection.execute(
-            select(projects.c.id, projects.c.acronym)
-            .join_from(projects, scopes, scopes.c.project_id == projects.c.id)
-            .where(scopes.c.provider == AZURE, scopes.c.sub_account_id == account)
-            .distinct()
-            .order_by(projects.c.id)
-        )
-        return [(row.id, row.acronym) for row in rows]
+        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == subscription_id.strip().lower())
+        found = select(projects.c.id, projects.c.acronym).join(scopes, scopes.c.project_id == projects.c.id).where(here)
+        return [(row.id, row.acronym) for row in connection.execute(found.distinct().order_by(projects.c.id))]
 
     @override
     @reads
     def facts(self, connection: Connection, project_id: int, now: datetime) -> LockFacts | None:
-        rows = with_budget(connection, [project_id])
-        if not rows:
+        row = next(iter(with_budget(connection, [project_id])), None)
+        if row is None:
             return None
-        row = rows[0]
         today = now.astimezone(UTC).date()
         # Not the period in the row: the check that turns to a new one may be to come.
         period = terms_of(row).rule.period_at(today)
@@ -107,7 +100,9 @@ class SqlLocks(Ledger, LockLedger):
         taken = connection.execute(update(locks).where(locks.c.project_id == project_id, takeable).values(claimed))
         if taken.rowcount == 1:
             return True
-        if not _lacks_row(connection, project_id):
+        without = projects.outerjoin(locks, locks.c.project_id == projects.c.id)
+        lacks_row = (projects.c.id == project_id) & locks.c.project_id.is_(None)
+        if connection.scalar(select(projects.c.id).select_from(without).where(lacks_row)) is None:
             return False
         # Two that make the row at once: one runs again, and sees the other's claim.
         connection.execute(insert(locks), [{"project_id": project_id, "by_hand": False, "groups": []} | claimed])
@@ -169,19 +164,10 @@ def is_released(row: AnyRow | None, budget_number: int, period: Period | None) -
 
 
 def _groups(connection: Connection, project_id: int) -> tuple[ResourceGroup, ...]:
-    rows = connection.execute(
-        select(scopes.c.sub_account_id, scopes.c.x_resource_group_name)
-        .where(scopes.c.project_id == project_id, scopes.c.provider == AZURE)
-        .order_by(scopes.c.sub_account_id, scopes.c.group_key)
-    )
+    own = (scopes.c.project_id == project_id) & (scopes.c.provider == AZURE)
+    found = select(scopes.c.sub_account_id, scopes.c.x_resource_group_name).where(own)
+    rows = connection.execute(found.order_by(scopes.c.sub_account_id, scopes.c.group_key))
     return tuple(ResourceGroup(account, name) for account, name in rows)
-
-
-def _lacks_row(connection: Connection, project_id: int) -> bool:
-    """Whether there is the project, and not yet its row in `locks`."""
-    source = projects.outerjoin(locks, locks.c.project_id == projects.c.id)
-    lacking = (projects.c.id == project_id) & locks.c.project_id.is_(None)
-    return connection.scalar(select(projects.c.id).select_from(source).where(lacking)) is not None
 
 
 def _view(row: AnyRow) -> AuditView:
