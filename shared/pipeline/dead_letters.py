@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.messages import (
     PARSERS,
-    BudgetSyncMessage,
+    QUEUES,
     EmailMessage,
-    LockMessage,
     Message,
     MessageError,
     NotificationMessage,
@@ -46,6 +44,10 @@ class DeadLetters:
     def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
         """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
         self.ledger.record(queue, body, reason, origin, self.clock())
+
+    def give_up(self, message: Message, reason: str, origin: str) -> None:
+        """Keeps the message of work that was given up: replayed, it has the work done."""
+        self.record(QUEUES[type(message)], to_json(message), reason, origin)
 
     def bury(self, queue: Queue, body: str, origin: str) -> list[Outgoing]:
         """Takes what the host gave up on (its `-poison` queue), and tells the operators.
@@ -92,18 +94,3 @@ class DeadLetters:
         if stored is not None and stored.state is MailState.CLAIMED:
             # Mostly by the very message that has just failed for good; left so, the watchdog would queue it for ever.
             raise LaterError(f"mail {mail_id} is claimed; it is marked as failed once the claim has expired")
-
-
-def mail_letter(mail_id: int) -> str:
-    """The body of the dead letter of a mail that could not be sent."""
-    return json.dumps({"EmailId": mail_id})
-
-
-def lock_letter(message: LockMessage | BudgetSyncMessage) -> str:
-    """The body of the dead letter of a lock that could not be put on, or taken off."""
-    return to_json(message)
-
-
-def project_letter(project_id: int) -> str:
-    """The body of the dead letter of a project that could not be checked."""
-    return json.dumps({"ProjectId": project_id})

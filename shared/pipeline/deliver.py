@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from shared.messages import EmailMessage, MailMessage, MessageError, Queue, SentAs
-from shared.pipeline.dead_letters import DeadLetters, mail_letter
+from shared.messages import EmailMessage, MailMessage, MessageError, SentAs
+from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.stage import MAIL_LIMIT, Outgoing, Retry, mails_out
@@ -76,17 +76,12 @@ class Deliverer:
 
     def _claim_and_send(self, message: EmailMessage, mail_id: int, origin: str) -> list[Outgoing]:
         now = self.clock()
-        if not self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=message.envelope.replayed):
-            return self._not_claimed(message, mail_id, now)
+        is_ours = self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=message.envelope.replayed)
         stored = self.mails.get(mail_id)
         if stored is None:
             raise MessageError(f"there is no mail {mail_id}")
-        return self._send(message, stored, origin)
-
-    def _not_claimed(self, message: EmailMessage, mail_id: int, now: datetime) -> list[Outgoing]:
-        stored = self.mails.get(mail_id)
-        if stored is None:
-            raise MessageError(f"there is no mail {mail_id}")
+        if is_ours:
+            return self._send(message, stored, origin)
         if stored.state is MailState.CLAIMED and stored.claimed_until is not None:
             # Its sender may have died; dropping this message could lose the mail.
             return self.retry.put_back(message, max(stored.claimed_until, now) + timedelta(seconds=1))
@@ -94,15 +89,12 @@ class Deliverer:
 
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:
-            outgoing, notes = self._prepared(stored)
-            receipt = self.mailer.send(outgoing)
+            prepared, notes = self._prepared(stored)
+            sent_as = SentAs(origin, self.mailer.send(prepared))
         except NeverError as error:
             return self._failed(stored, origin, error.reason)
         except LaterError as error:
             return self._put_off(message, stored, origin, error)
-        return self._sent(message, stored, SentAs(origin, receipt), notes)
-
-    def _sent(self, message: EmailMessage, stored: StoredMail, sent_as: SentAs, notes: str | None) -> list[Outgoing]:
         event("mail_sent", mail=stored.id, key=stored.mail.key)
         # Should the database be away: what comes back must only mark the mail, never send it again.
         return self._mark(replace(message, email_id=stored.id, sent_as=sent_as), sent_as, notes)
@@ -151,7 +143,7 @@ class Deliverer:
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
         now = self.clock()
         event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
-        self.dead_letters.record(Queue.EMAIL, mail_letter(stored.id), reason, f"mail/{stored.id}/{origin}")
+        self.dead_letters.give_up(EmailMessage(email_id=stored.id), reason, f"mail/{stored.id}/{origin}")
         about = self.operators.mail_failed(stored.id, stored.mail.key, reason, now.date())
         told = self.mails.add(about, now) if stored.mail.template != NOTICE else None
         self.mails.mark_failed(stored.id, origin, reason)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.messages import Envelope, LockMessage, LockTrigger, NotificationMessage, Queue
+from shared.messages import Envelope, LockMessage, LockTrigger, NotificationMessage
 from shared.pipeline.alerts import AlertPolicy, Alerts
-from shared.pipeline.dead_letters import DeadLetters, project_letter
+from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import log
 from shared.pipeline.operators import Operators
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
@@ -84,7 +84,7 @@ class Notifier:
         return mails_out([self.mails.add(mail, self.clock())])
 
     def _bury(self, project_id: int, reason: str, origin: str) -> None:
-        self.dead_letters.record(Queue.NOTIFICATION, project_letter(project_id), reason, f"{origin}/{project_id}")
+        self.dead_letters.give_up(NotificationMessage((project_id,)), reason, f"{origin}/{project_id}")
 
 
 def _one_by_one(message: NotificationMessage) -> list[Outgoing]:

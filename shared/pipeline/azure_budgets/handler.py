@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.domain.texts import digest
-from shared.messages import BudgetSyncMessage, Queue
+from shared.messages import BudgetSyncMessage
 from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
-from shared.pipeline.dead_letters import DeadLetters, lock_letter
+from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, Retry, mails_out
@@ -31,7 +31,7 @@ class BudgetSyncHandler:
         """One message about one subscription. origin: the queue message's id."""
         if self.sync.action_group_id is None:
             reason = "LOCK_ACTION_GROUP_ID is not set, so there is nobody whom Azure's budgets could call"
-            self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+            self.dead_letters.give_up(message, reason, origin)
             return []
         try:
             result = self.sync.sync(message.subscription_id)

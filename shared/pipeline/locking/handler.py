@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from shared.domain.locks import LockMode
 from shared.domain.projects import LockPolicy
-from shared.messages import LockAction, LockMessage, Queue
+from shared.messages import LockAction, LockMessage
 from shared.pipeline.azure_budgets.names import azure_name
-from shared.pipeline.dead_letters import DeadLetters, lock_letter
+from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.locking.carry_out import AZURE_LIMIT, Locking
 from shared.pipeline.locking.groups import Report
 from shared.pipeline.locking.records import Records
@@ -116,5 +116,5 @@ class Locker:
         return self._claimed(message, origin, project_id, write_off)
 
     def _bury(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
-        self.dead_letters.record(Queue.LOCK, lock_letter(message), reason, origin)
+        self.dead_letters.give_up(message, reason, origin)
         return []
