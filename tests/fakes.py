@@ -84,6 +84,9 @@ class FakeQueues:
         text = message if isinstance(message, str) else to_json(message)
         self.sent.append((queue, text, max(delay, timedelta(0))))
 
+    def check(self) -> None:
+        """All queues are there."""
+
     def take(self) -> list[tuple[Queue, str, timedelta]]:
         """What was sent since the last time."""
         sent, self.sent = self.sent, []

@@ -11,7 +11,6 @@ import typer
 
 from shared.cli.failures import WrongUsageError
 from shared.services import reasons
-from shared.services.projects import id_of
 
 if TYPE_CHECKING:
     from shared.composition import Composition
@@ -28,11 +27,6 @@ def open_app() -> Composition:
     from shared.composition import Composition
 
     return Composition(settings.load(local_file=LOCAL_FILE))
-
-
-def project_id(app: Composition, project: str) -> int:
-    """The id of the project that a person named by acronym or id. Raises UnknownProjectError."""
-    return id_of(app.projects, project)
 
 
 def given_reason(text: str) -> str:

@@ -15,6 +15,7 @@ from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.queues import MessageSender
 from shared.services.errors import RequestError
 from shared.services.projects import view_of
+from shared.services.reasons import given_reason
 from shared.services.terms import parse_day, parse_kind, parse_rollover, parse_thresholds
 
 
@@ -69,13 +70,13 @@ class BudgetService:
 
         Raises RequestError; UnknownProjectError, NoCurrencyError among them.
         """
-        now = self.clock()
+        why, now = given_reason(reason), self.clock()
         view = view_of(self.projects, project, now)
         terms = wished(view.terms, wish)
         stopped = view.budget is not None and view.budget.stopped
         if terms == view.terms and not stopped:
             return Revised(view.terms, view)
-        number = self.projects.revise_budget(view.project.id, terms, made_by, reason, now)
+        number = self.projects.revise_budget(view.project.id, terms, made_by, why, now)
         after = self.projects.get(view.project.id, now.date()) or view
         return Revised(view.terms, after, number, self._ask_for_check(view.project.id))
 

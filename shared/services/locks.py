@@ -13,6 +13,7 @@ from shared.ports.locks import AuditView, LockFacts, LockLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
 from shared.services.errors import RequestError, UnknownProjectError
+from shared.services.projects import id_of
 from shared.services.reasons import given_reason
 
 # A message takes so much of a person's name.
@@ -62,23 +63,17 @@ class LockService:
 
     def decisions(self, project: str | None = None, limit: int | None = None) -> list[AuditView]:
         """The last `limit` decisions, oldest first, on one project or all. Raises UnknownProjectError."""
-        return self.ledger.decisions(None if project is None else self._id(project), limit)
+        return self.ledger.decisions(None if project is None else id_of(self.projects, project), limit)
 
     def held(self) -> int:
         """How many projects are locked."""
         return self.ledger.held()
 
     def _facts(self, project: str) -> LockFacts:
-        facts = self.ledger.facts(self._id(project), self.clock())
+        facts = self.ledger.facts(id_of(self.projects, project), self.clock())
         if facts is None:
             raise UnknownProjectError(project)
         return facts
-
-    def _id(self, project: str) -> int:
-        found = self.projects.find(project)
-        if found is None:
-            raise UnknownProjectError(project)
-        return found
 
 
 def _check_lockable(facts: LockFacts) -> None:
