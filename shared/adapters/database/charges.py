@@ -9,7 +9,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, literal, select, true, update
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
@@ -133,9 +133,8 @@ class SqlCharges(Ledger, ChargeLedger):
         return [row.id for row in rows if period_in(row) != rule_of(row).period_at(today)]
 
 
-def _is_of(table: Any, provider: str, sub_account_id: str) -> ColumnElement[bool]:
-    which: ColumnElement[bool] = (table.c.provider == provider) & (table.c.sub_account_id == sub_account_id)
-    return which
+def _is_of(table: Table, provider: str, sub_account_id: str) -> ColumnElement[bool]:
+    return (table.c.provider == provider) & (table.c.sub_account_id == sub_account_id)
 
 
 def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Account]:
