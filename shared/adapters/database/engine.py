@@ -10,18 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    SQLAlchemyError,
-    StatementError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
 from shared.ports.errors import LaterError, NeverError
 
@@ -67,11 +56,10 @@ class Database:
         try:
             if prepare is not None:
                 prepare(engine)
-        except SQLAlchemyError as error:
+        except BaseException as error:
             engine.dispose()
-            raise _translated(error) from error
-        except BaseException:
-            engine.dispose()
+            if isinstance(error, exc.SQLAlchemyError):
+                raise _translated(error) from error
             raise
         return engine
 
@@ -105,7 +93,7 @@ class Database:
         for attempt in range(TRIES):
             try:
                 return transaction()
-            except SQLAlchemyError as error:
+            except exc.SQLAlchemyError as error:
                 if not _met_another(error) or attempt == TRIES - 1:
                     raise _translated(error) from error
                 time.sleep(0.05 * 2**attempt)
@@ -186,18 +174,18 @@ def _make_folder(folder: Path) -> None:
         raise NeverError(f"the database's folder {folder} can't be made: {error.strerror}") from error
 
 
-def _met_another(error: SQLAlchemyError) -> bool:
+def _met_another(error: exc.SQLAlchemyError) -> bool:
     """Whether the transaction failed because of another one, so that running it again is right."""
-    if isinstance(error, IntegrityError):
+    if isinstance(error, exc.IntegrityError):
         return True
-    return isinstance(error, DBAPIError) and not error.connection_invalidated and _code(error) in DEADLOCK_CODES
+    return isinstance(error, exc.DBAPIError) and not error.connection_invalidated and _code(error) in DEADLOCK_CODES
 
 
 # PostgreSQL: deadlock_detected, serialization_failure. SQL Server: SQLSTATE 40001 (error 1205).
 DEADLOCK_CODES = {"40P01", "40001"}
 
 
-def _code(error: DBAPIError) -> str | None:
+def _code(error: exc.DBAPIError) -> str | None:
     original = error.orig
     state = getattr(original, "sqlstate", None)
     if state is None and original is not None and original.args:
@@ -210,32 +198,32 @@ def _code(error: DBAPIError) -> str | None:
 AZURE_UNWELL = re.compile(r"\((?:4060|4221|10928|10929|40197|40501|40613|42108|42109|49918|49919|49920)\)")
 
 
-def _translated(error: SQLAlchemyError) -> Exception:
+def _translated(error: exc.SQLAlchemyError) -> Exception:
     """LaterError where the database is out of reach or unwell, NeverError where the value can't be held."""
-    if isinstance(error, DBAPIError):
+    if isinstance(error, exc.DBAPIError):
         return _translated_of_driver(error)
-    if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
+    if isinstance(error, exc.StatementError) and isinstance(error.orig, ValueError):
         return NeverError(str(error.orig))
-    if isinstance(error, PoolTimeoutError):
+    if isinstance(error, exc.TimeoutError):
         return LaterError("all the database's connections are in use")
     return error
 
 
-def _translated_of_driver(error: DBAPIError) -> Exception:
+def _translated_of_driver(error: exc.DBAPIError) -> Exception:
     if "overflow" in str(error.orig).lower() or _code(error) == "22003":
         return NeverError("a sum of amounts is too large to be held exactly by this database")
     if getattr(error.orig, "sqlite_errorname", None) in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
         return NeverError(f"the database's file is no SQLite database, or is damaged: {error.orig}")
-    if isinstance(error, DataError):
+    if isinstance(error, exc.DataError):
         return NeverError(f"a value doesn't fit into the database: {error.orig}")
     if _is_unwell(error):
         return LaterError(f"the database can't be used now ({type(error.orig).__name__})")
     return error
 
 
-def _is_unwell(error: DBAPIError) -> bool:
+def _is_unwell(error: exc.DBAPIError) -> bool:
     if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR":
         return False  # a faulty statement, which SQLite calls an operational error too
-    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+    if isinstance(error, (exc.OperationalError, exc.InterfaceError)) or error.connection_invalidated:
         return True
     return _code(error) in DEADLOCK_CODES or AZURE_UNWELL.search(str(error.orig)) is not None

@@ -40,6 +40,7 @@ from shared.ports.runs import LateRun, RunLedger, RunScope, RunState, RunTrigger
 run, scope = runs.c, run_scopes.c
 BAD = (ScopeState.FAILED, ScopeState.SUSPECT)
 FINAL = (ScopeState.DONE, *BAD)
+Condition = ColumnElement[bool]
 
 
 class SqlRuns(Ledger, RunLedger):
@@ -170,17 +171,11 @@ UNSENT_MAILS = (
 
 
 def settle_scope(
-    connection: Connection,
-    scope_id: int,
-    state: ScopeState,
-    reason: str | None,
-    now: datetime,
-    only_if: ColumnElement[bool] | None = None,
+    connection: Connection, scope_id: int, state: ScopeState, reason: str | None, now: datetime, *only_if: Condition
 ) -> None:
     """Gives the scope a final state, as a part of another's transaction; the run finishes with its last scope."""
     values = {"state": state, "reason": None if reason is None else fitting(reason), "finished_at": now}
-    condition = true() if only_if is None else only_if
-    settled = connection.execute(update(run_scopes).where(scope.id == scope_id, condition).values(values))
+    settled = connection.execute(update(run_scopes).where(scope.id == scope_id, *only_if).values(values))
     if settled.rowcount:
         connection.execute(delete(unfinished_answers).where(unfinished_answers.c.run_scope_id == scope_id))
         _finish(connection, _run_key_of(connection, scope_id), now)
