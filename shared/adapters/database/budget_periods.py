@@ -18,7 +18,6 @@ from shared.adapters.database.tables import accounts, budget_periods, budgets, p
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.periods import Period
-from shared.domain.rollover import periods_begun
 
 Histories = dict[int, BudgetHistory]
 """By project id"""
@@ -45,7 +44,7 @@ def present_budgets(connection: Connection, rows: Sequence[AnyRow], today: date)
     rows: of WITH_BUDGET. What was carried into opened periods is as the last check found it.
     """
     opened = _open_ends(connection, rows, today)
-    beginning = [row for row in rows if _begun(row, today)]
+    beginning = [row for row in rows if _begins(row, today)]
     return _budgets(rows, opened, _turned(connection, beginning, opened, today), today)
 
 
@@ -63,14 +62,14 @@ def _budgets(rows: Sequence[AnyRow], opened: dict[int, Opened], known: Histories
     return {row.id: budget_in(row, periods[row.id].get(at.start) if (at := present[row.id]) else None) for row in rows}
 
 
-def _begun(row: AnyRow, today: date) -> list[Period]:
-    return periods_begun(terms_of(row).rule, period_in(row), today)
+def _begins(row: AnyRow, today: date) -> bool:
+    return period_at(row, today) not in (None, period_in(row))
 
 
 def _turned(connection: Connection, rows: Sequence[AnyRow], opened: dict[int, Opened], today: date) -> Histories:
     """The histories, up to `today`, of those of the projects that begin a period or follow late charges."""
     late = {project_id for project_id, periods in opened.items() if not all(each.settled for each in periods.values())}
-    held = {row.id: period_in(row) for row in rows if row.id in late or _begun(row, today)}
+    held = {row.id: period_in(row) for row in rows if row.id in late or _begins(row, today)}
     known = histories(connection, {project_id: opened[project_id] for project_id in held})
     return follow_charges(connection, {each: history.turn(held[each], today) for each, history in known.items()})
 

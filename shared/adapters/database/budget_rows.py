@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select,
 
 from shared.adapters.database.chunks import in_chunks, select_in, update_rows
 from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
-from shared.domain.budgets import BudgetTerms, Rollover
-from shared.domain.periods import Period, PeriodKind, PeriodRule, is_same_period
+from shared.domain.budgets import BudgetTerms
+from shared.domain.periods import Period, PeriodRule, is_same_period
 from shared.domain.projects import Project
 
 ALL = true()
@@ -37,11 +37,15 @@ CHARGES_IN_PERIOD = projects.join(scopes, scopes.c.project_id == projects.c.id).
 BUDGETED_CHARGES = CHARGES_IN_PERIOD.join(budgets, CURRENT_BUDGET & (budgets.c.currency == charges.c.billing_currency))
 # What the last check saw and expected of a period, once the project's row holds another.
 FORGOTTEN = dict.fromkeys(("checked_usage", "checked_thresholds"))
-NO_FORECAST = dict.fromkeys(("forecast_total", "forecast_low", "forecast_high", "forecast_days", "used_up_on"))
+FORECAST = ("forecast_total", "forecast_low", "forecast_high", "forecast_days")
+NO_FORECAST = dict.fromkeys((*FORECAST, "used_up_on"))
 
 FETCHED = 1_000
 # Each is a column of its own, of the same key.
 PROJECT_FIELDS = tuple(field.name for field in fields(Project))
+
+# Thousands of budgets share a few.
+_rule = lru_cache(maxsize=1_000)(PeriodRule)
 
 AnyRow = Row[*tuple[Any, ...]]
 T = TypeVar("T")
@@ -62,30 +66,16 @@ def rule_of(row: AnyRow) -> PeriodRule:
     return _rule(row.period_kind, row.period_rule_start, row.period_rule_end)
 
 
-@lru_cache(maxsize=1000)
-def _rule(kind: str, start: date, end: date | None) -> PeriodRule:
-    """Thousands of budgets share a few."""
-    return PeriodRule(PeriodKind(kind), start, end)
-
-
 def terms_of(row: AnyRow) -> BudgetTerms:
     """The terms in a row that holds BUDGET_TERMS."""
-    thresholds = None if row.thresholds is None else tuple(row.thresholds)
-    return BudgetTerms(row.amount, row.currency, rule_of(row), Rollover(row.rollover), thresholds)
+    return BudgetTerms(row.amount, row.currency, rule_of(row), row.rollover, row.thresholds)
 
 
 def budget_row(terms: BudgetTerms) -> dict[str, Any]:
     """The columns of a budgets row that say these terms."""
-    rule, thresholds = terms.rule, terms.thresholds
-    return {
-        "amount": terms.amount,
-        "currency": terms.currency,
-        "period_kind": rule.kind.value,
-        "period_rule_start": rule.start,
-        "period_rule_end": rule.end,
-        "rollover": terms.rollover.value,
-        "thresholds": None if thresholds is None else list(thresholds),
-    }
+    rule = terms.rule
+    values = (terms.amount, rule.kind, rule.start, rule.end, terms.currency, terms.rollover, terms.thresholds)
+    return dict(zip((column.name for column in BUDGET_TERMS), values, strict=True))
 
 
 def period_in(row: AnyRow) -> Period | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -144,7 +144,7 @@ def _warned(connection: Connection, project_ids: Sequence[int]) -> set[int]:
 def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
     if row.checked_usage is None or not is_same_period(budget_rows.period_in(row), period):
         return None
-    return Checked(row.checked_usage, frozenset(row.checked_thresholds or ()))
+    return Checked(row.checked_usage, row.checked_thresholds or frozenset())
 
 
 # --- what is made of it --------------------------------------------------------------------------------------
@@ -195,18 +195,16 @@ def _remember(connection: Connection, judged: Judged, now: datetime) -> None:
 
 def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal) -> dict[str, Any]:
     last = compared(usage.usage, judgement.thresholds) if usage.period else None
-    expected = usage.forecast if usage.forecast and usage.forecast.high <= largest else None
-    return {
+    seen = {
         "id": usage.project.id,
         "checked_usage": last.usage if last else None,
-        "checked_thresholds": sorted(last.thresholds) if last else None,
+        "checked_thresholds": last.thresholds if last else None,
         "problem": None if judgement.problem is None else fitting(judgement.problem),
-        "forecast_total": expected.total if expected else None,
-        "forecast_low": expected.low if expected else None,
-        "forecast_high": expected.high if expected else None,
-        "forecast_days": expected.data_days if expected else None,
-        "used_up_on": usage.used_up_on if usage.budget.amount else None,
+        **budget_rows.NO_FORECAST,
     }
+    if usage.forecast and usage.forecast.high <= largest:
+        seen |= zip(budget_rows.FORECAST, astuple(usage.forecast), strict=True)
+    return seen | {"used_up_on": usage.used_up_on} if usage.budget.amount else seen
 
 
 def _unsent(connection: Connection, project_ids: Sequence[int], keys: Sequence[str]) -> tuple[int, ...]:

@@ -12,6 +12,8 @@ from sqlalchemy import JSON, Boolean, Column, Date, ForeignKey, Index, Integer, 
 from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.types import Converted, Money, UtcDateTime, key_text
+from shared.domain.budgets import Rollover
+from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
 from shared.ports.mails import MailState, Topic
 from shared.ports.runs import RunState, RunTrigger, ScopeState
@@ -63,7 +65,8 @@ projects = table(
     *optional(costs_read_at=UtcDateTime(), check_due_since=UtcDateTime(), check_requeued_at=UtcDateTime()),
     # Counts checks; its update is the lock under which a check runs.
     *needed(checks=Integer()),
-    *optional(checked_at=UtcDateTime(), checked_usage=Money(), checked_thresholds=JSON(none_as_null=True)),
+    *optional(checked_at=UtcDateTime(), checked_usage=Money()),
+    *optional(checked_thresholds=Converted(JSON(none_as_null=True), sorted, frozenset)),
     # The period in which that was. A check in another one starts afresh.
     *optional(period_start=Date(), period_end=Date(), problem=Unicode(1000)),
     # What the last check expected of the period in this row; empty where it could not tell.
@@ -76,11 +79,12 @@ budgets = table(
     "budgets",
     *key(id=Integer()),
     Column("project_id", ForeignKey("projects.id"), nullable=False),
-    *needed(number=Integer(), currency=key_text(3), period_kind=Unicode(10), period_rule_start=Date()),
+    *needed(number=Integer(), currency=key_text(3)),
+    *needed(period_kind=Converted(Unicode(10), str, PeriodKind), period_rule_start=Date()),
     *optional(amount=Money(), period_rule_end=Date()),
-    Column("rollover", Unicode(12), nullable=False, server_default="reset"),
+    Column("rollover", Converted(Unicode(12), str, Rollover), nullable=False, server_default="reset"),
     # Percents of its own; empty for those of the settings.
-    *optional(thresholds=JSON(none_as_null=True)),
+    *optional(thresholds=Converted(JSON(none_as_null=True), list, tuple)),
     *needed(made_at=UtcDateTime(), made_by=Unicode(100), reason=Unicode(1000)),
     UniqueConstraint("project_id", "number"),
 )
