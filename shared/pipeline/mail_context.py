@@ -1,15 +1,18 @@
-"""What all mails say of a project: a column of projects that mails show is added here, and to the templates' words."""
+"""What all mails say of a project: a column of projects that mails show is added to the record, and to templates."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from shared.domain.projects import Project
 
+GONE_BY = ("id", "language", "contacts", "active", "lock")
+
 
 def project_context(project: Project) -> dict[str, Any]:
-    """What templates show of a project, as texts."""
-    return {"acronym": project.acronym, "name": project.name}
+    """What templates can show of a project: what is in its record but for what the chain itself goes by."""
+    return {field.name: getattr(project, field.name) for field in fields(project) if field.name not in GONE_BY}
 
 
 def portal_link(portal_url: str, project: Project) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
 from shared.pipeline.locking.request import Request
+from shared.pipeline.mail_context import portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.azure import LockLevel
 from shared.ports.mails import NewMail, Topic
@@ -42,9 +43,8 @@ class LockMails:
         facts, project, what = request.facts, request.project, f"{request.message.action}ed"
         amount, spent = facts.budget.amount, request.highest_known
         context: dict[str, Any] = {
+            **project_context(project),
             "what": what,
-            "acronym": project.acronym,
-            "name": project.name,
             "by_hand": request.ordered,
             "level": self.level.value,
             "stopped": stopped,
@@ -54,7 +54,7 @@ class LockMails:
             "period_start": facts.period.start.isoformat() if facts.period else None,
             "period_end": facts.period.end.isoformat() if facts.period else None,
             "ask": next(iter(self.operators.addresses), None),
-            "portal_link": self.portal_url.replace("{acronym}", project.acronym) or None,
+            "portal_link": portal_link(self.portal_url, project),
         }
         return NewMail(
             key=f"lock/{what}/{request.origin}",
