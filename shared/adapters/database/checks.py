@@ -78,8 +78,7 @@ class SqlChecks(Ledger, CheckLedger):
             insert_mails(connection, [mail for _, each in judged for mail in each.mails], now, self._sender_domain)
             _remember(connection, judged, now)
             judgements |= {usage.project.id: judgement for usage, judgement in judged}
-        all_mails = (mail for each in judgements.values() for mail in each.mails)
-        notices = [mail.key for mail in all_mails if mail.project_id is None]
+        notices = [mail.key for each in judgements.values() for mail in each.mails if mail.project_id is None]
         return CheckResult(
             unsent=_unsent(connection, ids, notices),
             unknown=tuple(sorted(set(ids) - {row.id for row in rows})),
