@@ -95,9 +95,10 @@ class Deliverer:
             return self._failed(stored, origin, error.reason)
         except LaterError as error:
             return self._put_off(message, stored, origin, error)
-        event("mail_sent", mail=stored.id, key=stored.mail.key)
         # Should the database be away: what comes back must only mark the mail, never send it again.
-        return self._mark(replace(message, email_id=stored.id, sent_as=sent_as), sent_as, notes)
+        wanted = self._mark(replace(message, email_id=stored.id, sent_as=sent_as), sent_as, notes)
+        event("mail_sent", mail=stored.id, key=stored.mail.key)
+        return wanted
 
     def _mark(self, message: EmailMessage, sent_as: SentAs, notes: str | None = None) -> list[Outgoing]:
         try:

@@ -107,7 +107,7 @@ def test_messages_that_cannot_be_right_become_dead_letters_that_say_what_would_b
         ),
         '{"ProjectId": 11}': 'Action is missing; write lock or unlock: {"ProjectId": 11, "Action": "lock"}',
         '{"ProjectId": 11, "Action": "unlock"}': nobody_foresaw,
-        '{"ProjectId": 98}': "there is no project 98; `python -m shared.cli projects list` shows them all",
+        '{"ProjectId":98}': "there is no project 98; `python -m shared.cli projects list` shows them all",
         '{"EmailId": 4711}': "there is no mail 4711",
         '{"EmailId": 4712}': nobody_foresaw,
     }
