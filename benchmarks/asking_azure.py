@@ -31,7 +31,7 @@ def measure() -> Iterator[Figure]:
         database_url = f"sqlite:///{Path(folder) / 'warden.db'}"
         in_fresh_process(fleet.load_projects, database_url)
         in_fresh_process(one_night, database_url, fleet.url_of(azure))
-        asked = SimulatorControl(fleet.url_of(azure)).stats(requests=0)
+        asked = SimulatorControl(fleet.url_of(azure)).stats()
     yield _units(asked)
     yield _calls(asked)
 

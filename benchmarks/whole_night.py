@@ -82,10 +82,10 @@ def measure() -> Iterator[Figure]:
         folder = Path(name)
         environment = _environment(folder, azurite.connection_string, fleet.url_of(azure))
         in_fresh_process(fleet.load_projects, environment["DATABASE_URL"])
-        first = _night(environment, fleet.NIGHT, folder)
+        first = _night(environment, fleet.NIGHT)
         yield from _figures("first night", fleet.NIGHT, first)
         yield _messages(first)
-        second = _night(environment, fleet.NEXT_NIGHT, folder)
+        second = _night(environment, fleet.NEXT_NIGHT)
         yield from _figures("unchanged night", fleet.NEXT_NIGHT, second)
 
 
@@ -100,12 +100,12 @@ def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str
     }
 
 
-def _night(environment: dict[str, str], clock: datetime, folder: Path) -> Night:
+def _night(environment: dict[str, str], clock: datetime) -> Night:
     """Fires the timer, waits until every queue is empty, and reads the host's log."""
     azure = SimulatorControl(environment["AZURE_MANAGEMENT_ENDPOINT"])
     azure.reset()
     mails_before = _mails(environment)
-    arguments = [sys.executable, "-m", "localdev.host", "--once", TIMER, "--state", str(folder), "--port", "0"]
+    arguments = [sys.executable, "-m", "localdev.host", "--once", TIMER, "--port", "0"]
     arguments += ["--settings", str(fleet.ROOT / "local.settings.json.example")]
     begun = time.perf_counter()
     host = subprocess.run(
@@ -121,7 +121,7 @@ def _night(environment: dict[str, str], clock: datetime, folder: Path) -> Night:
     if host.returncode or "failed" in {state for _, _, state, _ in INVOCATION.findall(host.stderr)}:
         raise RuntimeError(f"the night failed:\n{host.stderr[-5000:]}")
     in_fresh_process(check_complete, environment["DATABASE_URL"])
-    asked = azure.stats(requests=0)
+    asked = azure.stats()
     return Night(
         stages=_stages(host.stderr),
         mails=_mails(environment) - mails_before,

@@ -21,8 +21,8 @@ from typing import Any
 from rich.table import Table
 from sqlalchemy import select
 
-from localdev import demo_charges, demo_lock
-from localdev.azure_sim import AzureSimulator, ChargeBook, Quota
+from localdev import demo_lock
+from localdev.azure_sim import AzureSimulator, ChargeBook, Quota, demo_charges
 from localdev.azure_sim.state import as_json
 from localdev.azurite import Azurite, ensure_installed
 from localdev.demo_stage import ROOT, DemoFailedError, command, console, say, shown
@@ -85,18 +85,18 @@ def _two_nights_and_a_day() -> int:
     with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=quota) as azure:
         environment = _environment(folder, azurite.connection_string, azure.url)
         say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
-        _two_nights(folder, environment, charges, calendar)
+        _two_nights(environment, charges, calendar)
         demo_lock.show_lock_and_unlock(folder, environment, azure)
         refused = azure.stats()["throttled"]
     _show_files(folder, refused, time.monotonic() - begun)
     return 0
 
 
-def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
+def _two_nights(environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
     command(environment, "db", "upgrade")
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
     say("First night: 60 days of charges are there to be read …")
-    _night(folder, environment, NIGHTS[0])
+    _night(environment, NIGHTS[0])
     first = _standings(environment, NIGHTS[0])
     calendar.days += 1
     changes = demo_charges.change_overnight(charges)
@@ -104,7 +104,7 @@ def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, 
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
     changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
     say("Second night: " + "; ".join(changes) + " …")
-    _night(folder, environment, NIGHTS[1])
+    _night(environment, NIGHTS[1])
     _show_standings(first, _standings(environment, NIGHTS[1]))
 
 
@@ -122,7 +122,7 @@ def _keep() -> int:
         command(environment, "db", "upgrade")
         command(environment, "projects", "load", str(PROJECTS))
         demo_lock.make_azure_ready(azure)
-        with demo_lock.host_with_key(folder, environment) as host:
+        with demo_lock.host_with_key(environment) as host:
             _say_what_to_try(folder, environment, demo_lock.connect(azure, host), azure.url)
             stop_on_signals().wait()
     say("Stopped.")
@@ -141,9 +141,8 @@ def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str
     }
 
 
-def _night(folder: Path, environment: dict[str, str], clock: str) -> None:
+def _night(environment: dict[str, str], clock: str) -> None:
     arguments = [sys.executable, "-m", "localdev.host", "--quiet", "--once", "ProjectUsageScheduler"]
-    arguments += ["--state", str(folder)]
     run = subprocess.run(
         arguments,
         cwd=ROOT,
@@ -235,7 +234,7 @@ def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, 
     today = demo_charges.FIRST_NIGHT
     for line in [
         "python -m shared.cli budgets sync",
-        f"curl {azure_url}/_sim/charges -d '{json.dumps([as_json(demo_charges.past_the_budget(today), is_set=True)])}'",
+        f"curl {azure_url}/_sim/charges -d '{json.dumps([as_json(demo_charges.past_the_budget(today))])}'",
         f"curl {azure_url}/_sim/evaluate -d '{json.dumps({'today': today.isoformat()})}'",
         f"python -m shared.cli audit {demo_lock.ACRONYM}",
         f"curl {azure_url}/_sim/locks",

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from azure.storage.queue import QueueClient
 
-from localdev import demo_charges
-from localdev.azure_sim import ActionGroup, AzureSimulator
+from localdev.azure_sim import ActionGroup, AzureSimulator, demo_charges
 from localdev.azure_sim.budgets import Budget
 from localdev.demo_stage import ROOT, WAIT_SECONDS, DemoFailedError, say, say_folded, show_command, wait_until
 from localdev.processes import Program, ProgramError, local_host
@@ -96,15 +95,15 @@ def connect(azure: AzureSimulator, host: Program) -> str:
     return address
 
 
-def host_with_key(folder: Path, environment: Mapping[str, str]) -> Program:
+def host_with_key(environment: Mapping[str, str]) -> Program:
     """The local host, whose HTTP function asks for FUNCTION_KEY."""
-    return local_host(ROOT, "--state", str(folder), "--function-key", FUNCTION_KEY, environment=environment)
+    return local_host(ROOT, "--function-key", FUNCTION_KEY, environment=environment)
 
 
 def show_lock_and_unlock(folder: Path, environment: Mapping[str, str], azure: AzureSimulator) -> None:
     """Runs the day and prints what happens. Raises DemoFailedError with what did not, and what the host wrote."""
     settings, begun = {**environment, **SETTINGS}, time.monotonic()
-    host = host_with_key(folder, settings | {"LOCAL_CLOCK_START": DAY.isoformat()})
+    host = host_with_key(settings | {"LOCAL_CLOCK_START": DAY.isoformat()})
     make_azure_ready(azure)
     say(
         "\nThe day after. LOCK_MODE is enforce now, and LOCK_ACTION_GROUP_ID names the Action Group that calls the app."

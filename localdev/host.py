@@ -90,7 +90,6 @@ def _options(wanted: argparse.Namespace) -> Options:
     return Options(
         app=app,
         settings=(wanted.settings or app / "local.settings.json").resolve(),
-        state=(wanted.state or app / ".local").resolve(),
         lease=wanted.lease,
         port=wanted.port,
         function_key=wanted.function_key,
@@ -115,7 +114,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localdev.host", description="Run a Functions app locally.")
     parser.add_argument("--app", type=Path, default=Path(), help="folder of the app (the current one)")
     parser.add_argument("--settings", type=Path, help="settings file (local.settings.json of the app)")
-    parser.add_argument("--state", type=Path, help="folder for the timers' state (.local of the app)")
     parser.add_argument("--port", type=int, default=7071, help="port for HTTP functions, 0 for any (7071)")
     parser.add_argument("--function-key", default="", help="key for HTTP functions that need one (none: open)")
     parser.add_argument("--lease", type=_lease, default=LEASE_SECONDS, help="seconds a message stays hidden (600)")

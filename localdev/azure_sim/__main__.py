@@ -4,13 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
+from localdev.azure_sim import demo_charges
 from localdev.azure_sim.charges import ChargeBook
-from localdev.azure_sim.ea_export import read_ea_export
 from localdev.azure_sim.made_up import made_up
 from localdev.azure_sim.quota import Quota
-from localdev.azure_sim.simulator import LOOPBACK_HOSTS, AzureSimulator
+from localdev.azure_sim.simulator import AzureSimulator
 from localdev.processes import stop_on_signals
 
 
@@ -32,16 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localdev.azure_sim", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", choices=LOOPBACK_HOSTS)
     parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
     parser.add_argument("--no-quota", action="store_true", help="count query units, but refuse nothing")
     parser.add_argument("--plain", action="store_true", help="same names, order and spelling in every answer")
-    parser.add_argument("--token", help="the only bearer token that is taken; default: any")
-    parser.add_argument(
-        "--state", type=Path, help="keeps what was changed over HTTP: charges, budgets, locks, machines"
-    )
     charges = parser.add_mutually_exclusive_group()
-    charges.add_argument("--charges", type=Path, help="an EA cost export (CSV)")
     charges.add_argument("--seed", type=int, help="make charges up")
     charges.add_argument("--demo", action="store_true", help="the sample projects' spending, up to yesterday (UTC)")
     made = parser.add_argument_group("made-up charges")
@@ -59,18 +52,12 @@ def _simulator(options: argparse.Namespace) -> AzureSimulator:
         _book(options),
         vary=not options.plain,
         quota=None if options.no_quota else Quota(),
-        token=options.token,
-        host=options.host,
         port=options.port,
-        state_file=options.state,
     )
 
 
 def _book(options: argparse.Namespace) -> ChargeBook:
     if options.demo:
-        # The demo's charges are made of this package's parts.
-        from localdev import demo_charges
-
         return demo_charges.book(datetime.now(UTC).date())
     subscriptions = [name.strip() for name in options.subscriptions.split(",") if name.strip()]
     if options.seed is not None:
@@ -83,10 +70,7 @@ def _book(options: argparse.Namespace) -> ChargeBook:
             end_day=options.end_day or datetime.now(UTC).date() - timedelta(days=1),
             currency=options.currency,
         )
-    book = read_ea_export(options.charges) if options.charges else ChargeBook()
-    for subscription in subscriptions:
-        book.add_subscription(subscription)
-    return book
+    return ChargeBook()
 
 
 if __name__ == "__main__":

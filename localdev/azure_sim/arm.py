@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from localdev.azure_sim.wire import Answer, AzureError, Request, json_answer
+from localdev.azure_sim.wire import AzureError, Request, json_answer
+from localdev.http import Answer
 
 ARM_PATH = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)(/resourceGroups/(?P<group>[^/]+))?(/providers/(?P<rest>.+))?/?",
@@ -109,7 +110,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def own_url(request: Request) -> str:
     """The request's URL without its query, on the host that the client asked."""
-    return f"http://{request.headers.get('Host', '127.0.0.1')}{request.target.split('?')[0]}"
+    return request.origin + request.target.split("?")[0]
 
 
 def listed(request: Request, items: Sequence[Any], page_size: int) -> Answer:

@@ -12,7 +12,8 @@ from localdev.azure_sim.action_groups import Alert
 from localdev.azure_sim.arm import listed
 from localdev.azure_sim.budget_rules import BudgetTerms, Notification, check_name, check_new_start, need, read_terms
 from localdev.azure_sim.charges import Charge, ChargeBook, exact_sum
-from localdev.azure_sim.wire import Answer, AzureError, Request, Routes, json_answer
+from localdev.azure_sim.wire import AzureError, Request, Routes, json_answer
+from localdev.http import Answer
 
 LIST_PATH = "/subscriptions/{subscription}/providers/Microsoft.Consumption/budgets"
 DEFAULT_UNIT = "USD"
@@ -52,18 +53,10 @@ class Budget:
 
 
 class BudgetBook:
-    """All budgets, and where Azure does not always do the same.
+    """All budgets. `today`, where there is one, tells the day against which a new budget's start is checked."""
 
-    `start_fixed`: a budget's start can't be changed. `today`, where there is one, tells the day against which the
-    start of a new budget is checked. `stale_status`: the answer to an old eTag, of which 400 was seen too
-    (MicrosoftDocs/azure-docs #34023). `tag_required`: a change without an eTag is answered in the same way.
-    """
-
-    def __init__(self, charges: ChargeBook) -> None:
-        self.start_fixed = True
-        self.today: Callable[[], date] | None = None
-        self.stale_status = 409
-        self.tag_required = False
+    def __init__(self, charges: ChargeBook, today: Callable[[], date] | None = None) -> None:
+        self.today = today
         self._charges = charges
         self._lock = RLock()
         self._budgets: dict[tuple[str, str], Budget] = {}
@@ -116,14 +109,6 @@ class BudgetBook:
                 self._budgets[_key(budget.subscription, budget.name)] = budget
                 self._number = max(self._number, budget.number)
 
-    def as_json(self) -> list[dict[str, Any]]:
-        """All budgets as the control shows them: as Azure does, and with what Azure keeps to itself."""
-        with self._lock:
-            return [
-                {"subscription": budget.subscription, "evaluated": budget.evaluated, **budget.as_azure()}
-                for budget in self.of()
-            ]
-
     def _new(self, subscription: str, name: str, terms: BudgetTerms) -> Budget:
         if self.today:
             check_new_start(terms, self.today())
@@ -135,13 +120,13 @@ class BudgetBook:
 
     def _check_change(self, before: Budget, terms: BudgetTerms, tag: str | None) -> None:
         # The reference: an eTag is optional; with one, it has to be the latest.
-        if tag != before.tag and (tag or self.tag_required):
+        if tag and tag != before.tag:
             message = (
                 f"There are changes made to Budget {before.name}. Please get the latest budget to avoid overwrite."
             )
-            raise AzureError(self.stale_status, str(self.stale_status), message)
+            raise AzureError(409, "409", message)
         need(
-            not self.start_fixed or terms.start == before.terms.start,
+            terms.start == before.terms.start,
             "Start date of budgets cannot be updated. Please delete and create a new budget.",
         )
 

@@ -79,8 +79,8 @@ class ChargeBook:
         self._lock = RLock()
         self._source = source
         self._subscriptions: set[str] = set()
-        # Per subscription and day: what differs from the source; None stands for a row taken away.
-        self._changes: dict[tuple[str, date], dict[Key, Row | None]] = {}
+        # Per subscription and day: what differs from the source.
+        self._changes: dict[tuple[str, date], dict[Key, Row]] = {}
         self._versions: dict[tuple[str, date], int] = {}
         for subscription in source.subscriptions() if source else ():
             self.add_subscription(subscription)
@@ -102,8 +102,7 @@ class ChargeBook:
         made = self._source.rows(*place) if self._source else []
         if not changes:
             return made
-        merged = {row_key(row): row for row in made} | changes
-        return [row for row in merged.values() if row is not None]
+        return list(({row_key(row): row for row in made} | changes).values())
 
     def known_rows(self, subscription: str) -> list[Row]:
         """Rows that hold each group and currency of the subscription at least once, of whatever days."""
@@ -111,7 +110,7 @@ class ChargeBook:
         made = self._source.sample(wanted) if self._source and wanted in self._source.subscriptions() else []
         with self._lock:
             changed = [rows for (name, _day), rows in self._changes.items() if name == wanted]
-            return made + [row for rows in changed for row in rows.values() if row is not None]
+            return made + [row for rows in changed for row in rows.values()]
 
     def version(self, subscription: str, day: date) -> int:
         """A number that grows with each change of that day."""
@@ -146,27 +145,12 @@ class ChargeBook:
             for charge in charges:
                 self._add_one(charge)
 
-    def remove(self, charges: Iterable[Charge]) -> None:
-        """Takes away the rows of these groups, services, days and currencies; the amounts don't matter."""
-        with self._lock:
-            for charge in charges:
-                self._change(charge, None)
-
     def restate_day(self, subscription: str, day: date, factor: Decimal, group: str | None = None) -> None:
         """Multiplies every amount of that day, or only one group's, as late corrections do."""
         with self._lock:
             for charge in list(self.charges(subscription, day, day)):
                 if group is None or charge.group.lower() == group.lower():
                     self._change(charge, replace(charge, amount=EXACT.multiply(charge.amount, factor)).row)
-
-    def remove_day(self, subscription: str, day: date, group: str | None = None) -> None:
-        """Takes away every row of that day, or only one group's."""
-        with self._lock:
-            self.remove(
-                charge
-                for charge in list(self.charges(subscription, day, day))
-                if group is None or charge.group.lower() == group.lower()
-            )
 
     def _add_one(self, charge: Charge) -> None:
         before = self._row(charge)
@@ -183,7 +167,7 @@ class ChargeBook:
             return changes.get(charge.key)
         return next((row for row in self._source.rows(*place) if row_key(row) == charge.key), None)
 
-    def _change(self, charge: Charge, row: Row | None) -> None:
+    def _change(self, charge: Charge, row: Row) -> None:
         if not charge.amount.is_finite():
             raise ValueError(f"A charge needs an amount that is a number, not {charge.amount}.")
         self.add_subscription(charge.subscription)

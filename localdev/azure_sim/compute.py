@@ -4,20 +4,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from localdev.azure_sim.arm import invalid_content, json_object, listed, resource_not_found
-from localdev.azure_sim.machines import TYPES, Kind, Machine, Machines, Operation
-from localdev.azure_sim.wire import Answer, AzureError, Request, Routes, json_answer
+from localdev.azure_sim.arm import listed, resource_not_found
+from localdev.azure_sim.machines import TYPES, Kind, Machine, Machines
+from localdev.azure_sim.wire import Request, Routes, json_answer
+from localdev.http import Answer
 
 GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute"
-SUBSCRIPTION_PATH = "/subscriptions/{subscription}/providers/Microsoft.Compute"
 LOCATION = "canadacentral"
-OPERATION_PATH = f"{SUBSCRIPTION_PATH}/locations/{LOCATION}/operations/{{number}}"
-SHOWN_STATES = {
-    "running": "VM running",
-    "stopped": "VM stopped",
-    "deallocating": "VM deallocating",
-    "deallocated": "VM deallocated",
-}
 
 
 class ComputeApi:
@@ -30,21 +23,15 @@ class ComputeApi:
         """Adds what this API answers to the simulator's routes."""
         for kind in TYPES:
             self._add_kind(routes, kind)
-        scale_set = f"{GROUP_PATH}/{TYPES['scale set']}/{{name}}"
-        routes.add("GET", f"{scale_set}/virtualMachines", self._instances)
-        routes.add("GET", OPERATION_PATH, self._operation)
+        machine = f"{GROUP_PATH}/{TYPES['vm']}/{{name}}"
+        routes.add("GET", f"{machine}/instanceView", lambda request: json_answer(_view(self._found(request, "vm"))))
+        routes.add("GET", f"{GROUP_PATH}/{TYPES['scale set']}/{{name}}/virtualMachines", self._instances)
 
     def _add_kind(self, routes: Routes, kind: Kind) -> None:
-        machines = self._machines
         one = f"{GROUP_PATH}/{TYPES[kind]}/{{name}}"
         routes.add("GET", f"{GROUP_PATH}/{TYPES[kind]}", lambda request: self._list(request, kind))
-        routes.add("GET", f"{SUBSCRIPTION_PATH}/{TYPES[kind]}", lambda request: self._list(request, kind))
-        routes.add("GET", one, lambda request: json_answer(_shown(self._found(request, kind), request)))
-        routes.add("GET", f"{one}/instanceView", lambda request: json_answer(_view(self._found(request, kind))))
-        routes.add("DELETE", one, lambda request: self._do(request, kind, machines.delete))
-        routes.add("POST", f"{one}/deallocate", lambda request: self._do(request, kind, machines.deallocate))
-        routes.add("POST", f"{one}/start", lambda request: self._do(request, kind, machines.start))
-        routes.add("POST", f"{one}/powerOff", lambda request: self._do(request, kind, machines.power_off))
+        routes.add("POST", f"{one}/deallocate", lambda request: self._do(request, kind, self._machines.deallocate))
+        routes.add("POST", f"{one}/start", lambda request: self._do(request, kind, self._machines.start))
 
     def _found(self, request: Request, kind: Kind) -> Machine:
         machine = self._machines.get(**request.parameters, kind=kind)
@@ -54,7 +41,7 @@ class ComputeApi:
         return machine
 
     def _list(self, request: Request, kind: Kind) -> Answer:
-        machines = self._machines.of(request.parameters["subscription"], request.parameters.get("group"), kind)
+        machines = self._machines.of(request.parameters["subscription"], request.parameters["group"], kind)
         shown = [_shown(machine, request) for machine in machines]
         for machine, resource in zip(machines, shown, strict=True):
             if self._vary:
@@ -64,45 +51,13 @@ class ComputeApi:
     def _instances(self, request: Request) -> Answer:
         """The machines of a scale set, each with its instance view, asked for or not."""
         machine = self._found(request, "scale set")
-        count = 0 if machine.flexible else machine.instances
-        instances = [_instance(machine, number) for number in range(count)]
+        instances = [_instance(machine, number) for number in range(machine.instances)]
         return listed(request, instances, self._page_size)
 
-    def _do(self, request: Request, kind: Kind, action: Callable[[Machine], Operation]) -> Answer:
-        machine = self._found(request, kind)
-        if request.body and json_object(request.body).get("instanceIds", ["*"]) != ["*"]:
-            raise invalid_content("The simulator's actions are for whole scale sets: leave instanceIds out.")
-        if machine.flexible:
-            message = f"The operation is not supported on '{machine.name}': its orchestration mode is Flexible."
-            raise AzureError(409, "OperationNotAllowed", message)
-        operation = action(machine)
-        path = OPERATION_PATH.format(subscription=machine.subscription, number=operation.id)
-        url = f"http://{request.headers.get('Host', '127.0.0.1')}{path}"
-        version = request.query.get("api-version", "")
-        return Answer(
-            202,
-            headers={
-                "Azure-AsyncOperation": f"{url}?api-version={version}",
-                "Location": f"{url}?monitor=true&api-version={version}",
-            },
-        )
-
-    def _operation(self, request: Request) -> Answer:
-        """How far an operation is; with `monitor=true` as the status of the answer, else in its body."""
-        operation = self._machines.operation(**request.parameters)
-        if operation is None:
-            number = request.parameters["number"]
-            raise AzureError(404, "NotFound", f"The operation '{number}' could not be found.")
-        if request.query.get("monitor") != "true":
-            return json_answer(_progress(operation))
-        if operation.error:
-            raise operation.error
-        return Answer(202 if operation.status == "InProgress" else 200)
-
-
-def _progress(operation: Operation) -> dict[str, Any]:
-    error = {"error": {"code": operation.error.code, "message": str(operation.error)}} if operation.error else {}
-    return {"name": operation.id, "status": operation.status, **error}
+    def _do(self, request: Request, kind: Kind, action: Callable[[Machine], None]) -> Answer:
+        """Begins the action; how far it is, the machine's instance view tells."""
+        action(self._found(request, kind))
+        return Answer(202)
 
 
 def _shown(machine: Machine, request: Request) -> dict[str, Any]:
@@ -116,7 +71,7 @@ def _shown(machine: Machine, request: Request) -> dict[str, Any]:
     }
     if machine.kind == "scale set":
         resource["sku"] = {"name": "Standard_D2s_v5", "tier": "Standard", "capacity": machine.instances}
-        resource["properties"]["orchestrationMode"] = "Flexible" if machine.flexible else "Uniform"
+        resource["properties"]["orchestrationMode"] = "Uniform"
         return resource
     resource["properties"] |= {
         "vmId": str(uuid5(NAMESPACE_URL, machine.id.lower())),
@@ -128,15 +83,12 @@ def _shown(machine: Machine, request: Request) -> dict[str, Any]:
 
 
 def _view(machine: Machine) -> dict[str, Any]:
-    """The instance view: of a machine its statuses, of a scale set how many machines have which."""
+    """The instance view of a machine: its statuses."""
     statuses = [
         {"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded"},
-        {"code": f"PowerState/{machine.state}", "level": "Info", "displayStatus": SHOWN_STATES[machine.state]},
+        {"code": f"PowerState/{machine.state}", "level": "Info", "displayStatus": f"VM {machine.state}"},
     ]
-    if machine.kind == "vm":
-        return {"statuses": statuses}
-    counted = [{"code": status["code"], "count": machine.instances} for status in statuses if machine.instances]
-    return {"virtualMachine": {"statusesSummary": counted}, "statuses": statuses[:1]}
+    return {"statuses": statuses}
 
 
 def _instance(machine: Machine, number: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import binascii
 import json
 import math
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
 from datetime import date
 from itertools import count
 from typing import Any
@@ -12,13 +11,15 @@ from urllib.parse import quote
 from uuid import UUID
 
 from localdev.azure_sim import spoil
+from localdev.azure_sim.arm import own_url
 from localdev.azure_sim.charges import ChargeBook
 from localdev.azure_sim.faults import ENTITY_RETRY_AFTER, QPU_RETRY_AFTER, TENANT_RETRY_AFTER
 from localdev.azure_sim.pages import Pages, Position, Table
 from localdev.azure_sim.query import CostQuery, parse_query
 from localdev.azure_sim.quota import Quota
 from localdev.azure_sim.record import Record
-from localdev.azure_sim.wire import Answer, AzureError, Request, Routes
+from localdev.azure_sim.wire import JSON_TYPE, AzureError, Request, Routes
+from localdev.http import Answer
 
 PATH = "/subscriptions/{subscription}/providers/Microsoft.CostManagement/query"
 DEFAULT_PAGE, LARGEST_PAGE = 1000, 5000
@@ -26,31 +27,18 @@ QPU_CONSUMED = "x-ms-ratelimit-microsoft.costmanagement-qpu-consumed"
 QPU_REMAINING = "x-ms-ratelimit-microsoft.costmanagement-qpu-remaining"
 
 
-@dataclass(frozen=True)
-class QueryRules:
-    """How the API behaves where Azure itself does not always behave the same."""
-
-    vary: bool = True
-    no_content_when_empty: bool = False
-
-
 class CostQueryApi:
-    """Answers cost queries out of a book, within a quota."""
+    """Answers cost queries out of a book, within a quota; with `vary`, as irregularly as Azure does."""
 
-    def __init__(self, book: ChargeBook, quota: Quota, record: Record, rules: QueryRules) -> None:
-        self._book, self._quota, self._record, self._rules = book, quota, record, rules
-        self._pages = Pages(book, rules.vary)
+    def __init__(self, book: ChargeBook, quota: Quota, record: Record, vary: bool) -> None:
+        self._quota, self._record, self._vary = quota, record, vary
+        self._pages = Pages(book, vary)
         self._numbers = count()
         self._refusals = count()
 
     def add_to(self, routes: Routes) -> None:
         """Adds what this API answers to the simulator's routes."""
         routes.add("POST", PATH, self.query)
-        routes.add("GET", PATH, self.get)
-
-    def get(self, _request: Request) -> Answer:
-        """A query is a POST, its further pages too."""
-        raise AzureError(400, "BadRequest", "Invalid query definition: Query is invalid or not supplied.")
 
     def query(self, request: Request) -> Answer:
         """One page of the query in the request's body."""
@@ -66,8 +54,8 @@ class CostQueryApi:
         self._record.page(subscription, len(table.rows), qpu)
         next_link = _next_link(request, _token(following, subscription, query)) if following else None
         answer = self._answer(request, table, next_link, number)
-        answer.headers |= {QPU_CONSUMED: str(qpu), QPU_REMAINING: self._quota.remaining()}
-        return spoil.spoil_answer(request.fault, answer) if request.fault else answer
+        answer.headers += [(QPU_CONSUMED, str(qpu)), (QPU_REMAINING, self._quota.remaining())]
+        return answer
 
     def _use_quota(self, qpu: int) -> None:
         wait = self._quota.take(qpu) if qpu else 0
@@ -77,7 +65,7 @@ class CostQueryApi:
 
     def _retry_headers(self, seconds: int) -> dict[str, str]:
         """The wait, and now and then a shorter or a longer one for another of Azure's limits."""
-        turn = next(self._refusals) % 3 if self._rules.vary else 0
+        turn = next(self._refusals) % 3 if self._vary else 0
         headers = {QPU_RETRY_AFTER: str(seconds)}
         if turn == 1:
             headers = {ENTITY_RETRY_AFTER: "1"} | headers
@@ -88,11 +76,8 @@ class CostQueryApi:
     def _answer(self, request: Request, table: Table, next_link: str | None, number: int) -> Answer:
         if request.fault:
             table = spoil.spoil_table(request.fault, table)
-            next_link = spoil.spoil_next_link(request.fault, next_link, _own_link(request))
-        if not table.rows and next_link is None and self._rules.no_content_when_empty:
-            return Answer(204)
         body = _body(request.parameters["subscription"], table, next_link, number)
-        return Answer(200, body, {"Content-Type": "application/json; charset=utf-8"})
+        return Answer(200, body, [JSON_TYPE])
 
 
 def _page_size(request: Request) -> int:
@@ -118,15 +103,11 @@ def _position(token: str, subscription: str, query: CostQuery) -> Position:
     return Position(date.fromordinal(day), index)
 
 
-def _own_link(request: Request) -> str:
-    return f"http://{request.headers.get('Host', '127.0.0.1')}{request.target}"
-
-
 def _next_link(request: Request, token: str) -> str:
     """The next page's full URL, on the host that the client asked."""
     kept = {name: request.query[name] for name in ("api-version", "$top") if name in request.query}
     pairs = [f"{name}={quote(value, safe='')}" for name, value in (kept | {"$skiptoken": token}).items()]
-    return f"{_own_link(request).split('?')[0]}?{'&'.join(pairs)}"
+    return f"{own_url(request)}?{'&'.join(pairs)}"
 
 
 def _body(subscription: str, table: Table, next_link: str | None, number: int) -> bytes:

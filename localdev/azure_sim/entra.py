@@ -4,7 +4,7 @@ import json
 from base64 import urlsafe_b64encode
 from hashlib import sha256
 from hmac import new as hmac
-from threading import RLock
+from threading import Lock
 from time import time
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -14,46 +14,35 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from jwt.algorithms import RSAAlgorithm
 
-from localdev.azure_sim.wire import Answer, Request, Routes, json_answer
+from localdev.azure_sim.wire import Routes, json_answer
 
 TENANT = "5a1c6d4e-0b7f-4f0e-9c55-2f6f2f1f0a11"
 # The application of Azure Monitor's Action Groups, in all tenants (learn.microsoft.com, "Action groups").
 ACTION_GROUPS_APP = "461e8683-5575-4561-ac7f-899cc907d62a"
+KEY_ID = "simulated-key-1"
 WEBHOOK_ROLE = "ActionGroupsSecureWebhook"
 KEYS_PATH = "/{tenant}/discovery/v2.0/keys"
-METADATA_PATH = "/{tenant}/v2.0/.well-known/openid-configuration"
 
 
 class Entra:
-    """Mints tokens and publishes its keys. The first key is made when it is first needed: that takes a moment.
+    """Mints tokens and publishes its key, which is made when it is first needed: that takes a moment.
 
     `tenant`: whose tokens these are, unless `token` is told otherwise.
     """
 
     def __init__(self, tenant: str = TENANT) -> None:
         self.tenant = tenant
-        self._lock = RLock()
-        self._keys: list[RSAPrivateKey] = []
-        self._made = 0
+        self._lock = Lock()
+        self._made: RSAPrivateKey | None = None
 
     def add_to(self, routes: Routes) -> None:
-        """Adds the public documents to the routes that need no token."""
+        """Adds the published keys to the routes that need no token."""
         routes.add("GET", KEYS_PATH, lambda _request: json_answer(self.public_keys()))
-        routes.add("GET", METADATA_PATH, _metadata)
-
-    def rotate(self, keep_old: bool = True) -> None:
-        """Signs with a new key from now on; the old ones stay published for a while, as in Entra, or go at once."""
-        with self._lock:
-            if not keep_old:
-                self._keys.clear()
-            self._add_key()
 
     def public_keys(self) -> dict[str, Any]:
-        """The published keys (JWKS), newest first; they carry no `alg`, as Entra's don't."""
-        with self._lock:
-            self._key()
-            numbered = zip(range(self._made, 0, -1), reversed(self._keys), strict=False)
-            return {"keys": [_published(key, _key_id(number)) for number, key in numbered]}
+        """The published keys (JWKS); they carry no `alg`, as Entra's don't."""
+        shown = RSAAlgorithm.to_jwk(self._key().public_key(), as_dict=True)
+        return {"keys": [{"kty": "RSA", "use": "sig", "kid": KEY_ID, "x5t": KEY_ID, "n": shown["n"], "e": shown["e"]}]}
 
     def token(  # noqa: PLR0913 - each is a claim that tests get wrong
         self,
@@ -76,21 +65,15 @@ class Entra:
         content = _claims(tenant or self.tenant, app_id, version, expires_in)
         content |= {"aud": audience, "roles": list(roles), **({"iss": issuer} if issuer else {}), **claims}
         content = {name: value for name, value in content.items() if value is not None}
-        with self._lock:
-            key = self._key()
-            header = {"kid": _key_id(self._made), "x5t": _key_id(self._made)}
+        key, header = self._key(), {"kid": KEY_ID, "x5t": KEY_ID}
         if algorithm == "RS256":
             return jwt.encode(content, key, algorithm="RS256", headers=header)
         return _forged({"typ": "JWT", "alg": algorithm, **header}, content, key)
 
     def _key(self) -> RSAPrivateKey:
-        if not self._keys:
-            self._add_key()
-        return self._keys[-1]
-
-    def _add_key(self) -> None:
-        self._keys.append(generate_private_key(public_exponent=65537, key_size=2048))
-        self._made += 1
+        with self._lock:
+            self._made = self._made or generate_private_key(public_exponent=65537, key_size=2048)
+            return self._made
 
 
 def _claims(tenant: str, app_id: str, version: int, expires_in: float) -> dict[str, Any]:
@@ -123,24 +106,3 @@ def _forged(header: dict[str, Any], content: dict[str, Any], key: RSAPrivateKey)
 
 def _encoded(content: bytes) -> bytes:
     return urlsafe_b64encode(content).rstrip(b"=")
-
-
-def _published(key: RSAPrivateKey, key_id: str) -> dict[str, Any]:
-    shown = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    return {"kty": "RSA", "use": "sig", "kid": key_id, "x5t": key_id, "n": shown["n"], "e": shown["e"]}
-
-
-def _key_id(number: int) -> str:
-    return f"simulated-key-{number}"
-
-
-def _metadata(request: Request) -> Answer:
-    tenant = request.parameters["tenant"]
-    host = f"http://{request.headers.get('Host', '127.0.0.1')}"
-    return json_answer(
-        {
-            "issuer": f"https://login.microsoftonline.com/{tenant}/v2.0",
-            "jwks_uri": host + KEYS_PATH.format(tenant=tenant),
-            "id_token_signing_alg_values_supported": ["RS256"],
-        }
-    )

@@ -1,10 +1,8 @@
 """What the simulator can be told to get wrong, for some requests or until it is told to stop."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
 
 QPU_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-qpu-retry-after"
 ENTITY_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-entity-retry-after"
@@ -17,22 +15,13 @@ KINDS = {
     "server_error": "500",
     "gateway_timeout": "504",
     "arm_throttled": "429 of Azure Resource Manager, with `seconds` as Retry-After, or `headers` in place of it",
-    "bad_request": "400, with `code` (default: BadRequest)",
-    "conflict": "409, with `code` (default: Conflict)",
-    "not_found": "404, with `code` (default: ResourceNotFound)",
+    "conflict": "409",
     "unauthorized": "401",
     "forbidden": "403, which names the permission and the scope",
     "silent": "the connection is closed without an answer, and nothing was done",
-    "answer_lost": "what was asked is done, then the connection is closed without an answer",
     "slow": "a good answer, after `delay` seconds",
-    "empty": "200 without rows, although there are charges",
-    "no_content": "204, although there are charges",
-    "missing_column": "the column whose name begins with `column` (default: the amount's) is not there",
-    "short_row": "the first row lacks its last cell",
-    "not_a_number": "the first row's amount is `cell` (default: NaN)",
+    "not_a_number": "the first row's amount is NaN",
     "two_currencies": "the last row is in another currency",
-    "foreign_next_link": "the nextLink leads to another host",
-    "circular_next_link": "the nextLink leads to the page itself",
     "invalid_json": "the body is not JSON",
     "truncated": "the connection breaks in the middle of the body",
 }
@@ -56,24 +45,10 @@ class Fault:
     seconds: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    code: str | None = None
-    column: str | None = None
-    cell: str = "NaN"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"There is no fault {self.kind!r}; there are {', '.join(KINDS)}.")
-        # They come from JSON too: what is no number is refused here, not in the middle of an answer.
-        self.after, self.delay = int(self.after), float(self.delay)
-        self.times = None if self.times is None else int(self.times)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Fault":
-        """The fault that the JSON object describes; ValueError names what it does not know."""
-        unknown = set(value) - {known.name for known in fields(cls)}
-        if unknown or "kind" not in value:
-            raise ValueError(f"A fault needs a kind, and knows nothing of {', '.join(sorted(unknown)) or '-'}.")
-        return cls(**value)
 
     def throttle_headers(self) -> dict[str, str]:
         """The headers of a 429 that this fault asks for."""

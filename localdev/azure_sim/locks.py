@@ -10,7 +10,8 @@ from threading import RLock
 from typing import Any
 
 from localdev.azure_sim.arm import ArmPath, invalid_content, json_object, listed
-from localdev.azure_sim.wire import Answer, AzureError, Request, Routes, json_answer
+from localdev.azure_sim.wire import AzureError, Request, Routes, json_answer
+from localdev.http import Answer
 
 GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
 LIST_PATH = f"{GROUP_PATH}/providers/Microsoft.Authorization/locks"
@@ -67,11 +68,6 @@ class LockBook:
         with self._lock:
             return self._locks.pop(_key(subscription, group, name), None) is not None
 
-    def get(self, subscription: str, group: str, name: str) -> Lock | None:
-        """The lock, if it is there."""
-        with self._lock:
-            return self._locks.get(_key(subscription, group, name))
-
     def of(self, subscription: str | None = None, group: str | None = None) -> list[Lock]:
         """The locks of a group, of a subscription, or of all, in the order in which they were made."""
         with self._lock:
@@ -118,7 +114,6 @@ class LocksApi:
     def add_to(self, routes: Routes) -> None:
         """Adds what this API answers to the simulator's routes."""
         routes.add("GET", LIST_PATH, self.list)
-        routes.add("GET", f"{LIST_PATH}/{{name}}", self.get)
         routes.add("PUT", f"{LIST_PATH}/{{name}}", self.put)
         routes.add("DELETE", f"{LIST_PATH}/{{name}}", self.delete)
 
@@ -129,13 +124,6 @@ class LocksApi:
             raise AzureError(400, "InvalidFilterInQueryString", f"Invalid $filter '{wanted}' specified.")
         locks = self._book.of(request.parameters["subscription"], request.parameters["group"])
         return listed(request, [lock.as_azure() for lock in locks], self._page_size)
-
-    def get(self, request: Request) -> Answer:
-        """One lock."""
-        lock = self._book.get(**request.parameters)
-        if lock is None:
-            raise AzureError(404, "LockNotFound", f"The lock '{request.parameters['name']}' could not be found.")
-        return json_answer(lock.as_azure())
 
     def put(self, request: Request) -> Answer:
         """Makes (201) or changes (200) a lock."""

@@ -2,27 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 from threading import RLock
 from time import monotonic
 from typing import Any, Literal
-from uuid import NAMESPACE_URL, uuid5
 
 from localdev.azure_sim.groups import ResourceGroups
-from localdev.azure_sim.locks import Lock, LockBook, scope_locked
-from localdev.azure_sim.wire import AzureError
+from localdev.azure_sim.locks import Lock, LockBook
 
 Kind = Literal["vm", "scale set"]
 TYPES: dict[Kind, str] = {"vm": "virtualMachines", "scale set": "virtualMachineScaleSets"}
-STATES = ("running", "stopped", "deallocating", "deallocated")
+STATES = ("running", "deallocating", "deallocated")
 
 
 @dataclass
 class Machine:
-    """A machine, or a scale set of `instances` machines that all have the same state (one of STATES).
-
-    A `flexible` scale set has none of its own: single machines stand in their place, and are added as such.
-    """
+    """A machine, or a scale set of `instances` machines that all have the same state (one of STATES)."""
 
     subscription: str
     group: str
@@ -30,8 +24,7 @@ class Machine:
     kind: Kind = "vm"
     state: str = "running"
     instances: int = 1
-    flexible: bool = False
-    deallocation: "Operation | None" = field(default=None, repr=False)
+    deallocation: "Deallocation | None" = field(default=None, repr=False)
 
     @property
     def group_id(self) -> str:
@@ -45,25 +38,21 @@ class Machine:
 
     def as_json(self) -> dict[str, Any]:
         """The machine as the control shows it and takes it."""
-        names = ("subscription", "group", "name", "kind", "state", "instances", "flexible")
+        names = ("subscription", "group", "name", "kind", "state", "instances")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass
-class Operation:
-    """A long-running operation: done at once unless it was said to take its time; `error` is why it failed."""
+class Deallocation:
+    """A machine's way to its end: since when, and how many looks it takes yet."""
 
-    id: str
-    subscription: str
     started: float
-    polls_left: int = 0
-    status: str = "InProgress"
-    error: AzureError | None = None
+    polls_left: int
 
 
 @dataclass(frozen=True)
 class Action:
-    """What was done to a machine: deallocate, start, powerOff or delete."""
+    """What was done to a machine: deallocate or start."""
 
     action: str
     machine: str
@@ -72,19 +61,16 @@ class Action:
 class Machines:
     """All machines. A deallocation takes `deallocate_seconds` of the clock and `deallocate_polls` looks.
 
-    With both 0 it is done at the next look (a poll, an instance view, a list), which may be the first one. `strict`:
-    a ReadOnly lock that comes before the end makes the deallocation fail, and the machine goes on running.
+    With both 0 it is done at the next look (an instance view, a list), which may be the first one. A ReadOnly lock
+    that comes before the end makes the deallocation fail, and the machine goes on running.
     """
 
     def __init__(self, groups: ResourceGroups, locks: LockBook, clock: Callable[[], float] = monotonic) -> None:
         self.deallocate_seconds: float = 0
         self.deallocate_polls: int = 0
-        self.strict = True
         self._groups, self._locks, self._clock = groups, locks, clock
         self._lock = RLock()
         self._machines: dict[tuple[str, str, str, str], Machine] = {}
-        self._operations: dict[str, Operation] = {}
-        self._numbers = count(1)
         self._actions: list[Action] = []
         locks.on_put(self._lock_was_put)
 
@@ -97,14 +83,11 @@ class Machines:
         running: bool = True,
         kind: Kind = "vm",
         instances: int = 1,
-        flexible: bool = False,
     ) -> Machine:
         """Makes a machine or a scale set, and its group known; one that is not running is deallocated."""
-        if kind not in TYPES:
-            raise ValueError(f"There is no kind {kind!r} of machine; there are {', '.join(TYPES)}.")
         self._groups.add(subscription, group)
         state = "running" if running else "deallocated"
-        machine = Machine(subscription, group, name, kind, state, instances, flexible)
+        machine = Machine(subscription, group, name, kind, state, instances)
         with self._lock:
             self._machines[_key(machine)] = machine
         return machine
@@ -153,39 +136,19 @@ class Machines:
         """The ids of the machines that somebody started over the API."""
         return [action.machine for action in self.actions if action.action == "start"]
 
-    def deallocate(self, machine: Machine) -> Operation:
+    def deallocate(self, machine: Machine) -> None:
         """Begins to stop the machine and to give its computer back; one that is deallocated stays so."""
         with self._lock:
-            operation = self._begin("deallocate", machine)
-            if machine.state == "deallocated":
-                operation.status = "Succeeded"
-            else:
-                operation.polls_left = self.deallocate_polls
-                machine.state, machine.deallocation = "deallocating", operation
-            return operation
+            self._actions.append(Action("deallocate", machine.id))
+            if machine.state != "deallocated":
+                machine.deallocation = Deallocation(self._clock(), self.deallocate_polls)
+                machine.state = "deallocating"
 
-    def start(self, machine: Machine) -> Operation:
+    def start(self, machine: Machine) -> None:
         """Starts the machine; it runs at once."""
-        return self._at_once("start", machine, "running")
-
-    def power_off(self, machine: Machine) -> Operation:
-        """Stops the machine and keeps its computer, which goes on costing money."""
-        return self._at_once("powerOff", machine, "stopped")
-
-    def delete(self, machine: Machine) -> Operation:
-        """Deletes the machine."""
         with self._lock:
-            self._machines.pop(_key(machine), None)
-            return self._at_once("delete", machine, machine.state)
-
-    def operation(self, subscription: str, number: str) -> Operation | None:
-        """The operation as it is now, if it is there; this is a look at its machine."""
-        with self._lock:
-            for machine in self._machines.values():
-                if machine.deallocation and machine.deallocation.id == number:
-                    self._look(machine)
-            found = self._operations.get(number)
-            return found if found and found.subscription.lower() == subscription.lower() else None
+            self._actions.append(Action("start", machine.id))
+            machine.state, machine.deallocation = "running", None
 
     def forget_group(self, subscription: str, group: str) -> None:
         """Drops the machines of a group that is gone."""
@@ -194,56 +157,28 @@ class Machines:
             for key in gone:
                 del self._machines[key]
 
-    def _at_once(self, action: str, machine: Machine, state: str) -> Operation:
-        with self._lock:
-            operation = self._begin(action, machine)
-            operation.status = "Succeeded"
-            self._end(machine, state, "Canceled")
-            return operation
-
-    def _begin(self, action: str, machine: Machine) -> Operation:
-        self._actions.append(Action(action, machine.id))
-        number = str(uuid5(NAMESPACE_URL, f"{machine.id}/{action}/{next(self._numbers)}"))
-        operation = Operation(number, machine.subscription, self._clock())
-        self._operations[number] = operation
-        return operation
-
     def _look(self, machine: Machine) -> None:
-        operation = machine.deallocation
-        if operation is None:
+        deallocation = machine.deallocation
+        if deallocation is None:
             return
-        if self.strict and self._locks.is_read_only(machine.subscription, machine.group):
-            self._fail(machine, operation)
-        elif operation.polls_left > 0:
-            operation.polls_left -= 1
-        elif self._clock() - operation.started >= self.deallocate_seconds:
-            self._end(machine, "deallocated", "Succeeded")
+        if self._locks.is_read_only(machine.subscription, machine.group):
+            machine.state, machine.deallocation = "running", None
+        elif deallocation.polls_left > 0:
+            deallocation.polls_left -= 1
+        elif self._is_due(deallocation):
+            machine.state, machine.deallocation = "deallocated", None
+
+    def _is_due(self, deallocation: Deallocation) -> bool:
+        return self._clock() - deallocation.started >= self.deallocate_seconds
 
     def _lock_was_put(self, lock: Lock) -> None:
         """Machines whose time was up before the lock came are deallocated; those that nobody looked at are not."""
-        if lock.level != "ReadOnly" or not self.strict:
-            return
         with self._lock:
-            for machine in list(self._machines.values()):
-                operation = machine.deallocation
-                if operation is None or not _within(machine, lock.subscription, lock.group, None):
-                    continue
-                in_time = 0 < self.deallocate_seconds <= self._clock() - operation.started
-                if in_time and operation.polls_left == 0:
-                    self._end(machine, "deallocated", "Succeeded")
-                else:
-                    self._fail(machine, operation)
-
-    def _fail(self, machine: Machine, operation: Operation) -> None:
-        operation.error = scope_locked(machine.id, machine.group_id, "write")
-        self._end(machine, "running", "Failed")
-
-    def _end(self, machine: Machine, state: str, status: str) -> None:
-        """Sets the machine's state, and how its deallocation ended if it was in one."""
-        machine.state = state
-        if machine.deallocation:
-            machine.deallocation.status = status
-            machine.deallocation = None
+            for machine in self._machines.values():
+                stopping = machine.deallocation
+                if lock.level == "ReadOnly" and stopping and _within(machine, lock.subscription, lock.group, None):
+                    in_time = self.deallocate_seconds > 0 and self._is_due(stopping) and stopping.polls_left == 0
+                    machine.state, machine.deallocation = "deallocated" if in_time else "running", None
 
 
 def _key(machine: Machine) -> tuple[str, str, str, str]:

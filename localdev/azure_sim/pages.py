@@ -2,7 +2,7 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -81,20 +81,11 @@ class Pages:
 
     def _from(self, subscription: str, query: CostQuery, start: Position) -> Iterator[tuple[Position, list[Row]]]:
         """The days that have rows, from the start on, with what they hold."""
-        for day, rows in self._blocks(subscription, query, start.day):
+        for day in days_between(start.day, query.last):
+            rows = self._matching(subscription, query, day)
             index = start.index if day == start.day else 0
             if len(rows) > index:
                 yield Position(day, index), rows
-
-    def _blocks(self, subscription: str, query: CostQuery, first: date) -> Iterator[tuple[date, list[Row]]]:
-        if query.daily:
-            for day in days_between(first, query.last):
-                yield day, _summed(self._matching(subscription, query, day), query)
-            return
-        everything = (
-            row for day in days_between(query.first, query.last) for row in self._matching(subscription, query, day)
-        )
-        yield query.first, _summed(everything, query)
 
     def _matching(self, subscription: str, query: CostQuery, day: date) -> list[Row]:
         rows = self._day(subscription, day)
@@ -153,23 +144,11 @@ def _columns(query: CostQuery, number: int) -> list[Column]:
         SERVICE: Column("ServiceName", "String", 3),
     }
     columns = [Column(("Cost", "PreTaxCost")[number % 2], "Number", 0)]
-    columns += [Column("UsageDate", "Number", 2)] if query.daily else []
+    columns.append(Column("UsageDate", "Number", 2))
     columns += [names[dimension] for dimension in query.grouping]
     columns.append(Column("Currency", "String", 4))
     turn = number % len(columns)
     return columns[turn:] + columns[:turn]
-
-
-def _summed(rows: Iterable[Row], query: CostQuery) -> list[Row]:
-    """The rows added up by the query's grouping. A day's rows with both groupings are already that."""
-    if query.daily and len(query.grouping) == 2 and isinstance(rows, list):
-        return rows
-    by_group, by_service = GROUP in query.grouping, SERVICE in query.grouping
-    sums: dict[tuple[str, str, str], Decimal] = {}
-    for group, service, currency, amount in rows:
-        key = (group if by_group else "", service if by_service else "", currency)
-        sums[key] = EXACT.add(sums.get(key, Decimal(0)), Decimal(amount))
-    return [(*key, plain(total)) for key, total in sums.items()]
 
 
 def _as_azure_spells(rows: list[Row], day: date) -> Iterator[Row]:

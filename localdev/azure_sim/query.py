@@ -20,11 +20,10 @@ Matches = Callable[[tuple[str, str]], bool]
 
 @dataclass(frozen=True)
 class CostQuery:
-    """A query that passed: both days included, `grouping` of GROUP and SERVICE; `digest` tells bodies apart."""
+    """A query that passed: both days included; `grouping`: GROUP and SERVICE in its order; `digest`: of the body."""
 
     first: date
     last: date
-    daily: bool
     grouping: tuple[str, ...]
     matches: Matches | None
     digest: str
@@ -46,13 +45,13 @@ def parse_query(body: bytes) -> CostQuery:
     _one_of(value, "timeframe", ("Custom",))
     dataset = value.get("dataset")
     _need(isinstance(dataset, dict), "Dataset is invalid or not supplied.")
-    daily = _one_of(dataset, "granularity", ("Daily", "None")) == "Daily"
+    # Azure knows others; the app asks by day, and so does the simulator answer.
+    _one_of(dataset, "granularity", ("Daily",))
     _check_aggregation(dataset.get("aggregation"))
-    first, last = _time_period(value.get("timePeriod"), daily)
+    first, last = _time_period(value.get("timePeriod"))
     return CostQuery(
         first=first,
         last=last,
-        daily=daily,
         grouping=_grouping(dataset.get("grouping") or []),
         matches=_filter(dataset["filter"]) if dataset.get("filter") is not None else None,
         digest=sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16],
@@ -85,14 +84,14 @@ def _check_aggregation(aggregation: object) -> None:
     _one_of(part, "function", ("Sum",))
 
 
-def _time_period(value: object, daily: bool) -> tuple[date, date]:
+def _time_period(value: object) -> tuple[date, date]:
     _need(isinstance(value, dict), "Time period is not supplied, and the timeframe is Custom.")
     period = value if isinstance(value, dict) else {}
     first, last = _day(period.get("from")), _day(period.get("to"))
     _need(first <= last, f"Time period 'from' {first} is after 'to' {last}.")
     days = (last - first).days + 1
     _need(
-        not daily or days <= LONGEST_DAILY_QUERY,
+        days <= LONGEST_DAILY_QUERY,
         f"The time period for pulling the data cannot exceed {LONGEST_DAILY_QUERY} days "
         f"with granularity Daily; it has {days}.",
     )
@@ -116,7 +115,7 @@ def _grouping(value: object) -> tuple[str, ...]:
         _need(isinstance(grouping, dict), "Dataset grouping is invalid.")
         _one_of(grouping, "type", ("Dimension",))
     names = tuple(_dimension(grouping.get("name"), "grouping") for grouping in groupings)
-    _need(len(set(names)) == len(names), "Dataset grouping has the same dimension twice.")
+    _need(len(set(names)) == 2, "The simulator answers by resource group and service.")
     return names
 
 
@@ -130,19 +129,10 @@ def _dimension(name: object, where: str) -> str:
 
 
 def _filter(value: object) -> Matches:
-    """The filter as a function: a comparison of dimensions, or an `and` or `or` of at least two filters."""
-    _need(
-        isinstance(value, dict) and len(value) == 1,
-        "Dataset filter needs exactly one of and, or, dimensions.",
-    )
-    kind, content = next(iter(value.items())) if isinstance(value, dict) else ("", None)
-    if kind == "dimensions":
-        return _comparison(content)
-    _need(kind in ("and", "or"), f"Invalid dataset filter: '{kind}'; valid values: 'and','or','dimensions'.")
-    _need(isinstance(content, list) and len(content) >= 2, f"Dataset filter '{kind}' needs two or more filters.")
-    parts = [_filter(part) for part in content or ()]
-    join = all if kind == "and" else any
-    return lambda names: join(part(names) for part in parts)
+    """The filter as a function: a comparison of a dimension."""
+    content = value.get("dimensions") if isinstance(value, dict) and len(value) == 1 else None
+    _need(content is not None, "The simulator's filters compare dimensions.")
+    return _comparison(content)
 
 
 def _comparison(value: object) -> Matches:

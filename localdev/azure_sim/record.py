@@ -3,8 +3,7 @@
 import json
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -15,17 +14,14 @@ RECENT_REQUESTS = 2000
 
 @dataclass
 class SeenRequest:
-    """One request as it came: `seconds` is the simulator's clock, `at` an ISO time in UTC, status 0 is silence."""
+    """One request as it came: `seconds` is the simulator's clock, status 0 is silence."""
 
     method: str
     target: str
     subscription: str
-    headers: dict[str, str]
     body: Any
     seconds: float
-    at: str
     status: int = 0
-    fault: str | None = None
 
 
 @dataclass
@@ -37,7 +33,10 @@ class Counts:
     pages: int = 0
     rows: int = 0
     qpu: int = 0
-    statuses: dict[str, int] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
 class Record:
@@ -56,26 +55,19 @@ class Record:
 
     def request(self, request: Request, subscription: str) -> SeenRequest:
         """Notes a request that came in; its status is set by `answered`."""
-        seen = SeenRequest(
-            method=request.method,
-            target=request.target,
-            subscription=subscription.lower(),
-            headers={name: _shown(name, value) for name, value in request.headers.items()},
-            body=_readable(request.body),
-            seconds=self._clock(),
-            at=datetime.now(UTC).isoformat(),
-        )
+        body = _readable(request.body)
+        seen = SeenRequest(request.method, request.target, subscription.lower(), body, self._clock())
         with self._lock:
             self._requests.append(seen)
             self._of(seen.subscription).calls += 1
         return seen
 
-    def answered(self, seen: SeenRequest, status: int, fault: str | None) -> None:
+    def answered(self, seen: SeenRequest, status: int) -> None:
         """Notes how the request was answered; status 0: not at all."""
         with self._lock:
-            seen.status, seen.fault = status, fault
+            seen.status = status
             counts = self._of(seen.subscription)
-            counts.statuses[str(status)] = counts.statuses.get(str(status), 0) + 1
+            counts.statuses[str(status)] += 1
             counts.throttled += status == 429
 
     def page(self, subscription: str, rows: int, qpu: int) -> None:
@@ -99,29 +91,14 @@ class Record:
     def in_all(self) -> Counts:
         """The counts over all subscriptions."""
         with self._lock:
-            parts = list(self._counts.values())
-            names = ("calls", "throttled", "pages", "rows", "qpu")
-            sums = {name: sum(getattr(part, name) for part in parts) for name in names}
-            statuses: Counter[str] = Counter()
-            for part in parts:
-                statuses.update(part.statuses)
-            return Counts(**sums, statuses=dict(statuses))
+            return sum(self._counts.values(), Counts())
 
-    def as_json(self, requests: int = RECENT_REQUESTS) -> dict[str, Any]:
-        """Everything, as `GET /_sim/stats` shows it, with the last `requests` requests."""
-        in_all = asdict(self.in_all())
-        with self._lock:
-            counts = {subscription: asdict(part) for subscription, part in self._counts.items()}
-            recent = list(self._requests)[-requests:] if requests else []
-            return {**in_all, "subscriptions": counts, "requests": [asdict(seen) for seen in recent]}
+    def as_json(self) -> dict[str, Any]:
+        """The counts over all subscriptions, as `GET /_sim/stats` shows them."""
+        return dict(vars(self.in_all()))
 
     def _of(self, subscription: str) -> Counts:
         return self._counts.setdefault(subscription, Counts())
-
-
-def _shown(name: str, value: str) -> str:
-    """The header's value; tokens stay out of statistics, even made-up ones."""
-    return value.split(" ", maxsplit=1)[0] + " …" if name.lower() == "authorization" else value
 
 
 def _readable(body: bytes) -> Any:

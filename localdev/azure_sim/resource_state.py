@@ -6,28 +6,26 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from threading import Lock as Mutex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localdev.azure_sim.action_groups import ActionGroup
 from localdev.azure_sim.budget_rules import read_terms
 from localdev.azure_sim.budgets import Budget
 from localdev.azure_sim.locks import Lock
 from localdev.azure_sim.machines import Action
+from localdev.azure_sim.resources import Resources
 from localdev.azure_sim.wire import json_answer
-
-if TYPE_CHECKING:
-    from localdev.azure_sim.simulator import AzureSimulator
 
 
 class ResourceState:
-    """Reads the file into the simulator's resources, and writes it where they have changed."""
+    """Reads the file beside that of the charges into the resources, and writes it where they have changed."""
 
-    def __init__(self, simulator: "AzureSimulator", file: Path) -> None:
-        self._simulator, self._file = simulator, file
+    def __init__(self, resources: Resources, charges_file: Path) -> None:
+        self._resources, self._file = resources, charges_file.with_name(f"{charges_file.name}.resources")
         self._mutex = Mutex()
         self._written = b""
-        if file.exists():
-            self._restore(json.loads(file.read_bytes(), parse_float=Decimal))
+        if self._file.exists():
+            self._restore(json.loads(self._file.read_bytes(), parse_float=Decimal))
 
     def save(self) -> None:
         """Writes what there is now, if it is not what the file holds."""
@@ -41,30 +39,30 @@ class ResourceState:
             self._written = content
 
     def _content(self) -> dict[str, Any]:
-        simulator = self._simulator
+        resources = self._resources
         return {
-            "groups": simulator.groups.as_json(),
-            "locks": simulator.locks.as_json(),
-            "machines": simulator.machines.as_json(),
-            "actions": [asdict(action) for action in simulator.machines.actions],
-            "action_groups": {name: asdict(group) for name, group in simulator.action_groups.items()},
-            "budgets": [_budget_as_json(budget) for budget in simulator.budgets.of()],
+            "groups": resources.groups.as_json(),
+            "locks": resources.locks.as_json(),
+            "machines": resources.machines.as_json(),
+            "actions": [asdict(action) for action in resources.machines.actions],
+            "action_groups": {name: asdict(group) for name, group in resources.action_groups.items()},
+            "budgets": [_budget_as_json(budget) for budget in resources.budgets.of()],
         }
 
     def _restore(self, content: dict[str, Any]) -> None:
-        simulator = self._simulator
-        simulator.groups.restore(content["groups"])
+        resources = self._resources
+        resources.groups.restore(content["groups"])
         for lock in content["locks"]:
-            simulator.locks.put(Lock(**lock))
+            resources.locks.put(Lock(**lock))
         for machine in content["machines"]:
             # An operation does not outlive the simulator: what was being stopped goes on running.
             state = "running" if machine["state"] == "deallocating" else machine["state"]
-            names = ("subscription", "group", "name", "kind", "instances", "flexible")
-            simulator.machines.add(**{name: machine[name] for name in names}).state = state
-        simulator.machines.restore([Action(**action) for action in content["actions"]])
+            names = ("subscription", "group", "name", "kind", "instances")
+            resources.machines.add(**{name: machine[name] for name in names}).state = state
+        resources.machines.restore([Action(**action) for action in content["actions"]])
         for name, group in content["action_groups"].items():
-            simulator.action_groups[name] = ActionGroup(**group)
-        simulator.budgets.restore([_budget(value) for value in content["budgets"]])
+            resources.action_groups[name] = ActionGroup(**group)
+        resources.budgets.restore([_budget(value) for value in content["budgets"]])
 
 
 def _budget_as_json(budget: Budget) -> dict[str, Any]:

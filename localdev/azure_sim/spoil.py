@@ -1,14 +1,13 @@
 """Applies a fault to a request that is refused for it, and to a good page that goes out wrong."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 
 from localdev.azure_sim.arm import not_permitted
 from localdev.azure_sim.faults import Fault
 from localdev.azure_sim.pages import Cells, Table
-from localdev.azure_sim.wire import Answer, AzureError, HangUp, json_answer
+from localdev.azure_sim.wire import AzureError
+from localdev.http import Answer, HangUp
 
 AMOUNT, CURRENCY = 0, 4  # where these cells come from, see pages.Column.source
 
@@ -71,15 +70,7 @@ def _arm_throttled(fault: Fault) -> AzureError:
 
 def _conflict(fault: Fault) -> AzureError:
     message = "The request conflicts with another operation that is in progress on the resource."
-    return AzureError(409, fault.code or "Conflict", message, fault.headers)
-
-
-def _bad_request(fault: Fault) -> AzureError:
-    return AzureError(400, fault.code or "BadRequest", "The request is not valid.", fault.headers)
-
-
-def _not_found(fault: Fault) -> AzureError:
-    return AzureError(404, fault.code or "ResourceNotFound", "The resource was not found.", fault.headers)
+    return AzureError(409, "Conflict", message, fault.headers)
 
 
 REFUSALS: dict[str, Callable[[Fault], AzureError]] = {
@@ -89,93 +80,40 @@ REFUSALS: dict[str, Callable[[Fault], AzureError]] = {
     "server_error": _server_error,
     "gateway_timeout": _gateway_timeout,
     "arm_throttled": _arm_throttled,
-    "bad_request": _bad_request,
     "conflict": _conflict,
-    "not_found": _not_found,
 }
 
 
 def spoil_table(fault: Fault, table: Table) -> Table:
     """The page's columns and rows, wrong in the way of the fault; unchanged if it is of another kind."""
     spoiler = TABLE_SPOILERS.get(fault.kind)
-    return spoiler(fault, table) if spoiler else table
-
-
-def spoil_next_link(fault: Fault, next_link: str | None, own_link: str) -> str | None:
-    """The nextLink that the fault puts in the page; `own_link` is the URL of the page itself."""
-    links = {
-        "foreign_next_link": "https://management.example.com/subscriptions/0/providers/"
-        "Microsoft.CostManagement/query?api-version=2025-03-01&$skiptoken=AQAAAA%3D%3D",
-        "circular_next_link": own_link,
-        "empty": None,
-    }
-    return links.get(fault.kind, next_link)
+    return spoiler(table) if spoiler else table
 
 
 def spoil_answer(fault: Fault, answer: Answer) -> Answer:
-    """The finished answer, wrong in the way of the fault; unchanged if it is of another kind.
-
-    HangUp for an answer that gets lost: what was asked is done by then.
-    """
-    if fault.kind == "answer_lost":
-        raise HangUp
+    """The finished answer, wrong in the way of the fault; unchanged if it is of another kind."""
     if fault.kind == "truncated":
         return replace(answer, cut_after=len(answer.body) // 2)
     if fault.kind == "invalid_json":
         return replace(answer, body=answer.body.replace(b":", b"=", 1))
-    if fault.kind == "no_content":
-        return Answer(204)
     return answer
-
-
-def spoil_resource(fault: Fault, answer: Answer, own_link: str) -> Answer:
-    """The good answer of a resource's API, wrong in the way of the fault; `own_link` is the URL of the request."""
-    if fault.kind in ("empty", "foreign_next_link", "circular_next_link") and answer.body:
-        content = json.loads(answer.body, parse_float=Decimal)
-        if "value" in content:
-            content["value"] = [] if fault.kind == "empty" else content["value"]
-            content["nextLink"] = spoil_next_link(fault, content.get("nextLink"), own_link)
-        return replace(answer, body=json_answer(content).body)
-    return spoil_answer(fault, answer)
 
 
 def _place(table: Table, source: int) -> int:
     return next(place for place, column in enumerate(table.columns) if column.source == source)
 
 
-def _named(table: Table, beginning: str) -> int:
-    """The place of the column whose name begins like that; a fault that can't be had answers 500."""
-    for place, column in enumerate(table.columns):
-        if column.name.lower().startswith(beginning.lower()):
-            return place
-    raise AzureError(500, "SimulatorFault", f"No column's name begins with '{beginning}'.")
-
-
 def _with_cell(row: Cells, place: int, cell: str) -> Cells:
     return (*row[:place], cell, *row[place + 1 :])
 
 
-def _empty(_fault: Fault, table: Table) -> Table:
-    return Table(table.columns, [])
-
-
-def _missing_column(fault: Fault, table: Table) -> Table:
-    place = _place(table, AMOUNT) if fault.column is None else _named(table, fault.column)
-    columns = table.columns[:place] + table.columns[place + 1 :]
-    return Table(columns, [row[:place] + row[place + 1 :] for row in table.rows])
-
-
-def _short_row(_fault: Fault, table: Table) -> Table:
-    return Table(table.columns, [row[:-1] for row in table.rows[:1]] + table.rows[1:])
-
-
-def _not_a_number(fault: Fault, table: Table) -> Table:
+def _not_a_number(table: Table) -> Table:
     place = _place(table, AMOUNT)
-    first = [_with_cell(row, place, fault.cell) for row in table.rows[:1]]
+    first = [_with_cell(row, place, "NaN") for row in table.rows[:1]]
     return Table(table.columns, first + table.rows[1:])
 
 
-def _two_currencies(_fault: Fault, table: Table) -> Table:
+def _two_currencies(table: Table) -> Table:
     place = _place(table, CURRENCY)
     last = table.rows[-1:]
     other = '"EUR"' if last and last[0][place] != '"EUR"' else '"USD"'
@@ -184,10 +122,7 @@ def _two_currencies(_fault: Fault, table: Table) -> Table:
     return Table(table.columns, kept + [_with_cell(row, place, other) for row in last])
 
 
-TABLE_SPOILERS: dict[str, Callable[[Fault, Table], Table]] = {
-    "empty": _empty,
-    "missing_column": _missing_column,
-    "short_row": _short_row,
+TABLE_SPOILERS: dict[str, Callable[[Table], Table]] = {
     "not_a_number": _not_a_number,
     "two_currencies": _two_currencies,
 }

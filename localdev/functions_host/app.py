@@ -18,17 +18,18 @@ from localdev.functions_host.retries import RetryPolicy, read_retry_policy
 TRIGGERS = ("queueTrigger", "timerTrigger", "httpTrigger")
 OUTPUTS = ("queue", "http")
 _OUT = 1
+# The worker takes more than this, and refuses list[str]: then the whole app fails.
+_TEXTS = func.Out[typing.List[str]]  # noqa: UP006
 # The package's own annotations leave out what these calls return.
 _sdk: Any = func
 
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a function: its binding, and whether the worker takes its value for plain text or bytes."""
+    """One output of a function."""
 
     name: str
     binding: Any
-    plain: bool
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,8 @@ class AppFunction:
     name: str
     call: Callable[..., Any]
     trigger: Any
-    plain_trigger: bool
     outputs: tuple[Output, ...]
     returns: Output | None
-    wants_context: bool
     retry: RetryPolicy
 
     @property
@@ -109,17 +108,15 @@ def _checked(function: Any) -> AppFunction:
     _check_kinds(name, trigger, bindings.values())
     annotations = _annotations(name, call)
     returned = bindings.pop("$return", None)
-    wants_context = _check_parameters(name, call, set(bindings))
+    _check_parameters(name, call, set(bindings))
     outputs = [bindings[key] for key in bindings if bindings[key].direction == _OUT]
     _check_input(name, trigger, annotations)
     return AppFunction(
         name=name,
         call=call,
         trigger=trigger,
-        plain_trigger=annotations.get(trigger.name) in (str, bytes),
         outputs=tuple(_output(name, binding, annotations) for binding in outputs),
         returns=_return_output(name, returned, annotations) if returned else None,
-        wants_context=wants_context,
         retry=read_retry_policy(name, function.get_settings_dict("retry_policy")),
     )
 
@@ -142,21 +139,17 @@ def _annotations(name: str, call: Callable[..., Any]) -> dict[str, Any]:
         raise HostError(f"{name} has an annotation that can't be read: {error}") from error
 
 
-def _check_parameters(name: str, call: Callable[..., Any], bound: set[str]) -> bool:
-    """Compares the parameters with the bindings; tells whether `context` is asked for."""
+def _check_parameters(name: str, call: Callable[..., Any], bound: set[str]) -> None:
     parameters = set(inspect.signature(call).parameters)
-    wants_context = "context" in parameters - bound
-    parameters.discard("context")
     if parameters - bound:
         raise HostError(f"{name} has parameters without a binding: {', '.join(sorted(parameters - bound))}.")
-    if bound - parameters - {"context"}:
+    if bound - parameters:
         raise HostError(f"{name} has bindings without a parameter: {', '.join(sorted(bound - parameters))}.")
-    return wants_context
 
 
 def _check_input(name: str, trigger: Any, annotations: dict[str, Any]) -> None:
     annotation = annotations.get(trigger.name)
-    if annotation is None or annotation in (str, bytes):
+    if annotation is None:
         return
     # The worker's check asks issubclass(), which a generic type does not survive.
     if not isinstance(annotation, type) or typing.get_origin(annotation) is not None:
@@ -164,34 +157,25 @@ def _check_input(name: str, trigger: Any, annotations: dict[str, Any]) -> None:
     if not converter(trigger.type).check_input_type_annotation(annotation):
         raise HostError(
             f"{name}: {trigger.name} is annotated {annotation.__name__}, which the worker refuses "
-            f"for a {trigger.type}; it takes the type from azure.functions, or str."
+            f"for a {trigger.type}; it takes the type from azure.functions."
         )
 
 
 def _output(name: str, binding: Any, annotations: dict[str, Any]) -> Output:
-    annotation = annotations.get(binding.name)
-    if annotation is None:
-        return Output(binding.name, binding, plain=False)
-    inner = typing.get_args(annotation)
-    if typing.get_origin(annotation) is not func.Out or len(inner) != 1:
-        raise HostError(f"{name}: {binding.name} is an output; its annotation must be func.Out[...].")
-    if inner[0] in (str, bytes):
-        return Output(binding.name, binding, plain=True)
-    if not _takes_output(binding.type, inner[0]):
-        raise HostError(
-            f"{name}: {binding.name} is annotated {annotation!r}, which the worker refuses, and then the whole "
-            "app fails; write func.Out[str] or func.Out[typing.List[str]]."
-        )
-    return Output(binding.name, binding, plain=False)
+    if annotations.get(binding.name) != _TEXTS:
+        raise HostError(f"{name}: {binding.name} is an output; annotate it func.Out[typing.List[str]].")
+    return Output(binding.name, binding)
 
 
 def _return_output(name: str, binding: Any, annotations: dict[str, Any]) -> Output:
+    if binding.type != "http":
+        raise HostError(f"{name} returns to a {binding.type}; the local host writes to queues by func.Out only.")
     annotation = annotations.get("return")
     # The worker demands a plain class here: list[str], typing.List[str] and str | None are none.
     generic = not isinstance(annotation, type) or typing.get_origin(annotation) is not None
     if annotation is not None and (generic or not _takes_output(binding.type, annotation)):
         raise HostError(f"{name} is annotated to return {annotation!r}, which the worker refuses.")
-    return Output("$return", binding, plain=False)
+    return Output("$return", binding)
 
 
 def _takes_output(kind: str, annotation: Any) -> bool:

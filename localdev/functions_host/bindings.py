@@ -13,7 +13,7 @@ import azure.functions as func
 from azure.functions import meta
 from azure.storage.queue import QueueMessage
 
-from localdev.functions_host.app import AppFunction, Output, converter
+from localdev.functions_host.app import Output, converter
 
 # The package's own annotations leave out what these calls return.
 _datum: Any = meta.Datum
@@ -34,11 +34,8 @@ class OutValue(func.Out[Any]):
         return self._value
 
 
-def queue_value(function: AppFunction, message: QueueMessage, body: bytes) -> Any:
-    """Builds what a queue function receives; a body that is not UTF-8 fails here, as it does in the host."""
-    text = body.decode("utf-8")
-    if function.plain_trigger:
-        return text
+def queue_value(message: QueueMessage) -> Any:
+    """Builds what a queue function receives."""
     metadata = {
         "Id": _datum(message.id, "string"),
         "DequeueCount": _datum(message.dequeue_count, "int"),
@@ -47,17 +44,16 @@ def queue_value(function: AppFunction, message: QueueMessage, body: bytes) -> An
         "ExpirationTime": _datum(_time(message.expires_on), "string"),
         "NextVisibleTime": _datum(_time(message.next_visible_on), "string"),
     }
-    return converter("queueTrigger").decode(_datum(text, "string"), trigger_metadata=metadata)
+    return converter("queueTrigger").decode(_datum(str(message.content), "string"), trigger_metadata=metadata)
 
 
 def _time(value: datetime | None) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%S+00:00") if value else ""
 
 
-def timer_value(past_due: bool, status: Mapping[str, str]) -> Any:
-    """Builds what a timer function receives; `status` holds Last, Next and LastUpdated as ISO times."""
-    content = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": dict(status), "IsPastDue": past_due}
-    return converter("timerTrigger").decode(_datum(json.dumps(content), "json"), trigger_metadata={})
+def timer_value() -> Any:
+    """Builds what a timer function receives."""
+    return converter("timerTrigger").decode(_datum(json.dumps({"IsPastDue": False}), "json"), trigger_metadata={})
 
 
 def http_value(
@@ -77,50 +73,12 @@ def http_value(
 
 def encode(output: Output, value: Any) -> Any:
     """Encodes one output as the worker does, to a datum with `type` and `value`."""
-    if output.plain:
-        return _plain(value)
     try:
         return converter(output.binding.type).encode(value, expected_type=None)
     except NotImplementedError as error:
         raise TypeError(f"the output {output.name} can't take a value of type {type(value).__name__}") from error
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return _datum(value, "string")
-    if isinstance(value, bytes | bytearray):
-        return _datum(bytes(value), "bytes")
-    raise TypeError(f"an output annotated str or bytes can't take a value of type {type(value).__name__}")
-
-
 def queue_messages(datum: Any) -> list[bytes]:
-    """Turns an encoded output into the bodies of the messages that the host writes for it."""
-    if datum.type == "bytes":
-        return [datum.value]
-    if datum.type == "json":
-        content = json.loads(datum.value)
-        return [_item(item) for item in (content if isinstance(content, list) else [content])]
-    return _text_messages(datum.value)
-
-
-def _text_messages(text: str) -> list[bytes]:
-    trimmed = text.strip()
-    looks_like_json = trimmed[:1] + trimmed[-1:] in ("{}", "[]")
-    if not looks_like_json:
-        return [text.encode("utf-8")]
-    # What looks like JSON is parsed, so a text such as "[no json]" fails the invocation.
-    content = json.loads(trimmed)
-    return [_item(item) for item in (content if isinstance(content, list) else [content])]
-
-
-def _item(item: Any) -> bytes:
-    """Writes one item as .NET's JToken.ToString() does: a text as it is, an object indented."""
-    if isinstance(item, str):
-        text = item
-    elif item is None:
-        text = ""
-    elif isinstance(item, bool):
-        text = str(item)
-    else:
-        text = json.dumps(item, indent=2, ensure_ascii=False)
-    return text.encode("utf-8")
+    """Turns an encoded list of texts into the bodies of the messages that the host writes for it."""
+    return [text.encode("utf-8") for text in json.loads(datum.value)]

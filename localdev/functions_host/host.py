@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError
 from localdev.functions_host.activity import Activity
 from localdev.functions_host.app import AppFunction, load_functions
 from localdev.functions_host.errors import HostError
-from localdev.functions_host.http_server import HttpServer, make_route
+from localdev.functions_host.http_functions import HttpFunctions, make_route
 from localdev.functions_host.leases import LeaseKeeper
 from localdev.functions_host.queues import Listening, QueueListener
 from localdev.functions_host.runner import Runner
@@ -24,7 +24,7 @@ from localdev.functions_host.settings import (
     resolve,
 )
 from localdev.functions_host.storage import QueueAccount, first_line
-from localdev.functions_host.timers import Schedule, StatusFile, Timer
+from localdev.functions_host.timers import Schedule, Timer
 
 log = logging.getLogger("host")
 LEASE_SECONDS = 600
@@ -37,7 +37,6 @@ class Options:
 
     app: Path
     settings: Path
-    state: Path
     lease: int = LEASE_SECONDS
     port: int = 7071
     function_key: str = ""
@@ -53,22 +52,21 @@ class Host:
         self._accounts: dict[Connection, QueueAccount] = {}
         self.listeners: list[QueueListener] = []
         self.timers: list[Timer] = []
-        self.http: HttpServer | None = None
+        self.http: HttpFunctions | None = None
 
     def load(self) -> None:
         """Reads the settings and indexes the app; nothing runs yet. Raises HostError with what is wrong."""
         load_app_settings(self._options.settings)
         # The worker's current folder is the app's, and relative paths in settings count on it.
         os.chdir(self._options.app)
-        self._settings = read_host_settings(self._options.app)
         functions = load_functions(self._options.app)
+        self._settings = read_host_settings(self._options.app)
         self._runner = Runner(self._send)
         self._targets = {
             id(binding): self._target(function, binding) for function, binding in _queue_bindings(functions)
         }
         self.listeners = [self._listener(function) for function in _of(functions, "queueTrigger")]
-        statuses = StatusFile(self._options.state)
-        self.timers = [self._timer(function, statuses) for function in _of(functions, "timerTrigger")]
+        self.timers = [self._timer(function) for function in _of(functions, "timerTrigger")]
         self._routes = [make_route(function, self._settings.route_prefix) for function in _of(functions, "httpTrigger")]
 
     def start_queues(self) -> None:
@@ -88,10 +86,10 @@ class Host:
     def start_http(self) -> None:
         """Starts the HTTP server, if the app has HTTP functions."""
         if self._routes:
-            self.http = HttpServer(
+            self.http = HttpFunctions(
                 self._routes, self._options.port, self._options.function_key, self._runner, self._activity
             )
-            self.http.start()
+            self.http.server.start()
 
     def fire(self, name: str) -> None:
         """Runs a timer function once, now; a failure counts as one for good, since nothing runs it again."""
@@ -130,6 +128,9 @@ class Host:
             log.warning("the queues can't be counted, trying again: %s", first_line(error))
             return {"queues that don't answer": len(self.listeners)}
         left = {queue: count for queue, count in counts.items() if count > 0}
+        for listener in self.listeners:
+            if listener.queue in left:
+                listener.nudge()
         return left if left or self._activity.quiet_since() == begun else {"in flight": 1}
 
     def stop(self, seconds: float) -> bool:
@@ -139,7 +140,7 @@ class Host:
         for timer in self.timers:
             timer.stop()
         if self.http:
-            self.http.stop()
+            self.http.server.stop()
         finished = self._activity.wait_until_idle(seconds)
         self._leases.stop()
         return finished
@@ -156,7 +157,7 @@ class Host:
         return ", ".join(queues + timers + http) or "none"
 
     def _url(self) -> str:
-        return self.http.url if self.http else ""
+        return self.http.server.url if self.http else ""
 
     def _target(self, function: AppFunction, binding: Any) -> tuple[QueueAccount, str]:
         where = f"{function.name}: the queue of {binding.name}"
@@ -164,7 +165,7 @@ class Host:
 
     def _account(self, connection: Connection) -> QueueAccount:
         if connection not in self._accounts:
-            self._accounts[connection] = QueueAccount(connection, self._settings.queues.base64)
+            self._accounts[connection] = QueueAccount(connection)
         return self._accounts[connection]
 
     def _listener(self, function: AppFunction) -> QueueListener:
@@ -172,10 +173,10 @@ class Host:
         shared = Listening(self._settings.queues, self._runner, self._leases, self._activity, self._options.lease)
         return QueueListener(function, account, queue, shared)
 
-    def _timer(self, function: AppFunction, statuses: StatusFile) -> Timer:
+    def _timer(self, function: AppFunction) -> Timer:
         where = f"{function.name}: the schedule"
         schedule = Schedule(resolve(function.trigger.schedule, where), where)
-        return Timer(function, schedule, statuses, self._runner, self._activity)
+        return Timer(function, schedule, self._runner, self._activity)
 
     def _send(self, binding: Any, bodies: list[bytes]) -> None:
         """Writes a function's output, and wakes the listener of that queue."""

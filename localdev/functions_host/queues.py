@@ -151,13 +151,10 @@ class QueueListener:
         """Runs the function for one message, and lets the message go the way of the result."""
         message, limit = lease.message, self._shared.settings.max_dequeue_count
         count = int(message.dequeue_count or 1)
-        body = self.account.decode(str(message.content))
-        if body is None:
-            self._to_poison(lease, f"it is not {'base64' if self._shared.settings.base64 else 'text'}")
-        elif count > limit:
+        if count > limit:
             # The host died with it, again and again: this is how a crash loop ends.
             self._to_poison(lease, f"it has been taken {count} times, and {limit} is the maximum")
-        elif self._shared.runner.run(self.function, lambda: queue_value(self.function, message, body)).ok:
+        elif self._shared.runner.run(self.function, lambda: queue_value(message)).ok:
             lease.delete()
         elif self.poison is None:
             # QueueProcessor.CompleteProcessingMessageAsync: a queue without a poison queue leaves a failed
@@ -179,7 +176,7 @@ class QueueListener:
             log.error("%s stays in the queue until it expires: %s", name, why)
             return
         log.error("%s goes to %s: %s", name, self.poison, why)
-        self.account.send_raw(self.poison, str(lease.message.content))
+        self.account.send_text(self.poison, str(lease.message.content))
         self._shared.activity.fail(name)
         lease.delete()
 

@@ -28,14 +28,10 @@ def read_retry_policy(name: str, setting: Mapping[str, Any] | None) -> RetryPoli
     """Reads the policy of a function, as azure-functions gives it; no policy means no retries."""
     if not setting:
         return RetryPolicy()
-    times = _times(name, setting.get("max_retry_count"))
-    if setting.get("strategy") == "fixed_delay":
-        delay = _seconds(name, setting, "delay_interval")
-        return RetryPolicy(times, delay, delay)
-    if setting.get("strategy") == "exponential_backoff":
-        first, longest = (_seconds(name, setting, key) for key in ("minimum_interval", "maximum_interval"))
-        return RetryPolicy(times, first, longest)
-    raise HostError(f"{name}: a retry's strategy is fixed_delay or exponential_backoff.")
+    if setting.get("strategy") != "exponential_backoff":
+        raise HostError(f"{name}: the local host knows one strategy of retries, exponential_backoff.")
+    first, longest = (_seconds(name, setting, key) for key in ("minimum_interval", "maximum_interval"))
+    return RetryPolicy(_times(name, setting.get("max_retry_count")), first, longest)
 
 
 def _times(name: str, value: Any) -> int | None:

@@ -11,14 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import azure.functions as func
-
 from localdev.functions_host.app import AppFunction, Output
 from localdev.functions_host.bindings import OutValue, encode, queue_messages
 from localdev.functions_host.errors import HostError
 
 log = logging.getLogger("host")
-_local = threading.local()
 
 Sender = Callable[[Any, list[bytes]], None]
 
@@ -29,44 +26,6 @@ class Outcome:
 
     ok: bool
     answer: Any = None
-
-
-class InvocationContext(func.Context):
-    """What a function with a parameter `context` gets; tracing and retry policies don't exist locally."""
-
-    def __init__(self, invocation_id: str, function: AppFunction) -> None:
-        self._invocation_id = invocation_id
-        self._function = function
-
-    @property
-    def invocation_id(self) -> str:
-        """The id that the log shows for this invocation."""
-        return self._invocation_id
-
-    @property
-    def thread_local_storage(self) -> Any:
-        """A threading.local that carries invocation_id."""
-        return _local
-
-    @property
-    def function_name(self) -> str:
-        """The name of the function."""
-        return self._function.name
-
-    @property
-    def function_directory(self) -> str:
-        """The folder of the app, which is the current one."""
-        return os.getcwd()  # noqa: PTH109 - the worker gives a text, not a Path
-
-    @property
-    def trace_context(self) -> Any:
-        """There is none."""
-        return None
-
-    @property
-    def retry_context(self) -> Any:
-        """There is none."""
-        return None
 
 
 class Runner:
@@ -91,7 +50,7 @@ class Runner:
         invocation_id = str(uuid.uuid4())
         begun = time.perf_counter()
         try:
-            answer = self._run(function, trigger_value, invocation_id)
+            answer = self._run(function, trigger_value)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - what a function raises is its failure only
             self._log_failure(function, invocation_id, begun, error)
             return Outcome(ok=False)
@@ -111,20 +70,18 @@ class Runner:
             exc_info=error if detail else None,
         )
 
-    def _run(self, function: AppFunction, trigger_value: Callable[[], Any], invocation_id: str) -> Any:
+    def _run(self, function: AppFunction, trigger_value: Callable[[], Any]) -> Any:
         outs = {output.name: OutValue() for output in function.outputs}
         arguments: dict[str, Any] = {function.trigger.name: trigger_value(), **outs}
-        if function.wants_context:
-            arguments["context"] = InvocationContext(invocation_id, function)
-        returned = self._call(function, arguments, invocation_id)
+        returned = self._call(function, arguments)
         if returned is not None and function.returns is None:
             raise RuntimeError(f"function {function.name} without a $return binding returned a non-None value")
         return self._write(function, {name: out.get() for name, out in outs.items()}, returned)
 
-    def _call(self, function: AppFunction, arguments: Mapping[str, Any], invocation_id: str) -> Any:
+    def _call(self, function: AppFunction, arguments: Mapping[str, Any]) -> Any:
         if function.is_async:
             return asyncio.run_coroutine_threadsafe(_awaited(function.call(**arguments)), self._loop).result()
-        return self._pool.submit(_called, function.call, arguments, invocation_id).result()
+        return self._pool.submit(lambda: function.call(**arguments)).result()
 
     def _write(self, function: AppFunction, values: Mapping[str, Any], returned: Any) -> Any:
         """Encodes everything first, so that a value that can't be encoded lets nothing out."""
@@ -144,11 +101,6 @@ def _to_queue(output: Output) -> bool:
 
 async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return await coroutine
-
-
-def _called(call: Callable[..., Any], arguments: Mapping[str, Any], invocation_id: str) -> Any:
-    _local.invocation_id = invocation_id
-    return call(**arguments)
 
 
 def worker_threads() -> int:

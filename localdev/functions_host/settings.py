@@ -13,6 +13,7 @@ from localdev.functions_host.errors import HostError
 
 _TIME = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,7}))?")
 _PERCENT_NAME = re.compile(r"%([^%]+)%")
+_OVERRIDE = "AzureFunctionsJobHost__extensions__queues__"
 # The extension refuses more than the storage service hands out in one call.
 MAX_BATCH_SIZE = 32
 
@@ -26,7 +27,6 @@ class QueueSettings:
     max_dequeue_count: int = 5
     visibility_timeout: float = 0.0
     max_polling_interval: float = 60.0
-    base64: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,10 @@ class HostSettings:
 
 @dataclass(frozen=True)
 class Connection:
-    """Where queues lie: a connection string, or else a service address for an identity to use."""
+    """Where queues lie, and by which name the bindings know it."""
 
     name: str
-    connection_string: str = ""
-    service_uri: str = ""
-    client_id: str = ""
+    connection_string: str
 
 
 def read_host_settings(folder: Path) -> HostSettings:
@@ -55,21 +53,27 @@ def read_host_settings(folder: Path) -> HostSettings:
     prefix = http.get("routePrefix", "api")
     if not isinstance(prefix, str):
         raise HostError(f'{path}: routePrefix is {prefix!r}; it takes a text, such as "api" or "".')
-    return HostSettings(_queue_settings(_section(extensions, "queues", path), path), prefix.strip("/"))
+    queues = {**_section(extensions, "queues", path), **_overrides()}
+    return HostSettings(_queue_settings(queues, path), prefix.strip("/"))
+
+
+def _overrides() -> dict[str, Any]:
+    """What app settings such as `AzureFunctionsJobHost__extensions__queues__batchSize` say instead, as in Azure."""
+    found = {name.removeprefix(_OVERRIDE): text for name, text in os.environ.items() if name.startswith(_OVERRIDE)}
+    return {name: int(text) if text.isdigit() else text for name, text in found.items()}
 
 
 def _queue_settings(queues: Mapping[str, Any], path: Path) -> QueueSettings:
     batch_size = _whole(queues, "batchSize", 16, 1, MAX_BATCH_SIZE, path)
     encoding = queues.get("messageEncoding", "base64")
-    if str(encoding).lower() not in ("none", "base64"):
-        raise HostError(f'{path}: messageEncoding is {encoding!r}; it takes "none" or "base64".')
+    if str(encoding).lower() != "none":
+        raise HostError(f'{path}: messageEncoding is {encoding!r}; the local host runs apps with "none" only.')
     return QueueSettings(
         batch_size=batch_size,
         new_batch_threshold=_whole(queues, "newBatchThreshold", batch_size // 2, 0, 10_000, path),
         max_dequeue_count=_whole(queues, "maxDequeueCount", 5, 1, 10_000, path),
         visibility_timeout=_seconds(queues, "visibilityTimeout", 0.0, path),
         max_polling_interval=max(0.1, _seconds(queues, "maxPollingInterval", 60.0, path)),
-        base64=str(encoding).lower() == "base64",
     )
 
 
@@ -151,16 +155,13 @@ def resolve(text: str, where: str) -> str:
 def find_connection(name: str | None, where: str) -> Connection:
     """Looks a connection up by its setting's name, with or without the prefix AzureWebJobs.
 
-    An exact setting wins over `Name__queueServiceUri`, as in Azure. No name means AzureWebJobsStorage.
+    No name means AzureWebJobsStorage.
     """
     name = name or "AzureWebJobsStorage"
     for candidate in (name, f"AzureWebJobs{name}"):
         if text := os.environ.get(candidate):
-            return Connection(name, connection_string=text)
-        if uri := os.environ.get(f"{candidate}__queueServiceUri"):
-            client_id = os.environ.get(f"{candidate}__clientId", "")
-            return Connection(name, service_uri=uri, client_id=client_id)
+            return Connection(name, text)
     raise HostError(
         f"{where} uses the connection {name}, which is not set: set {name} to a connection string "
-        f"(UseDevelopmentStorage=true for Azurite), or {name}__queueServiceUri to an address."
+        "(UseDevelopmentStorage=true for Azurite)."
     )

@@ -1,11 +1,8 @@
 """The queues of a connection: one client per queue, all of them over the same kept-alive connections."""
 
-import base64
-import binascii
 import contextlib
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
@@ -17,19 +14,15 @@ from requests.adapters import HTTPAdapter
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.settings import Connection
 
-if TYPE_CHECKING:
-    from azure.identity import DefaultAzureCredential
-
 POISON_SUFFIX = "-poison"
 _CONNECTIONS = 64
 
 
 class QueueAccount:
-    """The queues of one connection. Bodies are bytes here; the encoding is host.json's `messageEncoding`."""
+    """The queues of one connection."""
 
-    def __init__(self, connection: Connection, encode_base64: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._base64 = encode_base64
         self._service = _service_client(connection)
         self._clients: dict[str, QueueClient] = {}
         self._lock = threading.Lock()
@@ -66,28 +59,15 @@ class QueueAccount:
     def send(self, queue: str, bodies: Iterable[bytes]) -> None:
         """Writes messages, one after the other, to a queue that is created when it is missing."""
         for body in bodies:
-            self.send_raw(queue, self.encode(body))
+            self.send_text(queue, body.decode("utf-8"))
 
-    def send_raw(self, queue: str, content: str) -> None:
-        """Writes one message exactly as given; it lives the service's default of 7 days."""
+    def send_text(self, queue: str, content: str) -> None:
+        """Writes one message; it lives the service's default of 7 days."""
         try:
             self.client(queue).send_message(content)
         except ResourceNotFoundError:
             self._create(queue)
             self.client(queue).send_message(content)
-
-    def encode(self, body: bytes) -> str:
-        """Puts a body into the text that a queue holds."""
-        return base64.b64encode(body).decode("ascii") if self._base64 else body.decode("utf-8")
-
-    def decode(self, content: str) -> bytes | None:
-        """Takes a body out of a queue's text; None where it can't be decoded."""
-        if not self._base64:
-            return content.encode("utf-8")
-        try:
-            return base64.b64decode(content, validate=True)
-        except (binascii.Error, ValueError):
-            return None
 
     def count(self, queue: str) -> int:
         """Counts the messages of a queue, those that are hidden or taken too; a missing queue has none."""
@@ -103,19 +83,12 @@ def first_line(error: Exception) -> str:
 
 
 def _service_client(connection: Connection) -> QueueServiceClient:
+    text = connection.connection_string
     # Short retries: the listener itself goes on asking, and a worker thread should not wait for long.
     retry = LinearRetry(backoff=1, retry_total=3, random_jitter_range=1)
     try:
-        if connection.connection_string:
-            text = connection.connection_string
-            plain = QueueServiceClient.from_connection_string(text)
-            return QueueServiceClient.from_connection_string(text, transport=_transport(plain.url), retry_policy=retry)
-        return QueueServiceClient(
-            connection.service_uri,
-            credential=_identity(connection.client_id),
-            transport=_transport(connection.service_uri),
-            retry_policy=retry,
-        )
+        plain = QueueServiceClient.from_connection_string(text)
+        return QueueServiceClient.from_connection_string(text, transport=_transport(plain.url), retry_policy=retry)
     except ValueError as error:
         raise HostError(f"{connection.name} is no connection string that the storage SDK takes: {error}") from error
 
@@ -128,9 +101,3 @@ def _transport(url: str) -> RequestsTransport:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return RequestsTransport(session=session, session_owner=False, connection_timeout=5, read_timeout=60)
-
-
-def _identity(client_id: str) -> "DefaultAzureCredential":
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential(managed_identity_client_id=client_id or None)

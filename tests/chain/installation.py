@@ -156,7 +156,7 @@ class Installation:
 
     def host(self, *flags: str) -> Program:
         """A started host; it is ended with the test."""
-        own = ["--settings", str(self.folder / "none.json"), "--state", str(self.folder)]
+        own = ["--settings", str(self.folder / "none.json")]
         program = local_host(self.program, *own, *flags, environment=self.environment)
         self.programs.append(program)
         return program.start()

@@ -13,8 +13,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from localdev import demo_charges
-from localdev.azure_sim import AzureSimulator, ChargeBook
+from localdev.azure_sim import AzureSimulator, ChargeBook, demo_charges
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, make_rule
 from shared.domain.projects import Project, ProjectEntry, Scope

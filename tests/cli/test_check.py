@@ -36,7 +36,8 @@ def test_the_check_is_good_where_all_is_there(
 def test_the_check_says_what_to_do_where_something_is_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("projects", "load", write_csv(DIE1))
     monkeypatch.setenv("EMAIL_OPERATORS", "")
-    with AzureSimulator(ChargeBook([]), forbidden={FIRST}) as simulator:
+    with AzureSimulator(ChargeBook([])) as simulator:
+        simulator.fault("forbidden", times=None)
         monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
         outcome = cli("check", "--json")
     assert outcome.code == 1

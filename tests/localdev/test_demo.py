@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from localdev import demo, demo_charges, demo_lock, demo_stage
-from localdev.azure_sim import ChargeBook
+from localdev import demo, demo_lock, demo_stage
+from localdev.azure_sim import ChargeBook, demo_charges
 from shared.adapters.mail.addresses import valid_addresses
 from shared.domain.locks import Outcome
 from shared.domain.projects import LockPolicy, ProjectEntry

@@ -8,6 +8,7 @@ from localdev.functions_host.errors import HostError
 from localdev.functions_host.settings import Connection, HostSettings, QueueSettings, read_host_settings
 from localdev.functions_host.storage import QueueAccount
 
+FINE = "def F(m: func.QueueMessage) -> None: ..."
 QUEUE = '@app.queue_trigger(arg_name="m", queue_name="%In%", connection="Storage")\n'
 RETURN = '@app.queue_output(arg_name="$return", queue_name="%Out%", connection="Storage")\n'
 OUT = '@app.queue_output(arg_name="out", queue_name="%Out%", connection="Storage")\n'
@@ -25,25 +26,39 @@ OUT = '@app.queue_output(arg_name="out", queue_name="%Out%", connection="Storage
         ("@app.function_name('F')\ndef f(m): ...", "does not have a trigger"),
         (QUEUE + "def F(m: dict) -> None: ...", "m is annotated dict"),
         (QUEUE + "def F(m: list[str]) -> None: ...", "m is annotated list[str]"),
-        (QUEUE + OUT + "def F(m: str, out: func.Out[list[str]]) -> None: ...", "func.Out[typing.List[str]]"),
-        (QUEUE + OUT + "def F(m: str, out: str) -> None: ...", "its annotation must be func.Out[...]"),
-        (QUEUE + "def F(m: str, more: str) -> None: ...", "parameters without a binding: more"),
-        (QUEUE + OUT + "def F(m: str) -> None: ...", "bindings without a parameter: out"),
-        (QUEUE + RETURN + "def F(m: str) -> str | None: ...", "to return str | None"),
-        (QUEUE + "def F(m: 'Nothing') -> None: ...", "annotation that can't be read"),
-        (QUEUE + "def F(m: str) -> None: ...\n" + QUEUE + "def F(m: str) -> None: ...", "can't be indexed"),
         (
-            QUEUE.replace("%In%", "%Gone%") + "def F(m: str) -> None: ...",
+            QUEUE + OUT + "def F(m: func.QueueMessage, out: func.Out[list[str]]) -> None: ...",
+            "annotate it func.Out[typing.List[str]]",
+        ),
+        (QUEUE + OUT + "def F(m, out: str) -> None: ...", "annotate it func.Out[typing.List[str]]"),
+        (QUEUE + "def F(m: func.QueueMessage, more: str) -> None: ...", "parameters without a binding: more"),
+        (QUEUE + OUT + FINE, "bindings without a parameter: out"),
+        (QUEUE + RETURN + "def F(m: func.QueueMessage) -> str: ...", "by func.Out only"),
+        ('@app.route("x")\ndef F(req: func.HttpRequest) -> str | None: ...', "to return str | None"),
+        (QUEUE + "def F(m: 'Nothing') -> None: ...", "annotation that can't be read"),
+        (
+            QUEUE + FINE + "\n" + QUEUE + FINE,
+            "can't be indexed",
+        ),
+        (
+            QUEUE.replace("%In%", "%Gone%") + FINE,
             "needs the app setting Gone, which is not set",
         ),
-        (QUEUE.replace("Storage", "Nope") + "def F(m: str) -> None: ...", "the connection Nope, which is not set"),
-        (QUEUE.replace("%In%", "Not_A_Name") + "def F(m: str) -> None: ...", "The queue 'Not_A_Name' of Storage can't"),
+        (
+            QUEUE.replace("Storage", "Nope") + FINE,
+            "the connection Nope, which is not set",
+        ),
+        (
+            QUEUE.replace("%In%", "Not_A_Name") + FINE,
+            "The queue 'Not_A_Name' of Storage can't",
+        ),
         (
             '@app.blob_trigger(arg_name="b", path="x", connection="Storage")\ndef F(b: func.InputStream): ...',
             "F has a blobTrigger",
         ),
+        (QUEUE + "def F(m: str) -> None: ...", "m is annotated str"),
         ('@app.timer_trigger(arg_name="t", schedule="0 2 * * *")\ndef F(t): ...', "takes six fields"),
-        ('@app.route("{id:decimal}")\ndef F(req: func.HttpRequest): ...', "no route constraint 'decimal'"),
+        ('@app.route("{id:decimal}")\ndef F(req: func.HttpRequest): ...', "not '{id:decimal}'"),
     ],
 )
 def test_an_app_that_azure_would_not_run_says_why_in_one_line(sample, source, told):
@@ -53,7 +68,7 @@ def test_an_app_that_azure_would_not_run_says_why_in_one_line(sample, source, to
 
 
 def test_a_queue_service_that_does_not_answer_is_named_without_its_key(sample):
-    sample.write(QUEUE + "def F(m: str) -> None: ...")
+    sample.write(QUEUE + FINE)
     key = "AAAA"
     text = sample.host(
         ready="",
@@ -67,13 +82,13 @@ def test_a_queue_service_that_does_not_answer_is_named_without_its_key(sample):
 
 
 def test_development_storage_means_azurite_on_its_usual_port():
-    account = QueueAccount(Connection("Storage", connection_string="UseDevelopmentStorage=true"), encode_base64=False)
+    account = QueueAccount(Connection("Storage", "UseDevelopmentStorage=true"))
     assert account.url == "http://127.0.0.1:10001/devstoreaccount1/"
 
 
 @pytest.mark.parametrize("value", ["nonsense", "a=b;c"])
 def test_a_malformed_connection_string_is_told_with_its_setting(sample, value):
-    text = sample.write(QUEUE + "def F(m: str) -> None: ...").fails_to_start(Storage=value)
+    text = sample.write(QUEUE + FINE).fails_to_start(Storage=value)
     assert text.startswith("error: Storage is no connection string that the storage SDK takes")
 
 
@@ -116,14 +131,24 @@ def test_a_folder_without_an_app_is_told(sample):
     assert "There is no function_app.py in" in sample.fails_to_start()
 
 
+def _host_json(folder, queues):
+    (folder / "host.json").write_text(json.dumps({"extensions": {"queues": queues}}), encoding="utf-8")
+    return read_host_settings(folder)
+
+
 def test_host_json_has_the_documented_defaults(tmp_path):
-    assert read_host_settings(tmp_path) == HostSettings(QueueSettings(16, 8, 5, 0.0, 60.0, True), "api")
+    assert _host_json(tmp_path, {"messageEncoding": "none"}) == HostSettings(QueueSettings(16, 8, 5, 0.0, 60.0), "api")
 
 
 def test_host_json_is_read_with_its_times_and_half_a_batch_as_threshold(tmp_path):
     queues = {"batchSize": 5, "visibilityTimeout": "00:00:30", "maxPollingInterval": "1.00:00:02.5"}
-    (tmp_path / "host.json").write_text(json.dumps({"extensions": {"queues": queues}}), encoding="utf-8")
-    assert read_host_settings(tmp_path).queues == QueueSettings(5, 2, 5, 30.0, 86402.5, True)
+    assert _host_json(tmp_path, queues | {"messageEncoding": "none"}).queues == QueueSettings(5, 2, 5, 30.0, 86402.5)
+
+
+def test_app_settings_override_host_json(tmp_path, monkeypatch):
+    for name, text in [("maxDequeueCount", "100"), ("maxPollingInterval", "00:00:00.25"), ("messageEncoding", "none")]:
+        monkeypatch.setenv(f"AzureFunctionsJobHost__extensions__queues__{name}", text)
+    assert _host_json(tmp_path, {"maxDequeueCount": 3}).queues == QueueSettings(16, 8, 100, 0.0, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -134,11 +159,10 @@ def test_host_json_is_read_with_its_times_and_half_a_batch_as_threshold(tmp_path
         {"maxDequeueCount": 0},
         {"visibilityTimeout": 30},
         {"maxPollingInterval": "2s"},
-        {"messageEncoding": "utf8"},
+        {"messageEncoding": "base64"},
         [],
     ],
 )
 def test_what_host_json_can_not_hold_is_refused(tmp_path, queues):
-    (tmp_path / "host.json").write_text(json.dumps({"extensions": {"queues": queues}}), encoding="utf-8")
     with pytest.raises(HostError, match=r"host\.json"):
-        read_host_settings(tmp_path)
+        _host_json(tmp_path, {"messageEncoding": "none"} | queues if isinstance(queues, dict) else queues)

@@ -7,7 +7,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localdev.azure_sim import AzureSimulator, ChargeBook
-from localdev.azure_sim.wire import Answer, AzureError, LoopbackServer, Request, json_answer
+from localdev.azure_sim.wire import AzureError, json_answer
+from localdev.http import Answer, LoopbackServer, Request
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.budget_json import read_budget, written
 from shared.adapters.azure.budgets import ConsumptionBudgets
@@ -70,14 +70,14 @@ class Server:
 @contextmanager
 def asking(answer: Callable[[Request], Answer]) -> Iterator[tuple[ConsumptionBudgets, Server]]:
     server = Server(answer)
-    listening = LoopbackServer("127.0.0.1", 0, server.respond)
-    Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    budgets = ConsumptionBudgets(ArmClient(f"http://127.0.0.1:{listening.server_port}", read_seconds=5.0))
+    listening = LoopbackServer(server.respond)
+    listening.start()
+    budgets = ConsumptionBudgets(ArmClient(listening.url, read_seconds=5.0))
     try:
         yield budgets, server
     finally:
         budgets.arm.close()
-        listening.stop()
+        listening.hang_up()
 
 
 def refusing(status: int, code: str, message: str) -> Callable[[Request], Answer]:

@@ -1,7 +1,6 @@
 """The simulator asked by the real SDK's pipeline, and by bare HTTP where the SDK would hide what came."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -22,7 +21,7 @@ from azure.mgmt.costmanagement import CostManagementClient
 from azure.mgmt.resource.locks import ManagementLockClient
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
-from localdev.azure_sim.wire import Answer, HangUp, LoopbackServer, Request
+from localdev.http import Answer, HangUp, LoopbackServer, Request
 
 SUBSCRIPTION = "55312978-ba1b-415c-9304-c4b9c43c0481"
 API = "api-version=2025-03-01"
@@ -192,10 +191,10 @@ class Receiver:
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
         self.requests: list[Request] = []
-        self._server = LoopbackServer("127.0.0.1", 0, self._respond)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/api/budget-alert?code=abc%3D"
-        self.stop = self._server.stop
+        self._server = LoopbackServer(self._respond)
+        self._server.start()
+        self.url = f"{self._server.url}/api/budget-alert?code=abc%3D"
+        self.stop = self._server.hang_up
 
     def bodies(self) -> list[Any]:
         return [json.loads(request.body) for request in self.requests]

@@ -137,47 +137,12 @@ def test_stopping_does_not_wait_for_a_slow_answer(sim, azure):
     assert time.monotonic() - start < 30
 
 
-def test_an_empty_answer_has_columns_and_no_rows_although_there_are_charges(sim, ask):
-    sim.fault("empty")
-
-    spoiled = page(ask())
-
-    assert (spoiled["rows"], spoiled["nextLink"], len(spoiled["columns"])) == ([], None, 5)
-    assert sim.record.in_all().qpu == 1
-
-
-def test_no_content_is_a_204(sim, ask):
-    sim.fault("no_content")
-
-    assert (ask().status, ask().status) == (204, 200)
-
-
-@pytest.mark.parametrize(
-    ("column", "missing"),
-    [(None, {"Cost", "PreTaxCost"}), ("usage", {"UsageDate"}), ("Resource", {"ResourceGroupName", "ResourceGroup"})],
-)
-def test_a_missing_column_is_missing_in_the_rows_too(sim, ask, column, missing):
-    sim.fault("missing_column", column=column)
-
-    spoiled = page(ask())
-
-    assert not missing & {one["name"] for one in spoiled["columns"]}
-    assert {len(row) for row in spoiled["rows"]} == {4}
-
-
-def test_a_short_row_lacks_one_cell(sim, ask):
-    sim.fault("short_row")
-
-    assert [len(row) for row in page(ask())["rows"]] == [4, 5, 5, 5]
-
-
-@pytest.mark.parametrize(("cell", "found"), [("NaN", "nan"), ("1e400", "inf"), ('"abc"', "abc"), ("null", "None")])
-def test_an_amount_can_be_anything_but_a_number(sim, ask, azure, cell, found):
-    sim.fault("not_a_number", cell=cell)
+def test_an_amount_can_be_no_number(sim, ask, azure):
+    sim.fault("not_a_number")
 
     rows = azure.by_name(json.loads(ask().text))
 
-    assert [str(row["Cost"]) for row in rows] == [found, "1.5", "1.5", "1.5"]
+    assert [str(row["Cost"]) for row in rows] == ["nan", "1.5", "1.5", "1.5"]
 
 
 @pytest.mark.parametrize("subscription", [None, OTHER])
@@ -187,26 +152,6 @@ def test_two_currencies_come_in_one_answer(sim, ask, azure, subscription):
     answer = ask(subscription) if subscription else ask()
 
     assert {row["Currency"] for row in azure.by_name(json.loads(answer.text))} == {"USD", "EUR"}
-
-
-def test_a_next_link_can_lead_astray(sim, ask):
-    sim.fault("foreign_next_link")
-    sim.fault("circular_next_link", times=2)
-
-    assert "//management.example.com/" in page(ask())["nextLink"]
-    own = page(ask())["nextLink"]
-    assert own.startswith(sim.url)
-    assert "skiptoken" not in own
-
-
-def test_a_circular_next_link_of_a_later_page_is_that_page(sim, azure):
-    sim.fault("circular_next_link", after=1, times=None)
-    pages = azure.ask(sim.url).pages(azure.subscription, azure.body(), top=1)
-
-    links = [next(pages)["properties"]["nextLink"] for _ in range(4)]
-
-    assert "skiptoken" in links[0]
-    assert set(links[1:]) == {links[0]}
 
 
 def test_a_body_can_be_no_json_or_end_too_early(sim, ask):
@@ -227,13 +172,10 @@ def test_the_sdk_survives_every_kind_of_fault_and_goes_on_after_it(sim, azure):
         try:
             ask.send("POST", azure.path(azure.subscription), azure.body())
         except (ServiceRequestError, ServiceResponseError, DecodeError):
-            assert kind in ("silent", "answer_lost", "truncated", "invalid_json")
+            assert kind in ("silent", "truncated", "invalid_json")
         assert len(ask.rows(azure.subscription, azure.body())) >= 4
-    assert [seen.fault for seen in sim.record.requests() if seen.fault] == list(KINDS)
 
 
-def test_an_unknown_kind_or_field_is_refused_with_what_there_is():
+def test_an_unknown_kind_is_refused_with_what_there_is():
     with pytest.raises(ValueError, match=r"no fault 'rain'.*throttled"):
         Fault("rain")
-    with pytest.raises(ValueError, match="nothing of colour"):
-        Fault.from_json({"kind": "slow", "colour": "red"})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
-from localdev.azure_sim import OFFICE_WEEK, Charge, ChargeBook, GroupSeries
+from localdev.azure_sim.charges import Charge, ChargeBook
+from localdev.azure_sim.made_up import OFFICE_WEEK, GroupSeries
 
 FIRST_NIGHT = date(2026, 11, 20)
 DAYS = 60
