@@ -31,7 +31,8 @@ dev: $(READY) ## Keeps the demo's parts running, for trying things by hand
 test: $(READY) ## All the tests
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m localdev.worker_venv
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	@# One more than the two cores that there are at least: many tests wait for programs.
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup tests
 
 check: $(READY) ## Style, types, who may import whom, and what the docs say
 	@$(BIN)/ruff check .

@@ -72,13 +72,14 @@ CURRENCIES_SINCE = timedelta(days=100)
 OUTBOX_SENDER = "budget-warden@localhost.localdomain"
 
 
-def clock_from(start: datetime | None) -> Clock:
-    """The clock, or, for trying things out, one that stood at `start` a moment ago and runs on from there."""
-    if start is None:
+def clock_from(start: datetime | None, speed: int = 1) -> Clock:
+    """The clock, or, for trying things out, one that stood at `start` a moment ago and runs on `speed` times as fast."""
+    begun = utc_now()
+    if start is None and speed == 1:
         return utc_now
-    aware = start if start.tzinfo else start.replace(tzinfo=UTC)
-    shift = aware - utc_now()
-    return lambda: utc_now() + shift
+    first = start or begun
+    aware = first if first.tzinfo else first.replace(tzinfo=UTC)
+    return lambda: aware + (utc_now() - begun) * speed
 
 
 class Composition:
@@ -86,7 +87,7 @@ class Composition:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock: Clock = clock_from(settings.clock_start)
+        self.clock: Clock = clock_from(settings.clock_start, settings.clock_speed)
 
     # --- adapters ---
 
@@ -161,7 +162,7 @@ class Composition:
     @cached_property
     def queues(self) -> StorageQueues:
         """The storage queues."""
-        return StorageQueues(self._queue_opener, self.settings.queue_names)
+        return StorageQueues(self._queue_opener, self.settings.queue_names, self.settings.clock_speed)
 
     @cached_property
     def arm(self) -> ArmClient:

@@ -353,6 +353,14 @@ class Settings(BaseModel):
         description="for trying things out, not in Azure: the time at which the app's clock starts, "
         "such as 2026-11-20T02:00:00+00:00",
     )
+    clock_speed: int = Field(
+        1,
+        ge=1,
+        le=100,
+        validation_alias="LOCAL_CLOCK_SPEED",
+        description="for trying things out, not in Azure: how many times as fast as real time the app's clock runs, "
+        "so that its messages wait so many times less; a whole number from 1 to 100",
+    )
     azure_instance: str | None = Field(
         None, validation_alias="WEBSITE_INSTANCE_ID", description="set by Azure where the app runs there"
     )
@@ -495,6 +503,10 @@ def _azure_faults(settings: Settings) -> list[str]:
             "LOCK_NEVER is empty, and Azure does not say which resource group the app itself is in (LOCK_MODE is "
             "enforce). It takes that group's name, so that the app never locks itself."
         )
-    if settings.clock_start is not None:
-        faults.append("LOCAL_CLOCK_START is set, which is for a developer's machine only. Remove it in Azure.")
+    local = {"LOCAL_CLOCK_START": settings.clock_start is not None, "LOCAL_CLOCK_SPEED": settings.clock_speed != 1}
+    faults += [
+        f"{name} is set, which is for a developer's machine only. Remove it in Azure."
+        for name, is_set in local.items()
+        if is_set
+    ]
     return faults

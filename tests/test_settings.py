@@ -185,6 +185,7 @@ def test_plain_http_is_taken_for_this_machine_itself(endpoint: str) -> None:
 def test_a_clock_can_be_set_for_trying_things_out() -> None:
     settings = load(STORAGE | {"LOCAL_CLOCK_START": "2026-11-20T02:00:00+00:00"})
     assert settings.clock_start == datetime(2026, 11, 20, 2, tzinfo=UTC)
+    assert load(STORAGE | {"LOCAL_CLOCK_SPEED": "10"}).clock_speed == 10
 
 
 @pytest.mark.parametrize(
@@ -322,6 +323,7 @@ WRONG = {
         f"https://login.microsoftonline.com/{TENANT}",
     ],
     "LOCAL_CLOCK_START": ["yesterday", "2026-02-30T00:00:00Z"],
+    "LOCAL_CLOCK_SPEED": ["0", "101", "fast", "1.5"],
 }
 
 
@@ -448,6 +450,7 @@ def test_in_azure_a_real_database_and_mail_provider_are_taken() -> None:
         ("EMAIL_PROVIDER", "outbox", "EMAIL_PROVIDER is outbox, whose folder does not last in Azure."),
         ("EMAIL_PROVIDER", "", "EMAIL_PROVIDER is outbox, whose folder does not last in Azure."),
         ("LOCAL_CLOCK_START", "2026-11-20T02:00:00Z", "LOCAL_CLOCK_START is set, which is for a developer's machine"),
+        ("LOCAL_CLOCK_SPEED", "2", "LOCAL_CLOCK_SPEED is set, which is for a developer's machine"),
     ],
 )
 def test_in_azure_what_lies_on_a_disk_that_goes_away_is_refused(name: str, value: str, expected: str) -> None:

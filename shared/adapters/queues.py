@@ -27,11 +27,13 @@ class StorageQueues:
     """Sends messages to storage queues; a queue that is missing is made.
 
     make_client: opens the queue with a given name. names: each queue's name in the account.
+    speed: how many times as fast as the service's the app's clock runs.
     """
 
-    def __init__(self, make_client: QueueOpener, names: Mapping[Queue, str]) -> None:
+    def __init__(self, make_client: QueueOpener, names: Mapping[Queue, str], speed: int = 1) -> None:
         self._make_client = make_client
         self._names = names
+        self._speed = speed
         self._clients: dict[Queue, QueueClient] = {}
         self._lock = threading.Lock()
 
@@ -39,7 +41,7 @@ class StorageQueues:
         """See ports.MessageSender."""
         text = message if isinstance(message, str) else to_json(message)
         wait = min(max(delay, timedelta(0)), LONGEST_DELAY)
-        self._put(self._client(queue), text, round(wait.total_seconds()))
+        self._put(self._client(queue), text, round(wait.total_seconds() / self._speed))
 
     def check(self) -> None:
         """Asks for each queue, making those that are missing. Raises LaterError, NeverError."""

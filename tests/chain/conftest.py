@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import pytest
 
 from localdev.azure_sim import AzureSimulator
 from localdev.azurite import Azurite
-from tests.chain.installation import ROOT, Installation
+from tests.chain.installation import Installation
 from tests.conftest import TEMPLATE
 from tests.postgres import Postgres
 
@@ -37,20 +36,6 @@ def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path
     yield make
     for name in made:
         request.getfixturevalue("postgres").execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(scope="session")
-def patient_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app with a host.json that lets messages be taken more often.
-
-    With the app's own a message that was being worked on at each of five kills would rightly be a dead letter.
-    """
-    folder = tmp_path_factory.mktemp("program")
-    (folder / "function_app.py").symlink_to(ROOT / "function_app.py")
-    settings = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
-    settings["extensions"]["queues"]["maxDequeueCount"] = 100
-    (folder / "host.json").write_text(json.dumps(settings), encoding="utf-8")
-    return folder
 
 
 Install = Callable[..., Installation]

@@ -10,6 +10,8 @@ from tests.chain.conftest import Install
 from tests.chain.installation import NORTH, SOUTH, Installation, book_of, durations, entry, post, subjects, until
 from tests.postgres import Postgres
 
+# Half a minute of the app's goes by in three seconds.
+SPEED = "10"
 ALERT = {
     "schemaId": "AIP Budget Notification",
     "data": {"SubscriptionId": SOUTH, "BudgetName": "warden-p21", "BudgetType": "Cost"},
@@ -17,7 +19,7 @@ ALERT = {
 
 
 def _at_100_percent_and_not_locked(install: Install, azure: AzureSimulator) -> Installation:
-    app = install(azure, "postgresql")
+    app = install(azure, "postgresql", LOCAL_CLOCK_SPEED=SPEED)
     app.load(entry(21, "1400", subscription=SOUTH))
     app.night()
     app.more["LOCK_MODE"] = "enforce"
@@ -37,7 +39,7 @@ def test_a_night_whose_database_goes_away_and_an_alert_that_comes_meanwhile_are_
         undisturbed.night()
         alerted = _at_100_percent_and_not_locked(install, azure)
         listener, url = alerted.listening()
-        app = install(azure, "postgresql")
+        app = install(azure, "postgresql", LOCAL_CLOCK_SPEED=SPEED)
         app.load(*projects)
         azure.reset()
         # One subscription's answer comes when the database is gone.
@@ -49,7 +51,8 @@ def test_a_night_whose_database_goes_away_and_an_alert_that_comes_meanwhile_are_
             replies = [post(url, ALERT) for _ in range(2)]
             assert [reply.status for reply in replies] == [202, 202]
             assert replies[1].seconds < 1
-            # A message waits for half a minute and up to a fifth more, which is the shortest of the growing waits.
+            # A message waits for half a minute and up to a fifth more, which is the shortest of the growing waits, by
+            # the app's clock.
             host.wait_for("scope_deferred")
             listener.wait_for("lock_deferred", times=2)
         finally:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -25,7 +24,7 @@ from shared.messages import Queue
 from shared.pipeline.locking.groups import lock_name
 from tests.chain.conftest import Install
 from tests.chain.installation import NORTH, SOUTH, Installation, book_of, entry, logged_as_sent, subjects, until
-from tests.chain.kills import LEASE, UNPACED, kill_at, kinds, let_finish, moments, seeds
+from tests.chain.kills import LEASE, OFTEN_TAKEN, REST, UNPACED, kill_at, kinds, let_finish, moments, seeds
 
 BOOK = (
     (NORTH, "RG-11", "10.5"),
@@ -76,13 +75,12 @@ def add_machines(azure: AzureSimulator) -> None:
 
 @pytest.mark.parametrize("seed", seeds(1))
 def test_locking_and_unlocking_end_as_if_nothing_had_happened_however_often_the_host_is_killed(
-    install: Install, patient_program: Path, seed: int
+    install: Install, seed: int
 ) -> None:
     kind = kinds()[seed % len(kinds())]
     with AzureSimulator(book_of(*BOOK)) as azure:
         add_machines(azure)
-        app = install(azure, kind, **UNPACED, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true")
-        app.program = patient_program
+        app = install(azure, kind, **UNPACED, **OFTEN_TAKEN, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true")
         app.load(*PROJECTS)
         crashes = _Crashes(app, Random(seed), waits=seed % 4 == 3)
         crashes.until(lambda: _all_stop(azure), "--once", "ProjectUsageScheduler", rest=0)
@@ -107,13 +105,12 @@ UNLOCKING = [("DELETE", LOCK_OF.format("rg-11")), ("DELETE", LOCK_OF.format("rg-
 
 
 def test_a_host_that_is_killed_at_every_request_to_azure_does_the_rest_when_its_message_comes_back(
-    install: Install, patient_program: Path
+    install: Install,
 ) -> None:
     with AzureSimulator(book_of((NORTH, "rg-11", "10"), (NORTH, "rg-11-too", "1"))) as azure:
         azure.machines.add(NORTH, "rg-11", "vm-11")
         azure.machines.add(NORTH, "rg-11", "set-11", kind="scale set")
-        app = install(azure, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true")
-        app.program = patient_program
+        app = install(azure, **OFTEN_TAKEN, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true", LOCAL_CLOCK_SPEED="5")
         app.load(entry(11, "200", groups=("rg-11", "rg-11-too")))
         for step in LOCKING:
             _kill_during(azure, app.host("--once", "ProjectUsageScheduler", "--lease", str(LEASE)), *step)
@@ -162,7 +159,7 @@ class _Crashes:
         """Whether no message waits any more that is waited for."""
         return not self.waits or _waiting(self.app) == 0
 
-    def until(self, is_through: Callable[[], bool], *flags: str, rest: float = LEASE + 1.5) -> None:
+    def until(self, is_through: Callable[[], bool], *flags: str, rest: float = REST) -> None:
         """Goes on until this is so, and nothing has happened for so many seconds (rest) since."""
 
         def start() -> Program:

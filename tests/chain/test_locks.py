@@ -480,8 +480,8 @@ def test_machines_are_stopped_before_the_lock_and_nobody_starts_them_when_it_com
     add(NORTH, "rg-11", "set-on", kind="scale set", instances=2)
     add(NORTH, "rg-12", "vm-of-another")
     # It takes Azure a moment; a lock that came before its end would keep the machine running.
-    azure.machines.deallocate_seconds = 2
-    app = install(azure, **ENFORCE, LOCK_STOP_COMPUTE="true")
+    azure.machines.deallocate_seconds = 1
+    app = install(azure, **ENFORCE, LOCK_STOP_COMPUTE="true", LOCAL_CLOCK_SPEED="5")
     app.load(entry(11, "190"), entry(12, "400"))
     app.night()
     assert locks_in(azure) == read_only(11)
