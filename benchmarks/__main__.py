@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import asking_azure, cold_start, forecast, updater, whole_night
+from benchmarks import asking_azure, cold_start, forecast, growth, updater, whole_night
 from benchmarks.figure import HEADINGS, Figure
 from benchmarks.fleet import ROOT
 from benchmarks.fresh import machine
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "asking_azure": asking_azure.measure,
     "updater": updater.measure,
     "whole_night": whole_night.measure,
+    "growth": growth.measure,
     "cold_start": cold_start.measure,
     "forecast": forecast.measure,
 }

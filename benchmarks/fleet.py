@@ -1,10 +1,14 @@
-"""The fleet that is measured: 20 subscriptions of 500 projects, each a resource group that spends on 8 services."""
+"""The fleet that is measured: 20 subscriptions of 500 projects, each a resource group that spends on 8 services.
+
+For growth there are more of them, or fewer.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +24,8 @@ from shared.ports.azure import AZURE
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SUBSCRIPTIONS = tuple(f"00000000-0000-4000-8000-{number:012d}" for number in range(20))
+MOST_SUBSCRIPTIONS = tuple(f"00000000-0000-4000-8000-{number:012d}" for number in range(80))
+SUBSCRIPTIONS = MOST_SUBSCRIPTIONS[:20]
 GROUPS, SERVICES, DAYS = 500, 8, 35
 ROWS_PER_SUBSCRIPTION = GROUPS * SERVICES * DAYS
 SEED, CURRENCY = 7, "CAD"
@@ -37,10 +42,10 @@ DEFAULTS = settings.load(LEAST_SETTINGS)
 MONTHLY = PeriodRule(PeriodKind.MONTHLY, date(2000, 1, 1))
 
 
-def simulator(*flags: str) -> Program:
+def simulator(*flags: str, subscriptions: Sequence[str] = SUBSCRIPTIONS) -> Program:
     """The simulator with the fleet's charges, in a process of its own; `url_of` gives its address."""
     arguments = [sys.executable, "-m", "localdev.azure_sim", "--plain", "--seed", str(SEED), "--currency", CURRENCY]
-    arguments += ["--subscriptions", ",".join(SUBSCRIPTIONS), "--groups", str(GROUPS), "--services", str(SERVICES)]
+    arguments += ["--subscriptions", ",".join(subscriptions), "--groups", str(GROUPS), "--services", str(SERVICES)]
     arguments += ["--days", str(DAYS), "--end-day", NIGHT.date().isoformat(), *flags]
     return Program(arguments, name="simulator", ready="listening on", folder=ROOT)
 
@@ -75,7 +80,7 @@ def load_projects(database_url: str, subscriptions: int = len(SUBSCRIPTIONS)) ->
 
 
 def _entries(subscription_number: int) -> list[ProjectEntry]:
-    per_day = _spent_on_sample_day(SUBSCRIPTIONS[subscription_number])
+    per_day = _spent_on_sample_day(MOST_SUBSCRIPTIONS[subscription_number])
     return [
         _entry(subscription_number, number, group, per_day[group])
         for number, group in enumerate(group_names(subscription_number, GROUPS))
@@ -100,7 +105,7 @@ def _entry(subscription_number: int, number: int, group: str, per_day: Decimal) 
 
 def _spent_on_sample_day(subscription: str) -> dict[str, Decimal]:
     """What each group of the subscription spent on the sample day: at least a cent, and credits left out."""
-    book = made_up(SEED, SUBSCRIPTIONS, GROUPS, SERVICES, DAYS, NIGHT.date(), CURRENCY)
+    book = made_up(SEED, MOST_SUBSCRIPTIONS, GROUPS, SERVICES, DAYS, NIGHT.date(), CURRENCY)
     spent: dict[str, Decimal] = {}
     for group, _service, _currency, amount in book.rows(subscription, SAMPLE_DAY):
         spent[group] = spent.get(group, Decimal("0.01")) + max(Decimal(amount), Decimal(0))

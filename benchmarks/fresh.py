@@ -24,12 +24,14 @@ def in_fresh_process(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         return pool.submit(work, *args, **kwargs).result()
 
 
-def peak_memory_mb() -> float:
-    """The most memory this process has held, in MB (2^20 bytes)."""
-    status = Path("/proc/self/status")
+def peak_memory_mb(process: int | None = None) -> float:
+    """The most memory this process (another: on Linux only, else 0) has held so far, in MB (2^20 bytes)."""
+    status = Path(f"/proc/{process or 'self'}/status")
     if status.exists():
-        # Not getrusage, which on Linux counts what the parent held when it started us.
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 1024
+        # Not getrusage, which on Linux counts what the parent held when it started us. A process that ends has no line.
+        return int((re.findall(r"VmHWM:\s+(\d+) kB", status.read_text()) or ["0"])[0]) / 1024
+    if process is not None:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 

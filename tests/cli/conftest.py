@@ -36,7 +36,7 @@ class Refusing(BaseHTTPRequestHandler):
 def refusing_queues() -> Iterator[str]:
     """The connection string of a storage account that refuses everything."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield ACCOUNT.format(port=server.server_port)
         server.shutdown()
