@@ -14,8 +14,8 @@ from benchmarks.nights import Night, installation, night
 
 # Subscriptions of 500 projects.
 FEW, MANY, MOST = 2, 20, 80
-# Nothing waits for the quota.
-UNPACED = {"COST_QPU_PER_MINUTE": "1000000", "COST_QPU_PER_HOUR": "60000000"}
+# As much as the settings take: the last of 40,000 projects may begin after 10 seconds.
+UNPACED = {"COST_QPU_PER_MINUTE": "1000", "COST_QPU_PER_HOUR": "10000"}
 IN_PROPORTION = MOST / MANY
 MOST_TIME, MOST_MEMORY = 4.2, 1.5
 

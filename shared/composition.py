@@ -73,7 +73,7 @@ OUTBOX_SENDER = "budget-warden@localhost.localdomain"
 
 
 def clock_from(start: datetime | None, speed: int = 1) -> Clock:
-    """The clock, or, for trying things out, one that stood at `start` a moment ago and runs on `speed` times as fast."""
+    """The clock, or, for trying things out, one that stood at `start` a moment ago and runs `speed` times as fast."""
     begun = utc_now()
     if start is None and speed == 1:
         return utc_now
