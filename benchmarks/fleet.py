@@ -100,7 +100,7 @@ def _entry(subscription_number: int, number: int, group: str, per_day: Decimal) 
         active=True,
     )
     terms = BudgetTerms(amount.quantize(Decimal("0.01")), CURRENCY, MONTHLY)
-    return ProjectEntry(project, (Scope(AZURE, SUBSCRIPTIONS[subscription_number], group),), terms)
+    return ProjectEntry(project, (Scope(AZURE, MOST_SUBSCRIPTIONS[subscription_number], group),), terms)
 
 
 def _spent_on_sample_day(subscription: str) -> dict[str, Decimal]:
