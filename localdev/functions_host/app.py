@@ -16,31 +16,18 @@ from localdev.functions_host.errors import HostError
 from localdev.functions_host.retries import RetryPolicy, read_retry_policy
 
 TRIGGERS = ("queueTrigger", "timerTrigger", "httpTrigger")
-OUTPUTS = ("queue", "http")
-_OUT = 1
-# The worker takes more than this, and refuses list[str]: then the whole app fails.
-_TEXTS = func.Out[typing.List[str]]  # noqa: UP006
 # The package's own annotations leave out what these calls return.
 _sdk: Any = func
 
 
 @dataclass(frozen=True)
-class Output:
-    """One output of a function."""
-
-    name: str
-    binding: Any
-
-
-@dataclass(frozen=True)
 class AppFunction:
-    """One function of the app, ready to be called with named arguments."""
+    """One function of the app, ready to be called with its trigger's value. returns: whether it answers over HTTP."""
 
     name: str
     call: Callable[..., Any]
     trigger: Any
-    outputs: tuple[Output, ...]
-    returns: Output | None
+    returns: bool
     retry: RetryPolicy
 
     @property
@@ -107,16 +94,15 @@ def _checked(function: Any) -> AppFunction:
     bindings = {binding.name: binding for binding in function.get_bindings()}
     _check_kinds(name, trigger, bindings.values())
     annotations = _annotations(name, call)
-    returned = bindings.pop("$return", None)
+    returns = bindings.pop("$return", None) is not None
     _check_parameters(name, call, set(bindings))
-    outputs = [bindings[key] for key in bindings if bindings[key].direction == _OUT]
     _check_input(name, trigger, annotations)
+    _check_returned(name, returns, annotations.get("return"))
     return AppFunction(
         name=name,
         call=call,
         trigger=trigger,
-        outputs=tuple(_output(name, binding, annotations) for binding in outputs),
-        returns=_return_output(name, returned, annotations) if returned else None,
+        returns=returns,
         retry=read_retry_policy(name, function.get_settings_dict("retry_policy")),
     )
 
@@ -125,10 +111,10 @@ def _check_kinds(name: str, trigger: Any, bindings: Iterable[Any]) -> None:
     if trigger.type not in TRIGGERS:
         raise HostError(f"{name} has a {trigger.type}; the local host runs {', '.join(TRIGGERS)}.")
     for binding in bindings:
-        if binding is not trigger and (binding.direction != _OUT or binding.type not in OUTPUTS):
+        if binding is not trigger and (binding.name, binding.type) != ("$return", "http"):
             raise HostError(
                 f"{name} has the binding {binding.name} of type {binding.type}; "
-                f"the local host knows outputs of type {', '.join(OUTPUTS)}."
+                "the local host knows no others than triggers and the answer over HTTP."
             )
 
 
@@ -161,31 +147,12 @@ def _check_input(name: str, trigger: Any, annotations: dict[str, Any]) -> None:
         )
 
 
-def _output(name: str, binding: Any, annotations: dict[str, Any]) -> Output:
-    if annotations.get(binding.name) != _TEXTS:
-        raise HostError(f"{name}: {binding.name} is an output; annotate it func.Out[typing.List[str]].")
-    return Output(binding.name, binding)
-
-
-def _return_output(name: str, binding: Any, annotations: dict[str, Any]) -> Output:
-    if binding.type != "http":
-        raise HostError(f"{name} returns to a {binding.type}; the local host writes to queues by func.Out only.")
-    annotation = annotations.get("return")
+def _check_returned(name: str, returns: bool, annotation: Any) -> None:
     # The worker demands a plain class here: list[str], typing.List[str] and str | None are none.
-    generic = not isinstance(annotation, type) or typing.get_origin(annotation) is not None
-    if annotation is not None and (generic or not _takes_output(binding.type, annotation)):
-        raise HostError(f"{name} is annotated to return {annotation!r}, which the worker refuses.")
-    return Output("$return", binding)
-
-
-def _takes_output(kind: str, annotation: Any) -> bool:
-    # typing.List passes the worker's test for a generic type, the built-in list[...] does not.
-    if typing.get_origin(annotation) is not None and type(annotation).__module__ != "typing":
-        return False
-    try:
-        return bool(converter(kind).check_output_type_annotation(annotation))
-    except TypeError:
-        return False
+    plain = isinstance(annotation, type) and typing.get_origin(annotation) is None
+    if not returns or annotation is None or (plain and converter("http").check_output_type_annotation(annotation)):
+        return
+    raise HostError(f"{name} is annotated to return {annotation!r}, which the worker refuses.")
 
 
 def converter(kind: str) -> Any:

@@ -1,7 +1,6 @@
-"""Builds the values that triggers hand to functions, and takes apart what functions hand back.
+"""Builds the values that triggers hand to functions, and encodes what HTTP functions hand back.
 
-The converters are those of azure-functions, fed as the worker feeds them. What becomes of an output after
-that is the host's doing: FunctionBinding.ReadAsEnumerable in the source of azure-functions-host.
+The converters are those of azure-functions, fed as the worker feeds them.
 """
 
 import json
@@ -9,29 +8,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import azure.functions as func
 from azure.functions import meta
 from azure.storage.queue import QueueMessage
 
-from localdev.functions_host.app import Output, converter
+from localdev.functions_host.app import converter
 
 # The package's own annotations leave out what these calls return.
 _datum: Any = meta.Datum
-
-
-class OutValue(func.Out[Any]):
-    """The object behind a parameter annotated func.Out: holds what the function sets."""
-
-    def __init__(self) -> None:
-        self._value: Any = None
-
-    def set(self, val: Any) -> None:
-        """Keeps a value; the last one counts."""
-        self._value = val
-
-    def get(self) -> Any:
-        """Gives back what was set, None if nothing was."""
-        return self._value
 
 
 def queue_value(message: QueueMessage) -> Any:
@@ -71,14 +54,9 @@ def http_value(
     return converter("httpTrigger").decode(_datum(value, "http"), trigger_metadata={})
 
 
-def encode(output: Output, value: Any) -> Any:
-    """Encodes one output as the worker does, to a datum with `type` and `value`."""
+def http_answer(value: Any) -> Any:
+    """Encodes what an HTTP function returned as the worker does, to a datum with `type` and `value`."""
     try:
-        return converter(output.binding.type).encode(value, expected_type=None)
+        return converter("http").encode(value, expected_type=None)
     except NotImplementedError as error:
-        raise TypeError(f"the output {output.name} can't take a value of type {type(value).__name__}") from error
-
-
-def queue_messages(datum: Any) -> list[bytes]:
-    """Turns an encoded list of texts into the bodies of the messages that the host writes for it."""
-    return [text.encode("utf-8") for text in json.loads(datum.value)]
+        raise TypeError(f"a value of type {type(value).__name__} is no answer over HTTP") from error

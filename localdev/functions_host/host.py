@@ -5,7 +5,6 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from azure.core.exceptions import AzureError
 
@@ -61,10 +60,7 @@ class Host:
         os.chdir(self._options.app)
         functions = load_functions(self._options.app)
         self._settings = read_host_settings(self._options.app)
-        self._runner = Runner(self._send)
-        self._targets = {
-            id(binding): self._target(function, binding) for function, binding in _queue_bindings(functions)
-        }
+        self._runner = Runner()
         self.listeners = [self._listener(function) for function in _of(functions, "queueTrigger")]
         self.timers = [self._timer(function) for function in _of(functions, "timerTrigger")]
         self._routes = [make_route(function, self._settings.route_prefix) for function in _of(functions, "httpTrigger")]
@@ -159,43 +155,21 @@ class Host:
     def _url(self) -> str:
         return self.http.server.url if self.http else ""
 
-    def _target(self, function: AppFunction, binding: Any) -> tuple[QueueAccount, str]:
-        where = f"{function.name}: the queue of {binding.name}"
-        return self._account(find_connection(binding.connection, where)), resolve(binding.queue_name, where)
-
     def _account(self, connection: Connection) -> QueueAccount:
         if connection not in self._accounts:
             self._accounts[connection] = QueueAccount(connection)
         return self._accounts[connection]
 
     def _listener(self, function: AppFunction) -> QueueListener:
-        account, queue = self._targets[id(function.trigger)]
+        trigger, where = function.trigger, f"{function.name}: the queue"
+        account = self._account(find_connection(trigger.connection, where))
         shared = Listening(self._settings.queues, self._runner, self._leases, self._activity, self._options.lease)
-        return QueueListener(function, account, queue, shared)
+        return QueueListener(function, account, resolve(trigger.queue_name, where), shared)
 
     def _timer(self, function: AppFunction) -> Timer:
         where = f"{function.name}: the schedule"
         schedule = Schedule(resolve(function.trigger.schedule, where), where)
         return Timer(function, schedule, self._runner, self._activity)
-
-    def _send(self, binding: Any, bodies: list[bytes]) -> None:
-        """Writes a function's output, and wakes the listener of that queue."""
-        account, queue = self._targets[id(binding)]
-        account.send(queue, bodies)
-        for listener in self.listeners:
-            if listener.queue == queue and listener.account is account:
-                listener.nudge()
-
-
-def _queue_bindings(functions: list[AppFunction]) -> list[tuple[AppFunction, Any]]:
-    outputs = [(function, output.binding) for function in functions for output in function.outputs]
-    returns = [(function, function.returns.binding) for function in functions if function.returns]
-    triggers = [(function, function.trigger) for function in functions]
-    return [
-        (function, binding)
-        for function, binding in triggers + outputs + returns
-        if binding.type in ("queue", "queueTrigger")
-    ]
 
 
 def _of(functions: list[AppFunction], kind: str) -> list[AppFunction]:

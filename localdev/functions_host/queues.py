@@ -69,7 +69,7 @@ class QueueListener:
             self._changed.notify_all()
 
     def nudge(self) -> None:
-        """Polls at once: this host has just written to the queue (SharedQueueWatcher in the real one)."""
+        """Polls at once."""
         with self._changed:
             self._nudged = True
             self._changed.notify_all()

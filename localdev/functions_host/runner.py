@@ -1,4 +1,4 @@
-"""Calls functions as the Python worker does, and writes their outputs as the host does."""
+"""Calls functions as the Python worker does."""
 
 import asyncio
 import logging
@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from localdev.functions_host.app import AppFunction, Output
-from localdev.functions_host.bindings import OutValue, encode, queue_messages
+from localdev.functions_host.app import AppFunction
+from localdev.functions_host.bindings import http_answer
 from localdev.functions_host.errors import HostError
 
 log = logging.getLogger("host")
-
-Sender = Callable[[Any, list[bytes]], None]
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ class Outcome:
 class Runner:
     """Runs invocations: plain functions in a pool of threads, async ones in an event loop."""
 
-    def __init__(self, send: Sender) -> None:
-        self._send = send
+    def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(worker_threads(), thread_name_prefix="function")
         self._loop = asyncio.new_event_loop()
         self._loop_thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
@@ -42,11 +39,7 @@ class Runner:
         self._loop_thread.start()
 
     def run(self, function: AppFunction, trigger_value: Callable[[], Any]) -> Outcome:
-        """Runs one invocation to its end: builds the trigger's value, calls, writes the outputs.
-
-        Outputs are written only when the function has returned well, and before the caller deletes the
-        trigger's message; when writing fails, the invocation has failed.
-        """
+        """Runs one invocation to its end: builds the trigger's value, calls, encodes the answer."""
         invocation_id = str(uuid.uuid4())
         begun = time.perf_counter()
         try:
@@ -71,32 +64,17 @@ class Runner:
         )
 
     def _run(self, function: AppFunction, trigger_value: Callable[[], Any]) -> Any:
-        outs = {output.name: OutValue() for output in function.outputs}
-        arguments: dict[str, Any] = {function.trigger.name: trigger_value(), **outs}
-        returned = self._call(function, arguments)
-        if returned is not None and function.returns is None:
+        returned = self._call(function, {function.trigger.name: trigger_value()})
+        if returned is None:
+            return None
+        if not function.returns:
             raise RuntimeError(f"function {function.name} without a $return binding returned a non-None value")
-        return self._write(function, {name: out.get() for name, out in outs.items()}, returned)
+        return http_answer(returned)
 
     def _call(self, function: AppFunction, arguments: Mapping[str, Any]) -> Any:
         if function.is_async:
             return asyncio.run_coroutine_threadsafe(_awaited(function.call(**arguments)), self._loop).result()
         return self._pool.submit(lambda: function.call(**arguments)).result()
-
-    def _write(self, function: AppFunction, values: Mapping[str, Any], returned: Any) -> Any:
-        """Encodes everything first, so that a value that can't be encoded lets nothing out."""
-        outputs = [(output, values[output.name]) for output in function.outputs]
-        if function.returns:
-            outputs.append((function.returns, returned))
-        encoded = [(output, encode(output, value)) for output, value in outputs if value is not None]
-        messages = [(output, queue_messages(datum)) for output, datum in encoded if _to_queue(output)]
-        for output, bodies in messages:
-            self._send(output.binding, bodies)
-        return next((datum for output, datum in encoded if not _to_queue(output)), None)
-
-
-def _to_queue(output: Output) -> bool:
-    return bool(output.binding.type == "queue")
 
 
 async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:

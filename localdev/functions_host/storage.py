@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import requests
@@ -55,11 +54,6 @@ class QueueAccount:
     def _create(self, queue: str) -> None:
         with contextlib.suppress(ResourceExistsError):
             self.client(queue).create_queue()
-
-    def send(self, queue: str, bodies: Iterable[bytes]) -> None:
-        """Writes messages, one after the other, to a queue that is created when it is missing."""
-        for body in bodies:
-            self.send_text(queue, body.decode("utf-8"))
 
     def send_text(self, queue: str, content: str) -> None:
         """Writes one message; it lives the service's default of 7 days."""

@@ -21,6 +21,16 @@ app = func.FunctionApp()
 def record(*words):
     with open(os.environ["RECORD"], "a") as file:
         file.write(" ".join(map(str, words)) + "\\n")
+def send(queue, *texts):
+    from azure.core.exceptions import ResourceExistsError
+    from azure.storage.queue import QueueClient
+    client = QueueClient.from_connection_string(os.environ["Storage"], os.environ[queue])
+    try:
+        client.create_queue()
+    except ResourceExistsError:
+        pass
+    for text in texts:
+        client.send_message(text)
 """
 
 

@@ -2,10 +2,9 @@
 
 CHAIN = """
 @app.timer_trigger(arg_name="timer", schedule="%Cron%")
-@app.queue_output(arg_name="out", queue_name="%In%", connection="Storage")
-def Begin(timer: func.TimerRequest, out: func.Out[typing.List[str]]) -> None:
+def Begin(timer: func.TimerRequest) -> None:
     record("begin")
-    out.set(os.environ.get("Bodies", "a,b").split(","))
+    send("In", *os.environ.get("Bodies", "a,b").split(","))
 
 @app.timer_trigger(arg_name="timer", schedule="* * * * * *")
 def Other(timer: func.TimerRequest) -> None:
