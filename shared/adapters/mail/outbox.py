@@ -40,15 +40,23 @@ class OutboxMailer:
         return name
 
     def _write(self, name: str, message: EmailMessage) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         # Two may send the same mail at the same time: each writes a file of its own and moves it into place.
         unfinished = self._folder / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
-            unfinished.write_bytes(message.as_bytes())
+            self._put(unfinished, message.as_bytes())
             unfinished.replace(self._folder / name)
-        finally:
+        except BaseException:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
+            raise
+
+    def _put(self, file: Path, content: bytes) -> None:
+        # A call of the system costs more than it seems while other functions compute: only the first makes the folder.
+        try:
+            file.write_bytes(content)
+        except FileNotFoundError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
 
 
 def file_name(message_id: str) -> str:
