@@ -19,6 +19,7 @@ class SeenRequest:
     method: str
     target: str
     subscription: str
+    headers: dict[str, str]
     body: Any
     seconds: float
     status: int = 0
@@ -55,8 +56,8 @@ class Record:
 
     def request(self, request: Request, subscription: str) -> SeenRequest:
         """Notes a request that came in; its status is set by `answered`."""
-        body = _readable(request.body)
-        seen = SeenRequest(request.method, request.target, subscription.lower(), body, self._clock())
+        headers, body = dict(request.headers.items()), _readable(request.body)
+        seen = SeenRequest(request.method, request.target, subscription.lower(), headers, body, self._clock())
         with self._lock:
             self._requests.append(seen)
             self._of(seen.subscription).calls += 1
