@@ -138,6 +138,8 @@ def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str
         "OUTBOX_DIR": str(folder / "outbox"),
         "AZURE_MANAGEMENT_ENDPOINT": azure_url,
         "PORTAL_URL": "https://portal.example.com/projects/{acronym}",
+        # Nobody should wait for a look into a queue that is on the same machine.
+        "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.3",
     }
 
 
