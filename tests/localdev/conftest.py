@@ -5,10 +5,11 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from localdev.azurite import Azurite
@@ -65,7 +66,8 @@ class SampleApp:
 
     def queue(self, short: str) -> QueueClient:
         client = self._service.get_queue_client(self.name(short))
-        if not self._exists(client):
+        # The host may make it at the same time.
+        with suppress(ResourceExistsError):
             client.create_queue()
         return client
 
