@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, exists, false, select
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in, update_rows
+from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scopes
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod
 from shared.domain.budgets import Budget, BudgetTerms
@@ -85,7 +86,7 @@ def opened_periods(
     chosen = select(budget_periods).join(projects, projects.c.id == budget_periods.c.project_id).where(which)
     for row in select_in(connection, chosen.order_by(budget_periods.c.period_start), projects.c.id, project_ids):
         period = Period(row.period_start, row.period_end)
-        opened[row.project_id][period.start] = OpenedPeriod(period, row.currency, row.carried, row.stopped, row.settled)
+        opened[row.project_id][period.start] = record(OpenedPeriod, row, period=period)
     return opened
 
 
@@ -149,15 +150,8 @@ def write_periods(connection: Connection, stored: dict[int, Opened], known: Hist
     for project_id, history in known.items():
         for start, each in history.opened.items():
             if each != (before := stored.get(project_id, {}).get(start)):
-                row = {
-                    "project_id": project_id,
-                    "period_start": start,
-                    "period_end": each.period.end,
-                    "currency": each.currency,
-                    "carried": each.carried,
-                    "stopped": each.stopped,
-                    "settled": each.settled,
-                }
+                row = {"project_id": project_id, "period_start": start, "period_end": each.period.end}
+                row |= columns(each, OpenedPeriod, "period")
                 changed.append(row) if before else new.append(row | {"opened_at": now})
     insert_rows(connection, budget_periods, new)
     update_rows(connection, budget_periods, changed, "project_id", "period_start")

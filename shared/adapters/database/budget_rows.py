@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -11,7 +10,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select, true
 
-from shared.adapters.database.chunks import in_chunks, select_in, update_rows
+from shared.adapters.database.chunks import select_in, update_in, update_rows
+from shared.adapters.database.ledger import record
 from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import Period, PeriodRule, is_same_period
@@ -41,8 +41,6 @@ FORECAST = ("forecast_total", "forecast_low", "forecast_high", "forecast_days")
 NO_FORECAST = dict.fromkeys((*FORECAST, "used_up_on"))
 
 FETCHED = 1_000
-# Each is a column of its own, of the same key.
-PROJECT_FIELDS = tuple(field.name for field in fields(Project))
 
 # Thousands of budgets share a few.
 _rule = lru_cache(maxsize=1_000)(PeriodRule)
@@ -58,7 +56,7 @@ def with_budget(connection: Connection, project_ids: Sequence[int]) -> list[AnyR
 
 def project_in(row: AnyRow) -> Project:
     """The project in its row."""
-    return Project(*(getattr(row, name) for name in PROJECT_FIELDS))
+    return record(Project, row)
 
 
 def rule_of(row: AnyRow) -> PeriodRule:
@@ -104,8 +102,7 @@ def write_turns(connection: Connection, turns: Mapping[int, tuple[Period | None,
 
 def lock_projects(connection: Connection, project_ids: Sequence[int]) -> None:
     """Makes every check and revision of these projects wait until the transaction ends, on every database."""
-    for ids in in_chunks(sorted(project_ids)):
-        connection.execute(projects.update().where(projects.c.id.in_(ids)).values(checks=projects.c.checks))
+    update_in(connection, projects, sorted(project_ids), checks=projects.c.checks)
 
 
 def told_in(

@@ -9,18 +9,17 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, true, update
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
-from shared.adapters.database.chunks import in_chunks
+from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts, mark_synced
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.runs import settle_scope
 from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, projects, scopes
 from shared.adapters.database.tables import unfinished_answers as answers
-from shared.adapters.database.types import UtcDateTime
 from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubt, doubtful_windows, fault_in, is_outdated
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
@@ -188,16 +187,15 @@ def _scopes_read(connection: Connection, reading: Reading) -> Scopes:
 def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes, parts: Sequence[ReadPart]) -> Scopes:
     """The scopes with those that came up; all spelled as the provider does, so that a filter on one is understood."""
     names = {key: name for part in reversed(parts) for key, name in part.charges.group_names.items()}
-    other = [{"scope": row.id, "new": names[key]} for key, row in read.items() if names.get(key, row.name) != row.name]
-    if other:
-        this = update(scopes).where(scopes.c.id == bindparam("scope"))
-        connection.execute(this.values(x_resource_group_name=bindparam("new")), other)
+    other = {row.id: names[key] for key, row in read.items() if names.get(key, row.name) != row.name}
+    rows = [{"id": scope_id, "x_resource_group_name": name} for scope_id, name in other.items()]
+    update_rows(connection, scopes, rows, "id")
     new = sorted(names.keys() - read.keys())
     if not new:
         return read
     account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id}
     rows = [account | {"group_key": key, "x_resource_group_name": names[key]} for key in new]
-    connection.execute(insert(scopes), rows)
+    insert_rows(connection, scopes, rows)
     return _scopes_read(connection, reading)
 
 
@@ -219,7 +217,7 @@ def _mark(
         settle_scope(connection, scope_id, ScopeState.DONE, None, now)
         if reading.is_whole:
             mark_synced(connection, reading.provider, reading.sub_account_id, now)
-    due: dict[str, Any] = {"check_due_since": func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))}
+    due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
     due |= {} if suspect else {"costs_read_at": now}
-    for ids in in_chunks(sorted({row.project_id for row in read.values()} - {None})):
-        connection.execute(update(projects).where(projects.c.active == true(), projects.c.id.in_(ids)).values(due))
+    owners = sorted({row.project_id for row in read.values()} - {None})
+    update_in(connection, projects, owners, projects.c.active == true(), **due)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,8 +14,7 @@ from typing_extensions import override
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import turn_to_today
 from shared.adapters.database.budget_rows import AnyRow
-from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_rows
-from shared.adapters.database.engine import Database
+from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
@@ -30,23 +29,20 @@ from shared.ports.checks import CheckLedger, CheckResult, Judge, Judgement, Proj
 from shared.ports.mails import MailState, Topic
 
 
+@dataclass(frozen=True)
 class SqlChecks(Ledger, CheckLedger):
     """CheckLedger on a SQL database.
 
     sender_domain: the right half of every mail's Message-ID. lookback_days: how far back a night reads again.
     """
 
-    def __init__(self, database: Database, sender_domain: str, lookback_days: int) -> None:
-        super().__init__(database)
-        self._sender_domain = sender_domain
-        self._lookback_days = lookback_days
+    sender_domain: str
+    lookback_days: int
 
     @override
     @writes
     def give_up(self, connection: Connection, project_ids: Sequence[int], reason: str) -> None:
-        for ids in in_chunks(sorted(set(project_ids))):
-            given_up = projects.update().where(projects.c.id.in_(ids))
-            connection.execute(given_up.values(check_due_since=None, problem=fitting(reason)))
+        update_in(connection, projects, sorted(set(project_ids)), check_due_since=None, problem=fitting(reason))
 
     @override
     @reads
@@ -59,23 +55,24 @@ class SqlChecks(Ledger, CheckLedger):
     @override
     @writes
     def mark_requeued(self, connection: Connection, project_ids: Sequence[int], now: datetime) -> None:
-        for ids in in_chunks(project_ids):
-            connection.execute(projects.update().where(projects.c.id.in_(ids)).values(check_requeued_at=now))
+        update_in(connection, projects, project_ids, check_requeued_at=now)
 
     @override
     @writes
     def check(self, connection: Connection, project_ids: Sequence[int], judge: Judge, now: datetime) -> CheckResult:
         ids = sorted(set(project_ids))
-        _lock(connection, ids)
+        # Makes every other check of these projects wait until the transaction ends, on every database.
+        counted = {"checks": projects.c.checks + 1, "check_due_since": None}
+        update_in(connection, projects, ids, projects.c.active == true(), **counted)
         rows = budget_rows.with_budget(connection, ids)
         judgements: dict[int, Judgement] = {}
         # The days of a year of thousands of projects are not held in memory at once.
         for some in in_chunks([row for row in rows if row.active]):
-            budgets = turn_to_today(connection, some, now, self._lookback_days)
+            budgets = turn_to_today(connection, some, now, self.lookback_days)
             usages = _usages(connection, some, budgets, now.astimezone(UTC).date())
             judged = _judged(connection, usages, judge)
             _insert_alerts(connection, judged, now)
-            insert_mails(connection, [mail for _, each in judged for mail in each.mails], now, self._sender_domain)
+            insert_mails(connection, [mail for _, each in judged for mail in each.mails], now, self.sender_domain)
             _remember(connection, judged, now)
             judgements |= {usage.project.id: judgement for usage, judgement in judged}
         notices = [mail.key for each in judgements.values() for mail in each.mails if mail.project_id is None]
@@ -84,13 +81,6 @@ class SqlChecks(Ledger, CheckLedger):
             unknown=tuple(sorted(set(ids) - {row.id for row in rows})),
             locks=tuple((project_id, *each.lock) for project_id, each in judgements.items() if each.lock),
         )
-
-
-def _lock(connection: Connection, project_ids: list[int]) -> None:
-    """Makes every other check of these projects wait until the transaction ends, on every database."""
-    for ids in in_chunks(project_ids):
-        active = projects.update().where(projects.c.id.in_(ids), projects.c.active == true())
-        connection.execute(active.values(checks=projects.c.checks + 1, check_due_since=None))
 
 
 # --- what is known -------------------------------------------------------------------------------------------

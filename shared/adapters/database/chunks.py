@@ -1,11 +1,14 @@
-"""Long lists of values and of rows in statements."""
+"""Parts of statements: long lists of values and of rows, times that stay."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, func, literal
+
+from shared.adapters.database.types import UtcDateTime
 
 T = TypeVar("T")
 
@@ -32,6 +35,14 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
         connection.execute(table.insert(), rows)
 
 
+def update_in(
+    connection: Connection, table: Table, ids: Sequence[int], *which: ColumnElement[bool], **values: object
+) -> None:
+    """Writes the same into each of the rows with these ids, or into some of them."""
+    for some in in_chunks(ids):
+        connection.execute(table.update().where(table.c.id.in_(some), *which).values(values))
+
+
 def update_rows(
     connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *key: str, **for_all: ColumnElement[Any]
 ) -> None:
@@ -44,3 +55,9 @@ def update_rows(
         # What is compared may not be named as a column: those are what is set.
         keyed = [{f"its_{name}" if name in key else name: each for name, each in row.items()} for row in rows]
         connection.execute(update.values(for_all), keyed)
+
+
+def kept_or(time: ColumnElement[Any], now: datetime) -> ColumnElement[Any]:
+    """The time that a column holds, or `now` where it holds none."""
+    # An expression does not hand the column's type to a bare value.
+    return func.coalesce(time, literal(now, UtcDateTime()))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, select, update
 from typing_extensions import override
 
-from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.chunks import in_chunks, insert_rows
+from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.tables import accounts, cloud_accounts
 from shared.adapters.database.texts import fitting
 from shared.ports.azure import AZURE
@@ -28,13 +27,13 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     @override
     @reads
     def accounts(self, connection: Connection) -> list[CloudAccount]:
-        return [_cloud_account(row) for row in connection.execute(ALL)]
+        return [record(CloudAccount, row) for row in connection.execute(ALL)]
 
     @override
     @reads
     def get(self, connection: Connection, cloud_account_id: int) -> CloudAccount | None:
         row = connection.execute(ALL.where(cloud.id == cloud_account_id)).one_or_none()
-        return None if row is None else _cloud_account(row)
+        return None if row is None else record(CloudAccount, row)
 
     @override
     @writes
@@ -64,9 +63,7 @@ def _feed(connection: Connection, provider: str, connection_type: str, ids: Coll
     for some in in_chunks(sorted(ids)):
         unfed = (account.provider == provider) & account.sub_account_id.in_(some) & account.cloud_account_id.is_(None)
         new = connection.scalars(select(account.sub_account_id).where(unfed, ~own.exists())).all()
-        if new:
-            rows = [kind | {"name": each, "external_account_id": each} for each in new]
-            connection.execute(insert(cloud_accounts), rows)
+        insert_rows(connection, cloud_accounts, [kind | {"name": each, "external_account_id": each} for each in new])
         connection.execute(update(accounts).where(unfed).values(cloud_account_id=own.scalar_subquery()))
 
 
@@ -80,10 +77,8 @@ def lock_accounts(connection: Connection, provider: str, ids: Collection[str]) -
         these = (account.provider == provider) & account.sub_account_id.in_(some)
         connection.execute(update(accounts).where(these).values(suspect_days=account.suspect_days))
         found.update(connection.scalars(select(account.sub_account_id).where(these)))
-    missing = sorted(set(ids) - found)
-    if missing:
-        rows = [{"provider": provider, "sub_account_id": each, "suspect_days": 0} for each in missing]
-        connection.execute(insert(accounts), rows)
+    new = {"provider": provider, "suspect_days": 0}
+    insert_rows(connection, accounts, [new | {"sub_account_id": each} for each in sorted(set(ids) - found)])
 
 
 def mark_synced(connection: Connection, provider: str, sub_account_id: str, now: datetime) -> None:
@@ -92,7 +87,3 @@ def mark_synced(connection: Connection, provider: str, sub_account_id: str, now:
     feeding = select(account.cloud_account_id).where(this).scalar_subquery()
     synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
     connection.execute(NOT_DISABLED.where(cloud.id == feeding).values(synced))
-
-
-def _cloud_account(row: Row[Any]) -> CloudAccount:
-    return CloudAccount(**{**row._mapping, "status": AccountStatus(row.status)})

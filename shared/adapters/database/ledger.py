@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,11 +17,11 @@ L = TypeVar("L", bound="Ledger")
 Body = Callable[Concatenate[L, Connection, P], T]
 
 
+@dataclass(frozen=True)
 class Ledger:
     """A port on a SQL database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    database: Database
 
 
 def writes(body: Body[L, P, T]) -> Callable[Concatenate[L, P], T]:
@@ -29,7 +29,7 @@ def writes(body: Body[L, P, T]) -> Callable[Concatenate[L, P], T]:
 
     @wraps(body)
     def method(self: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._database.run(lambda connection: body(self, connection, *args, **kwargs))
+        return self.database.run(lambda connection: body(self, connection, *args, **kwargs))
 
     return method
 
@@ -39,12 +39,16 @@ def reads(body: Body[L, P, T]) -> Callable[Concatenate[L, P], T]:
 
     @wraps(body)
     def method(self: L, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._database.read(lambda connection: body(self, connection, *args, **kwargs))
+        return self.database.read(lambda connection: body(self, connection, *args, **kwargs))
 
     return method
 
 
 def record(kind: type[T], row: Row[Any], **others: object) -> T:
     """A dataclass from the row's columns that are called like its fields, and these others."""
-    names = [field.name for field in fields(kind) if field.name not in others]  # type: ignore[arg-type]
-    return kind(**{name: getattr(row, name) for name in names}, **others)
+    return kind(**columns(row, kind, *others), **others)
+
+
+def columns(source: object, kind: type[Any], *but: str) -> dict[str, Any]:
+    """What `source` (a row, or a record of this kind) says in the fields of a dataclass, as it is; without some."""
+    return {each.name: getattr(source, each.name) for each in fields(kind) if each.name not in but}

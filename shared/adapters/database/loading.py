@@ -7,15 +7,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, select
+from sqlalchemy import Connection, select
 
 from shared.adapters.database.budget_rows import lock_projects
-from shared.adapters.database.chunks import insert_rows, update_rows
+from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import projects, scopes
-from shared.adapters.database.types import UtcDateTime
 from shared.domain.projects import Project, ProjectEntry, acronym_key, taken
 from shared.ports.errors import NeverError
 from shared.ports.projects import LoadResult
@@ -63,8 +62,8 @@ def _update_projects(connection: Connection, changed: Sequence[tuple[Project, Pr
         if acronym_key(before.acronym) != acronym_key(project.acronym)
     ]
     update_rows(connection, projects, moving, "id")
-    due = func.coalesce(projects.c.check_due_since, literal(now, UtcDateTime))
-    update_rows(connection, projects, [_row(project) for _, project in changed], "id", check_due_since=due)
+    rows = [_row(project) for _, project in changed]
+    update_rows(connection, projects, rows, "id", check_due_since=kept_or(projects.c.check_due_since, now))
 
 
 def _insert_projects(connection: Connection, new: Sequence[ProjectEntry], now: datetime) -> None:

@@ -6,41 +6,37 @@ A claim is a guarded update, and its row count says who has it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import AnyRow, project_in, sums_within, terms_of, with_budget
-from shared.adapters.database.engine import Database
-from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.chunks import kept_or
+from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import audit, locks, mails, projects, scopes
 from shared.adapters.database.texts import fitting
-from shared.adapters.database.types import UtcDateTime
-from shared.domain.locks import HeldLock, Outcome
+from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
-from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, LockLedger
 from shared.ports.mails import MailState, NewMail, Topic
 
-ENTRY = tuple(each.name for each in fields(AuditEntry))
 NOT_RELEASED = dict.fromkeys(("released_number", "released_period_start"))
 NOT_HELD = dict.fromkeys(("held_since", "budget_number", "period_start", "amount", "spent"))
 
 
+@dataclass(frozen=True)
 class SqlLocks(Ledger, LockLedger):
     """LockLedger on a SQL database. `sender_domain` is the right half of every mail's Message-ID."""
 
-    def __init__(self, database: Database, sender_domain: str) -> None:
-        super().__init__(database)
-        self._sender_domain = sender_domain
+    sender_domain: str
 
     @override
     @reads
@@ -90,7 +86,8 @@ class SqlLocks(Ledger, LockLedger):
         newest = select(audit).order_by(audit.c.id.desc()).limit(limit)
         if project_id is not None:
             newest = newest.where(audit.c.project_id == project_id)
-        return [_view(row) for row in reversed(connection.execute(newest).all())]
+        rows = reversed(connection.execute(newest).all())
+        return [record(AuditView, row, entry=record(AuditEntry, row)) for row in rows]
 
     @override
     @writes
@@ -130,7 +127,7 @@ class SqlLocks(Ledger, LockLedger):
             acronym = select(projects.c.acronym).where(projects.c.id == entry.project_id)
             # Inline: without asking for the new id by OUTPUT, which SQL Server may refuse beside triggers (334).
             connection.execute(insert(audit).inline(), [_row(entry, connection.execute(acronym).scalar_one(), now)])
-            insert_mails(connection, mails, now, self._sender_domain)
+            insert_mails(connection, mails, now, self.sender_domain)
         return True
 
     @override
@@ -154,7 +151,7 @@ def held_in(row: AnyRow | None) -> HeldLock | None:
     """
     if row is None or (row.held_since is None and not row.groups):
         return None
-    return HeldLock(row.by_hand, row.budget_number, row.period_start, row.amount, row.spent)
+    return record(HeldLock, row)
 
 
 def is_released(row: AnyRow | None, budget_number: int, period: Period | None) -> bool:
@@ -170,12 +167,6 @@ def _groups(connection: Connection, project_id: int) -> tuple[ResourceGroup, ...
     return tuple(ResourceGroup(account, name) for account, name in rows)
 
 
-def _view(row: AnyRow) -> AuditView:
-    words = {"action": LockAction(row.action), "outcome": Outcome(row.outcome), "trigger": LockTrigger(row.trigger)}
-    entry = AuditEntry(**{name: getattr(row, name) for name in ENTRY} | words)
-    return AuditView(row.id, row.at, row.acronym, entry)
-
-
 def _end_claim(connection: Connection, project_id: int, claimant: str, values: Mapping[str, Any]) -> bool:
     """Ends the claim and writes `values`; False, and nothing is written, where the claimant doesn't have it."""
     own = (locks.c.project_id == project_id) & (locks.c.claimant == claimant)
@@ -188,9 +179,7 @@ def _changed(change: Hold | Freed | None, now: datetime) -> dict[str, Any]:
     if change is None:
         return {}
     if isinstance(change, Hold):
-        # An expression does not hand the column's type to a bare value.
-        since = func.coalesce(locks.c.held_since, literal(now, UtcDateTime()))
-        return _counted(change) | NOT_RELEASED | {"held_since": since}
+        return _counted(change) | NOT_RELEASED | {"held_since": kept_or(locks.c.held_since, now)}
     released = {"released_number": change.budget_number, "released_period_start": change.period_start}
     return NOT_HELD | {"by_hand": False, "groups": []} | (released if change.by_hand else NOT_RELEASED)
 

@@ -5,36 +5,33 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, case, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
-from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.engine import Database
-from shared.adapters.database.ledger import Ledger, reads, record, writes
+from shared.adapters.database.chunks import in_chunks, insert_rows, kept_or, update_in
+from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.texts import fitting, storable
-from shared.adapters.database.types import UtcDateTime
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
 
 mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
 
 
+@dataclass(frozen=True)
 class SqlMails(Ledger, MailLedger):
     """MailLedger on a SQL database. `sender_domain` is the right half of every Message-ID."""
 
-    def __init__(self, database: Database, sender_domain: str) -> None:
-        super().__init__(database)
-        self._sender_domain = sender_domain
+    sender_domain: str
 
     @override
     @writes
     def add(self, connection: Connection, new: NewMail, now: datetime) -> int:
-        insert_mails(connection, [new], now, self._sender_domain)
+        insert_mails(connection, [new], now, self.sender_domain)
         mail_id: int = connection.execute(select(mail.id).where(mail.key == new.key)).scalar_one()
         return mail_id
 
@@ -61,8 +58,6 @@ class SqlMails(Ledger, MailLedger):
         failed = mail.state == MailState.FAILED
         free = or_(mail.claimed_until <= now, mail.claimant == claimant)
         takeable = or_(mail.state == MailState.PENDING, and_(mail.state == MailState.CLAIMED, free))
-        # An expression does not hand the column's type to a bare value.
-        at = literal(now, UtcDateTime())
         claimed = connection.execute(
             update(tables.mails)
             .where(mail.id == mail_id, or_(takeable, failed) if failed_too else takeable)
@@ -71,7 +66,7 @@ class SqlMails(Ledger, MailLedger):
                 claimant=claimant,
                 claimed_until=until,
                 attempts=case((failed, 1), else_=mail.attempts + 1),
-                first_attempt_at=case((failed, at), else_=func.coalesce(mail.first_attempt_at, at)),
+                first_attempt_at=kept_or(case((~failed, mail.first_attempt_at)), now),
             )
         )
         return claimed.rowcount == 1
@@ -105,8 +100,7 @@ class SqlMails(Ledger, MailLedger):
     @override
     @writes
     def mark_requeued(self, connection: Connection, mail_ids: Sequence[int], now: datetime) -> None:
-        for ids in in_chunks(mail_ids):
-            connection.execute(update(tables.mails).where(mail.id.in_(ids)).values(due_at=now))
+        update_in(connection, tables.mails, mail_ids, due_at=now)
 
 
 def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime, sender_domain: str) -> None:
@@ -116,9 +110,7 @@ def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime
     for keys in in_chunks(list(wanted)):
         for known in connection.scalars(select(mail.key).where(mail.key.in_(keys))):
             del wanted[known]
-    if wanted:
-        rows = [_row(new, now, sender_domain) for new in reversed(wanted.values())]
-        connection.execute(insert(tables.mails), rows)
+    insert_rows(connection, tables.mails, [_row(new, now, sender_domain) for new in reversed(wanted.values())])
 
 
 def message_id(key: str, sender_domain: str) -> str:
@@ -132,11 +124,8 @@ def message_id(key: str, sender_domain: str) -> str:
 
 
 def _row(new: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
-    # Not asdict: it would copy the whole context.
-    says = {field.name: getattr(new, field.name) for field in fields(new)}
-    recipients = {name: says.pop(name) for name in RECIPIENTS}
-    return says | {
-        "recipients": recipients,
+    return columns(new, NewMail, *RECIPIENTS) | {
+        "recipients": {name: getattr(new, name) for name in RECIPIENTS},
         "message_id": message_id(new.key, sender_domain),
         "state": MailState.PENDING,
         "attempts": 0,

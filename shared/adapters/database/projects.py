@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import Connection, select, true
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, terms_of
-from shared.adapters.database.engine import Database
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.listings import periods_of, stored_entries, views_of
 from shared.adapters.database.loading import load_entries
@@ -23,17 +23,16 @@ from shared.ports.errors import NeverError
 from shared.ports.projects import LoadResult, PeriodView, ProjectLedger, ProjectView, RevisionView
 
 
+@dataclass(frozen=True)
 class SqlProjects(Ledger, ProjectLedger):
     """ProjectLedger on a SQL database. `lookback_days`: how far back a night reads again."""
 
-    def __init__(self, database: Database, lookback_days: int) -> None:
-        super().__init__(database)
-        self._lookback_days = lookback_days
+    lookback_days: int
 
     @override
     @writes
     def load(self, connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
-        return load_entries(connection, entries, made_by, now, self._lookback_days)
+        return load_entries(connection, entries, made_by, now, self.lookback_days)
 
     @override
     @reads
@@ -46,7 +45,7 @@ class SqlProjects(Ledger, ProjectLedger):
         self, connection: Connection, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime
     ) -> int:
         lock_projects(connection, [project_id])
-        numbers = revise(connection, {project_id: terms}, Author(made_by, now, reason), self._lookback_days)
+        numbers = revise(connection, {project_id: terms}, Author(made_by, now, reason), self.lookback_days)
         if project_id not in numbers:
             raise NeverError(f"there is no project {project_id}")
         return numbers[project_id]

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, literal
+from sqlalchemy import Connection
 
 from shared.adapters.database import budget_periods, budget_rows
-from shared.adapters.database.chunks import insert_rows, update_rows
+from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.tables import alerts, budgets, projects
 from shared.adapters.database.texts import fitting
-from shared.adapters.database.types import UtcDateTime
 from shared.domain.budget_periods import BudgetHistory
 from shared.domain.budgets import BudgetTerms
 from shared.domain.thresholds import AlertOutcome, still_told
@@ -70,8 +69,7 @@ def _write(
     ]
     insert_rows(connection, budgets, rows)
     current = [{"id": each, "budget_number": number} | budget_rows.NO_FORECAST for each, number in numbers.items()]
-    due = func.coalesce(projects.c.check_due_since, literal(author.at, UtcDateTime))
-    update_rows(connection, projects, current, "id", check_due_since=due)
+    update_rows(connection, projects, current, "id", check_due_since=kept_or(projects.c.check_due_since, author.at))
 
 
 def _carry(

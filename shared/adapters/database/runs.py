@@ -12,26 +12,13 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, insert, select, true, update
 from typing_extensions import override
 
+from shared.adapters.database.chunks import kept_or
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.tables import mails, projects, run_scopes, runs, unfinished_answers
 from shared.adapters.database.texts import fitting
-from shared.adapters.database.types import UtcDateTime
 from shared.domain.charges import key_of_group
 from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
@@ -70,11 +57,10 @@ class SqlRuns(Ledger, RunLedger):
     def mark_queued(self, connection: Connection, scope_id: int, due_at: datetime, now: datetime) -> None:
         # The message may have been taken, and put back for later, before its sender comes here: that stays.
         overtaken = scope.due_at.is_not(None) & (scope.due_at > due_at)
-        first = func.coalesce(scope.first_queued_at, literal(now, UtcDateTime()))
         connection.execute(
             update(run_scopes)
             .where(scope.id == scope_id, scope.state.not_in(FINAL), ~overtaken)
-            .values(state=ScopeState.QUEUED, due_at=due_at, first_queued_at=first)
+            .values(state=ScopeState.QUEUED, due_at=due_at, first_queued_at=kept_or(scope.first_queued_at, now))
         )
 
     @override

@@ -13,8 +13,11 @@ from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.types import Converted, Money, UtcDateTime, key_text
 from shared.domain.budgets import Rollover
+from shared.domain.locks import Outcome
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
+from shared.messages import LockAction, LockTrigger
+from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.mails import MailState, Topic
 from shared.ports.runs import RunState, RunTrigger, ScopeState
 
@@ -107,7 +110,8 @@ cloud_accounts = table(
     "cloud_accounts",
     *key(id=Integer()),
     *needed(name=Unicode(200), organization=Unicode(100), provider=key_text(20), connection_type=key_text(20)),
-    *needed(external_account_id=key_text(200), detail=Unicode(10), status=Unicode(10)),
+    *needed(external_account_id=key_text(200), detail=Unicode(10)),
+    *needed(status=Converted(Unicode(10), str, AccountStatus)),
     *optional(role_arn=Unicode(300), external_id=Unicode(200), credentials=sa.LargeBinary()),
     *optional(last_synced_at=UtcDateTime(), last_sync_error=Unicode(1000), last_manual_sync_at=UtcDateTime()),
     UniqueConstraint("provider", "connection_type", "external_account_id"),
@@ -223,8 +227,9 @@ audit = table(
     *key(id=Integer()),
     Column("key", key_text(200), nullable=False, unique=True),
     Column("project_id", ForeignKey("projects.id"), nullable=False, index=True),
-    *needed(at=UtcDateTime(), acronym=Unicode(50), action=Unicode(10), outcome=Unicode(20), reason=Unicode(1000)),
-    *needed(trigger=Unicode(20), asked=Unicode(1000), figures=JSON(), details=JSON()),
+    *needed(at=UtcDateTime(), acronym=Unicode(50), action=Converted(Unicode(10), str, LockAction)),
+    *needed(outcome=Converted(Unicode(20), str, Outcome), reason=Unicode(1000)),
+    *needed(trigger=Converted(Unicode(20), str, LockTrigger), asked=Unicode(1000), figures=JSON(), details=JSON()),
     *optional(by=Unicode(100), run_key=key_text(100)),
 )
 
