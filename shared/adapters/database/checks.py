@@ -19,7 +19,6 @@ from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, charges, locks, mails, projects
-from shared.adapters.database.texts import fitting
 from shared.adapters.database.types import largest_amount
 from shared.domain.budgets import Budget
 from shared.domain.forecast import expected
@@ -42,7 +41,7 @@ class SqlChecks(Ledger, CheckLedger):
     @override
     @writes
     def give_up(self, connection: Connection, project_ids: Sequence[int], reason: str) -> None:
-        update_in(connection, projects, sorted(set(project_ids)), check_due_since=None, problem=fitting(reason))
+        update_in(connection, projects, sorted(set(project_ids)), check_due_since=None, problem=reason)
 
     @override
     @reads
@@ -188,7 +187,7 @@ def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal) -> dict[s
         "id": usage.project.id,
         "checked_usage": last.usage if last else None,
         "checked_thresholds": last.thresholds if last else None,
-        "problem": None if judgement.problem is None else fitting(judgement.problem),
+        "problem": judgement.problem,
         **budget_rows.NO_FORECAST,
     }
     if usage.forecast and usage.forecast.high <= largest:

@@ -11,7 +11,6 @@ from typing_extensions import override
 from shared.adapters.database.chunks import in_chunks, insert_rows
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.tables import accounts, cloud_accounts
-from shared.adapters.database.texts import fitting
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 
@@ -44,7 +43,7 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     @override
     @writes
     def mark_failed(self, connection: Connection, cloud_account_id: int, reason: str) -> None:
-        failed = {"status": AccountStatus.ERROR, "last_sync_error": fitting(reason)}
+        failed = {"status": AccountStatus.ERROR, "last_sync_error": reason}
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(failed))
 
 

@@ -9,7 +9,6 @@ from typing_extensions import override
 
 from shared.adapters.database import tables
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.texts import fitting, storable
 from shared.messages import Queue
 from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 
@@ -22,14 +21,8 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
     @override
     @writes
     def record(self, connection: Connection, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> int:
-        row = {
-            "origin": fitting(origin, 100),
-            "queue": queue.value,
-            "body": storable(body),
-            "reason": fitting(reason),
-            "at": now,
-        }
-        same = select(letter.id).where(letter.origin == row["origin"])
+        row = {"origin": origin, "queue": queue.value, "body": body, "reason": reason, "at": now}
+        same = select(letter.id).where(letter.origin == origin)
         if connection.scalar(same) is None:
             connection.execute(insert(tables.dead_letters), [row])
         letter_id: int = connection.execute(same).scalar_one()

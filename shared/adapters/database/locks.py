@@ -20,7 +20,6 @@ from shared.adapters.database.chunks import kept_or
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import audit, locks, mails, projects, scopes
-from shared.adapters.database.texts import fitting
 from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
@@ -125,8 +124,9 @@ class SqlLocks(Ledger, LockLedger):
             return False
         if connection.scalar(select(audit.c.id).where(audit.c.key == entry.key)) is None:
             acronym = select(projects.c.acronym).where(projects.c.id == entry.project_id)
+            row = asdict(entry) | {"at": now, "acronym": connection.execute(acronym).scalar_one()}
             # Inline: without asking for the new id by OUTPUT, which SQL Server may refuse beside triggers (334).
-            connection.execute(insert(audit).inline(), [_row(entry, connection.execute(acronym).scalar_one(), now)])
+            connection.execute(insert(audit).inline(), [row])
             insert_mails(connection, mails, now, self.sender_domain)
         return True
 
@@ -190,15 +190,4 @@ def _counted(hold: Hold) -> dict[str, Any]:
     return asdict(hold.lock) | {
         "spent": spent,
         "groups": [[group.subscription_id, group.name] for group in hold.groups],
-    }
-
-
-def _row(entry: AuditEntry, acronym: str, now: datetime) -> dict[str, Any]:
-    return asdict(entry) | {
-        "at": now,
-        "acronym": acronym,
-        "reason": fitting(entry.reason),
-        "by": None if entry.by is None else fitting(entry.by, 100),
-        "asked": fitting(entry.asked),
-        "run_key": None if entry.run_key is None else fitting(entry.run_key, 100),
     }

@@ -15,7 +15,6 @@ from typing_extensions import override
 from shared.adapters.database import tables
 from shared.adapters.database.chunks import in_chunks, insert_rows, kept_or, update_in
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
-from shared.adapters.database.texts import fitting, storable
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
 
 mail = tables.mails.c
@@ -76,19 +75,18 @@ class SqlMails(Ledger, MailLedger):
     def mark_sent(
         self, connection: Connection, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime
     ) -> None:
-        noted = None if notes is None else storable(notes)
-        sent = {"state": MailState.SENT, "sent_at": now, "receipt": fitting(receipt, 200), "notes": noted}
+        sent = {"state": MailState.SENT, "sent_at": now, "receipt": receipt, "notes": notes}
         _end_claim(connection, mail_id, claimant, reason=None, **sent)
 
     @override
     @writes
     def release(self, connection: Connection, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
-        _end_claim(connection, mail_id, claimant, state=MailState.PENDING, reason=fitting(reason), due_at=due_at)
+        _end_claim(connection, mail_id, claimant, state=MailState.PENDING, reason=reason, due_at=due_at)
 
     @override
     @writes
     def mark_failed(self, connection: Connection, mail_id: int, claimant: str, reason: str) -> None:
-        _end_claim(connection, mail_id, claimant, state=MailState.FAILED, reason=fitting(reason))
+        _end_claim(connection, mail_id, claimant, state=MailState.FAILED, reason=reason)
 
     @override
     @reads

@@ -13,12 +13,9 @@ from sqlalchemy import Connection
 from shared.adapters.database import budget_periods, budget_rows
 from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.tables import alerts, budgets, projects
-from shared.adapters.database.texts import fitting
 from shared.domain.budget_periods import BudgetHistory
 from shared.domain.budgets import BudgetTerms
 from shared.domain.thresholds import AlertOutcome, still_told
-
-LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def _write(
     connection: Connection, numbers: Mapping[int, int], terms: Mapping[int, BudgetTerms], author: Author
 ) -> None:
     """Writes the revisions, and makes them current."""
-    by = {"made_at": author.at, "made_by": fitting(author.name, LONGEST_NAME), "reason": fitting(author.reason)}
+    by = {"made_at": author.at, "made_by": author.name, "reason": author.reason}
     rows = [
         budget_rows.budget_row(terms[project_id]) | by | {"project_id": project_id, "number": number}
         for project_id, number in numbers.items()

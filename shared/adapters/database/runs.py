@@ -18,7 +18,6 @@ from typing_extensions import override
 from shared.adapters.database.chunks import kept_or
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.tables import mails, projects, run_scopes, runs, unfinished_answers
-from shared.adapters.database.texts import fitting
 from shared.domain.charges import key_of_group
 from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
@@ -81,7 +80,7 @@ class SqlRuns(Ledger, RunLedger):
     @override
     @writes
     def mark_deferred(self, connection: Connection, scope_id: int, reason: str, due_at: datetime) -> None:
-        deferred = {"state": ScopeState.DEFERRED, "due_at": due_at, "reason": fitting(reason), "finished_at": None}
+        deferred = {"state": ScopeState.DEFERRED, "due_at": due_at, "reason": reason, "finished_at": None}
         moved = connection.execute(
             update(run_scopes)
             .where(scope.id == scope_id, scope.state.not_in((ScopeState.DONE, ScopeState.FAILED)))
@@ -160,7 +159,7 @@ def settle_scope(
     connection: Connection, scope_id: int, state: ScopeState, reason: str | None, now: datetime, *only_if: Condition
 ) -> None:
     """Gives the scope a final state, as a part of another's transaction; the run finishes with its last scope."""
-    values = {"state": state, "reason": None if reason is None else fitting(reason), "finished_at": now}
+    values = {"state": state, "reason": reason, "finished_at": now}
     settled = connection.execute(update(run_scopes).where(scope.id == scope_id, *only_if).values(values))
     if settled.rowcount:
         connection.execute(delete(unfinished_answers).where(unfinished_answers.c.run_scope_id == scope_id))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import JSON, Boolean, Column, Date, ForeignKey, Index, Integer, Unicode, UniqueConstraint
 from sqlalchemy.types import TypeEngine
 
-from shared.adapters.database.types import Converted, Money, UtcDateTime, key_text
+from shared.adapters.database.types import Converted, Money, UtcDateTime, cleaned, fitted, key_text
 from shared.domain.budgets import Rollover
 from shared.domain.locks import Outcome
 from shared.domain.periods import PeriodKind
@@ -71,7 +71,7 @@ projects = table(
     *optional(checked_at=UtcDateTime(), checked_usage=Money()),
     *optional(checked_thresholds=Converted(JSON(none_as_null=True), sorted, frozenset)),
     # The period in which that was. A check in another one starts afresh.
-    *optional(period_start=Date(), period_end=Date(), problem=Unicode(1000)),
+    *optional(period_start=Date(), period_end=Date(), problem=fitted(1000)),
     # What the last check expected of the period in this row; empty where it could not tell.
     *optional(forecast_total=Money(), forecast_low=Money(), forecast_high=Money(), forecast_days=Integer()),
     *optional(used_up_on=Date()),
@@ -88,7 +88,7 @@ budgets = table(
     Column("rollover", Converted(Unicode(12), str, Rollover), nullable=False, server_default="reset"),
     # Percents of its own; empty for those of the settings.
     *optional(thresholds=Converted(JSON(none_as_null=True), list, tuple)),
-    *needed(made_at=UtcDateTime(), made_by=Unicode(100), reason=Unicode(1000)),
+    *needed(made_at=UtcDateTime(), made_by=fitted(100), reason=fitted(1000)),
     UniqueConstraint("project_id", "number"),
 )
 
@@ -113,7 +113,7 @@ cloud_accounts = table(
     *needed(external_account_id=key_text(200), detail=Unicode(10)),
     *needed(status=Converted(Unicode(10), str, AccountStatus)),
     *optional(role_arn=Unicode(300), external_id=Unicode(200), credentials=sa.LargeBinary()),
-    *optional(last_synced_at=UtcDateTime(), last_sync_error=Unicode(1000), last_manual_sync_at=UtcDateTime()),
+    *optional(last_synced_at=UtcDateTime(), last_sync_error=fitted(1000), last_manual_sync_at=UtcDateTime()),
     UniqueConstraint("provider", "connection_type", "external_account_id"),
 )
 
@@ -173,7 +173,7 @@ mails = table(
     Column("state", Converted(Unicode(10), str, MailState), nullable=False, index=True),
     *needed(attempts=Integer(), made_at=UtcDateTime(), due_at=UtcDateTime()),
     *optional(first_attempt_at=UtcDateTime(), claimant=Unicode(100), claimed_until=UtcDateTime()),
-    *optional(sent_at=UtcDateTime(), receipt=Unicode(200), notes=sa.UnicodeText(), reason=Unicode(1000)),
+    *optional(sent_at=UtcDateTime(), receipt=fitted(200), notes=cleaned(), reason=fitted(1000)),
     Index("ix_mails_topic_project_id", "topic", "project_id"),
 )
 
@@ -194,7 +194,7 @@ run_scopes = table(
     *optional(subscription_id=Unicode(100), project_id=Integer(), resource_group=Unicode(100)),
     *optional(cloud_account_id=Integer(), provider=key_text(20)),
     *needed(state=Converted(Unicode(10), str, ScopeState), attempts=Integer()),
-    *optional(first_queued_at=UtcDateTime(), due_at=UtcDateTime(), finished_at=UtcDateTime(), reason=Unicode(1000)),
+    *optional(first_queued_at=UtcDateTime(), due_at=UtcDateTime(), finished_at=UtcDateTime(), reason=fitted(1000)),
     UniqueConstraint("run_key", "subject"),
     Index("ix_run_scopes_state", "state"),
 )
@@ -228,16 +228,16 @@ audit = table(
     Column("key", key_text(200), nullable=False, unique=True),
     Column("project_id", ForeignKey("projects.id"), nullable=False, index=True),
     *needed(at=UtcDateTime(), acronym=Unicode(50), action=Converted(Unicode(10), str, LockAction)),
-    *needed(outcome=Converted(Unicode(20), str, Outcome), reason=Unicode(1000)),
-    *needed(trigger=Converted(Unicode(20), str, LockTrigger), asked=Unicode(1000), figures=JSON(), details=JSON()),
-    *optional(by=Unicode(100), run_key=key_text(100)),
+    *needed(outcome=Converted(Unicode(20), str, Outcome), reason=fitted(1000)),
+    *needed(trigger=Converted(Unicode(20), str, LockTrigger), asked=fitted(1000), figures=JSON(), details=JSON()),
+    *optional(by=fitted(100), run_key=fitted(100, key_text)),
 )
 
 dead_letters = table(
     "dead_letters",
     *key(id=Integer()),
     # The id of the queue message, so that recording it twice makes one row.
-    Column("origin", key_text(100), nullable=False, unique=True),
-    *needed(queue=Unicode(100), body=sa.UnicodeText(), reason=Unicode(1000), at=UtcDateTime()),
+    Column("origin", fitted(100, key_text), nullable=False, unique=True),
+    *needed(queue=Unicode(100), body=cleaned(), reason=fitted(1000), at=UtcDateTime()),
     *optional(replayed_at=UtcDateTime()),
 )

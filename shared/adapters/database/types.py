@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Numeric, String, Unicode
+from sqlalchemy import BigInteger, DateTime, Dialect, Numeric, String, Unicode, UnicodeText
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from shared.adapters.database.texts import fitting, storable
 from shared.domain.money import EXACT, LARGEST_AMOUNT
 
 PLACES = 10
@@ -77,6 +79,16 @@ class Converted(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's
         """The value."""
         return None if value is None else self.read(value)
+
+
+def fitted(length: int, kind: Callable[[int], TypeEngine[str]] = Unicode) -> TypeEngine[str]:
+    """Text from outside, which is cut and cleaned as it is written and compared."""
+    return Converted(kind(length), partial(fitting, longest=length), str)
+
+
+def cleaned() -> TypeEngine[str]:
+    """Text from outside of any length, which is cleaned as it is written and compared."""
+    return Converted(UnicodeText(), storable, str)
 
 
 def key_text(length: int) -> TypeEngine[str]:
