@@ -63,7 +63,10 @@ class ProjectEntry:
     @property
     def scopes_by_key(self) -> dict[tuple[str, str, str], Scope]:
         """Its scopes by `Scope.key`: two spellings are one, the first."""
-        return {scope.key: scope for scope in reversed(self.scopes)}
+        by_key: dict[tuple[str, str, str], Scope] = {}
+        for scope in self.scopes:
+            by_key.setdefault(scope.key, scope)
+        return by_key
 
     @property
     def its_own(self) -> dict[tuple[str, ...], str]:

@@ -11,12 +11,12 @@ from shared.domain import windows
 from shared.domain.charges import key_of_group
 from shared.domain.periods import Period, PeriodRule, months_before
 from shared.domain.windows import ReadingPlan
-from shared.messages import MessageError, ScopeTarget, UpdateMessage
+from shared.messages import GUID, MessageError, ScopeTarget, UpdateMessage
 from shared.pipeline.events import event
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger
 from shared.ports.clock import Clock
-from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
+from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger
 from shared.ports.costs import CostSource
 
 PROJECTS = "`python -m shared.cli projects list` shows them"
@@ -188,7 +188,7 @@ class Asking:
 
 def _target(cloud_account: CloudAccount) -> ScopeTarget:
     """An Azure subscription goes by the id that its people know."""
-    if cloud_account.connection_type == ConnectionType.COST_MANAGEMENT:
+    if cloud_account.provider == AZURE and GUID.fullmatch(cloud_account.external_account_id):
         return ScopeTarget(subscription_id=cloud_account.external_account_id)
     return ScopeTarget(cloud_account_id=cloud_account.id, provider=cloud_account.provider)
 

@@ -36,11 +36,9 @@ class Chain:
         """Works on a message of a queue. origin: its id. One that can't be right is kept as a dead letter."""
         try:
             message = PARSERS[queue](body)
-            wanted = self.stages[type(message)]()(message, origin)
+            self.send(self.stages[type(message)]()(message, origin))
         except MessageError as error:
             self.dead_letters.record(queue, body, str(error), origin)
-        else:
-            self.send(wanted)
 
     def bury(self, queue: Queue, body: str, origin: str) -> None:
         """Takes what the host gave up on: a message of a queue's `-poison` queue."""

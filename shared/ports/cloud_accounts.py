@@ -25,6 +25,11 @@ class AccountStatus(StrEnum):
     ERROR = "error"
     DISABLED = "disabled"
 
+    @classmethod
+    def _missing_(cls, value: object) -> AccountStatus:
+        """A word that somebody wrote by hand: only `disabled`, in any case, keeps an account from being read."""
+        return next((status for status in cls if status == str(value).strip().lower()), cls.ERROR)
+
 
 @dataclass(frozen=True, slots=True)
 class CloudAccount:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Unicode, column, table, update
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import accounts, cloud_accounts
@@ -127,3 +127,21 @@ def test_the_sub_accounts_of_one_cloud_account(ledgers: Ledgers) -> None:
     feed(ledgers, "acc-3", payer.id)
     assert [each.sub_account_id for each in ledgers.charges.accounts(payer.id)] == ["acc-1", "acc-3"]
     assert [each.sub_account_id for each in ledgers.charges.accounts()] == ["acc-1", "acc-2", "acc-3"]
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("paused", "error"), ("", "error"), ("ACTIVE", "active"), ("Disabled", "disabled")],
+)
+def test_a_status_that_somebody_wrote_by_hand_keeps_no_account_from_being_listed(
+    ledgers: Ledgers, word: str, status: str
+) -> None:
+    ledgers.load(entry(1), elsewhere(2))
+    (account,) = [each for each in ledgers.cloud_accounts.accounts() if each.provider == AZURE]
+    text_of_status = column("status", Unicode())
+    this = table("cloud_accounts", text_of_status, column("id")).update()
+    by_hand = this.where(column("id") == account.id).values(status=word)
+    ledgers.database.run(lambda connection: connection.execute(by_hand))
+    assert [found for _, found, _ in statuses(ledgers)] == [status]
+    ledgers.cloud_accounts.mark_failed(account.id, "no")
+    assert [found for _, found, _ in statuses(ledgers)] == ["disabled" if status == "disabled" else "error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -258,3 +259,15 @@ def test_a_lock_that_can_t_be_right_is_recorded_with_what_would_be(
     assert reason in letter.reason
     assert json.loads(letter.body) == body
     assert not locked(chain)
+
+
+def test_a_message_that_is_too_full_to_be_put_back_is_kept_with_that_reason(chain: Chain) -> None:
+    class Away:
+        def check(self, *_args: object) -> None:
+            raise LaterError("the database can't be used now")
+
+    chain.app.notifier = replace(chain.notifier, checks=Away())
+    body = f'{{"ProjectIds":[{",".join(str(1_000_000_000 + each) for each in range(4466))}]}}'
+    assert chain.work(Queue.NOTIFICATION, body) == []
+    (letter,) = chain.letters.letters()
+    assert "too large; the limit is 49152" in letter.reason

@@ -434,3 +434,8 @@ def test_amounts_are_read_exactly(amounts: list[str]) -> None:
         for number, amount in enumerate(amounts)
     ]
     assert [entry.terms.amount for entry in read(csv(*rows))] == [Decimal(amount) for amount in amounts]
+
+
+def test_taken_groups_of_one_line_are_told_in_their_order() -> None:
+    told = faults(csv({"resource_groups": "a;b;c"}, {"id": "12", "acronym": "EAU", "resource_groups": "a;b;c"}))
+    assert [fault.split(":")[1].split()[0] for fault in told] == ["a", "b", "c"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
@@ -17,7 +17,7 @@ from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccoun
 account, cloud = accounts.c, cloud_accounts.c
 ALL = select(*(column for column in cloud if column is not cloud.credentials)).order_by(cloud.id)
 NEW = {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
-NOT_DISABLED = update(cloud_accounts).where(cloud.status != AccountStatus.DISABLED)
+NOT_DISABLED = update(cloud_accounts).where(func.lower(cloud.status) != AccountStatus.DISABLED)
 
 
 class SqlCloudAccounts(Ledger, CloudAccountLedger):

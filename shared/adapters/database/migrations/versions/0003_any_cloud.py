@@ -127,7 +127,7 @@ def _register_subscriptions() -> None:
             accounts.c.read_started_at,
         )
         .select_from(scopes.outerjoin(accounts, same))
-        .where(scopes.c.project_id.is_not(None))
+        .where(scopes.c.project_id.is_not(None), scopes.c.provider == sa.literal_column("'azure'"))
         .distinct()
     )
     op.execute(cloud_accounts.insert().from_select(names, named))
