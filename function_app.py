@@ -66,7 +66,7 @@ def budget_alert(req: func.HttpRequest) -> func.HttpResponse:
 @app.function_name("ProjectLockHandler")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectLock%", connection=STORAGE)
 def project_lock_handler(msg: func.QueueMessage) -> None:
-    """Looks again, then locks or unlocks the project; or brings Azure's own budgets in line."""
+    """Looks again, then locks or unlocks the project; or brings Azure's own budgets in step."""
     warden.chain.take(Queue.LOCK, _body(msg), str(msg.id))
 
 

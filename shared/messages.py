@@ -199,7 +199,7 @@ class LockMessage:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSyncMessage:
-    """Bring Azure's own budgets of a subscription in line with the projects'. It goes by the project-lock queue."""
+    """Bring Azure's own budgets of a subscription in step with the projects'. It goes by the project-lock queue."""
 
     subscription_id: str
     envelope: Envelope = field(default=Envelope())

@@ -53,7 +53,7 @@ def sync(
 
 
 def _is_synced(budgets: BudgetSync, subscription: str, dry_run: bool) -> bool:
-    """Brings one subscription's budgets in line, and says how; False where something failed."""
+    """Brings one subscription's budgets in step, and says how; False where something failed."""
     from shared.ports.errors import LaterError, NeverError
 
     output.say(f"{subscription}:", "bold")

@@ -1,4 +1,4 @@
-"""Takes a message about a subscription: brings its budgets in line, and tells the operators what could not be."""
+"""Takes a message about a subscription: brings its budgets in step, and tells the operators what could not be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.ports.mails import MailLedger, Topic
 
 @dataclass(frozen=True, slots=True)
 class BudgetSyncHandler:
-    """ProjectLockHandler's second kind of message: brings Azure's budgets of a subscription in line."""
+    """ProjectLockHandler's second kind of message: brings Azure's budgets of a subscription in step."""
 
     sync: BudgetSync
     mails: MailLedger

@@ -107,7 +107,7 @@ class BudgetSync:
         return _compared(here, found, self.action_group_id, currency)
 
     def sync(self, subscription_id: str, dry_run: bool = False, longest: timedelta = LONGEST_SYNC) -> SyncResult:
-        """Brings a subscription's budgets in line, or says what it would do. A budget that Azure refuses fails alone.
+        """Brings a subscription's budgets in step, or says what it would do. A budget that Azure refuses fails alone.
 
         Raises NeverError where the subscription's budgets can't be read, and LaterError where Azure can't be asked
         now or `longest` is over: what was written stays, and the next call does only what still differs.
