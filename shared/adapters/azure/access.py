@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shared.domain.texts import shortened
+from shared.ports.errors import NeverError
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# What others read in another way than we do: a path that begins with // is a host to `urljoin`, which the SDKs use; to
+# some a backslash is a slash; some leave out control characters; and requests makes a name before the host a login.
+AMBIGUOUS = re.compile(r"[\x00-\x1f\x7f\\]|^[^/]*//[^/?#]*(//|@)")
 TOKEN_LIKE = re.compile(r"eyJ[\w-]{10,}(\.[\w-]*)*|(?<=\?)[^\s'\"]+")
 
 
@@ -36,8 +41,8 @@ class ArmEndpoint:
         return f"{self.url}/.default"
 
     def holds(self, url: str) -> bool:
-        """Whether the URL leads to this same scheme, host and port."""
-        return _origin(url) == self.origin
+        """Whether the URL leads to this same scheme, host and port, whoever reads it."""
+        return _origin(url) == self.origin and not AMBIGUOUS.search(url)
 
 
 def parse_endpoint(text: str) -> ArmEndpoint:
@@ -77,6 +82,28 @@ class LocalCredential:
         from azure.core.credentials import AccessToken
 
         return AccessToken("local-development", int(time.time()) + 3600)
+
+
+class EndpointPolicy:
+    """A step through azure-core, before the token is added: lets requests to the endpoint through, and no others.
+
+    No subclass of azure-core's HTTPPolicy, since that would load azure-core with the module.
+    """
+
+    next: Any = None
+
+    def __init__(self, place: ArmEndpoint) -> None:
+        self._place = place
+
+    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        """Passes the request on. Raises NeverError where it would go to another place."""
+        if not self._place.holds(request.http_request.url):
+            raise NeverError(f"Azure's answer links to another place than {self._place.url} for what comes next.")
+        if self._place.is_local:
+            # azure-core refuses a token over plain http unless told otherwise with each call.
+            request.context.options["enforce_https"] = False
+        response: PipelineResponse[Any, Any] = self.next.send(request)
+        return response
 
 
 def shown(text: str, longest: int = 240) -> str:

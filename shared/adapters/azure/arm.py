@@ -14,7 +14,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from shared.adapters.azure.access import ArmEndpoint, credential_for, parse_endpoint, shown
+from shared.adapters.azure.access import ArmEndpoint, EndpointPolicy, credential_for, parse_endpoint, shown
 from shared.adapters.azure.refusals import RefusedError
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import NeverError
@@ -153,7 +153,7 @@ class ArmClient:
 
         agent = UserAgentPolicy(user_agent="BudgetWarden", sdk_moniker=sdk)
         token = self._once("token", lambda: ARMChallengeAuthenticationPolicy(self._identity, self.place.token_scope))
-        return [RequestIdPolicy(), agent, CustomHookPolicy(), AnswerPolicy(self.place), token]
+        return [RequestIdPolicy(), agent, CustomHookPolicy(), AnswerPolicy(), EndpointPolicy(self.place), token]
 
     def _transport(self) -> RequestsTransport:
         """HTTP with time-outs; a proxy from the environment is used, but not to reach this machine itself."""
@@ -213,14 +213,10 @@ class AnswerPolicy:
 
     next: Any = None
 
-    def __init__(self, place: ArmEndpoint) -> None:
-        # Without `stream`, the body is read in pieces of 10 KB whatever the block size, at half the speed. azure-core
-        # refuses a token over plain http unless told otherwise with each call.
-        self._options = {"stream": True} | ({"enforce_https": False} if place.is_local else {})
-
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
         """Passes the request on, and its answer back."""
-        request.context.options.update(self._options)
+        # Without it, the body is read in pieces of 10 KB whatever the block size, at half the speed.
+        request.context.options["stream"] = True
         response: PipelineResponse[Any, Any] = self.next.send(request)
         answer = response.http_response
         body = answer.read()

@@ -17,8 +17,8 @@ from azure.mgmt.consumption import ConsumptionManagementClient
 from azure.mgmt.costmanagement import CostManagementClient
 
 from localdev.azure_sim import AzureSimulator, ChargeBook
-from shared.adapters.azure.access import parse_endpoint
-from shared.adapters.azure.arm import CONNECTIONS, AnswerPolicy, ArmClient, Pages
+from shared.adapters.azure.access import EndpointPolicy, parse_endpoint
+from shared.adapters.azure.arm import CONNECTIONS, ArmClient, Pages
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
@@ -81,12 +81,13 @@ def test_threads_that_ask_at_once_keep_their_connections(odd: OddArm) -> None:
     ("endpoint", "allowed"), [("http://localhost:1", True), ("https://management.azure.com", False)]
 )
 def test_tokens_are_only_allowed_over_plain_http_on_this_machine(endpoint: str, allowed: bool) -> None:
-    policy = AnswerPolicy(parse_endpoint(endpoint))
-    answer = SimpleNamespace(http_response=SimpleNamespace(status_code=200, headers={}, read=lambda: b""))
-    policy.next = SimpleNamespace(send=lambda _request: answer)
+    policy = EndpointPolicy(parse_endpoint(endpoint))
+    policy.next = SimpleNamespace(send=lambda _request: "answered")
     options: dict[str, Any] = {}
-    request: Any = SimpleNamespace(context=SimpleNamespace(options=options))
-    assert policy.send(request) is answer
+    request: Any = SimpleNamespace(
+        context=SimpleNamespace(options=options), http_request=SimpleNamespace(url=f"{endpoint}/x")
+    )
+    assert policy.send(request) == "answered"
     assert (options.get("enforce_https") is False) is allowed
 
 
