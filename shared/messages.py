@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -80,23 +80,6 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateMessage:
-    """Read costs again: of a whole cloud account, or of one project (or one resource group of it).
-
-    A cloud account is named by the id of its Azure subscription, or by ours; provider goes with ours.
-    left: in a message that goes on reading back, the days that are left to be read (`Since`, `Before`).
-    """
-
-    subscription_id: str | None = None
-    project_id: int | None = None
-    resource_group: str | None = None
-    cloud_account_id: int | None = None
-    provider: str | None = None
-    left: Period | None = None
-    envelope: Envelope = field(default=Envelope())
-
-
-@dataclass(frozen=True, slots=True)
 class ScopeTarget:
     """What one update message is about: a whole cloud account, or one project (or one resource group of it).
 
@@ -122,24 +105,22 @@ class ScopeTarget:
     @classmethod
     def of(cls, message: UpdateMessage) -> ScopeTarget:
         """What a message is about."""
-        return cls(
-            subscription_id=message.subscription_id,
-            project_id=message.project_id,
-            resource_group=message.resource_group,
-            cloud_account_id=message.cloud_account_id,
-            provider=message.provider,
-        )
+        return cls(*(getattr(message, each.name) for each in fields(cls)))
 
     def message(self, envelope: Envelope) -> UpdateMessage:
         """The message that reads it."""
-        return UpdateMessage(
-            subscription_id=self.subscription_id,
-            project_id=self.project_id,
-            resource_group=self.resource_group,
-            cloud_account_id=self.cloud_account_id,
-            provider=self.provider,
-            envelope=envelope,
-        )
+        return UpdateMessage(**asdict(self), envelope=envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMessage(ScopeTarget):
+    """Read the costs of a target again.
+
+    left: in a message that goes on reading back, the days that are left to be read (`Since`, `Before`).
+    """
+
+    left: Period | None = None
+    envelope: Envelope = field(default=Envelope())
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +306,7 @@ PARSERS: dict[Queue, Callable[[str], Message]] = {
 
 def to_json(message: Message) -> str:
     """The message as it goes onto its queue: JSON on one line. Raises MessageError over 48 KiB of UTF-8."""
-    return _written(_content(message) | _envelope_content(message.envelope))
+    return _written(_content(message))
 
 
 def notifications(project_ids: Iterable[int], envelope: Envelope) -> list[NotificationMessage]:
@@ -366,63 +347,31 @@ def _written(content: Mapping[str, Any]) -> str:
     return text
 
 
-def _content(message: Message) -> dict[str, Any]:
-    named: dict[str, Any]
-    match message:
-        case UpdateMessage():
-            named = {
-                "SubscriptionId": message.subscription_id,
-                "ProjectId": message.project_id,
-                "ResourceGroup": message.resource_group,
-                "CloudAccountId": message.cloud_account_id,
-                "Provider": message.provider,
-                "Since": message.left.start.isoformat() if message.left else None,
-                "Before": message.left.end.isoformat() if message.left else None,
-            }
-        case NotificationMessage(project_ids=(one,)):
-            named = {"ProjectId": one}
-        case NotificationMessage():
-            named = {"ProjectIds": list(message.project_ids)}
-        case EmailMessage():
-            named = _mail_content(message)
-        case LockMessage():
-            named = {
-                "ProjectId": message.project_id,
-                "BudgetName": message.budget_name,
-                "SubscriptionId": message.subscription_id,
-                "Action": message.action.value,
-                "Reason": message.reason or None,
-                "Trigger": None if message.trigger is LockTrigger.MESSAGE else message.trigger.value,
-                "By": message.by,
-            }
-        case BudgetSyncMessage():
-            named = {"SubscriptionId": message.subscription_id, "Action": SYNC}
-    return {name: value for name, value in named.items() if value is not None}
+# Where the key is not the field's name in PascalCase.
+_KEYS = {"start": "Since", "end": "Before"}
 
 
-def _mail_content(message: EmailMessage) -> dict[str, Any]:
-    if message.mail is None:
-        marked = {"Claimant": message.sent_as.claimant, "Receipt": message.sent_as.receipt} if message.sent_as else {}
-        return {"EmailId": message.email_id} | marked
-    mail = message.mail
-    return {
-        "To": mail.to,
-        "Cc": mail.cc or None,
-        "Bcc": mail.bcc or None,
-        "Subject": mail.subject,
-        "Body": mail.body,
-    }
+def _content(part: Any) -> dict[str, Any]:
+    """A message or a part of it, field by field, the parts in their places. What is as it is by itself is left out."""
+    content: dict[str, Any] = {}
+    # Whom it is about comes before what is to be done.
+    for each in sorted(fields(part), key=lambda each: each.name == "action"):
+        value = getattr(part, each.name)
+        if value == each.default:
+            continue
+        if is_dataclass(value):
+            content |= _content(value)
+        elif each.name == "project_ids" and len(value) == 1:
+            content["ProjectId"] = value[0]
+        else:
+            content[_KEYS.get(each.name) or each.name.title().replace("_", "")] = _as_json(value)
+    return content | {"Action": SYNC} if isinstance(part, BudgetSyncMessage) else content
 
 
-def _envelope_content(envelope: Envelope) -> dict[str, Any]:
-    first = envelope.first_queued_at
-    named = {
-        "RunId": envelope.run_id,
-        "Attempt": envelope.attempt or None,
-        "FirstQueuedAt": first.astimezone(UTC).isoformat(timespec="seconds") if first else None,
-        "Replayed": envelope.replayed or None,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    return value.isoformat() if isinstance(value, date) else value
 
 
 class _Fields:
