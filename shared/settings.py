@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -167,6 +167,9 @@ def _database(secret: SecretStr) -> SecretStr:
 QueueName = Annotated[str, AfterValidator(_queue_name)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Origin = Annotated[str, AfterValidator(_origin)]
 ACTION_GROUP = re.compile(
     r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().-]{1,90}/providers/Microsoft\.Insights/actionGroups/[^/?#\s]{1,260}",
     re.IGNORECASE,
@@ -178,192 +181,150 @@ _CRON = "a schedule of six fields in UTC, seconds first, such as 0 0 2 * * *"
 _SEVERAL = "mail addresses, joined by ;"
 
 
+def _setting(name: str, default: object, takes: str, **limits: Any) -> Any:
+    """The field of one setting: its name, what counts without it, and what it takes."""
+    return Field(default, validation_alias=name, description=takes, **limits)
+
+
+def _number(name: str, default: int, takes: str, least: int, most: int) -> Any:
+    """The field of one setting that takes whole numbers."""
+    return _setting(name, default, f"{takes}: {least} to {most}", ge=least, le=most)
+
+
 class Settings(BaseModel):
     """Every app setting; a field's description says what it takes."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    storage_connection: SecretStr | None = Field(
+    storage_connection: SecretStr | None = _setting(
+        "DatahubStorageConnectionString",
         None,
-        validation_alias="DatahubStorageConnectionString",
-        description="a storage account's connection string; UseDevelopmentStorage=true means Azurite",
+        "a storage account's connection string; UseDevelopmentStorage=true means Azurite",
     )
-    storage_queue_uri: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+    storage_queue_uri: Endpoint | None = _setting(
+        "DatahubStorageConnectionString__queueServiceUri",
         None,
-        validation_alias="DatahubStorageConnectionString__queueServiceUri",
-        description="https://<account>.queue.core.windows.net, in place of a connection string, with an identity",
+        "https://<account>.queue.core.windows.net, in place of a connection string, with an identity",
     )
-    storage_client_id: str | None = Field(
+    storage_client_id: str | None = _setting(
+        "DatahubStorageConnectionString__clientId",
         None,
-        validation_alias="DatahubStorageConnectionString__clientId",
-        description="the user-assigned identity for the queues; without it AZURE_CLIENT_ID is taken",
+        "the user-assigned identity for the queues; without it AZURE_CLIENT_ID is taken",
     )
-    database_url: Annotated[SecretStr, AfterValidator(_database)] = Field(
+    database_url: Annotated[SecretStr, AfterValidator(_database)] = _setting(
+        "DATABASE_URL",
         SecretStr("sqlite:///.local/warden.db"),
-        validation_alias="DATABASE_URL",
-        description="sqlite:///FILE, mssql+pyodbc://… (Azure SQL) or postgresql+psycopg://…",
+        "sqlite:///FILE, mssql+pyodbc://… (Azure SQL) or postgresql+psycopg://…",
     )
-    queue_update: QueueName = Field(Queue.UPDATE.value, validation_alias="QueueProjectUsageUpdate", description=_QUEUE)
-    queue_notification: QueueName = Field(
-        Queue.NOTIFICATION.value, validation_alias="QueueProjectUsageNotification", description=_QUEUE
-    )
-    queue_lock: QueueName = Field(Queue.LOCK.value, validation_alias="QueueProjectLock", description=_QUEUE)
-    queue_email: QueueName = Field(Queue.EMAIL.value, validation_alias="QueueEmailNotification", description=_QUEUE)
-    schedule_usage: Schedule = Field("0 0 2 * * *", validation_alias="ProjectUsageCRON", description=_CRON)
-    schedule_watchdog: Schedule = Field("0 */15 * * * *", validation_alias="WatchdogCRON", description=_CRON)
-    thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = Field(
+    queue_update: QueueName = _setting("QueueProjectUsageUpdate", Queue.UPDATE.value, _QUEUE)
+    queue_notification: QueueName = _setting("QueueProjectUsageNotification", Queue.NOTIFICATION.value, _QUEUE)
+    queue_lock: QueueName = _setting("QueueProjectLock", Queue.LOCK.value, _QUEUE)
+    queue_email: QueueName = _setting("QueueEmailNotification", Queue.EMAIL.value, _QUEUE)
+    schedule_usage: Schedule = _setting("ProjectUsageCRON", "0 0 2 * * *", _CRON)
+    schedule_watchdog: Schedule = _setting("WatchdogCRON", "0 */15 * * * *", _CRON)
+    thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
+        "ProjectUsageNotificationPercents",
         (25, 50, 80, 100),
-        validation_alias="ProjectUsageNotificationPercents",
-        description="whole percents from 1 to 1000, joined by commas, such as 25,50,80,100",
+        "whole percents from 1 to 1000, joined by commas, such as 25,50,80,100",
     )
-    management_endpoint: Annotated[str, AfterValidator(_origin)] = Field(
+    management_endpoint: Origin = _setting(
+        "AZURE_MANAGEMENT_ENDPOINT",
         "https://management.azure.com",
-        validation_alias="AZURE_MANAGEMENT_ENDPOINT",
-        description="Azure Resource Manager's address with https and without a path; plain http only for this machine",
+        "Azure Resource Manager's address with https and without a path; plain http only for this machine",
     )
-    client_id: str | None = Field(
-        None, validation_alias="AZURE_CLIENT_ID", description="the client id of the app's user-assigned identity"
+    client_id: str | None = _setting("AZURE_CLIENT_ID", None, "the client id of the app's user-assigned identity")
+    cost_metric: CostMetric = _setting("COST_METRIC", CostMetric.ACTUAL, "ActualCost or AmortizedCost")
+    lookback_days: int = _number(
+        "COST_LOOKBACK_DAYS", 35, "how many days a night reads again, today among them", 1, 366
     )
-    cost_metric: CostMetric = Field(
-        CostMetric.ACTUAL, validation_alias="COST_METRIC", description="ActualCost or AmortizedCost"
+    units_per_minute: int = _number(
+        "COST_QPU_PER_MINUTE", 50, "query units a run may use in a minute (Azure lets 60 through)", 1, 1000
     )
-    lookback_days: int = Field(
-        35,
-        ge=1,
-        le=366,
-        validation_alias="COST_LOOKBACK_DAYS",
-        description="how many days a night reads again, today among them: 1 to 366",
+    units_per_hour: int = _number(
+        "COST_QPU_PER_HOUR", 500, "query units a run may use in an hour (Azure lets 600 through)", 1, 10000
     )
-    units_per_minute: int = Field(
-        50,
-        ge=1,
-        le=1000,
-        validation_alias="COST_QPU_PER_MINUTE",
-        description="query units a run may use in a minute (Azure lets 60 through): 1 to 1000",
+    email_provider: Provider = _setting(
+        "EMAIL_PROVIDER", Provider.OUTBOX, "sendgrid, smtp, or outbox (writes .eml files)"
     )
-    units_per_hour: int = Field(
-        500,
-        ge=1,
-        le=10000,
-        validation_alias="COST_QPU_PER_HOUR",
-        description="query units a run may use in an hour (Azure lets 600 through): 1 to 10000",
+    email_sender: Address = _setting("EMAIL_SENDER", "", "the address that mails come from; needed but for outbox")
+    email_sender_name: str = _setting("EMAIL_SENDER_NAME", "Budget Warden", "the name that mails come from")
+    email_operators: Addresses = _setting(
+        "EMAIL_OPERATORS", (), _SEVERAL + "; they get what projects can't, and what goes wrong"
     )
-    email_provider: Provider = Field(
-        Provider.OUTBOX, validation_alias="EMAIL_PROVIDER", description="sendgrid, smtp, or outbox (writes .eml files)"
+    email_bcc: Addresses = _setting("EMAIL_BCC", (), _SEVERAL + "; they get a blind copy of higher alerts")
+    email_bcc_from_percent: int = _number(
+        "EMAIL_BCC_FROM_PERCENT", 80, "the lowest threshold of which EMAIL_BCC gets a copy", 1, 1000
     )
-    email_sender: Address = Field(
-        "", validation_alias="EMAIL_SENDER", description="the address that mails come from; needed but for outbox"
+    sendgrid_api_key: SecretStr | None = _setting("SENDGRID_API_KEY", None, "SendGrid's API key; needed for sendgrid")
+    sendgrid_endpoint: Endpoint = _setting(
+        "SENDGRID_ENDPOINT", "https://api.sendgrid.com", "SendGrid's address, such as https://api.eu.sendgrid.com"
     )
-    email_sender_name: str = Field(
-        "Budget Warden", validation_alias="EMAIL_SENDER_NAME", description="the name that mails come from"
+    smtp_host: str | None = _setting("SMTP_HOST", None, "the mail server's name; needed for smtp")
+    smtp_port: int = _number("SMTP_PORT", 587, "the mail server's port", 1, 65535)
+    smtp_username: str | None = _setting("SMTP_USERNAME", None, "the user at the mail server; empty for none")
+    smtp_password: SecretStr | None = _setting("SMTP_PASSWORD", None, "that user's password")
+    smtp_starttls: bool = _setting("SMTP_STARTTLS", True, "whether the connection is encrypted: true or false")
+    outbox_dir: str = _setting("OUTBOX_DIR", ".local/outbox", "the folder for the outbox's .eml files")
+    portal_url: Annotated[str, AfterValidator(_web_address)] = _setting(
+        "PORTAL_URL", "", "a link for mails, with {acronym}: https://portal/{acronym}"
     )
-    email_operators: Annotated[tuple[str, ...], BeforeValidator(_addresses)] = Field(
-        (),
-        validation_alias="EMAIL_OPERATORS",
-        description=_SEVERAL + "; they get what projects can't, and what goes wrong",
+    lock_mode: LockMode = _setting(
+        "LOCK_MODE", LockMode.DRY_RUN, "off, dry-run (only writes down what it would lock) or enforce"
     )
-    email_bcc: Annotated[tuple[str, ...], BeforeValidator(_addresses)] = Field(
-        (), validation_alias="EMAIL_BCC", description=_SEVERAL + "; they get a blind copy of higher alerts"
-    )
-    email_bcc_from_percent: int = Field(
-        80,
-        ge=1,
-        le=1000,
-        validation_alias="EMAIL_BCC_FROM_PERCENT",
-        description="the lowest threshold of which EMAIL_BCC gets a copy: 1 to 1000",
-    )
-    sendgrid_api_key: SecretStr | None = Field(
-        None, validation_alias="SENDGRID_API_KEY", description="SendGrid's API key; needed for sendgrid"
-    )
-    sendgrid_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
-        "https://api.sendgrid.com",
-        validation_alias="SENDGRID_ENDPOINT",
-        description="SendGrid's address, such as https://api.eu.sendgrid.com",
-    )
-    smtp_host: str | None = Field(
-        None, validation_alias="SMTP_HOST", description="the mail server's name; needed for smtp"
-    )
-    smtp_port: int = Field(
-        587, ge=1, le=65535, validation_alias="SMTP_PORT", description="the mail server's port: 1 to 65535"
-    )
-    smtp_username: str | None = Field(
-        None, validation_alias="SMTP_USERNAME", description="the user at the mail server; empty for none"
-    )
-    smtp_password: SecretStr | None = Field(None, validation_alias="SMTP_PASSWORD", description="that user's password")
-    smtp_starttls: bool = Field(
-        True, validation_alias="SMTP_STARTTLS", description="whether the connection is encrypted: true or false"
-    )
-    outbox_dir: str = Field(
-        ".local/outbox", validation_alias="OUTBOX_DIR", description="the folder for the outbox's .eml files"
-    )
-    portal_url: Annotated[str, AfterValidator(_web_address)] = Field(
-        "", validation_alias="PORTAL_URL", description="a link for mails, with {acronym}: https://portal/{acronym}"
-    )
-    lock_mode: LockMode = Field(
-        LockMode.DRY_RUN,
-        validation_alias="LOCK_MODE",
-        description="off, dry-run (only writes down what it would lock) or enforce",
-    )
-    lock_level: LockLevel = Field(
-        LockLevel.READ_ONLY, validation_alias="LOCK_LEVEL", description="ReadOnly or CanNotDelete"
-    )
-    lock_stop_compute: bool = Field(
+    lock_level: LockLevel = _setting("LOCK_LEVEL", LockLevel.READ_ONLY, "ReadOnly or CanNotDelete")
+    lock_stop_compute: bool = _setting(
+        "LOCK_STOP_COMPUTE",
         False,
-        validation_alias="LOCK_STOP_COMPUTE",
-        description="whether virtual machines and scale sets are deallocated before the lock: true or false",
+        "whether virtual machines and scale sets are deallocated before the lock: true or false",
     )
-    lock_when_unsure: WhenUnsure = Field(
+    lock_when_unsure: WhenUnsure = _setting(
+        "LOCK_WHEN_UNSURE",
         WhenUnsure.LOCK,
-        validation_alias="LOCK_WHEN_UNSURE",
-        description="lock or leave: what to do when neither Azure nor the database knows what was spent",
+        "lock or leave: what to do when neither Azure nor the database knows what was spent",
     )
-    lock_never: Annotated[tuple[str, ...], BeforeValidator(_groups)] = Field(
-        (),
-        validation_alias="LOCK_NEVER",
-        description="resource groups that are never locked, joined by commas; the app's own always is one",
+    lock_never: Annotated[tuple[str, ...], BeforeValidator(_groups)] = _setting(
+        "LOCK_NEVER", (), "resource groups that are never locked, joined by commas; the app's own always is one"
     )
-    lock_action_group_id: Annotated[str, AfterValidator(_action_group)] | None = Field(
+    lock_action_group_id: Annotated[str, AfterValidator(_action_group)] | None = _setting(
+        "LOCK_ACTION_GROUP_ID",
         None,
-        validation_alias="LOCK_ACTION_GROUP_ID",
-        description="the id of the Action Group that calls BudgetAlert: "
+        "the id of the Action Group that calls BudgetAlert: "
         "/subscriptions/…/resourceGroups/…/providers/Microsoft.Insights/actionGroups/…",
     )
-    alert_audience: str | None = Field(
+    alert_audience: str | None = _setting(
+        "ALERT_AUDIENCE",
         None,
-        validation_alias="ALERT_AUDIENCE",
-        description="the application id URI that the Action Group's token is for; empty: the function key is enough",
+        "the application id URI that the Action Group's token is for; empty: the function key is enough",
     )
-    alert_tenant_id: Annotated[str, AfterValidator(_tenant)] | None = Field(
-        None, validation_alias="ALERT_TENANT_ID", description="the id of the tenant that the Action Group's token is of"
+    alert_tenant_id: Annotated[str, AfterValidator(_tenant)] | None = _setting(
+        "ALERT_TENANT_ID", None, "the id of the tenant that the Action Group's token is of"
     )
-    alert_authority: Annotated[str, AfterValidator(_origin)] = Field(
+    alert_authority: Origin = _setting(
+        "ALERT_AUTHORITY",
         "https://login.microsoftonline.com",
-        validation_alias="ALERT_AUTHORITY",
-        description="where Entra's keys are, with https and without a path; another for sovereign clouds",
+        "where Entra's keys are, with https and without a path; another for sovereign clouds",
     )
-    own_resource_group: str | None = Field(
-        None, validation_alias="WEBSITE_RESOURCE_GROUP", description="set by Azure: the app's own resource group"
+    own_resource_group: str | None = _setting(
+        "WEBSITE_RESOURCE_GROUP", None, "set by Azure: the app's own resource group"
     )
-    owner_name: str | None = Field(
-        None, validation_alias="WEBSITE_OWNER_NAME", description="set by Azure: holds the app's own resource group too"
+    owner_name: str | None = _setting(
+        "WEBSITE_OWNER_NAME", None, "set by Azure: holds the app's own resource group too"
     )
-    clock_start: datetime | None = Field(
+    clock_start: datetime | None = _setting(
+        "LOCAL_CLOCK_START",
         None,
-        validation_alias="LOCAL_CLOCK_START",
-        description="for trying things out, not in Azure: the time at which the app's clock starts, "
+        "for trying things out, not in Azure: the time at which the app's clock starts, "
         "such as 2026-11-20T02:00:00+00:00",
     )
-    clock_speed: int = Field(
+    clock_speed: int = _setting(
+        "LOCAL_CLOCK_SPEED",
         1,
+        "for trying things out, not in Azure: how many times as fast as real time the app's clock runs, "
+        "so that its messages wait so many times less; a whole number from 1 to 100",
         ge=1,
         le=100,
-        validation_alias="LOCAL_CLOCK_SPEED",
-        description="for trying things out, not in Azure: how many times as fast as real time the app's clock runs, "
-        "so that its messages wait so many times less; a whole number from 1 to 100",
     )
-    azure_instance: str | None = Field(
-        None, validation_alias="WEBSITE_INSTANCE_ID", description="set by Azure where the app runs there"
-    )
+    azure_instance: str | None = _setting("WEBSITE_INSTANCE_ID", None, "set by Azure where the app runs there")
 
     @property
     def queue_names(self) -> dict[Queue, str]:
