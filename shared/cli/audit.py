@@ -16,7 +16,7 @@ from shared.domain.locks import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.ports.locks import AuditEntry, AuditView
+    from shared.ports.locks import AuditView
 
 STYLES = {Outcome.LOCKED: "red", Outcome.FAILED: "bold red", Outcome.UNLOCKED: "green"}
 
@@ -105,19 +105,7 @@ def _acted_on(details: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _listed(view: AuditView) -> dict[str, Any]:
-    return {"id": view.id, "at": output.iso(view.at), "acronym": view.acronym} | _entry(view.entry)
-
-
-def _entry(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "project_id": entry.project_id,
-        "action": entry.action,
-        "outcome": entry.outcome,
-        "reason": entry.reason,
-        "trigger": entry.trigger,
-        "by": entry.by,
-        "asked": entry.asked or None,
-        "figures": dict(entry.figures),
-        "details": dict(entry.details),
-        "run": entry.run_key,
-    }
+    entry = view.entry
+    decided = output.chosen(entry, "project_id", "action", "outcome", "reason", "trigger", "by")
+    asked = {"asked": entry.asked or None, "figures": entry.figures, "details": entry.details, "run": entry.run_key}
+    return output.chosen(view, "id", "at", "acronym") | decided | asked

@@ -63,14 +63,6 @@ def _row(account: CloudAccount) -> list[Cell | str]:
 
 
 def _listed(account: CloudAccount) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "name": account.name,
-        "organization": account.organization,
-        "provider": account.provider,
-        "connection_type": account.connection_type,
-        "external_account_id": account.external_account_id,
-        "status": account.status,
-        "last_synced_at": output.iso(account.last_synced_at),
-        "last_sync_error": account.last_sync_error,
-    }
+    ours = output.chosen(account, "id", "name", "organization")
+    theirs = output.chosen(account, "provider", "connection_type", "external_account_id")
+    return ours | theirs | output.chosen(account, "status", "last_synced_at", "last_sync_error")

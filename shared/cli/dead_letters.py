@@ -58,7 +58,7 @@ def show(
     """Show all of one dead letter."""
     letter = _found(open_app().dead_letter_service, letter_id)
     if json:
-        output.write_json(_listed(letter) | {"replayed_at": output.iso(letter.replayed_at)})
+        output.write_json(_listed(letter) | {"replayed_at": letter.replayed_at})
         return
     output.write_facts(
         [
@@ -141,10 +141,4 @@ def _indented(body: str) -> str:
 
 
 def _listed(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "id": letter.id,
-        "queue": letter.queue,
-        "body": letter.body,
-        "reason": letter.reason,
-        "at": output.iso(letter.at),
-    }
+    return output.chosen(letter, "id", "queue", "body", "reason", "at")

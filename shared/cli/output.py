@@ -12,6 +12,8 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.domain.money import plain
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -47,7 +49,12 @@ Row = Sequence[Cell | str]
 
 def write_json(value: Any) -> None:
     """Writes nothing but JSON, in ASCII, so that any terminal and any pipe can take it."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=_for_programs) + "\n")
+
+
+def chosen(record: object, *names: str) -> dict[str, Any]:
+    """These fields of a record, for programs."""
+    return {name: getattr(record, name) for name in names}
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -157,9 +164,9 @@ def minute(at: datetime | None) -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
-def iso(at: datetime | None) -> str | None:
-    """A time for programs, with its offset."""
-    return None if at is None else at.isoformat()
+def _for_programs(value: Any) -> str:
+    """Amounts in full, days and times as ISO 8601 has them."""
+    return plain(value) if isinstance(value, Decimal) else str(value.isoformat())
 
 
 def _console(stderr: bool = False) -> Console:

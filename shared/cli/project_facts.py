@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from shared.cli import output
 from shared.cli.output import Cell, Column
 from shared.domain.budgets import Rollover
-from shared.domain.money import plain
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
 from shared.ports.azure import AZURE
@@ -44,16 +43,14 @@ def as_json(project: ProjectDetails) -> dict[str, Any]:
     """What there is besides what `projects list` says."""
     view = project.view
     return {
-        "language": view.project.language,
-        "contacts": list(view.project.contacts),
+        **output.chosen(view.project, "language", "contacts"),
         "resource_groups": [
             {"subscription_id": scope.sub_account_id, "name": scope.resource_group}
             for scope in view.scopes
             if scope.provider == AZURE
         ],
-        "thresholds": _percents(view.terms),
-        "alerts": list(view.alerts),
-        "problem": view.problem,
+        "thresholds": view.terms.thresholds,
+        **output.chosen(view, "alerts", "problem"),
         "periods": [_period(period) for period in project.periods],
         "revisions": [_revision(revision) for revision in project.revisions],
     }
@@ -198,32 +195,23 @@ def rule_in_words(terms: BudgetTerms) -> str:
 
 def _period(view: PeriodView) -> dict[str, Any]:
     return {
-        "period_start": view.period.start.isoformat(),
-        "period_end": view.period.end.isoformat(),
-        "carried": plain(view.carried),
+        "period_start": view.period.start,
+        "period_end": view.period.end,
+        **output.chosen(view, "carried", "stopped", "spent"),
         "final": view.settled,
-        "stopped": view.stopped,
-        "spent": plain(view.spent),
         "currency": view.currency or None,
     }
 
 
 def _revision(revision: RevisionView) -> dict[str, Any]:
-    terms = revision.terms
+    terms, rule = revision.terms, revision.terms.rule
     return {
         "number": revision.number,
-        "budget": None if terms.amount is None else plain(terms.amount),
+        "budget": terms.amount,
         "currency": terms.currency or None,
-        "period": terms.rule.kind.value,
-        "period_start": terms.rule.start.isoformat(),
-        "period_end": terms.rule.end.isoformat() if terms.rule.end else None,
-        "rollover": terms.rollover.value,
-        "thresholds": _percents(terms),
-        "made_at": output.iso(revision.made_at),
-        "made_by": revision.made_by,
-        "reason": revision.reason,
+        "period": rule.kind,
+        "period_start": rule.start,
+        "period_end": rule.end,
+        **output.chosen(terms, "rollover", "thresholds"),
+        **output.chosen(revision, "made_at", "made_by", "reason"),
     }
-
-
-def _percents(terms: BudgetTerms) -> list[int] | None:
-    return None if terms.thresholds is None else list(terms.thresholds)

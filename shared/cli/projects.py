@@ -13,7 +13,6 @@ from shared.cli import output, project_facts
 from shared.cli.app import AsJson, ProjectName, open_app, user_name
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Cell, Column
-from shared.domain.money import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,33 +171,19 @@ def _summary(views: Sequence[ProjectView]) -> str:
 
 
 def _listed(view: ProjectView) -> dict[str, Any]:
+    budget, period = view.budget, view.period
     return {
-        "id": view.project.id,
-        "acronym": view.project.acronym,
-        "name": view.project.name,
-        "budget": _plain(view.budget.terms.amount if view.budget else None),
-        "carried": _plain(view.budget.carried if view.budget else None),
-        "stopped": view.budget.stopped if view.budget else False,
-        "amount": _plain(view.amount),
-        "currency": view.currency,
-        "rollover": view.terms.rollover.value,
-        "spent": plain(view.spent),
-        "percent": _plain(view.percent),
-        "forecast": _forecast(view),
-        "used_up_on": view.used_up_on.isoformat() if view.used_up_on else None,
-        "period_start": view.period.start.isoformat() if view.period else None,
-        "period_end": view.period.end.isoformat() if view.period else None,
-        "lock": view.project.lock.value,
-        "locked_since": output.iso(view.locked_since),
-        "updated_at": output.iso(view.updated_at),
-        "active": view.project.active,
+        **output.chosen(view.project, "id", "acronym", "name"),
+        "budget": budget.terms.amount if budget else None,
+        "carried": budget.carried if budget else None,
+        "stopped": budget.stopped if budget else False,
+        **output.chosen(view, "amount", "currency"),
+        "rollover": view.terms.rollover,
+        **output.chosen(view, "spent", "percent"),
+        "forecast": output.chosen(view.forecast, "total", "low", "high") if view.forecast else None,
+        "used_up_on": view.used_up_on,
+        "period_start": period.start if period else None,
+        "period_end": period.end if period else None,
+        **output.chosen(view.project, "lock", "active"),
+        **output.chosen(view, "locked_since", "updated_at"),
     }
-
-
-def _forecast(view: ProjectView) -> dict[str, str] | None:
-    found = view.forecast
-    return {"total": plain(found.total), "low": plain(found.low), "high": plain(found.high)} if found else None
-
-
-def _plain(value: Decimal | None) -> str | None:
-    return None if value is None else plain(value)

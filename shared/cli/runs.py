@@ -204,16 +204,9 @@ def _count(number: int, thing: str) -> str:
 
 
 def _listed(view: RunView) -> dict[str, Any]:
-    return {
-        "key": view.key,
-        "trigger": view.trigger,
-        "state": view.state,
-        "started_at": output.iso(view.started_at),
-        "finished_at": output.iso(view.finished_at),
-        "scopes": _scopes(view),
-        "mails": _mails(view),
-        "errors": [{"scope": scope, "reason": reason} for scope, reason in view.errors],
-    }
+    errors = [{"scope": scope, "reason": reason} for scope, reason in view.errors]
+    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors}
+    return output.chosen(view, "key", "trigger", "state", "started_at", "finished_at") | counts
 
 
 def _scopes(view: RunView) -> dict[str, int]:
