@@ -20,6 +20,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing el
 ProjectName = Annotated[str, typer.Argument(help="The project's acronym, in any case, or its id.")]
 
 
+def command_group(about: str) -> typer.Typer:
+    """Commands under one name. The callback makes a group of them even where there is only one."""
+    commands = typer.Typer(help=about, no_args_is_help=True)
+    commands.callback()(lambda: None)
+    return commands
+
+
 def open_app() -> Composition:
     """The app as the environment, and local.settings.json in this folder, set it. Raises SettingsError."""
     # Imported here, so that --help and wrong usage are answered at once.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli import output
-from shared.cli.app import ProjectName, given_reason, open_app, user_name
+from shared.cli.app import ProjectName, command_group, given_reason, open_app, user_name
 from shared.cli.failures import WrongUsageError
 from shared.cli.project_facts import carried_in, rule_in_words
 from shared.services.budgets import NoCurrencyError, Wish
@@ -20,12 +20,7 @@ if TYPE_CHECKING:
     from shared.ports.projects import ProjectView
     from shared.services.budgets import Revised
 
-commands = typer.Typer(help="What a project may spend.", no_args_is_help=True)
-
-
-@commands.callback()
-def group() -> None:
-    """What a project may spend."""
+commands = command_group("What a project may spend.")
 
 
 # Unknown options are left to the argument, so that -5 is told to be no amount rather than no option.

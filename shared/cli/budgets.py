@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli import output
-from shared.cli.app import open_app
+from shared.cli.app import command_group, open_app
 from shared.cli.failures import FailedError
 
 if TYPE_CHECKING:
     from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
 
-commands = typer.Typer(help="Azure's own budgets, kept in step with the projects'.", no_args_is_help=True)
+commands = command_group("Azure's own budgets, kept in step with the projects'.")
 
 # A function is killed after some minutes, and breaks off before; a person can wait.
 WITHOUT_END = timedelta(days=1)
 DONE = {"create": "created", "change": "changed", "replace": "deleted and made anew", "delete": "deleted"}
-
-
-@commands.callback()
-def group() -> None:
-    """Azure's own budgets, kept in step with the projects'."""
 
 
 @commands.command()

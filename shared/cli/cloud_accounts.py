@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from shared.cli import output
-from shared.cli.app import AsJson, open_app
+from shared.cli.app import AsJson, command_group, open_app
 from shared.cli.output import Cell, Column
 from shared.ports.cloud_accounts import AccountStatus
 
 if TYPE_CHECKING:
     from shared.ports.cloud_accounts import CloudAccount
 
-commands = typer.Typer(help="Where costs are read from.", no_args_is_help=True)
+commands = command_group("Where costs are read from.")
 
 STYLES = {AccountStatus.ACTIVE: "green", AccountStatus.ERROR: "red", AccountStatus.DISABLED: "yellow"}
 COLUMNS = (
@@ -27,11 +25,6 @@ COLUMNS = (
     Column("last synced, UTC"),
     Column("error", words=True),
 )
-
-
-@commands.callback()
-def group() -> None:
-    """Where costs are read from."""
 
 
 @commands.command("list")

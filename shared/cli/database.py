@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from shared.cli import output
-from shared.cli.app import open_app
+from shared.cli.app import command_group, open_app
 
-commands = typer.Typer(help="The database's tables.", no_args_is_help=True)
-
-
-@commands.callback()
-def group() -> None:
-    """The database's tables."""
+commands = command_group("The database's tables.")
 
 
 @commands.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app
+from shared.cli.app import AsJson, command_group, open_app
 from shared.cli.failures import FailedError, WrongUsageError
 from shared.cli.output import Column
 from shared.domain.texts import shortened
@@ -20,14 +20,9 @@ if TYPE_CHECKING:
     from shared.ports.dead_letters import DeadLetter
     from shared.services.dead_letters import DeadLetterService
 
-commands = typer.Typer(help="Messages that failed for good.", no_args_is_help=True)
+commands = command_group("Messages that failed for good.")
 
 Letter = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Its id in the list.")]
-
-
-@commands.callback()
-def group() -> None:
-    """Messages that failed for good."""
 
 
 @commands.command("list")

@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli import output
-from shared.cli.app import ProjectName, given_reason, open_app, user_name
+from shared.cli.app import ProjectName, command_group, given_reason, open_app, user_name
 from shared.domain.locks import LockMode
 from shared.messages import LockAction
 
 if TYPE_CHECKING:
     from shared.services.locks import Ordered
 
-commands = typer.Typer(help="One project's lock, by hand.", no_args_is_help=True)
+commands = command_group("One project's lock, by hand.")
 
 Why = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
-
-
-@commands.callback()
-def group() -> None:
-    """One project's lock, by hand."""
 
 
 @commands.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output, project_facts
-from shared.cli.app import AsJson, ProjectName, open_app, user_name
+from shared.cli.app import AsJson, ProjectName, command_group, open_app, user_name
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Cell, Column
 
@@ -20,17 +20,12 @@ if TYPE_CHECKING:
 
     from shared.ports.projects import ProjectView
 
-commands = typer.Typer(help="Projects: load them, list them.", no_args_is_help=True)
+commands = command_group("Projects: load them, list them.")
 
 MOST_NAMED = 10
 HIGH, FULL = Decimal(80), Decimal(100)
 # A night reads all costs: whoever was not read for longer than this was left out.
 FRESH = timedelta(hours=36)
-
-
-@commands.callback()
-def group() -> None:
-    """Projects: load them, list them."""
 
 
 @commands.command()
