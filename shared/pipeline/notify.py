@@ -63,7 +63,6 @@ class Notifier:
             message,
             error,
             "check",
-            since=message.envelope.first_queued_at,
             give_up=lambda reason: self._failed(message, origin, reason),
             projects=len(message.project_ids),
         )

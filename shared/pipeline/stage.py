@@ -80,13 +80,14 @@ class Retry:
         note: Callable[[str, datetime], None] | None = None,
         **ids: object,
     ) -> list[Outgoing]:
-        """Puts a message back that met `error`; gives up where it has been waiting since `since` for `limit`.
+        """Puts a message back that met `error`; gives up where its work has been waiting for `limit`.
 
-        give_up: does that, with the reason as a sentence's end; put off itself where it meets a LaterError. note:
-        writes down why and until when the work waits; the message says all that is needed, so that it may fail.
+        since: when it was first tried; None for when the message was first queued. give_up: does that, with the reason
+        as a sentence's end; put off itself where it meets a LaterError. note: writes down why and until when the work
+        waits; the message says all that is needed, so that it may fail.
         name, ids: of the event that is logged.
         """
-        if give_up is not None and self.is_over(since, limit):
+        if give_up is not None and self.is_over(since or message.envelope.first_queued_at, limit):
             try:
                 return give_up(f"given up after {limit // timedelta(hours=1)} hours: {error.reason}")
             except LaterError:

@@ -194,7 +194,6 @@ class Updater:
             message,
             error,
             "scope",
-            since=message.envelope.first_queued_at,
             give_up=lambda reason: self._failed(scope, works, reason),
             note=lambda reason, due_at: self.runs.mark_deferred(scope.id, reason, due_at),
             run=scope.run_key,

@@ -40,7 +40,6 @@ class BudgetSyncHandler:
                 message,
                 error,
                 "budget_sync",
-                since=message.envelope.first_queued_at,
                 give_up=lambda reason: self._told(message.subscription_id, [reason]),
                 subscription=message.subscription_id,
             )

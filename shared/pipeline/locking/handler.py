@@ -47,7 +47,6 @@ class Locker:
                 message,
                 error,
                 "lock",
-                since=message.envelope.first_queued_at,
                 give_up=lambda reason: self._give_up(message, origin, reason),
                 project=message.project_id,
             )
