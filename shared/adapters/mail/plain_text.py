@@ -57,6 +57,10 @@ class _TextParser(HTMLParser):
         self._unseen: list[str] = []
         self._links: list[tuple[str, int]] = []
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Takes `<![…` for a comment up to `>`, as browsers do; Python's parser raises over kinds that it does not know."""
+        return self.parse_bogus_comment(i, report)
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begins a line for a block; remembers a link."""
         if tag in UNSEEN:
