@@ -58,7 +58,7 @@ class _TextParser(HTMLParser):
         self._links: list[tuple[str, int]] = []
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """Takes `<![…` for a comment up to `>`, as browsers do; Python's parser raises over kinds that it does not know."""
+        """Takes `<![…` for a comment up to `>`, as browsers do; Python's parser raises over unknown kinds of it."""
         return self.parse_bogus_comment(i, report)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
