@@ -170,11 +170,13 @@ mails = table(
     Column("project_id", ForeignKey("projects.id"), index=True),
     *optional(budget_number=Integer(), period_start=Date(), threshold=Integer()),
     Column("run_key", key_text(100), index=True),
-    Column("state", Converted(Unicode(10), str, MailState), nullable=False, index=True),
+    Column("state", Converted(Unicode(10), str, MailState), nullable=False),
     *needed(attempts=Integer(), made_at=UtcDateTime(), due_at=UtcDateTime()),
     *optional(first_attempt_at=UtcDateTime(), claimant=Unicode(100), claimed_until=UtcDateTime()),
     *optional(sent_at=UtcDateTime(), receipt=fitted(200), notes=cleaned(), reason=fitted(1000)),
     Index("ix_mails_topic_project_id", "topic", "project_id"),
+    # By the state alone, each check of some projects would look through all mails that wait.
+    Index("ix_mails_state_project_id", "state", "project_id"),
 )
 
 runs = table(

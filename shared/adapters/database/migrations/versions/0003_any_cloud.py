@@ -147,6 +147,8 @@ def _say_what_mails_are_about() -> None:
     op.add_column("mails", sa.Column("period_start", sa.Date(), nullable=True))
     op.add_column("mails", sa.Column("threshold", sa.Integer(), nullable=True))
     op.create_index(op.f("ix_mails_topic_project_id"), "mails", ["topic", "project_id"], unique=False)
+    op.drop_index(op.f("ix_mails_state"), table_name="mails")
+    op.create_index(op.f("ix_mails_state_project_id"), "mails", ["state", "project_id"], unique=False)
     mails = sa.table("mails", sa.column("key", sa.Unicode()), sa.column("topic", sa.Unicode()))
     for beginning, topic in TOPICS.items():
         # As literals, for those who apply the SQL by hand.
@@ -189,6 +191,8 @@ def _subject(mail_id: int, topic: str, key: str) -> dict[str, object]:
 def downgrade() -> None:
     for name in ("used_up_on", "forecast_days", *reversed(FORECAST)):
         op.drop_column("projects", name)
+    op.drop_index(op.f("ix_mails_state_project_id"), table_name="mails")
+    op.create_index(op.f("ix_mails_state"), "mails", ["state"], unique=False)
     op.drop_index(op.f("ix_mails_topic_project_id"), table_name="mails")
     for name in ("threshold", "period_start", "budget_number"):
         op.drop_column("mails", name)
