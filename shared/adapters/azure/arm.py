@@ -230,6 +230,13 @@ def read_json(response: HttpResponse) -> Any:
     return json.loads(response.content, parse_float=Decimal)
 
 
+def taken(response: HttpResponse, *statuses: int) -> Any:
+    """The JSON of an answer that may be empty: None then. Raises ValueError where it is none, or of another status."""
+    if response.status_code not in statuses:
+        raise ValueError(f"{response.status_code} is no answer to this")
+    return read_json(response) if response.content else None
+
+
 def within(item: Any, *names: str) -> Any:
     """What stands in an answer's JSON under these names; None where nothing does. TypeError for what is no object."""
     for name in names:

@@ -7,12 +7,13 @@ stop at the first odd budget of a list. So each body is read from the answer as 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.access import shown
-from shared.adapters.azure.arm import ArmClient, read_json, subscription_scope, within
+from shared.adapters.azure.arm import ArmClient, read_json, subscription_scope, taken, within
 from shared.adapters.azure.budget_json import is_at, read_budget, written
 from shared.adapters.azure.refusals import (
     ACTION_GROUPS,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 API_VERSION = "2024-08-01"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
+# To a change or a deletion.
+DONE = (200, 201, 202, 204)
 # What Azure says to an eTag that is not the latest one, or to none where the budget is there: a 400
 # (MicrosoftDocs/azure-docs #34023). The reference names no status for it.
 STALE = re.compile(r"changes made to budget|get the latest budget|etag", re.IGNORECASE)
@@ -86,7 +89,8 @@ class ConsumptionBudgets:
             if budget.e_tag and before is None:
                 raise LaterError(f"The budget {name} on {scope} was deleted while it was to be changed.")
             try:
-                self._calls.create_or_update(scope[1:], name, written(budget, before), stream=True, cls=_exactly)  # type: ignore[call-overload]  # it takes bytes as well
+                with _successes():
+                    self._calls.create_or_update(scope[1:], name, written(budget, before), stream=True, cls=_done)  # type: ignore[call-overload]  # it takes bytes as well
             except RefusedError as error:
                 told = _not_put(error, scope, budget)
                 if told is None:
@@ -95,18 +99,11 @@ class ConsumptionBudgets:
 
     def delete(self, subscription_id: str, name: str) -> None:
         """Removes it; nothing where it is gone. Raises LaterError, NeverError."""
-        from azure.core.exceptions import HttpResponseError
-
         scope = subscription_scope(subscription_id)
         if not NAME.fullmatch(name):
             return
-        with refusals(BUDGETS, f"delete the budget {name} on", scope), IfThere():
-            try:
-                self._calls.delete(scope[1:], name)
-            except HttpResponseError as error:
-                # The SDK does not know that this is a success as well.
-                if error.status_code != 204:
-                    raise
+        with refusals(BUDGETS, f"delete the budget {name} on", scope), IfThere(), _successes():
+            self._calls.delete(scope[1:], name, cls=_done)
 
     @property
     def _calls(self) -> BudgetsOperations:
@@ -133,6 +130,24 @@ class ConsumptionBudgets:
 
 def _exactly(answer: PipelineResponse[Any, Any], *_of_the_sdk: Any) -> Any:
     return read_json(answer.http_response)
+
+
+def _done(answer: PipelineResponse[Any, Any], *_of_the_sdk: Any) -> None:
+    taken(answer.http_response, *DONE)
+
+
+@contextmanager
+def _successes() -> Iterator[None]:
+    """Passes over those that the SDK does not know as such."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        yield
+    except HttpResponseError as error:
+        response: Any = error.response
+        if response is None:
+            raise
+        taken(response, *DONE)
 
 
 def _not_put(error: RefusedError, scope: str, budget: AzureBudget) -> LaterError | NeverError | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from shared.adapters.azure.arm import ArmClient, group_scope, name_of, within
+from shared.adapters.azure.arm import ArmClient, group_scope, name_of, taken, within
 from shared.adapters.azure.refusals import GROUP_GONE, MACHINES, NOT_REGISTERED, IfThere, RefusedError, refusals
 from shared.ports.azure import Machine, MachineKind, ResourceGroup
 
@@ -29,7 +29,7 @@ class ArmCompute:
         """Those of the group that are not deallocated; none where there is no such group."""
         scope = group_scope(group)
         # A subscription in which nobody has ever used Microsoft.Compute has no machines.
-        with refusals(MACHINES, "look at the machines on", scope), IfThere(GROUP_GONE, NOT_REGISTERED):
+        with refusals(MACHINES, "look at the machines on", scope), IfThere(GROUP_GONE, (409, NOT_REGISTERED)):
             return [*self._machines(scope), *self._scale_sets(scope)]
         return []
 
@@ -37,7 +37,8 @@ class ArmCompute:
         """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
         scope = group_scope(group)
         with refusals(MACHINES, f"deallocate the {machine.kind} {machine.name} on", scope), IfThere():
-            self.arm.send("POST", self._url(scope, RESOURCES[machine.kind], machine.name, "deallocate"))
+            url = self._url(scope, RESOURCES[machine.kind], machine.name, "deallocate")
+            taken(self.arm.send("POST", url), 200, 202)
 
     def _machines(self, scope: str) -> Iterator[Machine]:
         """The single machines, among them those of scale sets in flexible orchestration."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from shared.adapters.azure.arm import ArmClient, group_scope, name_of, within
+from shared.adapters.azure.arm import ArmClient, group_scope, name_of, taken, within
 from shared.adapters.azure.refusals import GROUP_GONE, LOCKS, IfThere, refusals
 from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 
@@ -41,7 +41,9 @@ class ArmLocks:
         scope = group_scope(group)
         wanted = {"properties": {"level": lock.level.value, "notes": _cut(lock.notes)}}
         with refusals(LOCKS, f"put the lock {lock.name} on", scope), IfThere(GROUP_GONE):
-            self.arm.ask("PUT", self._url(scope, lock.name), wanted)
+            made = taken(self.arm.send("PUT", self._url(scope, lock.name), wanted), 200, 201)
+            if made is not None and not _is_same(made, lock):
+                raise ValueError(f"the answer is not the lock {lock.name}")
             return True
         return False
 
@@ -49,8 +51,10 @@ class ArmLocks:
         """Takes the lock off. False where there is no such lock, or no such group."""
         scope = group_scope(group)
         with refusals(LOCKS, f"take off the lock {name} on", scope), IfThere():
+            response = self.arm.send("DELETE", self._url(scope, name))
+            taken(response, 200, 204)
             # 204 says that it was not there.
-            return self.arm.send("DELETE", self._url(scope, name)).status_code != 204
+            return response.status_code == 200
         return False
 
     def _url(self, scope: str, name: str | None = None) -> str:
@@ -68,6 +72,11 @@ def _cut(notes: str) -> str:
 def _is_at(scope: str, lock: Any) -> bool:
     """Whether the lock is at the group itself: "atScope()" lets those of the subscription through as well."""
     return str(within(lock, "id")).lower().startswith(f"{scope}/providers/Microsoft.Authorization/locks/".lower())
+
+
+def _is_same(made: Any, lock: GroupLock) -> bool:
+    name, level = within(made, "name"), within(made, "properties", "level")
+    return (str(name).lower(), str(level).lower()) == (lock.name.lower(), lock.level.lower())
 
 
 def _read(lock: Any) -> GroupLock | None:

@@ -26,8 +26,10 @@ WAIT_HEADER = re.compile(r"(x-ms-ratelimit-.+-)?retry-after", re.IGNORECASE)
 # Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read. 424: seen for a
 # while, and gone again, where a service behind was unwell (mivano/azure-cost-cli #24).
 PASSING = frozenset({408, 409, 412, 424, 425, 429})
+# What says of itself that it passes, such as AnotherOperationInProgress, RetryableError and ServerBusy.
+PASSING_CODE = re.compile(r"InProgress|Retry|Throttl|TooMany|Timeout|TimedOut|Unavailable|Busy", re.IGNORECASE)
 NO_ROLE = "AuthorizationFailed"
-GROUP_GONE = "ResourceGroupNotFound"
+GROUP_GONE = (404, "ResourceGroupNotFound")
 NOT_REGISTERED = "MissingSubscriptionRegistration"
 NO_SUBSCRIPTION = frozenset({"SubscriptionNotFound", "InvalidSubscriptionId"})
 CHECK_SUBSCRIPTION = "Check the id of the subscription, and that it lies in the tenant of the app's identity."
@@ -51,7 +53,8 @@ class Right:
     """What the app's identity needs for a kind of request.
 
     role: the built-in role that allows it. to_do: what to do by the status of a refusal, where that is more than usual;
-    `{where}` stands for the resource. longest: how much of Azure's own words is passed on.
+    `{where}` stands for the resource. Such a status is there to stay, unless the code says otherwise. longest: how much
+    of Azure's own words is passed on.
     """
 
     role: str
@@ -59,13 +62,15 @@ class Right:
     longest: int = 600
 
 
+REGISTER_COSTS = "Check that the resource provider Microsoft.CostManagement is registered in {where}."
 COSTS = Right(
     "Cost Management Reader",
     {
         400: "The query or the kind of subscription is not one that Cost Management answers for.",
         403: "Give the app's identity the role Cost Management Reader on {where}.",
         404: "Check the id of {where}, and that it lies in the tenant of the app's identity.",
-        409: "Check that the resource provider Microsoft.CostManagement is registered in {where}.",
+        409: REGISTER_COSTS,
+        412: REGISTER_COSTS,
     },
     longest=240,
 )
@@ -99,10 +104,11 @@ class RefusedError(Exception):
         """Whether Azure says that there is no such resource, or no such group, in a subscription that is there."""
         return self.status == 404 and self.code != "" and self.code not in NO_SUBSCRIPTION
 
-    @property
-    def may_pass(self) -> bool:
-        """Whether it may be otherwise later."""
-        return self.status >= 500 or (self.status in PASSING and self.code not in WHAT_TO_DO)
+    def may_pass(self, right: Right) -> bool:
+        """Whether it may be otherwise later, where that right was needed."""
+        if self.status in right.to_do and not PASSING_CODE.search(self.code):
+            return False
+        return self.status >= 500 or (self.status in PASSING and (self.status != 409 or self.code not in WHAT_TO_DO))
 
     def said(self, longest: int) -> str:
         """The status with Azure's code and message, as a sentence."""
@@ -114,17 +120,19 @@ class RefusedError(Exception):
 class IfThere:
     """Passes over a refusal that says that the resource, or its group, is gone.
 
-    codes: only those, whatever else they say.
+    answers: only those, by status and code. A code alone says nothing: who is throttled or unwell may send any.
     """
 
-    def __init__(self, *codes: str) -> None:
-        self._codes = codes
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self._answers = answers
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> bool:
-        return isinstance(error, RefusedError) and (error.code in self._codes if self._codes else error.is_gone)
+        if not isinstance(error, RefusedError):
+            return False
+        return (error.status, error.code) in self._answers if self._answers else error.is_gone
 
 
 @contextmanager
@@ -152,7 +160,7 @@ def refusal(error: Exception, right: Right, what: str, where: str, clock: Clock 
     if not isinstance(error, RefusedError):
         return LaterError(f"Azure was asked to {asked}, but {_silence(error)} ({type(error).__name__}).")
     said = error.said(right.longest)
-    if error.may_pass:
+    if error.may_pass(right):
         how = f"asks us to wait before we ask it to {asked}" if error.status == 429 else f"can't {asked} at the moment"
         return LaterError(f"Azure {how}: {said}", longest_wait(error.headers, clock()))
     if error.code == NO_ROLE and 403 not in right.to_do:

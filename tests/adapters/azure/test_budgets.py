@@ -240,8 +240,25 @@ def test_neither_no_content_nor_a_redirect_is_an_empty_list(status: int) -> None
         budgets.budgets_of(HERE)
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_putting_takes_each_of_the_answers_that_mean_it(status: int, body: bytes) -> None:
+    with asking(lambda _request: Answer(status, b"" if status == 204 else body)) as (budgets, server):
+        budgets.put(HERE, replace(BUDGET, e_tag=None))
+    assert [(request.method, request.path) for request in server.requests] == [("PUT", f"{BUDGETS}/warden-die1")]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203])
+def test_a_page_of_a_proxy_neither_puts_nor_deletes_a_budget(status: int) -> None:
+    with asking(lambda _request: Answer(status, b"<html>sign in</html>")) as (budgets, _):
+        with pytest.raises(LaterError, match="can't be read"):
+            budgets.put(HERE, replace(BUDGET, e_tag=None))
+        with pytest.raises(LaterError, match="can't be read"):
+            budgets.delete(HERE, "warden-die1")
+
+
 def test_deleting_takes_each_of_the_answers_that_mean_it() -> None:
-    for status in (200, 204):
+    for status in (200, 201, 202, 204):
         with asking(lambda _request, status=status: Answer(status)) as (budgets, server):
             budgets.delete(HERE, "warden-die1")
         assert [(request.method, request.path) for request in server.requests] == [("DELETE", f"{BUDGETS}/warden-die1")]

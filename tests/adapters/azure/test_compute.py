@@ -130,6 +130,23 @@ def test_a_subscription_that_never_used_compute_has_no_machines(odd: OddArm) -> 
     assert ArmCompute(ArmClient(odd.url)).running(GROUP) == []
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("code", ["ResourceGroupNotFound", "MissingSubscriptionRegistration"])
+def test_who_is_throttled_or_unwell_does_not_say_that_there_are_no_machines(
+    odd: OddArm, status: int, code: str
+) -> None:
+    odd.will_answer("/", error(status, code))
+    with pytest.raises(LaterError, match=f"{status}"):
+        ArmCompute(ArmClient(odd.url)).running(GROUP)
+
+
+@pytest.mark.parametrize("answer", [Answer("<html>sign in</html>"), Answer("", 204)])
+def test_what_is_no_answer_of_azures_stops_no_machine(odd: OddArm, answer: Answer) -> None:
+    odd.will_answer("/deallocate", answer)
+    with pytest.raises(LaterError, match="can't be read"):
+        ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
+
+
 def test_a_missing_role_is_named_with_the_place_where_it_is_missing(odd: OddArm) -> None:
     odd.will_answer("/deallocate", error(403, "AuthorizationFailed", "No."))
     with pytest.raises(NeverError) as caught:

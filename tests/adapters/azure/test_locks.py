@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
 SUBSCRIPTION = "6f1c0d5e-0000-4000-8000-00000000000a"
 GROUP = ResourceGroup(SUBSCRIPTION, "rg-web")
 SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-web"
+
+WANTED = GroupLock("warden-11", LockLevel.READ_ONLY, "n")
 
 
 @pytest.fixture
@@ -98,6 +101,53 @@ def test_only_a_group_that_is_gone_counts_as_gone(odd: OddArm) -> None:
 def test_a_lock_that_is_not_found_is_off(odd: OddArm, code: str) -> None:
     odd.will_answer("/locks", error(404, code))
     assert ArmLocks(ArmClient(odd.url)).delete(GROUP, "warden-die1") is False
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_group_is_gone_by_a_404_only(odd: OddArm, status: int) -> None:
+    odd.will_answer("/locks", error(status, "ResourceGroupNotFound"))
+    locks = ArmLocks(ArmClient(odd.url))
+    for call in (lambda: locks.locks_on(GROUP), lambda: locks.put(GROUP, WANTED), lambda: locks.delete(GROUP, "x")):
+        with pytest.raises(LaterError, match=f"{status}"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Answer(body) for body in ["[]", '"ok"', "3", "{}", "<html>sign in</html>", '{"name": "warden-11"}']),
+        Answer(json.dumps(shown("warden-12"))),
+        Answer(json.dumps(shown("warden-11", "CanNotDelete"))),
+        Answer(json.dumps(shown("warden-11")), 202),
+        Answer("", 204),
+    ],
+)
+def test_what_is_not_the_lock_that_was_asked_for_was_not_put(odd: OddArm, answer: Answer) -> None:
+    odd.will_answer("/locks", answer)
+    with pytest.raises(LaterError, match="can't be read"):
+        ArmLocks(ArmClient(odd.url)).put(GROUP, WANTED)
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("body", ["", json.dumps(shown("Warden-11", "readonly", notes="others"))])
+def test_a_lock_is_put_by_an_empty_answer_or_one_that_shows_it(odd: OddArm, status: int, body: str) -> None:
+    odd.will_answer("/locks", Answer(body, status))
+    assert ArmLocks(ArmClient(odd.url)).put(GROUP, WANTED) is True
+
+
+@pytest.mark.parametrize("answer", [Answer("<html>sign in</html>"), Answer("", 202)])
+def test_what_is_no_answer_of_azures_took_no_lock_off(odd: OddArm, answer: Answer) -> None:
+    odd.will_answer("/locks", answer)
+    with pytest.raises(LaterError, match="can't be read"):
+        ArmLocks(ArmClient(odd.url)).delete(GROUP, "warden-11")
+
+
+@pytest.mark.parametrize(
+    ("answer", "was_there"), [(Answer(""), True), (Answer(json.dumps(shown("x"))), True), (Answer("", 204), False)]
+)
+def test_taking_off_tells_whether_the_lock_was_there(odd: OddArm, answer: Answer, was_there: bool) -> None:
+    odd.will_answer("/locks", answer)
+    assert ArmLocks(ArmClient(odd.url)).delete(GROUP, "x") is was_there
 
 
 def test_a_name_is_sent_as_it_is_and_leads_nowhere_else(odd: OddArm) -> None:

@@ -358,6 +358,22 @@ def test_an_unregistered_provider_is_refused_at_once_rather_than_registered(
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("status", [409, 412])
+@pytest.mark.parametrize("code", ["Conflict", "MissingRegistrationForType", "PreconditionFailed", None])
+def test_a_conflict_is_there_to_stay(server: OddServer, costs: AzureCosts, status: int, code: str | None) -> None:
+    server.will_answer(Answer(json.dumps({"error": {"code": code}}) if code else "<html>", status))
+    assert "Check that the resource provider Microsoft.CostManagement is registered" in refused(costs)
+
+
+@pytest.mark.parametrize("status", [409, 412])
+@pytest.mark.parametrize("code", ["AnotherOperationInProgress", "RetryableError", "TooManyRequests", "ServerBusy"])
+def test_a_conflict_whose_code_says_that_it_passes_is_for_later(
+    server: OddServer, costs: AzureCosts, status: int, code: str
+) -> None:
+    server.will_answer(Answer(json.dumps({"error": {"code": code}}), status))
+    assert code in deferred(costs).reason
+
+
 class CountedTokens:
     """A credential that notes what it is asked for."""
 
