@@ -348,7 +348,7 @@ class Composition:
         return Deliverer(
             mails=self.mails,
             mailer=self.mailer,
-            renderer=TemplateRenderer(),
+            renderer=TemplateRenderer().render,
             valid_addresses=valid_addresses,
             dead_letters=self.dead_letters,
             operators=self.operators,

@@ -122,7 +122,7 @@ class Deliverer:
             context["undeliverable"] = [list(entry) for entry in bad] or [["(none)", "the project has no contact"]]
         elif not to:
             to, cc = cc, ()
-        rendered = self.renderer.render(mail.template, mail.language, context)
+        rendered = self.renderer(mail.template, mail.language, context)
         notes = "; ".join(f"left out {address!r}: {reason}" for address, reason in bad) or None
         return OutgoingMail(
             message_id=stored.message_id,

@@ -11,10 +11,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMail:
-    """A mail as it goes to the provider: valid addresses, one-line subject.
-
-    message_id: `<…@…>`, the same however often this mail is sent.
-    """
+    """A mail as it goes to the provider: valid addresses, one-line subject. message_id: `<…@…>`, always the same."""
 
     message_id: str
     to: tuple[str, ...]
@@ -29,10 +26,7 @@ class Mailer(Protocol):
     """A mail provider."""
 
     def send(self, mail: OutgoingMail) -> str:
-        """Hands the mail over and returns the provider's receipt (an id, may be empty).
-
-        Raises LaterError (throttled, unwell, out of reach) and NeverError (refused for good).
-        """
+        """Hands it over; returns a receipt (an id, may be empty). Raises LaterError, NeverError (refused for good)."""
         ...
 
 
@@ -47,14 +41,8 @@ class RenderedMail:
 
 AddressCheck = Callable[[Iterable[str]], tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]
 """Texts in; out come the valid addresses, each once, and the other texts with the reason."""
-
-
-class MailRenderer(Protocol):
-    """Turns a template and its context into a mail's contents."""
-
-    def render(self, template: str, language: str | None, context: Mapping[str, Any]) -> RenderedMail:
-        """The mail in `en` or `fr`, or in both for None. `context` as the template's folder says. Raises NeverError."""
-        ...
+MailRenderer = Callable[[str, str | None, Mapping[str, Any]], RenderedMail]
+"""From a template, a language (`en`, `fr`; None: both) and the context that its folder says. Raises NeverError."""
 
 
 class Topic(StrEnum):
@@ -136,11 +124,10 @@ class MailLedger(Protocol):
         ...
 
     def claim(self, mail_id: int, claimant: str, until: datetime, now: datetime, failed_too: bool = False) -> bool:
-        """Takes the mail for sending, so that nobody else sends it before `until`.
+        """Takes the mail, so that nobody else sends it before `until`; counts an attempt. False where it can't be had.
 
-        Taken if it is pending, if the claim on it has expired, or if this same claimant holds it (the queue gave
-        the message again: the earlier attempt is dead). `failed_too`: also if it had failed, with its attempts
-        counted from the start. Counts one attempt. False where it can't be had.
+        Taken if it is pending, if the claim on it has expired, or if this same claimant holds it (the message came
+        again: the earlier attempt is dead). `failed_too`: also if it had failed; its attempts count from the start.
         """
         ...
 

@@ -32,7 +32,7 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
 class TemplateRenderer:
-    """A MailRenderer; templates are read and compiled once, when they are first used."""
+    """Its `render` is a MailRenderer; templates are read and compiled once, when they are first used."""
 
     def __init__(self, folder: Path = TEMPLATES) -> None:
         self._folder = folder
