@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from shared.ports.errors import LaterError
 from shared.ports.mails import OutgoingMail
 
 
+@dataclass(frozen=True, slots=True)
 class OutboxMailer:
     """Writes each mail to `folder`; any mail program opens the files.
 
@@ -22,29 +24,28 @@ class OutboxMailer:
     in a Bcc header, where a person looks for them.
     """
 
-    def __init__(self, folder: Path, sender: str, sender_name: str, clock: Clock = utc_now) -> None:
-        self._folder = folder
-        self._sender = sender
-        self._sender_name = sender_name
-        self._clock = clock
+    folder: Path
+    sender: str
+    sender_name: str
+    clock: Clock = utc_now
 
     def send(self, mail: OutgoingMail) -> str:
         """Writes the mail and returns the file's name. LaterError where the disk does not take it."""
-        message = mime.build(mail, self._sender, self._sender_name, self._clock())
+        message = mime.build(mail, self.sender, self.sender_name, self.clock())
         mime.add_blind_copies(message, mail)
         name = file_name(mail.message_id)
         try:
             self._write(name, message)
         except OSError as error:
-            raise LaterError(f"the outbox {self._folder} can't be written: {error.strerror or error}") from error
+            raise LaterError(f"the outbox {self.folder} can't be written: {error.strerror or error}") from error
         return name
 
     def _write(self, name: str, message: EmailMessage) -> None:
         # Two may send the same mail at the same time: each writes a file of its own and moves it into place.
-        unfinished = self._folder / f".{name}.{secrets.token_hex(4)}.tmp"
+        unfinished = self.folder / f".{name}.{secrets.token_hex(4)}.tmp"
         try:
             self._put(unfinished, message.as_bytes())
-            unfinished.replace(self._folder / name)
+            unfinished.replace(self.folder / name)
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -55,7 +56,7 @@ class OutboxMailer:
         try:
             file.write_bytes(content)
         except FileNotFoundError:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any
@@ -30,6 +31,7 @@ MEANINGS = {
 }
 
 
+@dataclass(slots=True)
 class SendGridMailer:
     """Hands mails to SendGrid; the receipt is its X-Message-Id, which means accepted, not delivered.
 
@@ -38,22 +40,15 @@ class SendGridMailer:
     Errors"), so a mail that goes out twice carries the same one.
     """
 
-    def __init__(
-        self,
-        api_key: str,
-        sender: str,
-        sender_name: str,
-        endpoint: str = "https://api.sendgrid.com",
-        *,
-        timeout: float = 30.0,
-        clock: Clock = utc_now,
-    ) -> None:
-        self._api_key = api_key.strip()
-        self._sender = sender
-        self._sender_name = sender_name
-        self._endpoint = endpoint.rstrip("/")
-        self._timeout = timeout
-        self._clock = clock
+    api_key: str = field(repr=False)
+    sender: str
+    sender_name: str
+    endpoint: str = "https://api.sendgrid.com"
+    timeout: float = field(default=30.0, kw_only=True)
+    clock: Clock = field(default=utc_now, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.api_key, self.endpoint = self.api_key.strip(), self.endpoint.rstrip("/")
 
     def send(self, mail: OutgoingMail) -> str:
         """Hands the mail over and returns SendGrid's X-Message-Id. Raises LaterError, NeverError."""
@@ -79,15 +74,15 @@ class SendGridMailer:
 
         # At DEBUG the package logs each request with its Authorization header.
         logging.getLogger("python_http_client").setLevel(logging.INFO)
-        client = SendGridAPIClient(self._api_key, host=self._endpoint)
+        client = SendGridAPIClient(self.api_key, host=self.endpoint)
         # The package has no time-out of its own: python_http_client waits for ever.
-        client.client.timeout = self._timeout
+        client.client.timeout = self.timeout
         return client
 
     def _body(self, mail: OutgoingMail) -> dict[str, Any]:
-        sender = {"email": self._sender, "name": self._sender_name}
+        sender = {"email": self.sender, "name": self.sender_name}
         return {
-            "from": sender if self._sender_name else {"email": self._sender},
+            "from": sender if self.sender_name else {"email": self.sender},
             "personalizations": personalizations(mail),
             "subject": mail.subject,
             # SendGrid takes them in this order only, and none of them empty.
@@ -107,9 +102,9 @@ class SendGridMailer:
     def _refusal(self, error: Any) -> LaterError | NeverError:
         code = error.status_code
         if code == 429 or code >= 500 or code == 408:
-            return LaterError(f"SendGrid asks to wait ({code})", wait_of(error.headers, self._clock()))
+            return LaterError(f"SendGrid asks to wait ({code})", wait_of(error.headers, self.clock()))
         reason = MEANINGS.get(code, "SendGrid refused the mail")
-        said = said_in(error.body).replace(self._api_key, "***")
+        said = said_in(error.body).replace(self.api_key, "***")
         return NeverError(f"{reason} ({code})" + (f": {said}" if said else ""))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters.mail import mime
@@ -21,6 +22,7 @@ LONGEST_REPLY = 200
 VERDICT_SECONDS = 240.0
 
 
+@dataclass(frozen=True, slots=True)
 class SmtpMailer:
     """Hands mails to one mail server, a connection for each.
 
@@ -31,32 +33,21 @@ class SmtpMailer:
     once it has the whole mail.
     """
 
-    def __init__(  # noqa: PLR0913 - these are the settings, one each
-        self,
-        host: str,
-        port: int,
-        username: str,
-        password: str,
-        starttls: bool,
-        sender: str,
-        sender_name: str,
-        *,
-        implicit_tls: bool | None = None,
-        timeout: float = 30.0,
-        verdict_timeout: float = VERDICT_SECONDS,
-        clock: Clock = utc_now,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._username = username
-        self._password = password
-        self._starttls = starttls
-        self._sender = sender
-        self._sender_name = sender_name
-        self._implicit_tls = port == IMPLICIT_TLS_PORT if implicit_tls is None else implicit_tls
-        self._timeout = timeout
-        self._verdict_timeout = verdict_timeout
-        self._clock = clock
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    starttls: bool
+    sender: str
+    sender_name: str
+    implicit_tls: bool | None = None
+    timeout: float = 30.0
+    verdict_timeout: float = VERDICT_SECONDS
+    clock: Clock = utc_now
+
+    @property
+    def _is_tls_from_the_start(self) -> bool:
+        return self.port == IMPLICIT_TLS_PORT if self.implicit_tls is None else self.implicit_tls
 
     def send(self, mail: OutgoingMail) -> str:
         """Sends the mail; the receipt is empty, or names the recipients that the server refused.
@@ -64,12 +55,12 @@ class SmtpMailer:
         Where it takes some recipients and refuses others, those that it takes get the mail: to try again would
         send it to them twice. Where it refuses all, that is a LaterError if one of them may be taken later.
         """
-        message = mime.build(mail, self._sender, self._sender_name, self._clock())
+        message = mime.build(mail, self.sender, self.sender_name, self.clock())
         recipients = list(dict.fromkeys((*mail.to, *mail.cc, *mail.bcc)))
         try:
             smtp = self._connect()
             try:
-                refused = smtp.send_message(message, self._sender, recipients)
+                refused = smtp.send_message(message, self.sender, recipients)
             finally:
                 _part(smtp)
         except OSError as error:  # smtplib's own errors are OSErrors too
@@ -80,12 +71,12 @@ class SmtpMailer:
         return f"refused: {self._listed(refused)}" if refused else ""
 
     def _connect(self) -> smtplib.SMTP:
-        if self._implicit_tls:
+        if self._is_tls_from_the_start:
             context = ssl.create_default_context()
-            smtp: _Smtp = _SmtpOverTls(self._host, self._port, timeout=self._timeout, context=context)
+            smtp: _Smtp = _SmtpOverTls(self.host, self.port, timeout=self.timeout, context=context)
         else:
-            smtp = _Smtp(self._host, self._port, timeout=self._timeout)
-        smtp.verdict_timeout = self._verdict_timeout
+            smtp = _Smtp(self.host, self.port, timeout=self.timeout)
+        smtp.verdict_timeout = self.verdict_timeout
         try:
             self._sign_in(smtp)
         except BaseException:
@@ -94,13 +85,13 @@ class SmtpMailer:
         return smtp
 
     def _sign_in(self, smtp: smtplib.SMTP) -> None:
-        if self._starttls and not self._implicit_tls:
+        if self.starttls and not self._is_tls_from_the_start:
             smtp.starttls(context=ssl.create_default_context())
-        if self._username:
-            smtp.login(self._username, self._password)
+        if self.username:
+            smtp.login(self.username, self.password)
 
     def _translated(self, error: OSError) -> LaterError | NeverError:
-        where = f"the mail server {self._host}:{self._port}"
+        where = f"the mail server {self.host}:{self.port}"
         match error:
             case smtplib.SMTPAuthenticationError(smtp_code=code) if code >= 500:
                 return NeverError(
@@ -126,7 +117,7 @@ class SmtpMailer:
         return self._without_password(_plain(f"{code} {text}"))
 
     def _without_password(self, text: str) -> str:
-        return text.replace(self._password, "***") if self._password else text
+        return text.replace(self.password, "***") if self.password else text
 
 
 class _Smtp(smtplib.SMTP):
