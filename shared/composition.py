@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
 from shared.domain.locks import LockRules
-from shared.messages import (
-    BudgetSyncMessage,
-    EmailMessage,
-    LockMessage,
-    Message,
-    NotificationMessage,
-    UpdateMessage,
-)
+from shared.messages import BudgetSyncMessage, EmailMessage, LockMessage, Message, NotificationMessage, UpdateMessage
 from shared.pipeline.alerts import AlertPolicy
 from shared.pipeline.asking import Asking
 from shared.pipeline.azure_budgets.handler import BudgetSyncHandler

@@ -22,9 +22,7 @@ DONE = {"create": "created", "change": "changed", "replace": "deleted and made a
 
 
 @commands.command()
-def sync(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be changed.")] = False,
-) -> None:
+def sync(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be changed.")] = False) -> None:
     """Make, change and delete Azure's budgets where they differ.
 
     Only those that this app has made; the night does the same.

@@ -46,10 +46,7 @@ def list_letters(
 
 
 @commands.command()
-def show(
-    letter_id: Letter,
-    json: AsJson = False,
-) -> None:
+def show(letter_id: Letter, json: AsJson = False) -> None:
     """Show all of one dead letter."""
     letter = _found(open_app().dead_letter_service, letter_id)
     if json:

@@ -31,9 +31,7 @@ POLL_SECONDS = 0.5
 MOST_DECISIONS = 1000
 
 
-def run(
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is finished.")] = False,
-) -> None:
+def run(wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is finished.")] = False) -> None:
     """Start a run now, besides the night's."""
     app = open_app()
     with output.working("Starting a run …"):
@@ -51,8 +49,7 @@ def run(
 
 
 def status(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5,
-    json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5, json: AsJson = False
 ) -> None:
     """Show the last runs, and what failed."""
     app = open_app()

@@ -72,11 +72,7 @@ def reached(threshold: int, usage: Decimal, amount: Decimal) -> bool:
 
 
 def decide(
-    thresholds: Iterable[int],
-    told: frozenset[int],
-    usage: Decimal,
-    amount: Decimal,
-    last: Checked | None,
+    thresholds: Iterable[int], told: frozenset[int], usage: Decimal, amount: Decimal, last: Checked | None
 ) -> Decision:
     """What one check of a project comes to, for one revision of its budget in one period.
 

@@ -52,11 +52,7 @@ class LockService:
         if action is LockAction.LOCK:
             _check_lockable(facts)
         message = LockMessage(
-            action=action,
-            project_id=facts.project.id,
-            reason=why,
-            trigger=LockTrigger.OPERATOR,
-            by=by[:LONGEST_NAME],
+            action=action, project_id=facts.project.id, reason=why, trigger=LockTrigger.OPERATOR, by=by[:LONGEST_NAME]
         )
         self.sender.send(Queue.LOCK, message)
         return Ordered(facts.project.acronym, facts.held_since, self.mode)

@@ -56,11 +56,7 @@ class EntraTokenCheck:
     """
 
     def __init__(
-        self,
-        audience: str,
-        tenant_id: str,
-        authority: str = LOGIN_HOST,
-        clock: Callable[[], float] = time.monotonic,
+        self, audience: str, tenant_id: str, authority: str = LOGIN_HOST, clock: Callable[[], float] = time.monotonic
     ) -> None:
         audience = audience.strip()
         if not audience:

@@ -150,10 +150,7 @@ def query_body(query: CostQuery, metric: str) -> dict[str, Any]:
     dataset: dict[str, Any] = {
         "granularity": "Daily",
         "aggregation": {"totalCost": {"name": "Cost", "function": "Sum"}},
-        "grouping": [
-            {"type": "Dimension", "name": "ResourceGroupName"},
-            {"type": "Dimension", "name": "ServiceName"},
-        ],
+        "grouping": [{"type": "Dimension", "name": "ResourceGroupName"}, {"type": "Dimension", "name": "ServiceName"}],
     }
     if query.resource_groups:
         names = _spellings(query.resource_groups)

@@ -139,12 +139,7 @@ def brought_to(wanted: WantedBudget, found: AzureBudget) -> AzureBudget:
         return replace(wanted.budget, notices=notices)
     last_day = found.last_day if _ends_well(wanted, found) else wanted.budget.last_day
     return replace(
-        wanted.budget,
-        name=found.name,
-        first_day=found.first_day,
-        last_day=last_day,
-        notices=notices,
-        e_tag=found.e_tag,
+        wanted.budget, name=found.name, first_day=found.first_day, last_day=last_day, notices=notices, e_tag=found.e_tag
     )
 
 
