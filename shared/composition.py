@@ -215,7 +215,29 @@ class Composition:
     @cached_property
     def mailer(self) -> Mailer:
         """The mail provider that EMAIL_PROVIDER names."""
-        return _mailer(self.settings)
+        settings = self.settings
+        sender, name = settings.email_sender or OUTBOX_SENDER, settings.email_sender_name
+        if settings.email_provider is Provider.SENDGRID and settings.sendgrid_api_key is not None:
+            from shared.adapters.mail.sendgrid import SendGridMailer
+
+            key = settings.sendgrid_api_key.get_secret_value()
+            return SendGridMailer(key, sender, name, settings.sendgrid_endpoint)
+        if settings.email_provider is Provider.SMTP:
+            from shared.adapters.mail.smtp import SmtpMailer
+
+            password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
+            return SmtpMailer(
+                host=settings.smtp_host or "",
+                port=settings.smtp_port,
+                username=settings.smtp_username or "",
+                password=password,
+                starttls=settings.smtp_starttls,
+                sender=sender,
+                sender_name=name,
+            )
+        from shared.adapters.mail.outbox import OutboxMailer
+
+        return OutboxMailer(Path(settings.outbox_dir), sender, name)
 
     @cached_property
     def chain(self) -> Chain:
@@ -394,13 +416,14 @@ class Composition:
     @cached_property
     def installation(self) -> Installation:
         """Whether everything is there that the app needs."""
+        from shared.adapters.database.migrate import is_current
         from shared.services.installation import Installation, LockSetup, MailSetup
 
         settings = self.settings
         outbox = str(Path(settings.outbox_dir).resolve()) if settings.email_provider is Provider.OUTBOX else None
         return Installation(
             database=self.database.url.render_as_string(hide_password=True),
-            tables_are_current=self._tables_are_current,
+            tables_are_current=lambda: is_current(self.database),
             make_queues=self.queues.check,
             queue_names=list(settings.queue_names.values()),
             projects=self.projects,
@@ -410,11 +433,6 @@ class Composition:
             lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
             clock=self.clock,
         )
-
-    def _tables_are_current(self) -> bool:
-        from shared.adapters.database.migrate import is_current
-
-        return is_current(self.database)
 
     @property
     def _queue_opener(self) -> QueueOpener:
@@ -432,28 +450,3 @@ def _make_fresh(engine: Engine) -> None:
     from shared.adapters.database.migrate import make_fresh
 
     make_fresh(engine)
-
-
-def _mailer(settings: Settings) -> Mailer:
-    sender, name = settings.email_sender or OUTBOX_SENDER, settings.email_sender_name
-    if settings.email_provider is Provider.SENDGRID and settings.sendgrid_api_key is not None:
-        from shared.adapters.mail.sendgrid import SendGridMailer
-
-        key = settings.sendgrid_api_key.get_secret_value()
-        return SendGridMailer(key, sender, name, settings.sendgrid_endpoint)
-    if settings.email_provider is Provider.SMTP:
-        from shared.adapters.mail.smtp import SmtpMailer
-
-        password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-        return SmtpMailer(
-            host=settings.smtp_host or "",
-            port=settings.smtp_port,
-            username=settings.smtp_username or "",
-            password=password,
-            starttls=settings.smtp_starttls,
-            sender=sender,
-            sender_name=name,
-        )
-    from shared.adapters.mail.outbox import OutboxMailer
-
-    return OutboxMailer(Path(settings.outbox_dir), sender, name)
