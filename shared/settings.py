@@ -92,13 +92,14 @@ def _percents(text: object) -> object:
     return percents
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in re.split("[;,]", text) if part.strip())
+
+
 def _addresses(text: object) -> object:
     if not isinstance(text, str):
         return text
-    addresses = tuple(part.strip() for part in re.split("[;,]", text) if part.strip())
-    for address in addresses:
-        _address(address)
-    return addresses
+    return tuple(_address(part) for part in _parts(text))
 
 
 def _address(text: str) -> str:
@@ -152,7 +153,7 @@ def _action_group(text: str) -> str:
 def _groups(text: object) -> object:
     if not isinstance(text, str):
         return text
-    names = tuple(part.strip() for part in re.split("[;,]", text) if part.strip())
+    names = _parts(text)
     if not all(re.fullmatch(r"[\w().-]{1,90}", name) for name in names):
         raise ValueError("not resource groups")
     return names

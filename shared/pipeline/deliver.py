@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from shared.messages import EmailMessage, MailMessage, MessageError, SentAs
@@ -63,15 +63,8 @@ class Deliverer:
 
     def _accept(self, mail: MailMessage, origin: str) -> list[Outgoing]:
         """A whole mail is written down first, so that from here on it is sent once like any other."""
-        new = NewMail(
-            key=f"message/{origin}",
-            template=WHOLE,
-            to=mail.to,
-            cc=mail.cc,
-            bcc=mail.bcc,
-            context={"subject": mail.subject, "body": mail.body},
-            topic=Topic.MESSAGE,
-        )
+        context = {"subject": mail.subject, "body": mail.body}
+        new = NewMail(f"message/{origin}", WHOLE, mail.to, context, cc=mail.cc, bcc=mail.bcc, topic=Topic.MESSAGE)
         return mails_out([self.mails.add(new, self.clock())])
 
     def _claim_and_send(self, message: EmailMessage, mail_id: int, origin: str) -> list[Outgoing]:
@@ -124,15 +117,7 @@ class Deliverer:
             to, cc = cc, ()
         rendered = self.renderer(mail.template, mail.language, context)
         notes = "; ".join(f"left out {address!r}: {reason}" for address, reason in bad) or None
-        return OutgoingMail(
-            message_id=stored.message_id,
-            to=to,
-            cc=cc,
-            bcc=bcc,
-            subject=rendered.subject,
-            text=rendered.text,
-            html=rendered.html,
-        ), notes
+        return OutgoingMail(stored.message_id, to, **asdict(rendered), cc=cc, bcc=bcc), notes
 
     def _operators_instead(self, mail: NewMail, bad: list[tuple[str, str]]) -> tuple[str, ...]:
         to, _ = self.valid_addresses(self.operators.addresses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing_extensions import override
 from shared.adapters.database import tables
 from shared.adapters.database.chunks import in_chunks, insert_rows, kept_or, update_in
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
+from shared.domain.texts import digest
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
 
 mail = tables.mails.c
@@ -117,8 +117,7 @@ def message_id(key: str, sender_domain: str) -> str:
     The key in letters that are allowed there, so that a person knows the mail; a hash makes it unique.
     """
     readable = re.sub(r"[^A-Za-z0-9-]+", ".", key).strip(".")[:60].rstrip(".")
-    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    return f"<{readable or 'mail'}.{digest}@{sender_domain.encode('idna').decode('ascii')}>"
+    return f"<{readable or 'mail'}.{digest(key)}@{sender_domain.encode('idna').decode('ascii')}>"
 
 
 def _row(new: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from contextlib import suppress
@@ -11,6 +10,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from shared.adapters.mail import mime
+from shared.domain.texts import digest
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError
 from shared.ports.mails import OutgoingMail
@@ -63,5 +63,4 @@ class OutboxMailer:
 def file_name(message_id: str) -> str:
     """The name of the file of the mail with this Message-ID: a readable part, then a hash that makes it unique."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", message_id.strip("<>").split("@")[0]).strip(".-")[:60]
-    digest = hashlib.sha256(message_id.encode()).hexdigest()[:12]
-    return f"{readable or 'mail'}-{digest}.eml"
+    return f"{readable or 'mail'}-{digest(message_id)}.eml"
