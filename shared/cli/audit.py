@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from shared.domain.locks import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.ports.locks import AuditView
+    from shared.ports.locks import AuditEntry, AuditView
 
 STYLES = {Outcome.LOCKED: "red", Outcome.FAILED: "bold red", Outcome.UNLOCKED: "green"}
 
@@ -38,33 +39,28 @@ def audit(
     elif not views:
         output.say(f"Nothing was decided about locks{f' of {project}' if project else ''} yet.")
     else:
-        output.write_table(COLUMNS, [_row(view) for view in views])
+        output.write_records(TABLE, views)
 
 
 # --- for people ----------------------------------------------------------------------------------------------
 
-COLUMNS = (
-    Column("when, UTC"),
-    Column("project"),
-    Column("decision"),
-    Column("asked by", words=True),
-    Column("why", words=True),
-    Column("figures", words=True),
-    Column("groups", words=True),
-)
+TABLE: output.Table[AuditView] = {
+    Column("when, UTC"): lambda view: output.minute(view.at),
+    Column("project"): attrgetter("acronym"),
+    Column("decision"): lambda view: Cell(view.entry.outcome, STYLES.get(view.entry.outcome, "")),
+    Column("asked by", words=True): lambda view: _asked_by(view.entry),
+    Column("why", words=True): lambda view: _why(view.entry),
+    Column("figures", words=True): lambda view: "; ".join(_figures(view.entry.figures)),
+    Column("groups", words=True): lambda view: "; ".join(_acted_on(view.entry.details)),
+}
 
 
-def _row(view: AuditView) -> list[Cell | str]:
-    entry = view.entry
-    return [
-        output.minute(view.at),
-        view.acronym,
-        Cell(entry.outcome, STYLES.get(entry.outcome, "")),
-        f"{entry.trigger} ({entry.by})" if entry.by else entry.trigger,
-        f"{entry.reason}; asked: {entry.asked}" if entry.asked not in ("", entry.reason) else entry.reason,
-        "; ".join(_figures(entry.figures)),
-        "; ".join(_acted_on(entry.details)),
-    ]
+def _asked_by(entry: AuditEntry) -> str:
+    return f"{entry.trigger} ({entry.by})" if entry.by else entry.trigger
+
+
+def _why(entry: AuditEntry) -> str:
+    return f"{entry.reason}; asked: {entry.asked}" if entry.asked not in ("", entry.reason) else entry.reason
 
 
 def _figures(figures: Mapping[str, Any]) -> Iterator[str]:

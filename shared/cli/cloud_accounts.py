@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 commands = command_group("Where costs are read from.")
 
 STYLES = {AccountStatus.ACTIVE: "green", AccountStatus.ERROR: "red", AccountStatus.DISABLED: "yellow"}
-COLUMNS = (
-    Column("id", right=True),
-    Column("name", words=True),
-    Column("provider"),
-    Column("connection"),
-    Column("account"),
-    Column("status"),
-    Column("last synced, UTC"),
-    Column("error", words=True),
-)
+TABLE: output.Table[CloudAccount] = {
+    Column("id", right=True): lambda account: str(account.id),
+    Column("name", words=True): attrgetter("name"),
+    Column("provider"): attrgetter("provider"),
+    Column("connection"): attrgetter("connection_type"),
+    Column("account"): attrgetter("external_account_id"),
+    Column("status"): lambda account: Cell(account.status, STYLES.get(account.status, "")),
+    Column("last synced, UTC"): lambda account: output.minute(account.last_synced_at),
+    Column("error", words=True): lambda account: account.last_sync_error or "",
+}
 
 
 @commands.command("list")
@@ -39,20 +40,7 @@ def list_accounts(json: AsJson = False) -> None:
     elif not accounts:
         output.say("There are no cloud accounts yet: `python -m shared.cli projects load FILE.csv` brings the first.")
     else:
-        output.write_table(COLUMNS, [_row(account) for account in accounts])
-
-
-def _row(account: CloudAccount) -> list[Cell | str]:
-    return [
-        str(account.id),
-        account.name,
-        account.provider,
-        account.connection_type,
-        account.external_account_id,
-        Cell(account.status, STYLES.get(account.status, "")),
-        output.minute(account.last_synced_at),
-        account.last_sync_error or "",
-    ]
+        output.write_records(TABLE, accounts)
 
 
 def _listed(account: CloudAccount) -> dict[str, Any]:

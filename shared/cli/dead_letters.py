@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,7 +41,7 @@ def list_letters(
     elif not letters:
         output.say("There are no dead letters.")
     else:
-        output.write_table(COLUMNS, [_row(letter) for letter in letters])
+        output.write_records(TABLE, letters)
         output.say()
         output.say("When the cause is mended: `python -m shared.cli dead-letters replay ID…`, or `--all`")
 
@@ -111,17 +112,13 @@ def _found(service: DeadLetterService, letter_id: int) -> DeadLetter:
     return letter
 
 
-COLUMNS = (
-    Column("id", right=True),
-    Column("failed, UTC"),
-    Column("queue"),
-    Column("reason", words=True),
-    Column("message", words=True),
-)
-
-
-def _row(letter: DeadLetter) -> list[str]:
-    return [str(letter.id), output.minute(letter.at), letter.queue, letter.reason, shortened(letter.body)]
+TABLE: output.Table[DeadLetter] = {
+    Column("id", right=True): lambda letter: str(letter.id),
+    Column("failed, UTC"): lambda letter: output.minute(letter.at),
+    Column("queue"): attrgetter("queue"),
+    Column("reason", words=True): attrgetter("reason"),
+    Column("message", words=True): lambda letter: shortened(letter.body),
+}
 
 
 def _indented(body: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +45,8 @@ class Cell:
 
 
 Row = Sequence[Cell | str]
+Table = Mapping[Column, Callable[[T], Cell | str]]
+"""A table's columns, each with what it says of a record"""
 
 
 def write_json(value: Any) -> None:
@@ -87,6 +89,11 @@ def write_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
         _write_blocks(console, kept, cells)
     else:
         _write_fitted(console, kept, cells)
+
+
+def write_records(table: Table[T], records: Iterable[T]) -> None:
+    """A row for each record, as `write_table` writes them."""
+    write_table(list(table), [[says(record) for says in table.values()] for record in records])
 
 
 def write_facts(facts: Iterable[tuple[str, Cell | str]]) -> None:

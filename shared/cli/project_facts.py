@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
@@ -34,9 +35,9 @@ def write(project: ProjectDetails, thresholds: Sequence[int], lock_mode: LockMod
     output.write_facts(_facts(project.view, thresholds, lock_mode))
     if project.periods:
         output.say()
-        output.write_table(PERIOD_COLUMNS, [_period_row(period) for period in project.periods])
+        output.write_records(PERIODS, project.periods)
     output.say()
-    output.write_table(REVISION_COLUMNS, [_revision_row(revision) for revision in project.revisions])
+    output.write_records(REVISIONS, project.revisions)
 
 
 def as_json(project: ProjectDetails) -> dict[str, Any]:
@@ -65,24 +66,26 @@ def carried_in(carried: Decimal, currency: str | None) -> str:
 
 # --- for people ----------------------------------------------------------------------------------------------
 
-PERIOD_COLUMNS = (
-    Column("period from"),
-    Column("to"),
-    Column("carried into it", right=True),
-    Column("that is"),
-    Column("spent", right=True),
-    Column("note", words=True),
-)
-REVISION_COLUMNS = (
-    Column("revision", right=True),
-    Column("budget", right=True),
-    Column("period", words=True),
-    Column("rollover"),
-    Column("thresholds", words=True),
-    Column("made, UTC"),
-    Column("by", words=True),
-    Column("reason", words=True),
-)
+PERIODS: output.Table[PeriodView] = {
+    Column("period from"): lambda view: str(view.period.start),
+    Column("to"): lambda view: str(view.period.end),
+    Column("carried into it", right=True): lambda view: (
+        output.money(view.carried, view.currency) if view.carried else "nothing"
+    ),
+    Column("that is"): lambda view: "final" if view.settled else "provisional",
+    Column("spent", right=True): lambda view: output.money(view.spent, view.currency),
+    Column("note", words=True): lambda view: Cell("stopped: no budget" if view.stopped else "", "yellow"),
+}
+REVISIONS: output.Table[RevisionView] = {
+    Column("revision", right=True): lambda revision: str(revision.number),
+    Column("budget", right=True): lambda revision: output.budget(revision.terms),
+    Column("period", words=True): lambda revision: rule_in_words(revision.terms),
+    Column("rollover"): lambda revision: _rollover(revision.terms),
+    Column("thresholds", words=True): lambda revision: output.thresholds(revision.terms.thresholds or ()) or "settings",
+    Column("made, UTC"): lambda revision: output.minute(revision.made_at),
+    Column("by", words=True): attrgetter("made_by"),
+    Column("reason", words=True): attrgetter("reason"),
+}
 
 
 def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) -> Iterable[tuple[str, Cell | str]]:
@@ -158,29 +161,8 @@ def _lock(view: ProjectView, mode: LockMode) -> Cell | str:
     return f"not locked; at 100 % it goes by LOCK_MODE, which is {mode} here"
 
 
-def _period_row(view: PeriodView) -> list[Cell | str]:
-    return [
-        str(view.period.start),
-        str(view.period.end),
-        output.money(view.carried, view.currency) if view.carried else "nothing",
-        "final" if view.settled else "provisional",
-        output.money(view.spent, view.currency),
-        Cell("stopped: no budget" if view.stopped else "", "yellow"),
-    ]
-
-
-def _revision_row(revision: RevisionView) -> list[Cell | str]:
-    terms = revision.terms
-    return [
-        str(revision.number),
-        output.budget(terms),
-        rule_in_words(terms),
-        "" if terms.rule.kind is PeriodKind.FIXED else terms.rollover.value,
-        output.thresholds(terms.thresholds or ()) or "settings",
-        output.minute(revision.made_at),
-        revision.made_by,
-        revision.reason,
-    ]
+def _rollover(terms: BudgetTerms) -> str:
+    return "" if terms.rule.kind is PeriodKind.FIXED else terms.rollover.value
 
 
 def rule_in_words(terms: BudgetTerms) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,8 +61,7 @@ def list_projects(json: AsJson = False) -> None:
     elif not views:
         output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
     else:
-        now = app.clock()
-        output.write_table(COLUMNS, [_row(view, now) for view in views])
+        output.write_records(_table(app.clock()), views)
         output.say()
         output.say(_summary(views))
 
@@ -91,33 +91,20 @@ def _named(acronyms: Sequence[str]) -> str:
 
 # --- for people ----------------------------------------------------------------------------------------------
 
-COLUMNS = (
-    Column("id", right=True),
-    Column("acronym"),
-    Column("name", words=True),
-    Column("budget", right=True),
-    Column("spent", right=True),
-    Column("used", right=True),
-    Column("forecast", right=True),
-    Column("used up"),
-    Column("ends"),
-    Column("note", words=True),
-)
 
-
-def _row(view: ProjectView, now: datetime) -> list[Cell | str]:
-    return [
-        str(view.project.id),
-        view.project.acronym,
-        view.project.name,
-        _budget(view),
-        output.amount(view.spent),
-        _used(view),
-        f"{view.forecast.total:,.0f}" if view.forecast else "",
-        str(view.used_up_on or ""),
-        str(view.period.end) if view.period else "",
-        _note(view, now),
-    ]
+def _table(now: datetime) -> output.Table[ProjectView]:
+    return {
+        Column("id", right=True): lambda view: str(view.project.id),
+        Column("acronym"): attrgetter("project.acronym"),
+        Column("name", words=True): attrgetter("project.name"),
+        Column("budget", right=True): _budget,
+        Column("spent", right=True): lambda view: output.amount(view.spent),
+        Column("used", right=True): _used,
+        Column("forecast", right=True): lambda view: f"{view.forecast.total:,.0f}" if view.forecast else "",
+        Column("used up"): lambda view: str(view.used_up_on or ""),
+        Column("ends"): lambda view: str(view.period.end) if view.period else "",
+        Column("note", words=True): lambda view: _note(view, now),
+    }
 
 
 def _budget(view: ProjectView) -> str:

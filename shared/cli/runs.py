@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,7 +59,7 @@ def status(
         output.write_json([_listed(view) for view in views])
         return
     if views:
-        output.write_table(COLUMNS, [_row(view) for view in views])
+        output.write_records(TABLE, views)
         _write_errors(views)
     else:
         output.say("There was no run yet: `python -m shared.cli run` starts one.")
@@ -130,26 +131,6 @@ def _progress() -> Iterator[Callable[[RunView], None]]:
 
 # --- for people ----------------------------------------------------------------------------------------------
 
-COLUMNS = (
-    Column("run"),
-    Column("started, UTC"),
-    Column("took", right=True),
-    Column("state"),
-    Column("subscriptions", words=True),
-    Column("mails", words=True),
-)
-
-
-def _row(view: RunView) -> list[Cell | str]:
-    return [
-        view.key,
-        output.minute(view.started_at),
-        _took(view),
-        Cell(view.state, STYLES.get(view.state, "")),
-        _in_words(_scopes(view)),
-        _in_words(_mails(view)),
-    ]
-
 
 def _took(view: RunView) -> str:
     if view.finished_at is None:
@@ -157,6 +138,16 @@ def _took(view: RunView) -> str:
     minutes, seconds = divmod(round((view.finished_at - view.started_at).total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+TABLE: output.Table[RunView] = {
+    Column("run"): attrgetter("key"),
+    Column("started, UTC"): lambda view: output.minute(view.started_at),
+    Column("took", right=True): _took,
+    Column("state"): lambda view: Cell(view.state, STYLES.get(view.state, "")),
+    Column("subscriptions", words=True): lambda view: _in_words(_scopes(view)),
+    Column("mails", words=True): lambda view: _in_words(_mails(view)),
+}
 
 
 def _in_words(counts: Mapping[str, int]) -> Cell:
