@@ -4,10 +4,12 @@ Revises: 0002
 """
 
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
+from shared.adapters.database.tables import needed, optional
 from shared.adapters.database.types import Money, UtcDateTime, key_text
 
 revision = "0003"
@@ -15,7 +17,14 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-FORECAST = ("forecast_total", "forecast_low", "forecast_high")
+FORECAST: dict[str, Any] = {
+    "forecast_total": Money(),
+    "forecast_low": Money(),
+    "forecast_high": Money(),
+    "forecast_days": sa.Integer(),
+    "used_up_on": sa.Date(),
+}
+SUBJECT: dict[str, Any] = {"budget_number": sa.Integer(), "period_start": sa.Date(), "threshold": sa.Integer()}
 # How the keys of 0.1.0's mails begin, and what such a mail is about.
 TOPICS = {
     "alert/": "alert",
@@ -38,29 +47,18 @@ TOPICS = {
 def upgrade() -> None:
     _add_cloud_accounts()
     _say_what_mails_are_about()
-    for name in FORECAST:
-        op.add_column("projects", sa.Column(name, Money(), nullable=True))
-    op.add_column("projects", sa.Column("forecast_days", sa.Integer(), nullable=True))
-    op.add_column("projects", sa.Column("used_up_on", sa.Date(), nullable=True))
+    for column in optional(**FORECAST):
+        op.add_column("projects", column)
 
 
 def _add_cloud_accounts() -> None:
     op.create_table(
         "cloud_accounts",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.Unicode(length=200), nullable=False),
-        sa.Column("organization", sa.Unicode(length=100), nullable=False),
-        sa.Column("provider", key_text(20), nullable=False),
-        sa.Column("connection_type", key_text(20), nullable=False),
-        sa.Column("external_account_id", key_text(200), nullable=False),
-        sa.Column("role_arn", sa.Unicode(length=300), nullable=True),
-        sa.Column("external_id", sa.Unicode(length=200), nullable=True),
-        sa.Column("credentials", sa.LargeBinary(), nullable=True),
-        sa.Column("detail", sa.Unicode(length=10), nullable=False),
-        sa.Column("status", sa.Unicode(length=10), nullable=False),
-        sa.Column("last_synced_at", UtcDateTime(), nullable=True),
-        sa.Column("last_sync_error", sa.Unicode(length=1000), nullable=True),
-        sa.Column("last_manual_sync_at", UtcDateTime(), nullable=True),
+        *needed(id=sa.Integer(), name=sa.Unicode(200), organization=sa.Unicode(100)),
+        *needed(provider=key_text(20), connection_type=key_text(20), external_account_id=key_text(200)),
+        *optional(role_arn=sa.Unicode(300), external_id=sa.Unicode(200), credentials=sa.LargeBinary()),
+        *needed(detail=sa.Unicode(10), status=sa.Unicode(10)),
+        *optional(last_synced_at=UtcDateTime(), last_sync_error=sa.Unicode(1000), last_manual_sync_at=UtcDateTime()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cloud_accounts")),
         sa.UniqueConstraint(
             "provider",
@@ -79,17 +77,12 @@ def _add_cloud_accounts() -> None:
 
 
 def _make_unfinished_answers(with_provider: bool) -> None:
-    provider = [sa.Column("provider", key_text(20), nullable=False)] if with_provider else []
-    key = ["run_scope_id", *(["provider"] if with_provider else []), "sub_account_id", "window_start", "window_end"]
+    provider: dict[str, Any] = {"provider": key_text(20)} if with_provider else {}
+    key = ["run_scope_id", *provider, "sub_account_id", "window_start", "window_end"]
     op.create_table(
         "unfinished_answers",
-        sa.Column("run_scope_id", sa.Integer(), nullable=False),
-        *provider,
-        sa.Column("sub_account_id", key_text(100), nullable=False),
-        sa.Column("window_start", sa.Date(), nullable=False),
-        sa.Column("window_end", sa.Date(), nullable=False),
-        sa.Column("progress", sa.LargeBinary(), nullable=False),
-        sa.Column("kept_at", UtcDateTime(), nullable=False),
+        *needed(run_scope_id=sa.Integer(), **provider, sub_account_id=key_text(100)),
+        *needed(window_start=sa.Date(), window_end=sa.Date(), progress=sa.LargeBinary(), kept_at=UtcDateTime()),
         sa.ForeignKeyConstraint(
             ["run_scope_id"], ["run_scopes.id"], name=op.f("fk_unfinished_answers_run_scope_id")
         ),
@@ -103,34 +96,26 @@ def _register_subscriptions() -> None:
     accounts = sa.table(
         "accounts", *map(sa.column, ("provider", "sub_account_id", "read_until", "read_started_at", "cloud_account_id"))
     )
-    names = (
-        "name",
-        "organization",
-        "provider",
-        "connection_type",
-        "external_account_id",
-        "detail",
-        "status",
-        "last_synced_at",
-    )
-    cloud_accounts = sa.table("cloud_accounts", *map(sa.column, ("id", *names)))
     same = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
+    pending: Any = sa.literal_column("'pending'")
+    values: dict[str, Any] = {
+        "name": scopes.c.sub_account_id,
+        "organization": sa.literal_column("'default'"),
+        "provider": scopes.c.provider,
+        "connection_type": sa.literal_column("'COST_MANAGEMENT'"),
+        "external_account_id": scopes.c.sub_account_id,
+        "detail": sa.literal_column("'service'"),
+        "status": sa.case((accounts.c.read_until.is_(None), pending), else_=sa.literal_column("'active'")),
+        "last_synced_at": accounts.c.read_started_at,
+    }
+    cloud_accounts = sa.table("cloud_accounts", *map(sa.column, ("id", *values)))
     named = (
-        sa.select(
-            scopes.c.sub_account_id,
-            sa.literal_column("'default'"),
-            scopes.c.provider,
-            sa.literal_column("'COST_MANAGEMENT'"),
-            scopes.c.sub_account_id,
-            sa.literal_column("'service'"),
-            sa.case((accounts.c.read_until.is_(None), sa.literal_column("'pending'")), else_=sa.literal_column("'active'")),
-            accounts.c.read_started_at,
-        )
+        sa.select(*values.values())
         .select_from(scopes.outerjoin(accounts, same))
         .where(scopes.c.project_id.is_not(None), scopes.c.provider == sa.literal_column("'azure'"))
         .distinct()
     )
-    op.execute(cloud_accounts.insert().from_select(names, named))
+    op.execute(cloud_accounts.insert().from_select(list(values), named))
     fed_by = sa.select(cloud_accounts.c.id).where(
         cloud_accounts.c.provider == accounts.c.provider,
         cloud_accounts.c.external_account_id == accounts.c.sub_account_id,
@@ -143,9 +128,8 @@ def _say_what_mails_are_about() -> None:
         "mails", "figures", new_column_name="context", existing_type=sa.JSON(), existing_nullable=False
     )
     op.add_column("mails", sa.Column("topic", key_text(30), server_default="other", nullable=False))
-    op.add_column("mails", sa.Column("budget_number", sa.Integer(), nullable=True))
-    op.add_column("mails", sa.Column("period_start", sa.Date(), nullable=True))
-    op.add_column("mails", sa.Column("threshold", sa.Integer(), nullable=True))
+    for column in optional(**SUBJECT):
+        op.add_column("mails", column)
     op.create_index(op.f("ix_mails_topic_project_id"), "mails", ["topic", "project_id"], unique=False)
     op.drop_index(op.f("ix_mails_state"), table_name="mails")
     op.create_index(op.f("ix_mails_state_project_id"), "mails", ["state", "project_id"], unique=False)
@@ -189,12 +173,12 @@ def _subject(mail_id: int, topic: str, key: str) -> dict[str, object]:
 
 
 def downgrade() -> None:
-    for name in ("used_up_on", "forecast_days", *reversed(FORECAST)):
+    for name in reversed(FORECAST):
         op.drop_column("projects", name)
     op.drop_index(op.f("ix_mails_state_project_id"), table_name="mails")
     op.create_index(op.f("ix_mails_state"), "mails", ["state"], unique=False)
     op.drop_index(op.f("ix_mails_topic_project_id"), table_name="mails")
-    for name in ("threshold", "period_start", "budget_number"):
+    for name in reversed(SUBJECT):
         op.drop_column("mails", name)
     op.drop_column("mails", "topic", mssql_drop_default=True)
     op.alter_column(
