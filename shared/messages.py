@@ -21,6 +21,8 @@ from shared.domain.texts import UNSTORABLE, is_one_line, shortened
 
 # 64 KiB is the queue's limit; in base64, 48 KiB of text fill it.
 LARGEST_BYTES = 48 * 1024
+# A mail that comes whole may have to be put back: Attempt, FirstQueuedAt and Replayed take up to 81 bytes more.
+LARGEST_MAIL_BYTES = LARGEST_BYTES - 100
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
 PROJECTS_PER_MESSAGE = 2000
 LARGEST_ID = 2**31 - 1
@@ -265,7 +267,10 @@ def parse_email(body: str | bytes) -> EmailMessage:
             'send {"EmailId": 123}, or a whole mail with To, Subject and Body: '
             '{"To": ["a@b.ca"], "Subject": "…", "Body": "<p>…</p>"}'
         )
-    return EmailMessage(None, mail, None, fields.envelope())
+    message = EmailMessage(None, mail, None, fields.envelope())
+    as_it_came = Envelope(run_id=message.envelope.run_id)
+    _written(_content(replace(message, envelope=as_it_came)), LARGEST_MAIL_BYTES)
+    return message
 
 
 def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
@@ -334,7 +339,7 @@ def as_replayed(body: str) -> str:
     return _written(kept | {"Replayed": True})
 
 
-def _written(content: Mapping[str, Any]) -> str:
+def _written(content: Mapping[str, Any], limit: int = LARGEST_BYTES) -> str:
     # Letters stay letters: escaped, a mail in French is longer than what was taken in, and could not be put back.
     try:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
@@ -342,8 +347,8 @@ def _written(content: Mapping[str, Any]) -> str:
         raise MessageError("the message is nested too deep") from None
     text = _escaped(text)
     size = len(text.encode("utf-8"))
-    if size > LARGEST_BYTES:
-        raise MessageError(f"a message of {size} bytes is too large; the limit is {LARGEST_BYTES}")
+    if size > limit:
+        raise MessageError(f"a message of {size} bytes is too large; the limit is {limit}")
     return text
 
 

@@ -15,6 +15,7 @@ from shared.domain.periods import Period
 from shared.messages import (
     LARGEST_BYTES,
     LARGEST_ID,
+    LARGEST_MAIL_BYTES,
     LONGEST_REASON,
     BudgetSyncMessage,
     EmailMessage,
@@ -579,7 +580,8 @@ def in_base64(text: str) -> str:
 
 @pytest.mark.parametrize("form", [str, str.encode, in_base64])
 def test_48_kib_are_taken_and_a_byte_more_is_refused(form: Callable[[str], str | bytes]) -> None:
-    assert parse_email(form(mail_of(LARGEST_BYTES))).mail is not None
+    largest = mail_of(LARGEST_MAIL_BYTES)
+    assert parse_email(form("{" + " " * (LARGEST_BYTES - LARGEST_MAIL_BYTES) + largest[1:])).mail is not None
     assert f"the limit of {LARGEST_BYTES} bytes" in refusal(parse_email, form(mail_of(LARGEST_BYTES + 1)))
 
 
@@ -599,6 +601,24 @@ def test_a_large_mail_in_any_script_can_be_put_back_and_replayed(letter: str) ->
     again = put_back(parse_email(body), NOW)
     assert parse_email(to_json(again)).mail == parse_email(body).mail
     assert parse_email(as_replayed(body)).mail == parse_email(body).mail
+
+
+@pytest.mark.parametrize("letter", ["x", '\\"', "\\u0001"])
+def test_a_mail_that_fills_its_limit_can_be_put_back_for_ever_and_a_byte_more_is_refused(letter: str) -> None:
+    run_id = "é" * 100
+    begun = json.dumps({"RunId": run_id}, ensure_ascii=False, separators=(",", ":"))[:-1] + ","
+    size = LARGEST_MAIL_BYTES - len(begun.encode()) + 1
+    room = " " * ((size - len(mail_of(size, letter))) % len(letter))
+    body = begun + mail_of(size, letter)[1:-2] + room + '"}'
+    again = replace(parse_email(as_replayed(body)), envelope=Envelope(run_id, LARGEST_ID - 1, None, replayed=True))
+    for _ in range(2):
+        again = parse_email(
+            to_json(put_back(replace(again, envelope=replace(again.envelope, attempt=LARGEST_ID - 1)), NOW))
+        )
+    assert again.mail == parse_email(body).mail
+    assert f"a message of {LARGEST_MAIL_BYTES + 1} bytes is too large; the limit is {LARGEST_MAIL_BYTES}" in refusal(
+        parse_email, body[:-2] + ' "}'
+    )
 
 
 def test_a_message_that_would_be_too_large_is_not_written() -> None:

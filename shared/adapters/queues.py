@@ -106,16 +106,23 @@ def _make(client: QueueClient) -> None:
 
     try:
         client.create_queue(timeout=TIMEOUT_SECONDS)
-    except ResourceExistsError:
-        return
+    except ResourceExistsError as error:
+        # A queue that is being deleted is there as well, and takes nothing.
+        if getattr(error, "error_code", None) != "QueueAlreadyExists":
+            raise
 
 
 def _translating(work: Callable[[], None]) -> None:
-    from azure.core.exceptions import AzureError, HttpResponseError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
     try:
         work()
     except HttpResponseError as error:
+        # An answer of the queues has a code, if only None; azure-identity's errors have none.
+        if isinstance(error, ClientAuthenticationError) and not hasattr(error, "error_code"):
+            from shared.adapters.azure.refusals import token_error
+
+            raise token_error(error) from error
         if error.status_code in {401, 403}:
             raise NeverError(
                 "the storage account refuses us; the app's identity needs the role Storage Queue Data Contributor on it"

@@ -248,6 +248,16 @@ def test_every_project_s_forecast_is_seen_and_stored(ledgers: Ledgers) -> None:
     assert [ledgers.forecast(each) for each in (1, 2, 3)] == [(*stored, november(25)), (*stored, None), None]
 
 
+def test_a_forecast_of_groups_that_were_others_is_gone_until_the_next_check(ledgers: Ledgers) -> None:
+    monthly = terms("1000", rule=MONTHLY)
+    ledgers.load(*(entry(each, f"rg-{each}", f"more-{each}", terms=monthly) for each in (1, 2, 3)))
+    spend_daily(ledgers, "40", "rg-1", "rg-2", "rg-3")
+    seen(ledgers, 1, 2, 3)
+    same = entry(3, "RG-3", "More-3", terms=monthly, name="Another")
+    ledgers.load(entry(1, "rg-1", terms=monthly), entry(2, "rg-2", "more-2", "more-1", terms=monthly), same)
+    assert [ledgers.forecast(each) is None for each in (1, 2, 3)] == [True, True, False]
+
+
 def test_a_forecast_is_as_of_the_day_on_which_the_costs_were_read(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, terms=terms("1000", rule=MONTHLY)))
     spend_daily(ledgers, "40")

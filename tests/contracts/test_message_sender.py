@@ -6,8 +6,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceExistsError
+from azure.identity import CredentialUnavailableError
 from azure.storage.queue import QueueClient
 
 from localdev.azurite import Azurite
@@ -141,3 +145,42 @@ def test_checking_makes_the_queues_that_are_missing(azurite: Azurite, names: dic
     StorageQueues(by_connection_string(azurite.connection_string), names).check()
     for name in names.values():
         QueueClient.from_connection_string(azurite.connection_string, name).get_queue_properties()
+
+
+def failing(error: AzureError) -> StorageQueues:
+    """Queues that answer each call with this error."""
+
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    client: Any = SimpleNamespace(send_message=fail, create_queue=fail)
+    return StorageQueues(lambda _name: client, {queue: queue.value for queue in Queue})
+
+
+@pytest.mark.parametrize("kind", [ClientAuthenticationError, CredentialUnavailableError])
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("No managed identity endpoint found.", LaterError("There is no token for Azure yet: No managed identity")),
+        ("Please run 'az login' to set up an account.", NeverError("There is no token for Azure: Please run")),
+    ],
+)
+def test_an_identity_that_gets_no_token_is_said_in_words(
+    kind: type[ClientAuthenticationError], message: str, expected: LaterError | NeverError
+) -> None:
+    for ask in (lambda queues: queues.send(Queue.EMAIL, "{}"), StorageQueues.check):
+        with pytest.raises(type(expected), match=expected.reason):
+            ask(failing(kind(message)))
+
+
+@pytest.mark.parametrize(
+    ("code", "is_well"), [("QueueAlreadyExists", True), ("QueueBeingDeleted", False), (None, False)]
+)
+def test_a_queue_that_is_being_deleted_is_not_called_well(code: str | None, is_well: bool) -> None:
+    error = ResourceExistsError(code)
+    error.status_code, error.error_code = 409, code
+    if is_well:
+        failing(error).check()
+    else:
+        with pytest.raises(LaterError, match="answered 409"):
+            failing(error).check()

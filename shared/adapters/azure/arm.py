@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from http.cookiejar import DefaultCookiePolicy
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from shared.adapters.azure.access import ArmEndpoint, EndpointPolicy, credential_for, parse_endpoint, shown
 from shared.adapters.azure.refusals import RefusedError
@@ -153,7 +155,8 @@ class ArmClient:
 
         agent = UserAgentPolicy(user_agent="BudgetWarden", sdk_moniker=sdk)
         token = self._once("token", lambda: ARMChallengeAuthenticationPolicy(self._identity, self.place.token_scope))
-        return [RequestIdPolicy(), agent, CustomHookPolicy(), AnswerPolicy(), EndpointPolicy(self.place), token]
+        endpoint = EndpointPolicy(self.place)
+        return [RequestIdPolicy(), agent, CustomHookPolicy(), AnswerPolicy(), endpoint, token, ReadPolicy()]
 
     def _transport(self) -> RequestsTransport:
         """HTTP with time-outs; a proxy from the environment is used, but not to reach this machine itself."""
@@ -166,6 +169,8 @@ class ArmClient:
             use_env_settings=not self.place.is_local,
         )
         transport.open()
+        # One subscription's cookies are no business of another's.
+        transport.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for adapter in transport.session.adapters.values():
             adapter.init_poolmanager(1, CONNECTIONS)
         return transport
@@ -179,13 +184,16 @@ class Pages:
 
     def __init__(self, place: ArmEndpoint, first: str, most: int = MOST_PAGES, read: int = 0) -> None:
         self._place, self._most, self._read = place, most, read
-        self._seen = {first}
+        self._at, self._seen = first, {first}
 
     def after(self, link: str) -> str:
         """The next page's URL; empty where there is no link. NeverError where it would leak the token, or not end."""
         self._read += 1
         if not link:
             return ""
+        # What can't be joined is no link of ours either.
+        with suppress(ValueError):
+            link = link if urlsplit(link).scheme else urljoin(self._at, link)
         if not self._place.holds(link):
             raise NeverError(
                 f"Azure's answer links to another place than {self._place.url} for its page {self._read + 1}."
@@ -201,12 +209,13 @@ class Pages:
             )
         if self._read >= self._most:
             raise NeverError(f"Azure's answer does not end: after {self._most} pages there is still another one.")
+        self._at = url
         self._seen.add(url)
         return url
 
 
 class AnswerPolicy:
-    """A step through azure-core: reads each answer to its end, and raises RefusedError for what is no success.
+    """A step through azure-core: raises RefusedError for an answer that is no success.
 
     No subclass of azure-core's HTTPPolicy, since that would load azure-core with the module.
     """
@@ -222,6 +231,21 @@ class AnswerPolicy:
         body = answer.read()
         if not 200 <= answer.status_code < 300:
             raise RefusedError(answer.status_code, answer.headers, body)
+        return response
+
+
+class ReadPolicy:
+    """The last step through azure-core: reads each answer to its end, or its connection would be lost.
+
+    That of a 401 too which another step answers with a new token. No subclass, as AnswerPolicy.
+    """
+
+    next: Any = None
+
+    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        """Passes the request on, and its answer back."""
+        response: PipelineResponse[Any, Any] = self.next.send(request)
+        response.http_response.read()
         return response
 
 

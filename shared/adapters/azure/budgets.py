@@ -156,7 +156,7 @@ def _not_put(error: RefusedError, scope: str, budget: AzureBudget) -> LaterError
         if budget.e_tag:
             return LaterError(f"The budget {budget.name} on {scope} was changed by someone else at the same time.")
         return NeverError(f"There is a budget {budget.name} on {scope} already, which was not there before.")
-    if error.code == NO_ROLE and "actiongroups" in error.message.lower():
+    if error.code in NO_ROLE and "actiongroups" in error.message.lower():
         groups = ", ".join(group for notice in budget.notices.values() for group in notice.action_groups)
         return refusal(error, ACTION_GROUPS, "have a budget call the Action Group", groups)
     return None

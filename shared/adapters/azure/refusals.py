@@ -28,7 +28,8 @@ WAIT_HEADER = re.compile(r"(x-ms-ratelimit-.+-)?retry-after", re.IGNORECASE)
 PASSING = frozenset({408, 409, 412, 424, 425, 429})
 # What says of itself that it passes, such as AnotherOperationInProgress, RetryableError and ServerBusy.
 PASSING_CODE = re.compile(r"InProgress|Retry|Throttl|TooMany|Timeout|TimedOut|Unavailable|Busy", re.IGNORECASE)
-NO_ROLE = "AuthorizationFailed"
+# The second is Cost Management's, which says it with a 401.
+NO_ROLE = frozenset({"AuthorizationFailed", "RBACAccessDenied"})
 GROUP_GONE = (404, "ResourceGroupNotFound")
 NOT_REGISTERED = "MissingSubscriptionRegistration"
 NO_SUBSCRIPTION = frozenset({"SubscriptionNotFound", "InvalidSubscriptionId"})
@@ -163,7 +164,7 @@ def refusal(error: Exception, right: Right, what: str, where: str, clock: Clock 
     if error.may_pass(right):
         how = f"asks us to wait before we ask it to {asked}" if error.status == 429 else f"can't {asked} at the moment"
         return LaterError(f"Azure {how}: {said}", longest_wait(error.headers, clock()))
-    if error.code == NO_ROLE and 403 not in right.to_do:
+    if error.code in NO_ROLE and 403 not in right.to_do:
         return NeverError(
             f"The app's identity may not {asked}: it lacks the role {right.role} there. Azure says: {said}"
         )
@@ -193,15 +194,16 @@ def longest_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
 
 
 def _to_do(error: RefusedError, right: Right, where: str) -> str:
-    if error.status in right.to_do:
-        return right.to_do[error.status].format(where=shown(where))
-    if error.status == 401:
+    status = 403 if error.code in NO_ROLE else error.status
+    if status in right.to_do:
+        return right.to_do[status].format(where=shown(where))
+    if status == 401:
         return "Check the app's identity, AZURE_CLIENT_ID and AZURE_MANAGEMENT_ENDPOINT."
-    if error.status == 403:
+    if status == 403:
         # Not for want of a role at this place: a deny assignment, a policy, a role at another place that it names.
         return f"Check that the app's identity has the role {right.role} there, and that nothing denies it."
     # No redirect is followed, and what has no code is not Azure's.
-    return WHAT_TO_DO.get(error.code, "") if error.code and error.status >= 400 else "Check AZURE_MANAGEMENT_ENDPOINT."
+    return WHAT_TO_DO.get(error.code, "") if error.code and status >= 400 else "Check AZURE_MANAGEMENT_ENDPOINT."
 
 
 def _silence(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from shared.adapters.database.budget_rows import lock_projects
+from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects
 from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.listings import stored_entries
@@ -34,6 +34,8 @@ def load_entries(
     _update_projects(connection, [(before.project, entry.project) for before, entry in changed], now)
     _insert_projects(connection, new, now)
     _give_scopes(connection, [*(entry for _, entry in changed), *new])
+    regrouped = [entry for before, entry in changed if entry.scopes_by_key.keys() != before.scopes_by_key.keys()]
+    update_rows(connection, projects, [{"id": entry.project.id} | NO_FORECAST for entry in regrouped], "id")
     first = {entry.project.id: entry.terms for entry in new}
     revise(connection, first, Author(made_by, now, "loaded"), lookback_days)
     others = {entry.project.id: entry.terms for before, entry in changed if entry.terms != before.terms}

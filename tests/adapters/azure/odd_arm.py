@@ -36,11 +36,13 @@ def error(status: int, code: str, message: str = "So it is.", headers: Mapping[s
 class OddArm:
     """Answers each request with what was set for a part of its path and query; with an empty list where nothing was.
 
-    seen: the requests, as method, path and the header Authorization. peers: the connections on which they came.
+    seen: the requests, as method, path and the header Authorization. cookies: those of each. peers: the connections on
+    which they came.
     """
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, str | None]] = []
+        self.cookies: list[str | None] = []
         self.peers: set[tuple[str, int]] = set()
         self._answers: dict[str, list[Answer]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -80,6 +82,7 @@ def _handler(server: OddArm) -> type[BaseHTTPRequestHandler]:
         def answer(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"] or 0))
             server.seen.append((self.command, self.path, self.headers["Authorization"]))
+            server.cookies.append(self.headers["Cookie"])
             server.peers.add(self.client_address)
             answer = server.answer_to(self.path)
             content = answer.body.replace("{server}", server.url).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from shared.domain.periods import Period
 from shared.ports.azure import AZURE, AzureBudget, ResourceGroup
 from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
-from tests.adapters.azure.odd_arm import Answer, OddArm
+from tests.adapters.azure.odd_arm import Answer, OddArm, error
 
 SUBSCRIPTIONS = [f"6f1c0d5e-0000-4000-8000-{number:012d}" for number in range(20)]
 HERE = SUBSCRIPTIONS[0]
@@ -77,6 +78,32 @@ def test_threads_that_ask_at_once_keep_their_connections(odd: OddArm) -> None:
     assert len(odd.peers) <= CONNECTIONS
 
 
+def test_one_subscriptions_cookies_are_kept_for_none(odd: OddArm) -> None:
+    odd.will_answer("/", Answer('{"properties": {"rows": []}}', headers={"Set-Cookie": "affinity=a; Path=/"}))
+    arm = ArmClient(odd.url)
+    for subscription in SUBSCRIPTIONS[:2]:
+        AzureCosts(arm).read(replace(QUERY, sub_account_id=subscription))
+    arm.close()
+    assert odd.cookies == [None, None]
+
+
+def test_a_challenge_is_answered_with_a_new_token_on_the_same_connection(odd: OddArm) -> None:
+    claims = "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ=="
+    challenge = f'Bearer authorization_uri="https://x", error="insufficient_claims", claims="{claims}"'
+    refused = error(401, "InvalidAuthenticationToken", headers={"WWW-Authenticate": challenge})
+    odd.will_answer("/", *[refused, Answer()] * 10)
+    arm = ArmClient(odd.url, credential=CountedTokens())
+    gc.disable()  # or it closes what is lost
+    try:
+        for _ in range(10):
+            ConsumptionBudgets(arm).budgets_of(HERE)
+    finally:
+        gc.enable()
+    arm.close()
+    assert len(odd.seen) == 20
+    assert len(odd.peers) == 1
+
+
 @pytest.mark.parametrize(
     ("endpoint", "allowed"), [("http://localhost:1", True), ("https://management.azure.com", False)]
 )
@@ -99,6 +126,32 @@ def test_an_answer_that_goes_on_after_a_break_ends_all_the_same() -> None:
     with pytest.raises(NeverError, match="after 10 pages"):
         pages.after(f"{place.url}/11?")
     assert pages.after("") == ""
+
+
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("/subscriptions/x?a=1", "/subscriptions/x?a=1"),
+        ("?$skiptoken=2", "/a/first?$skiptoken=2"),
+        ("next?a=1", "/a/next?a=1"),
+        ("HTTPS://Management.Azure.com:443/x?a=1", "/x?a=1"),
+    ],
+)
+def test_a_relative_link_leads_on_from_its_page(link: str, leads_to: str) -> None:
+    place = parse_endpoint("https://management.azure.com")
+    pages = Pages(place, f"{place.url}/a/first?b=1")
+    assert pages.after(link) == place.url + leads_to
+    assert pages.after("/b/third?") == f"{place.url}/b/third?"
+    assert pages.after("fourth?") == f"{place.url}/b/fourth?"
+
+
+@pytest.mark.parametrize(
+    "link", ["//evil.example/x?", "http:/x", "https:x", "http://[", "https://management.azure.com.evil/x?"]
+)
+def test_a_link_to_another_place_is_refused_however_it_is_written(link: str) -> None:
+    place = parse_endpoint("https://management.azure.com")
+    with pytest.raises(NeverError, match="another place"):
+        Pages(place, f"{place.url}/a/first").after(link)
 
 
 @dataclass

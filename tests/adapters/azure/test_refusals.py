@@ -44,11 +44,14 @@ def refused(url: str, call: str, kind: type[LaterError] | type[NeverError]) -> L
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_missing_role_is_named_with_the_place_where_it_is_missing(odd: OddArm, call: str) -> None:
-    odd.will_answer("/", error(403, "AuthorizationFailed", "The client 'x' does not have authorization."))
+@pytest.mark.parametrize(("status", "code"), [(403, "AuthorizationFailed"), (401, "RBACAccessDenied")])
+def test_a_missing_role_is_named_with_the_place_where_it_is_missing(
+    odd: OddArm, call: str, status: int, code: str
+) -> None:
+    odd.will_answer("/", error(status, code, "The client 'x' does not have authorization."))
     assert refused(odd.url, call, NeverError).reason == (
         f"The app's identity may not {call} on {SCOPE}: it lacks the role Locks Contributor there. "
-        "Azure says: 403 (AuthorizationFailed) The client 'x' does not have authorization."
+        f"Azure says: {status} ({code}) The client 'x' does not have authorization."
     )
 
 

@@ -145,7 +145,7 @@ def test_further_pages_are_posted_with_the_same_body_until_there_is_no_link(
     server: OddServer, costs: AzureCosts
 ) -> None:
     link = "{server}/subscriptions/x/Query?api-version=2025-03-01&$skiptoken=AQ%3D%3D{0}{}"
-    server.will_answer(page([ROW], link), page([], "{server}/third"), page([[2, "rg-db", *ROW[2:]]], ""))
+    server.will_answer(page([ROW], link), page([], "/third"), page([[2, "rg-db", *ROW[2:]]], ""))
     assert sum(costs.read(QUERY).amounts.values()) == Decimal("3.5")
     assert len({seen.body for seen in server.seen}) == 1
     assert [seen.path for seen in server.seen[1:]] == [
@@ -237,7 +237,6 @@ def test_a_window_that_azure_would_cut_short_is_refused(costs: AzureCosts) -> No
         "http://127.0.0.1:1/x",
         "http://127.0.0.1@example.com/x",
         "//example.com/x",
-        "/x",
         "ftp://127.0.0.1/x",
         "http://[::1",
         "http://127.0.0.1:99999/",
@@ -304,6 +303,12 @@ def test_statuses_that_pass_are_for_later(server: OddServer, costs: AzureCosts, 
         ({"Retry-After": "Fri, 20 Nov 2026 01:00:00 GMT"}, 0),
         ({"Retry-After": "soon", WAIT.format("qpu"): "-5"}, None),
         ({"Retry-After": "1e3", WAIT.format("qpu"): "6"}, 6),
+        ({"Retry-After": "81,120"}, 120),
+        ({"Retry-After": "120, 81.2, soon"}, 120),
+        ({"Retry-After": "0.941641"}, 1),
+        ({"Retry-After": "20, Fri, 20 Nov 2026 02:01:30 GMT, Friday, 20-Nov-26 02:01:10 GMT"}, 90),
+        ({"Retry-After": "Fri Nov 20 02:01:30 2026"}, 90),
+        ({"Retry-After": "Fri, soon, "}, None),
         ({"Retry-After": "9" * 9}, 86_400),
         ({"Retry-After": "9" * 400}, None),
         ({"x-ms-ratelimit-microsoft.costmanagement-qpu-remaining": "100"}, None),
@@ -339,6 +344,17 @@ def test_a_refusal_says_what_azure_said_and_what_to_do(
     assert "s3cret" not in reason
     assert len(reason) < 550
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("code", ["RBACAccessDenied", "AuthorizationFailed"])
+def test_a_missing_role_is_named_whatever_the_status(
+    server: OddServer, costs: AzureCosts, status: int, code: str
+) -> None:
+    server.will_answer(Answer(json.dumps({"error": {"code": code, "message": "No."}}), status))
+    assert refused(costs).endswith(
+        f"{status} ({code}) No. Give the app's identity the role Cost Management Reader on subscription {SUBSCRIPTION}."
+    )
 
 
 def test_a_refusal_that_is_no_json_has_its_status(server: OddServer, costs: AzureCosts) -> None:

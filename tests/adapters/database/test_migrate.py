@@ -227,6 +227,17 @@ OLD_KEYS = {
     f"operators/azure-budgets/{SUBSCRIPTION}/2026-11/0123456789ab": ("azure-budgets", None, None, None, None),
     "message/5f0c": ("message", None, None, None, None),
     "by hand": ("other", None, None, None, None),
+    # Somebody's own rows.
+    "alert/11": ("alert", None, None, None, None),
+    "alert/x/2/2026-04-01/80": ("alert", None, None, None, None),
+    "alert/11/2/2026-04-01/80/again": ("alert", None, None, None, None),
+    "alert/11/2/2026-04-31/80": ("alert", None, None, None, None),
+    "alert/11/99999999999/2026-04-01/80": ("alert", None, None, None, None),
+    "alert/11/2//": ("alert", None, None, None, None),
+    "warning/11/2/": ("early-warning", None, None, None, None),
+    "operators/currency/11": ("currency", None, None, None, None),
+    "operators/no-budget/p/2": ("no-budget", None, None, None, None),
+    "operators/no-budget/12/2": ("no-budget", None, None, None, None),
 }
 
 
@@ -317,8 +328,8 @@ def test_what_a_mail_of_0_1_0_is_about_was_in_its_key(database: Database) -> Non
     add_project(database, 11)
     ledger = SqlMails(database, "warden.example")
     for key, about in OLD_KEYS.items():
-        by_project = about[0] in ("alert", "early-warning", "lock")
-        old = NewMail(key, "notice", (), {}, topic=Topic.OTHER, project_id=11 if by_project else None)
+        told = about[1] if about[0] in ("alert", "early-warning", "lock") else None
+        old = NewMail(key, "notice", (), {}, topic=Topic.OTHER, project_id=told)
         ledger.add(old, NIGHT)
     go_back_to_0_1_0(database)
     migrate.upgrade(database)

@@ -154,22 +154,38 @@ def _take_keys_apart() -> None:
         mails.c.topic.in_(("alert", "early-warning", "no-budget", "currency"))
     )
     connection = op.get_bind()
-    subjects = [_subject(*mail) for mail in connection.execute(found).all()]
+    there = set(connection.scalars(sa.select(sa.table("projects", sa.column("id")).c.id)))
+    read = [_subject(*mail) for mail in connection.execute(found).all()]
+    subjects = [each for each in read if each.get("its_project_id") in there]
     if subjects:
         subject = mails.update().values(**{name: sa.bindparam(f"its_{name}") for name in names[3:]})
         connection.execute(subject.where(mails.c.id == sa.bindparam("its_id")), subjects)
 
 
 def _subject(mail_id: int, topic: str, key: str) -> dict[str, object]:
-    """alert/11/2/2026-11-01/80, warning/11/2/2026-11-01, operators/no-budget/11/2, operators/currency/11/2/EUR."""
-    project, number, *rest = key.removeprefix("operators/").split("/")[1:]
-    return {
-        "its_id": mail_id,
-        "its_project_id": int(project),
-        "its_budget_number": int(number),
-        "its_period_start": date.fromisoformat(rest[0]) if topic in ("alert", "early-warning") else None,
-        "its_threshold": int(rest[1]) if topic == "alert" else None,
-    }
+    """alert/11/2/2026-11-01/80, warning/11/2/2026-11-01, operators/no-budget/11/2, operators/currency/11/2/EUR.
+
+    Empty for what is none of these: somebody's own row must not stop the upgrade.
+    """
+    try:
+        project, number, *rest = key.removeprefix("operators/").split("/")[1:]
+        told: dict[str, list[str | None]] = {"alert": [*rest], "early-warning": [*rest, None]}
+        day, threshold = told.get(topic, [None, None])
+        return {
+            "its_id": mail_id,
+            "its_project_id": _number(project),
+            "its_budget_number": _number(number),
+            "its_period_start": date.fromisoformat(day) if day is not None else None,
+            "its_threshold": _number(threshold) if threshold is not None else None,
+        }
+    except ValueError:
+        return {}
+
+
+def _number(text: str) -> int:
+    if not 0 <= int(text) < 2**31:
+        raise ValueError(f"no column holds {text}")
+    return int(text)
 
 
 def downgrade() -> None:
