@@ -24,6 +24,7 @@ from shared.pipeline.budget_alert import BudgetAlerts
 from shared.pipeline.chain import Chain, Stage
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
+from shared.pipeline.ending import Ending
 from shared.pipeline.locking.carry_out import Locking
 from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.handler import Locker
@@ -266,7 +267,12 @@ class Composition:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Keeps what failed for good."""
-        return DeadLetters(self.letters, self.runs, self.checks, self.mails, self.operators, self.clock)
+        return DeadLetters(self.letters, self.ending, self.checks, self.mails, self.operators, self.clock)
+
+    @cached_property
+    def ending(self) -> Ending:
+        """How scopes end that have failed."""
+        return Ending(self.runs, self.charges, self.mails, self.operators, self.clock)
 
     @cached_property
     def asking(self) -> Asking:
@@ -292,8 +298,8 @@ class Composition:
             charges=self.charges,
             cloud_accounts=self.cloud_accounts,
             runs=self.runs,
-            mails=self.mails,
-            operators=self.operators,
+            dead_letters=self.dead_letters,
+            ending=self.ending,
             retry=self.retry,
             clock=self.clock,
         )

@@ -10,6 +10,8 @@ from shared.domain.budgets import BudgetTerms
 from shared.domain.charges import key_of_group
 
 LANGUAGES = ("en", "fr")
+# Providers that compare the ids of their sub-accounts without regard to case.
+CASE_BLIND = frozenset({"azure"})
 
 
 class LockPolicy(StrEnum):
@@ -33,7 +35,7 @@ class Scope:
     @property
     def key(self) -> tuple[str, str, str]:
         """What two spellings of the same scope have in common: provider, sub-account and group."""
-        return self.provider, self.sub_account_id.strip().lower(), key_of_group(self.resource_group)
+        return self.provider, sub_account_key(self.provider, self.sub_account_id), key_of_group(self.resource_group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,12 @@ class Taken:
                 what = f"resource group {self.written} of subscription" if group else f"{provider} account"
                 what = f"{what} {account}"
         return f"{who} can't have the {what}: it belongs to {owner}, {why}"
+
+
+def sub_account_key(provider: str, sub_account_id: str) -> str:
+    """What the spellings of a sub-account's id have in common that its provider takes for the same."""
+    key = sub_account_id.strip()
+    return key.lower() if provider in CASE_BLIND else key
 
 
 def acronym_key(acronym: str) -> str:

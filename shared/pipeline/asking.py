@@ -67,6 +67,10 @@ class Asking:
                 each.units += self._units(account, self.sources[feeding.connection_type])
         return asked
 
+    def turning_unasked(self) -> list[int]:
+        """The active projects of which no cloud account is asked, and whose present period no check has begun yet."""
+        return self.charges.turning_projects_unasked(self.sources, self._today())
+
     def _units(self, account: Account, source: CostSource) -> int:
         window, back_to = self._night(source, account.read_until), self._back_to(account, source)
         return windows.queries(window, back_to, source.longest_window) * source.quota.units_per_query

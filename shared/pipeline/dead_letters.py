@@ -17,6 +17,7 @@ from shared.messages import (
     UpdateMessage,
     to_json,
 )
+from shared.pipeline.ending import Ending
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.checks import CheckLedger
@@ -24,7 +25,6 @@ from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.errors import LaterError
 from shared.ports.mails import MailLedger, MailState
-from shared.ports.runs import RunLedger, RunTrigger
 
 POISONED = "it failed again and again for a reason that nobody foresaw; the logs of the app have it"
 CLOSING_CLAIM = timedelta(minutes=5)
@@ -35,7 +35,7 @@ class DeadLetters:
     """Records messages that failed for good, and closes the work that hung on them."""
 
     ledger: DeadLetterLedger
-    runs: RunLedger
+    ending: Ending
     checks: CheckLedger
     mails: MailLedger
     operators: Operators
@@ -60,8 +60,7 @@ class DeadLetters:
             self.record(queue, body, str(error), origin)
             return []
         self.record(queue, body, POISONED, origin)
-        self._close(message, origin)
-        return self._told(queue, message)
+        return [*self._close(message, origin), *self._told(queue, message)]
 
     def _told(self, queue: Queue, message: Message) -> list[Outgoing]:
         if isinstance(message, EmailMessage) and self._is_notice(message.email_id):
@@ -74,16 +73,16 @@ class DeadLetters:
         stored = self.mails.get(mail_id) if mail_id is not None else None
         return stored is not None and stored.mail.template == NOTICE
 
-    def _close(self, message: Message, origin: str) -> None:
+    def _close(self, message: Message, origin: str) -> list[Outgoing]:
         """Nobody works on it any more: without this the watchdog would queue it again and again."""
         match message:
             case UpdateMessage(envelope=envelope) if envelope.run_id:
-                scope = self.runs.scope_of(envelope.run_id, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
-                self.runs.mark_failed(scope.id, POISONED, self.clock())
+                return self.ending.fail(envelope.run_id, ScopeTarget.of(message), POISONED)
             case NotificationMessage():
                 self.checks.give_up(message.project_ids, f"its check failed: {POISONED}")
             case EmailMessage(email_id=int(mail_id)):
                 self._close_mail(mail_id, origin)
+        return []
 
     def _close_mail(self, mail_id: int, origin: str) -> None:
         now = self.clock()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain import quota
-from shared.messages import BudgetSyncMessage, Envelope
+from shared.messages import BudgetSyncMessage, Envelope, notifications
 from shared.pipeline.asking import Asking
-from shared.pipeline.stage import Outgoing
+from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.clock import Clock
 from shared.ports.runs import RunLedger, RunScope, RunTrigger
 
@@ -28,7 +28,10 @@ class Scheduler:
 
     def tonight(self) -> Iterator[Outgoing]:
         """The night's run, one for each UTC day; a second firing sends only what is still missing."""
-        yield from self._start(f"night-{self.clock():%Y-%m-%d}", RunTrigger.TIMER)
+        key = f"night-{self.clock():%Y-%m-%d}"
+        yield from self._start(key, RunTrigger.TIMER)
+        # No update message leads to the checks that begin their periods.
+        yield from outgoing(notifications(self.asking.turning_unasked(), Envelope(run_id=key)))
         # Azure's own budgets follow once the night has turned the periods; twice is harmless.
         for subscription in self.budgets_in() if self.budgets_in else ():
             yield Outgoing(BudgetSyncMessage(subscription), BUDGETS_AFTER)

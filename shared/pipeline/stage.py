@@ -52,6 +52,11 @@ def wait_after(error: LaterError, attempt: int, chance: float) -> timedelta:
     return wait * (1 + JITTER * chance)
 
 
+def given_up(error: LaterError, limit: timedelta = WORK_LIMIT) -> str:
+    """Why work has failed that was tried for `limit`."""
+    return f"given up after {limit // timedelta(hours=1)} hours: {error.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Work that can't be done now waits on its queue, and nobody sleeps. chance: from 0 to 1, for the jitter."""
@@ -89,7 +94,7 @@ class Retry:
         """
         if give_up is not None and self.is_over(since or message.envelope.first_queued_at, limit):
             try:
-                return give_up(f"given up after {limit // timedelta(hours=1)} hours: {error.reason}")
+                return give_up(given_up(error, limit))
             except LaterError:
                 event("giving_up_put_off", level=logging.WARNING, **ids)
         due_at = self.clock() + wait_after(error, message.envelope.attempt, self.chance())

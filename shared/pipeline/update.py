@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet, key_of_group
@@ -13,15 +13,15 @@ from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
 from shared.pipeline.asking import Asking, Work
+from shared.pipeline.dead_letters import DeadLetters
+from shared.pipeline.ending import Ending
 from shared.pipeline.events import event
-from shared.pipeline.operators import Operators
-from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
-from shared.ports.charges import ChargeLedger, Stored
+from shared.pipeline.stage import WORK_LIMIT, Outgoing, Retry, given_up, outgoing
+from shared.ports.charges import Account, ChargeLedger, Stored
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.costs import CostQuery, CostSource
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import MailLedger
 from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
 
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
@@ -29,6 +29,21 @@ SUSPECT_REREADS = 3
 SUSPECT_WAIT = timedelta(hours=1)
 # No provider says how long its links from page to page hold, and costs are refreshed every few hours.
 PROGRESS_LASTS = timedelta(hours=2)
+# What became of one of a message's sub-accounts is kept as the answer for these days, which nobody asks for.
+NO_DAYS = Period(date(1, 1, 1), date(1, 1, 2))
+EVER = datetime(1, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What came of a message's works: what was read, why some were refused, and what one said that can't be read now.
+
+    The reading of the one that said "later" is among them only where the message has no other.
+    """
+
+    readings: list[tuple[Work, Reading]]
+    refused: dict[Account, str]
+    broken_off: LaterError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +54,8 @@ class Updater:
     charges: ChargeLedger
     cloud_accounts: CloudAccountLedger
     runs: RunLedger
-    mails: MailLedger
-    operators: Operators
+    dead_letters: DeadLetters
+    ending: Ending
     retry: Retry
     clock: Clock
 
@@ -57,47 +72,86 @@ class Updater:
             raise MessageError("Since and Before are for messages of a run; leave them out to read what has to be read")
         scope, works = None, list[Work]()
         try:
-            works, message = self._works(message, known_run)
+            works, message = self.asking.works(message)
             scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
             if _is_over(scope, message):
                 return self._checks_of(message, scope)
-            readings, broken_off = self._read_all(message, scope, works)
-            if broken_off is None:
-                return self._store_all(message, scope, works, readings)
-            return self._later(self._store_some(message, scope, works, readings), scope, works, broken_off)
+            answers = self._read_all(message, scope, works)
+            if answers.broken_off is not None and len(works) == 1:
+                message = self._store_some(message, scope, *answers.readings[0])
+                return self._later(message, scope, works, answers.broken_off)
+            return self._store_all(message, scope, works, answers)
+        except MessageError as error:
+            if not known_run:
+                raise
+            return self._changed_since(message, str(error), origin)
         except LaterError as error:
             return self._later(message, scope, works, error)
         except NeverError as error:
             return self._failed(scope, works, error.reason)
 
-    def _works(self, message: UpdateMessage, known_run: bool) -> tuple[list[Work], UpdateMessage]:
+    def _changed_since(self, message: UpdateMessage, reason: str, origin: str) -> list[Outgoing]:
+        """The run planned it, and things have changed since: it must not wait for this scope for ever."""
         try:
-            return self.asking.works(message)
-        except MessageError as error:
-            if known_run:
-                # The run planned it, and things have changed since: it must not wait for this scope for ever.
-                run_key = str(message.envelope.run_id)
-                scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
-                self.runs.mark_failed(scope.id, str(error), self.clock())
-            raise
+            self.dead_letters.give_up(message, reason, origin)
+            return self.ending.fail(str(message.envelope.run_id), ScopeTarget.of(message), reason)
+        except LaterError as error:
+            return self._later(message, None, [], error)
 
     # --- reading and storing ---
 
-    def _read_all(
-        self, message: UpdateMessage, scope: RunScope, works: list[Work]
-    ) -> tuple[list[Reading], LaterError | None]:
+    def _read_all(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> Answers:
         """Everything that the message asks for, before anything is stored: no transaction is open meanwhile.
 
-        Where the provider says "later", what had been read by then, and what it said.
+        One that is refused, or says "later" for 24 hours, keeps none of the others from being read.
         """
         started_at, read_until = self.clock(), self._read_until(message, scope)
+        is_over = len(works) > 1 and self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
+        refused, wanted = self._wanted(message, scope, works)
         readings = []
-        for work in works:
-            parts, broken_off = self._parts(scope, work)
-            readings.append(_reading(work, parts, started_at, read_until))
+        for work in wanted:
+            try:
+                parts, broken_off = self._parts(scope, work)
+            except NeverError as error:
+                refused[work.account] = self._refused(scope, works, work, error.reason)
+                continue
+            if broken_off is not None and is_over:
+                refused[work.account] = self._refused(scope, works, work, given_up(broken_off))
+                continue
+            if broken_off is None or len(works) == 1:
+                readings.append((work, _reading(work, parts, started_at, read_until)))
             if broken_off is not None:
-                return readings, broken_off
-        return readings, None
+                return Answers(readings, refused, broken_off)
+        return Answers(readings, refused)
+
+    def _wanted(
+        self, message: UpdateMessage, scope: RunScope, works: list[Work]
+    ) -> tuple[dict[Account, str], list[Work]]:
+        """Why some works were refused before, and those that are still to be read, each of them first in its turn."""
+        if len(works) == 1:
+            return {}, works
+        kept = {work.account: self._kept(scope, work) for work in works}
+        refused = {account: reason for account, (became, reason) in kept.items() if became == "refused"}
+        left = [work for work in works if work.account not in refused]
+        wanted = [work for work in left if kept[work.account] != ("read", str(message.left))] or left
+        turn = message.envelope.attempt % max(len(wanted), 1)
+        return refused, [*wanted[turn:], *wanted[:turn]]
+
+    def _refused(self, scope: RunScope, works: list[Work], work: Work, reason: str) -> str:
+        """Keeps that one of several works is not to be asked again for this scope; returns why."""
+        if len(works) > 1:
+            ids = {"provider": work.account.provider, "account": work.account.sub_account_id}
+            event("account_refused", level=logging.WARNING, run=scope.run_key, **ids, reason=reason)
+            self._keep(scope, work, "refused", reason)
+        return reason
+
+    def _keep(self, scope: RunScope, work: Work, became: str, of_what: str) -> None:
+        answer = f"{became} {of_what}".encode(errors="replace")
+        self.charges.keep_answer(scope.id, _no_query(work), answer, self.clock())
+
+    def _kept(self, scope: RunScope, work: Work) -> tuple[str, str]:
+        became, _, of_what = (self.charges.kept_answer(scope.id, _no_query(work), EVER) or b"").decode().partition(" ")
+        return became, of_what
 
     def _parts(self, scope: RunScope, work: Work) -> tuple[tuple[ReadPart, ...], LaterError | None]:
         """The latest part first: the days from the earliest one that was read are then all read."""
@@ -115,31 +169,49 @@ class Updater:
         """The answer to one query; one that broke off a while ago goes on where it did."""
         return source.read(query, self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS))
 
-    def _store_some(
-        self, message: UpdateMessage, scope: RunScope, works: list[Work], readings: list[Reading]
-    ) -> UpdateMessage:
+    def _store_some(self, message: UpdateMessage, scope: RunScope, work: Work, reading: Reading) -> UpdateMessage:
         """Stores the months that were read before the provider said "later", and leaves the message the others."""
-        reading, (work, *others) = readings[0], works
-        if others or not reading.parts:
-            return message
-        if self._store(scope, replace(reading, read_until=None)).suspect:
+        if not reading.parts or self._store(scope, replace(reading, read_until=None)).suspect:
             return message
         since = work.plan.left.start if work.plan.left else work.plan.parts[0].start
         return replace(message, left=Period(since, reading.parts[0].window.start))
 
     def _store_all(
-        self, message: UpdateMessage, scope: RunScope, works: list[Work], readings: list[Reading]
+        self, message: UpdateMessage, scope: RunScope, works: list[Work], answers: Answers
     ) -> list[Outgoing]:
-        left = _together(work.plan.left for work in works)
-        suspect: list[Period] = []
-        for index, reading in enumerate(readings):
-            last = left is None and not suspect and index == len(readings) - 1
-            suspect += self._store(scope, replace(reading, complete=left is None, last=last)).suspect
-        if suspect:
+        left = _together(work.plan.left for work in works if work.account not in answers.refused)
+        suspect, refused = self._store_each(message, scope, works, answers, left)
+        if answers.broken_off is not None:
+            return [*self._due(message, scope), *self._later(message, scope, works, answers.broken_off)]
+        if suspect and not refused:
             return self._suspect(message, scope, works)
-        if left is not None:
+        if left is not None and not suspect:
             return self._read_on(message, scope, works, left)
+        if refused:
+            due = self._due(message, scope) if len(works) > 1 else []
+            return [*due, *self._failed(scope, works, "; ".join(dict.fromkeys(refused.values())))]
         return self._checks_of(message, scope)
+
+    def _store_each(
+        self, message: UpdateMessage, scope: RunScope, works: list[Work], answers: Answers, left: Period | None
+    ) -> tuple[list[Period], dict[Account, str]]:
+        """Stores what was read: the windows that are not believed, and why works were refused by now.
+
+        Only the last of a scope of which all was read ends it.
+        """
+        suspect, refused = list[Period](), dict(answers.refused)
+        for number, (work, reading) in enumerate(answers.readings, start=1):
+            whole = left is None and answers.broken_off is None and not (suspect or refused)
+            last = whole and number == len(answers.readings)
+            try:
+                doubtful = self._store(scope, replace(reading, complete=left is None, last=last)).suspect
+            except NeverError as error:
+                refused[work.account] = self._refused(scope, works, work, error.reason)
+                continue
+            suspect += doubtful
+            if answers.broken_off is not None and not doubtful:
+                self._keep(scope, work, "read", str(message.left))
+        return suspect, refused
 
     def _store(self, scope: RunScope, reading: Reading) -> Stored:
         stored = self.charges.store(scope.id, reading, self.clock())
@@ -170,9 +242,11 @@ class Updater:
         onward = replace(message, left=left, envelope=envelope)
         return [Outgoing(onward, pause)]
 
+    def _due(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
+        return outgoing(notifications(self.charges.due_projects_of(scope.target), message.envelope))
+
     def _checks_of(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
-        due = self.charges.due_projects_of(scope.target)
-        return [*outgoing(notifications(due, message.envelope)), *self._told_of_failures(scope)]
+        return [*self._due(message, scope), *self.ending.told(scope.run_key)]
 
     def _suspect(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
         reason = "the provider answered without any charge for days that had some; what is stored was kept"
@@ -203,14 +277,8 @@ class Updater:
     def _failed(self, scope: RunScope | None, works: list[Work], reason: str) -> list[Outgoing]:
         if scope is None:
             raise MessageError(reason)
-        now = self.clock()
         self._not_synced(scope, works, reason)
-        event("scope_failed", level=logging.ERROR, run=scope.run_key, scope=scope.target.subject, reason=reason)
-        self.runs.mark_failed(scope.id, reason, now)
-        # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.
-        turning = self.charges.turning_projects_of(scope.target, now.date())
-        checks = notifications(turning, Envelope(run_id=scope.run_key))
-        return [*outgoing(checks), *self._told_of_failures(scope)]
+        return self.ending.fail(scope.run_key, scope.target, reason)
 
     def _not_synced(self, scope: RunScope, works: list[Work], reason: str) -> None:
         """Notes it of the cloud account; what became of one project's share says nothing of all of it."""
@@ -218,14 +286,9 @@ class Updater:
             for cloud_account_id in {work.account.cloud_account_id for work in works} - {None}:
                 self.cloud_accounts.mark_failed(cloud_account_id or 0, reason)
 
-    def _told_of_failures(self, scope: RunScope) -> list[Outgoing]:
-        """The mail to the operators on all that failed, by the message that finishes the run."""
-        failures = self.runs.failures(scope.run_key)
-        if not failures:
-            return []
-        now = self.clock()
-        mail = self.operators.costs_failed(failures, now.date(), scope.run_key)
-        return mails_out([self.mails.add(mail, now)])
+
+def _no_query(work: Work) -> CostQuery:
+    return CostQuery(work.account.provider, work.account.sub_account_id, NO_DAYS)
 
 
 def _reading(work: Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:

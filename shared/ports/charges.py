@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -78,9 +78,10 @@ class ChargeLedger(Protocol):
 
         With `complete`, the account's active projects (only those that own one of `group_keys`, where given) are due
         for a check (check_due_since = now), in the same transaction; with `last` too the scope is done, the run
-        finishes if it was its last scope, and what feeds a whole account has been synced. With suspect windows the
-        scope becomes SUSPECT (and the projects are due too). Otherwise the scope stays as it is. Raises LaterError;
-        NeverError where the parts are in two currencies, or a day, a name or an amount can't be stored.
+        finishes if it was its last scope, and a cloud account that the scope is about as a whole has been synced.
+        With suspect windows the scope becomes SUSPECT (and the projects are due too). Otherwise the scope stays as it
+        is. Raises LaterError; NeverError where the parts are in two currencies, or a day, a name or an amount can't
+        be stored.
         """
         ...
 
@@ -105,4 +106,8 @@ class ChargeLedger(Protocol):
 
     def turning_projects_of(self, target: ScopeTarget, today: date) -> list[int]:
         """The ids, sorted, of the target's active projects whose present period no check has begun yet."""
+        ...
+
+    def turning_projects_unasked(self, connection_types: Collection[str], today: date) -> list[int]:
+        """The same of the active projects that no cloud account feeds of these connection types, or a disabled one."""
         ...

@@ -67,7 +67,10 @@ class CloudAccountLedger(Protocol):
         ...
 
     def register(self, provider: str, connection_type: str, ids: Collection[str]) -> None:
-        """Makes a cloud account, named by its id, of each of these sub-accounts that nothing feeds yet."""
+        """Makes a cloud account, named by its id, of each of these sub-accounts that nothing feeds yet.
+
+        ids: in any spelling (`domain.projects.sub_account_key`).
+        """
         ...
 
     def mark_failed(self, cloud_account_id: int, reason: str) -> None:

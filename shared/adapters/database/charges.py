@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from functools import partial
@@ -18,13 +18,14 @@ from shared.adapters.database.chunks import insert_rows, kept_or, update_in, upd
 from shared.adapters.database.cloud_accounts import lock_accounts, mark_synced
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.runs import settle_scope
-from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, projects, scopes
+from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, cloud_accounts, projects, scopes
 from shared.adapters.database.tables import unfinished_answers as answers
 from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubt, doubtful_windows, fault_in, is_outdated
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger, ProjectScopes, Stored
+from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
 from shared.ports.runs import ScopeState
@@ -127,9 +128,30 @@ class SqlCharges(Ledger, ChargeLedger):
     @override
     @reads
     def turning_projects_of(self, connection: Connection, target: ScopeTarget, today: date) -> list[int]:
-        rows = connection.execute(WITH_BUDGET.where(_is_about(target)).order_by(projects.c.id))
-        # The period in the row is that of the last check.
-        return [row.id for row in rows if period_in(row) != rule_of(row).period_at(today)]
+        return _turning(connection, _is_about(target), today)
+
+    @override
+    @reads
+    def turning_projects_unasked(
+        self, connection: Connection, connection_types: Collection[str], today: date
+    ) -> list[int]:
+        fed = scopes.join(accounts, IN_ACCOUNT).join(cloud_accounts, cloud_accounts.c.id == accounts.c.cloud_account_id)
+        asked = (
+            select(scopes.c.project_id)
+            .select_from(fed)
+            .where(
+                scopes.c.project_id.is_not(None),
+                cloud_accounts.c.status != AccountStatus.DISABLED,
+                cloud_accounts.c.connection_type.in_(list(connection_types)),
+            )
+        )
+        return _turning(connection, (projects.c.active == true()) & projects.c.id.not_in(asked), today)
+
+
+def _turning(connection: Connection, which: ColumnElement[bool], today: date) -> list[int]:
+    rows = connection.execute(WITH_BUDGET.where(which).order_by(projects.c.id))
+    # The period in the row is that of the last check.
+    return [row.id for row in rows if period_in(row) != rule_of(row).period_at(today)]
 
 
 def _is_of(table: Table, provider: str, sub_account_id: str) -> ColumnElement[bool]:
@@ -216,7 +238,7 @@ def _mark(
     elif reading.last:
         settle_scope(connection, scope_id, ScopeState.DONE, None, now)
         if reading.is_whole:
-            mark_synced(connection, reading.provider, reading.sub_account_id, now)
+            mark_synced(connection, scope_id, reading.provider, reading.sub_account_id, now)
     due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
     due |= {} if suspect else {"costs_read_at": now}
     owners = sorted({row.project_id for row in read.values()} - {None})

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.tables import accounts, cloud_accounts
+from shared.adapters.database.tables import accounts, cloud_accounts, run_scopes
+from shared.domain.projects import sub_account_key
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 
@@ -37,8 +38,9 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     @override
     @writes
     def register(self, connection: Connection, provider: str, connection_type: str, ids: Collection[str]) -> None:
-        lock_accounts(connection, provider, ids)
-        _feed(connection, provider, connection_type, ids)
+        keys = {sub_account_key(provider, each) for each in ids}
+        lock_accounts(connection, provider, keys)
+        _feed(connection, provider, connection_type, keys)
 
     @override
     @writes
@@ -80,9 +82,10 @@ def lock_accounts(connection: Connection, provider: str, ids: Collection[str]) -
     insert_rows(connection, accounts, [new | {"sub_account_id": each} for each in sorted(set(ids) - found)])
 
 
-def mark_synced(connection: Connection, provider: str, sub_account_id: str, now: datetime) -> None:
-    """What feeds this sub-account has been synced."""
+def mark_synced(connection: Connection, scope_id: int, provider: str, sub_account_id: str, now: datetime) -> None:
+    """What feeds this sub-account has been synced, if this scope is about all of it and not about a project."""
+    about_all = select(run_scopes.c.id).where(run_scopes.c.id == scope_id, run_scopes.c.project_id.is_(None)).exists()
     this = (account.provider == provider) & (account.sub_account_id == sub_account_id)
     feeding = select(account.cloud_account_id).where(this).scalar_subquery()
     synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
-    connection.execute(NOT_DISABLED.where(cloud.id == feeding).values(synced))
+    connection.execute(NOT_DISABLED.where(cloud.id == feeding, about_all).values(synced))

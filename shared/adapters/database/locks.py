@@ -40,7 +40,7 @@ class SqlLocks(Ledger, LockLedger):
     @override
     @reads
     def projects_in(self, connection: Connection, subscription_id: str) -> list[tuple[int, str]]:
-        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == subscription_id.strip().lower())
+        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == sub_account_key(AZURE, subscription_id))
         found = select(projects.c.id, projects.c.acronym).join(scopes, scopes.c.project_id == projects.c.id).where(here)
         return [(row.id, row.acronym) for row in connection.execute(found.distinct().order_by(projects.c.id))]
 

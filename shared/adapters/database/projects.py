@@ -16,7 +16,7 @@ from shared.adapters.database.loading import load_entries
 from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.domain.budgets import BudgetTerms
-from shared.domain.projects import ProjectEntry, Scope, acronym_key
+from shared.domain.projects import ProjectEntry, Scope, acronym_key, sub_account_key
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
@@ -71,7 +71,7 @@ class SqlProjects(Ledger, ProjectLedger):
     ) -> list[ProjectView]:
         if subscription_id is None:
             return views_of(connection, today)
-        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == subscription_id.lower())
+        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == sub_account_key(AZURE, subscription_id))
         owners = select(scopes.c.project_id).where(here, scopes.c.project_id.is_not(None))
         return views_of(connection, today, projects.c.id.in_(owners))
 
