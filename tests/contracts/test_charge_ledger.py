@@ -11,9 +11,10 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import cloud_accounts
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period, PeriodKind, PeriodRule
@@ -457,6 +458,25 @@ def test_a_project_turns_where_no_check_has_begun_its_present_period(ledgers: Le
     ledgers.check(1, 2, 3, 4, now=first)
     assert ledgers.charges.turning_projects_of(target, first.date()) == []
     assert ledgers.charges.turning_projects_of(target, date(2027, 1, 1)) == [1, 3]
+
+
+def test_a_project_of_which_nothing_is_asked_turns_too(ledgers: Ledgers) -> None:
+    monthly = terms(rule=MONTHLY)
+    mixed = replace(entry(3, terms=monthly), scopes=(Scope(AZURE, SUB, "rg-3"), Scope("hetzner", "unfed")))
+    unfed = replace(entry(4, terms=monthly), scopes=(Scope("hetzner", "unfed-4"),))
+    ledgers.cloud_accounts.register(AZURE, "COST_EXPORT", ["exported"])
+    ledgers.load(entry(1, terms=monthly), entry(2, subscription_id="exported", terms=monthly), mixed, unfed)
+    ledgers.load(entry(5, subscription_id="disabled", terms=monthly), replace(entry(6, terms=monthly), scopes=()))
+    ledgers.load(replace(entry(7, terms=monthly, active=False), scopes=()), entry(8, subscription_id="exported"))
+    disabled = update(cloud_accounts).where(cloud_accounts.c.external_account_id == "disabled")
+    ledgers.database.run(lambda connection: connection.execute(disabled.values(status="disabled")))
+    turning = ledgers.charges.turning_projects_unasked
+    assert turning({"COST_MANAGEMENT"}, TODAY) == []
+    first = datetime(2026, 12, 1, 2, tzinfo=UTC)
+    assert turning({"COST_MANAGEMENT"}, first.date()) == [2, 4, 5, 6]
+    assert turning({"COST_MANAGEMENT", "COST_EXPORT"}, first.date()) == [4, 5, 6]
+    ledgers.check(2, 4, 5, 6, now=first)
+    assert turning({"COST_MANAGEMENT"}, first.date()) == []
 
 
 def test_projects_of_a_subscription_of_a_cloud_account_and_of_another_provider(ledgers: Ledgers) -> None:

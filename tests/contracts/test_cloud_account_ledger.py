@@ -11,6 +11,7 @@ from sqlalchemy import Unicode, column, table, update
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import accounts, cloud_accounts
 from shared.domain.projects import ProjectEntry, Scope
+from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, ConnectionType
 from tests.contracts.ledger_data import DAY, NOW, SUB, Ledgers, entry, november, reading
@@ -102,6 +103,28 @@ def test_a_complete_reading_of_all_of_it_is_a_sync_and_one_of_some_groups_is_non
     assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW + timedelta(minutes=1)
     ledgers.store(reading(started_at=NOW + DAY), NOW + DAY)
     assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW + timedelta(minutes=1), "an empty answer"
+
+
+def test_an_azure_subscription_is_the_same_in_any_spelling_and_another_providers_account_is_not(
+    ledgers: Ledgers,
+) -> None:
+    ledgers.load(entry(1, subscription_id=SUB.upper()))
+    ledgers.cloud_accounts.register(AZURE, ConnectionType.COST_MANAGEMENT, [f" {SUB.upper()} ", SUB])
+    ledgers.cloud_accounts.register("hetzner", CONNECTION, ["Acc-1"])
+    assert [each.external_account_id for each in ledgers.cloud_accounts.accounts()] == [SUB, "Acc-1"]
+
+
+def test_what_was_read_for_a_project_is_no_sync_of_its_cloud_account(ledgers: Ledgers) -> None:
+    ledgers.load(elsewhere(1))
+    ledgers.cloud_accounts.register("hetzner", CONNECTION, ["acc-1"])
+    (known,) = ledgers.cloud_accounts.accounts()
+    ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
+    read = reading(("", november(3), "Servers", "1"), provider="hetzner", sub_account_id="acc-1")
+    ledgers.charges.store(ledgers.scope("by hand", ScopeTarget(project_id=1)).id, read, NOW)
+    assert statuses(ledgers) == [("acc-1", AccountStatus.ERROR, "no (403)")]
+    whole = ScopeTarget(cloud_account_id=known.id, provider="hetzner")
+    ledgers.charges.store(ledgers.scope(target=whole).id, read, NOW)
+    assert statuses(ledgers) == [("acc-1", AccountStatus.ACTIVE, None)]
 
 
 def test_one_that_is_disabled_stays_so_whatever_comes_of_it(ledgers: Ledgers) -> None:

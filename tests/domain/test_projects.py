@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope, taken
+from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope, sub_account_key, taken
 
 
 def test_a_project_is_locked_at_100_percent_unless_it_says_never() -> None:
@@ -62,6 +62,13 @@ def test_the_same_group_in_two_sub_accounts_or_at_two_providers_is_two_scopes() 
     entries = [replace(entry(number), scopes=(scope,)) for number, scope in enumerate(scopes, 1)]
     assert conflicts(entries, []) == []
     assert [each.written for each in taken([*entries, replace(entry(9), scopes=(scopes[3],))], [])] == ["a"]
+
+
+def test_the_ids_of_sub_accounts_are_compared_as_their_provider_compares_them() -> None:
+    assert sub_account_key("azure", " 1CAAA5A3-2b66") == "1caaa5a3-2b66"
+    assert sub_account_key("hetzner", " Acc-11 ") == "Acc-11"
+    assert Scope("azure", "A", "RG").key == Scope("azure", "a", "rg").key
+    assert Scope("hetzner", "A").key != Scope("hetzner", "a").key
 
 
 NUMBERS, GROUPS = st.integers(1, 4), st.sampled_from(["a", "A", "b", "c ", "C"])

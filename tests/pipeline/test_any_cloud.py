@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import update as changing
 
 from shared.adapters.database.tables import accounts, cloud_accounts
+from shared.domain.locks import LockMode
 from shared.domain.periods import Period, months_before
 from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.quota import Quota
 from shared.messages import Queue, UpdateMessage
-from shared.ports.azure import AZURE
+from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeCosts
@@ -271,6 +272,128 @@ def test_a_lost_message_is_sent_again_and_one_that_failed_for_good_is_closed(cha
     assert (run.state, run.scopes) == ("failed", {"failed": 1})
 
 
+def payer(chain: Chain, *numbers: int, **changes: object) -> None:
+    """Projects, each with an account of its own, all of which one cloud account feeds."""
+    chain.load(*(elsewhere(number, **changes) for number in numbers))
+    connect(chain, f"acc-{numbers[0]}")
+    for number in numbers[1:]:
+        feed(chain, f"acc-{number}", chain.cloud_accounts.accounts()[0].id)
+
+
+def failing(source: FakeCosts, account: str, error: Exception) -> None:
+    source.fails = lambda query: error if query.sub_account_id == account else None
+
+
+@pytest.mark.parametrize("bad", [11, 12, 13])
+def test_one_account_that_is_refused_keeps_none_of_its_siblings_from_being_read_and_checked(
+    chain: Chain, hetzner: FakeCosts, bad: int
+) -> None:
+    payer(chain, 11, 12, 13)
+    for number in (11, 12, 13):
+        spend(hetzner, "900", account=f"acc-{number}")
+    failing(hetzner, f"acc-{bad}", NeverError("AccessDenied"))
+    chain.night()
+    good = {11, 12, 13} - {bad}
+    assert {each: chain.spent(each) for each in good} == dict.fromkeys(good, Decimal(900))
+    assert {mail.split()[0] for mail in chain.subjects()} == {*(f"[P{each}]" for each in good), "Costs"}
+    (run,) = chain.runs.recent_runs(1)
+    assert (run.state, run.errors) == ("failed", (("account 1 (hetzner)", "AccessDenied"),))
+    assert statuses(chain)["acc-11"] == (AccountStatus.ERROR, "AccessDenied")
+
+
+@pytest.mark.parametrize("bad", [11, 12, 13])
+def test_siblings_are_read_back_to_the_start_of_their_period_and_the_refused_one_is_asked_once(
+    chain: Chain, hetzner: FakeCosts, bad: int
+) -> None:
+    payer(chain, 11, 12, 13, rule=APRIL)
+    for number in (11, 12, 13):
+        spend(hetzner, "900", date(2026, 8, 21), f"acc-{number}")
+    failing(hetzner, f"acc-{bad}", NeverError("AccessDenied"))
+    chain.night()
+    good = {11, 12, 13} - {bad}
+    assert {each: chain.spent(each) for each in good} == dict.fromkeys(good, Decimal(900))
+    assert {mail.split()[0] for mail in chain.subjects()} == {*(f"[P{each}]" for each in good), "Costs"}
+    assert len([query for query in hetzner.queries if query.sub_account_id == f"acc-{bad}"]) == 1
+    # The message that reads on would have read older days only: the newest count as unread.
+    assert chain.charges.account(HETZNER, f"acc-{bad}").read_from is None
+
+
+@pytest.mark.parametrize("bad", [11, 12, 13])
+def test_one_account_that_says_later_all_day_keeps_none_of_its_siblings_from_being_read_and_checked(
+    chain: Chain, hetzner: FakeCosts, bad: int
+) -> None:
+    payer(chain, 11, 12, 13, rule=APRIL)
+    for number in (11, 12, 13):
+        spend(hetzner, "900", date(2026, 8, 21), f"acc-{number}")
+    failing(hetzner, f"acc-{bad}", LaterError("busy"))
+    chain.tonight()
+    asked_in_20_hours = []
+    for half_hours in range(60):
+        for queue, text, _delay in chain.queues.take():
+            chain.work(queue, text)
+        chain.clock.forward(minutes=30)
+        if half_hours == 40:
+            asked_in_20_hours = [query for query in hetzner.queries if query.sub_account_id != f"acc-{bad}"]
+    good = {11, 12, 13} - {bad}
+    assert {each: chain.spent(each) for each in good} == dict.fromkeys(good, Decimal(900))
+    assert {mail.split()[0] for mail in chain.subjects()} == {*(f"[P{each}]" for each in good), "Costs"}
+    (run,) = chain.runs.recent_runs(1)
+    assert run.errors == (("account 1 (hetzner)", "given up after 24 hours: busy"),)
+    assert len(asked_in_20_hours) == len(set(asked_in_20_hours)) == 2 * 4, "what was read is not asked again"
+
+
+def test_a_payer_with_more_accounts_than_may_be_asked_at_once_is_read_a_few_at_a_time(
+    chain: Chain, hetzner: FakeCosts
+) -> None:
+    payer(chain, *range(11, 16))
+    for number in range(11, 16):
+        spend(hetzner, "900", account=f"acc-{number}")
+    hetzner.fails = lambda _query: LaterError("busy") if len(hetzner.queries) % 9 == 0 else None
+    chain.night()
+    assert [chain.spent(number) for number in range(11, 16)] == [Decimal(900)] * 5
+    assert statuses(chain)["acc-11"] == (AccountStatus.ACTIVE, None)
+    assert chain.runs.recent_runs(1)[0].state == "done"
+
+
+def test_one_of_a_projects_two_providers_that_is_refused_does_not_lose_the_other(
+    chain: Chain, hetzner: FakeCosts
+) -> None:
+    chain.load(mixed())
+    connect(chain, "acc-11")
+    chain.spend("300", TODAY)
+    hetzner.fails = lambda _query: NeverError("Hetzner says no (403)")
+    by_hand(chain, ProjectId=11)
+    chain.drain()
+    assert chain.spent() == Decimal(300)
+    assert {mail.split()[0] for mail in chain.subjects()} == {"[P11]", "Costs"}
+    assert chain.runs.recent_runs(1)[0].errors == (("project 11", "Hetzner says no (403)"),)
+    assert statuses(chain)["acc-11"] == (AccountStatus.PENDING, None), "it says nothing of all of the account"
+
+
+def test_what_was_read_for_a_project_does_not_say_that_all_of_its_payer_was(chain: Chain, hetzner: FakeCosts) -> None:
+    payer(chain, 11, 12)
+    failing(hetzner, "acc-12", NeverError("AccessDenied"))
+    chain.night()
+    chain.clock.forward(hours=1)
+    by_hand(chain, ProjectId=11)
+    assert statuses(chain)["acc-11"] == (AccountStatus.ERROR, "AccessDenied")
+
+
+def test_all_that_failed_is_told_though_the_last_one_was_disabled_meanwhile(chain: Chain, hetzner: FakeCosts) -> None:
+    chain.load(elsewhere(11), elsewhere(12))
+    connect(chain, "acc-11", "acc-12")
+    hetzner.fails = lambda _query: NeverError("AccessDenied")
+    chain.tonight()
+    disable(chain, "acc-12")
+    chain.drain()
+    assert chain.runs.recent_runs(1)[0].state == "failed"
+    (mail,) = chain.mailer.sent
+    assert "AccessDenied" in mail.text
+    assert "is disabled" in mail.text
+    (letter,) = chain.letters.letters()
+    assert "is disabled" in letter.reason
+
+
 # --- what is not asked ---------------------------------------------------------------------------------------
 
 
@@ -281,6 +404,36 @@ def test_what_is_disabled_or_fed_by_exports_is_left_out_of_runs(chain: Chain, he
     disable(chain, "acc-13")
     chain.tonight()
     assert [json.loads(text)["SubscriptionId"] for _, text, _ in chain.queues.sent] == [SUBSCRIPTION]
+
+
+def test_the_periods_of_projects_that_are_not_asked_turn_all_the_same(chain: Chain, hetzner: FakeCosts) -> None:
+    chain.cloud_accounts.register(AZURE, ConnectionType.COST_EXPORT, [OTHER_SUBSCRIPTION])
+    chain.load(elsewhere(11), elsewhere(12), entry(13, subscription=OTHER_SUBSCRIPTION), mixed(14))
+    connect(chain, "acc-11")
+    chain.night()
+    disable(chain, "acc-11")
+    chain.clock.now = chain.clock.now.replace(month=12, day=1)
+    chain.tonight()
+    (asked,) = [json.loads(text) for queue, text, _ in chain.queues.sent if queue is Queue.NOTIFICATION]
+    assert asked == {"ProjectIds": [11, 12, 13], "RunId": "night-2026-12-01"}
+    chain.drain()
+    assert {chain.projects.periods(each)[-1].period.start for each in (11, 12, 13, 14)} == {date(2026, 12, 1)}
+    chain.clock.forward(days=1)
+    chain.tonight()
+    assert [queue for queue, _, _ in chain.queues.sent] == [Queue.UPDATE]
+
+
+def test_a_locked_project_whose_subscription_is_disabled_is_unlocked_when_its_period_ends(chain: Chain) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    chain.load(entry(11, "100"))
+    chain.spend("150", TODAY - timedelta(days=1))
+    chain.night()
+    assert chain.projects.get(11, chain.clock().date()).locked_since is not None
+    disable(chain, SUBSCRIPTION)
+    chain.clock.now = chain.clock.now.replace(month=12, day=1)
+    chain.night()
+    assert chain.projects.get(11, chain.clock().date()).locked_since is None
 
 
 def test_an_account_that_nothing_feeds_is_not_read_and_the_log_says_so(

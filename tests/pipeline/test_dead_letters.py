@@ -12,9 +12,9 @@ import pytest
 from shared.domain.locks import LockMode
 from shared.messages import EmailMessage, NotificationMessage, Queue, UpdateMessage
 from shared.ports.azure import ResourceGroup
-from shared.ports.errors import LaterError
+from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import NewMail, OutgoingMail, Topic
-from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry, only
+from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
 
 
 def bury(chain: Chain, queue: Queue, text: str, origin: str = "poison-1") -> None:
@@ -50,6 +50,20 @@ def test_a_poisoned_update_closes_its_scope_so_that_it_is_not_tried_for_ever(cha
     chain.clock.forward(hours=2)
     assert only(UpdateMessage, chain.look()) == []
     assert [letter.body for letter in chain.letters.letters()] == [text]
+
+
+def test_a_poisoned_update_that_ends_its_run_tells_what_failed_and_the_periods_turn(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
+    chain.clock.now = chain.clock.now.replace(month=12, day=1)
+    chain.tonight()
+    (queue, first, _), (_, last, _) = chain.queues.take()
+    chain.work(queue, first)
+    bury(chain, queue, last)
+    (told,) = [mail for mail in chain.mailer.sent if mail.subject.startswith("Costs could not be read")]
+    assert "Azure says no (403)" in told.text
+    assert "nobody foresaw" in told.text
+    assert [chain.projects.periods(each)[-1].period.start for each in (11, 12)] == [date(2026, 12, 1)] * 2
 
 
 def test_a_poisoned_check_is_not_queued_again_by_the_watchdog(chain: Chain) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
 from shared.domain.periods import Period
+from shared.domain.projects import Scope
 from shared.messages import Queue, ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
@@ -331,6 +333,70 @@ def test_a_planned_subscription_that_lost_its_projects_does_not_hold_the_run_ope
     assert "has no active project" in run.errors[0][1]
 
 
+def test_all_that_failed_is_told_though_the_last_ones_projects_became_inactive(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
+    chain.tonight()
+    first, last = chain.queues.take()
+    number, subscription = (11, SUBSCRIPTION) if SUBSCRIPTION in last[1] else (12, OTHER_SUBSCRIPTION)
+    chain.load(entry(number, subscription=subscription, active=False))
+    for queue, text, _ in (first, last):
+        chain.work(queue, text)
+    chain.drain()
+    (letter,) = chain.letters.letters()
+    assert (json.loads(letter.body), "has no active project" in letter.reason) == (json.loads(last[1]), True)
+    (mail,) = chain.mailer.sent
+    assert "Azure says no (403)" in mail.text
+    assert "has no active project" in mail.text
+
+
+def test_one_of_a_projects_two_subscriptions_that_is_refused_does_not_lose_the_other(chain: Chain) -> None:
+    project = entry(11)
+    chain.load(replace(project, scopes=(*project.scopes, Scope(AZURE, OTHER_SUBSCRIPTION, "rg-x"))))
+    chain.spend("300", TODAY)
+    for refused in (OTHER_SUBSCRIPTION, SUBSCRIPTION):
+        chain.costs.fails = lambda query, refused=refused: (
+            NeverError("no (403)") if query.sub_account_id == refused else None
+        )
+        update(chain, ProjectId=11)
+        chain.drain()
+        assert chain.spent() == Decimal(300)
+        assert chain.runs.recent_runs(1)[0].errors == (("project 11", "no (403)"),)
+    assert any("25" in subject for subject in chain.subjects())
+
+
+def test_costs_of_one_subscription_that_can_not_be_stored_do_not_lose_the_others(chain: Chain) -> None:
+    project = entry(11)
+    chain.load(replace(project, scopes=(*project.scopes, Scope(AZURE, OTHER_SUBSCRIPTION, "rg-x"))))
+    chain.spend("300", TODAY)
+    chain.costs.charges[OTHER_SUBSCRIPTION, "rg-x", TODAY, "S" * 500] = Decimal(1)
+    update(chain, ProjectId=11)
+    chain.drain()
+    assert chain.spent() == Decimal(300)
+    (run,) = chain.runs.recent_runs(1)
+    assert (run.state, "characters" in run.errors[0][1]) == ("failed", True)
+
+
+def test_a_project_in_more_subscriptions_than_may_be_asked_at_once_is_read_a_few_at_a_time(chain: Chain) -> None:
+    names = [str(uuid.UUID(int=number + 1)) for number in range(7)]
+    chain.load(replace(entry(11), scopes=tuple(Scope(AZURE, name, "rg-11") for name in names)))
+    for name in names:
+        chain.costs.charges[name, "rg-11", TODAY, "Storage"] = Decimal(10)
+    asked = []
+
+    def throttled(query: CostQuery) -> Exception | None:
+        asked.append(query)
+        return LaterError("throttled") if len(asked) % 6 == 0 else None
+
+    chain.costs.fails = throttled
+    update(chain, ProjectId=11)
+    chain.drain()
+    assert chain.spent() == Decimal(70)
+    (run,) = chain.runs.recent_runs(1)
+    assert (run.state, run.scopes) == ("done", {"done": 1})
+    assert len(asked) == 14 + 3 * 2, "two each, and again those of the three whose second query was refused"
+
+
 def test_a_message_by_hand_opens_a_run_of_its_own_that_status_shows(chain: Chain) -> None:
     chain.load(entry())
     chain.work(Queue.UPDATE, '{"ProjectId": 11}', origin="abc")
@@ -353,8 +419,6 @@ def test_work_waits_where_the_database_is_away(chain: Chain) -> None:
     class Away:
         def account(self, _provider: str, _sub_account_id: str) -> None:
             raise LaterError("the database can't be used now")
-
-    from dataclasses import replace
 
     updater = replace(chain.updater, asking=replace(chain.updater.asking, charges=Away()))
     from shared.messages import parse_update

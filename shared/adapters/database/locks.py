@@ -23,6 +23,7 @@ from shared.adapters.database.tables import audit, locks, mails, projects, scope
 from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
+from shared.domain.projects import sub_account_key
 from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, LockLedger
 from shared.ports.mails import MailState, NewMail, Topic
