@@ -30,8 +30,8 @@ SUSPECT_WAIT = timedelta(hours=1)
 # No provider says how long its links from page to page hold, and costs are refreshed every few hours.
 PROGRESS_LASTS = timedelta(hours=2)
 # What became of one of a message's sub-accounts is kept as the answer for these days, which nobody asks for.
-NO_DAYS = Period(date(1, 1, 1), date(1, 1, 2))
-EVER = datetime(1, 1, 2, tzinfo=UTC)
+NO_DAYS = Period(date(1970, 1, 1), date(1970, 1, 2))
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
