@@ -26,7 +26,7 @@ class ProjectUsage:
     budget's currency. other_currencies: those of charges in the period that could not be added.
     told: the thresholds that count as told for this revision and period. last: the check before in this period.
     by_day: what was spent on each day of the period, in the budget's currency. forecast, used_up_on: of the period, as
-    of the day on which its costs were last read (today where they never were); None where they can't be told.
+    of today; None where they can't be told. read_on: when its costs were last read (today where they never were).
     warned: its people had an early warning for this revision and period.
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     """
@@ -41,6 +41,7 @@ class ProjectUsage:
     by_day: Mapping[date, Decimal]
     forecast: Forecast | None
     used_up_on: date | None
+    read_on: date
     warned: bool
     held: HeldLock | None
     released: bool

@@ -258,11 +258,16 @@ def test_a_forecast_of_groups_that_were_others_is_gone_until_the_next_check(ledg
     assert [ledgers.forecast(each) is None for each in (1, 2, 3)] == [True, True, False]
 
 
-def test_a_forecast_is_as_of_the_day_on_which_the_costs_were_read(ledgers: Ledgers) -> None:
+def test_what_is_listed_is_expected_as_of_the_day_on_which_the_costs_were_read_and_what_is_mailed_as_of_today(
+    ledgers: Ledgers,
+) -> None:
     ledgers.load(entry(1, terms=terms("1000", rule=MONTHLY)))
     spend_daily(ledgers, "40")
     before = seen(ledgers, 1)[1].forecast
-    assert seen(ledgers, 1, now=NOW + 4 * DAY)[1].forecast == before is not None
+    listed = ledgers.forecast(1)
+    later = seen(ledgers, 1, now=NOW + 4 * DAY)[1].forecast
+    assert ledgers.forecast(1) == listed is not None
+    assert later != before is not None
 
 
 def test_a_budget_of_which_nothing_is_left_is_used_up_on_no_day_that_is_listed(ledgers: Ledgers) -> None:

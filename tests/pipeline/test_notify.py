@@ -15,9 +15,9 @@ from sqlalchemy import select
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import mails
 from shared.domain.budgets import BudgetTerms, Rollover
-from shared.domain.forecast import forecast, warns
+from shared.domain.forecast import forecast, used_up_on, warns
 from shared.domain.locks import LockMode
-from shared.domain.periods import Period
+from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, ProjectEntry
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, parse_notification, to_json
 from shared.pipeline.alerts import dearest
@@ -618,3 +618,32 @@ def test_trying_locks_out_tells_the_operators_what_would_be_locked_beside_the_al
     assert "rg-11" in notice.text
     assert next_night(chain) == []
     assert not chain.azure_locks.groups[SUBSCRIPTION, "rg-11"]
+
+
+FROM_NOVEMBER = PeriodRule(PeriodKind.ANNUAL, date(2026, 11, 1))
+
+
+def told_four_days_after_the_last_reading(chain: Chain) -> str:
+    """100 a day until 19 November; read on the 20th at 02:00; the budget is lowered on the 24th, 80 % is passed."""
+    chain.load(entry(11, "100000", rule=FROM_NOVEMBER))
+    for day in range(1, 20):
+        chain.spend("100", date(2026, 11, day))
+    chain.night()
+    assert chain.mailer.sent == []
+    chain.clock.forward(days=4)
+    chain.projects.revise_budget(
+        11, BudgetTerms(Decimal(2100), "CAD", FROM_NOVEMBER), "tester", "lowered", chain.clock()
+    )
+    chain.work(Queue.NOTIFICATION, json.dumps({"ProjectId": 11}))
+    chain.drain()
+    (text,) = (mail.text for mail in chain.mailer.sent if mail.subject == "[P11] 80 % of the budget is used")
+    return text
+
+
+def test_a_mail_says_when_the_budget_will_be_used_up_as_of_its_own_day_however_long_ago_the_costs_were_read(
+    chain: Chain,
+) -> None:
+    text = told_four_days_after_the_last_reading(chain)
+    days = {date(2026, 11, day): Decimal(100) for day in range(1, 20)}
+    day = used_up_on(days, Decimal(2100), FROM_NOVEMBER.period_at(date(2026, 11, 24)), chain.clock().date())
+    assert f"{day.day} {day:%B %Y}" in text if day else "used up on" not in text

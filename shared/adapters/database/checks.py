@@ -99,9 +99,7 @@ def _usages(
     for row in rows:
         budget, period, spent = budgets[row.id], periods[row.id], sums.get(row.id, {})
         days, lock = by_day.get(row.id, {}), locked.get(row.id)
-        # Days after the last reading would be taken for days without costs.
-        as_of = row.costs_read_at.date() if row.costs_read_at else today
-        forecast, used_up_on = expected(days, budget.amount, period, as_of) if period else (None, None)
+        forecast, used_up_on = expected(days, budget.amount, period, today) if period else (None, None)
         usage = ProjectUsage(
             project=budget_rows.project_in(row),
             budget=budget,
@@ -113,6 +111,7 @@ def _usages(
             by_day=days,
             forecast=forecast,
             used_up_on=used_up_on,
+            read_on=row.costs_read_at.date() if row.costs_read_at else today,
             warned=row.id in warned,
             held=held_in(lock),
             released=is_released(lock, budget.number, period),
@@ -178,10 +177,11 @@ def _insert_alerts(connection: Connection, judged: Judged, now: datetime) -> Non
 def _remember(connection: Connection, judged: Judged, now: datetime) -> None:
     """Writes down what was seen, which is the next check's `last`, and what was expected."""
     largest = largest_amount(connection.dialect)
-    update_rows(connection, projects, [_seen(*each, largest) | {"checked_at": now} for each in judged], "id")
+    today = now.astimezone(UTC).date()
+    update_rows(connection, projects, [_seen(*each, largest, today) | {"checked_at": now} for each in judged], "id")
 
 
-def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal) -> dict[str, Any]:
+def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal, today: date) -> dict[str, Any]:
     last = compared(usage.usage, judgement.thresholds) if usage.period else None
     seen = {
         "id": usage.project.id,
@@ -190,9 +190,13 @@ def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal) -> dict[s
         "problem": judgement.problem,
         **budget_rows.NO_FORECAST,
     }
-    if usage.forecast and usage.forecast.high <= largest:
-        seen |= zip(budget_rows.FORECAST, astuple(usage.forecast), strict=True)
-    return seen | {"used_up_on": usage.used_up_on} if usage.budget.amount else seen
+    forecast, used_up_on = usage.forecast, usage.used_up_on
+    if usage.period and usage.read_on != today:
+        # What is listed for days to come is as of the last reading: later days would be taken for days without costs.
+        forecast, used_up_on = expected(usage.by_day, usage.budget.amount, usage.period, usage.read_on)
+    if forecast and forecast.high <= largest:
+        seen |= zip(budget_rows.FORECAST, astuple(forecast), strict=True)
+    return seen | {"used_up_on": used_up_on} if usage.budget.amount else seen
 
 
 def _unsent(connection: Connection, project_ids: Sequence[int], keys: Sequence[str]) -> tuple[int, ...]:
