@@ -23,3 +23,17 @@ def shortened(text: str, longest: int = 60) -> str:
 def digest(*texts: str) -> str:
     """Twelve characters that tell texts apart, for a key or a name."""
     return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def storable(text: str) -> str:
+    """The text with `\N{REPLACEMENT CHARACTER}` in place of characters that some database refuses."""
+    return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def fitting(text: str, longest: int) -> str:
+    """The storable text, cut to `longest` UTF-16 units, which is how SQL Server counts them."""
+    cleaned = storable(text)
+    if len(cleaned.encode("utf-16-le")) <= 2 * longest:
+        return cleaned
+    kept = cleaned.encode("utf-16-le")[: 2 * (longest - 1)].decode("utf-16-le", "ignore")
+    return kept + "…"

@@ -186,11 +186,9 @@ DEADLOCK_CODES = {"40P01", "40001"}
 
 
 def _code(error: exc.DBAPIError) -> str | None:
-    original = error.orig
-    state = getattr(original, "sqlstate", None)
-    if state is None and original is not None and original.args:
-        state = original.args[0]  # pyodbc puts the SQLSTATE first
-    return str(state) if state is not None else None
+    # psycopg names the SQLSTATE, pyodbc puts it first.
+    state = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
+    return None if state is None else str(state)
 
 
 # Azure SQL says these of itself while it moves, scales, wakes up or is busy, under several SQLSTATEs

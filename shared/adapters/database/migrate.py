@@ -5,7 +5,6 @@ Alembic is imported only where there is something to do: a cold start on a datab
 
 from __future__ import annotations
 
-import io
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,17 +68,6 @@ def is_current(database: Database) -> bool:
     return database.read(_revision) == HEAD
 
 
-def offline_sql(dialect: str) -> str:
-    """The SQL of all steps for `sqlite`, `postgresql` or `mssql`, for those who apply it by hand."""
-    from alembic import command
-
-    sql = io.StringIO()
-    config = _config(dialect=dialect)
-    config.output_buffer = sql
-    command.upgrade(config, "head", sql=True)
-    return sql.getvalue()
-
-
 def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         _take_lock(connection)
@@ -111,12 +99,13 @@ def _run_steps(connection: Connection, revision: str | None) -> None:
 
     try:
         with _alembic:
-            command.upgrade(_config(connection=connection), "head")
+            command.upgrade(alembic_config(connection=connection), "head")
     except CommandError as error:
         raise NeverError(f"the database's revision is {revision}, which this program does not know: {error}") from error
 
 
-def _config(**attributes: Any) -> Config:
+def alembic_config(**attributes: Any) -> Config:
+    """How Alembic finds the steps; attributes: for migrations/env.py."""
     from alembic.config import Config
 
     config = Config()

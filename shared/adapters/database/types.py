@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import BigInteger, DateTime, Dialect, Numeric, String, Unicode, UnicodeText
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from shared.adapters.database.texts import fitting, storable
 from shared.domain.money import EXACT, LARGEST_AMOUNT
+from shared.domain.texts import fitting, storable
 
 PLACES = 10
 # What DECIMAL(28, 10) holds.

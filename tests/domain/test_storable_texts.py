@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.texts import fitting, storable
+from shared.domain.texts import fitting, storable
 
 
 @given(st.text(alphabet=st.characters(), max_size=50), st.integers(1, 20))
