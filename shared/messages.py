@@ -356,11 +356,14 @@ def _written(content: Mapping[str, Any], limit: int = LARGEST_BYTES) -> str:
 _KEYS = {"start": "Since", "end": "Before"}
 
 
+_LAST = frozenset({"action", "reason", "trigger", "by", "envelope"})
+
+
 def _content(part: Any) -> dict[str, Any]:
     """A message or a part of it, field by field, the parts in their places. What is as it is by itself is left out."""
     content: dict[str, Any] = {}
     # Whom it is about comes before what is to be done.
-    for each in sorted(fields(part), key=lambda each: each.name == "action"):
+    for each in sorted(fields(part), key=lambda each: each.name in _LAST):
         value = getattr(part, each.name)
         if value == each.default:
             continue
