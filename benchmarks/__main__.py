@@ -59,7 +59,10 @@ def _measured(names: list[str]) -> Iterator[Figure]:
     for name in names:
         begun = time.monotonic()
         progress.print(f"Measuring {name} …")
-        yield from BENCHMARKS[name]()
+        for figure in BENCHMARKS[name]():
+            # At once: what is measured is not lost with a later benchmark.
+            progress.print(" | ".join(figure.cells()))
+            yield figure
         progress.print(f"… {name} took {time.monotonic() - begun:.0f} s.")
 
 

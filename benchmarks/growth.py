@@ -54,6 +54,14 @@ def measure() -> Iterator[Figure]:
     for name, taken in seconds.items():
         yield _grown(f"Growth: {name}, 40,000 projects in those of 10,000", taken, MOST_TIME, "s")
     memory = {count: nights.memory for count, nights in found.items()}
+    failed = {count: len(nights.first.failed) + len(nights.after.failed) for count, nights in found.items()}
+    yield Figure(
+        name="Growth: invocations that failed, whose messages came again",
+        measured=sum(failed.values()),
+        unit="invocations",
+        note=", ".join(f"{count * fleet.GROUPS:,} projects {number}" for count, number in failed.items()),
+        detail={str(count): [*nights.first.failed, *nights.after.failed] for count, nights in found.items()},
+    )
     yield _grown("Growth: the host's memory, 40,000 projects in that of 10,000", memory, MOST_MEMORY, "MB")
     yield _emulator(many, most, {str(count * fleet.GROUPS): asdict(nights) for count, nights in found.items()})
 

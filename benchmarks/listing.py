@@ -31,7 +31,8 @@ from shared.ports.azure import AZURE
 
 PROJECTS, DAYS = 10_000, 365
 ROUNDS = 3
-AIM = 4.0
+# In floors: 2 s, where one is 0.155 s.
+AIM = 2 / 0.155
 SERVICE = "Virtual Machines"
 YEAR = PeriodRule(PeriodKind.ANNUAL, date(2025, 11, 21))
 # Far from any threshold: nobody is mailed.

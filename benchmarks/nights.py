@@ -49,16 +49,20 @@ class Stage:
     ended: float
 
 
+FAILED = re.compile(r"host: (\w+ [0-9a-f-]{36} failed \d+ ms.*)$", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Night:
     """One night. stages: by function. units, refused: what the simulator counted. memory: the
-    host's most, in MB."""
+    host's most, in MB. failed: what the host logged of each invocation that failed, whose message came again."""
 
     stages: dict[str, Stage]
     mails: int
     refused: int
     units: int
     memory: float
+    failed: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -103,11 +107,12 @@ def night(environment: Mapping[str, str], clock: datetime, subscriptions: int) -
         refused=asked["throttled"],
         units=asked["qpu"],
         memory=memory,
+        failed=tuple(FAILED.findall(log)),
     )
 
 
 def _run_host(environment: Mapping[str, str]) -> tuple[str, float]:
-    """What the host logged, and the most memory that it held, in MB. RuntimeError: something failed."""
+    """What the host logged, and the most memory that it held, in MB. RuntimeError: something failed for good."""
     arguments = [sys.executable, "-m", "localdev.host", "--once", TIMER, "--port", "0"]
     arguments += ["--settings", str(fleet.ROOT / "local.settings.json.example")]
     deadline, memory = time.monotonic() + TIMEOUT_SECONDS, 0.0
@@ -122,8 +127,8 @@ def _run_host(environment: Mapping[str, str]) -> tuple[str, float]:
             time.sleep(0.1)
         output.seek(0)
         log = output.read()
-    if host.returncode or "failed" in {state for _, _, state, _ in INVOCATION.findall(log)}:
-        raise RuntimeError(f"the night failed:\n{log[-5000:]}")
+    if host.returncode:
+        raise RuntimeError(f"the night failed, the host ended with {host.returncode}:\n{log[-5000:]}")
     return log, memory
 
 

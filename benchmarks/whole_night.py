@@ -34,6 +34,8 @@ def measure() -> Iterator[Figure]:
 
 
 def _figures(name: str, clock: datetime, found: Night) -> Iterator[Figure]:
+    if found.failed:
+        raise RuntimeError("the night had failures:\n" + "\n".join(found.failed))
     yield Figure(
         name=f"Whole night: {name}, {PROJECTS:,} projects",
         measured=found.seconds,

@@ -8,8 +8,11 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from shared.messages import Message, Queue, to_json
 from shared.ports.errors import LaterError, NeverError
+from shared.ports.queues import MessageSender
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient
@@ -23,7 +26,7 @@ LONGEST_DELAY = timedelta(days=7)
 TIMEOUT_SECONDS = 30
 
 
-class StorageQueues:
+class StorageQueues(MessageSender):
     """Sends messages to storage queues; a queue that is missing is made.
 
     make_client: opens the queue with a given name. names: each queue's name in the account.
@@ -37,8 +40,8 @@ class StorageQueues:
         self._clients: dict[Queue, QueueClient] = {}
         self._lock = threading.Lock()
 
+    @override
     def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
-        """See ports.MessageSender."""
         text = message if isinstance(message, str) else to_json(message)
         wait = min(max(delay, timedelta(0)), LONGEST_DELAY)
         self._put(self._client(queue), text, round(wait.total_seconds() / self._speed))

@@ -76,9 +76,9 @@ class EntraTokenCheck:
         key = self._keys.find(_key_id(token))
         if key is None:
             raise TokenRefusedError(401, "The token is signed with a key that Entra does not have.")
-        self._check_sender(self._claims(token, key))
+        self._check_sender(self._payload(token, key))
 
-    def _claims(self, token: str, key: PyJWK) -> Mapping[str, Any]:
+    def _payload(self, token: str, key: PyJWK) -> Mapping[str, Any]:
         """What the token says, once it is known to be Entra's, valid now, and for us."""
         import jwt
 
@@ -105,14 +105,14 @@ class EntraTokenCheck:
         except jwt.PyJWTError:
             raise TokenRefusedError(401, "The token's signature or form is not right.") from None
 
-    def _check_sender(self, claims: Mapping[str, Any]) -> None:
-        if str(claims["tid"]).lower() != self._tenant:
+    def _check_sender(self, payload: Mapping[str, Any]) -> None:
+        if str(payload["tid"]).lower() != self._tenant:
             raise TokenRefusedError(401, "The token comes from another tenant.")
         # Version 1 of the tokens calls the sender appid, version 2 azp.
-        sender = claims.get("appid" if claims["iss"] == self.issuers[0] else "azp")
+        sender = payload.get("appid" if payload["iss"] == self.issuers[0] else "azp")
         if sender != ACTION_GROUPS_APP:
             raise TokenRefusedError(403, "The token belongs to another application than Azure's Action Groups.")
-        roles = claims.get("roles")
+        roles = payload.get("roles")
         if not isinstance(roles, list) or ACTION_GROUPS_ROLE not in roles:
             raise TokenRefusedError(403, f"The token lacks the role {ACTION_GROUPS_ROLE} in its roles.")
 

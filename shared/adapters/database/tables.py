@@ -105,7 +105,7 @@ budget_periods = table(
     UniqueConstraint("project_id", "period_start"),
 )
 
-# Where costs are read from, and how: see ports.cloud_accounts. `credentials` are sealed.
+# Where costs are read from, and how. `credentials` are sealed.
 cloud_accounts = table(
     "cloud_accounts",
     *key(id=Integer()),
