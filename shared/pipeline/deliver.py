@@ -18,7 +18,6 @@ from shared.ports.mails import (
     Mailer,
     MailLedger,
     MailRenderer,
-    MailState,
     NewMail,
     OutgoingMail,
     StoredMail,
@@ -73,12 +72,9 @@ class Deliverer:
         stored = self.mails.get(mail_id)
         if stored is None:
             raise MessageError(f"there is no mail {mail_id}")
-        if is_ours:
-            return self._send(message, stored, origin)
-        if stored.state is MailState.CLAIMED and stored.claimed_until is not None:
-            # Its sender may have died; dropping this message could lose the mail.
-            return self.retry.put_back(message, max(stored.claimed_until, now) + timedelta(seconds=1))
-        return []
+        # Sent, or another message has it: should that one's sender die, it comes again under the same id and goes on
+        # with its claim; should it be lost, the watchdog finds the claim that has expired.
+        return self._send(message, stored, origin) if is_ours else []
 
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:
