@@ -25,3 +25,14 @@ class NeverError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class NoCostsError(NeverError):
+    """The provider serves no costs of this account, and nobody here has to do anything: told once, not each night.
+
+    patience: for how long that is so of every new account; None where it is there to stay.
+    """
+
+    def __init__(self, reason: str, patience: timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.patience = patience

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.adapters.azure.access import shown
 from shared.adapters.retry_after import wait_in
 from shared.ports.clock import Clock, utc_now
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, NoCostsError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import ClientAuthenticationError
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 # Azure Resource Manager says Retry-After; what is behind it names waits of its own (Cost Management: for query units,
 # the scope, the tenant, the client type), of which the longest counts.
-WAIT_HEADER = re.compile(r"(x-ms-ratelimit-.+-)?retry-after", re.IGNORECASE)
+WAIT_HEADER = re.compile(r"(x-ms-(.+-)?)?retry-?after", re.IGNORECASE)
+# An error in spite of a status that says that all is well.
+ERROR_BODY = re.compile(rb"""\s*\{\s*"error"\s*:\s*["{]""", re.IGNORECASE)
 # Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read. 424: seen for a
 # while, and gone again, where a service behind was unwell (mivano/azure-cost-cli #24).
 PASSING = frozenset({408, 409, 412, 424, 425, 429})
@@ -50,16 +53,29 @@ TOKEN_REFUSED_IN_WORDS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What it means that Azure's code or message has these words, whatever the status of the refusal.
+
+    to_do: what to do; `{where}` stands for the resource. error: makes what stands for the refusal.
+    """
+
+    pattern: re.Pattern[str]
+    to_do: str
+    error: Callable[[str], NeverError] = NeverError
+
+
+@dataclass(frozen=True, slots=True)
 class Right:
     """What the app's identity needs for a kind of request.
 
     role: the built-in role that allows it. to_do: what to do by the status of a refusal, where that is more than usual;
-    `{where}` stands for the resource. Such a status is there to stay, unless the code says otherwise. longest: how much
-    of Azure's own words is passed on.
+    `{where}` stands for the resource. Such a status is there to stay, unless the code says otherwise. words: what says
+    more than the status. longest: how much of Azure's own words is passed on.
     """
 
     role: str
     to_do: Mapping[int, str] = field(default_factory=dict)
+    words: Sequence[Words] = ()
     longest: int = 600
 
 
@@ -73,6 +89,26 @@ COSTS = Right(
         409: REGISTER_COSTS,
         412: REGISTER_COSTS,
     },
+    (
+        # AccountCostDisabled (Azure/azqr #581), and the same of departments and of partners' customers.
+        Words(
+            re.compile(r"^\w+CostDisabled\b"),
+            "Have the billing administrator of its enrollment turn on the policy that account owners can view charges.",
+        ),
+        # JulianHayward/AzAPICall #58.
+        Words(
+            re.compile("returns null or empty list", re.IGNORECASE),
+            "Cost Management does not know {where} yet, which takes up to 48 hours after it was made; "
+            "each night tries again.",
+            partial(NoCostsError, patience=timedelta(hours=48)),
+        ),
+        # microsoft/AzureTRE #2823, Azure-MG-Sub-Governance-Reporting #54, mivano/azure-cost-cli #24.
+        Words(
+            re.compile("valid WebDirect/AIRS offer type|data is not supported for subscription|only .*offer types"),
+            "Cost Management does not serve the offer that {where} was bought under: its costs can't be read.",
+            NoCostsError,
+        ),
+    ),
     longest=240,
 )
 BUDGETS = Right("Cost Management Contributor")
@@ -84,7 +120,7 @@ MACHINES = Right("Virtual Machine Contributor")
 
 
 class RefusedError(Exception):
-    """An answer that is no success.
+    """An answer that is no success, whatever its status says.
 
     code, message: Azure's own, such as ResourceGroupNotFound; empty where the body is no error of Azure's (a proxy's
     page).
@@ -105,8 +141,15 @@ class RefusedError(Exception):
         """Whether Azure says that there is no such resource, or no such group, in a subscription that is there."""
         return self.status == 404 and self.code != "" and self.code not in NO_SUBSCRIPTION
 
+    @property
+    def words(self) -> str:
+        """Azure's code and message."""
+        return f"{self.code} {self.message}"
+
     def may_pass(self, right: Right) -> bool:
         """Whether it may be otherwise later, where that right was needed."""
+        if 200 <= self.status < 300:
+            return True
         if self.status in right.to_do and not PASSING_CODE.search(self.code):
             return False
         return self.status >= 500 or (self.status in PASSING and (self.status != 409 or self.code not in WHAT_TO_DO))
@@ -168,7 +211,11 @@ def refusal(error: Exception, right: Right, what: str, where: str, clock: Clock 
         return NeverError(
             f"The app's identity may not {asked}: it lacks the role {right.role} there. Azure says: {said}"
         )
-    return NeverError(f"Azure refuses to {asked}: {said} {_to_do(error, right, where)}".rstrip())
+    refused = f"Azure refuses to {asked}: {said}"
+    known = next((words for words in right.words if words.pattern.search(error.words)), None)
+    if known is not None:
+        return known.error(f"{refused} {known.to_do.format(where=shown(where))}")
+    return NeverError(f"{refused} {_to_do(error, right, where)}".rstrip())
 
 
 def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:

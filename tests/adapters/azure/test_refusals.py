@@ -105,6 +105,12 @@ def test_what_may_pass_is_for_later_whatever_is_in_the_body(odd: OddArm, call: s
     assert len(odd.seen) == 1
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_an_error_that_comes_as_a_success_is_for_later_and_nothing_is_taken_for_done(odd: OddArm, call: str) -> None:
+    odd.will_answer("/", error(200, "ServerError", "Not now."))
+    assert refused(odd.url, call, LaterError).reason.endswith("at the moment: 200 (ServerError) Not now.")
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

@@ -21,7 +21,7 @@ from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery, Quota
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, NoCostsError
 from tests.adapters.costs.odd_server import Answer, OddServer, page
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "azure"
@@ -299,6 +299,9 @@ def test_statuses_that_pass_are_for_later(server: OddServer, costs: AzureCosts, 
         ({WAIT.format("qpu"): "12", WAIT.format("entity"): "47", WAIT.format("tenant"): "5"}, 47),
         ({WAIT.format("ClientType").upper(): "8", "Retry-After": "3"}, 8),
         ({WAIT.format("client"): "8", "Retry-After": "30"}, 30),
+        ({"x-ms-ratelimit-microsoft.consumption-retry-after": "8"}, 8),
+        ({"X-MS-RateLimit-Microsoft.Consumption-Tenant-RetryAfter": "8", "Retry-After": "3"}, 8),
+        ({"x-ms-ratelimit-retry-after": "8", "x-ms-retry-after": "9"}, 9),
         ({"Retry-After": "Fri, 20 Nov 2026 02:01:30 GMT"}, 90),
         ({"Retry-After": "Fri, 20 Nov 2026 01:00:00 GMT"}, 0),
         ({"Retry-After": "soon", WAIT.format("qpu"): "-5"}, None),
@@ -355,6 +358,73 @@ def test_a_missing_role_is_named_whatever_the_status(
     assert refused(costs).endswith(
         f"{status} ({code}) No. Give the app's identity the role Cost Management Reader on subscription {SUBSCRIPTION}."
     )
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize("code", ["AccountCostDisabled", "DepartmentCostDisabled"])
+def test_charges_that_the_enrollment_hides_are_said_with_its_policy(
+    server: OddServer, costs: AzureCosts, status: int, code: str
+) -> None:
+    error = {"code": code, "message": "Access to cost data has been disabled for account admins."}
+    server.will_answer(Answer(json.dumps({"error": error}), status))
+    reason = refused(costs)
+    assert f"{status} ({code}) Access to cost data" in reason
+    assert reason.endswith("turn on the policy that account owners can view charges.")
+
+
+UNKNOWN_YET = f"GtmDimensionDataProvider.GetAzureSubscriptionsById returns null or empty list for id: {SUBSCRIPTION}"
+NO_OFFERS = [
+    (404, "NotFound", f"Given subscription {SUBSCRIPTION} doesn't have valid WebDirect/AIRS offer type."),
+    (404, "NotFound", 'Cost management data is not supported for subscription(s) "X" in the provided api-version.'),
+    (400, "400", "Cost Management supports only Enterprise Agreement, Web direct and MCA offer types."),
+]
+
+
+def test_a_subscription_that_cost_management_does_not_know_yet_has_no_costs_for_two_days(
+    server: OddServer, costs: AzureCosts
+) -> None:
+    server.will_answer(Answer(json.dumps({"error": {"code": "NotFound", "message": UNKNOWN_YET}}), 404))
+    with pytest.raises(NoCostsError, match="takes up to 48 hours after it was made") as caught:
+        costs.read(QUERY)
+    assert caught.value.patience == timedelta(hours=48)
+    assert "Check the id" not in caught.value.reason
+
+
+@pytest.mark.parametrize(("status", "code", "message"), NO_OFFERS)
+def test_an_offer_that_cost_management_does_not_serve_has_no_costs_for_good(
+    server: OddServer, costs: AzureCosts, status: int, code: str, message: str
+) -> None:
+    server.will_answer(Answer(json.dumps({"error": {"code": code, "message": message}}), status))
+    with pytest.raises(NoCostsError, match=f"does not serve the offer that subscription {SUBSCRIPTION}") as caught:
+        costs.read(QUERY)
+    assert caught.value.patience is None
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_who_is_unwell_is_asked_again_whatever_the_words(server: OddServer, costs: AzureCosts, status: int) -> None:
+    server.will_answer(Answer(json.dumps({"error": {"code": "NotFound", "message": UNKNOWN_YET}}), status))
+    assert str(status) in deferred(costs).reason
+
+
+@pytest.mark.parametrize("pages", [0, 1])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"code": "InternalServerError", "message": "Try later."}}',
+        '\n{ "Error" :{"code": "RBACAccessDenied", "message": "Try later."}, "properties": null}',
+        '{"error": "Try later."}',
+    ],
+)
+def test_an_error_that_comes_as_a_success_is_for_later(
+    server: OddServer, costs: AzureCosts, body: str, pages: int
+) -> None:
+    server.will_answer(*[page([ROW], "{server}/2")] * pages, Answer(body))
+    assert ": 200" in deferred(costs).reason
+
+
+def test_an_answer_that_has_no_error_is_no_error(server: OddServer, costs: AzureCosts) -> None:
+    server.will_answer(Answer('{"error": null, "properties": {"rows": []}}'))
+    assert not costs.read(QUERY).amounts
 
 
 def test_a_refusal_that_is_no_json_has_its_status(server: OddServer, costs: AzureCosts) -> None:
