@@ -30,9 +30,9 @@ class NeverError(Exception):
 class NoCostsError(NeverError):
     """The provider serves no costs of this account, and nobody here has to do anything: told once, not each night.
 
-    patience: for how long that is so of every new account; None where it is there to stay.
+    passes_within: for how long that is so of every new account; None where it is there to stay.
     """
 
-    def __init__(self, reason: str, patience: timedelta | None = None) -> None:
+    def __init__(self, reason: str, passes_within: timedelta | None = None) -> None:
         super().__init__(reason)
-        self.patience = patience
+        self.passes_within = passes_within

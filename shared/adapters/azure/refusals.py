@@ -100,7 +100,7 @@ COSTS = Right(
             re.compile("returns null or empty list", re.IGNORECASE),
             "Cost Management does not know {where} yet, which takes up to 48 hours after it was made; "
             "each night tries again.",
-            partial(NoCostsError, patience=timedelta(hours=48)),
+            partial(NoCostsError, passes_within=timedelta(hours=48)),
         ),
         # microsoft/AzureTRE #2823, Azure-MG-Sub-Governance-Reporting #54, mivano/azure-cost-cli #24.
         Words(

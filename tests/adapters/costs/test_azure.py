@@ -386,7 +386,7 @@ def test_a_subscription_that_cost_management_does_not_know_yet_has_no_costs_for_
     server.will_answer(Answer(json.dumps({"error": {"code": "NotFound", "message": UNKNOWN_YET}}), 404))
     with pytest.raises(NoCostsError, match="takes up to 48 hours after it was made") as caught:
         costs.read(QUERY)
-    assert caught.value.patience == timedelta(hours=48)
+    assert caught.value.passes_within == timedelta(hours=48)
     assert "Check the id" not in caught.value.reason
 
 
@@ -397,7 +397,7 @@ def test_an_offer_that_cost_management_does_not_serve_has_no_costs_for_good(
     server.will_answer(Answer(json.dumps({"error": {"code": code, "message": message}}), status))
     with pytest.raises(NoCostsError, match=f"does not serve the offer that subscription {SUBSCRIPTION}") as caught:
         costs.read(QUERY)
-    assert caught.value.patience is None
+    assert caught.value.passes_within is None
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
