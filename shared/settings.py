@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,15 +21,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.domain.charges import key_of_group
 from shared.domain.locks import LockMode, WhenUnsure
+from shared.domain.schedules import Schedule
 from shared.messages import GUID, Queue
 from shared.ports.azure import LockLevel
-
-# What a schedule's fields take: second, minute, hour, day, month, day of the week from Sunday on.
-_CRON_RANGES = (range(60), range(60), range(24), range(1, 32), range(1, 13), range(7))
-_CRON_NAMES = {
-    range(1, 13): ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
-    range(7): ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
-}
 
 
 class SettingsError(Exception):
@@ -59,28 +53,20 @@ def _queue_name(name: str) -> str:
 
 
 def _schedule(text: str) -> str:
-    fields = text.split()
-    if len(fields) != len(_CRON_RANGES) or not all(map(_is_cron_field, fields, _CRON_RANGES)):
-        raise ValueError("not six fields of NCRONTAB")
+    Schedule.read(text)
     return text
 
 
-def _is_cron_field(text: str, values: range) -> bool:
-    """Whether a field is `*`, a value or a range (1-5, MON-FRI), each with a /step or without, or a list of such."""
-    for part in text.split(","):
-        found = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([0-9]{1,2}))?", part)
-        if found is None or found[3] in {"0", "00"}:
-            return False
-        if not all(_is_cron_value(bound, values) for bound in found.group(1, 2) if bound):
-            return False
-    return True
+def _zone(name: str | None) -> tzinfo:
+    """Raises ValueError where there is no such zone."""
+    if name is None:
+        return UTC
+    from zoneinfo import ZoneInfo
 
-
-def _is_cron_value(text: str, values: range) -> bool:
-    if re.fullmatch("[0-9]{1,2}", text):
-        return int(text) in values
-    # Longer names count as well: JANUARY.
-    return text.isalpha() and text[:3].lower() in _CRON_NAMES.get(values, ())
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError) as error:
+        raise ValueError("no zone of the tz database") from error
 
 
 def _percents(text: object) -> object:
@@ -166,7 +152,7 @@ def _database(secret: SecretStr) -> SecretStr:
 
 
 QueueName = Annotated[str, AfterValidator(_queue_name)]
-Schedule = Annotated[str, AfterValidator(_schedule)]
+Cron = Annotated[str, AfterValidator(_schedule)]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
@@ -177,8 +163,13 @@ ACTION_GROUP = re.compile(
 )
 # `<subscription>+<resource group>-<region>webspace`, with -Linux behind it or not.
 OWNER = re.compile(r"[^+]+\+(.+)-[^-]+webspace(-Linux)?", re.IGNORECASE)
+# WEBSITE_SKU on the two consumption plans.
+CONSUMPTION = ("FlexConsumption", "Dynamic")
 _QUEUE = "a queue name: 3 to 56 lower-case letters, digits and single hyphens"
-_CRON = "a schedule of six fields in UTC, seconds first, such as 0 0 2 * * *"
+_CRON = (
+    "a schedule of six fields in UTC (or WEBSITE_TIME_ZONE), seconds first, such as 0 0 2 * * *; "
+    "ranges run forwards, and its day has to come"
+)
 _SEVERAL = "mail addresses, joined by ;"
 
 
@@ -221,8 +212,8 @@ class Settings(BaseModel):
     queue_notification: QueueName = _setting("QueueProjectUsageNotification", Queue.NOTIFICATION.value, _QUEUE)
     queue_lock: QueueName = _setting("QueueProjectLock", Queue.LOCK.value, _QUEUE)
     queue_email: QueueName = _setting("QueueEmailNotification", Queue.EMAIL.value, _QUEUE)
-    schedule_usage: Schedule = _setting("ProjectUsageCRON", "0 0 2 * * *", _CRON)
-    schedule_watchdog: Schedule = _setting("WatchdogCRON", "0 */15 * * * *", _CRON)
+    schedule_usage: Cron = _setting("ProjectUsageCRON", "0 0 2 * * *", _CRON)
+    schedule_watchdog: Cron = _setting("WatchdogCRON", "0 */15 * * * *", _CRON)
     thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
         "ProjectUsageNotificationPercents",
         (25, 50, 80, 100),
@@ -326,6 +317,13 @@ class Settings(BaseModel):
         le=100,
     )
     azure_instance: str | None = _setting("WEBSITE_INSTANCE_ID", None, "set by Azure where the app runs there")
+    azure_plan: str | None = _setting("WEBSITE_SKU", None, "set by Azure: the kind of plan that the app is on")
+    time_zone: str | None = _setting(
+        "WEBSITE_TIME_ZONE",
+        None,
+        "the zone of the schedules where Azure's plan knows it (not on Flex Consumption): a name of the tz database, "
+        "such as Europe/Madrid",
+    )
 
     @property
     def queue_names(self) -> dict[Queue, str]:
@@ -336,6 +334,16 @@ class Settings(BaseModel):
             Queue.EMAIL: self.queue_email,
             Queue.LOCK: self.queue_lock,
         }
+
+    @property
+    def nights(self) -> Schedule:
+        """When the host begins a night."""
+        return Schedule.read(self.schedule_usage, _zone(self.time_zone if self.zone_counts else None))
+
+    @property
+    def zone_counts(self) -> bool:
+        """Whether Azure's host goes by WEBSITE_TIME_ZONE; on a consumption plan, as elsewhere, it goes by UTC."""
+        return self.azure_instance is not None and self.azure_plan not in CONSUMPTION
 
     @property
     def never_locked(self) -> frozenset[str]:
@@ -465,6 +473,10 @@ def _azure_faults(settings: Settings) -> list[str]:
             "LOCK_NEVER is empty, and Azure does not say which resource group the app itself is in (LOCK_MODE is "
             "enforce). It takes that group's name, so that the app never locks itself."
         )
+    try:
+        _ = settings.nights
+    except ValueError:
+        faults.append(f"WEBSITE_TIME_ZONE is not right. It takes {setting_names()['WEBSITE_TIME_ZONE']}.")
     local = {"LOCAL_CLOCK_START": settings.clock_start is not None, "LOCAL_CLOCK_SPEED": settings.clock_speed != 1}
     faults += [
         f"{name} is set, which is for a developer's machine only. Remove it in Azure."

@@ -203,6 +203,30 @@ def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
     assert load(STORAGE | {"ProjectUsageCRON": schedule}).schedule_usage == schedule
 
 
+@pytest.mark.parametrize(
+    ("given", "at_two"),
+    [
+        ({}, 2),
+        ({"WEBSITE_TIME_ZONE": "Europe/Madrid"}, 1),
+        ({"WEBSITE_TIME_ZONE": "Europe/Madrid", "WEBSITE_SKU": "ElasticPremium"}, 1),
+        ({"WEBSITE_TIME_ZONE": "Europe/Madrid", "WEBSITE_SKU": "FlexConsumption"}, 2),
+        ({"WEBSITE_TIME_ZONE": "Europe/Madrid", "WEBSITE_SKU": "Dynamic"}, 2),
+        ({"WEBSITE_TIME_ZONE": "Romance Standard Time", "WEBSITE_SKU": "FlexConsumption"}, 2),
+    ],
+)
+def test_nights_are_in_the_zone_s_time_where_azure_s_plan_knows_zones(given: dict[str, str], at_two: int) -> None:
+    noon = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    assert load(IN_AZURE | given).nights.after(noon) == datetime(2026, 1, 11, at_two, tzinfo=UTC)
+    assert load(STORAGE | given).nights.after(noon) == datetime(2026, 1, 11, 2, tzinfo=UTC), "the local host knows none"
+
+
+@pytest.mark.parametrize("zone", ["Romance Standard Time", "Mars/Olympus", "/etc/localtime", "..", "Europe"])
+def test_a_zone_that_counts_and_is_none_is_refused(zone: str) -> None:
+    (fault,) = faults_of(IN_AZURE | {"WEBSITE_TIME_ZONE": zone})
+    assert "WEBSITE_TIME_ZONE is not right. It takes the zone of the schedules" in fault
+    assert "Europe/Madrid" in fault
+
+
 @pytest.mark.parametrize("mode", list(LockMode))
 def test_every_lock_mode_is_taken(mode: LockMode) -> None:
     assert load(STORAGE | {"LOCK_MODE": mode.value}).lock_mode is mode
@@ -264,6 +288,7 @@ WRONG = {
     "ProjectUsageCRON": [
         *("0 2 * * *", "0 0 2 * * * *", "02:00:00", "@daily", "0 0 2 ? * *", "0 0 2 L * *"),
         *("60 * * * * *", "0 60 * * * *", "0 0 24 * * *", "0 0 0 0 * *", "0 0 0 * 13 *", "0 0 0 * * 7"),
+        *("0 0 22-2 * * *", "0 0 2 * * FRI-MON", "0 0 0 30 2 *", "0 0 2 * JANX *", "0\t0 2 * * *"),
         *("0 0 2 * * XYZ", "0 0 2 * MON *", "*/0 * * * * *", "0 0 -2 * * *", "0 0 1- * * *", "0 0 1,, * * *"),
     ],
     "WatchdogCRON": ["every 15 minutes"],

@@ -23,7 +23,7 @@ from localdev.functions_host.settings import (
     resolve,
 )
 from localdev.functions_host.storage import QueueAccount, first_line
-from localdev.functions_host.timers import Schedule, Timer
+from localdev.functions_host.timers import Timer, read_schedule
 
 log = logging.getLogger("host")
 LEASE_SECONDS = 600
@@ -168,7 +168,7 @@ class Host:
 
     def _timer(self, function: AppFunction) -> Timer:
         where = f"{function.name}: the schedule"
-        schedule = Schedule(resolve(function.trigger.schedule, where), where)
+        schedule = read_schedule(resolve(function.trigger.schedule, where), where)
         return Timer(function, schedule, self._runner, self._activity)
 
 

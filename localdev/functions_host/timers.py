@@ -4,47 +4,26 @@ A tick that nobody was there for is not made up for, as Azure would: the host ke
 """
 
 import logging
-import re
 import threading
 from datetime import UTC, datetime
-
-from croniter import CroniterError, croniter
 
 from localdev.functions_host.activity import Activity
 from localdev.functions_host.app import AppFunction
 from localdev.functions_host.bindings import timer_value
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.runner import Runner
+from shared.domain.schedules import Schedule
 
 log = logging.getLogger("host")
-_PART = r"(?:\*|(?:\d+|[A-Za-z]{3})(?:-(?:\d+|[A-Za-z]{3}))?)(?:/\d+)?"
-_FIELD = re.compile(rf"{_PART}(?:,{_PART})*")
 _LOOK_AT_THE_CLOCK = 30.0
 
 
-class Schedule:
-    """A six-field NCRONTAB expression: second, minute, hour, day, month, day of week (0 is Sunday)."""
-
-    def __init__(self, text: str, where: str) -> None:
-        self.text = text
-        fields = text.split()
-        if len(fields) != 6 or not all(_FIELD.fullmatch(field) for field in fields):
-            raise HostError(
-                f"{where} is {text!r}; it takes six fields, seconds first, such as '0 0 2 * * *' for 02:00 UTC."
-            )
-        if any(int(number) > 6 for number in re.findall(r"(?<![/\d])\d+", fields[5])):
-            raise HostError(f"{where} is {text!r}; days of the week go from 0 (Sunday) to 6.")
-        try:
-            self.after(datetime.now(UTC))
-        except (CroniterError, ValueError) as error:
-            raise HostError(f"{where} is {text!r}, which is no schedule: {error}") from error
-
-    def after(self, moment: datetime) -> datetime:
-        """Gives the first occurrence later than the moment, in UTC."""
-        # NCRONTAB asks for both the day of the month and the day of the week; cron for either.
-        occurrences = croniter(self.text, moment, second_at_beginning=True, day_or=False)
-        found: datetime = occurrences.get_next(datetime)
-        return found.astimezone(UTC)
+def read_schedule(text: str, where: str) -> Schedule:
+    """The schedule of a timer. where: what to call it in a HostError."""
+    try:
+        return Schedule.read(text)
+    except ValueError as error:
+        raise HostError(f"{where} is {text!r}, which is no schedule: {error}") from error
 
 
 class Timer:

@@ -16,7 +16,7 @@ from tests.docs import markdown, sources
 
 NO_DEFAULT = "–"
 # Set by Azure, not by a person: the docs explain it without listing it.
-SET_BY_AZURE = {"WEBSITE_INSTANCE_ID", "WEBSITE_OWNER_NAME", "WEBSITE_RESOURCE_GROUP"}
+SET_BY_AZURE = {"WEBSITE_INSTANCE_ID", "WEBSITE_OWNER_NAME", "WEBSITE_RESOURCE_GROUP", "WEBSITE_SKU"}
 # Settings of Azure Functions itself that our docs may speak of.
 OF_AZURE_FUNCTIONS = {*SET_BY_AZURE, "FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT"}
 # Switches of our tests.

@@ -6,7 +6,7 @@ import pytest
 
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.retries import read_retry_policy
-from localdev.functions_host.timers import Schedule
+from localdev.functions_host.timers import read_schedule
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 TICK = """
@@ -31,7 +31,7 @@ def Tick(timer: func.TimerRequest) -> None:
     ],
 )
 def test_six_fields_are_read_seconds_first_in_utc(text, expected):
-    assert Schedule(text, "X").after(NOON) == datetime.fromisoformat(expected)
+    assert read_schedule(text, "X").after(NOON) == datetime.fromisoformat(expected)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_six_fields_are_read_seconds_first_in_utc(text, expected):
 )
 def test_what_is_no_six_field_schedule_is_refused_with_its_place(text):
     with pytest.raises(HostError, match=r"^Tick: the schedule is "):
-        Schedule(text, "Tick: the schedule")
+        read_schedule(text, "Tick: the schedule")
 
 
 def test_a_timer_fires_on_its_seconds(sample, until):
