@@ -7,8 +7,10 @@ that names all the faults at once and what would be right, and never shows a val
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -145,7 +147,23 @@ def _groups(text: object) -> object:
     return names
 
 
+def _connection(secret: SecretStr) -> SecretStr:
+    """A connection string in which the queues' SDK finds an account and a key; it takes the names in any case."""
+    parts = [part.partition("=") for part in secret.get_secret_value().rstrip(";").split(";")]
+    given = {name.upper(): value for name, _, value in parts}
+    if given.get("USEDEVELOPMENTSTORAGE") == "true":
+        return secret
+    # Raises ValueError (binascii.Error) for what is no base64.
+    has_key = bool(b64decode(given.get("ACCOUNTKEY", ""), validate=True)) and "ACCOUNTNAME" in given
+    has_place = any(given.get(name) for name in ("QUEUEENDPOINT", "ACCOUNTNAME"))
+    if not all(sign for _, sign, _ in parts) or not has_place or not (has_key or given.get("SHAREDACCESSSIGNATURE")):
+        raise ValueError("not a connection string")
+    return secret
+
+
 def _database(secret: SecretStr) -> SecretStr:
+    # The name that most others take; ours would load another driver.
+    secret = SecretStr(re.sub("^postgres(ql)?://", "postgresql+psycopg://", secret.get_secret_value()))
     if not secret.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://")):
         raise ValueError("not a database URL")
     return secret
@@ -165,6 +183,16 @@ ACTION_GROUP = re.compile(
 OWNER = re.compile(r"[^+]+\+(.+)-[^-]+webspace(-Linux)?", re.IGNORECASE)
 # WEBSITE_SKU on the two consumption plans.
 CONSUMPTION = ("FlexConsumption", "Dynamic")
+# What stands in a setting where the platform could not put the secret in its place.
+UNRESOLVED = re.compile(r"\s*@Microsoft\.KeyVault\(", re.IGNORECASE)
+NOT_RESOLVED = (
+    "is a reference to Key Vault that Azure did not resolve. See that the vault and the secret are there, and that the "
+    "app's identity has the role Key Vault Secrets User on it."
+)
+# Settings with such names are ours, if anybody's.
+OURS = re.compile(
+    r"(COST|EMAIL|SENDGRID|SMTP|LOCK|ALERT|LOCAL_CLOCK)_|Queue(Project|Email)|ProjectUsage", re.IGNORECASE
+)
 _QUEUE = "a queue name: 3 to 56 lower-case letters, digits and single hyphens"
 _CRON = (
     "a schedule of six fields in UTC (or WEBSITE_TIME_ZONE), seconds first, such as 0 0 2 * * *; "
@@ -188,10 +216,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    storage_connection: SecretStr | None = _setting(
+    storage_connection: Annotated[SecretStr, AfterValidator(_connection)] | None = _setting(
         "DatahubStorageConnectionString",
         None,
-        "a storage account's connection string; UseDevelopmentStorage=true means Azurite",
+        "a storage account's connection string, with its AccountName and AccountKey; "
+        "UseDevelopmentStorage=true means Azurite",
     )
     storage_queue_uri: Endpoint | None = _setting(
         "DatahubStorageConnectionString__queueServiceUri",
@@ -206,7 +235,7 @@ class Settings(BaseModel):
     database_url: Annotated[SecretStr, AfterValidator(_database)] = _setting(
         "DATABASE_URL",
         SecretStr("sqlite:///.local/warden.db"),
-        "sqlite:///FILE, mssql+pyodbc://… (Azure SQL) or postgresql+psycopg://…",
+        "sqlite:///FILE, mssql+pyodbc://… (Azure SQL) or postgresql://…",
     )
     queue_update: QueueName = _setting("QueueProjectUsageUpdate", Queue.UPDATE.value, _QUEUE)
     queue_notification: QueueName = _setting("QueueProjectUsageNotification", Queue.NOTIFICATION.value, _QUEUE)
@@ -359,18 +388,48 @@ def load(environment: Mapping[str, str] | None = None, local_file: Path | None =
     local_file: a local.settings.json whose Values count where the environment says nothing, as with Core Tools.
     Raises SettingsError.
     """
-    given = _by_lower_name(os.environ if environment is None else environment)
-    if local_file is not None and local_file.exists():
-        given = _by_lower_name(_local_values(local_file)) | given
-    settings, faulty = _read(given)
+    for doubt in doubts(environment, local_file):
+        logging.getLogger("warden").warning("setting_not_read %s", doubt)
+    given = {name.lower(): value for name, value in _given(environment, local_file)}
+    unresolved = [name for name in setting_names() if UNRESOLVED.match(given.get(name.lower(), ""))]
+    settings, faulty = _read({key: value for key, value in given.items() if not UNRESOLVED.match(value)})
     takes = setting_names()
-    faults = [f"{name} is not right. It takes {takes[name]}." for name in faulty]
+    faults = [f"{name} {NOT_RESOLVED}" for name in unresolved]
+    faults += [f"{name} is not right. It takes {takes[name]}." for name in faulty]
     # In the place of a faulty setting stands its default, of which nothing is to be said.
-    faults += [fault for fault in _faults_between(settings) if not any(name in fault for name in faulty)]
+    between = _faults_between(settings, given)
+    faults += [fault for fault in between if not any(name in fault for name in (*unresolved, *faulty))]
     if faults:
         listed = "\n".join(f"  - {fault}" for fault in faults)
         raise SettingsError(f"The app settings can't be used:\n{listed}")
     return settings
+
+
+def doubts(environment: Mapping[str, str] | None = None, local_file: Path | None = None) -> list[str]:
+    """What is set and not read though its name looks like one of ours, each in a sentence. Raises SettingsError."""
+    names = dict.fromkeys(name for name, _ in _given(environment, local_file))
+    return list(filter(None, map(_doubt, names)))
+
+
+def _doubt(name: str) -> str | None:
+    known = {each.lower(): each for each in setting_names()}
+    if name.lower() in known:
+        return None
+    meant = next((known[each] for each in known if _is_one_letter_off(name.lower(), each)), None)
+    if meant is not None:
+        return f"{name} is not read: its name is {meant}."
+    return f"{name} is not read: there is no such setting." if OURS.match(name) else None
+
+
+def _is_one_letter_off(name: str, other: str) -> bool:
+    """Whether one letter is missing, too many, another one, or in its neighbour's place."""
+
+    def only_at(place: int) -> bool:
+        rest, others = name[place:], other[place:]
+        is_near = rest[1:] in (others, others[1:]) or others in (rest[1::-1] + rest[2:], others[:1] + rest)
+        return name[:place] == other[:place] and is_near
+
+    return any(map(only_at, range(len(other) + 1)))
 
 
 def setting_names() -> dict[str, str]:
@@ -378,9 +437,11 @@ def setting_names() -> dict[str, str]:
     return {str(field.validation_alias): field.description or "" for field in Settings.model_fields.values()}
 
 
-def _by_lower_name(given: Mapping[str, str]) -> dict[str, str]:
-    """What is set, by name in lower case; an empty text is the same as nothing."""
-    return {name.lower(): value for name, value in given.items() if value.strip()}
+def _given(environment: Mapping[str, str] | None, local_file: Path | None) -> list[tuple[str, str]]:
+    """What is set, by whichever name, the environment after the file; an empty text is the same as nothing."""
+    in_file = _local_values(local_file) if local_file is not None and local_file.exists() else {}
+    pairs = [*in_file.items(), *(os.environ if environment is None else environment).items()]
+    return [(name, value) for name, value in pairs if value.strip()]
 
 
 def _local_values(file: Path) -> dict[str, str]:
@@ -403,10 +464,10 @@ def _read(given: Mapping[str, str]) -> tuple[Settings, list[str]]:
     return Settings.model_validate({name: value for name, value in named.items() if name not in faulty}), faulty
 
 
-def _faults_between(settings: Settings) -> list[str]:
+def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:
     """What is wrong though each setting is right by itself."""
     return [
-        *_storage_faults(settings),
+        *_storage_faults(settings, given),
         *_mail_faults(settings),
         *_queue_faults(settings),
         *_alert_faults(settings),
@@ -414,12 +475,14 @@ def _faults_between(settings: Settings) -> list[str]:
     ]
 
 
-def _storage_faults(settings: Settings) -> list[str]:
+def _storage_faults(settings: Settings, given: Mapping[str, str]) -> list[str]:
     name = "DatahubStorageConnectionString"
     if settings.storage_connection and settings.storage_queue_uri:
         return [f"{name} and {name}__queueServiceUri are both set; the first would win. Keep one of them."]
     if not settings.storage_connection and not settings.storage_queue_uri:
-        takes = setting_names()[name]
+        takes, short = setting_names()[name], "StorageConnectionString"
+        if any(key.partition("__")[0] == short.lower() for key in given):
+            return [f"{name} is missing, and {short} is not read: its name is {name}."]
         return [f"{name} is missing. It takes {takes}. With an identity, set {name}__queueServiceUri in its place."]
     return []
 

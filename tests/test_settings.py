@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.adapters.queues import by_connection_string
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import Queue
 from shared.ports.azure import LockLevel
@@ -17,6 +18,7 @@ from shared.settings import (
     Provider,
     Settings,
     SettingsError,
+    doubts,
     load,
     setting_names,
 )
@@ -152,7 +154,11 @@ def test_settings_are_read_as_they_are_given() -> None:
 
 def test_names_are_read_without_regard_to_case() -> None:
     settings = load(
-        {"DATAHUBSTORAGECONNECTIONSTRING": "x", "cost_lookback_days": "40", "projectusagecron": "1 2 3 * * *"}
+        {
+            "DATAHUBSTORAGECONNECTIONSTRING": "AccountName=a;AccountKey=a2V5",
+            "cost_lookback_days": "40",
+            "projectusagecron": "1 2 3 * * *",
+        }
     )
     assert settings.lookback_days == 40
     assert settings.schedule_usage == "1 2 3 * * *"
@@ -161,6 +167,27 @@ def test_names_are_read_without_regard_to_case() -> None:
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
 def test_an_empty_setting_is_the_same_as_none(empty: str) -> None:
     assert load(STORAGE | dict.fromkeys(set(setting_names()) - set(STORAGE), empty)) == load(STORAGE)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "UseDevelopmentStorage=true;",
+        "usedevelopmentstorage=true",
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=a2V5;EndpointSuffix=core.windows.net",
+        "accountname=a;ACCOUNTKEY=a2V5Cg==;",
+        "QueueEndpoint=https://a.queue.core.windows.net/;SharedAccessSignature=sv=2026-02-06&sig=a%3D",
+    ],
+)
+def test_connection_strings_are_taken_as_the_queues_sdk_takes_them(connection: str) -> None:
+    load({"DatahubStorageConnectionString": connection})
+    by_connection_string(connection)("mails").close()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_postgresql_means_the_driver_that_the_app_uses(scheme: str) -> None:
+    url = load(STORAGE | {"DATABASE_URL": f"{scheme}://me@server/x"}).database_url
+    assert url.get_secret_value() == "postgresql+psycopg://me@server/x"
 
 
 def test_an_identity_takes_the_place_of_a_connection_string() -> None:
@@ -280,8 +307,14 @@ def test_in_azure_the_app_enforces_locks_only_where_it_knows_its_own_group(mode:
 # --- what is refused -----------------------------------------------------------------------------------------
 
 WRONG = {
+    "DatahubStorageConnectionString": [
+        *("x", "warden", "https://warden.queue.core.windows.net", "UseDevelopmentStorage=True", ";", "="),
+        *("AccountName=a", "AccountName=a;AccountKey=", "AccountName=a;AccountKey=no key", "AccountKey=a2V5"),
+        *("AccountName=;AccountKey=a2V5", "AccountName=a;AccountKey=a2V5;x", "SharedAccessSignature=sv=1"),
+        *("AccountName=a;AccountKey=a2V", "QueueEndpoint=https://a.queue.core.windows.net;AccountKey=a2V5"),
+    ],
     "DatahubStorageConnectionString__queueServiceUri": ["warden", "http://warden.queue.core.windows.net", "https://"],
-    "DATABASE_URL": ["warden.db", "mysql://server/x", "postgresql://server/x", "sqlite://", " sqlite:///x"],
+    "DATABASE_URL": ["warden.db", "mysql://server/x", "postgresql+asyncpg://server/x", "sqlite://", " sqlite:///x"],
     "QueueProjectUsageUpdate": ["ab", "Project-Usage", "a--b", "-ab", "ab-", "a_b", "x" * 57, "mails mails"],
     "QueueProjectUsageNotification": ["é" * 5],
     "QueueEmailNotification": ["a/b"],
@@ -361,7 +394,7 @@ def test_a_wrong_setting_is_the_only_fault_named_with_what_it_takes(name: str, v
 @given(st.sets(st.sampled_from(sorted(WRONG)), min_size=1), st.data())
 def test_all_the_faults_are_in_one_message_each_once(names: set[str], data: st.DataObject) -> None:
     wrong = {name: data.draw(st.sampled_from(WRONG[name])) for name in sorted(names)}
-    storage = {} if "DatahubStorageConnectionString__queueServiceUri" in wrong else STORAGE
+    storage = {} if any(name.startswith("Datahub") for name in wrong) else STORAGE
     faults = faults_of(storage | wrong)
     assert sorted(fault.partition(" is not right. ")[0] for fault in faults) == sorted(wrong)
 
@@ -378,6 +411,53 @@ def test_without_anything_only_the_queues_are_missing() -> None:
     (fault,) = faults_of({})
     assert fault.startswith("DatahubStorageConnectionString is missing. It takes a storage account's connection string")
     assert "DatahubStorageConnectionString__queueServiceUri" in fault
+
+
+@pytest.mark.parametrize("name", ["StorageConnectionString", "storageconnectionstring__queueServiceUri"])
+def test_the_storage_s_connection_by_a_shorter_name_is_refused_with_the_right_one(name: str) -> None:
+    assert faults_of({name: "UseDevelopmentStorage=true"}) == [
+        "DatahubStorageConnectionString is missing, and StorageConnectionString is not read: "
+        "its name is DatahubStorageConnectionString."
+    ]
+    load(STORAGE | {name: "UseDevelopmentStorage=true"})
+
+
+@pytest.mark.parametrize("name", sorted(setting_names()))
+def test_a_reference_to_key_vault_that_was_not_resolved_is_the_only_fault_for_every_setting(name: str) -> None:
+    reference = f"@Microsoft.KeyVault(SecretUri=https://vault.example.com/secrets/{name})"
+    storage = {} if name.startswith("Datahub") and not name.endswith("clientId") else STORAGE
+    for text in (reference, f" {reference.lower()} "):
+        (fault,) = faults_of(storage | {name: text})
+        assert fault.startswith(f"{name} is a reference to Key Vault that Azure did not resolve.")
+        assert "Key Vault Secrets User" in fault
+        assert "vault.example.com" not in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("EMAIL_OPERATOR", "EMAIL_OPERATOR is not read: its name is EMAIL_OPERATORS."),
+        ("email_operatorss", "email_operatorss is not read: its name is EMAIL_OPERATORS."),
+        ("LOCK_MOED", "LOCK_MOED is not read: its name is LOCK_MODE."),
+        ("DATABASE_URI", "DATABASE_URI is not read: its name is DATABASE_URL."),
+        ("AZURE_CLIENTID", "AZURE_CLIENTID is not read: its name is AZURE_CLIENT_ID."),
+        ("LOCK_EVERYTHING", "LOCK_EVERYTHING is not read: there is no such setting."),
+        ("QueueProjectUsage", "QueueProjectUsage is not read: there is no such setting."),
+        ("DatahubStorageConnectionString__credential", None),
+        ("AZURE_TENANT_ID", None),
+        ("PATH", None),
+        ("lock_mode", None),
+    ],
+)
+def test_what_is_not_read_though_its_name_looks_like_ours_is_warned_of(
+    name: str, said: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = [said] if said else []
+    assert doubts({name: "off"}) == expected
+    assert doubts({}, local_settings(tmp_path, {name: "off"})) == expected
+    assert doubts({name: " "}) == []
+    load(STORAGE | {name: "off"})
+    assert [record.getMessage() for record in caplog.records] == [f"setting_not_read {each}" for each in expected]
 
 
 def test_a_connection_string_and_an_identity_at_once_are_refused() -> None:
@@ -491,7 +571,8 @@ def test_in_azure_a_wrong_setting_is_not_also_blamed_for_its_default() -> None:
 
 # --- secrets -------------------------------------------------------------------------------------------------
 
-SECRET = "hunter2-very-secret"
+# Base64 as well, so that it may be a storage account's key.
+SECRET = "hunter2VerySecretKey"
 SECRETS = {
     "DatahubStorageConnectionString": f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET};",
     "DATABASE_URL": f"postgresql+psycopg://warden:{SECRET}@server/warden",

@@ -40,6 +40,7 @@ def _line(finding: Finding) -> tuple[str, Cell]:
 
 def _findings() -> list[Finding]:
     from shared.services.installation import Finding
+    from shared.settings import doubts
 
     try:
         app = open_app()
@@ -47,4 +48,4 @@ def _findings() -> list[Finding]:
         return [Finding("settings", False, explain(error)[0])]
     where = f"the environment and {LOCAL_FILE}" if LOCAL_FILE.exists() else f"the environment ({LOCAL_FILE} not found)"
     found = app.installation.findings(lambda error: explain(error)[0])
-    return [Finding("settings", True, f"read from {where}"), *found]
+    return [Finding("settings", True, f"read from {where}", " ".join(doubts(local_file=LOCAL_FILE)) or None), *found]

@@ -85,6 +85,13 @@ def test_the_check_tells_of_every_faulty_setting(cli: Cli, monkeypatch: pytest.M
     assert "EMAIL_PROVIDER" in outcome.out
 
 
+def test_the_check_warns_of_a_setting_that_is_not_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMAIL_OPERATOR", "me@example.com")
+    (line,) = [line for line in cli("check").out.splitlines() if line.startswith("settings")]
+    assert line.split()[1] == "!"
+    assert line.endswith("; EMAIL_OPERATOR is not read: its name is EMAIL_OPERATORS.")
+
+
 @pytest.mark.postgres
 def test_a_database_without_tables_is_told_how_to_get_them(
     cli: Cli, postgres_url: str, app: Composition, monkeypatch: pytest.MonkeyPatch
