@@ -21,8 +21,8 @@ from shared.domain.texts import UNSTORABLE, is_one_line, shortened
 
 # 64 KiB is the queue's limit; in base64, 48 KiB of text fill it.
 LARGEST_BYTES = 48 * 1024
-# A mail that comes whole may have to be put back: Attempt, FirstQueuedAt and Replayed take up to 81 bytes more.
-LARGEST_MAIL_BYTES = LARGEST_BYTES - 100
+# What comes from elsewhere may have to be put back: Attempt, FirstQueuedAt and Replayed take up to 81 bytes more.
+LARGEST_BY_HAND_BYTES = LARGEST_BYTES - 100
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
 PROJECTS_PER_MESSAGE = 2000
 LARGEST_ID = 2**31 - 1
@@ -199,6 +199,7 @@ QUEUES: dict[type[Message], Queue] = {
 """On which queue each kind of message goes."""
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
+Sized = TypeVar("Sized", "NotificationMessage", "EmailMessage")
 
 
 def parse_update(body: str | bytes) -> UpdateMessage:
@@ -244,7 +245,7 @@ def parse_notification(body: str | bytes) -> NotificationMessage:
     ids = (one,) if one is not None else tuple(dict.fromkeys(many or ()))
     if not ids:
         raise MessageError("ProjectIds is empty; name at least one project")
-    return NotificationMessage(ids, fields.envelope())
+    return _with_room(NotificationMessage(ids, fields.envelope()))
 
 
 def parse_email(body: str | bytes) -> EmailMessage:
@@ -267,9 +268,13 @@ def parse_email(body: str | bytes) -> EmailMessage:
             'send {"EmailId": 123}, or a whole mail with To, Subject and Body: '
             '{"To": ["a@b.ca"], "Subject": "…", "Body": "<p>…</p>"}'
         )
-    message = EmailMessage(None, mail, None, fields.envelope())
-    as_it_came = Envelope(run_id=message.envelope.run_id)
-    _written(_content(replace(message, envelope=as_it_came)), LARGEST_MAIL_BYTES)
+    return _with_room(EmailMessage(None, mail, None, fields.envelope()))
+
+
+def _with_room(message: Sized) -> Sized:
+    """The message, if it can be put back however often. Raises MessageError."""
+    as_it_came = replace(message, envelope=Envelope(run_id=message.envelope.run_id))
+    _written(_content(as_it_came), LARGEST_BY_HAND_BYTES)
     return message
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from shared.domain.periods import Period
 from shared.messages import (
+    LARGEST_BY_HAND_BYTES,
     LARGEST_BYTES,
     LARGEST_ID,
-    LARGEST_MAIL_BYTES,
     LONGEST_REASON,
     BudgetSyncMessage,
     EmailMessage,
@@ -580,8 +580,8 @@ def in_base64(text: str) -> str:
 
 @pytest.mark.parametrize("form", [str, str.encode, in_base64])
 def test_48_kib_are_taken_and_a_byte_more_is_refused(form: Callable[[str], str | bytes]) -> None:
-    largest = mail_of(LARGEST_MAIL_BYTES)
-    assert parse_email(form("{" + " " * (LARGEST_BYTES - LARGEST_MAIL_BYTES) + largest[1:])).mail is not None
+    largest = mail_of(LARGEST_BY_HAND_BYTES)
+    assert parse_email(form("{" + " " * (LARGEST_BYTES - LARGEST_BY_HAND_BYTES) + largest[1:])).mail is not None
     assert f"the limit of {LARGEST_BYTES} bytes" in refusal(parse_email, form(mail_of(LARGEST_BYTES + 1)))
 
 
@@ -607,7 +607,7 @@ def test_a_large_mail_in_any_script_can_be_put_back_and_replayed(letter: str) ->
 def test_a_mail_that_fills_its_limit_can_be_put_back_for_ever_and_a_byte_more_is_refused(letter: str) -> None:
     run_id = "é" * 100
     begun = json.dumps({"RunId": run_id}, ensure_ascii=False, separators=(",", ":"))[:-1] + ","
-    size = LARGEST_MAIL_BYTES - len(begun.encode()) + 1
+    size = LARGEST_BY_HAND_BYTES - len(begun.encode()) + 1
     room = " " * ((size - len(mail_of(size, letter))) % len(letter))
     body = begun + mail_of(size, letter)[1:-2] + room + '"}'
     again = replace(parse_email(as_replayed(body)), envelope=Envelope(run_id, LARGEST_ID - 1, None, replayed=True))
@@ -616,9 +616,18 @@ def test_a_mail_that_fills_its_limit_can_be_put_back_for_ever_and_a_byte_more_is
             to_json(put_back(replace(again, envelope=replace(again.envelope, attempt=LARGEST_ID - 1)), NOW))
         )
     assert again.mail == parse_email(body).mail
-    assert f"a message of {LARGEST_MAIL_BYTES + 1} bytes is too large; the limit is {LARGEST_MAIL_BYTES}" in refusal(
-        parse_email, body[:-2] + ' "}'
+    assert (
+        f"a message of {LARGEST_BY_HAND_BYTES + 1} bytes is too large; the limit is {LARGEST_BY_HAND_BYTES}"
+        in refusal(parse_email, body[:-2] + ' "}')
     )
+
+
+def test_projects_by_hand_are_taken_as_far_as_their_message_can_be_put_back() -> None:
+    count = (LARGEST_BY_HAND_BYTES - len('{"ProjectIds":[]}') + 1) // 11
+    body = json.dumps({"ProjectIds": [10**9 + number for number in range(count)]}, separators=(",", ":"))
+    again = put_back(parse_notification(body), NOW)
+    assert parse_notification(to_json(again)).project_ids == parse_notification(body).project_ids
+    assert "is too large" in refusal(parse_notification, body.replace("]", ",2000000000]"))
 
 
 def test_a_message_that_would_be_too_large_is_not_written() -> None:

@@ -100,8 +100,10 @@ def by_identity(queue_service_uri: str, client_id: str | None) -> QueueOpener:
 
 
 def _client_options() -> dict[str, Any]:
-    # The SDK's own retries sleep 15 s and more inside the call; here the message comes again instead.
-    return {"retry_total": 0, "connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+    # The SDK's own retries sleep 15 s and more inside the call; here the message comes again instead. Redirects would
+    # show the other host our token.
+    timeouts = {"connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
+    return {"retry_total": 0, "permit_redirects": False, **timeouts}
 
 
 def _make(client: QueueClient) -> None:

@@ -19,6 +19,7 @@ from shared.adapters.queues import StorageQueues, by_connection_string
 from shared.messages import EmailMessage, Envelope, MessageError, NotificationMessage, Queue, UpdateMessage
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.queues import MessageSender
+from tests.adapters.mail.servers import Answer, SendGridServer
 from tests.fakes import FakeQueues
 
 
@@ -139,6 +140,23 @@ def test_an_account_that_refuses_us_is_for_never_and_the_key_is_not_shown(
     with pytest.raises(NeverError, match="refuses us") as caught:
         StorageQueues(by_connection_string(wrong_key), names).send(Queue.UPDATE, "{}")
     assert "bm8ga2V5" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_shows_no_other_host_what_is_ours(names: dict[Queue, str], status: int) -> None:
+    account, other = SendGridServer(), SendGridServer()
+    account.answer = Answer(status, {"Location": f"{other.endpoint}/elsewhere"})
+    connection = (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm8ga2V5;"
+        f"QueueEndpoint={account.endpoint}/devstoreaccount1;"
+    )
+    try:
+        with pytest.raises(LaterError, match=f"answered {status}"):
+            StorageQueues(by_connection_string(connection), names).send(Queue.UPDATE, "{}")
+    finally:
+        account.stop()
+        other.stop()
+    assert (len(account.shown), other.shown) == (1, [])
 
 
 def test_checking_makes_the_queues_that_are_missing(azurite: Azurite, names: dict[Queue, str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from shared.messages import LARGEST_MAIL_BYTES, EmailMessage, Queue, parse_email
+from shared.messages import LARGEST_BY_HAND_BYTES, EmailMessage, Queue, parse_email
 from shared.pipeline.deliver import CLAIM
 from shared.pipeline.operators import Operators
 from shared.ports.errors import LaterError, NeverError
@@ -45,7 +45,7 @@ def test_the_largest_whole_mail_waits_on_its_queue_while_the_database_is_away(ch
             raise LaterError("the database can't be used now")
 
     parts = ('{"To":["a@example.com"],"Subject":"Hello","Body":"', '"}')
-    text = ("x" * (LARGEST_MAIL_BYTES - len("".join(parts)))).join(parts)
+    text = ("x" * (LARGEST_BY_HAND_BYTES - len("".join(parts)))).join(parts)
     there, longer = chain.deliverer, text.replace("Hello", "Hello!")
     chain.app.deliverer = replace(there, mails=Away())
     for _ in range(3):
@@ -56,7 +56,7 @@ def test_the_largest_whole_mail_waits_on_its_queue_while_the_database_is_away(ch
     chain.drain()
     assert [mail.to for mail in chain.mailer.sent] == [("a@example.com",)]
     assert chain.work(Queue.EMAIL, longer) == []
-    assert f"the limit is {LARGEST_MAIL_BYTES}" in chain.letters.letters()[0].reason
+    assert f"the limit is {LARGEST_BY_HAND_BYTES}" in chain.letters.letters()[0].reason
 
 
 def test_a_whole_mail_that_the_queue_brings_twice_is_sent_once(chain: Chain) -> None:

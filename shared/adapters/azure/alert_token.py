@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.azure.access import ArmEndpoint, parse_endpoint, shown
+from shared.adapters.http import opener
 from shared.messages import GUID
 from shared.ports.azure import TokenRefusedError
 from shared.ports.errors import LaterError
 
 if TYPE_CHECKING:
-    from urllib.request import OpenerDirector
-
     from jwt import PyJWK
 
 LOGIN_HOST = "https://login.microsoftonline.com"
@@ -217,21 +216,9 @@ def _body_of(url: str, is_local: bool) -> bytes:
     ends = time.monotonic() + FETCH_SECONDS
     body = b""
     # urllib's time-out is one of each single wait, so that an answer in drops would never run into it.
-    with _opener(is_local).open(url, timeout=FETCH_SECONDS) as response:
+    with opener(is_local).open(url, timeout=FETCH_SECONDS) as response:
         while piece := response.read1(LARGEST_KEYS):
             body += piece
             if len(body) > LARGEST_KEYS or time.monotonic() > ends:
                 raise TimeoutError(f"{url} goes on and on")
     return body
-
-
-def _opener(is_local: bool) -> OpenerDirector:
-    """HTTP that follows no redirect; a proxy from the environment is used, but not to reach this machine itself."""
-    from urllib import request
-
-    opener = request.OpenerDirector()
-    opener.add_handler(request.ProxyHandler({} if is_local else None))
-    for handler in (request.HTTPHandler, request.HTTPSHandler, request.HTTPDefaultErrorHandler):
-        opener.add_handler(handler())
-    opener.add_handler(request.HTTPErrorProcessor())
-    return opener

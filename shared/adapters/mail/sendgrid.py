@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any
 
+from shared.adapters.http import opener
 from shared.adapters.mail import mime
 from shared.adapters.retry_after import bounded, wait_in
 from shared.domain.texts import shortened
@@ -23,12 +24,14 @@ LONGEST_REASON = 300
 UNIX_TIME = re.compile(r"[0-9]{10,}")
 LAST_INSTANT = 10_000_000_000
 
-MEANINGS = {
-    401: "SendGrid does not know the API key; see that SENDGRID_API_KEY is right and not revoked",
-    403: "SendGrid forbids it; the API key needs the permission Mail Send, and EMAIL_SENDER a verified sender",
-    404: "there is no SendGrid at SENDGRID_ENDPOINT; for most it is https://api.sendgrid.com",
-    413: "the mail is too large for SendGrid (30 MB)",
+# What it says of one mail. All else it says of us or of the address that we ask: then other mails fare no better, and
+# this one goes out once that is mended.
+OF_THE_MAIL = frozenset({400, 413, 415, 422})
+ADVICE = {
+    401: "see that SENDGRID_API_KEY is right and not revoked, and that its account has credits left",
+    403: "the API key needs the permission Mail Send, and EMAIL_SENDER has to be a verified sender",
 }
+OF_THE_ENDPOINT = "see that SENDGRID_ENDPOINT is right; for most it is https://api.sendgrid.com"
 
 
 @dataclass(slots=True)
@@ -56,28 +59,33 @@ class SendGridMailer:
 
         mime.check(mail)
         try:
-            response = self._client().send(self._body(mail))
+            response = self._mail_send().post(request_body=self._body(mail))
         except HTTPError as error:
             raise self._refusal(error) from error
         except (OSError, HTTPException) as error:
             raise LaterError(f"SendGrid can't be reached: {getattr(error, 'reason', error)}") from error
         except ValueError:
             # http.client quotes a header that it does not take, and this one is the key.
-            raise NeverError("SENDGRID_API_KEY or SENDGRID_ENDPOINT holds what no request can carry") from None
+            raise LaterError("SENDGRID_API_KEY or SENDGRID_ENDPOINT holds what no request can carry") from None
         if response.status_code != ACCEPTED:
             # Something in between answered, such as a proxy's sign-in page.
             raise LaterError(f"SendGrid answered {response.status_code} where {ACCEPTED} means that it took the mail")
         return str(response.headers.get("X-Message-Id") or "")
 
-    def _client(self) -> Any:
+    def _mail_send(self) -> Any:
+        """The package's client of POST /v3/mail/send."""
         from sendgrid import SendGridAPIClient
 
         # At DEBUG the package logs each request with its Authorization header.
         logging.getLogger("python_http_client").setLevel(logging.INFO)
-        client = SendGridAPIClient(self.api_key, host=self.endpoint)
+        client = SendGridAPIClient(self.api_key, host=self.endpoint).client
         # The package has no time-out of its own: python_http_client waits for ever.
-        client.client.timeout = self.timeout
-        return client
+        client.timeout = self.timeout
+        mail_send = client.mail.send
+        ask = mail_send._make_request
+        # Its own opener follows redirects, with the key.
+        mail_send._make_request = lambda _opener, *args, **options: ask(opener(), *args, **options)
+        return mail_send
 
     def _body(self, mail: OutgoingMail) -> dict[str, Any]:
         sender = {"email": self.sender, "name": self.sender_name}
@@ -100,12 +108,14 @@ class SendGridMailer:
         }
 
     def _refusal(self, error: Any) -> LaterError | NeverError:
-        code = error.status_code
+        code, wait = error.status_code, wait_of(error.headers, self.clock())
         if code == 429 or code >= 500 or code == 408:
-            return LaterError(f"SendGrid asks to wait ({code})", wait_of(error.headers, self.clock()))
-        reason = MEANINGS.get(code, "SendGrid refused the mail")
+            return LaterError(f"SendGrid asks to wait ({code})", wait)
         said = said_in(error.body).replace(self.api_key, "***")
-        return NeverError(f"{reason} ({code})" + (f": {said}" if said else ""))
+        words = f" ({code}): {said}" if said else f" ({code})"
+        if code in OF_THE_MAIL:
+            return NeverError(f"SendGrid refuses the mail{words}")
+        return LaterError(f"SendGrid refuses us{words}; {ADVICE.get(code, OF_THE_ENDPOINT)}", wait)
 
 
 def personalizations(mail: OutgoingMail) -> list[dict[str, Any]]:

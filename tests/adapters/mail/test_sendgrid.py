@@ -28,6 +28,13 @@ def server() -> Iterator[SendGridServer]:
     running.stop()
 
 
+@pytest.fixture
+def other() -> Iterator[SendGridServer]:
+    running = SendGridServer()
+    yield running
+    running.stop()
+
+
 def test_the_receipt_is_sendgrids_message_id(server: SendGridServer) -> None:
     assert mailer(server.endpoint).send(MAIL) == "sg-1"
 
@@ -38,15 +45,15 @@ def test_links_and_openings_are_not_tracked(server: SendGridServer) -> None:
     assert not tracking["click_tracking"]["enable"] and not tracking["open_tracking"]["enable"]
 
 
-def test_a_wrong_key_is_a_never_that_names_the_setting_and_not_the_key(server: SendGridServer) -> None:
-    with pytest.raises(NeverError, match="SENDGRID_API_KEY") as caught:
+def test_a_wrong_key_is_a_later_that_names_the_setting_and_not_the_key(server: SendGridServer) -> None:
+    with pytest.raises(LaterError, match="SENDGRID_API_KEY") as caught:
         mailer(server.endpoint, "SG.wrong-key").send(MAIL)
     assert "SG.wrong-key" not in caught.value.reason
 
 
 def test_an_answer_that_repeats_the_key_is_not_passed_on(server: SendGridServer) -> None:
     server.answer = fault(403, f"the key {API_KEY} may not do that")
-    with pytest.raises(NeverError, match="may not do that") as caught:
+    with pytest.raises(LaterError, match="may not do that") as caught:
         mailer(server.endpoint).send(MAIL)
     assert API_KEY not in caught.value.reason
 
@@ -56,13 +63,34 @@ def test_a_key_with_a_line_break_at_its_end_works(server: SendGridServer) -> Non
 
 
 @pytest.mark.parametrize("key", ["SG.se\ncret", "SG.sécret€"])
-def test_a_key_that_no_header_can_carry_is_a_never_that_does_not_quote_it(server: SendGridServer, key: str) -> None:
-    with pytest.raises(NeverError, match="SENDGRID_API_KEY") as caught:
+def test_a_key_that_no_header_can_carry_is_a_later_that_does_not_quote_it(server: SendGridServer, key: str) -> None:
+    with pytest.raises(LaterError, match="SENDGRID_API_KEY") as caught:
         mailer(server.endpoint, key).send(MAIL)
     assert "cret" not in caught.value.reason and caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415])
+@pytest.mark.parametrize(
+    ("status", "said", "advice"),
+    [
+        (401, "Maximum credits exceeded", "SENDGRID_API_KEY"),
+        (401, "The provided authorization grant is invalid, expired, or revoked", "SENDGRID_API_KEY"),
+        (403, "The from address does not match a verified Sender Identity.", "EMAIL_SENDER"),
+        (403, "access forbidden", "Mail Send"),
+        (402, "payment required", "SENDGRID_ENDPOINT"),
+        (404, "not found", "SENDGRID_ENDPOINT"),
+        (405, "method not allowed", "SENDGRID_ENDPOINT"),
+    ],
+)
+def test_what_it_says_of_us_waits_until_we_are_taken_again_and_is_quoted(
+    server: SendGridServer, status: int, said: str, advice: str
+) -> None:
+    server.answer = fault(status, said)
+    with pytest.raises(LaterError, match=rf"refuses us \({status}\): {said}; .*{advice}") as caught:
+        mailer(server.endpoint).send(MAIL)
+    assert caught.value.wait is None
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
 def test_what_can_never_be_taken(server: SendGridServer, status: int) -> None:
     server.answer = fault(status, "because")
     with pytest.raises(NeverError, match=rf"\({status}\): because"):
@@ -79,7 +107,7 @@ def test_what_may_be_taken_later(server: SendGridServer, status: int) -> None:
 
 def test_an_error_page_that_is_no_json_does_no_harm(server: SendGridServer) -> None:
     server.answer = Answer(400, {}, "<html>")
-    with pytest.raises(NeverError, match=r"refused the mail \(400\)$"):
+    with pytest.raises(NeverError, match=r"refuses the mail \(400\)$"):
         mailer(server.endpoint).send(MAIL)
 
 
@@ -95,6 +123,16 @@ def test_an_answer_that_is_not_sendgrids_is_no_success(server: SendGridServer) -
     server.answer = Answer(200, {}, "<html>please sign in</html>")
     with pytest.raises(LaterError, match="200"):
         mailer(server.endpoint).send(MAIL)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_tried_later_and_shows_the_key_to_nobody_else(
+    server: SendGridServer, other: SendGridServer, status: int
+) -> None:
+    server.answer = Answer(status, {"Location": f"{other.endpoint}/v3/mail/send"})
+    with pytest.raises(LaterError, match=f"{status}.*SENDGRID_ENDPOINT"):
+        mailer(server.endpoint).send(MAIL)
+    assert (len(server.shown), other.shown) == (1, [])
 
 
 def test_silence_is_tried_later(server: SendGridServer) -> None:
