@@ -87,8 +87,14 @@ class Composition:
 
     @cached_property
     def database(self) -> Database:
-        """The database; nothing is opened before its first use, with which a fresh SQLite file gets its tables."""
-        return Database(self.settings.database_url.get_secret_value(), _make_fresh)
+        """The database; nothing is opened before its first use. A SQLite file that is missing is not made by using it."""
+        return Database(self.settings.database_url.get_secret_value(), _see_file)
+
+    def make_missing_database(self) -> bool:
+        """Makes a SQLite file that is not there, with its tables; returns whether it did."""
+        from shared.adapters.database import migrate
+
+        return migrate.make_missing(self.database)
 
     def upgrade_tables(self) -> str:
         """Makes the database's tables, or brings them up to date; returns their revision."""
@@ -452,7 +458,7 @@ class Composition:
         return (self.settings.email_sender or OUTBOX_SENDER).rpartition("@")[2]
 
 
-def _make_fresh(engine: Engine) -> None:
-    from shared.adapters.database.migrate import make_fresh
+def _see_file(engine: Engine) -> None:
+    from shared.adapters.database.migrate import see_file
 
-    make_fresh(engine)
+    see_file(engine)

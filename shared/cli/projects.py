@@ -31,13 +31,15 @@ FRESH = timedelta(hours=36)
 
 @commands.command()
 def load(file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README says which columns.")]) -> None:
-    """Load projects from CSV, all or none.
+    """Load projects from CSV, all or none; a SQLite database that is missing is made.
 
     Where a line is faulty, every fault is named, and nothing is loaded.
     """
     content = _content(file)
     app = open_app()
     with output.working(f"Loading {file.name} …"):
+        if app.make_missing_database():
+            output.say(f"Made the database {app.database.url.database}.")
         loaded = app.project_service.load(content, user_name())
     result = loaded.result
     output.say(f"{file.name}: {result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")

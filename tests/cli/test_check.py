@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,20 @@ def test_the_tables_are_made_and_stay_as_they_are(cli: Cli, monkeypatch: pytest.
         outcome = cli("db", "upgrade")
         assert (outcome.code, outcome.err) == (0, "")
         assert "sqlite:///new/fresh.db are up to date" in outcome.out
+
+
+def test_a_mistyped_database_makes_no_file_and_no_folder_but_where_one_is_asked_for(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///mistyped/warden.db")
+    for command in (["projects", "list"], ["check"], ["run"], ["status"], ["dead-letters", "list"]):
+        outcome = cli(*command)
+        assert outcome.code == 1
+        assert "there is no database mistyped/warden.db: give DATABASE_URL the right file" in outcome.out + outcome.err
+        assert not Path("mistyped").exists()
+    assert "Made the database mistyped/warden.db." in cli("projects", "load", write_csv(DIE1)).out
+    assert "Made the database" not in cli("projects", "load", write_csv(DIE1)).out
+    assert cli("projects", "list").code == 0
 
 
 def test_the_check_is_good_where_all_is_there(

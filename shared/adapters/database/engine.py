@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
@@ -30,7 +29,7 @@ READ_ONLY = "warden_read_only"
 class Database:
     """Transactions on one database. `url` is SQLAlchemy's.
 
-    prepare: what is done to the database before its first use (`migrate.make_fresh`). `options` go to create_engine
+    prepare: what is done to the database before its first use (`migrate.see_file`). `options` go to create_engine
     (tests hand in a DBAPI stand-in that way).
     """
 
@@ -133,8 +132,6 @@ def _mssql_engine(url: URL, options: dict[str, Any]) -> Engine:
 
 
 def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
-    if url.database and url.database != ":memory:":
-        _make_folder(Path(url.database).parent)
     engine = create_engine(url, **options)
 
     @event.listens_for(engine, "connect")
@@ -165,13 +162,6 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         else:
             return
     connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NeverError(f"the database's folder {folder} can't be made: {error.strerror}") from error
 
 
 def _met_another(error: exc.SQLAlchemyError) -> bool:

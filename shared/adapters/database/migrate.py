@@ -6,10 +6,11 @@ Alembic is imported only where there is something to do: a cold start on a datab
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+from sqlalchemy import URL, Connection, Engine, column, inspect, select, table, text
 
 from shared.adapters.database.engine import READ_ONLY, Database
 from shared.ports.errors import LaterError, NeverError
@@ -42,25 +43,39 @@ _versions = table("alembic_version", column("version_num"))
 def upgrade(database: Database) -> None:
     """Makes the tables, or brings them to the newest revision, in one transaction; a second upgrade meanwhile waits.
 
-    Raises LaterError, and NeverError where the database is newer than this program.
+    A SQLite file that is not there is made, in a folder that is made. Raises LaterError, and NeverError where that can't
+    be, or the database is newer than this program.
     """
+    file = _file(database.url)
+    if file is not None:
+        _make_folder(file.parent)
     database.open(_upgrade).dispose()
 
 
-def make_fresh(engine: Engine) -> None:
-    """Makes the tables in an empty SQLite file; nothing where they are up to date, and nothing on a server.
+def make_missing(database: Database) -> bool:
+    """Makes a SQLite file that is not there, with its tables; returns whether it did. Raises as `upgrade`."""
+    file = _file(database.url)
+    if file is None or file.exists():
+        return False
+    upgrade(database)
+    return True
 
-    Raises NeverError, saying what to do, where there are tables that are not.
+
+def see_file(engine: Engine) -> None:
+    """Raises NeverError, saying what to do, where a SQLite file is not there or its tables are not up to date.
+
+    A file that is missing is made by nobody who only uses it: mostly its name is mistyped. Servers say so themselves.
     """
-    if engine.dialect.name != "sqlite":
+    file = _file(engine.url)
+    if file is None:
         return
+    if not file.exists():
+        raise NeverError(f"there is no database {file}: give DATABASE_URL the right file, or make this one: {COMMAND}")
     with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
         revision = _revision(connection)
         names = [] if revision == HEAD else inspect(connection).get_table_names()
-    if names:
-        raise NeverError(_outdated(revision))
     if revision != HEAD:
-        _upgrade(engine)
+        raise NeverError(_outdated(revision, names))
 
 
 def is_current(database: Database) -> bool:
@@ -115,7 +130,20 @@ def alembic_config(**attributes: Any) -> Config:
     return config
 
 
-def _outdated(revision: str | None) -> str:
-    if revision is None:
+def _file(url: URL) -> Path | None:
+    """The file of a SQLite database that is in one."""
+    in_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if in_file else None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NeverError(f"the database's folder {folder} can't be made: {error.strerror}") from error
+
+
+def _outdated(revision: str | None, tables: Sequence[str]) -> str:
+    if revision is None and tables:
         return "the database file holds tables that are not Budget Warden's; give DATABASE_URL another file"
     return f"the database's tables are of revision {revision}, and {HEAD} is needed; run: {COMMAND}"

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared.adapters.database.engine import TRIES, Database
-from shared.adapters.database.migrate import make_fresh
+from shared.adapters.database.migrate import see_file
 from shared.adapters.database.tables import runs
 from shared.ports.errors import LaterError, NeverError
 from tests.postgres import Postgres
@@ -185,14 +185,8 @@ def test_a_file_that_is_no_database_is_never(tmp_path: Path):
         Database(f"sqlite:///{path}").read(count_runs)
 
 
-def test_a_folder_that_can_not_be_made_is_never(tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(NeverError, match="file can't be made"):
-        Database(f"sqlite:///{tmp_path}/file/warden.db").read(count_runs)
-
-
-def test_threads_that_use_a_fresh_file_first_at_once_share_one_engine(tmp_path: Path):
-    database = Database(f"sqlite:///{tmp_path}/folder/warden.db", make_fresh)
+def test_threads_that_use_a_file_first_at_once_share_one_engine(sqlite_url: str):
+    database = Database(sqlite_url, see_file)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(database.read, [count_runs] * 8)) == [0] * 8
     database.close()
@@ -203,18 +197,19 @@ import sys
 from datetime import UTC, datetime
 from sqlalchemy import insert
 from shared.adapters.database.engine import Database
-from shared.adapters.database.migrate import make_fresh
+from shared.adapters.database.migrate import upgrade
 from shared.adapters.database.tables import runs
 
-database = Database(sys.argv[1], make_fresh)
+database = Database(sys.argv[1])
 row = {"key": sys.argv[2], "trigger": "manual", "state": "running", "started_at": datetime.now(UTC)}
 print("ready", flush=True)
 sys.stdin.readline()
+upgrade(database)
 database.run(lambda connection: connection.execute(insert(runs), [row]))
 """
 
 
-def test_processes_that_open_a_fresh_file_at_once_all_come_through(tmp_path: Path):
+def test_processes_that_make_a_fresh_file_at_once_all_come_through(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/warden.db"
     started = [
         subprocess.Popen(

@@ -66,17 +66,46 @@ def test_upgrading_what_is_current_changes_nothing(database: Database):
     assert migrate.is_current(database)
 
 
-def test_a_fresh_file_has_no_revision_until_its_first_use(tmp_path: Path):
-    database = Database(f"sqlite:///{tmp_path}/warden.db", migrate.make_fresh)
+def test_a_file_that_is_not_there_is_not_made_by_using_it(tmp_path: Path):
+    for place in ("warden.db", "mistyped/warden.db"):
+        database = Database(f"sqlite:///{tmp_path}/{place}", migrate.see_file)
+        with pytest.raises(NeverError, match=rf"no database .*{place}.*DATABASE_URL.*{migrate.COMMAND}"):
+            database.read(lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_told_how_it_gets_its_tables(tmp_path: Path):
+    (tmp_path / "warden.db").touch()
+    with pytest.raises(NeverError, match=migrate.COMMAND):
+        Database(f"sqlite:///{tmp_path}/warden.db", migrate.see_file).read(lambda _: None)
+
+
+def test_an_upgrade_makes_the_file_and_its_folder(tmp_path: Path):
+    database = Database(f"sqlite:///{tmp_path}/new/warden.db", migrate.see_file)
+    migrate.upgrade(database)
     assert migrate.is_current(database)
     database.close()
+
+
+def test_only_a_missing_file_is_made_for_whoever_needs_one(tmp_path: Path):
+    database = Database(f"sqlite:///{tmp_path}/new/warden.db", migrate.see_file)
+    assert [migrate.make_missing(database) for _ in range(2)] == [True, False]
+    assert migrate.is_current(database)
+    database.close()
+    assert not migrate.make_missing(Database("postgresql+psycopg://nobody@127.0.0.1:1/x"))
+
+
+def test_a_folder_that_can_not_be_made_is_never(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NeverError, match="file can't be made"):
+        migrate.upgrade(Database(f"sqlite:///{tmp_path}/file/warden.db"))
 
 
 def test_a_file_of_another_revision_says_what_to_run(sqlite_url: str):
     with Database(sqlite_url).engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     with pytest.raises(NeverError, match=r"revision 0000.*python -m shared\.cli db upgrade"):
-        Database(sqlite_url, migrate.make_fresh).read(lambda _: None)
+        Database(sqlite_url, migrate.see_file).read(lambda _: None)
 
 
 def test_a_database_of_an_unknown_revision_can_not_be_upgraded(sqlite_url: str):
@@ -91,7 +120,7 @@ def test_somebody_elses_file_is_left_alone(tmp_path: Path):
     with Database(url).engine.begin() as connection:
         connection.execute(text("CREATE TABLE songs (id INTEGER)"))
     with pytest.raises(NeverError, match="not Budget Warden's"):
-        Database(url, migrate.make_fresh).read(lambda _: None)
+        Database(url, migrate.see_file).read(lambda _: None)
 
 
 def move_to(database: Database, revision: str) -> None:
@@ -194,9 +223,9 @@ def test_upgrades_at_once_on_a_server_wait_for_each_other(postgres: Postgres):
 USE_AND_NAME_MODULES = """
 import sys
 from shared.adapters.database.engine import Database
-from shared.adapters.database.migrate import make_fresh
+from shared.adapters.database.migrate import make_missing
 
-Database(sys.argv[1], make_fresh).read(lambda connection: None)
+make_missing(Database(sys.argv[1]))
 print(*sorted({name.partition(".")[0] for name in sys.modules} & {"alembic", "mako", "pyodbc", "psycopg"}))
 """
 
