@@ -87,7 +87,7 @@ class Composition:
 
     @cached_property
     def database(self) -> Database:
-        """The database; nothing is opened before its first use. A SQLite file that is missing is not made by using it."""
+        """The database; nothing is opened before its first use, and no file is made by it."""
         return Database(self.settings.database_url.get_secret_value(), _see_file)
 
     def make_missing_database(self) -> bool:

@@ -43,8 +43,8 @@ _versions = table("alembic_version", column("version_num"))
 def upgrade(database: Database) -> None:
     """Makes the tables, or brings them to the newest revision, in one transaction; a second upgrade meanwhile waits.
 
-    A SQLite file that is not there is made, in a folder that is made. Raises LaterError, and NeverError where that can't
-    be, or the database is newer than this program.
+    A SQLite file that is not there is made, with its folder. Raises LaterError, and NeverError where that can't be, or
+    the database is newer than this program.
     """
     file = _file(database.url)
     if file is not None:
