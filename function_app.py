@@ -44,7 +44,7 @@ def project_usage_updater(msg: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageNotification%", connection=STORAGE)
 def project_usage_notifier(msg: func.QueueMessage) -> None:
     """Compares usage with the budget, makes the alerts, and asks for locks."""
-    warden.chain.take(Queue.NOTIFICATION, _body(msg), str(msg.id))
+    warden.chain.take(Queue.NOTIFICATION, _body(msg), str(msg.id), msg.dequeue_count or 1)
 
 
 @app.function_name("EmailNotificationHandler")

@@ -319,6 +319,13 @@ def to_json(message: Message) -> str:
     return _written(_content(message))
 
 
+def one_by_one(message: Message) -> list[NotificationMessage]:
+    """A set of projects as messages of one each, which are tried from the start; none where it is no set."""
+    if not isinstance(message, NotificationMessage) or len(message.project_ids) == 1:
+        return []
+    return [NotificationMessage((each,), Envelope(message.envelope.run_id)) for each in message.project_ids]
+
+
 def notifications(project_ids: Iterable[int], envelope: Envelope) -> list[NotificationMessage]:
     """As few messages as hold these projects, each under the size limit."""
     ids = tuple(project_ids)

@@ -72,9 +72,10 @@ class FakeCosts:
 
 @dataclass
 class FakeQueues:
-    """Queues in memory: what was sent, with its delay."""
+    """Queues in memory: what was sent, with its delay, and what was put back onto their `-poison` queues."""
 
     sent: list[tuple[Queue, str, timedelta]] = field(default_factory=list)
+    poisoned: list[tuple[Queue, str, timedelta]] = field(default_factory=list)
     fails: Callable[[], Exception | None] = lambda: None
 
     def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
@@ -83,6 +84,12 @@ class FakeQueues:
             raise error
         text = message if isinstance(message, str) else to_json(message)
         self.sent.append((queue, text, max(delay, timedelta(0))))
+
+    def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
+        error = self.fails()
+        if error is not None:
+            raise error
+        self.poisoned.append((queue, text, delay))
 
     def check(self) -> None:
         """All queues are there."""

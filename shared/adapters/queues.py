@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 QueueOpener = Callable[[str], "QueueClient"]
 
 NEVER_EXPIRES = -1
+# What the host puts behind the name of a queue for what it gave up on.
+POISON = "-poison"
 # The service's limit (learn.microsoft.com, "Put Message": visibilitytimeout).
 LONGEST_DELAY = timedelta(days=7)
 TIMEOUT_SECONDS = 30
@@ -37,28 +39,33 @@ class StorageQueues(MessageSender):
         self._make_client = make_client
         self._names = names
         self._speed = speed
-        self._clients: dict[Queue, QueueClient] = {}
+        self._clients: dict[str, QueueClient] = {}
         self._lock = threading.Lock()
 
     @override
     def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
         text = message if isinstance(message, str) else to_json(message)
-        wait = min(max(delay, timedelta(0)), LONGEST_DELAY)
-        self._put(self._client(queue), text, round(wait.total_seconds() / self._speed))
+        self._put(self._client(self._names[queue]), text, delay)
+
+    @override
+    def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
+        self._put(self._client(self._names[queue] + POISON), text, delay)
 
     def check(self) -> None:
         """Asks for each queue, making those that are missing. Raises LaterError, NeverError."""
-        for queue in self._names:
-            _translating(partial(_make, self._client(queue)))
+        for name in self._names.values():
+            _translating(partial(_make, self._client(name)))
 
-    def _client(self, queue: Queue) -> QueueClient:
+    def _client(self, name: str) -> QueueClient:
         with self._lock:
-            if queue not in self._clients:
-                self._clients[queue] = self._make_client(self._names[queue])
-            return self._clients[queue]
+            if name not in self._clients:
+                self._clients[name] = self._make_client(name)
+            return self._clients[name]
 
-    def _put(self, client: QueueClient, text: str, wait_seconds: int) -> None:
+    def _put(self, client: QueueClient, text: str, delay: timedelta) -> None:
         from azure.core.exceptions import ResourceNotFoundError
+
+        wait_seconds = round(min(max(delay, timedelta(0)), LONGEST_DELAY).total_seconds() / self._speed)
 
         def put() -> None:
             client.send_message(

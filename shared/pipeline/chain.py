@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-from shared.messages import PARSERS, QUEUES, Message, MessageError, Queue
+from shared.messages import PARSERS, QUEUES, Message, MessageError, Queue, one_by_one
 from shared.pipeline.budget_alert import AlertAnswer
 from shared.pipeline.dead_letters import DeadLetters
-from shared.pipeline.events import event
-from shared.pipeline.stage import Outgoing
+from shared.pipeline.events import event, log
+from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.queues import MessageSender
 
 Stage = Callable[[Any, str], Iterable[Outgoing]]
 """Takes a message of its kind, and the queue message's id."""
+BURIED_AGAIN_IN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,32 @@ class Chain:
     dead_letters: DeadLetters
     sender: MessageSender
 
-    def take(self, queue: Queue, body: str, origin: str) -> None:
-        """Works on a message of a queue. origin: its id. One that can't be right is kept as a dead letter."""
+    def take(self, queue: Queue, body: str, origin: str, times: int = 1) -> None:
+        """Works on a message of a queue. origin: its id. One that can't be right is kept as a dead letter.
+
+        times: how often it was taken. Whoever worked on a set of projects has died if it comes back, perhaps of one of
+        them, which the others shall not share the fate of.
+        """
         try:
             message = PARSERS[queue](body)
-            self.send(self.stages[type(message)]()(message, origin))
+            alone = one_by_one(message) if times > 1 else []
+            self.send(outgoing(alone) or self.stages[type(message)]()(message, origin))
         except MessageError as error:
             self.dead_letters.record(queue, body, str(error), origin)
 
     def bury(self, queue: Queue, body: str, origin: str) -> None:
-        """Takes what the host gave up on: a message of a queue's `-poison` queue."""
-        self.send(self.dead_letters.bury(queue, body, origin))
+        """Takes what the host gave up on: a message of a queue's `-poison` queue.
+
+        The host forgets what fails there five times, within an hour: a copy goes back in its place. What can't be sent
+        then is in the database, where the watchdog finds it.
+        """
+        try:
+            wanted = self.dead_letters.bury(queue, body, origin)
+        except Exception as error:
+            log.warning("burial_put_off queue=%s", queue, exc_info=not isinstance(error, LaterError))
+            self.sender.put_back_poisoned(queue, body, BURIED_AGAIN_IN)
+        else:
+            self.send(wanted)
 
     def take_alert(self, answer: AlertAnswer) -> AlertAnswer:
         """Sends what an alert asks for; the answer to its caller, who tries again on a 503 only."""

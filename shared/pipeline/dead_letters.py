@@ -15,11 +15,12 @@ from shared.messages import (
     Queue,
     ScopeTarget,
     UpdateMessage,
+    one_by_one,
     to_json,
 )
 from shared.pipeline.ending import Ending
 from shared.pipeline.operators import NOTICE, Operators
-from shared.pipeline.stage import Outgoing, mails_out
+from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetterLedger
@@ -52,15 +53,20 @@ class DeadLetters:
     def bury(self, queue: Queue, body: str, origin: str) -> list[Outgoing]:
         """Takes what the host gave up on (its `-poison` queue), and tells the operators.
 
-        Raises LaterError: the host then brings it again.
+        A set of projects is not given up, but checked one by one: it may be one of them. Raises LaterError.
         """
         try:
             message = PARSERS[queue](body)
         except MessageError as error:
             self.record(queue, body, str(error), origin)
             return []
+        alone = one_by_one(message)
+        if alone:
+            return outgoing(alone)
+        wanted = [*self._close(message, origin), *self._told(queue, message)]
+        # Last: where one of those fails it is a copy of another id that comes again.
         self.record(queue, body, POISONED, origin)
-        return [*self._close(message, origin), *self._told(queue, message)]
+        return wanted
 
     def _told(self, queue: Queue, message: Message) -> list[Outgoing]:
         if isinstance(message, EmailMessage) and self._is_notice(message.email_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.messages import Envelope, LockMessage, LockTrigger, NotificationMessage
+from shared.messages import Envelope, LockMessage, LockTrigger, NotificationMessage, one_by_one
 from shared.pipeline.alerts import AlertPolicy, Alerts
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import log
@@ -35,15 +35,13 @@ class Notifier:
         except LaterError as error:
             return self._later(message, origin, error)
         except NeverError as error:
-            if len(message.project_ids) == 1:
-                return self._failed(message, origin, error.reason)
-            return _one_by_one(message)
+            return outgoing(one_by_one(message)) or self._failed(message, origin, error.reason)
         except Exception:
             if len(message.project_ids) == 1:
                 raise
             # Whichever project it is, it shall fail alone; alone, the error goes to the host.
             log.exception("check_split projects=%s", len(message.project_ids))
-            return _one_by_one(message)
+            return outgoing(one_by_one(message))
 
     def _check(self, message: NotificationMessage, origin: str) -> list[Outgoing]:
         now, run_key = self.clock(), message.envelope.run_id
@@ -84,8 +82,3 @@ class Notifier:
 
     def _bury(self, project_id: int, reason: str, origin: str) -> None:
         self.dead_letters.give_up(NotificationMessage((project_id,)), reason, f"{origin}/{project_id}")
-
-
-def _one_by_one(message: NotificationMessage) -> list[Outgoing]:
-    fresh = Envelope(run_id=message.envelope.run_id)
-    return outgoing(NotificationMessage((each,), fresh) for each in message.project_ids)

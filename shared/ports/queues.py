@@ -17,3 +17,7 @@ class MessageSender(Protocol):
         Raises LaterError, NeverError (the queues refuse us).
         """
         ...
+
+    def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
+        """Queues a copy of what came from a queue's `-poison` queue there again. Raises as `send`."""
+        ...

@@ -30,6 +30,7 @@ class Rig:
     sender: MessageSender
     visible: Callable[[Queue], list[str]]
     held: Callable[[Queue], int]
+    poisoned: Callable[[Queue], int]
 
 
 @pytest.fixture
@@ -50,17 +51,22 @@ def fake_rig() -> Rig:
         queues,
         lambda queue: [text for name, text, delay in queues.sent if name is queue and not delay],
         lambda queue: sum(name is queue for name, _, _ in queues.sent),
+        lambda queue: sum(name is queue for name, _, _ in queues.poisoned),
     )
 
 
 def storage_rig(connection: str, names: dict[Queue, str]) -> Rig:
-    def client(queue: Queue) -> QueueClient:
-        return QueueClient.from_connection_string(connection, names[queue])
+    def client(queue: Queue, suffix: str = "") -> QueueClient:
+        return QueueClient.from_connection_string(connection, names[queue] + suffix)
+
+    def held(client: QueueClient) -> int:
+        return client.get_queue_properties().approximate_message_count or 0
 
     return Rig(
         StorageQueues(by_connection_string(connection), names),
         lambda queue: [message.content for message in client(queue).receive_messages()],
-        lambda queue: client(queue).get_queue_properties().approximate_message_count or 0,
+        lambda queue: held(client(queue)),
+        lambda queue: held(client(queue, "-poison")),
     )
 
 
@@ -96,6 +102,12 @@ def test_a_message_over_48_kib_is_refused_and_not_sent(rig: Rig) -> None:
     with pytest.raises(MessageError, match="too large"):
         rig.sender.send(Queue.UPDATE, NotificationMessage(tuple(range(2**30, 2**30 + 5000))))
     assert rig.held(Queue.UPDATE) == 1
+
+
+def test_what_is_put_back_onto_a_poison_queue_is_on_none_of_the_others(rig: Rig) -> None:
+    rig.sender.send(Queue.LOCK, "{}")
+    rig.sender.put_back_poisoned(Queue.LOCK, "no JSON", timedelta(minutes=5))
+    assert (rig.visible(Queue.LOCK), rig.poisoned(Queue.LOCK)) == (["{}"], 1)
 
 
 # --- of storage queues alone ---

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 from shared.domain.locks import LockMode
 from shared.messages import EmailMessage, NotificationMessage, Queue, UpdateMessage
+from shared.pipeline.dead_letters import DeadLetters
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import NewMail, OutgoingMail, Topic
@@ -137,6 +138,81 @@ def test_a_poison_message_that_comes_twice_is_recorded_once(chain: Chain) -> Non
     for _ in range(2):
         chain.dead_letters.bury(Queue.UPDATE, "rubbish", "poison-1")
     assert len(chain.letters.letters()) == 1
+
+
+class Away:
+    """A ledger whose database is away, or fails in a way that nobody foresaw."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str) -> object:
+        def fail(*_args: object) -> None:
+            raise self.error
+
+        return fail
+
+
+def burying_by(chain: Chain, letters: DeadLetters) -> None:
+    chain.app.dead_letters = letters
+    chain.app.chain = replace(chain.app.chain, dead_letters=letters)
+
+
+@pytest.mark.parametrize("error", [LaterError("the database is away"), RuntimeError("tables are missing")])
+@pytest.mark.parametrize("away", ["ledger", "mails", "checks"])
+@pytest.mark.parametrize("body", ['{"ProjectId": 11}', "rubbish"])
+def test_what_can_t_be_buried_goes_back_until_it_can_and_is_kept_once(
+    chain: Chain, error: Exception, away: str, body: str
+) -> None:
+    """The host forgets what failed there five times, within an hour."""
+    if body == "rubbish" and away != "ledger":
+        return
+    chain.load(entry())
+    well = chain.dead_letters
+    burying_by(chain, replace(well, **{away: Away(error)}))
+    for number in range(10):
+        assert chain.bury(Queue.NOTIFICATION, body, f"poison-{number}") == []
+        ((queue, text, delay),) = chain.queues.poisoned
+        assert (queue, text, delay) == (Queue.NOTIFICATION, body, timedelta(minutes=10))
+        chain.queues.poisoned.clear()
+    assert chain.letters.letters() == []
+    burying_by(chain, well)
+    bury(chain, Queue.NOTIFICATION, body, "poison-10")
+    assert chain.queues.poisoned == []
+    assert [letter.body for letter in chain.letters.letters()] == [body]
+
+
+def test_what_can_t_be_put_back_either_is_the_host_s(chain: Chain) -> None:
+    burying_by(chain, replace(chain.dead_letters, ledger=Away(LaterError("the database is away"))))
+    chain.queues.fails = lambda: LaterError("the queues are away")
+    with pytest.raises(LaterError, match="queues are away"):
+        chain.bury(Queue.UPDATE, "rubbish", "poison-1")
+
+
+@pytest.mark.parametrize("buried", [False, True])
+def test_of_a_set_that_a_worker_died_on_only_the_project_at_fault_is_given_up(chain: Chain, buried: bool) -> None:
+    """It comes back by itself after its lease, or, where every worker dies, on the poison queue."""
+    numbers = range(11, 15)
+    chain.load(*(entry(number) for number in numbers))
+    for number in numbers:
+        chain.spend("300", date(2026, 11, 20), f"rg-{number}")
+    chain.work(Queue.UPDATE, json.dumps({"SubscriptionId": SUBSCRIPTION}))
+    ((queue, text, _),) = chain.queues.take()
+    if buried:
+        chain.bury(queue, text, "poison-1")
+    else:
+        chain.sent_by(lambda: chain.app.chain.take(queue, text, "id", times=2))
+    singles = chain.queues.take()
+    assert [json.loads(single)["ProjectId"] for _, single, _ in singles] == [*numbers]
+    assert {json.loads(single)["RunId"] for _, single, _ in singles} == {json.loads(text)["RunId"]}
+    bury(chain, queue, singles[0][1], "poison-2")
+    for _, single, _ in singles[1:]:
+        chain.sent_by(lambda single=single: chain.app.chain.take(queue, single, "id", times=2))
+    chain.drain()
+    assert [letter.body for letter in chain.letters.letters()] == [singles[0][1]]
+    problems = {view.project.id: view.problem for view in chain.projects.list_projects(date(2026, 11, 20))}
+    assert [number for number in numbers if problems[number]] == [11]
+    assert len(chain.mailer.sent) == 4
 
 
 def test_replaying_what_is_no_message_says_so_and_queues_nothing(chain: Chain) -> None:

@@ -250,6 +250,11 @@ def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, settin
     assert (letter.queue, letter.body) == (queue, body if isinstance(body, str) else body.decode())
 
 
+def test_a_set_of_projects_that_was_taken_before_is_checked_one_by_one(worker, settings):
+    succeeded(worker.message("ProjectUsageNotifier", '{"ProjectIds": [11, 12]}', times=2))
+    assert left_on_queues(settings) == {"QueueProjectUsageNotification": [{"ProjectId": 11}, {"ProjectId": 12}]}
+
+
 def test_a_message_that_can_t_be_right_becomes_a_dead_letter_and_hands_nothing_on(worker, database, settings):
     succeeded(worker.message("ProjectUsageUpdater", b"\xff no JSON"))
     assert left_on_queues(settings) == {}

@@ -50,13 +50,15 @@ class WorkerProcess:
         """Fires a timer."""
         return self._ask({"function": function, "json": json.dumps(TIMER)})
 
-    def message(self, function: str, body: str | bytes, message_id: str = "a-message") -> dict[str, Any]:
+    def message(
+        self, function: str, body: str | bytes, message_id: str = "a-message", times: int = 1
+    ) -> dict[str, Any]:
         """Hands over a queue message, with the metadata that the host sends along."""
         value = {"string": body} if isinstance(body, str) else {"bytes": body.hex()}
         metadata = {
             "Id": message_id,
             "PopReceipt": "AgAAAAMAAAAAAAAA",
-            "DequeueCount": 1,
+            "DequeueCount": times,
             "InsertionTime": "2026-11-20T02:00:01+00:00",
             "ExpirationTime": "2026-11-27T02:00:01+00:00",
             "NextVisibleTime": "2026-11-20T02:10:01+00:00",
