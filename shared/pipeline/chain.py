@@ -55,7 +55,7 @@ class Chain:
         """
         try:
             wanted = self.dead_letters.bury(queue, body, origin)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be lost of it
             log.warning("burial_put_off queue=%s", queue, exc_info=not isinstance(error, LaterError))
             self.sender.put_back_poisoned(queue, body, BURIED_AGAIN_IN)
         else:
