@@ -26,6 +26,8 @@ POISON = "-poison"
 # The service's limit (learn.microsoft.com, "Put Message": visibilitytimeout).
 LONGEST_DELAY = timedelta(days=7)
 TIMEOUT_SECONDS = 30
+# The request itself can't be right: a name that is none, text that XML can't hold, more than 64 KiB.
+REFUSED = frozenset({400, 405, 411, 413, 414, 415, 431})
 
 
 class StorageQueues(MessageSender):
@@ -139,6 +141,10 @@ def _translating(work: Callable[[], None]) -> None:
             raise NeverError(
                 "the storage account refuses us; the app's identity needs the role Storage Queue Data Contributor on it"
             ) from error
-        raise LaterError(f"the queues answered {error.status_code}") from error
+        code = getattr(error, "error_code", None)
+        said = f"{error.status_code} {getattr(code, 'value', code) or ''}".rstrip()
+        if error.status_code in REFUSED:
+            raise NeverError(f"the queues refuse a message or a queue's name: {said}") from error
+        raise LaterError(f"the queues answered {said}") from error
     except AzureError as error:
         raise LaterError(f"the queues can't be reached ({type(error).__name__})") from error

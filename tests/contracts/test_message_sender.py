@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceExistsError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceExistsError
 from azure.identity import CredentialUnavailableError
 from azure.storage.queue import QueueClient
 
@@ -201,6 +201,29 @@ def test_an_identity_that_gets_no_token_is_said_in_words(
     for ask in (lambda queues: queues.send(Queue.EMAIL, "{}"), StorageQueues.check):
         with pytest.raises(type(expected), match=expected.reason):
             ask(failing(kind(message)))
+
+
+def test_more_than_a_message_holds_is_for_never_and_says_the_service_s_reason(
+    azurite: Azurite, names: dict[Queue, str]
+) -> None:
+    with pytest.raises(NeverError, match=r"refuse a message.*: 413 RequestBodyTooLarge"):
+        StorageQueues(by_connection_string(azurite.connection_string), names).send(Queue.UPDATE, "x" * 70_000)
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_request_that_can_t_be_right_is_for_never(status: int) -> None:
+    error = HttpResponseError("no")
+    error.status_code, error.error_code = status, "InvalidXmlDocument"  # type: ignore[attr-defined]  # the queues' have one
+    with pytest.raises(NeverError, match=f"{status} InvalidXmlDocument"):
+        failing(error).send(Queue.EMAIL, "{}")
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 412, 429, 500, 503])
+def test_whatever_else_the_queues_answer_is_for_later(status: int) -> None:
+    error = HttpResponseError("not now")
+    error.status_code = status
+    with pytest.raises(LaterError, match=f"answered {status}$"):
+        failing(error).send(Queue.EMAIL, "{}")
 
 
 @pytest.mark.parametrize(
