@@ -26,7 +26,8 @@ class OpenedPeriod:
     """A period that was opened.
 
     carried: what came into it, in `currency`: that of the budget of the period before. stopped: it began without a
-    budget. settled: what was carried is final.
+    budget. settled: what was carried is final. closed: it is over, and no night reads its days again. checked_usage,
+    checked_thresholds: what its last check saw, once there is a later period.
     """
 
     period: Period
@@ -34,6 +35,9 @@ class OpenedPeriod:
     carried: Decimal = NOTHING
     stopped: bool = False
     settled: bool = True
+    closed: bool = False
+    checked_usage: Decimal | None = None
+    checked_thresholds: frozenset[int] | None = None
 
     def carried_in(self, currency: str) -> Decimal:
         """What was carried, for a budget in this currency: two are never added."""
@@ -42,6 +46,15 @@ class OpenedPeriod:
 
 Opened = dict[date, OpenedPeriod]
 """A project's opened periods by first day"""
+
+
+@dataclass(frozen=True, slots=True)
+class OverPeriod:
+    """A period that is over, with what counted at its end: the revision's number, and its terms."""
+
+    opened: OpenedPeriod
+    number: int
+    terms: BudgetTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +69,8 @@ class BudgetHistory:
 
     def terms_before(self, day: date) -> BudgetTerms | None:
         """The terms that counted when the day began; None where there were none yet."""
-        begins = datetime.combine(day, time(), UTC)
-        return next((terms for made_at, terms in reversed(self.revisions) if made_at < begins), None)
+        number = self._number_before(day)
+        return self.revisions[number - 1][1] if number else None
 
     def begin(self, periods: Iterable[Period]) -> BudgetHistory:
         """These periods are opened, oldest first. What is carried into new ones is still to be reckoned.
@@ -113,6 +126,32 @@ class BudgetHistory:
             if before and read_until and read_until >= settles_on(before[0], lookback_days):
                 history = history._with(replace(self.opened[start], settled=True))
         return history
+
+    def over(self, today: date) -> list[OverPeriod]:
+        """The periods that are over and not closed, oldest first: late charges may still reach their thresholds.
+
+        Not those that were given up for another rule before their end: no budget was for their days.
+        """
+        found = ((each, self._number_before(each.period.end)) for each in self._not_closed(today))
+        over = [OverPeriod(each, number, self.revisions[number - 1][1]) for each, number in found if number]
+        return [each for each in over if each.terms.rule.period_at(each.opened.period.start) == each.opened.period]
+
+    def close(self, read_until: date | None, today: date, lookback_days: int) -> BudgetHistory:
+        """The periods that are over are closed where no night reads them again, as of the last that read all."""
+        history = self
+        for each in self._not_closed(today):
+            if read_until and read_until >= settles_on(each.period, lookback_days):
+                history = history._with(replace(each, closed=True))
+        return history
+
+    def _not_closed(self, today: date) -> list[OpenedPeriod]:
+        return [each for _, each in sorted(self.opened.items()) if each.period.end <= today and not each.closed]
+
+    def _number_before(self, day: date) -> int:
+        """Of the revision that counted when the day began; 0 where there was none yet."""
+        begins = datetime.combine(day, time(), UTC)
+        made = enumerate(self.revisions, start=1)
+        return max((number for number, (made_at, _) in made if made_at < begins), default=0)
 
     def _with(self, opened: OpenedPeriod) -> BudgetHistory:
         return replace(self, opened={**self.opened, opened.period.start: opened})

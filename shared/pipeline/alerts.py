@@ -59,6 +59,8 @@ class Alerts(Judge):
     @override
     def judge(self, usage: ProjectUsage) -> Judgement:
         amount, percents = usage.budget.amount, usage.budget.terms.thresholds or self.policy.thresholds
+        if usage.over and amount is None:
+            return Judgement(None, percents)
         if usage.other_currencies and amount is not None:
             return self._other_currency(usage, percents)
         if usage.period is None and amount is not None:
@@ -67,6 +69,8 @@ class Alerts(Judge):
             return self._no_budget(usage, percents)
         decision = thresholds.decide(percents, usage.told, usage.usage, amount, usage.last)
         mails: tuple[NewMail, ...] = ()
+        if usage.over:
+            return Judgement(decision, percents)
         # Once for a revision in a period, whatever the forecast does after that.
         if not usage.warned and warns(usage.forecast, usage.usage, amount, usage.period, self.today):
             mails = (self._early_warning(usage),)
@@ -111,6 +115,7 @@ class Alerts(Judge):
             "period_start": period.start.isoformat(),
             "period_end": period.end.isoformat(),
             "used_up_on": usage.used_up_on.isoformat() if usage.used_up_on else None,
+            "period_over": usage.over,
             "as_of": self.today.isoformat(),
             "at_100": self.policy.at_100(project),
             "portal_link": portal_link(self.policy.portal_url, project),

@@ -29,6 +29,8 @@ class ProjectUsage:
     of today; None where they can't be told. read_on: when its costs were last read (today where they never were).
     warned: its people had an early warning for this revision and period.
     held: the lock that the app has put on it. released: by hand, for this revision and period.
+    over: the period has ended, and the budget is the revision that counted at its end; late charges are still compared
+    with it. What is about days to come, and the lock, says nothing then.
     """
 
     project: Project
@@ -45,6 +47,7 @@ class ProjectUsage:
     warned: bool
     held: HeldLock | None
     released: bool
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class CheckLedger(Protocol):
         """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
 
         A period that has ended is followed by the next first, once, with what its rollover carries on; what was carried
-        follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then).
+        follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then). So
+        long the ended period is judged too, with the revision that counted at its end, before the present one.
 
         Two checks of the same project never run at the same time: the second waits, and sees what the first did.
         The alert of each decision and its mail are written together. A project's due mark goes;

@@ -239,11 +239,18 @@ class Life:
             return Judgement(Decision(), ())
 
         self.judged(note)
-        expected = walk(self.revisions, self.stored, self.today)
-        (usage,) = seen
+        *over, usage = seen
+        self.compare(usage, self.today)
+        for each in over:
+            assert each.over
+            assert each.period is not None
+            self.compare(each, each.period.end - DAY)
+        self.settle()
+
+    def compare(self, usage: ProjectUsage, day: date) -> None:
+        expected = walk(self.revisions, self.stored, day)
         period = (usage.period.start, usage.period.end) if usage.period else None
         assert (period, usage.budget.amount) == (expected.period, expected.may_spend())
-        self.settle()
 
     def settle(self) -> None:
         """What was once final never changes, and nothing that no night reads any more is left open."""

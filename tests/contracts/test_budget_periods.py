@@ -62,7 +62,7 @@ def check(ledgers: Ledgers, day: date) -> ProjectUsage:
         return Judgement(Decision(), THRESHOLDS)
 
     ledgers.check(1, now=at(day), judge=note)
-    return seen[0]
+    return seen[-1]
 
 
 def amount(ledgers: Ledgers, day: date) -> Decimal | None:

@@ -5,7 +5,8 @@ What begins, stops, is carried and is final are the rules of `domain.budget_peri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, peri
 from shared.adapters.database.chunks import insert_rows, select_in, update_rows
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scopes
-from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod
+from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.periods import Period
 
@@ -24,19 +25,29 @@ Histories = dict[int, BudgetHistory]
 """By project id"""
 
 
-def turn_to_today(
-    connection: Connection, rows: Sequence[AnyRow], now: datetime, lookback_days: int
-) -> dict[int, Budget]:
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """Projects whose periods were turned to today: the present budgets, and the ended periods still to be compared."""
+
+    present: dict[int, Budget]
+    over: dict[int, list[OverPeriod]]
+
+
+def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime, lookback_days: int) -> Turned:
     """Opens what these projects' budgets have begun since their last check, and follows late charges.
 
-    rows: of WITH_BUDGET. Returns the present budgets.
+    rows: of WITH_BUDGET. What is over, and read for the last time, is closed: its last comparison is the caller's.
     """
     today = now.astimezone(UTC).date()
     opened = _open_ends(connection, rows, today)
-    known = settle(connection, _turned(connection, rows, opened, today), lookback_days)
+    known = _turned(connection, rows, opened, today)
+    over = {project_id: history.over(today) for project_id, history in known.items()}
+    nights = _read_until(connection, list(known))
+    known = {each: history.settle(nights[each], lookback_days) for each, history in known.items()}
+    known = {each: history.close(nights[each], today, lookback_days) for each, history in known.items()}
     write_periods(connection, opened, known, now)
     budget_rows.write_turns(connection, {row.id: (period_in(row), period_at(row, today)) for row in rows})
-    return _budgets(rows, opened, known, today)
+    return Turned(_budgets(rows, opened, known, today), over)
 
 
 def present_budgets(connection: Connection, rows: Sequence[AnyRow], today: date) -> dict[int, Budget]:
@@ -69,10 +80,15 @@ def _begins(row: AnyRow, today: date) -> bool:
 
 def _turned(connection: Connection, rows: Sequence[AnyRow], opened: dict[int, Opened], today: date) -> Histories:
     """The histories, up to `today`, of those of the projects that begin a period or follow late charges."""
-    late = {project_id for project_id, periods in opened.items() if not all(each.settled for each in periods.values())}
+    late = {project_id for project_id, periods in opened.items() if _is_late(periods.values(), today)}
     held = {row.id: period_in(row) for row in rows if row.id in late or _begins(row, today)}
     known = histories(connection, {project_id: opened[project_id] for project_id in held})
     return follow_charges(connection, {each: history.turn(held[each], today) for each, history in known.items()})
+
+
+def _is_late(periods: Collection[OpenedPeriod], today: date) -> bool:
+    """Whether late charges still count for one of these periods."""
+    return any(not each.settled or (each.period.end <= today and not each.closed) for each in periods)
 
 
 # --- what is known -------------------------------------------------------------------------------------------
@@ -91,7 +107,7 @@ def opened_periods(
 
 
 def _open_ends(connection: Connection, rows: Sequence[AnyRow], today: date) -> dict[int, Opened]:
-    """Of each project the present period and the one that its row holds, those not settled, and the ones before them.
+    """Of each project the present period and the one that its row holds, those that late charges change, those before.
 
     The present one may be opened although the row holds a later one: a check that has waited is of a moment ago.
     """
@@ -101,7 +117,7 @@ def _open_ends(connection: Connection, rows: Sequence[AnyRow], today: date) -> d
     precedes = exists().where(later.project_id == this.project_id, follows, later.settled == false())
     held = this.period_start == projects.c.period_start
     present = (this.period_start <= today) & (this.period_end > today)
-    which = held | present | (this.settled == false()) | precedes
+    which = held | present | (this.settled == false()) | precedes | (this.closed == false())
     return opened_periods(connection, [row.id for row in rows], which)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select,
 
 from shared.adapters.database.chunks import select_in, update_in, update_rows
 from shared.adapters.database.ledger import record
-from shared.adapters.database.tables import alerts, budgets, charges, projects, scopes
+from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import Period, PeriodRule, is_same_period
 from shared.domain.projects import Project
@@ -38,6 +38,11 @@ BUDGETED_CHARGES = CHARGES_IN_PERIOD.join(budgets, CURRENT_BUDGET & (budgets.c.c
 # What the last check saw and expected of a period, once the project's row holds another.
 FORGOTTEN = dict.fromkeys(("checked_usage", "checked_thresholds"))
 FORECAST = ("forecast_total", "forecast_low", "forecast_high", "forecast_days")
+# What the last check saw, for the row of the period in which that was.
+LAST_SEEN = {
+    name: select(projects.c[name]).where(projects.c.id == budget_periods.c.project_id).scalar_subquery()
+    for name in FORGOTTEN
+}
 NO_FORECAST = dict.fromkeys((*FORECAST, "used_up_on"))
 
 FETCHED = 1_000
@@ -89,13 +94,17 @@ def period_at(row: AnyRow, today: date) -> Period | None:
 def write_turns(connection: Connection, turns: Mapping[int, tuple[Period | None, Period | None]]) -> None:
     """Writes the periods that projects' rows are to hold instead of others, in at most two statements.
 
-    turns: the period before and the one to come, by project. What the last check saw in another one is forgotten.
+    turns: the period before and the one to come, by project. What the last check saw in the one before stays with it.
     """
+    kept: list[dict[str, Any]] = []
     rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for project_id, (held, period) in turns.items():
         if held != period:
             start, end = (period.start, period.end) if period else (None, None)
             rows[is_same_period(held, period)].append({"id": project_id, "period_start": start, "period_end": end})
+            if held and not is_same_period(held, period):
+                kept.append({"project_id": project_id, "period_start": held.start})
+    update_rows(connection, budget_periods, kept, "project_id", "period_start", **LAST_SEEN)
     update_rows(connection, projects, rows[True], "id")
     update_rows(connection, projects, [row | FORGOTTEN | NO_FORECAST for row in rows[False]], "id")
 
@@ -144,17 +153,28 @@ def sums_within(
     connection: Connection, wanted: Iterable[tuple[int, Period]]
 ) -> dict[int, dict[tuple[Period, str], Decimal]]:
     """What projects spent in some periods, by currency: a statement for each period, which many of them share."""
+    return _sums(connection, wanted)
+
+
+def service_sums_within(
+    connection: Connection, wanted: Iterable[tuple[int, Period]]
+) -> dict[int, dict[tuple[Period, str, str], Decimal]]:
+    """The same by currency and service."""
+    return _sums(connection, wanted, charges.c.service_name)
+
+
+def _sums(connection: Connection, wanted: Iterable[tuple[int, Period]], *by: ColumnElement[str]) -> dict[int, Any]:
     project_ids: dict[Period, list[int]] = {}
     for project_id, span in wanted:
         project_ids.setdefault(span, []).append(project_id)
-    key = (scopes.c.project_id, charges.c.billing_currency)
+    key = (scopes.c.project_id, charges.c.billing_currency, *by)
     spent = (
         select(*key, func.sum(charges.c.billed_cost)).join(charges, charges.c.scope_id == scopes.c.id).group_by(*key)
     )
     day = charges.c.charge_period_start
-    sums: dict[int, dict[tuple[Period, str], Decimal]] = {}
+    sums: dict[int, Any] = {}
     for span, ids in project_ids.items():
         within = spent.where(day >= span.start, day < span.end)
-        for project_id, currency, cost in select_in(connection, within, scopes.c.project_id, ids):
-            sums.setdefault(project_id, {})[span, currency] = cost
+        for project_id, *values, cost in select_in(connection, within, scopes.c.project_id, ids):
+            sums.setdefault(project_id, {})[(span, *values)] = cost
     return sums

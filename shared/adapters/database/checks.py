@@ -18,8 +18,9 @@ from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, u
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import alerts, charges, locks, mails, projects
+from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
+from shared.domain.budget_periods import OverPeriod
 from shared.domain.budgets import Budget
 from shared.domain.forecast import expected
 from shared.domain.periods import Period, is_same_period
@@ -64,21 +65,23 @@ class SqlChecks(Ledger, CheckLedger):
         counted = {"checks": projects.c.checks + 1, "check_due_since": None}
         update_in(connection, projects, ids, projects.c.active == true(), **counted)
         rows = budget_rows.with_budget(connection, ids)
-        judgements: dict[int, Judgement] = {}
+        judged: Judged = []
         # The days of a year of thousands of projects are not held in memory at once.
         for some in in_chunks([row for row in rows if row.active]):
-            budgets = turn_to_today(connection, some, now, self.lookback_days)
-            usages = _usages(connection, some, budgets, now.astimezone(UTC).date())
-            judged = _judged(connection, usages, judge)
-            _insert_alerts(connection, judged, now)
-            insert_mails(connection, [mail for _, each in judged for mail in each.mails], now, self.sender_domain)
-            _remember(connection, judged, now)
-            judgements |= {usage.project.id: judgement for usage, judgement in judged}
-        notices = [mail.key for each in judgements.values() for mail in each.mails if mail.project_id is None]
+            turned = turn_to_today(connection, some, now, self.lookback_days)
+            over = _usages_over(connection, some, turned.over)
+            present = _usages(connection, some, turned.present, now.astimezone(UTC).date())
+            these = _judged(connection, [*over, *present], judge)
+            _insert_alerts(connection, these, now)
+            insert_mails(connection, [mail for _, each in these for mail in each.mails], now, self.sender_domain)
+            _remember(connection, [each for each in these if not each[0].over], now)
+            _remember_over(connection, [each for each in these if each[0].over])
+            judged += these
+        notices = [mail.key for _, each in judged for mail in each.mails if mail.project_id is None]
         return CheckResult(
             unsent=_unsent(connection, ids, notices),
             unknown=tuple(sorted(set(ids) - {row.id for row in rows})),
-            locks=tuple((project_id, *each.lock) for project_id, each in judgements.items() if each.lock),
+            locks=tuple((usage.project.id, *each.lock) for usage, each in judged if each.lock),
         )
 
 
@@ -120,6 +123,58 @@ def _usages(
     return usages
 
 
+def _usages_over(
+    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]]
+) -> list[ProjectUsage]:
+    """The periods that are over and still to be compared."""
+    revisions, told = _revisions_of(connection, [project_id for project_id, periods in over.items() if periods])
+    spans = [(project_id, each.opened.period) for project_id, periods in over.items() for each in periods]
+    sums = budget_rows.sums_within(connection, spans)
+    usages = []
+    for row in rows:
+        for each in over.get(row.id, ()):
+            opened, terms, budget_id = each.opened, each.terms, revisions[row.id, each.number]
+            here = {
+                currency: cost for (period, currency), cost in sums.get(row.id, {}).items() if period == opened.period
+            }
+            usage = ProjectUsage(
+                project=budget_rows.project_in(row),
+                budget=Budget(budget_id, each.number, terms, opened.carried_in(terms.currency), opened.stopped),
+                period=opened.period,
+                usage=here.get(terms.currency, Decimal(0)),
+                other_currencies=tuple(sorted(here.keys() - {terms.currency})),
+                told=told.get((budget_id, opened.period.start), frozenset()),
+                last=_last_check(row, opened.period) or _checked(opened.checked_usage, opened.checked_thresholds),
+                by_day={},
+                forecast=None,
+                used_up_on=None,
+                read_on=opened.period.end,
+                warned=True,
+                held=None,
+                released=False,
+                over=True,
+            )
+            usages.append(usage)
+    return usages
+
+
+def _revisions_of(
+    connection: Connection, project_ids: Sequence[int]
+) -> tuple[dict[tuple[int, int], int], dict[tuple[int, date], frozenset[int]]]:
+    """The ids of all revisions by project and number; what counts as told under them, by id and period."""
+    found = select(budgets.c.project_id, budgets.c.number, budgets.c.id, alerts.c.period_start, alerts.c.threshold)
+    found = found.outerjoin(alerts, alerts.c.budget_id == budgets.c.id)
+    ids: dict[tuple[int, int], int] = {}
+    told: dict[tuple[int, date], frozenset[int]] = {}
+    for project_id, number, budget_id, start, threshold in select_in(
+        connection, found, budgets.c.project_id, project_ids
+    ):
+        ids[project_id, number] = budget_id
+        if start is not None:
+            told[budget_id, start] = told.get((budget_id, start), frozenset()) | {threshold}
+    return ids, told
+
+
 def _warned(connection: Connection, project_ids: Sequence[int]) -> set[int]:
     """The projects whose people had an early warning for this revision and the period in its row."""
     of_now = (mails.c.budget_number == projects.c.budget_number) & (mails.c.period_start == projects.c.period_start)
@@ -129,9 +184,13 @@ def _warned(connection: Connection, project_ids: Sequence[int]) -> set[int]:
 
 
 def _last_check(row: AnyRow, period: Period | None) -> Checked | None:
-    if row.checked_usage is None or not is_same_period(budget_rows.period_in(row), period):
+    if not is_same_period(budget_rows.period_in(row), period):
         return None
-    return Checked(row.checked_usage, row.checked_thresholds or frozenset())
+    return _checked(row.checked_usage, row.checked_thresholds)
+
+
+def _checked(usage: Decimal | None, thresholds: frozenset[int] | None) -> Checked | None:
+    return None if usage is None else Checked(usage, thresholds or frozenset())
 
 
 # --- what is made of it --------------------------------------------------------------------------------------
@@ -142,17 +201,26 @@ Judged = list[tuple[ProjectUsage, Judgement]]
 
 def _judged(connection: Connection, usages: Sequence[ProjectUsage], judge: Judge) -> Judged:
     judged = [(usage, judge.judge(usage)) for usage in usages]
-    alerted = [usage.project.id for usage, judgement in judged if judgement.alert is not None]
-    by_service = budget_rows.sums_by(connection, alerted, charges.c.service_name)
+    alerted = [
+        (usage.project.id, usage.period) for usage, judgement in judged if usage.period and judgement.alert is not None
+    ]
+    by_service = budget_rows.service_sums_within(connection, alerted)
     return [(usage, _with_alert(usage, judgement, judge, by_service)) for usage, judgement in judged]
 
 
 def _with_alert(
-    usage: ProjectUsage, judgement: Judgement, judge: Judge, by_service: Mapping[int, Mapping[str, Decimal]]
+    usage: ProjectUsage,
+    judgement: Judgement,
+    judge: Judge,
+    by_service: Mapping[int, Mapping[tuple[Period, str, str], Decimal]],
 ) -> Judgement:
     if judgement.alert is None:
         return judgement
-    mail = judge.alert(usage, judgement.alert, by_service.get(usage.project.id, {}))
+    here = (usage.period, usage.budget.terms.currency)
+    sums = by_service.get(usage.project.id, {})
+    mail = judge.alert(
+        usage, judgement.alert, {service: cost for (*key, service), cost in sums.items() if (*key,) == here}
+    )
     return replace(judgement, mails=(mail, *judgement.mails))
 
 
@@ -197,6 +265,18 @@ def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal, today: da
     if forecast and forecast.high <= largest:
         seen |= zip(budget_rows.FORECAST, astuple(forecast), strict=True)
     return seen | {"used_up_on": used_up_on} if usage.budget.amount else seen
+
+
+def _remember_over(connection: Connection, judged: Judged) -> None:
+    """The same of periods that are over, in their own rows."""
+    rows = [
+        {"project_id": usage.project.id, "period_start": usage.period.start}
+        | {"checked_usage": last and last.usage, "checked_thresholds": last and last.thresholds}
+        for usage, judgement in judged
+        if usage.period
+        for last in [compared(usage.usage, judgement.thresholds)]
+    ]
+    update_rows(connection, budget_periods, rows, "project_id", "period_start")
 
 
 def _unsent(connection: Connection, project_ids: Sequence[int], keys: Sequence[str]) -> tuple[int, ...]:

@@ -102,6 +102,11 @@ budget_periods = table(
     *needed(currency=key_text(3), carried=Money(), stopped=Boolean()),
     # What was carried is final: no late charge of the period before changes it any more.
     *needed(settled=Boolean(), opened_at=UtcDateTime()),
+    # It is over, no night reads its days again, and it was compared with its budget for the last time.
+    Column("closed", Boolean, nullable=False, server_default=sa.false()),
+    # What its last check saw, once the project's row holds another period.
+    *optional(checked_usage=Money()),
+    *optional(checked_thresholds=Converted(JSON(none_as_null=True), sorted, frozenset)),
     UniqueConstraint("project_id", "period_start"),
 )
 

@@ -161,7 +161,7 @@ def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Datab
         periods = connection.execute(select(budget_periods).order_by(budget_periods.c.project_id)).all()
         kept = connection.execute(select(budgets).order_by(budgets.c.id)).all()
         policies = set(connection.scalars(select(projects.c.lock)))
-    assert [tuple(row)[1:] for row in periods] == [
+    assert [tuple(row)[1:9] for row in periods] == [
         (1, april, date(2027, 4, 1), "USD", 0, False, True, datetime(2026, 10, 2, tzinfo=UTC)),
         (3, november, date(2026, 12, 1), "CAD", 0, False, True, datetime(2026, 10, 1, tzinfo=UTC)),
     ]
@@ -172,6 +172,21 @@ def test_projects_of_the_nightly_chain_are_in_their_first_period(database: Datab
         (30, "reset", None),
     ]
     assert policies == {"auto"}
+
+
+def test_of_the_periods_that_ended_before_the_upgrade_only_those_that_nights_still_read_are_compared(
+    database: Database,
+):
+    ledgers = Ledgers(database)
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)), now=datetime(2026, 9, 20, 2, tzinfo=UTC))
+    ledgers.spend(("rg-1", november(5), "Storage", "300"))
+    ledgers.check(1)
+    move_to(database, "0003")
+    migrate.upgrade(database)
+    rows = select(budget_periods.c.period_start, budget_periods.c.closed).order_by(budget_periods.c.period_start)
+    with database.engine.connect() as connection:
+        closed = [(row.period_start.month, row.closed) for row in connection.execute(rows)]
+    assert closed == [(9, True), (10, False), (11, False)]
 
 
 @pytest.mark.parametrize("upgraded_on", [20, 31])
