@@ -32,6 +32,7 @@ from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
+from shared.pipeline.pace import Pace
 from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Retry
 from shared.pipeline.update import Updater
@@ -287,11 +288,18 @@ class Composition:
         return Asking(self.charges, self.cloud_accounts, self.sources, self.clock, lookback_days)
 
     @cached_property
+    def pace(self) -> Pace:
+        """When messages that ask for costs may be taken."""
+        return Pace(self.runs, self.asking)
+
+    @cached_property
     def scheduler(self) -> Scheduler:
         """ProjectUsageScheduler."""
         return Scheduler(
             runs=self.runs,
+            schedule=self.settings.nights,
             asking=self.asking,
+            pace=self.pace,
             clock=self.clock,
             budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
         )
@@ -386,7 +394,8 @@ class Composition:
     @cached_property
     def watchdog(self) -> Watchdog:
         """PipelineWatchdog."""
-        return Watchdog(self.runs, self.checks, self.mails, self.operators, self.clock)
+        nights = self.settings.nights
+        return Watchdog(self.runs, nights, self.pace, self.checks, self.mails, self.operators, self.clock)
 
     # --- what a person can ask for ---
 

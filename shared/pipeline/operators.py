@@ -69,13 +69,15 @@ class Operators:
             "cause is mended, send them again with `python -m shared.cli dead-letters replay --all`.",
         )
 
-    def no_night(self, last: datetime) -> NewMail:
-        """The nightly timer has not opened a run when it should have."""
+    def no_night(self, missed: datetime, last: datetime | None) -> NewMail:
+        """No run began when the schedule has one; told once a day. last: the night that began last, if there is one."""
+        before = f"The last one began on {last:%Y-%m-%d at %H:%M} UTC" if last else "There has been none yet"
         return self.notice(
             Topic.NO_NIGHT,
-            f"no-night/{last:%Y-%m-%d}",
+            f"no-night/{missed:%Y-%m-%d}",
             "There was no run last night",
-            f"The last nightly run was begun on {last:%Y-%m-%d at %H:%M} UTC, and none since: nobody's costs are read.",
+            f"A nightly run should have begun on {missed:%Y-%m-%d at %H:%M} UTC, and none has. {before}: "
+            "nobody's costs are read.",
             advice="See in the app's logs why ProjectUsageScheduler failed. "
             "`python -m shared.cli run` reads all costs now.",
         )

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.domain import quota
+from shared.domain.schedules import Schedule
 from shared.messages import BudgetSyncMessage, Envelope, notifications
 from shared.pipeline.asking import Asking
+from shared.pipeline.pace import Pace
 from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.clock import Clock
 from shared.ports.runs import RunLedger, RunScope, RunTrigger
@@ -19,17 +20,24 @@ BUDGETS_AFTER = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """asking: which cloud accounts are asked. budgets_in: where Azure's budgets are kept in step, if they are."""
+    """schedule: of the nights. asking: which cloud accounts are asked. budgets_in: where Azure's budgets are kept in
+    step, if they are."""
 
     runs: RunLedger
+    schedule: Schedule
     asking: Asking
+    pace: Pace
     clock: Clock
     budgets_in: Callable[[], list[str]] | None = None
 
     def tonight(self) -> Iterator[Outgoing]:
-        """The night's run, one for each UTC day; a second firing sends only what is still missing."""
-        key = f"night-{self.clock():%Y-%m-%d}"
-        yield from self._start(key, RunTrigger.TIMER)
+        """The night's run: each occurrence of the schedule is one, however late, early or often the timer fires.
+
+        A second firing sends only what is still missing.
+        """
+        now = self.clock()
+        key = self.runs.open_night(self.schedule.fired(now), now)
+        yield from self._start(key, now)
         # No update message leads to the checks that begin their periods.
         yield from outgoing(notifications(self.asking.turning_unasked(), Envelope(run_id=key)))
         # Azure's own budgets follow once the night has turned the periods; twice is harmless.
@@ -38,22 +46,22 @@ class Scheduler:
 
     def now(self) -> tuple[str, Iterator[Outgoing]]:
         """A run besides the night's: its key, and its messages."""
-        key = f"manual-{self.clock():%Y-%m-%dT%H-%M-%S.%f}"
-        return key, self._start(key, RunTrigger.MANUAL)
-
-    def _start(self, key: str, trigger: RunTrigger) -> Iterator[Outgoing]:
         now = self.clock()
-        self.runs.open_run(key, trigger, now)
-        asked = self.asking.targets()
-        unsent = self.runs.plan(key, list(asked))
-        for connection_type, source in self.asking.sources.items():
-            scopes = [scope for scope in unsent if asked[scope.target].connection_type == connection_type]
-            delays = quota.delays([asked[scope.target].units for scope in scopes], source.quota)
-            for scope, delay in zip(scopes, delays, strict=True):
-                yield from self._queued(scope, timedelta(seconds=delay), now)
+        key = f"manual-{now:%Y-%m-%dT%H-%M-%S.%f}"
+        return key, self._by_hand(key, now)
 
-    def _queued(self, scope: RunScope, delay: timedelta, now: datetime) -> Iterator[Outgoing]:
+    def _by_hand(self, key: str, now: datetime) -> Iterator[Outgoing]:
+        self.runs.open_run(key, RunTrigger.MANUAL, now)
+        yield from self._start(key, now)
+
+    def _start(self, key: str, now: datetime) -> Iterator[Outgoing]:
+        asked = self.asking.targets()
+        due = self.pace.due(self.runs.plan(key, list(asked)), now, asked)
+        self.runs.plan_until(key, max((due_at for _, due_at in due), default=now))
+        for scope, due_at in due:
+            yield from self._queued(scope, due_at, now)
+
+    def _queued(self, scope: RunScope, due_at: datetime, now: datetime) -> Iterator[Outgoing]:
         """Sends first and notes it after: a crash in between sends twice, which is harmless, and never not at all."""
-        envelope = Envelope(run_id=scope.run_key, first_queued_at=now + delay)
-        yield Outgoing(scope.target.message(envelope), delay)
-        self.runs.mark_queued(scope.id, now + delay, now)
+        yield Outgoing(scope.target.message(Envelope(run_id=scope.run_key, first_queued_at=due_at)), due_at - now)
+        self.runs.mark_queued(scope.id, due_at, now)

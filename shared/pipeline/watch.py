@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.domain.schedules import Schedule
 from shared.messages import Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
+from shared.pipeline.pace import Pace
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
@@ -16,16 +18,20 @@ from shared.ports.runs import LateRun, RunLedger, RunScope
 
 # Longer than a message is worked on, its ten-minute lease included, and than the longest growing wait.
 STUCK_AFTER = timedelta(minutes=45)
+# So long after the last of its messages is to be taken.
 LATE_AFTER = timedelta(hours=4)
-# Where runs came a day apart, the next one is missed this long after its time. Other rhythms are nobody's to guess.
-A_NIGHT_APART = timedelta(hours=26)
 
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Whatever a crash between commit and enqueue left behind is queued again; doing it twice is harmless."""
+    """Whatever a crash between commit and enqueue left behind is queued again; doing it twice is harmless.
+
+    schedule: of the nights.
+    """
 
     runs: RunLedger
+    schedule: Schedule
+    pace: Pace
     checks: CheckLedger
     mails: MailLedger
     operators: Operators
@@ -35,28 +41,30 @@ class Watchdog:
         """One round. Raises LaterError where the database is away: the next round comes in minutes."""
         now = self.clock()
         before = now - STUCK_AFTER
-        scopes = self.runs.stuck_scopes(before)
+        scopes = self.pace.due(self.runs.stuck_scopes(before), now)
         projects = self.checks.stuck_projects(before)
         mails = self.mails.stuck(before)
         self.checks.mark_requeued(projects, now)
         self.mails.mark_requeued(mails, now)
-        for scope in scopes:
-            self.runs.mark_queued(scope.id, now, now)
+        for scope, due_at in scopes:
+            self.runs.mark_queued(scope.id, due_at, now)
         late = [self._report(run, now) for run in self.runs.late_runs(now - LATE_AFTER)]
         late += self._missed_night(now)
         event("watched", scopes=len(scopes), projects=len(projects), mails=len(mails), late_runs=len(late))
         return [
-            *outgoing(_again(scope) for scope in scopes),
+            *(Outgoing(_again(scope), due_at - now) for scope, due_at in scopes),
             *outgoing(notifications(projects, Envelope())),
             *mails_out([*mails, *late]),
         ]
 
     def _missed_night(self, now: datetime) -> list[int]:
         """The mail on a night that never began, until someone has begun to send it."""
-        nights = self.runs.last_nights()
-        if len(nights) < 2 or nights[0] - nights[1] > A_NIGHT_APART or now - nights[0] < A_NIGHT_APART + LATE_AFTER:
+        since = self.runs.schedule_since(f"{self.schedule.text} {self.schedule.zone}", now)
+        last = self.runs.last_night()
+        missed = self.schedule.missed(last, since, now)
+        if missed is None:
             return []
-        mail_id = self.mails.add(self.operators.no_night(nights[0]), now)
+        mail_id = self.mails.add(self.operators.no_night(missed, last), now)
         stored = self.mails.get(mail_id)
         return [mail_id] if stored is not None and stored.attempts == 0 else []
 
@@ -79,8 +87,8 @@ class Watchdog:
             Topic.LATE_RUN,
             f"late/{run.key}",
             f"{run.key} is not complete",
-            f"The run {run.key}, begun on {run.started_at:%Y-%m-%d at %H:%M} UTC, "
-            "is not complete after 4 hours. Missing:",
+            f"The run {run.key}, begun on {run.started_at:%Y-%m-%d at %H:%M} UTC and planned until "
+            f"{run.planned_until:%Y-%m-%d at %H:%M}, is not complete 4 hours later. Missing:",
             lines,
             "What waits goes on by itself. `python -m shared.cli status` shows how far it is.",
             run.key,

@@ -48,6 +48,7 @@ class RunScope:
     state: ScopeState
     attempts: int = 0
     first_queued_at: datetime | None = None
+    due_at: datetime | None = None
     reason: str | None = None
 
 
@@ -57,6 +58,7 @@ class LateRun:
 
     key: str
     started_at: datetime
+    planned_until: datetime
     scopes: tuple[tuple[str, str, str | None], ...]
     """subject, state, reason of each scope that is not done"""
     unchecked_projects: int
@@ -87,11 +89,22 @@ class RunLedger(Protocol):
         """Makes the run if there is none with this key."""
         ...
 
+    def open_night(self, occurrence: datetime, now: datetime) -> str:
+        """The key of the night that is this occurrence of its schedule; the run is made where there is none.
+
+        It names the day, and the time too where that day has another night.
+        """
+        ...
+
     def plan(self, run_key: str, targets: Sequence[ScopeTarget]) -> list[RunScope]:
         """Adds the targets that the run lacks; returns, in their order, those whose message is still to be sent.
 
         A run that then has no scopes at all is done.
         """
+        ...
+
+    def plan_until(self, run_key: str, until: datetime) -> None:
+        """The last of the run's messages is to be taken then; never earlier than was planned before."""
         ...
 
     def mark_queued(self, scope_id: int, due_at: datetime, now: datetime) -> None:
@@ -129,16 +142,27 @@ class RunLedger(Protocol):
         """Scopes of unfinished runs that are not final and due (or planned, run started) before `before`."""
         ...
 
-    def late_runs(self, started_before: datetime) -> list[LateRun]:
-        """Runs by timer that started before, have something missing, and were not reported yet; oldest first.
+    def due_since(self, moment: datetime) -> list[RunScope]:
+        """Scopes of every run and state whose message can be seen only later than that."""
+        ...
+
+    def late_runs(self, before: datetime) -> list[LateRun]:
+        """Runs by timer planned until before then that have something missing, not yet reported; oldest first.
 
         A project is unchecked if its check has been due since before the run ended (of a run that has not
         ended: if its check is due at all). What became due later is of another run or of a person.
         """
         ...
 
-    def last_nights(self) -> list[datetime]:
-        """When the last two runs by timer were started, the newest first."""
+    def last_night(self) -> datetime | None:
+        """The last occurrence that has begun a night; of a night from before those were kept, when it began."""
+        ...
+
+    def schedule_since(self, schedule: str, now: datetime) -> datetime:
+        """Since when nights have this schedule: since now where they had another one.
+
+        The first that is known counts since the first project was loaded.
+        """
         ...
 
     def mark_reported(self, run_key: str, now: datetime) -> None:

@@ -47,6 +47,42 @@ def test_a_run_that_is_opened_twice_stays_as_it_was_opened_first(ledger: RunLedg
     assert (run.trigger, run.state, run.started_at, run.finished_at) == ("timer", "running", NIGHT, None)
 
 
+def test_each_occurrence_of_the_nights_schedule_is_one_run(ledger: RunLedger, database: Database):
+    assert ledger.open_night(NIGHT, NIGHT + HOUR) == "night-2026-11-20"
+    assert ledger.open_night(NIGHT, NIGHT + 2 * HOUR) == "night-2026-11-20"
+    assert ledger.open_night(NIGHT + HOUR, NIGHT + HOUR) == "night-2026-11-20T03-00-00"
+    assert ledger.open_night(NIGHT + HOUR, NIGHT + HOUR) == "night-2026-11-20T03-00-00"
+    assert ledger.open_night(NIGHT + 24 * HOUR, NIGHT + 24 * HOUR) == "night-2026-11-21"
+    run = run_row(database, "night-2026-11-20")
+    assert (run.trigger, run.scheduled_for, run.started_at) == ("timer", NIGHT, NIGHT + HOUR)
+
+
+def test_a_night_from_before_occurrences_were_kept_is_its_day_s(ledger: RunLedger):
+    ledger.open_run("night-2026-11-20", RunTrigger.TIMER, NIGHT)
+    assert ledger.open_night(NIGHT, NIGHT + HOUR) == "night-2026-11-20"
+    assert ledger.open_night(NIGHT + 24 * HOUR, NIGHT + 24 * HOUR) == "night-2026-11-21"
+
+
+def test_firings_at_the_same_time_open_one_night(ledger: RunLedger):
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda _: ledger.open_night(NIGHT, NIGHT), range(8))) == {"night-2026-11-20"}
+    assert len(ledger.recent_runs(9)) == 1
+
+
+def test_what_is_due_later_is_there_in_every_state(ledger: RunLedger, database: Database, night: str):
+    one, two, three = ledger.plan(night, [ONE, TWO, GROUP])
+    assert ledger.due_since(NIGHT) == [], "no message of these was sent"
+    for hours, scope in enumerate((one, two, three), start=1):
+        ledger.mark_queued(scope.id, NIGHT + hours * HOUR, NIGHT)
+    settle(database, two, ScopeState.DONE)
+    ledger.mark_deferred(three.id, "throttled", NIGHT + 9 * HOUR)
+    found = ledger.due_since(NIGHT + HOUR)
+    assert [(scope.target, scope.state, scope.due_at) for scope in found] == [
+        (TWO, ScopeState.DONE, NIGHT + 2 * HOUR),
+        (GROUP, ScopeState.DEFERRED, NIGHT + 9 * HOUR),
+    ]
+
+
 def test_a_plan_gives_every_target_in_order_until_its_message_is_sent(ledger: RunLedger, night: str):
     first = ledger.plan(night, [TWO, ONE, GROUP])
     assert [scope.target for scope in first] == [TWO, ONE, GROUP]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from sqlalchemy import insert
 
 from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns, settle_scope
+from shared.adapters.database.tables import budgets
+from shared.domain.periods import PeriodKind
 from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import LateRun, RunScope, ScopeState
@@ -156,7 +159,7 @@ def test_a_late_run_names_everything_that_is_missing(runs: SqlRuns, mails: SqlMa
         ("project 11, group Rg", "failed", "Azure says no (403)"),
     )
     assert runs.late_runs(NIGHT) == []
-    assert runs.late_runs(MORNING) == [LateRun("night", NIGHT, scopes, unchecked_projects=1, unsent_mails=2)]
+    assert runs.late_runs(MORNING) == [LateRun("night", NIGHT, NIGHT, scopes, unchecked_projects=1, unsent_mails=2)]
 
 
 @pytest.mark.parametrize("missing", ["plan", "check", "mail"])
@@ -207,9 +210,38 @@ def test_late_runs_come_oldest_first_and_until_they_are_reported(runs: SqlRuns, 
     assert run_row(database, "first").reported_at == MORNING
 
 
-def test_the_last_nights_are_the_two_newest_runs_by_timer(runs: SqlRuns):
-    assert runs.last_nights() == []
-    for days in (2, 0, 1):
-        plan(runs, f"night {days}", ONE, at=NIGHT + days * 24 * HOUR)
+def test_a_run_is_late_by_its_own_plan_which_never_gets_shorter(runs: SqlRuns):
+    plan(runs, "night", ONE)
+    for hours in (6, 2):
+        runs.plan_until("night", NIGHT + hours * HOUR)
+        assert runs.late_runs(NIGHT + 6 * HOUR) == []
+    (late,) = runs.late_runs(NIGHT + 6 * HOUR + MINUTE)
+    assert (late.started_at, late.planned_until) == (NIGHT, NIGHT + 6 * HOUR)
+
+
+def test_the_last_night_is_the_occurrence_that_began_last_or_when_a_night_of_before_began(runs: SqlRuns):
+    assert runs.last_night() is None
     plan(runs, "by hand", ONE, trigger="manual", at=NIGHT + 72 * HOUR)
-    assert runs.last_nights() == [NIGHT + 48 * HOUR, NIGHT + 24 * HOUR]
+    assert runs.last_night() is None
+    plan(runs, "night of before", ONE, at=NIGHT)
+    assert runs.last_night() == NIGHT
+    runs.open_night(NIGHT + 24 * HOUR, NIGHT + 25 * HOUR)
+    assert runs.last_night() == NIGHT + 24 * HOUR
+
+
+def test_a_schedule_is_known_from_the_first_project_on_and_another_from_now_on(runs: SqlRuns, database: Database):
+    add_project(database, 1)
+    terms = {"currency": "CAD", "period_kind": PeriodKind.ANNUAL, "period_rule_start": NIGHT.date()}
+    made = {"made_at": NIGHT, "made_by": "tester", "reason": "loaded"}
+    revision = insert(budgets).values(project_id=1, number=1, **terms, **made)
+    database.run(lambda connection: connection.execute(revision))
+    assert runs.schedule_since("0 0 2 * * * UTC", NIGHT + 48 * HOUR) == NIGHT
+    assert runs.schedule_since("0 0 2 * * * UTC", NIGHT + 72 * HOUR) == NIGHT
+    assert runs.schedule_since("0 0 3 * * * UTC", NIGHT + 96 * HOUR) == NIGHT + 96 * HOUR
+    assert runs.schedule_since("0 0 3 * * * UTC", NIGHT + 97 * HOUR) == NIGHT + 96 * HOUR
+    assert runs.schedule_since("0 0 2 * * * UTC", NIGHT + 98 * HOUR) == NIGHT + 98 * HOUR
+
+
+def test_without_a_project_a_schedule_is_known_from_now_on(runs: SqlRuns):
+    assert runs.schedule_since("0,1,2 " * 99, NIGHT) == NIGHT
+    assert runs.schedule_since("0,1,2 " * 99, MORNING) == NIGHT

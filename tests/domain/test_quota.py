@@ -134,6 +134,58 @@ def test_past_the_hours_share_the_rest_waits_for_the_next_hour() -> None:
     assert 7200 - HAIR <= waits[1000] <= 7200 + 12
 
 
+# --- when something is on its way already --------------------------------------------------------------------
+
+
+@given(
+    before=UNITS,
+    gone=st.floats(0, 4000),
+    done=st.sets(st.integers(0, 119)),
+    units=UNITS,
+    shares=SHARES,
+)
+def test_a_plan_made_while_another_is_on_its_way_keeps_every_share_together_with_it(
+    before: list[int], gone: float, done: set[int], units: list[int], shares: tuple[int, int]
+) -> None:
+    per_minute, per_hour = shares
+    quota = share(per_minute, per_hour)
+    # Some of the first plan is over, or was never sent, when the second is made.
+    first = [(at - gone, wanted) for at, wanted in zip(delays(before, quota), before, strict=True)]
+    taken = [each for index, each in enumerate(first) if index not in done and each[0] > -3600]
+    waits = delays(units, quota, taken)
+    begun = [*(at for at, _ in taken), *waits]
+    both = [*(wanted for _, wanted in taken), *units]
+    largest = max(both, default=0)
+    assert all(earlier <= later for earlier, later in pairwise(waits))
+    assert most_in(10, begun, both) <= max(AZURE[10], largest)
+    assert most_in(60, begun, both) <= max(per_minute, largest)
+    assert most_in(3600, begun, both) <= max(per_hour, largest)
+
+
+def test_what_was_left_unsent_of_a_plan_goes_on_where_it_was() -> None:
+    quota = share(50, 500)
+    whole = delays([2] * 100, quota)
+    sent = [(at - 7.0, 2) for at in whole[:60]]
+    assert delays([2] * 40, quota, sent) == pytest.approx([at - 7.0 for at in whole[60:]])
+
+
+def test_a_plan_during_another_follows_it_and_the_hour_s_share_is_kept() -> None:
+    quota = share(50, 500)
+    waits = delays([2] * 250, quota, [(at, 2) for at in delays([2] * 250, quota)])
+    assert waits[0] == pytest.approx(3600)
+    assert waits[-1] <= 3600 + 250 * 2.4
+
+
+def test_one_that_waits_long_for_its_turn_keeps_nobody_waiting() -> None:
+    assert delays([2] * 20, share(50, 500), [(1800.0, 2), (7200.0, 2)]) == delays([2] * 20, share(50, 500))
+
+
+def test_what_was_asked_for_a_moment_ago_counts() -> None:
+    (wait,) = delays([2], share(50, 500), [(-5.0, 12)])
+    assert wait == pytest.approx(5)
+    assert delays([2], share(50, 500), [(-3600.0, 500)]) == [0.0]
+
+
 def test_no_messages_have_no_waits() -> None:
     assert delays([], share(50, 500)) == []
 

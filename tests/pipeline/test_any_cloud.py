@@ -175,6 +175,7 @@ def test_each_source_is_asked_at_its_own_pace_whatever_the_others_do(chain: Chai
     chain.tonight()
     alone = delays(chain, lambda message: "SubscriptionId" in message)
     chain.queues.take()
+    chain.clock.forward(hours=2)
     chain.load(*(elsewhere(number) for number in range(101, 106)))
     connect(chain, *(f"acc-{number}" for number in range(101, 106)))
     assert chain.run_now()[1] == 35

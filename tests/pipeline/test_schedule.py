@@ -74,6 +74,126 @@ def test_the_hours_share_is_kept(chain: Chain) -> None:
     assert max(sum(2 for other in delays if delay <= other < delay + 3600) for delay in delays) <= 20
 
 
+def begins(chain: Chain) -> list[timedelta]:
+    """When the update messages sent since the last time can be taken, counted from now."""
+    return [delay for queue, _, delay in chain.queues.take() if queue is Queue.UPDATE]
+
+
+def most_in_a_minute(moments: list[timedelta]) -> int:
+    """Query units, of which each subscription takes two."""
+    minute = timedelta(minutes=1)
+    return max(2 * sum(first <= moment < first + minute for moment in moments) for first in moments)
+
+
+def broken_off(chain: Chain, after: int) -> list[timedelta]:
+    """A night whose scheduler can't send any more after so many messages: when those can be taken."""
+    unwell = LaterError("the queues can't be reached")
+    chain.queues.fails = lambda: unwell if len(chain.queues.sent) == after else None
+    with pytest.raises(LaterError):
+        chain.tonight()
+    chain.queues.fails = lambda: None
+    return begins(chain)
+
+
+def test_a_retried_scheduler_goes_on_where_its_plan_was(chain: Chain) -> None:
+    subscriptions(chain, 120)
+    first = broken_off(chain, after=60)
+    chain.clock.forward(seconds=30)
+    assert chain.tonight() == 60
+    second = [timedelta(seconds=30) + delay for delay in begins(chain)]
+    assert most_in_a_minute([*first, *second]) <= 50
+    assert max([*first, *second]) <= timedelta(seconds=120 * 2.4 + 12), "and no later than without the disturbance"
+
+
+def test_a_scheduler_retried_again_and_again_keeps_the_minute_s_share(chain: Chain) -> None:
+    subscriptions(chain, 40)
+    begun = []
+    for attempt in range(4):
+        begun += [timedelta(seconds=attempt) + delay for delay in broken_off(chain, after=8)]
+        chain.clock.forward(seconds=1)
+    chain.tonight()
+    begun += [timedelta(seconds=4) + delay for delay in begins(chain)]
+    assert len(begun) == 40
+    assert most_in_a_minute(begun) <= 50
+
+
+def test_a_run_by_hand_during_the_night_waits_for_what_is_on_its_way(chain: Chain) -> None:
+    subscriptions(chain, 60)
+    chain.tonight()
+    night = begins(chain)
+    chain.clock.forward(minutes=1)
+    assert chain.run_now()[1] == 60
+    by_hand = [timedelta(minutes=1) + delay for delay in begins(chain)]
+    assert most_in_a_minute([*night, *by_hand]) <= 50
+    assert max(by_hand) <= timedelta(seconds=2 * 60 * 2.4 + 24)
+
+
+def test_a_run_by_hand_after_the_night_keeps_the_hour_s_share(chain: Chain) -> None:
+    subscriptions(chain, 240)
+    chain.night()
+    chain.clock.forward(minutes=20)
+    assert chain.run_now()[1] == 240
+    moments = begins(chain)
+    # The night took 480 units of 500 in its first 12 minutes.
+    assert sum(delay < timedelta(minutes=40) for delay in moments) == 10
+    assert most_in_a_minute(moments) <= 50
+
+
+def test_a_run_by_hand_when_nothing_is_on_its_way_begins_at_once(chain: Chain) -> None:
+    subscriptions(chain, 20)
+    chain.night()
+    chain.clock.forward(hours=2)
+    chain.run_now()
+    assert begins(chain)[:5] == [timedelta(0)] * 5
+
+
+# --- a night is an occurrence of its schedule ----------------------------------------------------------------
+
+
+def keys(chain: Chain) -> list[str]:
+    return [run.key for run in reversed(chain.runs.recent_runs(9))]
+
+
+def test_a_night_that_is_fired_a_moment_early_is_that_day_s_and_runs_once(chain: Chain) -> None:
+    subscriptions(chain, 1)
+    chain.clock.forward(seconds=-1)
+    assert chain.tonight() == 1
+    chain.clock.forward(seconds=1)
+    assert chain.tonight() == 0
+    assert keys(chain) == ["night-2026-11-20"]
+
+
+def test_a_late_evening_s_night_that_begins_past_midnight_takes_none_from_the_next_day(chain: Chain) -> None:
+    chain.configure(schedule_usage="0 30 23 * * *")
+    subscriptions(chain, 1)
+    for hours, minutes in ((22, 10), (23, 20), (24, 0), (24, 0)):
+        # Past midnight, on time, on time; then a day without any, and one an hour late.
+        chain.clock.forward(hours=hours, minutes=minutes)
+        assert chain.tonight() == 1
+        assert chain.tonight() == 0
+    chain.clock.forward(hours=49)
+    assert chain.tonight() == 1
+    assert keys(chain) == [f"night-2026-11-{day}" for day in (20, 21, 22, 23, 25)]
+
+
+def test_an_early_firing_around_midnight_is_the_new_day_s(chain: Chain) -> None:
+    chain.configure(schedule_usage="0 0 0 * * *")
+    subscriptions(chain, 1)
+    for step in (22 * 3600 - 1, 1, 24 * 3600, 24 * 3600 - 1):
+        chain.clock.forward(seconds=step)
+        chain.tonight()
+    assert keys(chain) == ["night-2026-11-21", "night-2026-11-22", "night-2026-11-23"]
+
+
+def test_two_nights_on_one_day_are_two_runs(chain: Chain) -> None:
+    chain.configure(schedule_usage="0 0 2,14 * * *")
+    subscriptions(chain, 1)
+    for hours in (0, 12, 1, 11):
+        chain.clock.forward(hours=hours)
+        chain.tonight()
+    assert keys(chain) == ["night-2026-11-20", "night-2026-11-20T14-00-00", "night-2026-11-21"]
+
+
 def test_a_run_by_hand_has_a_key_of_its_own(chain: Chain) -> None:
     subscriptions(chain, 2)
     chain.tonight()

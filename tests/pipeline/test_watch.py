@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+import uuid
+from datetime import date, timedelta
 
 from shared.domain.locks import LockMode
 from shared.messages import EmailMessage, Queue, UpdateMessage, to_json
+from shared.pipeline.watch import LATE_AFTER
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.runs import RunTrigger
@@ -153,31 +155,138 @@ def test_the_late_report_says_what_to_do_of_a_night_that_broke_off_before_it_was
     assert "none was planned; `python -m shared.cli run`" in mail.text
 
 
-def test_operators_are_told_once_of_a_night_that_never_began(chain: Chain) -> None:
+# --- paced --------------------------------------------------------------------------------------------------
+
+
+def subscriptions(chain: Chain, count: int) -> None:
+    chain.load(*(entry(number, subscription=str(uuid.UUID(int=number))) for number in range(1, count + 1)))
+
+
+def test_what_is_queued_again_after_a_standstill_keeps_the_minute_s_share(chain: Chain) -> None:
+    subscriptions(chain, 100)
+    chain.tonight()
+    chain.queues.take()
+    chain.clock.forward(hours=1)
+    assert len(only(UpdateMessage, chain.look())) == 100
+    delays = [delay for queue, _, delay in chain.queues.take() if queue is Queue.UPDATE]
+    minute = timedelta(minutes=1)
+    assert max(2 * sum(first <= delay < first + minute for delay in delays) for first in delays) <= 50
+    chain.clock.forward(minutes=40)
+    assert chain.look() == [], "each has its turn, and is not stuck before that"
+
+
+def test_a_single_project_that_got_stuck_is_queued_again(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: LaterError("Azure is unwell (503)")
+    chain.work(Queue.UPDATE, '{"ProjectId": 11}')
+    chain.queues.take()
+    chain.clock.forward(hours=1)
+    (message,) = only(UpdateMessage, chain.look())
+    assert message.project_id == 11
+
+
+def test_a_paced_run_is_not_late_while_its_plan_says_that_it_goes_on(chain: Chain) -> None:
+    subscriptions(chain, 1500)
+    chain.tonight()
+    # 3,000 units at 500 an hour: the last go in the sixth.
+    chain.clock.forward(hours=9)
+    assert chain.runs.late_runs(chain.clock() - LATE_AFTER) == []
+    chain.clock.forward(minutes=15)
+    (late,) = chain.runs.late_runs(chain.clock() - LATE_AFTER)
+    assert late.planned_until - late.started_at > timedelta(hours=5)
+
+
+# --- nights that never began ---------------------------------------------------------------------------------
+
+
+def told(chain: Chain) -> list[str]:
+    """The mails that a few rounds of the watchdog lead to."""
+    chain.mailer.sent.clear()
+    for _ in range(3):
+        chain.look()
+        chain.drain()
+        chain.clock.forward(minutes=15)
+    return [mail.text for mail in chain.mailer.sent]
+
+
+def test_operators_are_told_of_the_first_night_that_never_began(chain: Chain) -> None:
+    chain.load(entry())
+    chain.night()
+    chain.clock.forward(hours=27)
+    assert told(chain) == [], "it may still begin"
+    chain.clock.forward(minutes=15)
+    (text,) = told(chain)
+    assert chain.mailer.sent[0].to == ("ops@example.com",)
+    assert chain.mailer.sent[0].subject == "There was no run last night"
+    assert "should have begun on 2026-11-21 at 02:00 UTC" in text
+    assert "The last one began on 2026-11-20 at 02:00 UTC" in text
+    assert told(chain) == [], "once a day"
+    chain.clock.forward(days=1)
+    assert len(told(chain)) == 1, "and again the next day"
+
+
+def test_operators_are_told_on_a_fresh_installation_whose_timer_never_fired(chain: Chain) -> None:
+    chain.load(entry())
+    chain.clock.forward(hours=27)
+    assert told(chain) == []
+    chain.clock.forward(hours=1)
+    (text,) = told(chain)
+    assert "should have begun on 2026-11-21 at 02:00 UTC, and none has. There has been none yet" in text
+
+
+def test_a_fresh_installation_misses_no_night_that_was_before_it(chain: Chain) -> None:
+    chain.clock.forward(hours=8)
+    assert told(chain) == []
+    chain.load(entry())
+    assert told(chain) == []
+
+
+def test_runs_by_hand_are_no_nights(chain: Chain) -> None:
     chain.load(entry())
     chain.night()
     chain.clock.forward(days=1)
-    chain.night()
-    chain.clock.forward(hours=29, minutes=59)
-    chain.look()
+    chain.run_now()
     chain.drain()
-    assert chain.mailer.sent == []
-    for _ in range(3):
-        chain.clock.forward(minutes=15)
-        chain.look()
-        chain.drain()
-    (mail,) = chain.mailer.sent
-    assert mail.to == ("ops@example.com",)
-    assert mail.subject == "There was no run last night"
-    assert "2026-11-21 at 02:00 UTC" in mail.text
+    chain.clock.forward(hours=4)
+    assert len(told(chain)) == 1
 
 
-def test_runs_that_are_not_nightly_are_not_missed(chain: Chain) -> None:
+def test_a_night_that_begins_late_is_not_missed_any_more(chain: Chain) -> None:
     chain.load(entry())
     chain.night()
-    chain.clock.forward(days=7)
+    chain.clock.forward(days=1, hours=3)
     chain.night()
-    chain.clock.forward(days=5)
-    chain.look()
-    chain.drain()
-    assert chain.mailer.sent == []
+    chain.clock.forward(hours=10)
+    assert told(chain) == []
+
+
+def test_days_on_which_the_schedule_has_no_night_are_not_missed(chain: Chain) -> None:
+    chain.configure(schedule_usage="0 0 2 * * fri")
+    chain.load(entry())
+    chain.night()
+    chain.clock.forward(days=6)
+    assert told(chain) == []
+    chain.clock.forward(days=1, hours=4)
+    (text,) = told(chain)
+    assert "2026-11-27 at 02:00 UTC" in text
+
+
+def test_a_night_of_several_a_day_that_did_not_begin_is_missed(chain: Chain) -> None:
+    chain.configure(schedule_usage="0 0 2,14 * * *")
+    chain.load(entry())
+    chain.night()
+    chain.clock.forward(hours=16)
+    (text,) = told(chain)
+    assert "2026-11-20 at 14:00 UTC" in text
+
+
+def test_a_changed_schedule_misses_nothing_that_was_before_the_change(chain: Chain) -> None:
+    chain.load(entry())
+    chain.night()
+    assert told(chain) == []
+    chain.clock.forward(hours=11)
+    chain.configure(schedule_usage="0 0 9 * * *")
+    assert told(chain) == []
+    chain.clock.forward(days=1)
+    (text,) = told(chain)
+    assert "2026-11-21 at 09:00 UTC" in text

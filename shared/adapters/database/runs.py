@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, insert, select, true, update
@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from shared.adapters.database.chunks import kept_or
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.tables import mails, projects, run_scopes, runs, unfinished_answers
+from shared.adapters.database.tables import budgets, mails, projects, run_scopes, runs, schedules, unfinished_answers
 from shared.domain.charges import key_of_group
 from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
@@ -27,6 +27,10 @@ run, scope = runs.c, run_scopes.c
 BAD = (ScopeState.FAILED, ScopeState.SUSPECT)
 FINAL = (ScopeState.DONE, *BAD)
 Condition = ColumnElement[bool]
+# No queue hides a message for longer.
+ON_ITS_WAY = timedelta(days=7)
+# By which name the nights' schedule is kept.
+NIGHTS = "ProjectUsageCRON"
 
 
 class SqlRuns(Ledger, RunLedger):
@@ -36,6 +40,20 @@ class SqlRuns(Ledger, RunLedger):
     @writes
     def open_run(self, connection: Connection, key: str, trigger: RunTrigger, now: datetime) -> None:
         _open(connection, key, trigger, now)
+
+    @override
+    @writes
+    def open_night(self, connection: Connection, occurrence: datetime, now: datetime) -> str:
+        key = f"night-{occurrence:%Y-%m-%d}"
+        of_the_day = select(runs).where((run.scheduled_for == occurrence) | (run.key == key))
+        found = connection.execute(of_the_day).all()
+        for row in found:
+            of_before = row.trigger is RunTrigger.TIMER and row.scheduled_for is None
+            if row.scheduled_for == occurrence or of_before:
+                return str(row.key)
+        key = f"night-{occurrence:%Y-%m-%dT%H-%M-%S}" if found else key
+        _open(connection, key, RunTrigger.TIMER, now, occurrence)
+        return key
 
     @override
     @writes
@@ -50,6 +68,12 @@ class SqlRuns(Ledger, RunLedger):
         if not known:
             _finish(connection, run_key, connection.scalar(select(run.started_at).where(run.key == run_key)))
         return [known[key] for key in wanted if known[key].state is ScopeState.PLANNED]
+
+    @override
+    @writes
+    def plan_until(self, connection: Connection, run_key: str, until: datetime) -> None:
+        is_later = run.planned_until.is_(None) | (run.planned_until < until)
+        connection.execute(update(runs).where(run.key == run_key, is_later).values(planned_until=until))
 
     @override
     @writes
@@ -120,7 +144,13 @@ class SqlRuns(Ledger, RunLedger):
 
     @override
     @reads
-    def late_runs(self, connection: Connection, started_before: datetime) -> list[LateRun]:
+    def due_since(self, connection: Connection, moment: datetime) -> list[RunScope]:
+        recent = select(run_scopes).join(runs).where(run.started_at > moment - ON_ITS_WAY, scope.due_at > moment)
+        return [_scope(row) for row in connection.execute(recent.order_by(scope.id))]
+
+    @override
+    @reads
+    def late_runs(self, connection: Connection, before: datetime) -> list[LateRun]:
         due = projects.c.check_due_since
         due_since = list(connection.scalars(select(due).where(projects.c.active == true(), due.is_not(None))))
         is_late = (run.state != RunState.DONE) | (UNSENT_MAILS.c.count > 0)
@@ -130,16 +160,29 @@ class SqlRuns(Ledger, RunLedger):
             select(runs, func.coalesce(UNSENT_MAILS.c.count, 0).label("unsent_mails"))
             .outerjoin_from(runs, UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
             # Only a night is expected to be complete at some hour.
-            .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), run.started_at < started_before, is_late)
+            .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), planned_until < before, is_late)
             .order_by(run.started_at, run.key)
         ).all()
         return [_late_run(connection, row, due_since) for row in found]
 
     @override
     @reads
-    def last_nights(self, connection: Connection) -> list[datetime]:
-        nights = select(run.started_at).where(run.trigger == RunTrigger.TIMER)
-        return list(connection.scalars(nights.order_by(run.started_at.desc()).limit(2)))
+    def last_night(self, connection: Connection) -> datetime | None:
+        nights = select(func.coalesce(run.scheduled_for, run.started_at)).where(run.trigger == RunTrigger.TIMER)
+        last: datetime | None = connection.scalar(nights.order_by(run.started_at.desc()).limit(1))
+        return last
+
+    @override
+    @writes
+    def schedule_since(self, connection: Connection, schedule: str, now: datetime) -> datetime:
+        its = schedules.c.name == NIGHTS
+        changed = update(schedules).where(its, schedules.c.text != schedule)
+        connection.execute(changed.values(text=schedule, since=now))
+        since: datetime | None = connection.scalar(select(schedules.c.since).where(its))
+        if since is None:
+            since = connection.scalar(select(func.min(budgets.c.made_at))) or now
+            connection.execute(insert(schedules).values(name=NIGHTS, text=schedule, since=since))
+        return since
 
     @override
     @writes
@@ -147,6 +190,8 @@ class SqlRuns(Ledger, RunLedger):
         connection.execute(update(runs).where(run.key == run_key).values(reported_at=now))
 
 
+# Of a run from before plans were kept: when it began.
+planned_until = func.coalesce(run.planned_until, run.started_at)
 UNSENT_MAILS = (
     select(mails.c.run_key, func.count().label("count"))
     .where(mails.c.state.in_((MailState.PENDING, MailState.CLAIMED)), mails.c.run_key.is_not(None))
@@ -177,9 +222,12 @@ def _finish(connection: Connection, run_key: str, now: datetime | None) -> None:
         connection.execute(changed.values(state=outcome, finished_at=now))
 
 
-def _open(connection: Connection, key: str, trigger: RunTrigger, now: datetime) -> None:
+def _open(
+    connection: Connection, key: str, trigger: RunTrigger, now: datetime, occurrence: datetime | None = None
+) -> None:
     if connection.scalar(select(run.key).where(run.key == key)) is None:
-        connection.execute(insert(runs).values(key=key, trigger=trigger, state=RunState.RUNNING, started_at=now))
+        new = {"key": key, "trigger": trigger, "scheduled_for": occurrence}
+        connection.execute(insert(runs).values(state=RunState.RUNNING, started_at=now, **new))
 
 
 def _reopen(connection: Connection, run_key: str) -> None:
@@ -218,6 +266,7 @@ def _late_run(connection: Connection, row: Row[Any], due_since: Sequence[datetim
     return record(
         LateRun,
         row,
+        planned_until=row.planned_until or row.started_at,
         scopes=tuple((each.target.subject, each.state.value, each.reason) for each in scopes),
         unchecked_projects=sum(row.finished_at is None or due <= row.finished_at for due in due_since),
         planned=bool(scopes) or row.finished_at is not None,

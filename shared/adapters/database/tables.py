@@ -190,6 +190,15 @@ runs = table(
     *needed(trigger=Converted(Unicode(20), str, RunTrigger), state=Converted(Unicode(10), str, RunState)),
     Column("started_at", UtcDateTime, nullable=False, index=True),
     *optional(finished_at=UtcDateTime(), reported_at=UtcDateTime()),
+    # Of a night: the occurrence of its schedule. Of every run: when the last of its messages is to be taken.
+    *optional(scheduled_for=UtcDateTime(), planned_until=UtcDateTime()),
+)
+
+# Since when a timer's schedule is the one that it is.
+schedules = table(
+    "schedules",
+    *key(name=key_text(50)),
+    *needed(text=fitted(300), since=UtcDateTime()),
 )
 
 run_scopes = table(

@@ -361,6 +361,7 @@ def test_after_the_upgrade_nothing_is_mailed_or_locked_twice(database: Database)
     told = chain.subjects()
     for words in ("P13 has no budget", "[P12] The project is locked", "[P11] 25 %", "[P11] At this pace"):
         assert [subject for subject in told if words in subject], words
+    assert chain.tonight() == 0, "the night that is on its way is the one of this occurrence"
     chain.drain()
     assert [run.state for run in chain.runs.recent_runs(30)] == ["done"] * 21, "the night that was waiting too"
     chain.clock.forward(days=1)
