@@ -1,6 +1,6 @@
 """Of which occurrence of its schedule a night is, until when its plan goes on, and since when there is that schedule.
 
-Revises: 0003
+Revises: 0004
 """
 
 import sqlalchemy as sa
@@ -9,8 +9,8 @@ from alembic import op
 from shared.adapters.database.tables import needed, optional
 from shared.adapters.database.types import UtcDateTime, fitted, key_text
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
