@@ -11,11 +11,12 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
 from shared.domain.texts import UNSTORABLE, is_one_line, shortened
 
@@ -146,10 +147,14 @@ class MailMessage:
 
 @dataclass(frozen=True, slots=True)
 class SentAs:
-    """A mail that the provider took while the database was away: only its mark is missing."""
+    """A mail that was handed over while the database was away: what became of it only has to be noted.
+
+    deliveries: empty in messages of earlier versions, which say that all got it.
+    """
 
     claimant: str
     receipt: str
+    deliveries: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,8 @@ def parse_email(body: str | bytes) -> EmailMessage:
     email_id = fields.take("EmailId", _identifier)
     if email_id is not None:
         claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _text(0, LARGEST_BYTES))
-        sent_as = None if claimant is None or receipt is None else SentAs(claimant, receipt)
+        deliveries = tuple(fields.take("Deliveries", _list_of(_delivery)) or ())
+        sent_as = None if claimant is None or receipt is None else SentAs(claimant, receipt, deliveries)
         return EmailMessage(email_id, None, sent_as, fields.envelope())
     mail = MailMessage(
         to=fields.take("To", _addresses) or (),
@@ -391,6 +397,8 @@ def _content(part: Any) -> dict[str, Any]:
 def _as_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds")
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        return [astuple(each) for each in value]
     return value.isoformat() if isinstance(value, date) else value
 
 
@@ -554,6 +562,15 @@ def _addresses(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError('it has to be a list of addresses, such as ["a@b.ca"]')
     return tuple(_storable(text) for text in texts)
+
+
+def _delivery(value: Any) -> Delivery:
+    try:
+        recipient, role, state, reason = value
+        found = Delivery(_storable(recipient), Role(role), DeliveryState(state), reason and _storable(reason))
+    except (TypeError, ValueError):
+        raise ValueError('it has to be ["a@b.ca", "to", "taken", null]') from None
+    return found
 
 
 def _day(value: Any) -> date:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from shared.messages import Message, Queue, to_json
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
-from shared.ports.mails import OutgoingMail
+from shared.ports.mails import Handover, OutgoingMail, Refusal
 
 SOME_QUOTA = Quota(50, 500, 10.0, 12, 10)
 
@@ -102,15 +102,21 @@ class FakeQueues:
 
 @dataclass
 class FakeMailer:
-    """A mail provider in memory."""
+    """A mail provider in memory. refuses: recipients, by address. sent: what was taken, for those who got it."""
 
     sent: list[OutgoingMail] = field(default_factory=list)
     fails: Callable[[OutgoingMail], Exception | None] = lambda _mail: None
+    refuses: dict[str, Refusal] = field(default_factory=dict)
 
-    def send(self, mail: OutgoingMail) -> str:
+    def send(self, mail: OutgoingMail) -> Handover:
         error = self.fails(mail)
         if error is not None:
             raise error
         check(mail)
-        self.sent.append(mail)
-        return f"receipt-{len(self.sent)}"
+        roles = {"to": mail.to, "cc": mail.cc, "bcc": mail.bcc}
+        taken = {name: tuple(each for each in found if each not in self.refuses) for name, found in roles.items()}
+        if any(taken.values()):
+            self.sent.append(replace(mail, **taken))
+        asked = {address for found in roles.values() for address in found}
+        refused = {address: self.refuses[address] for address in asked & self.refuses.keys()}
+        return Handover(f"receipt-{len(self.sent)}", refused)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
+from shared.domain.deliveries import (
+    Delivery,
+    DeliveryState,
+    Role,
+    all_final,
+    has_arrived,
+    in_words,
+    is_for,
+    merged,
+    missing,
+    refused,
+)
+from shared.domain.texts import shortened
 from shared.messages import EmailMessage, MailMessage, MessageError, SentAs
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event
 from shared.pipeline.operators import NOTICE, Operators
-from shared.pipeline.stage import MAIL_LIMIT, Outgoing, Retry, mails_out
+from shared.pipeline.stage import MAIL_LIMIT, MARK_COMES_FIRST, Outgoing, Retry, given_up, growing_wait, mails_out
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import (
@@ -20,6 +34,7 @@ from shared.ports.mails import (
     MailRenderer,
     NewMail,
     OutgoingMail,
+    Refusal,
     StoredMail,
     Topic,
 )
@@ -30,6 +45,8 @@ CLAIM = timedelta(minutes=15)
 WHOLE = "whole"
 # How soon the mark of a mail that went out is tried again: while it is missing, the mail looks unsent.
 MARK_AGAIN = timedelta(seconds=30)
+# Of all reasons together, in the message that only marks a mail: it must fit onto its queue.
+ROOM_FOR_REASONS = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +71,12 @@ class Deliverer:
             if message.mail is not None:
                 return self._accept(message.mail, origin)
             if message.sent_as is not None:
-                return self._mark(message, message.sent_as)
-            return self._claim_and_send(message, message.email_id or 0, origin)
+                return self._note(message, self._stored(message), message.sent_as)
+            return self._claim_and_send(message, origin)
         except LaterError as error:
             # The database is away: nothing can be noted, the message waits.
+            if message.sent_as is not None:
+                return self.retry.put_back(message, self.clock() + MARK_AGAIN)
             return self.retry.later(message, error, "mail", mail=message.email_id)
 
     def _accept(self, mail: MailMessage, origin: str) -> list[Outgoing]:
@@ -66,68 +85,104 @@ class Deliverer:
         new = NewMail(f"message/{origin}", WHOLE, mail.to, context, cc=mail.cc, bcc=mail.bcc, topic=Topic.MESSAGE)
         return mails_out([self.mails.add(new, self.clock())])
 
-    def _claim_and_send(self, message: EmailMessage, mail_id: int, origin: str) -> list[Outgoing]:
-        now = self.clock()
-        is_ours = self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=message.envelope.replayed)
-        stored = self.mails.get(mail_id)
+    def _stored(self, message: EmailMessage) -> StoredMail:
+        stored = self.mails.get(message.email_id or 0)
         if stored is None:
-            raise MessageError(f"there is no mail {mail_id}")
+            raise MessageError(f"there is no mail {message.email_id}")
+        return stored
+
+    def _claim_and_send(self, message: EmailMessage, origin: str) -> list[Outgoing]:
+        now, mail_id, replayed = self.clock(), message.email_id or 0, message.envelope.replayed
+        is_ours = self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=replayed, rest=MARK_COMES_FIRST)
+        stored = self._stored(message)
         # Sent, or another message has it: should that one's sender die, it comes again under the same id and goes on
         # with its claim; should it be lost, the watchdog finds the claim that has expired.
         return self._send(message, stored, origin) if is_ours else []
 
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:
-            prepared, notes = self._prepared(stored)
-            sent_as = SentAs(origin, self.mailer.send(prepared))
+            asked, left_out = self._recipients(stored)
+            handover = self.mailer.send(self._written(stored, asked, left_out))
         except NeverError as error:
             return self._failed(stored, origin, error.reason)
         except LaterError as error:
             return self._put_off(message, stored, origin, error)
-        # Should the database be away: what comes back must only mark the mail, never send it again.
-        wanted = self._mark(replace(message, email_id=stored.id, sent_as=sent_as), sent_as, notes)
-        event("mail_sent", mail=stored.id, key=stored.mail.key)
-        return wanted
+        said = [_answered(each, handover.refused.get(each.recipient)) for each in asked]
+        # Should the database be away: what comes back must only note this, never send the mail again.
+        sent_as = SentAs(origin, handover.receipt, _with_short_reasons([*said, *left_out]))
+        return self._note(replace(message, email_id=stored.id, sent_as=sent_as), stored, sent_as)
 
-    def _mark(self, message: EmailMessage, sent_as: SentAs, notes: str | None = None) -> list[Outgoing]:
+    def _note(self, message: EmailMessage, stored: StoredMail, sent_as: SentAs) -> list[Outgoing]:
+        """Notes what the provider said of each recipient; whoever is missing is asked again."""
+        now = self.clock()
+        known = merged(stored.deliveries, sent_as.deliveries)
+        if not _is_notice(stored) and self.retry.is_over(stored.first_attempt_at, MAIL_LIMIT):
+            known = all_final(known, lambda reason: given_up(LaterError(reason), MAIL_LIMIT))
+        untold = missing(known)
         try:
-            self.mails.mark_sent(message.email_id or 0, sent_as.claimant, sent_as.receipt, notes, self.clock())
+            if untold:
+                due_at = now + growing_wait(message.envelope.attempt)
+                self.mails.release(stored.id, sent_as.claimant, in_words(untold), due_at, known)
+                event("mail_deferred", level=logging.WARNING, mail=stored.id, recipients=len(untold))
+                return self.retry.put_back(replace(message, sent_as=None), due_at)
+            # A message of earlier versions says only that the mail is sent.
+            if known and not has_arrived(known, _is_whole(stored)):
+                self.mails.release(stored.id, sent_as.claimant, in_words(refused(known)), now, known)
+                return mails_out([stored.id])  # to the operators
+            self.mails.mark_sent(stored.id, sent_as.receipt, known, now)
         except LaterError:
-            return self.retry.put_back(message, self.clock() + MARK_AGAIN)
+            return self.retry.put_back(message, now + MARK_AGAIN)
+        event("mail_sent", mail=stored.id, key=stored.mail.key)
         return []
 
-    def _prepared(self, stored: StoredMail) -> tuple[OutgoingMail, str | None]:
-        """The mail with its valid recipients, and a note on those that were left out. Raises NeverError."""
+    def _recipients(self, stored: StoredMail) -> tuple[list[Delivery], list[Delivery]]:
+        """Who is asked now, and whose address is none. Raises NeverError where nobody is left."""
         mail = stored.mail
-        addressed = mail.to or (self.operators.addresses if mail.template == NOTICE else ())
-        to, bad_to = self.valid_addresses(addressed)
-        cc, bad_cc = self.valid_addresses(mail.cc)
-        bcc, bad_bcc = self.valid_addresses(mail.bcc)
-        bad = [*bad_to, *bad_cc, *bad_bcc]
-        context = dict(mail.context)
-        # An alert's blind copies are not the people whom it is for; those of a whole mail may be all it is for.
-        if not (to or cc or (bcc and mail.template == WHOLE)):
-            to = self._operators_instead(mail, bad)
-            context["undeliverable"] = [list(entry) for entry in bad] or [["(none)", "the project has no contact"]]
-        elif not to:
-            to, cc = cc, ()
-        rendered = self.renderer(mail.template, mail.language, context)
-        notes = "; ".join(f"left out {address!r}: {reason}" for address, reason in bad) or None
-        return OutgoingMail(stored.message_id, to, **asdict(rendered), cc=cc, bcc=bcc), notes
+        addressed = mail.to or (self.operators.addresses if _is_notice(stored) else ())
+        asked, left_out = [], []
+        for role, texts in ((Role.TO, addressed), (Role.CC, mail.cc), (Role.BCC, mail.bcc)):
+            valid, invalid = self.valid_addresses(texts)
+            asked += [Delivery(address, role, DeliveryState.LATER) for address in valid]
+            left_out += [Delivery(text, role, DeliveryState.REFUSED, reason) for text, reason in invalid]
+        asked = _unsettled(asked, stored)
+        if not has_arrived(stored.deliveries, _is_whole(stored)) and not any(
+            is_for(each, _is_whole(stored)) for each in asked
+        ):
+            asked += self._operators_instead(stored, left_out)
+        return asked, left_out
 
-    def _operators_instead(self, mail: NewMail, bad: list[tuple[str, str]]) -> tuple[str, ...]:
-        to, _ = self.valid_addresses(self.operators.addresses)
+    def _operators_instead(self, stored: StoredMail, left_out: Sequence[Delivery]) -> list[Delivery]:
+        valid, _ = self.valid_addresses(self.operators.addresses)
+        asked = _unsettled([Delivery(address, Role.INSTEAD, DeliveryState.LATER) for address in valid], stored)
+        if not asked:
+            why = in_words(_unreached(stored, left_out)) or "it names nobody"
+            raise NeverError(f"mail {stored.mail.key} reaches nobody ({why}), and none of EMAIL_OPERATORS either")
+        return asked
+
+    def _written(self, stored: StoredMail, asked: Sequence[Delivery], left_out: Sequence[Delivery]) -> OutgoingMail:
+        """The mail to those who are asked now. Raises NeverError."""
+        mail, context = stored.mail, dict(stored.mail.context)
+        if any(each.role is Role.INSTEAD for each in asked):
+            nobody = [["(none)", "the project has no contact"]]
+            context["undeliverable"] = [
+                [each.recipient, each.reason] for each in _unreached(stored, left_out)
+            ] or nobody
+        to, cc, bcc = (
+            tuple(each.recipient for each in asked if each.role in roles)
+            for roles in ((Role.TO, Role.INSTEAD), (Role.CC,), (Role.BCC,))
+        )
         if not to:
-            why = "; ".join(f"{address!r}: {reason}" for address, reason in bad) or "it names nobody"
-            raise NeverError(f"mail {mail.key} has no valid recipient ({why}), and EMAIL_OPERATORS has none either")
-        return to
+            to, cc = cc, ()
+        return OutgoingMail(
+            stored.message_id, to, **asdict(self.renderer(mail.template, mail.language, context)), cc=cc, bcc=bcc
+        )
 
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
         now = self.clock()
         event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
         self.dead_letters.give_up(EmailMessage(email_id=stored.id), reason, f"mail/{stored.id}/{origin}")
         about = self.operators.mail_failed(stored.id, stored.mail.key, reason, now.date())
-        told = self.mails.add(about, now) if stored.mail.template != NOTICE else None
+        told = self.mails.add(about, now) if not _is_notice(stored) else None
         self.mails.mark_failed(stored.id, origin, reason)
         return mails_out([] if told is None else [told])
 
@@ -138,7 +193,41 @@ class Deliverer:
             "mail",
             since=stored.first_attempt_at,
             limit=MAIL_LIMIT,
-            give_up=lambda reason: self._failed(stored, origin, reason),
+            give_up=None if _is_notice(stored) else lambda reason: self._failed(stored, origin, reason),
             note=lambda reason, due_at: self.mails.release(stored.id, origin, reason, due_at),
             mail=stored.id,
         )
+
+
+def _is_notice(stored: StoredMail) -> bool:
+    """What operators are told is never given up: it must outlive the outage of which it tells."""
+    return stored.mail.template == NOTICE
+
+
+def _is_whole(stored: StoredMail) -> bool:
+    """An alert's blind copies are not the people whom it is for; those of a whole mail may be all it is for."""
+    return stored.mail.template == WHOLE
+
+
+def _unsettled(asked: Sequence[Delivery], stored: StoredMail) -> list[Delivery]:
+    """Those of whom it is not known yet what became of the mail."""
+    settled = {each.key for each in stored.deliveries if each.state is not DeliveryState.LATER}
+    return [each for each in asked if each.key not in settled]
+
+
+def _unreached(stored: StoredMail, left_out: Sequence[Delivery]) -> list[Delivery]:
+    """Whom the mail is for, and does not reach."""
+    known = refused(merged(stored.deliveries, left_out))
+    return [each for each in known if is_for(each, _is_whole(stored)) and each.role is not Role.INSTEAD]
+
+
+def _answered(asked: Delivery, refusal: Refusal | None) -> Delivery:
+    if refusal is None:
+        return replace(asked, state=DeliveryState.TAKEN)
+    state = DeliveryState.REFUSED if refusal.for_good else DeliveryState.LATER
+    return replace(asked, state=state, reason=refusal.reason)
+
+
+def _with_short_reasons(deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+    longest = ROOM_FOR_REASONS // max(len(deliveries), 1)
+    return tuple(replace(each, reason=each.reason and shortened(each.reason, longest)) for each in deliveries)

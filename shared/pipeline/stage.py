@@ -20,6 +20,9 @@ JITTER = 0.2
 # For how long work that can't be done now is tried again.
 WORK_LIMIT = timedelta(hours=24)
 MAIL_LIMIT = timedelta(hours=72)
+# A mail whose sender is gone may have been handed over, and the message that only marks it is on its way while the
+# database is away. Once that is back, the message has this long to come before the mail is sent again.
+MARK_COMES_FIRST = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,9 @@ def outgoing(messages: Iterable[Message]) -> list[Outgoing]:
     return [Outgoing(message) for message in messages]
 
 
-def mails_out(mail_ids: Iterable[int]) -> list[Outgoing]:
+def mails_out(mail_ids: Iterable[int], delay: timedelta = timedelta(0)) -> list[Outgoing]:
     """The messages that have these mails sent."""
-    return outgoing(EmailMessage(email_id=mail_id) for mail_id in mail_ids)
+    return [Outgoing(EmailMessage(email_id=mail_id), delay) for mail_id in mail_ids]
 
 
 def growing_wait(attempt: int) -> timedelta:

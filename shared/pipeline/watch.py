@@ -10,7 +10,7 @@ from shared.messages import Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.pace import Pace
-from shared.pipeline.stage import Outgoing, mails_out, outgoing
+from shared.pipeline.stage import MARK_COMES_FIRST, Outgoing, mails_out, outgoing
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.mails import MailLedger, NewMail, Topic
@@ -20,6 +20,8 @@ from shared.ports.runs import LateRun, RunLedger, RunScope
 STUCK_AFTER = timedelta(minutes=45)
 # So long after the last of its messages is to be taken.
 LATE_AFTER = timedelta(hours=4)
+# As far as the clocks of two instances may be apart.
+A_MOMENT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,25 @@ class Watchdog:
         before = now - STUCK_AFTER
         scopes = self.pace.due(self.runs.stuck_scopes(before), now)
         projects = self.checks.stuck_projects(before)
-        mails = self.mails.stuck(before)
+        mails, abandoned = self.mails.stuck(before), self.mails.abandoned(before)
         self.checks.mark_requeued(projects, now)
-        self.mails.mark_requeued(mails, now)
+        self.mails.mark_requeued([*mails, *abandoned], now)
         for scope, due_at in scopes:
             self.runs.mark_queued(scope.id, due_at, now)
         late = [self._report(run, now) for run in self.runs.late_runs(now - LATE_AFTER)]
         late += self._missed_night(now)
-        event("watched", scopes=len(scopes), projects=len(projects), mails=len(mails), late_runs=len(late))
+        event(
+            "watched",
+            scopes=len(scopes),
+            projects=len(projects),
+            mails=len(mails) + len(abandoned),
+            late_runs=len(late),
+        )
         return [
             *(Outgoing(_again(scope), due_at - now) for scope, due_at in scopes),
             *outgoing(notifications(projects, Envelope())),
             *mails_out([*mails, *late]),
+            *mails_out(abandoned, MARK_COMES_FIRST + A_MOMENT),
         ]
 
     def _missed_night(self, now: datetime) -> list[int]:

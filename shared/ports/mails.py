@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
+
+from shared.domain.deliveries import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,31 @@ class OutgoingMail:
     bcc: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a recipient does not get a mail, in the words of who says so. for_good: the address does not work."""
+
+    reason: str
+    for_good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What a provider made of a mail. receipt: an id, may be empty. refused: who does not get it; all others do."""
+
+    receipt: str = ""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+
+
 class Mailer(Protocol):
     """A mail provider."""
 
-    def send(self, mail: OutgoingMail) -> str:
-        """Hands it over; returns a receipt (an id, may be empty). Raises LaterError, NeverError (refused for good)."""
+    def send(self, mail: OutgoingMail) -> Handover:
+        """Hands it over, to those whom it does not refuse.
+
+        Raises LaterError where it takes no mail now: it is out of reach or busy, or it refuses *us* (the sign-in, the
+        sender, a quota). Raises NeverError where it refuses this mail for good, whoever it is for.
+        """
         ...
 
 
@@ -109,7 +131,8 @@ class StoredMail:
     claimed_until: datetime | None
     reason: str | None = None
     sent_at: datetime | None = None
-    notes: str | None = None
+    deliveries: tuple[Delivery, ...] = ()
+    """what is known of its recipients, since it was first handed over"""
 
 
 class MailLedger(Protocol):
@@ -123,30 +146,55 @@ class MailLedger(Protocol):
         """The mail as it stands."""
         ...
 
-    def claim(self, mail_id: int, claimant: str, until: datetime, now: datetime, failed_too: bool = False) -> bool:
+    def claim(
+        self,
+        mail_id: int,
+        claimant: str,
+        until: datetime,
+        now: datetime,
+        *,
+        failed_too: bool = False,
+        rest: timedelta = timedelta(0),
+    ) -> bool:
         """Takes the mail, so that nobody else sends it before `until`; counts an attempt. False where it can't be had.
 
         Taken if it is pending, if the claim on it has expired, or if this same claimant holds it (the message came
-        again: the earlier attempt is dead). `failed_too`: also if it had failed; its attempts count from the start.
+        again: the earlier attempt is dead). `failed_too`: also if it had failed; its attempts count from the start, and
+        whoever did not get it is asked again. `rest`: an expired claim only after it was queued again (`mark_requeued`)
+        this long ago.
         """
         ...
 
-    def mark_sent(self, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime) -> None:
-        """It has been sent; `notes` says which addresses were left out. Only the claimant's word counts."""
+    def mark_sent(self, mail_id: int, receipt: str, deliveries: Sequence[Delivery], now: datetime) -> None:
+        """It has been sent. That is a fact: whoever holds the mail now."""
         ...
 
-    def release(self, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
-        """It could not be sent now, and is tried again at `due_at`."""
+    def release(
+        self,
+        mail_id: int,
+        claimant: str,
+        reason: str,
+        due_at: datetime,
+        deliveries: Sequence[Delivery] = (),
+    ) -> None:
+        """It could not be sent now, or not to all, and is tried again at `due_at`, if the claimant still holds it.
+
+        Of the recipients, what is known stays known either way.
+        """
         ...
 
     def mark_failed(self, mail_id: int, claimant: str, reason: str) -> None:
-        """It can't be sent."""
+        """It can't be sent. Only the claimant's word counts."""
         ...
 
     def stuck(self, before: datetime) -> list[int]:
-        """Mails that are pending and were due before `before`, or whose claim expired before it."""
+        """Mails that are pending and were due before `before`."""
+        ...
+
+    def abandoned(self, before: datetime) -> list[int]:
+        """Mails whose claim expired before `before`, and that were not queued again since."""
         ...
 
     def mark_requeued(self, mail_ids: Sequence[int], now: datetime) -> None:
-        """These were queued again now: they count as stuck only after another while."""
+        """These were queued again now: they count as stuck or abandoned only after another while."""
         ...

@@ -13,6 +13,7 @@ import pytest
 from shared.adapters.database import tables
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails, insert_mails
+from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail, Topic
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project
 
@@ -32,6 +33,7 @@ MAIL = NewMail(
     run_key="night",
 )
 LATER = NIGHT + 15 * MINUTE
+TAKEN = Delivery("a@b.ca", Role.TO, DeliveryState.TAKEN)
 
 
 @pytest.fixture
@@ -145,11 +147,71 @@ def test_the_same_claimant_gets_its_mail_again(ledger: MailLedger, mail_id: int)
 
 def test_a_mail_that_was_sent_is_never_claimed_again(ledger: MailLedger, mail_id: int):
     ledger.claim(mail_id, "first", LATER, NIGHT)
-    ledger.mark_sent(mail_id, "first", "receipt-1", "left out: é@b.ca", NIGHT + MINUTE)
+    ledger.mark_sent(mail_id, "receipt-1", [TAKEN], NIGHT + MINUTE)
     sent = stored(ledger, mail_id)
-    assert (sent.state, sent.sent_at, sent.notes) == (MailState.SENT, NIGHT + MINUTE, "left out: é@b.ca")
+    assert (sent.state, sent.sent_at, sent.deliveries) == (MailState.SENT, NIGHT + MINUTE, (TAKEN,))
     for claimant in ("first", "second"):
         assert not ledger.claim(mail_id, claimant, LATER + HOUR, LATER, failed_too=True)
+
+
+def test_that_it_was_sent_counts_whoever_holds_it_and_once(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.claim(mail_id, "second", LATER + HOUR, LATER)
+    ledger.mark_sent(mail_id, "receipt-1", [TAKEN], LATER)
+    ledger.mark_sent(mail_id, "receipt-2", [TAKEN], LATER + HOUR)
+    sent = stored(ledger, mail_id)
+    assert (sent.state, sent.claimed_until, sent.sent_at) == (MailState.SENT, None, LATER)
+
+
+def test_an_expired_claim_rests_until_it_was_queued_again_and_a_while_longer(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    asked = LATER + HOUR
+    assert not ledger.claim(mail_id, "second", asked + HOUR, asked, rest=MINUTE)
+    ledger.mark_requeued([mail_id], asked)
+    assert not ledger.claim(mail_id, "second", asked + HOUR, asked + MINUTE / 2, rest=MINUTE)
+    assert ledger.claim(mail_id, "second", asked + HOUR, asked + MINUTE, rest=MINUTE)
+
+
+def test_a_claim_that_was_queued_again_before_it_expired_rests_too(ledger: MailLedger, mail_id: int):
+    ledger.mark_requeued([mail_id], NIGHT + MINUTE)
+    ledger.claim(mail_id, "first", LATER, NIGHT + 2 * MINUTE)
+    assert not ledger.claim(mail_id, "second", LATER + 2 * HOUR, LATER + HOUR, rest=MINUTE)
+    assert ledger.claim(mail_id, "first", LATER + 2 * HOUR, LATER + HOUR, rest=MINUTE), "its own message came again"
+
+
+def test_of_each_recipient_it_is_known_what_became_of_the_mail(ledger: MailLedger, mail_id: int):
+    later = Delivery("b@b.ca", Role.CC, DeliveryState.LATER, "450 greylisted")
+    odd = Delivery(" a\x00b " + "é" * 400, Role.TO, DeliveryState.REFUSED, "it is no address")
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "450 greylisted", LATER, [TAKEN, later, odd])
+    ledger.claim(mail_id, "second", LATER + HOUR, LATER)
+    now_taken = replace(later, state=DeliveryState.TAKEN, reason=None)
+    found = {each.recipient[:6]: each for each in stored(ledger, mail_id).deliveries}
+    assert (found["a@b.ca"], found["b@b.ca"], len(found)) == (TAKEN, later, 3)
+    ledger.mark_sent(mail_id, "", [TAKEN, now_taken, odd], LATER)
+    found = {each.recipient[:6]: each for each in stored(ledger, mail_id).deliveries}
+    assert (found["b@b.ca"], len(found)) == (now_taken, 3)
+
+
+def test_of_the_recipients_even_who_lost_the_claim_has_a_say_and_nobody_who_has_it_is_asked_again(
+    ledger: MailLedger, mail_id: int
+):
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.claim(mail_id, "second", LATER + HOUR, LATER)
+    ledger.release(mail_id, "first", "450", LATER, [TAKEN])
+    ledger.release(mail_id, "second", "450", LATER, [replace(TAKEN, state=DeliveryState.LATER, reason="450")])
+    assert stored(ledger, mail_id).deliveries == (TAKEN,)
+
+
+def test_a_failed_mail_asks_all_again_but_who_has_it(ledger: MailLedger, mail_id: int):
+    refused = Delivery("b@b.ca", Role.TO, DeliveryState.REFUSED, "550")
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "450", LATER, [TAKEN, refused])
+    ledger.claim(mail_id, "second", LATER + HOUR, LATER, failed_too=True)
+    assert set(stored(ledger, mail_id).deliveries) == {TAKEN, refused}
+    ledger.mark_failed(mail_id, "second", "given up")
+    ledger.claim(mail_id, "third", LATER + HOUR, LATER, failed_too=True)
+    assert stored(ledger, mail_id).deliveries == (TAKEN,)
 
 
 def test_a_mail_that_is_released_is_pending_with_its_reason(ledger: MailLedger, mail_id: int):
@@ -185,7 +247,6 @@ def test_only_the_word_of_the_present_claimant_counts(ledger: MailLedger, mail_i
     ledger.claim(mail_id, "first", LATER, NIGHT)
     ledger.claim(mail_id, "second", LATER + HOUR, LATER)
     before = stored(ledger, mail_id)
-    ledger.mark_sent(mail_id, "first", "receipt", None, LATER)
     ledger.release(mail_id, "first", "unwell", LATER)
     ledger.mark_failed(mail_id, "first", "refused")
     assert stored(ledger, mail_id) == before
@@ -194,5 +255,5 @@ def test_only_the_word_of_the_present_claimant_counts(ledger: MailLedger, mail_i
 def test_a_claimant_who_let_go_has_no_say_any_more(ledger: MailLedger, mail_id: int):
     ledger.claim(mail_id, "first", LATER, NIGHT)
     ledger.release(mail_id, "first", "unwell", LATER)
-    ledger.mark_sent(mail_id, "first", "receipt", None, LATER)
+    ledger.mark_failed(mail_id, "first", "refused")
     assert stored(ledger, mail_id).state is MailState.PENDING

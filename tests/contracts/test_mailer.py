@@ -14,7 +14,7 @@ from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.adapters.mail.smtp import SmtpMailer
 from shared.ports.clock import utc_now
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import Mailer, OutgoingMail
+from shared.ports.mails import Mailer, OutgoingMail, Refusal
 from tests.adapters.mail.servers import (
     API_KEY,
     PASSWORD,
@@ -52,6 +52,7 @@ class Rig:
     arrived: Callable[[], list[Arrived]]
     make_unwell: Callable[[], object]
     make_refuse: Callable[[], object] = lambda: None
+    make_refuse_one: Callable[[str], object] = lambda _address: None
 
 
 def outbox_rig(folder: Path) -> Rig:
@@ -77,7 +78,10 @@ def fake_rig() -> Rig:
     def seen(mail: OutgoingMail) -> Arrived:
         return arrived(build(mail, SENDER, SENDER_NAME, utc_now()), [*mail.to, *mail.cc, *mail.bcc])
 
-    return Rig(mailer, lambda: [seen(mail) for mail in mailer.sent], unwell, refuse)
+    def refuse_one(address: str) -> None:
+        mailer.refuses[address] = Refusal("550 no such user", for_good=True)
+
+    return Rig(mailer, lambda: [seen(mail) for mail in mailer.sent], unwell, refuse, refuse_one)
 
 
 def sendgrid_rig(server: SendGridServer) -> Rig:
@@ -96,10 +100,12 @@ def smtp_rig(server: SmtpServer, password: str = "") -> Rig:
         lambda: [arrived(read(content), recipients) for content, recipients in server.mails],
         lambda: setattr(server, "data_answer", "451 try again later"),
         lambda: setattr(server, "data_answer", "554 spam"),
+        lambda address: server.refusals.update({address: "550 no such user"}),
     )
 
 
-CAN_REFUSE = ["fake", "smtp", "smtp with STARTTLS and sign-in", "sendgrid"]
+CAN_REFUSE_ONE = ["fake", "smtp", "smtp with STARTTLS and sign-in"]
+CAN_REFUSE = [*CAN_REFUSE_ONE, "sendgrid"]
 
 
 @pytest.fixture(params=["outbox", *CAN_REFUSE])
@@ -177,7 +183,7 @@ def test_a_mail_with_one_blind_copy_only_reaches_it(rig: Rig) -> None:
 
 
 def test_the_receipt_is_text(rig: Rig) -> None:
-    assert isinstance(rig.mailer.send(MAIL), str)
+    assert isinstance(rig.mailer.send(MAIL).receipt, str)
 
 
 @pytest.mark.parametrize("line_break", ["\r\n", "\n", "\r", "\u2028", "\x85", "\0"])
@@ -213,3 +219,21 @@ def test_a_side_that_refuses_the_mail_is_not_to_be_tried_again(rig: Rig) -> None
     with pytest.raises(NeverError) as caught:
         rig.mailer.send(MAIL)
     assert API_KEY not in caught.value.reason and PASSWORD not in caught.value.reason
+
+
+@pytest.mark.parametrize("rig", CAN_REFUSE_ONE, indirect=True)
+def test_a_recipient_who_is_refused_is_named_and_the_others_get_the_mail(rig: Rig) -> None:
+    rig.make_refuse_one("bob@example.ca")
+    handover = rig.mailer.send(replace(MAIL, cc=(), bcc=("dora@example.ca",)))
+    assert handover.refused == {"bob@example.ca": Refusal("550 no such user", for_good=True)}
+    mail = one_mail(rig)
+    assert {"ann@example.ca", "dora@example.ca"} <= {*mail.to, *mail.bcc}
+
+
+@pytest.mark.parametrize("rig", CAN_REFUSE_ONE, indirect=True)
+def test_where_all_are_refused_nobody_gets_the_mail(rig: Rig) -> None:
+    for address in MAIL.to:
+        rig.make_refuse_one(address)
+    handover = rig.mailer.send(replace(MAIL, cc=(), bcc=()))
+    assert handover.refused.keys() == {*MAIL.to}
+    assert rig.arrived() == []

@@ -100,15 +100,15 @@ def test_an_active_project_is_stuck_when_its_check_is_overdue(checks: SqlChecks,
     assert checks.stuck_projects(NIGHT + HOUR) == [1, 3]
 
 
-def test_mails_are_stuck_when_pending_too_long_or_their_claim_lapsed(mails: SqlMails):
+def test_mails_are_stuck_when_pending_too_long_and_abandoned_when_their_claim_lapsed(mails: SqlMails):
     pending, claimed, sent, failed = (mails.add(a_mail(name), NIGHT) for name in ("p", "c", "s", "f"))
     for mail_id in (claimed, sent, failed):
         mails.claim(mail_id, "me", NIGHT + HOUR, NIGHT)
-    mails.mark_sent(sent, "me", "", None, NIGHT)
+    mails.mark_sent(sent, "", (), NIGHT)
     mails.mark_failed(failed, "me", "refused")
-    assert mails.stuck(NIGHT) == []
-    assert mails.stuck(NIGHT + HOUR) == [pending]
-    assert mails.stuck(NIGHT + 2 * HOUR) == [pending, claimed]
+    assert (mails.stuck(NIGHT), mails.abandoned(NIGHT)) == ([], [])
+    assert (mails.stuck(NIGHT + HOUR), mails.abandoned(NIGHT + HOUR)) == ([pending], [])
+    assert (mails.stuck(NIGHT + 2 * HOUR), mails.abandoned(NIGHT + 2 * HOUR)) == ([pending], [claimed])
 
 
 def test_what_is_queued_again_counts_as_stuck_only_after_another_while(
@@ -119,9 +119,9 @@ def test_what_is_queued_again_counts_as_stuck_only_after_another_while(
     mails.claim(claimed, "me", NIGHT + MINUTE, NIGHT)
     checks.mark_requeued([1], MORNING)
     mails.mark_requeued([pending, claimed], MORNING)
-    assert (checks.stuck_projects(MORNING), mails.stuck(MORNING)) == ([], [])
+    assert (checks.stuck_projects(MORNING), mails.stuck(MORNING), mails.abandoned(MORNING)) == ([], [], [])
     assert checks.stuck_projects(MORNING + HOUR) == [1]
-    assert mails.stuck(MORNING + HOUR) == [pending, claimed]
+    assert (mails.stuck(MORNING + HOUR), mails.abandoned(MORNING + HOUR)) == ([pending], [claimed])
 
 
 def test_thousands_can_be_marked_at_once(checks: SqlChecks, mails: SqlMails, database: Database):
@@ -137,7 +137,7 @@ def test_a_run_that_is_complete_is_not_late(runs: SqlRuns, mails: SqlMails, data
     settle(database, scope, ScopeState.DONE)
     mail = mails.add(a_mail("sent"), NIGHT)
     mails.claim(mail, "me", MORNING, NIGHT)
-    mails.mark_sent(mail, "me", "", None, NIGHT)
+    mails.mark_sent(mail, "", (), NIGHT)
     mails.add(a_mail("of another", run_key="other"), NIGHT)
     add_project(database, 1)
     add_project(database, 2, active=False, check_due_since=NIGHT)

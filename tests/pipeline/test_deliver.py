@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
-from shared.messages import LARGEST_BY_HAND_BYTES, EmailMessage, Queue, parse_email
+import pytest
+
+from shared.domain.deliveries import Delivery, DeliveryState, Role
+from shared.messages import LARGEST_BY_HAND_BYTES, LARGEST_BYTES, EmailMessage, Queue, parse_email
 from shared.pipeline.deliver import CLAIM
 from shared.pipeline.operators import Operators
+from shared.pipeline.stage import MARK_COMES_FIRST
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import MailState, NewMail, OutgoingMail, Topic
-from tests.pipeline.conftest import Chain
+from shared.ports.mails import MailState, NewMail, OutgoingMail, Refusal, Topic
+from tests.pipeline.conftest import Chain, entry
+
+TAKEN, REFUSED = DeliveryState.TAKEN, DeliveryState.REFUSED
 
 
 def whole(to: list[str], **fields: object) -> str:
@@ -99,8 +105,13 @@ def test_a_mail_whose_sender_died_and_whose_message_is_lost_is_found_by_the_watc
     assert chain.mails.claim(mail_id, "lost", now + CLAIM, now)
     assert chain.work(Queue.EMAIL, email(mail_id), origin="another") == []
     chain.clock.forward(minutes=61)
+    assert chain.work(Queue.EMAIL, email(mail_id), origin="another") == []
     chain.look()
-    chain.drain()
+    ((queue, text, delay),) = chain.queues.take()
+    assert delay > MARK_COMES_FIRST, "what only marks the mail comes first"
+    assert chain.work(Queue.EMAIL, email(mail_id), origin="another") == []
+    chain.clock.now += delay
+    chain.work(queue, text)
     assert len(chain.mailer.sent) == 1
 
 
@@ -194,10 +205,9 @@ def test_invalid_addresses_are_left_out_and_recorded(chain: Chain) -> None:
     mail_id = stored_mail(chain, ("anna@example.com", "no-address", "bo@example.com\r\nBcc: x@evil.example"))
     chain.work(Queue.EMAIL, email(mail_id))
     assert chain.mailer.sent[0].to == ("anna@example.com",)
-    stored = chain.mails.get(mail_id)
-    assert stored is not None
-    assert "no-address" in str(stored.notes)
-    assert "evil" in str(stored.notes)
+    states = {each.recipient: each.state for each in deliveries(chain, mail_id)}
+    assert states.pop("anna@example.com") is TAKEN
+    assert states == dict.fromkeys(("no-address", "bo@example.com\r\nBcc: x@evil.example"), REFUSED)
 
 
 def test_a_whole_mail_of_blind_copies_only_goes_to_them_and_to_nobody_else(chain: Chain) -> None:
@@ -229,22 +239,248 @@ def test_an_unknown_mail_is_a_dead_letter(chain: Chain) -> None:
     assert [letter.reason for letter in chain.letters.letters()] == ["there is no mail 123"]
 
 
-def test_a_database_that_goes_away_after_the_yes_makes_no_second_mail(chain: Chain) -> None:
-    mail_id = stored_mail(chain)
+# --- what became of it for each recipient --------------------------------------------------------------------
 
-    class MarksFail:
-        def __getattr__(self, name: str) -> object:
-            return getattr(chain.mails, name)
+ANNA, BO, AUDIT, OPS = "anna@example.com", "bo@example.com", "audit@example.com", "ops@example.com"
+GREYLISTED, UNKNOWN = Refusal("450 greylisted", for_good=False), Refusal("550 no such user", for_good=True)
 
-        def mark_sent(self, *_args: object) -> None:
-            raise LaterError("the database can't be used now")
 
-    chain.send(replace(chain.deliverer, mails=MarksFail()).deliver(parse_email(email(mail_id)), "m1"))
-    ((queue, text, delay),) = chain.queues.take()
-    assert delay == timedelta(seconds=30)
-    chain.clock.forward(minutes=10)
-    chain.work(queue, text, "m2")
+def alert_mail(chain: Chain, *to: str) -> int:
+    """The alert of a project with these contacts; a blind copy goes to EMAIL_BCC. Nobody has begun to send it."""
+    chain.load(entry(11, contacts=to))
+    chain.spend("820", date(2026, 11, 19))
+    chain.tonight()
+    while waiting := [message for message in chain.queues.take() if message[0] is not Queue.EMAIL]:
+        for queue, text, _ in waiting:
+            chain.work(queue, text)
+    mails = filter(None, map(chain.mails.get, range(1, 5)))
+    return next(int(stored.id) for stored in mails if stored.mail.topic is Topic.ALERT)
+
+
+def deliveries(chain: Chain, mail_id: int) -> tuple[Delivery, ...]:
     stored = chain.mails.get(mail_id)
     assert stored is not None
-    assert stored.state is MailState.SENT
+    return tuple(stored.deliveries)
+
+
+def state(chain: Chain, mail_id: int) -> MailState:
+    stored = chain.mails.get(mail_id)
+    assert stored is not None
+    return MailState(stored.state)
+
+
+def came(chain: Chain) -> list[tuple[str, ...]]:
+    """Who got each mail that was taken."""
+    return [(*mail.to, *mail.cc, *mail.bcc) for mail in chain.mailer.sent]
+
+
+def work_off(chain: Chain, hours: float) -> None:
+    """Works the queues off as time goes by, for so long."""
+    end = chain.clock.now + timedelta(hours=hours)
+    waiting = [(chain.clock.now + delay, queue, text) for queue, text, delay in chain.queues.take()]
+    while waiting and min(waiting)[0] <= end:
+        due, queue, text = min(waiting)
+        waiting.remove((due, queue, text))
+        chain.clock.now = max(chain.clock.now, due)
+        chain.work(queue, text)
+        waiting += [(chain.clock.now + delay, queue, text) for queue, text, delay in chain.queues.take()]
+    chain.queues.sent = [(queue, text, due - end) for due, queue, text in waiting]
+    chain.clock.now = end
+
+
+def test_who_is_refused_for_now_is_asked_again_alone_and_the_mail_waits_for_it(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = GREYLISTED
+    mail_id = alert_mail(chain, ANNA, BO)
+    chain.work(Queue.EMAIL, email(mail_id))
+    assert (came(chain), state(chain, mail_id)) == ([(BO, AUDIT)], MailState.PENDING)
+    stored = chain.mails.get(mail_id)
+    assert stored is not None and stored.reason == "anna@example.com (450 greylisted)"
+    del chain.mailer.refuses[ANNA]
+    work_off(chain, hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(BO, AUDIT), (ANNA,)], MailState.SENT)
+
+
+def test_a_blind_copy_that_was_taken_is_not_sent_again_while_the_only_contact_is_refused(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = GREYLISTED
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=2)
+    assert (came(chain), state(chain, mail_id)) == ([(AUDIT,)], MailState.PENDING)
+
+
+def test_where_no_contact_works_the_operators_get_the_mail_with_the_providers_words(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = UNKNOWN
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (OPS,)], MailState.SENT)
+    assert "anna@example.com" in chain.mailer.sent[-1].text and "550 no such user" in chain.mailer.sent[-1].text
+    assert {(each.recipient, each.state) for each in deliveries(chain, mail_id)} == {
+        (ANNA, REFUSED),
+        (AUDIT, TAKEN),
+        (OPS, TAKEN),
+    }
+
+
+def test_one_contact_that_works_is_enough_and_who_does_not_is_noted(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = UNKNOWN
+    mail_id = alert_mail(chain, ANNA, BO)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=100)
+    assert (came(chain), state(chain, mail_id)) == ([(BO, AUDIT)], MailState.SENT)
+    assert Delivery(ANNA, Role.TO, REFUSED, "550 no such user") in deliveries(chain, mail_id)
+
+
+def test_a_contact_that_is_refused_for_now_for_72_hours_counts_as_one_that_does_not_work(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = GREYLISTED
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=73)
+    assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (OPS,)], MailState.SENT)
+    assert "given up after 72 hours: 450 greylisted" in chain.mailer.sent[-1].text
+    assert chain.letters.letters() == []
+
+
+def test_operators_who_got_the_blind_copy_are_still_told_that_nobody_else_has_the_mail(chain: Chain) -> None:
+    chain.configure(email_bcc=(OPS,))
+    chain.mailer.refuses[ANNA] = UNKNOWN
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(OPS,), (OPS,)], MailState.SENT)
+    assert ["550 no such user" in mail.text for mail in chain.mailer.sent] == [False, True]
+
+
+def test_where_neither_contacts_nor_operators_work_the_mail_fails_in_their_words(chain: Chain) -> None:
+    chain.mailer.refuses |= {ANNA: UNKNOWN, OPS: UNKNOWN}
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=1)
+    assert state(chain, mail_id) is MailState.FAILED
+    (letter, *_) = chain.letters.letters()
+    assert "anna@example.com (550 no such user)" in letter.reason
+
+
+def test_a_mail_that_failed_asks_whoever_does_not_have_it_when_it_is_replayed(chain: Chain) -> None:
+    chain.mailer.refuses |= {ANNA: UNKNOWN, OPS: UNKNOWN}
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=1)
+    chain.mailer.refuses.clear()
+    letters = [letter for letter in chain.letters.letters() if json.loads(letter.body) == {"EmailId": mail_id}]
+    assert chain.dead_letter_service.replay(letters[0].id) is None
+    work_off(chain, hours=1)
+    assert state(chain, mail_id) is MailState.SENT
+    assert came(chain).count((ANNA,)) == 1 and came(chain).count((AUDIT,)) == 1
+
+
+def test_a_key_that_is_refused_for_a_night_loses_no_mail(chain: Chain) -> None:
+    chain.mailer.fails = lambda _mail: LaterError("SendGrid refuses us (401): Maximum credits exceeded")
+    ids = [stored_mail(chain, key=f"test/{number}") for number in range(5)]
+    for mail_id in ids:
+        chain.work(Queue.EMAIL, email(mail_id))
+    work_off(chain, hours=10)
+    assert {state(chain, mail_id) for mail_id in ids} == {MailState.PENDING}
+    chain.mailer.fails = lambda _mail: None
+    work_off(chain, hours=1)
+    assert {state(chain, mail_id) for mail_id in ids} == {MailState.SENT}
+    assert (len(came(chain)), chain.letters.letters()) == (5, [])
+
+
+def test_what_operators_are_told_of_mails_outlives_the_outage(chain: Chain) -> None:
+    chain.mailer.fails = lambda _mail: LaterError("SendGrid refuses us (401): Maximum credits exceeded")
+    for number in range(2):
+        chain.work(Queue.EMAIL, email(stored_mail(chain, key=f"test/{number}")))
+    work_off(chain, hours=90)
+    assert len(chain.letters.letters()) == 2
+    chain.mailer.fails = lambda _mail: None
+    work_off(chain, hours=1)
+    (told,) = chain.mailer.sent
+    assert (told.to, told.subject) == ((OPS,), "Mails could not be sent")
+    assert "given up after 72 hours: SendGrid refuses us (401): Maximum credits exceeded" in told.text
+
+
+# --- a database that goes away after the provider's yes ------------------------------------------------------
+
+
+class GoesAway:
+    """The mails' ledger, in which nothing can be noted any more."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.mails = chain.mails
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.mails, name)
+
+    def mark_sent(self, *_args: object) -> None:
+        raise LaterError("the database can't be used now")
+
+    release = mark_sent
+
+
+def handed_over_without_a_mark(chain: Chain, mail_id: int) -> tuple[Queue, str]:
+    """The message that goes back when the database is away after the yes."""
+    chain.send(replace(chain.deliverer, mails=GoesAway(chain)).deliver(parse_email(email(mail_id)), "m1"))
+    ((queue, text, delay),) = chain.queues.take()
+    assert delay == timedelta(seconds=30)
+    return queue, text
+
+
+def test_a_database_that_goes_away_after_the_yes_makes_no_second_mail(chain: Chain) -> None:
+    mail_id = stored_mail(chain)
+    queue, text = handed_over_without_a_mark(chain, mail_id)
+    chain.clock.forward(minutes=10)
+    chain.work(queue, text, "m2")
+    assert (state(chain, mail_id), len(chain.mailer.sent)) == (MailState.SENT, 1)
+
+
+@pytest.mark.parametrize("first", ["a duplicate", "the watchdog", "both"])
+def test_a_database_that_stays_away_for_longer_than_the_claim_makes_no_second_mail_whatever_comes_first(
+    chain: Chain, first: str
+) -> None:
+    mail_id = stored_mail(chain)
+    queue, text = handed_over_without_a_mark(chain, mail_id)
+    chain.clock.forward(hours=3)
+    if first != "a duplicate":
+        chain.look()
+    if first != "the watchdog":
+        chain.work(Queue.EMAIL, email(mail_id), "duplicate")
+    delayed = chain.queues.take()
+    chain.clock.forward(seconds=30)
+    chain.work(queue, text, "m2")
+    assert state(chain, mail_id) is MailState.SENT
+    for again, late, delay in delayed:
+        chain.clock.now += delay
+        chain.work(again, late)
     assert len(chain.mailer.sent) == 1
+
+
+def test_what_each_recipient_said_travels_while_the_database_is_away(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = Refusal("450 " + "é" * 2000, for_good=False)
+    mail_id = alert_mail(chain, ANNA, *(f"person{number}@example.com" for number in range(500)))
+    queue, text = handed_over_without_a_mark(chain, mail_id)
+    assert len(text.encode()) <= LARGEST_BYTES
+    chain.work(queue, text, "m2")
+    chain.mailer.refuses.clear()
+    work_off(chain, hours=1)
+    assert state(chain, mail_id) is MailState.SENT
+    assert came(chain)[1:] == [(ANNA,)]
+
+
+def test_a_message_of_earlier_versions_that_marks_a_mail_is_understood(chain: Chain) -> None:
+    mail_id = stored_mail(chain)
+    chain.mails.claim(mail_id, "m1", chain.clock() + CLAIM, chain.clock())
+    chain.work(Queue.EMAIL, email(mail_id, Claimant="m1", Receipt=""))
+    assert (state(chain, mail_id), chain.mailer.sent) == (MailState.SENT, [])
+
+
+def test_a_message_that_marks_a_mail_and_comes_again_changes_nothing(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = GREYLISTED
+    mail_id = alert_mail(chain, ANNA)
+    queue, text = handed_over_without_a_mark(chain, mail_id)
+    chain.work(queue, text, "m2")
+    del chain.mailer.refuses[ANNA]
+    work_off(chain, hours=1)
+    chain.work(queue, text, "m2")
+    work_off(chain, hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (ANNA,)], MailState.SENT)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
-from shared.adapters.database.chunks import in_chunks, insert_rows, kept_or, update_in
+from shared.adapters.database.chunks import in_chunks, insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
-from shared.domain.texts import digest
+from shared.domain.deliveries import Delivery, DeliveryState, merged
+from shared.domain.texts import digest, fitting
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
 
 mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
+# RFC 3696's limit for an address; what is none is cut to it.
+LONGEST_ADDRESS = 320
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class SqlMails(Ledger, MailLedger):
         if row is None:
             return None
         recipients = {name: tuple(row.recipients[name]) for name in RECIPIENTS}
-        return record(StoredMail, row, mail=record(NewMail, row, **recipients))
+        known = deliveries_of(connection, mail_id) if row.attempts else ()
+        return record(StoredMail, row, mail=record(NewMail, row, **recipients), deliveries=known)
 
     @override
     @writes
@@ -52,14 +56,24 @@ class SqlMails(Ledger, MailLedger):
         claimant: str,
         until: datetime,
         now: datetime,
+        *,
         failed_too: bool = False,
+        rest: timedelta = timedelta(0),
     ) -> bool:
+        expired = mail.claimed_until <= now
+        if rest:
+            expired &= (mail.due_at > mail.claimed_until) & (mail.due_at <= now - rest)
+        takeable = or_(
+            mail.state == MailState.PENDING,
+            and_(mail.state == MailState.CLAIMED, or_(expired, mail.claimant == claimant)),
+        )
         failed = mail.state == MailState.FAILED
-        free = or_(mail.claimed_until <= now, mail.claimant == claimant)
-        takeable = or_(mail.state == MailState.PENDING, and_(mail.state == MailState.CLAIMED, free))
+        if failed_too:
+            _ask_all_again(connection, mail_id)
+            takeable |= failed
         claimed = connection.execute(
             update(tables.mails)
-            .where(mail.id == mail_id, or_(takeable, failed) if failed_too else takeable)
+            .where(mail.id == mail_id, takeable)
             .values(
                 state=MailState.CLAIMED,
                 claimant=claimant,
@@ -73,14 +87,25 @@ class SqlMails(Ledger, MailLedger):
     @override
     @writes
     def mark_sent(
-        self, connection: Connection, mail_id: int, claimant: str, receipt: str, notes: str | None, now: datetime
+        self, connection: Connection, mail_id: int, receipt: str, deliveries: Sequence[Delivery], now: datetime
     ) -> None:
-        sent = {"state": MailState.SENT, "sent_at": now, "receipt": receipt, "notes": notes}
-        _end_claim(connection, mail_id, claimant, reason=None, **sent)
+        _write_deliveries(connection, mail_id, deliveries)
+        sent = {"state": MailState.SENT, "sent_at": now, "receipt": receipt, "reason": None}
+        unsent = (mail.id == mail_id) & (mail.state != MailState.SENT)
+        connection.execute(update(tables.mails).where(unsent).values(claimant=None, claimed_until=None, **sent))
 
     @override
     @writes
-    def release(self, connection: Connection, mail_id: int, claimant: str, reason: str, due_at: datetime) -> None:
+    def release(
+        self,
+        connection: Connection,
+        mail_id: int,
+        claimant: str,
+        reason: str,
+        due_at: datetime,
+        deliveries: Sequence[Delivery] = (),
+    ) -> None:
+        _write_deliveries(connection, mail_id, deliveries)
         _end_claim(connection, mail_id, claimant, state=MailState.PENDING, reason=reason, due_at=due_at)
 
     @override
@@ -91,9 +116,12 @@ class SqlMails(Ledger, MailLedger):
     @override
     @reads
     def stuck(self, connection: Connection, before: datetime) -> list[int]:
-        lapsed = and_(mail.state == MailState.CLAIMED, mail.claimed_until < before)
-        stuck = select(mail.id).where(mail.due_at < before, or_(mail.state == MailState.PENDING, lapsed))
-        return list(connection.scalars(stuck.order_by(mail.id)))
+        return _waiting(connection, before, mail.state == MailState.PENDING)
+
+    @override
+    @reads
+    def abandoned(self, connection: Connection, before: datetime) -> list[int]:
+        return _waiting(connection, before, (mail.state == MailState.CLAIMED) & (mail.claimed_until < before))
 
     @override
     @writes
@@ -109,6 +137,13 @@ def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime
         for known in connection.scalars(select(mail.key).where(mail.key.in_(keys))):
             del wanted[known]
     insert_rows(connection, tables.mails, [_row(new, now, sender_domain) for new in reversed(wanted.values())])
+
+
+def deliveries_of(connection: Connection, mail_id: int) -> tuple[Delivery, ...]:
+    """What is known of a mail's recipients."""
+    found = select(tables.deliveries).where(tables.deliveries.c.mail_id == mail_id)
+    rows = connection.execute(found.order_by(tables.deliveries.c.role, tables.deliveries.c.recipient))
+    return tuple(record(Delivery, row) for row in rows)
 
 
 def message_id(key: str, sender_domain: str) -> str:
@@ -129,6 +164,35 @@ def _row(new: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
         "made_at": now,
         "due_at": now,
     }
+
+
+def _write_deliveries(connection: Connection, mail_id: int, news: Sequence[Delivery]) -> None:
+    """Adds what is new. Another may have noted something in the meantime: that is not lost."""
+    known = {each.key: each for each in deliveries_of(connection, mail_id)} if news else {}
+    # As they lie in the database, whatever an address that is none may hold.
+    as_stored = [replace(each, recipient=fitting(each.recipient.strip(), LONGEST_ADDRESS)) for each in news]
+    changed = [each for each in merged(known.values(), as_stored) if known.get(each.key) != each]
+    rows = [{"mail_id": mail_id, **asdict(each)} for each in changed]
+    insert_rows(
+        connection, tables.deliveries, [row for row, each in zip(rows, changed, strict=True) if each.key not in known]
+    )
+    update_rows(
+        connection,
+        tables.deliveries,
+        [row for row, each in zip(rows, changed, strict=True) if each.key in known],
+        *("mail_id", "role", "recipient"),
+    )
+
+
+def _ask_all_again(connection: Connection, mail_id: int) -> None:
+    """Forgets, of a mail that has failed, who was refused."""
+    failed = select(mail.id).where(mail.id == mail_id, mail.state == MailState.FAILED)
+    untaken = tables.deliveries.c.state != DeliveryState.TAKEN
+    connection.execute(delete(tables.deliveries).where(tables.deliveries.c.mail_id.in_(failed), untaken))
+
+
+def _waiting(connection: Connection, before: datetime, which: ColumnElement[bool]) -> list[int]:
+    return list(connection.scalars(select(mail.id).where(mail.due_at < before, which).order_by(mail.id)))
 
 
 def _end_claim(connection: Connection, mail_id: int, claimant: str, **values: object) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.types import Converted, Money, UtcDateTime, cleaned, fitted, key_text
 from shared.domain.budgets import Rollover
+from shared.domain.deliveries import DeliveryState, Role
 from shared.domain.locks import Outcome
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
@@ -178,10 +179,20 @@ mails = table(
     Column("state", Converted(Unicode(10), str, MailState), nullable=False),
     *needed(attempts=Integer(), made_at=UtcDateTime(), due_at=UtcDateTime()),
     *optional(first_attempt_at=UtcDateTime(), claimant=Unicode(100), claimed_until=UtcDateTime()),
+    # `notes`: whom earlier versions left out; now that is in `deliveries`.
     *optional(sent_at=UtcDateTime(), receipt=fitted(200), notes=cleaned(), reason=fitted(1000)),
     Index("ix_mails_topic_project_id", "topic", "project_id"),
     # By the state alone, each check of some projects would look through all mails that wait.
     Index("ix_mails_state_project_id", "state", "project_id"),
+)
+
+# What became of a mail for each recipient, once it was handed over. An address that is none may be as long as it likes.
+deliveries = table(
+    "deliveries",
+    Column("mail_id", ForeignKey("mails.id"), primary_key=True),
+    *key(role=Converted(key_text(10), str, Role), recipient=fitted(320, key_text)),
+    *needed(state=Converted(Unicode(10), str, DeliveryState)),
+    *optional(reason=fitted(1000)),
 )
 
 runs = table(

@@ -13,7 +13,7 @@ from shared.adapters.mail import mime
 from shared.domain.texts import digest
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError
-from shared.ports.mails import OutgoingMail
+from shared.ports.mails import Handover, OutgoingMail
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class OutboxMailer:
     sender_name: str
     clock: Clock = utc_now
 
-    def send(self, mail: OutgoingMail) -> str:
-        """Writes the mail and returns the file's name. LaterError where the disk does not take it."""
+    def send(self, mail: OutgoingMail) -> Handover:
+        """Writes the mail; the receipt is the file's name. LaterError where the disk does not take it."""
         message = mime.build(mail, self.sender, self.sender_name, self.clock())
         mime.add_blind_copies(message, mail)
         name = file_name(mail.message_id)
@@ -38,7 +38,7 @@ class OutboxMailer:
             self._write(name, message)
         except OSError as error:
             raise LaterError(f"the outbox {self.folder} can't be written: {error.strerror or error}") from error
-        return name
+        return Handover(name)
 
     def _write(self, name: str, message: EmailMessage) -> None:
         # Two may send the same mail at the same time: each writes a file of its own and moves it into place.

@@ -16,9 +16,9 @@ from shared.adapters.retry_after import bounded, wait_in
 from shared.domain.texts import shortened
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import OutgoingMail
+from shared.ports.mails import Handover, OutgoingMail, Refusal
 
-ACCEPTED = 202
+ACCEPTED, BAD_REQUEST = 202, 400
 LONGEST_REASON = 300
 # A number this long is an instant in Unix time (2001 and later), a shorter one a number of seconds.
 UNIX_TIME = re.compile(r"[0-9]{10,}")
@@ -31,6 +31,8 @@ ADVICE = {
     401: "see that SENDGRID_API_KEY is right and not revoked, and that its account has credits left",
     403: "the API key needs the permission Mail Send, and EMAIL_SENDER has to be a verified sender",
 }
+# How it names a recipient in an error's `field`: `personalizations.0.to.1.email`.
+RECIPIENT = re.compile(r"personalizations\.(\d+)\.(to|cc|bcc)\.(\d+)")
 OF_THE_ENDPOINT = "see that SENDGRID_ENDPOINT is right; for most it is https://api.sendgrid.com"
 
 
@@ -53,14 +55,21 @@ class SendGridMailer:
     def __post_init__(self) -> None:
         self.api_key, self.endpoint = self.api_key.strip(), self.endpoint.rstrip("/")
 
-    def send(self, mail: OutgoingMail) -> str:
-        """Hands the mail over and returns SendGrid's X-Message-Id. Raises LaterError, NeverError."""
+    def send(self, mail: OutgoingMail) -> Handover:
+        """Hands the mail over, to all or to nobody: where it names a faulty address, the others are to be asked again.
+
+        Raises LaterError, NeverError.
+        """
         from python_http_client.exceptions import HTTPError
 
         mime.check(mail)
+        body = self._body(mail)
         try:
-            response = self._mail_send().post(request_body=self._body(mail))
+            response = self._mail_send().post(request_body=body)
         except HTTPError as error:
+            refused = refused_in(error.body, body["personalizations"]) if error.status_code == BAD_REQUEST else {}
+            if refused:
+                return Handover(refused=refused)
             raise self._refusal(error) from error
         except (OSError, HTTPException) as error:
             raise LaterError(f"SendGrid can't be reached: {getattr(error, 'reason', error)}") from error
@@ -70,7 +79,7 @@ class SendGridMailer:
         if response.status_code != ACCEPTED:
             # Something in between answered, such as a proxy's sign-in page.
             raise LaterError(f"SendGrid answered {response.status_code} where {ACCEPTED} means that it took the mail")
-        return str(response.headers.get("X-Message-Id") or "")
+        return Handover(str(response.headers.get("X-Message-Id") or ""))
 
     def _mail_send(self) -> Any:
         """The package's client of POST /v3/mail/send."""
@@ -154,6 +163,20 @@ def _wait(value: str, now: datetime) -> timedelta | None:
         return wait_in(value, now)
     instant = min(int(value.strip()[:20]), LAST_INSTANT)
     return bounded(datetime.fromtimestamp(instant, UTC) - now)
+
+
+def refused_in(body: bytes, asked: list[dict[str, Any]]) -> dict[str, Refusal]:
+    """What SendGrid's answer says of single recipients of these personalizations; empty where it says other things."""
+    named: dict[str, Refusal] = {}
+    try:
+        for error in json.loads(body)["errors"]:
+            block, kind, number = RECIPIENT.match(error["field"]).groups()  # type: ignore[union-attr]
+            named[asked[int(block)][kind][int(number)]["email"]] = Refusal(str(error["message"]), for_good=True)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return {}
+    everybody = (entry["email"] for block in asked for entries in block.values() for entry in entries)
+    others = Refusal(f"SendGrid took the mail for nobody, over {', '.join(named)}", for_good=False)
+    return {address: named.get(address, others) for address in everybody} if named else {}
 
 
 def said_in(body: bytes) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +14,7 @@ from shared.adapters.mail import mime
 from shared.domain.texts import shortened
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import OutgoingMail
+from shared.ports.mails import Handover, OutgoingMail, Refusal
 
 IMPLICIT_TLS_PORT = 465
 # A reply longer than this is a page of advice; its beginning says why.
@@ -20,6 +22,22 @@ LONGEST_REPLY = 200
 # Servers look at a mail before they say yes, and RFC 5321 (4.5.3.2.6) gives them ten minutes: to hang up on one that
 # then says yes is to send the mail twice.
 VERDICT_SECONDS = 240.0
+
+# The reply with which a server hangs up, whatever it was asked.
+CLOSING = 421
+# RFC 1870: the one thing that the answer to MAIL FROM says of the mail.
+TOO_LARGE = 552
+# What servers say of who sends, with a reply that else speaks of the mail or of an address: the sign-in, the sender,
+# relaying, a quota, the sender's domain. Enhanced codes: RFC 3463, and those of Exchange (5.2.252, 5.7.57, …) and Gmail
+# (5.4.5, 5.7.26). 5.7.1 alone may be anything; 5.7.12x and 5.7.13x are mailboxes that take mail from some only.
+OF_US = re.compile(
+    r"\b5\.(1\.[78]|2\.252|4\.5|7\.(?!1\b|12\d\b|13[0-8]\b)\d+)\b"
+    r"|relay|rcpthosts|sender|send ?as|from address|not verified|authenticat|credits|suspended"
+    r"|(sending|submission|daily|hourly|monthly).{0,20}(quota|limit)",
+    re.IGNORECASE,
+)
+# A mailbox that is full or not there, a mail that is too large: whatever other words there are.
+NOT_OF_US = re.compile(r"\b5\.(1\.1|2\.[12]|3\.4)\b|^552 ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +67,26 @@ class SmtpMailer:
     def _is_tls_from_the_start(self) -> bool:
         return self.port == IMPLICIT_TLS_PORT if self.implicit_tls is None else self.implicit_tls
 
-    def send(self, mail: OutgoingMail) -> str:
-        """Sends the mail; the receipt is empty, or names the recipients that the server refused.
-
-        Where it takes some recipients and refuses others, those that it takes get the mail: to try again would
-        send it to them twice. Where it refuses all, that is a LaterError if one of them may be taken later.
-        """
+    def send(self, mail: OutgoingMail) -> Handover:
+        """Sends the mail to those whom the server takes it for. Raises LaterError, NeverError."""
         message = mime.build(mail, self.sender, self.sender_name, self.clock())
         recipients = list(dict.fromkeys((*mail.to, *mail.cc, *mail.bcc)))
         try:
             smtp = self._connect()
             try:
                 refused = smtp.send_message(message, self.sender, recipients)
+            except smtplib.SMTPRecipientsRefused as error:
+                if any(code == CLOSING for code, _ in error.recipients.values()):
+                    raise  # it was not asked for the others
+                refused = error.recipients
             finally:
                 _part(smtp)
         except OSError as error:  # smtplib's own errors are OSErrors too
             raise self._translated(error) from error
         except UnicodeError:
             # Without its cause, which quotes a piece of what may be the password.
-            raise NeverError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry") from None
-        return f"refused: {self._listed(refused)}" if refused else ""
+            raise LaterError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry") from None
+        return Handover(refused={address: self._refusal(*answer) for address, answer in refused.items()})
 
     def _connect(self) -> smtplib.SMTP:
         if self._is_tls_from_the_start:
@@ -90,34 +108,47 @@ class SmtpMailer:
         if self.username:
             smtp.login(self.username, self.password)
 
+    def _refusal(self, code: int, reply: bytes) -> Refusal:
+        """Of one recipient: an address that does not work, or one that may be taken later."""
+        said = self._quoted(code, reply)
+        return Refusal(said, for_good=code >= 500 and not _is_of_us(said))
+
     def _translated(self, error: OSError) -> LaterError | NeverError:
         where = f"the mail server {self.host}:{self.port}"
         match error:
-            case smtplib.SMTPAuthenticationError(smtp_code=code) if code >= 500:
-                return NeverError(
-                    f"{where} refused the sign-in ({code}); see that SMTP_USERNAME and SMTP_PASSWORD are right"
-                )
-            case smtplib.SMTPRecipientsRefused(recipients=refused):
-                kind = LaterError if any(code < 500 for code, _ in refused.values()) else NeverError
-                return kind(f"{where} refused every recipient: {self._listed(refused)}")
+            case smtplib.SMTPAuthenticationError(smtp_code=code, smtp_error=reply):
+                said, advice = self._quoted(code, reply), "see that SMTP_USERNAME and SMTP_PASSWORD are right"
+                return LaterError(f"{where} refuses our sign-in: {said}; {advice}")
             case smtplib.SMTPResponseException(smtp_code=code, smtp_error=reply):
-                kind = NeverError if code >= 500 else LaterError
-                return kind(f"{where} refused the mail: {self._quoted(code, reply)}")
+                said = self._quoted(code, reply)
+                if (
+                    code >= 500
+                    and (isinstance(error, smtplib.SMTPDataError) or code == TOO_LARGE)
+                    and not _is_of_us(said)
+                ):
+                    return NeverError(f"{where} refuses the mail: {said}")
+                return LaterError(f"{where} takes no mail from us: {said}")
+            case smtplib.SMTPRecipientsRefused(recipients=refused):
+                said = "; ".join(self._quoted(*answer) for answer in refused.values())
+                return LaterError(f"{where} takes no mail from us: {said}")
             case smtplib.SMTPException() if not isinstance(error, smtplib.SMTPServerDisconnected):
                 # It lacks something that we asked for, such as STARTTLS or a way to sign in.
-                return NeverError(f"{where} can't take the mail: {self._without_password(_plain(str(error)))}")
+                return LaterError(f"{where} can't take the mail: {self._without_password(_plain(str(error)))}")
             case _:
                 return LaterError(f"{where} can't be reached: {_plain(str(error))}")
-
-    def _listed(self, refused: dict[str, tuple[int, bytes]]) -> str:
-        return "; ".join(f"{address} ({self._quoted(*answer)})" for address, answer in refused.items())
 
     def _quoted(self, code: int, reply: bytes | str) -> str:
         text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
         return self._without_password(_plain(f"{code} {text}"))
 
     def _without_password(self, text: str) -> str:
-        return text.replace(self.password, "***") if self.password else text
+        """What the server repeats of a sign-in that it does not understand is in base64."""
+        if not self.password:
+            return text
+        plain = f"\0{self.username}\0{self.password}"
+        for secret in (self.password, *(b64encode(each.encode()).decode() for each in (self.password, plain))):
+            text = text.replace(secret, "***")
+        return text
 
 
 class _Smtp(smtplib.SMTP):
@@ -140,6 +171,11 @@ class _Smtp(smtplib.SMTP):
 
 class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
     """The same, encrypted from the first byte."""
+
+
+def _is_of_us(said: str) -> bool:
+    """Whether a refusal for good speaks of who sends. In doubt it does: what waits is not lost."""
+    return bool(OF_US.search(said)) and not NOT_OF_US.search(said)
 
 
 def _part(smtp: smtplib.SMTP) -> None:

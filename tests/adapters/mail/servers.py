@@ -78,15 +78,18 @@ def addresses_in(message: EmailMessage, header: str) -> tuple[str, ...]:
 class SmtpServer(Controller):
     """An SMTP server on a port of its own.
 
-    refusals: answers to RCPT by address. data_answer: to DATA, after data_seconds. breaks_at_quit: it hangs up
-    instead of saying goodbye. With tls, STARTTLS is demanded, and then signing in with USERNAME and PASSWORD; with
-    implicit_tls, it speaks TLS from the first byte.
+    refusals: answers to RCPT by address. mail_answer: to MAIL FROM. data_answer: to DATA, after data_seconds.
+    sign_in_answer: to a sign-in, whatever the password. breaks_at_quit: it hangs up instead of saying goodbye. With
+    tls, STARTTLS is demanded, and then signing in with USERNAME and PASSWORD; with implicit_tls, it speaks TLS from the
+    first byte.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, implicit_tls: ssl.SSLContext | None = None) -> None:
         self.mails: list[tuple[bytes, list[str]]] = []
         self.refusals: dict[str, str] = {}
+        self.mail_answer = "250 OK"
         self.data_answer = "250 OK queued"
+        self.sign_in_answer = ""
         self.data_seconds = 0.0
         self.breaks_at_quit = False
         self.signed_in: list[bytes] = []
@@ -99,7 +102,13 @@ class SmtpServer(Controller):
 
     def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         self.signed_in.append(data.login)
+        if self.sign_in_answer:
+            return AuthResult(success=False, handled=False, message=self.sign_in_answer)
         return AuthResult(success=(data.login, data.password) == (USERNAME.encode(), PASSWORD.encode()), handled=False)
+
+    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        envelope.mail_from = address if self.mail_answer.startswith("250") else None
+        return self.mail_answer
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802 - aiosmtpd's name
         if address in self.refusals:
@@ -250,8 +259,8 @@ class SendGridServer:
         return Handler
 
 
-def fault(status: int, message: str) -> Answer:
-    return Answer(status, {}, json.dumps({"errors": [{"message": message, "field": None, "help": None}]}))
+def fault(status: int, message: str, field: object = None) -> Answer:
+    return Answer(status, {}, json.dumps({"errors": [{"message": message, "field": field, "help": None}]}))
 
 
 def fault_of(body: dict[str, Any]) -> str:

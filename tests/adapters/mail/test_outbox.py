@@ -21,7 +21,7 @@ def mailer(folder: Path) -> OutboxMailer:
 
 
 def test_the_receipt_is_the_name_of_the_file(tmp_path: Path) -> None:
-    name = mailer(tmp_path).send(MAIL)
+    name = mailer(tmp_path).send(MAIL).receipt
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert name.startswith("alert-7-80-") and name.endswith(".eml")
 
@@ -33,13 +33,13 @@ def test_a_mail_that_is_sent_twice_is_one_file(tmp_path: Path) -> None:
 
 def test_many_at_the_same_time_leave_one_whole_file_and_nothing_else(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
-        names = set(threads.map(lambda _: mailer(tmp_path / "outbox").send(MAIL), range(40)))
+        names = set(threads.map(lambda _: mailer(tmp_path / "outbox").send(MAIL).receipt, range(40)))
     assert {path.name for path in (tmp_path / "outbox").iterdir()} == names
     assert read((tmp_path / "outbox" / names.pop()).read_bytes())["Message-ID"] == MAIL.message_id
 
 
 def test_blind_copies_can_be_seen(tmp_path: Path) -> None:
-    assert str(read((tmp_path / mailer(tmp_path).send(MAIL)).read_bytes())["Bcc"]) == "dora@x.ca"
+    assert str(read((tmp_path / mailer(tmp_path).send(MAIL).receipt).read_bytes())["Bcc"]) == "dora@x.ca"
 
 
 def test_a_folder_that_cannot_be_made_is_tried_later(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.adapters.mail.sendgrid import SendGridMailer, personalizations, wait_of
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import OutgoingMail
+from shared.ports.mails import Handover, OutgoingMail, Refusal
 from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, fault, free_port
 
 MAIL = OutgoingMail("<m@example.ca>", ("ann@example.ca",), "Budget", "text", "<p>html</p>")
@@ -36,7 +37,7 @@ def other() -> Iterator[SendGridServer]:
 
 
 def test_the_receipt_is_sendgrids_message_id(server: SendGridServer) -> None:
-    assert mailer(server.endpoint).send(MAIL) == "sg-1"
+    assert mailer(server.endpoint).send(MAIL) == Handover("sg-1")
 
 
 def test_links_and_openings_are_not_tracked(server: SendGridServer) -> None:
@@ -59,7 +60,7 @@ def test_an_answer_that_repeats_the_key_is_not_passed_on(server: SendGridServer)
 
 
 def test_a_key_with_a_line_break_at_its_end_works(server: SendGridServer) -> None:
-    assert mailer(server.endpoint, API_KEY + "\n").send(MAIL) == "sg-1"
+    assert mailer(server.endpoint, API_KEY + "\n").send(MAIL) == Handover("sg-1")
 
 
 @pytest.mark.parametrize("key", ["SG.se\ncret", "SG.sécret€"])
@@ -103,6 +104,20 @@ def test_what_may_be_taken_later(server: SendGridServer, status: int) -> None:
     with pytest.raises(LaterError) as caught:
         mailer(server.endpoint).send(MAIL)
     assert caught.value.wait is None
+
+
+def test_of_a_faulty_address_that_it_names_the_others_are_to_be_asked_again(server: SendGridServer) -> None:
+    server.answer = fault(400, "Does not contain a valid address.", "personalizations.0.to.1.email")
+    handover = mailer(server.endpoint).send(replace(MAIL, to=("ann@example.ca", "bob@example.ca"), cc=("c@x.ca",)))
+    assert handover.refused["bob@example.ca"] == Refusal("Does not contain a valid address.", for_good=True)
+    assert [handover.refused[each].for_good for each in ("ann@example.ca", "c@x.ca")] == [False, False]
+
+
+@pytest.mark.parametrize("field", [None, 7, "from.email", "personalizations.0.to", "personalizations.0.to.9.email"])
+def test_what_names_no_recipient_is_of_the_whole_mail(server: SendGridServer, field: object) -> None:
+    server.answer = fault(400, "no", field)
+    with pytest.raises(NeverError, match=r"refuses the mail \(400\): no"):
+        mailer(server.endpoint).send(MAIL)
 
 
 def test_an_error_page_that_is_no_json_does_no_harm(server: SendGridServer) -> None:

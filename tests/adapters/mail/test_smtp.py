@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from shared.adapters.mail.smtp import SmtpMailer
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.mails import OutgoingMail
+from shared.ports.mails import Handover, OutgoingMail, Refusal
 from tests.adapters.mail.servers import PASSWORD, USERNAME, SilentServer, SmtpServer, free_port, make_certificate, read
 
 MAIL = OutgoingMail("<m@example.ca>", ("ann@example.ca", "bob@example.ca"), "Budget", "text", "<p>html</p>")
+TAKEN = Handover()
 
 
 def mailer(port: int, username: str = "", password: str = "", starttls: bool = False) -> SmtpMailer:
@@ -37,21 +39,53 @@ def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmtpSer
     running.stop()
 
 
-def test_those_who_are_taken_get_the_mail_and_the_receipt_names_the_others(server: SmtpServer) -> None:
-    server.refusals["bob@example.ca"] = "550 no such user"
-    receipt = mailer(server.port).send(MAIL)
+def test_those_who_are_taken_get_the_mail_and_the_others_are_named(server: SmtpServer) -> None:
+    server.refusals["bob@example.ca"] = "550 5.1.1 no such user"
+    handover = mailer(server.port).send(MAIL)
     assert [recipients for _, recipients in server.mails] == [["ann@example.ca"]]
-    assert receipt == "refused: bob@example.ca (550 no such user)"
+    assert handover.refused == {"bob@example.ca": Refusal("550 5.1.1 no such user", for_good=True)}
 
 
-def test_the_receipt_is_empty_when_all_are_taken(server: SmtpServer) -> None:
-    assert mailer(server.port).send(MAIL) == ""
+def test_nobody_is_named_when_all_are_taken(server: SmtpServer) -> None:
+    assert mailer(server.port).send(MAIL) == TAKEN
+
+
+@pytest.mark.parametrize(
+    ("reply", "for_good"),
+    [
+        ("550 5.1.1 The email account that you tried to reach does not exist", True),
+        ("550 5.2.1 The email account that you tried to reach is disabled", True),
+        ("552 5.2.2 mailbox full; daily quota exceeded", True),
+        ("550 no such user", True),
+        ("550 5.7.1 This group takes no mail from outside", True),
+        ("450 4.7.1 Greylisted, try again in 5 minutes", False),
+        ("452 4.5.3 Too many recipients", False),
+        ("550 5.7.1 Relaying denied", False),
+        ("554 5.7.1 Recipient address rejected: Relay access denied", False),
+        ("553 sorry, this domain is not in my list of allowed rcpthosts (#5.7.1)", False),
+        ("553 5.7.1 Sender address rejected: not owned by user warden", False),
+        ("530 5.7.57 Client not authenticated to send mail", False),
+    ],
+)
+def test_of_a_recipient_it_is_told_apart_whether_its_address_works(
+    server: SmtpServer, reply: str, for_good: bool
+) -> None:
+    server.refusals = dict.fromkeys(MAIL.to, reply)
+    handover = mailer(server.port).send(MAIL)
+    assert handover.refused == dict.fromkeys(MAIL.to, Refusal(reply, for_good))
+    assert server.mails == []
+
+
+def test_a_server_that_hangs_up_on_a_recipient_is_tried_later_for_all(server: SmtpServer) -> None:
+    server.refusals["ann@example.ca"] = "421 4.3.2 shutting down"
+    with pytest.raises(LaterError, match="shutting down"):
+        mailer(server.port).send(MAIL)
 
 
 def test_a_server_that_looks_at_the_mail_for_long_before_its_yes_is_waited_for(server: SmtpServer) -> None:
     server.data_seconds = 1.5
     sender = SmtpMailer("127.0.0.1", server.port, "", "", False, "warden@example.ca", "Warden", timeout=1)
-    assert sender.send(MAIL) == ""
+    assert sender.send(MAIL) == TAKEN
     assert len(server.mails) == 1
 
 
@@ -62,28 +96,50 @@ def test_a_server_that_never_says_yes_is_given_up(server: SmtpServer) -> None:
         SmtpMailer(*args, timeout=1, verdict_timeout=0.2).send(MAIL)
 
 
-def test_a_mail_whose_recipients_are_all_refused_for_good_is_never_sent(server: SmtpServer) -> None:
-    server.refusals = dict.fromkeys(MAIL.to, "550 no such user")
-    with pytest.raises(NeverError, match=r"refused every recipient: ann@example.ca \(550 no such user\); bob"):
+@pytest.mark.parametrize("reply", ["552 5.3.4 message size limit exceeded", "554 5.7.1 Spam message rejected"])
+def test_what_it_says_of_the_mail_itself_is_for_good(server: SmtpServer, reply: str) -> None:
+    server.data_answer = reply
+    with pytest.raises(NeverError, match=f"refuses the mail: {reply}"):
         mailer(server.port).send(MAIL)
 
 
-def test_a_mail_is_tried_later_when_one_of_the_refused_may_be_taken_later(server: SmtpServer) -> None:
-    server.refusals = {"ann@example.ca": "550 no such user", "bob@example.ca": "450 greylisted"}
-    with pytest.raises(LaterError, match="greylisted"):
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "452 4.3.1 disk full",
+        "554 5.2.252 SendAsDenied; warden@example.ca not allowed to send as boss@example.ca",
+        "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied",
+        "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException",
+        "550 5.7.60 Client does not have permissions to send as this one",
+        "550 5.4.5 Daily user sending quota exceeded. o65sm25351206pga.71 - gsmtp",
+        "550 The from address does not match a verified Sender Identity. Mail cannot be sent until this is resolved",
+        "554 Message rejected: Email address is not verified.",
+        "550 5.7.26 This mail has been blocked because the domain has no DMARC",
+    ],
+)
+def test_what_it_says_of_us_waits_until_we_are_taken_again_and_is_quoted(server: SmtpServer, reply: str) -> None:
+    server.data_answer = reply
+    with pytest.raises(LaterError) as caught:
+        mailer(server.port).send(MAIL)
+    assert caught.value.reason.endswith(f"takes no mail from us: {reply}")
+
+
+@pytest.mark.parametrize("reply", ["550 5.1.8 bad outbound", "530 5.7.0 Authentication required", "451 wait"])
+def test_a_sender_that_is_refused_waits_until_it_is_taken_again(server: SmtpServer, reply: str) -> None:
+    server.mail_answer = reply
+    with pytest.raises(LaterError, match=f"takes no mail from us: {reply}"):
         mailer(server.port).send(MAIL)
 
 
-@pytest.mark.parametrize(("answer", "error"), [("452 disk full", LaterError), ("552 too large", NeverError)])
-def test_the_answer_to_the_mail_itself_decides(server: SmtpServer, answer: str, error: type[Exception]) -> None:
-    server.data_answer = answer
-    with pytest.raises(error, match=answer):
+def test_a_mail_that_is_too_large_for_the_server_never_goes(server: SmtpServer) -> None:
+    server.mail_answer = "552 message size exceeds fixed limit"
+    with pytest.raises(NeverError, match="552 message size"):
         mailer(server.port).send(MAIL)
 
 
 def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_fails(server: SmtpServer) -> None:
     server.breaks_at_quit = True
-    assert mailer(server.port).send(MAIL) == ""
+    assert mailer(server.port).send(MAIL) == TAKEN
     assert len(server.mails) == 1
 
 
@@ -118,14 +174,31 @@ def test_a_connection_can_be_encrypted_from_its_first_byte(tmp_path: Path, monke
         server.stop()
 
 
-def test_a_wrong_password_is_a_plain_never_without_the_password(secured: SmtpServer) -> None:
-    with pytest.raises(NeverError, match="SMTP_USERNAME and SMTP_PASSWORD") as caught:
-        mailer(secured.port, USERNAME, "wr0ng-password", starttls=True).send(MAIL)
-    assert "wr0ng-password" not in caught.value.reason
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "535 5.7.8 Authentication credentials invalid",
+        "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect",
+        "451 Authentication failed: Maximum credits exceeded",
+        "454 4.7.0 Temporary authentication failure",
+    ],
+)
+def test_a_sign_in_that_is_refused_waits_in_the_servers_words(secured: SmtpServer, reply: str) -> None:
+    secured.sign_in_answer = reply
+    with pytest.raises(LaterError, match=f"{reply}; .*SMTP_USERNAME and SMTP_PASSWORD"):
+        mailer(secured.port, USERNAME, PASSWORD, starttls=True).send(MAIL)
 
 
-def test_a_password_that_smtp_cannot_carry_is_a_never_that_does_not_quote_it(secured: SmtpServer) -> None:
-    with pytest.raises(NeverError, match="SMTP_PASSWORD") as caught:
+def test_a_server_that_repeats_the_password_is_quoted_without_it(secured: SmtpServer) -> None:
+    wrong = "wr0ng-password"
+    in_base64 = [b64encode(each.encode()).decode() for each in (wrong, f"\0{USERNAME}\0{wrong}")]
+    secured.sign_in_answer = f"535 {wrong} {' '.join(in_base64)} is not it"
+    with pytest.raises(LaterError, match=r"535 \*\*\* \*\*\* \*\*\* is not it"):
+        mailer(secured.port, USERNAME, wrong, starttls=True).send(MAIL)
+
+
+def test_a_password_that_smtp_cannot_carry_is_a_later_that_does_not_quote_it(secured: SmtpServer) -> None:
+    with pytest.raises(LaterError, match="SMTP_PASSWORD") as caught:
         mailer(secured.port, USERNAME, "pässword", starttls=True).send(MAIL)
     assert caught.value.__cause__ is None and "ä" not in caught.value.reason
 
@@ -140,7 +213,7 @@ def test_a_certificate_that_nobody_vouches_for_stops_the_mail(
 
 
 def test_a_server_without_starttls_never_sees_the_password(server: SmtpServer) -> None:
-    with pytest.raises(NeverError, match="STARTTLS"):
+    with pytest.raises(LaterError, match="STARTTLS"):
         mailer(server.port, USERNAME, PASSWORD, starttls=True).send(MAIL)
     assert server.signed_in == []
 
