@@ -68,9 +68,9 @@ def _breakdown(found: Night) -> str:
 
 def _messages(found: Night) -> Figure:
     taken: dict[str, Any] = {name: stage.messages for name, stage in found.stages.items() if name != TIMER}
-    besides = sum(taken.values()) - found.mails
+    besides = sum(taken.values()) - taken[MAILER]
     return Figure(
-        name="Whole night: queue messages a project, besides one a mail",
+        name="Whole night: queue messages a project, besides those about mails",
         measured=besides / PROJECTS,
         unit="messages",
         most=MOST_MESSAGES_PER_PROJECT,

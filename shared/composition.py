@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
 from shared.domain.locks import LockRules
-from shared.messages import BudgetSyncMessage, EmailMessage, LockMessage, Message, NotificationMessage, UpdateMessage
+from shared.messages import (
+    BudgetSyncMessage,
+    EmailMessage,
+    EmailsMessage,
+    LockMessage,
+    Message,
+    NotificationMessage,
+    UpdateMessage,
+)
 from shared.pipeline.alerts import AlertPolicy
 from shared.pipeline.asking import Asking
 from shared.pipeline.azure_budgets.handler import BudgetSyncHandler
@@ -254,6 +262,7 @@ class Composition:
             UpdateMessage: lambda: self.updater.update,
             NotificationMessage: lambda: self.notifier.notify,
             EmailMessage: lambda: self.deliverer.deliver,
+            EmailsMessage: lambda: self.deliverer.deliver_each,
             LockMessage: lambda: self.locker.handle,
             BudgetSyncMessage: lambda: self.budget_sync_handler.handle,
         }

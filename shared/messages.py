@@ -26,6 +26,9 @@ LARGEST_BYTES = 48 * 1024
 LARGEST_BY_HAND_BYTES = LARGEST_BYTES - 100
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
 PROJECTS_PER_MESSAGE = 2000
+# What a provider takes in some seconds, one after the other. A message costs more than a mail: on the queue it is put,
+# taken and deleted.
+MAILS_PER_MESSAGE = 20
 LARGEST_ID = 2**31 - 1
 # A reason is kept in the audit, and stands in mails.
 LONGEST_REASON = 1000
@@ -168,6 +171,14 @@ class EmailMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailsMessage:
+    """Send several mails from the database."""
+
+    email_ids: tuple[int, ...]
+    envelope: Envelope = field(default=Envelope())
+
+
+@dataclass(frozen=True, slots=True)
 class LockMessage:
     """Lock or unlock a project.
 
@@ -193,18 +204,19 @@ class BudgetSyncMessage:
     envelope: Envelope = field(default=Envelope())
 
 
-Message = UpdateMessage | NotificationMessage | EmailMessage | LockMessage | BudgetSyncMessage
+Message = UpdateMessage | NotificationMessage | EmailMessage | EmailsMessage | LockMessage | BudgetSyncMessage
 QUEUES: dict[type[Message], Queue] = {
     UpdateMessage: Queue.UPDATE,
     NotificationMessage: Queue.NOTIFICATION,
     EmailMessage: Queue.EMAIL,
+    EmailsMessage: Queue.EMAIL,
     LockMessage: Queue.LOCK,
     BudgetSyncMessage: Queue.LOCK,
 }
 """On which queue each kind of message goes."""
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
-Sized = TypeVar("Sized", "NotificationMessage", "EmailMessage")
+Sized = TypeVar("Sized", "NotificationMessage", "EmailMessage", "EmailsMessage")
 
 
 def parse_update(body: str | bytes) -> UpdateMessage:
@@ -253,10 +265,14 @@ def parse_notification(body: str | bytes) -> NotificationMessage:
     return _with_room(NotificationMessage(ids, fields.envelope()))
 
 
-def parse_email(body: str | bytes) -> EmailMessage:
+def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
     """An email-notification message. Raises MessageError."""
     fields = _Fields(body)
-    email_id = fields.take("EmailId", _identifier)
+    email_id, many = fields.take("EmailId", _identifier), fields.take("EmailIds", _list_of(_identifier))
+    if many is not None:
+        if email_id is not None or not many:
+            raise MessageError('EmailIds names at least one mail, and goes without EmailId: {"EmailIds": [123, 124]}')
+        return _with_room(EmailsMessage(tuple(dict.fromkeys(many)), fields.envelope()))
     if email_id is not None:
         claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _text(0, LARGEST_BYTES))
         deliveries = tuple(fields.take("Deliveries", _list_of(_delivery)) or ())
@@ -338,6 +354,13 @@ def notifications(project_ids: Iterable[int], envelope: Envelope) -> list[Notifi
     starts = range(0, len(ids), PROJECTS_PER_MESSAGE)
     fresh = Envelope(run_id=envelope.run_id)
     return [NotificationMessage(ids[start : start + PROJECTS_PER_MESSAGE], fresh) for start in starts]
+
+
+def emails(mail_ids: Iterable[int]) -> list[EmailMessage | EmailsMessage]:
+    """As few messages as have these mails sent."""
+    ids = tuple(mail_ids)
+    sets = [ids[start : start + MAILS_PER_MESSAGE] for start in range(0, len(ids), MAILS_PER_MESSAGE)]
+    return [EmailsMessage(some) if len(some) > 1 else EmailMessage(some[0]) for some in sets]
 
 
 def put_back(message: Message, now: datetime) -> Message:

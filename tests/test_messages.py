@@ -19,6 +19,7 @@ from shared.messages import (
     LONGEST_REASON,
     BudgetSyncMessage,
     EmailMessage,
+    EmailsMessage,
     Envelope,
     LockAction,
     LockMessage,
@@ -353,6 +354,9 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         (parse_notification, {"ProjectIds": 11}, "it has to be a list in [ ]"),
         (parse_notification, {"ProjectIds": {"11": 12}}, "it has to be a list in [ ]"),
         (parse_notification, {"ProjectIds": "11,12"}, "it has to be a list in [ ]"),
+        (parse_email, {"EmailIds": []}, "EmailIds names at least one mail"),
+        (parse_email, {"EmailIds": [1], "EmailId": 2}, "goes without EmailId"),
+        (parse_email, {"EmailIds": [1, "x"]}, "it has to be a whole number"),
         (parse_email, {}, 'send {"EmailId": 123}, or a whole mail with To, Subject and Body'),
         (parse_email, {"To": ["a@b.ca"], "Subject": "x"}, "or a whole mail with To, Subject and Body"),
         (parse_email, {"To": ["a@b.ca"], "Body": "x"}, "or a whole mail with To, Subject and Body"),
@@ -771,6 +775,7 @@ OLD_FORMS: list[tuple[Callable[[str], Message], str, Message]] = [
         NotificationMessage((11, 12), replace(OLD_NIGHT, attempt=2)),
     ),
     (parse_email, '{"EmailId":7}', EmailMessage(email_id=7)),
+    (parse_email, '{"EmailIds":[7,8,7]}', EmailsMessage(email_ids=(7, 8))),
     (
         parse_email,
         '{"EmailId":7,"Claimant":"message-5","Receipt":"<7@mail>","Attempt":1,'

@@ -9,6 +9,7 @@ from shared.messages import (
     PARSERS,
     QUEUES,
     EmailMessage,
+    EmailsMessage,
     Message,
     MessageError,
     NotificationMessage,
@@ -53,16 +54,16 @@ class DeadLetters:
     def bury(self, queue: Queue, body: str, origin: str) -> list[Outgoing]:
         """Takes what the host gave up on (its `-poison` queue), and tells the operators.
 
-        A set of projects is not given up, but checked one by one: it may be one of them. Raises LaterError.
+        A set of projects or mails is not given up, but goes one by one: it may be one of them. Raises LaterError.
         """
         try:
             message = PARSERS[queue](body)
         except MessageError as error:
             self.record(queue, body, str(error), origin)
             return []
-        alone = one_by_one(message)
-        if alone:
-            return outgoing(alone)
+        alone = map(EmailMessage, message.email_ids) if isinstance(message, EmailsMessage) else one_by_one(message)
+        if wanted := outgoing(alone):
+            return wanted
         wanted = [*self._close(message, origin), *self._told(queue, message)]
         # Last: where one of those fails it is a copy of another id that comes again.
         self.record(queue, body, POISONED, origin)

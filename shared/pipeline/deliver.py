@@ -20,9 +20,9 @@ from shared.domain.deliveries import (
     refused,
 )
 from shared.domain.texts import shortened
-from shared.messages import EmailMessage, MailMessage, MessageError, SentAs
+from shared.messages import EmailMessage, EmailsMessage, MailMessage, MessageError, SentAs
 from shared.pipeline.dead_letters import DeadLetters
-from shared.pipeline.events import event
+from shared.pipeline.events import event, log
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.stage import MAIL_LIMIT, MARK_COMES_FIRST, Outgoing, Retry, given_up, growing_wait, mails_out
 from shared.ports.clock import Clock
@@ -41,6 +41,8 @@ from shared.ports.mails import (
 
 # Longer than a function may run (functionTimeout in host.json): nobody is at it any more when a claim expires.
 CLAIM = timedelta(minutes=15)
+# How long a message about several mails goes on with the next one: far less than a function may run.
+TIME_FOR_MANY = timedelta(minutes=2)
 # The template of a mail that came whole, in a message.
 WHOLE = "whole"
 # How soon the mark of a mail that went out is tried again: while it is missing, the mail looks unsent.
@@ -78,6 +80,29 @@ class Deliverer:
             if message.sent_as is not None:
                 return self.retry.put_back(message, self.clock() + MARK_AGAIN)
             return self.retry.later(message, error, "mail", mail=message.email_id)
+
+    def deliver_each(self, message: EmailsMessage, origin: str) -> list[Outgoing]:
+        """One message about several mails: whatever becomes of one, the others are sent.
+
+        Those that the time does not reach get a message of their own.
+        """
+        wanted, until = list[Outgoing](), self.clock() + TIME_FOR_MANY
+        for number, mail_id in enumerate(message.email_ids):
+            if number and self.clock() >= until:
+                return [*wanted, *mails_out(message.email_ids[number:])]
+            wanted += self._one_of_many(EmailMessage(mail_id, envelope=message.envelope), mail_id, origin)
+        return wanted
+
+    def _one_of_many(self, message: EmailMessage, mail_id: int, origin: str) -> list[Outgoing]:
+        try:
+            return self.deliver(message, origin)
+        except MessageError as error:
+            self.dead_letters.give_up(message, str(error), f"{origin}/{mail_id}")
+            return []
+        except Exception:  # noqa: BLE001 - alone, the error goes to the host
+            log.exception("mail_split mail=%s", mail_id)
+            self.mails.release(mail_id, origin, "it broke its message", self.clock())
+            return [Outgoing(EmailMessage(mail_id))]
 
     def _accept(self, mail: MailMessage, origin: str) -> list[Outgoing]:
         """A whole mail is written down first, so that from here on it is sent once like any other."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.messages import EmailMessage, Message, put_back
+from shared.messages import Message, emails, put_back
 from shared.pipeline.events import event
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError
@@ -40,7 +40,7 @@ def outgoing(messages: Iterable[Message]) -> list[Outgoing]:
 
 def mails_out(mail_ids: Iterable[int], delay: timedelta = timedelta(0)) -> list[Outgoing]:
     """The messages that have these mails sent."""
-    return [Outgoing(EmailMessage(email_id=mail_id), delay) for mail_id in mail_ids]
+    return [Outgoing(message, delay) for message in emails(mail_ids)]
 
 
 def growing_wait(attempt: int) -> timedelta:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.schedules import Schedule
-from shared.messages import Envelope, UpdateMessage, notifications
+from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.pace import Pace
@@ -62,8 +62,10 @@ class Watchdog:
         return [
             *(Outgoing(_again(scope), due_at - now) for scope, due_at in scopes),
             *outgoing(notifications(projects, Envelope())),
-            *mails_out([*mails, *late]),
-            *mails_out(abandoned, MARK_COMES_FIRST + A_MOMENT),
+            # Alone: one that breaks its message takes no other with it.
+            *outgoing(map(EmailMessage, mails)),
+            *(Outgoing(EmailMessage(mail_id), MARK_COMES_FIRST + A_MOMENT) for mail_id in abandoned),
+            *mails_out(late),
         ]
 
     def _missed_night(self, now: datetime) -> list[int]:

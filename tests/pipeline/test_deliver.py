@@ -12,7 +12,7 @@ import pytest
 
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.messages import LARGEST_BY_HAND_BYTES, LARGEST_BYTES, EmailMessage, Queue, parse_email
-from shared.pipeline.deliver import CLAIM
+from shared.pipeline.deliver import CLAIM, TIME_FOR_MANY
 from shared.pipeline.operators import Operators
 from shared.pipeline.stage import MARK_COMES_FIRST
 from shared.ports.errors import LaterError, NeverError
@@ -484,3 +484,67 @@ def test_a_message_that_marks_a_mail_and_comes_again_changes_nothing(chain: Chai
     chain.work(queue, text, "m2")
     work_off(chain, hours=1)
     assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (ANNA,)], MailState.SENT)
+
+
+def several(*mail_ids: int) -> str:
+    return json.dumps({"EmailIds": mail_ids})
+
+
+def three_mails(chain: Chain) -> list[int]:
+    return [stored_mail(chain, (f"{name}@example.com",), f"test/{name}") for name in ("anna", "bo", "cleo")]
+
+
+def receivers(chain: Chain) -> list[str]:
+    return [mail.to[0].split("@")[0] for mail in chain.mailer.sent]
+
+
+def test_a_message_about_several_mails_sends_each_once_however_often_it_comes(chain: Chain) -> None:
+    message = several(*three_mails(chain))
+    for _ in range(3):
+        assert chain.work(Queue.EMAIL, message) == []
+    assert receivers(chain) == ["anna", "bo", "cleo"]
+
+
+def test_of_several_mails_one_that_has_to_wait_is_put_back_alone_and_the_others_are_sent(chain: Chain) -> None:
+    anna, bo, cleo = three_mails(chain)
+    chain.mailer.fails = lambda mail: LaterError("busy") if mail.to == ("bo@example.com",) else None
+    chain.work(Queue.EMAIL, several(anna, bo, cleo))
+    assert receivers(chain) == ["anna", "cleo"]
+    ((_, text, _delay),) = chain.queues.take()
+    assert (parse_email(text).email_id, parse_email(text).envelope.attempt) == (bo, 1)
+
+
+def test_of_several_mails_one_that_is_refused_and_one_that_there_is_not_keep_no_other(chain: Chain) -> None:
+    anna, bo, cleo = three_mails(chain)
+    chain.mailer.fails = lambda mail: NeverError("no such address") if mail.to == ("bo@example.com",) else None
+    chain.work(Queue.EMAIL, several(anna, 4711, bo, cleo))
+    assert receivers(chain)[:2] == ["anna", "cleo"]
+    assert {letter.body for letter in chain.letters.letters()} == {f'{{"EmailId":{each}}}' for each in (4711, bo)}
+
+
+def test_of_several_mails_one_that_meets_a_fault_of_ours_fails_alone(chain: Chain) -> None:
+    anna, bo, cleo = three_mails(chain)
+    chain.mailer.fails = lambda mail: ZeroDivisionError() if mail.to == ("bo@example.com",) else None
+    chain.work(Queue.EMAIL, several(anna, bo, cleo))
+    assert receivers(chain) == ["anna", "cleo"]
+    ((_, text, _delay),) = chain.queues.take()
+    assert parse_email(text).email_id == bo
+    chain.mailer.fails = lambda _mail: None
+    chain.work(Queue.EMAIL, text)
+    assert receivers(chain) == ["anna", "cleo", "bo"]
+
+
+def test_mails_that_a_messages_time_does_not_reach_get_a_message_of_their_own(chain: Chain) -> None:
+    anna, bo, cleo = three_mails(chain)
+    chain.mailer.fails = lambda _mail: chain.clock.forward(seconds=TIME_FOR_MANY.total_seconds() * 0.6)
+    chain.work(Queue.EMAIL, several(anna, bo, cleo))
+    assert receivers(chain) == ["anna", "bo"]
+    chain.drain()
+    assert receivers(chain) == ["anna", "bo", "cleo"]
+
+
+def test_a_message_about_several_mails_that_failed_for_good_is_tried_mail_by_mail(chain: Chain) -> None:
+    mails = three_mails(chain)
+    wanted = chain.bury(Queue.EMAIL, several(*mails), "poison-1")
+    assert wanted == [EmailMessage(mail_id) for mail_id in mails]
+    assert chain.letters.letters() == []

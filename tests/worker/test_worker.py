@@ -217,11 +217,10 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
     assert simulator.stats()["calls"] > 0
 
     succeeded(worker.message("ProjectUsageNotifier", json.dumps(notification)))
-    emails = taken(settings, "QueueEmailNotification")
-    assert emails == [{"EmailId": 1}, {"EmailId": 2}]
+    (emails,) = taken(settings, "QueueEmailNotification")
+    assert emails == {"EmailIds": [1, 2]}
 
-    for email in emails:
-        succeeded(worker.message("EmailNotificationHandler", json.dumps(email)))
+    succeeded(worker.message("EmailNotificationHandler", json.dumps(emails)))
     sent = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in (tmp_path / "outbox").glob("*")]
     assert {mail["To"] for mail in sent} == {"anna@example.com"}
     (warning,) = {mail["Subject"].replace("\xa0", " ") for mail in sent if "80" not in mail["Subject"]}
