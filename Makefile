@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 RUNS ?= 20
 
-.PHONY: help demo dev test check bench crash-test format lock clean
+.PHONY: help demo dev test test-sql-server check bench crash-test format lock clean
 .DEFAULT_GOAL := help
 
 help: ## What there is to do
@@ -44,6 +44,11 @@ check: $(READY) ## Style, types, who may import whom, and what the docs say
 bench: $(READY) ## The figures of docs/benchmarks.md, measured here
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m benchmarks
+
+test-sql-server: $(READY) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
+	@$(BIN)/python -m localdev.azurite --install
+	@# A server has one database for all the tests.
+	@CHAIN_DATABASE=mssql $(BIN)/python -m pytest -k "mssql or chain and not sqlite and not postgresql" tests/contracts tests/adapters/database tests/chain
 
 crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights
 	@$(BIN)/python -m localdev.azurite --install

@@ -1,8 +1,8 @@
 """Every trigger, in the order in which a message meets them; nothing else.
 
 A trigger hands what it is given to the chain, which has one stage work on it and sends what that stage wants sent.
-Where settings are missing, loading this file fails with all the faults in one message: then no function is indexed,
-and no message is touched.
+Where settings are missing, or the database's driver can't be loaded, loading this file fails with what is missing in
+one message: then no function is indexed, and no message is touched.
 """
 
 import json
@@ -16,6 +16,7 @@ from shared.composition import Composition
 from shared.messages import Queue
 
 warden = Composition(settings.load())
+warden.database.load_driver()
 logging.getLogger("azure").setLevel(logging.WARNING)
 
 app = func.FunctionApp()

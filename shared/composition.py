@@ -454,6 +454,7 @@ class Composition:
         return Installation(
             database=self.database.url.render_as_string(hide_password=True),
             tables_are_current=lambda: is_current(self.database),
+            reads_snapshots=self.database.reads_snapshots,
             make_queues=self.queues.check,
             queue_names=list(settings.queue_names.values()),
             projects=self.projects,

@@ -161,10 +161,13 @@ def _connection(secret: SecretStr) -> SecretStr:
     return secret
 
 
+DATABASES = ("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://", "mssql+mssqlpython://")
+
+
 def _database(secret: SecretStr) -> SecretStr:
     # The name that most others take; ours would load another driver.
     secret = SecretStr(re.sub("^postgres(ql)?://", "postgresql+psycopg://", secret.get_secret_value()))
-    if not secret.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://")):
+    if not secret.get_secret_value().startswith(DATABASES):
         raise ValueError("not a database URL")
     return secret
 

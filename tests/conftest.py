@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from localdev.azurite import Azurite
 from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import metadata
+from tests import sql_server
 from tests.postgres import Postgres, programs
 
 # A busy machine is slow at times, which is no fault of what is tested.
@@ -23,6 +25,10 @@ hypothesis.settings.load_profile("warden")
 
 TEMPLATE = "warden_template"
 EMPTIED = "warden"
+# A SQL Server to test with, in place of the stand-in.
+MSSQL_SERVER = os.environ.get("TEST_MSSQL_URL")
+if not MSSQL_SERVER:
+    sys.path.insert(0, str(sql_server.DRIVER_FOLDER))
 
 
 @pytest.fixture(scope="session")
@@ -76,10 +82,32 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def mssql_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty file of the stand-in for SQL Server, to be copied."""
+    path = tmp_path_factory.mktemp("sql-server") / "template.db"
+    database = Database(sql_server.url(path))
+    migrate.upgrade(database)
+    database.close()
+    return path
+
+
 @pytest.fixture
-def mssql_url() -> str:
-    """The URL of a migrated, emptied database on the SQL Server that TEST_MSSQL_URL names (not for `-n 2`)."""
-    url = os.environ["TEST_MSSQL_URL"]
+def mssql_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated, empty database on the stand-in, or on the server that TEST_MSSQL_URL names."""
+    return new_mssql(request, tmp_path / "sql-server.db")
+
+
+def new_mssql(request: pytest.FixtureRequest, path: Path) -> str:
+    """The URL of a migrated, empty database: a file of the stand-in, or the server's one database."""
+    if MSSQL_SERVER:
+        return _emptied(MSSQL_SERVER)
+    shutil.copyfile(request.getfixturevalue("mssql_template"), path)
+    return sql_server.url(path)
+
+
+def _emptied(url: str) -> str:
+    """Takes all rows out of the server's one database: not for `-n 2`."""
     database = Database(url)
     migrate.upgrade(database)
     with database.engine.begin() as connection:
@@ -92,9 +120,7 @@ def mssql_url() -> str:
     return url
 
 
-KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
-if os.environ.get("TEST_MSSQL_URL"):
-    KINDS.append("mssql")
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres), "mssql"]
 URL_FIXTURES = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mssql": "mssql_url"}
 
 

@@ -44,7 +44,8 @@ class ChargeSet:
         self.billing_currency = currency
         group_key = key_of_group(group)
         self.group_names.setdefault(group_key, group)
-        key = (group_key, day, service)
+        # No blanks around a name are a part of it: SQL Server would take two names for one.
+        key = (group_key, day, service.strip())
         before = self.amounts.get(key)
         self.amounts[key] = billed_cost if before is None else add(before, billed_cost)
 
@@ -76,7 +77,7 @@ def rounded_columns(
     names: dict[str, str] = {}
     for name, group_key in keys_of_groups.items():
         names.setdefault(group_key, name)
-    keys = list(zip(map(keys_of_groups.__getitem__, groups), days, services, strict=True))
+    keys = list(zip(map(keys_of_groups.__getitem__, groups), days, map(str.strip, services), strict=True))
     # `stored`, without a call of ours for each row. Where no key comes twice, a row is a charge and is rounded as one.
     rounded = map(EXACT.quantize, costs, repeat(STORED_PLACES))
     amounts = dict(zip(keys, rounded, strict=True))

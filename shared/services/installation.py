@@ -21,6 +21,10 @@ ADVICE = {
     "Azure": "the app needs an identity; on your own machine, `az login` gives it yours",
     "mail": "try again in a while",
 }
+NO_SNAPSHOTS = (
+    "but READ_COMMITTED_SNAPSHOT is off, so that checks and readings stop each other; run, as the database's owner: "
+    "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
+)
 UPGRADE = "python -m shared.cli db upgrade"
 NO_FAILSAFE = "so that nothing locks a project while this app is down: Azure's own budgets have nobody to call"
 
@@ -61,12 +65,14 @@ class LockSetup:
 class Installation:
     """The parts of the app.
 
-    database: where it is, without its password; tables_are_current: asks it. make_queues: makes what is missing of
+    database: where it is, without its password; tables_are_current and reads_snapshots ask it (the second: whether its
+    readers see what is committed, and do not wait for who writes). make_queues: makes what is missing of
     `queue_names`. endpoint: where the costs come from.
     """
 
     database: str
     tables_are_current: Callable[[], bool]
+    reads_snapshots: Callable[[], bool]
     make_queues: Callable[[], None]
     queue_names: Sequence[str]
     projects: ProjectLedger
@@ -78,13 +84,15 @@ class Installation:
 
     def findings(self, explain: Callable[[Exception], str]) -> list[Finding]:
         """Looks at each part, in the order in which the app needs them. explain: what an error says to a person."""
+        parts: dict[str, Callable[[], str | Finding]]
         parts = {"database": self._database, "queues": self._queues, "Azure": self._azure, "mail": self._mail}
         return [*(_found(part, look, explain) for part, look in parts.items()), self._at_100()]
 
-    def _database(self) -> str:
+    def _database(self) -> Finding:
         if not self.tables_are_current():
             raise NeverError(f"{self.database} answers, but its tables are missing or old; run: {UPGRADE}")
-        return f"{self.database} answers, and its tables are up to date"
+        text = f"{self.database} answers, and its tables are up to date"
+        return Finding("database", True, text, None if self.reads_snapshots() else NO_SNAPSHOTS)
 
     def _queues(self) -> str:
         self.make_queues()
@@ -120,9 +128,10 @@ class Installation:
         return Finding("lock", True, text)
 
 
-def _found(part: str, look: Callable[[], str], explain: Callable[[Exception], str]) -> Finding:
+def _found(part: str, look: Callable[[], str | Finding], explain: Callable[[Exception], str]) -> Finding:
     try:
-        return Finding(part, True, look())
+        found = look()
+        return found if isinstance(found, Finding) else Finding(part, True, found)
     except LaterError as error:
         return Finding(part, False, f"{error.reason.rstrip('.')}; {ADVICE[part]}")
     except Exception as error:  # noqa: BLE001 - every fault becomes a line of the report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from localdev.azure_sim import AzureSimulator
 from localdev.azurite import Azurite
 from tests.chain.installation import Installation
-from tests.conftest import TEMPLATE
+from tests.conftest import TEMPLATE, new_mssql
 from tests.postgres import Postgres
 
 NewDatabase = Callable[[str], str]
@@ -20,7 +21,7 @@ NewDatabase = Callable[[str], str]
 
 @pytest.fixture
 def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path: Path) -> Iterator[NewDatabase]:
-    """Makes a migrated, empty database of a kind (sqlite, postgresql) and gives its URL."""
+    """Makes a migrated, empty database of a kind (sqlite, postgresql, mssql) and gives its URL."""
     made: list[str] = []
 
     def make(kind: str) -> str:
@@ -28,6 +29,8 @@ def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path
         if kind == "sqlite":
             shutil.copyfile(sqlite_template, tmp_path / f"{name}.db")
             return f"sqlite:///{tmp_path / f'{name}.db'}"
+        if kind == "mssql":
+            return new_mssql(request, tmp_path / f"{name}.db")
         server: Postgres = request.getfixturevalue("postgres")
         server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         made.append(name)
@@ -39,14 +42,16 @@ def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path
 
 
 Install = Callable[..., Installation]
+# Where a story takes place that does not say: the kind that the app is meant to stay with.
+USUAL = os.environ.get("CHAIN_DATABASE", "mssql")
 
 
 @pytest.fixture
 def install(azurite: Azurite, new_database: NewDatabase, tmp_path: Path) -> Iterator[Install]:
-    """Makes an installation that asks this simulator: `install(azure, kind="sqlite", SETTING="…")`."""
+    """Makes an installation that asks this simulator: `install(azure, kind, SETTING="…")`."""
     made: list[Installation] = []
 
-    def make(azure: AzureSimulator, kind: str = "sqlite", **more: str) -> Installation:
+    def make(azure: AzureSimulator, kind: str = USUAL, **more: str) -> Installation:
         folder = tmp_path / f"installation-{len(made)}"
         made.append(Installation(folder, azurite.connection_string, azure, new_database(kind), more))
         return made[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -37,8 +38,13 @@ from shared.ports.dead_letters import DeadLetter
 from shared.ports.locks import AuditEntry
 from shared.ports.projects import ProjectView
 from shared.ports.runs import RunView
+from tests import sql_server
+from tests.conftest import MSSQL_SERVER
 
 ROOT = Path(__file__).resolve().parents[2]
+# Where the app's programs find their modules; the stand-in for SQL Server's driver among them.
+FOLDERS = [ROOT] if MSSQL_SERVER else [sql_server.DRIVER_FOLDER, ROOT]
+PATH = {"PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
 NORTH = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 SOUTH = "ed570627-0265-4620-bb42-bae06bcfa914"
@@ -152,6 +158,7 @@ class Installation:
             # A developer's machine can look into its queues more often than once in two seconds.
             "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.3",
             **queues,
+            **PATH,
             **self.more,
         }
 
@@ -181,8 +188,7 @@ class Installation:
     def cli(self, *arguments: str) -> str:
         """A command that ends well, run as an operator would; gives what it wrote."""
         command = [sys.executable, "-m", "shared.cli", *arguments]
-        environment = {**self.environment, "PYTHONPATH": str(ROOT)}
-        program = Program(command, folder=self.folder, environment=environment)
+        program = Program(command, folder=self.folder, environment=self.environment)
         self.programs.append(program)
         assert program.start().wait() == 0, program.output
         return program.output

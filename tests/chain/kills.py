@@ -37,8 +37,10 @@ def seeds(unless_told: int) -> range:
 
 
 def kinds() -> list[str]:
-    """The kinds of database that this machine has."""
-    return ["sqlite", "postgresql"] if programs() else ["sqlite"]
+    """The kinds of database that this machine has; a SQL Server that is to be tested is the only one."""
+    if os.environ.get("TEST_MSSQL_URL"):
+        return ["mssql"]
+    return ["sqlite", "mssql", "postgresql"] if programs() else ["sqlite", "mssql"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from localdev.processes import Program
 from shared.domain.locks import Outcome
 from shared.messages import LockTrigger, Queue
 from shared.pipeline.locking.groups import lock_name
-from tests.chain.conftest import Install
+from tests.chain.conftest import USUAL, Install
 from tests.chain.installation import (
     FUNCTION_KEY,
     NIGHT,
@@ -165,7 +165,7 @@ def test_unless_told_otherwise_the_app_locks_nothing_and_tells_the_operators_wha
 # --- Azure's own alert ---------------------------------------------------------------------------------------
 
 
-def with_azures_budgets(install: Install, azure: AzureSimulator, kind: str = "sqlite") -> Installation:
+def with_azures_budgets(install: Install, azure: AzureSimulator, kind: str = USUAL) -> Installation:
     """Two projects at 190 of 250 CAD, whose costs were read, and whose budgets in Azure call an Action Group."""
     app = install(azure, kind, **ENFORCE)
     app.load(entry(11, "250"), entry(12, "250"))
@@ -436,7 +436,7 @@ def test_an_alert_without_cause_locks_nothing_and_the_operators_hear_of_it_once_
 def test_two_alerts_and_a_night_at_the_same_moment_make_one_lock_one_decision_and_one_mail(
     install: Install, azure: AzureSimulator
 ) -> None:
-    app = with_azures_budgets(install, azure, "postgresql" if programs() else "sqlite")
+    app = with_azures_budgets(install, azure, "postgresql" if programs() else USUAL)
     charge(azure, "rg-11", "60")
     azure.evaluate_budgets(TODAY)
     host, url = app.listening()

@@ -64,7 +64,7 @@ def _sample(line: dict[str, str]) -> ProjectEntry:
     return ProjectEntry(project, scopes, terms)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres), "mssql"])
 def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_for_each_threshold(
     install: Install, kind: str
 ) -> None:
@@ -237,13 +237,36 @@ def test_the_operators_are_told_once_of_a_night_that_is_not_complete_after_four_
     assert f"subscription {NORTH}" in contents_of(late[0])[5]
 
 
+# What has the database itself note each row of the charges that is inserted, updated or deleted, in its own words.
+NOTING = {
+    "sqlite": """
+        CREATE TRIGGER note_{change} AFTER {change} ON charges
+        BEGIN INSERT INTO charge_writes VALUES ('{change}'); END
+        """,
+    "mssql": """
+        CREATE TRIGGER note_{change} ON charges AFTER {change} AS
+        SET NOCOUNT ON; INSERT INTO charge_writes SELECT '{change}' FROM {rows}
+        """,
+    "postgresql": """
+        CREATE FUNCTION note_{change}() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO charge_writes VALUES (TG_OP); RETURN NULL; END $$;
+        CREATE TRIGGER note_{change} AFTER {change} ON charges FOR EACH ROW EXECUTE FUNCTION note_{change}()
+        """,
+}
+# The name under which a trigger of SQL Server finds those rows.
+ROWS = {"INSERT": "inserted", "UPDATE": "inserted", "DELETE": "deleted"}
+
+
 def _count_writes(app: Installation) -> None:
-    """From here on SQLite itself notes every write to the charges."""
+    """From here on the database itself notes every write to the charges."""
     with app.app() as parts, parts.database.engine.begin() as connection:
-        connection.execute(text("CREATE TABLE charge_writes (kind TEXT)"))
-        for kind in ("INSERT", "UPDATE", "DELETE"):
-            noting = f"INSERT INTO charge_writes VALUES ('{kind}')"
-            connection.execute(text(f"CREATE TRIGGER note_{kind} AFTER {kind} ON charges BEGIN {noting}; END"))
+        # A server may have it from the test before.
+        connection.exec_driver_sql("DROP TABLE IF EXISTS charge_writes")
+        connection.exec_driver_sql("CREATE TABLE charge_writes (change VARCHAR(10))")
+        for change, rows in ROWS.items():
+            if connection.dialect.name == "mssql":
+                connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS note_{change}")
+            connection.exec_driver_sql(NOTING[connection.dialect.name].format(change=change, rows=rows))
 
 
 def _counted_writes(app: Installation) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from shared.composition import Composition
+from tests import sql_server
 from tests.cli.commands import DIE1, FIRST, Cli, write_csv
 
 
@@ -126,3 +127,32 @@ def test_a_database_without_tables_is_told_how_to_get_them(
         assert "python -m shared.cli db upgrade" in outcome.out + outcome.err
     assert cli("db", "upgrade").code == 0
     assert cli("projects", "list").code == 0
+
+
+def test_sql_server_is_asked_whether_its_readers_wait_for_writers(
+    cli: Cli, queue_names: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyodbc
+
+    monkeypatch.setenv("DATABASE_URL", sql_server.url(tmp_path / "sql-server.db"))
+    cli("db", "upgrade")
+    for is_on in (True, False):
+        monkeypatch.setattr(pyodbc, "snapshots", is_on)
+        (line,) = [line for line in cli("check").out.splitlines() if line.startswith("database")]
+        assert (line.split()[1], "READ_COMMITTED_SNAPSHOT is off" in line) == ("✓" if is_on else "!", not is_on)
+
+
+def test_a_missing_driver_is_said_in_one_sentence_and_not_waited_for(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyodbc
+
+    monkeypatch.setenv("DATABASE_URL", "mssql+pyodbc://warden.example/warden?driver=ODBC+Driver+18+for+SQL+Server")
+    missing = "[01000] [unixODBC][Driver Manager]Can't open lib 'ODBC Driver 18 for SQL Server' : file not found (0)"
+    monkeypatch.setattr(pyodbc, "refuses", pyodbc.Error("01000", missing))
+    for command in (["check"], ["projects", "list"], ["db", "upgrade"]):
+        outcome = cli(*command)
+        said = outcome.out + outcome.err
+        assert outcome.code == 1
+        assert "ODBC Driver 18 for SQL Server', which DATABASE_URL names, is not on this machine: install" in said
+        assert "again" not in said

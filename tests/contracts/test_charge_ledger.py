@@ -153,6 +153,14 @@ def test_the_longest_names_are_stored(ledgers: Ledgers) -> None:
     assert list(ledgers.stored_charges()) == [("g" * 100, november(3), "s" * 200, "CAD")]
 
 
+def test_services_that_differ_by_the_blanks_around_them_are_one_charge_on_every_database(ledgers: Ledgers) -> None:
+    """SQL Server takes texts for the same that differ by trailing blanks, in a key too."""
+    spelled = [row("rg-1", 3, "1", service) for service in ("Storage", "Storage ", " Storage")]
+    for _ in range(2):
+        ledgers.store(reading(*spelled))
+        assert ledgers.stored_charges() == {("rg-1", november(3), "Storage", "CAD"): Decimal(3)}
+
+
 def test_an_amount_that_is_too_large_is_refused_and_nothing_is_half_done(ledgers: Ledgers) -> None:
     with pytest.raises(NeverError, match="the largest amount is"):
         ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1e18")))

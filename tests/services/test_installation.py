@@ -67,6 +67,14 @@ def test_old_tables_and_missing_operators_are_told(installation: Installation) -
     assert not (parts["database"].ok or parts["mail"].ok)
 
 
+def test_a_database_whose_readers_and_writers_stop_each_other_is_a_warning(installation: Installation) -> None:
+    assert found(installation)["database"].warning is None
+    finding = found(replace(installation, reads_snapshots=lambda: False))["database"]
+    assert finding.ok
+    assert finding.warning is not None
+    assert "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON" in finding.warning
+
+
 @pytest.mark.parametrize(
     ("mode", "group", "warns"),
     [(LockMode.OFF, None, False), (LockMode.ENFORCE, None, True), (LockMode.ENFORCE, "/group", False)],

@@ -216,7 +216,7 @@ def day_reader(window: Period) -> Callable[[Any], date]:
 
 
 def _service(cell: Any) -> str:
-    return _text(cell).strip()[:LONGEST_SERVICE] or NO_SERVICE
+    return _text(cell).strip()[:LONGEST_SERVICE].rstrip() or NO_SERVICE
 
 
 def _currency(cell: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import threading
 import time
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
+from shared.adapters.database import sql_server
 from shared.ports.errors import LaterError, NeverError
 
 T = TypeVar("T")
@@ -34,7 +34,8 @@ class Database:
     """
 
     def __init__(self, url: str, prepare: Prepare | None = None, **options: Any) -> None:
-        self.url = make_url(url)
+        parsed = make_url(url)
+        self.url = sql_server.understood(parsed) if parsed.get_backend_name() == "mssql" else parsed
         self._engine: Engine | None = None
         self._prepare = prepare
         self._options = options
@@ -51,16 +52,33 @@ class Database:
 
     def open(self, prepare: Prepare | None) -> Engine:
         """An engine of its own, once `prepare` is through. Raises LaterError, NeverError, and what `prepare` raises."""
-        engine = _make_engine(self.url, self._options)
+        try:
+            engine = _make_engine(self.url, self._options)
+        except ImportError as error:
+            raise NeverError(_not_loaded(self.url, error)) from error
         try:
             if prepare is not None:
                 prepare(engine)
         except BaseException as error:
             engine.dispose()
             if isinstance(error, exc.SQLAlchemyError):
-                raise _translated(error) from error
+                raise _translated(error, self.url) from error
             raise
         return engine
+
+    def load_driver(self) -> None:
+        """Raises NeverError, saying what is missing, where the driver that the URL asks for can't be loaded here."""
+        try:
+            self.url.get_dialect().import_dbapi()
+            missing = sql_server.missing_driver(self.url) if self.url.get_backend_name() == "mssql" else None
+        except ImportError as error:
+            raise NeverError(_not_loaded(self.url, error)) from error
+        if missing is not None:
+            raise NeverError(missing)
+
+    def reads_snapshots(self) -> bool:
+        """Whether readers see what is committed and don't wait for writers: on SQL Server, its database may say no."""
+        return self.url.get_backend_name() != "mssql" or self.read(sql_server.reads_snapshots)
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a transaction of its own and returns what it returns.
@@ -94,7 +112,7 @@ class Database:
                 return transaction()
             except exc.SQLAlchemyError as error:
                 if not _met_another(error) or attempt == TRIES - 1:
-                    raise _translated(error) from error
+                    raise _translated(error, self.url) from error
                 time.sleep(0.05 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -109,7 +127,7 @@ def _make_engine(url: URL, options: dict[str, Any]) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, options)
     if url.get_backend_name() == "mssql":
-        return _mssql_engine(url, options)
+        return sql_server.make_engine(url, options, STATEMENT_SECONDS)
     # A connection whose other end is gone would otherwise hold a function until the host kills the worker.
     time_outs = {
         "connect_timeout": CONNECT_SECONDS,
@@ -117,18 +135,6 @@ def _make_engine(url: URL, options: dict[str, Any]) -> Engine:
         "options": f"-c statement_timeout={1000 * STATEMENT_SECONDS}",
     }
     return create_engine(url, pool_pre_ping=True, **({"connect_args": time_outs} | options))
-
-
-def _mssql_engine(url: URL, options: dict[str, Any]) -> Engine:
-    # 29,000 rows a second instead of 4,600, measured through pyodbc with ODBC Driver 18.
-    fast = {"fast_executemany": True, "connect_args": {"timeout": CONNECT_SECONDS}}
-    engine = create_engine(url, pool_pre_ping=True, **(fast | options))
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        connection.timeout = STATEMENT_SECONDS  # pyodbc's, for each statement; without it there is none
-
-    return engine
 
 
 def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
@@ -172,23 +178,21 @@ def _met_another(error: exc.SQLAlchemyError) -> bool:
 
 
 # PostgreSQL: deadlock_detected, serialization_failure. SQL Server: SQLSTATE 40001 (error 1205).
-DEADLOCK_CODES = {"40P01", "40001"}
+DEADLOCK_CODES = {"40P01", "40001", sql_server.DEADLOCK}
 
 
 def _code(error: exc.DBAPIError) -> str | None:
-    # psycopg names the SQLSTATE, pyodbc puts it first.
-    state = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
+    # psycopg names the SQLSTATE, mssql-python says it in words, pyodbc puts it first.
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "driver_error", None)
+    state = state or next(iter(getattr(error.orig, "args", ())), None)
     return None if state is None else str(state)
 
 
-# Azure SQL says these of itself while it moves, scales, wakes up or is busy, under several SQLSTATEs
-# (learn.microsoft.com, "Troubleshoot transient connection errors in SQL Database"); the driver ends its text with them.
-AZURE_UNWELL = re.compile(r"\((?:4060|4221|10928|10929|40197|40501|40613|42108|42109|49918|49919|49920)\)")
-
-
-def _translated(error: exc.SQLAlchemyError) -> Exception:
+def _translated(error: exc.SQLAlchemyError, url: URL) -> Exception:
     """LaterError where the database is out of reach or unwell, NeverError where the value can't be held."""
     if isinstance(error, exc.DBAPIError):
+        if url.get_backend_name() == "mssql" and sql_server.NO_DRIVER.search(str(error.orig)):
+            return NeverError(sql_server.no_odbc_driver(url))
         return _translated_of_driver(error)
     if isinstance(error, exc.StatementError) and isinstance(error.orig, ValueError):
         return NeverError(str(error.orig))
@@ -214,4 +218,16 @@ def _is_unwell(error: exc.DBAPIError) -> bool:
         return False  # a faulty statement, which SQLite calls an operational error too
     if isinstance(error, (exc.OperationalError, exc.InterfaceError)) or error.connection_invalidated:
         return True
-    return _code(error) in DEADLOCK_CODES or AZURE_UNWELL.search(str(error.orig)) is not None
+    return _code(error) in DEADLOCK_CODES or sql_server.is_unwell(error)
+
+
+# What pip calls the packages that drivers come in.
+PACKAGES = {"psycopg": "psycopg[binary]", "mssqlpython": "mssql-python"}
+
+
+def _not_loaded(url: URL, error: ImportError) -> str:
+    package = PACKAGES.get(url.get_driver_name(), url.get_driver_name())
+    if isinstance(error, ModuleNotFoundError):
+        return f"DATABASE_URL asks for the package {package}, which is not installed: run `pip install {package}`"
+    what = f"the package {package}, which DATABASE_URL asks for, can't be loaded here ({error})"
+    return f"{what}: install unixODBC, and {sql_server.INSTALL_ODBC}" if package == "pyodbc" else what

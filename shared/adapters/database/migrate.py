@@ -26,11 +26,13 @@ COMMAND = "python -m shared.cli db upgrade"
 # Any number that nothing else locks.
 POSTGRES_LOCK = 7_305_121
 LOCK_SECONDS = 60
+# NOCOUNT keeps what EXEC does from being the first result. It would stay on for the session, and Alembic counts rows.
 MSSQL_LOCK = f"""
 SET NOCOUNT ON;
 DECLARE @granted int;
 EXEC @granted = sp_getapplock @Resource = 'budget-warden-upgrade', @LockMode = 'Exclusive',
     @LockOwner = 'Transaction', @LockTimeout = {LOCK_SECONDS * 1000};
+SET NOCOUNT OFF;
 SELECT @granted;
 """
 

@@ -39,6 +39,10 @@ def count_runs(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(runs)) or 0
 
 
+def test_readers_see_what_is_committed(database: Database):
+    assert database.reads_snapshots()
+
+
 def test_a_transaction_that_fails_leaves_nothing(database: Database):
     def fail(connection: Connection) -> None:
         add_run(connection, "one")

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, inspect, select, text
+from sqlalchemy import inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.adapters.database import migrate
@@ -43,6 +43,8 @@ def test_a_migrated_database_has_every_table_and_is_current(database: Database):
 
 
 def test_the_steps_make_exactly_the_tables_of_the_code(database: Database):
+    if database.url.query.get("driver") == "stand-in":
+        pytest.skip("the stand-in has no catalogue of columns: test_sql_server.py compares what is sent")
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
@@ -287,12 +289,10 @@ OLD_KEYS = {
 
 def contents(database: Database) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table, as it lies there."""
-    found = MetaData()
     with database.engine.connect() as connection:
-        found.reflect(connection)
         return {
-            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
-            for table in found.sorted_tables
+            name: [dict(row) for row in connection.execute(select(text("*")).select_from(table(name))).mappings()]
+            for name in inspect(connection).get_table_names()
         }
 
 
@@ -332,7 +332,7 @@ def test_a_database_of_0_1_0_keeps_all_that_it_has(database: Database) -> None:
     new = contents(database)
     for name, rows in old.items():
         kept = [{column: row[column] for column in rows[0]} for row in new[name]] if rows else new[name]
-        assert kept == rows, name
+        assert sorted(map(repr, kept)) == sorted(map(repr, rows)), name
 
 
 def test_subscriptions_that_0_1_0_watched_are_cloud_accounts(database: Database) -> None:
