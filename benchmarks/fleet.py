@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MOST_SUBSCRIPTIONS = tuple(f"00000000-0000-4000-8000-{number:012d}" for number in range(80))
 SUBSCRIPTIONS = MOST_SUBSCRIPTIONS[:20]
 GROUPS, SERVICES, DAYS = 500, 8, 35
-ROWS_PER_SUBSCRIPTION = GROUPS * SERVICES * DAYS
+ROWS_PER_GROUP = SERVICES * DAYS
+ROWS_PER_SUBSCRIPTION = GROUPS * ROWS_PER_GROUP
 SEED, CURRENCY = 7, "CAD"
 # The look-back window of this night is the 35 days up to it: 17 October to 20 November.
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
@@ -42,10 +43,10 @@ DEFAULTS = settings.load(LEAST_SETTINGS)
 MONTHLY = PeriodRule(PeriodKind.MONTHLY, date(2000, 1, 1))
 
 
-def simulator(*flags: str, subscriptions: Sequence[str] = SUBSCRIPTIONS) -> Program:
+def simulator(*flags: str, subscriptions: Sequence[str] = SUBSCRIPTIONS, groups: int = GROUPS) -> Program:
     """The simulator with the fleet's charges, in a process of its own; `url_of` gives its address."""
     arguments = [sys.executable, "-m", "localdev.azure_sim", "--plain", "--seed", str(SEED), "--currency", CURRENCY]
-    arguments += ["--subscriptions", ",".join(subscriptions), "--groups", str(GROUPS), "--services", str(SERVICES)]
+    arguments += ["--subscriptions", ",".join(subscriptions), "--groups", str(groups), "--services", str(SERVICES)]
     arguments += ["--days", str(DAYS), "--end-day", NIGHT.date().isoformat(), *flags]
     return Program(arguments, name="simulator", ready="listening on", folder=ROOT)
 
@@ -71,19 +72,21 @@ def load_function_app() -> None:
     importlib.import_module("function_app")
 
 
-def load_projects(database_url: str, subscriptions: int = len(SUBSCRIPTIONS)) -> None:
-    """Makes the database and loads the projects of the first so many subscriptions."""
+def load_projects(database_url: str, subscriptions: int = len(SUBSCRIPTIONS), groups: int = GROUPS) -> None:
+    """Makes the database and loads the projects of the first so many subscriptions, of so many groups each."""
     warden = app(database_url, "http://127.0.0.1:9")
     warden.upgrade_tables()
-    warden.projects.load([entry for number in range(subscriptions) for entry in _entries(number)], "benchmark", NIGHT)
+    warden.projects.load(
+        [entry for number in range(subscriptions) for entry in _entries(number, groups)], "benchmark", NIGHT
+    )
     warden.database.close()
 
 
-def _entries(subscription_number: int) -> list[ProjectEntry]:
-    per_day = _spent_on_sample_day(MOST_SUBSCRIPTIONS[subscription_number])
+def _entries(subscription_number: int, groups: int) -> list[ProjectEntry]:
+    per_day = _spent_on_sample_day(MOST_SUBSCRIPTIONS[subscription_number], groups)
     return [
         _entry(subscription_number, number, group, per_day[group])
-        for number, group in enumerate(group_names(subscription_number, GROUPS))
+        for number, group in enumerate(group_names(subscription_number, groups))
     ]
 
 
@@ -103,9 +106,9 @@ def _entry(subscription_number: int, number: int, group: str, per_day: Decimal) 
     return ProjectEntry(project, (Scope(AZURE, MOST_SUBSCRIPTIONS[subscription_number], group),), terms)
 
 
-def _spent_on_sample_day(subscription: str) -> dict[str, Decimal]:
+def _spent_on_sample_day(subscription: str, groups: int) -> dict[str, Decimal]:
     """What each group of the subscription spent on the sample day: at least a cent, and credits left out."""
-    book = made_up(SEED, MOST_SUBSCRIPTIONS, GROUPS, SERVICES, DAYS, NIGHT.date(), CURRENCY)
+    book = made_up(SEED, MOST_SUBSCRIPTIONS, groups, SERVICES, DAYS, NIGHT.date(), CURRENCY)
     spent: dict[str, Decimal] = {}
     for group, _service, _currency, amount in book.rows(subscription, SAMPLE_DAY):
         spent[group] = spent.get(group, Decimal("0.01")) + max(Decimal(amount), Decimal(0))

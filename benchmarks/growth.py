@@ -56,7 +56,7 @@ def measure() -> Iterator[Figure]:
 
 def _nights(count: int) -> Nights:
     subscriptions = fleet.MOST_SUBSCRIPTIONS[:count]
-    with installation(subscriptions, "--no-quota", **UNPACED) as environment:
+    with installation(subscriptions, fleet.GROUPS, "--no-quota", **UNPACED) as environment:
         first = night(environment, fleet.NIGHT, count)
         return Nights(first, night(environment, fleet.NEXT_NIGHT, count))
 

@@ -54,11 +54,13 @@ FAILED = re.compile(r"host: (\w+ [0-9a-f-]{36} failed \d+ ms.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Night:
-    """One night. stages: by function. units, refused: what the simulator counted. memory: the
+    """One night. stages: by function. calls (refused ones too), refused, units: what the
+    simulator counted. memory: the
     host's most, in MB. failed: what the host logged of each invocation that failed, whose message came again."""
 
     stages: dict[str, Stage]
     mails: int
+    calls: int
     refused: int
     units: int
     memory: float
@@ -71,15 +73,15 @@ class Night:
 
 
 @contextmanager
-def installation(subscriptions: Sequence[str], *flags: str, **settings: str) -> Iterator[dict[str, str]]:
+def installation(subscriptions: Sequence[str], groups: int, *flags: str, **settings: str) -> Iterator[dict[str, str]]:
     """The environment of a fresh installation with these subscriptions' projects loaded, and all it needs running.
 
-    flags: of the simulator. settings: what differs from the defaults.
+    groups: of each subscription. flags: of the simulator. settings: what differs from the defaults.
     """
     with (
         tempfile.TemporaryDirectory(prefix="warden-bench-") as name,
         Azurite(Path(name) / "azurite", in_memory=True) as azurite,
-        fleet.simulator(*flags, subscriptions=subscriptions) as azure,
+        fleet.simulator(*flags, subscriptions=subscriptions, groups=groups) as azure,
     ):
         environment = {
             "DatahubStorageConnectionString": azurite.connection_string,
@@ -89,21 +91,22 @@ def installation(subscriptions: Sequence[str], *flags: str, **settings: str) -> 
             "AZURE_MANAGEMENT_ENDPOINT": fleet.url_of(azure),
             **settings,
         }
-        in_fresh_process(fleet.load_projects, environment["DATABASE_URL"], len(subscriptions))
+        in_fresh_process(fleet.load_projects, environment["DATABASE_URL"], len(subscriptions), groups)
         yield environment
 
 
-def night(environment: Mapping[str, str], clock: datetime, subscriptions: int) -> Night:
+def night(environment: Mapping[str, str], clock: datetime, subscriptions: int, groups: int = fleet.GROUPS) -> Night:
     """Fires the timer, waits until every queue is empty, and reads the host's log."""
     azure = SimulatorControl(environment["AZURE_MANAGEMENT_ENDPOINT"])
     azure.reset()
     mails_before = _mails(environment)
     log, memory = _run_host({**environment, "LOCAL_CLOCK_START": clock.isoformat()})
-    in_fresh_process(check_complete, environment["DATABASE_URL"], subscriptions)
+    in_fresh_process(check_complete, environment["DATABASE_URL"], subscriptions * groups)
     asked = azure.stats()
     return Night(
         stages=_stages(log),
         mails=_mails(environment) - mails_before,
+        calls=asked["calls"],
         refused=asked["throttled"],
         units=asked["qpu"],
         memory=memory,
@@ -132,8 +135,11 @@ def _run_host(environment: Mapping[str, str]) -> tuple[str, float]:
     return log, memory
 
 
-def check_complete(database_url: str, subscriptions: int) -> None:
-    """Raises RuntimeError unless every charge is stored, every project is checked and every mail is sent."""
+def check_complete(database_url: str, groups: int) -> None:
+    """Raises RuntimeError unless every charge is stored, every project is checked and every mail is sent.
+
+    groups: of all subscriptions.
+    """
     database = Database(database_url)
     to_check = projects.c.checked_at.is_(None) | projects.c.check_due_since.is_not(None)
     rows, unchecked, unsent, unfinished = database.read(
@@ -147,7 +153,7 @@ def check_complete(database_url: str, subscriptions: int) -> None:
             )
         ]
     )
-    expected = subscriptions * fleet.ROWS_PER_SUBSCRIPTION
+    expected = groups * fleet.ROWS_PER_GROUP
     if rows != expected or unchecked or unsent or unfinished:
         raise RuntimeError(
             f"the night is not complete: {rows} charges of {expected}, {unchecked} projects unchecked, "

@@ -15,7 +15,7 @@ from localdev.azure_sim.control import SimulatorControl
 from localdev.azure_sim.ea_export import read_ea_export
 from localdev.azure_sim.faults import KINDS, Fault
 from localdev.azure_sim.made_up import OFFICE_WEEK, GroupSeries, group_names, made_up
-from localdev.azure_sim.quota import PUBLISHED_LIMITS, Limit, Quota
+from localdev.azure_sim.quota import PUBLISHED_LIMITS, Guardrail, Limit, Quota
 from localdev.azure_sim.simulator import AzureSimulator
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ChargeBook",
     "Fault",
     "GroupSeries",
+    "Guardrail",
     "Limit",
     "Quota",
     "SimulatorControl",

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from localdev.azure_sim import demo_charges
 from localdev.azure_sim.charges import ChargeBook
 from localdev.azure_sim.made_up import made_up
-from localdev.azure_sim.quota import Quota
+from localdev.azure_sim.quota import Guardrail, Quota
 from localdev.azure_sim.simulator import AzureSimulator
 from localdev.processes import stop_on_signals
 
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localdev.azure_sim", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 (default): any free one")
     parser.add_argument("--no-quota", action="store_true", help="count query units, but refuse nothing")
+    parser.add_argument("--guardrail", action="store_true", help="refuse more than 4 calls a minute a scope, 20 in all")
     parser.add_argument("--plain", action="store_true", help="same names, order and spelling in every answer")
     charges = parser.add_mutually_exclusive_group()
     charges.add_argument("--seed", type=int, help="make charges up")
@@ -52,6 +53,7 @@ def _simulator(options: argparse.Namespace) -> AzureSimulator:
         _book(options),
         vary=not options.plain,
         quota=None if options.no_quota else Quota(),
+        guardrail=Guardrail() if options.guardrail else None,
         port=options.port,
     )
 

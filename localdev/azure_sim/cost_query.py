@@ -13,10 +13,10 @@ from uuid import UUID
 from localdev.azure_sim import spoil
 from localdev.azure_sim.arm import own_url
 from localdev.azure_sim.charges import ChargeBook
-from localdev.azure_sim.faults import ENTITY_RETRY_AFTER, QPU_RETRY_AFTER, TENANT_RETRY_AFTER
+from localdev.azure_sim.faults import CLIENT_RETRY_AFTER, ENTITY_RETRY_AFTER, QPU_RETRY_AFTER, TENANT_RETRY_AFTER
 from localdev.azure_sim.pages import Pages, Position, Table
 from localdev.azure_sim.query import CostQuery, parse_query
-from localdev.azure_sim.quota import Quota
+from localdev.azure_sim.quota import PER_IDENTITY, PER_SCOPE, Guardrail, Quota
 from localdev.azure_sim.record import Record
 from localdev.azure_sim.wire import JSON_TYPE, AzureError, Request, Routes
 from localdev.http import Answer
@@ -26,12 +26,16 @@ DEFAULT_PAGE, LARGEST_PAGE = 1000, 5000
 QPU_CONSUMED = "x-ms-ratelimit-microsoft.costmanagement-qpu-consumed"
 QPU_REMAINING = "x-ms-ratelimit-microsoft.costmanagement-qpu-remaining"
 
+# In which header the guardrail's limits say how long to wait.
+GUARDRAIL = {PER_SCOPE.name: ENTITY_RETRY_AFTER, PER_IDENTITY.name: CLIENT_RETRY_AFTER}
+
 
 class CostQueryApi:
-    """Answers cost queries out of a book, within a quota; with `vary`, as irregularly as Azure does."""
+    """Answers cost queries out of a book, within a quota and behind a guardrail, if there is one; with `vary`, as
+    irregularly as Azure does."""
 
-    def __init__(self, book: ChargeBook, quota: Quota, record: Record, vary: bool) -> None:
-        self._quota, self._record, self._vary = quota, record, vary
+    def __init__(self, book: ChargeBook, quota: Quota, guardrail: Guardrail | None, record: Record, vary: bool) -> None:
+        self._quota, self._guardrail, self._record, self._vary = quota, guardrail, record, vary
         self._pages = Pages(book, vary)
         self._numbers = count()
         self._refusals = count()
@@ -48,6 +52,7 @@ class CostQueryApi:
         token = request.query.get("$skiptoken")
         start = _position(token, subscription, query) if token else Position(query.first, 0)
         qpu = 0 if token else query.qpu
+        self._count_call(request, subscription)
         self._use_quota(qpu)
         number = next(self._numbers)
         table, following = self._pages.cut(subscription, query, start, size, number)
@@ -56,6 +61,11 @@ class CostQueryApi:
         answer = self._answer(request, table, next_link, number)
         answer.headers += [(QPU_CONSUMED, str(qpu)), (QPU_REMAINING, self._quota.remaining())]
         return answer
+
+    def _count_call(self, request: Request, subscription: str) -> None:
+        waits = self._guardrail.take(subscription, request.headers.get("Authorization", "")) if self._guardrail else {}
+        if waits:
+            raise spoil.too_many_requests({GUARDRAIL[name]: str(math.ceil(wait)) for name, wait in waits.items()})
 
     def _use_quota(self, qpu: int) -> None:
         wait = self._quota.take(qpu) if qpu else 0

@@ -6,6 +6,7 @@ from threading import Lock
 
 QPU_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-qpu-retry-after"
 ENTITY_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-entity-retry-after"
+CLIENT_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-client-retry-after"
 TENANT_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-tenant-retry-after"
 
 KINDS = {

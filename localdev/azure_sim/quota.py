@@ -1,6 +1,7 @@
-"""Cost Management's quota: query processing units (QPU) in three sliding windows, per tenant.
+"""Cost Management's quota: query processing units (QPU) in three sliding windows, per tenant; and its guardrail.
 
 Published limits: 12 QPU in 10 seconds, 60 in a minute, 600 in an hour; a query costs one QPU per month of data.
+The guardrail counts calls, each page one: 4 a minute of one scope, 20 a minute of one identity.
 """
 
 from collections import deque
@@ -24,6 +25,10 @@ PUBLISHED_LIMITS = (
     Limit("QueriesPerMin", 60, 60),
     Limit("QueriesPer10Sec", 12, 10),
 )
+
+
+PER_SCOPE = Limit("CallsOfScopePerMin", 4, 60)
+PER_IDENTITY = Limit("CallsOfIdentityPerMin", 20, 60)
 
 
 class SlidingWindow:
@@ -107,3 +112,40 @@ class Quota:
         for window in self._windows:
             window.forget_old(now)
         return now
+
+
+class Guardrail:
+    """The guardrail on calls; `clock` gives monotonic seconds. A call that is refused is not counted."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._windows: dict[tuple[str, str], SlidingWindow] = {}
+
+    def take(self, scope: str, identity: str) -> dict[str, float]:
+        """Counts a call and returns nothing, or counts nothing and returns the seconds to wait, by the limit's name."""
+        with self._lock:
+            now = self._clock()
+            windows = [self._window(PER_SCOPE, scope.lower()), self._window(PER_IDENTITY, identity)]
+            for window in windows:
+                window.forget_old(now)
+            waits = {window.limit.name: wait for window in windows if (wait := window.wait(1, now)) > 0}
+            for window in windows if not waits else ():
+                window.take(1, now)
+            return waits
+
+    def largest(self) -> dict[str, int]:
+        """The most calls that any scope's and any identity's minute has ever held, by the limit's name."""
+        with self._lock:
+            most = dict.fromkeys((PER_SCOPE.name, PER_IDENTITY.name), 0)
+            for (name, _), window in self._windows.items():
+                most[name] = max(most[name], window.largest)
+            return most
+
+    def reset(self) -> None:
+        """Forgets every call."""
+        with self._lock:
+            self._windows.clear()
+
+    def _window(self, limit: Limit, of_whom: str) -> SlidingWindow:
+        return self._windows.setdefault((limit.name, of_whom), SlidingWindow(limit))

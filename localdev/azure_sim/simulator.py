@@ -25,7 +25,7 @@ from localdev.azure_sim.cost_query import CostQueryApi
 from localdev.azure_sim.entra import Entra
 from localdev.azure_sim.faults import Fault, FaultList
 from localdev.azure_sim.locks import Lock, LocksApi
-from localdev.azure_sim.quota import Quota
+from localdev.azure_sim.quota import Guardrail, Quota
 from localdev.azure_sim.record import Record
 from localdev.azure_sim.resource_state import ResourceState
 from localdev.azure_sim.resources import Resources
@@ -38,7 +38,8 @@ from localdev.http import Answer, HangUp, LoopbackServer
 class AzureSimulator:
     """Serves a book of charges as Azure would; `with AzureSimulator(book) as sim:` runs it at `sim.url`.
 
-    vary: names, order and spelling differ as in the real world. quota: None counts and refuses nothing.
+    vary: names, order and spelling differ as in the real world. quota: None counts and refuses nothing. guardrail: on
+    calls; None counts none.
     clock: monotonic seconds, for quota, record and deallocations.
     state_file: where charges that were changed over HTTP are kept for the next start; budgets, locks and machines are
     kept beside it, in a file whose name ends in `.resources`.
@@ -49,6 +50,7 @@ class AzureSimulator:
     book: ChargeBook
     vary: bool = True
     quota: Quota | None = None
+    guardrail: Guardrail | None = None
     clock: Callable[[], float] = monotonic
     port: int = 0
     state_file: Path | None = None
@@ -72,7 +74,7 @@ class AzureSimulator:
         self._add_control_routes()
 
     def _add_apis(self) -> None:
-        CostQueryApi(self.book, self.counted, self.record, self.vary).add_to(self._routes)
+        CostQueryApi(self.book, self.counted, self.guardrail, self.record, self.vary).add_to(self._routes)
         BudgetsApi(self.budgets, self.page_size).add_to(self._routes)
         LocksApi(self.locks, self.page_size).add_to(self._routes)
         ComputeApi(self.machines, self.page_size, self.vary).add_to(self._routes)
@@ -128,13 +130,16 @@ class AzureSimulator:
         return [caller.call(group_id, alert) for alert, group_ids in due for group_id in group_ids]
 
     def stats(self) -> dict[str, Any]:
-        """Counts in all, and the fullest that each quota window has been."""
-        return {**self.record.as_json(), "largest_qpu": self.counted.largest()}
+        """Counts in all, and the fullest that each window of the quota and of the guardrail has been."""
+        calls = {"largest_calls": self.guardrail.largest()} if self.guardrail else {}
+        return {**self.record.as_json(), "largest_qpu": self.counted.largest(), **calls}
 
     def reset(self) -> None:
         """Forgets the statistics, the used quota and the faults. Charges and resources stay as they are."""
         self.record.reset()
         self.counted.reset()
+        if self.guardrail:
+            self.guardrail.reset()
         self.faults.clear()
 
     def respond(self, asked: http.Request) -> Answer:

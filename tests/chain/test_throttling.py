@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import date
 from itertools import pairwise
 from time import monotonic
 
-from localdev.azure_sim import PUBLISHED_LIMITS, AzureSimulator, Quota
+from localdev.azure_sim import PUBLISHED_LIMITS, AzureSimulator, Guardrail, Quota, group_names, made_up
 from shared.ports.runs import RunView
 from tests.chain.conftest import Install
 from tests.chain.installation import Installation, book_of, durations, entry, until
@@ -32,6 +33,25 @@ def test_a_paced_run_is_never_refused_and_stays_inside_every_window_of_the_quota
     assert stats["throttled"] == 0
     for limit in PUBLISHED_LIMITS:
         assert stats["largest_qpu"][limit.name] <= limit.units
+
+
+def test_a_page_that_the_guardrail_refuses_is_waited_for_and_no_page_is_read_twice(install: Install) -> None:
+    # Two pages of October and three of November; the fifth call of a minute is refused. A minute takes three seconds.
+    book = made_up(1, SUBSCRIPTIONS[:2], 50, 12, 35, date(2026, 11, 20), "CAD")
+    with AzureSimulator(book, guardrail=Guardrail(lambda: 20 * monotonic())) as azure:
+        app = install(azure, LOCAL_CLOCK_SPEED="20")
+        app.load(
+            *(entry(n, "1", subscription=SUBSCRIPTIONS[n - 1], groups=(group_names(n - 1, 50)[0],)) for n in (1, 2))
+        )
+        log = app.night()
+        stats = azure.stats()
+    assert dict(app.runs()["night-2026-11-20"].scopes) == {"done": 2}
+    assert stats["pages"] == 10
+    assert 2 <= stats["throttled"] <= 4
+    assert stats["largest_calls"]["CallsOfScopePerMin"] == 4
+    assert stats["rows"] >= 2 * 50 * 12 * 35
+    assert len(durations(log, "ProjectUsageUpdater")) == 2 + stats["throttled"], "each refusal is one more message"
+    assert app.dead_letters() == []
 
 
 def test_a_storm_of_refusals_delays_messages_for_as_long_as_the_longest_header_says_and_nothing_sleeps(

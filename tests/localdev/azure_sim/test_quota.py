@@ -2,10 +2,11 @@ from datetime import date
 
 import pytest
 
-from localdev.azure_sim import Limit, Quota, made_up
+from localdev.azure_sim import Guardrail, Limit, Quota, made_up
 
 QPU = "x-ms-ratelimit-microsoft.costmanagement-qpu-"
 ENTITY = "x-ms-ratelimit-microsoft.costmanagement-entity-retry-after"
+CLIENT = "x-ms-ratelimit-microsoft.costmanagement-client-retry-after"
 TENANT = "x-ms-ratelimit-microsoft.costmanagement-tenant-retry-after"
 
 
@@ -131,3 +132,51 @@ def test_without_a_quota_nothing_is_refused_but_everything_is_counted(asked):
     assert {ask().status for _ in range(80)} == {200}
     assert sim.stats()["largest_qpu"] == {"QueriesPerHour": 80, "QueriesPerMin": 80, "QueriesPer10Sec": 80}
     assert sim.stats()["qpu"] == 80
+
+
+# --- the guardrail on calls ----------------------------------------------------------------------------------
+
+MANY = [f"00000000-0000-4000-8000-{number:012d}" for number in range(22)]
+
+
+def test_the_fifth_call_of_a_scope_within_a_minute_is_refused_whatever_page_it_asks_for(running, azure, clock):
+    book = made_up(1, [azure.subscription, MANY[0]], 10, 2, 19, date(2026, 11, 19))
+    sim = running(book, guardrail=Guardrail(clock), clock=clock, vary=False)
+    pages = azure.ask(sim.url).pages(azure.subscription, azure.body(), top=100)
+    links = [next(pages)["properties"]["nextLink"]]
+    for seconds in (5, 5, 5):
+        clock.now += seconds
+        links.append(next(pages)["properties"]["nextLink"])
+
+    refused = azure.post(sim.url, azure.path(azure.subscription.upper()), azure.body())
+    assert (refused.status, refused.headers[ENTITY]) == (429, "45")
+    assert CLIENT not in refused.headers
+    assert len(set(links)) == 4
+    clock.now += 45
+    assert azure.post(sim.url, azure.path(azure.subscription), azure.body()).status == 200
+    assert azure.post(sim.url, azure.path(MANY[0]), azure.body()).status == 200
+    assert sim.stats()["largest_calls"] == {"CallsOfScopePerMin": 4, "CallsOfIdentityPerMin": 5}
+
+
+def test_the_twenty_first_call_of_an_identity_within_a_minute_is_refused_whatever_scope_it_asks(running, azure, clock):
+    sim = running(made_up(1, MANY, 1, 1, 1, date(2026, 11, 19)), guardrail=Guardrail(clock), clock=clock, vary=False)
+
+    def ask(number, token="local"):
+        return azure.post(sim.url, azure.path(MANY[number]), azure.body(), token)
+
+    assert [ask(number).status for number in range(20)] == [200] * 20
+    clock.now += 18.5
+    refused = ask(20)
+    assert (refused.status, refused.headers[CLIENT]) == (429, "42")
+    assert ENTITY not in refused.headers
+    assert ask(21, token="another").status == 200
+    clock.now += 41.5
+    assert ask(20).status == 200
+    sim.reset()
+    assert [ask(number).status for number in range(20)] == [200] * 20
+
+
+def test_without_a_guardrail_no_call_is_refused(running, azure, clock):
+    sim = running([azure.charge()], clock=clock)
+    assert {azure.post(sim.url, azure.path(azure.subscription), azure.body()).status for _ in range(30)} == {200}
+    assert "largest_calls" not in sim.stats()
