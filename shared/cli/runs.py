@@ -140,11 +140,17 @@ def _took(view: RunView) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
+def _state(view: RunView) -> Cell:
+    if view.state is RunState.DONE and not view.is_complete:
+        return Cell("done, mails unsent", "yellow")
+    return Cell(view.state, STYLES.get(view.state, ""))
+
+
 TABLE: output.Table[RunView] = {
     Column("run"): attrgetter("key"),
     Column("started, UTC"): lambda view: output.minute(view.started_at),
     Column("took", right=True): _took,
-    Column("state"): lambda view: Cell(view.state, STYLES.get(view.state, "")),
+    Column("state", words=True): _state,
     Column("subscriptions", words=True): lambda view: _in_words(_scopes(view)),
     Column("mails", words=True): lambda view: _in_words(_mails(view)),
 }
@@ -158,11 +164,13 @@ def _in_words(counts: Mapping[str, int]) -> Cell:
 
 def _write_errors(views: list[RunView]) -> None:
     for view in views:
-        if view.errors:
+        if view.errors or view.unsent:
             output.say()
             output.say(f"{view.key}:", "bold")
         for scope, reason in view.errors:
             output.say(f"  {scope}: {reason}")
+        for reason, count in view.unsent:
+            output.say(f"  {_count(count, 'mail')} not sent: {reason or 'not tried yet'}")
 
 
 def _write_decisions(app: Composition) -> None:
@@ -193,8 +201,13 @@ def _count(number: int, thing: str) -> str:
 
 def _listed(view: RunView) -> dict[str, Any]:
     errors = [{"scope": scope, "reason": reason} for scope, reason in view.errors]
-    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors}
-    return output.chosen(view, "key", "trigger", "state", "started_at", "finished_at") | counts
+    unsent = [{"reason": reason or None, "mails": count} for reason, count in view.unsent]
+    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors, "unsent": unsent}
+    return (
+        output.chosen(view, "key", "trigger", "state", "started_at", "finished_at")
+        | {"complete": view.is_complete}
+        | counts
+    )
 
 
 def _scopes(view: RunView) -> dict[str, int]:

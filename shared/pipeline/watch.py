@@ -92,8 +92,7 @@ class Watchdog:
         lines = at_most(lines)
         if run.unchecked_projects:
             lines.append(f"{run.unchecked_projects} project(s) whose new costs were not compared with their budget yet")
-        if run.unsent_mails:
-            lines.append(f"{run.unsent_mails} mail(s) not sent yet")
+        lines += [f"{count} mail(s) not sent{f': {reason}' if reason else ' yet'}" for reason, count in run.unsent]
         return self.operators.notice(
             Topic.LATE_RUN,
             f"late/{run.key}",

@@ -62,7 +62,8 @@ class LateRun:
     scopes: tuple[tuple[str, str, str | None], ...]
     """subject, state, reason of each scope that is not done"""
     unchecked_projects: int
-    unsent_mails: int
+    unsent: tuple[tuple[str, int], ...]
+    """as of a RunView"""
     planned: bool = True
     """False where the scheduler broke off before it knew which scopes the run has"""
 
@@ -80,6 +81,13 @@ class RunView:
     mails: Mapping[str, int]
     errors: tuple[tuple[str, str], ...] = field(default=())
     """(scope, reason) of those deferred, failed or suspect"""
+    unsent: tuple[tuple[str, int], ...] = ()
+    """(reason, count) of its mails that are not sent, failed ones too; the reason is empty before the first attempt"""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all is read, and all that follows from it has been told."""
+        return self.state is RunState.DONE and not self.unsent
 
 
 class RunLedger(Protocol):

@@ -56,7 +56,7 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
     ]
     for mail in mails[:3]:
         assert app.mails.claim(mail, "me", now + timedelta(minutes=5), now)
-    app.mails.mark_sent(mails[0], "me", "", None, now)
+    app.mails.mark_sent(mails[0], "", (), now)
     app.mails.mark_failed(mails[1], "me", "refused")
     (run,) = cli("status", "--json").json
     assert run == {
@@ -65,17 +65,37 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
         "state": "running",
         "started_at": "2026-11-20T02:00:00+00:00",
         "finished_at": None,
+        "complete": False,
         "scopes": {"done": 0, "deferred": 1, "failed": 1, "suspect": 0, "waiting": 0},
         "mails": {"sent": 1, "pending": 2, "failed": 1},
         "errors": [
             {"scope": f"subscription {FIRST}", "reason": "Azure says no (403)"},
             {"scope": f"subscription {SECOND}", "reason": "Azure asks us to wait (429)"},
         ],
+        "unsent": [{"reason": None, "mails": 2}, {"reason": "refused", "mails": 1}],
     }
     for_people = cli("status").out
     assert "1 deferred, 1 failed" in for_people
     assert "1 sent, 2 pending, 1 failed" in for_people
     assert f"  subscription {FIRST}: Azure says no (403)\n" in for_people
+    assert "  2 mails not sent: not tried yet\n  1 mail not sent: refused\n" in for_people
+
+
+def test_a_night_that_is_read_is_not_complete_before_its_mails_are_sent(cli: Cli, app: Composition) -> None:
+    now = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
+    for scope in night(app):
+        app.charges.store(scope.id, Reading(AZURE, FIRST, frozenset(), (), now, None, True), now)
+    mail = app.mails.add(NewMail("1", "alert", (), {}, topic=Topic.ALERT, run_key="night-2026-11-20"), now)
+    app.mails.claim(mail, "me", now, now)
+    app.mails.release(mail, "me", "SendGrid refuses us (401): Maximum credits exceeded", now)
+    (run,) = cli("status", "--json").json
+    assert (run["state"], run["complete"]) == ("done", False)
+    for_people = cli("status").out
+    assert "done, mails unsent" in " ".join(for_people.split())
+    assert "  1 mail not sent: SendGrid refuses us (401): Maximum credits exceeded\n" in for_people
+    app.mails.mark_sent(mail, "", (), now)
+    (run,) = cli("status", "--json").json
+    assert (run["state"], run["complete"], run["unsent"]) == ("done", True, [])
 
 
 def test_the_status_shows_as_many_runs_as_asked_for(cli: Cli, app: Composition) -> None:

@@ -284,6 +284,7 @@ def test_a_run_is_found_by_its_key_with_what_it_has_done(ledger: RunLedger, nigh
         scopes={"done": 1, "deferred": 1, "failed": 1},
         mails={"pending": 1},
         errors=((TWO.subject, "throttled"), (GROUP.subject.lower(), "no permission")),
+        unsent=(("", 1),),
     )
     assert ledger.get("no such run") is None
 

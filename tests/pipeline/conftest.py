@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,6 +131,19 @@ class Chain:
             for queue, text, _delay in taken:
                 self.work(queue, text)
         raise AssertionError("the queues never became empty")
+
+    def work_off(self, hours: float) -> None:
+        """Works the queues off as time goes by, for so long."""
+        end = self.clock.now + timedelta(hours=hours)
+        waiting = [(self.clock.now + delay, queue, text) for queue, text, delay in self.queues.take()]
+        while waiting and min(waiting)[0] <= end:
+            due_at, queue, text = min(waiting)
+            waiting.remove((due_at, queue, text))
+            self.clock.now = max(self.clock.now, due_at)
+            self.work(queue, text)
+            waiting += [(self.clock.now + delay, *message) for *message, delay in self.queues.take()]
+        self.clock.now = end
+        self.queues.sent = [(queue, text, due_at - end) for due_at, queue, text in waiting]
 
     def work(self, queue: Queue, text: str, origin: str | None = None) -> list[Message]:
         """What a trigger does with one message; what follows from it goes onto the fake queues."""

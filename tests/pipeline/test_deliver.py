@@ -274,20 +274,6 @@ def came(chain: Chain) -> list[tuple[str, ...]]:
     return [(*mail.to, *mail.cc, *mail.bcc) for mail in chain.mailer.sent]
 
 
-def work_off(chain: Chain, hours: float) -> None:
-    """Works the queues off as time goes by, for so long."""
-    end = chain.clock.now + timedelta(hours=hours)
-    waiting = [(chain.clock.now + delay, queue, text) for queue, text, delay in chain.queues.take()]
-    while waiting and min(waiting)[0] <= end:
-        due, queue, text = min(waiting)
-        waiting.remove((due, queue, text))
-        chain.clock.now = max(chain.clock.now, due)
-        chain.work(queue, text)
-        waiting += [(chain.clock.now + delay, queue, text) for queue, text, delay in chain.queues.take()]
-    chain.queues.sent = [(queue, text, due - end) for due, queue, text in waiting]
-    chain.clock.now = end
-
-
 def test_who_is_refused_for_now_is_asked_again_alone_and_the_mail_waits_for_it(chain: Chain) -> None:
     chain.mailer.refuses[ANNA] = GREYLISTED
     mail_id = alert_mail(chain, ANNA, BO)
@@ -296,7 +282,7 @@ def test_who_is_refused_for_now_is_asked_again_alone_and_the_mail_waits_for_it(c
     stored = chain.mails.get(mail_id)
     assert stored is not None and stored.reason == "anna@example.com (450 greylisted)"
     del chain.mailer.refuses[ANNA]
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert (came(chain), state(chain, mail_id)) == ([(BO, AUDIT), (ANNA,)], MailState.SENT)
 
 
@@ -304,7 +290,7 @@ def test_a_blind_copy_that_was_taken_is_not_sent_again_while_the_only_contact_is
     chain.mailer.refuses[ANNA] = GREYLISTED
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=2)
+    chain.work_off(hours=2)
     assert (came(chain), state(chain, mail_id)) == ([(AUDIT,)], MailState.PENDING)
 
 
@@ -312,7 +298,7 @@ def test_where_no_contact_works_the_operators_get_the_mail_with_the_providers_wo
     chain.mailer.refuses[ANNA] = UNKNOWN
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (OPS,)], MailState.SENT)
     assert "anna@example.com" in chain.mailer.sent[-1].text and "550 no such user" in chain.mailer.sent[-1].text
     assert {(each.recipient, each.state) for each in deliveries(chain, mail_id)} == {
@@ -326,7 +312,7 @@ def test_one_contact_that_works_is_enough_and_who_does_not_is_noted(chain: Chain
     chain.mailer.refuses[ANNA] = UNKNOWN
     mail_id = alert_mail(chain, ANNA, BO)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=100)
+    chain.work_off(hours=100)
     assert (came(chain), state(chain, mail_id)) == ([(BO, AUDIT)], MailState.SENT)
     assert Delivery(ANNA, Role.TO, REFUSED, "550 no such user") in deliveries(chain, mail_id)
 
@@ -335,7 +321,7 @@ def test_a_contact_that_is_refused_for_now_for_72_hours_counts_as_one_that_does_
     chain.mailer.refuses[ANNA] = GREYLISTED
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=73)
+    chain.work_off(hours=73)
     assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (OPS,)], MailState.SENT)
     assert "given up after 72 hours: 450 greylisted" in chain.mailer.sent[-1].text
     assert chain.letters.letters() == []
@@ -346,7 +332,7 @@ def test_operators_who_got_the_blind_copy_are_still_told_that_nobody_else_has_th
     chain.mailer.refuses[ANNA] = UNKNOWN
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert (came(chain), state(chain, mail_id)) == ([(OPS,), (OPS,)], MailState.SENT)
     assert ["550 no such user" in mail.text for mail in chain.mailer.sent] == [False, True]
 
@@ -355,7 +341,7 @@ def test_where_neither_contacts_nor_operators_work_the_mail_fails_in_their_words
     chain.mailer.refuses |= {ANNA: UNKNOWN, OPS: UNKNOWN}
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert state(chain, mail_id) is MailState.FAILED
     (letter, *_) = chain.letters.letters()
     assert "anna@example.com (550 no such user)" in letter.reason
@@ -365,11 +351,11 @@ def test_a_mail_that_failed_asks_whoever_does_not_have_it_when_it_is_replayed(ch
     chain.mailer.refuses |= {ANNA: UNKNOWN, OPS: UNKNOWN}
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     chain.mailer.refuses.clear()
     letters = [letter for letter in chain.letters.letters() if json.loads(letter.body) == {"EmailId": mail_id}]
     assert chain.dead_letter_service.replay(letters[0].id) is None
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert state(chain, mail_id) is MailState.SENT
     assert came(chain).count((ANNA,)) == 1 and came(chain).count((AUDIT,)) == 1
 
@@ -379,10 +365,10 @@ def test_a_key_that_is_refused_for_a_night_loses_no_mail(chain: Chain) -> None:
     ids = [stored_mail(chain, key=f"test/{number}") for number in range(5)]
     for mail_id in ids:
         chain.work(Queue.EMAIL, email(mail_id))
-    work_off(chain, hours=10)
+    chain.work_off(hours=10)
     assert {state(chain, mail_id) for mail_id in ids} == {MailState.PENDING}
     chain.mailer.fails = lambda _mail: None
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert {state(chain, mail_id) for mail_id in ids} == {MailState.SENT}
     assert (len(came(chain)), chain.letters.letters()) == (5, [])
 
@@ -391,10 +377,10 @@ def test_what_operators_are_told_of_mails_outlives_the_outage(chain: Chain) -> N
     chain.mailer.fails = lambda _mail: LaterError("SendGrid refuses us (401): Maximum credits exceeded")
     for number in range(2):
         chain.work(Queue.EMAIL, email(stored_mail(chain, key=f"test/{number}")))
-    work_off(chain, hours=90)
+    chain.work_off(hours=90)
     assert len(chain.letters.letters()) == 2
     chain.mailer.fails = lambda _mail: None
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     (told,) = chain.mailer.sent
     assert (told.to, told.subject) == ((OPS,), "Mails could not be sent")
     assert "given up after 72 hours: SendGrid refuses us (401): Maximum credits exceeded" in told.text
@@ -462,7 +448,7 @@ def test_what_each_recipient_said_travels_while_the_database_is_away(chain: Chai
     assert len(text.encode()) <= LARGEST_BYTES
     chain.work(queue, text, "m2")
     chain.mailer.refuses.clear()
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert state(chain, mail_id) is MailState.SENT
     assert came(chain)[1:] == [(ANNA,)]
 
@@ -480,9 +466,9 @@ def test_a_message_that_marks_a_mail_and_comes_again_changes_nothing(chain: Chai
     queue, text = handed_over_without_a_mark(chain, mail_id)
     chain.work(queue, text, "m2")
     del chain.mailer.refuses[ANNA]
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     chain.work(queue, text, "m2")
-    work_off(chain, hours=1)
+    chain.work_off(hours=1)
     assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (ANNA,)], MailState.SENT)
 
 

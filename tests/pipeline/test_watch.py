@@ -290,3 +290,21 @@ def test_a_changed_schedule_misses_nothing_that_was_before_the_change(chain: Cha
     chain.clock.forward(days=1)
     (text,) = told(chain)
     assert "2026-11-21 at 09:00 UTC" in text
+
+
+def test_a_night_whose_mails_the_provider_does_not_take_is_told_of_with_its_words_once_it_does(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("600", TODAY)
+    chain.mailer.fails = lambda _mail: LaterError("SendGrid refuses us (401): Maximum credits exceeded")
+    chain.tonight()
+    chain.work_off(hours=5)
+    chain.look()
+    chain.work_off(hours=1)
+    (view,) = chain.runs.recent_runs(1)
+    assert (view.state, view.is_complete) == ("done", False)
+    chain.mailer.fails = lambda _mail: None
+    chain.work_off(hours=1)
+    (notice,) = [mail for mail in chain.mailer.sent if mail.subject == "night-2026-11-20 is not complete"]
+    assert "1 mail(s) not sent: SendGrid refuses us (401): Maximum credits exceeded" in notice.text
+    (view,) = chain.runs.recent_runs(1)
+    assert view.is_complete

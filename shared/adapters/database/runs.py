@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, insert, select, true, update
 from typing_extensions import override
 
-from shared.adapters.database.chunks import kept_or
+from shared.adapters.database.chunks import kept_or, select_in
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.tables import budgets, mails, projects, run_scopes, runs, schedules, unfinished_answers
 from shared.domain.charges import key_of_group
@@ -157,13 +157,14 @@ class SqlRuns(Ledger, RunLedger):
         if due_since:
             is_late |= run.finished_at >= min(due_since)
         found = connection.execute(
-            select(runs, func.coalesce(UNSENT_MAILS.c.count, 0).label("unsent_mails"))
+            select(runs)
             .outerjoin_from(runs, UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
             # Only a night is expected to be complete at some hour.
             .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), planned_until < before, is_late)
             .order_by(run.started_at, run.key)
         ).all()
-        return [_late_run(connection, row, due_since) for row in found]
+        unsent = _unsent(connection, [row.key for row in found])
+        return [_late_run(connection, row, due_since, unsent[row.key]) for row in found]
 
     @override
     @reads
@@ -260,7 +261,9 @@ def _scope(row: Row[Any]) -> RunScope:
     return record(RunScope, row, target=record(ScopeTarget, row))
 
 
-def _late_run(connection: Connection, row: Row[Any], due_since: Sequence[datetime]) -> LateRun:
+def _late_run(
+    connection: Connection, row: Row[Any], due_since: Sequence[datetime], unsent: Sequence[tuple[str, int]]
+) -> LateRun:
     rest = select(run_scopes).where(scope.run_key == row.key, scope.state != ScopeState.DONE).order_by(scope.id)
     scopes = [_scope(found) for found in connection.execute(rest)]
     return record(
@@ -269,8 +272,19 @@ def _late_run(connection: Connection, row: Row[Any], due_since: Sequence[datetim
         planned_until=row.planned_until or row.started_at,
         scopes=tuple((each.target.subject, each.state.value, each.reason) for each in scopes),
         unchecked_projects=sum(row.finished_at is None or due <= row.finished_at for due in due_since),
+        unsent=tuple(unsent),
         planned=bool(scopes) or row.finished_at is not None,
     )
+
+
+def _unsent(connection: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """Reason and count of the mails that are not sent, by run."""
+    unsent: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    counted = select(mails.c.run_key, mails.c.reason, func.count()).where(mails.c.state != MailState.SENT)
+    counted = counted.group_by(mails.c.run_key, mails.c.reason)
+    for key, reason, count in select_in(connection, counted, mails.c.run_key, keys):
+        unsent[key].append((reason or "", count))
+    return {key: sorted(unsent[key], key=lambda each: (-each[1], each[0])) for key in keys}
 
 
 def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
@@ -279,8 +293,16 @@ def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
     mailed = _counts(connection, mails.c.run_key, mails.c.state, keys)
     errors = _reasons(connection, keys, (ScopeState.DEFERRED, *BAD))
     found = connection.execute(wanted).all()
+    unsent = _unsent(connection, [row.key for row in found])
     return [
-        record(RunView, row, scopes=scopes[row.key], mails=mailed[row.key], errors=tuple(errors[row.key]))
+        record(
+            RunView,
+            row,
+            scopes=scopes[row.key],
+            mails=mailed[row.key],
+            errors=tuple(errors[row.key]),
+            unsent=tuple(unsent[row.key]),
+        )
         for row in found
     ]
 
