@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from shared.domain.budgets import BudgetTerms
     from shared.domain.locks import LockMode
+    from shared.domain.owners import OwnedScope
     from shared.domain.projects import Scope
     from shared.ports.projects import PeriodView, ProjectView, RevisionView
     from shared.services.projects import ProjectDetails
@@ -49,6 +50,11 @@ def as_json(project: ProjectDetails) -> dict[str, Any]:
             {"subscription_id": scope.sub_account_id, "name": scope.resource_group}
             for scope in view.scopes
             if scope.provider == AZURE
+        ],
+        "owned_in_part": [
+            output.chosen(each.scope, "provider", "sub_account_id", "resource_group")
+            | output.chosen(each, "owned_from", "owned_until")
+            for each in view.handed_over
         ],
         "thresholds": view.terms.thresholds,
         **output.chosen(view, "alerts", "problem"),
@@ -94,6 +100,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("name", view.project.name),
         ("active", "yes" if view.project.active else "no"),
         ("groups", "\n".join(map(_scope, view.scopes))),
+        *([("only in part", "\n".join(map(_owned, view.handed_over)))] if view.handed_over else []),
         ("contacts", "\n".join(view.project.contacts) or "none; the operators get its mails"),
         ("language", {"en": "English", "fr": "French"}.get(view.project.language or "", "English and French")),
         ("budget", _budget(view)),
@@ -114,6 +121,12 @@ def _scope(scope: Scope) -> str:
     if scope.provider == AZURE:
         return f"{scope.resource_group}  (subscription {scope.sub_account_id})"
     return f"{scope.sub_account_id}  ({scope.provider})"
+
+
+def _owned(owned: OwnedScope) -> str:
+    days = [f"from {owned.owned_from} on"] if owned.owned_from else []
+    days += [f"before {owned.owned_until}"] if owned.owned_until else []
+    return f"{_scope(owned.scope)}: the days {' and '.join(days)}"
 
 
 def _budget(view: ProjectView) -> Cell | str:

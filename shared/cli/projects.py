@@ -30,7 +30,12 @@ FRESH = timedelta(hours=36)
 
 
 @commands.command()
-def load(file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README says which columns.")]) -> None:
+def load(
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README says which columns.")],
+    correction: Annotated[
+        bool, typer.Option("--correction", help="Groups that change hands take what they have cost with them.")
+    ] = False,
+) -> None:
     """Load projects from CSV, all or none; a SQLite database that is missing is made.
 
     Where a line is faulty, every fault is named, and nothing is loaded.
@@ -40,9 +45,15 @@ def load(file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README say
     with output.working(f"Loading {file.name} …"):
         if app.make_missing_database():
             output.say(f"Made the database {app.database.url.database}.")
-        loaded = app.project_service.load(content, user_name())
+        loaded = app.project_service.load(content, user_name(), correction)
     result = loaded.result
     output.say(f"{file.name}: {result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")
+    if result.handed_over:
+        output.say(
+            f"{result.handed_over:,} groups changed hands: what they have cost up to today stays with the projects "
+            "that had them. If those never should have had them, load the former file once more, then this one with "
+            "--correction."
+        )
     if loaded.without_budget:
         output.warn(f"no budget, so no alerts: {_named(loaded.without_budget)}")
     if loaded.without_contacts:

@@ -24,7 +24,8 @@ class LockFacts:
     groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
     was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
     usage_known: its costs have been read, and all of them can be added. released: an operator has unlocked it since
-    it was locked for this revision of its budget in this period.
+    it was locked for this revision of its budget in this period. taken_over: a group came to it within the period, and
+    what that cost before is not its own.
     """
 
     project: Project
@@ -37,6 +38,7 @@ class LockFacts:
     held_groups: tuple[ResourceGroup, ...] = ()
     held_since: datetime | None = None
     released: bool = False
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,22 @@ from typing import Protocol
 
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.forecast import Forecast
+from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period
 from shared.domain.projects import Project, ProjectEntry, Scope
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """How many projects a load added, changed and left as they were."""
+    """How many projects a load added, changed and left as they were.
+
+    handed_over: how many scopes it took from projects that keep what these cost so far.
+    """
 
     added: int
     changed: int
     unchanged: int
+    handed_over: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class ProjectView:
     problem: why it can't be watched, if so. alerts: thresholds mailed for this revision and period.
     forecast: what the last check expects of the period; used_up_on: the day on which the budget is used up, None where
     it lasts. Both None where they can't be told: in a period that was not checked yet, of a project that is not active.
+    handed_over: what it has, or had, on some days only; just those days count for what it spent.
     """
 
     project: Project
@@ -45,6 +51,7 @@ class ProjectView:
     locked_since: datetime | None = None
     forecast: Forecast | None = None
     used_up_on: date | None = None
+    handed_over: tuple[OwnedScope, ...] = ()
 
     @property
     def currency(self) -> str | None:
@@ -91,8 +98,13 @@ class RevisionView:
 class ProjectLedger(Protocol):
     """Projects, their budgets, and what is listed of them."""
 
-    def load(self, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
+    def load(
+        self, entries: Sequence[ProjectEntry], made_by: str, now: datetime, correction: bool = False
+    ) -> LoadResult:
         """Writes all the entries in one transaction. An entry that says what is so already changes nothing.
+
+        What a scope that changes hands has cost so far stays with the project that had it (`domain.owners`); with
+        `correction` it goes to the new owner, as if it had always had the scope.
 
         Changed terms make a new revision (as `revise_budget` does). A changed or new project is due for a
         check. Raises NeverError naming the project where a resource group belongs to another project that

@@ -47,10 +47,13 @@ class ProjectService:
         view = view_of(self.projects, project, self.clock())
         return ProjectDetails(view, self.projects.periods(view.project.id), self.projects.revisions(view.project.id))
 
-    def load(self, content: bytes, made_by: str) -> LoadedFile:
-        """Loads the projects of a file, all or none. Raises ProjectFileError with every fault of it."""
+    def load(self, content: bytes, made_by: str, correction: bool = False) -> LoadedFile:
+        """Loads the projects of a file, all or none. Raises ProjectFileError with every fault of it.
+
+        correction: groups that change hands take what they have cost with them.
+        """
         entries = read_projects(content, self.valid_addresses, self.projects.entries())
-        result = self.projects.load(entries, made_by, self.clock())
+        result = self.projects.load(entries, made_by, self.clock(), correction)
         active = [entry for entry in entries if entry.project.active]
         return LoadedFile(
             result,

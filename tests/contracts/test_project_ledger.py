@@ -11,12 +11,15 @@ import pytest
 from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
+from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
+from shared.ports.checks import Judgement, ProjectUsage
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 from shared.ports.projects import LoadResult
@@ -124,7 +127,8 @@ def test_a_new_group_is_written_and_makes_the_project_due(ledgers: Ledgers) -> N
 
 
 def _is_written(ledgers: Ledgers, changed: ProjectEntry) -> None:
-    assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 1, 1)
+    result = ledgers.projects.load([changed, entry(2)], "ana", NOW)
+    assert replace(result, handed_over=0) == LoadResult(0, 1, 1)
     assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 0, 2)
     due = ledgers.charges.due_projects_of(ScopeTarget(project_id=1))
     assert due == ([1] if changed.project.active else [])
@@ -152,20 +156,72 @@ def test_projects_that_are_not_in_the_list_stay_as_they_are(ledgers: Ledgers) ->
     assert groups(ledgers) == {1: ["rg-1"], 2: ["rg-2"]}
 
 
-def test_a_group_moves_with_its_charges_where_the_owner_gives_it_up(ledgers: Ledgers) -> None:
+def seen_by_a_check(ledgers: Ledgers, project_id: int) -> ProjectUsage:
+    seen: list[ProjectUsage] = []
+
+    def note(usage: ProjectUsage) -> Judgement:
+        seen.append(usage)
+        return Judgement(None)
+
+    ledgers.check(project_id, judge=note)
+    return seen[-1]
+
+
+def spent(ledgers: Ledgers) -> list[int]:
+    return [int(view.spent) for view in ledgers.projects.list_projects(TODAY)]
+
+
+def test_what_a_group_cost_before_it_moves_stays_with_the_project_that_had_it(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-1", "moving"), entry(2, "rg-2"))
-    spend(ledgers, "40", group="Moving")
+    ledgers.spend(("Moving", TODAY, "Storage", "40"), ("Moving", TODAY + DAY, "Storage", "7"))
+    assert spent(ledgers) == [47, 0]
     ledgers.load(entry(1, "rg-1"), entry(2, "rg-2", "moving"))
     assert groups(ledgers) == {1: ["rg-1"], 2: ["Moving", "rg-2"]}
-    assert [view.spent for view in ledgers.projects.list_projects(TODAY)] == [0, 40]
+    assert spent(ledgers) == [40, 7]
+    for project_id, usage in ((1, 40), (2, 7)):
+        seen = seen_by_a_check(ledgers, project_id)
+        assert (seen.usage, sum(seen.by_day.values())) == (usage, usage)
+        facts = SqlLocks(ledgers.database, "example.org").facts(project_id, NOW)
+        assert facts is not None
+        assert (facts.usage, facts.taken_over) == (usage, project_id == 2)
+    moving = Scope(AZURE, SUB, "Moving")
+    assert [view.handed_over for view in ledgers.projects.list_projects(TODAY)] == [
+        (OwnedScope(moving, None, TODAY + DAY),),
+        (OwnedScope(moving, TODAY + DAY, None),),
+    ]
 
 
-def test_a_group_that_nobody_owns_any_more_keeps_its_charges(ledgers: Ledgers) -> None:
-    ledgers.load(entry(1, "rg-1", "left"))
-    spend(ledgers, "40", group="left")
-    ledgers.load(entry(1, "rg-1"))
-    assert groups(ledgers) == {1: ["rg-1"]}
-    assert ledgers.amounts() == {("left", 3): "40"}
+def test_what_was_moved_and_moved_back_on_a_day_has_never_been_away(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "moving"), entry(2, "rg-2"))
+    ledgers.spend(("moving", TODAY, "Storage", "40"), ("moving", TODAY + DAY, "Storage", "7"))
+    ledgers.load(entry(1, "rg-1"), entry(2, "rg-2", "moving"))
+    ledgers.load(entry(1, "rg-1", "moving"), entry(2, "rg-2"))
+    assert spent(ledgers) == [47, 0]
+    assert [view.handed_over for view in ledgers.projects.list_projects(TODAY)] == [(), ()]
+
+
+def test_a_correction_takes_what_a_group_has_cost_to_its_new_owner(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "moving"), entry(2, "rg-2"))
+    spend(ledgers, "40", group="moving")
+    result = ledgers.projects.load([entry(1, "rg-1"), entry(2, "rg-2", "moving")], "tester", NOW, correction=True)
+    assert (spent(ledgers), result.handed_over) == ([0, 40], 0)
+
+
+def test_a_group_that_nobody_owns_any_more_keeps_its_charges_for_whom_it_was(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", "left"), entry(2))
+    ledgers.spend(("left", TODAY, "Storage", "40"), ("left", TODAY + DAY, "Storage", "7"))
+    result = ledgers.projects.load([entry(1, "rg-1")], "tester", NOW)
+    assert (groups(ledgers), result.handed_over) == ({1: ["rg-1"], 2: ["rg-2"]}, 1)
+    assert spent(ledgers) == [40, 0]
+    ledgers.load(entry(2, "rg-2", "left"), now=NOW + 3 * DAY)
+    assert spent(ledgers) == [40, 7], "what nobody had comes along"
+
+
+def test_a_group_that_belonged_to_nobody_brings_its_past_with_it(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    spend(ledgers, "40", group="found")
+    ledgers.load(entry(1, "rg-1", "found"))
+    assert spent(ledgers) == [40]
 
 
 def test_a_new_project_takes_the_charges_that_were_unallocated(ledgers: Ledgers) -> None:
@@ -239,7 +295,7 @@ def test_thousands_of_projects_are_loaded_and_listed_with_few_statements(ledgers
     assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(0, 0, 3000)
     assert len(ledgers.projects.list_projects(TODAY)) == 3000
     assert len(ledgers.projects.list_projects(date(2030, 1, 1))) == 3000
-    assert len(executed) < 60
+    assert len(executed) < 65
 
 
 # --- revisions -----------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from shared.adapters.database.tables import scopes
+from shared.adapters.database.tables import scope_owners, scopes
 from shared.domain.budgets import Rollover
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry
@@ -48,8 +48,10 @@ def nights(chain: Chain, first: date, last: date) -> None:
 def also_in(chain: Chain, subscription: str, group: str) -> None:
     """Gives project 11 a group in another subscription too."""
     chain.load(entry(99, groups=(group,), subscription=subscription, rule=NOVEMBER))
+    these = select(scopes.c.id).where(scopes.c.group_key == group)
+    owners = update(scope_owners).where(scope_owners.c.scope_id.in_(these)).values(project_id=11)
     moved = update(scopes).where(scopes.c.group_key == group).values(project_id=11)
-    chain.database.run(lambda connection: connection.execute(moved))
+    chain.database.run(lambda connection: [connection.execute(each) for each in (owners, moved)])
 
 
 def refuse(chain: Chain, subscription: str | None) -> None:

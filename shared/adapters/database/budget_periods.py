@@ -16,7 +16,8 @@ from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in, update_rows
 from shared.adapters.database.ledger import columns, record
-from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scopes
+from shared.adapters.database.owners import STILL_READ
+from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scope_owners, scopes
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.periods import Period
@@ -146,12 +147,14 @@ def settle(connection: Connection, known: Histories, lookback_days: int) -> Hist
 def _read_until(connection: Connection, project_ids: Sequence[int]) -> dict[int, date | None]:
     """The last night by which all of a project's sub-accounts were read; None where one never was.
 
-    Not when its costs were last read: a message about one project or one resource group reads less.
+    Not when its costs were last read: a message about one project or one resource group reads less. Sub-accounts that
+    it gave up count as long as nights read its days there.
     """
     same = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
-    read = select(scopes.c.project_id, accounts.c.read_until).outerjoin(accounts, same).distinct()
+    owned = scope_owners.join(scopes, scopes.c.id == scope_owners.c.scope_id).outerjoin(accounts, same)
+    read = select(scope_owners.c.project_id, accounts.c.read_until).select_from(owned).where(STILL_READ).distinct()
     nights: dict[int, set[date | None]] = {project_id: set() for project_id in project_ids}
-    for project_id, night in select_in(connection, read, scopes.c.project_id, project_ids):
+    for project_id, night in select_in(connection, read, scope_owners.c.project_id, project_ids):
         nights[project_id].add(night)
     return {each: None if None in found else min(filter(None, found), default=None) for each, found in nights.items()}
 

@@ -8,11 +8,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, or_, select, true
 
 from shared.adapters.database.chunks import select_in, update_in, update_rows
 from shared.adapters.database.ledger import record
-from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, projects, scopes
+from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, projects, scope_owners
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import Period, PeriodRule, is_same_period
 from shared.domain.projects import Project
@@ -26,10 +26,16 @@ BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.
 # Projects, with the revisions that count.
 WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS)
 WITH_BUDGET = WITH_BUDGET.join_from(projects, budgets, CURRENT_BUDGET, isouter=True)
+# The charges that are a project's by an ownership. Each OR keeps the bound of an index to the period's days.
+OWNED = (
+    (charges.c.scope_id == scope_owners.c.scope_id)
+    & or_(scope_owners.c.owned_from.is_(None), charges.c.charge_period_start >= scope_owners.c.owned_from)
+    & or_(scope_owners.c.owned_until.is_(None), charges.c.charge_period_start < scope_owners.c.owned_until)
+)
 # A project's charges in the period that its row holds.
-CHARGES_IN_PERIOD = projects.join(scopes, scopes.c.project_id == projects.c.id).join(
+CHARGES_IN_PERIOD = projects.join(scope_owners, scope_owners.c.project_id == projects.c.id).join(
     charges,
-    (charges.c.scope_id == scopes.c.id)
+    OWNED
     & (charges.c.charge_period_start >= projects.c.period_start)
     & (charges.c.charge_period_start < projects.c.period_end),
 )
@@ -167,14 +173,12 @@ def _sums(connection: Connection, wanted: Iterable[tuple[int, Period]], *by: Col
     project_ids: dict[Period, list[int]] = {}
     for project_id, span in wanted:
         project_ids.setdefault(span, []).append(project_id)
-    key = (scopes.c.project_id, charges.c.billing_currency, *by)
-    spent = (
-        select(*key, func.sum(charges.c.billed_cost)).join(charges, charges.c.scope_id == scopes.c.id).group_by(*key)
-    )
+    key = (scope_owners.c.project_id, charges.c.billing_currency, *by)
+    spent = select(*key, func.sum(charges.c.billed_cost)).join_from(scope_owners, charges, OWNED).group_by(*key)
     day = charges.c.charge_period_start
     sums: dict[int, Any] = {}
     for span, ids in project_ids.items():
         within = spent.where(day >= span.start, day < span.end)
-        for project_id, *values, cost in select_in(connection, within, scopes.c.project_id, ids):
+        for project_id, *values, cost in select_in(connection, within, scope_owners.c.project_id, ids):
             sums.setdefault(project_id, {})[(span, *values)] = cost
     return sums

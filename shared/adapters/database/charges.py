@@ -17,8 +17,18 @@ from shared.adapters.database.charge_rows import RowChanges, note_changes, withi
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts, mark_synced
 from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.owners import STILL_READ, owners_of
 from shared.adapters.database.runs import settle_scope
-from shared.adapters.database.tables import accounts, budget_periods, budgets, charges, cloud_accounts, projects, scopes
+from shared.adapters.database.tables import (
+    accounts,
+    budget_periods,
+    budgets,
+    charges,
+    cloud_accounts,
+    projects,
+    scope_owners,
+    scopes,
+)
 from shared.adapters.database.tables import unfinished_answers as answers
 from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubt, doubtful_windows, fault_in, is_outdated
 from shared.domain.periods import Period
@@ -159,11 +169,12 @@ def _is_of(table: Table, provider: str, sub_account_id: str) -> ColumnElement[bo
 
 
 def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Account]:
-    owned = scopes.join(projects, scopes.c.project_id == projects.c.id).join(budgets, CURRENT_BUDGET)
+    owned = scopes.join(scope_owners, scope_owners.c.scope_id == scopes.c.id)
+    owned = owned.join(projects, scope_owners.c.project_id == projects.c.id).join(budgets, CURRENT_BUDGET)
     rows = connection.execute(
         select(*KEY, *STATE, projects.c.id, OPENED.scalar_subquery().label("opened"), *BUDGET_RULE)
         .select_from(owned.outerjoin(accounts, IN_ACCOUNT))
-        .where(projects.c.active == true(), which)
+        .where(projects.c.active == true(), STILL_READ, which)
         .distinct()
         .order_by(*KEY)
     )
@@ -182,7 +193,7 @@ def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
     """The active projects that a target is about."""
     if target.project_id is not None:
         return (projects.c.active == true()) & (projects.c.id == target.project_id)
-    owners = select(scopes.c.project_id).where(scopes.c.project_id.is_not(None))
+    owners = select(scope_owners.c.project_id).join(scopes, scopes.c.id == scope_owners.c.scope_id)
     if target.subscription_id is not None:
         owners = owners.where(_is_of(scopes, AZURE, target.subscription_id))
     else:
@@ -241,5 +252,5 @@ def _mark(
             mark_synced(connection, scope_id, reading.provider, reading.sub_account_id, now)
     due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
     due |= {} if suspect else {"costs_read_at": now}
-    owners = sorted({row.project_id for row in read.values()} - {None})
+    owners = sorted(set(owners_of(connection, [row.id for row in read.values()])))
     update_in(connection, projects, owners, projects.c.active == true(), **due)

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
-from shared.adapters.database.tables import alerts, budgets, charges, locks, projects, scopes
+from shared.adapters.database.tables import alerts, budgets, charges, locks, projects, scope_owners, scopes
 from shared.domain.forecast import Forecast
+from shared.domain.owners import OwnedScope
 from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.thresholds import AlertOutcome
 from shared.ports.projects import PeriodView, ProjectView
@@ -20,9 +21,9 @@ from shared.ports.projects import PeriodView, ProjectView
 # way of the charges, in four times the time.
 SPENT = (
     select(func.sum(charges.c.billed_cost))
-    .join_from(scopes, charges, charges.c.scope_id == scopes.c.id)
+    .join_from(scope_owners, charges, budget_rows.OWNED)
     .where(
-        scopes.c.project_id == projects.c.id,
+        scope_owners.c.project_id == projects.c.id,
         charges.c.billing_currency == budgets.c.currency,
         charges.c.charge_period_start >= projects.c.period_start,
         charges.c.charge_period_start < projects.c.period_end,
@@ -48,7 +49,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
     budgets_now = present_budgets(connection, rows, today)
     starts = {project_id: period.start for project_id, period in present.items()}
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
-    owned = _scopes(connection, which)
+    owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
     views = []
     for row in rows:
         budget, here = budgets_now[row.id], row.id in held
@@ -67,6 +68,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
             locked_since=row.held_since,
             forecast=_forecast(row) if as_checked else None,
             used_up_on=row.used_up_on if as_checked else None,
+            handed_over=tuple(handed_over.get(row.id, ())),
         )
         views.append(view)
     return views
@@ -97,6 +99,22 @@ def _forecast(row: AnyRow) -> Forecast | None:
     if row.forecast_total is None:
         return None
     return Forecast(row.forecast_total, row.forecast_low, row.forecast_high, row.forecast_days)
+
+
+def _handed_over(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[OwnedScope]]:
+    some_days = scope_owners.c.owned_from.is_not(None) | scope_owners.c.owned_until.is_not(None)
+    rows = connection.execute(
+        select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
+        .add_columns(scope_owners.c.owned_from, scope_owners.c.owned_until)
+        .join(scopes, scopes.c.id == scope_owners.c.scope_id)
+        .join(projects, projects.c.id == scope_owners.c.project_id)
+        .where(which, some_days)
+        .order_by(scope_owners.c.id)
+    )
+    found: dict[int, list[OwnedScope]] = {}
+    for project_id, *scope, owned_from, owned_until in rows:
+        found.setdefault(project_id, []).append(OwnedScope(Scope(*scope), owned_from, owned_until))
+    return found
 
 
 def _scopes(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[Scope]]:

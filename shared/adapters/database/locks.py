@@ -19,7 +19,7 @@ from shared.adapters.database.budget_rows import AnyRow, project_in, sums_within
 from shared.adapters.database.chunks import kept_or
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import audit, locks, mails, projects, scopes
+from shared.adapters.database.tables import audit, locks, mails, projects, scope_owners, scopes
 from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
@@ -70,6 +70,7 @@ class SqlLocks(Ledger, LockLedger):
             held_groups=tuple(ResourceGroup(*group) for group in lock.groups) if lock else (),
             held_since=lock.held_since if lock else None,
             released=is_released(lock, budget.number, period),
+            taken_over=period is not None and _taken_over(connection, row.id, period),
         )
 
     @override
@@ -159,6 +160,12 @@ def is_released(row: AnyRow | None, budget_number: int, period: Period | None) -
     """Whether a row of `locks` says that the project was unlocked by hand, for this revision and period."""
     start = period.start if period else None
     return row is not None and row.released_number == budget_number and row.released_period_start == start
+
+
+def _taken_over(connection: Connection, project_id: int, period: Period) -> bool:
+    own = (scope_owners.c.project_id == project_id) & scope_owners.c.owned_until.is_(None)
+    came = select(scope_owners.c.id).where(own, scope_owners.c.owned_from > period.start)
+    return connection.scalar(came.limit(1)) is not None
 
 
 def _groups(connection: Connection, project_id: int) -> tuple[ResourceGroup, ...]:

@@ -31,8 +31,15 @@ class SqlProjects(Ledger, ProjectLedger):
 
     @override
     @writes
-    def load(self, connection: Connection, entries: Sequence[ProjectEntry], made_by: str, now: datetime) -> LoadResult:
-        return load_entries(connection, entries, made_by, now, self.lookback_days)
+    def load(
+        self,
+        connection: Connection,
+        entries: Sequence[ProjectEntry],
+        made_by: str,
+        now: datetime,
+        correction: bool = False,
+    ) -> LoadResult:
+        return load_entries(connection, entries, Author(made_by, now), self.lookback_days, correction)
 
     @override
     @reads

@@ -24,7 +24,7 @@ class Author:
 
     name: str
     at: datetime
-    reason: str
+    reason: str = ""
 
 
 def revise(

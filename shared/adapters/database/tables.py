@@ -1,6 +1,6 @@
 """The tables. Every column's type means the same on SQLite, PostgreSQL and SQL Server.
 
-Where the charges of a project are: charges → scopes (whose project_id is empty for unallocated spend) → projects.
+Where the charges of a project are: charges → scope_owners (by day; none for unallocated spend) → projects.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ accounts = table(
     *optional(suspect_on=Date(), cloud_account_id=Integer()),
 )
 
-# A resource group of a sub-account, and the project that owns it.
+# A resource group of a sub-account, and the project that owns it now.
 scopes = table(
     "scopes",
     *key(id=Integer()),
@@ -142,6 +142,16 @@ scopes = table(
     *needed(group_key=key_text(100)),
     Column("project_id", ForeignKey("projects.id"), index=True),
     UniqueConstraint("provider", "sub_account_id", "group_key"),
+)
+
+# Whose the charges of a scope are, by day (domain.owners.Ownership): they stay with the project that had it then.
+scope_owners = table(
+    "scope_owners",
+    *key(id=Integer()),
+    Column("scope_id", ForeignKey("scopes.id"), nullable=False, index=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False, index=True),
+    # settles_on: from this day on no night reads the days of an ownership that has ended.
+    *optional(owned_from=Date(), owned_until=Date(), settles_on=Date()),
 )
 
 # The key is the whole row but for the amount: SQLite keeps it once, in key order.

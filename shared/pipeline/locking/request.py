@@ -147,12 +147,19 @@ def ask_azure(facts: LockFacts, budgets: AzureBudgets, today: date) -> AzureSays
 
 
 def _shown_by(found: AzureBudget | None, facts: LockFacts, period: Period, today: date) -> AzureSays:
-    currency = facts.budget.terms.currency
     if found is None:
         return AzureSays(unknown="there is no Azure budget for it")
-    if counts_more(found, facts.groups, period, today):
+    if facts.taken_over:
+        reason = "Azure's budget counts what a group has cost before it came to the project"
+    elif counts_more(found, facts.groups, period, today):
         reason = "Azure's budget counts other resource groups or another period, and is not in step yet"
-        return AzureSays(unknown=reason)
+    else:
+        return _figure(found, facts, period, today)
+    return AzureSays(unknown=reason)
+
+
+def _figure(found: AzureBudget, facts: LockFacts, period: Period, today: date) -> AzureSays:
+    currency = facts.budget.terms.currency
     if found.current_spend is None:
         return AzureSays(unknown="Azure has not evaluated its budget yet")
     if found.currency != currency:

@@ -191,6 +191,17 @@ def test_of_the_periods_that_ended_before_the_upgrade_only_those_that_nights_sti
     assert closed == [(9, True), (10, False), (11, False)]
 
 
+def test_what_projects_owned_at_the_upgrade_has_always_been_theirs(database: Database):
+    ledgers = Ledgers(database)
+    ledgers.load(entry(1), entry(2, "rg-2", "given-up"))
+    ledgers.spend(("rg-1", november(5), "Storage", "300"), ("nobodys", november(5), "Storage", "7"))
+    ledgers.load(entry(2, "rg-2"))
+    move_to(database, "0006")
+    migrate.upgrade(database)
+    views = ledgers.projects.list_projects(november(20))
+    assert [(view.spent, view.handed_over) for view in views] == [(300, ()), (0, ())]
+
+
 @pytest.mark.parametrize("upgraded_on", [20, 31])
 def test_a_period_that_ends_around_the_upgrade_is_followed_by_the_next_once(database: Database, upgraded_on: int):
     """On 31 (that is 1 December), no check has run in the new period yet."""

@@ -1,0 +1,60 @@
+"""Whose the charges of scopes are, day by day, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import date, timedelta
+
+from sqlalchemy import Connection, delete, exists, insert, or_, select
+
+from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
+from shared.adapters.database.ledger import columns, record
+from shared.adapters.database.tables import accounts, scope_owners, scopes
+from shared.domain.owners import DAY, Ownership, handed_over
+
+_read = accounts.alias().c
+# An ownership whose days nights still read: one of now, or one that ended lately. What is the latest of all nights
+# stands for today.
+STILL_READ = or_(
+    scope_owners.c.settles_on.is_(None),
+    ~exists(select(_read.provider).where(_read.read_until >= scope_owners.c.settles_on)),
+)
+
+
+def hand_over(
+    connection: Connection, owners: dict[int, int | None], today: date, lookback_days: int, correction: bool
+) -> int:
+    """The scopes are these projects' now, or nobody's; new ones are noted too. correction: so it has always been.
+
+    Returns how many were taken from projects that keep their days.
+    """
+    so_far: dict[int, list[Ownership]] = {scope_id: [] for scope_id in owners}
+    of_these = select(scope_owners)
+    for row in select_in(connection, of_these, scope_owners.c.scope_id, list(owners)) if not correction else ():
+        so_far[row.scope_id].append(record(Ownership, row))
+    lookback = timedelta(days=lookback_days)
+    rows = [
+        columns(each, Ownership)
+        | {"scope_id": scope_id, "settles_on": each.owned_until and each.owned_until + lookback}
+        for scope_id, owner in owners.items()
+        for each in handed_over(sorted(so_far[scope_id], key=_since), owner, today)
+    ]
+    for some in in_chunks(list(owners)):
+        connection.execute(delete(scope_owners).where(scope_owners.c.scope_id.in_(some)))
+    insert_rows(connection, scope_owners, rows)
+    kept = {row["scope_id"] for row in rows if row["owned_until"] == today + DAY}
+    unnoted = select(scopes.c.id, scopes.c.project_id).where(
+        scopes.c.project_id.is_not(None), ~exists().where(scope_owners.c.scope_id == scopes.c.id)
+    )
+    connection.execute(insert(scope_owners).from_select(["scope_id", "project_id"], unnoted))
+    return len(kept)
+
+
+def owners_of(connection: Connection, scope_ids: Collection[int]) -> Iterator[int]:
+    """The projects for which nights still read charges of these scopes."""
+    found = select(scope_owners.c.project_id).where(STILL_READ)
+    return (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
+
+
+def _since(ownership: Ownership) -> date:
+    return ownership.owned_from or date.min
