@@ -58,6 +58,7 @@ def as_json(project: ProjectDetails) -> dict[str, Any]:
         ],
         "thresholds": view.terms.thresholds,
         **output.chosen(view, "alerts", "problem"),
+        "undelivered": [{"threshold": each, "reason": reason} for each, reason in sorted(view.undelivered.items())],
         "periods": [_period(period) for period in project.periods],
         "revisions": [_revision(revision) for revision in project.revisions],
     }
@@ -110,7 +111,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("spent", output.money(view.spent, view.currency)),
         ("used", output.percent(view.percent)),
         *_expected(view),
-        ("mailed", output.thresholds(view.alerts) or "no alert in this period"),
+        ("mailed", _mailed(view)),
         ("lock", _lock(view, lock_mode)),
         ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
         ("problem", Cell(view.problem or "", "yellow")),
@@ -164,6 +165,15 @@ def _expected(view: ProjectView) -> list[tuple[str, Cell | str]]:
         ("forecast", f"{total} at the period's end; four times in five between {low} and {high}"),
         ("used up", str(view.used_up_on or lasts)),
     ]
+
+
+def _mailed(view: ProjectView) -> Cell | str:
+    def told(threshold: int) -> str:
+        why = view.undelivered.get(threshold)
+        return output.thresholds([threshold]) + (f" (not delivered: {why})" if why else "")
+
+    mailed = ", ".join(map(told, view.alerts)) or "no alert in this period"
+    return Cell(mailed, "yellow") if view.undelivered.keys() & {*view.alerts} else mailed
 
 
 def _lock(view: ProjectView, mode: LockMode) -> Cell | str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
@@ -81,17 +81,18 @@ class Deliverer:
                 return self.retry.put_back(message, self.clock() + MARK_AGAIN)
             return self.retry.later(message, error, "mail", mail=message.email_id)
 
-    def deliver_each(self, message: EmailsMessage, origin: str) -> list[Outgoing]:
+    def deliver_each(self, message: EmailsMessage, origin: str) -> Iterator[Outgoing]:
         """One message about several mails: whatever becomes of one, the others are sent.
 
-        Those that the time does not reach get a message of their own.
+        Those that the time does not reach get a message of their own. What a mail wants sent goes before the next mail:
+        a process that dies on the next must not lose what one's provider said.
         """
-        wanted, until = list[Outgoing](), self.clock() + TIME_FOR_MANY
+        until = self.clock() + TIME_FOR_MANY
         for number, mail_id in enumerate(message.email_ids):
             if number and self.clock() >= until:
-                return [*wanted, *mails_out(message.email_ids[number:])]
-            wanted += self._one_of_many(EmailMessage(mail_id, envelope=message.envelope), mail_id, origin)
-        return wanted
+                yield from mails_out(message.email_ids[number:])
+                return
+            yield from self._one_of_many(EmailMessage(mail_id, envelope=message.envelope), mail_id, origin)
 
     def _one_of_many(self, message: EmailMessage, mail_id: int, origin: str) -> list[Outgoing]:
         try:

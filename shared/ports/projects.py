@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
@@ -34,6 +34,7 @@ class ProjectView:
 
     terms: those of the revision that counts, without an amount too. updated_at: when its costs were last read.
     problem: why it can't be watched, if so. alerts: thresholds mailed for this revision and period.
+    undelivered: of those whose mail has not reached all, whom and why.
     forecast: what the last check expects of the period; used_up_on: the day on which the budget is used up, None where
     it lasts. Both None where they can't be told: in a period that was not checked yet, of a project that is not active.
     handed_over: what it has, or had, on some days only; just those days count for what it spent.
@@ -48,6 +49,7 @@ class ProjectView:
     updated_at: datetime | None = None
     problem: str | None = None
     alerts: tuple[int, ...] = ()
+    undelivered: Mapping[int, str] = field(default_factory=dict)
     locked_since: datetime | None = None
     forecast: Forecast | None = None
     used_up_on: date | None = None

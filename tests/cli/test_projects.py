@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 
 from shared.composition import Composition
+from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
+from shared.ports.mails import Topic
 from tests.cli.commands import (
     BARE,
     DIE1,
@@ -182,6 +184,19 @@ def test_a_forecast_has_a_total_bounds_and_the_day_on_which_the_budget_is_used_u
     shown = cli("projects", "show", "DIE1").out
     assert "3,000.00 CAD at the period's end; four times in five between" in shown
     assert "used up     2026-11-25" in shown
+
+
+def test_an_alert_that_a_contact_does_not_have_says_so(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(MONTHLY))
+    spending_steadily(app)
+    assert "mailed      50 % (not delivered: not sent yet)" in cli("projects", "show", "DIE1").out
+    alert = next(mail for mail in map(app.mails.get, range(1, 9)) if mail and mail.mail.topic is Topic.ALERT)
+    app.mails.mark_sent(
+        alert.id, "", [Delivery("ann@example.com", Role.TO, DeliveryState.REFUSED, "550 unknown")], READ_AT
+    )
+    assert "50 % (not delivered: ann@example.com (550 unknown))" in cli("projects", "show", "DIE1").out
+    shown = cli("projects", "show", "DIE1", "--json").json
+    assert shown["undelivered"] == [{"threshold": 50, "reason": "ann@example.com (550 unknown)"}]
 
 
 def test_a_budget_that_lasts_is_not_used_up_within_its_period(cli: Cli, app: Composition) -> None:

@@ -12,8 +12,10 @@ from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.locks import SqlLocks
+from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
+from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
@@ -459,6 +461,42 @@ def test_the_listing_has_the_thresholds_that_were_mailed_in_this_period(ledgers:
     ledgers.check(1, 2)
     assert [view.alerts for view in ledgers.projects.list_projects(TODAY)] == [(80,), (25,)]
     assert [view.alerts for view in ledgers.projects.list_projects(date(2026, 12, 1))] == [(), (25,)]
+
+
+def test_the_listing_says_of_a_threshold_who_does_not_have_its_mail_and_why(ledgers: Ledgers) -> None:
+    def undelivered() -> dict[int, str]:
+        shown = ledgers.projects.get(1, TODAY)
+        assert shown is not None
+        assert shown.undelivered == ledgers.projects.list_projects(TODAY)[0].undelivered
+        return dict(shown.undelivered)
+
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)), entry(2))
+    ledgers.spend(("rg-1", november(2), "S", "850"), ("rg-2", november(2), "S", "300"))
+    ledgers.check(1, 2)
+    sender, mail_id = SqlMails(ledgers.database, "warden.example"), ledgers.mails()[0].id
+    assert undelivered() == {80: "not sent yet"}
+    sender.claim(mail_id, "me", NOW, NOW)
+    sender.release(mail_id, "me", "SendGrid refuses us (401)", NOW)
+    assert undelivered() == {80: "SendGrid refuses us (401)"}
+    sender.claim(mail_id, "me", NOW, NOW)
+    sender.mark_failed(mail_id, "me", "given up after 72 hours")
+    assert undelivered() == {80: "given up after 72 hours"}
+    bo, audit = (
+        Delivery(f"{role}@b.ca", role, DeliveryState.REFUSED, "550 no such user") for role in (Role.TO, Role.BCC)
+    )
+    sender.mark_sent(mail_id, "", [bo, audit, Delivery("a@b.ca", Role.TO, DeliveryState.TAKEN)], NOW)
+    assert undelivered() == {80: "to@b.ca (550 no such user)"}
+    assert ledgers.projects.list_projects(TODAY)[1].undelivered == {25: "not sent yet"}
+    assert ledgers.projects.list_projects(date(2026, 12, 1))[0].undelivered == {}
+
+
+def test_a_mail_that_all_have_is_no_more_said_of_than_any(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    ledgers.spend(("rg-1", november(2), "S", "850"))
+    ledgers.check(1)
+    sender = SqlMails(ledgers.database, "warden.example")
+    sender.mark_sent(ledgers.mails()[0].id, "", [Delivery("a@b.ca", Role.TO, DeliveryState.TAKEN)], NOW)
+    assert ledgers.projects.list_projects(TODAY)[0].undelivered == {}
 
 
 def test_what_was_spent_is_in_the_budgets_currency(ledgers: Ledgers) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.deliveries import Delivery, DeliveryState, Role
-from shared.messages import LARGEST_BY_HAND_BYTES, LARGEST_BYTES, EmailMessage, Queue, parse_email
+from shared.messages import LARGEST_BY_HAND_BYTES, LARGEST_BYTES, EmailMessage, EmailsMessage, Queue, parse_email
 from shared.pipeline.deliver import CLAIM, TIME_FOR_MANY
 from shared.pipeline.operators import Operators
 from shared.pipeline.stage import MARK_COMES_FIRST
@@ -418,6 +418,14 @@ def test_a_database_that_goes_away_after_the_yes_makes_no_second_mail(chain: Cha
     chain.clock.forward(minutes=10)
     chain.work(queue, text, "m2")
     assert (state(chain, mail_id), len(chain.mailer.sent)) == (MailState.SENT, 1)
+
+
+def test_what_one_of_many_mails_waits_to_have_noted_is_queued_before_the_next_is_sent(chain: Chain) -> None:
+    ids = tuple(stored_mail(chain, key=f"test/{number}") for number in range(3))
+    wanted = replace(chain.deliverer, mails=GoesAway(chain)).deliver_each(EmailsMessage(ids), "m1")
+    for number, each in enumerate(wanted, start=1):
+        assert each.message.sent_as is not None
+        assert len(chain.mailer.sent) == number
 
 
 @pytest.mark.parametrize("first", ["a duplicate", "the watchdog", "both"])

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
-from shared.adapters.database.tables import alerts, budgets, charges, locks, projects, scope_owners, scopes
+from shared.adapters.database.tables import (
+    alerts,
+    budgets,
+    charges,
+    deliveries,
+    locks,
+    mails,
+    projects,
+    scope_owners,
+    scopes,
+)
+from shared.domain.deliveries import Delivery, DeliveryState, Role, in_words
 from shared.domain.forecast import Forecast
 from shared.domain.owners import OwnedScope
 from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.thresholds import AlertOutcome
+from shared.ports.mails import MailState, Topic
 from shared.ports.projects import PeriodView, ProjectView
 
 # In the period that its row holds, in its budget's currency. Of each project by itself: grouped, it would be read by
@@ -37,6 +53,26 @@ LISTED = (
     .order_by(projects.c.id)
 )
 
+# The mails of the revision and the period that a project's row holds, each with those of its contacts who were refused.
+ALERTS_NOW = (
+    select(mails.c.project_id, mails.c.threshold, mails.c.state, mails.c.reason)
+    .add_columns(*(deliveries.c[each.name] for each in fields(Delivery)))
+    .join_from(mails, projects, projects.c.id == mails.c.project_id)
+    .outerjoin(
+        deliveries,
+        (deliveries.c.mail_id == mails.c.id)
+        & (deliveries.c.state == DeliveryState.REFUSED)
+        & deliveries.c.role.in_((Role.TO, Role.CC)),
+    )
+    .where(
+        mails.c.topic == Topic.ALERT,
+        mails.c.budget_number == projects.c.budget_number,
+        mails.c.period_start == projects.c.period_start,
+        (mails.c.state != MailState.SENT) | deliveries.c.mail_id.is_not(None),
+    )
+    .order_by(mails.c.id, deliveries.c.recipient)
+)
+
 
 def views_of(connection: Connection, today: date, which: ColumnElement[bool] = ALL) -> list[ProjectView]:
     """The projects by id, or some of them, each with its usage in the period that holds `today`."""
@@ -50,6 +86,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
     starts = {project_id: period.start for project_id, period in present.items()}
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
     owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
+    undelivered = _undelivered(connection, which)
     views = []
     for row in rows:
         budget, here = budgets_now[row.id], row.id in held
@@ -65,6 +102,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
             updated_at=row.costs_read_at,
             problem=row.problem,
             alerts=tuple(sorted(mailed.get(row.id, ()))),
+            undelivered=undelivered.get(row.id, {}) if here else {},
             locked_since=row.held_since,
             forecast=_forecast(row) if as_checked else None,
             used_up_on=row.used_up_on if as_checked else None,
@@ -72,6 +110,16 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
         )
         views.append(view)
     return views
+
+
+def _undelivered(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[int, str]]:
+    """Of each project, the thresholds whose mail has not reached all of its contacts, with whom and why."""
+    found: dict[int, dict[int, str]] = defaultdict(dict)
+    for alert, rows in groupby(connection.execute(ALERTS_NOW.where(which)), itemgetter(slice(4))):
+        project_id, threshold, state, reason = alert
+        refused = in_words(Delivery(*row[4:]) for row in rows)
+        found[project_id][threshold] = refused if state is MailState.SENT else reason or "not sent yet"
+    return found
 
 
 def stored_entries(connection: Connection) -> list[ProjectEntry]:
