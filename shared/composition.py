@@ -318,6 +318,7 @@ class Composition:
         """ProjectUsageUpdater."""
         return Updater(
             asking=self.asking,
+            pace=self.pace,
             charges=self.charges,
             cloud_accounts=self.cloud_accounts,
             runs=self.runs,

@@ -16,6 +16,7 @@ from shared.pipeline.asking import Asking, Work
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import event
+from shared.pipeline.pace import Pace
 from shared.pipeline.stage import WORK_LIMIT, Outgoing, Retry, given_up, outgoing
 from shared.ports.charges import Account, ChargeLedger, Stored
 from shared.ports.clock import Clock
@@ -48,9 +49,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Updater:
-    """asking: what a message asks for."""
+    """asking: what a message asks for. pace: when."""
 
     asking: Asking
+    pace: Pace
     charges: ChargeLedger
     cloud_accounts: CloudAccountLedger
     runs: RunLedger
@@ -74,8 +76,9 @@ class Updater:
         try:
             works, message = self.asking.works(message)
             scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
-            if _is_over(scope, message):
-                return self._checks_of(message, scope)
+            instead = self._instead(message, scope)
+            if instead is not None:
+                return instead
             answers = self._read_all(message, scope, works)
             if answers.broken_off is not None and len(works) == 1:
                 message = self._store_some(message, scope, *answers.readings[0])
@@ -89,6 +92,14 @@ class Updater:
             return self._later(message, scope, works, error)
         except NeverError as error:
             return self._failed(scope, works, error.reason)
+
+    def _instead(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing] | None:
+        """What follows where nothing is left to be read, or not by this message now; None where it is to be read."""
+        if _is_over(scope, message):
+            return self._checks_of(message, scope)
+        now = self.clock()
+        turn = self.pace.turn(scope, message.envelope, now)
+        return None if turn == now else [Outgoing(message, turn - now)]
 
     def _changed_since(self, message: UpdateMessage, reason: str, origin: str) -> list[Outgoing]:
         """The run planned it, and things have changed since: it must not wait for this scope for ever."""

@@ -6,6 +6,8 @@ import json
 import uuid
 from datetime import date, timedelta
 
+import pytest
+
 from shared.domain.locks import LockMode
 from shared.messages import EmailMessage, Queue, UpdateMessage, to_json
 from shared.pipeline.watch import LATE_AFTER
@@ -173,6 +175,45 @@ def test_what_is_queued_again_after_a_standstill_keeps_the_minute_s_share(chain:
     assert max(2 * sum(first <= delay < first + minute for delay in delays) for first in delays) <= 50
     chain.clock.forward(minutes=40)
     assert chain.look() == [], "each has its turn, and is not stuck before that"
+
+
+def asked_in_a_minute(chain: Chain, minutes: int) -> list[int]:
+    """Works the queues off as a host does, minute by minute; how many subscriptions were asked in each of them."""
+    asked, waiting = [], [(chain.clock(), *sent) for sent in chain.queues.take()]
+    for _ in range(minutes):
+        before = len(chain.costs.queries)
+        for _ in range(60):
+            waiting += [(chain.clock(), *sent) for sent in chain.queues.take()]
+            due = [each for each in waiting if each[0] + each[3] <= chain.clock()]
+            waiting = [each for each in waiting if each not in due]
+            for _, queue, text, _ in due:
+                chain.work(queue, text)
+            chain.clock.forward(seconds=1)
+        asked.append((len(chain.costs.queries) - before) // 2)
+    assert not waiting
+    return asked
+
+
+@pytest.mark.parametrize("watched_first", [False, True])
+def test_after_a_standstill_what_waits_on_the_queue_keeps_the_minute_s_share_too(
+    chain: Chain, watched_first: bool
+) -> None:
+    """All of it can be taken at once; each message is given a new turn, and of two copies only the first asks."""
+    subscriptions(chain, 60)
+    chain.tonight()
+    waited = chain.queues.take()
+    chain.clock.forward(minutes=55)
+    if watched_first:
+        chain.look()
+    chain.queues.sent += [(queue, text, timedelta(0)) for queue, text, _ in waited]
+    if not watched_first:
+        chain.work(*chain.queues.take()[0][:2])
+        chain.queues.sent += [(queue, text, timedelta(0)) for queue, text, _ in waited]
+        chain.look()
+    asked = asked_in_a_minute(chain, 6)
+    assert sum(asked) == 60 - (not watched_first)
+    assert max(asked) <= 25
+    assert chain.runs.recent_runs(1)[0].state == "done"
 
 
 def test_a_single_project_that_got_stuck_is_queued_again(chain: Chain) -> None:
