@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.clock import Clock
 from shared.ports.runs import RunLedger, RunScope, RunTrigger
 
-# By then a night has read nearly all costs, and so turned the periods that end.
+# So long after the last query is to begin, a night has read nearly all costs, and so turned the periods that end.
 BUDGETS_AFTER = timedelta(hours=2)
 
 
@@ -37,12 +37,12 @@ class Scheduler:
         """
         now = self.clock()
         key = self.runs.open_night(self.schedule.fired(now), now)
-        yield from self._start(key, now)
+        until = yield from self._start(key, now)
         # No update message leads to the checks that begin their periods.
         yield from outgoing(notifications(self.asking.turning_unasked(), Envelope(run_id=key)))
         # Azure's own budgets follow once the night has turned the periods; twice is harmless.
         for subscription in self.budgets_in() if self.budgets_in else ():
-            yield Outgoing(BudgetSyncMessage(subscription), BUDGETS_AFTER)
+            yield Outgoing(BudgetSyncMessage(subscription), until - now + BUDGETS_AFTER)
 
     def now(self) -> tuple[str, Iterator[Outgoing]]:
         """A run besides the night's: its key, and its messages."""
@@ -54,12 +54,15 @@ class Scheduler:
         self.runs.open_run(key, RunTrigger.MANUAL, now)
         yield from self._start(key, now)
 
-    def _start(self, key: str, now: datetime) -> Iterator[Outgoing]:
+    def _start(self, key: str, now: datetime) -> Generator[Outgoing, None, datetime]:
+        """Sends what is not sent yet; returns until when the plan goes on."""
         asked = self.asking.targets()
         due = self.pace.due(self.runs.plan(key, list(asked)), now, asked)
-        self.runs.plan_until(key, max((due_at for _, due_at in due), default=now))
+        until = max((due_at for _, due_at in due), default=now)
+        self.runs.plan_until(key, until)
         for scope, due_at in due:
             yield from self._queued(scope, due_at, now)
+        return until
 
     def _queued(self, scope: RunScope, due_at: datetime, now: datetime) -> Iterator[Outgoing]:
         """Sends first and notes it after: a crash in between sends twice, which is harmless, and never not at all."""

@@ -245,6 +245,15 @@ def test_a_subscription_whose_projects_are_not_active_any_more_is_kept_in_step_t
     assert [message.subscription_id for message, _ in synced(chain)] == [SUBSCRIPTION]
 
 
+def test_azure_s_budgets_follow_two_hours_after_the_end_of_a_long_night_s_plan(chain: Chain) -> None:
+    subscriptions(chain, 500)
+    chain.configure(lock_action_group_id=ACTION_GROUP)
+    chain.tonight()
+    last = max(delay for queue, _, delay in chain.queues.sent if queue is Queue.UPDATE)
+    assert last > timedelta(hours=1)
+    assert {delay for _, delay in synced(chain)} == {last + timedelta(hours=2)}
+
+
 def test_a_run_by_hand_leaves_azure_s_budgets_as_they_are(chain: Chain) -> None:
     chain.load(entry(1))
     chain.configure(lock_action_group_id=ACTION_GROUP)
