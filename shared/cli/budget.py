@@ -9,7 +9,7 @@ import typer
 from shared.cli import output
 from shared.cli.app import ProjectName, command_group, given_reason, open_app, user_name
 from shared.cli.failures import WrongUsageError
-from shared.cli.project_facts import carried_in, rule_in_words
+from shared.cli.project_facts import carried_in, opening_in_words, rule_in_words
 from shared.services.budgets import NoCurrencyError, Wish
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
     ] = "",
     period_start: Annotated[str, typer.Option(help="The period's first day.", metavar="DAY")] = "",
     period_end: Annotated[str, typer.Option(help="The day after a fixed period's last.", metavar="DAY")] = "",
+    opening_balance: Annotated[
+        str, typer.Option(help="Spent in this period before the costs that can be read; 0 for none.", metavar="AMOUNT")
+    ] = "",
     thresholds: Annotated[
         str, typer.Option(help="Percents of its own, such as 50,90,100; default for the settings'.", metavar="LIST")
     ] = "",
@@ -49,7 +52,7 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
     It counts from now on; what the options don't name stays as it is, and the revision before is kept.
     """
     wish = _wish(
-        Wish(amount or "", currency, rollover, period, period_start, period_end, thresholds),
+        Wish(amount or "", currency, rollover, period, period_start, period_end, thresholds, opening_balance),
         amount_is_empty=amount is not None and not amount.strip(),
     )
     why = given_reason(reason)
@@ -95,6 +98,7 @@ def _said(project: str, revised: Revised) -> Iterator[str]:
         "period is": (rule_in_words(was), rule_in_words(terms)),
         "rollover is": (was.rollover.value, terms.rollover.value),
         "thresholds are": (_in_words(was), _in_words(terms)),
+        "opening balance is": (opening_in_words(was), opening_in_words(terms)),
     }
     for name, (earlier, to_be) in others.items():
         if earlier != to_be:

@@ -86,6 +86,9 @@ PERIODS: output.Table[PeriodView] = {
 REVISIONS: output.Table[RevisionView] = {
     Column("revision", right=True): lambda revision: str(revision.number),
     Column("budget", right=True): lambda revision: output.budget(revision.terms),
+    Column("opening balance", words=True): lambda revision: (
+        opening_in_words(revision.terms) if revision.terms.opening else ""
+    ),
     Column("period", words=True): lambda revision: rule_in_words(revision.terms),
     Column("rollover"): lambda revision: _rollover(revision.terms),
     Column("thresholds", words=True): lambda revision: output.thresholds(revision.terms.thresholds or ()) or "settings",
@@ -108,7 +111,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("period", f"{view.period.start} up to, and not with, {view.period.end}" if view.period else "none today"),
         ("after it", _after(view)),
         ("thresholds", _thresholds(view, thresholds)),
-        ("spent", output.money(view.spent, view.currency)),
+        ("spent", _spent(view)),
         ("used", output.percent(view.percent)),
         *_expected(view),
         ("mailed", _mailed(view)),
@@ -140,6 +143,15 @@ def _budget(view: ProjectView) -> Cell | str:
     if not view.budget.carried:
         return now
     return f"{now} ({output.budget(view.terms)}, {carried_in(view.budget.carried, view.currency)})"
+
+
+def _spent(view: ProjectView) -> str:
+    spent = output.money(view.spent, view.currency)
+    return (
+        f"{spent}, of which {output.money(view.opening, view.currency)} is the opening balance"
+        if view.opening
+        else spent
+    )
 
 
 def _after(view: ProjectView) -> str:
@@ -188,6 +200,13 @@ def _rollover(terms: BudgetTerms) -> str:
     return "" if terms.rule.kind is PeriodKind.FIXED else terms.rollover.value
 
 
+def opening_in_words(terms: BudgetTerms) -> str:
+    """A budget's opening balance, for people: `2,920.00 CAD in the period from 2026-04-01`."""
+    if terms.opening is None:
+        return "none"
+    return f"{output.money(terms.opening.amount, terms.currency)} in the period from {terms.opening.period_start}"
+
+
 def rule_in_words(terms: BudgetTerms) -> str:
     """A budget's period, for people: `annual from 04-01`."""
     rule = terms.rule
@@ -218,5 +237,6 @@ def _revision(revision: RevisionView) -> dict[str, Any]:
         "period_start": rule.start,
         "period_end": rule.end,
         **output.chosen(terms, "rollover", "thresholds"),
+        "opening_balance": output.chosen(terms.opening, "amount", "period_start") if terms.opening else None,
         **output.chosen(revision, "made_at", "made_by", "reason"),
     }

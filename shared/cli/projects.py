@@ -175,6 +175,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         **output.chosen(view, "amount", "currency"),
         "rollover": view.terms.rollover,
         **output.chosen(view, "spent", "percent"),
+        "opening_balance": view.opening,
         "forecast": output.chosen(view.forecast, "total", "low", "high") if view.forecast else None,
         "used_up_on": view.used_up_on,
         "period_start": period.start if period else None,

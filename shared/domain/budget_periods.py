@@ -171,7 +171,7 @@ class BudgetHistory:
             return replace(opened, carried=NOTHING, settled=True)
         period, ended = before
         currency = ended.terms.currency
-        usage = spent.get((period, currency), NOTHING)
+        usage = ended.terms.used(spent.get((period, currency), NOTHING), period)
         return replace(opened, currency=currency, carried=carried_on(replace(ended, usage=usage)))
 
     def _ended_at(self, start: date) -> tuple[Period, EndedPeriod] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 from shared.domain.money import add, percent_used
-from shared.domain.periods import PeriodRule
+from shared.domain.periods import Period, PeriodRule
 
 ALL_OF_IT = Decimal(100)
 
@@ -26,11 +27,22 @@ class Rollover(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OpeningBalance:
+    """What was spent in the period that begins on `period_start` and is in no charge that can be read.
+
+    amount: in the budget's currency; of days before a provider's history, say, or before another currency.
+    """
+
+    amount: Decimal
+    period_start: date
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetTerms:
     """What a revision of a budget says. An `amount` of None or 0 means that there is no budget.
 
     amount: for each period; with `draw_down`, the total for all of them. A fixed period has no next one, so that
-    its rollover never counts. thresholds: percents of its own; None for those of the settings.
+    its rollover never counts. thresholds: percents of its own; None for those of the settings. opening: in one period.
     """
 
     amount: Decimal | None
@@ -38,6 +50,20 @@ class BudgetTerms:
     rule: PeriodRule
     rollover: Rollover = Rollover.RESET
     thresholds: tuple[int, ...] | None = None
+    opening: OpeningBalance | None = None
+
+    def opening_in(self, period: Period | None) -> Decimal:
+        """The opening balance of this period; 0 where there is none."""
+        is_its = self.opening is not None and period is not None and self.opening.period_start == period.start
+        return self.opening.amount if self.opening and is_its else Decimal(0)
+
+    def used(self, charged: Decimal, period: Period | None) -> Decimal:
+        """What counts as spent in a period: its charges, and its opening balance."""
+        return add(charged, self.opening_in(period))
+
+    def opening_for(self, currency: str) -> OpeningBalance | None:
+        """What stays of the opening balance where the budget is to be in this currency: two are never added."""
+        return self.opening if currency == self.currency else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,9 +91,23 @@ def used_up_on(daily: Mapping[date, Decimal], amount: Decimal, period: Period, t
 
 
 def expected(
-    daily: Mapping[date, Decimal], amount: Decimal | None, period: Period, today: date
+    daily: Mapping[date, Decimal],
+    amount: Decimal | None,
+    period: Period,
+    today: date,
+    opening: Decimal = Decimal(0),
 ) -> tuple[Forecast | None, date | None]:
-    """`forecast` and `used_up_on`, at the cost of one; without an amount nothing is used up."""
+    """`forecast` and `used_up_on`, at the cost of one; without an amount nothing is used up.
+
+    opening: what was spent in the period besides, on days that nobody knows: before all the others.
+    """
+    if opening:
+        found, used_up = expected(daily, None if amount is None else EXACT.subtract(amount, opening), period, today)
+        if found:
+            found = Forecast(
+                add(found.total, opening), add(found.low, opening), add(found.high, opening), found.data_days
+            )
+        return found, period.start if amount is not None and opening >= amount else used_up
     spent = spent_between(daily, period.start, period.end)
     with localcontext(EXACT):
         ahead = _projection(daily, period, today)

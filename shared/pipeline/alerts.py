@@ -109,6 +109,7 @@ class Alerts(Judge):
         key = f"{template}/{project.id}/{budget.number}/{period.start}"
         of_period = {
             "spent": plain(usage.usage),
+            "opening_balance": plain(opening) if (opening := budget.terms.opening_in(period)) else None,
             "percent": plain(budget.percent(usage.usage) or Decimal(0)),
             "amount": plain(budget.amount),
             "currency": budget.terms.currency,
@@ -169,12 +170,36 @@ class Alerts(Judge):
         problem = f"it is charged in {currencies}, and its budget is in {budget_currency}; the two are never added"
         notice = self.operators.notice(
             Topic.CURRENCY,
-            f"currency/{project.id}/{usage.budget.number}/{currencies}",
+            f"currency/{project.id}/{usage.budget.number}/{', '.join(sorted(usage.last_charged)) or currencies}",
             f"{project.acronym} can't be watched: two currencies",
             f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
-            advice=f"Load the project with a budget in {currencies}.",
+            advice=_way_out(usage),
         )
         return Judgement(None, percents, problem, (_about(usage, notice),))
+
+
+def _way_out(usage: ProjectUsage) -> str:
+    """What makes a project that is charged in another currency than its budget's comparable again, in one step."""
+    period, days = usage.period, usage.last_charged
+    if usage.over or period is None or not days:
+        return "That period is over: what it spent has to be compared by hand."
+    newest = max(days, key=lambda currency: (days[currency], currency != usage.budget.terms.currency))
+    command = f"python -m shared.cli budget set {usage.project.acronym} AMOUNT --currency {newest}"
+    if len(days) == 1:
+        return f'Give it a budget in {newest}: `{command} --reason "…"`.'
+    # No budget of the whole period can be compared, whatever its currency: the charges before are in the other.
+    begin = max(day for currency, day in days.items() if currency != newest) + timedelta(days=1)
+    others = " and ".join(sorted(days.keys() - {newest}))
+    if begin >= period.end:
+        return (
+            f"Its charges are in {others} and {newest} up to the period's end; a budget in {newest} is right after it."
+        )
+    return (
+        f"Its charges are in {others} up to {begin - timedelta(days=1)}, so that no budget for the whole period can be "
+        f"compared. Give it one in {newest} for the days since, and say what was spent before, in {newest}: "
+        f"`{command} --period fixed --period-start {begin} --period-end {period.end} "
+        f'--opening-balance SPENT --reason "…"`. From {period.end} on it can have its periods again.'
+    )
 
 
 def _about(usage: ProjectUsage, notice: NewMail) -> NewMail:

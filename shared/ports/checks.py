@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
@@ -23,7 +23,8 @@ class ProjectUsage:
     """A project as one check sees it.
 
     period: None where the budget has no period today. usage: the sum of its charges in the period, in the
-    budget's currency. other_currencies: those of charges in the period that could not be added.
+    budget's currency. other_currencies: those of charges in the period that could not be added. last_charged: where
+    there are any, the last day in the period with a charge, by currency, the budget's own among them.
     told: the thresholds that count as told for this revision and period. last: the check before in this period.
     by_day: what was spent on each day of the period, in the budget's currency. forecast, used_up_on: of the period, as
     of today; None where they can't be told. read_on: when its costs were last read (today where they never were).
@@ -48,6 +49,7 @@ class ProjectUsage:
     held: HeldLock | None
     released: bool
     over: bool = False
+    last_charged: Mapping[str, date] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

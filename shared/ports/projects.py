@@ -66,6 +66,11 @@ class ProjectView:
         return self.budget.amount if self.budget else None
 
     @property
+    def opening(self) -> Decimal:
+        """What of `spent` is this period's opening balance."""
+        return self.terms.opening_in(self.period)
+
+    @property
     def percent(self) -> Decimal | None:
         """How much of it is spent, rounded down; None without a budget."""
         return self.budget.percent(self.spent) if self.budget else None

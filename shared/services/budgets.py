@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
+from datetime import date
 from decimal import Decimal
 
-from shared.domain.budgets import BudgetTerms
+from shared.domain.budgets import BudgetTerms, OpeningBalance
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodRule, make_rule
 from shared.messages import NotificationMessage, Queue
@@ -16,7 +17,7 @@ from shared.ports.queues import MessageSender
 from shared.services.errors import RequestError
 from shared.services.projects import view_of
 from shared.services.reasons import given_reason
-from shared.services.terms import parse_day, parse_kind, parse_rollover, parse_thresholds
+from shared.services.terms import parse_day, parse_kind, parse_opening_balance, parse_rollover, parse_thresholds
 
 
 class NoCurrencyError(RequestError):
@@ -37,6 +38,7 @@ class Wish:
     period_start: str = ""
     period_end: str = ""
     thresholds: str = ""
+    opening_balance: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -72,7 +74,7 @@ class BudgetService:
         """
         why, now = given_reason(reason), self.clock()
         view = view_of(self.projects, project, now)
-        terms = wished(view.terms, wish)
+        terms = wished(view.terms, wish, now.date())
         stopped = view.budget is not None and view.budget.stopped
         if terms == view.terms and not stopped:
             return Revised(view.terms, view)
@@ -88,17 +90,25 @@ class BudgetService:
         return None
 
 
-def wished(present: BudgetTerms, wish: Wish) -> BudgetTerms:
+def wished(present: BudgetTerms, wish: Wish, today: date) -> BudgetTerms:
     """The new terms. Raises RequestError."""
     try:
         amount = parse_amount(wish.amount) if wish.amount else present.amount
-        currency = _currency(wish.currency, present, amount)
+        balance = parse_opening_balance(wish.opening_balance) if wish.opening_balance else None
+        currency = _currency(wish.currency, present, amount or balance)
         rule = _rule(wish, present.rule)
+        opening = present.opening_for(currency) if balance is None else _opening(balance, rule, today)
         rollover = parse_rollover(wish.rollover, rule) if wish.rollover else present.rollover
         thresholds = parse_thresholds(wish.thresholds) if wish.thresholds else present.thresholds
     except ValueError as error:
         raise RequestError(str(error)) from None
-    return replace(present, amount=amount, currency=currency, rule=rule, rollover=rollover, thresholds=thresholds)
+    return BudgetTerms(amount, currency, rule, rollover, thresholds, opening)
+
+
+def _opening(balance: Decimal, rule: PeriodRule, today: date) -> OpeningBalance | None:
+    """It is of the period that holds today; of a fixed one, whenever that is."""
+    period = rule.period_at(today)
+    return OpeningBalance(balance, period.start if period else rule.start) if balance else None
 
 
 def _currency(text: str, present: BudgetTerms, amount: Decimal | None) -> str:

@@ -116,7 +116,8 @@ def _terms(record: Record, present: BudgetTerms) -> BudgetTerms:
             if not record.cells[column].strip():
                 record.fault(column, f"it is empty, and a budget needs one; write {example}")
     rollover = record.read("rollover", lambda text: parse_rollover(text, rule), present.rollover)
-    return BudgetTerms(amount, currency or "", rule, rollover, present.thresholds)
+    opening = present.opening_for(currency or "")
+    return BudgetTerms(amount, currency or "", rule, rollover, present.thresholds, opening)
 
 
 def _rule(record: Record) -> PeriodRule:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from decimal import Decimal
 
 from shared.domain.budgets import Rollover
+from shared.domain.money import parse_amount
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.texts import shortened
 
@@ -33,6 +35,14 @@ def parse_day(text: str) -> date | None:
     if day is None or not EARLIEST <= day <= LATEST:
         raise ValueError(f"'{shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
     return day
+
+
+def parse_opening_balance(text: str) -> Decimal:
+    """What was spent before the costs that can be read; 0 for nothing."""
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise ValueError(f"the opening balance can't be right: {error}") from None
 
 
 def parse_rollover(text: str, rule: PeriodRule) -> Rollover:

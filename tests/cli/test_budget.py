@@ -167,3 +167,19 @@ def test_a_reason_that_is_too_long_is_told(cli: Cli, app: Composition) -> None:
     outcome = cli("budget", "set", "DIE1", "5", "--reason", "x" * 1001)
     assert (outcome.code, outcome.err) == (2, "error: --reason has 1,001 characters; write at most 1,000\n")
     assert len(app.projects.revisions(11)) == 1
+
+
+def test_an_opening_balance_is_said_shown_and_counted(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    said = cli("budget", "set", "DIE1", "--opening-balance", "2920", "--reason", "from the invoices").out
+    assert "its opening balance is now 2,920.00 CAD in the period from 2026-04-01 (before: none)" in said
+    shown = cli("projects", "show", "DIE1")
+    assert "2,920.00 CAD, of which 2,920.00 CAD is the opening balance" in " ".join(shown.out.split())
+    (first, second) = cli("projects", "show", "DIE1", "--json").json["revisions"]
+    assert first["opening_balance"] is None
+    assert second["opening_balance"] == {"amount": "2920", "period_start": "2026-04-01"}
+    (listed,) = cli("projects", "list", "--json").json
+    assert (listed["spent"], listed["opening_balance"], listed["percent"]) == ("2920", "2920", "23.36")
+    wrong = cli("budget", "set", "DIE1", "--opening-balance", "2,920", "--reason", "x")
+    assert wrong.code != 0
+    assert "the opening balance can't be right: '2,920' is not an amount; write digits" in wrong.err

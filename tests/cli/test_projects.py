@@ -45,6 +45,7 @@ def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
         "currency": "CAD",
         "rollover": "reset",
         "spent": "8.5450077867",
+        "opening_balance": "0",
         "percent": "0.06836",
         "forecast": None,
         "used_up_on": None,
@@ -139,6 +140,7 @@ def test_one_project_is_shown_by_acronym_or_id(cli: Cli, project: str) -> None:
         "period_end": None,
         "rollover": "reset",
         "thresholds": None,
+        "opening_balance": None,
         "made_at": as_json["revisions"][0]["made_at"],
         "made_by": "ann",
         "reason": "loaded",
@@ -307,3 +309,16 @@ def test_a_lock_alone_that_is_changed_by_a_file_changes_the_project(cli: Cli, ap
     assert "0 added, 1 changed, 0 unchanged" in outcome.out
     assert cli("projects", "list", "--json").json[0]["lock"] == "never"
     assert len(app.projects.revisions(11)) == 1
+
+
+def test_groups_that_change_hands_are_said_and_shown(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    moved = DIE1.replace("1caaa5a3-2b66-438e-8ab4-bce37d518c5d", "ed570627-0265-4620-bb42-bae06bcfa914")
+    loaded = cli("projects", "load", write_csv(moved)).out
+    assert "what they have cost up to today stays with the projects that had them" in " ".join(loaded.split())
+    shown = cli("projects", "show", "DIE1", "--json").json["owned_in_part"]
+    assert {each["sub_account_id"] for each in shown} == {"1caaa5a3-2b66-438e-8ab4-bce37d518c5d"}
+    assert all(each["owned_from"] is None and each["owned_until"] for each in shown)
+    assert "only in part" in cli("projects", "show", "DIE1").out
+    corrected = cli("projects", "load", write_csv(DIE1), "--correction").out
+    assert "changed hands" not in corrected

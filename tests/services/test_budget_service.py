@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from shared.adapters.database.engine import Database
-from shared.domain.budgets import BudgetTerms, Rollover
+from shared.domain.budgets import BudgetTerms, OpeningBalance, Rollover
 from shared.domain.periods import PeriodKind, PeriodRule, make_rule
 from shared.messages import Queue
 from shared.ports.errors import LaterError
@@ -19,6 +20,7 @@ from shared.services.budgets import NoCurrencyError, Wish, wished
 from shared.services.errors import RequestError, UnknownProjectError
 from tests.pipeline.conftest import NOVEMBER, Chain, entry
 
+TODAY = date(2026, 11, 20)
 PRESENT = BudgetTerms(Decimal(1000), "CAD", NOVEMBER)
 
 
@@ -78,9 +80,9 @@ def test_the_budget_of_nobody_can_not_be_revised(chain: Chain) -> None:
 def test_an_amount_needs_a_currency() -> None:
     none = BudgetTerms(None, "", NOVEMBER)
     with pytest.raises(NoCurrencyError):
-        wished(none, Wish(amount="5"))
-    assert wished(none, Wish(amount="5", currency="cad")) == BudgetTerms(Decimal(5), "CAD", NOVEMBER)
-    assert wished(none, Wish(rollover="stop")) == replace(none, rollover=Rollover.STOP)
+        wished(none, Wish(amount="5"), TODAY)
+    assert wished(none, Wish(amount="5", currency="cad"), TODAY) == BudgetTerms(Decimal(5), "CAD", NOVEMBER)
+    assert wished(none, Wish(rollover="stop"), TODAY) == replace(none, rollover=Rollover.STOP)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,33 @@ def test_an_amount_needs_a_currency() -> None:
     ids=str,
 )
 def test_the_days_of_a_period_stay_where_its_kind_does(wish: Wish, rule: PeriodRule) -> None:
-    assert wished(PRESENT, wish).rule == rule
+    assert wished(PRESENT, wish, TODAY).rule == rule
+
+
+def test_an_opening_balance_is_of_the_period_that_holds_today_or_of_the_fixed_one() -> None:
+    assert wished(PRESENT, Wish(opening_balance="2920.5"), TODAY).opening == OpeningBalance(
+        Decimal("2920.5"), date(2026, 11, 1)
+    )
+    fixed = Wish(opening_balance="7", period="fixed", period_start="2025-01-01", period_end="2026-01-01")
+    assert wished(PRESENT, fixed, TODAY).opening == OpeningBalance(Decimal(7), date(2025, 1, 1))
+
+
+def test_an_opening_balance_stays_until_it_is_taken_away_or_the_currency_is_another() -> None:
+    with_balance = wished(PRESENT, Wish(opening_balance="7"), TODAY)
+    assert wished(with_balance, Wish(amount="2000"), TODAY).opening == with_balance.opening
+    assert wished(with_balance, Wish(opening_balance="0"), TODAY) == PRESENT
+    assert wished(with_balance, Wish(currency="USD"), TODAY).opening is None
+    assert wished(with_balance, Wish(currency="USD", opening_balance="5"), TODAY).opening == OpeningBalance(
+        Decimal(5), date(2026, 11, 1)
+    )
+    with pytest.raises(NoCurrencyError):
+        wished(BudgetTerms(None, "", NOVEMBER), Wish(opening_balance="5"), TODAY)
+
+
+@pytest.mark.parametrize("balance", ["x", "-5", "1e3", "1,000", "900000001", "0.00000000001"])
+def test_what_is_no_opening_balance_is_refused_by_that_name(balance: str) -> None:
+    with pytest.raises(RequestError, match=r"^the opening balance can't be right: '.*(write|has|largest)"):
+        wished(PRESENT, Wish(opening_balance=balance), TODAY)
 
 
 @pytest.mark.parametrize(
@@ -101,5 +129,5 @@ def test_the_days_of_a_period_stay_where_its_kind_does(wish: Wish, rule: PeriodR
 )
 def test_what_makes_no_sense_is_refused(wish: Wish) -> None:
     with pytest.raises(RequestError, match=r"write|currency"):
-        wished(PRESENT, wish)
+        wished(PRESENT, wish, TODAY)
     assert not wish.is_empty

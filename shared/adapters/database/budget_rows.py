@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, or_, se
 from shared.adapters.database.chunks import select_in, update_in, update_rows
 from shared.adapters.database.ledger import record
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, projects, scope_owners
-from shared.domain.budgets import BudgetTerms
+from shared.domain.budgets import BudgetTerms, OpeningBalance
 from shared.domain.periods import Period, PeriodRule, is_same_period
 from shared.domain.projects import Project
 
@@ -22,7 +22,8 @@ ALL = true()
 CURRENT_BUDGET = (budgets.c.project_id == projects.c.id) & (budgets.c.number == projects.c.budget_number)
 BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_start, budgets.c.period_rule_end)
 # With a JSON column, which PostgreSQL can't compare: there is no DISTINCT over these.
-BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.thresholds)
+OPENING = (budgets.c.opening_balance, budgets.c.opening_period_start)
+BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.thresholds, *OPENING)
 # Projects, with the revisions that count.
 WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS)
 WITH_BUDGET = WITH_BUDGET.join_from(projects, budgets, CURRENT_BUDGET, isouter=True)
@@ -77,13 +78,15 @@ def rule_of(row: AnyRow) -> PeriodRule:
 
 def terms_of(row: AnyRow) -> BudgetTerms:
     """The terms in a row that holds BUDGET_TERMS."""
-    return BudgetTerms(row.amount, row.currency, rule_of(row), row.rollover, row.thresholds)
+    opening = None if row.opening_balance is None else OpeningBalance(row.opening_balance, row.opening_period_start)
+    return BudgetTerms(row.amount, row.currency, rule_of(row), row.rollover, row.thresholds, opening)
 
 
 def budget_row(terms: BudgetTerms) -> dict[str, Any]:
     """The columns of a budgets row that say these terms."""
     rule = terms.rule
-    values = (terms.amount, rule.kind, rule.start, rule.end, terms.currency, terms.rollover, terms.thresholds)
+    opening = (terms.opening.amount, terms.opening.period_start) if terms.opening else (None, None)
+    values = (terms.amount, rule.kind, rule.start, rule.end, terms.currency, terms.rollover, terms.thresholds, *opening)
     return dict(zip((column.name for column in BUDGET_TERMS), values, strict=True))
 
 
@@ -140,6 +143,16 @@ def told_in(
 def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
     """What these projects spent in the periods that their rows hold, by currency."""
     return sums_by(connection, project_ids, charges.c.billing_currency, CHARGES_IN_PERIOD)
+
+
+def last_days(connection: Connection, project_ids: Sequence[int]) -> dict[int, dict[str, date]]:
+    """The last days with a charge of these projects in the periods that their rows hold, by currency."""
+    by = (projects.c.id, charges.c.billing_currency)
+    last = select(*by, func.max(charges.c.charge_period_start)).select_from(CHARGES_IN_PERIOD).group_by(*by)
+    days: dict[int, dict[str, date]] = {}
+    for project_id, currency, day in select_in(connection, last, projects.c.id, project_ids):
+        days.setdefault(project_id, {})[currency] = day
+    return days
 
 
 def sums_by(

@@ -95,6 +95,8 @@ def _usages(
     periods = {row.id: budget_rows.period_at(row, today) for row in rows}
     sums = budget_rows.sums_in_periods(connection, ids)
     by_day = budget_rows.sums_by(connection, ids, charges.c.charge_period_start)
+    mixed = [row.id for row in rows if sums.get(row.id, {}).keys() - {row.currency}]
+    last_charged = budget_rows.last_days(connection, mixed)
     told = budget_rows.told_in(connection, {each: period.start for each, period in periods.items() if period})
     warned = _warned(connection, ids)
     locked = {row.project_id: row for row in select_in(connection, select(locks), locks.c.project_id, ids)}
@@ -102,12 +104,13 @@ def _usages(
     for row in rows:
         budget, period, spent = budgets[row.id], periods[row.id], sums.get(row.id, {})
         days, lock = by_day.get(row.id, {}), locked.get(row.id)
-        forecast, used_up_on = expected(days, budget.amount, period, today) if period else (None, None)
+        opening = budget.terms.opening_in(period)
+        forecast, used_up_on = expected(days, budget.amount, period, today, opening) if period else (None, None)
         usage = ProjectUsage(
             project=budget_rows.project_in(row),
             budget=budget,
             period=period,
-            usage=spent.get(row.currency, Decimal(0)),
+            usage=budget.terms.used(spent.get(row.currency, Decimal(0)), period),
             other_currencies=tuple(sorted(spent.keys() - {row.currency})),
             told=told.get(row.id, frozenset()),
             last=_last_check(row, period),
@@ -118,6 +121,7 @@ def _usages(
             warned=row.id in warned,
             held=held_in(lock),
             released=is_released(lock, budget.number, period),
+            last_charged=last_charged.get(row.id, {}),
         )
         usages.append(usage)
     return usages
@@ -141,7 +145,7 @@ def _usages_over(
                 project=budget_rows.project_in(row),
                 budget=Budget(budget_id, each.number, terms, opened.carried_in(terms.currency), opened.stopped),
                 period=opened.period,
-                usage=here.get(terms.currency, Decimal(0)),
+                usage=terms.used(here.get(terms.currency, Decimal(0)), opened.period),
                 other_currencies=tuple(sorted(here.keys() - {terms.currency})),
                 told=told.get((budget_id, opened.period.start), frozenset()),
                 last=_last_check(row, opened.period) or _checked(opened.checked_usage, opened.checked_thresholds),
@@ -261,7 +265,8 @@ def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal, today: da
     forecast, used_up_on = usage.forecast, usage.used_up_on
     if usage.period and usage.read_on != today:
         # What is listed for days to come is as of the last reading: later days would be taken for days without costs.
-        forecast, used_up_on = expected(usage.by_day, usage.budget.amount, usage.period, usage.read_on)
+        opening = usage.budget.terms.opening_in(usage.period)
+        forecast, used_up_on = expected(usage.by_day, usage.budget.amount, usage.period, usage.read_on, opening)
     if forecast and forecast.high <= largest:
         seen |= zip(budget_rows.FORECAST, astuple(forecast), strict=True)
     return seen | {"used_up_on": used_up_on} if usage.budget.amount else seen

@@ -98,7 +98,9 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
             terms=budget.terms,
             budget=budget if budget.terms.amount else None,
             period=periods[row.id],
-            spent=(row.spent if here else elsewhere.get(row.currency)) or Decimal(0),
+            spent=budget.terms.used(
+                (row.spent if here else elsewhere.get(row.currency)) or Decimal(0), periods[row.id]
+            ),
             updated_at=row.costs_read_at,
             problem=row.problem,
             alerts=tuple(sorted(mailed.get(row.id, ()))),
@@ -139,6 +141,7 @@ def periods_of(connection: Connection, project_id: int) -> list[PeriodView]:
         terms = history.terms_before(each.period.end)
         currency = terms.currency if terms else each.currency
         cost = spent.get(project_id, {}).get((each.period, currency), Decimal(0))
+        cost = terms.used(cost, each.period) if terms else cost
         views.append(PeriodView(each.period, currency, each.carried_in(currency), each.stopped, each.settled, cost))
     return views
 

@@ -64,7 +64,7 @@ class SqlLocks(Ledger, LockLedger):
             groups=_groups(connection, row.id),
             budget=budget,
             period=period,
-            usage=spent.get(currency, Decimal(0)),
+            usage=budget.terms.used(spent.get(currency, Decimal(0)), period),
             usage_known=row.costs_read_at is not None and bool(currency) and spent.keys() <= {currency},
             held=held_in(lock),
             held_groups=tuple(ResourceGroup(*group) for group in lock.groups) if lock else (),

@@ -77,7 +77,7 @@ def _carry(
     rows: list[dict[str, Any]] = []
     for row in budget_rows.with_budget(connection, sorted(told)):
         budget = budget_periods.budget_in(row, known[row.id].opened[row.period_start])
-        usage = sums.get(row.id, {}).get(row.currency, Decimal(0))
+        usage = budget.terms.used(sums.get(row.id, {}).get(row.currency, Decimal(0)), budget_rows.period_in(row))
         carried = {"budget_id": row.budget_id, "period_start": row.period_start, "usage": usage, "made_at": now}
         carried |= {"outcome": AlertOutcome.CARRIED}
         rows.extend(carried | {"threshold": each} for each in still_told(told[row.id], usage, budget.amount))

@@ -89,6 +89,8 @@ budgets = table(
     Column("rollover", Converted(Unicode(12), str, Rollover), nullable=False, server_default="reset"),
     # Percents of its own; empty for those of the settings.
     *optional(thresholds=Converted(JSON(none_as_null=True), list, tuple)),
+    # What was spent before the charges that can be read, and in which period (its first day).
+    *optional(opening_balance=Money(), opening_period_start=Date()),
     *needed(made_at=UtcDateTime(), made_by=fitted(100), reason=fitted(1000)),
     UniqueConstraint("project_id", "number"),
 )
