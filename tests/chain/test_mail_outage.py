@@ -106,6 +106,40 @@ def test_mails_that_no_smtp_server_took_are_sent_once_when_the_watchdog_finds_th
     assert app.dead_letters() == []
 
 
+@pytest.mark.parametrize(
+    ("reply", "reason"), [("450 greylisted", "p11@example.com (450 greylisted)"), ("550 no such user", None)]
+)
+def test_an_alert_whose_only_contact_is_refused_reaches_it_or_the_operators_and_its_blind_copy_once(
+    install: Install, azure: AzureSimulator, reply: str, reason: str | None
+) -> None:
+    server = SmtpServer()
+    server.start()
+    server.refusals["p11@example.com"] = reply
+    smtp = {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(server.port), "SMTP_STARTTLS": "false"}
+    copies = {"EMAIL_BCC": "audit@example.com", "EMAIL_BCC_FROM_PERCENT": "25"}
+    app = install(azure, **smtp, **SENDER, **copies)
+    app.load(entry(11, "400"))
+    try:
+        host = app.host("--once", "ProjectUsageScheduler")
+        until(lambda: len(server.mails) == (1 if reason else 2))
+        if reason:
+            until(lambda: _deferred(app) == [("pending", reason)])
+            # The next attempt is half a minute away; the watchdog asks for it too.
+            host.stop()
+            app.queue(Queue.EMAIL).clear_messages()
+            server.refusals.clear()
+            app.set_clock(NIGHT + timedelta(hours=1))
+            app.run("--once", "PipelineWatchdog")
+        else:
+            assert host.wait(30) == 0, host.output
+    finally:
+        server.stop()
+    instead = "p11@example.com" if reason else "operators@example.com"
+    assert [recipients for _, recipients in server.mails] == [["audit@example.com"], [instead]]
+    assert set(app.mail_states().values()) == {"sent"}
+    assert app.dead_letters() == []
+
+
 def test_a_mail_that_sendgrid_refuses_for_good_is_a_dead_letter_and_goes_out_when_it_is_replayed(
     install: Install, azure: AzureSimulator, sendgrid: SendGridServer
 ) -> None:
