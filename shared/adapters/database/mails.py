@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, delete, func, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
-from shared.adapters.database.chunks import in_chunks, insert_rows, kept_or, update_in, update_rows
+from shared.adapters.database.chunks import in_chunks, insert_rows, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
+from shared.adapters.database.types import UtcDateTime
 from shared.domain.deliveries import Delivery, DeliveryState, merged
 from shared.domain.texts import digest, fitting
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
@@ -22,6 +24,48 @@ mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
 # RFC 3696's limit for an address; what is none is cut to it.
 LONGEST_ADDRESS = 320
+
+# Written once: to put them together anew takes as long as to run them, and each mail needs them.
+MAIL = select(tables.mails).where(mail.id == bindparam("which"))
+DELIVERIES = (
+    select(tables.deliveries)
+    .where(tables.deliveries.c.mail_id == bindparam("which"))
+    .order_by(tables.deliveries.c.role, tables.deliveries.c.recipient)
+)
+MARK_SENT = (
+    update(tables.mails)
+    .where(mail.id == bindparam("which"), mail.state != MailState.SENT)
+    .values(
+        state=MailState.SENT,
+        claimant=None,
+        claimed_until=None,
+        sent_at=bindparam("at"),
+        receipt=bindparam("its_receipt"),
+        reason=None,
+    )
+)
+
+
+@cache
+def _claim(failed_too: bool, rests: bool) -> Update:
+    expired = mail.claimed_until <= bindparam("at")
+    if rests:
+        expired &= (mail.due_at > mail.claimed_until) & (mail.due_at <= bindparam("asked_by"))
+    claimed = (mail.state == MailState.CLAIMED) & (expired | (mail.claimant == bindparam("taker")))
+    failed = mail.state == MailState.FAILED
+    takeable = or_(mail.state == MailState.PENDING, claimed, *([failed] if failed_too else []))
+    before = case((~failed, mail.first_attempt_at))
+    return (
+        update(tables.mails)
+        .where(mail.id == bindparam("which"), takeable)
+        .values(
+            state=MailState.CLAIMED,
+            claimant=bindparam("taker"),
+            claimed_until=bindparam("until"),
+            attempts=case((failed, 1), else_=mail.attempts + 1),
+            first_attempt_at=func.coalesce(before, bindparam("at", type_=UtcDateTime())),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -40,7 +84,7 @@ class SqlMails(Ledger, MailLedger):
     @override
     @reads
     def get(self, connection: Connection, mail_id: int) -> StoredMail | None:
-        row = connection.execute(select(tables.mails).where(mail.id == mail_id)).one_or_none()
+        row = connection.execute(MAIL, {"which": mail_id}).one_or_none()
         if row is None:
             return None
         recipients = {name: tuple(row.recipients[name]) for name in RECIPIENTS}
@@ -60,29 +104,11 @@ class SqlMails(Ledger, MailLedger):
         failed_too: bool = False,
         rest: timedelta = timedelta(0),
     ) -> bool:
-        expired = mail.claimed_until <= now
-        if rest:
-            expired &= (mail.due_at > mail.claimed_until) & (mail.due_at <= now - rest)
-        takeable = or_(
-            mail.state == MailState.PENDING,
-            and_(mail.state == MailState.CLAIMED, or_(expired, mail.claimant == claimant)),
-        )
-        failed = mail.state == MailState.FAILED
         if failed_too:
             _ask_all_again(connection, mail_id)
-            takeable |= failed
-        claimed = connection.execute(
-            update(tables.mails)
-            .where(mail.id == mail_id, takeable)
-            .values(
-                state=MailState.CLAIMED,
-                claimant=claimant,
-                claimed_until=until,
-                attempts=case((failed, 1), else_=mail.attempts + 1),
-                first_attempt_at=kept_or(case((~failed, mail.first_attempt_at)), now),
-            )
-        )
-        return claimed.rowcount == 1
+        who = {"which": mail_id, "taker": claimant, "at": now, "until": until}
+        resting = {"asked_by": now - rest} if rest else {}
+        return connection.execute(_claim(failed_too, bool(rest)), who | resting).rowcount == 1
 
     @override
     @writes
@@ -90,9 +116,7 @@ class SqlMails(Ledger, MailLedger):
         self, connection: Connection, mail_id: int, receipt: str, deliveries: Sequence[Delivery], now: datetime
     ) -> None:
         _write_deliveries(connection, mail_id, deliveries)
-        sent = {"state": MailState.SENT, "sent_at": now, "receipt": receipt, "reason": None}
-        unsent = (mail.id == mail_id) & (mail.state != MailState.SENT)
-        connection.execute(update(tables.mails).where(unsent).values(claimant=None, claimed_until=None, **sent))
+        connection.execute(MARK_SENT, {"which": mail_id, "at": now, "its_receipt": receipt})
 
     @override
     @writes
@@ -141,9 +165,7 @@ def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime
 
 def deliveries_of(connection: Connection, mail_id: int) -> tuple[Delivery, ...]:
     """What is known of a mail's recipients."""
-    found = select(tables.deliveries).where(tables.deliveries.c.mail_id == mail_id)
-    rows = connection.execute(found.order_by(tables.deliveries.c.role, tables.deliveries.c.recipient))
-    return tuple(record(Delivery, row) for row in rows)
+    return tuple(record(Delivery, row) for row in connection.execute(DELIVERIES, {"which": mail_id}))
 
 
 def message_id(key: str, sender_domain: str) -> str:
