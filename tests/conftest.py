@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,17 +19,32 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import metadata
 from tests import sql_server
 from tests.postgres import Postgres, programs
+from tests.sql_server import t_sql
 
 # A busy machine is slow at times, which is no fault of what is tested.
 hypothesis.settings.register_profile("warden", deadline=None)
 hypothesis.settings.load_profile("warden")
 
+# Where this project is worked on, it lies next to it.
+T_SQL_PARSER = Path(__file__).parents[2] / "shared" / "tools" / "tsql-check"
 TEMPLATE = "warden_template"
 EMPTIED = "warden"
 # A SQL Server to test with, in place of the stand-in.
 MSSQL_SERVER = os.environ.get("TEST_MSSQL_URL")
 if not MSSQL_SERVER:
     sys.path.insert(0, str(sql_server.DRIVER_FOLDER))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def t_sql_for_microsofts_parser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Has Microsoft's own parser read, in the end, all that this process ran on the stand-in for SQL Server."""
+    yield
+    if T_SQL_PARSER.exists() and t_sql.ran:
+        script = tmp_path_factory.mktemp("t-sql") / "ran.sql"
+        script.write_text("\nGO\n".join(sorted(t_sql.ran)))
+        command = [T_SQL_PARSER, "--server", "azure", script]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 @pytest.fixture(scope="session")

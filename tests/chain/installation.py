@@ -43,8 +43,8 @@ from tests.conftest import MSSQL_SERVER
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where the app's programs find their modules; the stand-in for SQL Server's driver among them.
-FOLDERS = [ROOT] if MSSQL_SERVER else [sql_server.DRIVER_FOLDER, ROOT]
-PATH = {"PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
+FOLDERS = [*([] if MSSQL_SERVER else [str(sql_server.DRIVER_FOLDER)]), str(ROOT), os.environ.get("PYTHONPATH", "")]
+PATH = {"PYTHONPATH": os.pathsep.join(filter(None, FOLDERS))}
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
 NORTH = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 SOUTH = "ed570627-0265-4620-bb42-bae06bcfa914"

@@ -64,7 +64,7 @@ def _sample(line: dict[str, str]) -> ProjectEntry:
     return ProjectEntry(project, scopes, terms)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres), "mssql"])
+@pytest.mark.parametrize("kind", ["mssql", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_for_each_threshold(
     install: Install, kind: str
 ) -> None:

@@ -287,11 +287,11 @@ def _open(path: str, driver: Driver) -> sqlite3.Connection:
 
 
 # As much of SQL Server's catalogue as somebody asks for.
+OURS = "FROM main.sqlite_master WHERE type = 'table' AND name <> 'disabled_triggers'"
 CATALOGUE = {
     "sys_schemas": "SELECT 'dbo' AS name, 1 AS schema_id",
-    "sys_objects": "SELECT name, 1 AS schema_id, 'U' AS type FROM main.sqlite_master WHERE type = 'table'",
-    "information_schema_tables": "SELECT name AS TABLE_NAME, 'dbo' AS TABLE_SCHEMA, 'BASE TABLE' AS TABLE_TYPE"
-    " FROM main.sqlite_master WHERE type = 'table'",
+    "sys_objects": f"SELECT name, 1 AS schema_id, 'U' AS type {OURS}",
+    "information_schema_tables": f"SELECT name AS table_name, 'dbo' AS table_schema, 'BASE TABLE' AS table_type {OURS}",
     "sys_system_views": "SELECT 'dm_exec_sessions' AS name",
     "sys_databases": "SELECT 5 AS database_id, {snapshots} AS is_read_committed_snapshot_on",
 }

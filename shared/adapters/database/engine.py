@@ -230,4 +230,4 @@ def _not_loaded(url: URL, error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"DATABASE_URL asks for the package {package}, which is not installed: run `pip install {package}`"
     what = f"the package {package}, which DATABASE_URL asks for, can't be loaded here ({error})"
-    return f"{what}: install unixODBC, and {sql_server.INSTALL_ODBC}" if package == "pyodbc" else what
+    return f"{what}: install unixODBC and {sql_server.ODBC_DRIVER}" if package == "pyodbc" else what

@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 # A login may take 30 s: a database that was paused is waking up.
 LOGIN_SECONDS = 40
 ITS_OWN = "or use mssql+mssqlpython://… with the package mssql-python, which brings its own"
-INSTALL_ODBC = f"install Microsoft's ODBC driver (msodbcsql18), {ITS_OWN}"
+ODBC_DRIVER = f"Microsoft's ODBC driver (msodbcsql18), {ITS_OWN}"
 # What the driver's package takes from the system (Debian's names).
 LIBRARIES = "libltdl7, libkrb5-3 and libgssapi-krb5-2"
 
@@ -90,7 +90,7 @@ def no_odbc_driver(url: URL) -> str:
     name = url.query.get("driver")
     if not name:
         return "DATABASE_URL names no ODBC driver: add ?driver=ODBC+Driver+18+for+SQL+Server"
-    return f"the ODBC driver {name!r}, which DATABASE_URL names, is not on this machine: {INSTALL_ODBC}"
+    return f"the ODBC driver {name!r}, which DATABASE_URL names, is not on this machine: install {ODBC_DRIVER}"
 
 
 def is_unwell(error: exc.DBAPIError) -> bool:

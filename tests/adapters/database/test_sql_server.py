@@ -22,7 +22,7 @@ from typing import Any
 import mssql_python
 import pytest
 from alembic import command
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, UniqueConstraint, insert, select, text
 
 from shared.adapters.database import migrate
 from shared.adapters.database import sql_server as sql_server_adapter
@@ -110,6 +110,13 @@ def test_keys_are_compared_letter_by_letter():
     ]
     for key in keys:
         assert "NVARCHAR" not in lines[key] or "COLLATE Latin1_General_100_BIN2" in lines[key], key
+
+
+def test_what_is_unique_is_never_empty():
+    """SQL Server takes one NULL in a unique column, and other databases any number."""
+    for table in metadata.tables.values():
+        unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+        assert not [column for each in unique for column in each.columns if column.nullable], table.name
 
 
 def test_the_sql_of_the_steps_makes_the_tables_of_the_code():
