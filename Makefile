@@ -47,8 +47,9 @@ bench: $(READY) ## The figures of docs/benchmarks.md, measured here
 
 test-sql-server: $(READY) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
 	@$(BIN)/python -m localdev.azurite --install
-	@# A server has one database for all the tests.
-	@CHAIN_DATABASE=mssql $(BIN)/python -m pytest -k "mssql or chain and not sqlite and not postgresql" tests/contracts tests/adapters/database tests/chain
+	@# A server has one database for all the tests: one at a time.
+	@TEST_DATABASE=mssql $(BIN)/python -m pytest -k "mssql or (chain or pipeline) and not sqlite and not postgresql" \
+		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
 crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights
 	@$(BIN)/python -m localdev.azurite --install

@@ -140,6 +140,13 @@ KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres), "mssq
 URL_FIXTURES = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mssql": "mssql_url"}
 
 
+@pytest.fixture
+def usual_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated, empty database of the kind that TEST_DATABASE names."""
+    url: str = request.getfixturevalue(URL_FIXTURES[os.environ.get("TEST_DATABASE", "sqlite")])
+    return url
+
+
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated, empty database, on each kind in turn."""

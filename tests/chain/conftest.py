@@ -43,7 +43,7 @@ def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path
 
 Install = Callable[..., Installation]
 # Where a story takes place that does not say: the kind that the app is meant to stay with.
-USUAL = os.environ.get("CHAIN_DATABASE", "mssql")
+USUAL = os.environ.get("TEST_DATABASE", "mssql")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ ROWS = st.lists(
     st.tuples(
         st.sampled_from(FEW_SO_THAT_THEY_REPEAT),
         st.integers(0, 2).map(lambda offset: date(2026, 11, 1) + timedelta(days=offset)),
-        st.sampled_from(["Storage", "Virtual Machines"]),
+        st.sampled_from(["Storage", "Storage ", "Virtual Machines"]),
         COSTS,
     ),
     min_size=1,

@@ -1,4 +1,4 @@
-"""The app on a real SQLite database, with fakes behind the other ports."""
+"""The app on a real database (SQLite, unless TEST_DATABASE names another), with fakes behind the other ports."""
 
 from __future__ import annotations
 
@@ -168,8 +168,8 @@ class Chain:
 
 
 @pytest.fixture
-def chain(sqlite_url: str) -> Iterator[Chain]:
-    database = Database(sqlite_url)
+def chain(usual_url: str) -> Iterator[Chain]:
+    database = Database(usual_url)
     yield Chain(database)
     database.close()
 

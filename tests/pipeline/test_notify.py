@@ -215,7 +215,8 @@ def test_unknown_projects_of_a_set_become_dead_letters_and_the_others_are_checke
     assert [json.loads(letter.body) for letter in chain.letters.letters()] == [{"ProjectId": 98}, {"ProjectId": 99}]
 
 
-def test_one_broken_project_of_a_set_fails_alone(chain: Chain) -> None:
+def test_one_broken_project_of_a_set_fails_alone(fresh_database: Iterator[Database]) -> None:
+    chain = Chain(next(fresh_database))
     # 500 million and twice that again: more than the embedded database can add up.
     chain.load(entry(11), entry(12), entry(13))
     use(chain, "50")

@@ -226,6 +226,8 @@ def _translated(tree: exp.Expr) -> exp.Expr:
 def _part(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Cast) and node.to.this in TEXTS:
         return exp.cast(node.this, "TEXT")
+    if isinstance(node, exp.Add) and any(isinstance(side, exp.Literal) and side.is_string for side in node.flatten()):
+        return exp.DPipe(this=node.this, expression=node.expression)
     if isinstance(node, exp.CurrentSchema):
         return exp.Literal.string("dbo")
     if isinstance(node, exp.Collate):

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.util import CommandError
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
+from shared.adapters.database import migrate
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import accounts
 from tests import sql_server
 from tests.sql_server.dbapi import Connection, Driver, Error, IntegrityError
 from tests.sql_server.t_sql import faults
@@ -137,3 +145,33 @@ def test_its_url_is_one_that_the_settings_take(tmp_path: Path):
     from shared.settings import DATABASES
 
     assert sql_server.url(tmp_path).startswith(DATABASES)
+
+
+# --- the two faults that a real server found, put back -------------------------------------------------------
+
+
+def test_the_steps_fail_in_a_session_in_which_nocount_stayed_on(tmp_path: Path):
+    database = Database(sql_server.url(tmp_path / "empty.db"), module=Driver())
+    as_it_was = migrate.MSSQL_LOCK.replace("SET NOCOUNT OFF;\n", "")
+    assert as_it_was != migrate.MSSQL_LOCK
+    for lock, fails in ((as_it_was, True), (migrate.MSSQL_LOCK, False)):
+        with (
+            pytest.raises(CommandError, match="-1 found") if fails else nullcontext(),
+            database.engine.begin() as begun,
+        ):
+            assert begun.exec_driver_sql(lock).scalar_one() == 0
+            command.upgrade(migrate.alembic_config(connection=begun), "head")
+    assert migrate.is_current(database)
+    database.close()
+
+
+def test_the_rows_of_accounts_are_read_before_another_is_asked_for(mssql_template: Path):
+    database = Database(sql_server.url(mssql_template), module=Driver())
+    with database.engine.connect() as connection:
+        keys = [{"provider": "azure", "sub_account_id": each, "suspect_days": 0} for each in ("one", "two")]
+        connection.execute(accounts.insert(), keys)
+        lazily = (row.sub_account_id for row in connection.execute(select(accounts)))
+        with pytest.raises(DBAPIError, match="Connection is busy with results for another command"):
+            [connection.scalar(select(accounts).where(accounts.c.sub_account_id == each)) for each in lazily]
+        connection.rollback()
+    database.close()
