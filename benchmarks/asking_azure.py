@@ -17,12 +17,10 @@ from benchmarks.fresh import in_fresh_process
 from localdev.azure_sim import PUBLISHED_LIMITS, SimulatorControl
 from shared.adapters.costs.azure import AzureCosts
 from shared.domain import windows
-from shared.domain.periods import split_at_month_ends
 from shared.messages import UpdateMessage
 
 ROWS_PER_CALL = 5000
-WINDOW = windows.night_window(fleet.NIGHT.date(), fleet.DEFAULTS.lookback_days, None, AzureCosts.months_of_history)
-MONTHS = split_at_month_ends(WINDOW)
+MONTHS = windows.due_windows({}, None, fleet.NIGHT.date(), fleet.DEFAULTS.lookback_days, AzureCosts.months_of_history)
 
 
 def measure() -> Iterator[Figure]:

@@ -17,7 +17,6 @@ from benchmarks.nights import MAILER, NOTIFIER, TIMER, UPDATER, Night, installat
 from localdev.azure_sim.quota import PER_IDENTITY
 from shared.composition import Composition
 from shared.domain import quota, windows
-from shared.domain.periods import split_at_month_ends
 
 MOST_SECONDS = 120
 # Behind the guardrail: so many subscriptions, whose two months are two pages each, so that a minute's calls don't do.
@@ -76,8 +75,8 @@ def _guarded(found: Night) -> Figure:
 def _last_may_begin(clock: datetime) -> float:
     """The second at which the scheduler's pace lets the last subscription be read: nothing is faster than that."""
     costs = Composition(fleet.DEFAULTS).costs
-    window = windows.night_window(clock.date(), fleet.DEFAULTS.lookback_days, None, costs.months_of_history)
-    units = [len(split_at_month_ends(window))] * len(fleet.SUBSCRIPTIONS)
+    due = windows.due_windows({}, None, clock.date(), fleet.DEFAULTS.lookback_days, costs.months_of_history)
+    units = [len(due)] * len(fleet.SUBSCRIPTIONS)
     return quota.delays(units, costs.quota)[-1]
 
 

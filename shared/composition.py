@@ -124,7 +124,7 @@ class Composition:
         """Charges."""
         from shared.adapters.database.charges import SqlCharges
 
-        return SqlCharges(self.database)
+        return SqlCharges(self.database, self.settings.lookback_days)
 
     @cached_property
     def cloud_accounts(self) -> CloudAccountLedger:
@@ -190,6 +190,7 @@ class Composition:
             metric=self.settings.cost_metric.value,
             units_per_minute=self.settings.units_per_minute,
             units_per_hour=self.settings.units_per_hour,
+            clock=self.clock,
         )
 
     @cached_property

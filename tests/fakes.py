@@ -12,7 +12,7 @@ from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.quota import Quota
 from shared.messages import Message, Queue, to_json
 from shared.ports.azure import AZURE
-from shared.ports.costs import CostQuery
+from shared.ports.costs import CostAnswer, CostQuery
 from shared.ports.errors import NeverError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 
@@ -32,12 +32,23 @@ class FakeClock:
         self.now += timedelta(**step)
 
 
+def charges_of(answer: CostAnswer) -> ChargeSet:
+    """An answer's charges, where they are of one currency at most."""
+    charges, *others = answer.charges or (ChargeSet(),)
+    assert not others
+    return charges
+
+
 @dataclass
 class FakeCosts:
-    """A provider's charges, as (sub-account, group, day, service) → amount, in one currency."""
+    """A provider's charges, as (sub-account, group, day, service) → amount, in one currency.
+
+    currency_of: in another, by their day.
+    """
 
     charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
-    currency: str = "CAD"
+    currency_of: Callable[[date], str] = lambda _day: "CAD"
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     accounts: frozenset[str] | None = None
     queries: list[CostQuery] = field(default_factory=list)
     resumed: list[bytes | None] = field(default_factory=list)
@@ -49,7 +60,7 @@ class FakeCosts:
     quota: Quota = SOME_QUOTA
     has_groups: bool = True
 
-    def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
+    def read(self, query: CostQuery, progress: bytes | None = None, until: datetime | None = None) -> CostAnswer:
         if query.provider != self.provider or (query.resource_groups and not self.has_groups):
             raise NeverError(f"{self.provider} can't be asked that: {query}.")
         if query.window.days > self.longest_window.days:
@@ -61,13 +72,15 @@ class FakeCosts:
             raise error
         if self.accounts is not None and query.sub_account_id not in self.accounts:
             raise NeverError(f"There is no account {query.sub_account_id}.")
-        answer = ChargeSet()
+        answers: dict[str, ChargeSet] = {}
         wanted = {key_of_group(group) for group in query.resource_groups}
         for (account, group, day, service), amount in self.charges.items():
             in_group = not wanted or key_of_group(group) in wanted
             if account == query.sub_account_id and day in query.window and in_group:
-                answer.add(group if self.has_groups else "", day, service, amount, self.currency)
-        return answer.rounded()
+                currency = self.currency_of(day)
+                answer = answers.setdefault(currency, ChargeSet())
+                answer.add(group if self.has_groups else "", day, service, amount, currency)
+        return CostAnswer(tuple(each.rounded() for each in answers.values()), self.clock())
 
 
 @dataclass

@@ -1,27 +1,44 @@
-"""What is known of a sub-account's charges: how much of it has been read, and which answers are believed.
+"""What is known of a sub-account's charges, month by month, and which answers are believed.
 
-An answer without any charge, where some are stored, is more likely a fault of the provider's than the truth.
+An answer without any charge, where some are stored or where nobody has read before, is more likely a fault of the
+provider's than the truth: it is believed the third night in a row, and what is stored stays until then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
-from shared.domain.periods import Period
+from shared.domain.periods import Period, month_of, split_at_month_ends
 
-# The UTC day in a row on which an empty answer is taken after all.
-BELIEVED_ON_DAY = 3
+# The night in a row on which an empty answer is taken after all.
+BELIEVED_ON_NIGHT = 3
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPart:
-    """What one query answered for one window."""
+    """What one query answered for one window, which lies in one month.
+
+    charges: of one currency each. begun_at: when the answer's first page was asked for.
+    """
 
     window: Period
-    charges: ChargeSet
+    charges: tuple[ChargeSet, ...]
+    begun_at: datetime
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no charge at all."""
+        return not any(each.amounts for each in self.charges)
+
+    @property
+    def group_names(self) -> dict[str, str]:
+        """The groups that came up, as the provider spells them, by their keys."""
+        return {key: name for each in reversed(self.charges) for key, name in each.group_names.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,150 +46,296 @@ class Reading:
     """What was read of one sub-account for one scope of a run.
 
     group_keys: what the queries were restricted to (`charges.key_of_group`); empty for the whole account.
-    read_from: for a whole reading, the day since which everything has then been read.
-    read_until: for a whole reading with nothing left, the day on which it was begun.
-    complete: nothing is left to be read of this account for the scope, so its projects can be checked.
-    last: it is the last of its scope, which is done once it is complete.
+    parts: what was answered; failed: what could not be read, and why. night: the day of the run, which its re-reads
+    share. source: what it was read from (a connection type).
     """
 
     provider: str
     sub_account_id: str
     group_keys: frozenset[str]
     parts: tuple[ReadPart, ...]
-    started_at: datetime
-    read_from: date | None
-    complete: bool
-    read_until: date | None = None
-    last: bool = True
+    night: date
+    source: str = ""
+    failed: tuple[tuple[Period, str], ...] = ()
 
     @property
     def is_whole(self) -> bool:
         """Whether the whole account was asked for."""
         return not self.group_keys
 
-    @property
-    def reads_its_day(self) -> bool:
-        """Whether the day on which it was begun is in it; one that only reads further back has other days."""
-        return any(_utc_day(self.started_at) in part.window for part in self.parts)
-
     def restricted(self) -> Reading:
         """The reading with charges of the groups that were asked for only: just those are compared and replaced."""
         if self.is_whole:
             return self
-        parts = (ReadPart(part.window, part.charges.of_groups(self.group_keys)) for part in self.parts)
+        parts = (
+            replace(part, charges=tuple(each.of_groups(self.group_keys) for each in part.charges))
+            for part in self.parts
+        )
         return replace(self, parts=tuple(parts))
+
+
+class CoverageState(StrEnum):
+    """What the last night made of a month: read, answered without any charge and not believed, or not read."""
+
+    GOOD = "good"
+    SUSPECT = "suspect"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a sub-account has been read.
+    """What is known of one month of a sub-account.
 
-    read_from: every charge since this day has been read, None before the first whole reading.
-    read_until: the day of the last whole reading. read_started_at: when the latest one that has its own day was begun.
-    suspect_days: on how many days in a row, the last of them `suspect_on`, whole readings had doubtful parts.
+    month: its first day. source: what it was last read from. read_from, read_through: the first and the last of the
+    days that have been read, None where none were. begun_at: when the first page of the newest answer was asked for.
+    good_on: the last night that read all that was due; the next reads what has changed since.
+    reason: why it is not good. suspect_nights: on how many nights in a row, the last of them `suspect_on`, its answer
+    was empty; on a month that is good they say that this was believed, and charges are still waited for.
     """
 
+    month: date
+    source: str = ""
     read_from: date | None = None
-    read_until: date | None = None
-    read_started_at: datetime | None = None
-    suspect_days: int = 0
+    read_through: date | None = None
+    begun_at: datetime | None = None
+    good_on: date | None = None
+    state: CoverageState = CoverageState.GOOD
+    reason: str | None = None
+    suspect_nights: int = 0
     suspect_on: date | None = None
 
+    @property
+    def days(self) -> Period:
+        """The whole month."""
+        return month_of(self.month)
 
-def is_outdated(known: Coverage, reading: Reading) -> bool:
-    """Whether what the reading would say of its day is known already, and newer."""
-    if known.read_started_at is None or not (reading.is_whole and reading.reads_its_day):
-        return False
-    return reading.started_at < known.read_started_at
+    @property
+    def is_good(self) -> bool:
+        """Whether the last night that had to has read it."""
+        return self.state is CoverageState.GOOD
+
+    @property
+    def blank_believed_on(self) -> date | None:
+        """The night on which its charges were taken for gone; None where they were not, or have come back."""
+        return self.suspect_on if self.is_good and self.suspect_nights else None
+
+    def is_outdated(self, part: ReadPart) -> bool:
+        """Whether what the part would say is known already, and newer."""
+        return self.begun_at is not None and part.begun_at < self.begun_at
+
+    def due_from(self, night: date, lookback_days: int) -> date | None:
+        """The day since which a night reads the month; None where it is final.
+
+        A day is read on `lookback_days` nights in a row; those that were missed are made up for. Where charges were
+        taken for gone, they are waited for as long, all of them.
+        """
+        read_on, gone_on = self.good_on, self.blank_believed_on
+        if gone_on and night >= gone_on + lookback_days * DAY:
+            read_on = gone_on
+        if read_on is None:
+            return self.month
+        since = min(read_on, night - DAY) - (lookback_days - 2) * DAY
+        return max(self.month, since) if since < self.days.end else None
+
+    def is_recent(self, today: date, lookback_days: int) -> bool:
+        """Whether yesterday's night has read it, or the last one that had to."""
+        last_due = self.days.end + (lookback_days - 2) * DAY
+        return self.begun_at is not None and utc_day(self.begun_at) >= min(today - DAY, last_due)
+
+    # --- what a night makes of it ---
+
+    def failed(self, reason: str, night: date, lookback_days: int) -> Coverage:
+        """It could not be read; what is final stays so, whoever reads it once more."""
+        if self.is_good and self.read_from and self.due_from(night, lookback_days) is None:
+            return self
+        return replace(self, state=CoverageState.FAILED, reason=reason, suspect_nights=0, suspect_on=None)
+
+    def read(self, part: ReadPart, night: date, lookback_days: int, had_charges: bool) -> tuple[bool, Coverage]:
+        """Whether the part is believed, and what is known then. had_charges: see there; only asked where it is empty.
+
+        An empty answer is doubtful, too, where days that are over have never been read.
+        """
+        is_new = part.window.start < min(self.read_from or night, night)
+        if part.is_empty and (had_charges or is_new):
+            return self._doubted(part, night)
+        if part.is_empty and self.blank_believed_on:
+            return True, self._reaching(part)
+        return True, self._good(part, night, lookback_days)
+
+    def had_charges(self, window: Period, night: date, has_charges: Callable[[Period], bool]) -> bool:
+        """Whether charges are stored of days that were over when they were last read."""
+        closed_before = utc_day(self.begun_at) if self.begun_at else night
+        end = min(window.end, closed_before)
+        return window.start < end and has_charges(Period(window.start, end))
+
+    def _doubted(self, part: ReadPart, night: date) -> tuple[bool, Coverage]:
+        nights, last = (self.suspect_nights, self.suspect_on) if self.state is CoverageState.SUSPECT else (0, None)
+        nights += last is None or last < night
+        if nights < BELIEVED_ON_NIGHT:
+            suspect = replace(self, state=CoverageState.SUSPECT, reason="it came without any charge")
+            return False, replace(suspect, suspect_nights=nights, suspect_on=max(last or night, night))
+        read = self._reaching(part)
+        if self.read_from is None:
+            # Nothing is gone where nothing was.
+            return True, replace(read, good_on=night, suspect_nights=0, suspect_on=None)
+        return True, replace(read, suspect_nights=nights, suspect_on=night)
+
+    def _good(self, part: ReadPart, night: date, lookback_days: int) -> Coverage:
+        due = self.due_from(night, lookback_days)
+        reaches = self.good_on is None or due is None or part.window.start <= due
+        return replace(
+            self._reaching(part), good_on=night if reaches else self.good_on, suspect_nights=0, suspect_on=None
+        )
+
+    def _reaching(self, part: ReadPart) -> Coverage:
+        """With the part's days, as of its time; days that leave a gap to those that were read do not count."""
+        first, last = part.window.start, part.window.end - DAY
+        if self.read_from and self.read_through:
+            if part.window.end < self.read_from or first > self.read_through + DAY:
+                first, last = self.read_from, self.read_through
+            first, last = min(first, self.read_from), max(last, self.read_through)
+        good = replace(self, state=CoverageState.GOOD, reason=None)
+        return replace(good, read_from=first, read_through=last, begun_at=part.begun_at)
 
 
-def doubtful_windows(
-    known: Coverage, reading: Reading, now: datetime, has_charges: Callable[[Period], bool]
-) -> list[Period]:
-    """The windows that came back empty although there are charges of days that were over at the last reading.
+# --- what a figure lacks -------------------------------------------------------------------------------------
 
-    has_charges: whether any are stored for these days, of what was asked for.
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Months of a sub-account that a figure can't count on, one after the other, and why.
+
+    state: None where they were not read (lately). reason: of a provider, or ours. since: the last day that was read of
+    the month, or on which it was read.
     """
-    closed_before = known.read_until or _utc_day(now)
-    return [
-        part.window
-        for part in reading.parts
-        if not part.charges.amounts
-        and part.window.start < closed_before
-        and has_charges(Period(part.window.start, min(part.window.end, closed_before)))
-    ]
+
+    sub_account_id: str
+    days: Period
+    state: CoverageState | None = None
+    reason: str | None = None
+    since: date | None = None
+
+    def __str__(self) -> str:
+        """As a sentence without its end."""
+        whose, months = self.sub_account_id, _span_in_words(self.days)
+        if self.state is CoverageState.FAILED:
+            return f"{months} of {whose} could not be read: {self.reason}"
+        if self.state is CoverageState.SUSPECT:
+            return f"{months} of {whose} came without any charge, which is not believed yet"
+        since = f"since {day_in_words(self.since)}" if self.since else f"for {months}"
+        return f"costs of {whose} not read {since}"
 
 
-def believe(
-    known: Coverage, reading: Reading, doubtful: Sequence[Period], now: datetime
-) -> tuple[tuple[Period, ...], Coverage]:
-    """The windows that are not believed, and what is known once the others are stored.
+Known = Mapping[date, Coverage]
+"""What is known of a sub-account's months, by their first days"""
 
-    A whole reading's doubtful windows are believed the third UTC day in a row on which it has one. Readings of some
-    groups say nothing of the account, and their doubtful windows are never believed.
+
+def gaps(sub_account_id: str, known: Known, needed: Period, today: date, lookback_days: int) -> list[Gap]:
+    """What is missing of a sub-account for a figure of the `needed` days: none where every month of them is complete.
+
+    Days that no night can have read yet are not missing.
     """
-    if not reading.is_whole:
-        return tuple(doubtful), known
-    today = _utc_day(now)
-    if doubtful:
-        is_new_day = known.suspect_on is None or known.suspect_on < today
-        suspect_days = known.suspect_days + is_new_day
-        if suspect_days != BELIEVED_ON_DAY:
-            return tuple(doubtful), replace(known, suspect_days=suspect_days, suspect_on=today)
-    return (), _with(known, reading)
+    if needed.start >= today:
+        return []
+    found: list[Gap] = []
+    for days in split_at_month_ends(Period(needed.start, min(needed.end, today))):
+        gap = _gap(sub_account_id, known.get(days.start.replace(day=1)), days, today, lookback_days)
+        before = found[-1] if found else None
+        if gap and before and before.days.end == gap.days.start and _is_same(before, gap):
+            found[-1] = replace(before, days=Period(before.days.start, gap.days.end))
+        elif gap:
+            found.append(gap)
+    return found
 
 
-def doubt(windows: Sequence[Period]) -> str:
-    """Why windows are not believed, in words."""
-    days = ", ".join(f"{window.start} up to {window.end}" for window in windows)
-    return f"the answer had no charges for {days}, where some are stored: it is not believed, and they stay"
+def _gap(sub_account_id: str, known: Coverage | None, days: Period, today: date, lookback_days: int) -> Gap | None:
+    if known is not None and not known.is_good:
+        return Gap(sub_account_id, days, known.state, known.reason)
+    if known is None or not (known.read_from and known.read_through and known.begun_at):
+        return Gap(sub_account_id, days)
+    if days.start < known.read_from:
+        return Gap(sub_account_id, days)
+    if known.read_through < days.end - DAY:
+        return Gap(sub_account_id, days, since=known.read_through)
+    return None if known.is_recent(today, lookback_days) else Gap(sub_account_id, days, since=utc_day(known.begun_at))
 
 
-def _with(known: Coverage, reading: Reading) -> Coverage:
-    """What is known with a whole reading that is believed.
+def _is_same(one: Gap, other: Gap) -> bool:
+    """Whether both are told in one sentence: what was not read since some day was not read after it either."""
+    if one.state is None and other.state is None:
+        return other.since is None or one.since is not None
+    return (one.state, one.reason) == (other.state, other.reason)
 
-    A first part that is believed says nothing of the ones to come, which may be as empty as yesterday.
+
+def read_until(known: Known, lookback_days: int) -> date | None:
+    """The last night by which all was read that was due then; None where nothing was.
+
+    Months that are final are as good as read tonight; of those that never were read nothing is known.
     """
-    return Coverage(
-        read_from=_read_from(known, reading) or known.read_from,
-        read_until=reading.read_until or known.read_until,
-        read_started_at=reading.started_at if reading.reads_its_day else known.read_started_at,
-        suspect_days=0 if reading.complete else known.suspect_days,
-        suspect_on=None if reading.complete else known.suspect_on,
-    )
+    read = [(each, utc_day(each.begun_at)) for each in known.values() if each.begun_at]
+    moving = [day for each, day in read if not each.is_good or not each.is_recent(date.max, lookback_days)]
+    return min(moving) if moving else max((day for _, day in read), default=None)
 
 
-def _read_from(known: Coverage, reading: Reading) -> date | None:
-    """The day since which everything has been read, with this reading; days that it leaves out stay unread."""
-    reaches = max((part.window.end for part in reading.parts), default=None)
-    if known.read_from is not None and (reaches is None or reaches < known.read_from):
-        return None
-    return reading.read_from
+def month_in_words(month: date) -> str:
+    """`June 2026`, whatever the machine's language is."""
+    return f"{MONTHS[month.month - 1]} {month.year}"
+
+
+def day_in_words(day: date) -> str:
+    """`12 November 2026`."""
+    return f"{day.day} {month_in_words(day)}"
+
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+
+def months_in_words(windows: Sequence[Period]) -> str:
+    """`April to June 2026, August 2026`: the months that hold these windows, which come oldest first."""
+    spans: list[Period] = []
+    for month in dict.fromkeys(each for window in windows for each in map(month_of, _ends(window))):
+        if spans and spans[-1].end == month.start:
+            spans[-1] = Period(spans[-1].start, month.end)
+        else:
+            spans.append(month)
+    return ", ".join(map(_span_in_words, spans))
+
+
+def _ends(window: Period) -> tuple[date, date]:
+    return window.start, window.end - DAY
+
+
+def _span_in_words(days: Period) -> str:
+    first, last = _ends(days)
+    if (first.year, first.month) == (last.year, last.month):
+        return month_in_words(first)
+    year = "" if first.year == last.year else f" {first.year}"
+    return f"{MONTHS[first.month - 1]}{year} to {month_in_words(last)}"
+
+
+# --- what can't be stored ------------------------------------------------------------------------------------
 
 
 def fault_in(reading: Reading) -> str | None:
-    """Why the answers can't be stored as one, in a sentence; None where they can."""
+    """Why the answers can't be stored, in a sentence; None where they can."""
     whose = f"the costs of {reading.sub_account_id}"
-    currencies = sorted({part.charges.billing_currency for part in reading.parts} - {None}, key=str)
-    if len(currencies) > 1:
-        return (
-            f"{whose} came in {' and '.join(map(str, currencies))}; "
-            "amounts of two currencies are never added, so all of an answer has to be in one"
-        )
-    faults = (_fault_in_part(whose, part) for part in reading.parts)
+    faults = (_fault_in_part(whose, part.window, each) for part in reading.parts for each in part.charges)
     return next((fault for fault in faults if fault), None)
 
 
-def _fault_in_part(whose: str, part: ReadPart) -> str | None:
-    strange = [day for day in {day for _, day, _ in part.charges.amounts} if day not in part.window]
+def _fault_in_part(whose: str, window: Period, charges: ChargeSet) -> str | None:
+    strange = [day for day in {day for _, day, _ in charges.amounts} if day not in window]
     if strange:
         return (
-            f"{whose} from {part.window.start} up to {part.window.end} came with charges of {min(strange)}, "
+            f"{whose} from {window.start} up to {window.end} came with charges of {min(strange)}, "
             "which lies outside of these days"
         )
-    services = {service for _, _, service in part.charges.amounts}
+    services = {service for _, _, service in charges.amounts}
     return _too_long(whose, "service", services, LONGEST_SERVICE) or _too_long(
-        whose, "resource group", part.charges.group_names.values(), LONGEST_GROUP
+        whose, "resource group", charges.group_names.values(), LONGEST_GROUP
     )
 
 
@@ -185,5 +348,6 @@ def _too_long(whose: str, what: str, names: Iterable[str], longest: int) -> str 
     return None
 
 
-def _utc_day(at: datetime) -> date:
+def utc_day(at: datetime) -> date:
+    """The UTC day of a moment."""
     return at.astimezone(UTC).date()

@@ -118,6 +118,11 @@ def months_before(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
+def month_of(day: date) -> Period:
+    """The calendar month that holds `day`."""
+    return Period(day.replace(day=1), (day.replace(day=1) + timedelta(days=32)).replace(day=1))
+
+
 def split_at_month_ends(window: Period) -> list[Period]:
     """The window in parts that each lie in one calendar month, oldest first.
 
@@ -126,8 +131,7 @@ def split_at_month_ends(window: Period) -> list[Period]:
     parts = []
     start = window.start
     while start < window.end:
-        next_month = start.replace(day=1) + timedelta(days=32)
-        end = min(next_month.replace(day=1), window.end)
+        end = min(month_of(start).end, window.end)
         parts.append(Period(start, end))
         start = end
     return parts

@@ -7,39 +7,18 @@ and how long a window may be, is its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 
+from shared.domain.coverage import Coverage, Known
 from shared.domain.periods import Period, PeriodRule, months_before, split_at_month_ends
 
 # So many windows are read back in one message. The night's are read in one message too, up to MOST_PARTS, so that
 # no message asks for more than a quota gives at once, or holds too much in memory.
 PARTS_AT_ONCE = 2
 MOST_PARTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingPlan:
-    """What one message reads. Each part is one query.
-
-    left: the earlier days that a further message has to read; None where this one is the last.
-    """
-
-    parts: tuple[Period, ...]
-    left: Period | None
-
-
-def night_window(today: date, lookback_days: int, read_until: date | None, history: int) -> Period:
-    """The days that are read again: the last `lookback_days`, today among them.
-
-    A day is read on `lookback_days` nights in a row before it counts as final; nights that were missed since
-    `read_until` are made up for. At most `history` months.
-    """
-    last_night = min(read_until, today - timedelta(days=1)) if read_until else today - timedelta(days=1)
-    start = last_night - timedelta(days=lookback_days - 2)
-    return Period(max(min(start, today), months_before(today, history)), today + timedelta(days=1))
+DAY = timedelta(days=1)
 
 
 def needed_from(rules: Iterable[PeriodRule], today: date, history: int, opened_from: date | None = None) -> date | None:
@@ -53,28 +32,31 @@ def needed_from(rules: Iterable[PeriodRule], today: date, history: int, opened_f
     return max(min(starts), months_before(today, history)) if starts else None
 
 
-def left_to_read(
-    rules: Iterable[PeriodRule], read_from: date | None, today: date, history: int, opened_from: date | None = None
-) -> date | None:
-    """The day back to which an account must still be read; None where all that is needed has been read."""
-    needed = needed_from(rules, today, history, opened_from)
-    return None if needed is None or (read_from is not None and read_from <= needed) else needed
+def due_windows(known: Known, needed: date | None, night: date, lookback_days: int, history: int) -> list[Period]:
+    """What a night has to read, each in one month, oldest first: of each month its look-back, and what was missed.
+
+    needed: the day back to which all has to be known (`needed_from`). A month that can't be read is due each night,
+    and holds no other.
+    """
+    oldest, lookback = months_before(night, history), night - (lookback_days - 1) * DAY
+    back_to = max(oldest, min(needed or lookback, lookback))
+    moving = [day for each in known.values() if (day := _moving_from(each, night, lookback_days))]
+    since = max(oldest, min([back_to, *moving]))
+    months = split_at_month_ends(Period(since, night + DAY))
+    windows = (_due(known.get(days.start.replace(day=1)), days, back_to, night, lookback_days) for days in months)
+    return [window for window in windows if window]
 
 
-def plan(window: Period, back_to: date | None, longest: timedelta) -> ReadingPlan:
-    """What the first message reads, of the window and of the days from `back_to` up to it: the latest of them."""
-    most = min(len(split(window, longest)), MOST_PARTS)
-    return _latest(_wanted(window, back_to), max(most, PARTS_AT_ONCE), longest)
+def _moving_from(known: Coverage, night: date, lookback_days: int) -> date | None:
+    """Since when a month that was read is due; one that never was is due only where it is needed."""
+    return known.due_from(night, lookback_days) if known.good_on else None
 
 
-def plan_onward(left: Period, longest: timedelta) -> ReadingPlan:
-    """What a further message reads of the days that are left."""
-    return _latest(left, PARTS_AT_ONCE, longest)
-
-
-def queries(window: Period, back_to: date | None, longest: timedelta) -> int:
-    """How many queries reading the window, and back to a day, takes in all."""
-    return len(split(_wanted(window, back_to), longest))
+def _due(known: Coverage | None, days: Period, back_to: date, night: date, lookback_days: int) -> Period | None:
+    if known is None or known.read_from is None or max(days.start, back_to) < known.read_from:
+        return days
+    since = known.due_from(night, lookback_days)
+    return None if since is None or since >= days.end else Period(max(since, days.start), days.end)
 
 
 def split(days: Period, longest: timedelta) -> list[Period]:
@@ -82,16 +64,25 @@ def split(days: Period, longest: timedelta) -> list[Period]:
     return [part for month in split_at_month_ends(days) for part in _split(month, longest)]
 
 
+def without(days: Period, answered: Iterable[Period]) -> list[Period]:
+    """The days that none of these holds, oldest first."""
+    left = [days]
+    for window in answered:
+        left = [rest for each in left for rest in _outside(each, window)]
+    return left
+
+
+def at_once(left: Sequence[Period], night: date, lookback_days: int) -> int:
+    """How many of these windows one message reads: those of the look-back, and of older ones a few."""
+    lookback = night - (lookback_days - 1) * DAY
+    return max(PARTS_AT_ONCE, min(sum(window.end > lookback for window in left), MOST_PARTS))
+
+
 def _split(month: Period, longest: timedelta) -> list[Period]:
     starts = [month.start + timedelta(days=days) for days in range(0, month.days, longest.days)]
     return [Period(start, end) for start, end in pairwise([*starts, month.end])]
 
 
-def _wanted(window: Period, back_to: date | None) -> Period:
-    return Period(min(back_to or window.start, window.start), window.end)
-
-
-def _latest(wanted: Period, most: int, longest: timedelta) -> ReadingPlan:
-    parts = split(wanted, longest)
-    taken, left = parts[-most:], parts[:-most]
-    return ReadingPlan(tuple(taken), Period(left[0].start, left[-1].end) if left else None)
+def _outside(days: Period, window: Period) -> list[Period]:
+    ends = [(days.start, min(days.end, window.start)), (max(days.start, window.end), days.end)]
+    return [Period(start, end) for start, end in ends if start < end]

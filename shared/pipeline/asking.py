@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
-from shared.domain.periods import Period, PeriodRule, months_before
-from shared.domain.windows import ReadingPlan
+from shared.domain.periods import Period, months_before
 from shared.messages import GUID, MessageError, ScopeTarget, UpdateMessage
 from shared.pipeline.events import event
 from shared.ports.azure import AZURE
@@ -33,12 +32,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One sub-account's share of a message: by what it is read, which groups (all, if empty), and which days."""
+    """One sub-account's share of a message: by what it is read, and which groups (all, if empty).
+
+    account: with the budgets for which it is read.
+    """
 
     account: Account
     source: CostSource
-    groups: tuple[str, ...]
-    plan: ReadingPlan
+    groups: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The provider and the sub-account."""
+        return self.account.provider, self.account.sub_account_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,7 @@ class Asking:
         return self.charges.turning_projects_unasked(self.sources, self._today())
 
     def _units(self, account: Account, source: CostSource) -> int:
-        window, back_to = self._night(source, account.read_until), self._back_to(account, source)
-        return windows.queries(window, back_to, source.longest_window) * source.quota.units_per_query
+        return len(self.windows(Work(account, source), None, self._today())) * source.quota.units_per_query
 
     # --- by a message ---
 
@@ -85,14 +90,14 @@ class Asking:
         if message.project_id is not None:
             return self._of_project(message, message.project_id), message
         if message.subscription_id is not None:
-            return [self._of_subscription(message.subscription_id, message.left)], message
+            return [self._of_subscription(message.subscription_id)], message
         return self._of_cloud_account(message)
 
-    def _of_subscription(self, subscription_id: str, left: Period | None) -> Work:
+    def _of_subscription(self, subscription_id: str) -> Work:
         account = self.charges.account(AZURE, subscription_id)
         if not account.active_projects:
             raise MessageError(f"subscription {subscription_id} has no active project; {PROJECTS}")
-        return self._of_account(account, self._source_of(account), left)
+        return Work(account, self._source_of(account))
 
     def _of_cloud_account(self, message: UpdateMessage) -> tuple[list[Work], UpdateMessage]:
         found = self.cloud_accounts.get(message.cloud_account_id or 0)
@@ -104,7 +109,7 @@ class Asking:
                 f"write {found.provider}, or leave Provider out"
             )
         source = self._source(found)
-        works = [self._of_account(account, source, message.left) for account in self.charges.accounts(found.id)]
+        works = [Work(account, source) for account in self.charges.accounts(found.id)]
         if not works:
             raise MessageError(f"cloud account {found.id} ({found.name}) has no active project; {PROJECTS}")
         return works, replace(message, provider=found.provider)
@@ -115,7 +120,7 @@ class Asking:
             raise MessageError(f"there is no project {project_id}; {PROJECTS} all")
         if not project.active:
             raise MessageError(f"project {project_id} is not active; load it with active = true first")
-        rules = [project.rule] if project.rule else []
+        rules = frozenset({project.rule} if project.rule else ())
         works, not_asked = [], [f"project {project_id} owns nothing that costs are read of"]
         for key, groups in _chosen_groups(message, project.groups).items():
             account = self.charges.account(*key)
@@ -124,27 +129,12 @@ class Asking:
             except MessageError as error:
                 not_asked.insert(0, str(error))
             else:
-                works.append(self._of_groups(account, source, groups, rules, message.left))
+                only = replace(account, rules=rules, opened_from=None)
+                # Where the provider has no groups, all of the account is read.
+                works.append(Work(only, source, groups) if source.has_groups else Work(account, source))
         if not works:
             raise MessageError(not_asked[0])
         return works
-
-    def _of_groups(
-        self,
-        account: Account,
-        source: CostSource,
-        groups: tuple[str, ...],
-        rules: list[PeriodRule],
-        left: Period | None,
-    ) -> Work:
-        """A project's groups; where the provider has none, all of the account."""
-        if not source.has_groups:
-            return self._of_account(account, source, left)
-        only = replace(account, rules=frozenset(rules), opened_from=None, read_until=None)
-        return Work(account, source, groups, self._plan(only, source, left))
-
-    def _of_account(self, account: Account, source: CostSource, left: Period | None) -> Work:
-        return Work(account, source, (), self._plan(account, source, left))
 
     # --- which source ---
 
@@ -170,21 +160,17 @@ class Asking:
 
     # --- which days ---
 
-    def _plan(self, account: Account, source: CostSource, left: Period | None) -> ReadingPlan:
-        if left is None:
-            window = self._night(source, account.read_until)
-            return windows.plan(window, self._back_to(account, source), source.longest_window)
-        since = max(left.start, months_before(self._today(), source.months_of_history))
-        if since >= left.end:
-            return ReadingPlan((), None)
-        return windows.plan_onward(Period(since, left.end), source.longest_window)
-
-    def _night(self, source: CostSource, read_until: date | None) -> Period:
-        return windows.night_window(self._today(), self.lookback_days, read_until, source.months_of_history)
-
-    def _back_to(self, account: Account, source: CostSource) -> date | None:
-        today, history = self._today(), source.months_of_history
-        return windows.left_to_read(account.rules, account.read_from, today, history, account.opened_from)
+    def windows(self, work: Work, only: Period | None, night: date) -> list[Period]:
+        """What is to be asked for, oldest first: what is due on this night, or only these days."""
+        account, history = work.account, work.source.months_of_history
+        if only is None:
+            needed = windows.needed_from(account.rules, night, history, account.opened_from)
+            due = windows.due_windows(account.known, needed, night, self.lookback_days, history)
+        else:
+            start = max(only.start, months_before(night, history))
+            end = min(only.end, night + timedelta(days=1))
+            due = [Period(start, end)] if start < end else []
+        return [part for days in due for part in windows.split(days, work.source.longest_window)]
 
     def _today(self) -> date:
         return self.clock().date()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from shared.domain import windows
-from shared.domain.charges import ChargeSet, key_of_group
-from shared.domain.coverage import Reading, ReadPart
+from shared.domain.charges import key_of_group
+from shared.domain.coverage import Reading, ReadPart, months_in_words
 from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
 from shared.pipeline.asking import Asking, Work
@@ -18,10 +18,10 @@ from shared.pipeline.ending import Ending
 from shared.pipeline.events import event
 from shared.pipeline.pace import Pace
 from shared.pipeline.stage import WORK_LIMIT, Outgoing, Retry, given_up, outgoing
-from shared.ports.charges import Account, ChargeLedger, Stored
+from shared.ports.charges import Answered, AnswerState, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
-from shared.ports.costs import CostQuery, CostSource
+from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
 
@@ -30,21 +30,16 @@ SUSPECT_REREADS = 3
 SUSPECT_WAIT = timedelta(hours=1)
 # No provider says how long its links from page to page hold, and costs are refreshed every few hours.
 PROGRESS_LASTS = timedelta(hours=2)
-# What became of one of a message's sub-accounts is kept as the answer for these days, which nobody asks for.
-NO_DAYS = Period(date(1970, 1, 1), date(1970, 1, 2))
-EVER = datetime(1970, 1, 1, tzinfo=UTC)
+# A function that runs for ten minutes is killed, with all that it has read: no page is begun after this, so that one
+# that takes long, and storing, have the rest.
+READ_FOR = timedelta(minutes=4)
+# A scope is of its night, past midnight too; what somebody sends again much later is of its own day.
+NIGHT_LASTS = timedelta(days=2)
+# Where so many queries in a row meet the same, the sub-account does: its others are not asked.
+IN_A_ROW = 2
 
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What came of a message's works: what was read, why some were refused, and what one said that can't be read now.
-
-    The reading of the one that said "later" is among them only where the message has no other.
-    """
-
-    readings: list[tuple[Work, Reading]]
-    refused: dict[Account, str]
-    broken_off: LaterError | None = None
+Left = list[tuple[Work, list[Period]]]
+"""What is still to be asked for, by sub-account, oldest first"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +64,12 @@ class Updater:
         run_key = message.envelope.run_id or f"message-{origin}"
         known_run = message.envelope.run_id is not None
         message = replace(message, envelope=replace(message.envelope, run_id=run_key))
-        if message.left is not None and not known_run:
-            # Nobody has read the days after them: they would count as read all the same.
-            raise MessageError("Since and Before are for messages of a run; leave them out to read what has to be read")
         scope, works = None, list[Work]()
         try:
             works, message = self.asking.works(message)
             scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, ScopeTarget.of(message), self.clock())
             instead = self._instead(message, scope)
-            if instead is not None:
-                return instead
-            answers = self._read_all(message, scope, works)
-            if answers.broken_off is not None and len(works) == 1:
-                message = self._store_some(message, scope, *answers.readings[0])
-                return self._later(message, scope, works, answers.broken_off)
-            return self._store_all(message, scope, works, answers)
+            return self._go_on(message, scope, works) if instead is None else instead
         except MessageError as error:
             if not known_run:
                 raise
@@ -109,123 +95,113 @@ class Updater:
         except LaterError as error:
             return self._later(message, None, [], error)
 
+    def _go_on(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
+        """Reads some of what is left, and says what follows: the rest, what is to be read again, or the checks."""
+        night = self._night(scope)
+        left = self._left(message, scope, works, night) or self._suspect(scope, works)
+        stored, later = self._read_some(message, scope, left, night)
+        if later is not None:
+            # A throttle is over soon, and a check before the rest could make two alerts of one.
+            is_soon = later.wait is not None and len(works) == 1
+            due = self._due(message, scope) if stored and not is_soon else []
+            return [*due, *self._later(message, scope, works, later)]
+        if left := self._left(message, scope, works, night):
+            return self._read_on(message, scope, left)
+        if self._suspect(scope, works):
+            return [*self._due(message, scope), *self._put_off(message, scope, SUSPECT_WAIT, _doubt(self._all(scope)))]
+        return self._ended(message, scope, works)
+
+    # --- what is left ---
+
+    def _night(self, scope: RunScope) -> date:
+        now = self.clock()
+        begun_at = scope.first_queued_at or now
+        return (begun_at if now - begun_at < NIGHT_LASTS else now).date()
+
+    def _all(self, scope: RunScope) -> list[Answered]:
+        answers = self.charges.answers(scope.id)
+        return [each for each in answers if each.state is not AnswerState.BEGUN]
+
+    def _left(self, message: UpdateMessage, scope: RunScope, works: list[Work], night: date) -> Left:
+        """What nobody has answered yet for this scope; each sub-account is the first in its turn."""
+        answers, left = self._all(scope), []
+        for work in works:
+            known = [each.window for each in answers if each.account == work.key]
+            wanted = self.asking.windows(work, message.left, night)
+            rest = [days for window in wanted for days in windows.without(window, known)]
+            left += [(work, rest)] if rest else []
+        turn = message.envelope.attempt % max(len(left), 1)
+        return [*left[turn:], *left[:turn]]
+
+    def _suspect(self, scope: RunScope, works: list[Work]) -> Left:
+        """What was not believed, and is to be asked for again."""
+        again = [
+            each for each in self._all(scope) if each.state is AnswerState.SUSPECT and each.tries <= SUSPECT_REREADS
+        ]
+        left = [(work, [each.window for each in again if each.account == work.key]) for work in works]
+        return [each for each in left if each[1]]
+
     # --- reading and storing ---
 
-    def _read_all(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> Answers:
-        """Everything that the message asks for, before anything is stored: no transaction is open meanwhile.
+    def _read_some(
+        self, message: UpdateMessage, scope: RunScope, left: Left, night: date
+    ) -> tuple[bool, LaterError | None]:
+        """Reads and stores as much as one message may: whether that was anything, and what said "later" the longest."""
+        until = self.clock() + READ_FOR
+        is_over = self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
+        stored, later = False, list[LaterError]()
+        for work, rest in left:
+            reading, errors = self._read(scope, work, rest, night, until)
+            if is_over and errors:
+                reading, errors = _given_up(reading, errors, rest), {}
+            self._store(scope, reading)
+            stored = stored or bool(reading.parts)
+            later += errors.values()
+            if any(error.wait is not None for error in later) or self.clock() >= until:
+                break
+        return stored, max(later, key=lambda error: error.wait or timedelta(0), default=None)
 
-        One that is refused, or says "later" for 24 hours, keeps none of the others from being read.
-        """
-        started_at, read_until = self.clock(), self._read_until(message, scope)
-        is_over = len(works) > 1 and self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
-        refused, wanted = self._wanted(message, scope, works)
-        readings = []
-        for work in wanted:
+    def _read(
+        self, scope: RunScope, work: Work, left: list[Period], night: date, until: datetime
+    ) -> tuple[Reading, dict[Period, LaterError]]:
+        """The latest windows of one sub-account that are left, with no transaction open; and what said "later"."""
+        parts, failed, later = list[ReadPart](), dict[Period, str](), dict[Period, LaterError]()
+        most = windows.at_once(left, night, self.asking.lookback_days)
+        for window in reversed(left[-most:]):
+            query = CostQuery(*work.key, window, work.groups)
             try:
-                parts, broken_off = self._parts(scope, work)
+                parts.append(self._part(scope, work, query, until))
             except NeverError as error:
-                refused[work.account] = self._refused(scope, works, work, error.reason)
-                continue
-            if broken_off is not None and is_over:
-                refused[work.account] = self._refused(scope, works, work, given_up(broken_off))
-                continue
-            if broken_off is None or len(works) == 1:
-                readings.append((work, _reading(work, parts, started_at, read_until)))
-            if broken_off is not None:
-                return Answers(readings, refused, broken_off)
-        return Answers(readings, refused)
-
-    def _wanted(
-        self, message: UpdateMessage, scope: RunScope, works: list[Work]
-    ) -> tuple[dict[Account, str], list[Work]]:
-        """Why some works were refused before, and those that are still to be read, each of them first in its turn."""
-        if len(works) == 1:
-            return {}, works
-        kept = {work.account: self._kept(scope, work) for work in works}
-        refused = {account: reason for account, (became, reason) in kept.items() if became == "refused"}
-        left = [work for work in works if work.account not in refused]
-        wanted = [work for work in left if kept[work.account] != ("read", str(message.left))] or left
-        turn = message.envelope.attempt % max(len(wanted), 1)
-        return refused, [*wanted[turn:], *wanted[:turn]]
-
-    def _refused(self, scope: RunScope, works: list[Work], work: Work, reason: str) -> str:
-        """Keeps that one of several works is not to be asked again for this scope; returns why."""
-        if len(works) > 1:
-            ids = {"provider": work.account.provider, "account": work.account.sub_account_id}
-            event("account_refused", level=logging.WARNING, run=scope.run_key, **ids, reason=reason)
-            self._keep(scope, work, "refused", reason)
-        return reason
-
-    def _keep(self, scope: RunScope, work: Work, became: str, of_what: str) -> None:
-        answer = f"{became} {of_what}".encode(errors="replace")
-        self.charges.keep_answer(scope.id, _no_query(work), answer, self.clock())
-
-    def _kept(self, scope: RunScope, work: Work) -> tuple[str, str]:
-        became, _, of_what = (self.charges.kept_answer(scope.id, _no_query(work), EVER) or b"").decode().partition(" ")
-        return became, of_what
-
-    def _parts(self, scope: RunScope, work: Work) -> tuple[tuple[ReadPart, ...], LaterError | None]:
-        """The latest part first: the days from the earliest one that was read are then all read."""
-        parts: list[ReadPart] = []
-        for window in reversed(work.plan.parts):
-            query = CostQuery(work.account.provider, work.account.sub_account_id, window, work.groups)
-            try:
-                parts.insert(0, ReadPart(window, self._answer(scope, work.source, query)))
+                failed[window] = error.reason
+                self._tell_refused(scope, query, error.reason)
             except LaterError as error:
                 self.charges.keep_answer(scope.id, query, error.progress, self.clock())
-                return tuple(parts), error
-        return tuple(parts), None
+                later[window] = error
+            if self.clock() >= until or len(later) == IN_A_ROW or any(each.wait is not None for each in later.values()):
+                break
+            if not parts and len(failed) == IN_A_ROW and len(set(failed.values())) == 1:
+                failed = dict.fromkeys(left, failed[window])
+                break
+        groups = frozenset(key_of_group(group) for group in work.groups)
+        source = work.source.connection_type
+        return Reading(*work.key, groups, tuple(parts), night, source, tuple(failed.items())), later
 
-    def _answer(self, scope: RunScope, source: CostSource, query: CostQuery) -> ChargeSet:
+    def _part(self, scope: RunScope, work: Work, query: CostQuery, until: datetime) -> ReadPart:
         """The answer to one query; one that broke off a while ago goes on where it did."""
-        return source.read(query, self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS))
+        kept = self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS)
+        answer = work.source.read(query, kept, until)
+        return ReadPart(query.window, answer.charges, answer.begun_at)
 
-    def _store_some(self, message: UpdateMessage, scope: RunScope, work: Work, reading: Reading) -> UpdateMessage:
-        """Stores the months that were read before the provider said "later", and leaves the message the others."""
-        if not reading.parts or self._store(scope, replace(reading, read_until=None)).suspect:
-            return message
-        since = work.plan.left.start if work.plan.left else work.plan.parts[0].start
-        return replace(message, left=Period(since, reading.parts[0].window.start))
-
-    def _store_all(
-        self, message: UpdateMessage, scope: RunScope, works: list[Work], answers: Answers
-    ) -> list[Outgoing]:
-        left = _together(work.plan.left for work in works if work.account not in answers.refused)
-        suspect, refused = self._store_each(message, scope, works, answers, left)
-        if answers.broken_off is not None:
-            return [*self._due(message, scope), *self._later(message, scope, works, answers.broken_off)]
-        if suspect and not refused:
-            return self._suspect(message, scope, works)
-        if left is not None and not suspect:
-            return self._read_on(message, scope, works, left)
-        if refused:
-            due = self._due(message, scope) if len(works) > 1 else []
-            return [*due, *self._failed(scope, works, "; ".join(dict.fromkeys(refused.values())))]
-        return self._checks_of(message, scope)
-
-    def _store_each(
-        self, message: UpdateMessage, scope: RunScope, works: list[Work], answers: Answers, left: Period | None
-    ) -> tuple[list[Period], dict[Account, str]]:
-        """Stores what was read: the windows that are not believed, and why works were refused by now.
-
-        Only the last of a scope of which all was read ends it.
-        """
-        suspect, refused = list[Period](), dict(answers.refused)
-        for number, (work, reading) in enumerate(answers.readings, start=1):
-            whole = left is None and answers.broken_off is None and not (suspect or refused)
-            last = whole and number == len(answers.readings)
-            try:
-                doubtful = self._store(scope, replace(reading, complete=left is None, last=last)).suspect
-            except NeverError as error:
-                refused[work.account] = self._refused(scope, works, work, error.reason)
-                continue
-            suspect += doubtful
-            if answers.broken_off is not None and not doubtful:
-                self._keep(scope, work, "read", str(message.left))
-        return suspect, refused
-
-    def _store(self, scope: RunScope, reading: Reading) -> Stored:
-        stored = self.charges.store(scope.id, reading, self.clock())
+    def _store(self, scope: RunScope, reading: Reading) -> None:
+        """Stores what can be stored, month by month where not all can; what can't has failed."""
+        if not reading.parts and not reading.failed:
+            return
+        try:
+            stored = self.charges.store(scope.id, reading, self.clock())
+        except NeverError as error:
+            for each in _singly(reading, error.reason):
+                self._store(scope, each)
+            return
         event(
             "charges_stored",
             run=scope.run_key,
@@ -235,39 +211,46 @@ class Updater:
             removed=stored.removed,
             not_believed=len(stored.suspect),
         )
-        return stored
 
-    def _read_until(self, message: UpdateMessage, scope: RunScope) -> date:
-        """The day whose night this is; of messages that read on, the day of the first, or one before it."""
-        begun = scope.first_queued_at if message.left is not None else None
-        return (begun or self.clock()).date()
+    def _tell_refused(self, scope: RunScope, query: CostQuery, reason: str) -> None:
+        ids = {"provider": query.provider, "account": query.sub_account_id, "month": f"{query.window.start:%Y-%m}"}
+        event("costs_refused", level=logging.WARNING, run=scope.run_key, **ids, reason=reason)
 
-    def _read_on(self, message: UpdateMessage, scope: RunScope, works: list[Work], left: Period) -> list[Outgoing]:
-        """Puts the message back to read the days that are left; its time starts anew, for it is getting on."""
-        quotas = [work.source.quota for work in works]
+    # --- what follows ---
+
+    def _read_on(self, message: UpdateMessage, scope: RunScope, left: Left) -> list[Outgoing]:
+        """Puts the message back to read what is left, as fast as the quota allows."""
+        quotas = [work.source.quota for work, _ in left]
         pause = timedelta(seconds=max(each.seconds(windows.PARTS_AT_ONCE * each.units_per_query) for each in quotas))
+        first, last = min(rest[0].start for _, rest in left), max(rest[-1].end for _, rest in left)
+        return self._put_off(message, scope, pause, f"reads back from {last} to {first}")
+
+    def _put_off(self, message: UpdateMessage, scope: RunScope, pause: timedelta, reason: str) -> list[Outgoing]:
+        """Puts the message back; its time starts anew, for it is getting on."""
         due_at = self.clock() + pause
-        self.runs.mark_deferred(scope.id, f"reads back from {left.end} to {left.start}", due_at)
-        replayed = message.envelope.replayed
-        envelope = Envelope(run_id=scope.run_key, first_queued_at=due_at, replayed=replayed)
-        onward = replace(message, left=left, envelope=envelope)
-        return [Outgoing(onward, pause)]
+        self.runs.mark_deferred(scope.id, reason, due_at)
+        envelope = Envelope(run_id=scope.run_key, first_queued_at=due_at, replayed=message.envelope.replayed)
+        return [Outgoing(replace(message, envelope=envelope), pause)]
+
+    def _ended(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
+        """Nothing is left: what failed is told, what is not believed stays suspect, and all else is done."""
+        answers = self._all(scope)
+        if reasons := _failures(answers):
+            return [*self._due(message, scope), *self._failed(scope, works, reasons)]
+        doubt = _doubt(answers)
+        if doubt:
+            self._not_synced(scope, works, doubt)
+        else:
+            for cloud_account_id in _fed_by(scope, works):
+                self.cloud_accounts.mark_synced(cloud_account_id, self.clock())
+        self.runs.mark_read(scope.id, doubt or None, self.clock())
+        return self._checks_of(message, scope)
 
     def _due(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         return outgoing(notifications(self.charges.due_projects_of(scope.target), message.envelope))
 
     def _checks_of(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         return [*self._due(message, scope), *self.ending.told(scope.run_key)]
-
-    def _suspect(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
-        reason = "the provider answered without any charge for days that had some; what is stored was kept"
-        checks = self._checks_of(message, scope)
-        if message.envelope.attempt < SUSPECT_REREADS:
-            due_at = self.clock() + SUSPECT_WAIT
-            self.runs.mark_deferred(scope.id, reason, due_at)
-            return [*checks, *self.retry.put_back(message, due_at)]
-        self._not_synced(scope, works, reason)
-        return checks
 
     def _later(
         self, message: UpdateMessage, scope: RunScope | None, works: list[Work], error: LaterError
@@ -292,37 +275,59 @@ class Updater:
         return self.ending.fail(scope.run_key, scope.target, reason)
 
     def _not_synced(self, scope: RunScope, works: list[Work], reason: str) -> None:
-        """Notes it of the cloud account; what became of one project's share says nothing of all of it."""
-        if scope.target.project_id is None:
-            for cloud_account_id in {work.account.cloud_account_id for work in works} - {None}:
-                self.cloud_accounts.mark_failed(cloud_account_id or 0, reason)
+        for cloud_account_id in _fed_by(scope, works):
+            self.cloud_accounts.mark_failed(cloud_account_id, reason)
 
 
-def _no_query(work: Work) -> CostQuery:
-    return CostQuery(work.account.provider, work.account.sub_account_id, NO_DAYS)
+def _fed_by(scope: RunScope, works: list[Work]) -> set[int]:
+    """The cloud accounts that the scope is about; what became of one project's share says nothing of all of one."""
+    if scope.target.project_id is not None:
+        return set()
+    return {work.account.cloud_account_id for work in works if work.account.cloud_account_id is not None}
 
 
-def _reading(work: Work, parts: tuple[ReadPart, ...], started_at: datetime, read_until: date) -> Reading:
-    account = work.account
-    since = [day for day in (account.read_from, *(part.window.start for part in parts)) if day]
-    return Reading(
-        provider=account.provider,
-        sub_account_id=account.sub_account_id,
-        group_keys=frozenset(key_of_group(group) for group in work.groups),
-        parts=parts,
-        started_at=started_at,
-        read_from=min(since, default=None),
-        read_until=None if work.plan.left else read_until,
-        complete=False,
+def _given_up(reading: Reading, errors: dict[Period, LaterError], left: list[Period]) -> Reading:
+    """What said "later" for a day has failed; all that is left of the sub-account, where nothing else was answered."""
+    failed = {window: given_up(error) for window, error in errors.items()}
+    if not reading.parts:
+        failed = dict.fromkeys(left, next(iter(failed.values()))) | failed
+    return replace(reading, failed=(*reading.failed, *((each, failed[each]) for each in sorted(failed, key=_start))))
+
+
+def _start(window: Period) -> date:
+    return window.start
+
+
+def _singly(reading: Reading, reason: str) -> list[Reading]:
+    """The reading in its parts, or without its only one, which can't be stored for this reason."""
+    if len(reading.parts) == 1 and not reading.failed:
+        return [replace(reading, parts=(), failed=((reading.parts[0].window, reason),))]
+    failed = [replace(reading, parts=())] if reading.failed else []
+    return [*(replace(reading, parts=(part,), failed=()) for part in reading.parts), *failed]
+
+
+def _failures(answers: Sequence[Answered]) -> str:
+    """Why what failed did, by month; where nothing of a sub-account was answered, its reason alone."""
+    reasons = []
+    for account in dict.fromkeys(each.account for each in answers):
+        of_account = [each for each in answers if each.account == account]
+        failed = [each for each in of_account if each.state is AnswerState.FAILED]
+        for reason in dict.fromkeys(str(each.reason) for each in failed):
+            these = [each.window for each in failed if each.reason == reason]
+            months = f"{months_in_words(these)} could not be read: "
+            reasons.append(reason if len(these) == len(of_account) else months + reason)
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _doubt(answers: Sequence[Answered]) -> str:
+    """Why windows are not believed, in words; empty where all are."""
+    suspect = [each.window for each in answers if each.state is AnswerState.SUSPECT]
+    if not suspect:
+        return ""
+    return (
+        f"{months_in_words(suspect)} came without any charge, where some are stored: "
+        "that is not believed before the third night, and they stay"
     )
-
-
-def _together(left: Iterable[Period | None]) -> Period | None:
-    """All the days that are left, as one period."""
-    periods = [period for period in left if period is not None]
-    if not periods:
-        return None
-    return Period(min(period.start for period in periods), max(period.end for period in periods))
 
 
 def _is_over(scope: RunScope, message: UpdateMessage) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Protocol
 
-from shared.domain.coverage import Reading
+from shared.domain.coverage import Known, Reading
 from shared.domain.periods import Period, PeriodRule
 from shared.messages import ScopeTarget
 from shared.ports.costs import CostQuery
@@ -15,22 +16,20 @@ from shared.ports.costs import CostQuery
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A sub-account, and how much of it has been read.
+    """A sub-account, and what of it has been read.
 
-    read_from: every charge since this day has been read, None before the first whole reading.
-    read_until: the day of the last whole reading. cloud_account_id: what feeds it, None where nothing does.
-    rules: the period rules of its active projects' budgets. active_projects: how many there are.
-    opened_from: the first day of the earliest period of those budgets that was opened.
+    cloud_account_id: what feeds it, None where nothing does. rules: the period rules of its active projects' budgets.
+    active_projects: how many there are. opened_from: the first day of the earliest period of those budgets that was
+    opened. known: what is known of its months.
     """
 
     provider: str
     sub_account_id: str
-    read_from: date | None = None
-    read_until: date | None = None
     cloud_account_id: int | None = None
     rules: frozenset[PeriodRule] = frozenset()
     active_projects: int = 0
     opened_from: date | None = None
+    known: Known = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,32 @@ class ProjectScopes:
     active: bool
     groups: Mapping[tuple[str, str], tuple[str, ...]]
     rule: PeriodRule | None
+
+
+class AnswerState(StrEnum):
+    """What became of a query: broken off, stored, not believed, refused."""
+
+    BEGUN = "begun"
+    READ = "read"
+    SUSPECT = "suspect"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of one query of a run's scope. tries: how often it was answered or refused. reason: why it failed."""
+
+    provider: str
+    sub_account_id: str
+    window: Period
+    state: AnswerState
+    tries: int = 0
+    reason: str | None = None
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """The provider and the sub-account."""
+        return self.provider, self.sub_account_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +99,16 @@ class ChargeLedger(Protocol):
         """Replaces the charges of the reading's windows by what was read, in one transaction.
 
         New charges come in, changed ones change, vanished ones go, the rest is not written. Windows that are not
-        believed (`domain.coverage`) stay as they are, and an outdated reading changes no charge.
-
-        With `complete`, the account's active projects (only those that own one of `group_keys`, where given) are due
-        for a check (check_due_since = now), in the same transaction; with `last` too the scope is done, the run
-        finishes if it was its last scope, and a cloud account that the scope is about as a whole has been synced.
-        With suspect windows the scope becomes SUSPECT (and the projects are due too). Otherwise the scope stays as it
-        is. Raises LaterError; NeverError where the parts are in two currencies, or a day, a name or an amount can't
-        be stored.
+        believed (`domain.coverage`) stay as they are, and an outdated answer changes no charge. What is known of the
+        account's months follows, where all of it was asked for; so does what became of each query of the scope. The
+        account's active projects (only those that own one of `group_keys`, where given) are due for a check
+        (check_due_since = now), where anything was answered. Raises LaterError; NeverError where a day, a name or an
+        amount can't be stored, and then nothing is.
         """
+        ...
+
+    def answers(self, scope_id: int) -> list[Answered]:
+        """What became of a scope's queries so far; forgotten once the scope is final."""
         ...
 
     def keep_answer(self, scope_id: int, query: CostQuery, progress: bytes | None, now: datetime) -> None:

@@ -56,7 +56,7 @@ class CloudAccount:
 
 
 class CloudAccountLedger(Protocol):
-    """The cloud accounts. That one was synced, the ledger of charges notes with what was read."""
+    """The cloud accounts."""
 
     def accounts(self) -> list[CloudAccount]:
         """All of them, in the order in which they came."""
@@ -71,6 +71,10 @@ class CloudAccountLedger(Protocol):
 
         ids: in any spelling (`domain.projects.sub_account_key`).
         """
+        ...
+
+    def mark_synced(self, cloud_account_id: int, now: datetime) -> None:
+        """Its last sync worked. One that is disabled stays so."""
         ...
 
     def mark_failed(self, cloud_account_id: int, reason: str) -> None:

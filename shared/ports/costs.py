@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from shared.domain.charges import ChargeSet
@@ -24,6 +24,17 @@ class CostQuery:
     resource_groups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CostAnswer:
+    """Every charge of a query's window, rounded for storing: of one currency each.
+
+    begun_at: when the first page was asked for, however often the answer broke off since.
+    """
+
+    charges: tuple[ChargeSet, ...]
+    begun_at: datetime
+
+
 class CostSource(Protocol):
     """Where a provider's costs are read from.
 
@@ -39,9 +50,10 @@ class CostSource(Protocol):
     quota: Quota
     has_groups: bool
 
-    def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
-        """Every charge of the window, rounded for storing. Raises LaterError, NeverError.
+    def read(self, query: CostQuery, progress: bytes | None = None, until: datetime | None = None) -> CostAnswer:
+        """The answer to a query. Raises LaterError, NeverError.
 
         progress: of an earlier LaterError for the same query: what had come by then is not asked for again.
+        until: no further page is begun after it; a LaterError without a wait then has what came.
         """
         ...

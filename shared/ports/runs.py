@@ -127,6 +127,10 @@ class RunLedger(Protocol):
         """The scope is tried again at `due_at`; counts one attempt. Reopens a suspect one, no other final state."""
         ...
 
+    def mark_read(self, scope_id: int, doubt: str | None, now: datetime) -> None:
+        """The scope is done, or suspect for this reason; its run is finished if it was the last one."""
+        ...
+
     def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
         """The scope has failed for this run, and finishes it if it was the last one.
 

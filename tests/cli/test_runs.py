@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.composition import Composition
-from shared.domain.coverage import Reading
 from shared.messages import ScopeTarget
-from shared.ports.azure import AZURE
 from shared.ports.mails import NewMail, Topic
 from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
 
@@ -84,7 +82,7 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
 def test_a_night_that_is_read_is_not_complete_before_its_mails_are_sent(cli: Cli, app: Composition) -> None:
     now = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
     for scope in night(app):
-        app.charges.store(scope.id, Reading(AZURE, FIRST, frozenset(), (), now, None, True), now)
+        app.runs.mark_read(scope.id, None, now)
     mail = app.mails.add(NewMail("1", "alert", (), {}, topic=Topic.ALERT, run_key="night-2026-11-20"), now)
     app.mails.claim(mail, "me", now, now)
     app.mails.release(mail, "me", "SendGrid refuses us (401): Maximum credits exceeded", now)
@@ -120,7 +118,7 @@ def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names:
         time.sleep(0.05)
     scope = app.runs.scope_of(views[0].key, "manual", ScopeTarget(subscription_id=FIRST), app.clock())
     if outcome == "done":
-        app.charges.store(scope.id, Reading(AZURE, FIRST, frozenset(), (), app.clock(), None, True), app.clock())
+        app.runs.mark_read(scope.id, None, app.clock())
     else:
         app.runs.mark_failed(scope.id, "Azure says no (403)", app.clock())
     out, err = waiting.communicate(timeout=30)

@@ -73,18 +73,23 @@ def answer(rows: Iterable[ChargeRow], currency: str = "CAD") -> ChargeSet:
     return charge_set.rounded()
 
 
-def reading(*rows: ChargeRow, **changes: Any) -> Reading:
-    """A whole reading of November. `window`, `currency` and any field of Reading can be given."""
-    part = ReadPart(changes.pop("window", NOVEMBER), answer(rows, changes.pop("currency", "CAD")))
+def part(*rows: ChargeRow, window: Period = NOVEMBER, currency: str = "CAD", begun_at: datetime = NOW) -> ReadPart:
+    """The answer for one window; one without rows is empty."""
+    return ReadPart(window, (answer(rows, currency),) if rows else (), begun_at)
+
+
+def reading(*rows: ChargeRow, now: datetime = NOW, **changes: Any) -> Reading:
+    """A whole reading of November. `window`, `currency` and any field of Reading can be given; now: its time."""
+    only = {name: changes.pop(name) for name in ("window", "currency") if name in changes}
+    begun_at = changes.pop("begun_at", now)
     return Reading(
         **{
             "provider": AZURE,
             "sub_account_id": SUB,
             "group_keys": frozenset(),
-            "parts": (part,),
-            "started_at": NOW,
-            "read_from": part.window.start,
-            "complete": True,
+            "parts": (part(*rows, begun_at=begun_at, **only),),
+            "night": now.date(),
+            "source": "COST_MANAGEMENT",
         }
         | changes
     )
@@ -136,7 +141,7 @@ class Ledgers:
 
     @property
     def charges(self) -> SqlCharges:
-        return SqlCharges(self.database)
+        return SqlCharges(self.database, LOOKBACK_DAYS)
 
     @property
     def cloud_accounts(self) -> SqlCloudAccounts:
@@ -157,12 +162,10 @@ class Ledgers:
         return self.runs.scope_of(run_key, "timer", target or ScopeTarget(subscription_id=SUB), NOW)
 
     def store(self, what: Reading, now: datetime = NOW, run_key: str = "night") -> Stored:
-        if what.read_until is None:
-            what = replace(what, read_until=now.date())
         return self.charges.store(self.scope(run_key).id, what, now)
 
     def spend(self, *rows: ChargeRow, now: datetime = NOW, **changes: Any) -> Stored:
-        return self.store(reading(*rows, **{"started_at": now} | changes), now, run_key=now.isoformat())
+        return self.store(reading(*rows, now=now, **changes), now, run_key=now.isoformat())
 
     def check(self, *ids: int, now: datetime = NOW, judge: Any = judge, compose: Any = compose) -> CheckResult:
         return self.checks.check(ids, Judges(judge, compose), now)

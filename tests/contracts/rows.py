@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import projects, runs, scopes
+from shared.ports.runs import RunScope, ScopeState
 
 NIGHT = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -45,3 +47,12 @@ def set_scopes(database: Database, project_id: int, **values: Any) -> None:
 def run_row(database: Database, key: str) -> Any:
     """A run's row: key, trigger, state, started_at, finished_at, reported_at."""
     return database.read(lambda connection: connection.execute(select(runs).where(runs.c.key == key)).one())
+
+
+def settle(database: Database, scope: RunScope, state: ScopeState, reason: str | None = None) -> None:
+    """What the end of a scope does to it."""
+    runs, at = SqlRuns(database), NIGHT + HOUR
+    if state is ScopeState.FAILED:
+        runs.mark_failed(scope.id, str(reason), at)
+    else:
+        runs.mark_read(scope.id, reason or (None if state is ScopeState.DONE else "doubtful"), at)

@@ -24,7 +24,7 @@ PROGRESS = bytes(range(256)) * 5000
 
 @pytest.fixture
 def charges(database: Database) -> SqlCharges:
-    return SqlCharges(database)
+    return SqlCharges(database, 35)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import calendar
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,18 +14,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
-from shared.adapters.database.tables import accounts, budget_periods, charges, metadata, scopes
+from shared.adapters.database.tables import budget_periods, charges, coverage, metadata, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
+from shared.domain.coverage import Coverage
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.thresholds import Decision
+from shared.ports.azure import AZURE
 from shared.ports.checks import Judgement, ProjectUsage
 from tests.conftest import EMPTIED
-from tests.contracts.ledger_data import Judges, entry
+from tests.contracts.ledger_data import SUB, Judges, entry
 from tests.postgres import Postgres
 
 DAY = timedelta(days=1)
@@ -221,7 +223,9 @@ class Life:
             scope_id = connection.scalar(select(scopes.c.id))
             if rows:
                 connection.execute(charges.insert(), [row | {"scope_id": scope_id} for row in rows])
-            connection.execute(accounts.update().values(read_until=self.today))
+            connection.execute(delete(coverage))
+            read = Coverage(self.today.replace(day=1), "", self.today, self.today, self.now, self.today)
+            connection.execute(coverage.insert(), {"provider": AZURE, "sub_account_id": SUB} | asdict(read))
         self.stored = list(self.provider)
         self.read_until = self.today
 

@@ -156,8 +156,9 @@ def test_three_months_without_a_run_lose_nothing(ledgers: Ledgers) -> None:
     spend(ledgers, "400", date(2025, 11, 21), date(2025, 11, 22))
     check(ledgers, date(2025, 11, 22))
     # In March a night reads what was missed.
-    for day, cost in ((date(2025, 12, 5), "1000"), (date(2026, 1, 5), "100"), (date(2026, 2, 5), "250")):
-        spend(ledgers, cost, day, date(2026, 3, 9))
+    missed = {(2025, 11, 21): "400", (2025, 12, 5): "1000", (2026, 1, 5): "100", (2026, 2, 5): "250"}
+    for day, cost in missed.items():
+        spend(ledgers, cost, date(*day), date(2026, 3, 9))
     assert amount(ledgers, date(2026, 3, 10)) == 1000 + 600 + 0 + 900 + 750
     assert carried(ledgers) == [(11, 0), (12, 600), (1, 600), (2, 1500), (3, 2250)]
     assert [each.settled for each in ledgers.projects.periods(1)] == [True, True, True, True, False]

@@ -15,13 +15,12 @@ from sqlalchemy import event, update
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import cloud_accounts
-from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Scope
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
-from shared.ports.charges import Account, Stored
+from shared.ports.charges import Account, Answered, AnswerState, Stored
 from shared.ports.errors import NeverError
 from tests.contracts.ledger_data import (
     ANNUAL,
@@ -36,6 +35,7 @@ from tests.contracts.ledger_data import (
     answer,
     entry,
     november,
+    part,
     reading,
     terms,
 )
@@ -117,22 +117,23 @@ def test_charges_of_no_project_and_of_no_group_are_kept(ledgers: Ledgers) -> Non
     assert ledgers.amounts() == {("rg-1", 3): "1", ("nobodys", 3): "2", ("", 3): "4"}
 
 
-def test_another_currency_replaces_the_one_before(ledgers: Ledgers) -> None:
+def test_a_charge_that_changes_its_currency_is_another_charge(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "2")))
     stored = ledgers.store(reading(row("rg-1", 3, "1"), currency="USD"))
     assert stored == Stored(added=1, removed=2)
     assert ledgers.stored_charges() == {("rg-1", november(3), "Storage", "USD"): Decimal(1)}
 
 
-def test_two_currencies_in_one_reading_are_refused(ledgers: Ledgers) -> None:
-    parts = (
-        ReadPart(OCTOBER, answer([("rg-1", date(2026, 10, 3), "Storage", "1")], "CAD")),
-        ReadPart(NOVEMBER, answer([row("rg-1", 3, "1")], "USD")),
-    )
-    with pytest.raises(NeverError, match="CAD and USD"):
-        ledgers.store(reading(parts=parts))
-    assert ledgers.stored_charges() == {}
-    assert ledgers.scope_state() == ("queued", None)
+def test_two_currencies_stand_side_by_side_in_one_month_and_in_two(ledgers: Ledgers) -> None:
+    mixed = ReadPart(NOVEMBER, (answer([row("rg-1", 3, "1")]), answer([row("rg-1", 3, "2")], "USD")), NOW)
+    october = part(("rg-1", date(2026, 10, 3), "Storage", "4"), window=OCTOBER, currency="USD")
+    assert ledgers.store(reading(parts=(october, mixed))) == Stored(added=3)
+    assert {(key[1], key[3]): int(cost) for key, cost in ledgers.stored_charges().items()} == {
+        (date(2026, 10, 3), "USD"): 4,
+        (november(3), "CAD"): 1,
+        (november(3), "USD"): 2,
+    }
+    assert ledgers.store(reading(parts=(october, mixed))) == Stored()
 
 
 def test_a_charge_outside_of_its_window_is_refused(ledgers: Ledgers) -> None:
@@ -165,16 +166,12 @@ def test_an_amount_that_is_too_large_is_refused_and_nothing_is_half_done(ledgers
     with pytest.raises(NeverError, match="the largest amount is"):
         ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1e18")))
     assert ledgers.stored_charges() == {}
-    assert ledgers.scope_state() == ("queued", None)
 
 
 def test_several_parts_are_stored_together(ledgers: Ledgers) -> None:
-    parts = (
-        ReadPart(OCTOBER, answer([("rg-1", date(2026, 10, 31), "Storage", "1")])),
-        ReadPart(NOVEMBER, answer([row("rg-1", 1, "2")])),
-    )
-    assert ledgers.store(reading(parts=parts, read_from=OCTOBER.start)) == Stored(added=2)
-    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, OCTOBER.start, TODAY)
+    october = part(("rg-1", date(2026, 10, 31), "Storage", "1"), window=OCTOBER)
+    assert ledgers.store(reading(parts=(october, part(row("rg-1", 1, "2"))))) == Stored(added=2)
+    assert months(ledgers) == {10: ("good", OCTOBER.start, OCTOBER.end - DAY), 11: GOOD_NOVEMBER}
 
 
 # --- readings of some groups only ----------------------------------------------------------------------------
@@ -184,7 +181,7 @@ def test_a_reading_of_one_group_leaves_the_others_as_they_are(ledgers: Ledgers) 
     ledgers.load(entry(1, "rg-1"), entry(2, "rg-2"))
     ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1"), row("rg-2", 3, "2")))
     ledgers.check(1, 2)
-    some = reading(row("RG-1", 3, "9"), group_keys=frozenset({"rg-1"}), read_from=None)
+    some = reading(row("RG-1", 3, "9"), group_keys=frozenset({"rg-1"}))
     assert ledgers.store(some) == Stored(changed=1, removed=1)
     assert ledgers.amounts() == {("rg-1", 3): "9", ("rg-2", 3): "2"}
     assert ledgers.due() == [1]
@@ -197,15 +194,25 @@ def test_charges_of_a_group_that_was_not_asked_for_are_left_out(ledgers: Ledgers
 
 
 def test_a_reading_of_one_group_does_not_count_as_a_reading_of_the_account(ledgers: Ledgers) -> None:
-    ledgers.store(reading(row("rg-1", 3, "1"), group_keys=frozenset({"rg-1"}), read_from=NOVEMBER.start))
-    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, None, None)
+    ledgers.store(reading(row("rg-1", 3, "1"), group_keys=frozenset({"rg-1"})))
+    ledgers.store(reading(parts=(), failed=((OCTOBER, "no (400)"),), group_keys=frozenset({"rg-1"})))
+    assert months(ledgers) == {}
 
 
 # --- empty answers -------------------------------------------------------------------------------------------
 
 
 def empty(now: datetime, **changes: object) -> Reading:
-    return reading(started_at=now, **changes)
+    return reading(now=now, **changes)
+
+
+def months(ledgers: Ledgers) -> dict[int, tuple[str, date | None, date | None]]:
+    """What is known of each month: its state, and the first and the last day that were read."""
+    known = ledgers.charges.account(AZURE, SUB).known.values()
+    return {each.month.month: (each.state, each.read_from, each.read_through) for each in known}
+
+
+GOOD_NOVEMBER = ("good", NOVEMBER.start, NOVEMBER.end - DAY)
 
 
 def test_an_empty_answer_where_charges_are_stored_is_not_believed(ledgers: Ledgers) -> None:
@@ -215,23 +222,25 @@ def test_an_empty_answer_where_charges_are_stored_is_not_believed(ledgers: Ledge
     stored = ledgers.store(empty(NOW + DAY), NOW + DAY)
     assert stored == Stored(suspect=(NOVEMBER,))
     assert ledgers.amounts() == {("rg-1", 3): "1"}
-    assert ledgers.charges.account(AZURE, SUB).read_until == TODAY
+    (known,) = ledgers.charges.account(AZURE, SUB).known.values()
+    assert (known.state, known.begun_at, known.good_on, known.suspect_nights) == ("suspect", NOW, TODAY, 1)
     assert ledgers.due() == [1]
-    state, reason = ledgers.scope_state()
-    assert state == "suspect"
-    assert "2026-11-01 up to 2026-12-01" in str(reason)
 
 
-def test_a_reading_with_something_left_says_nothing_of_the_day_up_to_which_all_is_read(ledgers: Ledgers) -> None:
-    part = replace(reading(row("rg-1", 3, "1")), complete=False, read_until=None)
-    ledgers.charges.store(ledgers.scope("night").id, part, NOW)
-    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, NOVEMBER.start, None)
-
-
-def test_an_empty_answer_where_nothing_is_stored_is_believed(ledgers: Ledgers) -> None:
+def test_a_first_empty_answer_for_days_that_are_over_is_not_believed_but_no_charges_are_in_danger(
+    ledgers: Ledgers,
+) -> None:
     assert ledgers.store(empty(NOW)) == Stored()
-    assert ledgers.scope_state() == ("done", None)
-    assert ledgers.charges.account(AZURE, SUB) == Account(AZURE, SUB, NOVEMBER.start, TODAY)
+    assert months(ledgers) == {11: ("suspect", None, None)}
+    assert ledgers.store(reading(row("rg-1", 3, "1"))) == Stored(added=1)
+    assert months(ledgers) == {11: GOOD_NOVEMBER}
+
+
+def test_a_first_empty_answer_is_taken_the_third_night(ledgers: Ledgers) -> None:
+    for days in range(3):
+        assert months(ledgers) == ({11: ("suspect", None, None)} if days else {})
+        ledgers.store(empty(NOW + days * DAY), NOW + days * DAY)
+    assert months(ledgers) == {11: GOOD_NOVEMBER}
 
 
 def test_an_empty_answer_is_believed_where_only_days_since_the_last_reading_have_charges(ledgers: Ledgers) -> None:
@@ -240,30 +249,49 @@ def test_an_empty_answer_is_believed_where_only_days_since_the_last_reading_have
 
 
 def test_before_any_whole_reading_the_days_before_today_count(ledgers: Ledgers) -> None:
-    only = {"group_keys": frozenset({"rg-1"}), "read_from": None}
+    only = {"group_keys": frozenset({"rg-1"})}
     ledgers.store(reading(row("rg-1", TODAY.day, "1"), **only))
     assert ledgers.store(reading(**only)) == Stored(removed=1)
     ledgers.store(reading(row("rg-1", TODAY.day - 1, "1"), **only))
     assert ledgers.store(reading(**only)) == Stored(suspect=(NOVEMBER,))
 
 
-def test_the_third_day_in_a_row_an_empty_answer_is_taken(ledgers: Ledgers) -> None:
+def test_the_third_night_in_a_row_an_empty_answer_is_taken(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", 3, "1")))
     first, second, third = NOW + DAY, NOW + 2 * DAY, NOW + 3 * DAY
     assert ledgers.store(empty(first), first).suspect == (NOVEMBER,)
     assert ledgers.store(empty(second), second).suspect == (NOVEMBER,)
     assert ledgers.store(empty(third), third) == Stored(removed=1)
-    assert ledgers.scope_state() == ("done", None)
-    assert ledgers.charges.account(AZURE, SUB).read_until == third.date()
+    assert months(ledgers) == {11: GOOD_NOVEMBER}
 
 
-def test_empty_answers_of_one_day_count_once(ledgers: Ledgers) -> None:
+def test_re_reads_of_one_night_count_once_across_midnight_too(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", 3, "1")))
-    for hours in range(1, 20, 4):
+    for hours in range(1, 60, 4):
         now = NOW + timedelta(hours=hours)
-        assert ledgers.store(empty(now), now).suspect == (NOVEMBER,)
-    second = NOW + DAY
-    assert ledgers.store(empty(second), second).suspect == (NOVEMBER,)
+        assert ledgers.store(empty(now, night=TODAY + DAY), now).suspect == (NOVEMBER,)
+    (known,) = ledgers.charges.account(AZURE, SUB).known.values()
+    assert known.suspect_nights == 1
+
+
+def test_a_night_that_fails_breaks_the_row(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    for days in (1, 2):
+        assert ledgers.store(empty(NOW + days * DAY), NOW + days * DAY).suspect
+    ledgers.store(reading(parts=(), failed=((NOVEMBER, "no (403)"),), night=TODAY + 3 * DAY))
+    for days in (4, 5):
+        assert ledgers.store(empty(NOW + days * DAY), NOW + days * DAY).suspect
+    assert ledgers.store(empty(NOW + 6 * DAY), NOW + 6 * DAY) == Stored(removed=1)
+
+
+def test_each_month_has_a_count_of_its_own(ledgers: Ledgers) -> None:
+    charged = part(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER)
+    ledgers.store(reading(parts=(charged, part(row("rg-1", 3, "1")))))
+    for days, blank in ((1, OCTOBER), (2, NOVEMBER), (3, OCTOBER)):
+        now = NOW + days * DAY
+        good = part(row("rg-1", 3, "1"), begun_at=now) if blank == OCTOBER else replace(charged, begun_at=now)
+        assert ledgers.store(reading(parts=(part(window=blank, begun_at=now), good), night=now.date()), now).suspect
+    assert ledgers.amounts() == {("rg-1", 9): "5", ("rg-1", 3): "1"}
 
 
 def test_a_believed_reading_in_between_starts_the_count_afresh(ledgers: Ledgers) -> None:
@@ -271,7 +299,7 @@ def test_a_believed_reading_in_between_starts_the_count_afresh(ledgers: Ledgers)
     for days in (1, 2):
         assert ledgers.store(empty(NOW + days * DAY), NOW + days * DAY).suspect
     third = NOW + 3 * DAY
-    ledgers.store(reading(row("rg-1", 3, "1"), started_at=third), third)
+    ledgers.store(reading(row("rg-1", 3, "1"), now=third), third)
     for days in (4, 5):
         assert ledgers.store(empty(NOW + days * DAY), NOW + days * DAY).suspect
     assert ledgers.store(empty(NOW + 6 * DAY), NOW + 6 * DAY) == Stored(removed=1)
@@ -283,19 +311,8 @@ def test_after_an_empty_answer_was_taken_the_count_starts_afresh(ledgers: Ledger
         ledgers.store(empty(NOW + days * DAY), NOW + days * DAY)
     assert ledgers.amounts() == {}
     fourth = NOW + 4 * DAY
-    ledgers.store(reading(row("rg-1", 3, "1"), started_at=fourth), fourth)
+    ledgers.store(reading(row("rg-1", 3, "1"), now=fourth), fourth)
     assert ledgers.store(empty(NOW + 5 * DAY), NOW + 5 * DAY).suspect == (NOVEMBER,)
-
-
-def test_a_first_part_that_is_believed_does_not_reset_the_count(ledgers: Ledgers) -> None:
-    ledgers.store(reading(row("rg-1", 3, "1")))
-    suspects = []
-    for days in (1, 2, 3):
-        now = NOW + days * DAY
-        october = reading(started_at=now, window=OCTOBER, complete=False, read_from=None)
-        ledgers.store(october, now)
-        suspects.append(ledgers.store(empty(now), now).suspect)
-    assert suspects == [(NOVEMBER,), (NOVEMBER,), ()]
 
 
 def test_an_empty_reading_of_one_group_is_never_taken_on_its_own(ledgers: Ledgers) -> None:
@@ -311,67 +328,73 @@ def test_an_empty_reading_of_a_group_without_charges_is_believed(ledgers: Ledger
     assert ledgers.store(empty(NOW, group_keys=frozenset({"rg-1"}))) == Stored()
 
 
-def test_parts_next_to_a_suspect_one_are_stored(ledgers: Ledgers) -> None:
+def test_parts_next_to_a_suspect_one_and_to_one_that_failed_are_stored(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", 3, "1")))
     now = NOW + DAY
-    october = ReadPart(OCTOBER, answer([("rg-1", date(2026, 10, 9), "Storage", "5")]))
-    both = reading(parts=(october, ReadPart(NOVEMBER, ChargeSet())), started_at=now, read_from=OCTOBER.start)
-    assert ledgers.store(both, now) == Stored(added=1, suspect=(NOVEMBER,))
+    october = part(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER, begun_at=now)
+    september = (Period(date(2026, 9, 1), date(2026, 10, 1)), "no (400)")
+    all_three = reading(parts=(october, part(begun_at=now)), failed=(september,), night=now.date())
+    assert ledgers.store(all_three, now) == Stored(added=1, suspect=(NOVEMBER,))
     assert ledgers.amounts() == {("rg-1", 9): "5", ("rg-1", 3): "1"}
-    assert ledgers.charges.account(AZURE, SUB).read_from == NOVEMBER.start
+    assert months(ledgers) == {
+        9: ("failed", None, None),
+        10: ("good", OCTOBER.start, OCTOBER.end - DAY),
+        11: ("suspect", *GOOD_NOVEMBER[1:]),
+    }
 
 
 # --- order, repetition, crashes ------------------------------------------------------------------------------
 
 
-def test_an_older_reading_changes_nothing_but_finishes_its_scope(ledgers: Ledgers) -> None:
+def test_an_older_answer_changes_nothing_whatever_it_was_asked_for(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", 3, "2")), run_key="by hand")
-    older = reading(row("rg-1", 3, "1"), started_at=NOW - timedelta(seconds=1))
-    assert ledgers.store(older, NOW + DAY) == Stored()
+    before = NOW - timedelta(seconds=1)
+    for groups in (frozenset[str](), frozenset({"rg-1"})):
+        assert ledgers.store(reading(row("rg-1", 3, "1"), now=before, group_keys=groups), NOW + DAY) == Stored()
     assert ledgers.amounts() == {("rg-1", 3): "2"}
-    assert ledgers.charges.account(AZURE, SUB).read_until == TODAY
-    assert ledgers.scope_state() == ("done", None)
+    (known,) = ledgers.charges.account(AZURE, SUB).known.values()
+    assert known.begun_at == NOW
 
 
 def test_another_run_that_reads_further_back_does_not_make_a_reading_of_today_outdated(ledgers: Ledgers) -> None:
-    october = reading(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER, started_at=NOW, complete=False)
-    today = reading(row("rg-1", 3, "2"), started_at=NOW - timedelta(seconds=30))
+    october = reading(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER)
+    today = reading(row("rg-1", 3, "2"), now=NOW - timedelta(seconds=30))
     ledgers.store(october, run_key="reads back")
     assert ledgers.store(today) == Stored(added=1)
-    assert ledgers.store(replace(october, started_at=NOW - timedelta(seconds=60)), run_key="reads back") == Stored()
     assert ledgers.amounts() == {("rg-1", 9): "5", ("rg-1", 3): "2"}
 
 
-def test_days_that_a_reading_leaves_out_do_not_count_as_read(ledgers: Ledgers) -> None:
-    ledgers.store(reading(row("rg-1", 3, "1")))
-    august = Period(date(2026, 8, 1), date(2026, 9, 1))
-    ledgers.store(reading(window=august, read_from=august.start, complete=False))
-    assert ledgers.charges.account(AZURE, SUB).read_from == NOVEMBER.start
-    ledgers.store(reading(window=OCTOBER, read_from=OCTOBER.start, complete=False))
-    assert ledgers.charges.account(AZURE, SUB).read_from == OCTOBER.start
-
-
-def test_an_incomplete_reading_keeps_its_charges_and_how_far_it_came(ledgers: Ledgers) -> None:
+def test_a_reading_without_the_nights_day_does_not_count_as_its_projects_latest(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-1"))
     ledgers.check(1)
-    ledgers.store(reading(row("rg-1", 3, "1"), complete=False))
-    assert ledgers.amounts() == {("rg-1", 3): "1"}
-    assert ledgers.scope_state() == ("queued", None)
-    assert ledgers.due() == []
-    assert ledgers.charges.account(AZURE, SUB).read_from == NOVEMBER.start
+    ledgers.store(reading(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER))
+    assert ledgers.due() == [1]
     assert ledgers.projects.list_projects(TODAY)[0].updated_at is None
 
 
-def test_a_complete_reading_finishes_its_scope_and_run_and_makes_its_projects_due(ledgers: Ledgers) -> None:
+def test_a_reading_makes_its_projects_due(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2), entry(3, active=False), entry(4, subscription_id="other"))
     ledgers.check(1, 2, 3, 4)
     ledgers.store(reading(row("rg-1", 3, "1")))
-    assert ledgers.scope_state() == ("done", None)
-    assert [(run.state, run.scopes) for run in ledgers.runs.recent_runs(5)] == [("done", {"done": 1})]
     assert ledgers.due() == [1, 2]
     assert ledgers.charges.due_projects_of(ScopeTarget(subscription_id="other")) == []
     updated = {view.project.id: view.updated_at for view in ledgers.projects.list_projects(TODAY)}
     assert updated == {1: NOW, 2: NOW, 3: None, 4: None}
+
+
+def test_what_became_of_a_scopes_queries_is_known_until_it_is_final(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1")), run_key="before")
+    scope = ledgers.scope()
+    for _ in range(2):
+        ledgers.store(reading(parts=(part(window=NOVEMBER),), failed=((OCTOBER, "no (400)"),)))
+    assert ledgers.charges.answers(scope.id) == [
+        Answered(AZURE, SUB, OCTOBER, AnswerState.FAILED, 2, "no (400)"),
+        Answered(AZURE, SUB, NOVEMBER, AnswerState.SUSPECT, 2),
+    ]
+    ledgers.store(reading(row("rg-1", 3, "1")))
+    assert ledgers.charges.answers(scope.id)[1] == Answered(AZURE, SUB, NOVEMBER, AnswerState.READ, 3)
+    ledgers.runs.mark_read(scope.id, None, NOW)
+    assert ledgers.charges.answers(scope.id) == []
 
 
 def test_a_project_that_is_due_keeps_the_time_since_when(ledgers: Ledgers) -> None:
@@ -395,8 +418,8 @@ def test_of_two_different_readings_at_once_one_is_stored_and_no_mixture(ledgers:
     scope = ledgers.scope()
     answers = [[row(f"rg-{number}", day, "1") for number in range(10) for day in days] for days in ((1, 2), (3, 4))]
     for minute in range(5):
-        ledgers.store(reading(row("rg-1", 9, "1"), started_at=NOW + timedelta(minutes=minute)))
-        both = [reading(*rows, started_at=NOW + timedelta(minutes=minute)) for rows in answers]
+        ledgers.store(reading(row("rg-1", 9, "1"), now=NOW + timedelta(minutes=minute)))
+        both = [reading(*rows, now=NOW + timedelta(minutes=minute)) for rows in answers]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda what: ledgers.charges.store(scope.id, what, NOW), both))
         assert {key[1].day for key in ledgers.stored_charges()} in ({1, 2}, {3, 4})
@@ -502,18 +525,7 @@ def test_projects_of_a_subscription_of_a_cloud_account_and_of_another_provider(l
     assert due(ScopeTarget(subscription_id=SUB)) == []
     assert ledgers.charges.currencies_of("hetzner", SUB, NOVEMBER.start) == {"CAD"}
     assert ledgers.charges.currencies_of(AZURE, SUB, NOVEMBER.start) == frozenset()
-    assert ledgers.charges.account(AZURE, SUB).read_until is None
-
-
-def test_of_the_accounts_of_one_scope_each_makes_its_projects_due_and_the_last_ends_it(ledgers: Ledgers) -> None:
-    ledgers.load(entry(1), entry(2, subscription_id="other"))
-    ledgers.check(1, 2)
-    ledgers.store(reading(row("rg-1", 3, "1"), last=False))
-    assert ledgers.due() == [1]
-    assert ledgers.scope_state() == ("queued", None)
-    ledgers.store(reading(row("rg-2", 3, "1"), sub_account_id="other"))
-    assert ledgers.charges.due_projects_of(ScopeTarget(subscription_id="other")) == [2]
-    assert ledgers.scope_state() == ("done", None)
+    assert ledgers.charges.account(AZURE, SUB).known == {}
 
 
 def test_an_accounts_currencies_are_those_of_its_charges_since_a_day(ledgers: Ledgers) -> None:
@@ -534,45 +546,43 @@ class SlowLedger:
     """What store() has to come to, in the plainest words."""
 
     charges: dict[tuple[str, date, str, str], Decimal] = field(default_factory=dict)
-    read_until: date | None = None
-    read_started_at: datetime | None = None
-    suspect_on: set[date] = field(default_factory=set)
+    read_at: dict[int, datetime] = field(default_factory=dict)
+    suspect_on: dict[int, set[date]] = field(default_factory=dict)
 
-    def store(self, what: Reading, now: datetime) -> tuple[Period, ...]:
-        whole = not what.group_keys
-        reads_its_day = any(what.started_at.date() in part.window for part in what.parts)
-        if whole and reads_its_day and self.read_started_at and what.started_at < self.read_started_at:
+    def store(self, what: Reading) -> tuple[Period, ...]:
+        (read,) = what.parts
+        month, whole = read.window.start.month, not what.group_keys
+        last = self.read_at.get(month)
+        if last and read.begun_at < last:
             return ()
-        closed = self.read_until or now.date()
-        suspect = [
-            part.window
-            for part in what.parts
-            if not part.charges.amounts and any(key[1] < closed for key in self.within(part.window, what.group_keys))
-        ]
-        if whole and suspect:
-            self.suspect_on.add(now.date())
-        if whole and (len(self.suspect_on) == 3 or not suspect):
-            suspect = []
-            self.suspect_on.clear()
-        for part in what.parts:
-            if part.window not in suspect:
-                self.replace(part, what.group_keys)
-        if whole and not suspect:
-            self.read_until = now.date()
-            self.read_started_at = what.started_at if reads_its_day else self.read_started_at
-        return tuple(suspect)
+        closed = last.date() if last else what.night
+        had = any(key[1] < closed for key in self.within(read.window, what.group_keys))
+        empty = not any(each.amounts for each in read.charges)
+        if empty and whole and (had or (last is None and read.window.start < what.night)):
+            nights = self.suspect_on.setdefault(month, set())
+            nights.add(what.night)
+            if len(nights) < 3:
+                return (read.window,) if had else ()
+        elif empty and had:
+            return (read.window,)
+        self.replace(read, what.group_keys)
+        if whole:
+            self.suspect_on.pop(month, None)
+            self.read_at[month] = read.begun_at
+        return ()
 
     def within(self, window: Period, groups: frozenset[str]) -> list[tuple[str, date, str, str]]:
         return [key for key in self.charges if key[1] in window and (not groups or key[0] in groups)]
 
-    def replace(self, part: ReadPart, groups: frozenset[str]) -> None:
-        for key in self.within(part.window, groups):
+    def replace(self, read: ReadPart, groups: frozenset[str]) -> None:
+        for key in self.within(read.window, groups):
             del self.charges[key]
-        for (group, day, service), cost in part.charges.amounts.items():
-            self.charges[group, day, service, str(part.charges.billing_currency)] = cost
+        for each in read.charges:
+            for (group, day, service), cost in each.amounts.items():
+                self.charges[group, day, service, str(each.billing_currency)] = cost
 
 
-WINDOWS = (OCTOBER, Period(date(2026, 11, 1), date(2026, 11, 10)), NOVEMBER)
+WINDOWS = (OCTOBER, NOVEMBER)
 GROUPS = ("", "rg-1", "RG-1", "rg-2")
 
 
@@ -602,7 +612,8 @@ def test_any_sequence_of_readings_gives_what_a_plain_dictionary_gives(
     slow, now, scope = SlowLedger(), NOW, ledgers.scope(account)
     for passed, before, what in sequence:
         now += passed
-        again = replace(what, sub_account_id=account, started_at=now - before, read_until=now.date())
+        (read,) = what.parts
+        again = replace(what, sub_account_id=account, parts=(replace(read, begun_at=now - before),), night=now.date())
         suspect = ledgers.charges.store(scope.id, again, now).suspect
-        assert suspect == slow.store(again, now)
+        assert suspect == slow.store(again)
         assert ledgers.stored_charges(account) == slow.charges

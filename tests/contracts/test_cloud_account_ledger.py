@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import Unicode, column, table, update
@@ -11,10 +10,9 @@ from sqlalchemy import Unicode, column, table, update
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import accounts, cloud_accounts
 from shared.domain.projects import ProjectEntry, Scope
-from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, ConnectionType
-from tests.contracts.ledger_data import DAY, NOW, SUB, Ledgers, entry, november, reading
+from tests.contracts.ledger_data import NOW, SUB, Ledgers, entry
 
 OTHER = "other-subscription"
 CONNECTION = "HETZNER_API"
@@ -89,20 +87,15 @@ def test_what_another_cloud_account_feeds_is_not_registered(ledgers: Ledgers) ->
     assert ledgers.charges.account(AZURE, SUB).cloud_account_id == exports.id
 
 
-def test_a_complete_reading_of_all_of_it_is_a_sync_and_one_of_some_groups_is_none(ledgers: Ledgers) -> None:
+def test_a_sync_that_works_makes_an_account_active_and_one_that_fails_says_why(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2, subscription_id=OTHER))
     (sub, _) = ledgers.cloud_accounts.accounts()
-    some = ("rg-1", november(3), "Storage", "1")
-    ledgers.store(reading(some, group_keys=frozenset({"rg-1"}), read_from=None))
-    ledgers.store(reading(some, complete=False))
     assert statuses(ledgers) == [(SUB, AccountStatus.PENDING, None), (OTHER, AccountStatus.PENDING, None)]
     ledgers.cloud_accounts.mark_failed(sub.id, "no (403)")
     assert statuses(ledgers)[0] == (SUB, AccountStatus.ERROR, "no (403)")
-    ledgers.store(reading(some), NOW + timedelta(minutes=1))
+    ledgers.cloud_accounts.mark_synced(sub.id, NOW)
     assert statuses(ledgers) == [(SUB, AccountStatus.ACTIVE, None), (OTHER, AccountStatus.PENDING, None)]
-    assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW + timedelta(minutes=1)
-    ledgers.store(reading(started_at=NOW + DAY), NOW + DAY)
-    assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW + timedelta(minutes=1), "an empty answer"
+    assert ledgers.cloud_accounts.accounts()[0].last_synced_at == NOW
 
 
 def test_an_azure_subscription_is_the_same_in_any_spelling_and_another_providers_account_is_not(
@@ -114,25 +107,12 @@ def test_an_azure_subscription_is_the_same_in_any_spelling_and_another_providers
     assert [each.external_account_id for each in ledgers.cloud_accounts.accounts()] == [SUB, "Acc-1"]
 
 
-def test_what_was_read_for_a_project_is_no_sync_of_its_cloud_account(ledgers: Ledgers) -> None:
-    ledgers.load(elsewhere(1))
-    ledgers.cloud_accounts.register("hetzner", CONNECTION, ["acc-1"])
-    (known,) = ledgers.cloud_accounts.accounts()
-    ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
-    read = reading(("", november(3), "Servers", "1"), provider="hetzner", sub_account_id="acc-1")
-    ledgers.charges.store(ledgers.scope("by hand", ScopeTarget(project_id=1)).id, read, NOW)
-    assert statuses(ledgers) == [("acc-1", AccountStatus.ERROR, "no (403)")]
-    whole = ScopeTarget(cloud_account_id=known.id, provider="hetzner")
-    ledgers.charges.store(ledgers.scope(target=whole).id, read, NOW)
-    assert statuses(ledgers) == [("acc-1", AccountStatus.ACTIVE, None)]
-
-
 def test_one_that_is_disabled_stays_so_whatever_comes_of_it(ledgers: Ledgers) -> None:
     ledgers.load(entry(1))
     (known,) = ledgers.cloud_accounts.accounts()
     set_to(ledgers, known.id, status="disabled")
     ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
-    ledgers.store(reading())
+    ledgers.cloud_accounts.mark_synced(known.id, NOW)
     assert statuses(ledgers) == [(SUB, AccountStatus.DISABLED, None)]
 
 

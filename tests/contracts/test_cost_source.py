@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ from shared.domain.periods import Period
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery, CostSource
 from shared.ports.errors import LaterError, NeverError
-from tests.fakes import FakeCosts
+from tests.fakes import FakeCosts, charges_of
 
 ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
@@ -52,7 +52,6 @@ AZURE_TROUBLE = {
     "garbled": ("invalid_json", {}),
     "no login": ("unauthorized", {}),
     "no permission": ("forbidden", {}),
-    "two currencies": ("two_currencies", {}),
     "no number": ("not_a_number", {}),
 }
 
@@ -62,10 +61,12 @@ class FakeWorld:
     """The fake that the pipeline's tests use, as Azure and as a provider without resource groups."""
 
     source: FakeCosts
+    currencies: dict[date, str] = field(default_factory=dict)
 
     def spend(self, group: str, service: str, day: date, amount: str, currency: str = "CAD") -> None:
         """Adds a charge to ACCOUNT."""
-        self.source.currency = currency
+        self.source.currency_of = {**self.currencies, day: currency}.get
+        self.currencies[day] = currency
         self.source.charges[ACCOUNT, group, day, service] = Decimal(amount)
 
     def is_in_trouble(self, kind: str) -> None:
@@ -78,7 +79,7 @@ FAKE_TROUBLE: dict[str, Exception] = {
     "asks to wait 90 s": LaterError("throttled", timedelta(seconds=90)),
     "unwell for 45 s": LaterError("unwell", timedelta(seconds=45)),
     **{kind: LaterError(kind) for kind in ("asks to wait", "unwell", "silent", "too slow", "broken off", "garbled")},
-    **{kind: NeverError(f"{kind}.") for kind in ("no login", "no permission", "two currencies", "no number")},
+    **{kind: NeverError(f"{kind}.") for kind in ("no login", "no permission", "no number")},
 }
 World = AzureWorld | FakeWorld
 
@@ -104,7 +105,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
-    return world.source.read(CostQuery(world.source.provider, account, window, groups))
+    return charges_of(world.source.read(CostQuery(world.source.provider, account, window, groups)))
 
 
 def test_a_source_says_what_it_may_be_asked(world: World) -> None:
@@ -130,6 +131,14 @@ def test_every_charge_of_the_window_is_read_exactly(world: World) -> None:
         (web, DAY, "Virtual Machines"): Decimal(-3),
         (db, DAY + timedelta(days=1), "Storage"): Decimal("0.1"),
     }
+
+
+def test_charges_in_two_currencies_stand_side_by_side(world: World) -> None:
+    world.spend("rg-web", "Storage", DAY, "1")
+    world.spend("rg-web", "Storage", DAY + timedelta(days=1), "2", "EUR")
+    answer = world.source.read(CostQuery(world.source.provider, ACCOUNT, NOVEMBER))
+    amounts = {each.billing_currency: list(each.amounts.values()) for each in answer.charges}
+    assert amounts == {"CAD": [Decimal(1)], "EUR": [Decimal(2)]}
 
 
 def test_an_amount_is_rounded_half_even_to_ten_places(world: World) -> None:
@@ -231,7 +240,7 @@ def test_what_may_pass_is_for_later_with_the_wait_that_was_named(
     assert len(ask(world).amounts) == 1
 
 
-@pytest.mark.parametrize("trouble", ["no login", "no permission", "two currencies", "no number"])
+@pytest.mark.parametrize("trouble", ["no login", "no permission", "no number"])
 def test_what_stays_wrong_is_for_never_and_said_in_a_sentence(world: World, trouble: str) -> None:
     world.spend("rg-web", "Storage", DAY, "1")
     world.spend("rg-web", "Storage", DAY + timedelta(days=1), "1")
@@ -258,4 +267,4 @@ def test_an_answer_of_many_pages_is_read_whole_by_several_threads_at_once() -> N
         answers = list(threads.map(source.read, [CostQuery(AZURE, ACCOUNT, window)] * 3))
         assert simulator.record.in_all().pages == 9
     assert len(expected) == 12_800
-    assert all(answer.amounts == expected for answer in answers)
+    assert all(charges_of(answer).amounts == expected for answer in answers)

@@ -9,11 +9,11 @@ import pytest
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
-from shared.adapters.database.runs import SqlRuns, settle_scope
+from shared.adapters.database.runs import SqlRuns
 from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState
-from tests.contracts.rows import HOUR, MINUTE, NIGHT, run_row
+from tests.contracts.rows import HOUR, MINUTE, NIGHT, run_row, settle
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
 TWO = ScopeTarget(subscription_id="2caaa5a3-2b66-438e-8ab4-bce37d518c5d")
@@ -29,11 +29,6 @@ def ledger(database: Database) -> RunLedger:
 def night(ledger: RunLedger) -> str:
     ledger.open_run("night", "timer", NIGHT)
     return "night"
-
-
-def settle(database: Database, scope: RunScope, state: ScopeState, reason: str | None = None) -> None:
-    """What storing a reading does to its scope."""
-    database.run(lambda connection: settle_scope(connection, scope.id, state, reason, NIGHT + HOUR))
 
 
 def state_of(ledger: RunLedger, target: ScopeTarget) -> RunScope:

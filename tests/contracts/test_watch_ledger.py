@@ -10,13 +10,13 @@ from sqlalchemy import insert
 from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
-from shared.adapters.database.runs import SqlRuns, settle_scope
+from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import budgets
 from shared.domain.periods import PeriodKind
 from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import LateRun, RunScope, ScopeState
-from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project
+from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project, settle
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
 TWO = ScopeTarget(subscription_id="2caaa5a3-2b66-438e-8ab4-bce37d518c5d")
@@ -43,10 +43,6 @@ def plan(
 ) -> list[RunScope]:
     runs.open_run(key, trigger, at)
     return runs.plan(key, targets)
-
-
-def settle(database: Database, scope: RunScope, state: ScopeState, reason: str | None = None) -> None:
-    database.run(lambda connection: settle_scope(connection, scope.id, state, reason, NIGHT + HOUR))
 
 
 def a_mail(key: str, run_key: str | None = "night") -> NewMail:

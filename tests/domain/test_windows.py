@@ -1,24 +1,16 @@
 """Which days are read: every needed day once, the newest first, and none is lost when nights are missed."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.periods import Period, PeriodKind, PeriodRule, months_before
-from shared.domain.windows import (
-    MOST_PARTS,
-    PARTS_AT_ONCE,
-    ReadingPlan,
-    left_to_read,
-    needed_from,
-    night_window,
-    plan,
-    plan_onward,
-    queries,
-    split,
-)
+from shared.domain.charges import ChargeSet
+from shared.domain.coverage import Coverage, ReadPart
+from shared.domain.periods import Period, PeriodKind, PeriodRule, month_of, months_before
+from shared.domain.windows import MOST_PARTS, PARTS_AT_ONCE, at_once, due_windows, needed_from, split, without
 
 DAY = timedelta(days=1)
 # How far back the provider answers, and for how many days at once: those of a calendar month, all in all.
@@ -45,90 +37,117 @@ def days_of(period: Period) -> list[date]:
     return [period.start + timedelta(days=offset) for offset in range(period.days)]
 
 
-def all_messages(window: Period, back_to: date | None, longest: timedelta = MONTH) -> list[ReadingPlan]:
-    """The first message's plan and those of the messages that follow it."""
-    plans = [plan(window, back_to, longest)]
-    while (left := plans[-1].left) is not None:
-        plans.append(plan_onward(left, longest))
-        assert len(plans) < 400, "reading back does not come to an end"
-    return plans
+def read_through(known: dict[date, Coverage], windows: list[Period], night: date, lookback: int) -> None:
+    """These windows are read on this night, each with a charge."""
+    at = datetime.combine(night, time(2), UTC)
+    charges = ChargeSet("CAD", {("rg", night, "Storage"): Decimal(1)}, {"rg": "rg"})
+    for window in windows:
+        month = window.start.replace(day=1)
+        _, known[month] = known.get(month, Coverage(month)).read(
+            ReadPart(window, (charges,), at), night, lookback, False
+        )
 
 
-# --- the night's window --------------------------------------------------------------------------------------
+# --- what a night reads --------------------------------------------------------------------------------------
 
 
 def test_ordinarily_the_last_35_days_are_read_with_today_among_them() -> None:
-    window = night_window(TODAY, 35, TODAY - DAY, MONTHS_OF_HISTORY)
-    assert window == Period(date(2026, 10, 17), date(2026, 11, 21))
-    assert window.days == 35
+    known: dict[date, Coverage] = {}
+    for night in (TODAY - DAY, TODAY):
+        windows = due_windows(known, None, night, 35, MONTHS_OF_HISTORY)
+        read_through(known, windows, night, 35)
+    assert windows == [Period(date(2026, 10, 17), date(2026, 11, 1)), Period(date(2026, 11, 1), date(2026, 11, 21))]
 
 
-@given(today=TODAYS, lookback=LOOKBACKS, ahead=st.integers(-1, 40))
-def test_a_first_night_and_a_second_run_of_the_same_day_read_what_an_ordinary_night_reads(
-    today: date, lookback: int, ahead: int
-) -> None:
-    ordinary = night_window(today, lookback, None, MONTHS_OF_HISTORY)
-    assert ordinary.end == today + DAY
-    assert ordinary.days == lookback
-    assert night_window(today, lookback, today + timedelta(days=ahead), MONTHS_OF_HISTORY) == ordinary
+@given(today=TODAYS, lookback=LOOKBACKS)
+def test_a_second_run_of_the_same_day_reads_what_the_first_has_read(today: date, lookback: int) -> None:
+    known: dict[date, Coverage] = {}
+    first = due_windows(known, None, today, lookback, MONTHS_OF_HISTORY)
+    read_through(known, first, today, lookback)
+    assert due_windows(known, None, today, lookback, MONTHS_OF_HISTORY) == first
+    assert sum(window.days for window in first) == lookback
 
 
-@given(
-    lookback=st.integers(1, 60),
-    missed=st.lists(st.booleans(), min_size=1, max_size=150),
-)
+@given(lookback=st.integers(2, 60), missed=st.lists(st.booleans(), min_size=1, max_size=150))
 def test_however_nights_are_missed_each_day_is_read_again_once_it_can_be_final(
     lookback: int, missed: list[bool]
 ) -> None:
     """A day is final when `lookback` nights have begun since; its last reading must not be from before that."""
     first_night = date(2026, 1, 1)
-    read_until, read_on = None, {}
+    known, read_on = dict[date, Coverage](), dict[date, list[date]]()
     for offset, is_missed in enumerate([False, *missed]):
-        today = first_night + timedelta(days=offset)
+        night = first_night + timedelta(days=offset)
         if is_missed:
             continue
-        for day in days_of(night_window(today, lookback, read_until, MONTHS_OF_HISTORY)):
-            read_on.setdefault(day, []).append(today)
-        read_until = today
-        for day in days_of(Period(first_night, today + DAY)):
-            final_on = day + timedelta(days=lookback - 1)
-            assert read_on[day][-1] >= min(final_on, today)
+        windows = due_windows(known, None, night, lookback, MONTHS_OF_HISTORY)
+        read_through(known, windows, night, lookback)
+        for window in windows:
+            for day in days_of(window):
+                read_on.setdefault(day, []).append(night)
+        for day in days_of(Period(first_night, night + DAY)):
+            assert read_on[day][-1] >= min(day + timedelta(days=lookback - 1), night)
 
 
-@given(lookback=st.integers(1, 60))
+@given(lookback=st.integers(2, 60))
 def test_without_missed_nights_each_day_is_read_on_exactly_as_many_nights_as_the_look_back_has_days(
     lookback: int,
 ) -> None:
-    nights = [TODAY + timedelta(days=offset) for offset in range(3 * lookback)]
-    windows = [night_window(night, lookback, night - DAY, MONTHS_OF_HISTORY) for night in nights]
-    day = nights[lookback]
-    assert [night for night, window in zip(nights, windows, strict=True) if day in window] == [
-        day + timedelta(days=offset) for offset in range(lookback)
-    ]
+    nights, known, read = [TODAY + timedelta(days=offset) for offset in range(3 * lookback)], {}, []
+    for night in nights:
+        windows = due_windows(known, None, night, lookback, MONTHS_OF_HISTORY)
+        read_through(known, windows, night, lookback)
+        read += [night for window in windows if nights[lookback] in window]
+    assert read == [nights[lookback] + timedelta(days=offset) for offset in range(lookback)]
 
 
-@given(today=TODAYS, lookback=LOOKBACKS, asleep=st.integers(1, 2000))
-def test_a_window_never_reaches_back_more_than_13_months_nor_less_than_was_missed(
-    today: date, lookback: int, asleep: int
+@given(bad=st.integers(5, 9), nights=st.integers(1, 60))
+def test_a_month_that_can_not_be_read_is_due_each_night_and_holds_no_other(bad: int, nights: int) -> None:
+    known: dict[date, Coverage] = {}
+    for offset in range(nights):
+        night = TODAY + offset * DAY
+        windows = due_windows(known, date(2026, 4, 1), night, 35, MONTHS_OF_HISTORY)
+        fails = [window for window in windows if (window.start.year, window.start.month) == (2026, bad)]
+        assert fails == [month_of(date(2026, bad, 1))]
+        read_through(known, [window for window in windows if window not in fails], night, 35)
+        known[fails[0].start] = known.get(fails[0].start, Coverage(fails[0].start)).failed("no", night, 35)
+        expected = [night - 34 * DAY, date(2026, 4, 1)][offset == 0]
+        assert min(window.start for window in windows if window not in fails) == expected
+
+
+@given(today=TODAYS, asleep=st.integers(1, 2000), lookback=LOOKBACKS)
+def test_a_night_never_reads_back_more_than_13_months_nor_less_than_was_missed(
+    today: date, asleep: int, lookback: int
 ) -> None:
-    read_until = today - timedelta(days=asleep)
-    window = night_window(today, lookback, read_until, MONTHS_OF_HISTORY)
+    known: dict[date, Coverage] = {}
+    last = today - timedelta(days=asleep)
+    read_through(known, due_windows(known, None, last, lookback, MONTHS_OF_HISTORY), last, lookback)
+    windows = due_windows(known, None, today, lookback, MONTHS_OF_HISTORY)
     oldest = months_before(today, 13)
-    assert window.start >= oldest
-    assert window.end == today + DAY
-    assert window.start == oldest or window.start <= read_until + DAY
-    assert window.days >= min(lookback, (today - oldest).days + 1)
+    assert windows[0].start >= oldest
+    assert windows[0].start == oldest or windows[0].start <= max(last, today - timedelta(days=lookback - 1))
+    assert [day for window in windows for day in days_of(window)] == days_of(Period(windows[0].start, today + DAY))
 
 
-@given(today=TODAYS, asleep=st.integers(0, 2000), history=st.integers(1, 40))
-def test_how_far_back_a_night_reads_and_what_is_needed_is_bounded_by_the_providers_history(
-    today: date, asleep: int, history: int
+@given(today=TODAYS, rules=RULES, lookback=LOOKBACKS)
+def test_what_is_needed_is_read_once_and_in_later_nights_only_the_look_back(
+    today: date, rules: list[PeriodRule], lookback: int
 ) -> None:
-    oldest = months_before(today, history)
-    assert night_window(today, 35, today - timedelta(days=asleep), history).start >= oldest
-    since = today - timedelta(days=2000)
-    assert needed_from([PeriodRule(PeriodKind.FIXED, since, today + DAY)], today, history) == max(since, oldest)
-    assert needed_from([PeriodRule(PeriodKind.MONTHLY, since)], today, history, since) == max(since, oldest)
+    known: dict[date, Coverage] = {}
+    needed, oldest = needed_from(rules, today, MONTHS_OF_HISTORY), months_before(today, MONTHS_OF_HISTORY)
+    start = max(oldest, today - timedelta(days=lookback - 1))
+    first = due_windows(known, needed, today, lookback, MONTHS_OF_HISTORY)
+    assert [day for window in first for day in days_of(window)] == days_of(
+        Period(min(needed or start, start), today + DAY)
+    )
+    read_through(known, first, today, lookback)
+    again = due_windows(known, needed, today, lookback, MONTHS_OF_HISTORY)
+    assert again[0].start == start
+
+
+def test_a_month_of_which_a_part_was_read_is_read_whole_where_more_is_needed() -> None:
+    known: dict[date, Coverage] = {}
+    read_through(known, due_windows(known, None, TODAY, 35, MONTHS_OF_HISTORY), TODAY, 35)
+    assert due_windows(known, date(2026, 10, 1), TODAY, 35, MONTHS_OF_HISTORY)[0] == month_of(date(2026, 10, 1))
 
 
 # --- how far back --------------------------------------------------------------------------------------------
@@ -148,22 +167,11 @@ def test_needed_is_the_first_day_of_the_earliest_period_that_holds_today_but_for
     assert needed == min(in_a_period, default=None)
 
 
-@given(today=TODAYS, rules=RULES, read=st.one_of(st.none(), st.integers(0, 500)))
-def test_what_has_been_read_is_not_left_to_read(today: date, rules: list[PeriodRule], read: int | None) -> None:
-    read_from = None if read is None else today - timedelta(days=read)
-    left = left_to_read(rules, read_from, today, MONTHS_OF_HISTORY)
-    needed = needed_from(rules, today, MONTHS_OF_HISTORY)
-    missing = needed is not None and (read_from is None or needed < read_from)
-    assert left == (needed if missing else None)
-
-
 def test_a_period_that_ended_before_its_first_reading_is_read_back_to_as_well() -> None:
     monthly = PeriodRule(PeriodKind.MONTHLY, date(2026, 1, 1))
     today, opened_from = date(2026, 11, 20), date(2026, 3, 1)
     assert needed_from([monthly], today, MONTHS_OF_HISTORY) == date(2026, 11, 1)
     assert needed_from([monthly], today, MONTHS_OF_HISTORY, opened_from) == opened_from
-    assert left_to_read([monthly], date(2026, 3, 2), today, MONTHS_OF_HISTORY, opened_from) == opened_from
-    assert left_to_read([monthly], opened_from, today, MONTHS_OF_HISTORY, opened_from) is None
     assert needed_from([monthly], today, MONTHS_OF_HISTORY, date(2020, 1, 1)) == months_before(today, MONTHS_OF_HISTORY)
 
 
@@ -171,7 +179,6 @@ def test_an_account_whose_budgets_have_no_period_today_needs_nothing_but_the_win
     over = PeriodRule(PeriodKind.FIXED, date(2025, 1, 1), date(2026, 1, 1))
     to_come = PeriodRule(PeriodKind.FIXED, date(2027, 1, 1), date(2028, 1, 1))
     assert needed_from([over, to_come], TODAY, MONTHS_OF_HISTORY) is None
-    assert left_to_read([over, to_come], None, TODAY, MONTHS_OF_HISTORY) is None
 
 
 # --- windows ---
@@ -193,69 +200,20 @@ def test_a_window_is_of_one_month_and_no_longer_than_the_provider_answers(
 # --- messages ------------------------------------------------------------------------------------------------
 
 
-@given(
-    today=TODAYS,
-    lookback=LOOKBACKS,
-    asleep=st.integers(0, 400),
-    back=st.one_of(st.none(), st.integers(0, 500)),
-    longest=LONGEST,
-)
-def test_message_after_message_every_needed_day_is_read_exactly_once(
-    today: date, lookback: int, asleep: int, back: int | None, longest: timedelta
-) -> None:
-    window = night_window(today, lookback, today - timedelta(days=asleep), MONTHS_OF_HISTORY)
-    back_to = None if back is None else today - timedelta(days=back)
-    plans = all_messages(window, back_to, longest)
-    read = [day for each in plans for part in each.parts for day in days_of(part)]
-    assert len(read) == len(set(read))
-    assert sorted(read) == days_of(Period(min(back_to or window.start, window.start), window.end))
-
-
-@given(today=TODAYS, lookback=st.integers(1, 90), back=st.integers(0, 500))
-def test_the_window_comes_first_whole_and_then_the_months_before_newest_first(
-    today: date, lookback: int, back: int
-) -> None:
-    window = night_window(today, lookback, None, MONTHS_OF_HISTORY)
-    plans = all_messages(window, today - timedelta(days=back))
-    first = {day for part in plans[0].parts for day in days_of(part)}
-    assert first >= set(days_of(window))
-    for earlier, later in pairwise(plans):
-        assert earlier.left is not None
-        assert earlier.left.end == earlier.parts[0].start
-        assert later.parts[-1].end == earlier.left.end
+@given(days=st.integers(1, 60), answered=st.lists(st.tuples(st.integers(-5, 60), st.integers(1, 20)), max_size=5))
+def test_what_is_left_are_the_days_that_nobody_has_answered(days: int, answered: list[tuple[int, int]]) -> None:
+    whole = Period(TODAY, TODAY + timedelta(days=days))
+    windows = [Period(TODAY + start * DAY, TODAY + (start + length) * DAY) for start, length in answered]
+    left = [day for each in without(whole, windows) for day in days_of(each)]
+    assert left == [day for day in days_of(whole) if not any(day in window for window in windows)]
 
 
 @given(today=TODAYS, lookback=LOOKBACKS, back=st.integers(0, 500), longest=LONGEST)
-def test_no_message_asks_for_more_than_a_few_windows(today: date, lookback: int, back: int, longest: timedelta) -> None:
-    window = night_window(today, lookback, None, MONTHS_OF_HISTORY)
-    plans = all_messages(window, today - timedelta(days=back), longest)
-    assert 1 <= len(plans[0].parts) <= MOST_PARTS
-    assert all(1 <= len(each.parts) <= PARTS_AT_ONCE for each in plans[1:])
-
-
-@given(today=TODAYS, lookback=LOOKBACKS, back=st.one_of(st.none(), st.integers(0, 500)), longest=LONGEST)
-def test_the_queries_that_a_night_announces_are_those_that_its_messages_make(
-    today: date, lookback: int, back: int | None, longest: timedelta
+def test_no_message_asks_for_more_than_a_few_windows_and_the_look_back_comes_first(
+    today: date, lookback: int, back: int, longest: timedelta
 ) -> None:
-    window = night_window(today, lookback, None, MONTHS_OF_HISTORY)
-    back_to = None if back is None else today - timedelta(days=back)
-    assert queries(window, back_to, longest) == sum(len(each.parts) for each in all_messages(window, back_to, longest))
-
-
-def test_an_account_that_was_read_back_to_the_periods_first_day_is_done_and_a_day_less_is_not() -> None:
-    fiscal_year = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
-    assert left_to_read([fiscal_year], date(2026, 4, 1), TODAY, MONTHS_OF_HISTORY) is None
-    assert left_to_read([fiscal_year], date(2026, 4, 2), TODAY, MONTHS_OF_HISTORY) == date(2026, 4, 1)
-
-
-def test_a_new_project_with_a_fiscal_year_is_read_back_to_april_in_messages_of_two_months() -> None:
-    window = night_window(TODAY, 35, None, MONTHS_OF_HISTORY)
-    plans = all_messages(window, date(2026, 4, 1))
-    starts = [[part.start.isoformat() for part in sorted(each.parts, key=lambda part: part.start)] for each in plans]
-    assert starts == [
-        ["2026-10-01", "2026-11-01"],
-        ["2026-08-01", "2026-09-01"],
-        ["2026-06-01", "2026-07-01"],
-        ["2026-04-01", "2026-05-01"],
-    ]
-    assert queries(window, date(2026, 4, 1), MONTH) == 8
+    due = due_windows({}, today - timedelta(days=back), today, lookback, MONTHS_OF_HISTORY)
+    left = [part for window in due for part in split(window, longest)]
+    nightly = sum(window.end > today - timedelta(days=lookback - 1) for window in left)
+    assert at_once(left, today, lookback) == max(PARTS_AT_ONCE, min(nightly, MOST_PARTS))
+    assert at_once(left[:-nightly], today, lookback) == PARTS_AT_ONCE

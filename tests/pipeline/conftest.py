@@ -75,6 +75,7 @@ class Chain:
     def __init__(self, database: Database, **changes: Any) -> None:
         self.app = Composition(settings.load(ENVIRONMENT))
         self.clock, self.costs, self.queues, self.mailer = FakeClock(), FakeCosts(), FakeQueues(), FakeMailer()
+        self.costs.clock = self.clock
         self.azure_budgets, self.azure_locks = FakeBudgets(), FakeLocks()
         self.azure_compute = FakeCompute(self.azure_locks)
         parts = ("clock", "costs", "queues", "mailer", "azure_budgets", "azure_locks", "azure_compute")

@@ -38,7 +38,7 @@ def follow(chain: Chain, text: str, amount: str, spent_before: str) -> None:
 
 
 def test_a_budget_in_the_other_currency_is_advised_where_all_charges_are_in_it(chain: Chain) -> None:
-    chain.costs.currency = "USD"
+    chain.costs.currency_of = lambda _day: "USD"
     chain.load(entry())
     chain.spend("300", date(2026, 11, 10))
     nights(chain, date(2026, 11, 20), date(2026, 11, 20))

@@ -192,7 +192,7 @@ def test_operators_are_told_once_of_a_project_without_a_budget(chain: Chain) -> 
 
 def test_two_currencies_are_never_added_and_operators_are_told_once(chain: Chain) -> None:
     chain.load(entry(currency="CAD"))
-    chain.costs.currency = "USD"
+    chain.costs.currency_of = lambda _day: "USD"
     use(chain, "90")
     chain.night()
     (mail,) = chain.mailer.sent

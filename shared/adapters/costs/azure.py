@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -17,11 +17,11 @@ from shared.adapters.azure.arm import ArmClient, Pages
 from shared.adapters.azure.refusals import COSTS, refusals
 from shared.adapters.costs.azure_answer import Answer
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
-from shared.domain.charges import ChargeSet, key_of_group
+from shared.domain.charges import key_of_group
 from shared.domain.quota import Quota
 from shared.ports.azure import AZURE
 from shared.ports.clock import Clock, utc_now
-from shared.ports.costs import CostQuery
+from shared.ports.costs import CostAnswer, CostQuery
 from shared.ports.errors import LaterError, NeverError
 
 API_VERSION = "2025-03-01"
@@ -30,8 +30,6 @@ LARGEST_PAGE = 5000
 READ_SECONDS = 120.0
 # A subscription has at most 980 resource groups: with 160 services in each, every day of a month, it fits.
 MOST_PAGES = 1000
-# A message asks for up to four answers, and a function that runs for ten minutes is killed, with all that it has read.
-LONGEST_READ = timedelta(minutes=2)
 # Costs are refreshed every four hours or so: pages from before and after that may have a row twice, or not at all.
 PROGRESS_LASTS = timedelta(hours=2)
 # Without a ClientType, a request shares one bucket of the tenant's quota with everybody else's tools.
@@ -69,10 +67,11 @@ class AzureCosts:
             minute, hour, 10.0, units_in_shortest=max(12, minute // 5), units_at_once=min(10, minute, hour)
         )
 
-    def read(self, query: CostQuery, progress: bytes | None = None) -> ChargeSet:
+    def read(self, query: CostQuery, progress: bytes | None = None, until: datetime | None = None) -> CostAnswer:
         """Every charge of the window, rounded for storing. Raises LaterError, NeverError.
 
         progress: of the LaterError that broke the answer to this very query off; it goes on with the next page.
+        until: no page but a first one is asked for after it.
         """
         if query.window.days > self.longest_window.days:
             raise NeverError(
@@ -81,16 +80,13 @@ class AzureCosts:
         body = json.dumps(query_body(query, self.metric)).encode()
         answer, url = self._begun(query, body, progress)
         pages = Pages(self.arm.place, url, MOST_PAGES, answer.pages)
-        begun_with, started_at = answer.pages, self.clock()
+        begun_with = answer.pages
         while url:
-            if answer.pages > begun_with and self.clock() - started_at > LONGEST_READ:
+            if answer.pages > begun_with and until is not None and self.clock() >= until:
                 reason = f"Azure's answer is long; page {answer.pages + 1} is next."
                 raise LaterError(reason, timedelta(0), self._progress(url, body, answer))
-            page = self._next_page(url, body, answer, resumed=0 < begun_with == answer.pages)
-            if page is None:
-                return self._without_content(answer)
-            url = pages.after(answer.add(page) or "")
-        return answer.charges()
+            url = pages.after(self._add_page(url, body, answer, resumed=0 < begun_with == answer.pages) or "")
+        return CostAnswer(answer.charges(), answer.begun_at)
 
     def _begun(self, query: CostQuery, body: bytes, progress: bytes | None) -> tuple[Answer, str]:
         """The answer as far as it has come, and where its next page is."""
@@ -105,16 +101,15 @@ class AzureCosts:
         """The whole question, with the endpoint, the groups and the metric, any of which may be others by now."""
         return f"{query_url(self.arm, query.sub_account_id)} {body.decode()}"
 
-    def _without_content(self, answer: Answer) -> ChargeSet:
-        """A 204 says that there is no data; where a page was announced, it says that something went wrong."""
-        if answer.pages:
-            raise LaterError(f"Azure's answer broke off after page {answer.pages}: the next one is empty (204).")
-        return answer.charges()
-
-    def _next_page(self, url: str, body: bytes, answer: Answer, resumed: bool) -> bytes | None:
-        """The body of one page; those before it go with a LaterError, so that they need not be asked for again."""
+    def _add_page(self, url: str, body: bytes, answer: Answer, resumed: bool) -> str | None:
+        """Adds one page, and returns the link to the next; those before it go with a LaterError, so that they need not
+        be asked for again.
+        """
         try:
-            return self._page(url, body, answer.query.sub_account_id)
+            page = self._page(url, body, answer.query.sub_account_id)
+            if page is None:
+                _see_end(answer)
+            return None if page is None else answer.add(page)
         except LaterError as error:
             raise LaterError(error.reason, error.wait, self._progress(url, body, answer)) from error
         except NeverError as error:
@@ -136,6 +131,12 @@ class AzureCosts:
         with refusals(COSTS, "tell the costs of", f"subscription {shown(subscription, 60)}", self.clock):
             response = self.arm.cost_management.send_request(request, read_timeout=self.read_seconds)
         return None if response.status_code == 204 else response.content
+
+
+def _see_end(answer: Answer) -> None:
+    """A 204 says that there is no data; where a page was announced, it says that something went wrong."""
+    if answer.pages:
+        raise LaterError(f"Azure's answer broke off after page {answer.pages}: the next one is empty (204).")
 
 
 def query_url(arm: ArmClient, subscription: str) -> str:

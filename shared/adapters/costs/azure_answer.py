@@ -40,21 +40,28 @@ class CellError(ValueError):
     """A cell that can't be right; the text says why."""
 
 
+Columns = tuple[list[Any], list[Any], list[Any], list[Any]]
+"""Groups, days, services and amounts, of as many rows each"""
+
+
 class Answer:
     """Collects the pages of one query's answer. bodies: those that were taken, as they came."""
 
     def __init__(self, query: CostQuery, begun_at: datetime, pages: Iterable[bytes] = ()) -> None:
         self.query = query
         self.begun_at = begun_at
-        self.pages = 0
         self.bodies: list[bytes] = []
         self._groups = KnownCells(group_reader(query.resource_groups))
         self._days = KnownCells(day_reader(query.window))
         self._services, self._currencies = KnownCells(_service), KnownCells(_currency)
-        self._currency: str | None = None
-        self._columns: dict[str, list[Any]] = {name: [] for name in ("group", "day", "service", "cost")}
+        self._columns: dict[str, Columns] = {}
         for page in pages:
             self.add(page)
+
+    @property
+    def pages(self) -> int:
+        """How many were taken."""
+        return len(self.bodies)
 
     def add(self, body: bytes) -> str | None:
         """Takes the next page's JSON; returns the link to the page after it, if there is one.
@@ -62,7 +69,6 @@ class Answer:
         Raises LaterError where the body is not JSON (cut off on its way, or a proxy's page), NeverError where it
         is not the answer that was asked for.
         """
-        self.pages += 1
         properties = self._properties(body)
         rows = properties.get("rows")
         if not isinstance(rows, list):
@@ -75,17 +81,15 @@ class Answer:
         self.bodies.append(body)
         return link
 
-    def charges(self) -> ChargeSet:
-        """All the rows so far as charges, rounded for storing."""
-        columns = self._columns
-        if self._currency is None:
-            return ChargeSet()
+    def charges(self) -> tuple[ChargeSet, ...]:
+        """All the rows so far as charges, rounded for storing: of one currency each."""
+        return tuple(self._rounded(currency, columns) for currency, columns in sorted(self._columns.items()))
+
+    def _rounded(self, currency: str, columns: Columns) -> ChargeSet:
         try:
-            return rounded_columns(
-                columns["group"], columns["day"], columns["service"], columns["cost"], self._currency
-            )
+            return rounded_columns(*columns, currency)
         except ArithmeticError:
-            largest = max(columns["cost"], key=Decimal.copy_abs)
+            largest = max(columns[3], key=Decimal.copy_abs)
             raise NeverError(f"Azure's answer holds an amount that is too large to be kept: {largest:.3E}.") from None
 
     def _properties(self, body: bytes) -> dict[str, Any]:
@@ -95,7 +99,9 @@ class Answer:
         except InvalidOperation:
             raise self._wrong("it holds a number past all bounds") from None
         except (ValueError, RecursionError):
-            raise LaterError(f"Page {self.pages} of Azure's answer is not whole: it can't be read as JSON.") from None
+            raise LaterError(
+                f"Page {self.pages + 1} of Azure's answer is not whole: it can't be read as JSON."
+            ) from None
         properties = answer.get("properties") if isinstance(answer, dict) else None
         if not isinstance(properties, dict):
             raise self._wrong("it has no properties")
@@ -105,11 +111,18 @@ class Answer:
         places, width = self._places(columns)
         cells = self._transposed(rows, width)
         currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
-        self._see_currency(currencies)
-        self._columns["cost"] += self._costs(cells[places["cost"]])
-        self._columns["group"] += self._looked_up("group", cells[places["group"]], self._groups)
-        self._columns["day"] += self._looked_up("day", cells[places["day"]], self._days)
-        self._columns["service"] += self._looked_up("service", cells[places["service"]], self._services)
+        read: list[list[Any]] = [
+            self._looked_up("group", cells[places["group"]], self._groups),
+            self._looked_up("day", cells[places["day"]], self._days),
+            self._looked_up("service", cells[places["service"]], self._services),
+            self._costs(cells[places["cost"]]),
+        ]
+        for currency in dict.fromkeys(currencies):
+            is_one = currencies.count(currency) == len(currencies)
+            chosen = read if is_one else [_chosen(column, currencies, currency) for column in read]
+            known: Columns = self._columns.setdefault(currency, ([], [], [], []))
+            for cells_before, new in zip(known, chosen, strict=True):
+                cells_before.extend(new)
 
     def _places(self, columns: Any) -> tuple[dict[str, int], int]:
         """Where each cell of ours stands in a row, and how many cells a row has."""
@@ -138,15 +151,6 @@ class Answer:
         count = f"{len(row)} cells" if isinstance(row, list) else "none"
         raise self._wrong(f"it has {count}, and the page has {width} columns", number)
 
-    def _see_currency(self, currencies: Sequence[str]) -> None:
-        first = self._currency or currencies[0]
-        if currencies.count(first) != len(currencies):
-            number, other = next(
-                (number, currency) for number, currency in enumerate(currencies, 1) if currency != first
-            )
-            raise self._wrong(f"the amount is in {other}, those before it are in {first}", number)
-        self._currency = first
-
     def _costs(self, cells: Sequence[Any]) -> list[Decimal]:
         if set(map(type, cells)) == {Decimal}:
             return list(cells)
@@ -169,8 +173,14 @@ class Answer:
         return values
 
     def _wrong(self, what: str, row: int | None = None) -> NeverError:
-        where = f"page {self.pages}" if row is None else f"page {self.pages}, row {row}"
+        page = f"page {self.pages + 1}"
+        where = page if row is None else f"{page}, row {row}"
         return NeverError(f"Azure's answer is not what was asked for: {where}: {what}.")
+
+
+def _chosen(column: Sequence[Any], currencies: Sequence[str], currency: str) -> list[Any]:
+    """The cells of the rows in this currency."""
+    return [cell for cell, of_row in zip(column, currencies, strict=True) if of_row == currency]
 
 
 class KnownCells(dict[Any, Value], Generic[Value]):

@@ -15,11 +15,13 @@ from sqlalchemy import ColumnElement, Connection, exists, false, select
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in, update_rows
+from shared.adapters.database.coverage import known_months
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.owners import STILL_READ
-from shared.adapters.database.tables import accounts, budget_periods, budgets, projects, scope_owners, scopes
+from shared.adapters.database.tables import budget_periods, budgets, projects, scope_owners, scopes
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod
 from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.coverage import read_until
 from shared.domain.periods import Period
 
 Histories = dict[int, BudgetHistory]
@@ -43,7 +45,7 @@ def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime,
     opened = _open_ends(connection, rows, today)
     known = _turned(connection, rows, opened, today)
     over = {project_id: history.over(today) for project_id, history in known.items()}
-    nights = _read_until(connection, list(known))
+    nights = _read_until(connection, list(known), lookback_days)
     known = {each: history.settle(nights[each], lookback_days) for each, history in known.items()}
     known = {each: history.close(nights[each], today, lookback_days) for each, history in known.items()}
     write_periods(connection, opened, known, now)
@@ -140,22 +142,24 @@ def follow_charges(connection: Connection, known: Histories) -> Histories:
 def settle(connection: Connection, known: Histories, lookback_days: int) -> Histories:
     """The histories, with what is final by what was read."""
     open_ones = [project_id for project_id, history in known.items() if history.unsettled()]
-    nights = _read_until(connection, open_ones)
+    nights = _read_until(connection, open_ones, lookback_days)
     return known | {each: known[each].settle(nights[each], lookback_days) for each in open_ones}
 
 
-def _read_until(connection: Connection, project_ids: Sequence[int]) -> dict[int, date | None]:
+def _read_until(connection: Connection, project_ids: Sequence[int], lookback_days: int) -> dict[int, date | None]:
     """The last night by which all of a project's sub-accounts were read; None where one never was.
 
     Not when its costs were last read: a message about one project or one resource group reads less. Sub-accounts that
     it gave up count as long as nights read its days there.
     """
-    same = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
-    owned = scope_owners.join(scopes, scopes.c.id == scope_owners.c.scope_id).outerjoin(accounts, same)
-    read = select(scope_owners.c.project_id, accounts.c.read_until).select_from(owned).where(STILL_READ).distinct()
+    owned = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
+    owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id).where(STILL_READ)
+    rows = list(select_in(connection, owned, scope_owners.c.project_id, project_ids))
+    known = known_months(connection, [row.sub_account_id for row in rows])
+    read = {account: read_until(months, lookback_days) for account, months in known.items()}
     nights: dict[int, set[date | None]] = {project_id: set() for project_id in project_ids}
-    for project_id, night in select_in(connection, read, scope_owners.c.project_id, project_ids):
-        nights[project_id].add(night)
+    for project_id, *account in rows:
+        nights[project_id].add(read.get((*account,)))
     return {each: None if None in found else min(filter(None, found), default=None) for each, found in nights.items()}
 
 

@@ -51,18 +51,18 @@ def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, sc
     scope_ids: by group key, of every group that was asked for or answered.
     """
     group_keys = {scope_id: group_key for group_key, scope_id in scope_ids.items()}
-    currency, missing = part.charges.billing_currency, dict(part.charges.amounts)
+    missing = {each.billing_currency or "": dict(each.amounts) for each in part.charges}
     for which in within(part.window, group_keys):
         rows = connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED})
         for scope_id, day, service, stored_currency, stored_cost in rows:
             key = (group_keys[scope_id], day, service)
-            cost = missing.pop(key, None) if stored_currency == currency else None
+            cost = missing[stored_currency].pop(key, None) if stored_currency in missing else None
             if cost is None:
                 changes.removed.append((scope_id, day, service, stored_currency))
             elif cost != stored_cost:
                 changes.changed.append((scope_id, day, service, stored_currency, cost))
-    if currency is not None:
-        changes.added.extend((scope_ids[key[0]], key[1], key[2], currency, cost) for key, cost in missing.items())
+    for currency, amounts in missing.items():
+        changes.added.extend((scope_ids[key[0]], key[1], key[2], currency, cost) for key, cost in amounts.items())
 
 
 def write(connection: Connection, changes: RowChanges) -> None:

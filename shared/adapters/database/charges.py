@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, true
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
-from shared.adapters.database.cloud_accounts import lock_accounts, mark_synced
-from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.cloud_accounts import lock_accounts
+from shared.adapters.database.coverage import known_months, months_of, write_months
+from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.owners import STILL_READ, owners_of
-from shared.adapters.database.runs import settle_scope
 from shared.adapters.database.tables import (
     accounts,
+    answers,
     budget_periods,
     budgets,
     charges,
@@ -29,30 +30,33 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
-from shared.adapters.database.tables import unfinished_answers as answers
-from shared.domain.coverage import Coverage, Reading, ReadPart, believe, doubt, doubtful_windows, fault_in, is_outdated
+from shared.domain.coverage import Coverage, Known, Reading, ReadPart, fault_in
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
-from shared.ports.charges import Account, ChargeLedger, ProjectScopes, Stored
+from shared.ports.charges import Account, Answered, AnswerState, ChargeLedger, ProjectScopes, Stored
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
-from shared.ports.runs import ScopeState
 
-COVERAGE = [accounts.c[name] for name in ("read_from", "read_until", "read_started_at", "suspect_days", "suspect_on")]
 # Columns of an Account, in its order.
 KEY = (scopes.c.provider, scopes.c.sub_account_id)
-STATE = (accounts.c.read_from, accounts.c.read_until, accounts.c.cloud_account_id)
 IN_ACCOUNT = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
 OPENED = select(func.min(budget_periods.c.period_start)).where(budget_periods.c.project_id == projects.c.id)
+# Columns of an Answered, its key first.
+ANSWERED = tuple(
+    answers.c[name] for name in ("provider", "sub_account_id", "window_start", "window_end", "state", "tries", "reason")
+)
 
 Scopes = Mapping[str, AnyRow]
 """Stored scopes by group key: id, name, project_id"""
 
 
+@dataclass(frozen=True)
 class SqlCharges(Ledger, ChargeLedger):
-    """ChargeLedger on a SQL database."""
+    """ChargeLedger on a SQL database. lookback_days: how far back a night reads again."""
+
+    lookback_days: int
 
     @override
     @reads
@@ -65,8 +69,10 @@ class SqlCharges(Ledger, ChargeLedger):
     def account(self, connection: Connection, provider: str, sub_account_id: str) -> Account:
         for known in _accounts(connection, _is_of(scopes, provider, sub_account_id)):
             return known
-        state = connection.execute(select(*STATE).where(_is_of(accounts, provider, sub_account_id))).one_or_none()
-        return Account(provider, sub_account_id, *(state or ()))
+        this = _is_of(accounts, provider, sub_account_id)
+        feeding = connection.scalar(select(accounts.c.cloud_account_id).where(this))
+        months = months_of(connection, provider, sub_account_id)
+        return Account(provider, sub_account_id, feeding, known=months)
 
     @override
     @reads
@@ -86,25 +92,27 @@ class SqlCharges(Ledger, ChargeLedger):
         if fault := fault_in(reading):
             raise NeverError(fault)
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
-        this = _is_of(accounts, reading.provider, reading.sub_account_id)
-        known = Coverage(*connection.execute(select(*COVERAGE).where(this)).one())
         read = _scopes_read(connection, reading)
-        if is_outdated(known, reading):
-            # What it would say is stored already, and newer: for its run, the scope has been read.
-            _mark(connection, scope_id, reading, read, (), now)
-            return Stored()
-        doubtful = doubtful_windows(known, reading, now, partial(_has_charges, connection, read))
-        suspect, knowing = believe(known, reading, doubtful, now)
-        if knowing != known:
-            connection.execute(update(accounts).where(this).values(asdict(knowing)))
-        parts = [part for part in reading.parts if part.window not in suspect]
+        known = months_of(connection, reading.provider, reading.sub_account_id)
+        taken = _Taken(self.lookback_days, known, partial(_has_charges, connection, read))
+        parts, suspect = taken.parts(reading), tuple(taken.suspect)
+        if reading.is_whole:
+            write_months(connection, reading, taken.changed)
         read = _with_new_scopes(connection, reading, read, parts)
         changes, ids = RowChanges(), {key: row.id for key, row in read.items()}
         for part in parts:
             note_changes(connection, changes, part, ids)
         write(connection, changes)
-        _mark(connection, scope_id, reading, read, suspect, now)
+        _note_answers(connection, scope_id, reading, suspect, now)
+        if reading.parts:
+            _mark_due(connection, reading, read, suspect, now)
         return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect)
+
+    @override
+    @reads
+    def answers(self, connection: Connection, scope_id: int) -> list[Answered]:
+        rows = connection.execute(select(*ANSWERED).where(answers.c.run_scope_id == scope_id).order_by(*ANSWERED[:4]))
+        return [record(Answered, row, window=Period(row.window_start, row.window_end)) for row in rows]
 
     @override
     @writes
@@ -113,7 +121,8 @@ class SqlCharges(Ledger, ChargeLedger):
     ) -> None:
         connection.execute(delete(answers).where(*_is_answer(scope_id, query)))
         if progress is not None:
-            connection.execute(insert(answers).values((*_answer_key(scope_id, query), progress, now)))
+            begun = {"state": AnswerState.BEGUN, "tries": 0, "progress": progress, "kept_at": now}
+            connection.execute(insert(answers).values(_answer_key(scope_id, query) | begun))
 
     @override
     @reads
@@ -172,21 +181,22 @@ def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Accoun
     owned = scopes.join(scope_owners, scope_owners.c.scope_id == scopes.c.id)
     owned = owned.join(projects, scope_owners.c.project_id == projects.c.id).join(budgets, CURRENT_BUDGET)
     rows = connection.execute(
-        select(*KEY, *STATE, projects.c.id, OPENED.scalar_subquery().label("opened"), *BUDGET_RULE)
+        select(*KEY, accounts.c.cloud_account_id, projects.c.id, OPENED.scalar_subquery().label("opened"), *BUDGET_RULE)
         .select_from(owned.outerjoin(accounts, IN_ACCOUNT))
         .where(projects.c.active == true(), STILL_READ, which)
         .distinct()
         .order_by(*KEY)
-    )
-    return [_account(list(same)) for _, same in groupby(rows, key=lambda row: row[:2])]
+    ).all()
+    known = known_months(connection, {row.sub_account_id for row in rows})
+    return [_account(list(same), known.get((*key,), {})) for key, same in groupby(rows, key=lambda row: row[:2])]
 
 
-def _account(rows: Sequence[AnyRow]) -> Account:
+def _account(rows: Sequence[AnyRow], known: Known) -> Account:
     """An account from a row for each of its active projects. A budget without an amount needs no days."""
     budgeted = [row for row in rows if row.amount]
     opened_from = min((row.opened for row in budgeted if row.opened), default=None)
     projects_too = (frozenset(map(rule_of, budgeted)), len({row.id for row in rows}), opened_from)
-    return Account(*(*rows[0][:5], *projects_too))
+    return Account(*(*rows[0][:3], *projects_too, known))
 
 
 def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
@@ -201,13 +211,71 @@ def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
     return (projects.c.active == true()) & projects.c.id.in_(owners)
 
 
-def _answer_key(scope_id: int, query: CostQuery) -> tuple[Any, ...]:
+def _answer_key(scope_id: int, query: CostQuery) -> dict[str, Any]:
     """The window's end belongs to it: the next page is only given to whoever asks for the very same days."""
-    return scope_id, query.provider, query.sub_account_id, query.window.start, query.window.end
+    window = {"window_start": query.window.start, "window_end": query.window.end}
+    return {"run_scope_id": scope_id, "provider": query.provider, "sub_account_id": query.sub_account_id} | window
 
 
 def _is_answer(scope_id: int, query: CostQuery) -> list[ColumnElement[bool]]:
-    return [column == value for column, value in zip(answers.c, _answer_key(scope_id, query), strict=False)]
+    return [answers.c[name] == value for name, value in _answer_key(scope_id, query).items()]
+
+
+def _note_answers(
+    connection: Connection, scope_id: int, reading: Reading, suspect: Sequence[Period], now: datetime
+) -> None:
+    """Writes down what became of the queries."""
+    states = {
+        part.window: (AnswerState.SUSPECT if part.window in suspect else AnswerState.READ, None)
+        for part in reading.parts
+    } | {window: (AnswerState.FAILED, reason) for window, reason in reading.failed}
+    rows = []
+    for window, (state, reason) in states.items():
+        this = CostQuery(reading.provider, reading.sub_account_id, window)
+        tries = connection.scalar(select(answers.c.tries).where(*_is_answer(scope_id, this))) or 0
+        connection.execute(delete(answers).where(*_is_answer(scope_id, this)))
+        outcome = {"state": state, "reason": reason, "tries": tries + 1, "kept_at": now}
+        rows.append(_answer_key(scope_id, this) | outcome)
+    insert_rows(connection, answers, rows)
+
+
+@dataclass
+class _Taken:
+    """Goes through a reading's parts: which are stored, which are not believed, and what is known of months then."""
+
+    lookback_days: int
+    known: dict[date, Coverage]
+    has_charges: Callable[[Period], bool]
+    suspect: list[Period] = field(default_factory=list)
+    changed: dict[date, Coverage] = field(default_factory=dict)
+
+    def parts(self, reading: Reading) -> list[ReadPart]:
+        """The parts that are to be stored."""
+        for window, reason in reading.failed:
+            self._know(self._of(window).failed(reason, reading.night, self.lookback_days))
+        return [part for part in reading.parts if self._is_stored(reading, part)]
+
+    def _is_stored(self, reading: Reading, part: ReadPart) -> bool:
+        known = self._of(part.window)
+        if known.is_outdated(part):
+            # What it would say is stored already, and newer: for its run, it has been read.
+            return False
+        had = part.is_empty and known.had_charges(part.window, reading.night, self.has_charges)
+        # Some groups say nothing of the account: where they are doubtful, they are never believed.
+        believed = not had
+        if reading.is_whole:
+            believed, after = known.read(part, reading.night, self.lookback_days, had)
+            self._know(replace(after, source=reading.source))
+        if had and not believed:
+            self.suspect.append(part.window)
+        return believed
+
+    def _of(self, window: Period) -> Coverage:
+        month = window.start.replace(day=1)
+        return self.known.get(month) or Coverage(month)
+
+    def _know(self, after: Coverage) -> None:
+        self.known[after.month] = self.changed[after.month] = after
 
 
 def _scopes_read(connection: Connection, reading: Reading) -> Scopes:
@@ -219,7 +287,7 @@ def _scopes_read(connection: Connection, reading: Reading) -> Scopes:
 
 def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes, parts: Sequence[ReadPart]) -> Scopes:
     """The scopes with those that came up; all spelled as the provider does, so that a filter on one is understood."""
-    names = {key: name for part in reversed(parts) for key, name in part.charges.group_names.items()}
+    names = {key: name for part in reversed(parts) for key, name in part.group_names.items()}
     other = {row.id: names[key] for key, row in read.items() if names.get(key, row.name) != row.name}
     rows = [{"id": scope_id, "x_resource_group_name": name} for scope_id, name in other.items()]
     update_rows(connection, scopes, rows, "id")
@@ -238,19 +306,10 @@ def _has_charges(connection: Connection, read: Scopes, days: Period) -> bool:
     return any(connection.scalar(one) is not None for one in some)
 
 
-def _mark(
-    connection: Connection, scope_id: int, reading: Reading, read: Scopes, suspect: Sequence[Period], now: datetime
-) -> None:
-    """What has become of the scope, and which projects are due for a check."""
-    if suspect:
-        settle_scope(connection, scope_id, ScopeState.SUSPECT, doubt(suspect), now)
-    elif not reading.complete:
-        return
-    elif reading.last:
-        settle_scope(connection, scope_id, ScopeState.DONE, None, now)
-        if reading.is_whole:
-            mark_synced(connection, scope_id, reading.provider, reading.sub_account_id, now)
+def _mark_due(connection: Connection, reading: Reading, read: Scopes, suspect: Sequence[Period], now: datetime) -> None:
+    """The projects of what was asked for are due for a check; their costs were read where the night's day was."""
     due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
-    due |= {} if suspect else {"costs_read_at": now}
+    if any(reading.night in part.window and part.window not in suspect for part in reading.parts):
+        due["costs_read_at"] = now
     owners = sorted(set(owners_of(connection, [row.id for row in read.values()])))
     update_in(connection, projects, owners, projects.c.active == true(), **due)

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.tables import accounts, cloud_accounts, run_scopes
+from shared.adapters.database.tables import accounts, cloud_accounts
 from shared.domain.projects import sub_account_key
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
@@ -41,6 +41,12 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
         keys = {sub_account_key(provider, each) for each in ids}
         lock_accounts(connection, provider, keys)
         _feed(connection, provider, connection_type, keys)
+
+    @override
+    @writes
+    def mark_synced(self, connection: Connection, cloud_account_id: int, now: datetime) -> None:
+        synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
+        connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(synced))
 
     @override
     @writes
@@ -76,16 +82,7 @@ def lock_accounts(connection: Connection, provider: str, ids: Collection[str]) -
     found: set[str] = set()
     for some in in_chunks(sorted(ids)):
         these = (account.provider == provider) & account.sub_account_id.in_(some)
-        connection.execute(update(accounts).where(these).values(suspect_days=account.suspect_days))
+        connection.execute(update(accounts).where(these).values(cloud_account_id=account.cloud_account_id))
         found.update(connection.scalars(select(account.sub_account_id).where(these)))
-    new = {"provider": provider, "suspect_days": 0}
-    insert_rows(connection, accounts, [new | {"sub_account_id": each} for each in sorted(set(ids) - found)])
-
-
-def mark_synced(connection: Connection, scope_id: int, provider: str, sub_account_id: str, now: datetime) -> None:
-    """What feeds this sub-account has been synced, if this scope is about all of it and not about a project."""
-    about_all = select(run_scopes.c.id).where(run_scopes.c.id == scope_id, run_scopes.c.project_id.is_(None)).exists()
-    this = (account.provider == provider) & (account.sub_account_id == sub_account_id)
-    feeding = select(account.cloud_account_id).where(this).scalar_subquery()
-    synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
-    connection.execute(NOT_DISABLED.where(cloud.id == feeding, about_all).values(synced))
+    new = sorted(set(ids) - found)
+    insert_rows(connection, accounts, [{"provider": provider, "sub_account_id": each} for each in new])

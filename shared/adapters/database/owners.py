@@ -9,15 +9,15 @@ from sqlalchemy import Connection, delete, exists, insert, or_, select
 
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
 from shared.adapters.database.ledger import columns, record
-from shared.adapters.database.tables import accounts, scope_owners, scopes
+from shared.adapters.database.tables import coverage, scope_owners, scopes
 from shared.domain.owners import DAY, Ownership, handed_over
 
-_read = accounts.alias().c
+_read = coverage.alias().c
 # An ownership whose days nights still read: one of now, or one that ended lately. What is the latest of all nights
 # stands for today.
 STILL_READ = or_(
     scope_owners.c.settles_on.is_(None),
-    ~exists(select(_read.provider).where(_read.read_until >= scope_owners.c.settles_on)),
+    ~exists(select(_read.provider).where(_read.good_on >= scope_owners.c.settles_on)),
 )
 
 

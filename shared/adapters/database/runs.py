@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from shared.adapters.database.chunks import kept_or, select_in
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.tables import budgets, mails, projects, run_scopes, runs, schedules, unfinished_answers
+from shared.adapters.database.tables import answers, budgets, mails, projects, run_scopes, runs, schedules
 from shared.domain.charges import key_of_group
 from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
@@ -115,8 +115,13 @@ class SqlRuns(Ledger, RunLedger):
 
     @override
     @writes
+    def mark_read(self, connection: Connection, scope_id: int, doubt: str | None, now: datetime) -> None:
+        _settle(connection, scope_id, ScopeState.SUSPECT if doubt else ScopeState.DONE, doubt, now)
+
+    @override
+    @writes
     def mark_failed(self, connection: Connection, scope_id: int, reason: str, now: datetime) -> None:
-        settle_scope(connection, scope_id, ScopeState.FAILED, reason, now, scope.state != ScopeState.DONE)
+        _settle(connection, scope_id, ScopeState.FAILED, reason, now, scope.state != ScopeState.DONE)
 
     @override
     @reads
@@ -201,14 +206,14 @@ UNSENT_MAILS = (
 )
 
 
-def settle_scope(
+def _settle(
     connection: Connection, scope_id: int, state: ScopeState, reason: str | None, now: datetime, *only_if: Condition
 ) -> None:
-    """Gives the scope a final state, as a part of another's transaction; the run finishes with its last scope."""
+    """Gives the scope a final state; the run finishes with its last scope."""
     values = {"state": state, "reason": reason, "finished_at": now}
     settled = connection.execute(update(run_scopes).where(scope.id == scope_id, *only_if).values(values))
     if settled.rowcount:
-        connection.execute(delete(unfinished_answers).where(unfinished_answers.c.run_scope_id == scope_id))
+        connection.execute(delete(answers).where(answers.c.run_scope_id == scope_id))
         _finish(connection, _run_key_of(connection, scope_id), now)
 
 

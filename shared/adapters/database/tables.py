@@ -13,11 +13,13 @@ from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.types import Converted, Money, UtcDateTime, cleaned, fitted, key_text
 from shared.domain.budgets import Rollover
+from shared.domain.coverage import CoverageState
 from shared.domain.deliveries import DeliveryState, Role
 from shared.domain.locks import Outcome
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
 from shared.messages import LockAction, LockTrigger
+from shared.ports.charges import AnswerState
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.mails import MailState, Topic
 from shared.ports.runs import RunState, RunTrigger, ScopeState
@@ -125,14 +127,23 @@ cloud_accounts = table(
     UniqueConstraint("provider", "connection_type", "external_account_id"),
 )
 
-# How much of a sub-account has been read, since when its answers have been suspiciously empty, and which cloud account
-# feeds it.
+# The sub-accounts, and which cloud account feeds each.
 accounts = table(
     "accounts",
     *key(provider=key_text(20), sub_account_id=key_text(100)),
-    *optional(read_from=Date(), read_until=Date(), read_started_at=UtcDateTime()),
-    *needed(suspect_days=Integer()),
-    *optional(suspect_on=Date(), cloud_account_id=Integer()),
+    *optional(cloud_account_id=Integer()),
+)
+
+# What is known of one month of a sub-account's charges: domain.coverage.Coverage.
+coverage = table(
+    "coverage",
+    *key(provider=key_text(20), sub_account_id=key_text(100), month=Date()),
+    *needed(source=key_text(20)),
+    *optional(read_from=Date(), read_through=Date(), begun_at=UtcDateTime(), good_on=Date()),
+    *needed(state=Converted(Unicode(10), str, CoverageState)),
+    *optional(reason=fitted(1000)),
+    *needed(suspect_nights=Integer()),
+    *optional(suspect_on=Date()),
 )
 
 # A resource group of a sub-account, and the project that owns it now.
@@ -238,12 +249,15 @@ run_scopes = table(
     Index("ix_run_scopes_state", "state"),
 )
 
-# Answers that broke off after some of their pages; what they hold only their provider's adapter can read.
-unfinished_answers = table(
-    "unfinished_answers",
+# What became of the queries of a scope that is not final. `progress`: of one that broke off after some of its pages;
+# what it holds only its provider's adapter can read.
+answers = table(
+    "answers",
     Column("run_scope_id", ForeignKey("run_scopes.id"), primary_key=True),
     *key(provider=key_text(20), sub_account_id=key_text(100), window_start=Date(), window_end=Date()),
-    *needed(progress=sa.LargeBinary(), kept_at=UtcDateTime()),
+    *needed(state=Converted(Unicode(10), str, AnswerState), tries=Integer()),
+    *optional(reason=fitted(1000), progress=sa.LargeBinary()),
+    *needed(kept_at=UtcDateTime()),
 )
 
 # The lock of a project: whether the app has put one on it, and who works on that now.

@@ -19,6 +19,7 @@ from sqlalchemy import inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.adapters.database import migrate
+from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.tables import audit, budget_periods, budgets, mails, metadata, projects
@@ -250,6 +251,7 @@ def test_upgrades_at_once_on_a_server_wait_for_each_other(postgres: Postgres):
 
 USE_AND_NAME_MODULES = """
 import sys
+from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.engine import Database
 from shared.adapters.database.migrate import make_missing
 
@@ -341,9 +343,34 @@ def test_a_database_of_0_1_0_keeps_all_that_it_has(database: Database) -> None:
     assert {name for name, rows in old.items() if not rows} <= empty
     migrate.upgrade(database)
     new = contents(database)
+    assert old.pop("unfinished_answers") == []
+    for row in old["accounts"]:
+        for column in BY_MONTH:
+            del row[column]
     for name, rows in old.items():
         kept = [{column: row[column] for column in rows[0]} for row in new[name]] if rows else new[name]
         assert sorted(map(repr, kept)) == sorted(map(repr, rows)), name
+
+
+BY_MONTH = ("read_from", "read_until", "read_started_at", "suspect_days", "suspect_on")
+
+
+def test_what_was_known_of_an_account_is_known_by_month_and_back_again(database: Database) -> None:
+    year_of(database)
+    known = SqlCharges(database, 35).account("azure", SUBSCRIPTION).known
+    move_to(database, "0003")
+    (account,) = contents(database)["accounts"]
+    last = datetime(2026, 4, 21, 2, tzinfo=UTC)
+    assert [str(account[name]) for name in BY_MONTH[:2]] == ["2026-03-01", str(last.date())]
+    migrate.upgrade(database)
+    upgraded = SqlCharges(database, 35).account("azure", SUBSCRIPTION).known
+    days = [
+        {month: (each.read_from, each.read_through) for month, each in of.items() if each.read_from}
+        for of in (known, upgraded)
+    ]
+    assert days[0] == days[1]
+    april = upgraded[APRIL.start]
+    assert (april.good_on, april.begun_at, april.state) == (last.date(), last, "good")
 
 
 def test_subscriptions_that_0_1_0_watched_are_cloud_accounts(database: Database) -> None:

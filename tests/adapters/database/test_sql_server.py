@@ -156,8 +156,8 @@ def a_reading(days: int, groups: int, cost: str = "1.2345678901") -> Reading:
         for group in range(groups):
             charge_set.add(f"rg-{group}", date(2026, 11, day), "Storage", Decimal(cost), "CAD")
             charge_set.add(f"rg-{group}", date(2026, 11, day), "storage", Decimal(cost), "CAD")
-    part = ReadPart(NOVEMBER, charge_set.rounded())
-    return Reading(AZURE, SUBSCRIPTION, frozenset(), (part,), NOW, NOVEMBER.start, complete=True)
+    part = ReadPart(NOVEMBER, (charge_set.rounded(),), NOW)
+    return Reading(AZURE, SUBSCRIPTION, frozenset(), (part,), NOW.date())
 
 
 def inserts(server: Driver, table: str) -> list[Sent]:
@@ -166,7 +166,7 @@ def inserts(server: Driver, table: str) -> list[Sent]:
 
 def test_charges_are_written_in_few_fast_batches(server: Driver, database: Database):
     scope = SqlRuns(database).scope_of("night", "timer", ScopeTarget(subscription_id=SUBSCRIPTION), NOW)
-    SqlCharges(database).store(scope.id, a_reading(days=10, groups=600), NOW)
+    SqlCharges(database, 35).store(scope.id, a_reading(days=10, groups=600), NOW)
     sent = inserts(server, "charges")
     assert sum(len(one.rows) for one in sent) == 12_000
     assert all(one.many and one.fast for one in sent)
@@ -179,7 +179,7 @@ def test_an_unchanged_second_reading_writes_no_charges(server: Driver, database:
     scope = SqlRuns(database).scope_of("night", "timer", ScopeTarget(subscription_id=SUBSCRIPTION), NOW)
     for _ in range(2):
         server.sent.clear()
-        SqlCharges(database).store(scope.id, a_reading(days=2, groups=3), NOW)
+        SqlCharges(database, 35).store(scope.id, a_reading(days=2, groups=3), NOW)
     assert not [one for one in server.sent if re.match(r"(INSERT INTO|UPDATE|DELETE FROM) charges\b", one.statement)]
 
 
