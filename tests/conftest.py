@@ -20,6 +20,7 @@ from shared.adapters.database.tables import metadata
 from tests import sql_server
 from tests.postgres import Postgres, programs
 from tests.sql_server import t_sql
+from tests.sql_server.dbapi import Driver
 
 # A busy machine is slow at times, which is no fault of what is tested.
 hypothesis.settings.register_profile("warden", deadline=None)
@@ -102,7 +103,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 def mssql_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty file of the stand-in for SQL Server, to be copied."""
     path = tmp_path_factory.mktemp("sql-server") / "template.db"
-    database = Database(sql_server.url(path))
+    database = Database(sql_server.url(path), module=Driver())
     migrate.upgrade(database)
     database.close()
     return path
