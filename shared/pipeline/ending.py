@@ -11,8 +11,9 @@ from shared.pipeline.operators import Operators
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
+from shared.ports.errors import NoCostsError
 from shared.ports.mails import MailLedger
-from shared.ports.runs import RunLedger, RunTrigger
+from shared.ports.runs import RunLedger, RunScope, RunTrigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,23 @@ class Ending:
         scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, target, now)
         event("scope_failed", level=logging.ERROR, run=run_key, scope=target.subject, reason=reason)
         self.runs.mark_failed(scope.id, reason, now)
+        return self._ended(run_key, target)
+
+    def without_costs(self, scope: RunScope, error: NoCostsError) -> list[Outgoing]:
+        """The provider has none for the scope, which is no failure but told once; one that lasts too long is."""
+        now = self.clock()
+        told = self.operators.no_costs(scope.target.subject, error.reason, error.passes_within is not None)
+        mail_id = self.mails.add(told, now)
+        stored = self.mails.get(mail_id)
+        first = stored.first_attempt_at if stored else None
+        if error.passes_within is not None and first is not None and now - first >= error.passes_within:
+            return self.fail(scope.run_key, scope.target, error.reason)
+        self.runs.mark_read(scope.id, None, now)
+        return [*mails_out([mail_id] if first is None else []), *self._ended(scope.run_key, scope.target)]
+
+    def _ended(self, run_key: str, target: ScopeTarget) -> list[Outgoing]:
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.
-        turning = self.charges.turning_projects_of(target, now.date())
+        turning = self.charges.turning_projects_of(target, self.clock().date())
         return [*outgoing(notifications(turning, Envelope(run_id=run_key))), *self.told(run_key)]
 
     def told(self, run_key: str) -> list[Outgoing]:

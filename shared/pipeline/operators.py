@@ -57,6 +57,17 @@ class Operators:
             run_key,
         )
 
+    def no_costs(self, subject: str, reason: str, passes: bool) -> NewMail:
+        """The provider has no costs of this, and nobody here has to do anything: told once."""
+        return self.notice(
+            Topic.COSTS_FAILED,
+            f"no-costs/{'yet' if passes else 'ever'}/{subject}",
+            f"There are no costs of {subject}",
+            f"The costs of {subject} can't be read, and its projects' figures lack them. This is told once.",
+            [reason],
+            "Each night tries again. `python -m shared.cli cloud-accounts list` shows how it stands.",
+        )
+
     def message_poisoned(self, queue: str, today: date) -> NewMail:
         """A message failed again and again; told once a day, whichever message is the first."""
         return self.notice(

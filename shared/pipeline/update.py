@@ -22,7 +22,7 @@ from shared.ports.charges import Answered, AnswerState, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.costs import CostQuery
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, NoCostsError
 from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
 
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
@@ -77,7 +77,24 @@ class Updater:
         except LaterError as error:
             return self._later(message, scope, works, error)
         except NeverError as error:
-            return self._failed(scope, works, error.reason)
+            if scope is not None and isinstance(error, NoCostsError):
+                return self._without_costs(message, scope, works, error)
+            if scope is not None:
+                return self._failed(scope, works, error.reason)
+            if not known_run:
+                raise MessageError(error.reason) from error
+            return self._changed_since(message, error.reason, origin)
+
+    def _without_costs(
+        self, message: UpdateMessage, scope: RunScope, works: list[Work], error: NoCostsError
+    ) -> list[Outgoing]:
+        """The provider has none of the subscription: what its projects' figures lack is known, and no more to be done."""
+        night = self._night(scope)
+        for work, left in self._left(message, scope, works, night):
+            failed = tuple((window, error.reason) for window in left)
+            self._store(scope, Reading(*work.key, frozenset(), (), night, work.source.connection_type, failed))
+        self._not_synced(scope, works, error.reason)
+        return [*self._due(message, scope), *self.ending.without_costs(scope, error)]
 
     def _instead(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing] | None:
         """What follows where nothing is left to be read, or not by this message now; None where it is to be read."""
@@ -172,6 +189,8 @@ class Updater:
             try:
                 parts.append(self._part(scope, work, query, until))
             except NeverError as error:
+                if isinstance(error, NoCostsError) and scope.target.subscription_id:
+                    raise
                 failed[window] = error.reason
                 self._tell_refused(scope, query, error.reason)
             except LaterError as error:
@@ -268,9 +287,7 @@ class Updater:
             scope=scope.target.subject,
         )
 
-    def _failed(self, scope: RunScope | None, works: list[Work], reason: str) -> list[Outgoing]:
-        if scope is None:
-            raise MessageError(reason)
+    def _failed(self, scope: RunScope, works: list[Work], reason: str) -> list[Outgoing]:
         self._not_synced(scope, works, reason)
         return self.ending.fail(scope.run_key, scope.target, reason)
 

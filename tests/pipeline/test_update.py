@@ -15,7 +15,7 @@ from shared.domain.projects import Scope
 from shared.messages import Queue, ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, NoCostsError
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)
@@ -268,6 +268,79 @@ def test_a_scope_that_stays_suspect_is_told(chain: Chain) -> None:
     chain.night()
     (mail,) = chain.mailer.sent
     assert "not believed" in mail.text
+
+
+def costs_failed(chain: Chain) -> list[str]:
+    """The subjects of the mails to the operators on costs that were not read."""
+    return [each for each in chain.subjects() if each.startswith(("There are no costs", "Costs could not be read"))]
+
+
+def next_night(chain: Chain) -> None:
+    chain.night()
+    chain.clock.forward(hours=24)
+    chain.look()
+    chain.drain()
+
+
+def test_a_subscription_of_which_the_provider_has_no_costs_is_told_once_and_no_night_fails_of_it(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    chain.spend("5", date(2026, 11, 20))
+    chain.costs.fails = lambda query: (
+        NoCostsError("no such offer") if query.sub_account_id == OTHER_SUBSCRIPTION else None
+    )
+    for _ in range(4):
+        next_night(chain)
+    assert costs_failed(chain) == [f"There are no costs of subscription {OTHER_SUBSCRIPTION}"]
+    assert {run.state for run in chain.runs.recent_runs(9)} == {"done"}
+    assert chain.spent() == 5
+    known = chain.charges.account(AZURE, OTHER_SUBSCRIPTION).known
+    assert {each.reason for each in known.values()} == {"no such offer"}
+    (other,) = [each for each in chain.cloud_accounts.accounts() if each.external_account_id == OTHER_SUBSCRIPTION]
+    assert (other.status, other.last_sync_error) == ("error", "no such offer")
+    chain.costs.fails = lambda _query: None
+    for day in (date(2026, 10, 30), date(2026, 11, 20)):
+        chain.costs.charges[OTHER_SUBSCRIPTION, "rg-12", day, "Storage"] = Decimal(7)
+    chain.night()
+    assert {each.reason for each in chain.charges.account(AZURE, OTHER_SUBSCRIPTION).known.values()} == {None}
+
+
+def test_a_subscription_that_the_provider_does_not_know_yet_is_a_failure_only_after_two_days(chain: Chain) -> None:
+    chain.load(entry(11))
+    chain.costs.fails = lambda _query: NoCostsError("not known yet", timedelta(hours=48))
+    told = []
+    for _ in range(4):
+        next_night(chain)
+        told.append(len(costs_failed(chain)))
+    assert told == [1, 1, 2, 3]
+    assert costs_failed(chain)[1] == f"Costs could not be read: subscription {SUBSCRIPTION}"
+
+
+def test_of_a_project_by_hand_costs_that_there_are_none_of_are_a_failure_as_any(chain: Chain) -> None:
+    chain.load(entry(11))
+    chain.costs.fails = lambda _query: NoCostsError("no such offer")
+    chain.work(Queue.UPDATE, '{"ProjectId": 11}')
+    chain.drain()
+    assert costs_failed(chain) == ["Costs could not be read: project 11"]
+
+
+def test_a_scope_that_fails_before_it_is_known_ends_and_swallows_no_other_s_failure(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
+    chain.tonight()
+    (queue, first, _), (_, last, _) = chain.queues.take()
+    chain.work(queue, first)
+
+    class Refusing:
+        def __getattr__(self, _name: str) -> object:
+            raise NeverError("a value doesn't fit")
+
+    chain.app.updater = replace(chain.updater, asking=replace(chain.asking, charges=Refusing()))
+    chain.work(queue, last)
+    chain.drain()
+    (mail,) = [mail for mail in chain.mailer.sent if mail.subject.startswith("Costs could not be read")]
+    assert "Azure says no (403)" in mail.text
+    assert "a value doesn't fit" in mail.text
+    assert [run.state for run in chain.runs.recent_runs(9)] == ["failed"]
 
 
 def test_operators_are_told_of_a_refused_scope_once_a_day(chain: Chain) -> None:

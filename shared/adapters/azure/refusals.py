@@ -26,6 +26,7 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError
 WAIT_HEADER = re.compile(r"(x-ms-(.+-)?)?retry-?after", re.IGNORECASE)
 # An error in spite of a status that says that all is well.
 ERROR_BODY = re.compile(rb"""\s*\{\s*"error"\s*:\s*["{]""", re.IGNORECASE)
+REQUEST_ID = re.compile(r"\s*\(?Request ID: [\w-]+\)?\.?", re.IGNORECASE)
 # Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read. 424: seen for a
 # while, and gone again, where a service behind was unwell (mivano/azure-cost-cli #24).
 PASSING = frozenset({408, 409, 412, 424, 425, 429})
@@ -157,7 +158,9 @@ class RefusedError(Exception):
     def said(self, longest: int) -> str:
         """The status with Azure's code and message, as a sentence."""
         named = self.code and self.code != str(self.status)
-        said = shown(" ".join([str(self.status), *([f"({self.code})"] if named else []), self.message]), longest)
+        # What is told once must read the same each time.
+        message = REQUEST_ID.sub("", self.message)
+        said = shown(" ".join([str(self.status), *([f"({self.code})"] if named else []), message]), longest)
         return said if said.endswith((".", "…")) else f"{said}."
 
 

@@ -375,6 +375,13 @@ def test_charges_that_the_enrollment_hides_are_said_with_its_policy(
     assert reason.endswith("turn on the policy that account owners can view charges.")
 
 
+def test_what_azure_says_reads_the_same_each_time(server: OddServer, costs: AzureCosts) -> None:
+    for number in "12":
+        text = f"No offer. (Request ID: 8d354889-ee54-46e8-a50f-7f2f8033{number}b4a)"
+        server.will_answer(Answer(json.dumps({"error": {"code": "400", "message": text}}), 400))
+        assert ": 400 No offer. The query" in refused(costs)
+
+
 UNKNOWN_YET = f"GtmDimensionDataProvider.GetAzureSubscriptionsById returns null or empty list for id: {SUBSCRIPTION}"
 NO_OFFERS = [
     (404, "NotFound", f"Given subscription {SUBSCRIPTION} doesn't have valid WebDirect/AIRS offer type."),
