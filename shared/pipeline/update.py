@@ -88,7 +88,7 @@ class Updater:
     def _without_costs(
         self, message: UpdateMessage, scope: RunScope, works: list[Work], error: NoCostsError
     ) -> list[Outgoing]:
-        """The provider has none of the subscription: what its projects' figures lack is known, and no more to be done."""
+        """The provider has none of the subscription: what its projects' figures lack is known, and that is all."""
         night = self._night(scope)
         for work, left in self._left(message, scope, works, night):
             failed = tuple((window, error.reason) for window in left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -49,6 +50,19 @@ def entry(
     scopes = tuple(Scope(AZURE, subscription, group) for group in groups or (f"rg-{project_id}",))
     project = Project(project_id, f"P{project_id}", f"Project {project_id}", "en", ("anna@example.com",), active=True)
     return ProjectEntry(replace(project, **who), scopes, terms)
+
+
+# What a history that was played counts, told with the sum of all.
+PLAYED = "history"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.getreports("passed")
+    histories = [counted for report in reports for name, counted in report.user_properties if name == PLAYED]
+    counted = sum(map(Counter, histories), Counter[str]())
+    if histories:
+        listed = ", ".join(f"{number:,} {name}" for name, number in sorted(counted.items()))
+        terminalreporter.write_line(f"{len(histories):,} histories: {listed}")
 
 
 ENVIRONMENT = {

@@ -1,0 +1,288 @@
+"""The app in a world that kills it: at any step of its work, over and over, on a provider and mail servers with moods.
+
+The host here is a slow one: it works on one message at a time, in any order, and does with it what Azure's does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from random import Random
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, select
+
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import mails
+from shared.adapters.mail.rendering import TemplateRenderer
+from shared.messages import Message, Queue
+from shared.ports.costs import CostQuery
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import Handover, OutgoingMail
+from tests.fakes import FakeCosts, FakeMailer, FakeQueues
+from tests.pipeline.conftest import Chain
+from tests.pipeline.oracle import Oracle, first_of
+
+T = TypeVar("T")
+LEASE, RETRY = timedelta(minutes=10), timedelta(seconds=30)
+MOST_TAKEN = 5
+RENDERER = TemplateRenderer()
+# A message that is killed more often is rightly a dead letter.
+MOST_KILLS_OF_ONE = 3
+WATCHDOG = timedelta(hours=1)
+TRUE, BLANK, REFUSED, LATER, BUSY = "true", "blank", "refused", "later", "busy"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class Fate:
+    """When the process dies. chance: at each step; left: how often what is worked on now may still be killed."""
+
+    random: Random
+    chance: float
+    left: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
+
+    def step(self) -> None:
+        if self.left and self.random.random() < self.chance:
+            self.left = 0
+            self.counted["kills"] += 1
+            raise Killed
+
+    @property
+    def kills(self) -> int:
+        return self.counted["kills"]
+
+
+class MortalDatabase(Database):
+    """SQLite, before and after whose transactions the process may die."""
+
+    fate: Fate
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        self.fate.step()
+        result = super().run(work)
+        self.fate.step()
+        return result
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        self.fate.step()
+        return super().read(work)
+
+
+def currency_on(day: date, changes_on: date | None) -> str:
+    """An account's currency, which may change on a day."""
+    return "USD" if changes_on is not None and day >= changes_on else "CAD"
+
+
+@dataclass
+class MoodyCosts(FakeCosts):
+    """A provider with a mood for each month of each account; what it truly serves, the oracle sees.
+
+    changes_on: the days since which accounts are in another currency. blank_nights: for how many nights in a row now
+    a month came without any charge.
+    """
+
+    fate: Fate = field(kw_only=True)
+    oracle: Oracle = field(kw_only=True)
+    now: Callable[[], datetime] = field(kw_only=True)
+    tick: Callable[[], None] = field(kw_only=True)
+    moods: dict[tuple[str, date], str] = field(default_factory=dict)
+    changes_on: dict[str, date] = field(default_factory=dict)
+    blank_nights: Counter[tuple[str, date]] = field(default_factory=Counter)
+
+    def read(self, query: CostQuery, *how: Any) -> Any:
+        self.fate.step()
+        self.tick()
+        mood = self.moods.get((query.sub_account_id, first_of(query.window.start)), TRUE)
+        self.fate.counted[mood] += 1
+        if mood == REFUSED:
+            raise NeverError("Azure refuses it (400).")
+        if mood == LATER:
+            raise LaterError("Azure is unwell (503).")
+        if mood == BUSY and self.fate.random.random() < 0.5:
+            raise LaterError("Azure asks us to wait (429).", timedelta(seconds=self.fate.random.randint(1, 120)))
+        self.currency_of = lambda day: currency_on(day, self.changes_on.get(query.sub_account_id))
+        if mood == BLANK:
+            charges, self.charges = self.charges, {}
+            answer = super().read(query, *how)
+            self.charges = charges
+            nights = self.blank_nights[query.sub_account_id, first_of(query.window.start)]
+            self.oracle.serve_nothing(self.now(), query.sub_account_id, query.window.start, query.window.end, nights)
+        else:
+            answer = super().read(query, *how)
+            self.oracle.serve(self.now(), query.sub_account_id, query.window.start, query.window.end)
+        self.fate.step()
+        return answer
+
+
+@dataclass
+class MortalQueues(FakeQueues):
+    """Queues, before and after whose taking a message the process may die."""
+
+    fate: Fate = field(kw_only=True)
+
+    def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
+        self.fate.step()
+        super().send(queue, message, delay)
+        self.fate.step()
+
+
+@dataclass
+class MortalMailer(FakeMailer):
+    """A mail provider. just_taken: what this process was the last to hand over."""
+
+    fate: Fate = field(kw_only=True)
+    is_away: bool = False
+    just_taken: str | None = None
+
+    def send(self, mail: OutgoingMail) -> Handover:
+        self.fate.step()
+        if self.is_away:
+            self.fate.counted["mails put off"] += 1
+            raise LaterError("the mail provider is unwell (503)")
+        handover = super().send(mail)
+        self.fate.counted["recipients refused"] += len(handover.refused)
+        self.just_taken = mail.message_id
+        self.fate.step()
+        return handover
+
+
+@dataclass
+class Waiting:
+    """A message on its queue, or on that queue's `-poison` queue."""
+
+    queue: Queue
+    text: str
+    at: datetime
+    id: str
+    taken: int = 0
+    kills: int = 0
+    poisoned: bool = False
+
+
+class World:
+    """The app, its host and all that is around it."""
+
+    def __init__(self, database_url: str, seed: int, chance: float) -> None:
+        self.random = Random(seed)
+        self.fate = Fate(self.random, chance)
+        database = MortalDatabase(database_url)
+        database.fate = self.fate
+        self.chain = chain = Chain(database)
+        self.clock = chain.clock
+        self.oracle = Oracle()
+        self.costs = MoodyCosts(fate=self.fate, oracle=self.oracle, now=self.clock, tick=self._tick)
+        self.queues, self.mailer = MortalQueues(fate=self.fate), MortalMailer(fate=self.fate)
+        if hasattr(self.costs, "clock"):
+            self.costs.clock = self.clock
+        for name in ("costs", "queues", "mailer"):
+            chain.parts[name] = getattr(self, name)
+            setattr(chain, name, getattr(self, name))
+        self._start()
+        self.waiting: list[Waiting] = []
+        self.looks_at = self.clock()
+        self.after_each: Callable[[], None] = lambda: None
+        self.numbers = 0
+        self.unmarked: Counter[str] = Counter()
+
+    def _start(self) -> None:
+        """A process of its own, but for what takes long and remembers nothing."""
+        self.chain.configure()
+        self.chain.app.deliverer = replace(self.chain.app.deliverer, renderer=RENDERER.render)
+
+    def _tick(self) -> None:
+        self.clock.forward(seconds=1)
+
+    # --- the host ---
+
+    def fire(self, work: Callable[[], object]) -> None:
+        """A timer's function: killed or failed, it is tried again."""
+        for _ in range(10):
+            if self._survives(work, MOST_KILLS_OF_ONE):
+                return
+            self.clock.forward(seconds=30)
+
+    def run_until(self, end: datetime) -> None:
+        """Works on what can be seen, one after the other, while the time goes by; the watchdog looks now and then."""
+        while True:
+            ready = [each for each in self.waiting if each.at <= self.clock()]
+            if ready:
+                self._take(self.random.choice(ready))
+                self.after_each()
+                continue
+            next_at = min([self.looks_at, *(each.at for each in self.waiting)])
+            if next_at >= end:
+                self.clock.now = max(self.clock(), end)
+                return
+            self.clock.now = max(self.clock(), next_at)
+            if self.clock() >= self.looks_at:
+                self.fire(lambda: self.chain.send(self.chain.watchdog.look()))
+                self.looks_at = self.clock() + WATCHDOG
+
+    def _take(self, message: Waiting) -> None:
+        message.taken += 1
+        if message.taken > MOST_TAKEN and not message.poisoned:
+            self._poison(message)
+            return
+        chain = self.chain.app.chain
+        work = (
+            (lambda: chain.bury(message.queue, message.text, message.id))
+            if message.poisoned
+            else (lambda: chain.take(message.queue, message.text, message.id, message.taken))
+        )
+        kills = self.fate.kills
+        if self._survives(work, MOST_KILLS_OF_ONE - message.kills):
+            self.waiting.remove(message)
+        elif self.fate.kills > kills:
+            message.kills += 1
+            message.at = self.clock() + LEASE
+        elif message.poisoned:
+            message.at = self.clock() + LEASE
+        elif message.taken >= MOST_TAKEN:
+            self._poison(message)
+        else:
+            message.at = self.clock() + RETRY
+
+    def _poison(self, message: Waiting) -> None:
+        self.waiting.remove(message)
+        self._wait(message.queue, message.text, timedelta(0), poisoned=True)
+
+    def _survives(self, work: Callable[[], object], kills: int) -> bool:
+        """Has the app do some work, in a process that is started anew where it dies."""
+        self.fate.left = max(kills, 0)
+        try:
+            work()
+            # Between its last step and the message's deletion.
+            self.fate.step()
+        except Killed:
+            self._note_unmarked()
+            self._start()
+            return False
+        except Exception:  # noqa: BLE001 - whatever leaves a function, the host tries again
+            self.fate.counted["failed functions"] += 1
+            return False
+        finally:
+            self.fate.left, self.mailer.just_taken = 0, None
+            for queue, text, delay in self.queues.take():
+                self._wait(queue, text, delay)
+            for queue, text, delay in self.queues.poisoned:
+                self._wait(queue, text, delay, poisoned=True)
+            self.queues.poisoned.clear()
+        return True
+
+    def _note_unmarked(self) -> None:
+        """A mail that was taken and not marked is sent again: nobody can know what became of it."""
+        self.fate.left = 0
+        state = select(mails.c.state).where(mails.c.message_id == self.mailer.just_taken)
+        if self.chain.database.read(lambda connection: connection.scalar(state)) not in (None, "sent"):
+            self.unmarked[str(self.mailer.just_taken)] += 1
+
+    def _wait(self, queue: Queue, text: str, delay: timedelta, poisoned: bool = False) -> None:
+        self.numbers += 1
+        self.waiting.append(Waiting(queue, text, self.clock() + delay, f"m-{self.numbers}", poisoned=poisoned))
