@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
-from shared.domain.periods import Period, month_of, split_at_month_ends
+from shared.domain.periods import Period, month_of, months_before, split_at_month_ends
 
 # The night in a row on which an empty answer is taken after all.
 BELIEVED_ON_NIGHT = 3
@@ -200,13 +200,17 @@ class Coverage:
 
 # --- what a figure lacks -------------------------------------------------------------------------------------
 
+# In months: neither Azure nor AWS answers for more.
+LONGEST_HISTORY = 13
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Months of a sub-account that a figure can't count on, one after the other, and why.
 
     state: None where they were not read (lately). reason: of a provider, or ours. since: the last day that was read of
-    the month, or on which it was read.
+    the month, or on which it was read. too_old: no provider answers for
+    them any more.
     """
 
     sub_account_id: str
@@ -214,6 +218,7 @@ class Gap:
     state: CoverageState | None = None
     reason: str | None = None
     since: date | None = None
+    too_old: bool = False
 
     def __str__(self) -> str:
         """As a sentence without its end."""
@@ -223,6 +228,10 @@ class Gap:
         if self.state is CoverageState.SUSPECT:
             return f"{months} of {whose} came without any charge, which is not believed yet"
         since = f"since {day_in_words(self.since)}" if self.since else f"for {months}"
+        if self.too_old:
+            return (
+                f"{months} of {whose} can't be read any more; `budget set --opening-balance` takes what was spent then"
+            )
         return f"costs of {whose} not read {since}"
 
 
@@ -230,16 +239,21 @@ Known = Mapping[date, Coverage]
 """What is known of a sub-account's months, by their first days"""
 
 
-def gaps(sub_account_id: str, known: Known, needed: Period, today: date, lookback_days: int) -> list[Gap]:
+def gaps(
+    sub_account_id: str, known: Known, needed: Period, today: date, lookback_days: int, opening: bool = False
+) -> list[Gap]:
     """What is missing of a sub-account for a figure of the `needed` days: none where every month of them is complete.
 
-    Days that no night can have read yet are not missing.
+    Days that no night can have read yet are not missing; nor, with an opening balance, those before all that was read:
+    it says what they came to.
     """
-    if needed.start >= today:
-        return []
+    first = min((each.read_from for each in known.values() if each.read_from), default=today)
+    start, end = max(needed.start, first) if opening else needed.start, min(needed.end, today)
     found: list[Gap] = []
-    for days in split_at_month_ends(Period(needed.start, min(needed.end, today))):
+    for days in split_at_month_ends(Period(start, end)) if start < end else ():
         gap = _gap(sub_account_id, known.get(days.start.replace(day=1)), days, today, lookback_days)
+        if gap and gap.state is None and days.start < min(first, months_before(today, LONGEST_HISTORY)):
+            gap = replace(gap, too_old=True)
         before = found[-1] if found else None
         if gap and before and before.days.end == gap.days.start and _is_same(before, gap):
             found[-1] = replace(before, days=Period(before.days.start, gap.days.end))
@@ -262,9 +276,9 @@ def _gap(sub_account_id: str, known: Coverage | None, days: Period, today: date,
 
 def _is_same(one: Gap, other: Gap) -> bool:
     """Whether both are told in one sentence: what was not read since some day was not read after it either."""
-    if one.state is None and other.state is None:
+    if one.state is None and other.state is None and one.too_old == other.too_old:
         return other.since is None or one.since is not None
-    return (one.state, one.reason) == (other.state, other.reason)
+    return (one.state, one.reason, one.too_old) == (other.state, other.reason, other.too_old)
 
 
 def read_until(known: Known, lookback_days: int) -> date | None:

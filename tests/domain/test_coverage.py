@@ -151,8 +151,8 @@ def test_the_last_night_that_read_all_is_the_oldest_of_the_months_that_still_mov
 FROM_JUNE = Period(date(2026, 6, 1), date(2027, 6, 1))
 
 
-def said(*known: Coverage, needed: Period = FROM_JUNE, today: date = TODAY) -> list[str]:
-    return [str(gap) for gap in gaps(SUB, {each.month: each for each in known}, needed, today, LOOKBACK)]
+def said(*known: Coverage, needed: Period = FROM_JUNE, today: date = TODAY, opening: bool = False) -> list[str]:
+    return [str(gap) for gap in gaps(SUB, {each.month: each for each in known}, needed, today, LOOKBACK, opening)]
 
 
 SUMMER = [
@@ -164,6 +164,26 @@ def test_a_figure_is_complete_where_every_month_is_good_and_recent() -> None:
     assert said(*SUMMER, good(OCTOBER), good(NOVEMBER)) == []
     assert said(*SUMMER, good(OCTOBER), good(NOVEMBER), today=TODAY + DAY) == []
     assert said(needed=Period(TODAY, TODAY + DAY)) == [], "no night can have read the first day yet"
+
+
+def test_what_was_before_all_that_was_read_is_missing_until_an_opening_balance_says_what_it_came_to() -> None:
+    old = Period(date(2025, 1, 1), date(2027, 1, 1))
+    read = [*SUMMER, good(OCTOBER), good(NOVEMBER)]
+    assert said(*read, needed=old) == [
+        "January to October 2025 of 7f0c can't be read any more; "
+        "`budget set --opening-balance` takes what was spent then",
+        "costs of 7f0c not read for November 2025 to May 2026",
+    ]
+    assert said(*read, needed=old, opening=True) == []
+
+
+def test_an_opening_balance_says_nothing_of_months_that_could_not_be_read_since() -> None:
+    old = Period(date(2026, 1, 1), date(2027, 1, 1))
+    june, *later = SUMMER
+    later[0] = later[0].failed("503", TODAY, LOOKBACK)
+    known = [june, *later, good(OCTOBER), good(NOVEMBER)]
+    assert said(*known, needed=old, opening=True) == said(*known)
+    assert said(good(NOVEMBER), needed=Period(TODAY + DAY, TODAY + 2 * DAY), opening=True) == []
 
 
 def test_what_is_missing_is_said_by_month_and_neighbours_in_one_sentence() -> None:
