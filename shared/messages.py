@@ -262,7 +262,7 @@ def parse_notification(body: str | bytes) -> NotificationMessage:
     ids = (one,) if one is not None else tuple(dict.fromkeys(many or ()))
     if not ids:
         raise MessageError("ProjectIds is empty; name at least one project")
-    return _with_room(NotificationMessage(ids, fields.envelope()))
+    return with_room(NotificationMessage(ids, fields.envelope()))
 
 
 def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
@@ -272,7 +272,7 @@ def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
     if many is not None:
         if email_id is not None or not many:
             raise MessageError('EmailIds names at least one mail, and goes without EmailId: {"EmailIds": [123, 124]}')
-        return _with_room(EmailsMessage(tuple(dict.fromkeys(many)), fields.envelope()))
+        return with_room(EmailsMessage(tuple(dict.fromkeys(many)), fields.envelope()))
     if email_id is not None:
         claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _text(0, LARGEST_BYTES))
         deliveries = tuple(fields.take("Deliveries", _list_of(_delivery)) or ())
@@ -290,10 +290,10 @@ def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
             'send {"EmailId": 123}, or a whole mail with To, Subject and Body: '
             '{"To": ["a@b.ca"], "Subject": "…", "Body": "<p>…</p>"}'
         )
-    return _with_room(EmailMessage(None, mail, None, fields.envelope()))
+    return with_room(EmailMessage(None, mail, None, fields.envelope()))
 
 
-def _with_room(message: Sized) -> Sized:
+def with_room(message: Sized) -> Sized:
     """The message, if it can be put back however often. Raises MessageError."""
     as_it_came = replace(message, envelope=Envelope(run_id=message.envelope.run_id))
     _written(_content(as_it_came), LARGEST_BY_HAND_BYTES)

@@ -20,7 +20,7 @@ from shared.domain.deliveries import (
     refused,
 )
 from shared.domain.texts import shortened
-from shared.messages import EmailMessage, EmailsMessage, MailMessage, MessageError, SentAs
+from shared.messages import EmailMessage, EmailsMessage, MailMessage, MessageError, SentAs, with_room
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event, log
 from shared.pipeline.operators import NOTICE, Operators
@@ -142,7 +142,8 @@ class Deliverer:
         """Notes what the provider said of each recipient; whoever is missing is asked again."""
         now = self.clock()
         known = merged(stored.deliveries, sent_as.deliveries)
-        if not _is_notice(stored) and self.retry.is_over(stored.first_attempt_at, MAIL_LIMIT):
+        is_waited_for = _is_notice(stored) and not has_arrived(known, _is_whole(stored))
+        if not is_waited_for and self.retry.is_over(stored.first_attempt_at, MAIL_LIMIT):
             known = all_final(known, lambda reason: given_up(LaterError(reason), MAIL_LIMIT))
         untold = missing(known)
         try:
@@ -157,7 +158,7 @@ class Deliverer:
                 return mails_out([stored.id])  # to the operators
             self.mails.mark_sent(stored.id, sent_as.receipt, known, now)
         except LaterError:
-            return self.retry.put_back(message, now + MARK_AGAIN)
+            return self.retry.put_back(_that_fits(message), now + MARK_AGAIN)
         event("mail_sent", mail=stored.id, key=stored.mail.key)
         return []
 
@@ -252,6 +253,14 @@ def _answered(asked: Delivery, refusal: Refusal | None) -> Delivery:
         return replace(asked, state=DeliveryState.TAKEN)
     state = DeliveryState.REFUSED if refusal.for_good else DeliveryState.LATER
     return replace(asked, state=state, reason=refusal.reason)
+
+
+def _that_fits(message: EmailMessage) -> EmailMessage:
+    """Of thousands of recipients it does not travel who is missing: rather that than the mail sent to all again."""
+    try:
+        return with_room(message)
+    except MessageError:
+        return replace(message, sent_as=message.sent_as and replace(message.sent_as, deliveries=()))
 
 
 def _with_short_reasons(deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:

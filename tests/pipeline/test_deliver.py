@@ -385,6 +385,18 @@ def test_what_operators_are_told_of_mails_outlives_the_outage(chain: Chain) -> N
     assert "given up after 72 hours: SendGrid refuses us (401): Maximum credits exceeded" in told.text
 
 
+def test_of_two_operators_one_who_is_busy_for_ever_is_given_up_once_the_other_is_told(chain: Chain) -> None:
+    chain.configure(email_operators=(OPS, BO))
+    chain.mailer.refuses[BO] = GREYLISTED
+    about = chain.operators.mail_failed(1, "alert/1", "because", chain.clock().date())
+    mail_id = chain.mails.add(about, chain.clock())
+    chain.work(Queue.EMAIL, email(mail_id))
+    chain.work_off(hours=71)
+    assert state(chain, mail_id) is MailState.PENDING
+    chain.work_off(hours=2)
+    assert (came(chain), state(chain, mail_id)) == ([(OPS,)], MailState.SENT)
+
+
 # --- a database that goes away after the provider's yes ------------------------------------------------------
 
 
@@ -459,6 +471,14 @@ def test_what_each_recipient_said_travels_while_the_database_is_away(chain: Chai
     chain.work_off(hours=1)
     assert state(chain, mail_id) is MailState.SENT
     assert came(chain) == [(ANNA, AUDIT), busy]
+
+
+def test_a_mail_to_thousands_is_not_sent_again_either(chain: Chain) -> None:
+    mail_id = stored_mail(chain, tuple(f"person{number}@example.com" for number in range(3000)))
+    queue, text = handed_over_without_a_mark(chain, mail_id)
+    chain.work(queue, text, "m2")
+    chain.work_off(hours=1)
+    assert (state(chain, mail_id), len(chain.mailer.sent)) == (MailState.SENT, 1)
 
 
 def test_a_message_of_earlier_versions_that_marks_a_mail_is_understood(chain: Chain) -> None:
