@@ -117,6 +117,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("mailed", _mailed(view)),
         ("lock", _lock(view, lock_mode)),
         ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
+        ("missing", Cell("\n".join(map(str, view.gaps)), "yellow")),
         ("problem", Cell(view.problem or "", "yellow")),
     ]
 

@@ -145,6 +145,9 @@ def _note(view: ProjectView, now: datetime) -> Cell:
 def _reading(view: ProjectView, now: datetime) -> str:
     if view.updated_at is None:
         return "not read yet"
+    if view.gaps:
+        more = f", and {len(view.gaps) - 1} more" if len(view.gaps) > 1 else ""
+        return f"incomplete: {view.gaps[0]}{more}"
     return "" if now - view.updated_at < FRESH else f"last read {view.updated_at:%Y-%m-%d}"
 
 
@@ -154,10 +157,11 @@ def _summary(views: Sequence[ProjectView]) -> str:
     high = sum(HIGH <= percent < FULL for percent in percents)
     active = sum(view.project.active for view in views)
     locked = sum(view.locked_since is not None for view in views)
+    incomplete = sum(bool(view.gaps) for view in views)
     read = max((view.updated_at for view in views if view.updated_at), default=None)
     return (
         f"{len(views):,} projects, {active:,} active; {high:,} at 80 % or more, {full:,} at 100 % or more"
-        f"{f', {locked:,} locked' if locked else ''}."
+        f"{f', {locked:,} locked' if locked else ''}{f', {incomplete:,} incomplete' if incomplete else ''}."
         f"{f' Costs were last read on {read:%Y-%m-%d at %H:%M} UTC.' if read else ''}"
     )
 
@@ -172,6 +176,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         "budget": budget.terms.amount if budget else None,
         "carried": budget.carried if budget else None,
         "stopped": budget.stopped if budget else False,
+        "missing": [str(gap) for gap in view.gaps],
         **output.chosen(view, "amount", "currency"),
         "rollover": view.terms.rollover,
         **output.chosen(view, "spent", "percent"),

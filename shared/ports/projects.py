@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.coverage import Gap
 from shared.domain.forecast import Forecast
 from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period
@@ -33,7 +34,8 @@ class ProjectView:
     """A project as it stands. budget: None without one. spent: in the period that holds today, in `currency`.
 
     terms: those of the revision that counts, without an amount too. updated_at: when its costs were last read.
-    problem: why it can't be watched, if so. alerts: thresholds mailed for this revision and period.
+    problem: why it can't be watched, if so. gaps: what the figure lacks; it is complete without one.
+    alerts: thresholds mailed for this revision and period.
     undelivered: of those whose mail has not reached all, whom and why.
     forecast: what the last check expects of the period; used_up_on: the day on which the budget is used up, None where
     it lasts. Both None where they can't be told: in a period that was not checked yet, of a project that is not active.
@@ -48,6 +50,7 @@ class ProjectView:
     spent: Decimal
     updated_at: datetime | None = None
     problem: str | None = None
+    gaps: tuple[Gap, ...] = ()
     alerts: tuple[int, ...] = ()
     undelivered: Mapping[int, str] = field(default_factory=dict)
     locked_since: datetime | None = None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any
 from azure.storage.queue import QueueClient
 from sqlalchemy import delete, insert, select, update
 
-from shared.adapters.database.tables import budget_periods, charges, projects, scopes
+from shared.adapters.database.tables import budget_periods, charges, coverage, projects, scopes
 from shared.composition import Composition
+from shared.domain.coverage import Coverage
 from shared.domain.locks import HeldLock
 from shared.domain.locks import Outcome as Decided
-from shared.domain.periods import Period
+from shared.domain.periods import Period, split_at_month_ends
 from shared.messages import LockAction, LockTrigger, NotificationMessage, ScopeTarget
 from shared.ports.azure import ResourceGroup
 from shared.ports.locks import AuditEntry, Freed, Hold
@@ -102,9 +103,24 @@ def spend(app: Composition, project_id: int, cost: str, *days: date) -> None:
     app.database.run(write)
 
 
+DAY = timedelta(days=1)
+YEAR = Period(date(2026, 1, 1), date(2027, 1, 1))
+
+
 def costs_were_read(app: Composition, at: datetime) -> None:
-    """Of all projects."""
-    app.database.run(lambda connection: connection.execute(update(projects).values(costs_read_at=at)))
+    """Of all projects, since the year began."""
+    day = at.date()
+    months = [Coverage(each.start, "", each.start, each.end - DAY, at, day) for each in split_at_month_ends(YEAR)]
+    known = [replace(each, read_through=min(each.read_through or day, day)) for each in months if each.month <= day]
+
+    def write(connection: Any) -> None:
+        connection.execute(update(projects).values(costs_read_at=at))
+        connection.execute(delete(coverage))
+        owned = select(scopes.c.provider, scopes.c.sub_account_id).distinct()
+        for row in connection.execute(owned).mappings().all():
+            connection.execute(insert(coverage), [dict(row) | asdict(each) for each in known])
+
+    app.database.run(write)
 
 
 def checked(app: Composition, *project_ids: int) -> None:

@@ -41,6 +41,7 @@ def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
         "budget": "12500",
         "carried": "0",
         "stopped": False,
+        "missing": ["costs of 1caaa5a3-2b66-438e-8ab4-bce37d518c5d not read for April to November 2026"],
         "amount": "12500",
         "currency": "CAD",
         "rollover": "reset",
@@ -75,7 +76,7 @@ def test_projects_are_listed_for_people_in_whole_lines_and_without_colours(cli: 
     assert "Qualité de l'eau" in line
     # Never rounded up to 100.
     assert "99.9 %" in line
-    assert "2 projects, 2 active; 1 at 80 % or more, 0 at 100 % or more." in outcome.out
+    assert "2 projects, 2 active; 1 at 80 % or more, 0 at 100 % or more, 2 incomplete." in outcome.out
     assert "\x1b" not in outcome.out
 
 
@@ -217,7 +218,9 @@ def test_a_forecast_is_as_of_the_last_reading(cli: Cli, app: Composition) -> Non
     (listed,) = cli("projects", "list", "--json").json
     # The days since then are not taken for days without costs.
     assert listed["forecast"]["total"] == "3000"
-    assert "last read 2026-11-12" in cli("projects", "list").out
+    since = "costs of 1caaa5a3-2b66-438e-8ab4-bce37d518c5d not read since 12 November 2026"
+    assert f"incomplete: {since}" in cli("projects", "list").out
+    assert f"missing     {since}" in cli("projects", "show", "DIE1").out
 
 
 def test_there_is_no_forecast_of_what_was_not_read_or_is_not_active(cli: Cli, app: Composition) -> None:

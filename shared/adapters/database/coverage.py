@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, delete, select
 
-from shared.adapters.database.budget_rows import AnyRow
+from shared.adapters.database.budget_rows import ALL, AnyRow
 from shared.adapters.database.chunks import insert_rows, select_in
 from shared.adapters.database.ledger import record
-from shared.adapters.database.tables import coverage
-from shared.domain.coverage import Coverage, Reading
+from shared.adapters.database.owners import STILL_READ
+from shared.adapters.database.tables import coverage, projects, scope_owners, scopes
+from shared.domain.coverage import Coverage, Gap, Reading, gaps
+from shared.domain.periods import Period
 
 Months = dict[tuple[str, str], dict[date, Coverage]]
 """By provider and sub-account, and the month's first day"""
@@ -35,6 +37,35 @@ def known_months(connection: Connection, sub_account_ids: Collection[str] | None
 def months_of(connection: Connection, provider: str, sub_account_id: str) -> dict[date, Coverage]:
     """What is known of one sub-account's months."""
     return known_months(connection, [sub_account_id]).get((provider, sub_account_id), {})
+
+
+def gaps_of(
+    connection: Connection,
+    needed: Mapping[int, tuple[Period, bool]],
+    today: date,
+    lookback_days: int,
+    which: ColumnElement[bool] = ALL,
+) -> dict[int, tuple[Gap, ...]]:
+    """What the figures of projects for these days lack, of all sub-accounts in which nights read for them.
+
+    needed: the days, and whether an opening balance says what was before. which: what selects these projects.
+    """
+    owned = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
+    owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id).where(STILL_READ)
+    owned = owned.join(projects, projects.c.id == scope_owners.c.project_id).where(which)
+    rows = [row for row in connection.execute(owned) if row.project_id in needed]
+    known = known_months(connection, {row.sub_account_id for row in rows})
+    # Many projects share a sub-account and a period.
+    found: dict[tuple[str, str, Period, bool], list[Gap]] = {}
+    lacking: dict[int, list[Gap]] = {}
+    for project_id, provider, sub_account_id in sorted(map(tuple, rows)):
+        period, opening = needed[project_id]
+        key = (provider, sub_account_id, period, opening)
+        if key not in found:
+            months = known.get((provider, sub_account_id), {})
+            found[key] = gaps(sub_account_id, months, period, today, lookback_days, opening)
+        lacking.setdefault(project_id, []).extend(found[key])
+    return {project_id: tuple(each) for project_id, each in lacking.items()}
 
 
 def write_months(connection: Connection, reading: Reading, months: Mapping[date, Coverage]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
+from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.tables import (
     alerts,
     budgets,
@@ -74,7 +75,9 @@ ALERTS_NOW = (
 )
 
 
-def views_of(connection: Connection, today: date, which: ColumnElement[bool] = ALL) -> list[ProjectView]:
+def views_of(
+    connection: Connection, today: date, lookback_days: int, which: ColumnElement[bool] = ALL
+) -> list[ProjectView]:
     """The projects by id, or some of them, each with its usage in the period that holds `today`."""
     rows = connection.execute(LISTED.where(which)).all()
     periods = {row.id: period_at(row, today) for row in rows}
@@ -87,6 +90,12 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
     owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
     undelivered = _undelivered(connection, which)
+    active = {
+        row.id: (period, bool(budgets_now[row.id].terms.opening_in(period)))
+        for row in rows
+        if row.active and (period := present.get(row.id))
+    }
+    lacking = gaps_of(connection, active, today, lookback_days, which)
     views = []
     for row in rows:
         budget, here = budgets_now[row.id], row.id in held
@@ -103,6 +112,7 @@ def views_of(connection: Connection, today: date, which: ColumnElement[bool] = A
             ),
             updated_at=row.costs_read_at,
             problem=row.problem,
+            gaps=lacking.get(row.id, ()),
             alerts=tuple(sorted(mailed.get(row.id, ()))),
             undelivered=undelivered.get(row.id, {}) if here else {},
             locked_since=row.held_since,

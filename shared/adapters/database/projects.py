@@ -69,7 +69,7 @@ class SqlProjects(Ledger, ProjectLedger):
     @override
     @reads
     def get(self, connection: Connection, project_id: int, today: date) -> ProjectView | None:
-        return next(iter(views_of(connection, today, projects.c.id == project_id)), None)
+        return next(iter(views_of(connection, today, self.lookback_days, projects.c.id == project_id)), None)
 
     @override
     @reads
@@ -77,10 +77,10 @@ class SqlProjects(Ledger, ProjectLedger):
         self, connection: Connection, today: date, subscription_id: str | None = None
     ) -> list[ProjectView]:
         if subscription_id is None:
-            return views_of(connection, today)
+            return views_of(connection, today, self.lookback_days)
         here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == sub_account_key(AZURE, subscription_id))
         owners = select(scopes.c.project_id).where(here, scopes.c.project_id.is_not(None))
-        return views_of(connection, today, projects.c.id.in_(owners))
+        return views_of(connection, today, self.lookback_days, projects.c.id.in_(owners))
 
     @override
     @reads

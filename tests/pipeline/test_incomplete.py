@@ -1,0 +1,172 @@
+"""One bad month blinds nobody: what is known is checked, what is missing is said, and all is whole again by itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from shared.domain.budgets import OpeningBalance
+from shared.domain.periods import PeriodKind, PeriodRule
+from shared.messages import Queue
+from shared.ports.costs import CostQuery
+from shared.ports.errors import LaterError, NeverError
+from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
+
+TODAY = date(2026, 11, 20)
+BAD_MONTH = f"June 2026 of {SUBSCRIPTION} could not be read: "
+
+
+def missing(chain: Chain, project_id: int = 11) -> list[str]:
+    view = chain.projects.get(project_id, chain.clock().date())
+    assert view is not None
+    return [str(gap) for gap in view.gaps]
+
+
+def spend_each_month(chain: Chain, amount: str, months: range = range(4, 12)) -> None:
+    for month in months:
+        chain.spend(amount, date(2026, month, 1))
+
+
+def fail(chain: Chain, month: int, error: Exception) -> None:
+    chain.costs.fails = lambda query: error if query.window.start.month == month else None
+
+
+def test_a_month_that_azure_refuses_keeps_no_other_from_being_read_and_checked(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL), entry(12, "100"))
+    spend_each_month(chain, "1")
+    chain.spend("105", TODAY, "rg-12")
+    fail(chain, 6, NeverError("Azure says no (400)"))
+    chain.night()
+    assert (chain.spent(11), chain.spent(12)) == (Decimal(7), Decimal(105))
+    assert [subject for subject in chain.subjects() if "[P12]" in subject and "100" in subject]
+    assert (missing(chain, 11), missing(chain, 12)) == ([f"{BAD_MONTH}Azure says no (400)"], [])
+    (run,) = chain.runs.recent_runs(1)
+    assert run.errors == ((f"subscription {SUBSCRIPTION}", "June 2026 could not be read: Azure says no (400)"),)
+    chain.costs.fails = lambda _query: None
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(11), missing(chain)) == (Decimal(8), [])
+
+
+def test_a_month_of_which_azure_is_unwell_for_a_day_is_given_up_alone_and_the_others_are_checked_at_once(
+    chain: Chain,
+) -> None:
+    chain.load(entry(11, "100", rule=APRIL))
+    spend_each_month(chain, "20")
+    fail(chain, 6, LaterError("Azure is unwell (503)"))
+    chain.tonight()
+    for _ in range(6):
+        for queue, text, _delay in chain.queues.take():
+            chain.work(queue, text)
+    assert [subject for subject in chain.subjects() if "100 %" in subject], "140 of 100 is known within the hour"
+    chain.clock.forward(hours=25)
+    chain.drain()
+    assert missing(chain) == [f"{BAD_MONTH}given up after 24 hours: Azure is unwell (503)"]
+
+
+def test_a_blank_that_is_put_right_within_the_night_is_told_nobody(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY - timedelta(days=3))
+    chain.night()
+    kept = dict(chain.costs.charges)
+    chain.costs.charges.clear()
+    chain.clock.forward(days=1)
+    chain.tonight()
+    for _ in range(2):
+        for queue, text, _delay in chain.queues.take():
+            chain.work(queue, text)
+    assert missing(chain) == [f"November 2026 of {SUBSCRIPTION} came without any charge, which is not believed yet"]
+    chain.costs.charges = kept
+    chain.drain()
+    assert (chain.mailer.sent, missing(chain)) == ([], [])
+    assert chain.runs.recent_runs(1)[0].state == "done"
+
+
+def test_a_blank_in_the_first_reading_back_is_not_moved_past(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL))
+    spend_each_month(chain, "100")
+    real, blank = chain.costs.read, range(4, 8)
+
+    def read(query: CostQuery, *rest: object):
+        answer = real(query, *rest)
+        return answer if query.window.start.month not in blank else type(answer)((), answer.begun_at)
+
+    chain.costs.read = read
+    chain.night()
+    assert chain.spent() == Decimal(400)
+    assert missing(chain) == [
+        f"April to July 2026 of {SUBSCRIPTION} came without any charge, which is not believed yet"
+    ]
+    chain.costs.read = real
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(), missing(chain)) == (Decimal(800), [])
+
+
+def test_throttles_do_not_use_up_the_re_reads_of_a_blank(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY - timedelta(days=3))
+    chain.night()
+    chain.costs.charges.clear()
+    chain.clock.forward(days=1)
+    throttles = [LaterError("throttled", timedelta(seconds=30))] * 5
+    chain.costs.fails = lambda _query: throttles.pop() if throttles else None
+    chain.costs.queries.clear()
+    chain.night()
+    assert len([query for query in chain.costs.queries if query.window.start.month == 11]) == 5 + 1 + 3
+
+
+def test_a_currency_that_changes_keeps_only_the_project_from_being_compared_that_has_both(chain: Chain) -> None:
+    chain.load(entry(11, "100", currency="USD"), entry(12, "100"))
+    chain.costs.currency_of = lambda day: "CAD" if day < date(2026, 11, 15) else "USD"
+    chain.spend("310", date(2026, 11, 16))
+    chain.spend("1", date(2026, 11, 3), "rg-12")
+    chain.spend("1", date(2026, 11, 16), "rg-12")
+    chain.spend("1", date(2026, 10, 30), "rg-11")
+    chain.night()
+    assert (chain.spent(11), missing(chain)) == (Decimal(310), [])
+    assert [subject for subject in chain.subjects() if "[P11]" in subject and "100" in subject]
+    assert "P12 can't be watched: two currencies" in chain.subjects()
+
+
+def test_what_was_read_long_ago_says_since_when(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    assert missing(chain) == [f"costs of {SUBSCRIPTION} not read for November 2026"]
+    chain.spend("1", TODAY)
+    chain.night()
+    chain.clock.forward(days=1)
+    assert missing(chain) == []
+    chain.clock.forward(days=1)
+    assert missing(chain) == [f"costs of {SUBSCRIPTION} not read since 20 November 2026"]
+
+
+def test_what_an_opening_balance_says_is_not_missing(chain: Chain) -> None:
+    older = PeriodRule(PeriodKind.FIXED, date(2024, 1, 1), date(2028, 1, 1))
+    chain.load(entry(11, rule=older))
+    too_old = f"January 2024 to September 2025 of {SUBSCRIPTION} can't be read any more"
+    spend_each_month(chain, "1")
+    for month in (10, 11, 12):
+        chain.spend("1", date(2025, month, 25))
+    spend_each_month(chain, "1", range(1, 4))
+    chain.night()
+    assert [each.split(";")[0] for each in missing(chain)] == [too_old.replace("September", "October")]
+    terms, opening = chain.projects.get(11, TODAY).terms, OpeningBalance(Decimal(7), older.start)
+    chain.projects.revise_budget(11, replace(terms, opening=opening), "tester", "test", chain.clock())
+    assert missing(chain) == []
+
+
+def test_a_charge_that_is_restated_long_after_is_read_again_where_somebody_says_since_when(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL))
+    spend_each_month(chain, "1")
+    chain.night()
+    chain.spend("50", date(2026, 8, 1))
+    chain.clock.forward(days=1)
+    chain.night()
+    assert chain.spent() == Decimal(8)
+    chain.work(
+        Queue.UPDATE, json.dumps({"SubscriptionId": SUBSCRIPTION, "Since": "2026-08-01", "Before": "2026-12-01"})
+    )
+    chain.drain()
+    assert chain.spent() == Decimal(57)
