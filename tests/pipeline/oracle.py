@@ -63,6 +63,10 @@ class Oracle:
         rows = {row: dict(money) for row, money in self.book.items() if row[0] == account and start <= row[2] < end}
         self.served.append(Served(at, account, start, end, rows))
 
+    def has_served(self, account: str, month: date) -> bool:
+        """Whether any true answer was about the month."""
+        return any(each.account == account and first_of(each.start) == month for each in self.served)
+
     def serve_nothing(self, at: datetime, account: str, start: date, end: date, nights: int) -> None:
         """The provider answers without any charge, which is not true, for so many nights in a row.
 
