@@ -20,6 +20,9 @@ OLD = PeriodRule(PeriodKind.FIXED, date(2025, 1, 1), date(2027, 1, 1))
 def old_budget(chain: Chain) -> None:
     """10,000 since January 2025, of which 13 months can be read: 3,960 of 6,880."""
     chain.load(entry(amount="10000", rule=OLD))
+    # A month without any charge would not be believed in the first night.
+    for day in (date(2025, 10, 25), date(2026, 11, 5)):
+        chain.spend("1", day, "rg-nobody")
     for month in range(11, 13):
         chain.spend("330", date(2025, month, 5))
     for month in range(1, 11):
@@ -36,10 +39,14 @@ def give(chain: Chain, balance: str, **wish: str) -> None:
 def test_an_opening_balance_counts_for_what_is_spent_told_and_expected(chain: Chain) -> None:
     old_budget(chain)
     (before,) = chain.projects.list_projects(TODAY)
+    assert [str(gap) for gap in before.gaps] == [
+        f"January to October 2025 of {SUBSCRIPTION} can't be read any more; "
+        "`budget set --opening-balance` takes what was spent then"
+    ]
     give(chain, "2920")
     assert (chain.spent(), told(chain)) == (6880, ["25", "50"])
     (view,) = chain.projects.list_projects(TODAY)
-    assert (view.percent, view.opening) == (Decimal("68.8"), 2920)
+    assert (view.percent, view.opening, view.gaps) == (Decimal("68.8"), 2920, ())
     assert (view.forecast.total, view.forecast.low) == (before.forecast.total + 2920, before.forecast.low + 2920)
     assert [period.spent for period in chain.projects.periods(11)] == [6880]
     facts = SqlLocks(chain.database, "example.com").facts(11, chain.clock())
