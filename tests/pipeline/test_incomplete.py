@@ -131,6 +131,15 @@ def test_a_currency_that_changes_keeps_only_the_project_from_being_compared_that
     assert "P12 can't be watched: two currencies" in chain.subjects()
 
 
+def test_amounts_of_exactly_0_have_no_currency(chain: Chain) -> None:
+    chain.load(entry(11, "100"))
+    chain.costs.currency_of = lambda day: "CAD" if day < date(2026, 11, 15) else "USD"
+    chain.spend("50", date(2026, 11, 3))
+    chain.spend("0", date(2026, 11, 16))
+    chain.night()
+    assert [subject.split()[1] for subject in chain.subjects()] == ["50"]
+
+
 def test_what_was_read_long_ago_says_since_when(chain: Chain) -> None:
     chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
     assert missing(chain) == [f"costs of {SUBSCRIPTION} not read for November 2026"]

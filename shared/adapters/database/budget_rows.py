@@ -18,6 +18,8 @@ from shared.domain.periods import Period, PeriodRule, is_same_period
 from shared.domain.projects import Project
 
 ALL = true()
+# A charge of exactly 0 says nothing of its currency.
+COSTS = charges.c.billed_cost != Decimal(0)
 # The revision of a project's budget that counts.
 CURRENT_BUDGET = (budgets.c.project_id == projects.c.id) & (budgets.c.number == projects.c.budget_number)
 BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_start, budgets.c.period_rule_end)
@@ -142,7 +144,7 @@ def told_in(
 
 def sums_in_periods(connection: Connection, project_ids: Sequence[int]) -> dict[int, dict[str, Decimal]]:
     """What these projects spent in the periods that their rows hold, by currency."""
-    return sums_by(connection, project_ids, charges.c.billing_currency, CHARGES_IN_PERIOD)
+    return sums_by(connection, project_ids, charges.c.billing_currency, CHARGES_IN_PERIOD, COSTS)
 
 
 def last_days(connection: Connection, project_ids: Sequence[int]) -> dict[int, dict[str, date]]:
@@ -156,11 +158,15 @@ def last_days(connection: Connection, project_ids: Sequence[int]) -> dict[int, d
 
 
 def sums_by(
-    connection: Connection, project_ids: Sequence[int], column: ColumnElement[T], source: FromClause = BUDGETED_CHARGES
+    connection: Connection,
+    project_ids: Sequence[int],
+    column: ColumnElement[T],
+    source: FromClause = BUDGETED_CHARGES,
+    which: ColumnElement[bool] = ALL,
 ) -> dict[int, dict[T, Decimal]]:
     """What these projects spent in the periods that their rows hold, by a column of the charges."""
     sums: dict[int, dict[T, Decimal]] = {}
-    spent = select(projects.c.id, column, func.sum(charges.c.billed_cost)).select_from(source)
+    spent = select(projects.c.id, column, func.sum(charges.c.billed_cost)).select_from(source).where(which)
     # The days of a year of a thousand projects: fetched in parts, which is faster, too, than one by one.
     spent = spent.group_by(projects.c.id, column).execution_options(yield_per=FETCHED)
     for project_id, value, cost in select_in(connection, spent, projects.c.id, project_ids):
@@ -191,7 +197,7 @@ def _sums(connection: Connection, wanted: Iterable[tuple[int, Period]], *by: Col
     day = charges.c.charge_period_start
     sums: dict[int, Any] = {}
     for span, ids in project_ids.items():
-        within = spent.where(day >= span.start, day < span.end)
+        within = spent.where(day >= span.start, day < span.end, COSTS)
         for project_id, *values, cost in select_in(connection, within, scope_owners.c.project_id, ids):
             sums.setdefault(project_id, {})[(span, *values)] = cost
     return sums
