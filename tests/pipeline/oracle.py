@@ -70,11 +70,12 @@ class Oracle:
     def serve_nothing(self, at: datetime, account: str, start: date, end: date, nights: int) -> None:
         """The provider answers without any charge, which is not true, for so many nights in a row.
 
-        It may be believed on the third, and of days that were not over when they were last read.
+        It may be believed on the third (what an earlier night has put off counts for that one), and of days that were
+        not over when they were last read.
         """
         known = [each for each in self._about(account, at) if each.start < end and start < each.end]
         over = [row for each in known for row in each.rows if start <= row[2] < min(end, each.at.date())]
-        if not over or nights >= 3:
+        if not over or nights >= 2:
             self.credible.append(Served(at, account, start, end, {}))
 
     def told(self, account: str, group: str, start: date, end: date, at: datetime) -> list[Money]:
