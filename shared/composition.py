@@ -413,7 +413,7 @@ class Composition:
     @cached_property
     def run_service(self) -> RunService:
         """Runs: started, looked at."""
-        return RunService(self.runs, self.scheduler, self.chain)
+        return RunService(self.runs, self.projects, self.scheduler, self.chain)
 
     @cached_property
     def lock_service(self) -> LockService:

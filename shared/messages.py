@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, astuple, dataclass, field, fields, is_dataclass, replace
+from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -90,6 +90,7 @@ class ScopeTarget:
     """What one update message is about: a whole cloud account, or one project (or one resource group of it).
 
     An Azure subscription that is asked for its costs goes by its id; other cloud accounts by ours, and their provider.
+    left: the days that are read whatever is known of them (`Since`, `Before`); None for what is due.
     """
 
     subscription_id: str | None = None
@@ -97,6 +98,7 @@ class ScopeTarget:
     resource_group: str | None = None
     cloud_account_id: int | None = None
     provider: str | None = None
+    left: Period | None = None
 
     @property
     def subject(self) -> str:
@@ -115,17 +117,13 @@ class ScopeTarget:
 
     def message(self, envelope: Envelope) -> UpdateMessage:
         """The message that reads it."""
-        return UpdateMessage(**asdict(self), envelope=envelope)
+        return UpdateMessage(**{each.name: getattr(self, each.name) for each in fields(self)}, envelope=envelope)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateMessage(ScopeTarget):
-    """Read the costs of a target again.
+    """Read the costs of a target again."""
 
-    left: in a message that goes on reading back, the days that are left to be read (`Since`, `Before`).
-    """
-
-    left: Period | None = None
     envelope: Envelope = field(default=Envelope())
 
 

@@ -14,7 +14,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, open_app
-from shared.cli.failures import FailedError
+from shared.cli.failures import FailedError, WrongUsageError
 from shared.cli.output import Cell, Column
 from shared.domain.locks import Outcome
 from shared.ports.runs import RunState
@@ -32,15 +32,26 @@ POLL_SECONDS = 0.5
 MOST_DECISIONS = 1000
 
 
-def run(wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is finished.")] = False) -> None:
-    """Start a run now, besides the night's."""
+def run(
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the run is finished.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="Read all from this day on again, such as 2026-04-01.", metavar="DATE")
+    ] = None,
+    subscription: Annotated[str | None, typer.Option(help="Only this subscription, by its id.", metavar="ID")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project, by its acronym or id.")] = None,
+) -> None:
+    """Start a run now, besides the night's; with --since, one that reads again what was read before."""
+    for name, text in (("since", since), ("subscription", subscription), ("project", project)):
+        if text is not None and not text.strip():
+            raise WrongUsageError(f"--{name} is empty; say what it is, or leave it out")
     app = open_app()
     with output.working("Starting a run …"):
-        key, sent = app.run_service.start()
+        key, sent = app.run_service.start(subscription or "", project or "", since or "")
     if not sent:
         output.say(f"Run {key}: no project is active, so there is nothing to read.")
         return
-    queued = f"Run {key}: {_count(sent, 'subscription')} queued."
+    what = f"project {project}" if project else _count(sent, "subscription")
+    queued = f"Run {key}: {what} queued."
     if not wait:
         output.say(f"{queued}\n`python -m shared.cli status` shows how far it is.")
         return

@@ -135,7 +135,10 @@ class Coverage:
         if read_on is None:
             return self.month
         since = min(read_on, night - DAY) - (lookback_days - 2) * DAY
-        return max(self.month, since) if since < self.days.end else None
+        if since >= self.days.end:
+            # What was final, and then read once more and found empty, is read until that is sure.
+            return self.month if not self.is_good or (gone_on and read_on is not gone_on) else None
+        return max(self.month, since)
 
     def is_recent(self, today: date, lookback_days: int) -> bool:
         """Whether yesterday's night has read it, or the last one that had to."""

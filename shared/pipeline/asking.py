@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from shared.domain import windows
 from shared.domain.charges import key_of_group
 from shared.domain.periods import Period, months_before
-from shared.messages import GUID, MessageError, ScopeTarget, UpdateMessage
+from shared.messages import GUID, Envelope, MessageError, ScopeTarget, UpdateMessage
 from shared.pipeline.events import event
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger
@@ -59,8 +59,11 @@ class Asking:
 
     # --- by a run ---
 
-    def targets(self) -> dict[ScopeTarget, Asked]:
-        """The cloud accounts with active projects that are asked: exports feed the others, or nobody wants them."""
+    def targets(self, left: Period | None = None) -> dict[ScopeTarget, Asked]:
+        """The cloud accounts with active projects that are asked: exports feed the others, or nobody wants them.
+
+        left: for these days, whatever is known of them.
+        """
         known = {cloud_account.id: cloud_account for cloud_account in self.cloud_accounts.accounts()}
         asked: dict[ScopeTarget, Asked] = {}
         for account in self.charges.accounts():
@@ -69,16 +72,39 @@ class Asking:
                 ids = {"provider": account.provider, "account": account.sub_account_id}
                 event("account_not_fed", level=logging.WARNING, **ids)
             elif feeding.status is not AccountStatus.DISABLED and feeding.connection_type in self.sources:
-                each = asked.setdefault(_target(feeding), Asked(feeding.connection_type))
-                each.units += self._units(account, self.sources[feeding.connection_type])
+                target = replace(_target(feeding), left=left)
+                each = asked.setdefault(target, Asked(feeding.connection_type))
+                each.units += self._units(account, self.sources[feeding.connection_type], left)
         return asked
+
+    def asked_of(self, target: ScopeTarget) -> Asked:
+        """What one target takes. Raises MessageError where it can't be asked."""
+        works, _ = self.works(target.message(Envelope()))
+        windows = ((work.source.quota, self.windows(work, target.left, self._today())) for work in works)
+        units = sum(len(each) * quota.units_per_query for quota, each in windows)
+        return Asked(works[0].source.connection_type, units)
+
+    def days_since(self, day: date, target: ScopeTarget | None = None) -> Period:
+        """The days from this one up to today, to be read again, of one target or all. Raises MessageError."""
+        today = self._today()
+        if day > today:
+            raise MessageError(f"{day} is in the future; name a day up to today, {today}")
+        works = [] if target is None else self.works(target.message(Envelope()))[0]
+        sources = [work.source for work in works] or list(self.sources.values())
+        oldest = months_before(today, max(source.months_of_history for source in sources))
+        if day < oldest:
+            raise MessageError(
+                f"{day} is longer ago than costs can be asked for; the earliest day is {oldest}, and "
+                "`budget set --opening-balance` takes what was spent before"
+            )
+        return Period(day, today + timedelta(days=1))
 
     def turning_unasked(self) -> list[int]:
         """The active projects of which no cloud account is asked, and whose present period no check has begun yet."""
         return self.charges.turning_projects_unasked(self.sources, self._today())
 
-    def _units(self, account: Account, source: CostSource) -> int:
-        return len(self.windows(Work(account, source), None, self._today())) * source.quota.units_per_query
+    def _units(self, account: Account, source: CostSource, left: Period | None) -> int:
+        return len(self.windows(Work(account, source), left, self._today())) * source.quota.units_per_query
 
     # --- by a message ---
 

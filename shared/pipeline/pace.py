@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain import quota
-from shared.domain.windows import PARTS_AT_ONCE
+from shared.domain.windows import PARTS_AT_ONCE, split
 from shared.messages import Envelope, ScopeTarget
 from shared.pipeline.asking import Asked, Asking
 from shared.ports.runs import RunLedger, RunScope, ScopeState
@@ -72,9 +72,13 @@ class Pace:
         return due_at
 
     def _units(self, scope: RunScope, asked: Mapping[ScopeTarget, Asked], connection_type: str) -> int:
-        """What the scope takes of a source. A single project's share is not known before: as that of two months."""
+        """What the scope takes of a source. A single project's share is not known before: as that of two months, or
+        of the days that it names.
+        """
         first, source = next(iter(self.asking.sources.items()))
-        each = asked.get(scope.target) or Asked(first, PARTS_AT_ONCE * source.quota.units_per_query)
+        left = scope.target.left
+        windows = len(split(left, source.longest_window)) if left else PARTS_AT_ONCE
+        each = asked.get(scope.target) or Asked(first, windows * source.quota.units_per_query)
         return max(each.units, 1) if each.connection_type == connection_type else 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 from shared.domain.schedules import Schedule
-from shared.messages import BudgetSyncMessage, Envelope, notifications
-from shared.pipeline.asking import Asking
+from shared.messages import BudgetSyncMessage, Envelope, ScopeTarget, notifications
+from shared.pipeline.asking import Asked, Asking
 from shared.pipeline.pace import Pace
 from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.clock import Clock
@@ -37,26 +37,36 @@ class Scheduler:
         """
         now = self.clock()
         key = self.runs.open_night(self.schedule.fired(now), now)
-        until = yield from self._start(key, now)
+        until = yield from self._start(key, now, self.asking.targets())
         # No update message leads to the checks that begin their periods.
         yield from outgoing(notifications(self.asking.turning_unasked(), Envelope(run_id=key)))
         # Azure's own budgets follow once the night has turned the periods; twice is harmless.
         for subscription in self.budgets_in() if self.budgets_in else ():
             yield Outgoing(BudgetSyncMessage(subscription), until - now + BUDGETS_AFTER)
 
-    def now(self) -> tuple[str, Iterator[Outgoing]]:
-        """A run besides the night's: its key, and its messages."""
+    def now(self, target: ScopeTarget | None = None, since: date | None = None) -> tuple[str, Iterator[Outgoing]]:
+        """A run besides the night's: its key, and its messages. Raises MessageError, and then there is no run.
+
+        target: this alone is read. since: from that day on, whatever is known.
+        """
         now = self.clock()
+        left = None if since is None else self.asking.days_since(since, target)
+        if target is None:
+            asked = self.asking.targets(left)
+        else:
+            target = replace(target, left=left)
+            asked = {target: self.asking.asked_of(target)}
         key = f"manual-{now:%Y-%m-%dT%H-%M-%S.%f}"
-        return key, self._by_hand(key, now)
+        return key, self._by_hand(key, now, asked)
 
-    def _by_hand(self, key: str, now: datetime) -> Iterator[Outgoing]:
+    def _by_hand(self, key: str, now: datetime, asked: Mapping[ScopeTarget, Asked]) -> Iterator[Outgoing]:
         self.runs.open_run(key, RunTrigger.MANUAL, now)
-        yield from self._start(key, now)
+        yield from self._start(key, now, asked)
 
-    def _start(self, key: str, now: datetime) -> Generator[Outgoing, None, datetime]:
+    def _start(
+        self, key: str, now: datetime, asked: Mapping[ScopeTarget, Asked]
+    ) -> Generator[Outgoing, None, datetime]:
         """Sends what is not sent yet; returns until when the plan goes on."""
-        asked = self.asking.targets()
         due = self.pace.due(self.runs.plan(key, list(asked)), now, asked)
         until = max((due_at for _, due_at in due), default=now)
         self.runs.plan_until(key, until)

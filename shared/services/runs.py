@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.messages import GUID, ScopeTarget
 from shared.pipeline.chain import Chain
 from shared.pipeline.schedule import Scheduler
+from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger, RunView
+from shared.services.errors import RequestError
+from shared.services.projects import id_of
+from shared.services.terms import parse_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +19,33 @@ class RunService:
     """Every method raises LaterError where the database is away."""
 
     runs: RunLedger
+    projects: ProjectLedger
     scheduler: Scheduler
     chain: Chain
 
-    def start(self) -> tuple[str, int]:
-        """Starts a run besides the night's: its key, and how many subscriptions it reads.
+    def start(self, subscription: str = "", project: str = "", since: str = "") -> tuple[str, int]:
+        """Starts a run besides the night's: its key, and how many messages read for it.
 
-        Raises LaterError and NeverError where the queues don't take a message; what was sent before is read.
+        subscription, project (acronym or id): what is to be read, as a person wrote it; all, if empty. since: from that
+        day on, whatever is known. Raises RequestError; LaterError and NeverError where the queues don't take a message;
+        what was sent before is read.
         """
-        key, messages = self.scheduler.now()
+        target = self._target(subscription.strip(), project.strip())
+        try:
+            key, messages = self.scheduler.now(target, parse_day(since.strip()))
+        except ValueError as error:
+            # A MessageError among them.
+            raise RequestError(str(error)) from None
         return key, self.chain.send(messages)
+
+    def _target(self, subscription: str, project: str) -> ScopeTarget | None:
+        if subscription and project:
+            raise RequestError("name a subscription or a project, not both")
+        if project:
+            return ScopeTarget(project_id=id_of(self.projects, project))
+        if subscription and not GUID.fullmatch(subscription):
+            raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
+        return ScopeTarget(subscription_id=subscription.lower()) if subscription else None
 
     def get(self, key: str) -> RunView | None:
         """One run as it stands."""

@@ -29,6 +29,40 @@ def test_a_run_queues_a_message_for_each_subscription(cli: Cli, app: Composition
     assert run["scopes"] == {"done": 0, "deferred": 0, "failed": 0, "suspect": 0, "waiting": 2}
 
 
+def test_a_run_since_a_day_queues_its_days_for_what_was_named(cli: Cli, app: Composition, queue_names: dict[str, str]):
+    cli("projects", "load", write_csv(DIE1.replace("annual,2026-04-01", "monthly,"), EAU))
+    since, tomorrow = (app.clock().date() + timedelta(days=days) for days in (-20, 1))
+    of_subscription = cli("run", "--since", since.isoformat(), "--subscription", FIRST)
+    assert (of_subscription.code, "1 subscription queued." in of_subscription.out) == (0, True)
+    of_project = cli("run", "--since", since.isoformat(), "--project", "die1")
+    assert (of_project.code, "project die1 queued." in of_project.out) == (0, True)
+    days = {"Since": since.isoformat(), "Before": tomorrow.isoformat()}
+    subscription, project = queued("QueueProjectUsageUpdate")
+    assert subscription.items() >= (days | {"SubscriptionId": FIRST}).items()
+    assert project.items() >= (days | {"ProjectId": 11}).items()
+    assert len(cli("status", "--json").json) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--since", "2099-01-01"), "error: 2099-01-01 is in the future"),
+        (("--since", "2001-01-01"), "longer ago than costs can be asked for"),
+        (("--since", "01.04.2026"), "'01.04.2026' is no date"),
+        (("--since", ""), "--since is empty"),
+        (("--project", "nobody"), "there is no project nobody; `python -m shared.cli projects list` shows them all"),
+        (("--subscription", "north"), "'north' is no subscription's id"),
+        (("--subscription", FIRST, "--project", "DIE1"), "name a subscription or a project, not both"),
+    ],
+)
+def test_a_run_of_what_can_not_be_right_is_refused_in_a_sentence(cli: Cli, options: tuple[str, ...], sentence: str):
+    cli("projects", "load", write_csv(DIE1))
+    outcome = cli("run", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert sentence in outcome.err
+    assert "no run yet" in cli("status").out
+
+
 def test_a_run_without_projects_has_nothing_to_do(cli: Cli) -> None:
     outcome = cli("run", "--wait")
     assert (outcome.code, outcome.err) == (0, "")

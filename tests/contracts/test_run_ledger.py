@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
 
 import pytest
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns
+from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState
@@ -309,3 +312,12 @@ def test_a_run_that_went_well_has_no_failures(ledger: RunLedger, night: str, dat
     settle(database, one, ScopeState.DONE)
     assert ledger.failures(night) == []
     assert ledger.failures("no such run") == []
+
+
+def test_a_scope_keeps_the_days_that_it_reads_whatever_is_known(ledger: RunLedger):
+    days = Period(date(2026, 8, 12), date(2026, 11, 21))
+    ledger.open_run("manual", RunTrigger.MANUAL, NIGHT)
+    planned = ledger.plan("manual", [replace(ONE, left=days), TWO])
+    assert [each.target for each in planned] == [replace(ONE, left=days), TWO]
+    # Whatever a message of the same run says: it is the same scope.
+    assert ledger.scope_of("manual", RunTrigger.MANUAL, ONE, NIGHT).target == replace(ONE, left=days)

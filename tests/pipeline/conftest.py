@@ -111,10 +111,9 @@ class Chain:
         """What the night's timer does; returns how many subscriptions are to be read."""
         return len(only(UpdateMessage, self.send(self.app.scheduler.tonight())))
 
-    def run_now(self) -> tuple[str, int]:
-        """What `run` does."""
-        key, messages = self.app.scheduler.now()
-        return key, len(self.send(messages))
+    def run_now(self, **only: str) -> tuple[str, int]:
+        """What `run` does. only: what of, and since when, as a person writes it."""
+        return self.app.run_service.start(**only)
 
     def send(self, wanted: Iterable[Outgoing]) -> list[Message]:
         """Sends what a stage wants sent, as a trigger does."""

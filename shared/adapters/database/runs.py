@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,9 +16,10 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, f
 from typing_extensions import override
 
 from shared.adapters.database.chunks import kept_or, select_in
-from shared.adapters.database.ledger import Ledger, reads, record, writes
+from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.tables import answers, budgets, mails, projects, run_scopes, runs, schedules
 from shared.domain.charges import key_of_group
+from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
 from shared.ports.runs import LateRun, RunLedger, RunScope, RunState, RunTrigger, RunView, ScopeState
@@ -259,11 +260,13 @@ def _scopes_by_key(connection: Connection, run_key: str) -> dict[str, RunScope]:
 
 def _row(run_key: str, target: ScopeTarget) -> dict[str, Any]:
     new = {"run_key": run_key, "subject": _key_of(target), "state": ScopeState.PLANNED, "attempts": 0}
-    return asdict(target) | new
+    days = {"since_day": target.left.start, "before_day": target.left.end} if target.left else {}
+    return columns(target, ScopeTarget, "left") | dict.fromkeys(("since_day", "before_day")) | days | new
 
 
 def _scope(row: Row[Any]) -> RunScope:
-    return record(RunScope, row, target=record(ScopeTarget, row))
+    left = Period(row.since_day, row.before_day) if row.since_day else None
+    return record(RunScope, row, target=record(ScopeTarget, row, left=left))
 
 
 def _late_run(

@@ -243,6 +243,8 @@ run_scopes = table(
     *needed(subject=key_text(300)),
     *optional(subscription_id=Unicode(100), project_id=Integer(), resource_group=Unicode(100)),
     *optional(cloud_account_id=Integer(), provider=key_text(20)),
+    # The days that are read whatever is known of them; empty for what is due.
+    *optional(since_day=Date(), before_day=Date()),
     *needed(state=Converted(Unicode(10), str, ScopeState), attempts=Integer()),
     *optional(first_queued_at=UtcDateTime(), due_at=UtcDateTime(), finished_at=UtcDateTime(), reason=fitted(1000)),
     UniqueConstraint("run_key", "subject"),
