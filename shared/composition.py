@@ -166,7 +166,7 @@ class Composition:
         """Which projects are locked, and every decision about it."""
         from shared.adapters.database.locks import SqlLocks
 
-        return SqlLocks(self.database, self._sender_domain)
+        return SqlLocks(self.database, self._sender_domain, self.settings.lookback_days)
 
     @cached_property
     def queues(self) -> StorageQueues:

@@ -54,15 +54,24 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What someone says that a project has spent, of which amount, in the budget's currency."""
+    """What someone says that a project has spent, of which amount, in the budget's currency.
+
+    lacks: what is missing of it, as a sentence's end; empty where nothing is.
+    """
 
     spent: Decimal
     amount: Decimal
+    lacks: str = ""
 
     @property
     def is_full(self) -> bool:
         """Whether that is 100 % or more, compared exactly."""
         return reached(FULL, self.spent, self.amount)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it counts: what is missing can only add to it, credits apart."""
+        return self.is_full or not self.lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ class HeldLock:
     """A lock that the app has put on a project, or was about to. by_hand: an operator ordered it.
 
     The rest is what counted then: the budget's revision, its period and amount, and what Azure showed as spent; None
-    where there was none.
+    where there was none. incomplete: something was missing of the figure that it rests on, so that the first complete
+    one below 100 % takes it off.
     """
 
     by_hand: bool
@@ -78,6 +88,7 @@ class HeldLock:
     period_start: date | None = None
     amount: Decimal | None = None
     spent: Decimal | None = None
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +131,8 @@ def decide_lock(
 
 
 def _figures_say(azure: Figure | None, database: Figure | None, when_unsure: WhenUnsure) -> tuple[bool, str]:
-    known = [(name, figure) for name, figure in (("Azure's budget", azure), ("the costs read", database)) if figure]
+    said = (("Azure's budget", azure), ("the costs read", database))
+    known = [(name, figure) for name, figure in said if figure and figure.is_known]
     full = [f"{name} shows {_of(figure)}" for name, figure in known if figure.is_full]
     if full:
         return True, " and ".join(full)
@@ -128,11 +140,13 @@ def _figures_say(azure: Figure | None, database: Figure | None, when_unsure: Whe
         below = " and ".join(f"{name} shows {_of(figure)}" for name, figure in known)
         return False, f"{below}: that is below 100 %"
     is_locked = when_unsure is WhenUnsure.LOCK
-    return is_locked, f"nobody knows what was spent, and LOCK_WHEN_UNSURE is {when_unsure}"
+    unsure = f" (the costs read: {_of(database)})" if database else ""
+    return is_locked, f"nobody knows what was spent{unsure}, and LOCK_WHEN_UNSURE is {when_unsure}"
 
 
 def _of(figure: Figure) -> str:
-    return f"{plain(figure.spent)} of {plain(figure.amount)}"
+    missing = f", incomplete: {figure.lacks}" if figure.lacks else ""
+    return f"{plain(figure.spent)} of {plain(figure.amount)}{missing}"
 
 
 def decide_unlock(
@@ -141,13 +155,13 @@ def decide_unlock(
     budget: Budget,
     period: Period | None,
     usage: Decimal,
-    usage_known: bool = True,
+    unknown: str = "",
     ordered: bool = False,
 ) -> LockDecision:
     """Whether a project's lock comes off: by order always; by itself once there is money to spend again.
 
-    That is so where the budget was raised above what was spent, or a new period has begun with something left in it.
-    usage_known: all of it is known.
+    That is so where the budget was raised above what was spent, a new period has begun with something left in it, or
+    the lock rests on an incomplete figure. unknown: why not all of the usage is known; empty where it is.
     """
     if ordered:
         return LockDecision(Outcome.UNLOCKED, "an operator ordered it")
@@ -156,13 +170,19 @@ def decide_unlock(
         return LockDecision(Outcome.REFUSED, blocked)
     if mode is LockMode.OFF:
         return LockDecision(Outcome.REFUSED, "LOCK_MODE is off, so that locks stay as they are")
-    if not usage_known:
-        return LockDecision(Outcome.REFUSED, "nobody knows what it has spent")
-    new = held is not None and period is not None and period.start != held.period_start
-    reason = f"a new period began on {period.start}" if new and period else "the budget was raised"
+    if unknown:
+        return LockDecision(Outcome.REFUSED, f"nobody knows what it has spent: {unknown}")
     amount = plain(budget.amount or Decimal(0))
-    reason = f"{reason}: {plain(usage)} of {amount} {budget.terms.currency} is used"
+    reason = f"{_why_off(held, budget, period)}: {plain(usage)} of {amount} {budget.terms.currency} is used"
     return LockDecision(Outcome.UNLOCKED if mode is LockMode.ENFORCE else Outcome.WOULD_UNLOCK, reason)
+
+
+def _why_off(held: HeldLock | None, budget: Budget, period: Period | None) -> str:
+    if held is not None and period is not None and period.start != held.period_start:
+        return f"a new period began on {period.start}"
+    if held is not None and held.amount is not None and held.amount == budget.amount:
+        return "costs that were missing when it was locked have been read"
+    return "the budget was raised"
 
 
 def _stays_locked(held: HeldLock | None, budget: Budget, period: Period | None, usage: Decimal) -> str | None:
@@ -175,7 +195,7 @@ def _stays_locked(held: HeldLock | None, budget: Budget, period: Period | None, 
     if amount is None or period is None:
         return "it has no budget now"
     same_period = period.start == held.period_start
-    if same_period and held.amount is not None and amount <= held.amount:
+    if same_period and not held.incomplete and held.amount is not None and amount <= held.amount:
         return "its budget was not raised, and no new period has begun"
     # What Azure showed then still counts: our costs may be a day behind.
     spent = max(usage, held.spent or usage) if same_period else usage

@@ -9,12 +9,16 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from shared.domain.budgets import Budget
+from shared.domain.coverage import Gap
 from shared.domain.locks import HeldLock, Outcome
 from shared.domain.periods import Period
 from shared.domain.projects import Project
 from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import ResourceGroup
 from shared.ports.mails import NewMail
+
+# A reason has room for no more; `projects show` has all.
+SAID_GAPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,9 @@ class LockFacts:
 
     groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
     was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
-    usage_known: its costs have been read, and all of them can be added. released: an operator has unlocked it since
-    it was locked for this revision of its budget in this period. taken_over: a group came to it within the period, and
-    what that cost before is not its own.
+    usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. released: an
+    operator has unlocked it since it was locked for this revision of its budget in this period. taken_over: a group
+    came to it within the period, and what that cost before is not its own.
     """
 
     project: Project
@@ -39,6 +43,18 @@ class LockFacts:
     held_since: datetime | None = None
     released: bool = False
     taken_over: bool = False
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def lacks(self) -> str:
+        """What is missing of the usage, as a sentence's end; empty where nothing is."""
+        first, more = self.gaps[:SAID_GAPS], len(self.gaps) - SAID_GAPS
+        return "; ".join(map(str, first)) + (f"; and {more} more" if more > 0 else "")
+
+    @property
+    def unknown(self) -> str:
+        """Why not all of the usage is known, as a sentence's end; empty where it is."""
+        return self.lacks if self.usage_known else "its costs were not read yet, or not all of them can be added"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,4 +11,4 @@ from shared.adapters.database.locks import SqlLocks
 @pytest.fixture
 def locks(database: Database) -> SqlLocks:
     """The lock ledger: it writes the audit too."""
-    return SqlLocks(database, "warden.example.org")
+    return SqlLocks(database, "warden.example.org", 35)

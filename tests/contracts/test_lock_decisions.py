@@ -117,8 +117,8 @@ def test_texts_that_are_too_long_are_cut_and_unstorable_letters_replaced(ledger:
 def test_the_database_refuses_to_change_the_audit(database_url: str, change: Update | Delete) -> None:
     database = Database(database_url)
     Ledgers(database).load(entry(1))
-    decide(SqlLocks(database, "warden.example.org"), key=LOCKED.key)
+    decide(SqlLocks(database, "warden.example.org", 35), key=LOCKED.key)
     with pytest.raises(DBAPIError), database.engine.begin() as connection:
         connection.execute(change)
-    assert [view.entry for view in SqlLocks(database, "warden.example.org").decisions()] == [LOCKED]
+    assert [view.entry for view in SqlLocks(database, "warden.example.org", 35).decisions()] == [LOCKED]
     database.close()

@@ -183,7 +183,7 @@ def test_what_a_group_cost_before_it_moves_stays_with_the_project_that_had_it(le
     for project_id, usage in ((1, 40), (2, 7)):
         seen = seen_by_a_check(ledgers, project_id)
         assert (seen.usage, sum(seen.by_day.values())) == (usage, usage)
-        facts = SqlLocks(ledgers.database, "example.org").facts(project_id, NOW)
+        facts = SqlLocks(ledgers.database, "example.org", 35).facts(project_id, NOW)
         assert facts is not None
         assert (facts.usage, facts.taken_over) == (usage, project_id == 2)
     moving = Scope(AZURE, SUB, "Moving")

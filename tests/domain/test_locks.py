@@ -145,10 +145,10 @@ def test_a_lock_comes_off_by_itself_only_with_money_to_spend_again(
 @pytest.mark.parametrize("mode", LockMode)
 def test_while_nobody_knows_all_that_was_spent_a_lock_comes_off_by_order_only(mode: LockMode) -> None:
     raised = budget("1200", 2)
-    unknown = decide_unlock(mode, held(), raised, THIS_YEAR, Decimal(5), usage_known=False)
+    unknown = decide_unlock(mode, held(), raised, THIS_YEAR, Decimal(5), unknown="no costs were read")
     assert unknown.outcome is Outcome.REFUSED
     assert ("nobody knows what it has spent" in unknown.reason) is (mode is not LockMode.OFF)
-    ordered = decide_unlock(mode, held(), raised, THIS_YEAR, Decimal(5), usage_known=False, ordered=True)
+    ordered = decide_unlock(mode, held(), raised, THIS_YEAR, Decimal(5), unknown="no costs were read", ordered=True)
     assert ordered.outcome is Outcome.UNLOCKED
 
 

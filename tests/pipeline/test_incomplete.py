@@ -7,9 +7,13 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
+import pytest
+
 from shared.domain.budgets import OpeningBalance
+from shared.domain.locks import LockMode, Outcome, WhenUnsure
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.messages import Queue
+from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
+from shared.ports.azure import ResourceGroup
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
@@ -164,6 +168,79 @@ def test_what_an_opening_balance_says_is_not_missing(chain: Chain) -> None:
     terms, opening = chain.projects.get(11, TODAY).terms, OpeningBalance(Decimal(7), older.start)
     chain.projects.revise_budget(11, replace(terms, opening=opening), "tester", "test", chain.clock())
     assert missing(chain) == []
+
+
+# --- the lock ------------------------------------------------------------------------------------------------
+
+
+def decisions(chain: Chain) -> list[tuple[Outcome, str]]:
+    return [(view.entry.outcome, view.entry.reason) for view in chain.lock_ledger.decisions(11)]
+
+
+def without_june(chain: Chain, amount: str, credit: str = "0") -> None:
+    """Nights that lock: 20 a month from April to November, of which June can't be read."""
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    chain.load(entry(11, amount, rule=APRIL))
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    spend_each_month(chain, "20")
+    chain.spend(credit, date(2026, 6, 2))
+    fail(chain, 6, NeverError("Azure says no (400)"))
+    chain.night()
+
+
+def next_night(chain: Chain) -> None:
+    chain.costs.fails = lambda _query: None
+    chain.clock.forward(days=1)
+    chain.night()
+
+
+def test_an_incomplete_figure_of_100_percent_locks_and_the_first_complete_one_below_takes_the_lock_off(
+    chain: Chain,
+) -> None:
+    without_june(chain, "100", credit="-80")
+    assert decisions(chain) == [
+        (Outcome.LOCKED, f"the costs read shows 140 of 100, incomplete: {BAD_MONTH}Azure says no (400)")
+    ]
+    next_night(chain)
+    why = "costs that were missing when it was locked have been read: 80 of 100 CAD is used"
+    assert decisions(chain)[1:] == [(Outcome.UNLOCKED, why)]
+
+
+def test_while_the_figure_is_incomplete_the_lock_stays(chain: Chain) -> None:
+    without_june(chain, "100")
+    chain.spend("-80", date(2026, 11, 3))
+    chain.clock.forward(days=1)
+    chain.night()
+    ((_, _locked), (outcome, why)) = decisions(chain)
+    assert (outcome, why) == (
+        Outcome.REFUSED,
+        f"nobody knows what it has spent: {BAD_MONTH}Azure says no (400)",
+    )
+
+
+def test_a_lock_that_a_complete_figure_has_borne_out_stays_for_its_period(chain: Chain) -> None:
+    without_june(chain, "100")
+    next_night(chain)
+    chain.spend("-100", date(2026, 11, 3))
+    next_night(chain)
+    assert (chain.spent(), len(decisions(chain))) == (Decimal(60), 1)
+
+
+@pytest.mark.parametrize("when_unsure", WhenUnsure)
+def test_an_incomplete_figure_below_100_percent_says_nothing_and_what_is_missing_is_told(
+    chain: Chain, when_unsure: WhenUnsure
+) -> None:
+    without_june(chain, "1000")
+    chain.configure(lock_when_unsure=when_unsure)
+    alert = LockMessage(LockAction.LOCK, 11, reason="Azure said so", trigger=LockTrigger.ALERT)
+    chain.work(Queue.LOCK, to_json(alert))
+    chain.drain()
+    shown = f"the costs read: 140 of 1000, incomplete: {BAD_MONTH}Azure says no (400)"
+    why = f"nobody knows what was spent ({shown}), and LOCK_WHEN_UNSURE is {when_unsure}"
+    locked = when_unsure is WhenUnsure.LOCK
+    assert decisions(chain) == [(Outcome.LOCKED if locked else Outcome.REFUSED, why)]
+    (mail,) = [mail for mail in chain.mailer.sent if "locked" in mail.subject]
+    assert ("not known yet" if locked else why) in " ".join(mail.text.split())
 
 
 def test_a_charge_that_is_restated_long_after_is_read_again_where_somebody_says_since_when(chain: Chain) -> None:

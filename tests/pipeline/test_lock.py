@@ -271,9 +271,10 @@ def test_azures_spending_is_compared_with_our_budget_which_may_have_been_raised_
 
 
 def test_in_a_periods_first_days_azures_figure_may_be_of_the_period_before(locking: Chain) -> None:
+    locking.clock.now = locking.clock.now.replace(month=12, day=2)
+    locking.spend("1", date(2026, 12, 1))
     used(locking, "10")
     azure_shows(locking, "1000")
-    locking.clock.now = locking.clock.now.replace(month=12, day=2)
     locking.work(Queue.LOCK, to_json(ALERT))
     assert not is_locked(locking)
     [decision] = audit(locking)
@@ -375,9 +376,10 @@ def test_an_alert_of_the_budget_that_a_project_had_does_not_lock_it_now_that_it_
 
 
 def test_an_alert_of_a_periods_first_days_is_looked_into_again_once_azures_figure_counts(locking: Chain) -> None:
+    locking.clock.now = locking.clock.now.replace(month=12, day=2)
+    locking.spend("1", date(2026, 12, 1))
     used(locking, "10")
     azure_shows(locking, "1000")
-    locking.clock.now = locking.clock.now.replace(month=12, day=2)
     locking.work(Queue.LOCK, to_json(ALERT))
     [(_queue, again, delay)] = [sent for sent in locking.queues.take() if sent[0] is Queue.LOCK]
     assert locking.clock() + delay == datetime(2026, 12, 3, tzinfo=UTC)

@@ -49,7 +49,7 @@ def test_an_opening_balance_counts_for_what_is_spent_told_and_expected(chain: Ch
     assert (view.percent, view.opening, view.gaps) == (Decimal("68.8"), 2920, ())
     assert (view.forecast.total, view.forecast.low) == (before.forecast.total + 2920, before.forecast.low + 2920)
     assert [period.spent for period in chain.projects.periods(11)] == [6880]
-    facts = SqlLocks(chain.database, "example.com").facts(11, chain.clock())
+    facts = SqlLocks(chain.database, "example.com", 35).facts(11, chain.clock())
     assert facts is not None
     assert facts.usage == 6880
 

@@ -277,7 +277,7 @@ def test_a_budget_alert_is_taken_and_queues_a_message_that_the_lock_s_handler_ta
     }
     worker.message("ProjectUsageUpdater", json.dumps({"ProjectId": 11}))
     succeeded(worker.message("ProjectLockHandler", json.dumps(message)))
-    (decision,) = SqlLocks(database, "example.com").decisions(11)
+    (decision,) = SqlLocks(database, "example.com", 35).decisions(11)
     assert (decision.entry.trigger, decision.entry.asked) == (LockTrigger.ALERT, message["Reason"])
 
 
@@ -327,7 +327,7 @@ def test_a_lock_of_a_project_that_is_over_its_budget_is_noted_for_the_operators(
     stored = SqlMails(database, "example.com").get(notice)
     assert stored is not None
     assert stored.mail.key.startswith("operators/")
-    (decision,) = SqlLocks(database, "example.com").decisions(11)
+    (decision,) = SqlLocks(database, "example.com", 35).decisions(11)
     assert decision.entry.outcome == "would lock"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,9 +17,12 @@ from typing_extensions import override
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import AnyRow, project_in, sums_within, terms_of, with_budget
 from shared.adapters.database.chunks import kept_or
+from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import audit, locks, mails, projects, scope_owners, scopes
+from shared.domain.budgets import Budget
+from shared.domain.coverage import Gap
 from shared.domain.locks import HeldLock
 from shared.domain.money import stored
 from shared.domain.periods import Period
@@ -29,14 +32,19 @@ from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, Lo
 from shared.ports.mails import MailState, NewMail, Topic
 
 NOT_RELEASED = dict.fromkeys(("released_number", "released_period_start"))
+EMPTY: dict[str, Any] = {"by_hand": False, "incomplete": False, "groups": []}
 NOT_HELD = dict.fromkeys(("held_since", "budget_number", "period_start", "amount", "spent"))
 
 
 @dataclass(frozen=True)
 class SqlLocks(Ledger, LockLedger):
-    """LockLedger on a SQL database. `sender_domain` is the right half of every mail's Message-ID."""
+    """LockLedger on a SQL database. `sender_domain` is the right half of every mail's Message-ID.
+
+    lookback_days: how far back a night reads again.
+    """
 
     sender_domain: str
+    lookback_days: int
 
     @override
     @reads
@@ -71,7 +79,16 @@ class SqlLocks(Ledger, LockLedger):
             held_since=lock.held_since if lock else None,
             released=is_released(lock, budget.number, period),
             taken_over=period is not None and _taken_over(connection, row.id, period),
+            gaps=self._gaps(connection, row, budget, period, today),
         )
+
+    def _gaps(
+        self, connection: Connection, row: AnyRow, budget: Budget, period: Period | None, today: date
+    ) -> tuple[Gap, ...]:
+        if period is None or not row.active:
+            return ()
+        needed = {row.id: (period, bool(budget.terms.opening_in(period)))}
+        return gaps_of(connection, needed, today, self.lookback_days, projects.c.id == row.id).get(row.id, ())
 
     @override
     @reads
@@ -103,7 +120,7 @@ class SqlLocks(Ledger, LockLedger):
         if connection.scalar(select(projects.c.id).select_from(without).where(lacks_row)) is None:
             return False
         # Two that make the row at once: one runs again, and sees the other's claim.
-        connection.execute(insert(locks), [{"project_id": project_id, "by_hand": False, "groups": []} | claimed])
+        connection.execute(insert(locks), [{"project_id": project_id, **EMPTY} | claimed])
         return True
 
     @override
@@ -189,7 +206,7 @@ def _changed(change: Hold | Freed | None, now: datetime) -> dict[str, Any]:
     if isinstance(change, Hold):
         return _counted(change) | NOT_RELEASED | {"held_since": kept_or(locks.c.held_since, now)}
     released = {"released_number": change.budget_number, "released_period_start": change.period_start}
-    return NOT_HELD | {"by_hand": False, "groups": []} | (released if change.by_hand else NOT_RELEASED)
+    return NOT_HELD | EMPTY | (released if change.by_hand else NOT_RELEASED)
 
 
 def _counted(hold: Hold) -> dict[str, Any]:

@@ -269,6 +269,7 @@ locks = table(
     *optional(held_since=UtcDateTime()),
     # `groups`: a list of [subscription id, resource group].
     *needed(by_hand=Boolean(), groups=JSON()),
+    Column("incomplete", Boolean, nullable=False, server_default=sa.false()),
     # What counted when it was locked: see domain.locks.HeldLock.
     *optional(budget_number=Integer(), period_start=Date(), amount=Money(), spent=Money()),
     # Unlocked by hand: it is not locked again for this revision in this period.

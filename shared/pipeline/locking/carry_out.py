@@ -237,7 +237,7 @@ class Locking:
         """Decides, and takes the lock off, says that it would come off, or leaves it on."""
         facts = request.facts
         decision = decide_unlock(
-            self.rules.mode, facts.held, facts.budget, facts.period, facts.usage, facts.usage_known, request.ordered
+            self.rules.mode, facts.held, facts.budget, facts.period, facts.usage, facts.unknown, request.ordered
         )
         if decision.outcome is Outcome.REFUSED:
             self._leave_on(request, decision.reason)

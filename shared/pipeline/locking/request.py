@@ -77,15 +77,16 @@ class Request:
 
     @property
     def database(self) -> Figure | None:
-        """What the costs that were read come to; None without a budget, or where they are not all known."""
+        """What the costs that were read come to; None without a budget, or where they can't be added."""
         amount = self.facts.budget.amount
         is_known = amount is not None and self.facts.period is not None and self.facts.usage_known
-        return Figure(self.facts.usage, amount) if is_known and amount is not None else None
+        return Figure(self.facts.usage, amount, self.facts.lacks) if is_known and amount is not None else None
 
     @property
     def highest_known(self) -> Decimal | None:
         """The highest spending in the present period that anyone knows of; None where nobody knows any."""
-        known = [self._shown_by_azure, self.facts.usage if self.facts.usage_known else None]
+        is_known = self.facts.usage_known and (self.database is None or self.database.is_known)
+        known = [self._shown_by_azure, self.facts.usage if is_known else None]
         return max((spent for spent in known if spent is not None), default=None)
 
     @property
@@ -119,8 +120,17 @@ class Request:
             period_start=self.period_start,
             amount=self.facts.budget.amount,
             spent=self._shown_by_azure,
+            incomplete=self._rests_on_incomplete,
         )
         return Hold(lock, tuple(groups))
+
+    @property
+    def _rests_on_incomplete(self) -> bool:
+        """Whether a lock of now rests on an incomplete figure alone; one that did not before never does."""
+        held, azure = self.facts.held, self.azure.figure
+        is_sure = held is not None and not held.incomplete and held.period_start == self.period_start
+        incomplete = self.database is not None and self.database.is_full and bool(self.database.lacks)
+        return incomplete and not is_sure and not self.ordered and not (azure and azure.is_full)
 
     def freed(self, by_hand: bool) -> Freed:
         """No lock any more. by_hand: none by itself either, for this revision and period."""
