@@ -54,6 +54,11 @@ def missing(deliveries: Iterable[Delivery]) -> list[Delivery]:
     return [each for each in deliveries if each.state is DeliveryState.LATER]
 
 
+def taken(deliveries: Iterable[Delivery]) -> list[Delivery]:
+    """Who has it."""
+    return [each for each in deliveries if each.state is DeliveryState.TAKEN]
+
+
 def refused(deliveries: Iterable[Delivery]) -> list[Delivery]:
     """Whose address does not work."""
     return [each for each in deliveries if each.state is DeliveryState.REFUSED]

@@ -18,6 +18,7 @@ from shared.domain.deliveries import (
     merged,
     missing,
     refused,
+    taken,
 )
 from shared.domain.texts import shortened
 from shared.messages import EmailMessage, EmailsMessage, MailMessage, MessageError, SentAs, with_room
@@ -128,8 +129,14 @@ class Deliverer:
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:
             asked, left_out = self._recipients(stored)
-            handover = self.mailer.send(self._written(stored, asked, left_out))
+            mail = self._written(stored, asked, left_out)
         except NeverError as error:
+            return self._failed(stored, origin, error.reason)
+        try:
+            handover = self.mailer.send(mail)
+        except NeverError as error:
+            if _is_notice(stored):
+                return self._put_off(message, stored, origin, LaterError(error.reason))
             return self._failed(stored, origin, error.reason)
         except LaterError as error:
             return self._put_off(message, stored, origin, error)
@@ -154,13 +161,27 @@ class Deliverer:
                 return self.retry.put_back(replace(message, sent_as=None), due_at)
             # A message of earlier versions says only that the mail is sent.
             if known and not has_arrived(known, _is_whole(stored)):
-                self.mails.release(stored.id, sent_as.claimant, in_words(refused(known)), now, known)
-                return mails_out([stored.id])  # to the operators
+                return self._refused_by_all(message, stored, sent_as.claimant, known)
             self.mails.mark_sent(stored.id, sent_as.receipt, known, now)
         except LaterError:
             return self.retry.put_back(_that_fits(message), now + MARK_AGAIN)
         event("mail_sent", mail=stored.id, key=stored.mail.key)
         return []
+
+    def _refused_by_all(
+        self, message: EmailMessage, stored: StoredMail, claimant: str, known: Sequence[Delivery]
+    ) -> list[Outgoing]:
+        """The operators are asked instead. Where they are refused too, it is rather us whom the provider refuses.
+
+        Whatever its words: then it waits, as for a provider that is down, and all are asked anew.
+        """
+        is_over = self.retry.is_over(stored.first_attempt_at, MAIL_LIMIT)
+        is_of_us = _is_notice(stored) or not (is_over or self._operators_unasked(known))
+        due_at = self.clock() + (growing_wait(message.envelope.attempt) if is_of_us else timedelta(0))
+        kept = taken(known) if is_of_us else known
+        self.mails.release(stored.id, claimant, in_words(refused(known)), due_at, kept, anew=is_of_us)
+        event("mail_refused_by_all", level=logging.WARNING, mail=stored.id)
+        return self.retry.put_back(replace(message, sent_as=None), due_at)
 
     def _recipients(self, stored: StoredMail) -> tuple[list[Delivery], list[Delivery]]:
         """Who is asked now, and whose address is none. Raises NeverError where nobody is left."""
@@ -171,7 +192,7 @@ class Deliverer:
             valid, invalid = self.valid_addresses(texts)
             asked += [Delivery(address, role, DeliveryState.LATER) for address in valid]
             left_out += [Delivery(text, role, DeliveryState.REFUSED, reason) for text, reason in invalid]
-        asked = _unsettled(asked, stored)
+        asked = _unsettled(asked, stored.deliveries)
         if not has_arrived(stored.deliveries, _is_whole(stored)) and not any(
             is_for(each, _is_whole(stored)) for each in asked
         ):
@@ -179,12 +200,15 @@ class Deliverer:
         return asked, left_out
 
     def _operators_instead(self, stored: StoredMail, left_out: Sequence[Delivery]) -> list[Delivery]:
-        valid, _ = self.valid_addresses(self.operators.addresses)
-        asked = _unsettled([Delivery(address, Role.INSTEAD, DeliveryState.LATER) for address in valid], stored)
+        asked = self._operators_unasked(stored.deliveries)
         if not asked:
             why = in_words(_unreached(stored, left_out)) or "it names nobody"
             raise NeverError(f"mail {stored.mail.key} reaches nobody ({why}), and none of EMAIL_OPERATORS either")
         return asked
+
+    def _operators_unasked(self, known: Sequence[Delivery]) -> list[Delivery]:
+        valid, _ = self.valid_addresses(self.operators.addresses)
+        return _unsettled([Delivery(address, Role.INSTEAD, DeliveryState.LATER) for address in valid], known)
 
     def _written(self, stored: StoredMail, asked: Sequence[Delivery], left_out: Sequence[Delivery]) -> OutgoingMail:
         """The mail to those who are asked now. Raises NeverError."""
@@ -236,9 +260,9 @@ def _is_whole(stored: StoredMail) -> bool:
     return stored.mail.template == WHOLE
 
 
-def _unsettled(asked: Sequence[Delivery], stored: StoredMail) -> list[Delivery]:
+def _unsettled(asked: Sequence[Delivery], known: Sequence[Delivery]) -> list[Delivery]:
     """Those of whom it is not known yet what became of the mail."""
-    settled = {each.key for each in stored.deliveries if each.state is not DeliveryState.LATER}
+    settled = {each.key for each in known if each.state is not DeliveryState.LATER}
     return [each for each in asked if each.key not in settled]
 
 

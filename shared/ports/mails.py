@@ -46,8 +46,9 @@ class Mailer(Protocol):
     def send(self, mail: OutgoingMail) -> Handover:
         """Hands it over, to those whom it does not refuse.
 
-        Raises LaterError where it takes no mail now: it is out of reach or busy, or it refuses *us* (the sign-in, the
-        sender, a quota). Raises NeverError where it refuses this mail for good, whoever it is for.
+        Where it refuses the mail, it refuses all of them. Raises LaterError where it takes no mail now: it is out of
+        reach or busy, or it refuses *us* before it hears of a recipient (the sign-in, the sender, a quota), or in words
+        that say so. Raises NeverError where there is nothing that could be handed over.
         """
         ...
 
@@ -176,10 +177,12 @@ class MailLedger(Protocol):
         reason: str,
         due_at: datetime,
         deliveries: Sequence[Delivery] = (),
+        *,
+        anew: bool = False,
     ) -> None:
         """It could not be sent now, or not to all, and is tried again at `due_at`, if the claimant still holds it.
 
-        Of the recipients, what is known stays known either way.
+        Of the recipients, what is known stays known either way; anew: but for those who were refused before.
         """
         ...
 

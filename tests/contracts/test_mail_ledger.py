@@ -214,6 +214,14 @@ def test_a_failed_mail_asks_all_again_but_who_has_it(ledger: MailLedger, mail_id
     assert stored(ledger, mail_id).deliveries == (TAKEN,)
 
 
+def test_a_mail_of_which_all_are_asked_anew_keeps_only_who_has_it(ledger: MailLedger, mail_id: int):
+    refused = Delivery("b@b.ca", Role.TO, DeliveryState.REFUSED, "550")
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "550", LATER, [refused])
+    ledger.release(mail_id, "first", "550", LATER, [TAKEN], anew=True)
+    assert stored(ledger, mail_id).deliveries == (TAKEN,)
+
+
 def test_a_mail_that_is_released_is_pending_with_its_reason(ledger: MailLedger, mail_id: int):
     ledger.claim(mail_id, "first", LATER, NIGHT)
     ledger.release(mail_id, "first", "the provider is unwell", LATER)

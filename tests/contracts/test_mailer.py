@@ -73,7 +73,7 @@ def fake_rig() -> Rig:
         mailer.fails = lambda _mail: LaterError("unwell")
 
     def refuse() -> None:
-        mailer.fails = lambda _mail: NeverError("refused")
+        mailer.refuses = dict.fromkeys((*MAIL.to, *MAIL.cc, *MAIL.bcc), Refusal("554 spam", for_good=True))
 
     def seen(mail: OutgoingMail) -> Arrived:
         return arrived(build(mail, SENDER, SENDER_NAME, utc_now()), [*mail.to, *mail.cc, *mail.bcc])
@@ -214,11 +214,13 @@ def test_a_side_that_is_unwell_is_to_be_tried_later(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("rig", CAN_REFUSE, indirect=True)
-def test_a_side_that_refuses_the_mail_is_not_to_be_tried_again(rig: Rig) -> None:
+def test_a_side_that_refuses_the_mail_refuses_all_of_its_recipients(rig: Rig) -> None:
     rig.make_refuse()
-    with pytest.raises(NeverError) as caught:
-        rig.mailer.send(MAIL)
-    assert API_KEY not in caught.value.reason and PASSWORD not in caught.value.reason
+    refused = rig.mailer.send(MAIL).refused
+    assert refused.keys() == {*MAIL.to, *MAIL.cc, *MAIL.bcc}
+    assert all(each.for_good for each in refused.values())
+    assert API_KEY not in str(refused) and PASSWORD not in str(refused)
+    assert rig.arrived() == []
 
 
 @pytest.mark.parametrize("rig", CAN_REFUSE_ONE, indirect=True)

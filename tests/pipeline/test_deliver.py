@@ -337,21 +337,67 @@ def test_operators_who_got_the_blind_copy_are_still_told_that_nobody_else_has_th
     assert ["550 no such user" in mail.text for mail in chain.mailer.sent] == [False, True]
 
 
-def test_where_neither_contacts_nor_operators_work_the_mail_fails_in_their_words(chain: Chain) -> None:
+@pytest.mark.parametrize("operators", [(OPS,), ()])
+def test_where_neither_contacts_nor_operators_are_taken_it_is_of_us_whatever_the_words_and_all_are_asked_again(
+    chain: Chain, operators: tuple[str, ...]
+) -> None:
+    chain.configure(email_operators=operators)
+    chain.mailer.refuses |= {ANNA: Refusal("550 5.7.1 qwertz", for_good=True), OPS: UNKNOWN}
+    mail_id = alert_mail(chain, ANNA)
+    chain.work(Queue.EMAIL, email(mail_id))
+    chain.work_off(hours=71)
+    stored = chain.mails.get(mail_id)
+    assert stored is not None and "anna@example.com (550 5.7.1 qwertz)" in stored.reason
+    assert stored.attempts < 2 * 2 * 75, "the waits grow"
+    chain.mailer.refuses.clear()
+    chain.work_off(hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (ANNA,)], MailState.SENT)
+    assert chain.letters.letters() == []
+
+
+def test_where_nobody_is_taken_for_72_hours_the_mail_fails_in_their_words_and_operators_are_told_in_the_end(
+    chain: Chain,
+) -> None:
     chain.mailer.refuses |= {ANNA: UNKNOWN, OPS: UNKNOWN}
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    chain.work_off(hours=1)
+    chain.work_off(hours=200)
     assert state(chain, mail_id) is MailState.FAILED
-    (letter, *_) = chain.letters.letters()
+    (letter,) = chain.letters.letters()
     assert "anna@example.com (550 no such user)" in letter.reason
+    del chain.mailer.refuses[OPS]
+    chain.work_off(hours=1)
+    assert [mail.subject for mail in chain.mailer.sent if mail.to == (OPS,)] == ["Mails could not be sent"]
+    assert "anna@example.com (550 no such user)" in chain.mailer.sent[-1].text
+
+
+@pytest.mark.parametrize("error", [NeverError("half a character"), LaterError("away")])
+def test_what_operators_are_told_is_never_given_up_whatever_the_provider_says(chain: Chain, error: Exception) -> None:
+    about = chain.operators.mail_failed(1, "alert/1", "because", chain.clock().date())
+    mail_id = chain.mails.add(about, chain.clock())
+    chain.mailer.fails = lambda _mail: error
+    chain.work(Queue.EMAIL, email(mail_id))
+    chain.work_off(hours=100)
+    assert (state(chain, mail_id), chain.letters.letters()) == (MailState.PENDING, [])
+    chain.mailer.fails = lambda _mail: None
+    chain.work_off(hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(OPS,)], MailState.SENT)
+
+
+def test_an_operator_who_is_refused_for_good_holds_up_no_notice_that_another_has(chain: Chain) -> None:
+    chain.configure(email_operators=(OPS, BO))
+    chain.mailer.refuses[BO] = UNKNOWN
+    about = chain.operators.mail_failed(1, "alert/1", "because", chain.clock().date())
+    mail_id = chain.mails.add(about, chain.clock())
+    chain.work(Queue.EMAIL, email(mail_id))
+    assert (came(chain), state(chain, mail_id)) == ([(OPS,)], MailState.SENT)
 
 
 def test_a_mail_that_failed_asks_whoever_does_not_have_it_when_it_is_replayed(chain: Chain) -> None:
     chain.mailer.refuses |= {ANNA: UNKNOWN, OPS: UNKNOWN}
     mail_id = alert_mail(chain, ANNA)
     chain.work(Queue.EMAIL, email(mail_id))
-    chain.work_off(hours=1)
+    chain.work_off(hours=73)
     chain.mailer.refuses.clear()
     letters = [letter for letter in chain.letters.letters() if json.loads(letter.body) == {"EmailId": mail_id}]
     assert chain.dead_letter_service.replay(letters[0].id) is None

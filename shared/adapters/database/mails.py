@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, delete, func, or_, select, true, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
@@ -105,7 +105,7 @@ class SqlMails(Ledger, MailLedger):
         rest: timedelta = timedelta(0),
     ) -> bool:
         if failed_too:
-            _ask_all_again(connection, mail_id)
+            _forget_refusals(connection, mail_id, mail.state == MailState.FAILED)
         who = {"which": mail_id, "taker": claimant, "at": now, "until": until}
         resting = {"asked_by": now - rest} if rest else {}
         return connection.execute(_claim(failed_too, bool(rest)), who | resting).rowcount == 1
@@ -128,7 +128,11 @@ class SqlMails(Ledger, MailLedger):
         reason: str,
         due_at: datetime,
         deliveries: Sequence[Delivery] = (),
+        *,
+        anew: bool = False,
     ) -> None:
+        if anew:
+            _forget_refusals(connection, mail_id, true())
         _write_deliveries(connection, mail_id, deliveries)
         _end_claim(connection, mail_id, claimant, state=MailState.PENDING, reason=reason, due_at=due_at)
 
@@ -206,11 +210,11 @@ def _write_deliveries(connection: Connection, mail_id: int, news: Sequence[Deliv
     )
 
 
-def _ask_all_again(connection: Connection, mail_id: int) -> None:
-    """Forgets, of a mail that has failed, who was refused."""
-    failed = select(mail.id).where(mail.id == mail_id, mail.state == MailState.FAILED)
+def _forget_refusals(connection: Connection, mail_id: int, where: ColumnElement[bool]) -> None:
+    """Forgets who was refused, so that all but those who have the mail are asked again."""
+    its = select(mail.id).where(mail.id == mail_id, where)
     untaken = tables.deliveries.c.state != DeliveryState.TAKEN
-    connection.execute(delete(tables.deliveries).where(tables.deliveries.c.mail_id.in_(failed), untaken))
+    connection.execute(delete(tables.deliveries).where(tables.deliveries.c.mail_id.in_(its), untaken))
 
 
 def _waiting(connection: Connection, before: datetime, which: ColumnElement[bool]) -> list[int]:

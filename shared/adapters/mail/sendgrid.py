@@ -15,7 +15,7 @@ from shared.adapters.mail import mime
 from shared.adapters.retry_after import bounded, wait_in
 from shared.domain.texts import shortened
 from shared.ports.clock import Clock, utc_now
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 
 ACCEPTED, BAD_REQUEST = 202, 400
@@ -24,15 +24,17 @@ LONGEST_REASON = 300
 UNIX_TIME = re.compile(r"[0-9]{10,}")
 LAST_INSTANT = 10_000_000_000
 
-# What it says of one mail. All else it says of us or of the address that we ask: then other mails fare no better, and
-# this one goes out once that is mended.
+# What it says of one mail, unless it names the sender. All else it says of us or of the address that we ask: then other
+# mails fare no better, and this one goes out once that is mended.
 OF_THE_MAIL = frozenset({400, 413, 415, 422})
 ADVICE = {
+    400: "see that EMAIL_SENDER is right, and a verified sender",
     401: "see that SENDGRID_API_KEY is right and not revoked, and that its account has credits left",
     403: "the API key needs the permission Mail Send, and EMAIL_SENDER has to be a verified sender",
 }
 # How it names a recipient in an error's `field`: `personalizations.0.to.1.email`.
 RECIPIENT = re.compile(r"personalizations\.(\d+)\.(to|cc|bcc)\.(\d+)")
+SENDER = re.compile(r"from\b")
 OF_THE_ENDPOINT = "see that SENDGRID_ENDPOINT is right; for most it is https://api.sendgrid.com"
 
 
@@ -58,7 +60,7 @@ class SendGridMailer:
     def send(self, mail: OutgoingMail) -> Handover:
         """Hands the mail over, to all or to nobody: where it names a faulty address, the others are to be asked again.
 
-        Raises LaterError, NeverError.
+        Raises LaterError, and NeverError as `mime.check`.
         """
         from python_http_client.exceptions import HTTPError
 
@@ -67,10 +69,9 @@ class SendGridMailer:
         try:
             response = self._mail_send().post(request_body=body)
         except HTTPError as error:
-            refused = refused_in(error.body, body["personalizations"]) if error.status_code == BAD_REQUEST else {}
-            if refused:
-                return Handover(refused=refused)
-            raise self._refusal(error) from error
+            if error.status_code not in OF_THE_MAIL or is_of_sender(error.body):
+                raise self._refusal(error) from error
+            return Handover(refused=self._refused(error, body["personalizations"]))
         except (OSError, HTTPException) as error:
             raise LaterError(f"SendGrid can't be reached: {getattr(error, 'reason', error)}") from error
         except ValueError:
@@ -116,15 +117,20 @@ class SendGridMailer:
             },
         }
 
-    def _refusal(self, error: Any) -> LaterError | NeverError:
+    def _refused(self, error: Any, asked: list[dict[str, Any]]) -> dict[str, Refusal]:
+        """Who does not get the mail: those whom it names for good, else all."""
+        named = refused_in(error.body, asked) if error.status_code == BAD_REQUEST else {}
+        return named or dict.fromkeys(_addresses(asked), Refusal(f"SendGrid refuses it{self._words(error)}", True))
+
+    def _words(self, error: Any) -> str:
+        said = said_in(error.body).replace(self.api_key, "***")
+        return f" ({error.status_code}): {said}" if said else f" ({error.status_code})"
+
+    def _refusal(self, error: Any) -> LaterError:
         code, wait = error.status_code, wait_of(error.headers, self.clock())
         if code == 429 or code >= 500 or code == 408:
             return LaterError(f"SendGrid asks to wait ({code})", wait)
-        said = said_in(error.body).replace(self.api_key, "***")
-        words = f" ({code}): {said}" if said else f" ({code})"
-        if code in OF_THE_MAIL:
-            return NeverError(f"SendGrid refuses the mail{words}")
-        return LaterError(f"SendGrid refuses us{words}; {ADVICE.get(code, OF_THE_ENDPOINT)}", wait)
+        return LaterError(f"SendGrid refuses us{self._words(error)}; {ADVICE.get(code, OF_THE_ENDPOINT)}", wait)
 
 
 def personalizations(mail: OutgoingMail) -> list[dict[str, Any]]:
@@ -174,16 +180,27 @@ def refused_in(body: bytes, asked: list[dict[str, Any]]) -> dict[str, Refusal]:
             named[asked[int(block)][kind][int(number)]["email"]] = Refusal(str(error["message"]), for_good=True)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return {}
-    everybody = (entry["email"] for block in asked for entries in block.values() for entry in entries)
     others = Refusal(f"SendGrid took the mail for nobody, over {', '.join(named)}", for_good=False)
-    return {address: named.get(address, others) for address in everybody} if named else {}
+    return {address: named.get(address, others) for address in _addresses(asked)} if named else {}
+
+
+def is_of_sender(body: bytes) -> bool:
+    """Whether SendGrid's answer speaks of the sender."""
+    try:
+        return any(SENDER.match(str(error["field"])) for error in json.loads(body)["errors"])
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _addresses(asked: list[dict[str, Any]]) -> list[str]:
+    return [entry["email"] for block in asked for entries in block.values() for entry in entries]
 
 
 def said_in(body: bytes) -> str:
-    """The errors' messages in SendGrid's answer, in one line; empty where it says none."""
+    """The errors' messages in SendGrid's answer, in one line; empty where it says none. Some are plain texts."""
     try:
         errors = json.loads(body)["errors"]
-        text = "; ".join(str(error["message"]) for error in errors)
+        text = "; ".join(error if isinstance(error, str) else str(error["message"]) for error in errors)
     except (ValueError, TypeError, KeyError):
         return ""
     return shortened(" ".join(text.split()), LONGEST_REASON)

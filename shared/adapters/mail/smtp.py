@@ -13,7 +13,7 @@ from typing import Any
 from shared.adapters.mail import mime
 from shared.domain.texts import shortened
 from shared.ports.clock import Clock, utc_now
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 
 IMPLICIT_TLS_PORT = 465
@@ -27,9 +27,14 @@ VERDICT_SECONDS = 240.0
 CLOSING = 421
 # RFC 1870: the one thing that the answer to MAIL FROM says of the mail.
 TOO_LARGE = 552
-# What servers say of who sends, with a reply that else speaks of the mail or of an address: the sign-in, the sender,
-# relaying, a quota, the sender's domain. Enhanced codes: RFC 3463, and those of Exchange (5.2.252, 5.7.57, …) and Gmail
-# (5.4.5, 5.7.26). 5.7.1 alone may be anything; 5.7.12x and 5.7.13x are mailboxes that take mail from some only.
+# Its like in the answer to a recipient (RFC 5321, 4.5.3.1.10) says that there are too many of them, which is for now,
+# unless it speaks of a mailbox that is full. RFC 3463: 5.5.3 is "too many recipients".
+TOO_MANY = re.compile(r"^552 (?!5\.2\.)|\b5\.5\.3\b|too many recipients", re.IGNORECASE)
+# Some of what servers say of who sends, with a reply that else speaks of the mail or of an address: the sign-in, the
+# sender, relaying, a quota, the sender's domain. It keeps mails waiting for those whom they are for; of other words,
+# that nobody at all is taken shows whom they are about (`pipeline/deliver.py`). Enhanced codes: RFC 3463, and those
+# of Exchange (5.2.252, 5.7.57, …) and Gmail (5.4.5, 5.7.26). 5.7.1 alone may be anything; 5.7.12x and 5.7.13x are
+# mailboxes that take mail from some only.
 OF_US = re.compile(
     r"\b5\.(1\.[78]|2\.252|4\.5|7\.(?!1\b|12\d\b|13[0-8]\b)\d+)\b"
     r"|relay|rcpthosts|sender|send ?as|from address|not verified|authenticat|credits|suspended"
@@ -68,7 +73,7 @@ class SmtpMailer:
         return self.port == IMPLICIT_TLS_PORT if self.implicit_tls is None else self.implicit_tls
 
     def send(self, mail: OutgoingMail) -> Handover:
-        """Sends the mail to those whom the server takes it for. Raises LaterError, NeverError."""
+        """Sends the mail to those whom the server takes it for. Raises LaterError, and NeverError as `mime.build`."""
         message = mime.build(mail, self.sender, self.sender_name, self.clock())
         recipients = list(dict.fromkeys((*mail.to, *mail.cc, *mail.bcc)))
         try:
@@ -82,7 +87,10 @@ class SmtpMailer:
             finally:
                 _part(smtp)
         except OSError as error:  # smtplib's own errors are OSErrors too
-            raise self._translated(error) from error
+            said = self._said_of_the_mail(error)
+            if not said:
+                raise self._translated(error) from error
+            return Handover(refused=dict.fromkeys(recipients, Refusal(said, for_good=True)))
         except UnicodeError:
             # Without its cause, which quotes a piece of what may be the password.
             raise LaterError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry") from None
@@ -111,23 +119,25 @@ class SmtpMailer:
     def _refusal(self, code: int, reply: bytes) -> Refusal:
         """Of one recipient: an address that does not work, or one that may be taken later."""
         said = self._quoted(code, reply)
-        return Refusal(said, for_good=code >= 500 and not _is_of_us(said))
+        return Refusal(said, for_good=code >= 500 and not TOO_MANY.search(said) and not _is_of_us(said))
 
-    def _translated(self, error: OSError) -> LaterError | NeverError:
+    def _said_of_the_mail(self, error: OSError) -> str:
+        """The words in which the server refuses the mail for good; empty where it says other things."""
+        if not isinstance(error, smtplib.SMTPResponseException) or error.smtp_code < 500:
+            return ""
+        if not isinstance(error, smtplib.SMTPDataError) and error.smtp_code != TOO_LARGE:
+            return ""
+        said = self._quoted(error.smtp_code, error.smtp_error)
+        return "" if _is_of_us(said) else said
+
+    def _translated(self, error: OSError) -> LaterError:
         where = f"the mail server {self.host}:{self.port}"
         match error:
             case smtplib.SMTPAuthenticationError(smtp_code=code, smtp_error=reply):
                 said, advice = self._quoted(code, reply), "see that SMTP_USERNAME and SMTP_PASSWORD are right"
                 return LaterError(f"{where} refuses our sign-in: {said}; {advice}")
             case smtplib.SMTPResponseException(smtp_code=code, smtp_error=reply):
-                said = self._quoted(code, reply)
-                if (
-                    code >= 500
-                    and (isinstance(error, smtplib.SMTPDataError) or code == TOO_LARGE)
-                    and not _is_of_us(said)
-                ):
-                    return NeverError(f"{where} refuses the mail: {said}")
-                return LaterError(f"{where} takes no mail from us: {said}")
+                return LaterError(f"{where} takes no mail from us: {self._quoted(code, reply)}")
             case smtplib.SMTPRecipientsRefused(recipients=refused):
                 said = "; ".join(self._quoted(*answer) for answer in refused.values())
                 return LaterError(f"{where} takes no mail from us: {said}")

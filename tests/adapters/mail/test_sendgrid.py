@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.mail.sendgrid import SendGridMailer, personalizations, wait_of
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, fault, free_port
 
@@ -92,10 +92,23 @@ def test_what_it_says_of_us_waits_until_we_are_taken_again_and_is_quoted(
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
-def test_what_can_never_be_taken(server: SendGridServer, status: int) -> None:
+def test_what_it_says_of_the_mail_is_said_of_all_who_were_to_get_it(server: SendGridServer, status: int) -> None:
     server.answer = fault(status, "because")
-    with pytest.raises(NeverError, match=rf"\({status}\): because"):
+    handover = mailer(server.endpoint).send(MAIL)
+    assert handover.refused == {"ann@example.ca": Refusal(f"SendGrid refuses it ({status}): because", for_good=True)}
+
+
+@pytest.mark.parametrize("field", ["from", "from.email"])
+def test_a_sender_that_it_names_waits_until_it_is_taken_again(server: SendGridServer, field: str) -> None:
+    server.answer = fault(400, "The from email does not contain a valid address.", field)
+    with pytest.raises(LaterError, match=r"refuses us \(400\): The from email .*; see that EMAIL_SENDER is right"):
         mailer(server.endpoint).send(MAIL)
+
+
+def test_errors_that_are_plain_texts_are_quoted(server: SendGridServer) -> None:
+    server.answer = Answer(400, {}, '{"errors": ["Permission denied, wrong credentials"], "message": "error"}')
+    refusal = mailer(server.endpoint).send(MAIL).refused["ann@example.ca"]
+    assert refusal.reason == "SendGrid refuses it (400): Permission denied, wrong credentials"
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
@@ -113,17 +126,15 @@ def test_of_a_faulty_address_that_it_names_the_others_are_to_be_asked_again(serv
     assert [handover.refused[each].for_good for each in ("ann@example.ca", "c@x.ca")] == [False, False]
 
 
-@pytest.mark.parametrize("field", [None, 7, "from.email", "personalizations.0.to", "personalizations.0.to.9.email"])
+@pytest.mark.parametrize("field", [None, 7, "fromage", "personalizations.0.to", "personalizations.0.to.9.email"])
 def test_what_names_no_recipient_is_of_the_whole_mail(server: SendGridServer, field: object) -> None:
     server.answer = fault(400, "no", field)
-    with pytest.raises(NeverError, match=r"refuses the mail \(400\): no"):
-        mailer(server.endpoint).send(MAIL)
+    assert mailer(server.endpoint).send(MAIL).refused["ann@example.ca"].reason == "SendGrid refuses it (400): no"
 
 
 def test_an_error_page_that_is_no_json_does_no_harm(server: SendGridServer) -> None:
     server.answer = Answer(400, {}, "<html>")
-    with pytest.raises(NeverError, match=r"refuses the mail \(400\)$"):
-        mailer(server.endpoint).send(MAIL)
+    assert mailer(server.endpoint).send(MAIL).refused["ann@example.ca"].reason == "SendGrid refuses it (400)"
 
 
 def test_a_429_says_how_long_to_wait(server: SendGridServer) -> None:
