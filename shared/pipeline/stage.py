@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 from shared.messages import Message, emails, put_back
 from shared.pipeline.events import event
 from shared.ports.clock import Clock
-from shared.ports.errors import LaterError
+from shared.ports.errors import LaterError, PauseError
 
 FIRST_WAIT = timedelta(seconds=30)
+# The first bound for a wait that was asked for: a quota may be free again in seconds, but one that never is must not
+# keep a message going round.
+SHORTEST_WAIT = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(minutes=30)
 # The waits of many messages that failed together spread over this share of their length.
 JITTER = 0.2
@@ -43,15 +46,23 @@ def mails_out(mail_ids: Iterable[int], delay: timedelta = timedelta(0)) -> list[
     return [Outgoing(message, delay) for message in emails(mail_ids)]
 
 
-def growing_wait(attempt: int) -> timedelta:
-    """30 s for the first attempt (0), twice that for each further one, up to 30 minutes."""
-    doublings: int = min(attempt, 10)
-    return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
+def growing_wait(attempt: int, first: timedelta = FIRST_WAIT) -> timedelta:
+    """`first` for the first attempt (0), twice that for each further one, up to 30 minutes."""
+    doublings: int = min(attempt, 11)
+    return min(first * (1 << doublings), LONGEST_WAIT)
 
 
 def wait_after(error: LaterError, attempt: int, chance: float) -> timedelta:
-    """How long to wait: what the other side asked for, else growing; up to a fifth more. chance: 0 to 1."""
-    wait = error.wait if error.wait is not None else growing_wait(attempt)
+    """How long to wait: what the other side asked for, else growing; up to a fifth more. chance: 0 to 1.
+
+    What was asked for, such as `Retry-After: 0` or a date that is over, is not taken for less than 1 s, 2 s, 4 s …
+    """
+    if error.wait is None:
+        wait = growing_wait(attempt)
+    elif isinstance(error, PauseError):
+        wait = error.wait
+    else:
+        wait = max(error.wait, growing_wait(attempt, SHORTEST_WAIT))
     return wait * (1 + JITTER * chance)
 
 

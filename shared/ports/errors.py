@@ -19,6 +19,10 @@ class LaterError(Exception):
         self.progress = progress
 
 
+class PauseError(LaterError):
+    """Work that is getting on, or waits for other work of ours: it goes on after `wait`, however often that was so."""
+
+
 class NeverError(Exception):
     """It can't be done, however often it is tried. `reason` is a sentence for a person."""
 

@@ -158,6 +158,13 @@ def test_a_provider_that_is_down_is_asked_again_with_growing_waits_for_72_hours(
     assert "given up after 72 hours: it is down" in letter.reason
 
 
+def test_a_provider_whose_wait_is_over_already_is_asked_again_with_growing_waits(chain: Chain) -> None:
+    chain.mailer.fails = lambda _mail: LaterError("its reset is over", timedelta(0))
+    chain.work(Queue.EMAIL, email(stored_mail(chain)))
+    chain.work_off(1)
+    assert 10 <= chain.messages <= 15
+
+
 def test_the_wait_that_the_provider_asks_for_is_kept(chain: Chain) -> None:
     chain.mailer.fails = lambda _mail: LaterError("too many", timedelta(seconds=61))
     chain.work(Queue.EMAIL, email(stored_mail(chain)))

@@ -15,7 +15,7 @@ from shared.domain.projects import Scope
 from shared.messages import Queue, ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
-from shared.ports.errors import LaterError, NeverError, NoCostsError
+from shared.ports.errors import LaterError, NeverError, NoCostsError, PauseError
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)
@@ -214,6 +214,31 @@ def test_waits_without_a_word_from_azure_grow_from_30_seconds_to_30_minutes(chai
         delays.append(delay.total_seconds())
         chain.work(queue, text)
     assert delays == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0, [1, 2, 4, 8, 16, 32]), (5, [5, 5, 5, 8, 16, 32])])
+def test_a_wait_of_nothing_that_is_asked_for_again_and_again_grows(
+    chain: Chain, asked: int, waited: list[float]
+) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: LaterError("Azure asks us to wait", timedelta(seconds=asked))
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    delays = []
+    for _ in range(14):
+        ((queue, text, delay),) = chain.queues.take()
+        delays.append(delay.total_seconds())
+        chain.work(queue, text)
+    assert (delays[:6], delays[-3:]) == (waited, [1800, 1800, 1800])
+
+
+def test_what_is_getting_on_goes_on_at_once_however_often(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: PauseError("Azure's answer is long", timedelta(0), b"its pages")
+    update(chain, SubscriptionId=SUBSCRIPTION)
+    for _ in range(5):
+        ((queue, text, delay),) = chain.queues.take()
+        assert delay == timedelta(0)
+        chain.work(queue, text)
 
 
 def test_after_24_hours_of_trying_the_scope_has_failed_and_the_operators_are_told(chain: Chain) -> None:

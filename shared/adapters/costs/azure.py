@@ -22,7 +22,7 @@ from shared.domain.quota import Quota
 from shared.ports.azure import AZURE
 from shared.ports.clock import Clock, utc_now
 from shared.ports.costs import CostAnswer, CostQuery
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, PauseError
 
 API_VERSION = "2025-03-01"
 METRICS = ("ActualCost", "AmortizedCost")
@@ -84,7 +84,7 @@ class AzureCosts:
         while url:
             if answer.pages > begun_with and until is not None and self.clock() >= until:
                 reason = f"Azure's answer is long; page {answer.pages + 1} is next."
-                raise LaterError(reason, timedelta(0), self._progress(url, body, answer))
+                raise PauseError(reason, timedelta(0), self._progress(url, body, answer))
             url = pages.after(self._add_page(url, body, answer, resumed=0 < begun_with == answer.pages) or "")
         return CostAnswer(answer.charges(), answer.begun_at)
 

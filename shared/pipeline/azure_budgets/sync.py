@@ -28,7 +28,7 @@ from shared.pipeline.azure_budgets.wanted import (
 from shared.pipeline.events import event
 from shared.ports.azure import AzureBudget, AzureBudgets
 from shared.ports.clock import Clock
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import NeverError, PauseError
 from shared.ports.projects import ProjectLedger, ProjectView
 
 CREATE, CHANGE, REPLACE, DELETE = "create", "change", "replace", "delete"
@@ -119,7 +119,7 @@ class BudgetSync:
         started_at = self.clock()
         for number, step in enumerate(plan.steps):
             if self.clock() - started_at > longest:
-                raise LaterError(f"{len(plan.steps) - number} budgets are still to be brought in step.", timedelta(0))
+                raise PauseError(f"{len(plan.steps) - number} budgets are still to be brought in step.", timedelta(0))
             reason = self._refused(subscription_id, step)
             if reason is None:
                 done.append(step.change)

@@ -29,7 +29,7 @@ from shared.pipeline.locking.request import Request
 from shared.pipeline.stage import Outgoing, Retry
 from shared.ports.azure import ResourceGroup
 from shared.ports.clock import Clock
-from shared.ports.errors import LaterError
+from shared.ports.errors import PauseError
 from shared.ports.locks import Hold
 
 # A function that runs for ten minutes is killed, and a call takes Azure at most 40 seconds. What there was no time for
@@ -212,7 +212,7 @@ class Locking:
         gone = {(group, each) for group, each, _ in refused.machines}
         waiting = tuple(said for said in found.machines if said[:2] not in gone)
         if waiting and not self.retry.is_over(began or first_queued_at, STOPPING_LIMIT):
-            raise LaterError(f"{_machines(len(waiting))} being stopped before the lock", STOPPING_WAIT)
+            raise PauseError(f"{_machines(len(waiting))} being stopped before the lock", STOPPING_WAIT)
         still_run = tuple((machine_name((group, each)), STILL_RAN) for group, each, word in waiting if word == RUNS)
         return Report(machines=(*refused.machines, *waiting), failed=(*failed, *still_run))
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from shared.domain.charges import key_of_group
 from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, LockLevel, Machine, ResourceGroup
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, PauseError
 from shared.ports.locks import LockFacts
 
 T = TypeVar("T")
@@ -213,7 +213,7 @@ def _tried(item: T, name: str, in_time: InTime, step: Callable[[T], Report]) -> 
     try:
         if in_time():
             return step(item)
-        return Report(later=(LaterError(f"there was no time left for {name}", AT_ONCE),))
+        return Report(later=(PauseError(f"there was no time left for {name}", AT_ONCE),))
     except NeverError as error:
         return Report(failed=((name, error.reason),))
     except LaterError as error:

@@ -19,7 +19,7 @@ from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.request import Request
 from shared.ports.azure import ResourceGroup
-from shared.ports.errors import LaterError
+from shared.ports.errors import PauseError
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockLedger
 from shared.ports.mails import NewMail
 
@@ -41,7 +41,7 @@ class Records:
     def claim(self, project_id: int, origin: str, now: datetime) -> None:
         """Takes the claim for this message, or takes it again. Raises LaterError while another message has it."""
         if not self.ledger.claim(project_id, origin, now + CLAIM, now):
-            raise LaterError("another message is working on this project's lock", BUSY_WAIT)
+            raise PauseError("another message is working on this project's lock", BUSY_WAIT)
 
     def keep(self, request: Request, groups: Iterable[ResourceGroup]) -> None:
         """Writes what counts for a lock that is there or about to be on these groups, with nothing decided."""
@@ -73,7 +73,7 @@ class Records:
             run_key=message.envelope.run_id,
         )
         if not self.ledger.record(entry, request.origin, change, mails, request.now):
-            raise LaterError("another message has taken over this project's lock", BUSY_WAIT)
+            raise PauseError("another message has taken over this project's lock", BUSY_WAIT)
         event("lock_decided", project=project.id, action=message.action, outcome=outcome, reason=reason)
 
     def _figures(self, request: Request) -> dict[str, Any]:
