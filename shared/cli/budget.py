@@ -44,7 +44,8 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
         str, typer.Option(help="Spent in this period before the costs that can be read; 0 for none.", metavar="AMOUNT")
     ] = "",
     thresholds: Annotated[
-        str, typer.Option(help="Percents of its own, such as 50,90,100; default for the settings'.", metavar="LIST")
+        str,
+        typer.Option(help="Percents of its own, such as 50,90,100; or default: those of the settings.", metavar="LIST"),
     ] = "",
 ) -> None:
     """Give a project another budget: a new revision of it.
@@ -59,7 +60,7 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
     revised = _revise(open_app(), project, wish, why)
     if revised.number is None:
         now = output.budget(revised.before)
-        output.say(f"The budget of {project} is so already ({now}); nothing was changed.")
+        output.say(f"The budget of {project} has all of that already ({now}); nothing was changed.")
         return
     output.say("; ".join([*_said(project, revised), f"this is revision {revised.number}."]))
     if revised.unasked:

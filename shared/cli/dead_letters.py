@@ -41,7 +41,7 @@ def list_letters(
     elif not letters:
         output.say("There are no dead letters.")
     else:
-        output.write_records(TABLE, letters)
+        output.write_records({**TABLE, **REPLAYED} if replayed else TABLE, letters)
         output.say()
         output.say("When the cause is mended: `python -m shared.cli dead-letters replay ID…`, or `--all`")
 
@@ -51,7 +51,7 @@ def show(letter_id: Letter, json: AsJson = False) -> None:
     """Show all of one dead letter."""
     letter = _found(open_app().dead_letter_service, letter_id)
     if json:
-        output.write_json(_listed(letter) | {"replayed_at": letter.replayed_at})
+        output.write_json(_listed(letter))
         return
     output.write_facts(
         [
@@ -119,6 +119,9 @@ TABLE: output.Table[DeadLetter] = {
     Column("reason", words=True): attrgetter("reason"),
     Column("message", words=True): lambda letter: shortened(letter.body),
 }
+REPLAYED: output.Table[DeadLetter] = {
+    Column("replayed, UTC"): lambda letter: output.minute(letter.replayed_at) if letter.replayed_at else "no"
+}
 
 
 def _indented(body: str) -> str:
@@ -130,4 +133,4 @@ def _indented(body: str) -> str:
 
 
 def _listed(letter: DeadLetter) -> dict[str, Any]:
-    return output.chosen(letter, "id", "queue", "body", "reason", "at")
+    return output.chosen(letter, "id", "queue", "body", "reason", "at", "replayed_at")

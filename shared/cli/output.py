@@ -135,6 +135,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
 
 
+def count(number: int, thing: str) -> str:
+    """So many of them: `1 project`, `1,200 projects`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def amount(value: Decimal) -> str:
     """An amount for people: `12,500.00`; decimals past the cents only in JSON."""
     return f"{value:,.2f}"

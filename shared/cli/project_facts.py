@@ -79,7 +79,7 @@ PERIODS: output.Table[PeriodView] = {
     Column("carried into it", right=True): lambda view: (
         output.money(view.carried, view.currency) if view.carried else "nothing"
     ),
-    Column("that is"): lambda view: "final" if view.settled else "provisional",
+    Column("that is"): lambda view: ("final" if view.settled else "provisional") if view.carried else "",
     Column("spent", right=True): lambda view: output.money(view.spent, view.currency),
     Column("note", words=True): lambda view: Cell("stopped: no budget" if view.stopped else "", "yellow"),
 }

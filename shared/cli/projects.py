@@ -50,8 +50,8 @@ def load(
     output.say(f"{file.name}: {result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")
     if result.handed_over:
         output.say(
-            f"{result.handed_over:,} groups changed hands: what they have cost up to today stays with the projects "
-            "that had them. If those never should have had them, load the former file once more, then this one with "
+            f"{output.count(result.handed_over, 'group')} changed hands: what was spent up to today stays with the "
+            "former owner. If that was never the right one, load the former file once more, then this one with "
             "--correction."
         )
     if loaded.without_budget:
@@ -143,24 +143,25 @@ def _note(view: ProjectView, now: datetime) -> Cell:
 
 
 def _reading(view: ProjectView, now: datetime) -> str:
-    if view.updated_at is None:
+    if view.updated_at is None and not view.spent and all(gap.state is None for gap in view.gaps):
         return "not read yet"
     if view.gaps:
         more = f", and {len(view.gaps) - 1} more" if len(view.gaps) > 1 else ""
         return f"incomplete: {view.gaps[0]}{more}"
-    return "" if now - view.updated_at < FRESH else f"last read {view.updated_at:%Y-%m-%d}"
+    return "" if view.updated_at is None or now - view.updated_at < FRESH else f"last read {view.updated_at:%Y-%m-%d}"
 
 
 def _summary(views: Sequence[ProjectView]) -> str:
     percents = [percent for view in views if (percent := view.percent) is not None]
     full = sum(percent >= FULL for percent in percents)
-    high = sum(HIGH <= percent < FULL for percent in percents)
+    high = sum(percent >= HIGH for percent in percents)
     active = sum(view.project.active for view in views)
     locked = sum(view.locked_since is not None for view in views)
     incomplete = sum(bool(view.gaps) for view in views)
     read = max((view.updated_at for view in views if view.updated_at), default=None)
     return (
-        f"{len(views):,} projects, {active:,} active; {high:,} at 80 % or more, {full:,} at 100 % or more"
+        f"{output.count(len(views), 'project')}, {active:,} active; {high:,} at 80 % or more"
+        f"{f', {full:,} of them at 100 % or more' if full else ''}"
         f"{f', {locked:,} locked' if locked else ''}{f', {incomplete:,} incomplete' if incomplete else ''}."
         f"{f' Costs were last read on {read:%Y-%m-%d at %H:%M} UTC.' if read else ''}"
     )

@@ -50,7 +50,7 @@ def run(
     if not sent:
         output.say(f"Run {key}: no project is active, so there is nothing to read.")
         return
-    what = f"project {project}" if project else _count(sent, "subscription")
+    what = f"project {project}" if project else output.count(sent, "subscription")
     queued = f"Run {key}: {what} queued."
     if not wait:
         output.say(f"{queued}\n`python -m shared.cli status` shows how far it is.")
@@ -181,7 +181,7 @@ def _write_errors(views: list[RunView]) -> None:
         for scope, reason in view.errors:
             output.say(f"  {scope}: {reason}")
         for reason, count in view.unsent:
-            output.say(f"  {_count(count, 'mail')} not sent: {reason or 'not tried yet'}")
+            output.say(f"  {output.count(count, 'mail')} not sent: {reason or 'not tried yet'}")
 
 
 def _write_decisions(app: Composition) -> None:
@@ -189,7 +189,8 @@ def _write_decisions(app: Composition) -> None:
     locked = app.lock_service.held()
     if locked:
         output.say()
-        output.say(f"Locked: {_count(locked, 'project')} (`python -m shared.cli projects list` shows which)", "yellow")
+        named = output.count(locked, "project")
+        output.say(f"Locked: {named} (`python -m shared.cli projects list` shows which)", "yellow")
     since = app.clock() - timedelta(days=1)
     outcomes = Counter(
         view.entry.outcome for view in app.lock_service.decisions(limit=MOST_DECISIONS) if view.at >= since
@@ -201,10 +202,6 @@ def _write_decisions(app: Composition) -> None:
             f"Decisions about locks in the last day: {counts} (`python -m shared.cli audit`)",
             "red" if outcomes[Outcome.FAILED] else "",
         )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 # --- for programs --------------------------------------------------------------------------------------------

@@ -72,6 +72,14 @@ class BudgetHistory:
         number = self._number_before(day)
         return self.revisions[number - 1][1] if number else None
 
+    def terms_in(self, period: Period) -> BudgetTerms | None:
+        """The last terms that had this period, and counted before its end; None where there were none.
+
+        Those that gave it up for another rule before its end say nothing of it.
+        """
+        made = [terms for _, terms in self.revisions[: self._number_before(period.end)]]
+        return next((terms for terms in reversed(made) if terms.rule.period_at(period.start) == period), None)
+
     def begin(self, periods: Iterable[Period]) -> BudgetHistory:
         """These periods are opened, oldest first. What is carried into new ones is still to be reckoned.
 

@@ -54,13 +54,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What someone says that a project has spent, of which amount, in the budget's currency.
+    """What someone says that a project has spent, of which amount, both in the budget's currency.
 
     lacks: what is missing of it, as a sentence's end; empty where nothing is.
     """
 
     spent: Decimal
     amount: Decimal
+    currency: str
     lacks: str = ""
 
     @property
@@ -131,22 +132,22 @@ def decide_lock(
 
 
 def _figures_say(azure: Figure | None, database: Figure | None, when_unsure: WhenUnsure) -> tuple[bool, str]:
-    said = (("Azure's budget", azure), ("the costs read", database))
+    said = (("Azure's budget shows", azure), ("the costs that were read show", database))
     known = [(name, figure) for name, figure in said if figure and figure.is_known]
-    full = [f"{name} shows {_of(figure)}" for name, figure in known if figure.is_full]
+    full = [f"{name} {_of(figure)}" for name, figure in known if figure.is_full]
     if full:
         return True, " and ".join(full)
     if known:
-        below = " and ".join(f"{name} shows {_of(figure)}" for name, figure in known)
+        below = " and ".join(f"{name} {_of(figure)}" for name, figure in known)
         return False, f"{below}: that is below 100 %"
     is_locked = when_unsure is WhenUnsure.LOCK
-    unsure = f" (the costs read: {_of(database)})" if database else ""
+    unsure = f" (the costs that were read: {_of(database)})" if database else ""
     return is_locked, f"nobody knows what was spent{unsure}, and LOCK_WHEN_UNSURE is {when_unsure}"
 
 
 def _of(figure: Figure) -> str:
     missing = f", incomplete: {figure.lacks}" if figure.lacks else ""
-    return f"{plain(figure.spent)} of {plain(figure.amount)}{missing}"
+    return f"{plain(figure.spent)} of {plain(figure.amount)} {figure.currency}{missing}"
 
 
 def decide_unlock(

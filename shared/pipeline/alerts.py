@@ -24,6 +24,7 @@ from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
 
 TOP_SERVICES = 5
+IN_THE_FILE = "Write the same into the projects file: loading it as it is would undo this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def _way_out(usage: ProjectUsage) -> str:
     newest = max(days, key=lambda currency: (days[currency], currency != usage.budget.terms.currency))
     command = f"python -m shared.cli budget set {usage.project.acronym} AMOUNT --currency {newest}"
     if len(days) == 1:
-        return f'Give it a budget in {newest}: `{command} --reason "…"`.'
+        return f'Give it a budget in {newest}: `{command} --reason "…"`. {IN_THE_FILE}'
     # No budget of the whole period can be compared, whatever its currency: the charges before are in the other.
     begin = max(day for currency, day in days.items() if currency != newest) + timedelta(days=1)
     others = " and ".join(sorted(days.keys() - {newest}))
@@ -198,7 +199,8 @@ def _way_out(usage: ProjectUsage) -> str:
         f"Its charges are in {others} up to {begin - timedelta(days=1)}, so that no budget for the whole period can be "
         f"compared. Give it one in {newest} for the days since, and say what was spent before, in {newest}: "
         f"`{command} --period fixed --period-start {begin} --period-end {period.end} "
-        f'--opening-balance SPENT --reason "…"`. From {period.end} on it can have its periods again.'
+        f'--opening-balance SPENT --reason "…"`. From {period.end} on it can have its periods again. '
+        f"{IN_THE_FILE}"
     )
 
 

@@ -214,10 +214,7 @@ class Deliverer:
         """The mail to those who are asked now. Raises NeverError."""
         mail, context = stored.mail, dict(stored.mail.context)
         if any(each.role is Role.INSTEAD for each in asked):
-            nobody = [["(none)", "the project has no contact"]]
-            context["undeliverable"] = [
-                [each.recipient, each.reason] for each in _unreached(stored, left_out)
-            ] or nobody
+            context["undeliverable"] = [[each.recipient, each.reason] for each in _unreached(stored, left_out)]
         to, cc, bcc = (
             tuple(each.recipient for each in asked if each.role in roles)
             for roles in ((Role.TO, Role.INSTEAD), (Role.CC,), (Role.BCC,))

@@ -52,8 +52,8 @@ class Operators:
             f"Costs could not be read: {first}{f' and {more} more' if more else ''}",
             f"Budget Warden could not read all costs in the run {run_key}.",
             at_most(lines),
-            "Whatever is not named here was read. The next night tries again; "
-            "until then these projects are watched with the costs known so far.",
+            "The next night tries again; until then these projects are watched with the costs known so far. "
+            "`python -m shared.cli projects list` says of every project what its figures lack.",
             run_key,
         )
 

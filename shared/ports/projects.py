@@ -75,8 +75,8 @@ class ProjectView:
 
     @property
     def percent(self) -> Decimal | None:
-        """How much of it is spent, rounded down; None without a budget."""
-        return self.budget.percent(self.spent) if self.budget else None
+        """How much of it is spent, rounded down; None without a budget, and where the two can't be compared."""
+        return self.budget.percent(self.spent) if self.budget and not self.problem else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,10 +204,10 @@ def _check_locked(app: Installation, azure: AzureSimulator) -> None:
     assert {action.action for action in azure.machines.actions} == {"deallocate"}
     assert app.held() == ["P11", "P12", "P21"]
     assert _decisions(app) == [
-        (11, Outcome.LOCKED, "the costs read shows 199.5 of 150"),
-        (12, Outcome.LOCKED, "the costs read shows 589 of 500"),
+        (11, Outcome.LOCKED, "the costs that were read show 199.5 of 150 CAD"),
+        (12, Outcome.LOCKED, "the costs that were read show 589 of 500 CAD"),
         (14, Outcome.REFUSED, "the project is marked as never to be locked"),
-        (21, Outcome.LOCKED, "the costs read shows 1476.3 of 1400"),
+        (21, Outcome.LOCKED, "the costs that were read show 1476.3 of 1400 CAD"),
     ]
     # Each of two messages for a project may find its machines running: the claim is free for a moment once what is
     # to be stopped is written down. That is no harm: machines that are stopped twice are stopped.

@@ -43,7 +43,7 @@ def test_each_decision_has_a_line_with_when_what_why_by_whom_and_on_which_figure
     _, locked, unlocked, refused = cli("audit").out.splitlines()
     assert locked.startswith("2026-11-20 02:15  DIE1     locked    check")
     for words in (
-        "the costs read shows 1050 of 1000",
+        "the costs that were read show 1050 of 1000",
         "1,050 of 1,000 CAD; Azure 1,042",
         "die1-dev: locked; die1-prod: locked; die1-dev/vm-1: stopped",
     ):

@@ -21,6 +21,7 @@ def test_dead_letters_are_listed_shown_and_replayed(cli: Cli, app: Composition, 
             "body": '{"ProjectId": 99, "Attempt": 3}',
             "reason": "no project 99",
             "at": "2026-11-20T03:00:00+00:00",
+            "replayed_at": None,
         }
     ]
     assert "no project 99" in cli("dead-letters", "list").out
@@ -28,7 +29,20 @@ def test_dead_letters_are_listed_shown_and_replayed(cli: Cli, app: Composition, 
     assert "Replayed: 1 of 1." in cli("dead-letters", "replay", str(letter)).out
     assert queued("QueueProjectUsageNotification") == [{"ProjectId": 99, "Replayed": True}]
     assert cli("dead-letters", "list", "--json").json == []
-    assert len(cli("dead-letters", "list", "--replayed", "--json").json) == 1
+    (replayed,) = cli("dead-letters", "list", "--replayed", "--json").json
+    assert replayed["replayed_at"]
+
+
+def test_of_all_dead_letters_those_that_were_replayed_are_told_apart(cli: Cli, app: Composition) -> None:
+    at = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    replayed = app.letters.record(Queue.NOTIFICATION, "{}", "?", "a", at)
+    app.letters.record(Queue.NOTIFICATION, "{}", "?", "b", at)
+    app.letters.mark_replayed(replayed, datetime(2026, 11, 21, 9, tzinfo=UTC))
+    header, first, second, *_ = cli("dead-letters", "list", "--replayed").out.splitlines()
+    assert "REPLAYED" in header
+    assert "2026-11-21 09:00" in first
+    assert second.endswith(" no")
+    assert "REPLAYED" not in cli("dead-letters", "list").out
 
 
 def test_all_dead_letters_that_can_be_are_replayed(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:

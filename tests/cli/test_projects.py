@@ -10,6 +10,7 @@ import pytest
 from shared.composition import Composition
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
+from shared.ports.errors import NeverError
 from shared.ports.mails import Topic
 from tests.cli.commands import (
     BARE,
@@ -28,6 +29,7 @@ from tests.cli.commands import (
     spend,
     write_csv,
 )
+from tests.pipeline.conftest import APRIL, Chain, entry
 
 
 def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
@@ -76,7 +78,7 @@ def test_projects_are_listed_for_people_in_whole_lines_and_without_colours(cli: 
     assert "Qualité de l'eau" in line
     # Never rounded up to 100.
     assert "99.9 %" in line
-    assert "2 projects, 2 active; 1 at 80 % or more, 0 at 100 % or more, 2 incomplete." in outcome.out
+    assert "2 projects, 2 active; 1 at 80 % or more, 2 incomplete." in outcome.out
     assert "\x1b" not in outcome.out
 
 
@@ -234,6 +236,33 @@ def test_there_is_no_forecast_of_what_was_not_read_or_is_not_active(cli: Cli, ap
     assert cli("projects", "list", "--json").json[0]["forecast"] is None
 
 
+def test_a_project_whose_newest_month_was_never_read_is_incomplete_and_not_unread(cli: Cli, app: Composition) -> None:
+    chain = Chain(app.database)
+    chain.load(entry(11, rule=APRIL), entry(12))
+    assert cli("projects", "list").out.count("not read yet") == 2
+    for month in range(4, 11):
+        chain.spend("50", date(2026, month, 10))
+    chain.costs.fails = lambda query: NeverError("no role") if query.window.start.month == 11 else None
+    chain.night()
+    first, second, *_ = [line for line in cli("projects", "list").out.splitlines() if " P1" in line]
+    assert "350.00" in first
+    for line in (first, second):
+        assert "not read yet" not in line
+        assert "November 2026 of" in line
+
+
+def test_whoever_is_at_100_percent_is_at_80_percent_too(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    spend(app, 11, "12500")
+    spend(app, 12, "2400")
+    assert "2 projects, 2 active; 2 at 80 % or more, 1 of them at 100 % or more, " in cli("projects", "list").out
+
+
+def test_one_of_anything_is_one(cli: Cli) -> None:
+    cli("projects", "load", write_csv(EAU))
+    assert "1 project, 1 active" in cli("projects", "list").out
+
+
 def test_a_locked_project_is_seen_in_the_list(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(DIE1, EAU))
     costs_were_read(app, READ_AT)
@@ -242,7 +271,7 @@ def test_a_locked_project_is_seen_in_the_list(cli: Cli, app: Composition) -> Non
     assert (first["locked_since"], second["locked_since"]) == ("2026-11-20T02:15:00+00:00", None)
     outcome = cli("projects", "list").out
     assert outcome.count("locked since 2026-11-20") == 1
-    assert "0 at 100 % or more, 1 locked. Costs were last read on 2026-11-20 at 02:10 UTC." in outcome
+    assert "1 locked. Costs were last read on 2026-11-20 at 02:10 UTC." in outcome
     assert "lock        locked since 2026-11-20 02:15 UTC" in cli("projects", "show", "DIE1").out
 
 
@@ -264,7 +293,7 @@ def test_what_was_carried_counts_and_is_said_to_be_provisional_or_final(cli: Cli
     assert "3,000.00 CAD (2,500.00 CAD, 500.00 CAD carried from the period before)" in shown
     rows = [line.split() for line in shown.splitlines() if line.startswith("2026-1")]
     assert rows == [
-        ["2026-10-01", "2026-11-01", "nothing", "final", "0.00", "CAD"],
+        ["2026-10-01", "2026-11-01", "nothing", "0.00", "CAD"],
         ["2026-11-01", "2026-12-01", "500.00", "CAD", "provisional", "1,500.00", "CAD"],
     ]
     assert cli("projects", "show", "DIE1", "--json").json["periods"][1] == {
@@ -318,7 +347,7 @@ def test_groups_that_change_hands_are_said_and_shown(cli: Cli, app: Composition)
     cli("projects", "load", write_csv(DIE1))
     moved = DIE1.replace("1caaa5a3-2b66-438e-8ab4-bce37d518c5d", "ed570627-0265-4620-bb42-bae06bcfa914")
     loaded = cli("projects", "load", write_csv(moved)).out
-    assert "what they have cost up to today stays with the projects that had them" in " ".join(loaded.split())
+    assert "2 groups changed hands: what was spent up to today stays with the former owner" in " ".join(loaded.split())
     shown = cli("projects", "show", "DIE1", "--json").json["owned_in_part"]
     assert {each["sub_account_id"] for each in shown} == {"1caaa5a3-2b66-438e-8ab4-bce37d518c5d"}
     assert all(each["owned_from"] is None and each["owned_until"] for each in shown)

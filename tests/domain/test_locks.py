@@ -19,7 +19,7 @@ from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project
 
 THOUSAND = Decimal(1000)
-BELOW, FULL, OVER = (Figure(Decimal(spent), THOUSAND) for spent in ("999.9999999999", "1000", "1500"))
+BELOW, FULL, OVER = (Figure(Decimal(spent), THOUSAND, "CAD") for spent in ("999.9999999999", "1000", "1500"))
 FIGURES = {"unknown": None, "below": BELOW, "full": FULL, "over": OVER}
 
 RULE = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
@@ -88,7 +88,7 @@ def test_an_inactive_project_below_100_percent_is_refused_for_what_it_spent() ->
 
 @pytest.mark.parametrize("spent", ["999.99", "999.9999999999"])
 def test_a_hair_below_100_percent_is_not_100_percent(spent: str) -> None:
-    almost = Figure(Decimal(spent), THOUSAND)
+    almost = Figure(Decimal(spent), THOUSAND, "CAD")
     decided = decide_lock(ENFORCE, project(), almost, almost)
     assert decided.outcome is Outcome.REFUSED
     assert spent in decided.reason
@@ -96,11 +96,11 @@ def test_a_hair_below_100_percent_is_not_100_percent(spent: str) -> None:
 
 def test_the_reason_says_who_shows_how_much() -> None:
     decided = decide_lock(ENFORCE, project(), OVER, FULL)
-    assert decided.reason == "Azure's budget shows 1500 of 1000 and the costs read shows 1000 of 1000"
+    assert decided.reason == "Azure's budget shows 1500 of 1000 CAD and the costs that were read show 1000 of 1000 CAD"
 
 
 def test_a_budget_with_nothing_left_is_full_from_its_first_day() -> None:
-    nothing_left = Figure(Decimal(0), Decimal(0))
+    nothing_left = Figure(Decimal(0), Decimal(0), "CAD")
     assert nothing_left.is_full
 
 

@@ -56,11 +56,25 @@ def test_where_a_period_has_charges_in_two_currencies_the_first_advice_ends_it(
     text = advice(chain)
     assert "--period-start 2026-11-11 --period-end 2026-12-01" in text
     assert "--currency USD" in text
+    assert "Write the same into the projects file" in text
+    (mixed,) = chain.projects.list_projects(date(2026, 11, 20))
+    assert (mixed.percent, mixed.forecast, mixed.used_up_on) == (None, None, None)
     follow(chain, text, "1000", "150")
     check(chain)
     assert (told(chain), chain.spent()) == (["25"], Decimal(250))
     (view,) = chain.projects.list_projects(date(2026, 11, 20))
     assert view.problem is None
+
+
+def test_a_period_that_was_given_up_keeps_its_currency_and_its_sum(chain: Chain) -> None:
+    chain.load(entry())
+    change_currency(chain)
+    before = chain.projects.periods(11)
+    follow(chain, advice(chain), "1000", "150")
+    given_up, present = chain.projects.periods(11)
+    assert [given_up] == before
+    assert (given_up.currency, given_up.spent) == ("CAD", 200)
+    assert (present.currency, present.spent) == ("USD", 250)
 
 
 def change_currency(chain: Chain) -> None:

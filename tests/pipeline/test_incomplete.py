@@ -199,7 +199,7 @@ def test_an_incomplete_figure_of_100_percent_locks_and_the_first_complete_one_be
 ) -> None:
     without_june(chain, "100", credit="-80")
     assert decisions(chain) == [
-        (Outcome.LOCKED, f"the costs read shows 140 of 100, incomplete: {BAD_MONTH}Azure says no (400)")
+        (Outcome.LOCKED, f"the costs that were read show 140 of 100 CAD, incomplete: {BAD_MONTH}Azure says no (400)")
     ]
     next_night(chain)
     why = "costs that were missing when it was locked have been read: 80 of 100 CAD is used"
@@ -235,7 +235,7 @@ def test_an_incomplete_figure_below_100_percent_says_nothing_and_what_is_missing
     alert = LockMessage(LockAction.LOCK, 11, reason="Azure said so", trigger=LockTrigger.ALERT)
     chain.work(Queue.LOCK, to_json(alert))
     chain.drain()
-    shown = f"the costs read: 140 of 1000, incomplete: {BAD_MONTH}Azure says no (400)"
+    shown = f"the costs that were read: 140 of 1000 CAD, incomplete: {BAD_MONTH}Azure says no (400)"
     why = f"nobody knows what was spent ({shown}), and LOCK_WHEN_UNSURE is {when_unsure}"
     locked = when_unsure is WhenUnsure.LOCK
     assert decisions(chain) == [(Outcome.LOCKED if locked else Outcome.REFUSED, why)]

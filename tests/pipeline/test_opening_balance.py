@@ -54,7 +54,7 @@ def test_an_opening_balance_counts_for_what_is_spent_told_and_expected(chain: Ch
     assert facts.usage == 6880
 
 
-@pytest.mark.parametrize(("language", "label"), [("en", "of which earlier"), ("fr", "dont auparavant")])
+@pytest.mark.parametrize(("language", "label"), [("en", "of which opening balance"), ("fr", "dont solde d’ouverture")])
 def test_the_mail_says_what_of_the_spending_was_entered_by_hand(chain: Chain, language: str, label: str) -> None:
     chain.load(entry(language=language))
     chain.spend("100", date(2026, 11, 10))
@@ -72,7 +72,7 @@ def test_no_mail_speaks_of_an_opening_balance_that_there_is_not(chain: Chain) ->
     chain.spend("300", date(2026, 11, 10))
     nights(chain, TODAY, TODAY)
     (mail,) = chain.mailer.sent
-    assert "of which earlier" not in mail.text + mail.html
+    assert "of which opening balance" not in mail.text + mail.html
 
 
 def test_an_opening_balance_is_for_its_own_period_only(chain: Chain) -> None:

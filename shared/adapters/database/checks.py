@@ -262,6 +262,8 @@ def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal, today: da
         "problem": judgement.problem,
         **budget_rows.NO_FORECAST,
     }
+    if usage.other_currencies:
+        return seen
     forecast, used_up_on = usage.forecast, usage.used_up_on
     if usage.period and usage.read_on != today:
         # What is listed for days to come is as of the last reading: later days would be taken for days without costs.

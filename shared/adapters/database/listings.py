@@ -142,13 +142,13 @@ def stored_entries(connection: Connection) -> list[ProjectEntry]:
 
 
 def periods_of(connection: Connection, project_id: int) -> list[PeriodView]:
-    """The periods of a project's budget so far, oldest first, each in the currency that counted at its end."""
+    """The periods of a project's budget so far, oldest first, each in the currency of the last terms that had it."""
     opened = opened_periods(connection, [project_id])
     history = histories(connection, opened)[project_id]
     spent = budget_rows.sums_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
     views = []
     for each in opened[project_id].values():
-        terms = history.terms_before(each.period.end)
+        terms = history.terms_in(each.period)
         currency = terms.currency if terms else each.currency
         cost = spent.get(project_id, {}).get((each.period, currency), Decimal(0))
         cost = terms.used(cost, each.period) if terms else cost

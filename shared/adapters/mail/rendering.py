@@ -7,7 +7,8 @@ in English only. The comment at the top of `body.txt` says what the template tak
 `layout.html` are what all mails have around them, and `parts.html` is what several are made of.
 
 Every template understands `undeliverable`, a list of [address, reason]: it is then a mail that could
-not reach these people and goes to the operators, with a note at its top and in its subject.
+not reach these people (an empty list: that is for nobody) and goes to the operators, with a note at its top and in its
+subject.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class TemplateRenderer:
         whole = context | {"parts": parts, "subject": subject}
         own_layout = f"{template}/layout.html"
         return RenderedMail(
-            subject=f"Undelivered: {subject}" if context["undeliverable"] else subject,
+            subject=f"Undelivered: {subject}" if context["undeliverable"] is not None else subject,
             text=self._fill("layout.txt", whole).strip() + "\n",
             html=self._fill(own_layout if (self._folder / own_layout).exists() else "layout.html", whole),
         )

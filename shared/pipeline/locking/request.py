@@ -79,8 +79,9 @@ class Request:
     def database(self) -> Figure | None:
         """What the costs that were read come to; None without a budget, or where they can't be added."""
         amount = self.facts.budget.amount
-        is_known = amount is not None and self.facts.period is not None and self.facts.usage_known
-        return Figure(self.facts.usage, amount, self.facts.lacks) if is_known and amount is not None else None
+        if amount is None or self.facts.period is None or not self.facts.usage_known:
+            return None
+        return Figure(self.facts.usage, amount, self.facts.budget.terms.currency, self.facts.lacks)
 
     @property
     def highest_known(self) -> Decimal | None:
@@ -177,7 +178,7 @@ def _figure(found: AzureBudget, facts: LockFacts, period: Period, today: date) -
             unknown=f"Azure's budget is in {found.currency or 'no currency'}, and the project's in {currency}"
         )
     # Our amount, not Azure's: the budget may have been raised since Azure's was changed.
-    figure = Figure(found.current_spend, facts.budget.amount or Decimal(0))
+    figure = Figure(found.current_spend, facts.budget.amount or Decimal(0), currency)
     counts_from = period.start + STALE_FOR
     if today >= counts_from:
         return AzureSays(figure)
