@@ -32,6 +32,8 @@ READ_SECONDS = 120.0
 MOST_PAGES = 1000
 # Costs are refreshed every four hours or so: pages from before and after that may have a row twice, or not at all.
 PROGRESS_LASTS = timedelta(hours=2)
+# How often a night begins an answer anew of which Azure refuses a page.
+MOST_BEGINNINGS_ANEW = 2
 # Without a ClientType, a request shares one bucket of the tenant's quota with everybody else's tools.
 HEADERS = {"ClientType": "BudgetWarden", "Content-Type": "application/json", "Accept": "application/json"}
 
@@ -90,12 +92,14 @@ class AzureCosts:
 
     def _begun(self, query: CostQuery, body: bytes, progress: bytes | None) -> tuple[Answer, str]:
         """The answer as far as it has come, and where its next page is."""
-        now = self.clock()
+        now, begun_anew = self.clock(), 0
         if progress:
             broken_off = unpacked(progress)
-            if broken_off.asked == self._asked(query, body) and now - broken_off.begun_at <= PROGRESS_LASTS:
-                return Answer(query, broken_off.begun_at, broken_off.pages), broken_off.next_url
-        return Answer(query, now), query_url(self.arm, query.sub_account_id)
+            if broken_off.asked == self._asked(query, body):
+                begun_anew = broken_off.begun_anew
+                if broken_off.pages and now - broken_off.begun_at <= PROGRESS_LASTS:
+                    return Answer(query, broken_off.begun_at, broken_off.pages, begun_anew), broken_off.next_url
+        return Answer(query, now, begun_anew=begun_anew), query_url(self.arm, query.sub_account_id)
 
     def _asked(self, query: CostQuery, body: bytes) -> str:
         """The whole question, with the endpoint, the groups and the metric, any of which may be others by now."""
@@ -105,23 +109,29 @@ class AzureCosts:
         """Adds one page, and returns the link to the next; those before it go with a LaterError, so that they need not
         be asked for again.
         """
+        has_come = False
         try:
             page = self._page(url, body, answer.query.sub_account_id)
+            has_come = True
             if page is None:
                 _see_end(answer)
             return None if page is None else answer.add(page)
         except LaterError as error:
             raise LaterError(error.reason, error.wait, self._progress(url, body, answer)) from error
         except NeverError as error:
-            if not resumed:
-                raise
             # Nobody says how long a link to a page holds. If that is not it, the first page will say so.
-            raise LaterError(f"Azure does not go on with an answer that broke off: {error.reason}") from error
+            is_of_the_link = answer.pages > 0 and (resumed or not has_come)
+            if not is_of_the_link or answer.begun_anew == MOST_BEGINNINGS_ANEW:
+                raise
+            anew = Answer(answer.query, answer.begun_at, begun_anew=answer.begun_anew + 1)
+            reason = f"Azure does not go on with its answer, which is begun anew: {error.reason}"
+            raise LaterError(reason, progress=self._progress(url, body, anew)) from error
 
     def _progress(self, url: str, body: bytes, answer: Answer) -> bytes | None:
-        if not answer.pages:
+        if not answer.pages and not answer.begun_anew:
             return None
-        return packed(BrokenOff(tuple(answer.bodies), url, self._asked(answer.query, body), answer.begun_at))
+        asked = self._asked(answer.query, body)
+        return packed(BrokenOff(tuple(answer.bodies), url, asked, answer.begun_at, answer.begun_anew))
 
     def _page(self, url: str, body: bytes, subscription: str) -> bytes | None:
         """The body of one page, None for a 204."""

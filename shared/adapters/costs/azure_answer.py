@@ -45,11 +45,15 @@ Columns = tuple[list[Any], list[Any], list[Any], list[Any]]
 
 
 class Answer:
-    """Collects the pages of one query's answer. bodies: those that were taken, as they came."""
+    """Collects the pages of one query's answer. bodies: those that were taken, as they came.
 
-    def __init__(self, query: CostQuery, begun_at: datetime, pages: Iterable[bytes] = ()) -> None:
+    begun_anew: how often it was, since a page was refused.
+    """
+
+    def __init__(self, query: CostQuery, begun_at: datetime, pages: Iterable[bytes] = (), begun_anew: int = 0) -> None:
         self.query = query
         self.begun_at = begun_at
+        self.begun_anew = begun_anew
         self.bodies: list[bytes] = []
         self._groups = KnownCells(group_reader(query.resource_groups))
         self._days = KnownCells(day_reader(query.window))

@@ -15,13 +15,15 @@ LEVEL = 1
 class BrokenOff:
     """pages: their bodies (JSON), as they came. next_url: of the page that is missing, on our own endpoint.
 
-    asked: the question that it answers, word by word. begun_at: when its first page was asked for.
+    asked: the question that it answers, word by word. begun_at: when its first page was asked for. begun_anew: how
+    often it was, since the next page was refused.
     """
 
     pages: tuple[bytes, ...]
     next_url: str
     asked: str
     begun_at: datetime
+    begun_anew: int = 0
 
 
 def packed(answer: BrokenOff) -> bytes:
@@ -30,6 +32,7 @@ def packed(answer: BrokenOff) -> bytes:
         "next_url": answer.next_url,
         "asked": answer.asked,
         "begun_at": answer.begun_at.isoformat(),
+        "begun_anew": answer.begun_anew,
         "lengths": [len(page) for page in answer.pages],
     }
     return zlib.compress(b"\n".join([json.dumps(head).encode(), b"".join(answer.pages)]), LEVEL)
@@ -43,4 +46,5 @@ def unpacked(kept: bytes) -> BrokenOff:
     for length in known["lengths"]:
         pages.append(joined[start : start + length])
         start += length
-    return BrokenOff(tuple(pages), known["next_url"], known["asked"], datetime.fromisoformat(known["begun_at"]))
+    begun_at, begun_anew = datetime.fromisoformat(known["begun_at"]), known.get("begun_anew", 0)
+    return BrokenOff(tuple(pages), known["next_url"], known["asked"], begun_at, begun_anew)

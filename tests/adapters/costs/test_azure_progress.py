@@ -87,7 +87,26 @@ def test_a_link_that_azure_no_longer_takes_means_to_begin_anew(azure: AzureSimul
     stale = packed(replace(known, next_url=f"{azure.url}/subscriptions/{ACCOUNT}/no-such-page"))
     with pytest.raises(LaterError, match="does not go on") as caught:
         costs.read(QUERY, stale)
-    assert caught.value.progress is None
+    given_out = pages_given_out(azure)
+    assert costs.read(QUERY, caught.value.progress).charges
+    assert pages_given_out(azure) == given_out + PAGES
+
+
+def test_an_answer_of_which_a_page_is_always_refused_is_begun_anew_twice_and_throttles_in_between_do_not_count(
+    azure: AzureSimulator, costs: AzureCosts
+) -> None:
+    progress = None
+    for _ in range(2):
+        azure.fault("forbidden", after=2, times=1)
+        with pytest.raises(LaterError, match="begun anew") as caught:
+            costs.read(QUERY, progress)
+        azure.fault("throttled", times=1)
+        with pytest.raises(LaterError, match="wait") as throttled:
+            costs.read(QUERY, caught.value.progress)
+        progress = throttled.value.progress
+    azure.fault("forbidden", after=2, times=1)
+    with pytest.raises(NeverError, match="refuses to tell"):
+        costs.read(QUERY, progress)
 
 
 def test_a_refusal_of_the_first_page_is_still_for_never(azure: AzureSimulator, costs: AzureCosts) -> None:
