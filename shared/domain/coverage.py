@@ -265,6 +265,15 @@ def gaps(
     return found
 
 
+def missing_months(lacking: Iterable[Gap]) -> list[tuple[CoverageState | None, Period]]:
+    """What is missing, as whole months with why, oldest first: for those whom it does not concern of which account."""
+    by_state: dict[CoverageState | None, list[Period]] = {}
+    for gap in sorted(lacking, key=lambda gap: gap.days.start):
+        by_state.setdefault(gap.state, []).append(gap.days)
+    found = [(state, span) for state, windows in by_state.items() for span in _whole_months(windows)]
+    return sorted(found, key=lambda each: each[1].start)
+
+
 def _gap(sub_account_id: str, known: Coverage | None, days: Period, today: date, lookback_days: int) -> Gap | None:
     if known is not None and not known.is_good:
         return Gap(sub_account_id, days, known.state, known.reason)
@@ -312,13 +321,19 @@ MONTHS = (
 
 def months_in_words(windows: Sequence[Period]) -> str:
     """`April to June 2026, August 2026`: the months that hold these windows, which come oldest first."""
+    return ", ".join(map(_span_in_words, _whole_months(windows)))
+
+
+def _whole_months(windows: Iterable[Period]) -> list[Period]:
+    """The whole months of these windows, which come oldest first; those that follow each other as one."""
     spans: list[Period] = []
-    for month in dict.fromkeys(each for window in windows for each in map(month_of, _ends(window))):
-        if spans and spans[-1].end == month.start:
-            spans[-1] = Period(spans[-1].start, month.end)
+    for window in windows:
+        start, end = (month_of(day) for day in _ends(window))
+        if spans and start.start <= spans[-1].end:
+            spans[-1] = Period(spans[-1].start, max(spans[-1].end, end.end))
         else:
-            spans.append(month)
-    return ", ".join(map(_span_in_words, spans))
+            spans.append(Period(start.start, end.end))
+    return spans
 
 
 def _ends(window: Period) -> tuple[date, date]:

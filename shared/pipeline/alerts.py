@@ -17,7 +17,7 @@ from shared.domain.money import plain
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy, Project
 from shared.messages import LockAction
-from shared.pipeline.mail_context import portal_link, project_context
+from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators
 from shared.ports.checks import Judge, Judgement, ProjectUsage
 from shared.ports.errors import NeverError
@@ -110,6 +110,7 @@ class Alerts(Judge):
         key = f"{template}/{project.id}/{budget.number}/{period.start}"
         of_period = {
             "spent": plain(usage.usage),
+            "missing": missing_context(usage.gaps),
             "opening_balance": plain(opening) if (opening := budget.terms.opening_in(period)) else None,
             "percent": plain(budget.percent(usage.usage) or Decimal(0)),
             "amount": plain(budget.amount),

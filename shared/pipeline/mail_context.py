@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from shared.domain.coverage import DAY, Gap, missing_months
 from shared.domain.projects import Project
 
 GONE_BY = ("id", "language", "contacts", "active", "lock")
@@ -13,6 +15,14 @@ GONE_BY = ("id", "language", "contacts", "active", "lock")
 def project_context(project: Project) -> dict[str, Any]:
     """What templates can show of a project: what is in its record but for what the chain itself goes by."""
     return {field.name: getattr(project, field.name) for field in fields(project) if field.name not in GONE_BY}
+
+
+def missing_context(gaps: Iterable[Gap]) -> list[list[str]]:
+    """What figures lack, for `missing.en.txt` and its like: [why, first day, last day] of whole months."""
+    return [
+        [state or "unread", months.start.isoformat(), (months.end - DAY).isoformat()]
+        for state, months in missing_months(gaps)
+    ]
 
 
 def portal_link(portal_url: str, project: Project) -> str | None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from shared.domain.budgets import Budget
+from shared.domain.coverage import Gap
 from shared.domain.forecast import Forecast
 from shared.domain.locks import HeldLock
 from shared.domain.periods import Period
@@ -31,7 +32,8 @@ class ProjectUsage:
     warned: its people had an early warning for this revision and period.
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     over: the period has ended, and the budget is the revision that counted at its end; late charges are still compared
-    with it. What is about days to come, and the lock, says nothing then.
+    with it. What is about days to come, and the lock, says nothing then. gaps: what `usage`, and all that rests on it,
+    lacks.
     """
 
     project: Project
@@ -50,6 +52,7 @@ class ProjectUsage:
     released: bool
     over: bool = False
     last_charged: Mapping[str, date] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

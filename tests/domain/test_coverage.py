@@ -15,10 +15,12 @@ from shared.domain.coverage import (
     BELIEVED_ON_NIGHT,
     Coverage,
     CoverageState,
+    Gap,
     Reading,
     ReadPart,
     fault_in,
     gaps,
+    missing_months,
     months_in_words,
     read_until,
 )
@@ -158,6 +160,21 @@ def said(*known: Coverage, needed: Period = FROM_JUNE, today: date = TODAY, open
 SUMMER = [
     good(Period(date(2026, month, 1), date(2026, month + 1, 1)), date(2026, month + 2, 10)) for month in (6, 7, 8, 9)
 ]
+
+
+def test_what_several_accounts_lack_is_told_once_for_each_month_and_why() -> None:
+    def gap(account: str, first: date, end: date, state: CoverageState | None = None) -> Gap:
+        return Gap(account, Period(first, end), state, state and f"of {account}")
+
+    june, july, august = (date(2026, month, 1) for month in (6, 7, 8))
+    failed = CoverageState.FAILED
+    lacking = [gap("a", july, august, failed), gap("b", june, july, failed), gap("c", july, july + DAY, failed)]
+    lacking += [gap("a", june, june + DAY), gap("b", date(2026, 9, 3), date(2026, 9, 20)), gap("c", june, july)]
+    assert missing_months(lacking) == [
+        (failed, Period(june, august)),
+        (None, Period(june, july)),
+        (None, Period(date(2026, 9, 1), date(2026, 10, 1))),
+    ]
 
 
 def test_a_figure_is_complete_where_every_month_is_good_and_recent() -> None:

@@ -12,8 +12,9 @@ import pytest
 from shared.domain.budgets import OpeningBalance
 from shared.domain.locks import LockMode, Outcome, WhenUnsure
 from shared.domain.periods import PeriodKind, PeriodRule
+from shared.domain.projects import Scope
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
-from shared.ports.azure import ResourceGroup
+from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
@@ -52,6 +53,35 @@ def test_a_month_that_azure_refuses_keeps_no_other_from_being_read_and_checked(c
     chain.clock.forward(days=1)
     chain.night()
     assert (chain.spent(11), missing(chain)) == (Decimal(8), [])
+
+
+@pytest.mark.parametrize(
+    ("spent", "template"), [("850", "80 % of the budget"), ("400", "At this pace"), ("1050", "project is locked")]
+)
+def test_a_mail_to_contacts_says_what_is_missing(chain: Chain, spent: str, template: str) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    chain.load(entry(11, "1000", rule=APRIL, language=None))
+    spend_each_month(chain, "1")
+    for day in range(1, 20):
+        chain.spend(str(Decimal(spent) / 20), date(2026, 11, day))
+    fail(chain, 6, NeverError("Azure says no (400)"))
+    chain.night()
+    (mail,) = [mail for mail in chain.mailer.sent if mail.to == ("anna@example.com",) and template in mail.subject]
+    assert "Missing: June 2026 (could not be read)." in mail.text
+    assert "Il manque : juin 2026 (les coûts n’ont pas pu être lus)." in mail.text
+
+
+def test_a_mail_about_a_period_that_has_ended_says_what_was_missing_then(chain: Chain) -> None:
+    scopes = (Scope(AZURE, SUBSCRIPTION, "rg-11"), Scope(AZURE, OTHER_SUBSCRIPTION, "rg-11"))
+    chain.load(replace(entry(11, "100"), scopes=scopes))
+    chain.night()
+    chain.spend("85", date(2026, 11, 29))
+    chain.clock.forward(days=12)
+    chain.costs.fails = lambda query: NeverError("no") if query.sub_account_id == OTHER_SUBSCRIPTION else None
+    chain.night()
+    (mail,) = [mail for mail in chain.mailer.sent if mail.to == ("anna@example.com",)]
+    assert "ended on 30 November" in mail.subject and "Missing: November 2026 (could not be read)." in mail.text
 
 
 def test_a_month_of_which_azure_is_unwell_for_a_day_is_given_up_alone_and_the_others_are_checked_at_once(

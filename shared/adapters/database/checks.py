@@ -15,6 +15,7 @@ from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import turn_to_today
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
+from shared.adapters.database.coverage import gaps_within
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, is_released
 from shared.adapters.database.mails import insert_mails
@@ -68,10 +69,11 @@ class SqlChecks(Ledger, CheckLedger):
         judged: Judged = []
         # The days of a year of thousands of projects are not held in memory at once.
         for some in in_chunks([row for row in rows if row.active]):
-            turned = turn_to_today(connection, some, now, self.lookback_days)
+            turned, today = turn_to_today(connection, some, now, self.lookback_days), now.astimezone(UTC).date()
             over = _usages_over(connection, some, turned.over)
-            present = _usages(connection, some, turned.present, now.astimezone(UTC).date())
-            these = _judged(connection, [*over, *present], judge)
+            present = _usages(connection, some, turned.present, today)
+            usages = _with_gaps(connection, [*over, *present], today, self.lookback_days)
+            these = _judged(connection, usages, judge)
             _insert_alerts(connection, these, now)
             insert_mails(connection, [mail for _, each in these for mail in each.mails], now, self.sender_domain)
             _remember(connection, [each for each in these if not each[0].over], now)
@@ -160,6 +162,23 @@ def _usages_over(
             )
             usages.append(usage)
     return usages
+
+
+def _with_gaps(
+    connection: Connection, usages: Sequence[ProjectUsage], today: date, lookback_days: int
+) -> list[ProjectUsage]:
+    """The same, with what the figures lack."""
+    needed = {
+        (usage.project.id, usage.period, bool(usage.budget.terms.opening_in(usage.period)))
+        for usage in usages
+        if usage.period
+    }
+    these = projects.c.id.in_({project_id for project_id, *_ in needed})
+    found = gaps_within(connection, needed, today, lookback_days, these)
+    return [
+        replace(usage, gaps=found.get((usage.project.id, usage.period), ())) if usage.period else usage
+        for usage in usages
+    ]
 
 
 def _revisions_of(

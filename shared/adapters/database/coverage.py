@@ -50,22 +50,35 @@ def gaps_of(
 
     needed: the days, and whether an opening balance says what was before. which: what selects these projects.
     """
+    found = gaps_within(connection, {(each, *days) for each, days in needed.items()}, today, lookback_days, which)
+    return {project_id: lacking for (project_id, _), lacking in found.items()}
+
+
+def gaps_within(
+    connection: Connection,
+    needed: Collection[tuple[int, Period, bool]],
+    today: date,
+    lookback_days: int,
+    which: ColumnElement[bool] = ALL,
+) -> dict[tuple[int, Period], tuple[Gap, ...]]:
+    """The same of several periods of a project, by its id and the period."""
     owned = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
     owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id).where(STILL_READ)
     owned = owned.join(projects, projects.c.id == scope_owners.c.project_id).where(which)
-    rows = [row for row in connection.execute(owned) if row.project_id in needed]
-    known = known_months(connection, {row.sub_account_id for row in rows})
+    accounts: dict[int, list[tuple[str, str]]] = {}
+    for project_id, provider, sub_account_id in sorted(map(tuple, connection.execute(owned))):
+        accounts.setdefault(project_id, []).append((provider, sub_account_id))
+    wanted = {account for project_id, *_ in needed for account in accounts.get(project_id, ())}
+    known = known_months(connection, {sub_account_id for _, sub_account_id in wanted})
     # Many projects share a sub-account and a period.
     found: dict[tuple[str, str, Period, bool], list[Gap]] = {}
-    lacking: dict[int, list[Gap]] = {}
-    for project_id, provider, sub_account_id in sorted(map(tuple, rows)):
-        period, opening = needed[project_id]
-        key = (provider, sub_account_id, period, opening)
-        if key not in found:
-            months = known.get((provider, sub_account_id), {})
-            found[key] = gaps(sub_account_id, months, period, today, lookback_days, opening)
-        lacking.setdefault(project_id, []).extend(found[key])
-    return {project_id: tuple(each) for project_id, each in lacking.items()}
+    lacking: dict[tuple[int, Period], list[Gap]] = {}
+    for project_id, period, opening in needed:
+        for account in accounts.get(project_id, ()):
+            if (key := (*account, period, opening)) not in found:
+                found[key] = gaps(account[1], known.get(account, {}), period, today, lookback_days, opening)
+            lacking.setdefault((project_id, period), []).extend(found[key])
+    return {key: tuple(each) for key, each in lacking.items()}
 
 
 def write_months(connection: Connection, reading: Reading, months: Mapping[date, Coverage]) -> None:

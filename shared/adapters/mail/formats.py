@@ -106,6 +106,16 @@ def day(value: Any, language: str) -> str:
     return f"{number} {MONTHS[language][found.month - 1]} {found.year}"
 
 
+def months(first: Any, last: Any, language: str) -> str:
+    """The months from that of one day to that of another: `June 2026`, `June to August 2026`, `juin à août 2026`."""
+    start, end = _date(first), _date(last)
+    until = f"{MONTHS[language][end.month - 1]} {end.year}"
+    if (start.year, start.month) == (end.year, end.month):
+        return until
+    since = MONTHS[language][start.month - 1] + (f" {start.year}" if start.year != end.year else "")
+    return f"{since} {'à' if language == 'fr' else 'to'} {until}"
+
+
 def day_before(value: Any) -> str:
     """The ISO text of the day before: the last day of a period from the end that is not in it."""
     return (_date(value) - timedelta(days=1)).isoformat()

@@ -119,6 +119,7 @@ def _environment(folder: Path) -> Environment:
         "money": pass_context(_money),
         "percent": pass_context(_percent),
         "day": pass_context(_day),
+        "months_to": pass_context(_months_to),
         "day_before": formats.day_before,
         "decimal": formats.decimal,
         "shown": formats.shown,
@@ -138,3 +139,7 @@ def _percent(context: Context, value: Any) -> str:
 
 def _day(context: Context, value: Any) -> str:
     return formats.day(value, context["language"])
+
+
+def _months_to(context: Context, first: Any, last: Any) -> str:
+    return formats.months(first, last, context["language"])

@@ -9,7 +9,7 @@ from typing import Any
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
 from shared.pipeline.locking.request import Request
-from shared.pipeline.mail_context import portal_link, project_context
+from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.azure import LockLevel
 from shared.ports.mails import NewMail, Topic
@@ -49,6 +49,8 @@ class LockMails:
             "level": self.level.value,
             "stopped": stopped,
             "spent": None if spent is None else plain(spent),
+            # What Azure shows lacks nothing that we know of.
+            "missing": missing_context(facts.gaps if spent == facts.usage else ()),
             "amount": None if amount is None else plain(amount),
             "currency": facts.budget.terms.currency or None,
             "period_start": facts.period.start.isoformat() if facts.period else None,

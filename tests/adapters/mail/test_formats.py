@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.mail.formats import FormatError, day, day_before, money, percent, shown
+from shared.adapters.mail.formats import FormatError, day, day_before, money, months, percent, shown
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,12 @@ def test_days_are_written_out() -> None:
     assert day("2026-08-01", "en") == "1 August 2026"
     assert day("2026-08-20", "fr") == "20 août 2026"
     assert day("2026-08-01", "fr") == "1er août 2026"
+
+
+def test_months_are_written_out() -> None:
+    assert months("2026-06-01", "2026-06-30", "en") == "June 2026"
+    assert months("2026-06-01", "2026-08-31", "fr") == "juin à août 2026"
+    assert months("2025-12-01", "2026-02-28", "en") == "December 2025 to February 2026"
 
 
 def test_a_periods_last_day_is_the_one_before_its_end() -> None:

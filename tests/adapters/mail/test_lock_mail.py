@@ -56,6 +56,14 @@ def says_not(mail: RenderedMail, *sentences: str) -> None:
             assert sentence not in plain_spaces(content)
 
 
+def test_what_is_missing_of_the_figures_is_said_where_there_are_any() -> None:
+    missing = [["failed", "2026-06-01", "2026-06-30"]]
+    mail = mail_on(LOCKED, None, missing=missing)
+    says(mail, "Missing: June 2026 (could not be read).", "Il manque : juin 2026 (les coûts n’ont pas pu être lus).")
+    assert "\n\n\n" not in mail.text and Tags(mail.html).open == []
+    says_not(mail_on(LOCKED, None, missing=missing, spent=None), "June", "juin")
+
+
 def test_the_english_mail_on_a_lock_says_everything() -> None:
     mail = mail_on(LOCKED)
     assert mail.subject == "[DIE1] The project is locked: its budget is used up"

@@ -112,6 +112,52 @@ def test_what_is_not_known_is_left_out() -> None:
         assert "cost most in" not in content and "Open the project" not in content
 
 
+MISSING = [
+    ["failed", "2026-06-01", "2026-06-30"],
+    ["suspect", "2026-08-01", "2026-10-31"],
+    ["unread", "2026-11-01", "2026-11-30"],
+]
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        (
+            "en",
+            "These figures are not complete. Missing: June 2026 (could not be read), August to October 2026 (came with "
+            "charges missing, which is not believed yet), November 2026 (not read in full yet).",
+        ),
+        (
+            "fr",
+            "Ces montants sont incomplets. Il manque : juin 2026 (les coûts n’ont pas pu être lus), août à octobre "
+            "2026 (des coûts ont disparu, ce qui reste à confirmer), novembre 2026 (les coûts n’ont pas encore été lus "
+            "en entier).",
+        ),
+    ],
+)
+def test_what_is_missing_of_the_figures_is_said(language: str, sentence: str) -> None:
+    mail = alert(language, missing=MISSING)
+    assert sentence in mail.text and sentence in mail.html
+    assert "\n\n\n" not in mail.text and Tags(mail.html).open == []
+    assert sentence[:20] not in alert(language, missing=[]).text + alert(language).text
+
+
+@pytest.mark.parametrize(
+    ("figures", "english", "french"),
+    [
+        ({}, "used up on 21 December 2026 or sooner", "épuisé le 21 décembre 2026 ou plus tôt"),
+        ({"used_up_on": None}, "can't be told while costs are missing", "on ne peut pas dire si le budget suffira"),
+        ({"spent": "13025.01"}, "The budget is used up.", "Le budget est épuisé."),
+    ],
+)
+def test_what_is_expected_of_incomplete_figures_is_no_more_than_is_known(
+    figures: dict[str, Any], english: str, french: str
+) -> None:
+    mail = alert(None, missing=MISSING, **figures)
+    assert english in mail.text and french in mail.text
+    assert "not expected to run out" not in mail.text and "ne devrait pas" not in mail.text
+
+
 def test_almost_used_up_is_never_shown_as_used_up() -> None:
     mail = alert(spent="12499.9999", percent="99.999999")
     assert "CAD 12,499.99 (99.9 %)" in mail.text and "CAD 0.01" in mail.text

@@ -37,6 +37,14 @@ def warning(language: str | None = "en", **changes: Any) -> RenderedMail:
     return RENDERER.render("warning", language, WARNING | changes)
 
 
+def test_what_is_missing_of_the_figures_is_said() -> None:
+    mail = warning(None, missing=[["failed", "2026-06-01", "2026-06-30"]])
+    for content in (mail.text, mail.html):
+        assert "Missing: June 2026 (could not be read)." in content
+        assert "Il manque : juin 2026 (les coûts n’ont pas pu être lus)." in content
+    assert "\n\n\n" not in mail.text and Tags(mail.html).open == []
+
+
 def test_the_english_warning_says_everything() -> None:
     mail = warning("en")
     assert mail.subject == "[DIE1] At this pace, the budget will be used up on 12 January 2027"
