@@ -212,6 +212,29 @@ def test_a_deadlock_that_stays_is_later(database: Database):
     assert len(tries) == TRIES
 
 
+# After a restart or a failover (sqlalchemy#6073, node-mssql#1392), of a session that was killed, and of no room.
+UNWELL = {
+    3971: "The server failed to resume the transaction. Desc:3500000001.",
+    3906: "Failed to update database 'warden' because the database is read-only.",
+    596: "Cannot continue the execution because the session is in the kill state.",
+    9002: "The transaction log for database 'warden' is full due to 'LOG_BACKUP'.",
+    40544: "The database 'warden' has reached its size quota.",
+    1105: "Could not allocate space for object 'dbo.charges' in database 'warden'.",
+}
+
+
+def _said(said: tuple[int, str]) -> Error:
+    number, words = said
+    return ProgrammingError("42000", f"[42000] {words} ({number}) (SQLExecDirectW)")
+
+
+@pytest.mark.parametrize("error", [Error("42000", words) for words in UNWELL.values()], ids=map(str, UNWELL))
+def test_a_driver_that_leaves_out_the_number_is_understood_by_the_words(database: Database, error: Error):
+    _, work = failing(error, times=1)
+    with pytest.raises(LaterError, match="can't be used now"):
+        database.run(work)
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -221,8 +244,9 @@ def test_a_deadlock_that_stays_is_later(database: Database):
         Error("HY000", "[HY000] The service is currently busy. (40501) (SQLExecDirectW)"),
         ProgrammingError("42000", "[42000] Could not find database ID 7. The database may be offline. (615)"),
         ProgrammingError("42000", "[42000] Database 'warden' cannot be opened. It has been marked SUSPECT. (926)"),
+        *map(_said, UNWELL.items()),
     ],
-    ids=["cut", "login", "moving", "busy", "615", "926"],
+    ids=["cut", "login", "moving", "busy", "615", "926", *map(str, UNWELL)],
 )
 def test_a_server_out_of_reach_or_unwell_is_later(database: Database, error: Error):
     _, work = failing(error, times=1)
