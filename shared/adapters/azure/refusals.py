@@ -32,6 +32,9 @@ REQUEST_ID = re.compile(r"\s*\(?Request ID: [\w-]+\)?\.?", re.IGNORECASE)
 PASSING = frozenset({408, 409, 412, 424, 425, 429})
 # What says of itself that it passes, such as AnotherOperationInProgress, RetryableError and ServerBusy.
 PASSING_CODE = re.compile(r"InProgress|Retry|Throttl|TooMany|Timeout|TimedOut|Unavailable|Busy", re.IGNORECASE)
+# With a 401, of a token that is not good any more (terraform-provider-azurerm #20867), or not yet; the next request has
+# a new one.
+OUT_OF_TIME = re.compile(r"ExpiredAuthenticationToken|token (has )?expir|not yet valid", re.IGNORECASE)
 # The second is Cost Management's, which says it with a 401.
 NO_ROLE = frozenset({"AuthorizationFailed", "RBACAccessDenied"})
 GROUP_GONE = (404, "ResourceGroupNotFound")
@@ -149,7 +152,7 @@ class RefusedError(Exception):
 
     def may_pass(self, right: Right) -> bool:
         """Whether it may be otherwise later, where that right was needed."""
-        if 200 <= self.status < 300:
+        if 200 <= self.status < 300 or (self.status == 401 and OUT_OF_TIME.search(self.words)):
             return True
         if self.status in right.to_do and not PASSING_CODE.search(self.code):
             return False

@@ -27,7 +27,7 @@ from shared.adapters.costs.azure import AzureCosts
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE, AzureBudget, ResourceGroup
 from shared.ports.costs import CostQuery
-from shared.ports.errors import NeverError
+from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error
 
 SUBSCRIPTIONS = [f"6f1c0d5e-0000-4000-8000-{number:012d}" for number in range(20)]
@@ -102,6 +102,17 @@ def test_a_challenge_is_answered_with_a_new_token_on_the_same_connection(odd: Od
     arm.close()
     assert len(odd.seen) == 20
     assert len(odd.peers) == 1
+
+
+def test_after_a_token_that_has_expired_the_next_request_has_a_new_one(odd: OddArm) -> None:
+    odd.will_answer("/", error(401, "ExpiredAuthenticationToken"), Answer())
+    identity = CountedTokens()
+    arm = ArmClient(odd.url, credential=identity)
+    with pytest.raises(LaterError, match="ExpiredAuthenticationToken"):
+        ConsumptionBudgets(arm).budgets_of(HERE)
+    ConsumptionBudgets(arm).budgets_of(HERE)
+    arm.close()
+    assert identity.asked == 2
 
 
 @pytest.mark.parametrize(

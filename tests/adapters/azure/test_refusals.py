@@ -105,6 +105,23 @@ def test_what_may_pass_is_for_later_whatever_is_in_the_body(odd: OddArm, call: s
     assert len(odd.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("ExpiredAuthenticationToken", "The access token expiry UTC time '1:59:46 AM' is earlier than '2:00:00 AM'."),
+        ("InvalidAuthenticationToken", "The access token has expired."),
+        ("InvalidAuthenticationToken", "The access token is not yet valid."),
+    ],
+)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_token_that_is_out_of_time_is_for_later_and_says_nothing_of_the_identity(
+    odd: OddArm, call: str, code: str, message: str
+) -> None:
+    odd.will_answer("/", error(401, code, message))
+    reason = refused(odd.url, call, LaterError).reason
+    assert message in reason and "AZURE_CLIENT_ID" not in reason
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_an_error_that_comes_as_a_success_is_for_later_and_nothing_is_taken_for_done(odd: OddArm, call: str) -> None:
     odd.will_answer("/", error(200, "ServerError", "Not now."))
