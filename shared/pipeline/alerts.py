@@ -82,12 +82,19 @@ class Alerts(Judge):
         yesterday, week_ago = self.today - timedelta(days=1), self.today - timedelta(days=7)
         context = {
             "threshold": threshold,
-            "spent_yesterday": plain(spent_between(usage.by_day, yesterday, self.today)),
-            "spent_last_7_days": plain(spent_between(usage.by_day, week_ago, self.today)),
+            "spent_yesterday": self._spent_since(yesterday, usage),
+            "spent_last_7_days": self._spent_since(week_ago, usage),
+            "lasts": usage.forecast is not None and usage.used_up_on is None,
             "top_services": dearest(by_service),
         }
         bcc = self.policy.bcc if threshold >= self.policy.bcc_from else ()
         return self._mail(usage, Topic.ALERT, "alert", context, threshold, bcc)
+
+    def _spent_since(self, day: date, usage: ProjectUsage) -> str | None:
+        """What was spent from that day up to yesterday; None where some of those days are missing."""
+        if any(day < gap.days.end and gap.days.start < self.today for gap in usage.gaps):
+            return None
+        return plain(spent_between(usage.by_day, day, self.today))
 
     def _early_warning(self, usage: ProjectUsage) -> NewMail:
         forecast = usage.forecast

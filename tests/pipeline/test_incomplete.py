@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -286,3 +287,13 @@ def test_a_charge_that_is_restated_long_after_is_read_again_where_somebody_says_
     )
     chain.drain()
     assert chain.spent() == Decimal(57)
+
+
+def test_an_alert_says_nothing_of_days_that_were_not_read_and_of_a_forecast_that_there_is_not(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL))
+    for month in range(4, 11):
+        chain.spend("40", date(2026, month, 10))
+    chain.costs.fails = lambda query: NeverError("no role") if query.window.start.month == 11 else None
+    chain.night()
+    (mail,) = [mail for mail in chain.mailer.sent if "25 % of the budget" in mail.subject]
+    assert not re.search("Yesterday|Last 7 days|not expected to run out", mail.text)

@@ -105,8 +105,25 @@ def test_at_100_percent_the_words_fit() -> None:
         assert words in mail.text and words in mail.html
 
 
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_without_a_forecast_nothing_is_said_of_days_to_come(language: str) -> None:
+    mail = alert(language, used_up_on=None)
+    for content in (mail.text, mail.html):
+        assert "pace" not in content and "rythme" not in content
+    assert "\n\n\n" not in mail.text
+
+
+def test_nothing_is_said_of_days_that_were_not_read() -> None:
+    mail = alert(spent_yesterday=None)
+    for content in (mail.text, mail.html):
+        assert "Last 7 days" in content and "Yesterday" not in content
+    mail = alert(spent_yesterday=None, spent_last_7_days=None)
+    for content in (mail.text, mail.html):
+        assert "Last 7 days" not in content and "Yesterday" not in content
+
+
 def test_what_is_not_known_is_left_out() -> None:
-    mail = alert(used_up_on=None, top_services=[], portal_link=None)
+    mail = alert(used_up_on=None, lasts=True, top_services=[], portal_link=None)
     assert "not expected to run out" in mail.text
     for content in (mail.text, mail.html):
         assert "cost most in" not in content and "Open the project" not in content
