@@ -210,3 +210,12 @@ def test_no_file_names(pattern):
 )
 def test_what_no_file_may_name_would_be_found(pattern, text):
     assert pattern.search(text)
+
+
+# --- what is new ---
+
+
+def test_the_changelog_names_the_revision_that_an_upgrade_reaches():
+    unreleased = sources.read("CHANGELOG.md").split("## 0.1.0")[0]
+    newest = max(sources.PROJECT.glob("shared/adapters/database/migrations/versions/0*.py")).name[:4]
+    assert re.findall(r"db upgrade` \(revision (\d+)\)", unreleased) == [newest]
