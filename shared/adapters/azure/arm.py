@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from shared.adapters.azure.access import ArmEndpoint, EndpointPolicy, credential_for, parse_endpoint, shown
-from shared.adapters.azure.refusals import ERROR_BODY, RefusedError
+from shared.adapters.azure.refusals import RefusedError, is_error
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import NeverError
 
@@ -229,7 +229,7 @@ class AnswerPolicy:
         response: PipelineResponse[Any, Any] = self.next.send(request)
         answer = response.http_response
         body = answer.read()
-        if not 200 <= answer.status_code < 300 or ERROR_BODY.match(body):
+        if not 200 <= answer.status_code < 300 or is_error(body):
             raise RefusedError(answer.status_code, answer.headers, body)
         return response
 

@@ -24,8 +24,6 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError
 # Azure Resource Manager says Retry-After; what is behind it names waits of its own (Cost Management: for query units,
 # the scope, the tenant, the client type), of which the longest counts.
 WAIT_HEADER = re.compile(r"(x-ms-(.+-)?)?retry-?after", re.IGNORECASE)
-# An error in spite of a status that says that all is well.
-ERROR_BODY = re.compile(rb"""\s*\{\s*"error"\s*:\s*["{]""", re.IGNORECASE)
 REQUEST_ID = re.compile(r"\s*\(?Request ID: [\w-]+\)?\.?", re.IGNORECASE)
 # Besides 5xx. 409: something else is going on with the resource. 412: it was changed since it was read. 424: seen for a
 # while, and gone again, where a service behind was unwell (mivano/azure-cost-cli #24).
@@ -35,6 +33,8 @@ PASSING_CODE = re.compile(r"InProgress|Retry|Throttl|TooMany|Timeout|TimedOut|Un
 # With a 401, of a token that is not good any more (terraform-provider-azurerm #20867), or not yet; the next request has
 # a new one.
 OUT_OF_TIME = re.compile(r"ExpiredAuthenticationToken|token (has )?expir|not yet valid", re.IGNORECASE)
+# Of these it is so whatever the status; of the others, some come with refusals that stay, such as TooManyTags.
+ALWAYS_PASSING = re.compile(r"Throttl|TooManyRequests|ServerBusy|RequestTimeout", re.IGNORECASE)
 # The second is Cost Management's, which says it with a 401.
 NO_ROLE = frozenset({"AuthorizationFailed", "RBACAccessDenied"})
 GROUP_GONE = (404, "ResourceGroupNotFound")
@@ -143,6 +143,8 @@ class RefusedError(Exception):
     @property
     def is_gone(self) -> bool:
         """Whether Azure says that there is no such resource, or no such group, in a subscription that is there."""
+        if ALWAYS_PASSING.search(self.code):
+            return False
         return self.status == 404 and self.code != "" and self.code not in NO_SUBSCRIPTION
 
     @property
@@ -152,7 +154,9 @@ class RefusedError(Exception):
 
     def may_pass(self, right: Right) -> bool:
         """Whether it may be otherwise later, where that right was needed."""
-        if 200 <= self.status < 300 or (self.status == 401 and OUT_OF_TIME.search(self.words)):
+        if 200 <= self.status < 300 or ALWAYS_PASSING.search(self.code):
+            return True
+        if self.status == 401 and OUT_OF_TIME.search(self.words):
             return True
         if self.status in right.to_do and not PASSING_CODE.search(self.code):
             return False
@@ -165,6 +169,20 @@ class RefusedError(Exception):
         message = REQUEST_ID.sub("", self.message)
         said = shown(" ".join([str(self.status), *([f"({self.code})"] if named else []), message]), longest)
         return said if said.endswith((".", "…")) else f"{said}."
+
+
+def is_error(body: bytes) -> bool:
+    """Whether a body is an error, whatever the status says that it came with."""
+    # Pages of costs are long, and are not parsed twice.
+    if b'"error"' not in body.lower():
+        return False
+    try:
+        members = json.loads(body)
+    except UNREADABLE:
+        return False
+    return isinstance(members, dict) and any(
+        name.lower() == "error" and isinstance(value, dict | str) for name, value in members.items()
+    )
 
 
 class IfThere:

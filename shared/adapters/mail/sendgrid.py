@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import Any
@@ -19,6 +19,8 @@ from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 
 ACCEPTED, BAD_REQUEST = 202, 400
+# What comes of a body that is not as SendGrid writes it.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 LONGEST_REASON = 300
 # A number this long is an instant in Unix time (2001 and later), a shorter one a number of seconds.
 UNIX_TIME = re.compile(r"[0-9]{10,}")
@@ -120,16 +122,21 @@ class SendGridMailer:
     def _refused(self, error: Any, asked: list[dict[str, Any]]) -> dict[str, Refusal]:
         """Who does not get the mail: those whom it names for good, else all."""
         named = refused_in(error.body, asked) if error.status_code == BAD_REQUEST else {}
-        return named or dict.fromkeys(_addresses(asked), Refusal(f"SendGrid refuses it{self._words(error)}", True))
+        if named:
+            return {address: replace(each, reason=self._without_key(each.reason)) for address, each in named.items()}
+        return dict.fromkeys(_addresses(asked), Refusal(f"SendGrid refuses it{self._words(error)}", True))
 
     def _words(self, error: Any) -> str:
-        said = said_in(error.body).replace(self.api_key, "***")
+        said = self._without_key(said_in(error.body))
         return f" ({error.status_code}): {said}" if said else f" ({error.status_code})"
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self.api_key, "***")
 
     def _refusal(self, error: Any) -> LaterError:
         code, wait = error.status_code, wait_of(error.headers, self.clock())
         if code == 429 or code >= 500 or code == 408:
-            return LaterError(f"SendGrid asks to wait ({code})", wait)
+            return LaterError(f"SendGrid asks to wait{self._words(error)}", wait)
         return LaterError(f"SendGrid refuses us{self._words(error)}; {ADVICE.get(code, OF_THE_ENDPOINT)}", wait)
 
 
@@ -178,7 +185,7 @@ def refused_in(body: bytes, asked: list[dict[str, Any]]) -> dict[str, Refusal]:
         for error in json.loads(body)["errors"]:
             block, kind, number = RECIPIENT.match(error["field"]).groups()  # type: ignore[union-attr]
             named[asked[int(block)][kind][int(number)]["email"]] = Refusal(str(error["message"]), for_good=True)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except UNREADABLE:
         return {}
     others = Refusal(f"SendGrid took the mail for nobody, over {', '.join(named)}", for_good=False)
     return {address: named.get(address, others) for address in _addresses(asked)} if named else {}
@@ -188,7 +195,7 @@ def is_of_sender(body: bytes) -> bool:
     """Whether SendGrid's answer speaks of the sender."""
     try:
         return any(SENDER.match(str(error["field"])) for error in json.loads(body)["errors"])
-    except (ValueError, TypeError, KeyError):
+    except UNREADABLE:
         return False
 
 
@@ -201,6 +208,6 @@ def said_in(body: bytes) -> str:
     try:
         errors = json.loads(body)["errors"]
         text = "; ".join(error if isinstance(error, str) else str(error["message"]) for error in errors)
-    except (ValueError, TypeError, KeyError):
+    except UNREADABLE:
         return ""
     return shortened(" ".join(text.split()), LONGEST_REASON)

@@ -128,6 +128,28 @@ def test_an_error_that_comes_as_a_success_is_for_later_and_nothing_is_taken_for_
     assert refused(odd.url, call, LaterError).reason.endswith("at the moment: 200 (ServerError) Not now.")
 
 
+NOT_NOW = '"error": {"code": "ServerError", "message": "Not now."}'
+
+
+@pytest.mark.parametrize("body", ['{"id": null, %s}', '{"properties": null, "value": [], %s}', "\ufeff{%s}"])
+@pytest.mark.parametrize("call", CALLS)
+def test_such_an_error_is_one_wherever_it_stands(odd: OddArm, call: str, body: str) -> None:
+    odd.will_answer("/", Answer(body % NOT_NOW, 200))
+    assert "Not now." in refused(odd.url, call, LaterError).reason
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "TooManyRequests"), (403, "RequestThrottled"), (400, "RequestTimeout"), (404, "ServerBusy")],
+)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_code_that_says_that_it_passes_is_for_later_whatever_its_status(
+    odd: OddArm, call: str, status: int, code: str
+) -> None:
+    odd.will_answer("/", error(status, code, headers={"Retry-After": "60"}))
+    assert refused(odd.url, call, LaterError).wait == timedelta(seconds=60)
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

@@ -59,6 +59,11 @@ def test_an_answer_that_repeats_the_key_is_not_passed_on(server: SendGridServer)
     assert API_KEY not in caught.value.reason
 
 
+def test_what_it_says_of_a_recipient_does_not_show_the_key_either(server: SendGridServer) -> None:
+    server.answer = fault(400, f"bad, key {API_KEY}", "personalizations.0.to.0.email")
+    assert mailer(server.endpoint).send(MAIL).refused["ann@example.ca"] == Refusal("bad, key ***", for_good=True)
+
+
 def test_a_key_with_a_line_break_at_its_end_works(server: SendGridServer) -> None:
     assert mailer(server.endpoint, API_KEY + "\n").send(MAIL) == Handover("sg-1")
 
@@ -135,6 +140,17 @@ def test_what_names_no_recipient_is_of_the_whole_mail(server: SendGridServer, fi
 def test_an_error_page_that_is_no_json_does_no_harm(server: SendGridServer) -> None:
     server.answer = Answer(400, {}, "<html>")
     assert mailer(server.endpoint).send(MAIL).refused["ann@example.ca"].reason == "SendGrid refuses it (400)"
+
+
+def test_an_answer_that_is_nested_too_deep_to_be_read_does_no_harm(server: SendGridServer) -> None:
+    server.answer = Answer(400, {}, '{"errors":' + "[" * 100_000)
+    assert mailer(server.endpoint).send(MAIL).refused["ann@example.ca"].reason == "SendGrid refuses it (400)"
+
+
+def test_why_it_asks_to_wait_is_quoted(server: SendGridServer) -> None:
+    server.answer = fault(429, "Daily limit of 100 mails reached")
+    with pytest.raises(LaterError, match=r"asks to wait \(429\): Daily limit"):
+        mailer(server.endpoint).send(MAIL)
 
 
 def test_a_429_says_how_long_to_wait(server: SendGridServer) -> None:
