@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import repeat
 
 from shared.domain.money import EXACT, STORED_PLACES, add, stored
+from shared.domain.periods import Period
 
 Key = tuple[str, date, str]
 """What makes a charge one: group key, day, service."""
@@ -58,6 +59,12 @@ class ChargeSet:
         """The charges of these groups only."""
         amounts = {key: amount for key, amount in self.amounts.items() if key[0] in group_keys}
         names = {key: name for key, name in self.group_names.items() if key in group_keys}
+        return ChargeSet(self.billing_currency, amounts, names)
+
+    def on_days(self, days: Period, but_groups: Container[str]) -> ChargeSet:
+        """The charges of these days, without those of some groups."""
+        amounts = {key: cost for key, cost in self.amounts.items() if key[1] in days and key[0] not in but_groups}
+        names = {key: name for key, name in self.group_names.items() if key not in but_groups}
         return ChargeSet(self.billing_currency, amounts, names)
 
 

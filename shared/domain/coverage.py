@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
 from shared.domain.periods import Period, month_of, months_before, split_at_month_ends
@@ -39,6 +40,35 @@ class ReadPart:
     def group_names(self) -> dict[str, str]:
         """The groups that came up, as the provider spells them, by their keys."""
         return {key: name for each in reversed(self.charges) for key, name in each.group_names.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """Days that are stored as an answer had them: of all of a sub-account, or of the groups that it was about."""
+
+    window: Period
+    begun_at: datetime
+    group_keys: frozenset[str] = frozenset()
+
+
+def not_outdated(part: ReadPart, stored: Iterable[StoredAnswer]) -> list[tuple[ReadPart, frozenset[str]]]:
+    """What of a part no answer that was begun later has stored: days in a row, and the groups of which they are silent.
+
+    An answer may take hours, and another one, of some days or some groups, overtake it meanwhile.
+    """
+    newer = [each for each in stored if each.begun_at > part.begun_at]
+    if not newer:
+        return [(part, frozenset())]
+    window = part.window
+    bounds = {day for each in newer for day in (each.window.start, each.window.end) if window.start < day < window.end}
+    left = []
+    for start, end in pairwise(sorted({window.start, window.end, *bounds})):
+        over = [each.group_keys for each in newer if each.window.start <= start and end <= each.window.end]
+        if all(over):
+            days, but = Period(start, end), frozenset[str]().union(*over)
+            charges = tuple(each.on_days(days, but) for each in part.charges)
+            left.append((replace(part, window=days, charges=charges), but))
+    return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +149,6 @@ class Coverage:
         """The night on which its charges were taken for gone; None where they were not, or have come back."""
         return self.suspect_on if self.is_good and self.suspect_nights else None
 
-    def is_outdated(self, part: ReadPart) -> bool:
-        """Whether what the part would say is known already, and newer."""
-        return self.begun_at is not None and part.begun_at < self.begun_at
-
     def due_from(self, night: date, lookback_days: int) -> date | None:
         """The day since which a night reads the month; None where it is final.
 
@@ -198,7 +224,9 @@ class Coverage:
                 first, last = self.read_from, self.read_through
             first, last = min(first, self.read_from), max(last, self.read_through)
         good = replace(self, state=CoverageState.GOOD, reason=None)
-        return replace(good, read_from=first, read_through=last, begun_at=part.begun_at)
+        return replace(
+            good, read_from=first, read_through=last, begun_at=max(self.begun_at or part.begun_at, part.begun_at)
+        )
 
 
 # --- what a figure lacks -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -356,6 +357,27 @@ def test_an_older_answer_changes_nothing_whatever_it_was_asked_for(ledgers: Ledg
     assert known.begun_at == NOW
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_each_group_and_day_the_answer_that_was_begun_last_counts_in_whatever_order_they_are_stored(
+    ledgers: Ledgers, seed: int
+) -> None:
+    chance = random.Random(seed)
+    latest: dict[tuple[str, int], tuple[int, str]] = {}
+    begun = chance.sample(range(1, 100), 12)
+    for second in begun:
+        first = chance.randint(1, 8)
+        last = chance.randint(first, 8)
+        groups = chance.choice([frozenset[str](), frozenset({"rg-1"}), frozenset({"rg-2"})])
+        cells = [(group, day) for group in sorted(groups or {"rg-1", "rg-2"}) for day in range(first, last + 1)]
+        rows = [row(group, day, str(second)) for group, day in cells]
+        window = Period(november(first), november(last + 1))
+        now = NOW + timedelta(seconds=second)
+        ledgers.store(reading(*rows, window=window, now=now, group_keys=groups), run_key=f"run {second}")
+        for cell in cells:
+            latest[cell] = max(latest.get(cell, (0, "")), (second, str(second)))
+    assert ledgers.amounts() == {cell: amount for cell, (_, amount) in latest.items()}
+
+
 def test_another_run_that_reads_further_back_does_not_make_a_reading_of_today_outdated(ledgers: Ledgers) -> None:
     october = reading(("rg-1", date(2026, 10, 9), "Storage", "5"), window=OCTOBER)
     today = reading(row("rg-1", 3, "2"), now=NOW - timedelta(seconds=30))
@@ -548,12 +570,14 @@ class SlowLedger:
     charges: dict[tuple[str, date, str, str], Decimal] = field(default_factory=dict)
     read_at: dict[int, datetime] = field(default_factory=dict)
     suspect_on: dict[int, set[date]] = field(default_factory=dict)
+    stored: list[tuple[Period, frozenset[str], datetime]] = field(default_factory=list)
 
     def store(self, what: Reading) -> tuple[Period, ...]:
         (read,) = what.parts
         month, whole = read.window.start.month, not what.group_keys
         last = self.read_at.get(month)
-        if last and read.begun_at < last:
+        days = [read.window.start + timedelta(days=number) for number in range(read.window.days)]
+        if all(self.is_newer(None, day, read.begun_at) for day in days):
             return ()
         closed = last.date() if last else what.night
         had = any(key[1] < closed for key in self.within(read.window, what.group_keys))
@@ -568,18 +592,28 @@ class SlowLedger:
         self.replace(read, what.group_keys)
         if whole:
             self.suspect_on.pop(month, None)
-            self.read_at[month] = read.begun_at
+            self.read_at[month] = max(last or read.begun_at, read.begun_at)
         return ()
+
+    def is_newer(self, group: str | None, day: date, than: datetime) -> bool:
+        """Whether what is stored of the day, of this group or (None) of all, is of an answer begun later."""
+        return any(
+            begun_at > than and day in window and (not groups or group in groups)
+            for window, groups, begun_at in self.stored
+        )
 
     def within(self, window: Period, groups: frozenset[str]) -> list[tuple[str, date, str, str]]:
         return [key for key in self.charges if key[1] in window and (not groups or key[0] in groups)]
 
     def replace(self, read: ReadPart, groups: frozenset[str]) -> None:
         for key in self.within(read.window, groups):
-            del self.charges[key]
+            if not self.is_newer(key[0], key[1], read.begun_at):
+                del self.charges[key]
         for each in read.charges:
             for (group, day, service), cost in each.amounts.items():
-                self.charges[group, day, service, str(each.billing_currency)] = cost
+                if not self.is_newer(group, day, read.begun_at):
+                    self.charges[group, day, service, str(each.billing_currency)] = cost
+        self.stored.append((read.window, groups, read.begun_at))
 
 
 WINDOWS = (OCTOBER, NOVEMBER)

@@ -18,10 +18,12 @@ from shared.domain.coverage import (
     Gap,
     Reading,
     ReadPart,
+    StoredAnswer,
     fault_in,
     gaps,
     missing_months,
     months_in_words,
+    not_outdated,
     read_until,
 )
 from shared.domain.periods import Period
@@ -52,6 +54,36 @@ def good(window: Period, night: date = TODAY) -> Coverage:
         part(window, night, costs(day=window.start)), night, LOOKBACK, False
     )
     return known
+
+
+# --- which of two answers counts -----------------------------------------------------------------------------
+
+
+def days(first: int, last: int) -> Period:
+    return Period(date(2026, 11, first), date(2026, 11, last) + DAY)
+
+
+def test_an_answer_is_outdated_where_a_later_one_has_stored_its_days_and_groups() -> None:
+    charges = ChargeSet()
+    for group, day in ((group, day) for group in ("a", "b") for day in range(1, 10)):
+        charges.add(group, date(2026, 11, day), "Storage", Decimal(day), "CAD")
+    before, later = at(TODAY), at(TODAY) + timedelta(minutes=15)
+    mine = ReadPart(days(1, 9), (charges,), before)
+    assert not_outdated(mine, [StoredAnswer(days(1, 9), before - DAY)]) == [(mine, frozenset())]
+    assert not_outdated(mine, [StoredAnswer(days(1, 30), later)]) == []
+    stored = [StoredAnswer(days(3, 4), later), StoredAnswer(days(4, 6), later, frozenset({"a"}))]
+    left = not_outdated(mine, stored)
+    assert [(each.window, silent) for each, silent in left] == [
+        (days(1, 2), frozenset()),
+        (days(5, 6), {"a"}),
+        (days(7, 9), frozenset()),
+    ]
+    assert [sorted({key[0] for each in piece.charges for key in each.amounts}) for piece, _ in left] == [
+        ["a", "b"],
+        ["b"],
+        ["a", "b"],
+    ]
+    assert {key[1].day for piece, _ in left for each in piece.charges for key in each.amounts} == {1, 2, 5, 6, 7, 8, 9}
 
 
 # --- which answers are believed ------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WI
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts
-from shared.adapters.database.coverage import known_months, months_of, write_months
+from shared.adapters.database.coverage import known_months, months_of, note_stored, stored_lately, write_months
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.owners import STILL_READ, owners_of
 from shared.adapters.database.tables import (
@@ -30,7 +30,7 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
-from shared.domain.coverage import Coverage, Known, Reading, ReadPart, fault_in
+from shared.domain.coverage import Coverage, Known, Reading, ReadPart, StoredAnswer, fault_in, not_outdated
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
@@ -94,15 +94,18 @@ class SqlCharges(Ledger, ChargeLedger):
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
         read = _scopes_read(connection, reading)
         known = months_of(connection, reading.provider, reading.sub_account_id)
-        taken = _Taken(self.lookback_days, known, partial(_has_charges, connection, read))
+        stored = stored_lately(connection, reading.provider, reading.sub_account_id)
+        taken = _Taken(self.lookback_days, known, stored, partial(_has_charges, connection, read))
         parts, suspect = taken.parts(reading), tuple(taken.suspect)
         if reading.is_whole:
             write_months(connection, reading, taken.changed)
         read = _with_new_scopes(connection, reading, read, parts)
         changes, ids = RowChanges(), {key: row.id for key, row in read.items()}
         for part in parts:
-            note_changes(connection, changes, part, ids)
+            for days, silent in not_outdated(part, stored):
+                note_changes(connection, changes, days, {key: ids[key] for key in ids.keys() - silent})
         write(connection, changes)
+        note_stored(connection, reading, parts, now)
         _note_answers(connection, scope_id, reading, suspect, now)
         if reading.parts:
             _mark_due(connection, reading, read, suspect, now)
@@ -245,6 +248,7 @@ class _Taken:
 
     lookback_days: int
     known: dict[date, Coverage]
+    stored: Sequence[StoredAnswer]
     has_charges: Callable[[Period], bool]
     suspect: list[Period] = field(default_factory=list)
     changed: dict[date, Coverage] = field(default_factory=dict)
@@ -257,7 +261,7 @@ class _Taken:
 
     def _is_stored(self, reading: Reading, part: ReadPart) -> bool:
         known = self._of(part.window)
-        if known.is_outdated(part):
+        if not not_outdated(part, self.stored):
             # What it would say is stored already, and newer: for its run, it has been read.
             return False
         had = part.is_empty and known.had_charges(part.window, reading.night, self.has_charges)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from shared.adapters.database.budget_rows import ALL, AnyRow
 from shared.adapters.database.chunks import insert_rows, select_in
 from shared.adapters.database.ledger import record
 from shared.adapters.database.owners import STILL_READ
-from shared.adapters.database.tables import coverage, projects, scope_owners, scopes
-from shared.domain.coverage import Coverage, Gap, Reading, gaps
+from shared.adapters.database.tables import coverage, projects, scope_owners, scopes, stored_answers
+from shared.domain.coverage import Coverage, Gap, Reading, ReadPart, StoredAnswer, gaps
 from shared.domain.periods import Period
+
+# Longer than any answer is kept that broke off (`pipeline.asking`, two hours), and a message is worked on.
+ANSWERS_LAST = timedelta(days=1)
 
 Months = dict[tuple[str, str], dict[date, Coverage]]
 """By provider and sub-account, and the month's first day"""
@@ -37,6 +40,23 @@ def known_months(connection: Connection, sub_account_ids: Collection[str] | None
 def months_of(connection: Connection, provider: str, sub_account_id: str) -> dict[date, Coverage]:
     """What is known of one sub-account's months."""
     return known_months(connection, [sub_account_id]).get((provider, sub_account_id), {})
+
+
+def stored_lately(connection: Connection, provider: str, sub_account_id: str) -> list[StoredAnswer]:
+    """What the answers of the last day have stored of a sub-account."""
+    rows = connection.execute(select(stored_answers).where(*_is_of(stored_answers, provider, sub_account_id)))
+    return [record(StoredAnswer, row, window=Period(row.window_start, row.window_end)) for row in rows]
+
+
+def note_stored(connection: Connection, reading: Reading, parts: Iterable[ReadPart], now: datetime) -> None:
+    """Notes the days that are stored as these parts have them, and forgets what no answer can be older than."""
+    this = _is_of(stored_answers, reading.provider, reading.sub_account_id)
+    connection.execute(delete(stored_answers).where(*this, stored_answers.c.begun_at < now - ANSWERS_LAST))
+    account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id, "group_keys": reading.group_keys}
+    days = [
+        {"window_start": part.window.start, "window_end": part.window.end, "begun_at": part.begun_at} for part in parts
+    ]
+    insert_rows(connection, stored_answers, [account | each for each in days])
 
 
 def gaps_of(
@@ -84,6 +104,10 @@ def gaps_within(
 def write_months(connection: Connection, reading: Reading, months: Mapping[date, Coverage]) -> None:
     """Writes what is known of these months of the reading's sub-account now."""
     account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id}
-    this = [coverage.c[name] == value for name, value in account.items()]
+    this = _is_of(coverage, reading.provider, reading.sub_account_id)
     connection.execute(delete(coverage).where(*this, coverage.c.month.in_(list(months))))
     insert_rows(connection, coverage, [account | asdict(months[month]) for month in sorted(months)])
+
+
+def _is_of(table: Table, provider: str, sub_account_id: str) -> list[ColumnElement[bool]]:
+    return [table.c.provider == provider, table.c.sub_account_id == sub_account_id]

@@ -146,6 +146,15 @@ coverage = table(
     *optional(suspect_on=Date()),
 )
 
+# Which days the answers of the last day have stored, of which groups (none named: of all).
+stored_answers = table(
+    "stored_answers",
+    *key(id=Integer()),
+    *needed(provider=key_text(20), sub_account_id=key_text(100), window_start=Date(), window_end=Date()),
+    *needed(begun_at=UtcDateTime(), group_keys=Converted(JSON(), sorted, frozenset)),
+    Index("ix_stored_answers_account", "provider", "sub_account_id"),
+)
+
 # A resource group of a sub-account, and the project that owns it now.
 scopes = table(
     "scopes",
