@@ -41,8 +41,11 @@ OF_US = re.compile(
     r"|(sending|submission|daily|hourly|monthly).{0,20}(quota|limit)",
     re.IGNORECASE,
 )
-# A mailbox that is full or not there, a mail that is too large: whatever other words there are.
-NOT_OF_US = re.compile(r"\b5\.(1\.1|2\.[12]|3\.4)\b|^552 ")
+# A mailbox that is full, not there, or takes mail from some only, a mail that is too large: whatever other words there
+# are.
+NOT_OF_US = re.compile(r"\b5\.(1\.1|2\.[12]|3\.4|7\.(12\d|13[0-8]))\b|^552 ")
+# Whose name may be any of those words.
+ADDRESS = re.compile(r"\S+@\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +170,11 @@ class _Smtp(smtplib.SMTP):
     verdict_timeout = VERDICT_SECONDS
 
     def data(self, msg: Any) -> tuple[int, bytes]:
-        """Hands the mail over; see smtplib."""
+        """Hands the mail over; see smtplib, which takes no other yes than 250 (RFC 5321, 4.2: any 2xx is one)."""
         self._wait(self.verdict_timeout)
         try:
-            return super().data(msg)
+            code, reply = super().data(msg)
+            return (250 if code // 100 == 2 else code), reply
         finally:
             self._wait(self.timeout)
 
@@ -185,7 +189,7 @@ class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
 
 def _is_of_us(said: str) -> bool:
     """Whether a refusal for good speaks of who sends. In doubt it does: what waits is not lost."""
-    return bool(OF_US.search(said)) and not NOT_OF_US.search(said)
+    return bool(OF_US.search(ADDRESS.sub("", said))) and not NOT_OF_US.search(said)
 
 
 def _part(smtp: smtplib.SMTP) -> None:

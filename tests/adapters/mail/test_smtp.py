@@ -46,6 +46,24 @@ def test_those_who_are_taken_get_the_mail_and_the_others_are_named(server: SmtpS
     assert handover.refused == {"bob@example.ca": Refusal("550 5.1.1 no such user", for_good=True)}
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required",
+        "550 5.7.124 Sender not in allowed-senders list",
+        "550 <sender.relay@example.com>: user unknown",
+    ],
+)
+def test_a_mailbox_that_takes_no_mail_from_us_is_an_address_that_does_not_work(server: SmtpServer, reply: str) -> None:
+    server.refusals["bob@example.ca"] = reply
+    assert mailer(server.port).send(MAIL).refused == {"bob@example.ca": Refusal(reply, for_good=True)}
+
+
+def test_any_2xx_to_the_whole_mail_is_a_yes(server: SmtpServer) -> None:
+    server.data_answer = "251 queued"
+    assert mailer(server.port).send(MAIL) == TAKEN
+
+
 def test_nobody_is_named_when_all_are_taken(server: SmtpServer) -> None:
     assert mailer(server.port).send(MAIL) == TAKEN
 
