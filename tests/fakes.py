@@ -72,6 +72,9 @@ class FakeCosts:
             raise error
         if self.accounts is not None and query.sub_account_id not in self.accounts:
             raise NeverError(f"There is no account {query.sub_account_id}.")
+        return CostAnswer(self._charges(query), self.clock())
+
+    def _charges(self, query: CostQuery) -> tuple[ChargeSet, ...]:
         answers: dict[str, ChargeSet] = {}
         wanted = {key_of_group(group) for group in query.resource_groups}
         for (account, group, day, service), amount in self.charges.items():
@@ -80,7 +83,22 @@ class FakeCosts:
                 currency = self.currency_of(day)
                 answer = answers.setdefault(currency, ChargeSet())
                 answer.add(group if self.has_groups else "", day, service, amount, currency)
-        return CostAnswer(tuple(each.rounded() for each in answers.values()), self.clock())
+        return tuple(each.rounded() for each in answers.values())
+
+
+@dataclass
+class FakeCostsWithTotals(FakeCosts):
+    """One that tells totals, too. totals_asked: of which."""
+
+    totals_asked: list[CostQuery] = field(default_factory=list)
+
+    def totals(self, query: CostQuery) -> dict[str, Decimal]:
+        self.totals_asked.append(query)
+        error = self.fails(query)
+        if error is not None:
+            raise error
+        charges = self._charges(query)
+        return {str(each.billing_currency): sum(each.amounts.values(), Decimal(0)) for each in charges}
 
 
 @dataclass

@@ -10,7 +10,7 @@ from operator import itemgetter
 from threading import Lock
 from zlib import crc32
 
-from localdev.azure_sim.charges import EXACT, ChargeBook, Row, days_between, plain
+from localdev.azure_sim.charges import EXACT, ChargeBook, Row, days_between, exact_sum, plain
 from localdev.azure_sim.query import GROUP, SERVICE, CostQuery
 
 CACHED_ROWS = 400_000  # some 70 MB
@@ -67,6 +67,8 @@ class Pages:
 
         `number` counts requests: with `vary`, it decides about the columns' order and names.
         """
+        if not query.by_day:
+            return self._totals(subscription, query, number if self._vary else 0), None
         columns = list(_columns(query, number if self._vary else 0))
         choose = itemgetter(*(column.source for column in columns))
         rows: list[Cells] = []
@@ -78,6 +80,16 @@ class Pages:
             if position.index + len(part) < len(day_rows):
                 return Table(columns, rows), Position(position.day, position.index + len(part))
         return Table(columns, rows), None
+
+    def _totals(self, subscription: str, query: CostQuery, number: int) -> Table:
+        """One row a currency, on one page."""
+        sums: dict[str, list[Decimal]] = {}
+        for _position, rows in self._from(subscription, query, Position(query.first, 0)):
+            for _group, _service, currency, amount in rows:
+                sums.setdefault(currency, []).append(Decimal(amount))
+        columns = [column for column in _columns(query, number) if column.name != "UsageDate"]
+        rows_of = [{0: plain(exact_sum(sums[currency])), 4: self._quoted[currency]} for currency in sorted(sums)]
+        return Table(columns, [tuple(row[column.source] for column in columns) for row in rows_of])
 
     def _from(self, subscription: str, query: CostQuery, start: Position) -> Iterator[tuple[Position, list[Row]]]:
         """The days that have rows, from the start on, with what they hold."""

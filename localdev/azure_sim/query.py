@@ -20,13 +20,17 @@ Matches = Callable[[tuple[str, str]], bool]
 
 @dataclass(frozen=True)
 class CostQuery:
-    """A query that passed: both days included; `grouping`: GROUP and SERVICE in its order; `digest`: of the body."""
+    """A query that passed: both days included; `grouping`: GROUP and SERVICE in its order; `digest`: of the body.
+
+    by_day: False for one sum of all the days, by currency.
+    """
 
     first: date
     last: date
     grouping: tuple[str, ...]
     matches: Matches | None
     digest: str
+    by_day: bool = True
 
     @property
     def qpu(self) -> int:
@@ -45,16 +49,17 @@ def parse_query(body: bytes) -> CostQuery:
     _one_of(value, "timeframe", ("Custom",))
     dataset = value.get("dataset")
     _need(isinstance(dataset, dict), "Dataset is invalid or not supplied.")
-    # Azure knows others; the app asks by day, and so does the simulator answer.
-    _one_of(dataset, "granularity", ("Daily",))
+    # Azure knows others; the app asks by day or for a total, and so does the simulator answer.
+    by_day = _one_of(dataset, "granularity", ("Daily", "None")) == "Daily"
     _check_aggregation(dataset.get("aggregation"))
-    first, last = _time_period(value.get("timePeriod"))
+    first, last = _time_period(value.get("timePeriod"), by_day)
     return CostQuery(
         first=first,
         last=last,
-        grouping=_grouping(dataset.get("grouping") or []),
+        grouping=_grouping(dataset.get("grouping") or [], by_day),
         matches=_filter(dataset["filter"]) if dataset.get("filter") is not None else None,
         digest=sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16],
+        by_day=by_day,
     )
 
 
@@ -84,14 +89,14 @@ def _check_aggregation(aggregation: object) -> None:
     _one_of(part, "function", ("Sum",))
 
 
-def _time_period(value: object) -> tuple[date, date]:
+def _time_period(value: object, by_day: bool) -> tuple[date, date]:
     _need(isinstance(value, dict), "Time period is not supplied, and the timeframe is Custom.")
     period = value if isinstance(value, dict) else {}
     first, last = _day(period.get("from")), _day(period.get("to"))
     _need(first <= last, f"Time period 'from' {first} is after 'to' {last}.")
     days = (last - first).days + 1
     _need(
-        days <= LONGEST_DAILY_QUERY,
+        days <= LONGEST_DAILY_QUERY or not by_day,
         f"The time period for pulling the data cannot exceed {LONGEST_DAILY_QUERY} days "
         f"with granularity Daily; it has {days}.",
     )
@@ -107,7 +112,7 @@ def _day(text: object) -> date:
     return (moment.astimezone(UTC) if moment.tzinfo else moment).date()
 
 
-def _grouping(value: object) -> tuple[str, ...]:
+def _grouping(value: object, by_day: bool) -> tuple[str, ...]:
     _need(isinstance(value, list), "Dataset grouping is invalid.")
     groupings = value if isinstance(value, list) else []
     _need(len(groupings) <= 2, "Dataset grouping is limited to 2.")
@@ -115,7 +120,8 @@ def _grouping(value: object) -> tuple[str, ...]:
         _need(isinstance(grouping, dict), "Dataset grouping is invalid.")
         _one_of(grouping, "type", ("Dimension",))
     names = tuple(_dimension(grouping.get("name"), "grouping") for grouping in groupings)
-    _need(len(set(names)) == 2, "The simulator answers by resource group and service.")
+    wanted = 2 if by_day else 0
+    _need(len(set(names)) == wanted, "The simulator answers by resource group and service, or one total of all days.")
     return names
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
 
@@ -121,6 +122,7 @@ class Coverage:
     good_on: the last night that read all that was due; the next reads what has changed since.
     reason: why it is not good. suspect_nights: on how many nights in a row, the last of them `suspect_on`, its answer
     was empty; on a month that is good they say that this was believed, and charges are still waited for.
+    compared_on: the last night that compared its total with what is stored.
     """
 
     month: date
@@ -133,6 +135,7 @@ class Coverage:
     reason: str | None = None
     suspect_nights: int = 0
     suspect_on: date | None = None
+    compared_on: date | None = None
 
     @property
     def days(self) -> Period:
@@ -166,12 +169,24 @@ class Coverage:
             return self.month if not self.is_good or (gone_on and read_on is not gone_on) else None
         return max(self.month, since)
 
+    def days_to_compare(self, night: date, lookback_days: int, turn: date) -> Period | None:
+        """The days whose total is to be compared: of a month that no night reads again, and nobody has since `turn`."""
+        if not (self.is_good and self.read_from and self.read_through and self.begun_at):
+            return None
+        looked_on = max(utc_day(self.begun_at), self.compared_on or date.min)
+        is_due = looked_on < turn and self.due_from(night, lookback_days) is None
+        return Period(self.read_from, self.read_through + DAY) if is_due else None
+
     def is_recent(self, today: date, lookback_days: int) -> bool:
         """Whether yesterday's night has read it, or the last one that had to."""
         last_due = self.days.end + (lookback_days - 2) * DAY
         return self.begun_at is not None and utc_day(self.begun_at) >= min(today - DAY, last_due)
 
     # --- what a night makes of it ---
+
+    def compared(self, night: date, agrees: bool) -> Coverage:
+        """Its total was compared; where something was restated, all of it is due."""
+        return replace(self, compared_on=night, good_on=self.good_on if agrees else None)
 
     def failed(self, reason: str, night: date, lookback_days: int) -> Coverage:
         """It could not be read; what is final stays so, whoever reads it once more."""
@@ -374,6 +389,21 @@ def _span_in_words(days: Period) -> str:
         return month_in_words(first)
     year = "" if first.year == last.year else f" {first.year}"
     return f"{MONTHS[first.month - 1]}{year} to {month_in_words(last)}"
+
+
+# --- whether a total agrees ------------------------------------------------------------------------------------
+
+# What rounding for storing may take from a charge, or add to it.
+ROUNDING = Decimal("0.5e-10")
+
+
+def agrees(stored: Mapping[str, tuple[Decimal, int]], total: Mapping[str, Decimal]) -> bool:
+    """Whether a provider's total, by currency, is what these stored charges come to, each of which was rounded."""
+    for currency in stored.keys() | total.keys():
+        amount, charges = stored.get(currency, (Decimal(0), 0))
+        if abs(total.get(currency, Decimal(0)) - amount) > ROUNDING * charges:
+            return False
+    return True
 
 
 # --- what can't be stored ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
+from zlib import crc32
 
 from shared.domain.coverage import Coverage, Known
 from shared.domain.periods import Period, PeriodRule, months_before, split_at_month_ends
@@ -57,6 +58,19 @@ def _due(known: Coverage | None, days: Period, back_to: date, night: date, lookb
         return days
     since = known.due_from(night, lookback_days)
     return None if since is None or since >= days.end else Period(max(since, days.start), days.end)
+
+
+def due_totals(sub_account_id: str, known: Known, needed: date | None, night: date, lookback_days: int) -> list[Period]:
+    """Of which days the total is to be compared on this night, month by month: once a week, oldest first.
+
+    Each sub-account has a weekday of its own, so that a week's nights share the work; a night that was missed is made
+    up for. needed: the first day that somebody still counts on.
+    """
+    if needed is None:
+        return []
+    turn = night - (night.toordinal() - crc32(sub_account_id.lower().encode())) % 7 * DAY
+    of_months = (known[month].days_to_compare(night, lookback_days, turn) for month in sorted(known))
+    return [days for days in of_months if days and days.end > needed]
 
 
 def split(days: Period, longest: timedelta) -> list[Period]:

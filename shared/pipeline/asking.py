@@ -16,7 +16,7 @@ from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger
-from shared.ports.costs import CostSource
+from shared.ports.costs import CostSource, TotalsSource
 
 PROJECTS = "`python -m shared.cli projects list` shows them"
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
@@ -104,7 +104,9 @@ class Asking:
         return self.charges.turning_projects_unasked(self.sources, self._today())
 
     def _units(self, account: Account, source: CostSource, left: Period | None) -> int:
-        return len(self.windows(Work(account, source), left, self._today())) * source.quota.units_per_query
+        work, night = Work(account, source), self._today()
+        totals = self.totals(work, night) if left is None else []
+        return (len(self.windows(work, left, night)) + len(totals)) * source.quota.units_per_query
 
     # --- by a message ---
 
@@ -197,6 +199,14 @@ class Asking:
             end = min(only.end, night + timedelta(days=1))
             due = [Period(start, end)] if start < end else []
         return [part for days in due for part in windows.split(days, work.source.longest_window)]
+
+    def totals(self, work: Work, night: date) -> list[Period]:
+        """The days whose totals are to be compared with what is stored, where the source can tell those."""
+        account = work.account
+        if not isinstance(work.source, TotalsSource):
+            return []
+        needed = windows.needed_from(account.rules, night, work.source.months_of_history, account.unclosed_from)
+        return windows.due_totals(account.sub_account_id, account.known, needed, night, self.lookback_days)
 
     def _today(self) -> date:
         return self.clock().date()

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
-from shared.domain.coverage import Reading, ReadPart, months_in_words
+from shared.domain.coverage import Reading, ReadPart, agrees, months_in_words
 from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
 from shared.pipeline.asking import Asking, Work
@@ -21,7 +21,7 @@ from shared.pipeline.stage import WORK_LIMIT, Outgoing, Retry, given_up, outgoin
 from shared.ports.charges import Answered, AnswerState, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
-from shared.ports.costs import CostQuery
+from shared.ports.costs import CostQuery, TotalsSource
 from shared.ports.errors import LaterError, NeverError, NoCostsError
 from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
 
@@ -37,6 +37,8 @@ READ_FOR = timedelta(minutes=4)
 NIGHT_LASTS = timedelta(days=2)
 # Where so many queries in a row meet the same, the sub-account does: its others are not asked.
 IN_A_ROW = 2
+# After two totals: Azure lets four calls a minute through for a subscription.
+TOTALS_PAUSE = timedelta(seconds=30)
 
 Left = list[tuple[Work, list[Period]]]
 """What is still to be asked for, by sub-account, oldest first"""
@@ -115,7 +117,10 @@ class Updater:
     def _go_on(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
         """Reads some of what is left, and says what follows: the rest, what is to be read again, or the checks."""
         night = self._night(scope)
-        left = self._left(message, scope, works, night) or self._suspect(scope, works)
+        left = self._left(message, scope, works, night)
+        if not left and self._compare(scope, self._uncompared(message, works, night), night):
+            return self._compare_on(message, scope)
+        left = left or self._suspect(scope, works)
         stored, later = self._read_some(message, scope, left, night)
         if later is not None:
             # A throttle is over soon, and a check before the rest could make two alerts of one.
@@ -124,6 +129,8 @@ class Updater:
             return [*due, *self._later(message, scope, works, later)]
         if left := self._left(message, scope, works, night):
             return self._read_on(message, scope, left)
+        if stored and self._uncompared(message, works, night):
+            return [*self._due(message, scope), *self._compare_on(message, scope)]
         if self._suspect(scope, works):
             return [*self._due(message, scope), *self._put_off(message, scope, SUSPECT_WAIT, _doubt(self._all(scope)))]
         return self._ended(message, scope, works)
@@ -157,6 +164,37 @@ class Updater:
         ]
         left = [(work, [each.window for each in again if each.account == work.key]) for work in works]
         return [each for each in left if each[1]]
+
+    # --- totals: a charge that is restated after its month was final ---
+
+    def _uncompared(self, message: UpdateMessage, works: list[Work], night: date) -> list[tuple[Work, Period]]:
+        """What of whole accounts is to be compared; where a message names what it reads, that is all."""
+        if message.left is not None or message.project_id is not None:
+            return []
+        return [(work, days) for work in works for days in self.asking.totals(work, night)]
+
+    def _compare(self, scope: RunScope, due: list[tuple[Work, Period]], night: date) -> bool:
+        """Compares some of what is due; what does not agree is due to be read. Whether that was anything.
+
+        What the provider does not tell is no fault of the night: refused, it is asked again in a week, else tomorrow.
+        """
+        for work, days in due[: windows.PARTS_AT_ONCE]:
+            agreed = True
+            try:
+                total = work.source.totals(CostQuery(*work.key, days)) if isinstance(work.source, TotalsSource) else {}
+                agreed = agrees(self.charges.totals(*work.key, days), total)
+            except NeverError as error:
+                self._tell_refused(scope, CostQuery(*work.key, days), error.reason)
+            except LaterError:
+                return False
+            if not agreed:
+                ids = {"provider": work.key[0], "account": work.key[1], "month": f"{days.start:%Y-%m}"}
+                event("total_differs", level=logging.WARNING, run=scope.run_key, **ids)
+            self.charges.note_compared(*work.key, days.start.replace(day=1), night, agreed)
+        return bool(due)
+
+    def _compare_on(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
+        return self._put_off(message, scope, TOTALS_PAUSE, "compares the totals of months that are final")
 
     # --- reading and storing ---
 

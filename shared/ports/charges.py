@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
@@ -20,7 +21,7 @@ class Account:
 
     cloud_account_id: what feeds it, None where nothing does. rules: the period rules of its active projects' budgets.
     active_projects: how many there are. opened_from: the first day of the earliest period of those budgets that was
-    opened. known: what is known of its months.
+    opened; unclosed_from: of those that late charges still change. known: what is known of its months.
     """
 
     provider: str
@@ -29,6 +30,7 @@ class Account:
     rules: frozenset[PeriodRule] = frozenset()
     active_projects: int = 0
     opened_from: date | None = None
+    unclosed_from: date | None = None
     known: Known = field(default_factory=dict, hash=False)
 
 
@@ -105,6 +107,14 @@ class ChargeLedger(Protocol):
         (check_due_since = now), where anything was answered. Raises LaterError; NeverError where a day, a name or an
         amount can't be stored, and then nothing is.
         """
+        ...
+
+    def totals(self, provider: str, sub_account_id: str, days: Period) -> dict[str, tuple[Decimal, int]]:
+        """What the stored charges of these days come to, and how many they are, by currency."""
+        ...
+
+    def note_compared(self, provider: str, sub_account_id: str, month: date, night: date, agrees: bool) -> None:
+        """The month's total was compared; where it does not agree, the month is due as if it never had been read."""
         ...
 
     def answers(self, scope_id: int) -> list[Answered]:

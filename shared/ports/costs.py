@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
 
 from shared.domain.charges import ChargeSet
 from shared.domain.periods import Period
@@ -56,4 +58,13 @@ class CostSource(Protocol):
         progress: of an earlier LaterError for the same query: what had come by then is not asked for again.
         until: no further page is begun after it; a LaterError without a wait then has what came.
         """
+        ...
+
+
+@runtime_checkable
+class TotalsSource(CostSource, Protocol):
+    """A source that also tells what a window's charges come to, for the price of one query, whatever it holds."""
+
+    def totals(self, query: CostQuery) -> Mapping[str, Decimal]:
+        """What all charges of the query's window come to, by currency, not rounded. Raises LaterError, NeverError."""
         ...

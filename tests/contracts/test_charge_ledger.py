@@ -469,6 +469,7 @@ def test_accounts_are_those_with_active_projects_and_the_rules_of_their_budgets(
             rules=frozenset({ANNUAL, MONTHLY}),
             active_projects=2,
             opened_from=date(2026, 4, 1),
+            unclosed_from=date(2026, 4, 1),
         ),
     ]
     assert ledgers.charges.accounts(b) == ledgers.charges.accounts()[1:]
@@ -558,6 +559,25 @@ def test_an_accounts_currencies_are_those_of_its_charges_since_a_day(ledgers: Le
     assert ledgers.charges.currencies_of(AZURE, account, date(2026, 11, 3)) == {"CAD"}
     assert ledgers.charges.currencies_of(AZURE, account, date(2026, 11, 4)) == frozenset()
     assert ledgers.charges.currencies_of(AZURE, "another", date(2026, 1, 1)) == frozenset()
+
+
+def test_stored_totals_are_told_by_currency_with_how_many_charges_they_are_of(ledgers: Ledgers) -> None:
+    ledgers.store(reading(("rg-1", date(2026, 10, 31), "Storage", "7"), window=OCTOBER, currency="USD"))
+    ledgers.store(reading(row("rg-1", 3, "1.5"), row("rg-2", 4, "0.0000000001"), currency="CAD"))
+    both = Period(date(2026, 10, 31), date(2026, 11, 4))
+    assert ledgers.charges.totals(AZURE, SUB, both) == {"USD": (Decimal(7), 1), "CAD": (Decimal("1.5"), 1)}
+    assert ledgers.charges.totals(AZURE, SUB, OCTOBER) == {"USD": (Decimal(7), 1)}
+    assert ledgers.charges.totals(AZURE, "another", both) == {}
+
+
+def test_a_month_that_does_not_agree_with_its_total_is_due_and_stays_good(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("rg-1", 3, "1.5")))
+    for agrees, good_on in ((True, TODAY), (False, None)):
+        ledgers.charges.note_compared(AZURE, SUB, date(2026, 11, 1), TODAY, agrees)
+        (month,) = ledgers.charges.account(AZURE, SUB).known.values()
+        assert (month.is_good, month.good_on, month.compared_on) == (True, good_on, TODAY)
+    ledgers.charges.note_compared(AZURE, SUB, date(2026, 5, 1), TODAY, agrees=False)
+    assert len(ledgers.charges.account(AZURE, SUB).known) == 1
 
 
 # --- any sequence --------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from shared.adapters.costs.azure import AzureCosts
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
-from shared.ports.costs import CostQuery, CostSource
+from shared.ports.costs import CostQuery, CostSource, TotalsSource
 from shared.ports.errors import LaterError, NeverError
-from tests.fakes import FakeCosts, charges_of
+from tests.fakes import FakeCosts, FakeCostsWithTotals, charges_of
 
 ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
@@ -91,7 +91,7 @@ only_with_groups = pytest.mark.parametrize("world", WITH_GROUPS, indirect=True)
 @pytest.fixture(params=[*WITH_GROUPS, "fake without groups"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "fake":
-        yield FakeWorld(FakeCosts(accounts=frozenset({ACCOUNT})))
+        yield FakeWorld(FakeCostsWithTotals(accounts=frozenset({ACCOUNT})))
         return
     if request.param == "fake without groups":
         yield FakeWorld(FakeCosts(accounts=frozenset({ACCOUNT}), provider="hetzner", has_groups=False))
@@ -268,3 +268,41 @@ def test_an_answer_of_many_pages_is_read_whole_by_several_threads_at_once() -> N
         assert simulator.record.in_all().pages == 9
     assert len(expected) == 12_800
     assert all(charges_of(answer).amounts == expected for answer in answers)
+
+
+# --- what only some can ---
+
+
+def total(world: World, window: Period = NOVEMBER, account: str = ACCOUNT) -> Mapping[str, Decimal]:
+    assert isinstance(world.source, TotalsSource)
+    return world.source.totals(CostQuery(world.source.provider, account, window))
+
+
+@only_with_groups
+def test_a_total_is_what_the_daily_charges_of_the_window_come_to(world: World) -> None:
+    for day, amount in ((1, "0.1"), (10, "0.2"), (30, "1234567.8901234567")):
+        world.spend("rg-1", "Storage", date(2026, 11, day), amount)
+        world.spend("", "Support", date(2026, 11, day), "-0.05")
+    world.spend("rg-1", "Storage", date(2026, 10, 31), "9")
+    world.spend("rg-1", "Storage", date(2026, 12, 1), "9")
+    assert total(world) == {"CAD": sum(ask(world).amounts.values())}
+    assert total(world, Period(date(2026, 11, 2), date(2026, 11, 11))) == {"CAD": Decimal("0.15")}
+    assert total(world, Period(date(2026, 8, 1), date(2026, 9, 1))) == {}
+
+
+@only_with_groups
+def test_totals_are_told_by_currency(world: World) -> None:
+    world.spend("rg-1", "Storage", DAY, "1")
+    world.spend("rg-1", "Storage", DAY + timedelta(days=1), "2", "USD")
+    assert total(world) == {"CAD": Decimal(1), "USD": Decimal(2)}
+
+
+@only_with_groups
+@pytest.mark.parametrize(
+    ("kind", "error"), [("unwell", LaterError), ("garbled", LaterError), ("no permission", NeverError)]
+)
+def test_what_keeps_a_total_from_being_told_is_later_or_never(world: World, kind: str, error: type[Exception]) -> None:
+    world.spend("rg-1", "Storage", DAY, "1")
+    world.is_in_trouble(kind)
+    with pytest.raises(error):
+        total(world)

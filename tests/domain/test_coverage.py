@@ -19,6 +19,7 @@ from shared.domain.coverage import (
     Reading,
     ReadPart,
     StoredAnswer,
+    agrees,
     fault_in,
     gaps,
     missing_months,
@@ -294,3 +295,20 @@ def test_of_a_reading_of_some_groups_only_their_charges_count() -> None:
     some = replace(reading(part(NOVEMBER, TODAY, both)), group_keys=frozenset({"a"})).restricted()
     assert some.parts[0].charges == (ChargeSet("CAD", costs("A").amounts, {"a": "A"}),)
     assert reading(part(NOVEMBER, TODAY, both)).restricted().parts[0].charges == (both,)
+
+
+@pytest.mark.parametrize(
+    ("stored", "total", "same"),
+    [
+        ({}, {}, True),
+        ({"CAD": (Decimal("1.5"), 3)}, {"CAD": Decimal("1.5")}, True),
+        ({"CAD": (Decimal("1.5"), 3)}, {"CAD": Decimal("1.50000000015")}, True),
+        ({"CAD": (Decimal("1.5"), 3)}, {"CAD": Decimal("1.5000000002")}, False),
+        ({"CAD": (Decimal("1.5"), 3)}, {}, False),
+        ({}, {"CAD": Decimal("0.0000000001")}, False),
+        ({"CAD": (Decimal(1), 1)}, {"USD": Decimal(1)}, False),
+        ({"CAD": (Decimal(1), 1), "USD": (Decimal(0), 2)}, {"CAD": Decimal(1)}, True),
+    ],
+)
+def test_a_total_agrees_where_rounding_each_charge_explains_the_difference(stored, total, same) -> None:
+    assert agrees(stored, total) is same

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Coverage, ReadPart
 from shared.domain.periods import Period, PeriodKind, PeriodRule, month_of, months_before
-from shared.domain.windows import MOST_PARTS, PARTS_AT_ONCE, at_once, due_windows, needed_from, split, without
+from shared.domain.windows import (
+    MOST_PARTS,
+    PARTS_AT_ONCE,
+    at_once,
+    due_totals,
+    due_windows,
+    needed_from,
+    split,
+    without,
+)
 
 DAY = timedelta(days=1)
 # How far back the provider answers, and for how many days at once: those of a calendar month, all in all.
@@ -217,3 +226,27 @@ def test_no_message_asks_for_more_than_a_few_windows_and_the_look_back_comes_fir
     nightly = sum(window.end > today - timedelta(days=lookback - 1) for window in left)
     assert at_once(left, today, lookback) == max(PARTS_AT_ONCE, min(nightly, MOST_PARTS))
     assert at_once(left[:-nightly], today, lookback) == PARTS_AT_ONCE
+
+
+def test_a_final_month_is_compared_once_a_week_and_made_up_for_where_its_night_was_missed() -> None:
+    month = date(2026, 4, 1)
+    read = Coverage(
+        month,
+        read_from=month,
+        read_through=date(2026, 4, 30),
+        begun_at=datetime(2026, 11, 20, 2, tzinfo=UTC),
+        good_on=date(2026, 11, 20),
+    )
+    whole, nights = [month_of(month)], [date(2026, 11, 20) + timedelta(days=days) for days in range(15)]
+    asked = [night for night in nights if due_totals("a", {month: read}, month, night, 35)]
+    # Since its weekday came, and until it is compared.
+    first = asked[0]
+    assert nights[0] < first <= nights[7]
+    assert asked == nights[nights.index(first) :]
+    late = first + timedelta(days=2)
+    seen = read.compared(late, agrees=True)
+    again = [night for night in nights if night > late and due_totals("a", {month: seen}, month, night, 35) == whole]
+    assert again[0] == first + timedelta(days=7)
+    for other in (None, date(2026, 5, 1)):
+        assert due_totals("a", {month: read}, other, nights[-1], 35) == []
+    assert due_totals("a", {month: read.compared(first, agrees=False)}, month, nights[-1], 35) == [], "it is to be read"

@@ -7,15 +7,17 @@ with the client's `send_request`, and each page is read here: Azure/azure-sdk-fo
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from shared.adapters.azure.access import shown
 from shared.adapters.azure.arm import ArmClient, Pages
 from shared.adapters.azure.refusals import COSTS, refusals
-from shared.adapters.costs.azure_answer import Answer
+from shared.adapters.costs.azure_answer import Answer, Totals
 from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
 from shared.domain.charges import key_of_group
 from shared.domain.quota import Quota
@@ -89,6 +91,16 @@ class AzureCosts:
                 raise PauseError(reason, timedelta(0), self._progress(url, body, answer))
             url = pages.after(self._add_page(url, body, answer, resumed=0 < begun_with == answer.pages) or "")
         return CostAnswer(answer.charges(), answer.begun_at)
+
+    def totals(self, query: CostQuery) -> Mapping[str, Decimal]:
+        """What the window's charges come to, by currency: one query unit, and a page. Raises LaterError, NeverError."""
+        body = json.dumps(total_body(query, self.metric)).encode()
+        answer, url = Totals(query, self.clock()), query_url(self.arm, query.sub_account_id)
+        pages = Pages(self.arm.place, url, MOST_PAGES, 0)
+        while url:
+            page = self._page(url, body, query.sub_account_id)
+            url = pages.after((answer.add(page) if page is not None else None) or "")
+        return answer.sums
 
     def _begun(self, query: CostQuery, body: bytes, progress: bytes | None) -> tuple[Answer, str]:
         """The answer as far as it has come, and where its next page is."""
@@ -172,6 +184,13 @@ def query_body(query: CostQuery, metric: str) -> dict[str, Any]:
         "timePeriod": {"from": f"{query.window.start}T00:00:00Z", "to": f"{last}T23:59:59Z"},
         "dataset": dataset,
     }
+
+
+def total_body(query: CostQuery, metric: str) -> dict[str, Any]:
+    """The same query without days and groups: a row for each currency."""
+    body = query_body(query, metric)
+    dataset = {name: value for name, value in body["dataset"].items() if name != "grouping"}
+    return body | {"dataset": dataset | {"granularity": "None"}}
 
 
 def _spellings(groups: tuple[str, ...]) -> list[str]:

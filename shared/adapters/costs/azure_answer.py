@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
 from shared.domain.charges import ChargeSet, key_of_group, rounded_columns
-from shared.domain.money import MoneyError, parse_currency
+from shared.domain.money import MoneyError, add, parse_currency
 from shared.domain.periods import Period
 from shared.domain.texts import UNSTORABLE, shortened
 from shared.ports.costs import CostQuery
@@ -112,7 +112,7 @@ class Answer:
         return properties
 
     def _add_rows(self, rows: list[Any], columns: Any) -> None:
-        places, width = self._places(columns)
+        places, width = self._places(columns, COLUMNS)
         cells = self._transposed(rows, width)
         currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
         read: list[list[Any]] = [
@@ -128,13 +128,14 @@ class Answer:
             for cells_before, new in zip(known, chosen, strict=True):
                 cells_before.extend(new)
 
-    def _places(self, columns: Any) -> tuple[dict[str, int], int]:
+    def _places(self, columns: Any, wanted: Iterable[str]) -> tuple[dict[str, int], int]:
         """Where each cell of ours stands in a row, and how many cells a row has."""
         if not isinstance(columns, list):
             raise self._wrong("it has rows, and no list of columns")
         names = [str(column.get("name")).lower() if isinstance(column, dict) else "" for column in columns]
         places = {}
-        for meaning, accepted in COLUMNS.items():
+        for meaning in wanted:
+            accepted = COLUMNS[meaning]
             place = next((names.index(name) for name in accepted if name in names), None)
             if place is None:
                 listed = ", ".join(name or "?" for name in names)
@@ -180,6 +181,21 @@ class Answer:
         page = f"page {self.pages + 1}"
         where = page if row is None else f"{page}, row {row}"
         return NeverError(f"Azure's answer is not what was asked for: {where}: {what}.")
+
+
+class Totals(Answer):
+    """Collects the pages of an answer without days, groups and services. sums: by currency, not rounded."""
+
+    def __init__(self, query: CostQuery, begun_at: datetime) -> None:
+        super().__init__(query, begun_at)
+        self.sums: dict[str, Decimal] = {}
+
+    def _add_rows(self, rows: list[Any], columns: Any) -> None:
+        places, width = self._places(columns, ("cost", "currency"))
+        cells = self._transposed(rows, width)
+        currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
+        for currency, cost in zip(currencies, self._costs(cells[places["cost"]]), strict=True):
+            self.sums[currency] = add(self.sums.get(currency, Decimal(0)), cost)
 
 
 def _chosen(column: Sequence[Any], currencies: Sequence[str], currency: str) -> list[Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, insert, select, true
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
@@ -43,6 +44,7 @@ from shared.ports.errors import NeverError
 KEY = (scopes.c.provider, scopes.c.sub_account_id)
 IN_ACCOUNT = (accounts.c.provider == scopes.c.provider) & (accounts.c.sub_account_id == scopes.c.sub_account_id)
 OPENED = select(func.min(budget_periods.c.period_start)).where(budget_periods.c.project_id == projects.c.id)
+UNCLOSED = OPENED.where(budget_periods.c.closed == false())
 # Columns of an Answered, its key first.
 ANSWERED = tuple(
     answers.c[name] for name in ("provider", "sub_account_id", "window_start", "window_end", "state", "tries", "reason")
@@ -98,7 +100,7 @@ class SqlCharges(Ledger, ChargeLedger):
         taken = _Taken(self.lookback_days, known, stored, partial(_has_charges, connection, read))
         parts, suspect = taken.parts(reading), tuple(taken.suspect)
         if reading.is_whole:
-            write_months(connection, reading, taken.changed)
+            write_months(connection, reading.provider, reading.sub_account_id, taken.changed)
         read = _with_new_scopes(connection, reading, read, parts)
         changes, ids = RowChanges(), {key: row.id for key, row in read.items()}
         for part in parts:
@@ -110,6 +112,27 @@ class SqlCharges(Ledger, ChargeLedger):
         if reading.parts:
             _mark_due(connection, reading, read, suspect, now)
         return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect)
+
+    @override
+    @reads
+    def totals(
+        self, connection: Connection, provider: str, sub_account_id: str, days: Period
+    ) -> dict[str, tuple[Decimal, int]]:
+        currency, day = charges.c.billing_currency, charges.c.charge_period_start
+        summed = select(currency, func.sum(charges.c.billed_cost), func.count()).join(scopes)
+        of_days = (day >= days.start) & (day < days.end) & _is_of(scopes, provider, sub_account_id)
+        rows = connection.execute(summed.where(of_days).group_by(currency)).all()
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    @override
+    @writes
+    def note_compared(
+        self, connection: Connection, provider: str, sub_account_id: str, month: date, night: date, agrees: bool
+    ) -> None:
+        lock_accounts(connection, provider, [sub_account_id])
+        known = months_of(connection, provider, sub_account_id).get(month)
+        if known is not None:
+            write_months(connection, provider, sub_account_id, {month: known.compared(night, agrees)})
 
     @override
     @reads
@@ -184,7 +207,11 @@ def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Accoun
     owned = scopes.join(scope_owners, scope_owners.c.scope_id == scopes.c.id)
     owned = owned.join(projects, scope_owners.c.project_id == projects.c.id).join(budgets, CURRENT_BUDGET)
     rows = connection.execute(
-        select(*KEY, accounts.c.cloud_account_id, projects.c.id, OPENED.scalar_subquery().label("opened"), *BUDGET_RULE)
+        select(
+            *(*KEY, accounts.c.cloud_account_id, projects.c.id),
+            *(OPENED.scalar_subquery().label("opened"), UNCLOSED.scalar_subquery().label("unclosed")),
+            *BUDGET_RULE,
+        )
         .select_from(owned.outerjoin(accounts, IN_ACCOUNT))
         .where(projects.c.active == true(), STILL_READ, which)
         .distinct()
@@ -198,7 +225,8 @@ def _account(rows: Sequence[AnyRow], known: Known) -> Account:
     """An account from a row for each of its active projects. A budget without an amount needs no days."""
     budgeted = [row for row in rows if row.amount]
     opened_from = min((row.opened for row in budgeted if row.opened), default=None)
-    projects_too = (frozenset(map(rule_of, budgeted)), len({row.id for row in rows}), opened_from)
+    unclosed_from = min((row.unclosed for row in budgeted if row.unclosed), default=None)
+    projects_too = (frozenset(map(rule_of, budgeted)), len({row.id for row in rows}), opened_from, unclosed_from)
     return Account(*(*rows[0][:3], *projects_too, known))
 
 

@@ -101,10 +101,10 @@ def gaps_within(
     return {key: tuple(each) for key, each in lacking.items()}
 
 
-def write_months(connection: Connection, reading: Reading, months: Mapping[date, Coverage]) -> None:
-    """Writes what is known of these months of the reading's sub-account now."""
-    account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id}
-    this = _is_of(coverage, reading.provider, reading.sub_account_id)
+def write_months(connection: Connection, provider: str, sub_account_id: str, months: Mapping[date, Coverage]) -> None:
+    """Writes what is known of these months of a sub-account now."""
+    account = {"provider": provider, "sub_account_id": sub_account_id}
+    this = _is_of(coverage, provider, sub_account_id)
     connection.execute(delete(coverage).where(*this, coverage.c.month.in_(list(months))))
     insert_rows(connection, coverage, [account | asdict(months[month]) for month in sorted(months)])
 

@@ -52,6 +52,28 @@ def test_without_variation_the_answer_is_the_book_row_by_row(running, azure, boo
     ]
 
 
+def test_without_days_a_query_of_any_length_is_one_row_a_currency_on_one_page(running, azure):
+    charges = [
+        azure.charge(day=day, amount=amount, currency=currency)
+        for day, amount, currency in [
+            ("2026-09-01", "0.1", "CAD"),
+            ("2026-10-15", "0.2", "CAD"),
+            ("2026-10-15", "7", "USD"),
+            ("2026-11-19", "0.0000000001", "CAD"),
+            ("2026-11-20", "9", "CAD"),
+        ]
+    ]
+    ask = azure.ask(running(charges).url)
+    whole = azure.body("2026-09-01", "2026-11-19", granularity="None", grouping=[])
+    for _ in range(8):
+        (page,) = ask.pages(azure.subscription, whole, 1)
+        assert page["properties"]["nextLink"] is None
+        found = sorted((row["Currency"], row["Cost"]) for row in azure.by_name(page))
+        assert found == [("CAD", Decimal("0.3000000001")), ("USD", Decimal(7))]
+        assert {len(row) for row in page["properties"]["rows"]} == {2}
+    assert ask.rows(azure.subscription, azure.body("2026-01-01", "2026-08-31", granularity="None", grouping=[])) == []
+
+
 def test_both_days_of_the_period_are_included_as_dates_and_as_date_times(running, azure):
     days = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"]
     sim = running([azure.charge(day=day) for day in days])
@@ -238,6 +260,7 @@ def test_the_next_link_needs_a_post_of_the_same_body(running, azure):
         ({"dataset": {"filter": {}}}, "filter"),
         ({"dataset": {"filter": {"and": [in_groups("a")]}}}, "filters compare dimensions"),
         ({"dataset": {"grouping": [{"type": "Dimension", "name": "ServiceName"}]}}, "by resource group and service"),
+        ({"dataset": {"granularity": "None"}}, "or one total of all days"),
         ({"dataset": {"filter": in_groups()}}, "no values"),
         (
             {"dataset": {"filter": {"dimensions": {"name": "ResourceGroup", "operator": "Like", "values": ["a"]}}}},
