@@ -6,7 +6,7 @@ provider's than the truth: it is believed the third night in a row, and what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -195,7 +195,8 @@ class Coverage:
         return replace(self, state=CoverageState.FAILED, reason=reason, suspect_nights=0, suspect_on=None)
 
     def read(self, part: ReadPart, night: date, lookback_days: int, had_charges: bool) -> tuple[bool, Coverage]:
-        """Whether the part is believed, and what is known then. had_charges: see there; only asked where it is empty.
+        """Whether the part is believed, and what is known then. had_charges: whether some are stored of its days,
+        over or not; it matters only where the part is empty.
 
         An empty answer is doubtful, too, where days that are over have never been read.
         """
@@ -206,23 +207,13 @@ class Coverage:
             return True, self._reaching(part)
         return True, self._good(part, night, lookback_days)
 
-    def had_charges(self, window: Period, night: date, has_charges: Callable[[Period], bool]) -> bool:
-        """Whether charges are stored of days that were over when they were last read."""
-        closed_before = utc_day(self.begun_at) if self.begun_at else night
-        end = min(window.end, closed_before)
-        return window.start < end and has_charges(Period(window.start, end))
-
     def _doubted(self, part: ReadPart, night: date) -> tuple[bool, Coverage]:
         nights, last = (self.suspect_nights, self.suspect_on) if self.state is CoverageState.SUSPECT else (0, None)
         nights += last is None or last < night
         if nights < BELIEVED_ON_NIGHT:
             suspect = replace(self, state=CoverageState.SUSPECT, reason="it came without any charge")
             return False, replace(suspect, suspect_nights=nights, suspect_on=max(last or night, night))
-        read = self._reaching(part)
-        if self.read_from is None:
-            # Nothing is gone where nothing was.
-            return True, replace(read, good_on=night, suspect_nights=0, suspect_on=None)
-        return True, replace(read, suspect_nights=nights, suspect_on=night)
+        return True, replace(self._reaching(part), suspect_nights=nights, suspect_on=night)
 
     def _good(self, part: ReadPart, night: date, lookback_days: int) -> Coverage:
         due = self.due_from(night, lookback_days)

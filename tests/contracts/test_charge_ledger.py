@@ -244,15 +244,15 @@ def test_a_first_empty_answer_is_taken_the_third_night(ledgers: Ledgers) -> None
     assert months(ledgers) == {11: GOOD_NOVEMBER}
 
 
-def test_an_empty_answer_is_believed_where_only_days_since_the_last_reading_have_charges(ledgers: Ledgers) -> None:
+def test_charges_of_days_that_were_not_over_when_they_were_read_do_not_vanish_either(ledgers: Ledgers) -> None:
     ledgers.store(reading(row("rg-1", TODAY.day, "1")))
-    assert ledgers.store(empty(NOW + DAY), NOW + DAY) == Stored(removed=1)
+    assert ledgers.store(empty(NOW + DAY), NOW + DAY) == Stored(suspect=(NOVEMBER,))
 
 
-def test_before_any_whole_reading_the_days_before_today_count(ledgers: Ledgers) -> None:
+def test_before_any_whole_reading_what_is_stored_counts(ledgers: Ledgers) -> None:
     only = {"group_keys": frozenset({"rg-1"})}
     ledgers.store(reading(row("rg-1", TODAY.day, "1"), **only))
-    assert ledgers.store(reading(**only)) == Stored(removed=1)
+    assert ledgers.store(reading(**only)) == Stored(suspect=(NOVEMBER,))
     ledgers.store(reading(row("rg-1", TODAY.day - 1, "1"), **only))
     assert ledgers.store(reading(**only)) == Stored(suspect=(NOVEMBER,))
 

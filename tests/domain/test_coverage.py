@@ -120,7 +120,8 @@ def test_a_first_blank_of_days_that_are_over_is_as_doubtful_and_one_of_today_alo
     for number in range(3):
         believed, known = known.read(part(OCTOBER, TODAY + number * DAY), TODAY + number * DAY, LOOKBACK, False)
         assert believed == (number == 2)
-    assert (known.state, known.good_on, known.blank_believed_on) == (CoverageState.GOOD, TODAY + 2 * DAY, None)
+    assert (known.state, known.blank_believed_on) == (CoverageState.GOOD, TODAY + 2 * DAY)
+    assert known.due_from(TODAY + 3 * DAY, LOOKBACK) == OCTOBER.start
     first = date(2026, 12, 1)
     assert Coverage(first).read(part(Period(first, first + DAY), first), first, LOOKBACK, False)[0]
 

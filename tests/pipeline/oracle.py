@@ -63,19 +63,13 @@ class Oracle:
         rows = {row: dict(money) for row, money in self.book.items() if row[0] == account and start <= row[2] < end}
         self.served.append(Served(at, account, start, end, rows))
 
-    def has_served(self, account: str, month: date) -> bool:
-        """Whether any true answer was about the month."""
-        return any(each.account == account and first_of(each.start) == month for each in self.served)
-
     def serve_nothing(self, at: datetime, account: str, start: date, end: date, nights: int) -> None:
         """The provider answers without any charge, which is not true, for so many nights in a row.
 
-        It may be believed on the third (what an earlier night has put off counts for that one), and of days that were
-        not over when they were last read.
+        It may be believed on the third (what an earlier night has put off counts for that one).
         """
         known = [each for each in self._about(account, at) if each.start < end and start < each.end]
-        over = [row for each in known for row in each.rows if start <= row[2] < min(end, each.at.date())]
-        if not over or nights >= 2:
+        if nights >= 2 or not any(start <= row[2] < end for each in known for row in each.rows):
             self.credible.append(Served(at, account, start, end, {}))
 
     def told(self, account: str, group: str, start: date, end: date, at: datetime) -> list[Money]:

@@ -140,6 +140,19 @@ def test_a_blank_in_the_first_reading_back_is_not_moved_past(chain: Chain) -> No
     assert (chain.spent(), missing(chain)) == (Decimal(800), [])
 
 
+def test_a_month_that_came_blank_on_its_first_three_nights_is_waited_for(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL))
+    for month in (8, 9, 10, 11):
+        chain.spend("100", date(2026, month, 1))
+    for _ in range(3):
+        chain.night()
+        chain.clock.forward(days=1)
+    assert (chain.spent(), [gap for gap in missing(chain) if "April" in gap]) == (Decimal(400), [])
+    chain.spend("5", date(2026, 5, 1))
+    chain.night()
+    assert chain.spent() == Decimal(405)
+
+
 def test_throttles_do_not_use_up_the_re_reads_of_a_blank(chain: Chain) -> None:
     chain.load(entry())
     chain.spend("5", TODAY - timedelta(days=3))

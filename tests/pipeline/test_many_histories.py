@@ -130,8 +130,6 @@ class History:
                 lasts = moods.get((account, month)) == BLANK and self.random.random() < 0.6
                 mood = BLANK if lasts else self.random.choice(MOODS)
                 nights = self.world.costs.blank_nights
-                if nights[account, month] == 2 and not self.world.oracle.has_served(account, month):
-                    mood = TRUE  # believed on the third night of a month that was never read, it is not read again
                 nights[account, month] = nights[account, month] + 1 if mood == BLANK else 0
                 moods[account, month] = mood
         self.change_mailer(was_well=self.world.mailer.refuses == self.dead and not self.world.mailer.is_away)

@@ -292,7 +292,7 @@ class _Taken:
         if not not_outdated(part, self.stored):
             # What it would say is stored already, and newer: for its run, it has been read.
             return False
-        had = part.is_empty and known.had_charges(part.window, reading.night, self.has_charges)
+        had = part.is_empty and self.has_charges(part.window)
         # Some groups say nothing of the account: where they are doubtful, they are never believed.
         believed = not had
         if reading.is_whole:
