@@ -599,8 +599,7 @@ class SlowLedger:
         days = [read.window.start + timedelta(days=number) for number in range(read.window.days)]
         if all(self.is_newer(None, day, read.begun_at) for day in days):
             return ()
-        closed = last.date() if last else what.night
-        had = any(key[1] < closed for key in self.within(read.window, what.group_keys))
+        had = bool(self.within(read.window, what.group_keys))
         empty = not any(each.amounts for each in read.charges)
         if empty and whole and (had or (last is None and read.window.start < what.night)):
             nights = self.suspect_on.setdefault(month, set())
