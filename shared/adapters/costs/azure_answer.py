@@ -113,7 +113,7 @@ class Answer:
 
     def _add_rows(self, rows: list[Any], columns: Any) -> None:
         places, width = self._places(columns, COLUMNS)
-        cells = self._transposed(rows, width)
+        cells = _without_nothing(self._transposed(rows, width), places)
         currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
         read: list[list[Any]] = [
             self._looked_up("group", cells[places["group"]], self._groups),
@@ -196,6 +196,15 @@ class Totals(Answer):
         currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
         for currency, cost in zip(currencies, self._costs(cells[places["cost"]]), strict=True):
             self.sums[currency] = add(self.sums.get(currency, Decimal(0)), cost)
+
+
+def _without_nothing(cells: list[tuple[Any, ...]], places: dict[str, int]) -> Sequence[Sequence[Any]]:
+    """The columns without the rows of exactly 0 that name no currency: such an amount has none."""
+    currencies, costs = cells[places["currency"]], cells[places["cost"]]
+    if all(currencies):
+        return cells
+    kept = [number for number, (name, cost) in enumerate(zip(currencies, costs, strict=True)) if name or cost != 0]
+    return [[column[number] for number in kept] for column in cells]
 
 
 def _chosen(column: Sequence[Any], currencies: Sequence[str], currency: str) -> list[Any]:

@@ -127,6 +127,17 @@ def test_a_charge_without_a_service_counts_as_unassigned_and_without_a_group_as_
     assert charges_of(costs.read(QUERY)).amounts == {("", date(2026, 11, 1), "Unassigned"): Decimal(3)}
 
 
+@pytest.mark.parametrize("unnamed", ["", None])
+def test_an_amount_of_exactly_0_needs_no_currency_and_any_other_does(
+    server: OddServer, costs: AzureCosts, unnamed: str | None
+) -> None:
+    server.will_answer(page([ROW, [0, "rg-x", 20261101, "S", unnamed]]), page([[0, "rg-x", 20261101, "S", unnamed]]))
+    assert charges_of(costs.read(QUERY)).amounts == {("rg-web", date(2026, 11, 1), "Storage"): Decimal("1.5")}
+    assert costs.read(QUERY).charges == ()
+    server.will_answer(page([[0.01, "rg-x", 20261101, "S", unnamed]]))
+    assert "the currency is wrong" in refused(costs)
+
+
 def test_names_are_cut_to_what_is_stored_and_their_cost_is_kept(server: OddServer, costs: AzureCosts) -> None:
     server.will_answer(page([[1, "g" * 300, 20261101, "s" * 300, "CAD"], [2, "g" * 300, 20261101, "s" * 299, "CAD"]]))
     assert charges_of(costs.read(QUERY)).amounts == {("g" * 100, date(2026, 11, 1), "s" * 200): Decimal(3)}
