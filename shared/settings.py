@@ -187,11 +187,15 @@ OWNER = re.compile(r"[^+]+\+(.+)-[^-]+webspace(-Linux)?", re.IGNORECASE)
 # WEBSITE_SKU on the two consumption plans.
 CONSUMPTION = ("FlexConsumption", "Dynamic")
 # What stands in a setting where the platform could not put the secret in its place.
-UNRESOLVED = re.compile(r"\s*@Microsoft\.KeyVault\(", re.IGNORECASE)
-NOT_RESOLVED = (
-    "is a reference to Key Vault that Azure did not resolve. See that the vault and the secret are there, and that the "
-    "app's identity has the role Key Vault Secrets User on it."
-)
+UNRESOLVED = {
+    "@microsoft.keyvault(": "is a reference to Key Vault that Azure did not resolve. See that the vault and the secret "
+    "are there, and that the app's identity has the role Key Vault Secrets User on it.",
+    "@microsoft.appconfiguration(": "is a reference to App Configuration that Azure did not resolve. See that the "
+    "store and the key are there, and that the app's identity has the role App Configuration Data Reader on it.",
+}
+QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
+# May hold quotes of its own.
+MAY_BE_QUOTED = "SMTP_PASSWORD"
 # Settings with such names are ours, if anybody's.
 OURS = re.compile(
     r"(COST|EMAIL|SENDGRID|SMTP|LOCK|ALERT|LOCAL_CLOCK)_|Queue(Project|Email)|ProjectUsage", re.IGNORECASE
@@ -392,26 +396,52 @@ def load(environment: Mapping[str, str] | None = None, local_file: Path | None =
     Raises SettingsError.
     """
     for doubt in doubts(environment, local_file):
-        logging.getLogger("warden").warning("setting_not_read %s", doubt)
+        logging.getLogger("warden").warning("setting_in_doubt %s", doubt)
     given = {name.lower(): value for name, value in _given(environment, local_file)}
-    unresolved = [name for name in setting_names() if UNRESOLVED.match(given.get(name.lower(), ""))]
-    settings, faulty = _read({key: value for key, value in given.items() if not UNRESOLVED.match(value)})
+    no_values = {name: why for name in setting_names() if (why := _no_value(name, given.get(name.lower(), "")))}
+    settings, faulty = _read({key: value for key, value in given.items() if key not in map(str.lower, no_values)})
     takes = setting_names()
-    faults = [f"{name} {NOT_RESOLVED}" for name in unresolved]
+    faults = [f"{name} {why}" for name, why in no_values.items()]
     faults += [f"{name} is not right. It takes {takes[name]}." for name in faulty]
     # In the place of a faulty setting stands its default, of which nothing is to be said.
     between = _faults_between(settings, given)
-    faults += [fault for fault in between if not any(name in fault for name in (*unresolved, *faulty))]
+    faults += [fault for fault in between if not any(name in fault for name in (*no_values, *faulty))]
     if faults:
         listed = "\n".join(f"  - {fault}" for fault in faults)
         raise SettingsError(f"The app settings can't be used:\n{listed}")
     return settings
 
 
+def _no_value(name: str, text: str) -> str | None:
+    """Why a text is not what its setting is to be, whatever that takes."""
+    if name != MAY_BE_QUOTED and QUOTED.fullmatch(text):
+        return "is in quotes, which would be a part of it. Leave them out."
+    return next((why for start, why in UNRESOLVED.items() if text.lower().startswith(start)), None)
+
+
 def doubts(environment: Mapping[str, str] | None = None, local_file: Path | None = None) -> list[str]:
-    """What is set and not read though its name looks like one of ours, each in a sentence. Raises SettingsError."""
-    names = dict.fromkeys(name for name, _ in _given(environment, local_file))
-    return list(filter(None, map(_doubt, names)))
+    """What is surely a mistake and does no harm to the start, each in a sentence. Raises SettingsError.
+
+    What is set and not read though its name looks like one of ours, and nights that follow each other within an hour.
+    """
+    given = dict(_given(environment, local_file))
+    nights = [text for name, text in given.items() if name.lower() == "projectusagecron"]
+    return list(filter(None, [*map(_doubt, given), *map(_too_often, nights)]))
+
+
+def _too_often(text: str) -> str | None:
+    try:
+        schedule = Schedule.read(text)
+    except ValueError:
+        return None  # a fault, which `load` tells
+    if schedule.times_an_hour == 1:
+        return None
+    _, _, *rest = text.split()
+    meant = " ".join([str(schedule.seconds[0]), str(schedule.minutes[0]), *rest])
+    return (
+        f"ProjectUsageCRON fires {schedule.times_an_hour} times an hour, and each time begins a night: "
+        f"did you mean {meant}?"
+    )
 
 
 def _doubt(name: str) -> str | None:
@@ -441,10 +471,13 @@ def setting_names() -> dict[str, str]:
 
 
 def _given(environment: Mapping[str, str] | None, local_file: Path | None) -> list[tuple[str, str]]:
-    """What is set, by whichever name, the environment after the file; an empty text is the same as nothing."""
+    """What is set, by whichever name, the environment after the file; an empty text is the same as nothing.
+
+    Without the blanks and line breaks around it: what is set from a file ends in one.
+    """
     in_file = _local_values(local_file) if local_file is not None and local_file.exists() else {}
     pairs = [*in_file.items(), *(os.environ if environment is None else environment).items()]
-    return [(name, value) for name, value in pairs if value.strip()]
+    return [(name, value.strip()) for name, value in pairs if value.strip()]
 
 
 def _local_values(file: Path) -> dict[str, str]:

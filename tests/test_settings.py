@@ -227,7 +227,7 @@ def test_a_clock_can_be_set_for_trying_things_out() -> None:
     ],
 )
 def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
-    assert load(STORAGE | {"ProjectUsageCRON": schedule}).schedule_usage == schedule
+    assert load(STORAGE | {"ProjectUsageCRON": schedule}).schedule_usage == schedule.strip()
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ WRONG = {
         *("AccountName=a;AccountKey=a2V", "QueueEndpoint=https://a.queue.core.windows.net;AccountKey=a2V5"),
     ],
     "DatahubStorageConnectionString__queueServiceUri": ["warden", "http://warden.queue.core.windows.net", "https://"],
-    "DATABASE_URL": ["warden.db", "mysql://server/x", "postgresql+asyncpg://server/x", "sqlite://", " sqlite:///x"],
+    "DATABASE_URL": ["warden.db", "mysql://server/x", "postgresql+asyncpg://server/x", "sqlite://"],
     "QueueProjectUsageUpdate": ["ab", "Project-Usage", "a--b", "-ab", "ab-", "a_b", "x" * 57, "mails mails"],
     "QueueProjectUsageNotification": ["é" * 5],
     "QueueEmailNotification": ["a/b"],
@@ -433,6 +433,54 @@ def test_a_reference_to_key_vault_that_was_not_resolved_is_the_only_fault_for_ev
         assert "vault.example.com" not in fault
 
 
+def test_a_reference_to_app_configuration_that_was_not_resolved_is_refused_as_such() -> None:
+    reference = "@Microsoft.AppConfiguration(Endpoint=https://x.azconfig.io; Key=k)"
+    for name in ("SMTP_PASSWORD", "AZURE_CLIENT_ID"):
+        (fault,) = faults_of(STORAGE | {name: reference})
+        assert fault.startswith(f"{name} is a reference to App Configuration that Azure did not resolve.")
+        assert "App Configuration Data Reader" in fault and "azconfig" not in fault
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {} ", "\t{}"])
+def test_what_stands_around_a_value_is_no_part_of_it(around: str, tmp_path: Path) -> None:
+    values = {
+        "DatahubStorageConnectionString": "AccountName=x;AccountKey=YWJj;EndpointSuffix=core.windows.net",
+        "DATABASE_URL": "postgresql+psycopg://u:p@h/warden",
+        "AZURE_CLIENT_ID": "6c0a3d2e-1111-2222-3333-444455556666",
+        "SMTP_PASSWORD": "se cret",
+    }
+    given = {name: around.format(value) for name, value in values.items()}
+    assert load(given) == load({}, local_settings(tmp_path, given)) == load(values)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("name", sorted({*setting_names()} - {"SMTP_PASSWORD"}))
+def test_a_value_in_quotes_is_the_only_fault_for_every_setting(name: str, quote: str) -> None:
+    storage = {} if name.startswith("Datahub") and not name.endswith("clientId") else STORAGE
+    (fault,) = faults_of(storage | {name: f"{quote}se;cret{quote}\n"})
+    assert fault == f"{name} is in quotes, which would be a part of it. Leave them out."
+
+
+def test_a_password_may_be_in_quotes() -> None:
+    password = load(STORAGE | {"SMTP_PASSWORD": '"quoted"'}).smtp_password
+    assert password is not None and password.get_secret_value() == '"quoted"'
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("* 0 2 * * *", "fires 60 times an hour, and each time begins a night: did you mean 0 0 2 * * *?"),
+        ("0 * 2 * * MON-FRI", "fires 60 times an hour, and each time begins a night: did you mean 0 0 2 * * MON-FRI?"),
+        ("0 15,45 */6 * * *", "fires 2 times an hour, and each time begins a night: did you mean 0 15 */6 * * *?"),
+        ("0 0 * * * *", None),
+        ("0 0 2 * *", None),
+    ],
+)
+def test_nights_that_follow_each_other_within_an_hour_are_warned_of(schedule: str, said: str | None) -> None:
+    assert doubts({"ProjectUsageCron": schedule}) == ([f"ProjectUsageCRON {said}"] if said else [])
+    assert doubts({"WatchdogCRON": schedule}) == []
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -457,7 +505,7 @@ def test_what_is_not_read_though_its_name_looks_like_ours_is_warned_of(
     assert doubts({}, local_settings(tmp_path, {name: "off"})) == expected
     assert doubts({name: " "}) == []
     load(STORAGE | {name: "off"})
-    assert [record.getMessage() for record in caplog.records] == [f"setting_not_read {each}" for each in expected]
+    assert [record.getMessage() for record in caplog.records] == [f"setting_in_doubt {each}" for each in expected]
 
 
 def test_a_connection_string_and_an_identity_at_once_are_refused() -> None:

@@ -72,6 +72,11 @@ class Schedule:
             raise ValueError("no such day ever comes")
         return schedule
 
+    @property
+    def times_an_hour(self) -> int:
+        """How often it fires within an hour in which it fires."""
+        return len(self.minutes) * len(self.seconds)
+
     def after(self, moment: datetime) -> datetime:
         """The first occurrence later than a moment."""
         return next(found for found in self._occurrences(moment, 1) if found > moment)
