@@ -17,7 +17,7 @@ def refuse(fault: Fault, method: str, path: str) -> None:
     if fault.kind == "silent":
         raise HangUp
     if fault.kind == "unauthorized":
-        raise unauthorized("Authentication failed. The access token has expired.")
+        raise unauthorized("Authentication failed. The access token is of another tenant.")
     if fault.kind == "forbidden":
         raise not_permitted(method, path)
     refusal = REFUSALS.get(fault.kind)

@@ -120,7 +120,7 @@ def test_a_group_that_is_gone_is_a_404_for_locks_and_machines(sim, azure):
         ("conflict", 409, "another operation"),
         ("arm_throttled", 429, "Please try again after"),
         ("gateway_timeout", 504, "did not receive a response"),
-        ("unauthorized", 401, "expired"),
+        ("unauthorized", 401, "another tenant"),
     ],
 )
 def test_a_lock_can_fail_in_every_way_while_it_can_still_be_read(sim, azure, kind, status, words):
