@@ -135,6 +135,12 @@ class BudgetHistory:
                 history = history._with(replace(self.opened[start], settled=True))
         return history
 
+    def open_from(self) -> date:
+        """The first day of the oldest period that is not final yet; what is older no night has to read for it."""
+        carried_from = [before[0].start for start in self.unsettled() if (before := self._ended_at(start))]
+        still_open = [start for start, each in self.opened.items() if not (each.settled and each.closed)]
+        return min([*carried_from, *still_open], default=date.min)
+
     def over(self, today: date) -> list[OverPeriod]:
         """The periods that are over and not closed, oldest first: late charges may still reach their thresholds.
 

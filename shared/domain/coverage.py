@@ -327,12 +327,13 @@ def _is_same(one: Gap, other: Gap) -> bool:
     return (one.state, one.reason, one.too_old) == (other.state, other.reason, other.too_old)
 
 
-def read_until(known: Known, lookback_days: int) -> date | None:
-    """The last night by which all was read that was due then; None where nothing was.
+def read_until(known: Known, lookback_days: int, since: date = date.min) -> date | None:
+    """The last night by which all was read that was due then, of the months with days from `since` on; None where
+    nothing was.
 
     Months that are final are as good as read tonight; of those that never were read nothing is known.
     """
-    read = [(each, utc_day(each.begun_at)) for each in known.values() if each.begun_at]
+    read = [(each, utc_day(each.begun_at)) for each in known.values() if each.begun_at and each.days.end > since]
     moving = [day for each, day in read if not each.is_good or not each.is_recent(date.max, lookback_days)]
     return min(moving) if moving else max((day for _, day in read), default=None)
 

@@ -181,6 +181,14 @@ def test_the_last_night_that_read_all_is_the_oldest_of_the_months_that_still_mov
     assert read_until({}, LOOKBACK) is None
 
 
+def test_a_month_that_no_open_period_needs_any_more_holds_up_no_other() -> None:
+    failed = good(OCTOBER, TODAY - 30 * DAY).failed("no", TODAY, LOOKBACK)
+    known = {each.month: each for each in (failed, good(NOVEMBER, TODAY))}
+    assert read_until(known, LOOKBACK) == TODAY - 30 * DAY
+    assert read_until(known, LOOKBACK, OCTOBER.end - DAY) == TODAY - 30 * DAY
+    assert read_until(known, LOOKBACK, OCTOBER.end) == TODAY
+
+
 # --- what a figure lacks -------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, false, select
@@ -45,7 +46,7 @@ def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime,
     opened = _open_ends(connection, rows, today)
     known = _turned(connection, rows, opened, today)
     over = {project_id: history.over(today) for project_id, history in known.items()}
-    nights = _read_until(connection, list(known), lookback_days)
+    nights = _read_until(connection, known, lookback_days)
     known = {each: history.settle(nights[each], lookback_days) for each, history in known.items()}
     known = {each: history.close(nights[each], today, lookback_days) for each, history in known.items()}
     write_periods(connection, opened, known, now)
@@ -141,25 +142,27 @@ def follow_charges(connection: Connection, known: Histories) -> Histories:
 
 def settle(connection: Connection, known: Histories, lookback_days: int) -> Histories:
     """The histories, with what is final by what was read."""
-    open_ones = [project_id for project_id, history in known.items() if history.unsettled()]
+    open_ones = {project_id: history for project_id, history in known.items() if history.unsettled()}
     nights = _read_until(connection, open_ones, lookback_days)
     return known | {each: known[each].settle(nights[each], lookback_days) for each in open_ones}
 
 
-def _read_until(connection: Connection, project_ids: Sequence[int], lookback_days: int) -> dict[int, date | None]:
-    """The last night by which all of a project's sub-accounts were read; None where one never was.
+def _read_until(connection: Connection, histories: Histories, lookback_days: int) -> dict[int, date | None]:
+    """The last night by which all of a project's sub-accounts were read, of its open periods; None where one never was.
 
     Not when its costs were last read: a message about one project or one resource group reads less. Sub-accounts that
     it gave up count as long as nights read its days there.
     """
     owned = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
     owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id).where(STILL_READ)
-    rows = list(select_in(connection, owned, scope_owners.c.project_id, project_ids))
+    rows = list(select_in(connection, owned, scope_owners.c.project_id, list(histories)))
     known = known_months(connection, [row.sub_account_id for row in rows])
-    read = {account: read_until(months, lookback_days) for account, months in known.items()}
-    nights: dict[int, set[date | None]] = {project_id: set() for project_id in project_ids}
+    since = {project_id: history.open_from() for project_id, history in histories.items()}
+    # Many projects share a sub-account and their periods.
+    read = cache(lambda account, day: read_until(known.get(account, {}), lookback_days, day))
+    nights: dict[int, set[date | None]] = {project_id: set() for project_id in histories}
     for project_id, *account in rows:
-        nights[project_id].add(read.get((*account,)))
+        nights[project_id].add(read((*account,), since[project_id]))
     return {each: None if None in found else min(filter(None, found), default=None) for each, found in nights.items()}
 
 
