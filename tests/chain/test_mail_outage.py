@@ -140,24 +140,27 @@ def test_an_alert_whose_only_contact_is_refused_reaches_it_or_the_operators_and_
     assert app.dead_letters() == []
 
 
-def test_a_mail_that_sendgrid_refuses_for_good_is_a_dead_letter_and_goes_out_when_it_is_replayed(
+def test_a_mail_that_sendgrid_refuses_for_contacts_and_operators_alike_waits_until_it_takes_it(
     install: Install, azure: AzureSimulator, sendgrid: SendGridServer
 ) -> None:
     sendgrid.answer = fault(400, "no")
     settings = {"EMAIL_PROVIDER": "sendgrid", "SENDGRID_API_KEY": API_KEY, "SENDGRID_ENDPOINT": sendgrid.endpoint}
     app = install(azure, **settings, **SENDER)
     app.load(entry(11, "400"))
-    app.night()
-    (alert, *notices) = app.dead_letters()
-    assert "SendGrid refuses the mail (400): no" in alert.reason
-    assert len(notices) == 1, "the notice about it can't go out either, and is not told about again"
+    host = app.host("--once", "ProjectUsageScheduler")
+    until(lambda: any(state == "pending" and "operators@example.com" in said for state, said in _deferred(app)))
+    ((_, reason),) = _deferred(app)
+    assert "p11@example.com (SendGrid refuses it (400): no)" in reason
+    host.stop()
+    app.queue(Queue.EMAIL).clear_messages()
     sendgrid.answer = None
-    with app.app() as parts:
-        assert [parts.dead_letter_service.replay(letter.id) for letter in (alert, *notices)] == [None, None]
-    app.run("--drain")
-    came = sorted(arrived_at_sendgrid(body).subject for body in sendgrid.bodies)
-    assert came == ["Mails could not be sent", "[P11] 25 % of the budget is used"]
+    app.set_clock(NIGHT + timedelta(hours=1))
+    app.run("--once", "PipelineWatchdog")
+    ((to, subject),) = [(mail.to, mail.subject) for mail in map(arrived_at_sendgrid, sendgrid.bodies)]
+    assert "p11@example.com" in str(to)
+    assert subject == "[P11] 25 % of the budget is used"
     assert set(app.mail_states().values()) == {"sent"}
+    assert app.dead_letters() == []
 
 
 def _deferred(app: Installation) -> list[tuple[str, str]]:
