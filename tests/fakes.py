@@ -43,7 +43,7 @@ def charges_of(answer: CostAnswer) -> ChargeSet:
 class FakeCosts:
     """A provider's charges, as (sub-account, group, day, service) → amount, in one currency.
 
-    currency_of: in another, by their day.
+    currency_of: in another, by their day. odd: what is wrong with rows of each answer, by group key.
     """
 
     charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
@@ -59,6 +59,7 @@ class FakeCosts:
     months_of_history: int = 13
     quota: Quota = SOME_QUOTA
     has_groups: bool = True
+    odd: dict[str, str] = field(default_factory=dict)
 
     def read(self, query: CostQuery, progress: bytes | None = None, until: datetime | None = None) -> CostAnswer:
         if query.provider != self.provider or (query.resource_groups and not self.has_groups):
@@ -72,7 +73,7 @@ class FakeCosts:
             raise error
         if self.accounts is not None and query.sub_account_id not in self.accounts:
             raise NeverError(f"There is no account {query.sub_account_id}.")
-        return CostAnswer(self._charges(query), self.clock())
+        return CostAnswer(self._charges(query), self.clock(), dict(self.odd))
 
     def _charges(self, query: CostQuery) -> tuple[ChargeSet, ...]:
         answers: dict[str, ChargeSet] = {}

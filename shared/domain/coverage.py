@@ -7,7 +7,7 @@ provider's than the truth: it is believed the third night in a row, and what is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -25,17 +25,19 @@ DAY = timedelta(days=1)
 class ReadPart:
     """What one query answered for one window, which lies in one month.
 
-    charges: of one currency each. begun_at: when the answer's first page was asked for.
+    charges: of one currency each. begun_at: when the answer's first page was asked for. odd: what is wrong with rows
+    that can't be charges, by the key of their group.
     """
 
     window: Period
     charges: tuple[ChargeSet, ...]
     begun_at: datetime
+    odd: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no charge at all."""
-        return not any(each.amounts for each in self.charges)
+        """Whether it holds no row at all."""
+        return not self.odd and not any(each.amounts for each in self.charges)
 
     @property
     def group_names(self) -> dict[str, str]:

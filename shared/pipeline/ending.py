@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.messages import Envelope, ScopeTarget, notifications
@@ -45,6 +46,13 @@ class Ending:
             return self.fail(scope.run_key, scope.target, error.reason)
         self.runs.mark_read(scope.id, None, now)
         return [*mails_out([mail_id] if first is None else []), *self._ended(scope.run_key, scope.target)]
+
+    def set_aside(self, scope: RunScope, odd: Sequence[str]) -> list[Outgoing]:
+        """Rows that can't be charges were left out; nobody owns their groups. The mail on them, once a day."""
+        now = self.clock()
+        event("rows_set_aside", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject, groups=len(odd))
+        mail = self.operators.rows_set_aside(scope.target.subject, odd, now.date(), scope.run_key)
+        return mails_out([self.mails.add(mail, now)])
 
     def _ended(self, run_key: str, target: ScopeTarget) -> list[Outgoing]:
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.

@@ -68,6 +68,19 @@ class Operators:
             "Each night tries again. `python -m shared.cli cloud-accounts list` shows how it stands.",
         )
 
+    def rows_set_aside(self, subject: str, odd: Sequence[str], today: date, run_key: str) -> NewMail:
+        """Rows that can't be charges, of groups that no project owns; told once a day and subject."""
+        return self.notice(
+            Topic.COSTS_FAILED,
+            f"set-aside/{today}/{digest(subject)}",
+            f"Costs were left out: {subject}",
+            f"Some rows of the costs of {subject} can't be right. They are of resource groups that no project owns: no "
+            "project's figure lacks them, and the unallocated spend does. Of each group the first:",
+            at_most(list(odd)),
+            "The next night asks for them again. Where it goes on, ask the provider's support.",
+            run_key,
+        )
+
     def message_poisoned(self, queue: str, today: date) -> NewMail:
         """A message failed again and again; told once a day, whichever message is the first."""
         return self.notice(

@@ -121,7 +121,14 @@ class Updater:
         if not left and self._compare(scope, self._uncompared(message, works, night), night):
             return self._compare_on(message, scope)
         left = left or self._suspect(scope, works)
-        stored, later = self._read_some(message, scope, left, night)
+        stored, told, later = self._read_some(message, scope, left, night)
+        return [*told, *self._after(message, scope, works, stored, later)]
+
+    def _after(
+        self, message: UpdateMessage, scope: RunScope, works: list[Work], stored: bool, later: LaterError | None
+    ) -> list[Outgoing]:
+        """What follows what was read and stored."""
+        night = self._night(scope)
         if later is not None:
             # A throttle is over soon, and a check before the rest could make two alerts of one.
             is_soon = later.wait is not None and len(works) == 1
@@ -200,21 +207,23 @@ class Updater:
 
     def _read_some(
         self, message: UpdateMessage, scope: RunScope, left: Left, night: date
-    ) -> tuple[bool, LaterError | None]:
-        """Reads and stores as much as one message may: whether that was anything, and what said "later" the longest."""
+    ) -> tuple[bool, list[Outgoing], LaterError | None]:
+        """Reads and stores as much as one message may: whether that was anything, whom that tells what, and what said
+        "later" the longest.
+        """
         until = self.clock() + READ_FOR
         is_over = self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
-        stored, later = False, list[LaterError]()
+        stored, told, later = False, list[Outgoing](), list[LaterError]()
         for work, rest in left:
             reading, errors = self._read(scope, work, rest, night, until)
             if is_over and errors:
                 reading, errors = _given_up(reading, errors, rest), {}
-            self._store(scope, reading)
+            told += self._store(scope, reading)
             stored = stored or bool(reading.parts)
             later += errors.values()
             if any(error.wait is not None for error in later) or self.clock() >= until:
                 break
-        return stored, max(later, key=lambda error: error.wait or timedelta(0), default=None)
+        return stored, told, max(later, key=lambda error: error.wait or timedelta(0), default=None)
 
     def _read(
         self, scope: RunScope, work: Work, left: list[Period], night: date, until: datetime
@@ -247,18 +256,16 @@ class Updater:
         """The answer to one query; one that broke off a while ago goes on where it did."""
         kept = self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS)
         answer = work.source.read(query, kept, until)
-        return ReadPart(query.window, answer.charges, answer.begun_at)
+        return ReadPart(query.window, answer.charges, answer.begun_at, answer.odd)
 
-    def _store(self, scope: RunScope, reading: Reading) -> None:
+    def _store(self, scope: RunScope, reading: Reading) -> list[Outgoing]:
         """Stores what can be stored, month by month where not all can; what can't has failed."""
         if not reading.parts and not reading.failed:
-            return
+            return []
         try:
             stored = self.charges.store(scope.id, reading, self.clock())
         except NeverError as error:
-            for each in _singly(reading, error.reason):
-                self._store(scope, each)
-            return
+            return [mail for each in _singly(reading, error.reason) for mail in self._store(scope, each)]
         event(
             "charges_stored",
             run=scope.run_key,
@@ -268,6 +275,7 @@ class Updater:
             removed=stored.removed,
             not_believed=len(stored.suspect),
         )
+        return self.ending.set_aside(scope, stored.odd) if stored.odd else []
 
     def _tell_refused(self, scope: RunScope, query: CostQuery, reason: str) -> None:
         ids = {"provider": query.provider, "account": query.sub_account_id, "month": f"{query.window.start:%Y-%m}"}

@@ -74,12 +74,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What storing a reading changed, in rows, and which windows were not believed (empty answers)."""
+    """What storing a reading changed, in rows, and which windows were not believed (empty answers).
+
+    odd: what is wrong with rows that were set aside, all of groups that nobody owns.
+    """
 
     added: int = 0
     changed: int = 0
     removed: int = 0
     suspect: tuple[Period, ...] = ()
+    odd: tuple[str, ...] = ()
 
 
 class ChargeLedger(Protocol):

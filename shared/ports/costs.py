@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -30,11 +30,13 @@ class CostQuery:
 class CostAnswer:
     """Every charge of a query's window, rounded for storing: of one currency each.
 
-    begun_at: when the first page was asked for, however often the answer broke off since.
+    begun_at: when the first page was asked for, however often the answer broke off since. odd: by the key of their
+    group, what is wrong with rows that can't be charges, in a sentence; they are not among the charges.
     """
 
     charges: tuple[ChargeSet, ...]
     begun_at: datetime
+    odd: Mapping[str, str] = field(default_factory=dict)
 
 
 class CostSource(Protocol):

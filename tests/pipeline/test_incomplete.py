@@ -310,3 +310,49 @@ def test_an_alert_says_nothing_of_days_that_were_not_read_and_of_a_forecast_that
     chain.night()
     (mail,) = [mail for mail in chain.mailer.sent if "25 % of the budget" in mail.subject]
     assert not re.search("Yesterday|Last 7 days|not expected to run out", mail.text)
+
+
+# --- rows that can't be right --------------------------------------------------------------------------------
+
+ODD = "Azure's answer is not what was asked for: page 1, row 2: the currency is wrong."
+
+
+def test_an_odd_row_of_a_group_that_nobody_owns_is_set_aside_and_told_once_a_day(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("900", TODAY)
+    chain.costs.odd = {"rg-nobody": ODD}
+    chain.night()
+    chain.app.chain.send(chain.scheduler.now()[1])
+    chain.drain()
+    assert (chain.spent(), missing(chain)) == (Decimal(900), [])
+    assert sorted(chain.subjects()) == [
+        f"Costs were left out: subscription {SUBSCRIPTION}",
+        "[P11] 80 % of the budget is used",
+    ]
+    (notice,) = [mail for mail in chain.mailer.sent if mail.to == ("ops@example.com",)]
+    assert ODD in notice.text
+    assert [run.state for run in chain.runs.recent_runs(2)] == ["done", "done"]
+
+
+def test_an_odd_row_of_a_projects_group_fails_its_month_and_what_is_stored_stays(chain: Chain) -> None:
+    chain.load(entry(11), entry(12))
+    chain.spend("900", TODAY)
+    chain.night()
+    chain.clock.forward(days=1)
+    chain.costs.charges.clear()
+    chain.spend("100", TODAY)
+    chain.costs.odd = {"rg-12": ODD}
+    chain.night()
+    assert chain.spent() == Decimal(900)
+    assert missing(chain, 12) == [f"November 2026 of {SUBSCRIPTION} could not be read: {ODD}"]
+    chain.costs.odd = {}
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(), missing(chain, 12)) == (Decimal(100), [])
+
+
+def test_an_answer_of_odd_rows_only_is_no_blank(chain: Chain) -> None:
+    chain.load(entry())
+    chain.costs.odd = {"rg-nobody": ODD}
+    chain.night()
+    assert missing(chain) == []

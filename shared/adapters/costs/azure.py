@@ -90,7 +90,7 @@ class AzureCosts:
                 reason = f"Azure's answer is long; page {answer.pages + 1} is next."
                 raise PauseError(reason, timedelta(0), self._progress(url, body, answer))
             url = pages.after(self._add_page(url, body, answer, resumed=0 < begun_with == answer.pages) or "")
-        return CostAnswer(answer.charges(), answer.begun_at)
+        return CostAnswer(answer.charges(), answer.begun_at, answer.odd)
 
     def totals(self, query: CostQuery) -> Mapping[str, Decimal]:
         """What the window's charges come to, by currency: one query unit, and a page. Raises LaterError, NeverError."""

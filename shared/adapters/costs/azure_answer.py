@@ -1,6 +1,7 @@
 """Reads the answer to an Azure cost query: pages of rows, checked cell by cell, and made into charges.
 
-What is wrong with a page is said with its page and row, counted from 1, in a NeverError. Columns are worked through
+What is wrong with a page is said with its page and row, counted from 1, in a NeverError; a row whose currency, day or
+amount can't be right is set aside, for it is a fault of its group's alone. Columns are worked through
 as a whole, and each name or day is checked once however many rows it stands in: a night brings millions of rows.
 """
 
@@ -47,7 +48,8 @@ Columns = tuple[list[Any], list[Any], list[Any], list[Any]]
 class Answer:
     """Collects the pages of one query's answer. bodies: those that were taken, as they came.
 
-    begun_anew: how often it was, since a page was refused.
+    begun_anew: how often it was, since a page was refused. odd: what is wrong with rows that were set aside, by the key
+    of their group; of each group the first.
     """
 
     def __init__(self, query: CostQuery, begun_at: datetime, pages: Iterable[bytes] = (), begun_anew: int = 0) -> None:
@@ -55,6 +57,7 @@ class Answer:
         self.begun_at = begun_at
         self.begun_anew = begun_anew
         self.bodies: list[bytes] = []
+        self.odd: dict[str, str] = {}
         self._groups = KnownCells(group_reader(query.resource_groups))
         self._days = KnownCells(day_reader(query.window))
         self._services, self._currencies = KnownCells(_service), KnownCells(_currency)
@@ -114,19 +117,48 @@ class Answer:
     def _add_rows(self, rows: list[Any], columns: Any) -> None:
         places, width = self._places(columns, COLUMNS)
         cells = _without_nothing(self._transposed(rows, width), places)
-        currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
-        read: list[list[Any]] = [
-            self._looked_up("group", cells[places["group"]], self._groups),
-            self._looked_up("day", cells[places["day"]], self._days),
-            self._looked_up("service", cells[places["service"]], self._services),
-            self._costs(cells[places["cost"]]),
-        ]
+        groups = self._looked_up("group", cells[places["group"]], self._groups)
+        services = self._looked_up("service", cells[places["service"]], self._services)
+        try:
+            currencies, days, costs = self._read(cells, places)
+        except (CellError, TypeError):  # TypeError: a list or an object, which no dictionary takes
+            right = self._set_aside(cells, places, groups)
+            groups, services = [groups[row] for row in right], [services[row] for row in right]
+            currencies, days, costs = self._read([[column[row] for row in right] for column in cells], places)
+        read: list[list[Any]] = [groups, days, services, costs]
         for currency in dict.fromkeys(currencies):
             is_one = currencies.count(currency) == len(currencies)
             chosen = read if is_one else [_chosen(column, currencies, currency) for column in read]
             known: Columns = self._columns.setdefault(currency, ([], [], [], []))
             for cells_before, new in zip(known, chosen, strict=True):
                 cells_before.extend(new)
+
+    def _read(self, cells: Sequence[Sequence[Any]], places: dict[str, int]) -> tuple[list[str], list[date], list[Any]]:
+        """What can make its row an odd one. Raises CellError, TypeError."""
+        costs = cells[places["cost"]]
+        return (
+            list(map(self._currencies.__getitem__, cells[places["currency"]])),
+            list(map(self._days.__getitem__, cells[places["day"]])),
+            list(costs) if set(map(type, costs)) == {Decimal} else list(map(_cost, costs)),
+        )
+
+    def _set_aside(self, cells: Sequence[Sequence[Any]], places: dict[str, int], groups: Sequence[str]) -> list[int]:
+        """Notes what is wrong with the odd rows, and gives the numbers of the others."""
+        readers: dict[str, Callable[[Any], Any]] = {
+            "currency": self._currencies.read,
+            "day": self._days.read,
+            "cost": _cost,
+        }
+        right = []
+        for row, group in enumerate(groups):
+            try:
+                for name, read in readers.items():
+                    read(cells[places[name]][row])
+            except CellError as error:
+                self.odd.setdefault(key_of_group(group), self._wrong(f"the {name} {error}", row + 1).reason)
+            else:
+                right.append(row)
+        return right
 
     def _places(self, columns: Any, wanted: Iterable[str]) -> tuple[dict[str, int], int]:
         """Where each cell of ours stands in a row, and how many cells a row has."""
@@ -155,11 +187,6 @@ class Answer:
         )
         count = f"{len(row)} cells" if isinstance(row, list) else "none"
         raise self._wrong(f"it has {count}, and the page has {width} columns", number)
-
-    def _costs(self, cells: Sequence[Any]) -> list[Decimal]:
-        if set(map(type, cells)) == {Decimal}:
-            return list(cells)
-        return self._each("cost", cells, _cost)
 
     def _looked_up(self, name: str, cells: Sequence[Any], known: KnownCells[Value]) -> list[Value]:
         try:
@@ -194,7 +221,7 @@ class Totals(Answer):
         places, width = self._places(columns, ("cost", "currency"))
         cells = self._transposed(rows, width)
         currencies = self._looked_up("currency", cells[places["currency"]], self._currencies)
-        for currency, cost in zip(currencies, self._costs(cells[places["cost"]]), strict=True):
+        for currency, cost in zip(currencies, self._each("cost", cells[places["cost"]], _cost), strict=True):
             self.sums[currency] = add(self.sums.get(currency, Decimal(0)), cost)
 
 

@@ -19,7 +19,7 @@ from shared.adapters.database.chunks import insert_rows, kept_or, update_in, upd
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import known_months, months_of, note_stored, stored_lately, write_months
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.owners import STILL_READ, owners_of
+from shared.adapters.database.owners import STILL_READ, owned_of, owners_of
 from shared.adapters.database.tables import (
     accounts,
     answers,
@@ -95,6 +95,7 @@ class SqlCharges(Ledger, ChargeLedger):
             raise NeverError(fault)
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
         read = _scopes_read(connection, reading)
+        odd = _odd_of_nobody(connection, reading, read)
         known = months_of(connection, reading.provider, reading.sub_account_id)
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
         taken = _Taken(self.lookback_days, known, stored, partial(_has_charges, connection, read))
@@ -104,14 +105,14 @@ class SqlCharges(Ledger, ChargeLedger):
         read = _with_new_scopes(connection, reading, read, parts)
         changes, ids = RowChanges(), {key: row.id for key, row in read.items()}
         for part in parts:
-            for days, silent in not_outdated(part, stored):
+            for days, silent in taken.left[part.window]:
                 note_changes(connection, changes, days, {key: ids[key] for key in ids.keys() - silent})
         write(connection, changes)
         note_stored(connection, reading, parts, now)
         _note_answers(connection, scope_id, reading, suspect, now)
         if reading.parts:
             _mark_due(connection, reading, read, suspect, now)
-        return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect)
+        return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect, odd)
 
     @override
     @reads
@@ -280,6 +281,7 @@ class _Taken:
     has_charges: Callable[[Period], bool]
     suspect: list[Period] = field(default_factory=list)
     changed: dict[date, Coverage] = field(default_factory=dict)
+    left: dict[Period, list[tuple[ReadPart, frozenset[str]]]] = field(default_factory=dict)
 
     def parts(self, reading: Reading) -> list[ReadPart]:
         """The parts that are to be stored."""
@@ -289,7 +291,8 @@ class _Taken:
 
     def _is_stored(self, reading: Reading, part: ReadPart) -> bool:
         known = self._of(part.window)
-        if not not_outdated(part, self.stored):
+        self.left[part.window] = not_outdated(part, self.stored)
+        if not self.left[part.window]:
             # What it would say is stored already, and newer: for its run, it has been read.
             return False
         had = part.is_empty and self.has_charges(part.window)
@@ -308,6 +311,16 @@ class _Taken:
 
     def _know(self, after: Coverage) -> None:
         self.known[after.month] = self.changed[after.month] = after
+
+
+def _odd_of_nobody(connection: Connection, reading: Reading, read: Scopes) -> tuple[str, ...]:
+    """What is wrong with odd rows. Raises NeverError where one is of a group that somebody owns."""
+    odd = {group_key: reason for part in reading.parts for group_key, reason in part.odd.items()}
+    owned = owned_of(connection, [read[group_key].id for group_key in odd.keys() & read.keys()]) if odd else set()
+    for group_key, reason in odd.items():
+        if group_key in read and read[group_key].id in owned:
+            raise NeverError(reason)
+    return tuple(odd.values())
 
 
 def _scopes_read(connection: Connection, reading: Reading) -> Scopes:

@@ -56,5 +56,11 @@ def owners_of(connection: Connection, scope_ids: Collection[int]) -> Iterator[in
     return (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
 
 
+def owned_of(connection: Connection, scope_ids: Collection[int]) -> set[int]:
+    """Those of the scopes of which nights still read charges for a project."""
+    found = select(scope_owners.c.scope_id).where(STILL_READ)
+    return {row.scope_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids))}
+
+
 def _since(ownership: Ownership) -> date:
     return ownership.owned_from or date.min

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from azure.core.credentials import AccessToken
@@ -20,7 +21,7 @@ from shared.adapters.costs.azure import MOST_PAGES, AzureCosts, query_body
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
-from shared.ports.costs import CostQuery, Quota
+from shared.ports.costs import CostAnswer, CostQuery, Quota
 from shared.ports.errors import LaterError, NeverError, NoCostsError
 from tests.adapters.costs.odd_server import Answer, OddServer, page
 from tests.fakes import charges_of
@@ -133,9 +134,9 @@ def test_an_amount_of_exactly_0_needs_no_currency_and_any_other_does(
 ) -> None:
     server.will_answer(page([ROW, [0, "rg-x", 20261101, "S", unnamed]]), page([[0, "rg-x", 20261101, "S", unnamed]]))
     assert charges_of(costs.read(QUERY)).amounts == {("rg-web", date(2026, 11, 1), "Storage"): Decimal("1.5")}
-    assert costs.read(QUERY).charges == ()
+    assert costs.read(QUERY) == CostAnswer((), ANY)
     server.will_answer(page([[0.01, "rg-x", 20261101, "S", unnamed]]))
-    assert "the currency is wrong" in refused(costs)
+    assert "the currency is wrong" in costs.read(QUERY).odd["rg-x"]
 
 
 def test_names_are_cut_to_what_is_stored_and_their_cost_is_kept(server: OddServer, costs: AzureCosts) -> None:
@@ -193,12 +194,6 @@ def test_no_content_is_no_data_and_after_a_first_page_it_is_an_answer_that_broke
         (page([[*ROW, 1]]), "row 1: it has 6 cells"),
         (page([ROW, None]), "row 2: it has none"),
         (page([ROW, "abcdef"]), "row 2: it has none"),
-        (page([ROW, "abcde"]), "row 2: the"),
-        (page('[[NaN,"a",20261101,"S","CAD"]]'), "row 1: the cost is 'NaN', which is no number"),
-        (page('[[-Infinity,"a",20261101,"S","CAD"]]'), "the cost is '-Infinity'"),
-        (page([ROW, ["1.5", *ROW[1:]]]), "row 2: the cost is '1.5', which is no number"),
-        (page([ROW, [True, *ROW[1:]]]), "row 2: the cost is True"),
-        (page([[None, *ROW[1:]]]), "the cost is None"),
         (page('[[1E+400,"a",20261101,"S","CAD"]]'), "too large to be kept: 1.000E+400"),
         (
             page('[[1E+400000000,"a",20261101,"S","CAD"],[-2E+400000001,"A",20261101,"S","CAD"]]'),
@@ -209,13 +204,6 @@ def test_no_content_is_no_data_and_after_a_first_page_it_is_an_answer_that_broke
         (page([ROW, [1, ["a"], *ROW[2:]]]), "row 2: the group is ['a'], which is no text"),
         (page([[1, "a\0b", *ROW[2:]]]), "the group holds characters that are none"),
         (page([[*ROW[:3], "\ud800", "CAD"]]), "the service holds characters that are none"),
-        (page([[1, "a", "2026-11-01", "S", "CAD"]]), "the day is '2026-11-01'; it has to be a number like 20261101"),
-        (page([[1, "a", 20261131, "S", "CAD"]]), "the day is 20261131, and there is no such day"),
-        (page([[1, "a", 10**30, "S", "CAD"]]), "there is no such day"),
-        (page([ROW, [1, "a", 20261120, "S", "CAD"]]), "row 2: the day is 2026-11-20, outside of what was asked for"),
-        (page([[1, "a", 20261031, "S", "CAD"]]), "outside of what was asked for (2026-11-01 up to before 2026-11-20)"),
-        (page([[*ROW[:4], None]]), "the currency is wrong"),
-        (page([[*ROW[:4], "Dollars"]]), "'Dollars' is not a currency"),
     ],
 )
 def test_a_page_that_cant_be_right_is_refused_with_its_place(
@@ -225,9 +213,37 @@ def test_a_page_that_cant_be_right_is_refused_with_its_place(
     assert says in refused(costs)
 
 
-def test_a_fault_is_placed_on_its_page(server: OddServer, costs: AzureCosts) -> None:
-    server.will_answer(page([ROW], "{server}/2"), page([ROW, ["1", *ROW[1:]]]))
-    assert "page 2, row 2: the cost is '1', which is no number" in refused(costs)
+ODD = (
+    ('[NaN,"Rg-Odd",20261101,"S","CAD"]', "the cost is 'NaN', which is no number"),
+    ('[-Infinity,"rg-odd",20261101,"S","CAD"]', "the cost is '-Infinity'"),
+    ('["1.5","rg-odd",20261101,"S","CAD"]', "the cost is '1.5', which is no number"),
+    ('[true,"rg-odd",20261101,"S","CAD"]', "the cost is True"),
+    ('[null,"rg-odd",20261101,"S","CAD"]', "the cost is None"),
+    ('[[1],"rg-odd",20261101,"S","CAD"]', "the cost is [1]"),
+    ('[1,"rg-odd","2026-11-01","S","CAD"]', "the day is '2026-11-01'; it has to be a number like 20261101"),
+    ('[1,"rg-odd",20261131,"S","CAD"]', "the day is 20261131, and there is no such day"),
+    (f'[1,"rg-odd",{10**30},"S","CAD"]', "there is no such day"),
+    ('[1,"rg-odd",[1],"S","CAD"]', "the day is [1]"),
+    ('[1,"rg-odd",20261120,"S","CAD"]', "the day is 2026-11-20, outside of what was asked for"),
+    ('[1,"rg-odd",20261031,"S","CAD"]', "outside of what was asked for (2026-11-01 up to before 2026-11-20)"),
+    ('[1,"rg-odd",20261101,"S",null]', "the currency is wrong"),
+    ('[1,"rg-odd",20261101,"S","Dollars"]', "'Dollars' is not a currency"),
+    ('[1,"rg-odd",20261101,"S",["CAD"]]', "the currency is"),
+)
+
+
+@pytest.mark.parametrize(("odd", "says"), ODD)
+def test_a_row_that_cant_be_right_is_set_aside_with_its_place_and_the_others_are_read(
+    server: OddServer, costs: AzureCosts, odd: str, says: str
+) -> None:
+    row = json.dumps(ROW)
+    server.will_answer(page(f"[{row}]", "{server}/2"), page(f"[{row},{odd},{odd},{row}]"))
+    answer = costs.read(QUERY)
+    assert charges_of(answer).amounts == {("rg-web", date(2026, 11, 1), "Storage"): Decimal("4.5")}
+    ((group, reason),) = answer.odd.items()
+    assert group == "rg-odd"
+    assert "page 2, row 2: the " in reason
+    assert says in reason
 
 
 def test_groups_that_were_not_asked_for_are_refused(server: OddServer, costs: AzureCosts) -> None:
