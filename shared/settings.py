@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from shared.domain.charges import key_of_group
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.domain.schedules import Schedule
+from shared.domain.texts import is_one_line
 from shared.messages import GUID, Queue
 from shared.ports.azure import LockLevel
 
@@ -87,14 +88,31 @@ def _parts(text: str) -> tuple[str, ...]:
 def _addresses(text: object) -> object:
     if not isinstance(text, str):
         return text
-    return tuple(_address(part) for part in _parts(text))
+    return tuple(_reachable(_address(part)) for part in _parts(text))
+
+
+def _reachable(address: str) -> str:
+    # As for everybody whom mails go to (adapters/mail/addresses.py): else the mails that tell of it would reach nobody.
+    if "." not in address.rpartition("@")[2]:
+        raise ValueError("a domain without a period")
+    return address
+
+
+# Names of ASCII letters, and domains of any, in parts that are joined by single periods.
+ADDRESS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@[\w-]+(\.[\w-]+)*")
 
 
 def _address(text: str) -> str:
-    if text and not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
+    if text and not (ADDRESS.fullmatch(text) and text.rpartition("@")[0].isascii()):
         raise ValueError("not an address")
     # Every Message-ID ends in the sender's domain; a UnicodeError (such as for `a@b..ca`) is a ValueError.
     text.rpartition("@")[2].encode("idna")
+    return text
+
+
+def _line(text: str) -> str:
+    if not is_one_line(text):
+        raise ValueError("more than a line")
     return text
 
 
@@ -176,6 +194,7 @@ QueueName = Annotated[str, AfterValidator(_queue_name)]
 Cron = Annotated[str, AfterValidator(_schedule)]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_addresses)]
+Line = Annotated[str, AfterValidator(_line)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Origin = Annotated[str, AfterValidator(_origin)]
 ACTION_GROUP = re.compile(
@@ -205,7 +224,7 @@ _CRON = (
     "a schedule of six fields in UTC (or WEBSITE_TIME_ZONE), seconds first, such as 0 0 2 * * *; "
     "ranges run forwards, and its day has to come"
 )
-_SEVERAL = "mail addresses, joined by ;"
+_SEVERAL = "mail addresses, with a period in their domains, joined by ;"
 
 
 def _setting(name: str, default: object, takes: str, **limits: Any) -> Any:
@@ -275,7 +294,7 @@ class Settings(BaseModel):
         "EMAIL_PROVIDER", Provider.OUTBOX, "sendgrid, smtp, or outbox (writes .eml files)"
     )
     email_sender: Address = _setting("EMAIL_SENDER", "", "the address that mails come from; needed but for outbox")
-    email_sender_name: str = _setting("EMAIL_SENDER_NAME", "Budget Warden", "the name that mails come from")
+    email_sender_name: Line = _setting("EMAIL_SENDER_NAME", "Budget Warden", "the name that mails come from")
     email_operators: Addresses = _setting(
         "EMAIL_OPERATORS", (), _SEVERAL + "; they get what projects can't, and what goes wrong"
     )
