@@ -76,7 +76,7 @@ def read_records(content: bytes, columns: Columns) -> tuple[list[Record], list[s
     """The file's records, in its order, and the fault that ends the reading, if there is one.
 
     content: in UTF-8, separated by commas, semicolons or tabs; its first line names the columns, in any order and
-    case (others are passed over). Raises ProjectFileError where it is no such file.
+    case. Raises ProjectFileError where it is no such file.
     """
     text = _text(content)
     records: list[Record] = []
@@ -136,30 +136,41 @@ def _names(cells: Iterable[str]) -> list[str]:
 
 def _header(line: int, cells: Sequence[str], columns: Columns) -> list[str]:
     names = _names(cells)
-    unknown = [name for name in names if name not in columns.known]
-    absent = [column for column in columns.optional if column not in names]
+    # Spreadsheets write separators behind the last column: such ones have no name.
+    unknown = [name for name in names if name and name not in columns.known]
     missing = [column for column in columns.needed if column not in names]
     faults = [f"line {line}: the column {name} is there twice" for name in columns.known if names.count(name) > 1]
     if len(missing) == len(columns.needed):
         faults = [f"line {line}: the first line has to name the columns: {', '.join(columns.needed)}"]
     else:
-        faults += [f"line {line}: the column {name} is missing{_meant(name, unknown)}" for name in missing]
-        faults += [f"line {line}: {fault}" for fault in _mistyped(absent, unknown)]
+        faults += [f"line {line}: {fault}" for fault in (*_missing(missing, unknown), *_unknown(unknown, columns))]
     if faults:
         raise ProjectFileError(faults)
     return names
 
 
-def _meant(column: str, unknown: Sequence[str]) -> str:
-    similar = difflib.get_close_matches(column, unknown, n=1)
-    return f"; is '{shortened(similar[0])}' meant to be it?" if similar else ""
+def _missing(missing: Iterable[str], unknown: list[str]) -> Iterator[str]:
+    """Of each column that is missing; an unknown one that is meant to be it is named here, and taken off the others."""
+    for column in missing:
+        similar = difflib.get_close_matches(column, unknown, n=1)
+        for name in similar:
+            unknown.remove(name)
+        yield f"the column {column} is missing" + "".join(f"; is {_quoted(name)} meant to be it?" for name in similar)
 
 
-def _mistyped(absent: Iterable[str], unknown: Sequence[str]) -> Iterator[str]:
-    """Columns that look like an optional one: passed over, a project that is never to be locked would be."""
-    for column in absent:
-        for similar in difflib.get_close_matches(column, unknown, n=1, cutoff=0.8):
-            yield f"is the column '{shortened(similar)}' meant to be {column}? Name it so; if not, name it otherwise"
+def _unknown(unknown: Iterable[str], columns: Columns) -> Iterator[str]:
+    """Of each column that is none: passed over, a project that is never to be locked would be."""
+    for name in unknown:
+        similar = difflib.get_close_matches(name, columns.known, n=1)
+        yield (
+            f"there is no column {_quoted(name)}; "
+            + "".join(f"name it {each}, or " for each in similar)
+            + "take it out"
+        )
+
+
+def _quoted(name: str) -> str:
+    return f"'{shortened(name)}'"
 
 
 def _record(line: int, header: Sequence[str], cells: list[str]) -> Record:
@@ -171,6 +182,8 @@ def _record(line: int, header: Sequence[str], cells: list[str]) -> Record:
             f"line {line}: it has {len(cells)} cells, and the first line names {len(header)} columns; "
             "a cell that holds the separator has to stand in double quotes"
         )
+    elif any(cell.strip() for name, cell in zip(header, cells, strict=False) if not name):
+        record.faults.append(f"line {line}: a cell stands in a column that the first line does not name")
     return record
 
 

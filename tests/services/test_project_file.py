@@ -97,9 +97,9 @@ def test_what_spreadsheets_write_is_read(separator: str, end: str, mark: bytes) 
     assert groups(read(content)[1]) == ["b", "c"]
 
 
-def test_columns_come_in_any_order_and_case_and_others_are_passed_over() -> None:
-    names = [*reversed(COLUMNS), "remarks"]
-    row = [GOOD.get(name, "whatever") for name in names]
+def test_columns_come_in_any_order_and_case() -> None:
+    names = [*reversed(COLUMNS)]
+    row = [GOOD[name] for name in names]
     content = "\n".join([", ".join(name.upper() for name in names), ", ".join(row)]).encode()
     assert read(content) == read(csv({}))
 
@@ -241,7 +241,7 @@ def test_a_row_of_another_length_is_a_fault() -> None:
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_missing_column_is_named(column: str) -> None:
-    content = csv({}).replace(f'"{column}"'.encode(), b'"remarks"', 1)
+    content = csv({}).replace(f'"{column}"'.encode(), b'""', 1)
     assert faults(content) == (f"line 1: the column {column} is missing",)
 
 
@@ -384,14 +384,29 @@ def test_one_of_the_columns_may_be_there_without_the_other() -> None:
     assert (entry.project.lock, entry.terms.rollover) == (LockPolicy.NEVER, Rollover.STOP)
 
 
-def test_a_column_that_is_nearly_an_optional_one_is_not_passed_over_in_silence() -> None:
-    content = (
-        csv({"lock": "never", "rollover": "stop"}).replace(b'"lock"', b'"locks"').replace(b"rollover", b"roll_over")
-    )
-    assert faults(content) == (
-        "line 1: is the column 'locks' meant to be lock? Name it so; if not, name it otherwise",
-        "line 1: is the column 'roll_over' meant to be rollover? Name it so; if not, name it otherwise",
-    )
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("lokc", "name it lock, or take it out"),
+        ("lcok", "name it lock, or take it out"),
+        ("olck", "name it lock, or take it out"),
+        ("locks", "name it lock, or take it out"),
+        ("roll_over", "name it rollover, or take it out"),
+        ("Acronym1", "name it acronym, or take it out"),
+        ("remarks", "take it out"),
+    ],
+)
+def test_a_column_that_there_is_not_is_refused_with_the_nearest_that_there_is(name: str, advice: str) -> None:
+    content = csv({"lock": "never"}).replace(b'"lock"', f'"{name}"'.encode())
+    assert faults(content) == (f"line 1: there is no column '{name.lower()}'; {advice}",)
+
+
+def test_columns_without_a_name_are_empty() -> None:
+    header, row = csv({}).decode().splitlines()
+    assert read(f"{header},,\n{row},,\n".encode()) == read(csv({}))
+    for cells in (",never,", ",,never"):
+        found = faults(f"{header},,\n{row}{cells}\n".encode())
+        assert found == ("line 2: a cell stands in a column that the first line does not name",)
 
 
 def test_an_optional_column_that_is_there_twice_is_a_fault() -> None:
