@@ -56,6 +56,7 @@ from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
+from shared.ports.spending import SpendingLedger
 from shared.services.cloud_accounts import CloudAccountService
 from shared.services.dead_letters import DeadLetterService
 from shared.services.locks import LockService
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 
     from shared.adapters.azure.arm import ArmClient
     from shared.services.budgets import BudgetService
+    from shared.services.costs import CostService
     from shared.services.installation import Installation
     from shared.services.projects import ProjectService
 
@@ -160,6 +162,13 @@ class Composition:
         from shared.adapters.database.projects import SqlProjects
 
         return SqlProjects(self.database, self.settings.lookback_days)
+
+    @cached_property
+    def spending(self) -> SpendingLedger:
+        """Sums of the stored charges."""
+        from shared.adapters.database.spending import SqlSpending
+
+        return SqlSpending(self.database, self.settings.lookback_days)
 
     @cached_property
     def lock_ledger(self) -> LockLedger:
@@ -437,6 +446,13 @@ class Composition:
         from shared.services.projects import ProjectService
 
         return ProjectService(self.projects, valid_addresses, self.clock)
+
+    @cached_property
+    def cost_service(self) -> CostService:
+        """Where the money went."""
+        from shared.services.costs import CostService
+
+        return CostService(self.projects, self.spending, self.clock)
 
     @cached_property
     def budget_service(self) -> BudgetService:

@@ -36,6 +36,13 @@ def open_app() -> Composition:
     return Composition(settings.load(local_file=LOCAL_FILE))
 
 
+def refuse_empty(**options: str | None) -> None:
+    """An option that is there and empty is a script's variable that was not set. Raises WrongUsageError."""
+    for name, text in options.items():
+        if text is not None and not text.strip():
+            raise WrongUsageError(f"{name} is empty; say what it is, or leave it out")
+
+
 def given_reason(text: str) -> str:
     """A person's reason, which is kept for good. Raises WrongUsageError where it says nothing, or can't be kept."""
     if not text.strip():

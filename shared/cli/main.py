@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import audit, budget, budgets, check, cloud_accounts, database, dead_letters, project, projects, runs
+from shared.cli import (
+    audit,
+    budget,
+    budgets,
+    check,
+    cloud_accounts,
+    costs,
+    database,
+    dead_letters,
+    project,
+    projects,
+    runs,
+)
 from shared.cli.failures import FAILED, STOPPED, explain
 
 app = typer.Typer(
@@ -27,6 +39,7 @@ app.add_typer(budget.commands, name="budget")
 app.add_typer(budgets.commands, name="budgets")
 app.command("run")(runs.run)
 app.command("status")(runs.status)
+app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
 app.add_typer(dead_letters.commands, name="dead-letters")

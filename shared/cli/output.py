@@ -25,6 +25,7 @@ UNLIMITED_WIDTH = 100_000
 # A column of words may be wrapped down to this width; below it, each row is written as a block of its own.
 NARROWEST_WORDS = 16
 GAP = 2
+MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)
+
+
+def named(names: Sequence[str]) -> str:
+    """Some names for people: `A, B and 20 more`."""
+    rest = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def count(number: int, thing: str) -> str:

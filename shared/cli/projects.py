@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 commands = command_group("Projects: load them, list them.")
 
-MOST_NAMED = 10
 HIGH, FULL = Decimal(80), Decimal(100)
 # A night reads all costs: whoever was not read for longer than this was left out.
 FRESH = timedelta(hours=36)
@@ -55,9 +54,9 @@ def load(
             "--correction."
         )
     if loaded.without_budget:
-        output.warn(f"no budget, so no alerts: {_named(loaded.without_budget)}")
+        output.warn(f"no budget, so no alerts: {output.named(loaded.without_budget)}")
     if loaded.without_contacts:
-        output.warn(f"no contacts, so the operators get the alerts: {_named(loaded.without_contacts)}")
+        output.warn(f"no contacts, so the operators get the alerts: {output.named(loaded.without_contacts)}")
 
 
 @commands.command("list")
@@ -95,11 +94,6 @@ def _content(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise WrongUsageError(f"{file} can't be read: {error.strerror}") from None
-
-
-def _named(acronyms: Sequence[str]) -> str:
-    rest = len(acronyms) - MOST_NAMED
-    return ", ".join(acronyms[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 # --- for people ----------------------------------------------------------------------------------------------

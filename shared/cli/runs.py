@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app
-from shared.cli.failures import FailedError, WrongUsageError
+from shared.cli.app import AsJson, open_app, refuse_empty
+from shared.cli.failures import FailedError
 from shared.cli.output import Cell, Column
 from shared.domain.locks import Outcome
 from shared.ports.runs import RunState
@@ -41,9 +41,7 @@ def run(
     project: Annotated[str | None, typer.Option(help="Only this project, by its acronym or id.")] = None,
 ) -> None:
     """Start a run now, besides the night's; with --since, one that reads again what was read before."""
-    for name, text in (("since", since), ("subscription", subscription), ("project", project)):
-        if text is not None and not text.strip():
-            raise WrongUsageError(f"--{name} is empty; say what it is, or leave it out")
+    refuse_empty(**{"--since": since, "--subscription": subscription, "--project": project})
     app = open_app()
     with output.working("Starting a run …"):
         key, sent = app.run_service.start(subscription or "", project or "", since or "")
@@ -61,20 +59,22 @@ def run(
 
 
 def status(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5, json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5,
+    fail_over: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="PERCENT", help="Fail if an active project has used so much of its budget."),
+    ] = None,
+    json: AsJson = False,
 ) -> None:
     """Show the last runs, and what failed."""
     app = open_app()
     views = app.run_service.recent(limit)
     if json:
         output.write_json([_listed(view) for view in views])
-        return
-    if views:
-        output.write_records(TABLE, views)
-        _write_errors(views)
     else:
-        output.say("There was no run yet: `python -m shared.cli run` starts one.")
-    _write_decisions(app)
+        _write(app, views)
+    if fail_over is not None:
+        _fail_over(app, fail_over)
 
 
 # --- waiting -------------------------------------------------------------------------------------------------
@@ -141,6 +141,28 @@ def _progress() -> Iterator[Callable[[RunView], None]]:
 
 
 # --- for people ----------------------------------------------------------------------------------------------
+
+
+def _write(app: Composition, views: list[RunView]) -> None:
+    if views:
+        output.write_records(TABLE, views)
+        _write_errors(views)
+    else:
+        output.say("There was no run yet: `python -m shared.cli run` starts one.")
+    _write_decisions(app)
+
+
+def _fail_over(app: Composition, percent: int) -> None:
+    """Raises FailedError where a project is that far. What its figure lacks can only add, so that it is warned of."""
+    active = [view for view in app.project_service.listed() if view.project.active and view.budget]
+    unsure = [view for view in active if view.problem or view.gaps]
+    over = [view for view in active if view.percent is not None and view.percent >= percent]
+    if unsure:
+        names = output.named([view.project.acronym for view in unsure])
+        output.warn(f"not all costs are known of {names}; `python -m shared.cli projects list` shows what is missing")
+    if over:
+        named = output.named([f"{view.project.acronym} ({output.percent(view.percent)})" for view in over])
+        raise FailedError(f"{output.count(len(over), 'project')} at {percent:,} % or more: {named}")
 
 
 def _took(view: RunView) -> str:

@@ -91,12 +91,12 @@ def write_csv(*lines: str, header: str = HEADER) -> str:
     return file.name
 
 
-def spend(app: Composition, project_id: int, cost: str, *days: date) -> None:
+def spend(app: Composition, project_id: int, cost: str, *days: date, currency: str = "CAD") -> None:
     """A charge of the project on each of these days; on the first of this month where there are none."""
 
     def write(connection: Any) -> None:
         scope = connection.scalar(select(scopes.c.id).where(scopes.c.project_id == project_id))
-        row = {"scope_id": scope, "service_name": "VM", "billing_currency": "CAD", "billed_cost": Decimal(cost)}
+        row = {"scope_id": scope, "service_name": "VM", "billing_currency": currency, "billed_cost": Decimal(cost)}
         on_days = [row | {"charge_period_start": day} for day in days or [date(2026, 11, 1)]]
         connection.execute(insert(charges), on_days)
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import signal
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from shared.composition import Composition
 from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
-from tests.cli.commands import DIE1, EAU, FIRST, NO_QUEUES, SECOND, Cli, night, queued, start, write_csv
+from tests.cli.commands import (
+    BARE,
+    DIE1,
+    EAU,
+    FIRST,
+    NO_QUEUES,
+    SECOND,
+    Cli,
+    costs_were_read,
+    night,
+    queued,
+    spend,
+    start,
+    write_csv,
+)
 
 
 def test_a_run_queues_a_message_for_each_subscription(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
@@ -139,6 +153,27 @@ def test_the_status_shows_as_many_runs_as_asked_for(cli: Cli, app: Composition) 
         "night-2026-11-06",
     ]
     assert cli("status", "--limit", "0").code == 2
+
+
+def test_a_pipeline_fails_where_an_active_project_is_that_far(cli: Cli, app: Composition) -> None:
+    asleep = EAU.replace("true", "false")
+    cli("projects", "load", write_csv(DIE1, asleep))
+    spend(app, 11, "12499.99", date(2026, 11, 1))
+    spend(app, 12, "3000", date(2026, 11, 1))
+    costs_were_read(app, datetime(2026, 11, 20, 2, 10, tzinfo=UTC))
+    assert (cli("status", "--fail-over", "100").code, cli("status", "--fail-over", "100").err) == (0, "")
+    over = cli("status", "--fail-over", "99", "--json")
+    assert (over.code, over.json) == (1, [])
+    assert over.err == "error: 1 project at 99 % or more: DIE1 (99.9 %)\n"
+    spend(app, 11, "0.01", date(2026, 11, 2))
+    assert cli("status", "--fail-over", "100").code == 1
+
+
+def test_a_pipeline_is_warned_of_what_is_not_known(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU, BARE))
+    outcome = cli("status", "--fail-over", "100")
+    assert outcome.code == 0
+    assert outcome.err.startswith("warning: not all costs are known of DIE1, EAU; ")
 
 
 @pytest.mark.parametrize("outcome", ["done", "failed"])

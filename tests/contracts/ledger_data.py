@@ -16,6 +16,7 @@ from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.runs import SqlRuns
+from shared.adapters.database.spending import SqlSpending
 from shared.adapters.database.tables import alerts, charges, mails, projects, run_scopes, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import ChargeSet
@@ -142,6 +143,10 @@ class Ledgers:
     @property
     def charges(self) -> SqlCharges:
         return SqlCharges(self.database, LOOKBACK_DAYS)
+
+    @property
+    def spending(self) -> SqlSpending:
+        return SqlSpending(self.database, LOOKBACK_DAYS)
 
     @property
     def cloud_accounts(self) -> SqlCloudAccounts:

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.database.engine import Database
+from shared.domain.periods import Period
+from shared.ports.spending import By, Selection
 from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, terms
 
 DAY = timedelta(days=1)
@@ -62,6 +64,11 @@ def test_whose_a_charge_is_is_what_a_walk_through_the_days_says(
         assert seen == {each: Decimal(expected[each]) for each in (1, 2)}
         unallocated = sum(spent.values()) - sum(map(int, seen.values()))
         assert unallocated == expected[None]
+        whose = {"P1": 1, "P2": 2, "": None}
+        sums = ledgers.spending.sums(Selection(Period(FIRST, LAST + DAY)), By.PROJECT)
+        assert {whose[each.key[0]]: each.cost for each in sums if each.cost} == {
+            who: cost for who, cost in expected.items() if cost
+        }
         ledgers.database.close()
 
 

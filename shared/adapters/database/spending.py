@@ -1,0 +1,118 @@
+"""Where the money went: sums of the stored charges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+from typing_extensions import override
+
+from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED
+from shared.adapters.database.coverage import known_months
+from shared.adapters.database.ledger import Ledger, reads
+from shared.adapters.database.tables import charges, projects, scope_owners, scopes
+from shared.domain.coverage import Gap, gaps
+from shared.domain.periods import Period
+from shared.ports.spending import By, Selection, SpendingLedger, Spent
+
+# A day stands for its month too: no SQL for that is understood by every database.
+COLUMNS: dict[By, tuple[ColumnElement[Any], ...]] = {
+    By.SERVICE: (charges.c.service_name,),
+    By.DAY: (charges.c.charge_period_start,),
+    By.MONTH: (charges.c.charge_period_start,),
+    By.SUB_ACCOUNT: (scopes.c.provider, scopes.c.sub_account_id),
+    By.RESOURCE_GROUP: (scopes.c.sub_account_id, scopes.c.x_resource_group_name),
+    By.PROJECT: (projects.c.acronym,),
+}
+OWNED_DAYS = (scope_owners.c.owned_from, scope_owners.c.owned_until)
+LENGTH_OF_A_MONTH = len("2026-11")
+
+WITH_OWNER = (
+    scopes.join(charges, charges.c.scope_id == scopes.c.id)
+    .outerjoin(scope_owners, OWNED)
+    .outerjoin(projects, projects.c.id == scope_owners.c.project_id)
+)
+
+
+@dataclass(frozen=True)
+class SqlSpending(Ledger, SpendingLedger):
+    """SpendingLedger on a SQL database. lookback_days: how far back a night reads again."""
+
+    lookback_days: int
+
+    @override
+    @reads
+    def sums(self, connection: Connection, which: Selection, by: By) -> list[Spent]:
+        key = (*COLUMNS[by], charges.c.billing_currency)
+        summed = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).where(*_selected(which))
+        sums: dict[tuple[tuple[str, ...], str], Decimal] = {}
+        for *parts, currency, cost in connection.execute(
+            summed.group_by(*key), execution_options={"yield_per": FETCHED}
+        ):
+            this = tuple(_text(part, by) for part in parts), currency
+            sums[this] = sums.get(this, Decimal(0)) + cost
+        return [Spent(*this, cost) for this, cost in sums.items()]
+
+    @override
+    @reads
+    def lacking(self, connection: Connection, which: Selection, today: date) -> list[Gap]:
+        asked = sorted(_asked(connection, which))
+        known = known_months(connection, {sub_account_id for _, sub_account_id, _ in asked})
+        return [
+            gap
+            for provider, account, days in asked
+            for gap in gaps(account, known.get((provider, account), {}), days, today, self.lookback_days)
+        ]
+
+    @override
+    @reads
+    def stored_sub_account(self, connection: Connection, written: str) -> str | None:
+        found = select(scopes.c.sub_account_id).where(scopes.c.sub_account_id.in_({written, written.lower()}))
+        return connection.scalar(found.limit(1))
+
+
+def _selected(which: Selection) -> Iterator[ColumnElement[bool]]:
+    day = charges.c.charge_period_start
+    yield COSTS & (day >= which.days.start) & (day < which.days.end)
+    if which.project_id is not None:
+        yield scope_owners.c.project_id == which.project_id
+    if which.unallocated:
+        yield scope_owners.c.id.is_(None)
+    if which.sub_account_id is not None:
+        yield scopes.c.sub_account_id == which.sub_account_id
+
+
+def _asked(connection: Connection, which: Selection) -> Iterator[tuple[str, str, Period]]:
+    """Each sub-account with such charges, and the days that count: of a project's, those on which it had groups."""
+    account = (scopes.c.provider, scopes.c.sub_account_id)
+    if which.project_id is not None:
+        yield from _asked_for(connection, which, select(*account, *OWNED_DAYS).join(scope_owners))
+        return
+    every = select(*account).distinct()
+    if which.sub_account_id is not None:
+        every = every.where(scopes.c.sub_account_id == which.sub_account_id)
+    for provider, sub_account_id in connection.execute(every):
+        yield provider, sub_account_id, which.days
+
+
+def _asked_for(
+    connection: Connection, which: Selection, owned: Select[str, str, date | None, date | None]
+) -> Iterator[tuple[str, str, Period]]:
+    of_project = owned.where(scope_owners.c.project_id == which.project_id)
+    spans: dict[tuple[str, str], list[tuple[date, date]]] = {}
+    for provider, sub_account_id, owned_from, owned_until in connection.execute(of_project):
+        span = max(owned_from or date.min, which.days.start), min(owned_until or date.max, which.days.end)
+        if span[0] < span[1] and which.sub_account_id in (None, sub_account_id):
+            spans.setdefault((provider, sub_account_id), []).append(span)
+    for account, days in spans.items():
+        yield *account, Period(min(start for start, _ in days), max(end for _, end in days))
+
+
+def _text(part: Any, by: By) -> str:
+    if isinstance(part, date):
+        return part.isoformat()[: LENGTH_OF_A_MONTH if by is By.MONTH else None]
+    return part or ""

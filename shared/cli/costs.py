@@ -1,0 +1,154 @@
+"""`costs`: where the money went."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import AsJson, open_app, refuse_empty
+from shared.cli.failures import WrongUsageError
+from shared.cli.output import Column
+from shared.domain.coverage import DAY
+from shared.domain.money import plain
+from shared.ports.spending import KEYS, By
+from shared.services.costs import CostsWish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from shared.ports.spending import Spent
+    from shared.services.costs import Costs
+
+TITLES = {"sub_account_id": "sub-account", "resource_group": "resource group"}
+NOTHING = {"resource_group": "outside of any group", "project": "unallocated"}
+# Of all sub-accounts together, more gaps than this are counted.
+MOST_GAPS = 10
+
+
+def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    project: Annotated[
+        str | None, typer.Argument(help="Only this project's: its acronym, in any case, or its id.")
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DATE", help="The first day; by default that of the budget's period, or month."),
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DATE", help="The last day; by default today.")] = None,
+    by: Annotated[By, typer.Option(case_sensitive=False, help="What to sum by.")] = By.SERVICE,
+    subscription: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this subscription's, or other sub-account's.")
+    ] = None,
+    unallocated: Annotated[bool, typer.Option("--unallocated", help="Only what belongs to no project.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV, and nothing else.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Show what was spent, and on what, in a project, in a subscription, or in all.
+
+    Days are in UTC. Amounts are rounded to cents, but not with --csv and --json. Currencies are never added.
+    """
+    if csv and json:
+        raise WrongUsageError("write --csv or --json, not both")
+    refuse_empty(**{"PROJECT": project, "--from": first, "--to": last, "--subscription": subscription})
+    found = open_app().cost_service.costs(
+        CostsWish(project or "", subscription or "", unallocated, first or "", last or ""), by
+    )
+    if json:
+        output.write_json(_listed(found))
+    elif csv:
+        _write_csv(found)
+    else:
+        _write(found)
+
+
+# --- for people ----------------------------------------------------------------------------------------------
+
+
+def _write(found: Costs) -> None:
+    output.say(f"{_whose(found)}, {found.days.start} to {found.days.end - DAY}, by {found.by}:", "bold")
+    output.say()
+    if found.spent:
+        output.write_records(_table(found), found.spent)
+        output.say()
+        output.say(f"In all {_totals(found)}.")
+    else:
+        output.say("No costs are stored.")
+    if found.opening:
+        balance = output.money(found.opening, found.opening_currency)
+        output.say(f"Besides, the budget's opening balance: {balance}.")
+    for sentence in _missing(found):
+        output.say(f"Incomplete: {sentence}", "yellow")
+
+
+def _whose(found: Costs) -> str:
+    whose = f"Costs of {found.project.acronym}" if found.project else "All costs"
+    if found.unallocated:
+        whose = "Costs of no project"
+    return f"{whose} in {found.sub_account_id}" if found.sub_account_id else whose
+
+
+def _table(found: Costs) -> output.Table[Spent]:
+    keys = {
+        Column(TITLES.get(name, name), words=True): partial(_part, name=name, place=place)
+        for place, name in enumerate(KEYS[found.by])
+    }
+    totals = found.totals
+    return {
+        **keys,
+        Column("cost", right=True): lambda spent: output.money(spent.cost, spent.currency),
+        Column("share", right=True): lambda spent: _share(spent, totals),
+    }
+
+
+def _part(spent: Spent, name: str, place: int) -> str:
+    return spent.key[place] or NOTHING.get(name, "")
+
+
+def _share(spent: Spent, totals: Mapping[str, Decimal]) -> str:
+    total = totals[spent.currency]
+    return output.percent(spent.cost * 100 / total) if spent.cost >= 0 and total > 0 else ""
+
+
+def _totals(found: Costs) -> str:
+    together = " and ".join(output.money(total, currency) for currency, total in found.totals.items())
+    return f"{together}; currencies are not added" if len(found.totals) > 1 else together
+
+
+def _missing(found: Costs) -> list[str]:
+    missing = list(map(str, found.gaps[:MOST_GAPS]))
+    rest = len(found.gaps) - len(missing)
+    return [*missing, f"and {rest:,} more (--json names them)"] if rest else missing
+
+
+# --- for programs --------------------------------------------------------------------------------------------
+
+
+def _write_csv(found: Costs) -> None:
+    writer = csv_format.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((*KEYS[found.by], "cost", "currency"))
+    writer.writerows((*each.key, plain(each.cost), each.currency) for each in found.spent)
+    for sentence in _missing(found):
+        output.warn(f"incomplete: {sentence}")
+
+
+def _listed(found: Costs) -> dict[str, Any]:
+    names = KEYS[found.by]
+    return {
+        "project": found.project.acronym if found.project else None,
+        "sub_account_id": found.sub_account_id,
+        "unallocated": found.unallocated,
+        "first_day": found.days.start,
+        "last_day": found.days.end - DAY,
+        "by": found.by,
+        "costs": [
+            dict(zip(names, each.key, strict=True)) | output.chosen(each, "cost", "currency") for each in found.spent
+        ],
+        "totals": dict(found.totals),
+        "opening_balance": found.opening,
+        "missing": list(map(str, found.gaps)),
+    }

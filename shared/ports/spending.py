@@ -1,0 +1,73 @@
+"""Where the money went: sums of the stored charges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from shared.domain.coverage import Gap
+from shared.domain.periods import Period
+
+
+class By(StrEnum):
+    """What charges are summed by."""
+
+    SERVICE = "service"
+    DAY = "day"
+    MONTH = "month"
+    SUB_ACCOUNT = "sub-account"
+    RESOURCE_GROUP = "resource-group"
+    PROJECT = "project"
+
+
+# What says what a sum is of.
+KEYS: dict[By, tuple[str, ...]] = {
+    By.SERVICE: ("service",),
+    By.DAY: ("day",),
+    By.MONTH: ("month",),
+    By.SUB_ACCOUNT: ("provider", "sub_account_id"),
+    By.RESOURCE_GROUP: ("sub_account_id", "resource_group"),
+    By.PROJECT: ("project",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which charges: all of these days, or only those of a project, of a sub-account, or that no project owns."""
+
+    days: Period
+    project_id: int | None = None
+    sub_account_id: str | None = None
+    unallocated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What some charges of one currency come to.
+
+    key: as KEYS names its parts; days and months as ISO 8601 writes them, a project by its acronym. A part is empty for
+    charges outside of any group, or of no project.
+    """
+
+    key: tuple[str, ...]
+    currency: str
+    cost: Decimal
+
+
+class SpendingLedger(Protocol):
+    """Sums of the stored charges, and what they lack."""
+
+    def sums(self, which: Selection, by: By) -> list[Spent]:
+        """The sums by this, one for each currency; a charge is the project's that owned its scope on its day."""
+        ...
+
+    def lacking(self, which: Selection, today: date) -> list[Gap]:
+        """What is missing of these charges: of every sub-account on the days on which it is asked for their sake."""
+        ...
+
+    def stored_sub_account(self, written: str) -> str | None:
+        """The id of a sub-account as it is stored, however it is spelled; None for an unknown one."""
+        ...

@@ -1,0 +1,129 @@
+"""Where the money went: stored charges of a project, of a sub-account, of nobody, or of all, summed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from shared.domain.coverage import DAY, Gap
+from shared.domain.periods import Period, month_of
+from shared.domain.projects import Project
+from shared.ports.clock import Clock
+from shared.ports.projects import ProjectLedger, ProjectView
+from shared.ports.spending import By, Selection, SpendingLedger, Spent
+from shared.services.errors import RequestError
+from shared.services.projects import view_of
+from shared.services.terms import parse_day
+
+
+@dataclass(frozen=True, slots=True)
+class CostsWish:
+    """What a person wants to see, as they wrote it; empty for what does not matter.
+
+    first, last: days. unallocated: only what no project owns.
+    """
+
+    project: str = ""
+    subscription: str = ""
+    unallocated: bool = False
+    first: str = ""
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What was spent on these days: days and months in their order, all else by currency, the dearest first.
+
+    opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
+    gaps: what the sums lack.
+    """
+
+    days: Period
+    by: By
+    spent: Sequence[Spent]
+    gaps: Sequence[Gap]
+    project: Project | None = None
+    sub_account_id: str | None = None
+    unallocated: bool = False
+    opening: Decimal = Decimal(0)
+    opening_currency: str = ""
+
+    @property
+    def totals(self) -> Mapping[str, Decimal]:
+        """What all of it comes to, by currency: two are never added."""
+        totals: dict[str, Decimal] = {}
+        for each in self.spent:
+            totals[each.currency] = totals.get(each.currency, Decimal(0)) + each.cost
+        return dict(sorted(totals.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class CostService:
+    """Raises LaterError where the database is away."""
+
+    projects: ProjectLedger
+    spending: SpendingLedger
+    clock: Clock
+
+    def costs(self, wish: CostsWish, by: By) -> Costs:
+        """The sums; without a first day, of the project's period (or else the month) that holds the last day, up to it.
+
+        Raises RequestError; UnknownProjectError among them.
+        """
+        if wish.project and wish.unallocated:
+            raise RequestError("unallocated costs are those of no project; leave one of the two out")
+        today = self.clock().date()
+        view = view_of(self.projects, wish.project, self.clock()) if wish.project else None
+        days = _days(wish, view, today)
+        which = Selection(days, view.project.id if view else None, self._sub_account(wish), wish.unallocated)
+        found = Costs(
+            days,
+            by,
+            sorted(self.spending.sums(which, by), key=_by_time if by in (By.DAY, By.MONTH) else _by_cost),
+            self.spending.lacking(which, today),
+            sub_account_id=which.sub_account_id,
+            unallocated=which.unallocated,
+        )
+        return _of_project(found, view) if view else found
+
+    def _sub_account(self, wish: CostsWish) -> str | None:
+        written = wish.subscription.strip()
+        if not written:
+            return None
+        stored = self.spending.stored_sub_account(written)
+        if stored is None:
+            raise RequestError(
+                f"nothing is known of a subscription {written}; `projects show` tells those of a project"
+            )
+        return stored
+
+
+def _of_project(found: Costs, view: ProjectView) -> Costs:
+    opening = view.terms.opening
+    if opening is None or opening.period_start not in found.days or found.sub_account_id:
+        return replace(found, project=view.project)
+    return replace(found, project=view.project, opening=opening.amount, opening_currency=view.terms.currency)
+
+
+def _days(wish: CostsWish, view: ProjectView | None, today: date) -> Period:
+    try:
+        first, last = parse_day(wish.first.strip()), parse_day(wish.last.strip()) or today
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+    period = (view.terms.rule.period_at(last) if view else None) or month_of(last)
+    first = first or period.start
+    if first > last:
+        raise RequestError(f"the first day, {first}, is after the last, {last}")
+    if first > today:
+        raise RequestError(f"{first} is in the future")
+    return Period(first, last + DAY)
+
+
+def _by_time(spent: Spent) -> tuple[tuple[str, ...], str]:
+    return spent.key, spent.currency
+
+
+def _by_cost(spent: Spent) -> tuple[str, Decimal, tuple[str, ...]]:
+    return spent.currency, -spent.cost, spent.key

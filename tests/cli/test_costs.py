@@ -1,0 +1,135 @@
+"""`costs`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, date, datetime
+
+import pytest
+
+from shared.composition import Composition
+from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, spend, write_csv
+
+READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def spent(cli: Cli, app: Composition) -> Composition:
+    """DIE1 spent 10 in March, 1.005 in April and 30 in November; EAU, whose quarter began in October, 5 each month."""
+    cli("projects", "load", write_csv(DIE1, EAU, BARE))
+    for day, cost in ((date(2026, 3, 31), "10"), (date(2026, 4, 1), "1.005"), (date(2026, 11, 20), "30")):
+        spend(app, 11, cost, day)
+    spend(app, 12, "5", date(2026, 9, 30), date(2026, 10, 1), date(2026, 11, 1))
+    costs_were_read(app, READ_AT)
+    return app
+
+
+def listed(cli: Cli, *arguments: str) -> dict[str, str]:
+    """Amounts by what they are of."""
+    return {
+        each[name]: each["cost"] for each in cli("costs", *arguments, "--json").json["costs"] for name in [*each][:1]
+    }
+
+
+def test_what_a_project_spent_is_that_of_its_period_by_service(cli: Cli, spent: Composition) -> None:
+    assert cli("costs", "die1", "--json").json == {
+        "project": "DIE1",
+        "sub_account_id": None,
+        "unallocated": False,
+        "first_day": "2026-04-01",
+        "last_day": "2026-11-20",
+        "by": "service",
+        "costs": [{"service": "VM", "cost": "31.005", "currency": "CAD"}],
+        "totals": {"CAD": "31.005"},
+        "opening_balance": "0",
+        "missing": [],
+    }
+    assert listed(cli, "EAU", "--by", "month") == {"2026-10": "5", "2026-11": "5"}
+
+
+def test_both_days_that_are_given_count(cli: Cli, spent: Composition) -> None:
+    days = ("--from", "2026-03-31", "--to", "2026-04-01", "--by", "day")
+    assert listed(cli, "DIE1", *days) == {"2026-03-31": "10", "2026-04-01": "1.005"}
+
+
+def test_a_last_day_alone_is_that_of_the_period_that_holds_it(cli: Cli, spent: Composition) -> None:
+    assert listed(cli, "EAU", "--to", "2026-09-30", "--by", "day") == {"2026-09-30": "5"}
+    assert cli("costs", "EAU", "--to", "2026-09-30", "--json").json["first_day"] == "2026-07-01"
+
+
+def test_what_is_of_no_project_is_that_of_the_month(cli: Cli, spent: Composition) -> None:
+    assert listed(cli, "--by", "project") == {"DIE1": "30", "EAU": "5"}
+    assert listed(cli, "--subscription", SECOND.upper(), "--by", "resource-group") == {SECOND: "5"}
+    assert listed(cli, "--unallocated") == {}
+    without = [DIE1.replace("die1-dev;die1-prod", "die1-new"), EAU.replace(",eau,", ",eau-2,"), BARE]
+    cli("projects", "load", write_csv(*without), "--correction")
+    assert listed(cli, "--unallocated") == {"VM": "35"}
+
+
+def test_people_get_a_table_with_shares_and_what_it_comes_to(cli: Cli, spent: Composition) -> None:
+    out = cli("costs", "--from", "2026-04-01", "--by", "sub-account").out
+    assert out.splitlines() == [
+        "All costs, 2026-04-01 to 2026-11-20, by sub-account:",
+        "",
+        f"PROVIDER  {'SUB-ACCOUNT':36}       COST   SHARE",
+        f"azure     {FIRST}  31.00 CAD  67.3 %",
+        f"azure     {SECOND}  15.00 CAD  32.6 %",
+        "",
+        "In all 46.00 CAD.",
+    ]
+
+
+def test_a_spreadsheet_gets_exact_amounts_and_nothing_else(cli: Cli, spent: Composition) -> None:
+    outcome = cli("costs", "DIE1", "--by", "month", "--csv")
+    rows = list(csv.reader(io.StringIO(outcome.out)))
+    assert rows == [["month", "cost", "currency"], ["2026-04", "1.005", "CAD"], ["2026-11", "30", "CAD"]]
+    assert outcome.err == ""
+
+
+def test_what_is_not_known_is_said(cli: Cli, spent: Composition) -> None:
+    days = ("--from", "2025-12-01")
+    missing = f"costs of {FIRST} not read for December 2025"
+    assert f"Incomplete: {missing}\n" in cli("costs", "DIE1", *days).out
+    assert cli("costs", "DIE1", *days, "--json").json["missing"] == [missing]
+    of_a_spreadsheet = cli("costs", "DIE1", *days, "--csv")
+    assert of_a_spreadsheet.err == f"warning: incomplete: {missing}\n"
+    assert "ncomplete" not in of_a_spreadsheet.out
+
+
+def test_currencies_are_shown_side_by_side(cli: Cli, spent: Composition) -> None:
+    spend(spent, 11, "7", date(2026, 11, 3), currency="USD")
+    out = cli("costs", "DIE1").out
+    assert "In all 31.00 CAD and 7.00 USD; currencies are not added.\n" in out
+    assert cli("costs", "DIE1", "--json").json["totals"] == {"CAD": "31.005", "USD": "7"}
+
+
+def test_an_opening_balance_is_no_charge_and_is_said(cli: Cli, spent: Composition) -> None:
+    assert cli("budget", "set", "DIE1", "--opening-balance", "500", "--reason", "moved").code == 0
+    assert "In all 31.00 CAD.\nBesides, the budget's opening balance: 500.00 CAD.\n" in cli("costs", "DIE1").out
+    assert cli("costs", "DIE1", "--json").json["opening_balance"] == "500"
+    assert "opening balance" not in cli("costs", "DIE1", "--from", "2026-05-01").out
+
+
+def test_where_nothing_is_stored_it_is_said(cli: Cli, spent: Composition) -> None:
+    assert "No costs are stored.\n" in cli("costs", "BARE").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["NOBODY"], "there is no project NOBODY"),
+        ([""], "PROJECT is empty"),
+        (["DIE1", "--unallocated"], "unallocated costs are those of no project"),
+        (["--subscription", "north"], "nothing is known of a subscription north"),
+        (["DIE1", "--from", "2026-11-02", "--to", "2026-11-01"], "the first day, 2026-11-02, is after the last"),
+        (["DIE1", "--from", "2026-11-21", "--to", "2026-11-30"], "2026-11-21 is in the future"),
+        (["DIE1", "--from", "1.11.2026"], "'1.11.2026' is no date"),
+        (["DIE1", "--csv", "--json"], "write --csv or --json, not both"),
+        (["DIE1", "--by", "colour"], "Invalid value for '--by'"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(cli: Cli, spent: Composition, arguments: list[str], sentence: str) -> None:
+    outcome = cli("costs", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert sentence in outcome.err
