@@ -414,15 +414,23 @@ class Composition:
     @cached_property
     def watchdog(self) -> Watchdog:
         """PipelineWatchdog."""
-        nights = self.settings.nights
-        return Watchdog(self.runs, nights, self.pace, self.checks, self.mails, self.operators, self.clock)
+        return Watchdog(
+            runs=self.runs,
+            schedule=self.settings.nights,
+            pace=self.pace,
+            checks=self.checks,
+            charges=self.charges,
+            mails=self.mails,
+            operators=self.operators,
+            clock=self.clock,
+        )
 
     # --- what a person can ask for ---
 
     @cached_property
     def run_service(self) -> RunService:
         """Runs: started, looked at."""
-        return RunService(self.runs, self.projects, self.scheduler, self.chain)
+        return RunService(self.runs, self.projects, self.charges, self.scheduler, self.chain, self.clock)
 
     @cached_property
     def lock_service(self) -> LockService:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.domain import texts
 from shared.domain.money import plain
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ def printable(text: str) -> str:
 
 def named(names: Sequence[str]) -> str:
     """Some names for people: `A, B and 20 more`."""
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    return texts.named(names, MOST_NAMED)
 
 
 def count(number: int, thing: str) -> str:

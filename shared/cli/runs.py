@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shared.composition import Composition
+    from shared.domain.coverage import Incomplete
     from shared.ports.runs import RunView
     from shared.services.runs import RunService
 
@@ -30,6 +31,8 @@ STYLES = {RunState.DONE: "green", RunState.RUNNING: "cyan", RunState.FAILED: "re
 POLL_SECONDS = 0.5
 # More decisions about locks in one day are counted up to here.
 MOST_DECISIONS = 1000
+# So many of the things that figures lack are listed.
+MOST_GAPS = 20
 
 
 def run(
@@ -103,6 +106,7 @@ def _wait(service: RunService, key: str, stopped: threading.Event) -> None:
     if view.state is RunState.FAILED:
         raise FailedError(f"run {key} has failed: {outcome}")
     output.say(f"Run {key} is done: {outcome}.")
+    _write_incomplete(service.incomplete())
 
 
 def _until_finished(
@@ -147,6 +151,7 @@ def _write(app: Composition, views: list[RunView]) -> None:
     if views:
         output.write_records(TABLE, views)
         _write_errors(views)
+        _write_incomplete(app.run_service.incomplete())
     else:
         output.say("There was no run yet: `python -m shared.cli run` starts one.")
     _write_decisions(app)
@@ -174,8 +179,10 @@ def _took(view: RunView) -> str:
 
 
 def _state(view: RunView) -> Cell:
-    if view.state is RunState.DONE and not view.is_complete:
+    if view.state is RunState.DONE and view.unsent:
         return Cell("done, mails unsent", "yellow")
+    if view.state is RunState.DONE and not view.is_complete:
+        return Cell("done, incomplete", "yellow")
     return Cell(view.state, STYLES.get(view.state, ""))
 
 
@@ -206,6 +213,19 @@ def _write_errors(views: list[RunView]) -> None:
             output.say(f"  {output.count(count, 'mail')} not sent: {reason or 'not tried yet'}")
 
 
+def _write_incomplete(incomplete: Incomplete) -> None:
+    """What figures lack, if anything."""
+    if not incomplete.gaps:
+        return
+    output.say()
+    figures = output.count(incomplete.projects, "figure")
+    output.say(f"Incomplete: {figures} (`python -m shared.cli projects list` shows which)", "yellow")
+    for line in incomplete.lines[:MOST_GAPS]:
+        output.say(f"  {line}")
+    if (more := len(incomplete.gaps) - MOST_GAPS) > 0:
+        output.say(f"  … and {more:,} more")
+
+
 def _write_decisions(app: Composition) -> None:
     """How many projects are locked, and what was decided in the last day, if there is anything to say."""
     locked = app.lock_service.held()
@@ -232,7 +252,8 @@ def _write_decisions(app: Composition) -> None:
 def _listed(view: RunView) -> dict[str, Any]:
     errors = [{"scope": scope, "reason": reason} for scope, reason in view.errors]
     unsent = [{"reason": reason or None, "mails": count} for reason, count in view.unsent]
-    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors, "unsent": unsent}
+    missing = [{"what": str(gap), "projects": acronyms} for gap, acronyms in view.incomplete.gaps]
+    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors, "unsent": unsent, "missing": missing}
     return (
         output.chosen(view, "key", "trigger", "state", "started_at", "finished_at")
         | {"complete": view.is_complete}

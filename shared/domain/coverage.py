@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
 from shared.domain.periods import Period, month_of, months_before, split_at_month_ends
+from shared.domain.texts import named
 
 # The night in a row on which an empty answer is taken after all.
 BELIEVED_ON_NIGHT = 3
@@ -299,6 +300,33 @@ def gaps(
         elif gap:
             found.append(gap)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """What figures lack: each gap, with the acronyms of the projects that lack it, those that concern most first."""
+
+    gaps: tuple[tuple[Gap, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, lacking: Mapping[str, Iterable[Gap]]) -> Incomplete:
+        """From what each project's figure lacks, by acronym."""
+        found: dict[Gap, list[str]] = {}
+        for acronym, each in lacking.items():
+            for gap in each:
+                found.setdefault(gap, []).append(acronym)
+        order = sorted(found, key=lambda gap: (-len(found[gap]), gap.sub_account_id, gap.days.start))
+        return cls(tuple((gap, tuple(found[gap])) for gap in order))
+
+    @property
+    def projects(self) -> int:
+        """How many figures are incomplete."""
+        return len({acronym for _, acronyms in self.gaps for acronym in acronyms})
+
+    @property
+    def lines(self) -> list[str]:
+        """Each gap, with whose figures lack it."""
+        return [f"{named(acronyms)}: {gap}" for gap, acronyms in self.gaps]
 
 
 def missing_months(lacking: Iterable[Gap]) -> list[tuple[CoverageState | None, Period]]:

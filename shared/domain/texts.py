@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair, which JSON can spell.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# So many names fit into a sentence.
+NAMED = 3
 
 
 def is_one_line(text: str) -> bool:
@@ -18,6 +21,12 @@ def is_one_line(text: str) -> bool:
 def shortened(text: str, longest: int = 60) -> str:
     """The text, cut to at most `longest` characters; an ellipsis says that it was."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def named(names: Sequence[str], most: int = NAMED) -> str:
+    """The first few names, and how many more there are: `DIE1, EAU, AIR and 5 more`."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def digest(*texts: str) -> str:

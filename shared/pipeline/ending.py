@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.messages import Envelope, ScopeTarget, notifications
 from shared.pipeline.events import event
-from shared.pipeline.operators import Operators
+from shared.pipeline.operators import Operators, concerning
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
@@ -38,7 +38,8 @@ class Ending:
     def without_costs(self, scope: RunScope, error: NoCostsError) -> list[Outgoing]:
         """The provider has none for the scope, which is no failure but told once; one that lasts too long is."""
         now = self.clock()
-        told = self.operators.no_costs(scope.target.subject, error.reason, error.passes_within is not None)
+        acronyms, passes = self.charges.acronyms_of(scope.target), error.passes_within is not None
+        told = self.operators.no_costs(scope.target.subject, acronyms, error.reason, passes)
         mail_id = self.mails.add(told, now)
         stored = self.mails.get(mail_id)
         first = stored.first_attempt_at if stored else None
@@ -61,7 +62,10 @@ class Ending:
 
     def told(self, run_key: str) -> list[Outgoing]:
         """The mail to the operators on all that failed, if the run is finished."""
-        failures = self.runs.failures(run_key)
+        failures = [
+            (concerning(target.subject, self.charges.acronyms_of(target)), reason)
+            for target, reason in self.runs.failures(run_key)
+        ]
         if not failures:
             return []
         now = self.clock()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from shared.domain.texts import digest
+from shared.domain.texts import digest, named
 from shared.ports.mails import NewMail, Topic
 
 NOTICE = "notice"
@@ -18,6 +18,11 @@ def at_most(lines: list[str]) -> list[str]:
     if len(lines) <= LINES_IN_NOTICE:
         return lines
     return [*lines[:LINES_IN_NOTICE], f"… and {len(lines) - LINES_IN_NOTICE} more"]
+
+
+def concerning(subject: str, acronyms: Sequence[str]) -> str:
+    """What something is about, with the projects that it concerns."""
+    return f"{subject} ({named(acronyms)})" if acronyms else subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,14 @@ class Operators:
             run_key,
         )
 
-    def no_costs(self, subject: str, reason: str, passes: bool) -> NewMail:
+    def no_costs(self, subject: str, acronyms: Sequence[str], reason: str, passes: bool) -> NewMail:
         """The provider has no costs of this, and nobody here has to do anything: told once."""
         return self.notice(
             Topic.COSTS_FAILED,
             f"no-costs/{'yet' if passes else 'ever'}/{subject}",
             f"There are no costs of {subject}",
-            f"The costs of {subject} can't be read, and its projects' figures lack them. This is told once.",
+            f"The costs of {concerning(subject, acronyms)} can't be read, and its projects' figures lack them. "
+            "This is told once.",
             [reason],
             "Each night tries again. `python -m shared.cli cloud-accounts list` shows how it stands.",
         )

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from shared.domain.schedules import Schedule
 from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
 from shared.pipeline.events import event
-from shared.pipeline.operators import Operators, at_most
+from shared.pipeline.operators import Operators, at_most, concerning
 from shared.pipeline.pace import Pace
 from shared.pipeline.stage import MARK_COMES_FIRST, Outgoing, mails_out, outgoing
+from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.mails import MailLedger, NewMail, Topic
@@ -35,6 +36,7 @@ class Watchdog:
     schedule: Schedule
     pace: Pace
     checks: CheckLedger
+    charges: ChargeLedger
     mails: MailLedger
     operators: Operators
     clock: Clock
@@ -85,7 +87,10 @@ class Watchdog:
         return mail_id
 
     def _late_notice(self, run: LateRun) -> NewMail:
-        lines = [f"{subject}: {state}{f' ({reason})' if reason else ''}" for subject, state, reason in run.scopes]
+        lines = [
+            f"{concerning(target.subject, self.charges.acronyms_of(target))}: {state}{f' ({reason})' if reason else ''}"
+            for target, state, reason in run.scopes
+        ]
         if not run.planned:
             # Nothing waits, so nothing would go on by itself.
             lines.append("every subscription: none was planned; `python -m shared.cli run` reads them now")
@@ -93,6 +98,7 @@ class Watchdog:
         if run.unchecked_projects:
             lines.append(f"{run.unchecked_projects} project(s) whose new costs were not compared with their budget yet")
         lines += [f"{count} mail(s) not sent{f': {reason}' if reason else ' yet'}" for reason, count in run.unsent]
+        lines += at_most([f"figures of {each}" for each in self.charges.incomplete(self.clock().date()).lines])
         return self.operators.notice(
             Topic.LATE_RUN,
             f"late/{run.key}",

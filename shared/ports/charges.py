@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from shared.domain.coverage import Known, Reading
+from shared.domain.coverage import Incomplete, Known, Reading
 from shared.domain.periods import Period, PeriodRule
 from shared.messages import ScopeTarget
 from shared.ports.costs import CostQuery
@@ -111,6 +111,14 @@ class ChargeLedger(Protocol):
         (check_due_since = now), where anything was answered. Raises LaterError; NeverError where a day, a name or an
         amount can't be stored, and then nothing is.
         """
+        ...
+
+    def incomplete(self, today: date) -> Incomplete:
+        """What the figures of active projects with a budget lack in the periods that hold `today`."""
+        ...
+
+    def acronyms_of(self, target: ScopeTarget) -> list[str]:
+        """The acronyms of the target's active projects, in order."""
         ...
 
     def totals(self, provider: str, sub_account_id: str, days: Period) -> dict[str, tuple[Decimal, int]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from shared.domain.coverage import Incomplete
 from shared.messages import ScopeTarget
 
 
@@ -59,8 +60,8 @@ class LateRun:
     key: str
     started_at: datetime
     planned_until: datetime
-    scopes: tuple[tuple[str, str, str | None], ...]
-    """subject, state, reason of each scope that is not done"""
+    scopes: tuple[tuple[ScopeTarget, str, str | None], ...]
+    """target, state, reason of each scope that is not done"""
     unchecked_projects: int
     unsent: tuple[tuple[str, int], ...]
     """as of a RunView"""
@@ -83,11 +84,13 @@ class RunView:
     """(scope, reason) of those deferred, failed or suspect"""
     unsent: tuple[tuple[str, int], ...] = ()
     """(reason, count) of its mails that are not sent, failed ones too; the reason is empty before the first attempt"""
+    incomplete: Incomplete = field(default=Incomplete())
+    """what figures lack, of a run that they rest on (`services.runs`)"""
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is read, and all that follows from it has been told."""
-        return self.state is RunState.DONE and not self.unsent
+        """Whether all is read and believed, and all that follows from it has been told."""
+        return self.state is RunState.DONE and not self.unsent and not self.incomplete.gaps
 
 
 class RunLedger(Protocol):
@@ -138,8 +141,8 @@ class RunLedger(Protocol):
         """
         ...
 
-    def failures(self, run_key: str) -> list[tuple[str, str]]:
-        """Subject and reason of each scope that failed or is suspect, once the run is finished; nothing before."""
+    def failures(self, run_key: str) -> list[tuple[ScopeTarget, str]]:
+        """Target and reason of each scope that failed or is suspect, once the run is finished; nothing before."""
         ...
 
     def recent_runs(self, limit: int) -> list[RunView]:

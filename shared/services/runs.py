@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from shared.domain.coverage import Incomplete
 from shared.messages import GUID, ScopeTarget
 from shared.pipeline.chain import Chain
 from shared.pipeline.schedule import Scheduler
+from shared.ports.charges import ChargeLedger
+from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger
-from shared.ports.runs import RunLedger, RunView
+from shared.ports.runs import RunLedger, RunTrigger, RunView
 from shared.services.errors import RequestError
 from shared.services.projects import id_of
 from shared.services.terms import parse_day
@@ -20,8 +23,10 @@ class RunService:
 
     runs: RunLedger
     projects: ProjectLedger
+    charges: ChargeLedger
     scheduler: Scheduler
     chain: Chain
+    clock: Clock
 
     def start(self, subscription: str = "", project: str = "", since: str = "") -> tuple[str, int]:
         """Starts a run besides the night's: its key, and how many messages read for it.
@@ -51,6 +56,13 @@ class RunService:
         """One run as it stands."""
         return self.runs.get(key)
 
+    def incomplete(self) -> Incomplete:
+        """What figures lack today."""
+        return self.charges.incomplete(self.clock().date())
+
     def recent(self, limit: int) -> list[RunView]:
-        """The last runs, newest first."""
-        return self.runs.recent_runs(limit)
+        """The last runs, newest first. What figures lack is held against the last night and what came after it."""
+        views = self.runs.recent_runs(limit)
+        night = next((at for at, view in enumerate(views) if view.trigger is RunTrigger.TIMER), len(views))
+        incomplete = self.incomplete()
+        return [*(replace(view, incomplete=incomplete) for view in views[: night + 1]), *views[night + 1 :]]

@@ -119,6 +119,7 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
             {"scope": f"subscription {SECOND}", "reason": "Azure asks us to wait (429)"},
         ],
         "unsent": [{"reason": None, "mails": 2}, {"reason": "refused", "mails": 1}],
+        "missing": [],
     }
     for_people = cli("status").out
     assert "1 deferred, 1 failed" in for_people
@@ -142,6 +143,22 @@ def test_a_night_that_is_read_is_not_complete_before_its_mails_are_sent(cli: Cli
     app.mails.mark_sent(mail, "", (), now)
     (run,) = cli("status", "--json").json
     assert (run["state"], run["complete"], run["unsent"]) == ("done", True, [])
+
+
+def test_the_status_says_what_figures_lack_and_whose(cli: Cli, app: Composition) -> None:
+    assert "Incomplete" not in cli("status").out
+    cli("projects", "load", write_csv(DIE1))
+    now = app.clock()
+    for scope in night(app):
+        app.runs.mark_read(scope.id, None, now)
+    (run,) = cli("status", "--json").json
+    assert (run["state"], run["complete"]) == ("done", False)
+    (missing,) = run["missing"]
+    assert (missing["what"][:13], missing["projects"]) == ("costs of 1caa", ["DIE1"])
+    for_people = cli("status").out
+    assert "done, incomplete" in " ".join(for_people.split())
+    assert "Incomplete: 1 figure (`python -m shared.cli projects list` shows which)\n" in for_people
+    assert f"  DIE1: {missing['what']}\n" in for_people
 
 
 def test_the_status_shows_as_many_runs_as_asked_for(cli: Cli, app: Composition) -> None:

@@ -551,6 +551,22 @@ def test_projects_of_a_subscription_of_a_cloud_account_and_of_another_provider(l
     assert ledgers.charges.account(AZURE, SUB).known == {}
 
 
+def test_what_figures_lack_is_told_of_active_projects_with_a_budget(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"), entry(2, "rg-2", active=False), replace(entry(3, "rg-3"), terms=terms("0")))
+    (lacking,) = ledgers.charges.incomplete(TODAY).gaps
+    assert (str(lacking[0]), lacking[1]) == (f"costs of {SUB} not read for April to November 2026", ("P1",))
+    assert [str(each) for each in ledgers.projects.list_projects(TODAY)[0].gaps] == [str(lacking[0])]
+
+
+def test_a_targets_projects_are_told_by_their_names(ledgers: Ledgers) -> None:
+    other_id = "ed570627-0265-4620-bb42-bae06bcfa914"
+    ledgers.load(entry(1, "rg-1"), entry(2, "rg-2", active=False), entry(3, "rg-3"))
+    ledgers.load(entry(4, "rg-4", subscription_id=other_id))
+    one, other = (ScopeTarget(subscription_id=each) for each in (SUB, other_id))
+    assert [ledgers.charges.acronyms_of(each) for each in (one, other)] == [["P1", "P3"], ["P4"]]
+    assert ledgers.charges.acronyms_of(ScopeTarget(project_id=3)) == ["P3"]
+
+
 def test_an_accounts_currencies_are_those_of_its_charges_since_a_day(ledgers: Ledgers) -> None:
     ledgers.store(reading(("rg-1", date(2026, 10, 31), "Storage", "7"), window=OCTOBER, currency="USD"))
     ledgers.store(reading(row("rg-1", 3, "1"), currency="CAD"))

@@ -302,8 +302,8 @@ def test_failures_are_told_once_the_run_is_finished(ledger: RunLedger, night: st
     assert ledger.failures(night) == []
     settle(database, group, ScopeState.SUSPECT, "empty")
     assert ledger.failures(night) == [
-        (ONE.subject, "no permission"),
-        ("project 11, group fsdh_proj_die1_dev_rg", "empty"),
+        (ONE, "no permission"),
+        (GROUP, "empty"),
     ]
 
 

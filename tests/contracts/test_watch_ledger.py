@@ -142,7 +142,8 @@ def test_a_run_that_is_complete_is_not_late(runs: SqlRuns, mails: SqlMails, data
 
 
 def test_a_late_run_names_everything_that_is_missing(runs: SqlRuns, mails: SqlMails, database: Database):
-    done, deferred, failed = plan(runs, "night", ONE, TWO, ScopeTarget(project_id=11, resource_group="Rg"))
+    group = ScopeTarget(project_id=11, resource_group="Rg")
+    done, deferred, failed = plan(runs, "night", ONE, TWO, group)
     settle(database, done, ScopeState.DONE)
     runs.mark_deferred(deferred.id, "throttled", MORNING)
     runs.mark_failed(failed.id, "Azure says no (403)", NIGHT)
@@ -150,10 +151,7 @@ def test_a_late_run_names_everything_that_is_missing(runs: SqlRuns, mails: SqlMa
     assert pending != claimed
     mails.claim(claimed, "me", MORNING, NIGHT)
     add_project(database, 1, check_due_since=NIGHT + MINUTE)
-    scopes = (
-        (f"subscription {TWO.subscription_id}", "deferred", "throttled"),
-        ("project 11, group Rg", "failed", "Azure says no (403)"),
-    )
+    scopes = ((TWO, "deferred", "throttled"), (group, "failed", "Azure says no (403)"))
     assert runs.late_runs(NIGHT) == []
     failed_mail = mails.add(a_mail("f"), NIGHT)
     mails.claim(failed_mail, "me", MORNING, NIGHT)

@@ -16,6 +16,7 @@ from shared.domain.coverage import (
     Coverage,
     CoverageState,
     Gap,
+    Incomplete,
     Reading,
     ReadPart,
     StoredAnswer,
@@ -262,6 +263,17 @@ def test_days_before_the_first_that_was_read_are_missing() -> None:
     partly = good(Period(date(2026, 10, 17), date(2026, 11, 1)))
     assert said(*SUMMER, partly, good(NOVEMBER)) == ["costs of 7f0c not read for October 2026"]
     assert said(partly, good(NOVEMBER), needed=Period(date(2026, 10, 17), date(2027, 1, 1))) == []
+
+
+def test_what_figures_lack_is_said_once_with_whose_they_are_and_what_most_lack_comes_first() -> None:
+    june, july = (Gap(SUB, Period(date(2026, month, 1), date(2026, month + 1, 1))) for month in (6, 7))
+    lacking = Incomplete.of({"A": [june, july], "B": [july], "C": [], "D": [july], "E": [july]})
+    assert lacking.projects == 4
+    assert lacking.lines == [
+        f"A, B, D and 1 more: costs of {SUB} not read for July 2026",
+        f"A: costs of {SUB} not read for June 2026",
+    ]
+    assert (Incomplete.of({"A": []}).projects, Incomplete.of({}).lines) == (0, [])
 
 
 def test_months_in_words_are_spans() -> None:

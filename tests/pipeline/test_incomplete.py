@@ -356,3 +356,32 @@ def test_an_answer_of_odd_rows_only_is_no_blank(chain: Chain) -> None:
     chain.costs.odd = {"rg-nobody": ODD}
     chain.night()
     assert missing(chain) == []
+
+
+def test_no_run_since_the_last_night_is_complete_while_a_figure_lacks_something(chain: Chain) -> None:
+    """A first reading back that came blank in part fails no run, and is not believed yet."""
+    chain.load(entry(11, rule=APRIL), entry(12, None))
+    spend_each_month(chain, "100", range(6, 12))
+    chain.night()
+    chain.clock.forward(hours=1)
+    chain.run_now()
+    chain.drain()
+    recent = chain.run_service.recent(5)
+    assert [(str(run.state), run.is_complete) for run in recent] == [("done", False), ("done", False)]
+    assert recent[1].incomplete.projects == 1
+    (line,) = recent[1].incomplete.lines
+    assert line == f"P11: April to May 2026 of {SUBSCRIPTION} came without any charge, which is not believed yet"
+    spend_each_month(chain, "100", range(4, 6))
+    chain.clock.forward(days=1)
+    chain.night()
+    assert [run.is_complete for run in chain.run_service.recent(5)] == [True, True, True]
+
+
+def test_what_is_missing_now_is_not_held_against_the_nights_before_the_last(chain: Chain) -> None:
+    chain.load(entry())
+    chain.spend("5", TODAY)
+    chain.night()
+    chain.clock.forward(days=1)
+    chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
+    chain.night()
+    assert [run.is_complete for run in chain.run_service.recent(5)] == [False, True]

@@ -279,8 +279,8 @@ def test_all_that_a_run_could_not_read_is_told_in_one_mail(chain: Chain) -> None
     chain.costs.fails = lambda query: NeverError("Azure says no (403)") if query.sub_account_id != names[-1] else None
     chain.night()
     (mail,) = chain.mailer.sent
-    assert mail.subject == f"Costs could not be read: subscription {names[0]} and 38 more"
-    assert f"subscription {names[5]}: Azure says no (403)" in mail.text
+    assert mail.subject == f"Costs could not be read: subscription {names[0]} (P1) and 38 more"
+    assert f"subscription {names[5]} (P6): Azure says no (403)" in mail.text
     assert "… and 9 more" in mail.text
 
 
@@ -337,7 +337,7 @@ def test_a_subscription_that_the_provider_does_not_know_yet_is_a_failure_only_af
         next_night(chain)
         told.append(len(costs_failed(chain)))
     assert told == [1, 1, 2, 3]
-    assert costs_failed(chain)[1] == f"Costs could not be read: subscription {SUBSCRIPTION}"
+    assert costs_failed(chain)[1] == f"Costs could not be read: subscription {SUBSCRIPTION} (P11)"
 
 
 def test_of_a_project_by_hand_costs_that_there_are_none_of_are_a_failure_as_any(chain: Chain) -> None:
@@ -345,7 +345,7 @@ def test_of_a_project_by_hand_costs_that_there_are_none_of_are_a_failure_as_any(
     chain.costs.fails = lambda _query: NoCostsError("no such offer")
     chain.work(Queue.UPDATE, '{"ProjectId": 11}')
     chain.drain()
-    assert costs_failed(chain) == ["Costs could not be read: project 11"]
+    assert costs_failed(chain) == ["Costs could not be read: project 11 (P11)"]
 
 
 def test_a_scope_that_fails_before_it_is_known_ends_and_swallows_no_other_s_failure(chain: Chain) -> None:

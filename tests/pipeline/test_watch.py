@@ -14,7 +14,7 @@ from shared.pipeline.watch import LATE_AFTER
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.runs import RunTrigger
-from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry, only
+from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry, only
 
 TODAY = date(2026, 11, 20)
 
@@ -145,6 +145,25 @@ def test_the_late_report_names_a_scope_that_failed(chain: Chain) -> None:
     chain.drain()
     (mail,) = chain.mailer.sent
     assert "failed (Azure says no (403))" in mail.text
+
+
+def test_the_late_report_names_the_projects_and_says_what_their_figures_lack(chain: Chain) -> None:
+    chain.load(*(entry(number, rule=APRIL) for number in range(11, 16)))
+    chain.spend("5", TODAY)
+    for month in (4, 5, 8, 9, 10):
+        chain.spend("5", date(2026, month, 3))
+    chain.costs.fails = lambda query: NeverError("Azure says no (400)") if query.window.start.month == 6 else None
+    chain.night()
+    assert f"subscription {SUBSCRIPTION} (P11, P12, P13 and 2 more): June" in chain.mailer.sent[-1].text
+    chain.mailer.sent.clear()
+    chain.clock.forward(hours=5)
+    chain.look()
+    chain.drain()
+    (mail,) = chain.mailer.sent
+    figures = "figures of P11, P12, P13 and 2 more: "
+    assert f"subscription {SUBSCRIPTION} (P11, P12, P13 and 2 more): failed (June" in mail.text
+    assert f"{figures}June 2026 of {SUBSCRIPTION} could not be read: Azure says no (400)" in mail.text
+    assert f"{figures}July 2026 of {SUBSCRIPTION} came without any charge, which is not believed yet" in mail.text
 
 
 def test_the_late_report_says_what_to_do_of_a_night_that_broke_off_before_it_was_planned(chain: Chain) -> None:

@@ -17,7 +17,14 @@ from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WI
 from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts
-from shared.adapters.database.coverage import known_months, months_of, note_stored, stored_lately, write_months
+from shared.adapters.database.coverage import (
+    gaps_today,
+    known_months,
+    months_of,
+    note_stored,
+    stored_lately,
+    write_months,
+)
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.owners import STILL_READ, owned_of, owners_of
 from shared.adapters.database.tables import (
@@ -31,7 +38,7 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
-from shared.domain.coverage import Coverage, Known, Reading, ReadPart, StoredAnswer, fault_in, not_outdated
+from shared.domain.coverage import Coverage, Incomplete, Known, Reading, ReadPart, StoredAnswer, fault_in, not_outdated
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
@@ -113,6 +120,20 @@ class SqlCharges(Ledger, ChargeLedger):
         if reading.parts:
             _mark_due(connection, reading, read, suspect, now)
         return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect, odd)
+
+    @override
+    @reads
+    def incomplete(self, connection: Connection, today: date) -> Incomplete:
+        budgeted = (projects.c.active == true()) & (budgets.c.amount > Decimal(0))
+        rows = connection.execute(WITH_BUDGET.where(budgeted).order_by(projects.c.acronym_key)).all()
+        lacking = gaps_today(connection, rows, today, self.lookback_days)
+        return Incomplete.of({row.acronym: lacking.get(row.id, ()) for row in rows})
+
+    @override
+    @reads
+    def acronyms_of(self, connection: Connection, target: ScopeTarget) -> list[str]:
+        named = select(projects.c.acronym).where(_is_about(target))
+        return list(connection.scalars(named.order_by(projects.c.acronym_key)))
 
     @override
     @reads

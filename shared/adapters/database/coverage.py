@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
-from shared.adapters.database.budget_rows import ALL, AnyRow
+from shared.adapters.database.budget_rows import ALL, AnyRow, period_at, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in
 from shared.adapters.database.ledger import record
 from shared.adapters.database.owners import STILL_READ
@@ -99,6 +99,18 @@ def gaps_within(
                 found[key] = gaps(account[1], known.get(account, {}), period, today, lookback_days, opening)
             lacking.setdefault((project_id, period), []).extend(found[key])
     return {key: tuple(each) for key, each in lacking.items()}
+
+
+def gaps_today(
+    connection: Connection, rows: Iterable[AnyRow], today: date, lookback_days: int, which: ColumnElement[bool] = ALL
+) -> dict[int, tuple[Gap, ...]]:
+    """What the figures of the active projects among these rows of WITH_BUDGET lack in their present periods."""
+    active = {
+        row.id: (period, bool(terms_of(row).opening_in(period)))
+        for row in rows
+        if row.active and (period := period_at(row, today))
+    }
+    return gaps_of(connection, active, today, lookback_days, which)
 
 
 def write_months(connection: Connection, provider: str, sub_account_id: str, months: Mapping[date, Coverage]) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
-from shared.adapters.database.coverage import gaps_of
+from shared.adapters.database.coverage import gaps_today
 from shared.adapters.database.tables import (
     alerts,
     budgets,
@@ -90,12 +90,7 @@ def views_of(
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
     owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
     undelivered = _undelivered(connection, which)
-    active = {
-        row.id: (period, bool(budgets_now[row.id].terms.opening_in(period)))
-        for row in rows
-        if row.active and (period := present.get(row.id))
-    }
-    lacking = gaps_of(connection, active, today, lookback_days, which)
+    lacking = gaps_today(connection, rows, today, lookback_days, which)
     views = []
     for row in rows:
         budget, here = budgets_now[row.id], row.id in held

@@ -19,6 +19,7 @@ from shared.adapters.database.chunks import kept_or, select_in
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.tables import answers, budgets, mails, projects, run_scopes, runs, schedules
 from shared.domain.charges import key_of_group
+from shared.domain.coverage import Incomplete
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.mails import MailState
@@ -126,9 +127,10 @@ class SqlRuns(Ledger, RunLedger):
 
     @override
     @reads
-    def failures(self, connection: Connection, run_key: str) -> list[tuple[str, str]]:
-        finished = select(run.key).where(run.key == run_key, run.finished_at.is_not(None))
-        return _reasons(connection, finished, BAD)[run_key]
+    def failures(self, connection: Connection, run_key: str) -> list[tuple[ScopeTarget, str]]:
+        failed = select(run_scopes).join(runs).where(run.finished_at.is_not(None), scope.state.in_(BAD))
+        rows = connection.execute(failed.where(scope.run_key == run_key).order_by(scope.id))
+        return [(each.target, each.reason or "") for each in map(_scope, rows)]
 
     @override
     @reads
@@ -278,7 +280,7 @@ def _late_run(
         LateRun,
         row,
         planned_until=row.planned_until or row.started_at,
-        scopes=tuple((each.target.subject, each.state.value, each.reason) for each in scopes),
+        scopes=tuple((each.target, each.state.value, each.reason) for each in scopes),
         unchecked_projects=sum(row.finished_at is None or due <= row.finished_at for due in due_since),
         unsent=tuple(unsent),
         planned=bool(scopes) or row.finished_at is not None,
@@ -310,6 +312,7 @@ def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
             mails=mailed[row.key],
             errors=tuple(errors[row.key]),
             unsent=tuple(unsent[row.key]),
+            incomplete=Incomplete(),
         )
         for row in found
     ]
