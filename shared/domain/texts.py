@@ -29,6 +29,12 @@ def named(names: Sequence[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
+def readable(text: str, longest: int = 60) -> str:
+    """Somebody else's text as one short line that can be stored and shown anywhere: what can't be seen is a blank."""
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    return shortened(" ".join(visible.split()), longest)
+
+
 def digest(*texts: str) -> str:
     """Twelve characters that tell texts apart, for a key or a name."""
     return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]
@@ -39,10 +45,14 @@ def storable(text: str) -> str:
     return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def fitting(text: str, longest: int) -> str:
-    """The storable text, cut to `longest` UTF-16 units, which is how SQL Server counts them."""
+def units(text: str) -> int:
+    """How long a text is for a database: in UTF-16 units, as SQL Server counts (an emoji is two); the others hold more."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fitting(text: str, longest: int, ending: str = "…") -> str:
+    """The storable text, cut to `longest` units, never in the middle of a character. ending: says that it was cut."""
     cleaned = storable(text)
-    if len(cleaned.encode("utf-16-le")) <= 2 * longest:
+    if units(cleaned) <= longest:
         return cleaned
-    kept = cleaned.encode("utf-16-le")[: 2 * (longest - 1)].decode("utf-16-le", "ignore")
-    return kept + "…"
+    return cleaned.encode("utf-16-le")[: 2 * (longest - units(ending))].decode("utf-16-le", "ignore") + ending

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.domain.texts import shortened
+from shared.domain.texts import readable
 from shared.messages import GUID, LockAction, LockMessage, LockTrigger
 from shared.pipeline.azure_budgets.names import AZURE_NAME, AZURE_PREFIX
 from shared.ports.azure import TokenCheck, TokenRefusedError
@@ -257,7 +257,4 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 def _readable(value: Any, longest: int = 60) -> str:
     """A text or number from outside as one short line, which can be stored and shown anywhere."""
-    if not isinstance(value, str | int | float):
-        return ""
-    visible = "".join(character if character.isprintable() else " " for character in str(value))
-    return shortened(" ".join(visible.split()), longest)
+    return readable(str(value), longest) if isinstance(value, str | int | float) else ""

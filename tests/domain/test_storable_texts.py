@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.database.chunks import in_chunks
-from shared.domain.texts import fitting, storable
+from shared.domain.texts import fitting, readable, storable, units
 
 
 @given(st.text(alphabet=st.characters(), max_size=50), st.integers(1, 20))
@@ -28,6 +28,20 @@ def test_a_cut_shows():
 
 def test_a_cut_does_not_halve_a_character():
     assert fitting("ab😀😀", 5) == "ab😀…"
+
+
+def test_a_cut_that_says_nothing_ends_with_the_text():
+    assert fitting("ab😀😀", 5, "") == "ab😀"
+    assert fitting("abc", 0, "") == ""
+
+
+def test_a_text_is_as_long_as_sql_server_counts_it():
+    assert [units(text) for text in ("", "abc", "é", "😀", "\ud800")] == [0, 3, 1, 2, 1]
+
+
+def test_somebody_elses_text_becomes_one_line_that_can_be_shown():
+    assert readable("a\x00b\r\n\x1b[31m c\u200b\ud800d", 40) == "a b [31m c d"
+    assert readable("x" * 50, 5) == "xxxx…"
 
 
 def test_what_a_database_refuses_is_replaced():

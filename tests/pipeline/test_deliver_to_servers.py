@@ -12,10 +12,12 @@ from typing_extensions import override
 
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.adapters.mail.smtp import SmtpMailer
+from shared.domain.deliveries import refused
+from shared.ports.mails import MailState, StoredMail
 from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, SmtpServer, fault
 from tests.pipeline.conftest import Chain, entry
 
-ANNA = "anna@example.com"
+ANNA, BOB = "anna@example.com", "bob@example.com"
 EVERYBODY = (ANNA, "ops@example.com", "audit@example.com")
 BLOCKED = "554 5.7.1 Service unavailable; Client host [20.43.7.9] blocked using zen.spamhaus.org"
 # nodemailer#1089, docker-mailserver#1927 and #2704, bitwarden/server#4062 and #164, and what nobody has seen yet.
@@ -81,6 +83,12 @@ def alert(chain: Chain, *contacts: str, hours: float = 6) -> None:
     chain.work_off(hours)
 
 
+def mail(chain: Chain) -> StoredMail:
+    found = chain.mails.get(1)
+    assert found
+    return found
+
+
 def reached(server: SmtpServer) -> list[str]:
     return [address for _, recipients in server.mails for address in recipients]
 
@@ -122,3 +130,27 @@ def test_of_too_many_recipients_each_gets_the_mail_in_the_end_and_once(chain: Ch
     contacts = tuple(f"c{number}@example.com" for number in range(8))
     alert(chain, *contacts)
     assert reached(smtp) == [*contacts, "audit@example.com"]
+
+
+def test_a_recipient_at_whom_the_server_hangs_up_is_asked_again_alone(chain: Chain, smtp: Narrow) -> None:
+    smtp.hangs_up_at = {BOB: b"421 4.7.0 greylisted, closing\r\n"}
+    alert(chain, ANNA, BOB, hours=1)
+    assert reached(smtp) == [ANNA, "audit@example.com"]
+    assert "421 4.7.0 greylisted" in (mail(chain).reason or "")
+    smtp.hangs_up_at.clear()
+    chain.work_off(1)
+    assert reached(smtp) == [ANNA, "audit@example.com", BOB]
+
+
+def test_a_recipient_at_whom_it_always_hangs_up_is_given_up_alone(chain: Chain, smtp: Narrow) -> None:
+    smtp.hangs_up_at = {BOB: b""}
+    alert(chain, ANNA, BOB, hours=80)
+    assert reached(smtp) == [ANNA, "audit@example.com"]
+    stored = mail(chain)
+    assert stored.state is MailState.SENT
+    (bob,) = refused(stored.deliveries)
+    assert (bob.recipient, bob.reason) == (
+        BOB,
+        "given up after 72 hours: the mail server broke off: Connection unexpectedly closed",
+    )
+    assert not chain.letters.letters()

@@ -8,10 +8,12 @@ import ssl
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from email.message import EmailMessage
+from time import monotonic
 
 from shared.adapters.mail import mime
-from shared.domain.texts import shortened
+from shared.adapters.mail.smtp_connection import Connection, ConnectionOverTls, HungUpError, as_text
+from shared.domain.texts import readable
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
@@ -20,11 +22,13 @@ IMPLICIT_TLS_PORT = 465
 # A reply longer than this is a page of advice; its beginning says why.
 LONGEST_REPLY = 200
 # Servers look at a mail before they say yes, and RFC 5321 (4.5.3.2.6) gives them ten minutes: to hang up on one that
-# then says yes is to send the mail twice.
+# then says yes is to send the mail twice. Together with the talk before it, and with TIME_FOR_MANY of
+# `pipeline/deliver.py`, it is less than a function may run.
 VERDICT_SECONDS = 240.0
+TALK_SECONDS = 180.0
+# A server that hangs up at so many recipients of one mail does so to us.
+MOST_HANG_UPS = 10
 
-# The reply with which a server hangs up, whatever it was asked.
-CLOSING = 421
 # RFC 1870: the one thing that the answer to MAIL FROM says of the mail.
 TOO_LARGE = 552
 # Its like in the answer to a recipient (RFC 5321, 4.5.3.1.10) says that there are too many of them, which is for now,
@@ -55,8 +59,8 @@ class SmtpMailer:
     starttls: the connection is encrypted before the sign-in; the server has to offer it. implicit_tls: it is
     encrypted from its first byte instead; None means that it is on port 465 (RFC 8314). Certificates are
     checked against the machine's authorities, or those in the file that the environment's SSL_CERT_FILE names.
-    An empty username means no sign-in. timeout: seconds of silence from the server; verdict_timeout: the same
-    once it has the whole mail.
+    An empty username means no sign-in. timeout: seconds for each of the server's answers; talk_timeout: for all of
+    them up to the last recipient's; verdict_timeout: for its word on the whole mail.
     """
 
     host: str
@@ -68,6 +72,7 @@ class SmtpMailer:
     sender_name: str
     implicit_tls: bool | None = None
     timeout: float = 30.0
+    talk_timeout: float = TALK_SECONDS
     verdict_timeout: float = VERDICT_SECONDS
     clock: Clock = utc_now
 
@@ -76,16 +81,35 @@ class SmtpMailer:
         return self.port == IMPLICIT_TLS_PORT if self.implicit_tls is None else self.implicit_tls
 
     def send(self, mail: OutgoingMail) -> Handover:
-        """Sends the mail to those whom the server takes it for. Raises LaterError, and NeverError as `mime.build`."""
+        """Sends the mail to those whom the server takes it for. Raises LaterError, and NeverError as `mime.build`.
+
+        Where the server hangs up at a recipient, the others get the mail without that one; where it does so again,
+        those whom it had taken before.
+        """
         message = mime.build(mail, self.sender, self.sender_name, self.clock())
-        recipients = list(dict.fromkeys((*mail.to, *mail.cc, *mail.bcc)))
+        asked = list(dict.fromkeys((*mail.to, *mail.cc, *mail.bcc)))
+        until = monotonic() + self.talk_timeout
+        put_off: dict[str, Refusal] = {}
+        for _ in range(MOST_HANG_UPS):
+            try:
+                return Handover(refused=put_off | self._hand_over(message, asked, until))
+            except HungUpError as error:
+                said = self._without_password(_plain(error.said))
+                left = list(error.accepted) if put_off else []
+                left = left or [address for address in asked if address != error.recipient]
+                put_off |= {address: Refusal(said, for_good=False) for address in asked if address not in left}
+                asked = left
+            if not asked:
+                return Handover(refused=put_off)
+        raise LaterError(f"{self._where} hangs up on us: {said}")
+
+    def _hand_over(self, message: EmailMessage, recipients: list[str], until: float) -> dict[str, Refusal]:
+        """One connection; who does not get the mail. Raises HungUpError at a recipient, and LaterError."""
         try:
-            smtp = self._connect()
+            smtp = self._connect(until)
             try:
                 refused = smtp.send_message(message, self.sender, recipients)
             except smtplib.SMTPRecipientsRefused as error:
-                if any(code == CLOSING for code, _ in error.recipients.values()):
-                    raise  # it was not asked for the others
                 refused = error.recipients
             finally:
                 _part(smtp)
@@ -93,19 +117,19 @@ class SmtpMailer:
             said = self._said_of_the_mail(error)
             if not said:
                 raise self._translated(error) from error
-            return Handover(refused=dict.fromkeys(recipients, Refusal(said, for_good=True)))
+            return dict.fromkeys(recipients, Refusal(said, for_good=True))
         except UnicodeError:
             # Without its cause, which quotes a piece of what may be the password.
             raise LaterError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry") from None
-        return Handover(refused={address: self._refusal(*answer) for address, answer in refused.items()})
+        return {address: self._refusal(*answer) for address, answer in refused.items()}
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self, until: float) -> Connection:
+        times = {"until": until, "verdict_timeout": self.verdict_timeout, "timeout": self.timeout}
         if self._is_tls_from_the_start:
             context = ssl.create_default_context()
-            smtp: _Smtp = _SmtpOverTls(self.host, self.port, timeout=self.timeout, context=context)
+            smtp: Connection = ConnectionOverTls(self.host, self.port, context=context, **times)
         else:
-            smtp = _Smtp(self.host, self.port, timeout=self.timeout)
-        smtp.verdict_timeout = self.verdict_timeout
+            smtp = Connection(self.host, self.port, **times)
         try:
             self._sign_in(smtp)
         except BaseException:
@@ -133,17 +157,18 @@ class SmtpMailer:
         said = self._quoted(error.smtp_code, error.smtp_error)
         return "" if _is_of_us(said) else said
 
+    @property
+    def _where(self) -> str:
+        return f"the mail server {self.host}:{self.port}"
+
     def _translated(self, error: OSError) -> LaterError:
-        where = f"the mail server {self.host}:{self.port}"
+        where = self._where
         match error:
             case smtplib.SMTPAuthenticationError(smtp_code=code, smtp_error=reply):
                 said, advice = self._quoted(code, reply), "see that SMTP_USERNAME and SMTP_PASSWORD are right"
                 return LaterError(f"{where} refuses our sign-in: {said}; {advice}")
             case smtplib.SMTPResponseException(smtp_code=code, smtp_error=reply):
                 return LaterError(f"{where} takes no mail from us: {self._quoted(code, reply)}")
-            case smtplib.SMTPRecipientsRefused(recipients=refused):
-                said = "; ".join(self._quoted(*answer) for answer in refused.values())
-                return LaterError(f"{where} takes no mail from us: {said}")
             case smtplib.SMTPException() if not isinstance(error, smtplib.SMTPServerDisconnected):
                 # It lacks something that we asked for, such as STARTTLS or a way to sign in.
                 return LaterError(f"{where} can't take the mail: {self._without_password(_plain(str(error)))}")
@@ -151,8 +176,7 @@ class SmtpMailer:
                 return LaterError(f"{where} can't be reached: {_plain(str(error))}")
 
     def _quoted(self, code: int, reply: bytes | str) -> str:
-        text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-        return self._without_password(_plain(f"{code} {text}"))
+        return self._without_password(_plain(as_text(code, reply)))
 
     def _without_password(self, text: str) -> str:
         """What the server repeats of a sign-in that it does not understand is in base64."""
@@ -162,29 +186,6 @@ class SmtpMailer:
         for secret in (self.password, *(b64encode(each.encode()).decode() for each in (self.password, plain))):
             text = text.replace(secret, "***")
         return text
-
-
-class _Smtp(smtplib.SMTP):
-    """A connection that waits longer for the server's word on a whole mail than for its other answers."""
-
-    verdict_timeout = VERDICT_SECONDS
-
-    def data(self, msg: Any) -> tuple[int, bytes]:
-        """Hands the mail over; see smtplib, which takes no other yes than 250 (RFC 5321, 4.2: any 2xx is one)."""
-        self._wait(self.verdict_timeout)
-        try:
-            code, reply = super().data(msg)
-            return (250 if code // 100 == 2 else code), reply
-        finally:
-            self._wait(self.timeout)
-
-    def _wait(self, seconds: float) -> None:
-        if self.sock is not None:  # it is None once the server has hung up
-            self.sock.settimeout(seconds)
-
-
-class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
-    """The same, encrypted from the first byte."""
 
 
 def _is_of_us(said: str) -> bool:
@@ -200,4 +201,4 @@ def _part(smtp: smtplib.SMTP) -> None:
 
 
 def _plain(text: str) -> str:
-    return shortened(" ".join(text.split()), LONGEST_REPLY)
+    return readable(text, LONGEST_REPLY)

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -78,8 +79,10 @@ def addresses_in(message: EmailMessage, header: str) -> tuple[str, ...]:
 class SmtpServer(Controller):
     """An SMTP server on a port of its own.
 
-    refusals: answers to RCPT by address. mail_answer: to MAIL FROM. data_answer: to DATA, after data_seconds.
-    sign_in_answer: to a sign-in, whatever the password. breaks_at_quit: it hangs up instead of saying goodbye. With
+    refusals: answers to RCPT by address. hangs_up_at: what it says there before it hangs up, which may be nothing.
+    recipient_seconds: for how long it looks at each of them. mail_answer: to MAIL FROM. data_answer: to DATA, after
+    data_seconds. sign_in_answer: to a sign-in, whatever the password. breaks_at: the command (MAIL, DATA for the whole
+    mail, QUIT) at which it hangs up instead of answering. connections: how many there were. With
     tls, STARTTLS is demanded, and then signing in with USERNAME and PASSWORD; with implicit_tls, it speaks TLS from the
     first byte.
     """
@@ -87,11 +90,14 @@ class SmtpServer(Controller):
     def __init__(self, tls: ssl.SSLContext | None = None, implicit_tls: ssl.SSLContext | None = None) -> None:
         self.mails: list[tuple[bytes, list[str]]] = []
         self.refusals: dict[str, str] = {}
+        self.hangs_up_at: dict[str, bytes] = {}
+        self.recipient_seconds = 0.0
+        self.connections = 0
         self.mail_answer = "250 OK"
         self.data_answer = "250 OK queued"
         self.sign_in_answer = ""
         self.data_seconds = 0.0
-        self.breaks_at_quit = False
+        self.breaks_at = ""
         self.signed_in: list[bytes] = []
         secured = {"require_starttls": True, "auth_required": True, "authenticator": self._authenticate} if tls else {}
         super().__init__(self, hostname="127.0.0.1", port=0, ssl_context=implicit_tls, tls_context=tls, **secured)
@@ -106,11 +112,25 @@ class SmtpServer(Controller):
             return AuthResult(success=False, handled=False, message=self.sign_in_answer)
         return AuthResult(success=(data.login, data.password) == (USERNAME.encode(), PASSWORD.encode()), handled=False)
 
+    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, hostname: str, responses: Any) -> Any:  # noqa: N802 - aiosmtpd's name
+        self.connections += 1
+        session.host_name = hostname
+        return responses
+
+    def _break(self, server: Any, command: str) -> None:
+        if self.breaks_at == command:
+            server.transport.abort()
+
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        self._break(server, "MAIL")
         envelope.mail_from = address if self.mail_answer.startswith("250") else None
         return self.mail_answer
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        await asyncio.sleep(self.recipient_seconds)
+        if address in self.hangs_up_at:
+            server.transport.write(self.hangs_up_at[address])
+            server.transport.close()
         if address in self.refusals:
             return self.refusals[address]
         envelope.rcpt_tos.append(address)
@@ -120,21 +140,22 @@ class SmtpServer(Controller):
         await asyncio.sleep(self.data_seconds)
         if self.data_answer.startswith("250"):
             self.mails.append((envelope.content, list(envelope.rcpt_tos)))
+        self._break(server, "DATA")
         return self.data_answer
 
     async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        if self.breaks_at_quit:
-            server.transport.abort()
+        self._break(server, "QUIT")
         return "221 Bye"
 
 
 class SilentServer:
-    """Takes connections and says nothing; with hang_up, it closes them at once."""
+    """Takes connections and says nothing, or a word every tenth of a second; with hang_up, it closes them at once."""
 
-    def __init__(self, hang_up: bool) -> None:
+    def __init__(self, hang_up: bool, word: bytes = b"") -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        self._hang_up = hang_up
+        self._socket.settimeout(0.1)
+        self._hang_up, self._word = hang_up, word
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -143,12 +164,20 @@ class SilentServer:
         while True:
             try:
                 connection, _ = self._socket.accept()
+            except TimeoutError:
+                self._talk()
+                continue
             except OSError:
                 return
             if self._hang_up:
                 connection.close()
             else:
                 self._open.append(connection)
+
+    def _talk(self) -> None:
+        for connection in self._open:
+            with suppress(OSError):  # the other side has left
+                connection.sendall(self._word)
 
     def stop(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)

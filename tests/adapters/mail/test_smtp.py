@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_mailbox_that_takes_no_mail_from_us_is_an_address_that_does_not_work(s
     assert mailer(server.port).send(MAIL).refused == {"bob@example.ca": Refusal(reply, for_good=True)}
 
 
+def test_a_reply_is_one_line_that_can_be_stored_and_shown(server: SmtpServer) -> None:
+    server.refusals["bob@example.ca"] = "550 5.1.1 no\0such\x1b[31m\x85user"
+    refusal = Refusal("550 5.1.1 no such [31m user", for_good=True)
+    assert mailer(server.port).send(MAIL).refused == {"bob@example.ca": refusal}
+
+
 def test_any_2xx_to_the_whole_mail_is_a_yes(server: SmtpServer) -> None:
     server.data_answer = "251 queued"
     assert mailer(server.port).send(MAIL) == TAKEN
@@ -98,10 +105,99 @@ def test_of_a_recipient_it_is_told_apart_whether_its_address_works(
     assert server.mails == []
 
 
-def test_a_server_that_hangs_up_on_a_recipient_is_tried_later_for_all(server: SmtpServer) -> None:
-    server.refusals["ann@example.ca"] = "421 4.3.2 shutting down"
-    with pytest.raises(LaterError, match="shutting down"):
+BYE = b"421 4.7.0 greylisted, closing\r\n"
+BROKE_OFF = Refusal("the mail server broke off: Connection unexpectedly closed", for_good=False)
+GREYLISTED = Refusal("421 4.7.0 greylisted, closing", for_good=False)
+FOUR = tuple(f"{name}@example.ca" for name in ("ann", "bob", "carl", "dora"))
+
+
+def reached(server: SmtpServer) -> list[list[str]]:
+    return [recipients for _, recipients in server.mails]
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (BYE, GREYLISTED),
+        (b"", BROKE_OFF),
+        (b"250 " + b"x" * 9000 + b"\r\n", Refusal("the mail server broke off: (500, 'Line too long.')", False)),
+    ],
+)
+@pytest.mark.parametrize("who", FOUR)
+def test_a_recipient_at_whom_the_server_hangs_up_keeps_the_mail_from_nobody_else(
+    server: SmtpServer, who: str, words: bytes, refusal: Refusal
+) -> None:
+    server.hangs_up_at = {who: words}
+    assert mailer(server.port).send(replace(MAIL, to=FOUR)).refused == {who: refusal}
+    assert reached(server) == [[address for address in FOUR if address != who]]
+    assert server.connections == 2
+
+
+def test_where_it_hangs_up_again_those_get_the_mail_whom_it_had_taken_before(server: SmtpServer) -> None:
+    ann, bob, carl, dora = FOUR
+    server.hangs_up_at = {bob: BYE, carl: b""}
+    refused = mailer(server.port).send(replace(MAIL, to=FOUR)).refused
+    assert refused == {bob: GREYLISTED, carl: BROKE_OFF, dora: BROKE_OFF}
+    assert reached(server) == [[ann]]
+
+
+def test_where_it_hangs_up_on_the_first_ones_the_last_gets_the_mail(server: SmtpServer) -> None:
+    *bad, dora = FOUR
+    server.hangs_up_at = dict.fromkeys(bad, BYE)
+    assert mailer(server.port).send(replace(MAIL, to=FOUR)).refused == dict.fromkeys(bad, GREYLISTED)
+    assert reached(server) == [[dora]]
+
+
+def test_where_it_hangs_up_on_all_of_them_they_are_refused_for_now(server: SmtpServer) -> None:
+    server.hangs_up_at = dict.fromkeys(FOUR, BYE)
+    assert mailer(server.port).send(replace(MAIL, to=FOUR)).refused == dict.fromkeys(FOUR, GREYLISTED)
+
+
+def test_a_server_that_hangs_up_on_ever_more_of_them_is_left_alone_for_now(server: SmtpServer) -> None:
+    many = tuple(f"person.{number}@example.ca" for number in range(60))
+    server.hangs_up_at = dict.fromkeys(many, BYE)
+    with pytest.raises(LaterError, match=r"hangs up on us: 421 .* greylisted"):
+        mailer(server.port).send(replace(MAIL, to=many))
+    assert server.connections == 10
+
+
+@pytest.mark.parametrize("command", ["MAIL", "DATA"])
+def test_a_server_that_breaks_off_at_the_whole_mail_is_tried_later_with_the_same_message_id(
+    server: SmtpServer, command: str
+) -> None:
+    server.breaks_at = command
+    with pytest.raises(LaterError, match="can't be reached: Connection unexpectedly closed"):
         mailer(server.port).send(MAIL)
+    server.breaks_at = ""
+    mailer(server.port).send(MAIL)
+    assert {read(content)["Message-ID"] for content, _ in server.mails} == {MAIL.message_id}
+
+
+@pytest.mark.parametrize("command", ["mail_answer", "data_answer"])
+def test_a_421_to_the_sender_or_the_mail_is_for_later(server: SmtpServer, command: str) -> None:
+    setattr(server, command, "421 4.3.2 shutting down")
+    with pytest.raises(LaterError, match=r"takes no mail from us: 421 .* shutting down"):
+        mailer(server.port).send(MAIL)
+
+
+def test_those_whom_a_slow_server_takes_in_time_get_the_mail_and_the_others_are_asked_later(server: SmtpServer) -> None:
+    server.recipient_seconds = 0.7
+    slow = replace(mailer(server.port), timeout=1.0, talk_timeout=3.0)
+    refused = slow.send(replace(MAIL, to=FOUR)).refused
+    ((*taken,),) = reached(server)
+    assert 1 <= len(taken) < len(FOUR)
+    assert [*taken, *refused] == list(FOUR)
+    assert not any(each.for_good for each in refused.values())
+
+
+@pytest.mark.parametrize("word", [b"220-welcome\r\n", b" "])
+def test_an_answer_that_trickles_in_for_ever_is_left(word: bytes) -> None:
+    server = SilentServer(hang_up=False, word=word)
+    try:
+        with pytest.raises(LaterError, match="timed out"):
+            replace(mailer(server.port), timeout=0.5).send(MAIL)
+    finally:
+        server.stop()
 
 
 def test_a_server_that_looks_at_the_mail_for_long_before_its_yes_is_waited_for(server: SmtpServer) -> None:
@@ -158,7 +254,7 @@ def test_a_mail_that_is_too_large_for_the_server_is_refused_for_all_of_them(serv
 
 
 def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_fails(server: SmtpServer) -> None:
-    server.breaks_at_quit = True
+    server.breaks_at = "QUIT"
     assert mailer(server.port).send(MAIL) == TAKEN
     assert len(server.mails) == 1
 
