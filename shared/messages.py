@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
-from shared.domain.texts import UNSTORABLE, is_one_line, shortened
+from shared.domain.texts import UNSTORABLE, is_one_line, shortened, storable, units
 
 # 64 KiB is the queue's limit; in base64, 48 KiB of text fill it.
 LARGEST_BYTES = 48 * 1024
@@ -272,7 +272,7 @@ def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
             raise MessageError('EmailIds names at least one mail, and goes without EmailId: {"EmailIds": [123, 124]}')
         return with_room(EmailsMessage(tuple(dict.fromkeys(many)), fields.envelope()))
     if email_id is not None:
-        claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _text(0, LARGEST_BYTES))
+        claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _receipt)
         deliveries = tuple(fields.take("Deliveries", _list_of(_delivery)) or ())
         sent_as = None if claimant is None or receipt is None else SentAs(claimant, receipt, deliveries)
         return EmailMessage(email_id, None, sent_as, fields.envelope())
@@ -522,7 +522,7 @@ def _guid(value: Any) -> str:
 
 def _text(shortest: int, longest: int) -> Callable[[Any], str]:
     def read(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > longest or len(value.strip()) < shortest:
+        if not isinstance(value, str) or units(value) > longest or len(value.strip()) < shortest:
             raise ValueError(f"it has to be a text of {shortest} to {longest} characters")
         return _storable(value)
 
@@ -585,10 +585,17 @@ def _addresses(value: Any) -> tuple[str, ...]:
     return tuple(_storable(text) for text in texts)
 
 
+def _receipt(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it has to be a text")  # noqa: TRY004 - a fault of the message, not of our types
+    return storable(value)
+
+
 def _delivery(value: Any) -> Delivery:
     try:
         recipient, role, state, reason = value
-        found = Delivery(_storable(recipient), Role(role), DeliveryState(state), reason and _storable(reason))
+        # Cleaned, not refused: without the note, a mail that is sent goes out once more.
+        found = Delivery(storable(recipient), Role(role), DeliveryState(state), reason and storable(reason))
     except (TypeError, ValueError):
         raise ValueError('it has to be ["a@b.ca", "to", "taken", null]') from None
     return found

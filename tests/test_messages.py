@@ -421,6 +421,7 @@ def test_what_cant_be_right_is_refused_with_what_would_be(
         ({"FirstQueuedAt": "9999-12-31T23:59:59-14:00"}, "it has to be a time such as"),
         ({"RunId": ""}, "it has to be a text of 1 to 100 characters"),
         ({"RunId": "r" * 101}, "it has to be a text of 1 to 100 characters"),
+        ({"RunId": "\U0001f600" * 51}, "it has to be a text of 1 to 100 characters"),
         ({"RunId": "night\x00"}, "it holds a character that can't be stored"),
         ({"RunId": "night\nday"}, "it has to be one line of text"),
         ({"RunId": "\ud800"}, "it holds a character that can't be stored"),

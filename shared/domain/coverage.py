@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
 from shared.domain.periods import Period, month_of, months_before, split_at_month_ends
-from shared.domain.texts import named
+from shared.domain.texts import named, shortened, units
 
 # The night in a row on which an empty answer is taken after all.
 BELIEVED_ON_NIGHT = 3
@@ -447,16 +447,15 @@ def _fault_in_part(whose: str, window: Period, charges: ChargeSet) -> str | None
         )
     services = {service for _, _, service in charges.amounts}
     return _too_long(whose, "service", services, LONGEST_SERVICE) or _too_long(
-        whose, "resource group", charges.group_names.values(), LONGEST_GROUP
+        whose, "resource group", (name for both in charges.group_names.items() for name in both), LONGEST_GROUP
     )
 
 
 def _too_long(whose: str, what: str, names: Iterable[str], longest: int) -> str | None:
     for name in names:
-        if len(name) > longest:
-            return (
-                f"{whose} came with a {what} of {len(name)} characters, of which {longest} can be stored: {name[:40]}…"
-            )
+        if units(name) > longest:
+            said = f"of {units(name)} characters, of which {longest} can be stored: {shortened(name, 41)}"
+            return f"{whose} came with a {what} {said}"
     return None
 
 

@@ -46,7 +46,7 @@ def storable(text: str) -> str:
 
 
 def units(text: str) -> int:
-    """How long a text is for a database: in UTF-16 units, as SQL Server counts (an emoji is two); the others hold more."""
+    """How long a text is for a database: in UTF-16 units, as SQL Server counts (an emoji is two)."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from shared.domain.texts import storable
+
 
 class LaterError(Exception):
     """It can't be done now and may work later: throttled, unwell, out of reach.
 
+    reason: as a database takes it, whatever the other side said.
     wait: how long the other side asks us to wait; None where it does not say.
     progress: where a long answer broke off, what is needed to go on with it from there; None to begin anew.
     """
 
     def __init__(self, reason: str, wait: timedelta | None = None, progress: bytes | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = storable(reason)
+        super().__init__(self.reason)
         self.wait = wait
         self.progress = progress
 
@@ -27,8 +30,8 @@ class NeverError(Exception):
     """It can't be done, however often it is tried. `reason` is a sentence for a person."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = storable(reason)
+        super().__init__(self.reason)
 
 
 class NoCostsError(NeverError):

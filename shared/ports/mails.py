@@ -9,6 +9,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from shared.domain.deliveries import Delivery
+from shared.domain.texts import fitting, storable
+
+LONGEST_RECEIPT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,10 @@ class Refusal:
     reason: str
     for_good: bool
 
+    def __post_init__(self) -> None:
+        """Whatever was said, a database takes it."""
+        object.__setattr__(self, "reason", storable(self.reason))
+
 
 @dataclass(frozen=True, slots=True)
 class Handover:
@@ -38,6 +45,10 @@ class Handover:
 
     receipt: str = ""
     refused: Mapping[str, Refusal] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Whatever the id is, a database takes it."""
+        object.__setattr__(self, "receipt", fitting(self.receipt, LONGEST_RECEIPT))
 
 
 class Mailer(Protocol):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from shared.domain.locks import LockMode
 from shared.domain.projects import LockPolicy
+from shared.domain.texts import fitting
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue
 from shared.ports.clock import Clock
 from shared.ports.locks import AuditView, LockFacts, LockLedger
@@ -52,7 +53,11 @@ class LockService:
         if action is LockAction.LOCK:
             _check_lockable(facts)
         message = LockMessage(
-            action=action, project_id=facts.project.id, reason=why, trigger=LockTrigger.OPERATOR, by=by[:LONGEST_NAME]
+            action=action,
+            project_id=facts.project.id,
+            reason=why,
+            trigger=LockTrigger.OPERATOR,
+            by=fitting(by, LONGEST_NAME, ""),
         )
         self.sender.send(Queue.LOCK, message)
         return Ordered(facts.project.acronym, facts.held_since, self.mode)

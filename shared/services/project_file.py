@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from shared.domain.budgets import BudgetTerms
-from shared.domain.charges import key_of_group
+from shared.domain.charges import LONGEST_GROUP, key_of_group
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodKind, PeriodRule, make_rule
-from shared.domain.projects import LANGUAGES, LockPolicy, Project, ProjectEntry, Scope, Taken, taken
-from shared.domain.texts import shortened
+from shared.domain.projects import LANGUAGES, LockPolicy, Project, ProjectEntry, Scope, Taken, acronym_key, taken
+from shared.domain.texts import shortened, units
 from shared.messages import GUID, LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.mails import AddressCheck
@@ -148,7 +148,8 @@ def _identifier(text: str) -> int:
 
 def _acronym(text: str) -> str:
     _filled(text, "a short name without blanks, such as DIE1")
-    if len(text) > LONGEST_ACRONYM or not text.isprintable() or any(character.isspace() for character in text):
+    is_long = max(units(text), units(acronym_key(text))) > LONGEST_ACRONYM
+    if is_long or not text.isprintable() or any(character.isspace() for character in text):
         raise ValueError(f"'{shortened(text)}' is no acronym; write 1 to {LONGEST_ACRONYM} characters without blanks")
     if text.isdecimal():
         raise ValueError(f"'{text}' would be taken for an id; an acronym has to hold a letter")
@@ -157,8 +158,8 @@ def _acronym(text: str) -> str:
 
 def _name(text: str) -> str:
     _filled(text, "the project's name")
-    if len(text) > LONGEST_NAME:
-        raise ValueError(f"it has {len(text)} characters; write at most {LONGEST_NAME}")
+    if units(text) > LONGEST_NAME:
+        raise ValueError(f"it has {units(text)} characters; write at most {LONGEST_NAME}")
     return text
 
 
@@ -174,7 +175,7 @@ def _groups(text: str) -> tuple[str, ...]:
     if not names:
         raise ValueError("it is empty; write at least one resource group, several joined by ;")
     for name in names.values():
-        if not GROUP_NAME.fullmatch(name):
+        if not GROUP_NAME.fullmatch(name) or units(key_of_group(name)) > LONGEST_GROUP:
             raise ValueError(
                 f"'{shortened(name)}' is no resource group; write up to 90 letters, digits, _ - . ( ), "
                 "without a period at the end, and join several by ;"

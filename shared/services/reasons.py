@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.texts import UNSTORABLE
+from shared.domain.texts import UNSTORABLE, units
 from shared.messages import LONGEST_REASON
 from shared.services.errors import RequestError
 
@@ -12,8 +12,8 @@ def given_reason(text: str, field: str = "the reason") -> str:
     reason = text.strip()
     if not reason:
         raise RequestError(f"{field} is empty; say why")
-    if len(reason) > LONGEST_REASON:
-        raise RequestError(f"{field} has {len(reason):,} characters; write at most {LONGEST_REASON:,}")
+    if units(reason) > LONGEST_REASON:
+        raise RequestError(f"{field} has {units(reason):,} characters; write at most {LONGEST_REASON:,}")
     if UNSTORABLE.search(reason):
         raise RequestError(f"{field} holds a character that can't be stored; write plain text in UTF-8")
     return reason

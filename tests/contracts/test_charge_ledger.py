@@ -143,16 +143,20 @@ def test_a_charge_outside_of_its_window_is_refused(ledgers: Ledgers) -> None:
     assert ledgers.stored_charges() == {}
 
 
-@pytest.mark.parametrize(("group", "service"), [("g" * 101, "Storage"), ("rg-1", "s" * 201)])
+TOO_LONG = [("g" * 101, "Storage"), ("rg-1", "s" * 201), ("😀" * 51, "Storage"), ("rg-1", "😀" * 101), ("İ" * 60, "S")]
+
+
+@pytest.mark.parametrize(("group", "service"), TOO_LONG)
 def test_a_name_that_is_too_long_is_refused_on_every_database(ledgers: Ledgers, group: str, service: str) -> None:
     with pytest.raises(NeverError, match="can be stored"):
         ledgers.store(reading((group, november(3), service, "1")))
     assert ledgers.stored_charges() == {}
 
 
-def test_the_longest_names_are_stored(ledgers: Ledgers) -> None:
-    ledgers.store(reading(("g" * 100, november(3), "s" * 200, "1")))
-    assert list(ledgers.stored_charges()) == [("g" * 100, november(3), "s" * 200, "CAD")]
+@pytest.mark.parametrize(("group", "service"), [("g" * 100, "s" * 200), ("😀" * 50, "😀" * 100)])
+def test_the_longest_names_are_stored(ledgers: Ledgers, group: str, service: str) -> None:
+    ledgers.store(reading((group, november(3), service, "1")))
+    assert list(ledgers.stored_charges()) == [(group, november(3), service, "CAD")]
 
 
 def test_services_that_differ_by_the_blanks_around_them_are_one_charge_on_every_database(ledgers: Ledgers) -> None:

@@ -526,6 +526,24 @@ def test_what_each_recipient_said_travels_while_the_database_is_away(chain: Chai
     assert came(chain) == [(ANNA, AUDIT), busy]
 
 
+@pytest.mark.parametrize("reply", ["550 5.1.1 no such user\0", "550 \ud800"])
+def test_a_note_that_waits_is_taken_whatever_the_provider_said(chain: Chain, reply: str) -> None:
+    chain.mailer.refuses = {BO: Refusal(reply, for_good=True)}
+    mail_id = alert_mail(chain, ANNA, BO)
+    queue, text = handed_over_without_a_mark(chain, mail_id)
+    chain.work(queue, text, "m2")
+    assert (came(chain), state(chain, mail_id)) == ([(ANNA, AUDIT)], MailState.SENT)
+    assert chain.letters.letters() == []
+
+
+def test_a_note_of_an_earlier_version_is_taken_with_characters_that_no_database_takes(chain: Chain) -> None:
+    mail_id = stored_mail(chain)
+    chain.mails.claim(mail_id, "m1", chain.clock() + CLAIM, chain.clock())
+    deliveries = [["anna@example.com", "to", "taken", None], ["bo@example.com", "to", "refused", "550\0\ud800"]]
+    chain.work(Queue.EMAIL, email(mail_id, Claimant="m1", Receipt="a\0", Deliveries=deliveries))
+    assert (state(chain, mail_id), chain.mailer.sent, chain.letters.letters()) == (MailState.SENT, [], [])
+
+
 def test_a_mail_to_thousands_is_not_sent_again_either(chain: Chain) -> None:
     mail_id = stored_mail(chain, tuple(f"person{number}@example.com" for number in range(3000)))
     queue, text = handed_over_without_a_mark(chain, mail_id)

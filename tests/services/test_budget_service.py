@@ -65,7 +65,7 @@ def test_a_budget_is_saved_though_its_check_can_not_be_asked_for(chain: Chain) -
     assert (revised.number, revised.unasked, revised.project.amount) == (2, "the queues are away", None)
 
 
-@pytest.mark.parametrize("reason", ["", " \n", "x" * 1001, "a\0b"])
+@pytest.mark.parametrize("reason", ["", " \n", "x" * 1001, "\U0001f600" * 501, "a\0b"])
 def test_a_revision_needs_a_reason_that_can_be_kept(chain: Chain, reason: str) -> None:
     with pytest.raises(RequestError, match="the reason"):
         chain.budget_service.revise("11", Wish(amount="5"), reason, "ann")

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 from shared.adapters.azure.arm import ArmClient, group_scope, name_of, taken, within
 from shared.adapters.azure.refusals import GROUP_GONE, LOCKS, IfThere, refusals
+from shared.domain.texts import fitting
 from shared.ports.azure import GroupLock, LockLevel, ResourceGroup
 
 API_VERSION = "2020-05-01"
-# Of UTF-16, as .NET counts them.
+# Units of UTF-16, as .NET counts them.
 LONGEST_NOTES = 512
 LEVELS = {level.lower(): level for level in LockLevel}
 
@@ -36,10 +37,10 @@ class ArmLocks:
     def put(self, group: ResourceGroup, lock: GroupLock) -> bool:
         """Makes the lock, or brings the one of its name to this level. False where there is no such group.
 
-        Azure takes 512 characters of notes; the rest is cut off, and so is half of a character.
+        Azure takes 512 characters of notes; the rest is cut off.
         """
         scope = group_scope(group)
-        wanted = {"properties": {"level": lock.level.value, "notes": _cut(lock.notes)}}
+        wanted = {"properties": {"level": lock.level.value, "notes": fitting(lock.notes, LONGEST_NOTES, "")}}
         with refusals(LOCKS, f"put the lock {lock.name} on", scope), IfThere(GROUP_GONE):
             made = taken(self.arm.send("PUT", self._url(scope, lock.name), wanted), 200, 201)
             if made is not None and not _is_same(made, lock):
@@ -62,11 +63,6 @@ class ArmLocks:
         if name is None:
             return self.arm.url(path, API_VERSION, filter="atScope()")
         return self.arm.url(f"{path}/{quote(name, safe='')}", API_VERSION)
-
-
-def _cut(notes: str) -> str:
-    units = notes.encode("utf-16-le", "surrogatepass")
-    return units[: LONGEST_NOTES * 2].decode("utf-16-le", "ignore")
 
 
 def _is_at(scope: str, lock: Any) -> bool:

@@ -13,10 +13,10 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Generic, TypeVar
 
-from shared.domain.charges import ChargeSet, key_of_group, rounded_columns
+from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet, key_of_group, rounded_columns
 from shared.domain.money import MoneyError, add, parse_currency
 from shared.domain.periods import Period
-from shared.domain.texts import UNSTORABLE, shortened
+from shared.domain.texts import fitting, shortened, storable, units
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 
@@ -30,9 +30,6 @@ COLUMNS = {
 }
 # A charge without a service is shown by Azure's own portal under this word; an empty line in a mail says nothing.
 NO_SERVICE = "Unassigned"
-# What the database holds. A service's name is a label, so it may be cut. No resource group has more than 90
-# characters: what is longer is none, belongs to no project, and is only kept so that its cost is not lost.
-LONGEST_SERVICE, LONGEST_GROUP = 200, 100
 
 Value = TypeVar("Value")
 
@@ -252,11 +249,16 @@ class KnownCells(dict[Any, Value], Generic[Value]):
 
 
 def group_reader(asked: Sequence[str]) -> Callable[[Any], str]:
-    """Reads a group's name as spelled; empty for what belongs to no group. `asked`: take these only, if any."""
+    """Reads a group's name as spelled; empty for what belongs to no group. `asked`: take these only, if any.
+
+    No group has more than 90 characters: what is longer belongs to no project, and is only kept, cut, for its cost.
+    """
     keys = frozenset(key_of_group(name) for name in asked)
 
     def read(cell: Any) -> str:
-        name = _text(cell)[:LONGEST_GROUP]
+        name = fitting(_text(cell), LONGEST_GROUP, "")
+        if units(key_of_group(name)) > LONGEST_GROUP:  # a letter such as İ is longer in lower case
+            name = fitting(key_of_group(name), LONGEST_GROUP, "")
         if keys and key_of_group(name) not in keys:
             raise CellError(f"is {_shown(cell)}, which was not asked for")
         return name
@@ -282,7 +284,8 @@ def day_reader(window: Period) -> Callable[[Any], date]:
 
 
 def _service(cell: Any) -> str:
-    return _text(cell).strip()[:LONGEST_SERVICE].rstrip() or NO_SERVICE
+    """A label, so it may be cut."""
+    return fitting(_text(cell).strip(), LONGEST_SERVICE, "").rstrip() or NO_SERVICE
 
 
 def _currency(cell: Any) -> str:
@@ -307,9 +310,7 @@ def _text(cell: Any) -> str:
         return ""
     if not isinstance(cell, str):
         raise CellError(f"is {_shown(cell)}, which is no text")
-    if UNSTORABLE.search(cell):
-        raise CellError("holds characters that are none")
-    return cell
+    return storable(cell)
 
 
 def _shown(cell: Any) -> str:

@@ -17,6 +17,7 @@ from shared.adapters.database.revisions import Author, revise
 from shared.adapters.database.tables import budgets, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry, Scope, acronym_key, sub_account_key
+from shared.domain.texts import storable
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
@@ -61,7 +62,9 @@ class SqlProjects(Ledger, ProjectLedger):
     @reads
     def find(self, connection: Connection, project: str) -> int | None:
         text = project.strip()
-        by_acronym = connection.scalar(select(projects.c.id).where(projects.c.acronym_key == acronym_key(text)))
+        by_acronym = connection.scalar(
+            select(projects.c.id).where(projects.c.acronym_key == acronym_key(storable(text)))
+        )
         if by_acronym is not None or not (text.isascii() and text.isdigit()) or not 0 < int(text) <= LARGEST_ID:
             return by_acronym
         return connection.scalar(select(projects.c.id).where(projects.c.id == int(text)))

@@ -21,7 +21,7 @@ from shared.domain.projects import LockPolicy
 from shared.messages import LockAction, LockTrigger
 from shared.ports.charges import AnswerState
 from shared.ports.cloud_accounts import AccountStatus
-from shared.ports.mails import MailState, Topic
+from shared.ports.mails import LONGEST_RECEIPT, MailState, Topic
 from shared.ports.runs import RunState, RunTrigger, ScopeState
 
 metadata = sa.MetaData(
@@ -212,7 +212,7 @@ mails = table(
     *needed(attempts=Integer(), made_at=UtcDateTime(), due_at=UtcDateTime()),
     *optional(first_attempt_at=UtcDateTime(), claimant=Unicode(100), claimed_until=UtcDateTime()),
     # `notes`: whom earlier versions left out; now that is in `deliveries`.
-    *optional(sent_at=UtcDateTime(), receipt=fitted(200), notes=cleaned(), reason=fitted(1000)),
+    *optional(sent_at=UtcDateTime(), receipt=fitted(LONGEST_RECEIPT), notes=cleaned(), reason=fitted(1000)),
     Index("ix_mails_topic_project_id", "topic", "project_id"),
     # By the state alone, each check of some projects would look through all mails that wait.
     Index("ix_mails_state_project_id", "state", "project_id"),

@@ -13,7 +13,7 @@ from typing import Any
 from shared.adapters.http import opener
 from shared.adapters.mail import mime
 from shared.adapters.retry_after import bounded, wait_in
-from shared.domain.texts import shortened
+from shared.domain.texts import readable
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
@@ -184,7 +184,9 @@ def refused_in(body: bytes, asked: list[dict[str, Any]]) -> dict[str, Refusal]:
     try:
         for error in json.loads(body)["errors"]:
             block, kind, number = RECIPIENT.match(error["field"]).groups()  # type: ignore[union-attr]
-            named[asked[int(block)][kind][int(number)]["email"]] = Refusal(str(error["message"]), for_good=True)
+            named[asked[int(block)][kind][int(number)]["email"]] = Refusal(
+                readable(str(error["message"]), LONGEST_REASON), True
+            )
     except UNREADABLE:
         return {}
     others = Refusal(f"SendGrid took the mail for nobody, over {', '.join(named)}", for_good=False)
@@ -210,4 +212,4 @@ def said_in(body: bytes) -> str:
         text = "; ".join(error if isinstance(error, str) else str(error["message"]) for error in errors)
     except UNREADABLE:
         return ""
-    return shortened(" ".join(text.split()), LONGEST_REASON)
+    return readable(text, LONGEST_REASON)

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
+from shared.domain.texts import fitting, units
 from shared.pipeline.locking.request import Request
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
@@ -36,7 +37,8 @@ class LockMails:
         ending = f". Ask {ask}{f' or see {link}' if link else ''} to have it taken off."
         beginning = f"Budget Warden locked project {acronym} on {request.now:%Y-%m-%d at %H:%M} UTC: {reason}"
         said = f"{beginning}: {asked}" if asked else beginning
-        return said[: LONGEST_NOTE - len(ending[:LONGEST_NOTE])] + ending[:LONGEST_NOTE]
+        ending = fitting(ending, LONGEST_NOTE, "")
+        return fitting(said, LONGEST_NOTE - units(ending), "") + ending
 
     def to_contacts(self, request: Request, stopped: bool) -> NewMail:
         """To the contacts: their project is locked now, or open again. stopped: machines were, for this lock."""

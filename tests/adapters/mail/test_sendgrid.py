@@ -131,6 +131,17 @@ def test_of_a_faulty_address_that_it_names_the_others_are_to_be_asked_again(serv
     assert [handover.refused[each].for_good for each in ("ann@example.ca", "c@x.ca")] == [False, False]
 
 
+@pytest.mark.parametrize("field", ["personalizations.0.to.0.email", None])
+def test_what_it_says_is_one_line_that_can_be_stored_and_shown(server: SendGridServer, field: str | None) -> None:
+    server.answer = fault(400, "no\0such\ud800\nuser\x1b", field)
+    assert "no such user" in mailer(server.endpoint).send(MAIL).refused["ann@example.ca"].reason
+
+
+def test_an_id_that_no_database_takes_is_a_receipt_all_the_same(server: SendGridServer) -> None:
+    server.answer = Answer(202, {"X-Message-Id": "a\0" + "b" * 300})
+    assert mailer(server.endpoint).send(MAIL).receipt == "a\ufffd" + "b" * 197 + "…"
+
+
 @pytest.mark.parametrize("field", [None, 7, "fromage", "personalizations.0.to", "personalizations.0.to.9.email"])
 def test_what_names_no_recipient_is_of_the_whole_mail(server: SendGridServer, field: object) -> None:
     server.answer = fault(400, "no", field)
