@@ -39,7 +39,7 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
         str, typer.Option(help="How often it begins anew: annual, quarterly, monthly or fixed.", metavar="WORD")
     ] = "",
     period_start: Annotated[str, typer.Option(help="The period's first day.", metavar="DAY")] = "",
-    period_end: Annotated[str, typer.Option(help="The day after a fixed period's last.", metavar="DAY")] = "",
+    period_end: Annotated[str, typer.Option(help="A fixed period's last day.", metavar="DAY")] = "",
     opening_balance: Annotated[
         str, typer.Option(help="Spent in this period before the costs that can be read; 0 for none.", metavar="AMOUNT")
     ] = "",

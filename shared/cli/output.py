@@ -56,6 +56,12 @@ def write_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=_for_programs) + "\n")
 
 
+def write_text(text: str) -> None:
+    """Writes a file's text as it is, in UTF-8 whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+
+
 def chosen(record: object, *names: str) -> dict[str, Any]:
     """These fields of a record, for programs."""
     return {name: getattr(record, name) for name in names}

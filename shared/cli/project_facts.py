@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from shared.domain.budgets import BudgetTerms
     from shared.domain.locks import LockMode
     from shared.domain.owners import OwnedScope
+    from shared.domain.periods import Period
     from shared.domain.projects import Scope
     from shared.ports.projects import PeriodView, ProjectView, RevisionView
     from shared.services.projects import ProjectDetails
 
+WHO_ANSWERS = ("owner", "department", "cost_centre")
 THEN = {
     Rollover.RESET: "the same amount again (reset)",
     Rollover.CARRY_OVER: "the same amount, and what was not used (carry_over)",
@@ -75,7 +77,7 @@ def carried_in(carried: Decimal, currency: str | None) -> str:
 
 PERIODS: output.Table[PeriodView] = {
     Column("period from"): lambda view: str(view.period.start),
-    Column("to"): lambda view: str(view.period.end),
+    Column("to"): lambda view: str(view.period.last_day),
     Column("carried into it", right=True): lambda view: (
         output.money(view.carried, view.currency) if view.carried else "nothing"
     ),
@@ -106,9 +108,13 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("groups", "\n".join(map(_scope, view.scopes))),
         *([("only in part", "\n".join(map(_owned, view.handed_over)))] if view.handed_over else []),
         ("contacts", "\n".join(view.project.contacts) or "none; the operators get its mails"),
+        *((name.replace("_", " "), text) for name in WHO_ANSWERS if (text := getattr(view.project, name))),
         ("language", {"en": "English", "fr": "French"}.get(view.project.language or "", "English and French")),
         ("budget", _budget(view)),
-        ("period", f"{view.period.start} up to, and not with, {view.period.end}" if view.period else "none today"),
+        (
+            "period",
+            f"{view.period.start} to {view.period.last_day}, both days included" if view.period else "none today",
+        ),
         ("after it", _after(view)),
         ("thresholds", _thresholds(view, thresholds)),
         ("spent", _spent(view)),
@@ -120,6 +126,10 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("missing", Cell("\n".join(map(str, view.gaps)), "yellow")),
         ("problem", Cell(view.problem or "", "yellow")),
     ]
+
+
+def _period_in_words(period: Period | None) -> str:
+    return f"{period.start} to {period.last_day}, both days included" if period else "none today"
 
 
 def _scope(scope: Scope) -> str:
@@ -211,7 +221,7 @@ def opening_in_words(terms: BudgetTerms) -> str:
 def rule_in_words(terms: BudgetTerms) -> str:
     """A budget's period, for people: `annual from 04-01`."""
     rule = terms.rule
-    until = f" to {rule.end}" if rule.end else ""
+    until = f" to {rule.last_day}" if rule.end else ""
     return f"{rule.kind} from {rule.start if rule.end else f'{rule.start:%m-%d}'}{until}"
 
 
@@ -221,7 +231,7 @@ def rule_in_words(terms: BudgetTerms) -> str:
 def _period(view: PeriodView) -> dict[str, Any]:
     return {
         "period_start": view.period.start,
-        "period_end": view.period.end,
+        "period_end": view.period.last_day,
         **output.chosen(view, "carried", "stopped", "spent"),
         "final": view.settled,
         "currency": view.currency or None,
@@ -236,7 +246,7 @@ def _revision(revision: RevisionView) -> dict[str, Any]:
         "currency": terms.currency or None,
         "period": rule.kind,
         "period_start": rule.start,
-        "period_end": rule.end,
+        "period_end": rule.last_day,
         **output.chosen(terms, "rollover", "thresholds"),
         "opening_balance": output.chosen(terms.opening, "amount", "period_start") if terms.opening else None,
         **output.chosen(revision, "made_at", "made_by", "reason"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli import output, project_facts
+from shared.cli import output, project_changes, project_facts
 from shared.cli.app import AsJson, ProjectName, command_group, open_app, user_name
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Cell, Column
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from shared.ports.projects import ProjectView
+    from shared.services.projects import LoadedFile
 
 commands = command_group("Projects: load them, list them.")
 
@@ -34,22 +35,33 @@ def load(
     correction: Annotated[
         bool, typer.Option("--correction", help="Groups that change hands take what they have cost with them.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change, project by project.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Load it though a change needs consent.")] = False,
 ) -> None:
     """Load projects from CSV, all or none; a SQLite database that is missing is made.
 
-    Where a line is faulty, every fault is named, and nothing is loaded.
+    Where a line is faulty, every fault is named, and nothing is loaded. Nor is it without --yes where a budget that was
+    set by hand would be undone, a project would be at 100 % or more, or a fixed period would end a day later.
     """
     content = _content(file)
     app = open_app()
     with output.working(f"Loading {file.name} …"):
-        if app.make_missing_database():
+        if not dry_run and app.make_missing_database():
             output.say(f"Made the database {app.database.url.database}.")
-        loaded = app.project_service.load(content, user_name(), correction)
+        loaded = app.project_service.load(content, user_name(), correction=correction, agreed=yes, dry_run=dry_run)
+    _say_changes(loaded, dry_run)
     result = loaded.result
-    output.say(f"{file.name}: {result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")
+    would, change = ("would be ", "would change") if dry_run else ("", "changed")
+    output.say(
+        f"{file.name}: {would}{result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged."
+    )
+    if loaded.left_out:
+        number = output.count(len(loaded.left_out), "project")
+        are = "it is" if len(loaded.left_out) == 1 else "they are"
+        output.say(f"Not in the file, and left as {are}: {number} ({output.named(loaded.left_out)}).")
     if result.handed_over:
         output.say(
-            f"{output.count(result.handed_over, 'group')} changed hands: what was spent up to today stays with the "
+            f"{output.count(result.handed_over, 'group')} {change} hands: what was spent up to today stays with the "
             "former owner. If that was never the right one, load the former file once more, then this one with "
             "--correction."
         )
@@ -59,19 +71,54 @@ def load(
         output.warn(f"no contacts, so the operators get the alerts: {output.named(loaded.without_contacts)}")
 
 
+def _say_changes(loaded: LoadedFile, dry_run: bool) -> None:
+    """All of them where nothing was to be loaded; where something needs consent, that alone. Raises WrongUsageError."""
+    asked = [change for change in loaded.changes if change.needs_consent]
+    for change in loaded.changes if dry_run else asked:
+        output.say(project_changes.in_words(change), "yellow" if change.needs_consent else "")
+    needs = f"what is said of {output.count(len(asked), 'project')}"
+    if dry_run and asked:
+        output.warn(f"it would not be loaded without --yes, for {needs}")
+    elif not loaded.loaded and not dry_run:
+        raise WrongUsageError(f"nothing was loaded, for {needs}; where all of it is meant, add --yes")
+
+
+@commands.command()
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Where to write it; left out: here.")] = None,
+) -> None:
+    """Write all projects as the CSV that loads them again."""
+    text = open_app().project_service.exported()
+    if file is None:
+        output.write_text(text)
+        return
+    try:
+        file.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise WrongUsageError(f"{file} can't be written: {error.strerror}") from None
+    output.say(f"Wrote {file}.")
+
+
 @commands.command("list")
-def list_projects(json: AsJson = False) -> None:
+def list_projects(
+    json: AsJson = False,
+    owner: Annotated[str, typer.Option(help="Only of this owner.", metavar="TEXT")] = "",
+    department: Annotated[str, typer.Option(help="Only of this department.", metavar="TEXT")] = "",
+    cost_centre: Annotated[str, typer.Option(help="Only of this cost centre.", metavar="TEXT")] = "",
+) -> None:
     """List all: budget, spent, what is to be expected.
 
     Amounts are those of the present period, rounded to cents (forecasts to whole units), but not with --json.
     Days are in UTC.
     """
     app = open_app()
-    views = app.project_service.listed()
+    wanted = {"owner": owner, "department": department, "cost_centre": cost_centre}
+    views = app.project_service.listed({name: text for name, text in wanted.items() if text})
     if json:
         output.write_json([_listed(view) for view in views])
     elif not views:
-        output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
+        none = "No project is loaded yet: `python -m shared.cli projects load FILE.csv`"
+        output.say("There is no such project." if any(wanted.values()) else none)
     else:
         output.write_records(_table(app.clock()), views)
         output.say()
@@ -109,7 +156,7 @@ def _table(now: datetime) -> output.Table[ProjectView]:
         Column("used", right=True): _used,
         Column("forecast", right=True): lambda view: f"{view.forecast.total:,.0f}" if view.forecast else "",
         Column("used up"): lambda view: str(view.used_up_on or ""),
-        Column("ends"): lambda view: str(view.period.end) if view.period else "",
+        Column("ends"): lambda view: str(view.period.last_day) if view.period else "",
         Column("note", words=True): lambda view: _note(view, now),
     }
 
@@ -179,7 +226,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         "forecast": output.chosen(view.forecast, "total", "low", "high") if view.forecast else None,
         "used_up_on": view.used_up_on,
         "period_start": period.start if period else None,
-        "period_end": period.end if period else None,
-        **output.chosen(view.project, "lock", "active"),
+        "period_end": period.last_day if period else None,
+        **output.chosen(view.project, "owner", "department", "cost_centre", "lock", "active"),
         **output.chosen(view, "locked_since", "updated_at"),
     }

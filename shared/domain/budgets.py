@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -64,6 +65,26 @@ class BudgetTerms:
     def opening_for(self, currency: str) -> OpeningBalance | None:
         """What stays of the opening balance where the budget is to be in this currency: two are never added."""
         return self.opening if currency == self.currency else None
+
+
+def undone(history: Sequence[BudgetTerms], terms: BudgetTerms) -> list[int]:
+    """The places in a budget's history, oldest first, of the revisions that new terms take something back of.
+
+    history: what counted before the first revision that is asked about, and each since.
+    """
+    changed = _differing(history[-1], terms)
+    found = []
+    for place in range(len(history) - 1, 0, -1):
+        its = _differing(history[place - 1], history[place])
+        if its & changed:
+            found.append(place)
+        # What it changed again is no longer what an earlier one had said.
+        changed -= its
+    return found[::-1]
+
+
+def _differing(one: BudgetTerms, other: BudgetTerms) -> set[str]:
+    return {each.name for each in fields(BudgetTerms) if getattr(one, each.name) != getattr(other, each.name)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Budget periods: UTC days from a start up to, and not with, an end."""
+"""Budget periods: UTC days from a start up to, and not with, an end. What people read and write is the last day."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, date, timedelta
 from enum import StrEnum
 
+DAY = timedelta(days=1)
 DEFAULT_ANNUAL_START = date(2000, 4, 1)
 DEFAULT_START = date(2000, 1, 1)
 
@@ -36,10 +37,15 @@ class Period:
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
-            raise PeriodError(f"a period from {self.start} to {self.end} holds no day; the end has to be later")
+            raise PeriodError(f"a period from {self.start} to {self.last_day} holds no day; it has to end later")
 
     def __contains__(self, day: date) -> bool:
         return self.start <= day < self.end
+
+    @property
+    def last_day(self) -> date:
+        """The last day that it holds: its end, as people say it."""
+        return self.end - DAY
 
     @property
     def days(self) -> int:
@@ -67,6 +73,11 @@ class PeriodRule:
         elif self.end is not None:
             raise PeriodError(f"a period_end goes with fixed periods only, not with {self.kind}")
 
+    @property
+    def last_day(self) -> date | None:
+        """The last day of a fixed one."""
+        return self.end and self.end - DAY
+
     def period_at(self, day: date) -> Period | None:
         """The period that holds `day`; None before or after a fixed one."""
         if self.end is not None:
@@ -85,25 +96,26 @@ class PeriodRule:
         return date(year, month + 1, min(self.start.day, last))
 
 
-def make_rule(kind: PeriodKind, start: date | None, end: date | None) -> PeriodRule:
+def make_rule(kind: PeriodKind, start: date | None, last_day: date | None) -> PeriodRule:
     """A rule from a person's entries; without a start, annual budgets begin in April, others in January.
 
-    For recurring periods an `end` is taken only where it says what is so anyway (the end of the period that
+    For recurring periods a last day is taken only where it says what is so anyway (that of the period which
     begins at `start`). Raises PeriodError with what would be right.
     """
+    for name, day in {"period_start": start, "period_end": last_day}.items():
+        if day is not None and day.year == MAXYEAR:
+            raise PeriodError(f"{name} {day} is too late: the period would end after year {MAXYEAR}")
     if kind is PeriodKind.FIXED:
-        if start is None or end is None:
+        if start is None or last_day is None:
             raise PeriodError("a fixed period needs period_start and period_end")
-        return PeriodRule(kind, start, end)
-    if start is not None and start.year == MAXYEAR:
-        raise PeriodError(f"period_start {start} is too late: its period would end after year {MAXYEAR}")
+        return PeriodRule(kind, start, last_day + DAY)
     rule = PeriodRule(kind, start or (DEFAULT_ANNUAL_START if kind is PeriodKind.ANNUAL else DEFAULT_START))
-    if end is None:
+    if last_day is None:
         return rule
     first = rule.period_at(start) if start else None
-    if first is None or first.end != end:
-        expected = f"; leave it empty, or write {first.end}" if first else "; leave it empty"
-        raise PeriodError(f"period_end {end} does not fit a budget that is {kind}{expected}")
+    if first is None or first.last_day != last_day:
+        expected = f"; leave it empty, or write {first.last_day}" if first else "; leave it empty"
+        raise PeriodError(f"period_end {last_day} does not fit a budget that is {kind}{expected}")
     return rule
 
 

@@ -42,7 +42,8 @@ class Scope:
 class Project:
     """Who a project is, and whom to tell. The read models that say more of it contain this record.
 
-    language: `en`, `fr`, or None for both. lock: whether it is locked at 100 %.
+    language: `en`, `fr`, or None for both. lock: whether it is locked at 100 %. owner, department, cost_centre: who
+    answers for it, as the organization says it; None where nobody said.
     """
 
     id: int
@@ -52,6 +53,9 @@ class Project:
     contacts: tuple[str, ...]
     active: bool
     lock: LockPolicy = LockPolicy.AUTO
+    owner: str | None = None
+    department: str | None = None
+    cost_centre: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,7 +206,7 @@ def _way_out(usage: ProjectUsage) -> str:
     return (
         f"Its charges are in {others} up to {begin - timedelta(days=1)}, so that no budget for the whole period can be "
         f"compared. Give it one in {newest} for the days since, and say what was spent before, in {newest}: "
-        f"`{command} --period fixed --period-start {begin} --period-end {period.end} "
+        f"`{command} --period fixed --period-start {begin} --period-end {period.last_day} "
         f'--opening-balance SPENT --reason "…"`. From {period.end} on it can have its periods again. '
         f"{IN_THE_FILE}"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.budgets import ALL_OF_IT, Budget, BudgetTerms
 from shared.domain.coverage import Gap
 from shared.domain.forecast import Forecast
 from shared.domain.owners import OwnedScope
@@ -96,22 +96,66 @@ class PeriodView:
 
 @dataclass(frozen=True, slots=True)
 class RevisionView:
-    """One revision of a budget: what, when, by whom, why."""
+    """One revision of a budget: what, when, by whom, why. by_load: a projects file said so, nobody by hand."""
 
     number: int
     terms: BudgetTerms
     made_at: datetime
     made_by: str
     reason: str
+    by_load: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChange:
+    """What a load makes of one project. before: None for a new one.
+
+    percent_before, percent: what is used of its budget in the period that holds today; None without one, and for a
+    project that is not active. undone: the revisions by hand that the new terms take something back of, oldest first.
+    """
+
+    before: ProjectEntry | None
+    after: ProjectEntry
+    percent_before: Decimal | None = None
+    percent: Decimal | None = None
+    undone: tuple[RevisionView, ...] = ()
+
+    @property
+    def fills_up(self) -> bool:
+        """Whether the project is at 100 % or more by this load."""
+        return self.percent is not None and self.percent >= ALL_OF_IT > (self.percent_before or 0)
+
+    @property
+    def ends_a_day_later(self) -> bool:
+        """Whether its fixed period ends a day later: where a file still names the day after the last, as of 0.1.0."""
+        before, after = self.before and self.before.terms.rule.end, self.after.terms.rule.last_day
+        return before is not None and before == after
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether a person has to say that it is meant."""
+        return bool(self.undone) or self.fills_up or self.ends_a_day_later
+
+
+Consent = Callable[[Sequence[ProjectChange]], bool]
+"""Whether these changes are to be made; may be asked again, and has no effect of its own"""
 
 
 class ProjectLedger(Protocol):
     """Projects, their budgets, and what is listed of them."""
 
     def load(
-        self, entries: Sequence[ProjectEntry], made_by: str, now: datetime, correction: bool = False
+        self,
+        entries: Sequence[ProjectEntry],
+        made_by: str,
+        now: datetime,
+        correction: bool = False,
+        consent: Consent = lambda _changes: True,
     ) -> LoadResult:
         """Writes all the entries in one transaction. An entry that says what is so already changes nothing.
+
+        `consent` is asked at its end, with what became of each project that is new or changed, in the entries' order;
+        where it says no, nothing is written, and the result is what it would have been.
 
         What a scope that changes hands has cost so far stays with the project that had it (`domain.owners`); with
         `correction` it goes to the new owner, as if it had always had the scope.

@@ -124,4 +124,4 @@ def _rule(wish: Wish, present: PeriodRule) -> PeriodRule:
     kind = parse_kind(wish.period) if wish.period else present.kind
     same = kind is present.kind
     start = parse_day(wish.period_start) or (present.start if same else None)
-    return make_rule(kind, start, parse_day(wish.period_end) or (present.end if same else None))
+    return make_rule(kind, start, parse_day(wish.period_end) or (present.last_day if same else None))

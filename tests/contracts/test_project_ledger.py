@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -24,7 +25,7 @@ from shared.ports.azure import AZURE
 from shared.ports.checks import Judgement, ProjectUsage
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
-from shared.ports.projects import LoadResult
+from shared.ports.projects import LoadResult, ProjectChange
 from tests.contracts.ledger_data import (
     DAY,
     MONTHLY,
@@ -112,6 +113,9 @@ def test_a_group_in_another_spelling_and_a_subscription_in_capitals_say_nothing_
         {"terms": terms(rollover=Rollover.CARRY_OVER)},
         {"terms": terms(thresholds=(60,))},
         {"lock": LockPolicy.NEVER},
+        {"owner": "Ann Roy"},
+        {"department": "Environnement"},
+        {"cost_centre": "CC-1200"},
     ],
     ids=str,
 )
@@ -134,6 +138,35 @@ def _is_written(ledgers: Ledgers, changed: ProjectEntry) -> None:
     assert ledgers.projects.load([changed, entry(2)], "ana", NOW) == LoadResult(0, 0, 2)
     due = ledgers.charges.due_projects_of(ScopeTarget(project_id=1))
     assert due == ([1] if changed.project.active else [])
+
+
+def test_without_consent_nothing_is_written_and_the_result_is_what_it_would_have_been(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.check(1, 2)
+    revise(ledgers, "3000")
+    before = ledgers.projects.entries()
+    spend(ledgers, "1500")
+    asked: list[ProjectChange] = []
+
+    def refuse(changes: Sequence[ProjectChange]) -> bool:
+        asked[:] = changes
+        return False
+
+    entries = [entry(3, "rg-2"), entry(2), entry(1, terms=terms("1000")), entry(4)]
+    entries[1] = entry(2, "moved")
+    assert ledgers.projects.load(entries, "ben", NOW, consent=refuse) == LoadResult(2, 2, 0, 1)
+    assert ledgers.projects.entries() == before
+    assert len(ledgers.projects.revisions(1)) == 2
+    assert [(each.after.project.id, each.before) for each in asked] == [
+        (3, None),
+        (2, before[1]),
+        (1, before[0]),
+        (4, None),
+    ]
+    assert [(each.percent_before, each.percent) for each in asked] == [(None, 0), (0, 0), (50, 150), (None, 0)]
+    assert [[made.number for made in each.undone] for each in asked] == [[], [], [2], []]
+    assert ledgers.projects.load(entries, "ben", NOW, consent=lambda _: True) == LoadResult(2, 2, 0, 1)
+    assert [each.by_load for each in ledgers.projects.revisions(1)] == [True, False, True]
 
 
 def test_changed_terms_make_a_new_revision(ledgers: Ledgers) -> None:
@@ -297,7 +330,7 @@ def test_thousands_of_projects_are_loaded_and_listed_with_few_statements(ledgers
     assert ledgers.projects.load(entries, "ana", NOW) == LoadResult(0, 0, 3000)
     assert len(ledgers.projects.list_projects(TODAY)) == 3000
     assert len(ledgers.projects.list_projects(date(2030, 1, 1))) == 3000
-    assert len(executed) < 70
+    assert len(executed) < 80
 
 
 # --- revisions -----------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """What a budget lets be spent, and a budget's percent."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.budgets import Budget, BudgetTerms, Rollover, undone
 from shared.domain.periods import PeriodKind, PeriodRule
 
 RULE = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
@@ -58,3 +59,34 @@ def test_a_total_that_is_used_up_is_at_100_percent(usage: str) -> None:
 
 def test_a_percent_is_of_all_that_may_be_spent() -> None:
     assert carrying("200").percent(Decimal(100)) == 25
+
+
+# --- what new terms take back of revisions by hand ---
+
+LOADED = budget("1000").terms
+RAISED = replace(LOADED, amount=Decimal(3000))
+CARRYING = replace(RAISED, rollover=Rollover.CARRY_OVER)
+LOWERED = replace(CARRYING, amount=Decimal(2000))
+
+
+@pytest.mark.parametrize(
+    ("history", "terms", "places"),
+    [
+        ([LOADED], RAISED, []),
+        ([LOADED, RAISED], LOADED, [1]),
+        ([LOADED, RAISED], RAISED, []),
+        # Another amount than both: whoever wrote it may not know of the one by hand.
+        ([LOADED, RAISED], replace(LOADED, amount=Decimal(1500)), [1]),
+        ([LOADED, RAISED], replace(RAISED, thresholds=(60,)), []),
+        ([LOADED, RAISED, CARRYING], LOADED, [1, 2]),
+        ([LOADED, RAISED, CARRYING], RAISED, [2]),
+        ([LOADED, RAISED, CARRYING], replace(LOADED, rollover=Rollover.CARRY_OVER), [1]),
+        # An amount that was changed by hand itself since is not taken back any more.
+        ([LOADED, RAISED, CARRYING, LOWERED], LOADED, [2, 3]),
+        ([LOADED, RAISED, LOADED], LOADED, []),
+    ],
+)
+def test_new_terms_undo_the_last_revisions_of_what_they_change(
+    history: list[BudgetTerms], terms: BudgetTerms, places: list[int]
+) -> None:
+    assert undone(history, terms) == places

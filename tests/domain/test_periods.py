@@ -129,9 +129,9 @@ def test_a_period_has_as_many_days_as_can_be_counted_in_it(start: date, length: 
 @pytest.mark.parametrize("length", [0, -1, -400])
 def test_a_period_without_a_day_is_refused(length: int) -> None:
     start = date(2026, 4, 1)
-    with pytest.raises(PeriodError, match="holds no day; the end has to be later"):
+    with pytest.raises(PeriodError, match="holds no day; it has to end later"):
         Period(start, start + timedelta(days=length))
-    with pytest.raises(PeriodError, match="holds no day; the end has to be later"):
+    with pytest.raises(PeriodError, match="holds no day; it has to end later"):
         PeriodRule(PeriodKind.FIXED, start, start + timedelta(days=length))
 
 
@@ -168,10 +168,10 @@ def test_a_recurring_budget_takes_the_end_that_follows_from_its_start_anyway_and
 ) -> None:
     rule = PeriodRule(kind, start)
     first = found_day_by_day(rule, start)
-    assert make_rule(kind, start, None) == make_rule(kind, start, first.end) == rule
-    for wrong in (first.end - DAY, first.end + DAY, start):
+    assert make_rule(kind, start, None) == make_rule(kind, start, first.end - DAY) == rule
+    for wrong in (first.end - 2 * DAY, first.end, first.end + DAY, start):
         with pytest.raises(
-            PeriodError, match=f"does not fit a budget that is {kind}; leave it empty, or write {first.end}"
+            PeriodError, match=f"does not fit a budget that is {kind}; leave it empty, or write {first.end - DAY}"
         ):
             make_rule(kind, start, wrong)
 
@@ -191,8 +191,22 @@ def test_a_fixed_budget_needs_both_days(start: date | None, end: date | None) ->
         make_rule(PeriodKind.FIXED, start, end)
 
 
-def test_a_fixed_budget_can_last_to_the_end_of_time_and_a_recurring_one_cannot_begin_there() -> None:
-    assert make_rule(PeriodKind.FIXED, date(2026, 4, 1), date.max).period_at(date(2026, 11, 20)) is not None
+@given(start=DAYS, length=st.integers(1, 2000))
+def test_people_name_a_fixed_budgets_first_and_last_day(start: date, length: int) -> None:
+    last = start + (length - 1) * DAY
+    rule = make_rule(PeriodKind.FIXED, start, last)
+    period = rule.period_at(last)
+    assert period == Period(start, last + DAY)
+    assert rule.last_day == period.last_day == last
+
+
+def test_a_recurring_budget_has_no_last_day() -> None:
+    assert make_rule(PeriodKind.ANNUAL, None, None).last_day is None
+
+
+def test_no_budget_begins_or_ends_at_the_end_of_time() -> None:
+    with pytest.raises(PeriodError, match="period_end 9999-12-31 is too late"):
+        make_rule(PeriodKind.FIXED, date(2026, 4, 1), date.max)
     for kind in MONTHS_IN:
         with pytest.raises(PeriodError, match="period_start 9999-12-31 is too late"):
             make_rule(kind, date.max, date.max)

@@ -54,7 +54,7 @@ def test_where_a_period_has_charges_in_two_currencies_the_first_advice_ends_it(
     chain.load(entry(currency=budget_currency))
     change_currency(chain)
     text = advice(chain)
-    assert "--period-start 2026-11-11 --period-end 2026-12-01" in text
+    assert "--period-start 2026-11-11 --period-end 2026-11-30" in text
     assert "--currency USD" in text
     assert "Write the same into the projects file" in text
     (mixed,) = chain.projects.list_projects(date(2026, 11, 20))

@@ -114,7 +114,7 @@ LINE = {
     "currency": "CAD",
     "period": "fixed",
     "period_start": "2025-01-01",
-    "period_end": "2027-01-01",
+    "period_end": "2026-12-31",
     "contacts": "anna@example.com",
     "language": "en",
     "active": "true",

@@ -102,7 +102,7 @@ def test_an_opening_balance_is_of_the_period_that_holds_today_or_of_the_fixed_on
     assert wished(PRESENT, Wish(opening_balance="2920.5"), TODAY).opening == OpeningBalance(
         Decimal("2920.5"), date(2026, 11, 1)
     )
-    fixed = Wish(opening_balance="7", period="fixed", period_start="2025-01-01", period_end="2026-01-01")
+    fixed = Wish(opening_balance="7", period="fixed", period_start="2025-01-01", period_end="2025-12-31")
     assert wished(PRESENT, fixed, TODAY).opening == OpeningBalance(Decimal(7), date(2025, 1, 1))
 
 

@@ -128,7 +128,7 @@ def test_yes_and_no_are_read_in_both_languages(text: str, active: bool) -> None:
 
 def test_a_fixed_period_has_its_two_days() -> None:
     rule = one(period="Fixed", period_start="2026-01-01", period_end="2027-06-01").terms.rule
-    assert (rule.kind, rule.start, rule.end) == (PeriodKind.FIXED, date(2026, 1, 1), date(2027, 6, 1))
+    assert (rule.kind, rule.start, rule.end) == (PeriodKind.FIXED, date(2026, 1, 1), date(2027, 6, 2))
 
 
 WRONG = [
@@ -161,8 +161,9 @@ WRONG = [
     ("budget", "1e400", "is not an amount"),
     ("budget", "-1", "has to be 0 or more"),
     ("budget", "NaN", "is not an amount"),
-    ("budget", "12,500.00", "no separators for thousands"),
-    ("budget", "12 500,00", "no separators for thousands"),
+    ("budget", "12,500.00", "no separators for thousands but spaces"),
+    ("budget", "12 50,00", "no separators for thousands but spaces"),
+    ("budget", "1.250,00", "no separators for thousands but spaces"),
     ("budget", "$12500", "is not an amount"),
     ("budget", "900000001", "too large"),
     ("budget", "0.00000000001", "10 decimal places"),
@@ -171,12 +172,18 @@ WRONG = [
     ("period", "", "annual, quarterly, monthly, fixed"),
     ("period", "yearly", "annual, quarterly, monthly, fixed"),
     ("period", "fixed", "needs period_start and period_end"),
-    ("period_start", "04/01/2026", "year-month-day"),
+    ("period_start", "04/13/2026", "year-month-day"),
+    ("period_start", "31/02/2026", "year-month-day"),
+    ("period_start", "00/04/2026", "year-month-day"),
+    ("period_start", "01/04/26", "year-month-day"),
     ("period_start", "2026-02-30", "year-month-day"),
     ("period_start", "20260401", "year-month-day"),
     ("period_start", "0026-04-01", "year-month-day"),
     ("period_end", "9999-12-31", "year-month-day"),
-    ("period_end", "2027-03-31", "2027-04-01"),
+    ("period_end", "2027-04-01", "2027-03-31"),
+    ("owner", "x" * 201, "at most 200"),
+    ("department", "two\nlines", "line break"),
+    ("cost_centre", "x" * 101, "at most 100"),
     ("contacts", "ann", "is no mail address"),
     ("contacts", "ann@example.com\nBcc: eve@example.com", "line break"),
     ("contacts", "ann@example.com\n", "line break"),
@@ -270,7 +277,9 @@ def test_a_file_without_a_header_or_without_projects_is_a_fault() -> None:
 
 def test_other_encodings_are_told_how_to_be_saved() -> None:
     text = csv({"name": "Qualité"}).decode()
-    assert faults(text.encode("cp1252"))[0].startswith("line 2: the file is not in UTF-8; in Excel, choose")
+    assert faults(text.encode("cp1252").replace(b"Quali", b"\x81"))[0].startswith(
+        "line 2: the file is not in UTF-8; in Excel, choose"
+    )
     assert "CSV UTF-8" in faults(text.encode("utf-16"))[0]
     assert "CSV UTF-8" in faults(csv({}).decode().encode("utf-16-le"))[0]
     assert "Excel workbook" in faults(b"PK\x03\x04rest of a zip")[0]
@@ -317,7 +326,88 @@ def test_what_a_loaded_project_keeps_is_a_fault_of_its_line() -> None:
     assert len(read_projects(handed_on, valid_addresses, [stored])) == 2
 
 
+# --- as spreadsheets in French save it ---
+
+FRENCH = """\
+id;acronym;name;subscription_id;resource_groups;budget;currency;period;period_start;period_end;contacts;language;active
+1;EAU;Qualité de l'eau – aperçu;{subscription};"eau;eau-2";12 500,50;CAD;annual;01/04/2026;;;fr;VRAI
+2;AIR;Qualité de l'air;{subscription};air;{grouped};EUR;fixed;01/01/2026;05/06/2027;a@example.com;;FAUX
+3;SOL;Sols;{subscription};sol;3000;EUR;monthly;;;;;
+""".format(subscription=SUBSCRIPTION, grouped="1\u202f234\u00a0567,5")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("space", [" ", "\u00a0", "\u202f"], ids=["space", "no-break", "narrow no-break"])
+def test_a_spreadsheet_saved_in_french_is_taken_as_it_is(encoding: str, space: str) -> None:
+    # windows-1252 has no narrow space.
+    spaces = space if encoding != "cp1252" or space != "\u202f" else " "
+    text = FRENCH.replace("\u202f", spaces).replace("\u00a0", spaces).replace("12 500", f"12{spaces}500")
+    water, air, soil = read(text.replace("\n", "\r\n").encode(encoding))
+    assert water.project.name == "Qualité de l'eau – aperçu"
+    assert groups(water) == ["eau", "eau-2"]
+    assert [each.terms.amount for each in (water, air, soil)] == [Decimal("12500.5"), Decimal("1234567.5"), 3000]
+    assert water.terms.rule.start == date(2026, 4, 1)
+    assert (air.terms.rule.start, air.terms.rule.last_day) == (date(2026, 1, 1), date(2027, 6, 5))
+    assert [each.project.active for each in (water, air, soil)] == [True, False, True]
+
+
+def many(column: str, *texts: str, separator: str = ",") -> bytes:
+    rows = [
+        {"id": str(place + 1), "acronym": f"P{place}", "resource_groups": f"rg{place}", column: text}
+        for place, text in enumerate(texts)
+    ]
+    return csv(*rows, separator=separator)
+
+
+def test_a_day_that_may_be_read_in_two_ways_is_said_once_for_the_whole_column() -> None:
+    for separator in ",;":
+        assert faults(many("period_start", "4/1/2026", "2026-04-01", "5/1/2026", "12/2/2026", separator=separator)) == (
+            "line 2, period_start: '4/1/2026' (and 2 more in the column) may be 4 January 2026 or 1 April 2026; "
+            "give the column the format yyyy-mm-dd (in Excel: Format Cells, Custom), and save the file again",
+        )
+
+
+def test_a_day_that_can_only_be_one_says_how_the_others_are_meant() -> None:
+    first, second = read(many("period_start", "4/1/2026", "13/1/2026"))
+    assert (first.terms.rule.start, second.terms.rule.start) == (date(2026, 1, 4), date(2026, 1, 13))
+    assert [each.terms.rule.start.day for each in read(many("period_start", "04/04/2026", "2026-04-05"))] == [4, 5]
+    # A file where months come first is not guessed at.
+    mixed = faults(many("period_start", "04/01/2026", "04/13/2026", "13/04/2026", separator=";"))
+    assert [fault.partition(":")[0] for fault in mixed] == ["line 2, period_start", "line 3, period_start"]
+
+
+def test_an_amount_that_may_be_read_in_two_ways_is_said_once_for_the_whole_column() -> None:
+    assert faults(many("budget", "3000", "12,500", "1,250")) == (
+        "line 3, budget: '12,500' (and 1 more in the column) may be 12500 or 12.500; "
+        "give the column the format Number, without a separator for thousands, and save the file again",
+    )
+    assert "may be" in faults(many("budget", "12,500", "12.5", "0,5"))[0]
+
+
+def test_an_amount_that_can_only_have_a_decimal_comma_says_how_the_others_are_meant() -> None:
+    amounts = [each.terms.amount for each in read(many("budget", "12,500", "0,125", "7,5", "1234,567", "1 234,567"))]
+    assert amounts == [Decimal(each) for each in ("12.5", "0.125", "7.5", "1234.567", "1234.567")]
+
+
+def test_a_point_is_always_that_of_decimals() -> None:
+    assert [each.terms.amount for each in read(many("budget", "1.234", "12.50"))] == [Decimal("1.234"), Decimal("12.5")]
+
+
 # --- the optional columns ---
+
+
+def test_who_answers_for_a_project_is_taken_and_kept_where_the_file_does_not_say_it() -> None:
+    project = one(owner=" Ann Roy ", department="Environnement", cost_centre="CC-1200").project
+    assert (project.owner, project.department, project.cost_centre) == ("Ann Roy", "Environnement", "CC-1200")
+    stored = [ProjectEntry(project, (), KEPT)]
+    (kept,) = read_projects(csv({"department": ""}), valid_addresses, stored)
+    assert (kept.project.owner, kept.project.department, kept.project.cost_centre) == ("Ann Roy", None, "CC-1200")
+
+
+def test_the_rollover_of_a_fixed_period_which_never_counts_stays_where_its_cell_is_empty() -> None:
+    stored = [loaded(11, "DIE1", terms=KEPT)]
+    (entry,) = read_projects(csv(FIXED | {"rollover": ""}), valid_addresses, stored)
+    assert entry.terms.rollover is Rollover.CARRY_OVER
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 import pytest
 
 from shared.adapters.database.engine import Database
 from shared.ports.projects import LoadResult
+from shared.services.budgets import Wish
 from shared.services.errors import UnknownProjectError
 from shared.services.project_csv import ProjectFileError
 from tests.pipeline.conftest import Chain, entry
@@ -35,6 +37,98 @@ def test_a_file_is_loaded_and_it_is_said_of_whom_nobody_would_hear(chain: Chain)
     assert (loaded.without_budget, loaded.without_contacts) == (["BARE"], ["BARE"])
     assert chain.project_service.load(FILE.encode(), "ann").result == LoadResult(0, 0, 3)
     assert [view.project.acronym for view in chain.project_service.listed()] == ["DIE1", "BARE", "GONE"]
+
+
+def test_what_a_load_would_do_is_said_and_not_done(chain: Chain) -> None:
+    chain.project_service.load(FILE.encode(), "ann")
+    before = chain.projects.entries()
+    changed = FILE.replace(",1000,", ",1500,").replace("13,GONE", "14,NEW").replace("rg-13", "rg-14")
+    would = chain.project_service.load(changed.encode(), "ann", dry_run=True)
+    assert (would.loaded, would.result, would.left_out) == (False, LoadResult(1, 1, 1), ["GONE"])
+    assert [(each.before and each.before.terms.amount, each.after.terms.amount) for each in would.changes] == [
+        (Decimal(1000), Decimal(1500)),
+        (None, None),
+    ]
+    assert chain.projects.entries() == before
+    done = chain.project_service.load(changed.encode(), "ann")
+    assert done == replace(would, loaded=True)
+    assert len(chain.projects.entries()) == 4
+
+
+def test_what_was_set_by_hand_is_not_undone_without_consent(chain: Chain) -> None:
+    chain.project_service.load(FILE.encode(), "ann")
+    chain.budget_service.revise("DIE1", Wish(amount="3000"), "avenant 2", "eve")
+    renamed = FILE.replace(",1000,", ",3000,").replace("DIE1,Data", "DIE1,Others")
+    assert chain.project_service.load(renamed.encode(), "ann", dry_run=True).loaded is False
+    refused = chain.project_service.load(FILE.encode(), "ann")
+    (change,) = refused.changes
+    assert (refused.loaded, [each.reason for each in change.undone]) == (False, ["avenant 2"])
+    assert chain.projects.entries()[0].terms.amount == 3000
+    assert chain.project_service.load(renamed.encode(), "ann").loaded
+    assert chain.project_service.load(FILE.encode(), "ann", agreed=True).loaded
+    # It was agreed to, and is the file's own now.
+    assert chain.project_service.load(FILE.replace(",1000,", ",1200,").encode(), "ann").loaded
+
+
+@pytest.mark.parametrize("spent", ["800", "1200"])
+def test_no_project_is_brought_to_100_percent_without_consent(chain: Chain, spent: str) -> None:
+    chain.project_service.load(FILE.encode(), "ann")
+    chain.spend(spent, date(2026, 11, 10))
+    chain.night()
+    lowered = FILE.replace(",1000,", ",800,").encode()
+    # One that is past it anyway is no news.
+    assert chain.project_service.load(lowered, "ann").loaded is (spent == "1200")
+    assert chain.project_service.load(FILE.replace(",1000,", ",801,").encode(), "ann").loaded
+    assert chain.project_service.load(lowered, "ann", agreed=True).loaded
+
+
+def test_a_group_that_brings_a_new_project_to_100_percent_needs_consent_too(chain: Chain) -> None:
+    chain.project_service.load(FILE.encode(), "ann")
+    chain.spend("1000", date(2026, 11, 10), "nobodys")
+    chain.night()
+    more = FILE.replace("rg-11,", "rg-11;nobodys,")
+    (change,) = chain.project_service.load(more.encode(), "ann").changes
+    assert (change.fills_up, change.percent_before, change.percent) == (True, 0, 100)
+    inactive = more.replace("anna@example.com,en,true", "anna@example.com,en,false")
+    assert chain.project_service.load(inactive.encode(), "ann").loaded
+
+
+FIXED = FILE.replace("monthly,,", "fixed,2026-09-01,2027-02-28")
+
+
+def test_a_file_that_still_names_the_day_after_a_fixed_periods_last_needs_consent(chain: Chain) -> None:
+    chain.project_service.load(FIXED.encode(), "ann")
+    old = FIXED.replace("2027-02-28", "2027-03-01").encode()
+    refused = chain.project_service.load(old, "ann")
+    assert (refused.loaded, [each.ends_a_day_later for each in refused.changes]) == (False, [True])
+    assert chain.project_service.load(FIXED.encode(), "ann").result == LoadResult(0, 0, 3)
+    assert chain.project_service.load(old, "ann", agreed=True).loaded
+    assert chain.project_service.load(old, "ann").result == LoadResult(0, 0, 3)
+    assert chain.project_service.load(FIXED.replace("2027-02-28", "2027-06-30").encode(), "ann").loaded
+
+
+def test_all_projects_are_written_as_the_file_that_loads_them(chain: Chain) -> None:
+    chain.project_service.load(FILE.encode(), "ann")
+    written = chain.project_service.exported()
+    assert chain.project_service.load(written.encode(), "ann").result == LoadResult(0, 0, 3)
+
+
+def test_projects_are_listed_by_who_answers_for_them(chain: Chain) -> None:
+    ours = [(11, "Ann Roy", "Eau"), (12, "Ann Roy", "Air"), (13, None, "Eau")]
+    chain.load(
+        *(
+            replace(entry(each), project=replace(entry(each).project, owner=owner, department=department))
+            for each, owner, department in ours
+        )
+    )
+
+    def listed(**wanted: str) -> list[int]:
+        return [view.project.id for view in chain.project_service.listed(wanted)]
+
+    assert listed(owner=" ann roy") == [11, 12]
+    assert listed(owner="Ann Roy", department="EAU") == [11]
+    assert listed(cost_centre="CC-1") == []
+    assert listed() == [11, 12, 13]
 
 
 def test_a_faulty_file_loads_nothing(chain: Chain) -> None:

@@ -1,32 +1,54 @@
-"""Loading projects: all the entries in one transaction, each written only where it says something new."""
+"""Loading projects: all the entries in one transaction, each written only where it says something new.
+
+Whoever only wants to see what a load would do has it done, and taken back: so both are the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects
+from shared.adapters.database.budget_periods import present_budgets
+from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
 from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.owners import hand_over
-from shared.adapters.database.revisions import Author, revise
+from shared.adapters.database.revisions import Author, revise, revisions_of
 from shared.adapters.database.tables import projects, scopes
+from shared.domain.budgets import BudgetTerms, undone
 from shared.domain.projects import Project, ProjectEntry, acronym_key, taken
 from shared.ports.errors import NeverError
-from shared.ports.projects import LoadResult
+from shared.ports.projects import Consent, LoadResult, ProjectChange, RevisionView
+
+Changed = tuple[ProjectEntry, ProjectEntry]
+"""A project as it is stored, and as it is to be"""
+
+
+class RefusedLoadError(Exception):
+    """There is no consent to a load; it takes back what the transaction has written."""
+
+    def __init__(self, result: LoadResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 def load_entries(
-    connection: Connection, entries: Sequence[ProjectEntry], author: Author, lookback_days: int, correction: bool
+    connection: Connection,
+    entries: Sequence[ProjectEntry],
+    author: Author,
+    lookback_days: int,
+    correction: bool,
+    consent: Consent,
 ) -> LoadResult:
     """Writes the entries. Raises NeverError where one can't have what belongs to another project (`taken`).
 
-    correction: scopes that change hands have always been their new owner's.
+    correction: scopes that change hands have always been their new owner's. Raises RefusedLoadError without consent.
     """
     now = author.at
     _lock(connection, entries)
@@ -36,17 +58,76 @@ def load_entries(
     new = [entry for entry in entries if entry.project.id not in stored]
     known = [(stored[entry.project.id], entry) for entry in entries if entry.project.id in stored]
     changed = [(before, entry) for before, entry in known if not entry.says(before)]
+    used = _percents(connection, [entry for _, entry in changed], now)
     _update_projects(connection, [(before.project, entry.project) for before, entry in changed], now)
     _insert_projects(connection, new, now)
+    kept = _move_scopes(connection, changed, new, now, lookback_days, correction)
+    by_hand = _revise(connection, changed, new, author, lookback_days)
+    percents = _percents(connection, [*(entry for _, entry in changed), *new], now)
+    befores = {entry.project.id: before for before, entry in changed} | {entry.project.id: None for entry in new}
+    changes = [
+        ProjectChange(befores[number], entry, used.get(number), percents.get(number), by_hand.get(number, ()))
+        for entry in entries
+        if (number := entry.project.id) in befores
+    ]
+    result = LoadResult(len(new), len(changed), len(entries) - len(changes), kept)
+    if not consent(changes):
+        raise RefusedLoadError(result)
+    return result
+
+
+def _move_scopes(
+    connection: Connection,
+    changed: Sequence[Changed],
+    new: Sequence[ProjectEntry],
+    now: datetime,
+    lookback_days: int,
+    correction: bool,
+) -> int:
+    """Gives the entries their scopes; returns of how many a former owner keeps what they have cost."""
     given = _give_scopes(connection, [*(entry for _, entry in changed), *new])
     kept = hand_over(connection, given, now.astimezone(UTC).date(), lookback_days, correction)
     regrouped = [entry for before, entry in changed if entry.scopes_by_key.keys() != before.scopes_by_key.keys()]
     update_rows(connection, projects, [{"id": entry.project.id} | NO_FORECAST for entry in regrouped], "id")
+    return kept
+
+
+def _revise(
+    connection: Connection, changed: Sequence[Changed], new: Sequence[ProjectEntry], author: Author, lookback_days: int
+) -> dict[int, tuple[RevisionView, ...]]:
+    """Revises what the entries say otherwise; returns what was said by hand and is taken back, by project."""
     first = {entry.project.id: entry.terms for entry in new}
-    revise(connection, first, replace(author, reason="loaded"), lookback_days)
     others = {entry.project.id: entry.terms for before, entry in changed if entry.terms != before.terms}
+    by_hand = _undone(connection, others)
+    revise(connection, first, replace(author, reason="loaded"), lookback_days)
     revise(connection, others, replace(author, reason="changed by load"), lookback_days)
-    return LoadResult(len(new), len(changed), len(entries) - len(new) - len(changed), kept)
+    return by_hand
+
+
+def _undone(connection: Connection, revised: Mapping[int, BudgetTerms]) -> dict[int, tuple[RevisionView, ...]]:
+    """The revisions by hand since the last load that new terms take something back of, by project."""
+    found = {}
+    for project_id, revisions in revisions_of(connection, sorted(revised)).items():
+        loaded = max((place for place, each in enumerate(revisions) if each.by_load), default=0)
+        since = revisions[loaded:]
+        places = undone([each.terms for each in since], revised[project_id])
+        found[project_id] = tuple(since[place] for place in places)
+    return found
+
+
+def _percents(connection: Connection, entries: Sequence[ProjectEntry], now: datetime) -> dict[int, Decimal | None]:
+    """What the active ones of these projects have used of their budgets, as they are stored now."""
+    today = now.astimezone(UTC).date()
+    rows = [row for row in with_budget(connection, [entry.project.id for entry in entries]) if row.active]
+    budgets = present_budgets(connection, rows, today)
+    periods = {row.id: period for row in rows if (period := period_at(row, today))}
+    spent = sums_within(connection, periods.items())
+    percents = {}
+    for project_id, period in periods.items():
+        budget = budgets[project_id]
+        charged = spent.get(project_id, {}).get((period, budget.terms.currency), Decimal(0))
+        percents[project_id] = budget.percent(budget.terms.used(charged, period))
+    return percents
 
 
 def _lock(connection: Connection, entries: Sequence[ProjectEntry]) -> None:

@@ -9,19 +9,19 @@ from datetime import date, datetime
 from sqlalchemy import Connection, select, true
 from typing_extensions import override
 
-from shared.adapters.database.budget_rows import BUDGET_TERMS, lock_projects, terms_of
+from shared.adapters.database.budget_rows import lock_projects
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.listings import periods_of, stored_entries, views_of
-from shared.adapters.database.loading import load_entries
-from shared.adapters.database.revisions import Author, revise
-from shared.adapters.database.tables import budgets, projects, scopes
+from shared.adapters.database.loading import RefusedLoadError, load_entries
+from shared.adapters.database.revisions import Author, revise, revisions_of
+from shared.adapters.database.tables import projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry, Scope, acronym_key, sub_account_key
 from shared.domain.texts import storable
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
-from shared.ports.projects import LoadResult, PeriodView, ProjectLedger, ProjectView, RevisionView
+from shared.ports.projects import Consent, LoadResult, PeriodView, ProjectLedger, ProjectView, RevisionView
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,23 @@ class SqlProjects(Ledger, ProjectLedger):
     lookback_days: int
 
     @override
-    @writes
     def load(
         self,
-        connection: Connection,
         entries: Sequence[ProjectEntry],
         made_by: str,
         now: datetime,
         correction: bool = False,
+        consent: Consent = lambda _changes: True,
     ) -> LoadResult:
-        return load_entries(connection, entries, Author(made_by, now), self.lookback_days, correction)
+        author = Author(made_by, now, by_load=True)
+
+        def write(connection: Connection) -> LoadResult:
+            return load_entries(connection, entries, author, self.lookback_days, correction, consent)
+
+        try:
+            return self.database.run(write)
+        except RefusedLoadError as refused:
+            return refused.result
 
     @override
     @reads
@@ -106,12 +113,7 @@ class SqlProjects(Ledger, ProjectLedger):
     @override
     @reads
     def revisions(self, connection: Connection, project_id: int) -> list[RevisionView]:
-        rows = connection.execute(
-            select(budgets.c.number, *BUDGET_TERMS, budgets.c.made_at, budgets.c.made_by, budgets.c.reason)
-            .where(budgets.c.project_id == project_id)
-            .order_by(budgets.c.number)
-        )
-        return [RevisionView(row.number, terms_of(row), row.made_at, row.made_by, row.reason) for row in rows]
+        return revisions_of(connection, [project_id])[project_id]
 
     @override
     @reads

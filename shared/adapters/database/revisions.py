@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from shared.adapters.database import budget_periods, budget_rows
-from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
+from shared.adapters.database.chunks import insert_rows, kept_or, select_in, update_rows
+from shared.adapters.database.ledger import record
 from shared.adapters.database.tables import alerts, budgets, projects
 from shared.domain.budget_periods import BudgetHistory
 from shared.domain.budgets import BudgetTerms
 from shared.domain.thresholds import AlertOutcome, still_told
+from shared.ports.projects import RevisionView
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Author:
     name: str
     at: datetime
     reason: str = ""
+    by_load: bool = False
 
 
 def revise(
@@ -55,11 +58,20 @@ def revise(
     return numbers
 
 
+def revisions_of(connection: Connection, project_ids: Sequence[int]) -> dict[int, list[RevisionView]]:
+    """These projects' budget revisions, oldest first."""
+    found: dict[int, list[RevisionView]] = {each: [] for each in project_ids}
+    made = select(budgets).order_by(budgets.c.project_id, budgets.c.number)
+    for row in select_in(connection, made, budgets.c.project_id, project_ids):
+        found[row.project_id].append(record(RevisionView, row, terms=budget_rows.terms_of(row)))
+    return found
+
+
 def _write(
     connection: Connection, numbers: Mapping[int, int], terms: Mapping[int, BudgetTerms], author: Author
 ) -> None:
     """Writes the revisions, and makes them current."""
-    by = {"made_at": author.at, "made_by": author.name, "reason": author.reason}
+    by = {"made_at": author.at, "made_by": author.name, "reason": author.reason, "by_load": author.by_load}
     rows = [
         budget_rows.budget_row(terms[project_id]) | by | {"project_id": project_id, "number": number}
         for project_id, number in numbers.items()

@@ -64,6 +64,7 @@ projects = table(
     Column("acronym_key", key_text(50), nullable=False, unique=True),
     *needed(acronym=Unicode(50), name=Unicode(200), contacts=Converted(JSON(), list, tuple), active=Boolean()),
     *optional(language=Unicode(2)),
+    *optional(owner=Unicode(200), department=Unicode(200), cost_centre=Unicode(100)),
     Column("lock_policy", Converted(Unicode(10), str, LockPolicy), key="lock", nullable=False, server_default="auto"),
     # The number (not the id: that would make a circle of foreign keys) of the revision that counts.
     *needed(budget_number=Integer()),
@@ -94,6 +95,8 @@ budgets = table(
     # What was spent before the charges that can be read, and in which period (its first day).
     *optional(opening_balance=Money(), opening_period_start=Date()),
     *needed(made_at=UtcDateTime(), made_by=fitted(100), reason=fitted(1000)),
+    # Whether a projects file said so, and nobody by hand.
+    Column("by_load", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("project_id", "number"),
 )
 

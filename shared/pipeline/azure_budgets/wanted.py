@@ -158,7 +158,7 @@ def currency_of(budgets: Iterable[AzureBudget], of_charges: frozenset[str]) -> s
 def _period(view: ProjectView) -> Period:
     if view.period is None:
         rule = view.terms.rule
-        raise UnmappableError(f"today is not in its budget's period, {rule.start} up to before {rule.end}")
+        raise UnmappableError(f"today is not in its budget's period, {rule.start} to {rule.last_day}")
     return view.period
 
 

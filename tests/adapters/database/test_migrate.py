@@ -224,6 +224,21 @@ def test_a_period_that_ends_around_the_upgrade_is_followed_by_the_next_once(data
     assert (found, told, ledgers.mailed()) == ([(11, 0), (12, 0), (1, 1000)], [25], [25])
 
 
+def test_which_revisions_came_from_a_file_was_in_their_reasons(database: Database):
+    ledgers = Ledgers(database)
+    ledgers.load(entry(1))
+    ledgers.projects.revise_budget(1, terms("3000"), "ana", "avenant 2", NIGHT)
+    ledgers.load(entry(1, terms=terms("1500")))
+    move_to(database, "0013")
+    migrate.upgrade(database)
+    revisions = ledgers.projects.revisions(1)
+    assert [(each.reason, each.by_load) for each in revisions] == [
+        ("loaded", True),
+        ("avenant 2", False),
+        ("changed by load", True),
+    ]
+
+
 @pytest.mark.parametrize("change", ["UPDATE audit SET outcome = 'refused'", "DELETE FROM audit"])
 def test_the_database_itself_refuses_to_change_the_audit(database: Database, change: str):
     add_project(database, 1)
