@@ -100,7 +100,7 @@ def _two_nights(environment: dict[str, str], charges: ChargeBook, calendar: Cale
     first = _standings(environment, NIGHTS[0])
     calendar.days += 1
     changes = demo_charges.change_overnight(charges)
-    raise_budget = ("budget", "set", "OCEAN", "4500", "--reason", "second phase approved")
+    raise_budget = ("budgets", "set", "OCEAN", "4500", "--reason", "second phase approved")
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
     changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
     say("Second night: " + "; ".join(changes) + " …")

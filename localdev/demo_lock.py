@@ -170,7 +170,7 @@ def _show_lock(day: Day) -> None:
 
 
 def _raise_budget(day: Day) -> None:
-    show_command(day.environment, "budget", "set", ACRONYM, str(RAISED_TO), "--reason", "storm season: approved")
+    show_command(day.environment, "budgets", "set", ACRONYM, str(RAISED_TO), "--reason", "storm season: approved")
     wait_until(f"a mail that {ACRONYM} is open again", lambda: day.outbox("lock.unlocked.*"))
     left = day.azure.locks.of(SUBSCRIPTION, GROUP)
     if left:

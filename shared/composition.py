@@ -430,7 +430,15 @@ class Composition:
     @cached_property
     def run_service(self) -> RunService:
         """Runs: started, looked at."""
-        return RunService(self.runs, self.projects, self.charges, self.scheduler, self.chain, self.clock)
+        return RunService(
+            runs=self.runs,
+            projects=self.projects,
+            charges=self.charges,
+            scheduler=self.scheduler,
+            chain=self.chain,
+            queues=self.queues,
+            clock=self.clock,
+        )
 
     @cached_property
     def lock_service(self) -> LockService:

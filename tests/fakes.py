@@ -117,6 +117,12 @@ class FakeQueues:
         text = message if isinstance(message, str) else to_json(message)
         self.sent.append((queue, text, max(delay, timedelta(0))))
 
+    def next_in(self, queue: Queue) -> str | None:
+        error = self.fails()
+        if error is not None:
+            raise error
+        return next((text for name, text, delay in self.sent if name is queue and not delay), None)
+
     def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
         error = self.fails()
         if error is not None:

@@ -50,6 +50,17 @@ class StorageQueues(MessageSender):
         self._put(self._client(self._names[queue]), text, delay)
 
     @override
+    def next_in(self, queue: Queue) -> str | None:
+        seen: list[str] = []
+
+        def look() -> None:
+            messages = self._client(self._names[queue]).peek_messages(max_messages=1, timeout=TIMEOUT_SECONDS)
+            seen.extend(message.id for message in messages)
+
+        _translating(look)
+        return seen[0] if seen else None
+
+    @override
     def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
         self._put(self._client(self._names[queue] + POISON), text, delay)
 

@@ -71,6 +71,7 @@ def replay(
         list[int] | None, typer.Argument(min=1, max=LARGEST_ID, metavar="ID…", help="Their ids in the list.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All that were not replayed yet.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Queue them again, once the cause is mended."""
     if every == bool(letter_ids):
@@ -81,16 +82,20 @@ def replay(
     else:
         wanted = [_found(service, letter_id).id for letter_id in dict.fromkeys(letter_ids or [])]
     refused = _replay(service, wanted)
-    output.say(f"Replayed: {len(wanted) - len(refused):,} of {len(wanted):,}.")
+    if json:
+        reasons = [{"id": letter_id, "reason": reason} for letter_id, reason in refused.items()]
+        output.write_json({"replayed": [each for each in wanted if each not in refused], "refused": reasons})
+    else:
+        output.say(f"Replayed: {len(wanted) - len(refused):,} of {len(wanted):,}.")
     if refused:
-        raise FailedError("not all could be replayed:\n" + "\n".join(f"  {sentence}" for sentence in refused))
+        raise FailedError("not all could be replayed:\n" + "\n".join(f"  {each}" for each in refused.values()))
 
 
-def _replay(service: DeadLetterService, wanted: Sequence[int]) -> list[str]:
+def _replay(service: DeadLetterService, wanted: Sequence[int]) -> dict[int, str]:
     """Queues them again; returns a sentence for each one that can't be."""
     from shared.ports.errors import LaterError
 
-    refused = []
+    refused = {}
     for done, letter_id in enumerate(output.tracked(wanted, "Replaying")):
         try:
             sentence = service.replay(letter_id)
@@ -99,7 +104,7 @@ def _replay(service: DeadLetterService, wanted: Sequence[int]) -> list[str]:
                 f"{error.reason}; {done:,} of {len(wanted):,} were dealt with, try again later"
             ) from error
         if sentence:
-            refused.append(sentence)
+            refused[letter_id] = sentence
     return refused
 
 

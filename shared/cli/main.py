@@ -13,17 +13,18 @@ import typer
 
 from shared.cli import (
     audit,
-    budget,
-    budgets,
+    budget_revisions,
+    budget_sync,
     check,
     cloud_accounts,
     costs,
     database,
     dead_letters,
-    project,
+    project_locks,
     projects,
     runs,
 )
+from shared.cli.app import command_group
 from shared.cli.failures import FAILED, STOPPED, explain
 
 app = typer.Typer(
@@ -33,10 +34,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.add_typer(projects.commands, name="projects")
-app.add_typer(project.commands, name="project")
-app.add_typer(budget.commands, name="budget")
-app.add_typer(budgets.commands, name="budgets")
+projects.commands.command("lock")(project_locks.lock)
+projects.commands.command("unlock")(project_locks.unlock)
+budgets = command_group("What projects may spend, and Azure's own budgets.")
+# Unknown options are left to the argument, so that -5 is told to be no amount rather than no option.
+budgets.command("set", context_settings={"ignore_unknown_options": True})(budget_revisions.set_budget)
+budgets.command("sync")(budget_sync.sync)
+for commands, name in ((projects.commands, "project"), (budgets, "budget")):
+    app.add_typer(commands, name=f"{name}s")
+    # How some of them were called in 0.1.0.
+    app.add_typer(commands, name=name, hidden=True)
 app.command("run")(runs.run)
 app.command("status")(runs.status)
 app.command("costs")(costs.costs)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from shared.domain import texts
 from shared.domain.money import plain
@@ -31,11 +36,15 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A table's column. right: for numbers. words: may be wrapped where the terminal is narrow."""
+    """A table's column. right: for numbers. words: may be wrapped where the terminal is narrow.
+
+    spare: may be left out there; the one with the highest number goes first.
+    """
 
     title: str
     right: bool = False
     words: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,15 @@ Table = Mapping[Column, Callable[[T], Cell | str]]
 
 
 def write_json(value: Any) -> None:
-    """Writes nothing but JSON, in ASCII, so that any terminal and any pipe can take it."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_for_programs) + "\n")
+    """Writes nothing but JSON, in UTF-8 whatever the machine's encoding is, as programs expect it."""
+    in_utf8().write(json.dumps(value, indent=2, ensure_ascii=False, default=_for_programs) + "\n")
+
+
+def in_utf8() -> TextIO:
+    """stdout, for what programs read."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
 
 
 def write_text(text: str) -> None:
@@ -83,9 +99,10 @@ def complain(text: str) -> None:
 
 
 def write_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """A table that fits the terminal; whole lines where there is none. Nothing is ever cut off.
+    """A table that fits the terminal, page by page where it is longer; whole lines where there is none.
 
-    On a terminal, a column that is empty in every row is left out; elsewhere, columns always have their places.
+    Nothing is ever cut off. On a terminal, a column that is empty in every row is left out, and so are those that can
+    be spared where there is no room, which is said; elsewhere, columns always have their places.
     """
     cells = [[_cell(value) for value in row] for row in rows]
     console = _console()
@@ -93,10 +110,17 @@ def write_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
         _write_lines(console, columns, cells)
         return
     kept, cells = _filled(columns, cells)
-    if _narrowest(kept, cells) > console.width:
-        _write_blocks(console, kept, cells)
-    else:
-        _write_fitted(console, kept, cells)
+    spared = []
+    while _narrowest(kept, cells) > console.width and (spare := max(kept, key=attrgetter("spare"))).spare:
+        spared.append(spare.title)
+        kept, cells = _without(spare, kept, cells)
+    with _paged(console, len(cells)):
+        if _narrowest(kept, cells) > console.width:
+            _write_blocks(console, kept, cells)
+        else:
+            _write_fitted(console, kept, cells)
+    if spared:
+        say(f"Left out, since the terminal is narrow: {', '.join(reversed(spared))}.", "dim")
 
 
 def write_records(table: Table[T], records: Iterable[T]) -> None:
@@ -227,6 +251,28 @@ def _write_pair(console: Console, name: str, cell: Cell) -> None:
 def _filled(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> tuple[list[Column], list[list[Cell]]]:
     kept = [index for index in range(len(columns)) if not cells or any(row[index].text for row in cells)]
     return [columns[index] for index in kept], [[row[index] for index in kept] for row in cells]
+
+
+def _without(
+    column: Column, columns: Sequence[Column], cells: Sequence[Sequence[Cell]]
+) -> tuple[list[Column], list[list[Cell]]]:
+    place = columns.index(column)
+    return [each for each in columns if each is not column], [[*row[:place], *row[place + 1 :]] for row in cells]
+
+
+@contextmanager
+def _paged(console: Console, lines: int) -> Iterator[None]:
+    """Hands what is written to the pager that PAGER names (`less`, by default), where it is longer than the screen."""
+    pager = os.environ.get("PAGER", "less")
+    if lines < console.height or not sys.stdin.isatty() or not shutil.which(pager.split()[0] if pager.strip() else ""):
+        yield
+        return
+    with console.capture() as captured:
+        yield
+    # As git calls it: colours are shown, and what fits the screen after all ends at once.
+    environment = os.environ | {"LESS": os.environ.get("LESS", "FRX")}
+    # Whoever has seen enough ends the pager; that is no fault.
+    subprocess.run(pager, shell=True, input=captured.get().encode(), env=environment, check=False)  # noqa: S602
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[Cell]]) -> list[int]:

@@ -147,7 +147,7 @@ def _owned(owned: OwnedScope) -> str:
 def _budget(view: ProjectView) -> Cell | str:
     amount = view.amount
     if view.budget is not None and view.budget.stopped:
-        return Cell("none: it stopped with the period before (`budget set` starts it again)", "yellow")
+        return Cell("none: it stopped with the period before (`budgets set` starts it again)", "yellow")
     if view.budget is None or amount is None:
         return "none"
     now = output.money(amount, view.currency)
@@ -239,9 +239,17 @@ def _period(view: PeriodView) -> dict[str, Any]:
 
 
 def _revision(revision: RevisionView) -> dict[str, Any]:
-    terms, rule = revision.terms, revision.terms.rule
     return {
         "number": revision.number,
+        **terms_for_programs(revision.terms),
+        **output.chosen(revision, "made_at", "made_by", "reason"),
+    }
+
+
+def terms_for_programs(terms: BudgetTerms) -> dict[str, Any]:
+    """What a revision says."""
+    rule = terms.rule
+    return {
         "budget": terms.amount,
         "currency": terms.currency or None,
         "period": rule.kind,
@@ -249,5 +257,4 @@ def _revision(revision: RevisionView) -> dict[str, Any]:
         "period_end": rule.last_day,
         **output.chosen(terms, "rollover", "thresholds"),
         "opening_balance": output.chosen(terms.opening, "amount", "period_start") if terms.opening else None,
-        **output.chosen(revision, "made_at", "made_by", "reason"),
     }

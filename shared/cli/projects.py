@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output, project_changes, project_facts
-from shared.cli.app import AsJson, ProjectName, command_group, open_app, user_name
+from shared.cli.app import AsJson, ProjectName, command_group, open_app, refuse_empty, user_name
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Cell, Column
+from shared.services.projects import ListWish, Order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,25 +101,37 @@ def export(
 
 
 @commands.command("list")
-def list_projects(
-    json: AsJson = False,
+def list_projects(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    over: Annotated[
+        int | None, typer.Option(min=0, metavar="PERCENT", help="Only active ones that have used so much.")
+    ] = None,
+    subscription: Annotated[str | None, typer.Option(metavar="ID", help="Only those in this subscription.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Only those of which costs are missing.")] = False,
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only those with this in their acronym or name, in any case.")
+    ] = "",
+    order: Annotated[Order, typer.Option("--sort", case_sensitive=False, help="What comes first.")] = Order.ID,
+    most: Annotated[int | None, typer.Option("--limit", min=1, help="No more than so many.")] = None,
     owner: Annotated[str, typer.Option(help="Only of this owner.", metavar="TEXT")] = "",
     department: Annotated[str, typer.Option(help="Only of this department.", metavar="TEXT")] = "",
     cost_centre: Annotated[str, typer.Option(help="Only of this cost centre.", metavar="TEXT")] = "",
+    json: AsJson = False,
 ) -> None:
-    """List all: budget, spent, what is to be expected.
+    """List projects: budget, spent, what is to be expected.
 
     Amounts are those of the present period, rounded to cents (forecasts to whole units), but not with --json.
     Days are in UTC.
     """
+    refuse_empty(**{"--subscription": subscription})
     app = open_app()
-    wanted = {"owner": owner, "department": department, "cost_centre": cost_centre}
-    views = app.project_service.listed({name: text for name, text in wanted.items() if text})
+    wish = ListWish(over, subscription or "", stale, search, owner, department, cost_centre, order, most)
+    views = app.project_service.listed(wish)
     if json:
         output.write_json([_listed(view) for view in views])
+    elif not views and wish == ListWish(order=order, most=most):
+        output.say("No project is loaded yet: `python -m shared.cli projects load FILE.csv`")
     elif not views:
-        none = "No project is loaded yet: `python -m shared.cli projects load FILE.csv`"
-        output.say("There is no such project." if any(wanted.values()) else none)
+        output.say("There is no such project.")
     else:
         output.write_records(_table(app.clock()), views)
         output.say()
@@ -148,15 +161,15 @@ def _content(file: Path) -> bytes:
 
 def _table(now: datetime) -> output.Table[ProjectView]:
     return {
-        Column("id", right=True): lambda view: str(view.project.id),
-        Column("acronym"): attrgetter("project.acronym"),
-        Column("name", words=True): attrgetter("project.name"),
-        Column("budget", right=True): _budget,
-        Column("spent", right=True): lambda view: output.amount(view.spent),
+        Column("id", right=True, spare=7): lambda view: str(view.project.id),
+        Column("acronym", words=True): attrgetter("project.acronym"),
+        Column("name", words=True, spare=3): attrgetter("project.name"),
+        Column("budget", right=True, spare=2): _budget,
+        Column("spent", right=True, spare=1): lambda view: output.amount(view.spent),
         Column("used", right=True): _used,
-        Column("forecast", right=True): lambda view: f"{view.forecast.total:,.0f}" if view.forecast else "",
-        Column("used up"): lambda view: str(view.used_up_on or ""),
-        Column("ends"): lambda view: str(view.period.last_day) if view.period else "",
+        Column("forecast", right=True, spare=5): lambda view: f"{view.forecast.total:,.0f}" if view.forecast else "",
+        Column("used up", spare=4): lambda view: str(view.used_up_on or ""),
+        Column("ends", spare=6): lambda view: str(view.period.last_day) if view.period else "",
         Column("note", words=True): lambda view: _note(view, now),
     }
 
@@ -188,7 +201,7 @@ def _reading(view: ProjectView, now: datetime) -> str:
         return "not read yet"
     if view.gaps:
         more = f", and {len(view.gaps) - 1} more" if len(view.gaps) > 1 else ""
-        return f"incomplete: {view.gaps[0]}{more}"
+        return f"{view.gaps[0].briefly}{more}"
     return "" if view.updated_at is None or now - view.updated_at < FRESH else f"last read {view.updated_at:%Y-%m-%d}"
 
 

@@ -6,7 +6,8 @@ import signal
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 STYLES = {RunState.DONE: "green", RunState.RUNNING: "cyan", RunState.FAILED: "red"}
 POLL_SECONDS = 0.5
+LOOK_EVERY, NOBODY_AFTER = timedelta(seconds=5), timedelta(minutes=1)
+NOBODY = (
+    "nobody has taken the messages for a minute; does the app run, on this storage account? "
+    "(On your own machine: `func start` or `python -m localdev.host`.) Still waiting; Ctrl-C ends that"
+)
 # More decisions about locks in one day are counted up to here.
 MOST_DECISIONS = 1000
 # So many of the things that figures lack are listed.
@@ -42,23 +48,29 @@ def run(
     ] = None,
     subscription: Annotated[str | None, typer.Option(help="Only this subscription, by its id.", metavar="ID")] = None,
     project: Annotated[str | None, typer.Option(help="Only this project, by its acronym or id.")] = None,
+    json: AsJson = False,
 ) -> None:
     """Start a run now, besides the night's; with --since, one that reads again what was read before."""
     refuse_empty(**{"--since": since, "--subscription": subscription, "--project": project})
     app = open_app()
     with output.working("Starting a run …"):
         key, sent = app.run_service.start(subscription or "", project or "", since or "")
-    if not sent:
-        output.say(f"Run {key}: no project is active, so there is nothing to read.")
-        return
     what = f"project {project}" if project else output.count(sent, "subscription")
-    queued = f"Run {key}: {what} queued."
-    if not wait:
-        output.say(f"{queued}\n`python -m shared.cli status` shows how far it is.")
-        return
+    queued = f"{what} queued." if sent else "no project is active, so there is nothing to read."
+    view = None
     with _noticing_ctrl_c() as stopped:
-        output.say(queued)
-        _wait(app.run_service, key, stopped)
+        if not json:
+            output.say(f"Run {key}: {queued}")
+        if wait and sent:
+            view = _wait(app, key, stopped)
+    if json:
+        output.write_json({"key": key, "queued": sent, "run": _listed(view) if view else None})
+    elif view:
+        _write_outcome(app.run_service, view)
+    elif sent:
+        output.say("`python -m shared.cli status` shows how far it is.")
+    if view and view.state is RunState.FAILED:
+        raise FailedError(f"run {key} has failed: {_outcome(view)}")
 
 
 def status(
@@ -94,25 +106,20 @@ def _noticing_ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _wait(service: RunService, key: str, stopped: threading.Event) -> None:
+def _wait(app: Composition, key: str, stopped: threading.Event) -> RunView:
     with _progress() as show:
-        view = _until_finished(service, key, stopped, show)
+        view = _until_finished(app, key, stopped, show)
     if view is None:
         output.warn("no longer waiting; the run goes on")
         raise KeyboardInterrupt
-    _write_errors([view])
-    scopes = _scopes(view)
-    outcome = f"{scopes['done']} done, {scopes['failed']} failed, {scopes['suspect']} suspect"
-    if view.state is RunState.FAILED:
-        raise FailedError(f"run {key} has failed: {outcome}")
-    output.say(f"Run {key} is done: {outcome}.")
-    _write_incomplete(service.incomplete())
+    return view
 
 
 def _until_finished(
-    service: RunService, key: str, stopped: threading.Event, show: Callable[[RunView], None]
+    app: Composition, key: str, stopped: threading.Event, show: Callable[[RunView], None]
 ) -> RunView | None:
-    """The finished run; None where the person has stopped waiting."""
+    """The finished run; None where the person has stopped waiting. Says so where nobody takes the messages."""
+    service, queue = app.run_service, Unmoved(app.clock())
     while not stopped.wait(POLL_SECONDS):
         view = service.get(key)
         if view is None:
@@ -120,7 +127,30 @@ def _until_finished(
         show(view)
         if view.state is not RunState.RUNNING:
             return view
+        if queue.is_noticed(service.next_message, app.clock()):
+            output.warn(NOBODY)
     return None
+
+
+@dataclass
+class Unmoved:
+    """Notices, once, that the same message has been the next to be taken for a minute: looked at every few seconds."""
+
+    looked_at: datetime
+    message: str | None = None
+    since: datetime | None = None
+    told: bool = False
+
+    def is_noticed(self, look: Callable[[], str | None], now: datetime) -> bool:
+        """Whether this is the moment to say so. look: which message is the next; None where none waits."""
+        if self.told or now < self.looked_at + LOOK_EVERY:
+            return False
+        self.looked_at, before = now, self.message
+        self.message = look()
+        if self.message is None or self.message != before or self.since is None:
+            self.since = now
+        self.told = self.message is not None and now >= self.since + NOBODY_AFTER
+        return self.told
 
 
 @contextmanager
@@ -211,6 +241,18 @@ def _write_errors(views: list[RunView]) -> None:
             output.say(f"  {scope}: {reason}")
         for reason, count in view.unsent:
             output.say(f"  {output.count(count, 'mail')} not sent: {reason or 'not tried yet'}")
+
+
+def _outcome(view: RunView) -> str:
+    scopes = _scopes(view)
+    return f"{scopes['done']} done, {scopes['failed']} failed, {scopes['suspect']} suspect"
+
+
+def _write_outcome(service: RunService, view: RunView) -> None:
+    _write_errors([view])
+    if view.state is not RunState.FAILED:
+        output.say(f"Run {view.key} is done: {_outcome(view)}.")
+        _write_incomplete(service.incomplete())
 
 
 def _write_incomplete(incomplete: Incomplete) -> None:

@@ -267,12 +267,25 @@ class Gap:
             return f"{months} of {whose} could not be read: {self.reason}"
         if self.state is CoverageState.SUSPECT:
             return f"{months} of {whose} came without any charge, which is not believed yet"
-        since = f"since {day_in_words(self.since)}" if self.since else f"for {months}"
+        since = self._since_when(months)
         if self.too_old:
             return (
-                f"{months} of {whose} can't be read any more; `budget set --opening-balance` takes what was spent then"
+                f"{months} of {whose} can't be read any more; `budgets set --opening-balance` takes what was spent then"
             )
         return f"costs of {whose} not read {since}"
+
+    @property
+    def briefly(self) -> str:
+        """The same for a list: without the sub-account, the reason and the way out."""
+        months = _span_in_words(self.days)
+        if self.state is CoverageState.FAILED:
+            return f"{months} could not be read"
+        if self.state is CoverageState.SUSPECT:
+            return f"{months} came blank"
+        return f"{months} can't be read" if self.too_old else f"not read {self._since_when(months)}"
+
+    def _since_when(self, months: str) -> str:
+        return f"since {day_in_words(self.since)}" if self.since else f"for {months}"
 
 
 Known = Mapping[date, Coverage]

@@ -192,7 +192,7 @@ def _stays_locked(held: HeldLock | None, budget: Budget, period: Period | None, 
     if held is None:
         return "the project is not locked"
     if held.by_hand:
-        return "an operator locked it by hand, and `project unlock` takes that lock off"
+        return "an operator locked it by hand, and `projects unlock` takes that lock off"
     if amount is None or period is None:
         return "it has no budget now"
     same_period = period.start == held.period_start

@@ -35,6 +35,12 @@ def readable(text: str, longest: int = 60) -> str:
     return shortened(" ".join(visible.split()), longest)
 
 
+def folded(text: str) -> str:
+    """The text without case and accents, as people compare it: `forêt` and `FORET` are one."""
+    apart = unicodedata.normalize("NFKD", text.strip().casefold())
+    return "".join(character for character in apart if not unicodedata.combining(character))
+
+
 def digest(*texts: str) -> str:
     """Twelve characters that tell texts apart, for a key or a name."""
     return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]

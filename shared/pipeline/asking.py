@@ -95,7 +95,7 @@ class Asking:
         if day < oldest:
             raise MessageError(
                 f"{day} is longer ago than costs can be asked for; the earliest day is {oldest}, and "
-                "`budget set --opening-balance` takes what was spent before"
+                "`budgets set --opening-balance` takes what was spent before"
             )
         return Period(day, today + timedelta(days=1))
 

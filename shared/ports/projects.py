@@ -180,7 +180,10 @@ class ProjectLedger(Protocol):
         ...
 
     def find(self, project: str) -> int | None:
-        """The id of the project with this acronym (in any case) or this number."""
+        """The id of the project with this acronym (in any case) or this number.
+
+        Accents don't matter where that leaves one project.
+        """
         ...
 
     def get(self, project_id: int, today: date) -> ProjectView | None:

@@ -18,6 +18,10 @@ class MessageSender(Protocol):
         """
         ...
 
+    def next_in(self, queue: Queue) -> str | None:
+        """What tells the message that is taken next from others; None where none can be seen. Raises as `send`."""
+        ...
+
     def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
         """Queues a copy of what came from a queue's `-poison` queue there again. Raises as `send`."""
         ...

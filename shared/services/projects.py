@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
 
-from shared.domain.projects import Project
+from shared.domain.texts import folded
+from shared.messages import GUID
 from shared.ports.clock import Clock
 from shared.ports.mails import AddressCheck
 from shared.ports.projects import LoadResult, PeriodView, ProjectChange, ProjectLedger, ProjectView, RevisionView
-from shared.services.errors import UnknownProjectError
+from shared.services.errors import RequestError, UnknownProjectError
 from shared.services.project_export import write_projects
 from shared.services.project_file import read_projects
 
@@ -41,6 +44,37 @@ class LoadedFile:
     without_contacts: list[str]
 
 
+class Order(StrEnum):
+    """What a list is sorted by. Amounts are compared with those of their currency only, the largest first."""
+
+    ID = "id"
+    ACRONYM = "acronym"
+    BUDGET = "budget"
+    SPENT = "spent"
+    USED = "used"
+    FORECAST = "forecast"
+
+
+@dataclass(frozen=True, slots=True)
+class ListWish:
+    """Which projects a person wants to see, as they wrote it; empty for what does not matter.
+
+    over: only active ones that have used so many percent of their budget. subscription: its id, in any spelling.
+    stale: only active ones of which costs are missing. search: what the acronym or the name holds; case and accents
+    don't matter. owner, department, cost_centre: what these fields say, likewise. most: no more than that.
+    """
+
+    over: int | None = None
+    subscription: str = ""
+    stale: bool = False
+    search: str = ""
+    owner: str = ""
+    department: str = ""
+    cost_centre: str = ""
+    order: Order = Order.ID
+    most: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectService:
     """Lists, shows and loads projects."""
@@ -53,10 +87,15 @@ class ProjectService:
         """All projects by id, as a file that loads them again. Raises RequestError."""
         return write_projects(self.projects.entries())
 
-    def listed(self, wanted: Mapping[str, str] = MappingProxyType({})) -> list[ProjectView]:
-        """Projects by id, as they stand today. wanted: what fields of Project are to say, in any case."""
-        views = self.projects.list_projects(self.clock().date())
-        return [view for view in views if all(_says(view.project, name, text) for name, text in wanted.items())]
+    def listed(self, wish: ListWish | None = None) -> list[ProjectView]:
+        """The projects as they stand today. Raises RequestError where the subscription can't be one."""
+        wish = wish or ListWish()
+        subscription = wish.subscription.strip() or None
+        if subscription and not GUID.fullmatch(subscription):
+            raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
+        views = self.projects.list_projects(self.clock().date(), subscription)
+        found = sorted((view for view in views if _is_wanted(view, wish)), key=KEYS[wish.order])
+        return found[: wish.most]
 
     def get(self, project: str) -> ProjectDetails:
         """The project with this acronym (in any case) or id. Raises UnknownProjectError."""
@@ -95,8 +134,35 @@ class ProjectService:
         )
 
 
-def _says(project: Project, name: str, text: str) -> bool:
-    return (getattr(project, name) or "").casefold() == text.strip().casefold()
+def _is_wanted(view: ProjectView, wish: ListWish) -> bool:
+    percent = view.percent if view.project.active else None
+    if wish.over is not None and (percent is None or percent < wish.over):
+        return False
+    if wish.stale and not view.gaps:
+        return False
+    project = view.project
+    fields = (
+        (wish.owner, project.owner),
+        (wish.department, project.department),
+        (wish.cost_centre, project.cost_centre),
+    )
+    if any(text and folded(text) != folded(field or "") for text, field in fields):
+        return False
+    return any(folded(wish.search) in folded(text) for text in (project.acronym, project.name))
+
+
+KEYS: dict[Order, Callable[[ProjectView], Any]] = {
+    Order.ID: lambda view: view.project.id,
+    Order.ACRONYM: lambda view: (folded(view.project.acronym), view.project.id),
+    Order.BUDGET: lambda view: _largest_first(view, view.amount),
+    Order.SPENT: lambda view: _largest_first(view, view.spent),
+    Order.USED: lambda view: (-(view.percent or 0), view.project.id),
+    Order.FORECAST: lambda view: _largest_first(view, view.forecast.total if view.forecast else None),
+}
+
+
+def _largest_first(view: ProjectView, amount: Decimal | None) -> tuple[str, Decimal, int]:
+    return view.currency or "ZZZ", -(amount or Decimal(0)), view.project.id
 
 
 def id_of(projects: ProjectLedger, project: str) -> int:

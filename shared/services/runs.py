@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from shared.domain.coverage import Incomplete
-from shared.messages import GUID, ScopeTarget
+from shared.messages import GUID, Queue, ScopeTarget
 from shared.pipeline.chain import Chain
 from shared.pipeline.schedule import Scheduler
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectLedger
+from shared.ports.queues import MessageSender
 from shared.ports.runs import RunLedger, RunTrigger, RunView
 from shared.services.errors import RequestError
 from shared.services.projects import id_of
@@ -26,6 +28,7 @@ class RunService:
     charges: ChargeLedger
     scheduler: Scheduler
     chain: Chain
+    queues: MessageSender
     clock: Clock
 
     def start(self, subscription: str = "", project: str = "", since: str = "") -> tuple[str, int]:
@@ -55,6 +58,13 @@ class RunService:
     def get(self, key: str) -> RunView | None:
         """One run as it stands."""
         return self.runs.get(key)
+
+    def next_message(self) -> str | None:
+        """What tells the next message that asks for costs from others; None where none waits, or that can't be seen."""
+        try:
+            return self.queues.next_in(Queue.UPDATE)
+        except (LaterError, NeverError):
+            return None
 
     def incomplete(self) -> Incomplete:
         """What figures lack today."""

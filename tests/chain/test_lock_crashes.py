@@ -121,7 +121,7 @@ def test_a_host_that_is_killed_at_every_request_to_azure_does_the_rest_when_its_
         assert [decision.outcome for decision in app.audit()] == [Outcome.STOPPING, Outcome.LOCKED]
         assert sorted(name for _, name, _ in app.audit()[0].details["machines"]) == ["set-11", "vm-11"]
 
-        app.cli("budget", "set", "P11", "5000", "--reason", "more was granted")
+        app.cli("budgets", "set", "P11", "5000", "--reason", "more was granted")
         for step in UNLOCKING:
             _kill_during(azure, app.host("--drain", "--lease", str(LEASE)), *step)
         assert app.held() == ["P11"]

@@ -124,7 +124,7 @@ def test_a_night_that_finds_100_percent_locks_the_project_and_a_raised_budget_un
     told = [mail for mail in subjects(app.outbox()) if mail[0] == "p11@example.com"]
     assert sorted(told) == [USED_UP, LOCKED]
 
-    said = app.cli("budget", "set", "P11", "5000", "--reason", "more was granted")
+    said = app.cli("budgets", "set", "P11", "5000", "--reason", "more was granted")
     assert "is now 5,000" in said
     app.run("--drain")
     assert locks_in(azure) == []
@@ -491,7 +491,7 @@ def test_machines_are_stopped_before_the_lock_and_nobody_starts_them_when_it_com
     assert outcomes(app) == [Outcome.STOPPING, Outcome.LOCKED]
     said = "is being stopped"
     assert sorted(name for _, name, word in app.audit()[0].details["machines"] if word == said) == ["set-on", "vm-on"]
-    app.cli("budget", "set", "P11", "5000", "--reason", "more was granted")
+    app.cli("budgets", "set", "P11", "5000", "--reason", "more was granted")
     app.run("--drain")
     assert locks_in(azure) == []
     assert azure.machines.started == []

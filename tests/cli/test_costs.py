@@ -105,7 +105,7 @@ def test_currencies_are_shown_side_by_side(cli: Cli, spent: Composition) -> None
 
 
 def test_an_opening_balance_is_no_charge_and_is_said(cli: Cli, spent: Composition) -> None:
-    assert cli("budget", "set", "DIE1", "--opening-balance", "500", "--reason", "moved").code == 0
+    assert cli("budgets", "set", "DIE1", "--opening-balance", "500", "--reason", "moved").code == 0
     assert "In all 31.00 CAD.\nBesides, the budget's opening balance: 500.00 CAD.\n" in cli("costs", "DIE1").out
     assert cli("costs", "DIE1", "--json").json["opening_balance"] == "500"
     assert "opening balance" not in cli("costs", "DIE1", "--from", "2026-05-01").out

@@ -54,6 +54,9 @@ def test_all_dead_letters_that_can_be_are_replayed(cli: Cli, app: Composition, q
     assert "Replayed: 2 of 3." in outcome.out
     assert "Dead letter 2 can't be replayed" in outcome.err
     assert [letter["id"] for letter in cli("dead-letters", "list", "--json").json] == [2]
+    again = cli("dead-letters", "replay", "1", "2", "--json")
+    assert (again.code, again.json["replayed"]) == (1, [1])
+    assert [each["id"] for each in again.json["refused"]] == [2]
 
 
 @pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["7"], ["x"], ["0"], ["9" * 30]])

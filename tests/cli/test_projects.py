@@ -28,10 +28,13 @@ from tests.cli.commands import (
     costs_were_read,
     decided,
     opened,
+    program,
     spend,
     write_csv,
 )
 from tests.pipeline.conftest import APRIL, Chain, entry
+
+READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
 
 
 def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
@@ -70,7 +73,7 @@ def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
 def test_a_project_whose_budget_was_taken_away_keeps_its_currency(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(DIE1))
     spend(app, 11, "12.5")
-    assert cli("budget", "set", "DIE1", "0", "--reason", "it has ended").code == 0
+    assert cli("budgets", "set", "DIE1", "0", "--reason", "it has ended").code == 0
     (listed,) = cli("projects", "list", "--json").json
     assert (listed["budget"], listed["currency"], listed["spent"]) == (None, "CAD", "12.5")
 
@@ -85,6 +88,81 @@ def test_projects_are_listed_for_people_in_whole_lines_and_without_colours(cli: 
     assert "99.9 %" in line
     assert "2 projects, 2 active; 1 at 80 % or more, 2 incomplete." in outcome.out
     assert "\x1b" not in outcome.out
+
+
+def listed(cli: Cli, *arguments: str) -> list[str]:
+    return [each["acronym"] for each in cli("projects", "list", *arguments, "--json").json]
+
+
+FORET = f"14,FORÊT,Les forêts boréales,{SECOND},foret,100,USD,annual,,,,fr,true"
+
+
+@pytest.fixture
+def some(cli: Cli, app: Composition) -> Composition:
+    """DIE1 has used 8 %, EAU 80 %, FORÊT 50 % of its dollars; BARE has no budget, and was not read."""
+    cli("projects", "load", write_csv(DIE1, EAU, BARE, FORET))
+    spend(app, 11, "1000")
+    spend(app, 12, "2400")
+    spend(app, 14, "50", date(2026, 11, 1), currency="USD")
+    costs_were_read(app, READ_AT)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("options", "acronyms"),
+    [
+        (("--over", "80"), ["EAU"]),
+        (("--over", "50", "--sort", "used"), ["EAU", "FORÊT"]),
+        (("--over", "81"), []),
+        (("--subscription", FIRST.upper()), ["DIE1"]),
+        (("--search", "FORET"), ["FORÊT"]),
+        (("--search", "qualite"), ["EAU"]),
+        (("--search", "e", "--limit", "2"), ["DIE1", "EAU"]),
+        (("--sort", "acronym"), ["BARE", "DIE1", "EAU", "FORÊT"]),
+        (("--sort", "spent"), ["EAU", "DIE1", "FORÊT", "BARE"]),
+        (("--sort", "budget"), ["DIE1", "EAU", "FORÊT", "BARE"]),
+        (("--stale",), []),
+    ],
+)
+def test_those_that_are_wanted_are_listed(
+    cli: Cli, some: Composition, options: tuple[str, ...], acronyms: list[str]
+) -> None:
+    assert listed(cli, *options) == acronyms
+
+
+def test_an_inactive_project_is_over_nothing(cli: Cli, some: Composition) -> None:
+    cli("projects", "load", write_csv(EAU.replace("true", "false")))
+    assert listed(cli, "--over", "0") == ["DIE1", "FORÊT"]
+
+
+def test_projects_of_which_costs_are_missing_are_stale(cli: Cli, some: Composition) -> None:
+    cli("projects", "load", write_csv(DIE1.replace(FIRST, "3caaa5a3-2b66-438e-8ab4-bce37d518c5d")))
+    assert listed(cli, "--stale") == ["DIE1"]
+
+
+def test_a_list_without_any_says_whether_there_are_others(cli: Cli, some: Composition) -> None:
+    assert cli("projects", "list", "--over", "81").out == "There is no such project.\n"
+    wrong = cli("projects", "list", "--subscription", "north")
+    assert (wrong.code, wrong.err.startswith("error: 'north' is no subscription's id")) == (2, True)
+
+
+@pytest.mark.parametrize("written", ["forêt", "FORET", "foret", "Fore\u0302t"])
+def test_neither_case_nor_accents_matter_in_a_projects_name(cli: Cli, some: Composition, written: str) -> None:
+    assert cli("projects", "show", written, "--json").json["id"] == 14
+
+
+def test_an_accent_counts_where_it_tells_two_projects_apart(cli: Cli, some: Composition) -> None:
+    cli("projects", "load", write_csv(FORET.replace("14,FORÊT", "15,FORET").replace(",foret,", ",other,")))
+    found = {written: cli("projects", "show", written, "--json") for written in ("forêt", "foret", "fôret")}
+    assert [found[written].json["id"] for written in ("forêt", "foret")] == [14, 15]
+    assert found["fôret"].code == 2
+
+
+def test_json_is_utf_8_whatever_the_machine_is_set_to(
+    cli: Cli, some: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert '"name": "Qualité de l\'eau"' in program("projects", "list", "--json").out
 
 
 def test_without_projects_the_list_says_how_to_load_them(cli: Cli) -> None:
@@ -131,7 +209,7 @@ PAID = "owner,department,cost_centre"
 
 def test_a_dry_run_says_what_would_change_project_by_project_and_changes_nothing(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(DIE1, EAU))
-    cli("budget", "set", "EAU", "5000", "--reason", "avenant 2")
+    cli("budgets", "set", "EAU", "5000", "--reason", "avenant 2")
     spend(app, 12, "4000")
     before = app.projects.entries()
     new = f"14,NEW,New,{FIRST},new,0.5,EUR,fixed,2026-01-01,2026-12-31,,,,Ann Roy,,"
@@ -154,7 +232,7 @@ def test_a_dry_run_says_what_would_change_project_by_project_and_changes_nothing
 def test_what_needs_consent_is_said_and_not_loaded_without_it(cli: Cli, app: Composition) -> None:
     fixed = EAU.replace("quarterly,,", "fixed,2026-01-01,2026-12-31")
     cli("projects", "load", write_csv(DIE1, fixed))
-    cli("budget", "set", "DIE1", "20000", "--reason", "avenant 2")
+    cli("budgets", "set", "DIE1", "20000", "--reason", "avenant 2")
     file = write_csv(DIE1, fixed.replace("2026-12-31", "2027-01-01"))
     outcome = cli("projects", "load", file)
     assert outcome.out.splitlines() == [
@@ -253,7 +331,7 @@ def test_one_project_is_shown_by_acronym_or_id(cli: Cli, project: str) -> None:
 
 
 def test_an_unknown_project_is_wrong_usage(cli: Cli) -> None:
-    for command in (["projects", "show", "99"], ["budget", "set", "NOPE", "5", "--reason", "x"]):
+    for command in (["projects", "show", "99"], ["budgets", "set", "NOPE", "5", "--reason", "x"]):
         outcome = cli(*command)
         assert outcome.code == 2
         assert outcome.err.startswith("error: there is no project ")
@@ -268,7 +346,6 @@ def test_what_a_name_holds_never_steers_the_terminal(cli: Cli) -> None:
 
 MONTHLY = DIE1.replace("12500.00", "2500").replace("annual,2026-04-01", "monthly,")
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
-READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
 
 
 def spending_steadily(app: Composition, cost: str = "100") -> None:
@@ -323,7 +400,7 @@ def test_a_forecast_is_as_of_the_last_reading(cli: Cli, app: Composition) -> Non
     # The days since then are not taken for days without costs.
     assert listed["forecast"]["total"] == "3000"
     since = "costs of 1caaa5a3-2b66-438e-8ab4-bce37d518c5d not read since 12 November 2026"
-    assert f"incomplete: {since}" in cli("projects", "list").out
+    assert "not read since 12 November 2026" in cli("projects", "list").out
     assert f"missing     {since}" in cli("projects", "show", "DIE1").out
 
 
@@ -350,7 +427,7 @@ def test_a_project_whose_newest_month_was_never_read_is_incomplete_and_not_unrea
     assert "350.00" in first
     for line in (first, second):
         assert "not read yet" not in line
-        assert "November 2026 of" in line
+        assert "November 2026 could not be read" in line
 
 
 def test_whoever_is_at_100_percent_is_at_80_percent_too(cli: Cli, app: Composition) -> None:
@@ -427,7 +504,7 @@ def test_a_budget_that_stopped_is_none(cli: Cli, app: Composition) -> None:
 
 def test_lock_and_rollover_of_a_file_are_kept_by_one_that_does_not_name_them(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(f"{MONTHLY},never,carry_over", header=f"{HEADER},lock,rollover"))
-    assert cli("budget", "set", "DIE1", "--thresholds", "50,100", "--reason", "fewer mails").code == 0
+    assert cli("budgets", "set", "DIE1", "--thresholds", "50,100", "--reason", "fewer mails").code == 0
     assert "0 added, 0 changed, 1 unchanged" in cli("projects", "load", write_csv(MONTHLY)).out
     shown = cli("projects", "show", "DIE1", "--json").json
     assert (shown["lock"], shown["rollover"], shown["thresholds"]) == ("never", "carry_over", [50, 100])

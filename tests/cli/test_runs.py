@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from shared.cli.runs import Unmoved
 from shared.composition import Composition
 from shared.messages import ScopeTarget
 from shared.ports.mails import NewMail, Topic
@@ -214,6 +215,37 @@ def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names:
     else:
         assert f"subscription {FIRST}: Azure says no (403)" in out
         assert err.startswith("error: run manual-")
+
+
+def test_whoever_waits_is_told_that_nobody_takes_the_messages(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    monkeypatch.setenv("LOCAL_CLOCK_SPEED", "60")
+    waiting = start("run", "--wait")
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline().startswith("warning: nobody has taken the messages for a minute; does the app run")
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(30) == 130
+
+
+def test_messages_that_are_taken_one_after_the_other_are_taken() -> None:
+    at, nobody = datetime(2026, 11, 20, 2, tzinfo=UTC), []
+    queue = Unmoved(at)
+    fronts = ["a", "a", "b", "b", "b", None, *["c"] * 30]
+    for second, front in enumerate(fronts):
+        if queue.is_noticed(lambda front=front: front, at + timedelta(seconds=6 * second)):
+            nobody.append(second)
+    # Ten looks after c came to the front, and once only.
+    assert nobody == [16]
+
+
+def test_a_run_can_be_told_to_programs(cli: Cli, queue_names: dict[str, str]) -> None:
+    assert cli("run", "--json").json["queued"] == 0
+    cli("projects", "load", write_csv(DIE1))
+    started = cli("run", "--json").json
+    assert (started["queued"], started["run"]) == (1, None)
+    assert started["key"].startswith("manual-")
 
 
 def test_whoever_stops_waiting_does_not_stop_the_run(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:

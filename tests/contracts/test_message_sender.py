@@ -104,6 +104,14 @@ def test_a_message_over_48_kib_is_refused_and_not_sent(rig: Rig) -> None:
     assert rig.held(Queue.UPDATE) == 1
 
 
+def test_the_next_message_is_known_until_it_is_taken(rig: Rig) -> None:
+    rig.sender.send(Queue.LOCK, "{}")
+    rig.sender.send(Queue.UPDATE, UpdateMessage(project_id=11), timedelta(minutes=5))
+    first, delayed = rig.sender.next_in(Queue.LOCK), rig.sender.next_in(Queue.UPDATE)
+    assert (rig.sender.next_in(Queue.LOCK), delayed) == (first, None)
+    assert first is not None
+
+
 def test_what_is_put_back_onto_a_poison_queue_is_on_none_of_the_others(rig: Rig) -> None:
     rig.sender.send(Queue.LOCK, "{}")
     rig.sender.put_back_poisoned(Queue.LOCK, "no JSON", timedelta(minutes=5))

@@ -107,4 +107,5 @@ def _commands(command: object, path: tuple[str, ...]) -> Iterator[str]:
         yield " ".join(path)
         return
     for name, subcommand in below.items():
-        yield from _commands(subcommand, (*path, name))
+        if not subcommand.hidden:
+            yield from _commands(subcommand, (*path, name))

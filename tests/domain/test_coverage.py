@@ -231,7 +231,7 @@ def test_what_was_before_all_that_was_read_is_missing_until_an_opening_balance_s
     read = [*SUMMER, good(OCTOBER), good(NOVEMBER)]
     assert said(*read, needed=old) == [
         "January to October 2025 of 7f0c can't be read any more; "
-        "`budget set --opening-balance` takes what was spent then",
+        "`budgets set --opening-balance` takes what was spent then",
         "costs of 7f0c not read for November 2025 to May 2026",
     ]
     assert said(*read, needed=old, opening=True) == []

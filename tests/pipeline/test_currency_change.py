@@ -25,7 +25,7 @@ def advice(chain: Chain) -> str:
 
 def follow(chain: Chain, text: str, amount: str, spent_before: str) -> None:
     """Does what the notice says, with the operator's own figures."""
-    (command,) = re.findall(r"`python -m shared\.cli budget set (.*?)`", text)
+    (command,) = re.findall(r"`python -m shared\.cli budgets set (.*?)`", text)
     project, _, *options = shlex.split(command)
     given = {
         option.removeprefix("--").replace("-", "_"): value for option, value in zip(*[iter(options)] * 2, strict=True)

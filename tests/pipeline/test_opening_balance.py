@@ -41,7 +41,7 @@ def test_an_opening_balance_counts_for_what_is_spent_told_and_expected(chain: Ch
     (before,) = chain.projects.list_projects(TODAY)
     assert [str(gap) for gap in before.gaps] == [
         f"January to October 2025 of {SUBSCRIPTION} can't be read any more; "
-        "`budget set --opening-balance` takes what was spent then"
+        "`budgets set --opening-balance` takes what was spent then"
     ]
     give(chain, "2920")
     assert (chain.spent(), told(chain)) == (6880, ["25", "50"])

@@ -14,6 +14,7 @@ from shared.ports.projects import LoadResult
 from shared.services.budgets import Wish
 from shared.services.errors import UnknownProjectError
 from shared.services.project_csv import ProjectFileError
+from shared.services.projects import ListWish
 from tests.pipeline.conftest import Chain, entry
 
 HEADER = "id,acronym,name,subscription_id,resource_groups,budget,currency,period,period_start,period_end,contacts,"
@@ -123,7 +124,7 @@ def test_projects_are_listed_by_who_answers_for_them(chain: Chain) -> None:
     )
 
     def listed(**wanted: str) -> list[int]:
-        return [view.project.id for view in chain.project_service.listed(wanted)]
+        return [view.project.id for view in chain.project_service.listed(ListWish(**wanted))]
 
     assert listed(owner=" ann roy") == [11, 12]
     assert listed(owner="Ann Roy", department="EAU") == [11]

@@ -17,7 +17,7 @@ from shared.adapters.database.revisions import Author, revise, revisions_of
 from shared.adapters.database.tables import projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry, Scope, acronym_key, sub_account_key
-from shared.domain.texts import storable
+from shared.domain.texts import folded, storable
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
@@ -69,12 +69,17 @@ class SqlProjects(Ledger, ProjectLedger):
     @reads
     def find(self, connection: Connection, project: str) -> int | None:
         text = project.strip()
-        by_acronym = connection.scalar(
+        by_acronym: int | None = connection.scalar(
             select(projects.c.id).where(projects.c.acronym_key == acronym_key(storable(text)))
         )
-        if by_acronym is not None or not (text.isascii() and text.isdigit()) or not 0 < int(text) <= LARGEST_ID:
+        if by_acronym is not None:
             return by_acronym
-        return connection.scalar(select(projects.c.id).where(projects.c.id == int(text)))
+        if text.isascii() and text.isdigit():
+            known = 0 < int(text) <= LARGEST_ID
+            return connection.scalar(select(projects.c.id).where(projects.c.id == int(text))) if known else None
+        every = connection.execute(select(projects.c.id, projects.c.acronym))
+        alike: list[int] = [row.id for row in every if folded(row.acronym) == folded(text)]
+        return alike[0] if len(alike) == 1 else None
 
     @override
     @reads

@@ -1,15 +1,15 @@
-"""`budget`: what a project may spend."""
+"""`budgets set`: what a project may spend."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared.cli import output
-from shared.cli.app import ProjectName, command_group, given_reason, open_app, user_name
+from shared.cli.app import AsJson, ProjectName, given_reason, open_app, user_name
 from shared.cli.failures import WrongUsageError
-from shared.cli.project_facts import carried_in, opening_in_words, rule_in_words
+from shared.cli.project_facts import carried_in, opening_in_words, rule_in_words, terms_for_programs
 from shared.services.budgets import NoCurrencyError, Wish
 
 if TYPE_CHECKING:
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from shared.ports.projects import ProjectView
     from shared.services.budgets import Revised
 
-commands = command_group("What a project may spend.")
 
-
-# Unknown options are left to the argument, so that -5 is told to be no amount rather than no option.
-@commands.command("set", context_settings={"ignore_unknown_options": True})
 def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     project: ProjectName,
     reason: Annotated[str, typer.Option(help="Why; kept with the revision.")],
@@ -47,6 +43,7 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
         str,
         typer.Option(help="Percents of its own, such as 50,90,100; or default: those of the settings.", metavar="LIST"),
     ] = "",
+    json: AsJson = False,
 ) -> None:
     """Give a project another budget: a new revision of it.
 
@@ -58,13 +55,22 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
     )
     why = given_reason(reason)
     revised = _revise(open_app(), project, wish, why)
-    if revised.number is None:
+    if json:
+        output.write_json(_listed(revised))
+    elif revised.number is None:
         now = output.budget(revised.before)
         output.say(f"The budget of {project} has all of that already ({now}); nothing was changed.")
-        return
-    output.say("; ".join([*_said(project, revised), f"this is revision {revised.number}."]))
+    else:
+        output.say("; ".join([*_said(project, revised), f"this is revision {revised.number}."]))
     if revised.unasked:
         output.warn(f"the budget is saved, but {revised.unasked}; it is compared with the usage in the next run")
+
+
+def _listed(revised: Revised) -> dict[str, Any]:
+    """number: of the new revision; None where nothing was to be changed."""
+    project = output.chosen(revised.project.project, "id", "acronym")
+    before, after = terms_for_programs(revised.before), terms_for_programs(revised.project.terms)
+    return project | {"number": revised.number} | after | {"before": before}
 
 
 def _wish(wish: Wish, amount_is_empty: bool) -> Wish:
@@ -75,7 +81,7 @@ def _wish(wish: Wish, amount_is_empty: bool) -> Wish:
         raise WrongUsageError("say what is to change: an amount, or an option such as --rollover carry_over")
     if wish.amount.startswith("--"):
         option = wish.amount.partition("=")[0]
-        raise WrongUsageError(f"there is no option {option}; `budget set --help` names all of them")
+        raise WrongUsageError(f"there is no option {option}; `budgets set --help` names all of them")
     return wish
 
 

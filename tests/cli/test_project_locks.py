@@ -1,4 +1,4 @@
-"""`project lock` and `project unlock`: what is asked for, and what is said of it."""
+"""`projects lock` and `projects unlock`: what is asked for, and what is said of it."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def test_where_nothing_would_be_locked_the_operator_is_warned(
 ) -> None:
     monkeypatch.setenv("LOCK_MODE", mode)
     cli("projects", "load", write_csv(DIE1))
-    outcome = cli("project", "lock", "DIE1", "--reason", "x")
+    outcome = cli("projects", "lock", "DIE1", "--reason", "x")
     assert outcome.code == 0
     assert outcome.err.startswith(f"warning: LOCK_MODE is {mode} here, so nothing will be locked")
     assert said in outcome.err
     # A lock comes off in every mode.
-    assert cli("project", "unlock", "DIE1", "--reason", "x").err == ""
+    assert cli("projects", "unlock", "DIE1", "--reason", "x").err == ""
     assert len(queued("QueueProjectLock")) == 2
 
 
 def test_a_project_that_is_never_to_be_locked_is_refused_at_the_door(cli: Cli, queue_names: dict[str, str]) -> None:
     cli("projects", "load", write_csv(f"{DIE1},never", header=f"{HEADER},lock"))
-    outcome = cli("project", "lock", "DIE1", "--reason", "x")
+    outcome = cli("projects", "lock", "DIE1", "--reason", "x")
     assert (outcome.code, outcome.out) == (2, "")
     assert "DIE1 is marked as never to be locked" in outcome.err
     # The queue is made with its first message: it may have been locked before it was marked.
-    assert cli("project", "unlock", "DIE1", "--reason", "x").code == 0
+    assert cli("projects", "unlock", "DIE1", "--reason", "x").code == 0
     assert [message["Action"] for message in queued("QueueProjectLock")] == ["unlock"]
 
 
@@ -55,10 +55,10 @@ def test_what_is_so_already_is_said_and_asked_for_all_the_same(
     cli: Cli, app: Composition, queue_names: dict[str, str]
 ) -> None:
     cli("projects", "load", write_csv(DIE1))
-    assert "DIE1 is not locked, as far as is known" in cli("project", "unlock", "DIE1", "--reason", "x").out
+    assert "DIE1 is not locked, as far as is known" in cli("projects", "unlock", "DIE1", "--reason", "x").out
     decided(app, LOCKED, HOLD, LOCKED_AT)
-    assert "DIE1 is locked already since 2026-11-20 02:15 UTC" in cli("project", "lock", "DIE1", "--reason", "x").out
-    assert "not locked" not in cli("project", "unlock", "DIE1", "--reason", "x").out
+    assert "DIE1 is locked already since 2026-11-20 02:15 UTC" in cli("projects", "lock", "DIE1", "--reason", "x").out
+    assert "not locked" not in cli("projects", "unlock", "DIE1", "--reason", "x").out
     assert [message["Action"] for message in queued("QueueProjectLock")] == ["unlock", "lock", "unlock"]
 
 
@@ -91,7 +91,7 @@ def test_a_reason_and_a_name_as_long_as_they_may_be_are_a_message_that_is_taken(
 ) -> None:
     monkeypatch.setenv("LOGNAME", "a" * 300)
     cli("projects", "load", write_csv(DIE1))
-    assert cli("project", "lock", "DIE1", "--reason", "é\n" * 499 + "x").code == 0
+    assert cli("projects", "lock", "DIE1", "--reason", "é\n" * 499 + "x").code == 0
     (message,) = queued("QueueProjectLock")
     parsed = parse_lock(json.dumps(message))
     assert (parsed.by, len(parsed.reason)) == ("a" * 100, 999)
@@ -102,7 +102,7 @@ def test_where_the_queues_are_away_nothing_was_asked_for_and_the_exit_code_is_1(
 ) -> None:
     monkeypatch.setenv("DatahubStorageConnectionString", NO_QUEUES)
     cli("projects", "load", write_csv(DIE1))
-    outcome = cli("project", "lock", "DIE1", "--reason", "x")
+    outcome = cli("projects", "lock", "DIE1", "--reason", "x")
     assert outcome.code == 1
     assert outcome.out == ""
     assert outcome.err.startswith("error: the queues can't be reached")
@@ -113,5 +113,12 @@ def test_a_lock_of_an_inactive_project_can_be_taken_off(
 ) -> None:
     cli("projects", "load", write_csv(DIE1.replace("true", "false")))
     decided(app, replace(LOCKED, by="bob"), HOLD, LOCKED_AT)
-    assert cli("project", "unlock", "11", "--reason", "it has ended").code == 0
+    assert cli("projects", "unlock", "11", "--reason", "it has ended").code == 0
     assert queued("QueueProjectLock")[0]["ProjectId"] == 11
+
+
+def test_what_was_asked_for_can_be_told_to_programs(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    asked = {"acronym": "DIE1", "locked_since": None, "lock_mode": "dry-run"}
+    assert cli("projects", "lock", "DIE1", "--reason", "x", "--json").json == asked | {"action": "lock"}
+    assert cli("projects", "unlock", "DIE1", "--reason", "x", "--json").json == asked | {"action": "unlock"}

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
-from shared.cli.budgets import report
+from shared.cli.budget_sync import report
 from shared.pipeline.azure_budgets.sync import BudgetChange, SyncResult
 from tests.cli.commands import DIE1, EAU, FIRST, SECOND, Cli, write_csv
 
@@ -61,6 +61,13 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(cli: Cli, azure: Azure
     assert outcome.out.startswith("Dry run: nothing of this is done.\n")
     assert "  create: DIE1 amount 12500" in outcome.out
     assert budget_names(azure) == []
+
+
+def test_what_was_done_can_be_told_to_programs(cli: Cli, azure: AzureSimulator) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    (synced,) = cli("budgets", "sync", "--json").json
+    assert (synced["subscription_id"], synced["error"], synced["failed"], synced["dry_run"]) == (FIRST, None, [], False)
+    assert [(each["acronym"], each["what"]) for each in synced["changes"]] == [("DIE1", "create")]
 
 
 def test_a_subscription_that_asks_to_wait_is_told_with_the_wait_and_the_others_go_on(
