@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
     from shared.services.installation import Installation
+    from shared.services.mails import MailService
     from shared.services.projects import ProjectService
 
 # A subscription's currency is seen in its latest charges.
@@ -421,6 +422,7 @@ class Composition:
             checks=self.checks,
             charges=self.charges,
             mails=self.mails,
+            letters=self.letters,
             operators=self.operators,
             clock=self.clock,
         )
@@ -462,6 +464,14 @@ class Composition:
         from shared.services.projects import ProjectService
 
         return ProjectService(self.projects, valid_addresses, self.clock)
+
+    @cached_property
+    def mail_service(self) -> MailService:
+        """Mails: looked at, sent again."""
+        from shared.adapters.mail.addresses import valid_addresses
+        from shared.services.mails import MailService
+
+        return MailService(self.mails, self.projects, self.queues, valid_addresses, self.clock)
 
     @cached_property
     def cost_service(self) -> CostService:

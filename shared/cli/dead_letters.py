@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, command_group, open_app
+from shared.cli.app import AsJson, command_group, given_reason, open_app, user_name
 from shared.cli.failures import FailedError, WrongUsageError
 from shared.cli.output import Column
 from shared.domain.texts import shortened
@@ -29,9 +29,11 @@ Letter = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help
 @commands.command("list")
 def list_letters(
     json: AsJson = False,
-    replayed: Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")] = False,
+    replayed: Annotated[
+        bool, typer.Option("--replayed", "--all", help="Also those that were replayed or discarded.")
+    ] = False,
 ) -> None:
-    """List those that were not replayed yet.
+    """List those that wait: neither replayed nor discarded.
 
     Oldest first.
     """
@@ -43,7 +45,10 @@ def list_letters(
     else:
         output.write_records({**TABLE, **REPLAYED} if replayed else TABLE, letters)
         output.say()
-        output.say("When the cause is mended: `python -m shared.cli dead-letters replay ID…`, or `--all`")
+        output.say(
+            "When the cause is mended: `python -m shared.cli dead-letters replay ID…`, or `--all`; "
+            "where nothing is to become of one: `dead-letters discard ID… --reason TEXT`"
+        )
 
 
 @commands.command()
@@ -59,10 +64,28 @@ def show(letter_id: Letter, json: AsJson = False) -> None:
             ("queue", letter.queue),
             ("failed", f"{output.minute(letter.at)} UTC"),
             ("replayed", f"{output.minute(letter.replayed_at)} UTC" if letter.replayed_at else "no"),
+            ("discarded", _discarded(letter)),
             ("reason", letter.reason),
             ("message", _indented(letter.body)),
         ]
     )
+
+
+@commands.command()
+def discard(
+    letter_ids: Annotated[list[int], typer.Argument(min=1, max=LARGEST_ID, metavar="ID…", help="Their ids.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with them.")],
+    json: AsJson = False,
+) -> None:
+    """Put them aside for good: they are listed no more but with --replayed, and can still be replayed."""
+    why = given_reason(reason)
+    service = open_app().dead_letter_service
+    wanted = [_found(service, letter_id).id for letter_id in dict.fromkeys(letter_ids)]
+    service.discard(wanted, why, user_name())
+    if json:
+        output.write_json([_listed(_found(service, letter_id)) for letter_id in wanted])
+    else:
+        output.say(f"Discarded: {len(wanted):,}.")
 
 
 @commands.command()
@@ -124,8 +147,17 @@ TABLE: output.Table[DeadLetter] = {
     Column("reason", words=True): attrgetter("reason"),
     Column("message", words=True): lambda letter: shortened(letter.body),
 }
+
+
+def _discarded(letter: DeadLetter) -> str:
+    if letter.discarded_at is None:
+        return ""
+    return f"{output.minute(letter.discarded_at)} UTC by {letter.discarded_by}: {letter.discard_reason}"
+
+
 REPLAYED: output.Table[DeadLetter] = {
-    Column("replayed, UTC"): lambda letter: output.minute(letter.replayed_at) if letter.replayed_at else "no"
+    Column("replayed, UTC"): lambda letter: output.minute(letter.replayed_at) if letter.replayed_at else "no",
+    Column("discarded", words=True): _discarded,
 }
 
 
@@ -138,4 +170,5 @@ def _indented(body: str) -> str:
 
 
 def _listed(letter: DeadLetter) -> dict[str, Any]:
-    return output.chosen(letter, "id", "queue", "body", "reason", "at", "replayed_at")
+    discarded = output.chosen(letter, "discarded_at", "discarded_by", "discard_reason")
+    return output.chosen(letter, "id", "queue", "body", "reason", "at", "replayed_at") | discarded

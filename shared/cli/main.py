@@ -20,6 +20,7 @@ from shared.cli import (
     costs,
     database,
     dead_letters,
+    mails,
     project_locks,
     projects,
     runs,
@@ -49,6 +50,7 @@ app.command("status")(runs.status)
 app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
+app.add_typer(mails.commands, name="mails")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")
 app.command("check")(check.check)

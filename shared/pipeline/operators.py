@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from shared.domain.texts import digest, named
+from shared.ports.dead_letters import DeadLetter
 from shared.ports.mails import NewMail, Topic
 
 NOTICE = "notice"
@@ -97,6 +98,19 @@ class Operators:
             "There may be more: this is told once a day.",
             advice="See them with `python -m shared.cli dead-letters list`, and the reason in the app's logs. Once the "
             "cause is mended, send them again with `python -m shared.cli dead-letters replay --all`.",
+        )
+
+    def new_dead_letters(self, letters: Sequence[DeadLetter], today: date) -> NewMail:
+        """Messages that failed for good since the last such mail; one a day."""
+        count = "1 message" if len(letters) == 1 else f"{len(letters)} messages"
+        return self.notice(
+            Topic.DEAD_LETTERS,
+            f"dead-letters/{today}",
+            f"{count} failed for good",
+            f"{count} could not be worked on, and wait as dead letters. This is told once a day.",
+            at_most([f"{letter.id}, {letter.queue}: {letter.reason}" for letter in letters]),
+            "See them with `python -m shared.cli dead-letters list`. Once the cause is mended, "
+            "`dead-letters replay ID…` sends them again; `dead-letters discard ID…` puts them aside.",
         )
 
     def no_night(self, missed: datetime, last: datetime | None) -> NewMail:

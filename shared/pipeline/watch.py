@@ -14,6 +14,7 @@ from shared.pipeline.stage import MARK_COMES_FIRST, Outgoing, mails_out, outgoin
 from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
+from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.mails import MailLedger, NewMail, Topic
 from shared.ports.runs import LateRun, RunLedger, RunScope
 
@@ -38,6 +39,7 @@ class Watchdog:
     checks: CheckLedger
     charges: ChargeLedger
     mails: MailLedger
+    letters: DeadLetterLedger
     operators: Operators
     clock: Clock
 
@@ -53,7 +55,7 @@ class Watchdog:
         for scope, due_at in scopes:
             self.runs.mark_queued(scope.id, due_at, now)
         late = [self._report(run, now) for run in self.runs.late_runs(now - LATE_AFTER)]
-        late += self._missed_night(now)
+        late += self._missed_night(now) + self._new_dead_letters(now)
         event(
             "watched",
             scopes=len(scopes),
@@ -80,6 +82,18 @@ class Watchdog:
         mail_id = self.mails.add(self.operators.no_night(missed, last), now)
         stored = self.mails.get(mail_id)
         return [mail_id] if stored is not None and stored.attempts == 0 else []
+
+    def _new_dead_letters(self, now: datetime) -> list[int]:
+        """The day's mail on messages that have failed for good; what fails after it is told on the next day."""
+        letters = self.letters.untold()
+        if not letters:
+            return []
+        new = self.operators.new_dead_letters(letters, now.date())
+        if self.mails.find(new.key) is not None:
+            return []
+        mail_id = self.mails.add(new, now)
+        self.letters.mark_told([letter.id for letter in letters], now)
+        return [mail_id]
 
     def _report(self, run: LateRun, now: datetime) -> int:
         mail_id = self.mails.add(self._late_notice(run), now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,7 +12,10 @@ from shared.messages import Queue
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that failed for good: which queue it was on, what it said, and why it failed."""
+    """A message that failed for good: which queue it was on, what it said, and why it failed.
+
+    It waits for an operator until it is replayed or discarded.
+    """
 
     id: int
     queue: str
@@ -19,6 +23,9 @@ class DeadLetter:
     reason: str
     at: datetime
     replayed_at: datetime | None = None
+    discarded_at: datetime | None = None
+    discarded_by: str | None = None
+    discard_reason: str | None = None
 
 
 class DeadLetterLedger(Protocol):
@@ -29,7 +36,7 @@ class DeadLetterLedger(Protocol):
         ...
 
     def letters(self, replayed_too: bool = False) -> list[DeadLetter]:
-        """The dead letters, oldest first; those that were replayed only if asked for."""
+        """The dead letters that wait, oldest first; those that were replayed or discarded only if asked for."""
         ...
 
     def get(self, letter_id: int) -> DeadLetter | None:
@@ -38,4 +45,16 @@ class DeadLetterLedger(Protocol):
 
     def mark_replayed(self, letter_id: int, now: datetime) -> None:
         """Its message has been queued again."""
+        ...
+
+    def discard(self, letter_id: int, by: str, reason: str, now: datetime) -> None:
+        """An operator wants nothing to become of it. One that was discarded before stays as it is."""
+        ...
+
+    def untold(self) -> list[DeadLetter]:
+        """Those that wait, and of which no mail has told the operators; oldest first."""
+        ...
+
+    def mark_told(self, letter_ids: Sequence[int], now: datetime) -> None:
+        """A mail tells the operators of these."""
         ...

@@ -147,6 +147,16 @@ class StoredMail:
     """what is known of its recipients, since it was first handed over"""
 
 
+@dataclass(frozen=True, slots=True)
+class MailView:
+    """A mail as listed. acronym: of its project. made_at: when it was written; due_at: when it is tried next."""
+
+    stored: StoredMail
+    acronym: str | None
+    made_at: datetime
+    due_at: datetime
+
+
 class MailLedger(Protocol):
     """Mails to be sent, each once."""
 
@@ -156,6 +166,15 @@ class MailLedger(Protocol):
 
     def get(self, mail_id: int) -> StoredMail | None:
         """The mail as it stands."""
+        ...
+
+    def find(self, key: str) -> int | None:
+        """The id of the mail with this key, if there is one."""
+        ...
+
+    def listed(self, project_id: int | None, limit: int, unsent: bool = False) -> list[MailView]:
+        """The last mails, newest first: of one project, or all. unsent: only those that not all have for whom they are,
+        or nobody yet."""
         ...
 
     def claim(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.messages import MessageError, Queue, as_replayed
@@ -9,6 +10,7 @@ from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 from shared.ports.errors import NeverError
 from shared.ports.queues import MessageSender
+from shared.services.reasons import given_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class DeadLetterService:
     clock: Clock
 
     def letters(self, replayed_too: bool = False) -> list[DeadLetter]:
-        """The dead letters, oldest first; those that were replayed only if asked for."""
+        """The dead letters that wait, oldest first; those that were replayed or discarded only if asked for."""
         return self.ledger.letters(replayed_too)
 
     def get(self, letter_id: int) -> DeadLetter | None:
@@ -40,3 +42,9 @@ class DeadLetterService:
             return error.reason
         self.ledger.mark_replayed(letter_id, self.clock())
         return None
+
+    def discard(self, letter_ids: Sequence[int], reason: str, by: str) -> None:
+        """Nothing is to become of these. by: who orders it. Raises RequestError where the reason can't be kept."""
+        why, now = given_reason(reason), self.clock()
+        for letter_id in letter_ids:
+            self.ledger.discard(letter_id, by, why, now)

@@ -22,6 +22,9 @@ def test_dead_letters_are_listed_shown_and_replayed(cli: Cli, app: Composition, 
             "reason": "no project 99",
             "at": "2026-11-20T03:00:00+00:00",
             "replayed_at": None,
+            "discarded_at": None,
+            "discarded_by": None,
+            "discard_reason": None,
         }
     ]
     assert "no project 99" in cli("dead-letters", "list").out
@@ -84,3 +87,30 @@ def test_a_dead_letter_never_steers_the_terminal(cli: Cli, app: Composition) -> 
         out = cli("dead-letters", *command).out
         assert "\x1b" not in out
         assert "\\x1b]0;owned\\x07 [red]" in out
+
+
+def test_what_nothing_is_to_become_of_is_discarded_with_a_reason(cli: Cli, app: Composition) -> None:
+    for number in range(3):
+        app.letters.record(Queue.NOTIFICATION, "{}", "?", str(number), datetime(2026, 11, 20, 3, tzinfo=UTC))
+    assert cli("dead-letters", "discard", "1").code == 2
+    assert cli("dead-letters", "discard", "1", "7", "--reason", "x").code == 2
+    assert cli("dead-letters", "discard", "1", "--reason", " ").code == 2
+    assert cli("dead-letters", "discard", "1", "2", "--reason", "from a drill").out == "Discarded: 2.\n"
+    assert [letter["id"] for letter in cli("dead-letters", "list", "--json").json] == [3]
+    first, second, third = cli("dead-letters", "list", "--all", "--json").json
+    assert (first["discarded_by"], first["discard_reason"]) == ("ann", "from a drill")
+    assert first["discarded_at"] == second["discarded_at"] != third["discarded_at"] is None
+    assert "UTC by ann: from a drill" in cli("dead-letters", "show", "1").out
+    assert "UTC by ann: from a drill" in cli("dead-letters", "list", "--replayed").out
+    (again,) = cli("dead-letters", "discard", "3", "--reason", "too", "--json").json
+    assert (again["id"], again["discard_reason"]) == (3, "too")
+
+
+def test_of_two_orders_about_a_dead_letter_the_later_counts(
+    cli: Cli, app: Composition, queue_names: dict[str, str]
+) -> None:
+    app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 1}', "?", "a", datetime(2026, 11, 20, 3, tzinfo=UTC))
+    cli("dead-letters", "discard", "1", "--reason", "it is nothing")
+    assert "Replayed: 0 of 0." in cli("dead-letters", "replay", "--all").out
+    assert "Replayed: 1 of 1." in cli("dead-letters", "replay", "1").out
+    assert len(queued("QueueProjectUsageNotification")) == 1

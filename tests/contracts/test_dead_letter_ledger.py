@@ -55,6 +55,27 @@ def test_replayed_ones_are_listed_only_if_asked_for(ledger: DeadLetterLedger):
     assert [letter.replayed_at for letter in ledger.letters(replayed_too=True)] == [NIGHT + HOUR, None]
 
 
+def test_discarded_ones_are_kept_with_who_and_why(ledger: DeadLetterLedger):
+    discarded = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
+    left = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
+    ledger.discard(discarded, "ann", "a test's", NIGHT + HOUR)
+    ledger.discard(discarded, "eve", "the first counts", NIGHT + 2 * HOUR)
+    assert [letter.id for letter in ledger.letters()] == [left]
+    letter = ledger.get(discarded)
+    assert letter is not None
+    assert (letter.discarded_at, letter.discarded_by, letter.discard_reason) == (NIGHT + HOUR, "ann", "a test's")
+    assert len(ledger.letters(replayed_too=True)) == 2
+
+
+def test_each_that_waits_is_told_once(ledger: DeadLetterLedger):
+    first, second, third = (ledger.record(Queue.UPDATE, BODY, "why", str(each), NIGHT) for each in range(3))
+    ledger.discard(second, "ann", "why not", NIGHT)
+    assert [letter.id for letter in ledger.untold()] == [first, third]
+    ledger.mark_told([first], NIGHT)
+    assert [letter.id for letter in ledger.untold()] == [third]
+    assert [letter.id for letter in ledger.letters()] == [first, third]
+
+
 @pytest.mark.parametrize(
     "body", ["", "a\x00b", "half a pair \ud83d", "x" * 60_000], ids=["empty", "NUL", "half", "long"]
 )

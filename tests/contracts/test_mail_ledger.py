@@ -265,3 +265,24 @@ def test_a_claimant_who_let_go_has_no_say_any_more(ledger: MailLedger, mail_id: 
     ledger.release(mail_id, "first", "unwell", LATER)
     ledger.mark_failed(mail_id, "first", "refused")
     assert stored(ledger, mail_id).state is MailState.PENDING
+
+
+def test_the_last_mails_are_listed_newest_first_with_their_projects(ledger: MailLedger, mail_id: int) -> None:
+    other = ledger.add(replace(MAIL, key="other", project_id=None), LATER)
+    last, first = ledger.listed(None, 10)
+    assert (last.stored.id, last.acronym, last.made_at) == (other, None, LATER)
+    assert (first.stored, first.acronym) == (stored(ledger, mail_id), "P11")
+    assert [view.stored.id for view in ledger.listed(11, 10)] == [mail_id]
+    assert [view.stored.id for view in ledger.listed(None, 1)] == [other]
+
+
+def test_of_those_that_were_sent_only_what_somebody_lacks_is_unsent(ledger: MailLedger, mail_id: int) -> None:
+    other = ledger.add(replace(MAIL, key="other"), NIGHT)
+    assert [view.stored.id for view in ledger.listed(11, 10, unsent=True)] == [other, mail_id]
+    ledger.mark_sent(mail_id, "", [TAKEN], LATER)
+    ledger.mark_sent(other, "", [TAKEN, Delivery("é@b.ca", Role.TO, DeliveryState.REFUSED, "550")], LATER)
+    assert [view.stored.id for view in ledger.listed(11, 10, unsent=True)] == [other]
+
+
+def test_a_mail_is_found_by_its_key(ledger: MailLedger, mail_id: int) -> None:
+    assert (ledger.find(MAIL.key), ledger.find("another")) == (mail_id, None)

@@ -368,3 +368,38 @@ def test_a_night_whose_mails_the_provider_does_not_take_is_told_of_with_its_word
     assert "1 mail(s) not sent: SendGrid refuses us (401): Maximum credits exceeded" in notice.text
     (view,) = chain.runs.recent_runs(1)
     assert view.is_complete
+
+
+# --- dead letters ---
+
+
+def told_of_letters(chain: Chain) -> list[tuple[str, list[str]]]:
+    """Subject and lines of each mail on new dead letters that the operators have."""
+    found = [mail for mail in map(chain.mails.get, range(1, 20)) if mail and mail.mail.key.startswith("operators/dead")]
+    return [(mail.mail.context["subject"], mail.mail.context["lines"]) for mail in found]
+
+
+def test_operators_get_one_mail_a_day_about_new_dead_letters(chain: Chain) -> None:
+    chain.work(Queue.NOTIFICATION, '{"ProjectId": 99}')
+    chain.work(Queue.UPDATE, "no json")
+    assert len(only(EmailMessage, chain.look())) == 1
+    ((subject, lines),) = told_of_letters(chain)
+    assert subject == "2 messages failed for good"
+    assert lines[0].startswith("1, project-usage-notification: ")
+    chain.work(Queue.UPDATE, "no json either")
+    assert chain.look() == []
+    for _ in range(2):
+        chain.clock.forward(days=1)
+        chain.look()
+    assert [subject for subject, _ in told_of_letters(chain)] == [
+        "2 messages failed for good",
+        "1 message failed for good",
+    ]
+
+
+def test_what_was_discarded_or_replayed_is_not_told(chain: Chain) -> None:
+    for body in ("no json", "nor this"):
+        chain.work(Queue.UPDATE, body)
+    chain.letters.discard(1, "ann", "a drill", chain.clock())
+    chain.letters.mark_replayed(2, chain.clock())
+    assert chain.look() == []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
+from shared.adapters.database.chunks import update_in
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.messages import Queue
 from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 
 letter = tables.dead_letters.c
+WAITS = letter.replayed_at.is_(None) & letter.discarded_at.is_(None)
 
 
 class SqlDeadLetters(Ledger, DeadLetterLedger):
@@ -33,7 +36,7 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
     def letters(self, connection: Connection, replayed_too: bool = False) -> list[DeadLetter]:
         wanted = select(tables.dead_letters).order_by(letter.at, letter.id)
         if not replayed_too:
-            wanted = wanted.where(letter.replayed_at.is_(None))
+            wanted = wanted.where(WAITS)
         return [record(DeadLetter, row) for row in connection.execute(wanted)]
 
     @override
@@ -46,3 +49,20 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
     @writes
     def mark_replayed(self, connection: Connection, letter_id: int, now: datetime) -> None:
         connection.execute(update(tables.dead_letters).where(letter.id == letter_id).values(replayed_at=now))
+
+    @override
+    @writes
+    def discard(self, connection: Connection, letter_id: int, by: str, reason: str, now: datetime) -> None:
+        this = update(tables.dead_letters).where(letter.id == letter_id, letter.discarded_at.is_(None))
+        connection.execute(this.values(discarded_at=now, discarded_by=by, discard_reason=reason))
+
+    @override
+    @reads
+    def untold(self, connection: Connection) -> list[DeadLetter]:
+        new = select(tables.dead_letters).where(WAITS, letter.told_at.is_(None)).order_by(letter.at, letter.id)
+        return [record(DeadLetter, row) for row in connection.execute(new)]
+
+    @override
+    @writes
+    def mark_told(self, connection: Connection, letter_ids: Sequence[int], now: datetime) -> None:
+        update_in(connection, tables.dead_letters, letter_ids, told_at=now)

@@ -9,16 +9,30 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, case, delete, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from typing_extensions import override
 
 from shared.adapters.database import tables
+from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.deliveries import Delivery, DeliveryState, merged
 from shared.domain.texts import digest, fitting
-from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail
+from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredMail
 
 mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
@@ -32,6 +46,7 @@ DELIVERIES = (
     .where(tables.deliveries.c.mail_id == bindparam("which"))
     .order_by(tables.deliveries.c.role, tables.deliveries.c.recipient)
 )
+REFUSED = exists().where(tables.deliveries.c.mail_id == mail.id, tables.deliveries.c.state == DeliveryState.REFUSED)
 MARK_SENT = (
     update(tables.mails)
     .where(mail.id == bindparam("which"), mail.state != MailState.SENT)
@@ -85,11 +100,27 @@ class SqlMails(Ledger, MailLedger):
     @reads
     def get(self, connection: Connection, mail_id: int) -> StoredMail | None:
         row = connection.execute(MAIL, {"which": mail_id}).one_or_none()
-        if row is None:
-            return None
-        recipients = {name: tuple(row.recipients[name]) for name in RECIPIENTS}
-        known = deliveries_of(connection, mail_id) if row.attempts else ()
-        return record(StoredMail, row, mail=record(NewMail, row, **recipients), deliveries=known)
+        return None if row is None else _stored(connection, row)
+
+    @override
+    @reads
+    def find(self, connection: Connection, key: str) -> int | None:
+        return connection.scalar(select(mail.id).where(mail.key == key))
+
+    @override
+    @reads
+    def listed(
+        self, connection: Connection, project_id: int | None, limit: int, unsent: bool = False
+    ) -> list[MailView]:
+        last = select(tables.mails, tables.projects.c.acronym).outerjoin(
+            tables.projects, tables.projects.c.id == mail.project_id
+        )
+        if project_id is not None:
+            last = last.where(mail.project_id == project_id)
+        if unsent:
+            last = last.where((mail.state != MailState.SENT) | REFUSED)
+        rows = connection.execute(last.order_by(mail.id.desc()).limit(limit)).all()
+        return [MailView(_stored(connection, row), row.acronym, row.made_at, row.due_at) for row in rows]
 
     @override
     @writes
@@ -155,6 +186,12 @@ class SqlMails(Ledger, MailLedger):
     @writes
     def mark_requeued(self, connection: Connection, mail_ids: Sequence[int], now: datetime) -> None:
         update_in(connection, tables.mails, mail_ids, due_at=now)
+
+
+def _stored(connection: Connection, row: AnyRow) -> StoredMail:
+    recipients = {name: tuple(row.recipients[name]) for name in RECIPIENTS}
+    known = deliveries_of(connection, row.id) if row.attempts else ()
+    return record(StoredMail, row, mail=record(NewMail, row, **recipients), deliveries=known)
 
 
 def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime, sender_domain: str) -> None:

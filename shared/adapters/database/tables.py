@@ -308,4 +308,6 @@ dead_letters = table(
     Column("origin", fitted(100, key_text), nullable=False, unique=True),
     *needed(queue=Unicode(100), body=cleaned(), reason=fitted(1000), at=UtcDateTime()),
     *optional(replayed_at=UtcDateTime()),
+    # By an operator, who has looked at it. told_at: when a mail told the operators of it.
+    *optional(discarded_at=UtcDateTime(), discarded_by=fitted(100), discard_reason=fitted(1000), told_at=UtcDateTime()),
 )

@@ -1,0 +1,71 @@
+"""Mails: what became of them, and sending one again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.messages import EmailMessage, Envelope, Queue
+from shared.ports.clock import Clock
+from shared.ports.mails import AddressCheck, MailLedger, MailState, MailView, StoredMail
+from shared.ports.projects import ProjectLedger
+from shared.ports.queues import MessageSender
+from shared.services.errors import RequestError
+from shared.services.projects import id_of
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """A mail that was asked for again. mail_id: another than before where it goes out a second time."""
+
+    mail_id: int
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MailService:
+    """Every method raises LaterError where the database or the queues are away."""
+
+    mails: MailLedger
+    projects: ProjectLedger
+    queues: MessageSender
+    valid_addresses: AddressCheck
+    clock: Clock
+
+    def listed(self, project: str = "", limit: int = 50, unsent: bool = False) -> list[MailView]:
+        """The last mails, newest first: of the project of this acronym or id, or all. Raises UnknownProjectError.
+
+        unsent: only those that somebody does not have for whom they are.
+        """
+        return self.mails.listed(id_of(self.projects, project) if project else None, limit, unsent)
+
+    def resend(self, mail_id: int, to: Sequence[str], by: str) -> Resent:
+        """Sends a mail again, as it was written, to all for whom it was, or to these addresses only.
+
+        One that waits or has failed is tried now; of one that was sent, or goes to others, a second one is made, which
+        says when and by whom. Raises RequestError; NeverError where the queues refuse us.
+        """
+        stored = self.mails.get(mail_id)
+        if stored is None:
+            raise RequestError(f"there is no mail {mail_id}; `mails list` shows the last ones")
+        addresses = self._checked(to)
+        if stored.state is MailState.SENT or addresses:
+            resent = Resent(self._copy(stored, addresses, by), addresses or stored.mail.to)
+        else:
+            resent = Resent(mail_id, stored.mail.to)
+        self.queues.send(Queue.EMAIL, EmailMessage(resent.mail_id, envelope=Envelope(replayed=True)))
+        return resent
+
+    def _checked(self, to: Sequence[str]) -> tuple[str, ...]:
+        valid, invalid = self.valid_addresses(to)
+        if invalid:
+            written, why = invalid[0]
+            raise RequestError(f"'{written}' is no mail address: {why}")
+        return valid
+
+    def _copy(self, stored: StoredMail, addresses: tuple[str, ...], by: str) -> int:
+        now = self.clock()
+        new = replace(stored.mail, key=f"again/{stored.id}/{now.isoformat()}/{by}", run_key=None)
+        if addresses:
+            new = replace(new, to=addresses, cc=(), bcc=())
+        return self.mails.add(new, now)
