@@ -38,6 +38,7 @@ from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.handler import Locker
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
+from shared.pipeline.naming import Naming
 from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.pace import Pace
@@ -277,7 +278,9 @@ class Composition:
             LockMessage: lambda: self.locker.handle,
             BudgetSyncMessage: lambda: self.budget_sync_handler.handle,
         }
-        return Chain(stages, self.dead_letters, self.queues)
+        # The projects' ledger is built for a message by hand only.
+        naming = Naming(self._project_id, self.retry)
+        return Chain(stages, naming.by_id, self.dead_letters, self.queues)
 
     # --- stages ---
 
@@ -410,6 +413,7 @@ class Composition:
             operators=self.operators,
             retry=self.retry,
             clock=self.clock,
+            private=self.settings.email_private_recipients,
         )
 
     @cached_property
@@ -508,6 +512,9 @@ class Composition:
             lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
             clock=self.clock,
         )
+
+    def _project_id(self, acronym: str) -> int | None:
+        return self.projects.find(acronym)
 
     @property
     def _queue_opener(self) -> QueueOpener:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
-from shared.domain.texts import UNSTORABLE, is_one_line, shortened, storable, units
+from shared.domain.texts import UNSTORABLE, is_one_line, readable, shortened, storable, units
 
 # 64 KiB is the queue's limit; in base64, 48 KiB of text fill it.
 LARGEST_BYTES = 48 * 1024
@@ -122,28 +122,31 @@ class ScopeTarget:
 
 @dataclass(frozen=True, slots=True)
 class UpdateMessage(ScopeTarget):
-    """Read the costs of a target again."""
+    """Read the costs of a target again. project_acronym: names the project by hand, in the place of its id."""
 
+    project_acronym: str | None = None
     envelope: Envelope = field(default=Envelope())
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationMessage:
-    """Compare the usage of these projects with their budgets."""
+    """Compare the usage of these projects with their budgets. project_acronym: names the only one by hand."""
 
-    project_ids: tuple[int, ...]
+    project_ids: tuple[int, ...] = ()
     envelope: Envelope = field(default=Envelope())
+    project_acronym: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MailMessage:
-    """A whole mail: `body` is HTML."""
+    """A whole mail: `body` is HTML. attachments: the names of those that it came with, which are not sent."""
 
     to: tuple[str, ...]
     subject: str
     body: str
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +183,8 @@ class EmailsMessage:
 class LockMessage:
     """Lock or unlock a project.
 
-    The project is named by its id, or, as Azure's alert does, by its Azure budget and that one's subscription.
-    by: who, where an operator asks.
+    The project is named by its id, by hand by its acronym, or, as Azure's alert does, by its Azure budget and that
+    one's subscription. by: who, where an operator asks.
     """
 
     action: LockAction
@@ -192,6 +195,7 @@ class LockMessage:
     trigger: LockTrigger = LockTrigger.MESSAGE
     by: str | None = None
     envelope: Envelope = field(default=Envelope())
+    project_acronym: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,18 +227,20 @@ def parse_update(body: str | bytes) -> UpdateMessage:
     message = UpdateMessage(
         subscription_id=fields.take("SubscriptionId", _guid),
         project_id=fields.take("ProjectId", _identifier),
+        project_acronym=fields.take("ProjectAcronym", _one_line(1, 50)),
         resource_group=fields.take("ResourceGroup", _one_line(1, 90)),
         cloud_account_id=fields.take("CloudAccountId", _identifier),
         provider=fields.take("Provider", _provider),
         left=_days_left(fields),
         envelope=fields.envelope(),
     )
-    if [message.subscription_id, message.project_id, message.cloud_account_id].count(None) != 2:
+    projects = (message.project_id, message.project_acronym)
+    if [message.subscription_id, *projects, message.cloud_account_id].count(None) != 3:
         raise MessageError(
-            'name either a project ({"ProjectId": 11}), a subscription ({"SubscriptionId": "…"}) '
-            'or a cloud account ({"CloudAccountId": 7})'
+            'name either a project ({"ProjectId": 11} or {"ProjectAcronym": "DIE1"}), '
+            'a subscription ({"SubscriptionId": "…"}) or a cloud account ({"CloudAccountId": 7})'
         )
-    if message.resource_group is not None and message.project_id is None:
+    if message.resource_group is not None and projects == (None, None):
         raise MessageError('a ResourceGroup goes with a ProjectId: {"ProjectId": 11, "ResourceGroup": "…"}')
     if message.provider is not None and message.cloud_account_id is None:
         raise MessageError('a Provider goes with a CloudAccountId: {"CloudAccountId": 7, "Provider": "…"}')
@@ -255,8 +261,13 @@ def parse_notification(body: str | bytes) -> NotificationMessage:
     fields = _Fields(body)
     one = fields.take("ProjectId", _identifier)
     many = fields.take("ProjectIds", _list_of(_identifier))
-    if (one is None) == (many is None):
-        raise MessageError('name the projects: {"ProjectId": 11} or {"ProjectIds": [11, 12]}')
+    acronym = fields.take("ProjectAcronym", _one_line(1, 50))
+    if [one, many, acronym].count(None) != 2:
+        raise MessageError(
+            'name the projects: {"ProjectId": 11}, {"ProjectAcronym": "DIE1"} or {"ProjectIds": [11, 12]}'
+        )
+    if acronym is not None:
+        return NotificationMessage((), fields.envelope(), acronym)
     ids = (one,) if one is not None else tuple(dict.fromkeys(many or ()))
     if not ids:
         raise MessageError("ProjectIds is empty; name at least one project")
@@ -282,6 +293,7 @@ def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
         bcc=fields.take("Bcc", _addresses) or (),
         subject=fields.take("Subject", _one_line(1, 500)) or "",
         body=fields.take("Body", _text(1, LARGEST_BYTES)) or "",
+        attachments=fields.take("Attachments", _attachments) or (),
     )
     if not (mail.to or mail.cc or mail.bcc) or not mail.subject or not mail.body:
         raise MessageError(
@@ -305,13 +317,16 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
     if action is None:
         raise MessageError('Action is missing; write lock or unlock: {"ProjectId": 11, "Action": "lock"}')
     project_id, budget_name = fields.take("ProjectId", _identifier), fields.take("BudgetName", _one_line(1, 100))
+    acronym = fields.take("ProjectAcronym", _one_line(1, 50))
     subscription_id = fields.take("SubscriptionId", _guid)
     if action == SYNC:
-        if subscription_id is None or project_id is not None or budget_name is not None:
+        if subscription_id is None or [project_id, acronym, budget_name].count(None) != 3:
             raise MessageError('a sync is for a subscription: {"SubscriptionId": "…", "Action": "sync"}')
         return BudgetSyncMessage(subscription_id, fields.envelope())
-    if (project_id is None) == (budget_name is None):
-        raise MessageError('name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}')
+    if [project_id, acronym, budget_name].count(None) != 2:
+        raise MessageError(
+            'name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}, or "ProjectAcronym": "DIE1"'
+        )
     if budget_name is not None and subscription_id is None:
         raise MessageError("a BudgetName goes with its SubscriptionId")
     return LockMessage(
@@ -323,7 +338,22 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
         trigger=fields.take("Trigger", _one_of(LockTrigger)) or LockTrigger.MESSAGE,
         by=fields.take("By", _one_line(1, 100)),
         envelope=fields.envelope(),
+        project_acronym=acronym,
     )
+
+
+def acronym_in(message: Message) -> str | None:
+    """The acronym by which a message by hand names its project; None where it names none so."""
+    return getattr(message, "project_acronym", None)
+
+
+def with_id(message: Message, project_id: int) -> Message:
+    """A message that names its project by its acronym, with that one's id in its place."""
+    if isinstance(message, NotificationMessage):
+        return replace(message, project_acronym=None, project_ids=(project_id,))
+    if isinstance(message, UpdateMessage | LockMessage):
+        return replace(message, project_acronym=None, project_id=project_id)
+    return message
 
 
 PARSERS: dict[Queue, Callable[[str], Message]] = {
@@ -583,6 +613,19 @@ def _addresses(value: Any) -> tuple[str, ...]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError('it has to be a list of addresses, such as ["a@b.ca"]')
     return tuple(_storable(text) for text in texts)
+
+
+def _attachments(value: Any) -> tuple[str, ...]:
+    """Their names, whatever else is said of them; `file` of one without a name."""
+    several = value if isinstance(value, list) else [value]
+    return tuple(_name_of(each) for each in several if each)
+
+
+def _name_of(attachment: Any) -> str:
+    if isinstance(attachment, dict):
+        named = (each for key, each in attachment.items() if key.lower() in {"name", "filename"})
+        attachment = next(named, None)
+    return (readable(attachment, 100) if isinstance(attachment, str) else "") or "file"
 
 
 def _receipt(value: Any) -> str:

@@ -75,8 +75,8 @@ def _zone(name: str | None) -> tzinfo:
 def _percents(text: object) -> object:
     if not isinstance(text, str):
         return text
-    percents = tuple(sorted({int(part) for part in text.split(",")}))
-    if not all(0 < percent <= 1000 for percent in percents):
+    percents = tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    if not percents or not all(0 < percent <= 1000 for percent in percents):
         raise ValueError("out of range")
     return percents
 
@@ -299,6 +299,9 @@ class Settings(BaseModel):
         "EMAIL_OPERATORS", (), _SEVERAL + "; they get what projects can't, and what goes wrong"
     )
     email_bcc: Addresses = _setting("EMAIL_BCC", (), _SEVERAL + "; they get a blind copy of higher alerts")
+    email_private_recipients: bool = _setting(
+        "EMAIL_PRIVATE_RECIPIENTS", False, "whether each recipient gets a mail of their own: true or false"
+    )
     email_bcc_from_percent: int = _number(
         "EMAIL_BCC_FROM_PERCENT", 80, "the lowest threshold of which EMAIL_BCC gets a copy", 1, 1000
     )

@@ -45,6 +45,7 @@ NAMES = [
         "SubscriptionId",
         "ProjectId",
         "ProjectIds",
+        "ProjectAcronym",
         "ResourceGroup",
         "Since",
         "Before",
@@ -52,7 +53,7 @@ NAMES = [
         "Claimant",
         "Receipt",
     ),
-    *("Action", "BudgetName", "Reason", "Trigger", "By"),
+    *("Action", "BudgetName", "Reason", "Trigger", "By", "Attachments"),
     *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed"),
 ]
 PARSERS = [parse_update, parse_notification, parse_email, parse_lock]
@@ -72,6 +73,7 @@ ENVELOPES = st.builds(
     first_queued_at=st.none() | st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0)),
     replayed=st.booleans(),
 )
+ACRONYMS = LINES.map(lambda text: text[:50]).filter(str.strip)
 UPDATES = st.one_of(
     st.builds(UpdateMessage, subscription_id=st.uuids().map(str), left=st.none() | PERIODS, envelope=ENVELOPES),
     st.builds(
@@ -81,6 +83,7 @@ UPDATES = st.one_of(
         left=st.none() | PERIODS,
         envelope=ENVELOPES,
     ),
+    st.builds(UpdateMessage, project_acronym=ACRONYMS, resource_group=st.none() | LINES, envelope=ENVELOPES),
     st.builds(
         UpdateMessage,
         cloud_account_id=IDS,
@@ -89,9 +92,21 @@ UPDATES = st.one_of(
         envelope=ENVELOPES,
     ),
 )
-NOTIFICATIONS = st.builds(NotificationMessage, st.lists(IDS, min_size=1, unique=True).map(tuple), envelope=ENVELOPES)
+NOTIFICATIONS = st.one_of(
+    st.builds(NotificationMessage, st.lists(IDS, min_size=1, unique=True).map(tuple), envelope=ENVELOPES),
+    st.builds(NotificationMessage, project_acronym=ACRONYMS, envelope=ENVELOPES),
+)
 ADDRESSES = st.lists(st.text(WRITABLE, max_size=40), max_size=3).map(tuple)
-MAILS = st.builds(MailMessage, to=ADDRESSES.filter(bool), cc=ADDRESSES, bcc=ADDRESSES, subject=LINES, body=TEXTS)
+FILES = st.lists(st.sampled_from(["report.pdf", "données é.csv"]), max_size=3).map(tuple)
+MAILS = st.builds(
+    MailMessage,
+    to=ADDRESSES.filter(bool),
+    cc=ADDRESSES,
+    bcc=ADDRESSES,
+    subject=LINES,
+    body=TEXTS,
+    attachments=FILES,
+)
 EMAILS = st.one_of(
     st.builds(EmailMessage, email_id=IDS, envelope=ENVELOPES),
     st.builds(
@@ -105,6 +120,7 @@ EMAILS = st.one_of(
 GUIDS = st.uuids().map(str)
 SUBJECTS = st.one_of(
     st.fixed_dictionaries({"project_id": IDS}, optional={"subscription_id": GUIDS}),
+    st.fixed_dictionaries({"project_acronym": ACRONYMS}),
     st.fixed_dictionaries({"budget_name": LINES, "subscription_id": GUIDS}),
 ).flatmap(lambda named: st.sampled_from([LockAction.LOCK, LockAction.UNLOCK]).map(lambda a: named | {"action": a}))
 LOCKS = st.builds(
@@ -252,6 +268,25 @@ def test_a_subscription_is_compared_in_lower_case() -> None:
     assert parse_update(body).subscription_id == ACCOUNT
 
 
+@pytest.mark.parametrize(
+    ("attachments", "names"),
+    [
+        ([{"Name": "report.pdf", "Content": "JVBERi0="}, {"fileName": "b.csv"}], ("report.pdf", "b.csv")),
+        (["c.txt"], ("c.txt",)),
+        ("c.txt", ("c.txt",)),
+        ([{"Content": "JVBERi0="}, 5, {"name": 7}, {"Name": "a\r\nb"}], ("file", "file", "file", "a b")),
+        ([], ()),
+        ("", ()),
+        ([None, {}], ()),
+    ],
+)
+def test_of_attachments_their_names_are_kept(attachments: object, names: tuple[str, ...]) -> None:
+    message = parse_email(json.dumps({"To": "a@b.ca", "Subject": "x", "Body": "y", "Attachments": attachments}))
+    assert isinstance(message, EmailMessage)
+    assert message.mail
+    assert message.mail.attachments == names
+
+
 def test_one_address_may_stand_without_brackets() -> None:
     mail = parse_email('{"To": "a@b.ca", "Subject": "Hello", "Body": "<p>…</p>"}').mail
     assert mail == MailMessage(("a@b.ca",), "Hello", "<p>…</p>")
@@ -322,7 +357,7 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         (
             parse_update,
             {},
-            'name either a project ({"ProjectId": 11}), a subscription ({"SubscriptionId": "…"}) or a cloud',
+            'name either a project ({"ProjectId": 11} or {"ProjectAcronym": "DIE1"}), a subscription ({"Subscr',
         ),
         (parse_update, {"ProjectId": 1, "SubscriptionId": ACCOUNT}, "name either a project"),
         (parse_update, {"ProjectId": None}, "name either a project"),
@@ -348,8 +383,19 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         (parse_update, {"ProjectId": 1, "Before": "20.11.2026"}, "it has to be a day such as 2026-11-20"),
         (parse_update, {"ProjectId": 1, "Before": "2026-02-30"}, "it has to be a day such as 2026-11-20"),
         (parse_update, {"ProjectId": 1, "Before": 20261120}, "it has to be a day such as 2026-11-20"),
-        (parse_notification, {}, 'name the projects: {"ProjectId": 11} or {"ProjectIds": [11, 12]}'),
+        (
+            parse_notification,
+            {},
+            'name the projects: {"ProjectId": 11}, {"ProjectAcronym": "DIE1"} or {"ProjectIds": [11, 12]}',
+        ),
         (parse_notification, {"ProjectId": 1, "ProjectIds": [2]}, "name the projects"),
+        (parse_notification, {"ProjectId": 1, "ProjectAcronym": "DIE1"}, "name the projects"),
+        (parse_notification, {"ProjectAcronym": ["DIE1"]}, "it has to be a text of 1 to 50 characters"),
+        (parse_update, {"ProjectId": 1, "ProjectAcronym": "DIE1"}, "name either a project"),
+        (parse_update, {"ProjectAcronym": " "}, "it has to be a text of 1 to 50 characters"),
+        (parse_update, {"ProjectAcronym": "A" * 51}, "it has to be a text of 1 to 50 characters"),
+        (parse_lock, {"Action": "lock", "ProjectId": 11, "ProjectAcronym": "DIE1"}, "name the project"),
+        (parse_lock, {"Action": "sync", "SubscriptionId": ACCOUNT, "ProjectAcronym": "A"}, "a sync is for a subscr"),
         (parse_notification, {"ProjectIds": []}, "ProjectIds is empty; name at least one project"),
         (parse_notification, {"ProjectIds": 11}, "it has to be a list in [ ]"),
         (parse_notification, {"ProjectIds": {"11": 12}}, "it has to be a list in [ ]"),

@@ -110,7 +110,7 @@ def test_settings_are_read_as_they_are_given() -> None:
         | {
             "QueueEmailNotification": "mails",
             "ProjectUsageCRON": "0 30 4 * * MON-FRI",
-            "ProjectUsageNotificationPercents": "100, 50,50, 120",
+            "ProjectUsageNotificationPercents": "100, 50,50,, 120,",
             "COST_METRIC": "AmortizedCost",
             "COST_LOOKBACK_DAYS": "60",
             "COST_QPU_PER_MINUTE": "20",
@@ -325,7 +325,7 @@ WRONG = {
         *("0 0 2 * * XYZ", "0 0 2 * MON *", "*/0 * * * * *", "0 0 -2 * * *", "0 0 1- * * *", "0 0 1,, * * *"),
     ],
     "WatchdogCRON": ["every 15 minutes"],
-    "ProjectUsageNotificationPercents": ["0", "-25", "1001", "25;50", "25,,50", "25,50,", "a", "25.5", "9" * 5000],
+    "ProjectUsageNotificationPercents": ["0", "-25", "1001", "25;50", ",", " , ,", "a", "25.5", "9" * 5000],
     "AZURE_MANAGEMENT_ENDPOINT": [
         "management.azure.com",
         "http://management.azure.com",

@@ -24,13 +24,14 @@ BURIED_AGAIN_IN = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """stages: gives what works on each kind of message; it is built with the first of them.
+    """stages: gives what works on each kind of message; it is built with the first of them. named: `Naming.by_id`.
 
     Work is committed before anything is sent: whoever breaks off in between is called again, and finds what is done.
     Every method raises LaterError and NeverError where the queues don't take a message; the host tries again.
     """
 
     stages: Mapping[type[Message], Callable[[], Stage]]
+    named: Callable[[Message], Message | list[Outgoing]]
     dead_letters: DeadLetters
     sender: MessageSender
 
@@ -43,9 +44,14 @@ class Chain:
         try:
             message = PARSERS[queue](body)
             alone = one_by_one(message) if times > 1 else []
-            self.send(outgoing(alone) or self.stages[type(message)]()(message, origin))
+            self.send(outgoing(alone) or self._worked_on(message, origin))
         except MessageError as error:
             self.dead_letters.record(queue, body, str(error), origin)
+
+    def _worked_on(self, message: Message, origin: str) -> Iterable[Outgoing]:
+        """What the message's stage wants sent. Raises MessageError."""
+        named = self.named(message)
+        return named if isinstance(named, list) else self.stages[type(named)]()(named, origin)
 
     def bury(self, queue: Queue, body: str, origin: str) -> None:
         """Takes what the host gave up on: a message of a queue's `-poison` queue.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
+from shared.domain.budgets import ALL_OF_IT
 from shared.domain.deliveries import (
     Delivery,
     DeliveryState,
@@ -20,7 +21,7 @@ from shared.domain.deliveries import (
     refused,
     taken,
 )
-from shared.domain.texts import shortened
+from shared.domain.texts import digest, shortened
 from shared.messages import EmailMessage, EmailsMessage, MailMessage, MessageError, SentAs, with_room
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event, log
@@ -52,9 +53,13 @@ MARK_AGAIN = timedelta(seconds=30)
 ROOM_FOR_REASONS = 8000
 
 
+HandedOver = tuple[list[Delivery], str]
+"""What became of a mail for those who were asked, and the provider's receipt"""
+
+
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """Sends each mail once, or says why it can't be sent."""
+    """Sends each mail once, or says why it can't be sent. private: each recipient gets a mail of their own."""
 
     mails: MailLedger
     mailer: Mailer
@@ -64,6 +69,7 @@ class Deliverer:
     operators: Operators
     retry: Retry
     clock: Clock
+    private: bool = False
 
     def deliver(self, message: EmailMessage, origin: str) -> list[Outgoing]:
         """One e-mail message. origin: the queue message's id, under which the mail is claimed.
@@ -108,7 +114,7 @@ class Deliverer:
 
     def _accept(self, mail: MailMessage, origin: str) -> list[Outgoing]:
         """A whole mail is written down first, so that from here on it is sent once like any other."""
-        context = {"subject": mail.subject, "body": mail.body}
+        context = {"subject": mail.subject, "body": mail.body, "attachments": list(mail.attachments)}
         new = NewMail(f"message/{origin}", WHOLE, mail.to, context, cc=mail.cc, bcc=mail.bcc, topic=Topic.MESSAGE)
         return mails_out([self.mails.add(new, self.clock())])
 
@@ -133,17 +139,40 @@ class Deliverer:
         except NeverError as error:
             return self._failed(stored, origin, error.reason)
         try:
-            handover = self.mailer.send(mail)
+            said, receipt = (self._hand_over_each if self.private else self._hand_over)(stored, mail, asked)
         except NeverError as error:
             if _is_notice(stored):
                 return self._put_off(message, stored, origin, LaterError(error.reason))
             return self._failed(stored, origin, error.reason)
         except LaterError as error:
             return self._put_off(message, stored, origin, error)
-        said = [_answered(each, handover.refused.get(each.recipient)) for each in asked]
         # Should the database be away: what comes back must only note this, never send the mail again.
-        sent_as = SentAs(origin, handover.receipt, _with_short_reasons([*said, *left_out]))
+        sent_as = SentAs(origin, receipt, _with_short_reasons([*said, *left_out]))
         return self._note(replace(message, email_id=stored.id, sent_as=sent_as), stored, sent_as)
+
+    def _hand_over(self, _stored: StoredMail, mail: OutgoingMail, asked: Sequence[Delivery]) -> HandedOver:
+        """What the provider says of each, and its receipt. Raises LaterError and NeverError."""
+        handover = self.mailer.send(mail)
+        return [_answered(each, handover.refused.get(each.recipient)) for each in asked], handover.receipt
+
+    def _hand_over_each(self, stored: StoredMail, mail: OutgoingMail, asked: Sequence[Delivery]) -> HandedOver:
+        """One mail to each address. Raises LaterError and NeverError where nobody has been asked."""
+        first, *others = _by_address(asked)
+        until = self.clock() + TIME_FOR_MANY
+        said, receipt = self._hand_over(stored, _private(mail, first), first)
+        for place, its in enumerate(others):
+            try:
+                # Whoever has it must not get it again, should this process die on the next.
+                self.mails.note(stored.id, said)
+                if self.clock() >= until:
+                    return [*said, *_still_to_come(others[place:], "its turn is still to come")], receipt
+                answer, receipt = self._hand_over(stored, _private(mail, its), its)
+            except NeverError as error:
+                answer = [_answered(each, Refusal(error.reason, for_good=True)) for each in its]
+            except LaterError as error:
+                return [*said, *_still_to_come(others[place:], error.reason)], receipt
+            said += answer
+        return said, receipt
 
     def _note(self, message: EmailMessage, stored: StoredMail, sent_as: SentAs) -> list[Outgoing]:
         """Notes what the provider said of each recipient; whoever is missing is asked again."""
@@ -221,9 +250,9 @@ class Deliverer:
         )
         if not to:
             to, cc = cc, ()
-        return OutgoingMail(
-            stored.message_id, to, **asdict(self.renderer(mail.template, mail.language, context)), cc=cc, bcc=bcc
-        )
+        rendered = self.renderer(mail.template, mail.language, context)
+        urgent = mail.threshold is not None and mail.threshold >= ALL_OF_IT
+        return OutgoingMail(stored.message_id, to, **asdict(rendered), cc=cc, bcc=bcc, urgent=urgent)
 
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
         now = self.clock()
@@ -245,6 +274,25 @@ class Deliverer:
             note=lambda reason, due_at: self.mails.release(stored.id, origin, reason, due_at),
             mail=stored.id,
         )
+
+
+def _by_address(asked: Sequence[Delivery]) -> list[list[Delivery]]:
+    """Who gets the mail in several roles gets one."""
+    found: dict[str, list[Delivery]] = {}
+    for each in asked:
+        found.setdefault(each.recipient, []).append(each)
+    return list(found.values())
+
+
+def _private(mail: OutgoingMail, its: Sequence[Delivery]) -> OutgoingMail:
+    """The mail to one address alone, with an id of its own: always the same."""
+    address = its[0].recipient
+    left, at, domain = mail.message_id.rpartition("@")
+    return replace(mail, message_id=f"{left}.{digest(address)}{at}{domain}", to=(address,), cc=(), bcc=())
+
+
+def _still_to_come(left: Sequence[Sequence[Delivery]], reason: str) -> list[Delivery]:
+    return [replace(each, reason=reason) for its in left for each in its]
 
 
 def _is_notice(stored: StoredMail) -> bool:

@@ -16,7 +16,10 @@ LONGEST_RECEIPT = 200
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMail:
-    """A mail as it goes to the provider: valid addresses, one-line subject. message_id: `<…@…>`, always the same."""
+    """A mail as it goes to the provider: valid addresses, one-line subject. message_id: `<…@…>`, always the same.
+
+    urgent: mail programs are to show that it is important.
+    """
 
     message_id: str
     to: tuple[str, ...]
@@ -25,6 +28,7 @@ class OutgoingMail:
     html: str
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,10 @@ class MailView:
 
 class MailLedger(Protocol):
     """Mails to be sent, each once."""
+
+    def note(self, mail_id: int, deliveries: Sequence[Delivery]) -> None:
+        """What became of it for some of its recipients, while it is being sent."""
+        ...
 
     def add(self, mail: NewMail, now: datetime) -> int:
         """Writes the mail, or finds the one with its key; returns its id."""

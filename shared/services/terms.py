@@ -60,8 +60,8 @@ def parse_thresholds(text: str) -> tuple[int, ...] | None:
     """A budget's own percents, in order; None for those of the settings."""
     if text.strip().lower() == OF_THE_SETTINGS:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch("[0-9]{1,4}", part) and 0 < int(part) <= 1000 for part in parts):
+    parts = [part for each in text.split(",") if (part := each.strip())]
+    if not parts or not all(re.fullmatch("[0-9]{1,4}", part) and 0 < int(part) <= 1000 for part in parts):
         raise ValueError(
             f"'{text}' are no thresholds; write whole percents from 1 to 1000 such as 50,90,100, or {OF_THE_SETTINGS}"
         )

@@ -144,6 +144,15 @@ def test_a_mail_arrives_as_it_was_sent(rig: Rig) -> None:
     assert mail.html.replace("\r\n", "\n") == MAIL.html
 
 
+@pytest.mark.parametrize(("urgent", "marks"), [(True, ("high", "1")), (False, (None, None))])
+def test_only_an_urgent_mail_says_that_it_is_important(
+    rig: Rig, urgent: bool, marks: tuple[str | None, str | None]
+) -> None:
+    rig.mailer.send(replace(MAIL, urgent=urgent))
+    mail = one_mail(rig)
+    assert (mail.importance, mail.priority) == marks
+
+
 def test_the_sender_is_named(rig: Rig) -> None:
     rig.mailer.send(MAIL)
     sender = one_mail(rig).sender

@@ -80,7 +80,7 @@ def answered(
     queues: FakeQueues, body: bytes, authorization: str | None = None, doorkeeper: TokenCheck | None = None
 ) -> AlertAnswer:
     """What the function does with a call."""
-    return Chain({}, cast("DeadLetters", None), queues).take_alert(
+    return Chain({}, lambda message: message, cast("DeadLetters", None), queues).take_alert(
         BudgetAlerts(doorkeeper).receive(body, authorization)
     )
 

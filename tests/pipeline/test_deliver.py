@@ -65,6 +65,14 @@ def test_the_largest_whole_mail_waits_on_its_queue_while_the_database_is_away(ch
     assert f"the limit is {LARGEST_BY_HAND_BYTES}" in chain.letters.letters()[0].reason
 
 
+def test_a_whole_mail_with_attachments_is_sent_and_says_that_those_are_not(chain: Chain) -> None:
+    chain.work(Queue.EMAIL, whole(["a@example.com"], Attachments=[{"Name": "report.pdf", "Content": "JVBERi0="}]))
+    chain.drain()
+    (mail,) = chain.mailer.sent
+    for content in (mail.text, mail.html):
+        assert "Not sent with this mail" in content and "report.pdf" in content and "JVBERi0=" not in content
+
+
 def test_a_whole_mail_that_the_queue_brings_twice_is_sent_once(chain: Chain) -> None:
     for _ in range(2):
         chain.work(Queue.EMAIL, whole(["a@example.com"]), origin="same-message")
@@ -633,3 +641,104 @@ def test_a_message_about_several_mails_that_failed_for_good_is_tried_mail_by_mai
     wanted = chain.bury(Queue.EMAIL, several(*mails), "poison-1")
     assert wanted == [EmailMessage(mail_id) for mail_id in mails]
     assert chain.letters.letters() == []
+
+
+# --- a mail of their own for each recipient ---
+
+
+@pytest.fixture
+def private(chain: Chain) -> Chain:
+    chain.configure(email_private_recipients=True)
+    return chain
+
+
+def test_each_recipient_gets_a_mail_of_their_own_and_sees_nobody_else(private: Chain) -> None:
+    mail_id = alert_mail(private, ANNA, BO)
+    private.work(Queue.EMAIL, email(mail_id))
+    assert [(mail.to, mail.cc, mail.bcc) for mail in private.mailer.sent] == [
+        ((each,), (), ()) for each in (ANNA, BO, AUDIT)
+    ]
+    assert len({mail.message_id for mail in private.mailer.sent}) == 3
+    assert len({(mail.subject, mail.text, mail.html) for mail in private.mailer.sent}) == 1
+    assert state(private, mail_id) is MailState.SENT
+    assert {(each.recipient, each.state) for each in deliveries(private, mail_id)} == {
+        (each, TAKEN) for each in (ANNA, BO, AUDIT)
+    }
+
+
+def test_whoever_is_addressed_twice_gets_one_mail(private: Chain) -> None:
+    private.work(Queue.EMAIL, whole([ANNA], Cc=[ANNA, BO], Bcc=[BO]))
+    private.drain()
+    assert came(private) == [(ANNA,), (BO,)]
+
+
+def test_who_was_refused_for_now_is_asked_again_alone_with_the_same_id(private: Chain) -> None:
+    private.mailer.refuses[ANNA] = GREYLISTED
+    mail_id = alert_mail(private, ANNA, BO)
+    asked: list[OutgoingMail] = []
+    private.mailer.fails = asked.append
+    private.work(Queue.EMAIL, email(mail_id))
+    assert (came(private), state(private, mail_id)) == ([(BO,), (AUDIT,)], MailState.PENDING)
+    del private.mailer.refuses[ANNA]
+    private.work_off(hours=1)
+    assert (came(private), state(private, mail_id)) == ([(BO,), (AUDIT,), (ANNA,)], MailState.SENT)
+    assert asked[0].message_id == asked[-1].message_id
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_provider_that_goes_away_in_between_is_asked_later_for_who_is_left(private: Chain, number: int) -> None:
+    mail_id = alert_mail(private, ANNA, BO)
+    private.mailer.fails = lambda _mail: LaterError("it is down") if len(private.mailer.sent) == number else None
+    private.work(Queue.EMAIL, email(mail_id))
+    stored = private.mails.get(mail_id)
+    assert stored is not None and "it is down" in str(stored.reason)
+    private.mailer.fails = lambda _mail: None
+    private.work_off(hours=1)
+    assert (came(private), state(private, mail_id)) == ([(ANNA,), (BO,), (AUDIT,)], MailState.SENT)
+
+
+def test_a_process_that_dies_in_between_sends_nobody_a_second_mail(private: Chain) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(mail: OutgoingMail) -> None:
+        if AUDIT in mail.to:
+            raise Killed
+
+    mail_id = alert_mail(private, ANNA, BO)
+    private.mailer.fails = kill
+    with pytest.raises(Killed):
+        private.work(Queue.EMAIL, email(mail_id), origin="the-message")
+    private.mailer.fails = lambda _mail: None
+    private.work(Queue.EMAIL, email(mail_id), origin="the-message")
+    assert came(private) == [(ANNA,), (BO,), (AUDIT,)]
+    assert state(private, mail_id) is MailState.SENT
+
+
+def test_many_recipients_of_a_slow_provider_do_not_outlast_their_function(private: Chain) -> None:
+    mail_id = alert_mail(private, *(f"p{number}@example.com" for number in range(10)))
+    private.mailer.fails = lambda _mail: private.clock.forward(seconds=50)
+    private.work(Queue.EMAIL, email(mail_id))
+    assert len(private.mailer.sent) == 3
+    private.work_off(hours=1)
+    assert (len(set(came(private))), len(came(private))) == (11, 11)
+    assert state(private, mail_id) is MailState.SENT
+
+
+def test_an_address_that_no_mail_can_be_written_to_keeps_none_of_the_others_from_theirs(private: Chain) -> None:
+    mail_id = alert_mail(private, ANNA, BO)
+    private.mailer.fails = lambda mail: NeverError("no header can hold it") if BO in mail.to else None
+    private.work(Queue.EMAIL, email(mail_id))
+    assert (came(private), state(private, mail_id)) == ([(ANNA,), (AUDIT,)], MailState.SENT)
+    assert Delivery(BO, Role.TO, REFUSED, "no header can hold it") in deliveries(private, mail_id)
+
+
+# --- how urgent ---
+
+
+@pytest.mark.parametrize(("threshold", "urgent"), [(None, False), (80, False), (99, False), (100, True), (120, True)])
+def test_from_100_percent_on_a_mail_is_urgent(chain: Chain, threshold: int | None, urgent: bool) -> None:
+    context = {"subject": "Hello", "body": "<p>x</p>"}
+    new = NewMail("test/1", "whole", (ANNA,), context, topic=Topic.ALERT, threshold=threshold)
+    chain.work(Queue.EMAIL, email(chain.mails.add(new, chain.clock())))
+    assert [mail.urgent for mail in chain.mailer.sent] == [urgent]

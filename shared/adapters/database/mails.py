@@ -143,6 +143,11 @@ class SqlMails(Ledger, MailLedger):
 
     @override
     @writes
+    def note(self, connection: Connection, mail_id: int, deliveries: Sequence[Delivery]) -> None:
+        _write_deliveries(connection, mail_id, deliveries)
+
+    @override
+    @writes
     def mark_sent(
         self, connection: Connection, mail_id: int, receipt: str, deliveries: Sequence[Delivery], now: datetime
     ) -> None:

@@ -16,6 +16,8 @@ from shared.ports.mails import OutgoingMail
 LINE_BREAKS = re.compile("[\r\n\0\x0b\x0c\x85\u2028\u2029]")
 # RFC 3834: keeps out-of-office replies from coming back.
 AUTOMATIC = {"Auto-Submitted": "auto-generated"}
+# RFC 4021, and what mail programs read that do not know it.
+IMPORTANT = {"Importance": "high", "X-Priority": "1"}
 
 
 def check(mail: OutgoingMail) -> None:
@@ -32,6 +34,11 @@ def check(mail: OutgoingMail) -> None:
         "".join([*(value for _, value in _header_values(mail)), mail.text, mail.html]).encode()
     except UnicodeEncodeError as error:
         raise NeverError("the mail holds half a character (a lone surrogate), which can't be sent") from error
+
+
+def headers_of(mail: OutgoingMail) -> dict[str, str]:
+    """What its header says of how it is to be taken."""
+    return AUTOMATIC | (IMPORTANT if mail.urgent else {})
 
 
 def build(mail: OutgoingMail, sender: str, sender_name: str, now: datetime) -> EmailMessage:
@@ -54,7 +61,7 @@ def _message(mail: OutgoingMail, sender: str, sender_name: str, now: datetime) -
     if mail.cc:
         message["Cc"] = _addresses(mail.cc)
     message["Subject"] = mail.subject
-    for name, value in AUTOMATIC.items():
+    for name, value in headers_of(mail).items():
         message[name] = value
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")

@@ -111,7 +111,7 @@ class SendGridMailer:
                 for kind, value in (("text/plain", mail.text), ("text/html", mail.html))
                 if value
             ],
-            "headers": {"Message-ID": mail.message_id, **mime.AUTOMATIC},
+            "headers": {"Message-ID": mail.message_id, **mime.headers_of(mail)},
             # Links stay as they are written, and nobody is watched reading.
             "tracking_settings": {
                 "click_tracking": {"enable": False, "enable_text": False},

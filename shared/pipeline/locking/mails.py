@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shared.domain.locks import FULL
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
 from shared.domain.texts import fitting, units
+from shared.messages import LockAction
 from shared.pipeline.locking.request import Request
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
@@ -71,6 +73,7 @@ class LockMails:
             project_id=project.id,
             budget_number=facts.budget.number,
             period_start=request.period_start,
+            threshold=FULL if request.message.action is LockAction.LOCK and not request.ordered else None,
             run_key=request.message.envelope.run_id,
         )
 

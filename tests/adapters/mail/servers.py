@@ -45,6 +45,8 @@ class Arrived:
     subject: str
     text: str
     html: str
+    importance: str | None
+    priority: str | None
 
 
 def read(content: bytes) -> EmailMessage:
@@ -66,6 +68,8 @@ def arrived(message: EmailMessage, recipients: list[str]) -> Arrived:
         subject=message["Subject"],
         text=text.get_content(),
         html=html.get_content(),
+        importance=message["Importance"],
+        priority=message["X-Priority"],
     )
 
 
@@ -332,4 +336,6 @@ def arrived_at_sendgrid(body: dict[str, Any]) -> Arrived:
         subject=body["subject"],
         text=texts["text/plain"],
         html=texts["text/html"],
+        importance=body["headers"].get("Importance"),
+        priority=body["headers"].get("X-Priority"),
     )

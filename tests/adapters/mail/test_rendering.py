@@ -268,6 +268,15 @@ def test_a_whole_mail_goes_out_as_its_sender_wrote_it() -> None:
     assert mail.html.strip() == "<p>One &amp; <b>two</b></p>"
 
 
+def test_a_whole_mail_says_what_was_attached_and_is_not_sent() -> None:
+    context = {"subject": "Hello", "body": "<p>One</p>", "attachments": ["<a>.pdf", "b.csv"]}
+    mail = RENDERER.render("whole", None, context)
+    assert mail.text == "Not sent with this mail / Non joint à ce courriel : <a>.pdf, b.csv\n\nOne\n"
+    assert "Non joint à ce courriel&nbsp;:</span> &lt;a&gt;.pdf, b.csv</p>" in mail.html
+    assert Tags(mail.html).open == []
+    assert "joint" not in RENDERER.render("whole", None, context | {"attachments": []}).text
+
+
 @pytest.mark.parametrize(
     ("template", "figures"),
     [("alert", ALERT), ("notice", NOTICE), ("whole", {"subject": "Hello", "body": "<p>One</p>"})],
