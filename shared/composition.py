@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
 from shared.domain.locks import LockRules
+from shared.domain.windows import least_lookback
 from shared.messages import (
     BudgetSyncMessage,
     EmailMessage,
@@ -128,7 +129,7 @@ class Composition:
         """Charges."""
         from shared.adapters.database.charges import SqlCharges
 
-        return SqlCharges(self.database, self.settings.lookback_days)
+        return SqlCharges(self.database, self.lookback_days)
 
     @cached_property
     def cloud_accounts(self) -> CloudAccountLedger:
@@ -142,7 +143,7 @@ class Composition:
         """Checks and alerts."""
         from shared.adapters.database.checks import SqlChecks
 
-        return SqlChecks(self.database, self._sender_domain, self.settings.lookback_days)
+        return SqlChecks(self.database, self._sender_domain, self.lookback_days)
 
     @cached_property
     def mails(self) -> MailLedger:
@@ -163,21 +164,21 @@ class Composition:
         """Projects and listings."""
         from shared.adapters.database.projects import SqlProjects
 
-        return SqlProjects(self.database, self.settings.lookback_days)
+        return SqlProjects(self.database, self.lookback_days)
 
     @cached_property
     def spending(self) -> SpendingLedger:
         """Sums of the stored charges."""
         from shared.adapters.database.spending import SqlSpending
 
-        return SqlSpending(self.database, self.settings.lookback_days)
+        return SqlSpending(self.database, self.lookback_days)
 
     @cached_property
     def lock_ledger(self) -> LockLedger:
         """Which projects are locked, and every decision about it."""
         from shared.adapters.database.locks import SqlLocks
 
-        return SqlLocks(self.database, self._sender_domain, self.settings.lookback_days)
+        return SqlLocks(self.database, self._sender_domain, self.lookback_days)
 
     @cached_property
     def queues(self) -> StorageQueues:
@@ -208,6 +209,12 @@ class Composition:
     def sources(self) -> Mapping[str, CostSource]:
         """What costs are asked of, by connection type."""
         return {ConnectionType.COST_MANAGEMENT: self.costs}
+
+    @cached_property
+    def lookback_days(self) -> int:
+        """How many days a night reads again: at least the month before, until each source calls it closed."""
+        least = (least_lookback(source.month_closed_on) for source in self.sources.values())
+        return max(self.settings.lookback_days, *least)
 
     @cached_property
     def azure_budgets(self) -> AzureBudgets:
@@ -307,8 +314,7 @@ class Composition:
     @cached_property
     def asking(self) -> Asking:
         """What costs are asked for."""
-        lookback_days = self.settings.lookback_days
-        return Asking(self.charges, self.cloud_accounts, self.sources, self.clock, lookback_days)
+        return Asking(self.charges, self.cloud_accounts, self.sources, self.clock, self.lookback_days)
 
     @cached_property
     def pace(self) -> Pace:

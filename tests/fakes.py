@@ -57,6 +57,7 @@ class FakeCosts:
     connection_type: str = "COST_MANAGEMENT"
     longest_window: timedelta = timedelta(days=31)
     months_of_history: int = 13
+    month_closed_on: int = 5
     quota: Quota = SOME_QUOTA
     has_groups: bool = True
     odd: dict[str, str] = field(default_factory=dict)

@@ -9,15 +9,17 @@ if TYPE_CHECKING:
 
 
 def opener(is_local: bool = False) -> OpenerDirector:
-    """Follows no redirect: another host would be shown the request's secrets.
+    """Follows no redirect: another host would be shown the request's secrets. A time-out is for a whole answer.
 
     A proxy from the environment is used, but not to reach this machine itself (is_local).
     """
     from urllib import request
 
+    from shared.adapters.bounded import BoundedHttp, BoundedHttps
+
     made = request.OpenerDirector()
     made.add_handler(request.ProxyHandler({} if is_local else None))
-    for handler in (request.HTTPHandler, request.HTTPSHandler, request.HTTPDefaultErrorHandler):
+    for handler in (BoundedHttp, BoundedHttps, request.HTTPDefaultErrorHandler):
         made.add_handler(handler())
     made.add_handler(request.HTTPErrorProcessor())
     return made

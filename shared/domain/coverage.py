@@ -1,11 +1,13 @@
 """What is known of a sub-account's charges, month by month, and which answers are believed.
 
-An answer without any charge, where some are stored or where nobody has read before, is more likely a fault of the
-provider's than the truth: it is believed the third night in a row, and what is stored stays until then.
+An answer without any charge, where some are stored or where nobody has read before, or without most of those that are
+stored, is more likely a fault of the provider's than the truth: it is believed the third night in a row, and what is
+stored stays until then.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,12 +15,18 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
 
-from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
+from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet, Key
 from shared.domain.periods import Period, month_of, months_before, split_at_month_ends
 from shared.domain.texts import named, shortened, units
 
-# The night in a row on which an empty answer is taken after all.
+# The night in a row on which a doubtful answer is taken after all.
 BELIEVED_ON_NIGHT = 3
+# An answer is doubtful that leaves less of what is stored. Days that a change of offer takes away are a good part of a
+# month; what is restated, a service or two.
+LEAST_LEFT = Decimal("0.25")
+# Why an answer is doubtful.
+NO_CHARGE = "came without any charge"
+FEW_CHARGES = "came without most of its charges"
 DAY = timedelta(days=1)
 
 
@@ -39,6 +47,11 @@ class ReadPart:
     def is_empty(self) -> bool:
         """Whether it holds no row at all."""
         return not self.odd and not any(each.amounts for each in self.charges)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it says that nothing was spent: it holds no row, or none but of exactly 0."""
+        return not self.odd and not any(any(each.amounts.values()) for each in self.charges)
 
     @property
     def group_names(self) -> dict[str, str]:
@@ -75,6 +88,35 @@ def not_outdated(part: ReadPart, stored: Iterable[StoredAnswer]) -> list[tuple[R
     return left
 
 
+StoredCharge = tuple[str, Key, Decimal]
+"""currency, (group key, day, service), billed cost"""
+
+
+def doubt_about(charges: Sequence[ChargeSet], stored: Iterable[StoredCharge], night: date) -> str | None:
+    """Why an answer with these charges is not believed at once, where these are stored of its days; None where it is.
+
+    Of days that are over, it has to leave a part of what is stored: a charge is left where it comes again, whatever its
+    amount and currency; or others come in their place that come to as much. What is 0 is gone, and what was credited
+    counts for nothing. Where there are several currencies, one that is left is enough.
+    """
+    is_empty = not any(each.amounts for each in charges)
+    left = {key for each in charges for key, cost in each.amounts.items() if cost}
+    before, again = defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
+    for currency, key, cost in stored:
+        if is_empty:
+            return NO_CHARGE
+        if cost > 0 and key[1] < night:
+            before[currency] += cost
+            again[currency] += cost if key in left else 0
+    instead = {each.billing_currency: _spent_before(night, each) for each in charges}
+    gone = [max(again[each], instead.get(each, 0)) < LEAST_LEFT * before[each] for each in before]
+    return FEW_CHARGES if gone and all(gone) else None
+
+
+def _spent_before(night: date, charges: ChargeSet) -> Decimal:
+    return sum((cost for (_, day, _), cost in charges.amounts.items() if cost > 0 and day < night), Decimal(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What was read of one sub-account for one scope of a run.
@@ -109,7 +151,7 @@ class Reading:
 
 
 class CoverageState(StrEnum):
-    """What the last night made of a month: read, answered without any charge and not believed, or not read."""
+    """What the last night made of a month: read, answered without its charges and not believed, or not read."""
 
     GOOD = "good"
     SUSPECT = "suspect"
@@ -124,7 +166,7 @@ class Coverage:
     days that have been read, None where none were. begun_at: when the first page of the newest answer was asked for.
     good_on: the last night that read all that was due; the next reads what has changed since.
     reason: why it is not good. suspect_nights: on how many nights in a row, the last of them `suspect_on`, its answer
-    was empty; on a month that is good they say that this was believed, and charges are still waited for.
+    was doubtful; on a month that is good they say that this was believed, and charges are still waited for.
     compared_on: the last night that compared its total with what is stored.
     """
 
@@ -197,24 +239,25 @@ class Coverage:
             return self
         return replace(self, state=CoverageState.FAILED, reason=reason, suspect_nights=0, suspect_on=None)
 
-    def read(self, part: ReadPart, night: date, lookback_days: int, had_charges: bool) -> tuple[bool, Coverage]:
-        """Whether the part is believed, and what is known then. had_charges: whether some are stored of its days,
-        over or not; it matters only where the part is empty.
+    def read(self, part: ReadPart, night: date, lookback_days: int, doubt: str | None) -> tuple[bool, Coverage]:
+        """Whether the part is believed, and what is known then. doubt: `doubt_about` it.
 
-        An empty answer is doubtful, too, where days that are over have never been read.
+        A blank answer is doubtful, too, where days that are over have never been read.
         """
         is_new = part.window.start < min(self.read_from or night, night)
-        if part.is_empty and (had_charges or is_new):
-            return self._doubted(part, night)
-        if part.is_empty and self.blank_believed_on:
+        if part.is_blank and is_new:
+            doubt = doubt or NO_CHARGE
+        if doubt:
+            return self._doubted(part, night, doubt)
+        if part.is_blank and self.blank_believed_on:
             return True, self._reaching(part)
         return True, self._good(part, night, lookback_days)
 
-    def _doubted(self, part: ReadPart, night: date) -> tuple[bool, Coverage]:
+    def _doubted(self, part: ReadPart, night: date, doubt: str) -> tuple[bool, Coverage]:
         nights, last = (self.suspect_nights, self.suspect_on) if self.state is CoverageState.SUSPECT else (0, None)
         nights += last is None or last < night
         if nights < BELIEVED_ON_NIGHT:
-            suspect = replace(self, state=CoverageState.SUSPECT, reason="it came without any charge")
+            suspect = replace(self, state=CoverageState.SUSPECT, reason=doubt)
             return False, replace(suspect, suspect_nights=nights, suspect_on=max(last or night, night))
         return True, replace(self._reaching(part), suspect_nights=nights, suspect_on=night)
 
@@ -266,7 +309,7 @@ class Gap:
         if self.state is CoverageState.FAILED:
             return f"{months} of {whose} could not be read: {self.reason}"
         if self.state is CoverageState.SUSPECT:
-            return f"{months} of {whose} came without any charge, which is not believed yet"
+            return f"{months} of {whose} {self.reason}, which is not believed yet"
         since = self._since_when(months)
         if self.too_old:
             return (

@@ -384,13 +384,14 @@ def _failures(answers: Sequence[Answered]) -> str:
 
 def _doubt(answers: Sequence[Answered]) -> str:
     """Why windows are not believed, in words; empty where all are."""
-    suspect = [each.window for each in answers if each.state is AnswerState.SUSPECT]
+    suspect: dict[str | None, list[Period]] = {}
+    for each in answers:
+        if each.state is AnswerState.SUSPECT:
+            suspect.setdefault(each.reason, []).append(each.window)
     if not suspect:
         return ""
-    return (
-        f"{months_in_words(suspect)} came without any charge, where some are stored: "
-        "that is not believed before the third night, and they stay"
-    )
+    doubts = "; ".join(f"{months_in_words(windows)} {reason}" for reason, windows in suspect.items())
+    return f"{doubts}, where some are stored: that is not believed before the third night, and they stay"
 
 
 def _is_over(scope: RunScope, message: UpdateMessage) -> bool:

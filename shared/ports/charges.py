@@ -57,7 +57,10 @@ class AnswerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of one query of a run's scope. tries: how often it was answered or refused. reason: why it failed."""
+    """What became of one query of a run's scope. tries: how often it was answered or refused.
+
+    reason: why it failed, or is not believed.
+    """
 
     provider: str
     sub_account_id: str
@@ -74,7 +77,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What storing a reading changed, in rows, and which windows were not believed (empty answers).
+    """What storing a reading changed, in rows, and which windows were not believed.
 
     odd: what is wrong with rows that were set aside, all of groups that nobody owns.
     """

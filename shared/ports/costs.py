@@ -44,13 +44,15 @@ class CostSource(Protocol):
 
     provider: as FOCUS names it, such as `azure`. connection_type: of its cloud accounts, such as COST_MANAGEMENT.
     longest_window: how long a query's window may be. months_of_history: how far back it answers. has_groups: whether
-    its charges belong to resource groups. quota: how much may be asked, and what a query takes.
+    its charges belong to resource groups. month_closed_on: the day of the next month on which it calls a month closed;
+    until then all of that is read each night. quota: how much may be asked, and what a query takes.
     """
 
     provider: str
     connection_type: str
     longest_window: timedelta
     months_of_history: int
+    month_closed_on: int
     quota: Quota
     has_groups: bool
 

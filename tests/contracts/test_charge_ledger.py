@@ -415,7 +415,7 @@ def test_what_became_of_a_scopes_queries_is_known_until_it_is_final(ledgers: Led
         ledgers.store(reading(parts=(part(window=NOVEMBER),), failed=((OCTOBER, "no (400)"),)))
     assert ledgers.charges.answers(scope.id) == [
         Answered(AZURE, SUB, OCTOBER, AnswerState.FAILED, 2, "no (400)"),
-        Answered(AZURE, SUB, NOVEMBER, AnswerState.SUSPECT, 2),
+        Answered(AZURE, SUB, NOVEMBER, AnswerState.SUSPECT, 2, "came without any charge"),
     ]
     ledgers.store(reading(row("rg-1", 3, "1")))
     assert ledgers.charges.answers(scope.id)[1] == Answered(AZURE, SUB, NOVEMBER, AnswerState.READ, 3)
@@ -619,14 +619,14 @@ class SlowLedger:
         days = [read.window.start + timedelta(days=number) for number in range(read.window.days)]
         if all(self.is_newer(None, day, read.begun_at) for day in days):
             return ()
-        had = bool(self.within(read.window, what.group_keys))
-        empty = not any(each.amounts for each in read.charges)
-        if empty and whole and (had or (last is None and read.window.start < what.night)):
+        gone = self.takes_away(read, what.group_keys, what.night)
+        blank = not any(cost for each in read.charges for cost in each.amounts.values())
+        if whole and (gone or (blank and last is None and read.window.start < what.night)):
             nights = self.suspect_on.setdefault(month, set())
             nights.add(what.night)
             if len(nights) < 3:
-                return (read.window,) if had else ()
-        elif empty and had:
+                return (read.window,) if gone else ()
+        elif gone:
             return (read.window,)
         self.replace(read, what.group_keys)
         if whole:
@@ -640,6 +640,25 @@ class SlowLedger:
             begun_at > than and day in window and (not groups or group in groups)
             for window, groups, begun_at in self.stored
         )
+
+    def takes_away(self, read: ReadPart, groups: frozenset[str], night: date) -> bool:
+        """Whether nothing, or less than a quarter, is left of what is stored, as the same charges or as others."""
+        stored = [key for key in self.within(read.window, groups) if not self.is_newer(key[0], key[1], read.begun_at)]
+        came = [
+            (key, str(each.billing_currency), cost)
+            for each in read.charges
+            for key, cost in each.amounts.items()
+            if not self.is_newer(key[0], key[1], read.begun_at)
+        ]
+        if not came:
+            return bool(stored)
+        left = []
+        for currency in {key[3] for key in stored if self.charges[key] > 0 and key[1] < night}:
+            costs = {key[:3]: self.charges[key] for key in stored if key[3] == currency and key[1] < night}
+            again = sum(max(costs.get(key, 0), 0) for key, _, cost in came if cost)
+            now = sum(cost for key, its, cost in came if its == currency and cost > 0 and key[1] < night)
+            left.append(4 * max(again, now) >= sum(cost for cost in costs.values() if cost > 0))
+        return bool(left) and not any(left)
 
     def within(self, window: Period, groups: frozenset[str]) -> list[tuple[str, date, str, str]]:
         return [key for key in self.charges if key[1] in window and (not groups or key[0] in groups)]

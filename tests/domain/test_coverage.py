@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
 from shared.domain.coverage import (
     BELIEVED_ON_NIGHT,
+    FEW_CHARGES,
+    NO_CHARGE,
     Coverage,
     CoverageState,
     Gap,
@@ -20,7 +22,9 @@ from shared.domain.coverage import (
     Reading,
     ReadPart,
     StoredAnswer,
+    StoredCharge,
     agrees,
+    doubt_about,
     fault_in,
     gaps,
     missing_months,
@@ -53,7 +57,7 @@ def part(window: Period, night: date, *charges: ChargeSet) -> ReadPart:
 
 def good(window: Period, night: date = TODAY) -> Coverage:
     _, known = Coverage(window.start.replace(day=1)).read(
-        part(window, night, costs(day=window.start)), night, LOOKBACK, False
+        part(window, night, costs(day=window.start)), night, LOOKBACK, None
     )
     return known
 
@@ -103,12 +107,12 @@ def test_a_blank_is_believed_on_the_third_night_that_met_one_with_no_other_betwe
         if met == "failed":
             known, row = known.failed("no", night, 400), set()
         elif met == "charges":
-            believed, known = known.read(part(OCTOBER, night, costs()), night, 400, False)
+            believed, known = known.read(part(OCTOBER, night, costs()), night, 400, None)
             assert believed
             row, stored = set(), True
         elif met == "blank":
             row |= {night}
-            believed, known = known.read(part(OCTOBER, night), night, 400, stored)
+            believed, known = known.read(part(OCTOBER, night), night, 400, NO_CHARGE if stored else None)
             assert believed == (not stored or len(row) >= BELIEVED_ON_NIGHT)
             if believed:
                 row, stored = set(), False
@@ -119,25 +123,132 @@ def test_a_blank_is_believed_on_the_third_night_that_met_one_with_no_other_betwe
 def test_a_first_blank_of_days_that_are_over_is_as_doubtful_and_one_of_today_alone_is_not() -> None:
     known = Coverage(OCTOBER.start)
     for number in range(3):
-        believed, known = known.read(part(OCTOBER, TODAY + number * DAY), TODAY + number * DAY, LOOKBACK, False)
+        believed, known = known.read(part(OCTOBER, TODAY + number * DAY), TODAY + number * DAY, LOOKBACK, None)
         assert believed == (number == 2)
     assert (known.state, known.blank_believed_on) == (CoverageState.GOOD, TODAY + 2 * DAY)
     assert known.due_from(TODAY + 3 * DAY, LOOKBACK) == OCTOBER.start
     first = date(2026, 12, 1)
-    assert Coverage(first).read(part(Period(first, first + DAY), first), first, LOOKBACK, False)[0]
+    assert Coverage(first).read(part(Period(first, first + DAY), first), first, LOOKBACK, None)[0]
+
+
+def test_a_first_answer_of_nothing_but_0_is_as_doubtful_as_one_without_a_row() -> None:
+    nothing = charge_set(("rg", OCTOBER.start, "Storage", "0"))
+    believed, known = Coverage(OCTOBER.start).read(part(OCTOBER, TODAY, nothing), TODAY, LOOKBACK, None)
+    assert (believed, known.state, known.reason) == (False, CoverageState.SUSPECT, NO_CHARGE)
+    free = replace(good(OCTOBER), suspect_nights=3, suspect_on=TODAY)
+    believed, known = free.read(part(OCTOBER, TODAY + DAY, nothing), TODAY + DAY, LOOKBACK, None)
+    assert (believed, known.blank_believed_on) == (True, TODAY), "charges are still waited for"
+
+
+def charge_set(*rows: tuple[str, date, str, str], currency: str = "CAD") -> ChargeSet:
+    charges = ChargeSet()
+    for group, day, service, cost in rows:
+        charges.add(group, day, service, Decimal(cost), currency)
+    return charges
+
+
+def rows(*amounts: str, service: str = "Storage") -> list[tuple[str, date, str, str]]:
+    """One a day, from the first of the month on."""
+    return [("rg", NOVEMBER.start + day * DAY, service, each) for day, each in enumerate(amounts) if each]
+
+
+def as_stored(*charges: ChargeSet) -> list[StoredCharge]:
+    return [(str(each.billing_currency), *item) for each in charges for item in each.amounts.items()]
+
+
+TEN_DAYS = rows(*["60"] * 10)
+
+
+@pytest.mark.parametrize(
+    ("stored", "answered", "doubt"),
+    [
+        (TEN_DAYS, [], NO_CHARGE),
+        (rows("-5"), [], NO_CHARGE),
+        ([], [], None),
+        (TEN_DAYS, rows(*["0"] * 10), FEW_CHARGES),
+        (TEN_DAYS, [*rows("", "", "", "", "", "", "", "", "60", "60")], FEW_CHARGES),
+        (TEN_DAYS, [("rg", TODAY, "Storage", "600")], FEW_CHARGES),
+        ([*TEN_DAYS, *rows("900", service="Virtual Machines")], TEN_DAYS, None),
+        (TEN_DAYS, rows(*["30"] * 10), None),
+        (TEN_DAYS, rows(*["0.01"] * 10), None),
+        (TEN_DAYS, rows(*["60"] * 9), None),
+        (TEN_DAYS, [*TEN_DAYS, ("rg", NOVEMBER.start, "Refunds", "-600")], None),
+        (TEN_DAYS, rows(*["-60"] * 10), None),
+        (TEN_DAYS, rows(*["59"] * 10, service="Azure Storage"), None),
+        (TEN_DAYS, [("moved", *each[1:]) for each in TEN_DAYS], None),
+        ([*TEN_DAYS, ("gone", NOVEMBER.start, "Storage", "500")], TEN_DAYS, None),
+        (rows("0", "0", "-5"), rows("0"), None),
+        ([("rg", TODAY, "Storage", "60")], [("rg", TODAY, "Storage", "0")], None),
+    ],
+    ids=[
+        "no row",
+        "no row, where only a credit is stored",
+        "nothing on either side",
+        "all of them 0",
+        "the days before a change of offer",
+        "only today's",
+        "a dear service that is credited where it stood",
+        "restated to half",
+        "restated to next to nothing",
+        "a day that is gone",
+        "a refund, in a row of its own",
+        "refunds, where the charges stood",
+        "a service with a new name",
+        "a group with a new name",
+        "a group whose charges are gone, next to others",
+        "what never cost anything",
+        "today's, which may still change",
+    ],
+)
+def test_an_answer_is_doubtful_that_leaves_little_of_what_is_stored(
+    stored: list[tuple[str, date, str, str]], answered: list[tuple[str, date, str, str]], doubt: str | None
+) -> None:
+    assert doubt_about([charge_set(*answered)], as_stored(charge_set(*stored)), TODAY) == doubt
+
+
+@pytest.mark.parametrize(
+    ("cad", "usd", "doubt"), [("60", "0", None), ("0", "60", None), ("60", "60", None), ("0", "0", FEW_CHARGES)]
+)
+def test_of_two_currencies_one_that_is_left_is_enough(cad: str, usd: str, doubt: str | None) -> None:
+    """And a charge that comes in another currency has not gone."""
+    both = [charge_set(*rows("60"), currency="CAD"), charge_set(*rows("", "60"), currency="USD")]
+    answered = [charge_set(*rows(cad), currency="CAD"), charge_set(*rows("", usd), currency="USD")]
+    assert doubt_about(answered, as_stored(*both), TODAY) == doubt
+    changed = charge_set(*rows("40", "40"), currency="EUR")
+    assert doubt_about([changed], as_stored(*both), TODAY) is None
+
+
+COSTS = st.integers(-1000, 1000).map(Decimal)
+CHARGES = st.dictionaries(
+    st.tuples(st.sampled_from("ab"), st.dates(NOVEMBER.start, TODAY - DAY), st.sampled_from("xyz")), COSTS, max_size=30
+)
+
+
+@given(stored=CHARGES, new=CHARGES, gone=st.sets(st.integers(0, 30)), data=st.data())
+def test_what_is_left_is_a_quarter_of_all_that_was_spent_in_the_same_charges_or_in_others(
+    stored: dict, new: dict, gone: set[int], data: st.DataObject
+) -> None:
+    kept = {key for number, key in enumerate(sorted(stored)) if number not in gone}
+    came = {key: cost for key, cost in new.items() if key not in stored}
+    came |= {key: data.draw(COSTS.filter(bool)) for key in kept} or {("c", TODAY, "x"): Decimal(1)}
+    spent = sum(cost for cost in stored.values() if cost > 0)
+    again = sum(cost for key, cost in stored.items() if cost > 0 and key in kept)
+    now = sum(cost for key, cost in came.items() if cost > 0 and key[1] < TODAY)
+    doubt = doubt_about([ChargeSet("CAD", came)], [("CAD", *each) for each in stored.items()], TODAY)
+    assert doubt == (FEW_CHARGES if spent > 0 and max(again, now) * 4 < spent else None)
 
 
 def test_charges_that_were_taken_for_gone_are_waited_for_as_long_as_the_look_back_and_all_of_them() -> None:
     known = good(OCTOBER, date(2026, 10, 20))
     for days in range(1, 4):
         night = date(2026, 10, 20) + days * DAY
-        _, known = known.read(part(OCTOBER, night), night, LOOKBACK, True)
+        _, known = known.read(part(OCTOBER, night), night, LOOKBACK, NO_CHARGE)
     assert known.blank_believed_on == date(2026, 10, 23)
     for night in (date(2026, 10, 24), date(2026, 11, 26)):
-        _, known = known.read(part(OCTOBER, night), night, LOOKBACK, False)
+        _, known = known.read(part(OCTOBER, night), night, LOOKBACK, None)
         assert known.due_from(night + DAY, LOOKBACK) in (OCTOBER.start, None)
         assert (known.due_from(night, LOOKBACK) == OCTOBER.start) == (night < date(2026, 11, 27))
-    _, known = known.read(part(OCTOBER, night, costs()), night, LOOKBACK, False)
+    _, known = known.read(part(OCTOBER, night, costs()), night, LOOKBACK, None)
     assert (known.good_on, known.blank_believed_on) == (night, None)
 
 
@@ -156,7 +267,7 @@ def test_however_nights_are_missed_a_month_is_due_until_its_last_day_can_be_fina
         if is_missed or since is None:
             continue
         window = Period(since, min(month.end, night + DAY))
-        _, known = known.read(part(window, night, costs()), night, lookback, False)
+        _, known = known.read(part(window, night, costs()), night, lookback, None)
         last_read |= {since + number * DAY: night for number in range(window.days)}
         for day, read_on in last_read.items():
             assert read_on >= min(day + (lookback - 1) * DAY, night)
@@ -171,7 +282,7 @@ def test_a_month_that_is_final_stays_so_where_somebody_reads_it_again_in_vain() 
 def test_days_that_leave_a_gap_to_those_that_were_read_do_not_count() -> None:
     known = good(Period(date(2026, 11, 1), date(2026, 11, 6)), date(2026, 11, 5))
     late = Period(date(2026, 11, 10), TODAY + DAY)
-    _, known = known.read(part(late, TODAY, costs()), TODAY, LOOKBACK, False)
+    _, known = known.read(part(late, TODAY, costs()), TODAY, LOOKBACK, None)
     assert known.read_through == date(2026, 11, 5)
 
 
@@ -252,7 +363,7 @@ def test_what_is_missing_is_said_by_month_and_neighbours_in_one_sentence() -> No
     assert said(june, *SUMMER[1:], good(OCTOBER), good(NOVEMBER)) == ["June 2026 of 7f0c could not be read: no (400)"]
     stale = (good(OCTOBER, date(2026, 11, 12)), good(Period(NOVEMBER.start, date(2026, 11, 13)), date(2026, 11, 12)))
     assert said(*SUMMER, *stale) == ["costs of 7f0c not read since 12 November 2026"]
-    _, blank = good(OCTOBER).read(part(OCTOBER, TODAY), TODAY, LOOKBACK, True)
+    _, blank = good(OCTOBER).read(part(OCTOBER, TODAY), TODAY, LOOKBACK, NO_CHARGE)
     assert said(*SUMMER, blank, good(NOVEMBER)) == [
         "October 2026 of 7f0c came without any charge, which is not believed yet"
     ]

@@ -16,6 +16,7 @@ from shared.domain.windows import (
     at_once,
     due_totals,
     due_windows,
+    least_lookback,
     needed_from,
     split,
     without,
@@ -66,6 +67,19 @@ def test_ordinarily_the_last_35_days_are_read_with_today_among_them() -> None:
         windows = due_windows(known, None, night, 35, MONTHS_OF_HISTORY)
         read_through(known, windows, night, 35)
     assert windows == [Period(date(2026, 10, 17), date(2026, 11, 1)), Period(date(2026, 11, 1), date(2026, 11, 21))]
+
+
+@given(month=TODAYS, closed_on=st.integers(2, 28))
+def test_the_least_look_back_holds_the_whole_month_before_until_it_is_closed_and_not_a_day_more(
+    month: date, closed_on: int
+) -> None:
+    first, before = month.replace(day=1), (month.replace(day=1) - timedelta(days=1)).replace(day=1)
+    for day in range(1, closed_on):
+        night = first.replace(day=day)
+        windows = due_windows({}, None, night, least_lookback(closed_on), 13)
+        assert windows[0].start <= before
+    if (first - before).days == 31:
+        assert windows[0].start == before
 
 
 @given(today=TODAYS, lookback=LOOKBACKS)

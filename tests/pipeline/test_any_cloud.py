@@ -224,7 +224,7 @@ def test_one_that_is_refused_says_so_until_a_sync_works(chain: Chain, hetzner: F
     hetzner.fails = lambda _query: NeverError("Hetzner says no (403)")
     chain.night()
     (mail,) = chain.mailer.sent
-    assert mail.subject == "Costs could not be read: account 2 (hetzner)"
+    assert mail.subject == "Costs could not be read: account 2 (hetzner) (P12)"
     assert statuses(chain) == {
         SUBSCRIPTION: (AccountStatus.ACTIVE, None),
         "acc-12": (AccountStatus.ERROR, "Hetzner says no (403)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -385,3 +386,82 @@ def test_what_is_missing_now_is_not_held_against_the_nights_before_the_last(chai
     chain.costs.fails = lambda _query: NeverError("Azure says no (403)")
     chain.night()
     assert [run.is_complete for run in chain.run_service.recent(5)] == [False, True]
+
+
+# --- blanks in other clothes ---------------------------------------------------------------------------------
+
+
+def locked_at_114(chain: Chain) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    chain.load(entry(11, "1000"))
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    for day in range(1, 20):
+        chain.spend("60", date(2026, 11, day))
+    chain.night()
+    assert (chain.spent(), is_locked(chain)) == (Decimal(1140), True)
+
+
+def is_locked(chain: Chain) -> bool:
+    return bool(chain.azure_locks.locks_on(ResourceGroup(SUBSCRIPTION, "rg-11")))
+
+
+def set_to_0(chain: Chain) -> None:
+    """As Azure answered for a whole enrollment, for days: MicrosoftDocs/powerbi-docs#913."""
+    chain.costs.charges |= dict.fromkeys(chain.costs.charges, Decimal(0))
+
+
+def take_away_before_the_18th(chain: Chain) -> None:
+    """ "If a subscription changes offers, costs before the offer change date aren't available" (Microsoft's docs)."""
+    for key in [key for key in chain.costs.charges if key[2].day < 18]:
+        del chain.costs.charges[key]
+
+
+@pytest.mark.parametrize("fault", [set_to_0, take_away_before_the_18th])
+def test_charges_that_are_mostly_gone_are_not_believed_before_the_third_night(
+    chain: Chain, fault: Callable[[Chain], None]
+) -> None:
+    locked_at_114(chain)
+    true = dict(chain.costs.charges)
+    fault(chain)
+    for _ in range(2):
+        chain.clock.forward(days=1)
+        chain.night()
+        lacks = f"November 2026 of {SUBSCRIPTION} came without most of its charges, which is not believed yet"
+        assert (chain.spent(), is_locked(chain), missing(chain)) == (Decimal(1140), True, [lacks])
+    (told,) = [mail for mail in chain.mailer.sent if "Costs could not be read" in mail.subject][-1:]
+    assert "November 2026 came without most of its charges, where some are stored: that is not believed" in told.text
+    left = sum(cost for key, cost in chain.costs.charges.items() if key[2].month == 11)
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(), missing(chain)) == (left, [])
+    chain.costs.charges = true
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(), is_locked(chain), missing(chain)) == (Decimal(1140), True, [])
+
+
+def test_a_restatement_a_refund_and_a_group_that_goes_are_believed_at_once(chain: Chain) -> None:
+    chain.load(entry(11), entry(12))
+    for day in range(1, 20):
+        chain.spend("60", date(2026, 11, day))
+        chain.spend("5", date(2026, 11, day), "rg-12")
+    chain.night()
+    for key in [key for key in chain.costs.charges if key[1] == "rg-12"]:
+        del chain.costs.charges[key]
+    for day in range(1, 20):
+        chain.spend("30", date(2026, 11, day))
+    chain.spend("-500", TODAY, service="Refunds")
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(11), chain.spent(12)) == (Decimal(70), Decimal(0))
+    assert (missing(chain, 11), missing(chain, 12)) == ([], [])
+
+
+def test_a_project_s_groups_that_come_back_as_0_in_a_run_by_hand_stay_as_they_are(chain: Chain) -> None:
+    locked_at_114(chain)
+    set_to_0(chain)
+    for _ in range(4):
+        chain.clock.forward(days=1)
+        chain.work(Queue.UPDATE, '{"ProjectId": 11}')
+        chain.drain()
+        assert (chain.spent(), is_locked(chain)) == (Decimal(1140), True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -27,6 +27,33 @@ def update(chain: Chain, **fields: object) -> None:
 
 def sent_to(chain: Chain, queue: Queue) -> list[dict[str, object]]:
     return [json.loads(text) for name, text, _ in chain.queues.sent if name is queue]
+
+
+@pytest.mark.parametrize("days", [1, 14, 35])
+def test_a_night_reads_the_whole_month_before_until_that_is_closed_however_short_the_look_back(
+    chain: Chain, days: int
+) -> None:
+    chain.configure(lookback_days=days)
+    chain.load(entry(rule=APRIL))
+    for month in range(4, 12):
+        chain.spend("10", date(2026, month, 5))
+    for day in range(20, 31):
+        chain.clock.now = datetime(2026, 11, day, 2, tzinfo=UTC)
+        chain.night()
+    chain.clock.now = datetime(2026, 12, 4, 2, tzinfo=UTC)
+    chain.spend("500", date(2026, 11, 1))
+    chain.night()
+    assert chain.spent() == Decimal(580)
+    chain.configure(lookback_days=50)
+    assert chain.lookback_days == 50
+
+
+def test_a_source_that_closes_its_months_later_has_a_longer_look_back(chain: Chain) -> None:
+    chain.configure(lookback_days=7)
+    assert chain.lookback_days == 35
+    chain.costs.month_closed_on = 10
+    chain.configure()
+    assert chain.lookback_days == 40
 
 
 def test_a_night_reads_the_lookback_window_split_at_the_month_end(chain: Chain) -> None:

@@ -213,12 +213,8 @@ def _rsa_keys(body: bytes) -> Mapping[str, PyJWK]:
 
 def _body_of(url: str, is_local: bool) -> bytes:
     """What the URL answers. Raises OSError and HTTPException; OSError, too, past FETCH_SECONDS and LARGEST_KEYS."""
-    ends = time.monotonic() + FETCH_SECONDS
-    body = b""
-    # urllib's time-out is one of each single wait, so that an answer in drops would never run into it.
     with opener(is_local).open(url, timeout=FETCH_SECONDS) as response:
-        while piece := response.read1(LARGEST_KEYS):
-            body += piece
-            if len(body) > LARGEST_KEYS or time.monotonic() > ends:
-                raise TimeoutError(f"{url} goes on and on")
+        body: bytes = response.read(LARGEST_KEYS + 1)
+    if len(body) > LARGEST_KEYS:
+        raise TimeoutError(f"{url} goes on and on")
     return body

@@ -159,8 +159,10 @@ class ArmClient:
         return [RequestIdPolicy(), agent, CustomHookPolicy(), AnswerPolicy(), endpoint, token, ReadPolicy()]
 
     def _transport(self) -> RequestsTransport:
-        """HTTP with time-outs; a proxy from the environment is used, but not to reach this machine itself."""
+        """HTTP with time-outs for whole answers; a proxy from the environment is used, but not for this machine."""
         from azure.core.pipeline.transport import RequestsTransport
+
+        from shared.adapters.azure.connections import BoundedAdapter
 
         transport = RequestsTransport(
             connection_timeout=self.connect_seconds,
@@ -171,8 +173,9 @@ class ArmClient:
         transport.open()
         # One subscription's cookies are no business of another's.
         transport.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for adapter in transport.session.adapters.values():
-            adapter.init_poolmanager(1, CONNECTIONS)
+        for scheme, adapter in list(transport.session.adapters.items()):
+            bounded = BoundedAdapter(1, CONNECTIONS, max_retries=adapter.max_retries)
+            transport.session.mount(scheme, bounded)
         return transport
 
 

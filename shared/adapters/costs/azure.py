@@ -60,6 +60,8 @@ class AzureCosts:
     # Past this Azure cuts a daily query's beginning off, without a word.
     longest_window = timedelta(days=31)
     months_of_history = 13
+    # Late usage of a month comes in, and is rated, until it is invoiced.
+    month_closed_on = 5
     has_groups = True
 
     def __post_init__(self) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Dialect, and_, bindparam, delete, insert, select, update
 
+from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.tables import charges
 from shared.adapters.database.types import Money
-from shared.domain.coverage import ReadPart
+from shared.domain.coverage import ReadPart, StoredCharge
 from shared.domain.periods import Period
 from shared.ports.errors import NeverError
 
@@ -37,12 +38,28 @@ class RowChanges:
     changed: list[Row] = field(default_factory=list)
     removed: list[Key] = field(default_factory=list)
 
+    @property
+    def take_away(self) -> bool:
+        """Whether a stored charge goes, or becomes 0."""
+        return bool(self.removed) or any(not cost for *_, cost in self.changed)
+
+    def add(self, others: RowChanges) -> None:
+        """Takes others in."""
+        self.added += others.added
+        self.changed += others.changed
+        self.removed += others.removed
+
 
 def within(window: Period, scope_ids: Iterable[int]) -> Iterator[ColumnElement[bool]]:
     """What selects the charges of the window's days in these scopes; more than one condition only for very many."""
     for ids in in_chunks(sorted(scope_ids)):
         day = charges.c.charge_period_start
         yield charges.c.scope_id.in_(ids) & (day >= window.start) & (day < window.end)
+
+
+def _stored(connection: Connection, window: Period, scope_ids: Iterable[int]) -> Iterator[AnyRow]:
+    for which in within(window, scope_ids):
+        yield from connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED})
 
 
 def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, scope_ids: Mapping[str, int]) -> None:
@@ -52,17 +69,22 @@ def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, sc
     """
     group_keys = {scope_id: group_key for group_key, scope_id in scope_ids.items()}
     missing = {each.billing_currency or "": dict(each.amounts) for each in part.charges}
-    for which in within(part.window, group_keys):
-        rows = connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED})
-        for scope_id, day, service, stored_currency, stored_cost in rows:
-            key = (group_keys[scope_id], day, service)
-            cost = missing[stored_currency].pop(key, None) if stored_currency in missing else None
-            if cost is None:
-                changes.removed.append((scope_id, day, service, stored_currency))
-            elif cost != stored_cost:
-                changes.changed.append((scope_id, day, service, stored_currency, cost))
+    for scope_id, day, service, stored_currency, stored_cost in _stored(connection, part.window, group_keys):
+        key = (group_keys[scope_id], day, service)
+        cost = missing[stored_currency].pop(key, None) if stored_currency in missing else None
+        if cost is None:
+            changes.removed.append((scope_id, day, service, stored_currency))
+        elif cost != stored_cost:
+            changes.changed.append((scope_id, day, service, stored_currency, cost))
     for currency, amounts in missing.items():
         changes.added.extend((scope_ids[key[0]], key[1], key[2], currency, cost) for key, cost in amounts.items())
+
+
+def stored_charges(connection: Connection, window: Period, scope_ids: Mapping[str, int]) -> Iterator[StoredCharge]:
+    """The charges that are stored of the window's days in these scopes, by group key."""
+    group_keys = {scope_id: group_key for group_key, scope_id in scope_ids.items()}
+    for scope_id, day, service, currency, cost in _stored(connection, window, group_keys):
+        yield currency, (group_keys[scope_id], day, service), cost
 
 
 def write(connection: Connection, changes: RowChanges) -> None:

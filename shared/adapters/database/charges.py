@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, in
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
-from shared.adapters.database.charge_rows import RowChanges, note_changes, within, write
+from shared.adapters.database.charge_rows import RowChanges, note_changes, stored_charges, write
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
@@ -38,7 +37,7 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
-from shared.domain.coverage import Coverage, Incomplete, Known, Reading, ReadPart, StoredAnswer, fault_in, not_outdated
+from shared.domain.coverage import Coverage, Incomplete, Known, Reading, ReadPart, doubt_about, fault_in, not_outdated
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
@@ -103,23 +102,30 @@ class SqlCharges(Ledger, ChargeLedger):
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
         read = _scopes_read(connection, reading)
         odd = _odd_of_nobody(connection, reading, read)
-        known = months_of(connection, reading.provider, reading.sub_account_id)
+        taken = _Taken(reading, self.lookback_days, months_of(connection, reading.provider, reading.sub_account_id))
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
-        taken = _Taken(self.lookback_days, known, stored, partial(_has_charges, connection, read))
-        parts, suspect = taken.parts(reading), tuple(taken.suspect)
+        read = _with_new_scopes(connection, reading, read)
+        ids = {key: row.id for key, row in read.items()}
+        parts, changes = list[ReadPart](), RowChanges()
+        for part in reading.parts:
+            left = [
+                (days, {key: ids[key] for key in ids.keys() - silent}) for days, silent in not_outdated(part, stored)
+            ]
+            its = RowChanges()
+            for days, scope_ids in left:
+                note_changes(connection, its, days, scope_ids)
+            # Without any left, what it would say is stored already, and newer: for its run, it has been read.
+            if left and taken.believes(part, _doubt(connection, its, left, reading.night)):
+                parts.append(part)
+                changes.add(its)
         if reading.is_whole:
             write_months(connection, reading.provider, reading.sub_account_id, taken.changed)
-        read = _with_new_scopes(connection, reading, read, parts)
-        changes, ids = RowChanges(), {key: row.id for key, row in read.items()}
-        for part in parts:
-            for days, silent in taken.left[part.window]:
-                note_changes(connection, changes, days, {key: ids[key] for key in ids.keys() - silent})
         write(connection, changes)
         note_stored(connection, reading, parts, now)
-        _note_answers(connection, scope_id, reading, suspect, now)
+        _note_answers(connection, scope_id, reading, taken.suspect, now)
         if reading.parts:
-            _mark_due(connection, reading, read, suspect, now)
-        return Stored(len(changes.added), len(changes.changed), len(changes.removed), suspect, odd)
+            _mark_due(connection, reading, read, taken.suspect, now)
+        return Stored(len(changes.added), len(changes.changed), len(changes.removed), tuple(taken.suspect), odd)
 
     @override
     @reads
@@ -275,11 +281,11 @@ def _is_answer(scope_id: int, query: CostQuery) -> list[ColumnElement[bool]]:
 
 
 def _note_answers(
-    connection: Connection, scope_id: int, reading: Reading, suspect: Sequence[Period], now: datetime
+    connection: Connection, scope_id: int, reading: Reading, suspect: Mapping[Period, str], now: datetime
 ) -> None:
     """Writes down what became of the queries."""
     states = {
-        part.window: (AnswerState.SUSPECT if part.window in suspect else AnswerState.READ, None)
+        part.window: (AnswerState.SUSPECT if part.window in suspect else AnswerState.READ, suspect.get(part.window))
         for part in reading.parts
     } | {window: (AnswerState.FAILED, reason) for window, reason in reading.failed}
     rows = []
@@ -294,36 +300,27 @@ def _note_answers(
 
 @dataclass
 class _Taken:
-    """Goes through a reading's parts: which are stored, which are not believed, and what is known of months then."""
+    """Goes through a reading's parts: which are believed, which are not and why, and what is known of months then."""
 
+    reading: Reading
     lookback_days: int
     known: dict[date, Coverage]
-    stored: Sequence[StoredAnswer]
-    has_charges: Callable[[Period], bool]
-    suspect: list[Period] = field(default_factory=list)
+    suspect: dict[Period, str] = field(default_factory=dict)
     changed: dict[date, Coverage] = field(default_factory=dict)
-    left: dict[Period, list[tuple[ReadPart, frozenset[str]]]] = field(default_factory=dict)
 
-    def parts(self, reading: Reading) -> list[ReadPart]:
-        """The parts that are to be stored."""
-        for window, reason in reading.failed:
-            self._know(self._of(window).failed(reason, reading.night, self.lookback_days))
-        return [part for part in reading.parts if self._is_stored(reading, part)]
+    def __post_init__(self) -> None:
+        for window, reason in self.reading.failed:
+            self._know(self._of(window).failed(reason, self.reading.night, self.lookback_days))
 
-    def _is_stored(self, reading: Reading, part: ReadPart) -> bool:
-        known = self._of(part.window)
-        self.left[part.window] = not_outdated(part, self.stored)
-        if not self.left[part.window]:
-            # What it would say is stored already, and newer: for its run, it has been read.
-            return False
-        had = part.is_empty and self.has_charges(part.window)
+    def believes(self, part: ReadPart, doubt: str | None) -> bool:
+        """Whether the part is to be stored."""
         # Some groups say nothing of the account: where they are doubtful, they are never believed.
-        believed = not had
-        if reading.is_whole:
-            believed, after = known.read(part, reading.night, self.lookback_days, had)
-            self._know(replace(after, source=reading.source))
-        if had and not believed:
-            self.suspect.append(part.window)
+        believed = doubt is None
+        if self.reading.is_whole:
+            believed, after = self._of(part.window).read(part, self.reading.night, self.lookback_days, doubt)
+            self._know(replace(after, source=self.reading.source))
+        if doubt and not believed:
+            self.suspect[part.window] = doubt
         return believed
 
     def _of(self, window: Period) -> Coverage:
@@ -332,6 +329,16 @@ class _Taken:
 
     def _know(self, after: Coverage) -> None:
         self.known[after.month] = self.changed[after.month] = after
+
+
+def _doubt(
+    connection: Connection, changes: RowChanges, left: Sequence[tuple[ReadPart, Mapping[str, int]]], night: date
+) -> str | None:
+    """`doubt_about` what these changes come from. What takes nothing away is no matter for doubt."""
+    if not changes.take_away:
+        return None
+    stored = (row for days, scope_ids in left for row in stored_charges(connection, days.window, scope_ids))
+    return doubt_about([charges for days, _ in left for charges in days.charges], stored, night)
 
 
 def _odd_of_nobody(connection: Connection, reading: Reading, read: Scopes) -> tuple[str, ...]:
@@ -351,9 +358,9 @@ def _scopes_read(connection: Connection, reading: Reading) -> Scopes:
     return {row.group_key: row for row in rows if reading.is_whole or row.group_key in reading.group_keys}
 
 
-def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes, parts: Sequence[ReadPart]) -> Scopes:
+def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes) -> Scopes:
     """The scopes with those that came up; all spelled as the provider does, so that a filter on one is understood."""
-    names = {key: name for part in reversed(parts) for key, name in part.group_names.items()}
+    names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}
     other = {row.id: names[key] for key, row in read.items() if names.get(key, row.name) != row.name}
     rows = [{"id": scope_id, "x_resource_group_name": name} for scope_id, name in other.items()]
     update_rows(connection, scopes, rows, "id")
@@ -366,13 +373,9 @@ def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes, par
     return _scopes_read(connection, reading)
 
 
-def _has_charges(connection: Connection, read: Scopes, days: Period) -> bool:
-    ids = [row.id for row in read.values()]
-    some = (select(charges.c.scope_id).where(which).limit(1) for which in within(days, ids))
-    return any(connection.scalar(one) is not None for one in some)
-
-
-def _mark_due(connection: Connection, reading: Reading, read: Scopes, suspect: Sequence[Period], now: datetime) -> None:
+def _mark_due(
+    connection: Connection, reading: Reading, read: Scopes, suspect: Collection[Period], now: datetime
+) -> None:
     """The projects of what was asked for are due for a check; their costs were read where the night's day was."""
     due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
     if any(reading.night in part.window and part.window not in suspect for part in reading.parts):
