@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis
@@ -92,10 +93,14 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+def sqlite_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a migrated, empty SQLite file."""
-    path = tmp_path / "warden.db"
-    shutil.copyfile(sqlite_template, path)
+    return new_sqlite(request, tmp_path / "warden.db")
+
+
+def new_sqlite(request: pytest.FixtureRequest, path: Path) -> str:
+    """The URL of a migrated, empty SQLite file of this name."""
+    shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
     return f"sqlite:///{path}"
 
 
@@ -138,14 +143,8 @@ def _emptied(url: str) -> str:
 
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres), "mssql"]
+USUAL = os.environ.get("TEST_DATABASE", "sqlite")
 URL_FIXTURES = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mssql": "mssql_url"}
-
-
-@pytest.fixture
-def usual_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a migrated, empty database of the kind that TEST_DATABASE names."""
-    url: str = request.getfixturevalue(URL_FIXTURES[os.environ.get("TEST_DATABASE", "sqlite")])
-    return url
 
 
 @pytest.fixture(params=KINDS)
@@ -155,9 +154,45 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest) -> Database:
     """A migrated, empty database, on each kind in turn."""
-    database = Database(database_url)
-    yield database
-    database.close()
+    return emptied(request, request.param)
+
+
+@pytest.fixture(scope="session")
+def fresh_database(request: pytest.FixtureRequest) -> Callable[[], Database]:
+    """Gives an empty SQLite database as often as it is called: the one before is gone."""
+    return lambda: emptied(request, "sqlite")
+
+
+@pytest.fixture(scope="session")
+def kept_databases(tmp_path_factory: pytest.TempPathFactory) -> KeptDatabases:
+    """What `emptied` keeps from one test to the next."""
+    return KeptDatabases(tmp_path_factory.mktemp("kept"))
+
+
+@dataclass
+class KeptDatabases:
+    """By kind, the database that one test after the other takes: its statements are compiled once, not for each."""
+
+    folder: Path
+    by_kind: dict[str, Database] = field(default_factory=dict)
+
+
+def emptied(request: pytest.FixtureRequest, kind: str = USUAL) -> Database:
+    """A migrated, empty database of this kind, until it is emptied again."""
+    kept: KeptDatabases = request.getfixturevalue("kept_databases")
+    if kind in kept.by_kind:
+        kept.by_kind[kind].engine.dispose()
+    url = _emptied_url(request, kind, kept.folder / f"{kind}.db")
+    return kept.by_kind.setdefault(kind, Database(url))
+
+
+def _emptied_url(request: pytest.FixtureRequest, kind: str, path: Path) -> str:
+    if kind == "postgresql":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    return new_mssql(request, path) if kind == "mssql" else new_sqlite(request, path)

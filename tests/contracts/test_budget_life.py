@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import calendar
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -273,17 +270,18 @@ def live(database: Database, lookback_days: int, first: date, terms: BudgetTerms
     for gap, event in [*happened, (1, ("night",)), (40, ("night",))]:
         life.today += gap * DAY
         life.play(event)
-    database.close()
 
 
 @given(lookback_days=st.sampled_from([5, 35]), first=firsts, terms=st.one_of(all_terms, carrying), happened=histories)
 @settings(max_examples=80)
 def test_any_life_of_a_budget_is_what_the_walk_says(
-    sqlite_template: Path, lookback_days: int, first: date, terms: BudgetTerms, happened: list[object]
+    fresh_database: Callable[[], Database],
+    lookback_days: int,
+    first: date,
+    terms: BudgetTerms,
+    happened: list[object],
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(sqlite_template, f"{folder}/warden.db")
-        live(Database(f"sqlite:///{folder}/warden.db"), lookback_days, first, terms, happened)
+    live(fresh_database(), lookback_days, first, terms, happened)
 
 
 @pytest.mark.postgres
@@ -291,4 +289,6 @@ def test_any_life_of_a_budget_is_what_the_walk_says(
 @settings(max_examples=8)
 def test_so_it_is_on_a_server(postgres: Postgres, first: date, terms: BudgetTerms, happened: list[object]) -> None:
     postgres.empty(EMPTIED, list(metadata.tables))
-    live(Database(postgres.url(EMPTIED)), 35, first, terms, happened)
+    database = Database(postgres.url(EMPTIED))
+    live(database, 35, first, terms, happened)
+    database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -14,6 +15,7 @@ PAGE = "docs/glossary.md"
 FEWEST_WORDS = 25
 
 
+@cache
 def identifiers() -> set[str]:
     """Every name that `shared` defines or uses, and those of its modules."""
     found = set()
@@ -22,6 +24,7 @@ def identifiers() -> set[str]:
     return found
 
 
+@cache
 def definitions() -> set[str]:
     """Every name that `shared` itself gives to something: modules, classes, functions, arguments, variables."""
     found = set()
@@ -59,6 +62,7 @@ def rows() -> list[list[str]]:
     return markdown.table(sources.read(PAGE), "word")
 
 
+@cache
 def retired() -> tuple[list[str], list[str]]:
     """The words that no name may hold, and those that may not be a name by themselves."""
     _, within, whole = sources.read(PAGE).split("\nRetired")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from shared import settings
-from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms
@@ -23,6 +20,7 @@ from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import PARSERS, Message, Queue, UpdateMessage
 from shared.pipeline.stage import Outgoing, Retry
 from shared.ports.azure import AZURE
+from tests.conftest import emptied
 from tests.fake_azure import FakeCompute, FakeLocks
 from tests.fake_budgets import FakeBudgets
 from tests.fakes import FakeClock, FakeCosts, FakeMailer, FakeQueues
@@ -182,25 +180,5 @@ class Chain:
 
 
 @pytest.fixture
-def chain(usual_url: str) -> Iterator[Chain]:
-    database = Database(usual_url)
-    yield Chain(database)
-    database.close()
-
-
-@pytest.fixture
-def fresh_database(tmp_path: Path) -> Iterator[Iterator[Database]]:
-    """One new, empty SQLite database after the other."""
-    opened: list[Database] = []
-    empty = Database(f"sqlite:///{tmp_path / 'empty.db'}")
-    migrate.upgrade(empty)
-
-    def fresh() -> Iterator[Database]:
-        while True:
-            file = shutil.copy(tmp_path / "empty.db", tmp_path / f"fresh-{len(opened)}.db")
-            opened.append(Database(f"sqlite:///{file}"))
-            yield opened[-1]
-
-    yield fresh()
-    for database in opened:
-        database.close()
+def chain(request: pytest.FixtureRequest) -> Chain:
+    return Chain(emptied(request))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -165,27 +163,24 @@ class Model:
 @example(happened=RAISED_BELOW_WHAT_AZURE_SHOWED)
 @example(happened=AZURE_SILENT_SINCE)
 @settings(max_examples=40, deadline=None)
-def test_any_history_ends_as_the_model_says(sqlite_template: Path, happened: list[tuple[object, ...]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(sqlite_template, f"{folder}/warden.db")
-        chain = Chain(
-            Database(f"sqlite:///{folder}/warden.db"), lock_mode=LockMode.ENFORCE, lock_when_unsure=WhenUnsure.LEAVE
-        )
-        model = Model({(number, day): Decimal(1) for number in PROJECTS for day in DAYS})
-        chain.load(*(entry(number, rule=NOVEMBER) for number in PROJECTS))
-        for number in PROJECTS:
-            chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, f"rg-{number}"))
-        past: list[tuple[Queue, str]] = []
-        for number, event in enumerate([*happened, ("night",)]):
-            play(chain, model, event, past, number)
-        assert stored_charges(chain) == model.stored
-        for project in PROJECTS:
-            assert chain.spent(project) == model.usage(project)
-        assert sent_alerts(chain) == model.mails
-        assert locked_projects(chain) == set(model.held)
-        assert sent_lock_mails(chain) == model.lock_mails
-        assert chain.letters.letters() == []
-        chain.database.close()
+def test_any_history_ends_as_the_model_says(
+    fresh_database: Callable[[], Database], happened: list[tuple[object, ...]]
+) -> None:
+    chain = Chain(fresh_database(), lock_mode=LockMode.ENFORCE, lock_when_unsure=WhenUnsure.LEAVE)
+    model = Model({(number, day): Decimal(1) for number in PROJECTS for day in DAYS})
+    chain.load(*(entry(number, rule=NOVEMBER) for number in PROJECTS))
+    for number in PROJECTS:
+        chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, f"rg-{number}"))
+    past: list[tuple[Queue, str]] = []
+    for number, event in enumerate([*happened, ("night",)]):
+        play(chain, model, event, past, number)
+    assert stored_charges(chain) == model.stored
+    for project in PROJECTS:
+        assert chain.spent(project) == model.usage(project)
+    assert sent_alerts(chain) == model.mails
+    assert locked_projects(chain) == set(model.held)
+    assert sent_lock_mails(chain) == model.lock_mails
+    assert chain.letters.letters() == []
 
 
 def play(chain: Chain, model: Model, event: tuple[object, ...], past: list[tuple[Queue, str]], number: int) -> None:

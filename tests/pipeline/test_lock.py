@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -166,10 +166,10 @@ EVERY = [
 
 
 def test_every_combination_of_mode_figures_exemption_and_lock_ends_as_the_rules_say(
-    locking: Chain, fresh_database: Iterator[Database]
+    locking: Chain, fresh_database: Callable[[], Database]
 ) -> None:
     for mode, azure, database, policy, already, unsure in EVERY:
-        chain = Chain(next(fresh_database))
+        chain = Chain(fresh_database())
         rows, locked = ends(chain, mode, azure, database, policy, already, unsure)
         wanted_rows, wanted_lock = should_end(mode, azure, database, policy, already, unsure)
         assert (rows, locked) == (wanted_rows, wanted_lock), (mode, azure, database, policy, already, unsure)

@@ -215,8 +215,8 @@ def test_unknown_projects_of_a_set_become_dead_letters_and_the_others_are_checke
     assert [json.loads(letter.body) for letter in chain.letters.letters()] == [{"ProjectId": 98}, {"ProjectId": 99}]
 
 
-def test_one_broken_project_of_a_set_fails_alone(fresh_database: Iterator[Database]) -> None:
-    chain = Chain(next(fresh_database))
+def test_one_broken_project_of_a_set_fails_alone(fresh_database: Callable[[], Database]) -> None:
+    chain = Chain(fresh_database())
     # 500 million and twice that again: more than the embedded database can add up.
     chain.load(entry(11), entry(12), entry(13))
     use(chain, "50")
@@ -597,9 +597,9 @@ def test_a_project_without_a_budget_or_in_another_currency_is_not_asked_to_be_lo
     ],
 )
 def test_an_alert_says_what_happens_to_this_project_at_100_percent(
-    fresh_database: Iterator[Database], mode: LockMode, policy: LockPolicy, said: str
+    fresh_database: Callable[[], Database], mode: LockMode, policy: LockPolicy, said: str
 ) -> None:
-    chain = Chain(next(fresh_database), lock_mode=mode)
+    chain = Chain(fresh_database(), lock_mode=mode)
     chain.load(entry(lock=policy))
     use(chain, "80")
     chain.night()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ class TemplateRenderer:
         known = context | {"language": language}
         words = None
         if (self._folder / template / f"words.{language}.txt").exists():
-            words = self._environment.get_template(f"{template}/words.{language}.txt").make_module(known)
+            words = _environment(self._folder).get_template(f"{template}/words.{language}.txt").make_module(known)
         known["words"] = words
         return {
             "language": language,
@@ -91,11 +91,7 @@ class TemplateRenderer:
         }
 
     def _fill(self, name: str, values: Mapping[str, Any]) -> str:
-        return self._environment.get_template(name).render(values)
-
-    @cached_property
-    def _environment(self) -> Environment:
-        return _environment(self._folder)
+        return _environment(self._folder).get_template(name).render(values)
 
 
 def one_line(text: str) -> str:
@@ -104,7 +100,9 @@ def one_line(text: str) -> str:
     return " ".join("".join(spaced).split())
 
 
+@cache
 def _environment(folder: Path) -> Environment:
+    """The folder's templates, each compiled once in a process."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context, select_autoescape
 
     environment = Environment(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,33 +41,30 @@ def owner_on(history: list[tuple[date, dict[str, int | None]]], group: str, day:
 @given(first=owners, happened=changes, spent=charged)
 @settings(max_examples=60, deadline=None)
 def test_whose_a_charge_is_is_what_a_walk_through_the_days_says(
-    sqlite_template: Path,
+    fresh_database: Callable[[], Database],
     first: dict[str, int | None],
     happened: list[tuple[int, dict[str, int | None]]],
     spent: dict[tuple[str, int], int],
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(sqlite_template, f"{folder}/warden.db")
-        ledgers = Ledgers(Database(f"sqlite:///{folder}/warden.db"))
-        history = [(FIRST - DAY, first), *((date(2026, 11, day), owned) for day, owned in sorted(happened, key=_day))]
-        rows = [(group, date(2026, 11, day), "Storage", str(cost)) for (group, day), cost in spent.items()]
-        for number, (day, owned) in enumerate(history):
-            load(ledgers, owned, day)
-            if number == 0:
-                ledgers.spend(*rows)
-        expected = Counter[int | None]()
-        for (group, day), cost in spent.items():
-            expected[owner_on(history, group, date(2026, 11, day))] += cost
-        seen = {view.project.id: view.spent for view in ledgers.projects.list_projects(LAST)}
-        assert seen == {each: Decimal(expected[each]) for each in (1, 2)}
-        unallocated = sum(spent.values()) - sum(map(int, seen.values()))
-        assert unallocated == expected[None]
-        whose = {"P1": 1, "P2": 2, "": None}
-        sums = ledgers.spending.sums(Selection(Period(FIRST, LAST + DAY)), By.PROJECT)
-        assert {whose[each.key[0]]: each.cost for each in sums if each.cost} == {
-            who: cost for who, cost in expected.items() if cost
-        }
-        ledgers.database.close()
+    ledgers = Ledgers(fresh_database())
+    history = [(FIRST - DAY, first), *((date(2026, 11, day), owned) for day, owned in sorted(happened, key=_day))]
+    rows = [(group, date(2026, 11, day), "Storage", str(cost)) for (group, day), cost in spent.items()]
+    for number, (day, owned) in enumerate(history):
+        load(ledgers, owned, day)
+        if number == 0:
+            ledgers.spend(*rows)
+    expected = Counter[int | None]()
+    for (group, day), cost in spent.items():
+        expected[owner_on(history, group, date(2026, 11, day))] += cost
+    seen = {view.project.id: view.spent for view in ledgers.projects.list_projects(LAST)}
+    assert seen == {each: Decimal(expected[each]) for each in (1, 2)}
+    unallocated = sum(spent.values()) - sum(map(int, seen.values()))
+    assert unallocated == expected[None]
+    whose = {"P1": 1, "P2": 2, "": None}
+    sums = ledgers.spending.sums(Selection(Period(FIRST, LAST + DAY)), By.PROJECT)
+    assert {whose[each.key[0]]: each.cost for each in sums if each.cost} == {
+        who: cost for who, cost in expected.items() if cost
+    }
 
 
 def _day(change: tuple[int, dict[str, int | None]]) -> int:
