@@ -49,7 +49,7 @@ bench: $(READY) ## The figures of docs/benchmarks.md, measured here
 test-sql-server: $(READY) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
 	@$(BIN)/python -m localdev.azurite --install
 	@# A server has one database for all the tests: one at a time.
-	@TEST_DATABASE=mssql $(BIN)/python -m pytest -k "mssql or (chain or pipeline) and not sqlite and not postgresql" \
+	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline) and not sqlite and not postgresql" \
 		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
 crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import pytest
 from localdev.azure_sim import AzureSimulator
 from localdev.azurite import Azurite
 from tests.chain.installation import Installation
-from tests.conftest import TEMPLATE, new_mssql
+from tests.conftest import TEMPLATE, USUAL, new_mssql
 from tests.postgres import Postgres
 
 NewDatabase = Callable[[str], str]
@@ -42,8 +41,6 @@ def new_database(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path
 
 
 Install = Callable[..., Installation]
-# Where a story takes place that does not say: the kind that the app is meant to stay with.
-USUAL = os.environ.get("TEST_DATABASE", "mssql")
 
 
 @pytest.fixture
