@@ -33,6 +33,10 @@ class SettingsError(Exception):
     """The settings can't be used; the text names every fault and what would be right."""
 
 
+class FaultError(ValueError):
+    """What is wrong with a setting, as the end of a sentence that shows nothing of its value."""
+
+
 class Provider(StrEnum):
     """Where mails go."""
 
@@ -121,21 +125,45 @@ def _endpoint(text: str) -> str:
     local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
     if not parts.hostname or not (parts.scheme == "https" or local):
         raise ValueError("not https")
+    if set(text) & set("?#@\\{} "):
+        raise ValueError("more than an address")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise FaultError(NO_PORT) from None
     return text.rstrip("/")
+
+
+NO_PORT = "its port is no number from 1 to 65535"
+
+
+def _mail_host(text: str) -> str:
+    if "/" in text:
+        raise FaultError("it is the name alone, without smtp:// before it and without a path")
+    if re.fullmatch(r"[^:]+:[0-9]*", text):
+        raise FaultError("the port goes into SMTP_PORT")
+    if not re.fullmatch(r"[\w.-]+", text) and not _is_ip_address(text):
+        raise ValueError("no name of a host")
+    return text
 
 
 def _origin(text: str) -> str:
     """An endpoint with nothing behind its host: the adapter puts its own path there."""
-    if text.rstrip("/").count("/") != 2 or set(text) & set("?#@\\{} "):
+    if text.rstrip("/").count("/") != 2:
         raise ValueError("more than scheme and host")
     return _endpoint(text)
 
 
 def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_ip_address(host) and ip_address(host).is_loopback)
+
+
+def _is_ip_address(text: str) -> bool:
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        ip_address(text)
     except ValueError:
         return False
+    return True
 
 
 def _web_address(text: str) -> str:
@@ -176,9 +204,14 @@ def _connection(secret: SecretStr) -> SecretStr:
     has_place = any(given.get(name) for name in ("QUEUEENDPOINT", "ACCOUNTNAME"))
     if not all(sign for _, sign, _ in parts) or not has_place or not (has_key or given.get("SHAREDACCESSSIGNATURE")):
         raise ValueError("not a connection string")
+    # The SDK makes of them the host that it calls.
+    for part, form in PARTS_OF_HOST.items():
+        if not re.fullmatch(form, given.get(part.upper()) or "a"):
+            raise FaultError(f"its {part} holds what no {part} does, such as a blank or https://")
     return secret
 
 
+PARTS_OF_HOST = {"AccountName": "[a-z0-9-]+", "EndpointSuffix": r"[\w.-]+(:[0-9]+)?"}
 DATABASES = ("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://", "mssql+mssqlpython://")
 
 
@@ -187,7 +220,31 @@ def _database(secret: SecretStr) -> SecretStr:
     secret = SecretStr(re.sub("^postgres(ql)?://", "postgresql+psycopg://", secret.get_secret_value()))
     if not secret.get_secret_value().startswith(DATABASES):
         raise ValueError("not a database URL")
+    scheme, _, place = secret.get_secret_value().partition("://")
+    if scheme == "sqlite":
+        if place in ("/", "/:memory:") or place.startswith("/file::memory:") or "mode=memory" in place:
+            raise FaultError("it is a database in memory, which goes with each process")
+        return secret
+    _check_server(place)
     return secret
+
+
+# As SQLAlchemy divides what follows the scheme of a URL (engine/url.py), so that it takes whatever passes here.
+SERVER = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?(?:(?P<v6>\[[^/?]+\])|(?P<host>[^/:?]+))?(?::(?P<port>[^/?]*))?(?P<rest>[/?].*)?",
+    re.DOTALL,
+)
+
+
+def _check_server(place: str) -> None:
+    found = SERVER.fullmatch(place)
+    host, port = (found["host"] or "", found["port"]) if found else ("[", None)
+    if "@" in host:
+        raise FaultError("there are two @ before its host; one in a password is written %40")
+    if set(host) & set("[] \t"):
+        raise FaultError("its host is none")
+    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
+        raise FaultError(NO_PORT)
 
 
 QueueName = Annotated[str, AfterValidator(_queue_name)]
@@ -309,7 +366,9 @@ class Settings(BaseModel):
     sendgrid_endpoint: Endpoint = _setting(
         "SENDGRID_ENDPOINT", "https://api.sendgrid.com", "SendGrid's address, such as https://api.eu.sendgrid.com"
     )
-    smtp_host: str | None = _setting("SMTP_HOST", None, "the mail server's name; needed for smtp")
+    smtp_host: Annotated[str, AfterValidator(_mail_host)] | None = _setting(
+        "SMTP_HOST", None, "the mail server's name; needed for smtp"
+    )
     smtp_port: int = _number("SMTP_PORT", 587, "the mail server's port", 1, 65535)
     smtp_username: str | None = _setting("SMTP_USERNAME", None, "the user at the mail server; empty for none")
     smtp_password: SecretStr | None = _setting("SMTP_PASSWORD", None, "that user's password")
@@ -424,7 +483,7 @@ def load(environment: Mapping[str, str] | None = None, local_file: Path | None =
     settings, faulty = _read({key: value for key, value in given.items() if key not in map(str.lower, no_values)})
     takes = setting_names()
     faults = [f"{name} {why}" for name, why in no_values.items()]
-    faults += [f"{name} is not right. It takes {takes[name]}." for name in faulty]
+    faults += [f"{name} is not right{why}. It takes {takes[name]}." for name, why in faulty.items()]
     # In the place of a faulty setting stands its default, of which nothing is to be said.
     between = _faults_between(settings, given)
     faults += [fault for fault in between if not any(name in fault for name in (*no_values, *faulty))]
@@ -512,14 +571,19 @@ def _local_values(file: Path) -> dict[str, str]:
         raise SettingsError(f"{file.name} can't be read: it has to be JSON with an object named Values") from None
 
 
-def _read(given: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """The settings, with the default in the place of each faulty one, and the names of those."""
+def _read(given: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+    """The settings, with the default in the place of each faulty one, and the names of those, with what is wrong."""
     named = {name: given[name.lower()] for name in setting_names() if name.lower() in given}
     try:
-        return Settings.model_validate(named), []
+        return Settings.model_validate(named), {}
     except ValidationError as error:
-        faulty = list(dict.fromkeys(str(fault["loc"][0]) for fault in error.errors()))
+        faulty = {str(fault["loc"][0]): _why(fault.get("ctx", {}).get("error")) for fault in error.errors()}
     return Settings.model_validate({name: value for name, value in named.items() if name not in faulty}), faulty
+
+
+def _why(error: object) -> str:
+    """What is wrong, where we say it: what others say may show the value."""
+    return f": {error}" if isinstance(error, FaultError) else ""
 
 
 def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:

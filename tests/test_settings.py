@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from shared.adapters.queues import by_connection_string
 from shared.domain.locks import LockMode, WhenUnsure
@@ -362,7 +363,8 @@ WRONG = {
     "EMAIL_OPERATORS": ["nobody", "a@b.ca; nobody", "ops@intranet", "a@b.ca, ops@b.ca.", "é@example.com"],
     "EMAIL_BCC": ["a@b.ca\n<c@d.ca>"],
     "EMAIL_BCC_FROM_PERCENT": ["0", "1001", "eighty"],
-    "SENDGRID_ENDPOINT": ["http://api.sendgrid.com"],
+    "SENDGRID_ENDPOINT": ["http://api.sendgrid.com", "https://api.sendgrid.com?x", "https://me@api.sendgrid.com"],
+    "SMTP_HOST": ["me@example.com", "smtp example com", "a:b:c"],
     "SMTP_PORT": ["0", "65536", "smtp"],
     "SMTP_STARTTLS": ["maybe"],
     "PORTAL_URL": ["portal/{acronym}", "javascript:alert(1)"],
@@ -390,6 +392,68 @@ WRONG = {
     "LOCAL_CLOCK_START": ["yesterday", "2026-02-30T00:00:00Z"],
     "LOCAL_CLOCK_SPEED": ["0", "101", "fast", "1.5"],
 }
+
+
+SERVERS = ("postgresql", "mssql+pyodbc")
+NO_PORT = "its port is no number from 1 to 65535"
+IN_MEMORY = "it is a database in memory, which goes with each process"
+ACCOUNT = "AccountKey=a2V5;DefaultEndpointsProtocol=https"
+WRONG_AND_WHY = [
+    *(("DATABASE_URL", f"{scheme}://u:p@db.example.com:port/warden", NO_PORT) for scheme in SERVERS),
+    *(("DATABASE_URL", f"{scheme}://u:p@db.example.com:1433;/warden", NO_PORT) for scheme in SERVERS),
+    *(("DATABASE_URL", f"{scheme}://db.example.com:99999/warden", NO_PORT) for scheme in SERVERS),
+    *(("DATABASE_URL", f"{scheme}://tcp:db.example.com/warden", NO_PORT) for scheme in SERVERS),
+    ("DATABASE_URL", "postgresql://u:p@[::1/warden", "its host is none"),
+    ("DATABASE_URL", "postgresql://u:p@ss@db.example.com/w", "two @ before its host; one in a password is written %40"),
+    *(("DATABASE_URL", url, IN_MEMORY) for url in ("sqlite:///", "sqlite:///:memory:")),
+    *(("DATABASE_URL", f"sqlite:///file:{at}", IN_MEMORY) for at in (":memory:?uri=true", "x?mode=memory&uri=true")),
+    ("AZURE_MANAGEMENT_ENDPOINT", "https://management.azure.com:abc", NO_PORT),
+    ("AZURE_MANAGEMENT_ENDPOINT", "https://management.azure.com:99999", NO_PORT),
+    ("SENDGRID_ENDPOINT", "https://api.sendgrid.com:x", NO_PORT),
+    ("SMTP_HOST", "smtp.example.com:587", "the port goes into SMTP_PORT"),
+    ("SMTP_HOST", "smtps://smtp.example.com", "the name alone, without smtp:// before it"),
+    (
+        "DatahubStorageConnectionString",
+        f"AccountName= acct ;{ACCOUNT}",
+        "its AccountName holds what no AccountName does",
+    ),
+    ("DatahubStorageConnectionString", f"AccountName=https://a;{ACCOUNT}", "its AccountName holds"),
+    ("DatahubStorageConnectionString", f"AccountName=a;{ACCOUNT};EndpointSuffix=https://x", "its EndpointSuffix holds"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "why"), WRONG_AND_WHY)
+def test_what_is_wrong_is_said_where_it_is_known(name: str, value: str, why: str) -> None:
+    storage = {} if name.startswith("Datahub") else STORAGE
+    (fault,) = faults_of(storage | {name: value})
+    assert fault.startswith(f"{name} is not right: ") and fault.endswith(f". It takes {setting_names()[name]}.")
+    assert why in fault
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mssql+pyodbc://me:p%40ss@server,1433/warden?driver=ODBC+Driver+18+for+SQL+Server",
+        "mssql+pyodbc://me:p/a?s#s@server:1433/warden",
+        "mssql+pyodbc:///?odbc_connect=Driver%3D%7BODBC%7D%3BServer%3Dtcp%3Ax%2C1433",
+        "mssql+pyodbc://@dsn",
+        "mssql+mssqlpython://server.database.windows.net/warden?Authentication=ActiveDirectoryMSI",
+        "postgresql+psycopg://me:p:w@[::1]:5432/warden",
+        "postgresql+psycopg:///warden?host=/run/postgresql",
+        "postgresql+psycopg://me@/warden?host=a:5432&host=b:5432",
+        "sqlite:////var/warden.db",
+        "sqlite:///C:\\warden.db",
+        "sqlite:///file:warden.db?uri=true",
+    ],
+)
+def test_every_url_that_sqlalchemy_can_use_is_taken(url: str) -> None:
+    make_url(url)
+    assert load(STORAGE | {"DATABASE_URL": url}).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("host", ["smtp.example.com", "mail", "10.0.0.1", "::1", "mail-1.örtlich.example"])
+def test_a_mail_server_is_a_name_or_an_address(host: str) -> None:
+    assert load(STORAGE | {"SMTP_HOST": host}).smtp_host == host
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
@@ -648,6 +712,10 @@ def test_secrets_are_not_in_what_settings_look_like() -> None:
     [
         {"COST_LOOKBACK_DAYS": "x"},
         {"DATABASE_URL": f"oracle://warden:{SECRET}@server"},
+        {"DATABASE_URL": f"postgresql://warden:{SECRET}@server:port/x"},
+        {"DATABASE_URL": f"postgresql://warden:{SECRET}@x@server/x"},
+        {"DatahubStorageConnectionString": f"AccountName= a;AccountKey={SECRET}"},
+        {"SMTP_HOST": f"smtp://me:{SECRET}@server:25"},
         {"EMAIL_PROVIDER": "smtp"},
         {"WEBSITE_INSTANCE_ID": "1", "DATABASE_URL": f"sqlite:///{SECRET}"},
         {"DatahubStorageConnectionString__queueServiceUri": f"https://x/?sig={SECRET}"},
