@@ -433,6 +433,7 @@ class Composition:
             charges=self.charges,
             mails=self.mails,
             letters=self.letters,
+            locks=self.lock_ledger,
             operators=self.operators,
             clock=self.clock,
         )

@@ -184,7 +184,7 @@ class LockMessage:
     """Lock or unlock a project.
 
     The project is named by its id, by hand by its acronym, or, as Azure's alert does, by its Azure budget and that
-    one's subscription. by: who, where an operator asks.
+    one's subscription. by, ordered_at: who and when, where an operator orders it; of two orders the later one counts.
     """
 
     action: LockAction
@@ -194,6 +194,7 @@ class LockMessage:
     reason: str = ""
     trigger: LockTrigger = LockTrigger.MESSAGE
     by: str | None = None
+    ordered_at: datetime | None = None
     envelope: Envelope = field(default=Envelope())
     project_acronym: str | None = None
 
@@ -337,6 +338,7 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
         reason=fields.take("Reason", _text(0, LONGEST_REASON)) or "",
         trigger=fields.take("Trigger", _one_of(LockTrigger)) or LockTrigger.MESSAGE,
         by=fields.take("By", _one_line(1, 100)),
+        ordered_at=fields.take("OrderedAt", _instant),
         envelope=fields.envelope(),
         project_acronym=acronym,
     )
@@ -391,6 +393,12 @@ def emails(mail_ids: Iterable[int]) -> list[EmailMessage | EmailsMessage]:
     return [EmailsMessage(some) if len(some) > 1 else EmailMessage(some[0]) for some in sets]
 
 
+def look(project_id: int, reason: str = "", envelope: Envelope | None = None) -> LockMessage:
+    """Asks for a project's lock to be looked at again: nothing is told where all is as it should be."""
+    trigger = LockTrigger.CHECK
+    return LockMessage(LockAction.UNLOCK, project_id, reason=reason, trigger=trigger, envelope=envelope or Envelope())
+
+
 def put_back(message: Message, now: datetime) -> Message:
     """The copy of a message that is tried again later: one attempt more, its first time kept."""
     envelope = message.envelope
@@ -425,7 +433,7 @@ def _written(content: Mapping[str, Any], limit: int = LARGEST_BYTES) -> str:
 _KEYS = {"start": "Since", "end": "Before"}
 
 
-_LAST = frozenset({"action", "reason", "trigger", "by", "envelope"})
+_LAST = frozenset({"action", "reason", "trigger", "by", "ordered_at", "envelope"})
 
 
 def _content(part: Any) -> dict[str, Any]:
@@ -447,7 +455,7 @@ def _content(part: Any) -> dict[str, Any]:
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, tuple) and value and is_dataclass(value[0]):
         return [astuple(each) for each in value]
     return value.isoformat() if isinstance(value, date) else value

@@ -102,15 +102,21 @@ class Budget:
     stopped: bool = False
 
     @property
+    def available(self) -> Decimal | None:
+        """What usage is compared with: what may be spent in the period, or, below 0, what the periods before have
+        spent too much, which credits have to make up for first. None: there is no budget."""
+        return None if self.stopped or not self.terms.amount else add(self.terms.amount, self.carried)
+
+    @property
     def amount(self) -> Decimal | None:
         """What may be spent in the period. None: there is no budget. 0: the periods before have used all of it up."""
-        if self.stopped or not self.terms.amount:
-            return None
-        return max(Decimal(0), add(self.terms.amount, self.carried))
+        return None if self.available is None else max(Decimal(0), self.available)
 
     def percent(self, usage: Decimal) -> Decimal | None:
         """Usage in percent, rounded down to 6 places; None without a budget, 100 where there is nothing to spend."""
-        amount = self.amount
-        if amount is None:
+        available = self.available
+        if available is None:
             return None
-        return percent_used(usage, amount) if amount else ALL_OF_IT
+        if available > 0:
+            return percent_used(usage, available)
+        return ALL_OF_IT if usage >= available else Decimal(0)

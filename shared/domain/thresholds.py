@@ -64,10 +64,11 @@ def compared(usage: Decimal, thresholds: Iterable[int]) -> Checked | None:
 def reached(threshold: int, usage: Decimal, amount: Decimal) -> bool:
     """Whether usage is at or above `threshold` percent of an amount, compared exactly.
 
-    An amount of 0 is a budget of which nothing is left: 100 % of it is used, and never more.
+    An amount of 0 or below is a budget of which nothing is left (`Budget.available`): 100 % of it is used, and never
+    more, unless credits have brought something back.
     """
-    if not amount:
-        return usage >= 0 and threshold <= ALL_OF_IT
+    if amount <= 0:
+        return usage >= amount and threshold <= ALL_OF_IT
     return EXACT.multiply(usage, Decimal(100)) >= EXACT.multiply(amount, Decimal(threshold))
 
 

@@ -12,9 +12,8 @@ from typing_extensions import override
 
 from shared.domain import thresholds
 from shared.domain.forecast import spent_between, warns
-from shared.domain.locks import FULL, LockMode, Outcome, decide_unlock
+from shared.domain.locks import FULL, Figure, LockMode
 from shared.domain.money import plain
-from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy, Project
 from shared.messages import LockAction
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
@@ -59,7 +58,10 @@ class Alerts(Judge):
 
     @override
     def judge(self, usage: ProjectUsage) -> Judgement:
-        amount, percents = usage.budget.amount, usage.budget.terms.thresholds or self.policy.thresholds
+        return replace(self._judge(usage), lock=self._lock_asked(usage))
+
+    def _judge(self, usage: ProjectUsage) -> Judgement:
+        amount, percents = usage.budget.available, usage.budget.terms.thresholds or self.policy.thresholds
         if usage.over and amount is None:
             return Judgement(None, percents)
         if usage.other_currencies and amount is not None:
@@ -75,7 +77,7 @@ class Alerts(Judge):
         # Once for a revision in a period, whatever the forecast does after that.
         if not usage.warned and warns(usage.forecast, usage.usage, amount, usage.period, self.today):
             mails = (self._early_warning(usage),)
-        return Judgement(decision, percents, None, mails, self._lock_asked(usage, amount, usage.period))
+        return Judgement(decision, percents, None, mails)
 
     @override
     def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
@@ -145,18 +147,15 @@ class Alerts(Judge):
             run_key=self.run_key,
         )
 
-    def _lock_asked(self, usage: ProjectUsage, amount: Decimal, period: Period) -> tuple[LockAction, str] | None:
-        """Asked again at each check, as long as it holds: so neither a crash nor a hand in the portal undoes it."""
-        if self.policy.lock_mode is LockMode.OFF:
+    def _lock_asked(self, usage: ProjectUsage) -> tuple[LockAction, str] | None:
+        """Asked again at each check: so neither a crash nor a hand in the portal undoes a lock, and it comes off."""
+        if self.policy.lock_mode is LockMode.OFF or usage.over:
             return None
-        currency = usage.budget.terms.currency
-        if thresholds.reached(FULL, usage.usage, amount):
-            asked = LockAction.LOCK, f"{plain(usage.usage)} of {plain(amount)} {currency} is used"
-            return None if usage.released else asked
-        if usage.held is None:
-            return None
-        unlock = decide_unlock(LockMode.ENFORCE, usage.held, usage.budget, period, usage.usage)
-        return (LockAction.UNLOCK, unlock.reason) if unlock.outcome is Outcome.UNLOCKED else None
+        available, currency = usage.budget.available or Decimal(0), usage.budget.terms.currency
+        figure = f"{Figure(usage.usage, available, currency)} is used"
+        if _is_full(usage) and not usage.released:
+            return LockAction.LOCK, figure
+        return None if usage.held is None else (LockAction.UNLOCK, figure)
 
     def _no_budget(self, usage: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
         project = usage.project
@@ -210,6 +209,14 @@ def _way_out(usage: ProjectUsage) -> str:
         f'--opening-balance SPENT --reason "…"`. From {period.end} on it can have its periods again. '
         f"{IN_THE_FILE}"
     )
+
+
+def _is_full(usage: ProjectUsage) -> bool:
+    """Whether all of the budget is used, as far as that can be told."""
+    available = usage.budget.available
+    if available is None or usage.period is None or usage.other_currencies:
+        return False
+    return thresholds.reached(FULL, usage.usage, available)
 
 
 def _about(usage: ProjectUsage, notice: NewMail) -> NewMail:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.schedules import Schedule
-from shared.messages import EmailMessage, Envelope, UpdateMessage, notifications
+from shared.messages import EmailMessage, Envelope, UpdateMessage, look, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most, concerning
 from shared.pipeline.pace import Pace
@@ -15,6 +15,7 @@ from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetterLedger
+from shared.ports.locks import LockLedger
 from shared.ports.mails import MailLedger, NewMail, Topic
 from shared.ports.runs import LateRun, RunLedger, RunScope
 
@@ -40,6 +41,7 @@ class Watchdog:
     charges: ChargeLedger
     mails: MailLedger
     letters: DeadLetterLedger
+    locks: LockLedger
     operators: Operators
     clock: Clock
 
@@ -52,6 +54,7 @@ class Watchdog:
         mails, abandoned = self.mails.stuck(before), self.mails.abandoned(before)
         self.checks.mark_requeued(projects, now)
         self.mails.mark_requeued([*mails, *abandoned], now)
+        locks = self._locks_due(now)
         for scope, due_at in scopes:
             self.runs.mark_queued(scope.id, due_at, now)
         late = [self._report(run, now) for run in self.runs.late_runs(now - LATE_AFTER)]
@@ -61,6 +64,7 @@ class Watchdog:
             scopes=len(scopes),
             projects=len(projects),
             mails=len(mails) + len(abandoned),
+            locks=len(locks),
             late_runs=len(late),
         )
         return [
@@ -69,8 +73,16 @@ class Watchdog:
             # Alone: one that breaks its message takes no other with it.
             *outgoing(map(EmailMessage, mails)),
             *(Outgoing(EmailMessage(mail_id), MARK_COMES_FIRST + A_MOMENT) for mail_id in abandoned),
+            *outgoing(map(look, locks)),
             *mails_out(late),
         ]
+
+    def _locks_due(self, now: datetime) -> list[int]:
+        """The projects whose lock is to be looked at; whoever does says when it is next, else it is soon."""
+        due = self.locks.looks_due(now)
+        for project_id in due:
+            self.locks.look_at(project_id, now + STUCK_AFTER)
+        return due
 
     def _missed_night(self, now: datetime) -> list[int]:
         """The mail on a night that never began, until someone has begun to send it."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
-from shared.domain.locks import HeldLock, Outcome
+from shared.domain.locks import HeldLock, LockOrder, Outcome
 from shared.domain.periods import Period
 from shared.domain.projects import Project
 from shared.messages import LockAction, LockTrigger
@@ -27,9 +27,8 @@ class LockFacts:
 
     groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
     was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
-    usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. released: an
-    operator has unlocked it since it was locked for this revision of its budget in this period. taken_over: a group
-    came to it within the period, and what that cost before is not its own.
+    usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. order: what an
+    operator ordered last. taken_over: a group came to it within the period, and what that cost before is not its own.
     """
 
     project: Project
@@ -41,9 +40,14 @@ class LockFacts:
     held: HeldLock | None = None
     held_groups: tuple[ResourceGroup, ...] = ()
     held_since: datetime | None = None
-    released: bool = False
+    order: LockOrder | None = None
     taken_over: bool = False
     gaps: tuple[Gap, ...] = ()
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """The keys of its groups, by which figures are told apart."""
+        return frozenset("/".join(group.key) for group in self.groups)
 
     @property
     def lacks(self) -> str:
@@ -98,11 +102,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Freed:
-    """The project has no lock any more. by_hand: it is not to be locked again for this revision and period."""
-
-    by_hand: bool
-    budget_number: int
-    period_start: date | None
+    """The project has no lock any more."""
 
 
 class LockLedger(Protocol):
@@ -114,6 +114,26 @@ class LockLedger(Protocol):
 
     def facts(self, project_id: int, now: datetime) -> LockFacts | None:
         """What is known of a project, active or not; its period is the one that holds `now`. None: unknown."""
+        ...
+
+    def order(self, project_id: int, is_lock: bool, at: datetime, by: str | None, now: datetime) -> None:
+        """Records an order to lock (else unlock) a project, for the revision and period of now.
+
+        It is carried out by its message, or else by a look (`looks_due`). Nothing is recorded where a later order is,
+        or where there is no such project.
+        """
+        ...
+
+    def withdraw(self, project_id: int, order: LockOrder) -> None:
+        """Ends an order that can't be carried out, if it is still the last."""
+        ...
+
+    def look_at(self, project_id: int, due_at: datetime | None) -> None:
+        """When the project's lock is to be looked at again; None: not by itself."""
+        ...
+
+    def looks_due(self, now: datetime) -> list[int]:
+        """The projects whose lock is to be looked at now, by id."""
         ...
 
     def held(self) -> int:

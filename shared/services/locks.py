@@ -52,13 +52,10 @@ class LockService:
         why, facts = given_reason(reason), self._facts(project)
         if action is LockAction.LOCK:
             _check_lockable(facts)
-        message = LockMessage(
-            action=action,
-            project_id=facts.project.id,
-            reason=why,
-            trigger=LockTrigger.OPERATOR,
-            by=fitting(by, LONGEST_NAME, ""),
-        )
+        project_id, now, name = facts.project.id, self.clock(), fitting(by, LONGEST_NAME, "")
+        # Whatever becomes of the message, and whatever else is on its way, the order counts from now on.
+        self.ledger.order(project_id, action is LockAction.LOCK, now, name, now)
+        message = LockMessage(action, project_id, reason=why, trigger=LockTrigger.OPERATOR, by=name, ordered_at=now)
         self.sender.send(Queue.LOCK, message)
         return Ordered(facts.project.acronym, facts.held_since, self.mode)
 

@@ -23,7 +23,7 @@ from sqlalchemy import delete, insert, select, update
 from shared.adapters.database.tables import budget_periods, charges, coverage, projects, scopes
 from shared.composition import Composition
 from shared.domain.coverage import Coverage
-from shared.domain.locks import HeldLock
+from shared.domain.locks import HeldLock, LockWhy
 from shared.domain.locks import Outcome as Decided
 from shared.domain.periods import Period, split_at_month_ends
 from shared.messages import LockAction, LockTrigger, NotificationMessage, ScopeTarget
@@ -171,7 +171,7 @@ LOCKED = AuditEntry(
         "machines": [["die1-dev", "vm-1", "stopped"]],
     },
 )
-HOLD = Hold(HeldLock(by_hand=False, budget_number=1), (ResourceGroup(FIRST, "die1-dev"),))
+HOLD = Hold(HeldLock(LockWhy.OVER, budget_number=1), (ResourceGroup(FIRST, "die1-dev"),))
 
 
 def queued(setting: str) -> list[Any]:

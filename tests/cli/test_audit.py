@@ -35,7 +35,7 @@ def history(cli: Cli, app: Composition) -> None:
     """DIE1 was locked and unlocked, EAU was not locked."""
     cli("projects", "load", write_csv(DIE1, EAU))
     decided(app, LOCKED, HOLD, LOCKED_AT)
-    decided(app, UNLOCKED, Freed(by_hand=True, budget_number=1, period_start=None), LOCKED_AT + HOUR)
+    decided(app, UNLOCKED, Freed(), LOCKED_AT + HOUR)
     decided(app, REFUSED, None, LOCKED_AT + 2 * HOUR)
 
 

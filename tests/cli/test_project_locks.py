@@ -21,9 +21,15 @@ def test_a_lock_is_asked_for_by_an_operator_with_a_name_and_a_reason(
     outcome = cli("project", action, "die1", "--reason", " it is a test ")
     assert (outcome.code, outcome.err) == (0, "")
     assert f"Asked for the {action} of DIE1; `audit DIE1` shows what became of it.\n" in outcome.out
-    assert queued("QueueProjectLock") == [
-        {"ProjectId": 11, "Action": action, "Reason": "it is a test", "Trigger": "operator", "By": "ann"}
-    ]
+    (message,) = queued("QueueProjectLock")
+    assert message.pop("OrderedAt")
+    assert message == {
+        "ProjectId": 11,
+        "Action": action,
+        "Reason": "it is a test",
+        "Trigger": "operator",
+        "By": "ann",
+    }
 
 
 @pytest.mark.parametrize(("mode", "said"), [("off", "it will be refused"), ("dry-run", "only written down")])

@@ -16,7 +16,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.forecast import forecast
-from shared.domain.locks import HeldLock
+from shared.domain.locks import HeldLock, LockWhy
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project
 from shared.domain.thresholds import Checked, Decision
@@ -317,7 +317,7 @@ def test_a_forecast_that_can_not_be_held_is_left_out_and_no_fault(database: Data
 
 
 def put_lock(ledgers: Ledgers, project_id: int, **values: object) -> None:
-    row = {"project_id": project_id, "by_hand": False, "groups": []} | values
+    row = {"project_id": project_id, "groups": []} | values
     ledgers.database.run(lambda connection: connection.execute(locks.insert(), [row]))
 
 
@@ -328,18 +328,19 @@ def test_whether_a_project_may_be_locked_is_seen(ledgers: Ledgers) -> None:
 
 def test_the_lock_that_the_app_holds_is_seen(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2), entry(3))
-    figures = {"period_start": date(2026, 4, 1), "amount": Decimal(1000), "spent": Decimal("1000.5")}
+    figures = {"why": "over budget", "period_start": date(2026, 4, 1), "amount": Decimal(1000)}
     put_lock(ledgers, 1, held_since=NOW, budget_number=1, **figures)
     put_lock(ledgers, 2)
     usages = seen(ledgers, 1, 2, 3)
-    assert usages[1].held == HeldLock(False, 1, date(2026, 4, 1), Decimal(1000), Decimal("1000.5"))
+    assert usages[1].held == HeldLock(LockWhy.OVER, 1, date(2026, 4, 1), amount=Decimal(1000))
     assert (usages[2].held, usages[3].held) == (None, None)
 
 
 def test_a_project_is_released_for_one_revision_in_one_period(ledgers: Ledgers) -> None:
     ledgers.load(*(entry(each, terms=terms(rule=MONTHLY)) for each in (1, 2, 3)))
-    put_lock(ledgers, 1, released_number=1, released_period_start=NOVEMBER.start)
-    put_lock(ledgers, 2, released_number=2, released_period_start=NOVEMBER.start)
+    ordered = {"ordered_locks": False, "ordered_at": NOW, "ordered_period_start": NOVEMBER.start}
+    put_lock(ledgers, 1, ordered_number=1, **ordered)
+    put_lock(ledgers, 2, ordered_number=2, **ordered)
     released = {each: usage.released for each, usage in seen(ledgers, 1, 2, 3).items()}
     assert released == {1: True, 2: False, 3: False}
     assert not seen(ledgers, 1, now=DECEMBER_1)[1].released

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import StatementError
 from shared.adapters.database.engine import Database
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.tables import budget_periods
-from shared.domain.locks import HeldLock, Outcome
+from shared.domain.locks import HeldLock, LockOrder, LockWhy, Outcome
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project
 from shared.messages import LockAction, LockTrigger
@@ -34,16 +34,19 @@ DECEMBER_1 = datetime(2026, 12, 1, 2, tzinfo=UTC)
 
 GROUP = ResourceGroup(SUB, "rg-1")
 HELD = HeldLock(
-    by_hand=False,
+    LockWhy.OVER,
     budget_number=1,
     period_start=FISCAL_YEAR.start,
-    amount=Decimal(1000),
+    currency="CAD",
+    amount=Decimal("-0.0000000001"),
     spent=Decimal("1000.0000000001"),
+    seen_on=NOW.date(),
+    counted=frozenset({"rg-1", "straße"}),
 )
+BY_ORDER = HeldLock(LockWhy.ORDER, budget_number=3)
 LOCKED = AuditEntry("message-1", 1, LockAction.LOCK, Outcome.LOCKED, "it is full", LockTrigger.ALERT)
 UNLOCKED = AuditEntry("message-2", 1, LockAction.UNLOCK, Outcome.UNLOCKED, "it was raised", LockTrigger.CHECK)
-FREED = Freed(by_hand=False, budget_number=1, period_start=FISCAL_YEAR.start)
-FREED_BY_HAND = replace(FREED, by_hand=True)
+FREED = Freed()
 MAIL = NewMail(
     "lock/locked/message-1", "notice", ("a@example.org",), {"text": "locked"}, topic=Topic.LOCK, project_id=1
 )
@@ -157,7 +160,7 @@ def test_a_claim_alone_does_not_lock(ledger: LockLedger) -> None:
     ledger.claim(1, "first", LATER, NOW)
     ledger.release(1, "first")
     found = facts(ledger)
-    assert (found.held, found.held_groups, found.held_since, found.released) == (None, (), None, False)
+    assert (found.held, found.held_groups, found.held_since, found.order) == (None, (), None, None)
 
 
 # --- what is recorded ----------------------------------------------------------------------------------------
@@ -167,15 +170,14 @@ def test_a_lock_is_held_as_it_was_recorded(ledger: LockLedger, database: Databas
     groups = (GROUP, ResourceGroup(OTHER_SUB, "Straße"))
     record(ledger, LOCKED, Hold(HELD, groups), MAIL)
     found = facts(ledger)
-    assert (found.held, found.held_groups, found.held_since, found.released) == (HELD, groups, NOW, False)
+    assert (found.held, found.held_groups, found.held_since, found.order) == (HELD, groups, NOW, None)
     assert decided(ledger) == [LOCKED.key]
     assert facts(ledger, 2).held is None
 
 
 def test_a_lock_by_hand_on_a_project_without_a_budget_is_held(ledger: LockLedger) -> None:
-    by_hand = HeldLock(by_hand=True, budget_number=3)
-    record(ledger, LOCKED, Hold(by_hand, (GROUP,)))
-    assert facts(ledger).held == by_hand
+    record(ledger, LOCKED, Hold(BY_ORDER, (GROUP,)))
+    assert facts(ledger).held == BY_ORDER
 
 
 def test_an_amount_of_azure_s_is_kept_to_ten_places(ledger: LockLedger) -> None:
@@ -190,7 +192,7 @@ def test_a_decision_ends_its_claim(ledger: LockLedger) -> None:
 
 def test_a_project_that_is_locked_again_stays_locked_since_the_first_time(ledger: LockLedger) -> None:
     record(ledger, LOCKED, Hold(HELD, (GROUP,)))
-    more = replace(HELD, spent=Decimal(2000), by_hand=True)
+    more = replace(HELD, spent=Decimal(2000), why=LockWhy.ORDER)
     record(ledger, replace(LOCKED, key="again"), Hold(more, (GROUP, replace(GROUP, name="rg-2"))), now=NOW + DAY)
     found = facts(ledger)
     assert (found.held, found.held_since, len(found.held_groups)) == (more, NOW, 2)
@@ -207,44 +209,123 @@ def test_an_unlocked_project_holds_nothing_and_may_be_locked_again(ledger: LockL
     record(ledger, LOCKED, Hold(HELD, (GROUP,)))
     record(ledger, UNLOCKED, FREED)
     found = facts(ledger)
-    assert (found.held, found.held_groups, found.held_since, found.released) == (None, (), None, False)
+    assert (found.held, found.held_groups, found.held_since, found.order) == (None, (), None, None)
 
 
-def test_unlocking_by_hand_marks_the_project_as_released(ledger: LockLedger) -> None:
-    record(ledger, LOCKED, Hold(HELD, (GROUP,)))
-    record(ledger, UNLOCKED, FREED_BY_HAND)
-    found = facts(ledger)
-    assert (found.held, found.released) == (None, True)
-    assert not facts(ledger, 2).released
+# --- orders --------------------------------------------------------------------------------------------------
 
 
-def test_a_release_is_over_with_a_new_revision(ledger: LockLedger, ledgers: Ledgers) -> None:
-    record(ledger, UNLOCKED, FREED_BY_HAND)
+def is_released(ledger: LockLedger, now: datetime = NOW) -> bool:
+    found = facts(ledger, now=now)
+    return found.order is not None and found.order.releases(found.budget.number, found.period)
+
+
+def test_an_order_is_recorded_with_its_time_and_for_which_revision_and_period(ledger: LockLedger) -> None:
+    at = NOW - MINUTE + timedelta(microseconds=1)
+    ledger.order(1, False, at, "Zoë", NOW)
+    assert facts(ledger).order == LockOrder(False, at, 1, FISCAL_YEAR.start, "Zoë")
+    assert (is_released(ledger), facts(ledger, 2).order) == (True, None)
+    ledger.order(4711, True, at, None, NOW)
+
+
+@pytest.mark.parametrize("later", [True, False])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_of_two_orders_the_later_one_counts(ledger: LockLedger, later: bool, comes_first: bool) -> None:
+    orders = [(not later, NOW), (later, NOW + timedelta(microseconds=1))]
+    for is_lock, at in reversed(orders) if comes_first else orders:
+        ledger.order(1, is_lock, at, None, NOW)
+    found = facts(ledger).order
+    assert found is not None
+    assert (found.locks, found.at) == orders[1]
+
+
+def test_an_order_that_is_recorded_again_is_for_what_was_then(ledger: LockLedger, ledgers: Ledgers) -> None:
+    ledger.order(1, False, NOW, "olga", NOW)
     ledgers.projects.revise_budget(1, terms("2000"), "tester", "raised", NOW)
-    assert not facts(ledger).released
+    ledger.order(1, False, NOW, "olga", NOW + DAY)
+    assert facts(ledger).order == LockOrder(False, NOW, 1, FISCAL_YEAR.start, "olga")
+    assert not is_released(ledger)
 
 
 def test_a_release_is_over_with_a_new_period(ledger: LockLedger) -> None:
-    record(ledger, UNLOCKED, FREED_BY_HAND)
+    ledger.order(1, False, NOW, None, NOW)
     last_moment = datetime(2027, 3, 31, 23, 59, tzinfo=UTC)
-    assert facts(ledger, now=last_moment).released
-    assert not facts(ledger, now=last_moment + MINUTE).released
+    assert is_released(ledger, last_moment)
+    assert not is_released(ledger, last_moment + MINUTE)
 
 
-def test_a_project_without_a_period_is_released_too_until_it_is_locked(ledger: LockLedger, ledgers: Ledgers) -> None:
+def test_a_project_without_a_period_is_released_too(ledger: LockLedger, ledgers: Ledgers) -> None:
     over = PeriodRule(PeriodKind.FIXED, date(2025, 1, 1), date(2026, 1, 1))
     ledgers.load(entry(1, terms=terms(rule=over)))
-    record(ledger, UNLOCKED, Freed(by_hand=True, budget_number=2, period_start=None))
-    assert facts(ledger).released
-    record(ledger, LOCKED, Hold(HeldLock(by_hand=True, budget_number=2), (GROUP,)))
-    assert not facts(ledger).released
+    ledger.order(1, False, NOW, None, NOW)
+    assert is_released(ledger)
 
 
-@pytest.mark.parametrize("change", [Hold(HELD, (GROUP,)), FREED], ids=["lock", "unlock by itself"])
-def test_a_release_is_over_with_the_next_decision_that_counts(ledger: LockLedger, change: Hold | Freed) -> None:
-    record(ledger, UNLOCKED, FREED_BY_HAND)
+@pytest.mark.parametrize("change", [Hold(HELD, (GROUP,)), FREED], ids=["lock", "unlock"])
+def test_no_decision_ends_an_order(ledger: LockLedger, change: Hold | Freed) -> None:
+    ledger.order(1, False, NOW, None, NOW)
     record(ledger, LOCKED, change)
-    assert not facts(ledger).released
+    assert is_released(ledger)
+
+
+def test_an_order_that_is_withdrawn_is_gone_unless_a_later_one_has_come(ledger: LockLedger) -> None:
+    ledger.order(1, True, NOW, None, NOW)
+    first = facts(ledger).order
+    assert first is not None
+    ledger.order(1, False, NOW + MINUTE, None, NOW)
+    ledger.withdraw(1, first)
+    second = facts(ledger).order
+    assert second is not None and not second.locks
+    ledger.withdraw(1, second)
+    assert facts(ledger).order is None
+
+
+def test_an_order_is_given_while_another_works_on_the_lock(ledger: LockLedger) -> None:
+    assert ledger.claim(1, "first", LATER, NOW)
+    ledger.order(1, True, NOW, None, NOW)
+    assert ledger.record(LOCKED, "first", Hold(HELD, (GROUP,)), [], NOW)
+    found = facts(ledger).order
+    assert found is not None and found.locks
+
+
+# --- when a lock is looked at again --------------------------------------------------------------------------
+
+
+def test_what_is_due_is_looked_at_until_it_is_put_off(ledger: LockLedger) -> None:
+    assert ledger.looks_due(LATER) == []
+    for project_id in (2, 1):
+        assert ledger.claim(project_id, "tester", LATER, NOW)
+        ledger.look_at(project_id, LATER)
+    assert (ledger.looks_due(LATER - MINUTE), ledger.looks_due(LATER)) == ([], [1, 2])
+    ledger.look_at(1, LATER + HOUR)
+    ledger.look_at(2, None)
+    assert (ledger.looks_due(LATER), ledger.looks_due(LATER + HOUR)) == ([], [1])
+
+
+def test_an_order_is_due_if_its_message_is_lost(ledger: LockLedger) -> None:
+    ledger.order(2, True, NOW, None, NOW)
+    assert ledger.looks_due(NOW + 2 * HOUR) == [2]
+
+
+def test_a_change_of_a_project_or_its_budget_makes_its_lock_due(ledger: LockLedger, ledgers: Ledgers) -> None:
+    for change in (
+        lambda: ledgers.load(entry(1, active=False), entry(2)),
+        lambda: ledgers.load(entry(1, "rg-9")),
+        lambda: ledgers.projects.revise_budget(1, terms("2000"), "tester", "raised", NOW),
+    ):
+        for project_id in (1, 2):
+            ledger.claim(project_id, "tester", LATER, NOW)
+            ledger.look_at(project_id, NOW + DAY)
+        change()
+        assert ledger.looks_due(NOW) == [1]
+
+
+def test_a_project_that_was_never_locked_has_nothing_to_be_looked_at(ledger: LockLedger, ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, active=False))
+    assert ledger.looks_due(NOW + DAY) == []
+
+
+# --- what is written -----------------------------------------------------------------------------------------
 
 
 def test_a_decision_that_changes_nothing_is_written_and_leaves_the_lock(ledger: LockLedger, database: Database) -> None:
@@ -275,15 +356,8 @@ def test_a_lock_that_is_about_to_be_is_known_and_counts_as_locked_once_that_was_
     record(ledger, LOCKED, Hold(HELD, (GROUP,)), now=NOW + DAY)
     assert (facts(ledger).held_since, ledger.held()) == (NOW + DAY, 1)
     assert ledger.claim(1, "tester", LATER, NOW)
-    ledger.keep(1, "tester", Hold(replace(HELD, by_hand=True), (GROUP,)))
+    ledger.keep(1, "tester", Hold(BY_ORDER, (GROUP,)))
     assert facts(ledger).held_since == NOW + DAY
-
-
-def test_what_is_about_to_be_leaves_an_operators_release(ledger: LockLedger) -> None:
-    record(ledger, UNLOCKED, FREED_BY_HAND)
-    assert ledger.claim(1, "tester", LATER, NOW)
-    ledger.keep(1, "tester", Hold(HELD, (GROUP,)))
-    assert facts(ledger).released
 
 
 def test_a_lost_claim_writes_nothing(ledger: LockLedger, database: Database) -> None:

@@ -589,7 +589,7 @@ def test_a_scope_without_a_group_is_at_another_provider(ledgers: Ledgers) -> Non
 
 def test_the_listing_says_since_when_a_project_is_locked(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2, lock=LockPolicy.NEVER))
-    row = {"project_id": 1, "held_since": NOW, "by_hand": False, "groups": []}
+    row = {"project_id": 1, "held_since": NOW, "groups": []}
     ledgers.database.run(lambda connection: connection.execute(locks.insert(), [row]))
     views = ledgers.projects.list_projects(TODAY)
     assert [(view.project.lock, view.locked_since) for view in views] == [("auto", NOW), ("never", None)]

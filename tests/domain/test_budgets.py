@@ -52,9 +52,14 @@ def test_what_was_carried_makes_no_budget_where_there_is_none(amount: str | None
     assert carrying("50", amount).amount is None
 
 
-@pytest.mark.parametrize("usage", ["-5", "0", "5"])
-def test_a_total_that_is_used_up_is_at_100_percent(usage: str) -> None:
-    assert carrying("-200").percent(Decimal(usage)) == 100
+@pytest.mark.parametrize(
+    ("carried", "usage", "percent"),
+    [("-200", "0", 100), ("-200", "5", 100), ("-200", "-0.01", 0), ("-250", "-50", 100), ("-250", "-50.01", 0)],
+)
+def test_a_total_that_is_used_up_is_at_100_percent_until_credits_have_made_up_for_it(
+    carried: str, usage: str, percent: int
+) -> None:
+    assert carrying(carried).percent(Decimal(usage)) == percent
 
 
 def test_a_percent_is_of_all_that_may_be_spent() -> None:

@@ -45,9 +45,15 @@ def test_an_order_is_queued_with_who_gave_it_and_why(
     chain: Chain, service: LockService, action: LockAction, named: str
 ) -> None:
     assert service.order(named, action, " security ", "olga" * 50) == Ordered("P11", None, LockMode.ENFORCE)
-    assert asked(chain) == [
-        {"ProjectId": 11, "Action": action, "Reason": "security", "Trigger": "operator", "By": ("olga" * 50)[:100]}
-    ]
+    (message,) = asked(chain)
+    assert message.pop("OrderedAt") == "2026-11-20T02:00:00+00:00"
+    assert message == {
+        "ProjectId": 11,
+        "Action": action,
+        "Reason": "security",
+        "Trigger": "operator",
+        "By": ("olga" * 50)[:100],
+    }
 
 
 @pytest.mark.parametrize("action", LockAction)

@@ -17,7 +17,7 @@ from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
 from shared.adapters.database.coverage import gaps_within
 from shared.adapters.database.ledger import Ledger, reads, writes
-from shared.adapters.database.locks import held_in, is_released
+from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
@@ -122,7 +122,7 @@ def _usages(
             read_on=row.costs_read_at.date() if row.costs_read_at else today,
             warned=row.id in warned,
             held=held_in(lock),
-            released=is_released(lock, budget.number, period),
+            released=(order := order_in(lock)) is not None and order.releases(budget.number, period),
             last_charged=last_charged.get(row.id, {}),
         )
         usages.append(usage)

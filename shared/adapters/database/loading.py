@@ -18,6 +18,7 @@ from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, per
 from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.listings import stored_entries
+from shared.adapters.database.locks import look_soon
 from shared.adapters.database.owners import hand_over
 from shared.adapters.database.revisions import Author, revise, revisions_of
 from shared.adapters.database.tables import projects, scopes
@@ -59,6 +60,7 @@ def load_entries(
     known = [(stored[entry.project.id], entry) for entry in entries if entry.project.id in stored]
     changed = [(before, entry) for before, entry in known if not entry.says(before)]
     used = _percents(connection, [entry for _, entry in changed], now)
+    look_soon(connection, [entry.project.id for _, entry in changed], now)
     _update_projects(connection, [(before.project, entry.project) for before, entry in changed], now)
     _insert_projects(connection, new, now)
     kept = _move_scopes(connection, changed, new, now, lookback_days, correction)

@@ -5,9 +5,9 @@ A claim is a guarded update, and its row count says who has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,14 +16,14 @@ from typing_extensions import override
 
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import AnyRow, project_in, sums_within, terms_of, with_budget
-from shared.adapters.database.chunks import kept_or
+from shared.adapters.database.chunks import in_chunks, kept_or
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import audit, locks, mails, projects, scope_owners, scopes
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
-from shared.domain.locks import HeldLock
+from shared.domain.locks import HeldLock, LockOrder
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.domain.projects import sub_account_key
@@ -31,9 +31,10 @@ from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, LockLedger
 from shared.ports.mails import MailState, NewMail, Topic
 
-NOT_RELEASED = dict.fromkeys(("released_number", "released_period_start"))
-EMPTY: dict[str, Any] = {"by_hand": False, "incomplete": False, "groups": []}
-NOT_HELD = dict.fromkeys(("held_since", "budget_number", "period_start", "amount", "spent"))
+NOT_HELD: dict[str, Any] = {"groups": [], "held_since": None} | dict.fromkeys(each.name for each in fields(HeldLock))
+NO_ORDER = dict.fromkeys(("ordered_locks", "ordered_at", "ordered_by", "ordered_number", "ordered_period_start"))
+# An order's own message carries it out before that.
+CARRIED_OUT_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class SqlLocks(Ledger, LockLedger):
             held=held_in(lock),
             held_groups=tuple(ResourceGroup(*group) for group in lock.groups) if lock else (),
             held_since=lock.held_since if lock else None,
-            released=is_released(lock, budget.number, period),
+            order=order_in(lock),
             taken_over=period is not None and _taken_over(connection, row.id, period),
             gaps=self._gaps(connection, row, budget, period, today),
         )
@@ -89,6 +90,42 @@ class SqlLocks(Ledger, LockLedger):
             return ()
         needed = {row.id: (period, bool(budget.terms.opening_in(period)))}
         return gaps_of(connection, needed, today, self.lookback_days, projects.c.id == row.id).get(row.id, ())
+
+    @override
+    @writes
+    def order(
+        self, connection: Connection, project_id: int, is_lock: bool, at: datetime, by: str | None, now: datetime
+    ) -> None:
+        row = next(iter(with_budget(connection, [project_id])), None)
+        if row is None:
+            return
+        _make_row(connection, project_id)
+        period = terms_of(row).rule.period_at(now.astimezone(UTC).date())
+        ordered = {"ordered_locks": is_lock, "ordered_at": at, "ordered_by": by, "ordered_number": row.budget_number}
+        ordered |= {"ordered_period_start": period.start if period else None}
+        ordered |= {"look_due_at": now + CARRIED_OUT_WITHIN}
+        here = locks.c
+        # The same order once more changes nothing: it is for what was then.
+        is_other = (here.ordered_at == at) & (here.ordered_locks != is_lock)
+        is_later = here.ordered_at.is_(None) | (here.ordered_at < at) | is_other
+        connection.execute(update(locks).where(here.project_id == project_id, is_later).values(ordered))
+
+    @override
+    @writes
+    def withdraw(self, connection: Connection, project_id: int, order: LockOrder) -> None:
+        this = (locks.c.project_id == project_id) & (locks.c.ordered_at == order.at)
+        connection.execute(update(locks).where(this).values(NO_ORDER))
+
+    @override
+    @writes
+    def look_at(self, connection: Connection, project_id: int, due_at: datetime | None) -> None:
+        connection.execute(update(locks).where(locks.c.project_id == project_id).values(look_due_at=due_at))
+
+    @override
+    @reads
+    def looks_due(self, connection: Connection, now: datetime) -> list[int]:
+        due = select(locks.c.project_id).where(locks.c.look_due_at <= now).order_by(locks.c.project_id)
+        return list(connection.scalars(due))
 
     @override
     @reads
@@ -115,13 +152,7 @@ class SqlLocks(Ledger, LockLedger):
         taken = connection.execute(update(locks).where(locks.c.project_id == project_id, takeable).values(claimed))
         if taken.rowcount == 1:
             return True
-        without = projects.outerjoin(locks, locks.c.project_id == projects.c.id)
-        lacks_row = (projects.c.id == project_id) & locks.c.project_id.is_(None)
-        if connection.scalar(select(projects.c.id).select_from(without).where(lacks_row)) is None:
-            return False
-        # Two that make the row at once: one runs again, and sees the other's claim.
-        connection.execute(insert(locks), [{"project_id": project_id, **EMPTY} | claimed])
-        return True
+        return _make_row(connection, project_id, claimed)
 
     @override
     @writes
@@ -173,10 +204,30 @@ def held_in(row: AnyRow | None) -> HeldLock | None:
     return record(HeldLock, row)
 
 
-def is_released(row: AnyRow | None, budget_number: int, period: Period | None) -> bool:
-    """Whether a row of `locks` says that the project was unlocked by hand, for this revision and period."""
-    start = period.start if period else None
-    return row is not None and row.released_number == budget_number and row.released_period_start == start
+def order_in(row: AnyRow | None) -> LockOrder | None:
+    """What a row of `locks` says that an operator ordered last."""
+    if row is None or row.ordered_at is None:
+        return None
+    of_budget = (row.ordered_number, row.ordered_period_start)
+    return LockOrder(row.ordered_locks, row.ordered_at, *of_budget, by=row.ordered_by)
+
+
+def look_soon(connection: Connection, project_ids: Iterable[int], now: datetime) -> None:
+    """Makes the locks of these projects due: something was changed that may decide about them."""
+    for some in in_chunks(sorted(project_ids)):
+        live = locks.c.project_id.in_(some) & locks.c.look_due_at.is_not(None)
+        connection.execute(update(locks).where(live).values(look_due_at=now))
+
+
+def _make_row(connection: Connection, project_id: int, values: Mapping[str, Any] | None = None) -> bool:
+    """Makes the project's row with these values; False where it has one, or there is no such project."""
+    without = projects.outerjoin(locks, locks.c.project_id == projects.c.id)
+    lacks_row = (projects.c.id == project_id) & locks.c.project_id.is_(None)
+    if connection.scalar(select(projects.c.id).select_from(without).where(lacks_row)) is None:
+        return False
+    # Two that make the row at once: one runs again, and sees the other's.
+    connection.execute(insert(locks), [{"project_id": project_id, "groups": [], **(values or {})}])
+    return True
 
 
 def _taken_over(connection: Connection, project_id: int, period: Period) -> bool:
@@ -204,9 +255,8 @@ def _changed(change: Hold | Freed | None, now: datetime) -> dict[str, Any]:
     if change is None:
         return {}
     if isinstance(change, Hold):
-        return _counted(change) | NOT_RELEASED | {"held_since": kept_or(locks.c.held_since, now)}
-    released = {"released_number": change.budget_number, "released_period_start": change.period_start}
-    return NOT_HELD | EMPTY | (released if change.by_hand else NOT_RELEASED)
+        return _counted(change) | {"held_since": kept_or(locks.c.held_since, now)}
+    return NOT_HELD
 
 
 def _counted(hold: Hold) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from shared.adapters.database import budget_periods, budget_rows
 from shared.adapters.database.chunks import insert_rows, kept_or, select_in, update_rows
 from shared.adapters.database.ledger import record
+from shared.adapters.database.locks import look_soon
 from shared.adapters.database.tables import alerts, budgets, projects
 from shared.domain.budget_periods import BudgetHistory
 from shared.domain.budgets import BudgetTerms
@@ -50,6 +51,7 @@ def revise(
         history = known[row.id].turn(budget_rows.period_in(row), today)
         known[row.id] = history.set_budget(author.at, terms[row.id])
     _write(connection, numbers, terms, author)
+    look_soon(connection, numbers, author.at)
     known = budget_periods.follow_charges(connection, known)
     known = budget_periods.settle(connection, known, lookback_days)
     budget_periods.write_periods(connection, opened, known, author.at)
@@ -92,5 +94,5 @@ def _carry(
         usage = budget.terms.used(sums.get(row.id, {}).get(row.currency, Decimal(0)), budget_rows.period_in(row))
         carried = {"budget_id": row.budget_id, "period_start": row.period_start, "usage": usage, "made_at": now}
         carried |= {"outcome": AlertOutcome.CARRIED}
-        rows.extend(carried | {"threshold": each} for each in still_told(told[row.id], usage, budget.amount))
+        rows.extend(carried | {"threshold": each} for each in still_told(told[row.id], usage, budget.available))
     insert_rows(connection, alerts, rows)

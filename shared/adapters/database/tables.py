@@ -15,7 +15,7 @@ from shared.adapters.database.types import Converted, Money, UtcDateTime, cleane
 from shared.domain.budgets import Rollover
 from shared.domain.coverage import CoverageState
 from shared.domain.deliveries import DeliveryState, Role
-from shared.domain.locks import Outcome
+from shared.domain.locks import LockWhy, Outcome
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
 from shared.messages import LockAction, LockTrigger
@@ -274,18 +274,22 @@ answers = table(
     *needed(kept_at=UtcDateTime()),
 )
 
-# The lock of a project: whether the app has put one on it, and who works on that now.
+# The lock of a project: whether the app has put one on it, what was ordered, and who works on that now.
 locks = table(
     "locks",
     Column("project_id", ForeignKey("projects.id"), primary_key=True, autoincrement=False),
     *optional(held_since=UtcDateTime()),
-    # `groups`: a list of [subscription id, resource group].
-    *needed(by_hand=Boolean(), groups=JSON()),
-    Column("incomplete", Boolean, nullable=False, server_default=sa.false()),
-    # What counted when it was locked: see domain.locks.HeldLock.
-    *optional(budget_number=Integer(), period_start=Date(), amount=Money(), spent=Money()),
-    # Unlocked by hand: it is not locked again for this revision in this period.
-    *optional(released_number=Integer(), released_period_start=Date()),
+    # A list of [subscription id, resource group].
+    *needed(groups=JSON()),
+    # What counted when it was last found right: see domain.locks.HeldLock.
+    *optional(why=Converted(Unicode(12), str, LockWhy), budget_number=Integer(), period_start=Date()),
+    *optional(currency=key_text(3), amount=Money(), spent=Money(), seen_on=Date()),
+    *optional(counted=Converted(JSON(none_as_null=True), sorted, frozenset)),
+    # What an operator ordered last, and for which revision and period: see domain.locks.LockOrder.
+    *optional(ordered_locks=Boolean(), ordered_at=UtcDateTime(), ordered_by=fitted(100)),
+    *optional(ordered_number=Integer(), ordered_period_start=Date()),
+    # When it is to be looked at again, whatever else happens.
+    *optional(look_due_at=UtcDateTime()),
     *optional(claimant=Unicode(100), claimed_until=UtcDateTime()),
 )
 

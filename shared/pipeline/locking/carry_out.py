@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
-from shared.domain.locks import LockMode, LockRules, Outcome, decide_lock, decide_unlock
+from shared.domain.locks import (
+    INACTIVE,
+    NEVER,
+    NO_BUDGET,
+    ORDERED,
+    RELEASED,
+    LockMode,
+    LockRules,
+    LockWhy,
+    Outcome,
+    Wanted,
+    should_be,
+)
 from shared.domain.projects import LockPolicy
 from shared.domain.texts import digest
-from shared.messages import Envelope, LockTrigger
+from shared.messages import LockAction
 from shared.pipeline.locking.groups import (
     NOTHING,
     RUNS,
@@ -26,11 +38,12 @@ from shared.pipeline.locking.groups import (
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.request import Request
-from shared.pipeline.stage import Outgoing, Retry
+from shared.pipeline.stage import Retry
 from shared.ports.azure import ResourceGroup
 from shared.ports.clock import Clock
 from shared.ports.errors import PauseError
-from shared.ports.locks import Hold
+from shared.ports.locks import Freed, Hold
+from shared.ports.mails import NewMail
 
 # A function that runs for ten minutes is killed, and a call takes Azure at most 40 seconds. What there was no time for
 # is done by the copy of the message that is put back; each begins with what is not known to be locked.
@@ -41,9 +54,18 @@ TAKEN_OFF_WITHIN = timedelta(minutes=8)
 STOPPING_WAIT, STOPPING_LIMIT = timedelta(seconds=10), timedelta(minutes=10)
 # So long is Azure asked again for its figure, or for what runs, where that could change what is done.
 AZURE_LIMIT = timedelta(minutes=30)
+# Each night's check looks at what is locked; where none comes (costs that can't be read, a project that is inactive),
+# the watchdog asks for it.
+LOOKED_AT_EVERY = timedelta(hours=26)
+# Machines that were stopped are told of, if their lock does not come within these days.
+STOPS_COUNT_FOR = timedelta(days=3)
 
 NOTHING_TO_LOCK = "none of its resource groups is there, or may be locked"
 NO_GROUPS = "it has no resource group in Azure, and nothing else can be locked"
+NOT_BY_US, STAYS_IN_OFF = "it was not locked by this app", "LOCK_MODE is off, so that locks stay as they are"
+LASTING = {NEVER: "never", RELEASED: "released", NOTHING_TO_LOCK: "nothing", NO_GROUPS: "no-groups"}
+# Why a lock comes off though nobody watches over the project's money from then on.
+UNWATCHED = (NEVER, INACTIVE, NO_BUDGET)
 STILL_RAN = "it still ran ten minutes after it was to stop, and goes on costing money"
 
 
@@ -58,52 +80,112 @@ class Locking:
     retry: Retry
     clock: Clock
 
-    def lock(self, request: Request) -> list[Outgoing]:
-        """Decides, and locks, says what would be done, or refuses."""
-        facts, figure = request.facts, request.azure.figure
-        decision = decide_lock(
-            self.rules, facts.project, figure, request.database, request.has_budget, request.ordered, facts.released
-        )
-        if decision.outcome is Outcome.REFUSED:
-            return self._refuse(request, decision.reason)
-        seen = self.groups.survey(facts, self._in_time(request, SURVEYED_WITHIN))
-        carry_out = self._lock if decision.outcome is Outcome.LOCKED else self._would_lock
-        return carry_out(request, decision.reason, seen)
+    def settle(self, request: Request) -> None:
+        """Compares what should be with what there is: does what is missing, says what would be done, or refuses."""
+        wanted = should_be(request.known, self.rules.when_unsure)
+        self._look_again(request, wanted)
+        later = request.superseded
+        if later is not None:
+            self._answer(request, f"an order of {later.at:%Y-%m-%d at %H:%M:%S} UTC, which is later, counts")
+        elif wanted.why is None:
+            self._open(request, wanted)
+        else:
+            self._locked(request, wanted)
+
+    def _look_again(self, request: Request, wanted: Wanted) -> None:
+        """Whatever becomes of the message: what is locked is looked at every day, and a figure once it counts."""
+        again_on, facts = request.azure.again_on, request.facts
+        is_to_be = wanted.why is not None and self.rules.mode is LockMode.ENFORCE
+        due_at = request.now + LOOKED_AT_EVERY if is_to_be or facts.held else None
+        if again_on is not None and due_at is None:
+            due_at = datetime.combine(again_on, time(), UTC)
+        self.records.look_at(request, due_at)
 
     def _in_time(self, request: Request, limit: timedelta) -> InTime:
         """Says whether less than `limit` has passed since the work on it began."""
         return lambda: self.clock() - request.now < limit
 
+    # --- what is to be open ----------------------------------------------------------------------------------
+
+    def _open(self, request: Request, wanted: Wanted) -> None:
+        facts, mode = request.facts, self.rules.mode
+        is_order = request.ordered and request.asks(LockAction.UNLOCK)
+        if is_order or (facts.held is not None and request.known.is_released):
+            self._take_off(request, ORDERED)
+        elif facts.held is None:
+            self._answer(request, wanted.reason)
+        elif mode is LockMode.ENFORCE:
+            self._take_off(request, wanted.reason)
+        elif mode is LockMode.DRY_RUN:
+            key = request.key("would-unlock")
+            mail = self.mails.would_unlock(request, key, wanted.reason)
+            self.records.write_down(request, key, Outcome.WOULD_UNLOCK, wanted.reason, mails=[mail])
+        elif not request.is_look:
+            self._answer(request, STAYS_IN_OFF)
+        if facts.held is not None and request.ordered and request.asks(LockAction.LOCK):
+            self.records.claim(request.project.id, request.origin, request.now)
+            self._refuse(request, wanted.reason)
+
+    def _answer(self, request: Request, reason: str) -> None:
+        """Nothing is done: whoever asked for something is told why not."""
+        if request.is_look:
+            self._say_what_was_in_vain(request, reason)
+        elif request.asks(LockAction.LOCK):
+            self._refuse(request, reason)
+        else:
+            key = f"stays/{request.this_budget}/{request.now.date()}/{digest(reason, request.message.by or '')}"
+            said = reason if request.facts.held or request.ordered else "the project is not locked"
+            self.records.write_down(request, key, Outcome.REFUSED, said)
+
+    def _take_off(self, request: Request, reason: str) -> None:
+        """Takes the lock off every group that has it; what can't be done now or at all is remembered, and is next."""
+        request, facts = replace(request, action=LockAction.UNLOCK), request.facts
+        report = self.groups.take_off(facts, self._in_time(request, TAKEN_OFF_WITHIN))
+        left = report.left_of(facts.held_groups)
+        change = Hold(facts.held, left) if facts.held is not None and left else None
+        if report.failed:
+            self.records.write_down_failure(request, report, change)
+        elif change and report.later:
+            self.records.keep(request, change)
+        report.raise_later()
+        if not report.failed:
+            self._write_down_open(request, reason, report)
+
+    def _write_down_open(self, request: Request, reason: str, report: Report) -> None:
+        facts = request.facts
+        if facts.held_since is None and not report.with_word(TAKEN_OFF):
+            key, mails = request.key_of_message("not-locked"), self.mails_on_what_was_in_vain(request)
+            freed = Freed() if facts.held else None
+            self.records.write_down(request, key, Outcome.REFUSED, NOT_BY_US, report, freed, mails)
+            return
+        key, mails = request.key_of_message("unlocked"), [self.records.mail_to_contacts(request)]
+        if reason in UNWATCHED:
+            mails.append(self.mails.opened(request, key, reason))
+        self.records.write_down(request, key, Outcome.UNLOCKED, reason, report, Freed(), mails)
+
     # --- refusing, or only saying what would be --------------------------------------------------------------
 
-    def _refuse(self, request: Request, reason: str, report: Report = NOTHING, let_go: bool = False) -> list[Outgoing]:
+    def _refuse(self, request: Request, reason: str, report: Report = NOTHING, let_go: bool = False) -> None:
         """Told once a day for the same reason, or once for the budget and period where it stays the same.
 
         With LOCK_MODE off, only those who ordered a lock are told. let_go: the project has no lock any more.
         """
-        lasting = self._lasting(request, reason)
+        is_off = self.rules.mode is LockMode.OFF
+        if is_off and request.project.lock is not LockPolicy.NEVER:
+            reason = "LOCK_MODE is off"
+        lasting = "off" if is_off else LASTING.get(reason)
         key = request.key("refused", lasting or f"{request.now.date()}/{digest(reason)}")
-        is_told = self.rules.mode is not LockMode.OFF or request.ordered
-        mails = [self.mails.refused(request, key, reason)] if is_told else []
-        change = request.freed(request.facts.released) if let_go else None
-        self.records.write_down(request, key, Outcome.REFUSED, reason, report, change, mails)
-        again_from = request.azure.doubtful_until
-        return [] if again_from is None or lasting else [_look_again_on(again_from, request)]
+        mails = [self.mails.refused(request, key, reason)] if request.ordered or not is_off else []
+        mails += self.mails_on_what_was_in_vain(request)
+        self.records.withdraw(request)
+        self.records.write_down(request, key, Outcome.REFUSED, reason, report, Freed() if let_go else None, mails)
 
-    def _lasting(self, request: Request, reason: str) -> str | None:
-        """A word for a reason that is the same tomorrow."""
-        if self.rules.mode is LockMode.OFF:
-            return "off"
-        if request.project.lock is LockPolicy.NEVER:
-            return "never"
-        if request.facts.released and not request.ordered:
-            return "released"
-        return {NOTHING_TO_LOCK: "nothing", NO_GROUPS: "no-groups"}.get(reason)
-
-    def _would_lock(self, request: Request, reason: str, seen: Report) -> list[Outgoing]:
+    def _would_lock(self, request: Request, wanted: Wanted) -> None:
         """Writes down once, for this budget and period, what would be done."""
+        seen = self.groups.survey(request.facts, self._in_time(request, SURVEYED_WITHIN))
         if seen.has_nothing_to_lock:
-            return self._refuse(request, _nothing_to_lock(request))
+            self._refuse(request, _nothing_to_lock(request))
+            return
         if self.rules.stop_compute:
             seen += self.groups.machines_in(seen.lacking, self._in_time(request, STOPPED_WITHIN))
         seen.raise_later()
@@ -117,59 +199,84 @@ class Locking:
             groups=(*seen.groups, *((group, "would be locked") for group in seen.lacking)),
             machines=tuple((group, each, "would be stopped") for group, each, _ in seen.machines),
         )
-        key = request.key("would-lock")
+        key, reason = request.key("would-lock"), wanted.reason
         mail = self.mails.would_lock(request, key, reason, lines or ["nothing: the lock is there already"])
+        self.records.withdraw(request)
         self.records.write_down(request, key, Outcome.WOULD_LOCK, reason, plan, mails=[mail])
-        return []
+
+    def mails_on_what_was_in_vain(self, request: Request) -> list[NewMail]:
+        """To the operators: machines were stopped for a lock that did not come."""
+        stops = [] if request.facts.held else self.records.stops(request, STOPS_COUNT_FOR)
+        return [self.mails.stopped_in_vain(request, stops)] if stops else []
+
+    def _say_what_was_in_vain(self, request: Request, reason: str) -> None:
+        mails = self.mails_on_what_was_in_vain(request)
+        if mails:
+            self.records.write_down(request, request.key_of_message("in-vain"), Outcome.REFUSED, reason, mails=mails)
 
     # --- locking ---------------------------------------------------------------------------------------------
 
-    def _lock(self, request: Request, reason: str, seen: Report) -> list[Outgoing]:
-        """Stop, intend, put, leave, write down."""
+    def _locked(self, request: Request, wanted: Wanted) -> None:
+        mode = self.rules.mode
+        if not request.is_look and request.asks(LockAction.UNLOCK):
+            self._answer(request, f"it stays locked: {wanted.reason}")
+        elif mode is LockMode.ENFORCE:
+            self._lock(replace(request, action=LockAction.LOCK), wanted)
+        elif mode is LockMode.OFF and not request.is_look:
+            self._refuse(request, wanted.reason)
+        elif mode is LockMode.DRY_RUN and not (request.is_look or wanted.stays):
+            self._would_lock(request, wanted)
+
+    def _lock(self, request: Request, wanted: Wanted) -> None:
+        """Looks, stops, intends, puts, leaves, writes down."""
+        seen = self.groups.survey(request.facts, self._in_time(request, SURVEYED_WITHIN))
         if seen.has_nothing_to_lock:
-            return self._let_go(request, seen)
+            self._let_go(request, seen)
+            return
         facts, in_time = request.facts, self._in_time(request, LOCKED_WITHIN)
         stopped = NOTHING
         if seen.lacking:
             if self.rules.stop_compute:
                 stopped = self._stop_machines(request, seen.lacking)
-            self._intend(request, seen.lacking)
-        put = self.groups.put(seen.lacking, facts.project.id, self.mails.note(request, reason), in_time)
+            self._intend(request, wanted, seen.lacking)
+        put = self.groups.put(seen.lacking, facts.project.id, self.mails.note(request, wanted.reason), in_time)
         report = seen + stopped + put + self.groups.leave(facts, in_time)
-        wanted = self._write_down(request, reason, report)
+        self._write_down(request, wanted, report)
         report.raise_later()
-        return wanted
 
-    def _let_go(self, request: Request, seen: Report) -> list[Outgoing]:
+    def _let_go(self, request: Request, seen: Report) -> None:
         """Nothing may be locked any more: the lock comes off what has it, and the request is refused."""
         report = seen + self.groups.leave(request.facts, self._in_time(request, LOCKED_WITHIN))
         report.raise_later()
         if report.failed:
             self.records.write_down_failure(request, report)
-            return []
-        return self._refuse(request, _nothing_to_lock(request), report, let_go=request.facts.held is not None)
+        elif request.facts.held is not None or not request.is_look:
+            self._refuse(request, _nothing_to_lock(request), report, let_go=request.facts.held is not None)
 
-    def _intend(self, request: Request, lacking: Iterable[ResourceGroup]) -> None:
+    def _intend(self, request: Request, wanted: Wanted, lacking: Iterable[ResourceGroup]) -> None:
         """Writes down on which groups the lock is about to be: should it end here, the lock is known, and comes off."""
-        if request.facts.held_since is None:
-            self.records.keep(request, dict.fromkeys((*request.facts.held_groups, *lacking)))
+        groups = dict.fromkeys((*request.facts.held_groups, *lacking))
+        if len(groups) > len(request.facts.held_groups):
+            self.records.keep(request, request.hold(wanted, groups))
             self.records.claim(request.project.id, request.origin, request.now)
 
-    def _write_down(self, request: Request, reason: str, report: Report) -> list[Outgoing]:
-        facts, hold = request.facts, request.hold(report.still_held(request.facts))
+    def _write_down(self, request: Request, wanted: Wanted, report: Report) -> None:
+        facts, hold = request.facts, request.hold(wanted, report.still_held(request.facts))
         if report.failed:
             # What was intended comes to nothing where every group has refused the lock.
-            taken_back = None if report.later or hold.groups else request.freed(facts.released)
+            taken_back = None if report.later or hold.groups else Freed()
             change = hold if report.is_locked or facts.held_since else taken_back
             self.records.write_down_failure(request, report, change)
         elif not report.is_locked:
-            return [] if report.later else self._refuse(request, NOTHING_TO_LOCK)
+            if not report.later:
+                self._refuse(request, NOTHING_TO_LOCK)
         elif facts.held_since is None:
-            key, mail = request.key_of_message("locked"), self.records.mail_to_contacts(request)
-            self.records.write_down(request, key, Outcome.LOCKED, reason, report, hold, [mail])
+            key, mails = request.key_of_message("locked"), [self.records.mail_to_contacts(request)]
+            if wanted.why is LockWhy.UNSURE:
+                mails.append(self.mails.locked_unsure(request, key, wanted.reason))
+            self.records.write_down(request, key, Outcome.LOCKED, wanted.reason, report, hold, mails)
         else:
-            self._write_down_again(request, reason, report, hold)
-        return []
+            self._write_down_again(request, wanted.reason, report, hold)
 
     def _write_down_again(self, request: Request, reason: str, report: Report, hold: Hold) -> None:
         """What was done about a lock that was there before; nothing where nothing was."""
@@ -187,7 +294,7 @@ class Locking:
             said = f"it stays locked: {reason}"
             self.records.write_down(request, request.key("locked"), Outcome.LOCKED, said, report, hold)
         elif lock != held or set(hold.groups) != set(facts.held_groups):
-            self.records.keep(request, hold.groups)
+            self.records.keep(request, hold)
 
     # --- stopping machines before the lock, which would keep them running ------------------------------------
 
@@ -226,46 +333,11 @@ class Locking:
         new = [(group, each, "is being stopped") for group, each in running if (group.name, each.name) not in named]
         if new:
             reason = f"{_machines(len(new))} deallocated before the lock"
-            key = request.key_of_message("stopping")
+            # A message may come again and find more that runs: each time has its row.
+            key = request.key_of_message(f"stopping/{digest(*(machine_name(each[:2]) for each in new))}")
             self.records.write_down(request, key, Outcome.STOPPING, reason, Report(machines=tuple(new)))
             self.records.claim(request.project.id, request.origin, request.now)
         return stops[0].at if stops else (request.now if new else None)
-
-    # --- unlocking -------------------------------------------------------------------------------------------
-
-    def unlock(self, request: Request) -> None:
-        """Decides, and takes the lock off, says that it would come off, or leaves it on."""
-        facts = request.facts
-        decision = decide_unlock(
-            self.rules.mode, facts.held, facts.budget, facts.period, facts.usage, facts.unknown, request.ordered
-        )
-        if decision.outcome is Outcome.REFUSED:
-            self._leave_on(request, decision.reason)
-        elif decision.outcome is Outcome.WOULD_UNLOCK:
-            key = request.key("would-unlock")
-            mail = self.mails.would_unlock(request, key, decision.reason)
-            self.records.write_down(request, key, Outcome.WOULD_UNLOCK, decision.reason, mails=[mail])
-        else:
-            self._take_off(request, decision.reason)
-
-    def _leave_on(self, request: Request, reason: str) -> None:
-        if request.facts.held is None and request.message.trigger is LockTrigger.CHECK:
-            return  # a check asks only where there was a lock: this is its message once more
-        key = f"stays/{request.this_budget}/{request.now.date()}/{digest(reason)}"
-        self.records.write_down(request, key, Outcome.REFUSED, reason)
-
-    def _take_off(self, request: Request, reason: str) -> None:
-        facts, freed = request.facts, request.freed(request.ordered)
-        report = self.groups.take_off(facts, self._in_time(request, TAKEN_OFF_WITHIN))
-        report.raise_later()
-        if report.failed:
-            self.records.write_down_failure(request, report)
-        elif facts.held_since is None and not report.with_word(TAKEN_OFF):
-            key, why = request.key_of_message("not-locked"), "it was not locked by this app"
-            self.records.write_down(request, key, Outcome.REFUSED, why, report, freed if facts.held else None)
-        else:
-            key, mail = request.key_of_message("unlocked"), self.records.mail_to_contacts(request)
-            self.records.write_down(request, key, Outcome.UNLOCKED, reason, report, freed, [mail])
 
 
 def _nothing_to_lock(request: Request) -> str:
@@ -274,11 +346,3 @@ def _nothing_to_lock(request: Request) -> str:
 
 def _machines(number: int) -> str:
     return "one machine is" if number == 1 else f"{number} machines are"
-
-
-def _look_again_on(day: date, request: Request) -> Outgoing:
-    """Azure calls but once: an alert in a period's first days is looked into again once its figure counts."""
-    envelope = Envelope(run_id=request.message.envelope.run_id)
-    by_id = replace(request.message, project_id=request.project.id, budget_name=None, subscription_id=None)
-    due_at = datetime.combine(day, time(), UTC)
-    return Outgoing(replace(by_id, envelope=envelope), max(due_at - request.now, timedelta(0)))

@@ -70,6 +70,11 @@ class Report:
         unseen = [group for group in facts.held_groups if group.key not in known]
         return (*self.with_word(LOCKED, ALREADY), *unseen)
 
+    def left_of(self, held: Iterable[ResourceGroup]) -> tuple[ResourceGroup, ...]:
+        """Those of the groups that had a lock from which it could not be taken."""
+        off = {group.key for group in self.with_word(TAKEN_OFF, NO_LOCK)}
+        return tuple(group for group in held if group.key not in off)
+
     def gone_from(self, facts: LockFacts) -> list[ResourceGroup]:
         """The groups from which the lock had been taken in Azure, and that have it again."""
         held = {group.key for group in facts.held_groups}
@@ -143,6 +148,9 @@ class GroupLocks:
             return Report(groups=((group, ALREADY),))
         return Report(lacking=(group,), other_level=(group,) if levels else ())
 
+    def _has(self, group: ResourceGroup, name: str) -> bool:
+        return name in [lock.name.lower() for lock in self.locks.locks_on(group) or ()]
+
     def _is_never(self, group: ResourceGroup) -> bool:
         return key_of_group(group.name) in self.never
 
@@ -186,13 +194,20 @@ class GroupLocks:
         return self._delete((group for group in facts.held_groups if group.key not in own), facts, LEFT, in_time)
 
     def take_off(self, facts: LockFacts, in_time: InTime) -> Report:
-        """Takes the app's lock off every group that has it, and no other lock; also off groups it has held since."""
-        groups = {group.key: group for group in (*facts.held_groups, *facts.groups)}
-        return self._delete(groups.values(), facts, TAKEN_OFF, in_time)
+        """Takes the app's lock off every group that has it, and no other lock; where none is known to have it, any."""
+        return self._delete(facts.held_groups or facts.groups, facts, TAKEN_OFF, in_time)
 
     def _delete(self, groups: Iterable[ResourceGroup], facts: LockFacts, word: str, in_time: InTime) -> Report:
+        name = lock_name(facts.project.id)
+
         def delete(group: ResourceGroup) -> Report:
-            was_there = self.locks.delete(group, lock_name(facts.project.id))
+            try:
+                was_there = self.locks.delete(group, name)
+            except NeverError:
+                # Whoever may not take it off may see that someone else has.
+                if self._has(group, name):
+                    raise
+                was_there = False
             return Report(groups=((group, word if was_there else NO_LOCK),))
 
         return _each(groups, NAME, in_time, delete)

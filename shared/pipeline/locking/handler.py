@@ -8,22 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from shared.domain.locks import LockMode
-from shared.domain.projects import LockPolicy
-from shared.messages import LockAction, LockMessage
+from shared.domain.locks import LockMode, goes_by_figures
+from shared.messages import LockAction, LockMessage, LockTrigger, look
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.locking.carry_out import AZURE_LIMIT, Locking
 from shared.pipeline.locking.groups import Report
 from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.request import Request, ask_azure
-from shared.pipeline.stage import Outgoing, Retry, mails_out
+from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.azure import AzureBudgets
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.locks import LockLedger
+from shared.ports.locks import LockFacts, LockLedger
 
-Work = Callable[[Request], list[Outgoing]]
+Work = Callable[[Request], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,7 @@ class Locker:
                 named = message.project_id or f"with the Azure budget {message.budget_name}"
                 reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
                 return self._bury(message, origin, reason)
+            message = self._with_order(message, project_id)
             return self._claimed(message, origin, project_id, self._work_on)
         except NeverError as error:
             return self._give_up(message, origin, error.reason)
@@ -72,32 +72,47 @@ class Locker:
         facts = self.ledger.facts(message.project_id or 0, self.clock())
         return facts.project.id if facts else None
 
+    def _with_order(self, message: LockMessage, project_id: int) -> LockMessage:
+        """An operator's order counts from when it was given, whoever works on the project's lock meanwhile."""
+        if message.trigger is not LockTrigger.OPERATOR:
+            return message
+        now = self.clock()
+        ordered_at = message.ordered_at or message.envelope.first_queued_at or now
+        self.ledger.order(project_id, message.action is LockAction.LOCK, ordered_at, message.by, now)
+        return replace(message, ordered_at=ordered_at)
+
     def _claimed(self, message: LockMessage, origin: str, project_id: int, work: Work) -> list[Outgoing]:
         """Does the work while nobody else works on this project's lock."""
         now = self.clock()
         self.records.claim(project_id, origin, now)
         try:
             facts = self.ledger.facts(project_id, now)
-            wanted = work(Request(message, origin, facts, now)) if facts else []
+            if facts:
+                work(Request(message, origin, facts, now))
         finally:
             # Whatever it was that failed, the next try need not wait for the claim to expire.
             self.ledger.release(project_id, origin)
-        return [*wanted, *mails_out(self.ledger.unsent(project_id))]
+        changed = self._what_changed(facts) if facts else []
+        return [*changed, *mails_out(self.ledger.unsent(project_id))]
 
-    def _work_on(self, request: Request) -> list[Outgoing]:
-        if request.message.action is LockAction.UNLOCK:
-            self.locking.unlock(request)
-            return []
-        return self.locking.lock(self._look_again(request))
+    def _what_changed(self, before: LockFacts) -> list[Outgoing]:
+        """A lock takes minutes to be put on: whoever has changed the project, its budget or an order since is heard."""
+        project_id = before.project.id
+        now = self.ledger.facts(project_id, self.clock())
+        is_same = now is None or _decides(replace(now, order=now.order or before.order)) == _decides(before)
+        return [] if is_same else outgoing([look(project_id)])
+
+    def _work_on(self, request: Request) -> None:
+        self.locking.settle(self._look_again(request))
 
     def _look_again(self, request: Request) -> Request:
         """With what Azure's budget shows. Raises LaterError where that is worth waiting for."""
-        if self.locking.rules.mode is LockMode.OFF or request.project.lock is LockPolicy.NEVER:
+        if self.locking.rules.mode is LockMode.OFF or not goes_by_figures(request.known):
             return request  # whatever was spent, nothing is going to be done
         azure = ask_azure(request.facts, self.budgets, request.now.date())
         is_full = request.database is not None and request.database.is_full
         waited = self.retry.is_over(request.message.envelope.first_queued_at, AZURE_LIMIT)
-        if azure.wait and not (is_full or waited or request.ordered):
+        if azure.wait and not (is_full or waited):
             raise azure.wait
         return replace(request, azure=azure)
 
@@ -107,13 +122,17 @@ class Locker:
         if project_id is None:
             return self._bury(message, origin, reason)
 
-        def write_off(request: Request) -> list[Outgoing]:
+        def write_off(request: Request) -> None:
             self._bury(message, origin, reason)
             self.records.write_down_failure(request, Report(failed=((request.project.acronym, reason),)))
-            return []
 
         return self._claimed(message, origin, project_id, write_off)
 
     def _bury(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
         self.dead_letters.give_up(message, reason, origin)
         return []
+
+
+def _decides(facts: LockFacts) -> tuple[object, ...]:
+    """What a person can change of what decides."""
+    return facts.project, facts.counted, facts.budget, facts.order

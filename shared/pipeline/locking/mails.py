@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.domain.locks import FULL
+from shared.domain.locks import FULL, goes_by_figures
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
-from shared.domain.texts import fitting, units
+from shared.domain.texts import digest, fitting, units
 from shared.messages import LockAction
 from shared.pipeline.locking.request import Request
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.azure import LockLevel
+from shared.ports.locks import AuditView
 from shared.ports.mails import NewMail, Topic
 
 LOCK_TEMPLATE = "lock"
@@ -44,12 +45,13 @@ class LockMails:
 
     def to_contacts(self, request: Request, stopped: bool) -> NewMail:
         """To the contacts: their project is locked now, or open again. stopped: machines were, for this lock."""
-        facts, project, what = request.facts, request.project, f"{request.message.action}ed"
+        facts, project, what = request.facts, request.project, f"{request.doing}ed"
         amount, spent = facts.budget.amount, request.highest_known
         context: dict[str, Any] = {
             **project_context(project),
             "what": what,
-            "by_hand": request.ordered,
+            "by_hand": request.is_by_order,
+            "unwatched": not goes_by_figures(request.known),
             "level": self.level.value,
             "stopped": stopped,
             "spent": None if spent is None else plain(spent),
@@ -73,7 +75,7 @@ class LockMails:
             project_id=project.id,
             budget_number=facts.budget.number,
             period_start=request.period_start,
-            threshold=FULL if request.message.action is LockAction.LOCK and not request.ordered else None,
+            threshold=FULL if request.doing is LockAction.LOCK and not request.is_by_order else None,
             run_key=request.message.envelope.run_id,
         )
 
@@ -107,11 +109,9 @@ class LockMails:
 
     def failed(self, request: Request, key: str, lines: Sequence[str]) -> NewMail:
         """Not all could be locked (or unlocked)."""
-        project, action = request.project, request.message.action
-        # The nights don't know of orders: they lock what is at 100 %, and unlock what has money again.
-        nights = "Until then, the nights go by what was spent" if request.ordered else "The next night tries again"
+        project, action = request.project, request.doing
         intro = f"Project {_named(project)} could not be {action}ed, or not all of it:"
-        see = f"See `python -m shared.cli audit {project.acronym}`. {nights}"
+        see = f"See `python -m shared.cli audit {project.acronym}`. The next night tries again"
         advice = f"{see}; once the cause is mended, {_command(action, project)} does it now."
         return self._notice(request, key, f"could not be {action}ed", intro, lines, advice)
 
@@ -120,6 +120,32 @@ class LockMails:
         intro = f"The lock of project {_named(request.project)} was gone from these resource groups, and is back:"
         advice = f"To take it off for good: {_command('unlock', request.project)}."
         return self._notice(request, key, "was locked again", intro, groups, advice)
+
+    def locked_unsure(self, request: Request, key: str, reason: str) -> NewMail:
+        """A project was locked though nobody knew what it had spent."""
+        intro = f"Project {_named(request.project)} was locked, and nobody knows whether it should be: {reason}."
+        advice = (
+            "The lock comes off with the first complete figure below 100 %. To take it off now: "
+            f"{_command('unlock', request.project)}."
+        )
+        return self._notice(request, f"unsure/{key}", "was locked without a figure", intro, [], advice)
+
+    def opened(self, request: Request, key: str, reason: str) -> NewMail:
+        """A lock came off, and nobody watches over the project's money any more."""
+        intro = f"The lock of project {_named(request.project)} was taken off: {reason}."
+        advice = f"To lock it all the same: {_command('lock', request.project)}."
+        return self._notice(request, f"opened/{key}", "was unlocked", intro, [], advice)
+
+    def stopped_in_vain(self, request: Request, stops: Sequence[AuditView]) -> NewMail:
+        """Machines were stopped for a lock that did not come."""
+        machines = [f"{name} in {group}" for view in stops for group, name, _ in view.entry.details["machines"]]
+        intro = (
+            f"Machines of project {_named(request.project)} were stopped before a lock that is not put on after all. "
+            "They are not started again by themselves:"
+        )
+        advice = f"See `python -m shared.cli audit {request.project.acronym}`."
+        key = f"in-vain/{digest(*(view.entry.key for view in stops))}"
+        return self._notice(request, key, "is not locked, and machines were stopped", intro, machines, advice)
 
     def _notice(self, request: Request, key: str, what: str, intro: str, lines: Sequence[str], advice: str) -> NewMail:
         subject = f"{request.project.acronym} {what}"

@@ -5,7 +5,7 @@ The decision's key makes it once: whoever comes second, or again after a crash, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -14,11 +14,11 @@ from typing import Any
 from shared.domain.locks import LockMode, Outcome
 from shared.domain.money import plain
 from shared.domain.texts import digest
+from shared.messages import LockAction
 from shared.pipeline.events import event
 from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.request import Request
-from shared.ports.azure import ResourceGroup
 from shared.ports.errors import PauseError
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockLedger
 from shared.ports.mails import NewMail
@@ -43,9 +43,19 @@ class Records:
         if not self.ledger.claim(project_id, origin, now + CLAIM, now):
             raise PauseError("another message is working on this project's lock", BUSY_WAIT)
 
-    def keep(self, request: Request, groups: Iterable[ResourceGroup]) -> None:
-        """Writes what counts for a lock that is there or about to be on these groups, with nothing decided."""
-        self.ledger.keep(request.project.id, request.origin, request.hold(groups))
+    def keep(self, request: Request, hold: Hold) -> None:
+        """Writes what counts for a lock that is there or about to be, with nothing decided."""
+        self.ledger.keep(request.project.id, request.origin, hold)
+
+    def withdraw(self, request: Request) -> None:
+        """Ends an order to lock that is refused: it shall not come true by surprise, once that has changed."""
+        order = request.facts.order
+        if request.ordered and request.asks(LockAction.LOCK) and order is not None and order.locks:
+            self.ledger.withdraw(request.project.id, order)
+
+    def look_at(self, request: Request, due_at: datetime | None) -> None:
+        """When the project's lock is to be looked at again, whatever else happens."""
+        self.ledger.look_at(request.project.id, due_at)
 
     def write_down(
         self,
@@ -62,7 +72,7 @@ class Records:
         entry = AuditEntry(
             key=key,
             project_id=project.id,
-            action=message.action,
+            action=request.doing,
             outcome=outcome,
             reason=reason,
             trigger=message.trigger,
@@ -74,7 +84,7 @@ class Records:
         )
         if not self.ledger.record(entry, request.origin, change, mails, request.now):
             raise PauseError("another message has taken over this project's lock", BUSY_WAIT)
-        event("lock_decided", project=project.id, action=message.action, outcome=outcome, reason=reason)
+        event("lock_decided", project=project.id, action=request.doing, outcome=outcome, reason=reason)
 
     def _figures(self, request: Request) -> dict[str, Any]:
         """What a decision rests on: JSON values, amounts as text."""
@@ -97,7 +107,7 @@ class Records:
         """Some of it was refused for good: told once a day for the same reasons."""
         lines = [f"{what}: {why}" for what, why in report.failed]
         done = [group.name for group in report.with_word(LOCKED, TAKEN_OFF)]
-        key = request.key("failed", request.message.action, request.now.date(), digest(*lines, *done))
+        key = request.key("failed", request.doing, request.now.date(), digest(*lines, *done))
         mails = [self.mails.failed(request, key, lines)]
         if isinstance(change, Hold) and request.facts.held_since is None:
             mails.append(self.mail_to_contacts(request))
@@ -110,7 +120,7 @@ class Records:
     # --- what was written down before ---
 
     def stops(self, request: Request, within: timedelta) -> list[AuditView]:
-        """What was written down about stopping machines for the lock that is being put on now, oldest first."""
+        """What was written down about stopping machines for a lock that is not there yet, oldest first."""
         words = (Outcome.STOPPING, Outcome.REFUSED)
         since = request.now - within
         latest = takewhile(lambda view: view.at > since and view.entry.outcome in words, self._latest_first(request))

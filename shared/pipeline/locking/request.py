@@ -11,15 +11,15 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from shared.domain.charges import key_of_group
-from shared.domain.locks import Figure, HeldLock
+from shared.domain.locks import Figure, Known, LockOrder, Wanted, held_on
 from shared.domain.money import LARGEST_AMOUNT
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Project
-from shared.messages import LockMessage, LockTrigger
+from shared.messages import LockAction, LockMessage, LockTrigger
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, AzureBudgets, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.locks import Freed, Hold, LockFacts
+from shared.ports.locks import Hold, LockFacts
 
 # Azure evaluates its budgets about once a day, and costs reach it a day late: what it shows in a period's first days
 # may be what was spent in the period before. It does not say of when its figure is.
@@ -32,14 +32,15 @@ KINDS = {"monthly": PeriodKind.MONTHLY, "quarterly": PeriodKind.QUARTERLY, "annu
 class AzureSays:
     """What Azure's own budget shows, or why that isn't known, as a sentence's end; neither where it was not asked.
 
-    wait: set where Azure could not be asked now and may answer later. doubtful_until: set where Azure shows 100 % and
-    that may be of the period before; from this day on, its figure counts.
+    is_silent: Azure could not be asked, and whoever says that its budget has called may be right. wait: set where it
+    may answer later. again_on: set where its figure does not count now, and may from this day on.
     """
 
     figure: Figure | None = None
     unknown: str | None = None
+    is_silent: bool = False
     wait: LaterError | None = None
-    doubtful_until: date | None = None
+    again_on: date | None = None
 
 
 NOT_ASKED = AzureSays()
@@ -47,13 +48,17 @@ NOT_ASKED = AzureSays()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One message on one project. origin: the queue message's id. now: when the work on it began."""
+    """One message on one project. origin: the queue message's id. now: when the work on it began.
+
+    action: what is being done, where that is not what the message asks for.
+    """
 
     message: LockMessage
     origin: str
     facts: LockFacts
     now: datetime
     azure: AzureSays = NOT_ASKED
+    action: LockAction | None = None
 
     @property
     def project(self) -> Project:
@@ -66,22 +71,65 @@ class Request:
         return self.message.trigger is LockTrigger.OPERATOR
 
     @property
+    def is_by_order(self) -> bool:
+        """Whether what should be is what an operator ordered."""
+        order = self.facts.order
+        return order is not None and (order.locks or self.known.is_released)
+
+    @property
+    def doing(self) -> LockAction:
+        """What is being done, or was asked for."""
+        return self.action or self.message.action
+
+    def asks(self, action: LockAction) -> bool:
+        """Whether the message asks for this."""
+        return self.message.action is action
+
+    @property
+    def is_look(self) -> bool:
+        """Whether it only asks to look again: what a check asks of a lock that it knows of."""
+        return self.message.trigger is LockTrigger.CHECK and self.message.action is LockAction.UNLOCK
+
+    @property
+    def superseded(self) -> LockOrder | None:
+        """The later order that counts in the place of this one; None where there is none."""
+        order = self.facts.order
+        if not self.ordered or order is None:
+            return None
+        ordered_at = self.message.ordered_at
+        is_other = order.locks is not (self.message.action is LockAction.LOCK)
+        return order if is_other and (ordered_at is None or order.at > ordered_at) else None
+
+    @property
+    def known(self) -> Known:
+        """All that decides whether the project is to be locked."""
+        facts, is_call = self.facts, self.message.trigger in (LockTrigger.ALERT, LockTrigger.MESSAGE)
+        return Known(
+            project=facts.project,
+            counted=facts.counted,
+            budget=facts.budget,
+            period=facts.period,
+            today=self.now.date(),
+            database=self.database,
+            azure=self.azure.figure,
+            azure_unknown=self.azure.unknown,
+            order=facts.order,
+            held=facts.held,
+            hinted=is_call and self.message.action is LockAction.LOCK and self.azure.is_silent,
+        )
+
+    @property
     def period_start(self) -> date | None:
         """The first day of the budget's period; None where there is none today."""
         return self.facts.period.start if self.facts.period else None
 
     @property
-    def has_budget(self) -> bool:
-        """Whether there is a budget for today."""
-        return self.facts.budget.amount is not None and self.facts.period is not None
-
-    @property
     def database(self) -> Figure | None:
         """What the costs that were read come to; None without a budget, or where they can't be added."""
-        amount = self.facts.budget.amount
-        if amount is None or self.facts.period is None or not self.facts.usage_known:
+        available = self.facts.budget.available
+        if available is None or self.facts.period is None or not self.facts.usage_known:
             return None
-        return Figure(self.facts.usage, amount, self.facts.budget.terms.currency, self.facts.lacks)
+        return Figure(self.facts.usage, available, self.facts.budget.terms.currency, self.facts.lacks)
 
     @property
     def highest_known(self) -> Decimal | None:
@@ -96,8 +144,9 @@ class Request:
         if self.azure.figure:
             # More than can be stored is as good as the most that can.
             return min(self.azure.figure.spent, LARGEST_AMOUNT)
-        held = self.facts.held
-        return held.spent if held and self.facts.period and held.period_start == self.period_start else None
+        held, currency = self.facts.held, self.facts.budget.terms.currency
+        is_like = held is not None and (held.period_start, held.currency) == (self.period_start, currency)
+        return held.spent if held and self.facts.period and is_like else None
 
     @property
     def this_budget(self) -> str:
@@ -113,29 +162,9 @@ class Request:
         """The audit's key of what is decided once for this message."""
         return f"{what}/{self.this_budget}/{self.origin}"
 
-    def hold(self, groups: Iterable[ResourceGroup]) -> Hold:
-        """A lock on these groups, with what it was decided on, and so when it can come off."""
-        lock = HeldLock(
-            by_hand=self.ordered or (self.facts.held is not None and self.facts.held.by_hand),
-            budget_number=self.facts.budget.number,
-            period_start=self.period_start,
-            amount=self.facts.budget.amount,
-            spent=self._shown_by_azure,
-            incomplete=self._rests_on_incomplete,
-        )
-        return Hold(lock, tuple(groups))
-
-    @property
-    def _rests_on_incomplete(self) -> bool:
-        """Whether a lock of now rests on an incomplete figure alone; one that did not before never does."""
-        held, azure = self.facts.held, self.azure.figure
-        is_sure = held is not None and not held.incomplete and held.period_start == self.period_start
-        incomplete = self.database is not None and self.database.is_full and bool(self.database.lacks)
-        return incomplete and not is_sure and not self.ordered and not (azure and azure.is_full)
-
-    def freed(self, by_hand: bool) -> Freed:
-        """No lock any more. by_hand: none by itself either, for this revision and period."""
-        return Freed(by_hand, self.facts.budget.number, self.period_start)
+    def hold(self, wanted: Wanted, groups: Iterable[ResourceGroup]) -> Hold:
+        """A lock on these groups, with what it was decided on."""
+        return Hold(held_on(wanted, self.known, self._shown_by_azure), tuple(groups))
 
 
 def ask_azure(facts: LockFacts, budgets: AzureBudgets, today: date) -> AzureSays:
@@ -151,9 +180,9 @@ def ask_azure(facts: LockFacts, budgets: AzureBudgets, today: date) -> AzureSays
     try:
         found = budgets.get(subscriptions.pop(), azure_name(facts.project.acronym))
     except NeverError as error:
-        return AzureSays(unknown=error.reason)
+        return AzureSays(unknown=error.reason, is_silent=True)
     except LaterError as error:
-        return AzureSays(unknown=error.reason, wait=error)
+        return AzureSays(unknown=error.reason, is_silent=True, wait=error)
     return _shown_by(found, facts, facts.period, today)
 
 
@@ -178,12 +207,12 @@ def _figure(found: AzureBudget, facts: LockFacts, period: Period, today: date) -
             unknown=f"Azure's budget is in {found.currency or 'no currency'}, and the project's in {currency}"
         )
     # Our amount, not Azure's: the budget may have been raised since Azure's was changed.
-    figure = Figure(found.current_spend, facts.budget.amount or Decimal(0), currency)
+    figure = Figure(found.current_spend, facts.budget.available or Decimal(0), currency)
     counts_from = period.start + STALE_FOR
     if today >= counts_from:
         return AzureSays(figure)
     reason = "Azure's figure may still be that of the period before"
-    return AzureSays(unknown=reason, doubtful_until=counts_from if figure.is_full else None)
+    return AzureSays(unknown=reason, again_on=counts_from if figure.is_full else None)
 
 
 def counts_more(found: AzureBudget, groups: Iterable[ResourceGroup], period: Period, today: date) -> bool:

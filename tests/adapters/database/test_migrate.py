@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +26,7 @@ from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.tables import audit, budget_periods, budgets, mails, metadata, projects
 from shared.domain.budgets import Rollover
 from shared.domain.locks import LockMode
-from shared.messages import Queue
+from shared.messages import LockAction, Queue
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import NeverError
 from shared.ports.mails import NewMail, Topic
@@ -229,7 +230,7 @@ def test_which_revisions_came_from_a_file_was_in_their_reasons(database: Databas
     ledgers.load(entry(1))
     ledgers.projects.revise_budget(1, terms("3000"), "ana", "avenant 2", NIGHT)
     ledgers.load(entry(1, terms=terms("1500")))
-    move_to(database, "0013")
+    move_to(database, "0019")
     migrate.upgrade(database)
     revisions = ledgers.projects.revisions(1)
     assert [(each.reason, each.by_load) for each in revisions] == [
@@ -362,12 +363,43 @@ def test_a_database_of_0_1_0_keeps_all_that_it_has(database: Database) -> None:
     for row in old["accounts"]:
         for column in BY_MONTH:
             del row[column]
+    for row in old["locks"]:
+        for column in OF_LOCKS:
+            del row[column]
     for name, rows in old.items():
         kept = [{column: row[column] for column in rows[0]} for row in new[name]] if rows else new[name]
         assert sorted(map(repr, kept)) == sorted(map(repr, rows)), name
 
 
+OF_LOCKS = ("by_hand", "released_number", "released_period_start")
 BY_MONTH = ("read_from", "read_until", "read_started_at", "suspect_days", "suspect_on")
+
+
+def test_what_was_ordered_of_a_lock_and_what_it_rests_on_is_kept_and_back_again(database: Database) -> None:
+    chain = year_of(database)
+    chain.queues.take()
+    send_orders(chain)
+    ledger, now = chain.lock_ledger, chain.clock()
+    before = [ledger.facts(number, now) for number in (11, 12)]
+    for _ in range(2):
+        move_to(database, "0019")
+        lock = {row["project_id"]: row for row in contents(database)["locks"]}
+        assert (bool(lock[11]["by_hand"]), bool(lock[12]["by_hand"])) == (True, False)
+        assert (lock[11]["released_number"], lock[12]["released_number"]) == (None, 1)
+        migrate.upgrade(database)
+    after = [ledger.facts(number, now) for number in (11, 12)]
+    for old, new in zip(before, after, strict=True):
+        assert old and new and old.order and new.order
+        assert new.order == replace(old.order, by=None)
+        assert (old.held and old.held.why, old.held_groups) == (new.held and new.held.why, new.held_groups)
+    assert ledger.looks_due(now) == [11, 12]
+
+
+def send_orders(chain: Chain) -> None:
+    """Project 11 is locked and project 12 unlocked, both by order."""
+    chain.lock_service.order("P11", LockAction.LOCK, "security", "olga")
+    chain.lock_service.order("P12", LockAction.UNLOCK, "it is needed", "olga")
+    chain.drain()
 
 
 def test_what_was_known_of_an_account_is_known_by_month_and_back_again(database: Database) -> None:
