@@ -65,5 +65,10 @@ lock: $(READY) ## Pins what pyproject.toml asks for
 	@$(BIN)/uv pip compile pyproject.toml --universal --no-header --no-annotate --quiet -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --universal --extra dev -c requirements.txt --no-header --no-annotate --quiet -o requirements-dev.txt
 
-clean: ## Takes away everything that was made here
-	rm -rf .venv .venv-* .azurite .local .mypy_cache .ruff_cache .hypothesis
+clean: ## Takes away everything that was made here; asks before a database goes
+	rm -rf .venv .venv-* .azurite .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@kept=$$(grep -rls --binary-files=text '^SQLite format 3' .local); \
+	if [ -n "$$kept" ]; then \
+		echo "$$kept"; read -r -p "Delete .local, with this? [y/N] " answer; \
+		case "$$answer" in [yY]|[yY]es) ;; *) echo "Kept .local."; exit 0;; esac; \
+	fi; rm -rf .local

@@ -12,9 +12,12 @@ import threading
 import time
 from pathlib import Path
 
-from localdev.functions_host.errors import HostError
-from localdev.functions_host.host import LEASE_SECONDS, Host, Options
-from localdev.processes import stop_on_signals
+try:
+    from localdev.functions_host.errors import HostError
+    from localdev.functions_host.host import LEASE_SECONDS, Host, Options
+    from localdev.processes import stop_on_signals
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: {missing.name} is not installed in {sys.prefix}: `pip install -r requirements.txt` installs it")
 
 log = logging.getLogger("host")
 FINISH_SECONDS = 10.0
@@ -25,13 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = _parser().parse_args(arguments)
     _set_up_log(wanted)
     stopping = stop_on_signals()
-    host = Host(_options(wanted))
+    options = _options(wanted)
+    host = Host(options)
     try:
         host.load()
         code = _drain(host, wanted, stopping) if wanted.once or wanted.drain else _serve(host, stopping)
     except HostError as error:
         log.debug("", exc_info=error)
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {error}{_hint(options)}", file=sys.stderr, flush=True)
         code = _stop(host, 1)
     return code
 
@@ -94,6 +98,13 @@ def _options(wanted: argparse.Namespace) -> Options:
         port=wanted.port,
         function_key=wanted.function_key,
     )
+
+
+def _hint(options: Options) -> str:
+    example = options.app / "local.settings.json.example"
+    if options.settings.exists() or not example.exists():
+        return ""
+    return f" (there is no {options.settings}; `cp {example.name} {options.settings.name}` makes one)"
 
 
 def _set_up_log(wanted: argparse.Namespace) -> None:

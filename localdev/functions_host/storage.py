@@ -48,7 +48,8 @@ class QueueAccount:
             ) from error
         except (AzureError, ValueError) as error:
             raise HostError(
-                f"The queues of {self.connection.name} at {self.url} don't answer: is Azurite running there?"
+                f"The queues of {self.connection.name} at {self.url} don't answer: is Azurite running there? "
+                "`python -m localdev.azurite --run` runs one"
             ) from error
 
     def _create(self, queue: str) -> None:

@@ -7,10 +7,12 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shared import __version__
 from shared.cli import (
     audit,
     budget_revisions,
@@ -28,10 +30,14 @@ from shared.cli import (
 from shared.cli.app import command_group
 from shared.cli.failures import FAILED, STOPPED, explain
 
+# As it was called: installed it is a command, which shells can complete.
+INSTALLED = Path(sys.argv[0]).stem == "budget-warden"
+PROGRAM = "budget-warden" if INSTALLED else "python -m shared.cli"
+
 app = typer.Typer(
     help="Budget Warden: watches what cloud projects spend.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=INSTALLED,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -56,9 +62,18 @@ app.add_typer(database.commands, name="db")
 app.command("check")(check.check)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"budget-warden {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show all of an error that nobody foresaw.")] = False,
 ) -> None:
     """Budget Warden: watches what cloud projects spend, and tells their people."""
@@ -71,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     _write_any_character()
     try:
-        code = app(args=given, prog_name="python -m shared.cli", standalone_mode=False)
+        code = app(args=given, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_left()
@@ -99,7 +114,7 @@ def _wrong_usage(error: typer.TyperException) -> int:
     if "\n" in error.format_message():
         sys.stderr.write(error.format_message() + "\n")
         return error.exit_code
-    command = context.command_path if context else "python -m shared.cli"
+    command = context.command_path if context else PROGRAM
     complain(f"{error.format_message().rstrip('.')} (`{command} --help` says what it takes)")
     return error.exit_code
 

@@ -1,9 +1,13 @@
 """What is wrong with an app or its settings is said in one sentence, and nothing runs."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from localdev import host
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.settings import Connection, HostSettings, QueueSettings, read_host_settings
 from localdev.functions_host.storage import QueueAccount
@@ -71,7 +75,8 @@ def test_a_queue_service_that_does_not_answer_is_named_without_its_key(sample):
     ).start()
     assert text.wait() == 1
     assert (
-        "error: The queues of Storage at http://127.0.0.1:9/a/ don't answer: is Azurite running there?" in text.output
+        "error: The queues of Storage at http://127.0.0.1:9/a/ don't answer: is Azurite running there? "
+        "`python -m localdev.azurite --run` runs one" in text.output
     )
     assert key not in text.output
 
@@ -161,3 +166,23 @@ def test_app_settings_override_host_json(tmp_path, monkeypatch):
 def test_what_host_json_can_not_hold_is_refused(tmp_path, queues):
     with pytest.raises(HostError, match=r"host\.json"):
         _host_json(tmp_path, {"messageEncoding": "none"} | queues if isinstance(queues, dict) else queues)
+
+
+# --- what it needs ---
+
+
+def test_without_its_packages_it_says_in_a_sentence_what_to_install():
+    # -S leaves out what is installed.
+    command = [sys.executable, "-S", "-m", "localdev.host"]
+    result = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: azure is not installed in ")
+    assert result.stderr.endswith(": `pip install -r requirements.txt` installs it\n")
+
+
+def test_without_its_settings_it_says_how_to_make_them(tmp_path, capsys):
+    (tmp_path / "host.json").write_text('{"version": "2.0", "extensions": {"queues": {"messageEncoding": "none"}}}')
+    (tmp_path / "local.settings.json.example").write_text("{}")
+    assert host.main(["--app", str(tmp_path)]) == 1
+    hint = "`cp local.settings.json.example local.settings.json` makes one"
+    assert f"(there is no {tmp_path}/local.settings.json; {hint})" in capsys.readouterr().err
