@@ -48,6 +48,7 @@ from shared.pipeline.stage import Retry
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
 from shared.ports.azure import AZURE, AzureBudgets, AzureCompute, AzureLocks, TokenCheck
+from shared.ports.azure_budgets import SeenBudgets
 from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
@@ -224,6 +225,13 @@ class Composition:
         return ConsumptionBudgets(self.arm)
 
     @cached_property
+    def seen_budgets(self) -> SeenBudgets:
+        """What is known of Azure's own budgets that Azure does not say."""
+        from shared.adapters.database.azure_budgets import SqlSeenBudgets
+
+        return SqlSeenBudgets(self.database)
+
+    @cached_property
     def azure_locks(self) -> AzureLocks:
         """Locks on resource groups."""
         from shared.adapters.azure.locks import ArmLocks
@@ -371,6 +379,7 @@ class Composition:
         """Keeps Azure's own budgets as they are to be."""
         return BudgetSync(
             azure=self.azure_budgets,
+            seen=self.seen_budgets,
             projects=self.projects,
             action_group_id=self.settings.lock_action_group_id,
             clock=self.clock,
@@ -402,7 +411,16 @@ class Composition:
             retry=self.retry,
             clock=self.clock,
         )
-        return Locker(self.lock_ledger, self.azure_budgets, locking, records, self.dead_letters, self.retry, self.clock)
+        return Locker(
+            ledger=self.lock_ledger,
+            budgets=self.azure_budgets,
+            seen=self.seen_budgets,
+            locking=locking,
+            records=records,
+            dead_letters=self.dead_letters,
+            retry=self.retry,
+            clock=self.clock,
+        )
 
     @cached_property
     def deliverer(self) -> Deliverer:

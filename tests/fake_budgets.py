@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from itertools import count
 
 from shared.ports.azure import AzureBudget
+from shared.ports.azure_budgets import SeenBudget
 from shared.ports.errors import LaterError, NeverError
 
 MONTHS = {"Monthly": 1, "Quarterly": 3, "Annually": 12}
@@ -91,3 +92,19 @@ def _check_terms(budget: AzureBudget) -> None:
     for reason, is_so in refusals.items():
         if is_so:
             raise NeverError(reason)
+
+
+@dataclass
+class FakeSeenBudgets:
+    """What is known of them, in memory; passes tests/contracts/test_seen_budgets.py."""
+
+    budgets: dict[tuple[str, str], SeenBudget] = field(default_factory=dict)
+
+    def seen_in(self, subscription_id: str) -> dict[str, SeenBudget]:
+        return {name: each for (where, name), each in self.budgets.items() if where == subscription_id.lower()}
+
+    def note(self, subscription_id: str, budgets: Sequence[SeenBudget]) -> None:
+        self.budgets |= {(subscription_id.lower(), each.name): each for each in budgets}
+
+    def subscriptions(self) -> list[str]:
+        return sorted({where for (where, _), each in self.budgets.items() if each.is_there})

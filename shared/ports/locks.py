@@ -28,7 +28,8 @@ class LockFacts:
     groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
     was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
     usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. order: what an
-    operator ordered last. taken_over: a group came to it within the period, and what that cost before is not its own.
+    operator ordered last. alerted_at: when Azure called with an alert that can't be used yet. taken_over: a group came
+    to it within the period, and what that cost before is not its own.
     """
 
     project: Project
@@ -41,6 +42,7 @@ class LockFacts:
     held_groups: tuple[ResourceGroup, ...] = ()
     held_since: datetime | None = None
     order: LockOrder | None = None
+    alerted_at: datetime | None = None
     taken_over: bool = False
     gaps: tuple[Gap, ...] = ()
 
@@ -130,6 +132,10 @@ class LockLedger(Protocol):
 
     def look_at(self, project_id: int, due_at: datetime | None) -> None:
         """When the project's lock is to be looked at again; None: not by itself."""
+        ...
+
+    def alerted(self, project_id: int, at: datetime | None) -> None:
+        """When Azure called with an alert that can't be used yet; None: with none that matters any more."""
         ...
 
     def looks_due(self, now: datetime) -> list[int]:

@@ -20,7 +20,7 @@ from shared.pipeline.azure_budgets.wanted import LOCK_NOTICE
 from shared.ports.azure import AZURE, AzureBudget, BudgetNotice
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectView
-from tests.fake_budgets import FakeBudgets
+from tests.fake_budgets import FakeBudgets, FakeSeenBudgets
 from tests.fakes import FakeClock
 
 HERE, ELSEWHERE = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
@@ -89,7 +89,8 @@ class Rig:
     def __init__(self) -> None:
         self.clock, self.projects = FakeClock(), Projects()
         self.azure = FakeBudgets(today=lambda: self.clock().date())
-        self.stage = BudgetSync(self.azure, self.projects, CALLED, self.clock, no_currencies)
+        self.seen = FakeSeenBudgets()
+        self.stage = BudgetSync(self.azure, self.seen, self.projects, CALLED, self.clock, no_currencies)
 
     def sync(self, **details: Any) -> SyncResult:
         return self.stage.sync(HERE, **details)
@@ -300,7 +301,7 @@ def test_the_budgets_of_another_installation_in_the_same_subscription_stay(rig: 
     other = Rig()
     other.azure = rig.azure
     other.projects.set("THEIRS")
-    other.stage = BudgetSync(rig.azure, other.projects, f"{CALLED}-of-theirs", rig.clock, no_currencies)
+    other.stage = BudgetSync(rig.azure, other.seen, other.projects, f"{CALLED}-of-theirs", rig.clock, no_currencies)
     other.sync()
     result = rig.sync()
     assert whats(result) == [("create", "ONE"), ("create", "TWO")]

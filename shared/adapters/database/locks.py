@@ -79,6 +79,7 @@ class SqlLocks(Ledger, LockLedger):
             held_groups=tuple(ResourceGroup(*group) for group in lock.groups) if lock else (),
             held_since=lock.held_since if lock else None,
             order=order_in(lock),
+            alerted_at=lock.alerted_at if lock else None,
             taken_over=period is not None and _taken_over(connection, row.id, period),
             gaps=self._gaps(connection, row, budget, period, today),
         )
@@ -120,6 +121,11 @@ class SqlLocks(Ledger, LockLedger):
     @writes
     def look_at(self, connection: Connection, project_id: int, due_at: datetime | None) -> None:
         connection.execute(update(locks).where(locks.c.project_id == project_id).values(look_due_at=due_at))
+
+    @override
+    @writes
+    def alerted(self, connection: Connection, project_id: int, at: datetime | None) -> None:
+        connection.execute(update(locks).where(locks.c.project_id == project_id).values(alerted_at=at))
 
     @override
     @reads

@@ -290,7 +290,19 @@ locks = table(
     *optional(ordered_number=Integer(), ordered_period_start=Date()),
     # When it is to be looked at again, whatever else happens.
     *optional(look_due_at=UtcDateTime()),
+    # When Azure called with an alert that could not be used yet.
+    *optional(alerted_at=UtcDateTime()),
     *optional(claimant=Unicode(100), claimed_until=UtcDateTime()),
+)
+
+# Our budgets in Azure, as they were written or seen last: see ports.azure_budgets.SeenBudget.
+azure_budgets = table(
+    "azure_budgets",
+    *key(subscription_id=key_text(100), name=key_text(100)),
+    *optional(project_id=Integer()),
+    *needed(counts=Unicode(20), since=UtcDateTime()),
+    *optional(spend=Money(), currency=key_text(3)),
+    *needed(is_evaluated=Boolean(), is_there=Boolean()),
 )
 
 # Every decision about a lock. Rows are only ever added. `acronym`: as it was then.

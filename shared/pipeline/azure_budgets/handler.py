@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.domain.texts import digest
 from shared.messages import BudgetSyncMessage
-from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
+from shared.pipeline.azure_budgets.sync import DELETE, BudgetSync, SyncResult
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, at_most
@@ -44,9 +44,25 @@ class BudgetSyncHandler:
                 subscription=message.subscription_id,
             )
         except NeverError as error:
+            self.sync.forget(message.subscription_id)
             return self._told(message.subscription_id, [error.reason])
         event("budgets_synced", subscription=message.subscription_id, changes=len(result.changes))
-        return self._told(message.subscription_id, _lines(result))
+        return [*self._told(message.subscription_id, _lines(result)), *self._told_deleted(message, result)]
+
+    def _told_deleted(self, message: BudgetSyncMessage, result: SyncResult) -> list[Outgoing]:
+        """Nobody but us knows that Azure does not watch over these any more."""
+        lines = [change.sentence for change in result.changes if change.what == DELETE]
+        if not lines:
+            return []
+        now, subscription = self.clock(), message.subscription_id
+        mail = self.operators.notice(
+            Topic.AZURE_BUDGETS,
+            f"azure-budgets-deleted/{subscription}/{now.date()}/{digest(*lines)}",
+            "Azure budgets were deleted",
+            f"These budgets in subscription {subscription}, which Budget Warden had made, were deleted:",
+            at_most(lines),
+        )
+        return mails_out([self.mails.add(mail, now)])
 
     def _told(self, subscription_id: str, lines: list[str]) -> list[Outgoing]:
         """The same lines are told once a month: what can't be mapped stays so until someone changes the project."""

@@ -7,11 +7,12 @@ the same state: each run reads what Azure has, and writes only what differs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from shared.domain.money import plain
+from shared.pipeline.azure_budgets.evaluated import looked_at, written
 from shared.pipeline.azure_budgets.names import AZURE_PREFIX, azure_name
 from shared.pipeline.azure_budgets.wanted import (
     UnmappableError,
@@ -27,6 +28,7 @@ from shared.pipeline.azure_budgets.wanted import (
 )
 from shared.pipeline.events import event
 from shared.ports.azure import AzureBudget, AzureBudgets
+from shared.ports.azure_budgets import SeenBudget, SeenBudgets
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError, PauseError
 from shared.ports.projects import ProjectLedger, ProjectView
@@ -65,19 +67,28 @@ class SyncResult:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A change, and what it takes: `delete`, a budget's name, goes first; then `put` is written."""
+    """A change, and what it takes: `delete`, a budget's name, goes first; then `put` is written.
+
+    found: the budget that Azure has. project_id: whose it is to be.
+    """
 
     change: BudgetChange
     delete: str | None = None
     put: AzureBudget | None = None
+    found: AzureBudget | None = None
+    project_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """What a subscription's budgets lack, and the projects that can't have one: acronym, the end of a sentence."""
+    """What a subscription's budgets lack, and the projects that can't have one: acronym, the end of a sentence.
+
+    seen: what is known now of the budgets that Azure has, or had.
+    """
 
     steps: tuple[Step, ...]
     unmapped: tuple[tuple[str, str], ...]
+    seen: tuple[SeenBudget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +99,33 @@ class BudgetSync:
     """
 
     azure: AzureBudgets
+    seen: SeenBudgets
     projects: ProjectLedger
     action_group_id: str | None
     clock: Clock
     currencies: Callable[[str], frozenset[str]]
 
     def subscriptions(self) -> list[str]:
-        """The subscriptions in which any project, active or not, has resource groups; each once, in lower case."""
-        return self.projects.subscriptions()
+        """The subscriptions in which any project, active or not, has resource groups, or has left a budget of ours;
+        each once, in lower case."""
+        return sorted({*self.projects.subscriptions(), *self.seen.subscriptions()})
+
+    def forget(self, subscription_id: str) -> None:
+        """Gives up on the budgets of a subscription that can't be read, if no project is there any more."""
+        if subscription_id not in self.projects.subscriptions():
+            gone = [replace(each, is_there=False) for each in self.seen.seen_in(subscription_id).values()]
+            self.seen.note(subscription_id, gone)
 
     def plan(self, subscription_id: str) -> SyncPlan:
         """What is to be done in a subscription; reads Azure's list once. Raises LaterError, NeverError."""
         if self.action_group_id is None:
             raise NeverError(NO_ACTION_GROUP)
         here = self.projects.list_projects(self.clock().date(), subscription_id)
-        found = self.azure.budgets_of(subscription_id)
-        currency = currency_of(found, self.currencies(subscription_id))
-        return _compared(here, found, self.action_group_id, currency)
+        found, before = self.azure.budgets_of(subscription_id), self.seen.seen_in(subscription_id)
+        remembered = {each.currency for each in before.values() if each.currency}
+        currency = currency_of(found, self.currencies(subscription_id), frozenset(remembered))
+        plan = _compared(here, found, self.action_group_id, currency)
+        return replace(plan, seen=tuple(_seen(here, found, before, self.clock())))
 
     def sync(self, subscription_id: str, dry_run: bool = False, longest: timedelta = LONGEST_SYNC) -> SyncResult:
         """Brings a subscription's budgets in step, or says what it would do. A budget that Azure refuses fails alone.
@@ -115,6 +136,7 @@ class BudgetSync:
         plan = self.plan(subscription_id)
         if dry_run:
             return SyncResult(tuple(step.change for step in plan.steps), plan.unmapped)
+        self.seen.note(subscription_id, plan.seen)
         done, failed = [], []
         started_at = self.clock()
         for number, step in enumerate(plan.steps):
@@ -142,11 +164,35 @@ class BudgetSync:
         if step.delete is not None:
             self.azure.delete(subscription_id, step.delete)
         if step.put is None:
+            self._note_deleted(subscription_id, step)
             return
         # A list can come short, and what it did not show may be someone else's.
         if step.change.what == CREATE and self.azure.get(subscription_id, step.put.name) is not None:
             raise NeverError(f"There is a budget {step.put.name} that Azure's list did not show; it is left as it is.")
+        # Before it is done: a figure that counts too late does no harm.
+        before = None if step.delete else step.found
+        self.seen.note(subscription_id, [written(step.put, before, step.project_id, self.clock())])
         self.azure.put(subscription_id, step.put)
+
+    def _note_deleted(self, subscription_id: str, step: Step) -> None:
+        gone = self.seen.seen_in(subscription_id).get((step.delete or "").lower())
+        if gone is not None:
+            self.seen.note(subscription_id, [replace(gone, is_there=False)])
+
+
+def _seen(
+    views: Iterable[ProjectView], found: Iterable[AzureBudget], before: Mapping[str, SeenBudget], now: datetime
+) -> Iterator[SeenBudget]:
+    """What is known now of budgets of which something else was known before."""
+    ids = {azure_name(view.project.acronym): view.project.id for view in views}
+    ours = {each.name.lower(): each for each in found if each.name.lower().startswith(AZURE_PREFIX) and is_ours(each)}
+    for name, budget in ours.items():
+        after = looked_at(before.get(name), budget, ids.get(name), now)
+        if after != before.get(name):
+            yield after
+    for name in before.keys() - ours.keys():
+        if before[name].is_there:
+            yield replace(before[name], is_there=False)
 
 
 def _compared(
@@ -163,7 +209,7 @@ def _compared(
             if wanted is None:
                 steps += _no_longer(view.project.acronym, budget, why_none(view) or "")
             else:
-                steps += _to_be_written(view.project.acronym, wanted, budget)
+                steps += (replace(each, project_id=view.project.id) for each in _to_be_written(view, wanted, budget))
         except UnmappableError as error:
             unmapped.append((view.project.acronym, str(error)))
             steps += _no_longer(view.project.acronym, budget, str(error))
@@ -177,8 +223,9 @@ def _compared(
     return SyncPlan(tuple(steps), tuple(unmapped))
 
 
-def _to_be_written(acronym: str, wanted: WantedBudget, found: AzureBudget | None) -> Iterator[Step]:
+def _to_be_written(view: ProjectView, wanted: WantedBudget, found: AzureBudget | None) -> Iterator[Step]:
     """What brings a project's budget in step; nothing where it is. Raises UnmappableError."""
+    acronym = view.project.acronym
     if found is not None and not is_ours(found):
         raise UnmappableError(SOMEONE_ELSES)
     if found is None:
@@ -190,7 +237,7 @@ def _to_be_written(acronym: str, wanted: WantedBudget, found: AzureBudget | None
     if differs:
         is_new = needs_new(wanted, found)
         change = BudgetChange(acronym, REPLACE if is_new else CHANGE, f"{acronym} {'; '.join(differs)}")
-        yield Step(change, delete=found.name if is_new else None, put=brought_to(wanted, found))
+        yield Step(change, delete=found.name if is_new else None, put=brought_to(wanted, found), found=found)
 
 
 def _no_longer(acronym: str, found: AzureBudget | None, reason: str) -> Iterator[Step]:

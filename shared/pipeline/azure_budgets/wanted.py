@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from shared.domain.budgets import Rollover
 from shared.domain.charges import key_of_group
@@ -95,8 +95,11 @@ def wanted_budget(
 
 
 def azure_amount(amount: Decimal) -> Decimal:
-    """The amount in whole cents, half-even; a cent at least, since Azure takes no budget of 0 (all is used up)."""
-    return max(CENT, amount.quantize(CENT, rounding=ROUND_HALF_EVEN, context=EXACT))
+    """The amount in whole cents, rounded up: Azure's alert comes no sooner than 100 % is used.
+
+    A cent at least, since Azure takes no budget of 0 (all is used up).
+    """
+    return max(CENT, amount.quantize(CENT, rounding=ROUND_CEILING, context=EXACT))
 
 
 def is_ours(budget: AzureBudget) -> bool:
@@ -143,15 +146,19 @@ def brought_to(wanted: WantedBudget, found: AzureBudget) -> AzureBudget:
     )
 
 
-def currency_of(budgets: Iterable[AzureBudget], of_charges: frozenset[str]) -> str | None:
+def currency_of(
+    budgets: Iterable[AzureBudget], of_charges: frozenset[str], remembered: frozenset[str] = frozenset()
+) -> str | None:
     """The currency of a subscription, from its budgets, else from its stored charges; None where it isn't clear.
+
+    remembered: what Azure showed before: a budget that was deleted for its currency is not made again.
 
     No document says what Azure shows before a budget's first evaluation: first come those that have seen spending.
     """
     known = [budget for budget in budgets if budget.currency]
     evaluated = {str(budget.currency).upper() for budget in known if budget.current_spend}
     shown = {str(budget.currency).upper() for budget in known}
-    found = evaluated or of_charges or shown
+    found = evaluated or of_charges or shown or remembered
     return next(iter(found)) if len(found) == 1 else None
 
 

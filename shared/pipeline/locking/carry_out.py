@@ -24,7 +24,7 @@ from shared.domain.locks import (
 )
 from shared.domain.projects import LockPolicy
 from shared.domain.texts import digest
-from shared.messages import LockAction
+from shared.messages import LockAction, LockTrigger
 from shared.pipeline.locking.groups import (
     NOTHING,
     RUNS,
@@ -57,6 +57,7 @@ AZURE_LIMIT = timedelta(minutes=30)
 # Each night's check looks at what is locked; where none comes (costs that can't be read, a project that is inactive),
 # the watchdog asks for it.
 LOOKED_AT_EVERY = timedelta(hours=26)
+ALERT_COUNTS_FOR = timedelta(days=7)
 # Machines that were stopped are told of, if their lock does not come within these days.
 STOPS_COUNT_FOR = timedelta(days=3)
 
@@ -93,13 +94,19 @@ class Locking:
             self._locked(request, wanted)
 
     def _look_again(self, request: Request, wanted: Wanted) -> None:
-        """Whatever becomes of the message: what is locked is looked at every day, and a figure once it counts."""
-        again_on, facts = request.azure.again_on, request.facts
-        is_to_be = wanted.why is not None and self.rules.mode is LockMode.ENFORCE
-        due_at = request.now + LOOKED_AT_EVERY if is_to_be or facts.held else None
-        if again_on is not None and due_at is None:
+        """Whatever becomes of the message: what is locked is looked at every day, and an alert once it can be used.
+
+        Azure calls but once: of an alert that counts for nothing now, its figure is looked at for a week.
+        """
+        again_on, facts, now = request.azure.again_on, request.facts, request.now
+        is_alert = request.message.trigger is LockTrigger.ALERT
+        alerted_at = now if is_alert and again_on is not None else facts.alerted_at
+        due_at = None
+        if facts.held or (wanted.why is not None and self.rules.mode is LockMode.ENFORCE):
+            due_at = now + LOOKED_AT_EVERY
+        elif again_on is not None and alerted_at is not None and now < alerted_at + ALERT_COUNTS_FOR:
             due_at = datetime.combine(again_on, time(), UTC)
-        self.records.look_at(request, due_at)
+        self.records.look_at(request, due_at, alerted_at if due_at else None)
 
     def _in_time(self, request: Request, limit: timedelta) -> InTime:
         """Says whether less than `limit` has passed since the work on it began."""

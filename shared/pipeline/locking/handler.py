@@ -18,6 +18,7 @@ from shared.pipeline.locking.records import Records
 from shared.pipeline.locking.request import Request, ask_azure
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.azure import AzureBudgets
+from shared.ports.azure_budgets import SeenBudgets
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts, LockLedger
@@ -31,6 +32,7 @@ class Locker:
 
     ledger: LockLedger
     budgets: AzureBudgets
+    seen: SeenBudgets
     locking: Locking
     records: Records
     dead_letters: DeadLetters
@@ -68,9 +70,15 @@ class Locker:
             wanted = message.budget_name.strip().lower()
             here = self.ledger.projects_in(message.subscription_id or "")
             # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
-            return next((found for found, acronym in here if azure_name(acronym) == wanted), None)
+            by_name = next((found for found, acronym in here if azure_name(acronym) == wanted), None)
+            # A project that was renamed since the last sync is known by the budget that it had.
+            return by_name or self._had_budget(message.subscription_id or "", wanted)
         facts = self.ledger.facts(message.project_id or 0, self.clock())
         return facts.project.id if facts else None
+
+    def _had_budget(self, subscription_id: str, name: str) -> int | None:
+        seen = self.seen.seen_in(subscription_id).get(name)
+        return seen.project_id if seen else None
 
     def _with_order(self, message: LockMessage, project_id: int) -> LockMessage:
         """An operator's order counts from when it was given, whoever works on the project's lock meanwhile."""
@@ -109,7 +117,7 @@ class Locker:
         """With what Azure's budget shows. Raises LaterError where that is worth waiting for."""
         if self.locking.rules.mode is LockMode.OFF or not goes_by_figures(request.known):
             return request  # whatever was spent, nothing is going to be done
-        azure = ask_azure(request.facts, self.budgets, request.now.date())
+        azure = ask_azure(request.facts, self.budgets, self.seen, request.now)
         is_full = request.database is not None and request.database.is_full
         waited = self.retry.is_over(request.message.envelope.first_queued_at, AZURE_LIMIT)
         if azure.wait and not (is_full or waited):

@@ -53,9 +53,11 @@ class Records:
         if request.ordered and request.asks(LockAction.LOCK) and order is not None and order.locks:
             self.ledger.withdraw(request.project.id, order)
 
-    def look_at(self, request: Request, due_at: datetime | None) -> None:
+    def look_at(self, request: Request, due_at: datetime | None, alerted_at: datetime | None) -> None:
         """When the project's lock is to be looked at again, whatever else happens."""
         self.ledger.look_at(request.project.id, due_at)
+        if alerted_at != request.facts.alerted_at:
+            self.ledger.alerted(request.project.id, alerted_at)
 
     def write_down(
         self,

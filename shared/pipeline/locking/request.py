@@ -16,8 +16,11 @@ from shared.domain.money import LARGEST_AMOUNT
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Project
 from shared.messages import LockAction, LockMessage, LockTrigger
+from shared.pipeline.azure_budgets.evaluated import doubtful_until, looked_at
 from shared.pipeline.azure_budgets.names import azure_name
+from shared.pipeline.azure_budgets.wanted import is_ours
 from shared.ports.azure import AzureBudget, AzureBudgets, ResourceGroup
+from shared.ports.azure_budgets import SeenBudget, SeenBudgets
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import Hold, LockFacts
 
@@ -167,8 +170,8 @@ class Request:
         return Hold(held_on(wanted, self.known, self._shown_by_azure), tuple(groups))
 
 
-def ask_azure(facts: LockFacts, budgets: AzureBudgets, today: date) -> AzureSays:
-    """What Azure's own budget for the project shows."""
+def ask_azure(facts: LockFacts, budgets: AzureBudgets, seen: SeenBudgets, now: datetime) -> AzureSays:
+    """What Azure's own budget for the project shows; writes down what is new about it. Raises LaterError."""
     subscriptions = {group.subscription_id for group in facts.groups}
     if facts.budget.amount is None or facts.period is None:
         return AzureSays(unknown="the project has no budget now")
@@ -177,42 +180,51 @@ def ask_azure(facts: LockFacts, budgets: AzureBudgets, today: date) -> AzureSays
         return AzureSays(
             unknown=f"the project is in {counted}" if subscriptions else "it has no resource group in Azure"
         )
+    subscription, name = subscriptions.pop(), azure_name(facts.project.acronym)
     try:
-        found = budgets.get(subscriptions.pop(), azure_name(facts.project.acronym))
+        found = budgets.get(subscription, name)
     except NeverError as error:
         return AzureSays(unknown=error.reason, is_silent=True)
     except LaterError as error:
         return AzureSays(unknown=error.reason, is_silent=True, wait=error)
-    return _shown_by(found, facts, facts.period, today)
-
-
-def _shown_by(found: AzureBudget | None, facts: LockFacts, period: Period, today: date) -> AzureSays:
+    tomorrow = now.date() + timedelta(days=1)
     if found is None:
-        return AzureSays(unknown="there is no Azure budget for it")
+        return AzureSays(unknown="there is no Azure budget for it", again_on=tomorrow)
+    before = seen.seen_in(subscription).get(name)
+    after = looked_at(before, found, facts.project.id, now)
+    if after != before and is_ours(found):
+        seen.note(subscription, [after])
+    return _shown_by(found, after, facts, facts.period, now.date())
+
+
+def _shown_by(found: AzureBudget, seen: SeenBudget, facts: LockFacts, period: Period, today: date) -> AzureSays:
+    tomorrow = today + timedelta(days=1)
     if facts.taken_over:
-        reason = "Azure's budget counts what a group has cost before it came to the project"
-    elif counts_more(found, facts.groups, period, today):
+        return AzureSays(unknown="Azure's budget counts what a group has cost before it came to the project")
+    if counts_more(found, facts.groups, period, today):
         reason = "Azure's budget counts other resource groups or another period, and is not in step yet"
-    else:
-        return _figure(found, facts, period, today)
-    return AzureSays(unknown=reason)
-
-
-def _figure(found: AzureBudget, facts: LockFacts, period: Period, today: date) -> AzureSays:
-    currency = facts.budget.terms.currency
+        return AzureSays(unknown=reason, again_on=tomorrow)
     if found.current_spend is None:
-        return AzureSays(unknown="Azure has not evaluated its budget yet")
+        return AzureSays(unknown="Azure has not evaluated its budget yet", again_on=tomorrow)
+    currency = facts.budget.terms.currency
     if found.currency != currency:
-        return AzureSays(
-            unknown=f"Azure's budget is in {found.currency or 'no currency'}, and the project's in {currency}"
-        )
+        shown = found.currency or "no currency"
+        return AzureSays(unknown=f"Azure's budget is in {shown}, and the project's in {currency}")
     # Our amount, not Azure's: the budget may have been raised since Azure's was changed.
     figure = Figure(found.current_spend, facts.budget.available or Decimal(0), currency)
-    counts_from = period.start + STALE_FOR
-    if today >= counts_from:
-        return AzureSays(figure)
-    reason = "Azure's figure may still be that of the period before"
-    return AzureSays(unknown=reason, again_on=counts_from if figure.is_full else None)
+    return _doubt(figure, seen, period, today) or AzureSays(figure)
+
+
+def _doubt(figure: Figure, seen: SeenBudget, period: Period, today: date) -> AzureSays | None:
+    """Why Azure's figure may be of something else than the project's groups in this period, and until when."""
+    counts_from, evaluated_on = period.start + STALE_FOR, doubtful_until(seen)
+    if evaluated_on is not None and today < evaluated_on:
+        reason = "Azure may not have evaluated its budget since that was changed"
+        return AzureSays(unknown=reason, again_on=today + timedelta(days=1))
+    if today < counts_from:
+        reason = "Azure's figure may still be that of the period before"
+        return AzureSays(unknown=reason, again_on=counts_from if figure.is_full else None)
+    return None
 
 
 def counts_more(found: AzureBudget, groups: Iterable[ResourceGroup], period: Period, today: date) -> bool:
