@@ -163,12 +163,16 @@ class SentAs:
 
 @dataclass(frozen=True, slots=True)
 class EmailMessage:
-    """Send a mail: one from the database by its id, or a whole one; or note that it has been sent."""
+    """Send a mail: one from the database by its id, or a whole one; or note that it has been sent.
+
+    claimant: whose claim on it the message has waited for, to go on once it is over; it never goes with sent_as.
+    """
 
     email_id: int | None = None
     mail: MailMessage | None = None
     sent_as: SentAs | None = None
     envelope: Envelope = field(default=Envelope())
+    claimant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +290,9 @@ def parse_email(body: str | bytes) -> EmailMessage | EmailsMessage:
     if email_id is not None:
         claimant, receipt = fields.take("Claimant", _one_line(1, 100)), fields.take("Receipt", _receipt)
         deliveries = tuple(fields.take("Deliveries", _list_of(_delivery)) or ())
-        sent_as = None if claimant is None or receipt is None else SentAs(claimant, receipt, deliveries)
-        return EmailMessage(email_id, None, sent_as, fields.envelope())
+        if claimant is None or receipt is None:
+            return EmailMessage(email_id, envelope=fields.envelope(), claimant=claimant)
+        return EmailMessage(email_id, None, SentAs(claimant, receipt, deliveries), fields.envelope())
     mail = MailMessage(
         to=fields.take("To", _addresses) or (),
         cc=fields.take("Cc", _addresses) or (),

@@ -108,7 +108,7 @@ MAILS = st.builds(
     attachments=FILES,
 )
 EMAILS = st.one_of(
-    st.builds(EmailMessage, email_id=IDS, envelope=ENVELOPES),
+    st.builds(EmailMessage, email_id=IDS, envelope=ENVELOPES, claimant=st.none() | LINES),
     st.builds(
         EmailMessage,
         email_id=IDS,
@@ -831,6 +831,7 @@ OLD_FORMS: list[tuple[Callable[[str], Message], str, Message]] = [
             email_id=7, sent_as=SentAs("message-5", "<7@mail>"), envelope=Envelope(attempt=1, first_queued_at=NOW)
         ),
     ),
+    (parse_email, '{"EmailId":7,"Claimant":"message-5"}', EmailMessage(email_id=7, claimant="message-5")),
     (
         parse_email,
         '{"To":["a@b.ca"],"Cc":["c@b.ca"],"Bcc":["d@b.ca"],"Subject":"Hello","Body":"<p>é</p>"}',

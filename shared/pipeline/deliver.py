@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
@@ -43,6 +44,8 @@ from shared.ports.mails import (
 
 # Longer than a function may run (functionTimeout in host.json): nobody is at it any more when a claim expires.
 CLAIM = timedelta(minutes=15)
+# A mail whose sender died this often is given up: it may be what kills them.
+MOST_DEATHS = 5
 # How long a message about several mails goes on with the next one: far less than a function may run.
 TIME_FOR_MANY = timedelta(minutes=2)
 # The template of a mail that came whole, in a message.
@@ -86,7 +89,7 @@ class Deliverer:
             # The database is away: nothing can be noted, the message waits.
             if message.sent_as is not None:
                 return self.retry.put_back(message, self.clock() + MARK_AGAIN)
-            return self.retry.later(message, error, "mail", mail=message.email_id)
+            return self.retry.later(replace(message, claimant=None), error, "mail", mail=message.email_id)
 
     def deliver_each(self, message: EmailsMessage, origin: str) -> Iterator[Outgoing]:
         """One message about several mails: whatever becomes of one, the others are sent.
@@ -109,7 +112,6 @@ class Deliverer:
             return []
         except Exception:  # noqa: BLE001 - alone, the error goes to the host
             log.exception("mail_split mail=%s", mail_id)
-            self.mails.release(mail_id, origin, "it broke its message", self.clock())
             return [Outgoing(EmailMessage(mail_id))]
 
     def _accept(self, mail: MailMessage, origin: str) -> list[Outgoing]:
@@ -125,12 +127,35 @@ class Deliverer:
         return stored
 
     def _claim_and_send(self, message: EmailMessage, origin: str) -> list[Outgoing]:
-        now, mail_id, replayed = self.clock(), message.email_id or 0, message.envelope.replayed
-        is_ours = self.mails.claim(mail_id, origin, now + CLAIM, now, failed_too=replayed, rest=MARK_COMES_FIRST)
+        now, mail_id, former = self.clock(), message.email_id or 0, message.claimant
+        replayed = message.envelope.replayed
+        is_ours = self.mails.claim(
+            mail_id, origin, now + CLAIM, now, former=former, failed_too=replayed, rest=MARK_COMES_FIRST
+        )
         stored = self._stored(message)
-        # Sent, or another message has it: should that one's sender die, it comes again under the same id and goes on
-        # with its claim; should it be lost, the watchdog finds the claim that has expired.
-        return self._send(message, stored, origin) if is_ours else []
+        if not is_ours:
+            return self._wait(message, stored, origin)
+        if former is not None and message.envelope.attempt >= MOST_DEATHS:
+            return self._failed(stored, origin, f"{MOST_DEATHS} times the app ended while it was sending it")
+        try:
+            return self._send(replace(message, claimant=None), stored, origin)
+        except LaterError:
+            raise
+        except Exception:
+            with suppress(LaterError):
+                self.mails.release(mail_id, origin, "it broke its message", now)
+            raise
+
+    def _wait(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
+        """The mail is sent, or claimed: by another message, which comes again should its sender die (should it be lost,
+        the watchdog finds the claim that has expired), or by this one, whose sender may be dead, or at it still.
+        """
+        if stored.claimed_until is None or stored.claimant not in (origin, message.claimant):
+            return []
+        # From here on, its attempts count how often that was so.
+        envelope = message.envelope if message.claimant else replace(message.envelope, attempt=0)
+        waiting = replace(message, claimant=stored.claimant, envelope=envelope)
+        return self.retry.put_back(waiting, stored.claimed_until)
 
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:

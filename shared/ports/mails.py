@@ -144,6 +144,7 @@ class StoredMail:
     message_id: str
     attempts: int
     first_attempt_at: datetime | None
+    claimant: str | None
     claimed_until: datetime | None
     reason: str | None = None
     sent_at: datetime | None = None
@@ -192,15 +193,15 @@ class MailLedger(Protocol):
         until: datetime,
         now: datetime,
         *,
+        former: str | None = None,
         failed_too: bool = False,
         rest: timedelta = timedelta(0),
     ) -> bool:
         """Takes the mail, so that nobody else sends it before `until`; counts an attempt. False where it can't be had.
 
-        Taken if it is pending, if the claim on it has expired, or if this same claimant holds it (the message came
-        again: the earlier attempt is dead). `failed_too`: also if it had failed; its attempts count from the start, and
-        whoever did not get it is asked again. `rest`: an expired claim only after it was queued again (`mark_requeued`)
-        this long ago.
+        Taken if it is pending, or if the claim on it has expired. `failed_too`: also if it had failed; its attempts
+        count from the start, and whoever did not get it is asked again. `rest`: an expired claim of another than
+        itself and `former` only after it was queued again (`mark_requeued`) this long ago.
         """
         ...
 

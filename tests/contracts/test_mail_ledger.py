@@ -139,10 +139,15 @@ def test_a_claim_that_expired_goes_to_the_next(ledger: MailLedger, mail_id: int)
     assert (again.attempts, again.first_attempt_at) == (2, NIGHT)
 
 
-def test_the_same_claimant_gets_its_mail_again(ledger: MailLedger, mail_id: int):
+def test_a_claim_holds_against_its_own_claimant_too(ledger: MailLedger, mail_id: int):
+    """Its message came again, and whoever has it may be at it still."""
     ledger.claim(mail_id, "first", LATER, NIGHT)
-    assert ledger.claim(mail_id, "first", LATER + HOUR, NIGHT + MINUTE)
-    assert stored(ledger, mail_id).claimed_until == LATER + HOUR
+    assert not ledger.claim(mail_id, "first", LATER + HOUR, LATER - MINUTE, former="first", rest=MINUTE)
+    held = stored(ledger, mail_id)
+    assert (held.claimant, held.claimed_until) == ("first", LATER)
+    assert ledger.claim(mail_id, "third", LATER + HOUR, LATER, former="first", rest=MINUTE)
+    held = stored(ledger, mail_id)
+    assert (held.claimant, held.claimed_until) == ("third", LATER + HOUR)
 
 
 def test_a_mail_that_was_sent_is_never_claimed_again(ledger: MailLedger, mail_id: int):

@@ -129,12 +129,93 @@ def test_a_claim_lasts_longer_than_any_function_may_run() -> None:
     assert timedelta(hours=hours, minutes=minutes, seconds=seconds) < CLAIM
 
 
-def test_a_crash_while_sending_is_taken_up_by_the_same_message_at_once(chain: Chain) -> None:
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def is_killed(_mail: OutgoingMail) -> None:
+    raise Killed
+
+
+def test_a_crash_while_sending_is_taken_up_by_the_same_message_once_its_claim_is_over(chain: Chain) -> None:
     mail_id = stored_mail(chain)
-    now = chain.clock()
-    assert chain.mails.claim(mail_id, "the-message", now + timedelta(minutes=5), now)
+    chain.mailer.fails = is_killed
+    with pytest.raises(Killed):
+        chain.work(Queue.EMAIL, email(mail_id), origin="the-message")
+    chain.mailer.fails = lambda _mail: None
     chain.work(Queue.EMAIL, email(mail_id), origin="the-message")
-    assert len(chain.mailer.sent) == 1
+    chain.work_off(hours=CLAIM.total_seconds() / 3600 - 0.01)
+    assert chain.mailer.sent == [], "whoever has it may be at it still"
+    chain.work_off(hours=0.02)
+    assert (len(chain.mailer.sent), state(chain, mail_id)) == (1, MailState.SENT)
+
+
+def test_the_same_message_with_two_workers_at_once_sends_one_mail(chain: Chain) -> None:
+    """Its lease ran out under a slow one."""
+    mail_id = stored_mail(chain)
+    again = iter([True])
+
+    def comes_again(_mail: OutgoingMail) -> None:
+        if next(again, False):
+            chain.work(Queue.EMAIL, email(mail_id), origin="the-message")
+
+    chain.mailer.fails = comes_again
+    chain.work(Queue.EMAIL, email(mail_id), origin="the-message")
+    chain.work_off(hours=80)
+    assert (len(chain.mailer.sent), state(chain, mail_id)) == (1, MailState.SENT)
+    assert chain.queues.take() == []
+
+
+def test_several_mails_of_a_message_that_comes_again_are_sent_once_each(chain: Chain) -> None:
+    anna, bo, cleo = three_mails(chain)
+    again = iter([True])
+
+    def comes_again(mail: OutgoingMail) -> None:
+        if mail.to == ("bo@example.com",) and next(again, False):
+            chain.work(Queue.EMAIL, several(anna, bo, cleo), origin="the-message")
+
+    chain.mailer.fails = comes_again
+    chain.work(Queue.EMAIL, several(anna, bo, cleo), origin="the-message")
+    chain.work_off(hours=2)
+    assert sorted(receivers(chain)) == ["anna", "bo", "cleo"]
+
+
+def test_a_mail_whose_sender_dies_each_time_is_given_up_and_told(chain: Chain) -> None:
+    mail_id, deaths = stored_mail(chain, key="alert/deadly"), []
+
+    def dies(mail: OutgoingMail) -> None:
+        if "anna@example.com" in mail.to:
+            deaths.append(mail)
+            raise Killed
+
+    chain.mailer.fails = dies
+    waiting = email(mail_id)
+    for origin in ("one", "two", "three", "four", "five"):
+        with pytest.raises(Killed):
+            chain.work(Queue.EMAIL, waiting, origin)
+        chain.work(Queue.EMAIL, waiting, origin)
+        ((_, waiting, delay),) = chain.queues.take()
+        chain.clock.now += delay
+    chain.work(Queue.EMAIL, waiting, "six")
+    assert len(deaths) == 5
+    (letter,) = chain.letters.letters()
+    assert letter.reason == "5 times the app ended while it was sending it"
+
+
+def test_a_claim_that_a_late_sender_lost_is_not_released_by_it(chain: Chain) -> None:
+    mail_id = stored_mail(chain)
+
+    def is_slow(_mail: OutgoingMail) -> Exception:
+        chain.clock.now += CLAIM
+        now = chain.clock()
+        assert chain.mails.claim(mail_id, "its-heir", now + CLAIM, now, former="slow", rest=MARK_COMES_FIRST)
+        return LaterError("the line broke")
+
+    chain.mailer.fails = is_slow
+    chain.work(Queue.EMAIL, email(mail_id), "slow")
+    held = chain.mails.get(mail_id)
+    assert held is not None
+    assert (held.state, held.claimant) == (MailState.CLAIMED, "its-heir")
 
 
 def test_a_repeated_sending_carries_the_same_message_id(chain: Chain) -> None:

@@ -63,10 +63,10 @@ MARK_SENT = (
 
 @cache
 def _claim(failed_too: bool, rests: bool) -> Update:
-    expired = mail.claimed_until <= bindparam("at")
+    claimed = (mail.state == MailState.CLAIMED) & (mail.claimed_until <= bindparam("at"))
     if rests:
-        expired &= (mail.due_at > mail.claimed_until) & (mail.due_at <= bindparam("asked_by"))
-    claimed = (mail.state == MailState.CLAIMED) & (expired | (mail.claimant == bindparam("taker")))
+        asked_again = (mail.due_at > mail.claimed_until) & (mail.due_at <= bindparam("asked_by"))
+        claimed &= asked_again | mail.claimant.in_((bindparam("taker"), bindparam("its_former")))
     failed = mail.state == MailState.FAILED
     takeable = or_(mail.state == MailState.PENDING, claimed, *([failed] if failed_too else []))
     before = case((~failed, mail.first_attempt_at))
@@ -132,13 +132,14 @@ class SqlMails(Ledger, MailLedger):
         until: datetime,
         now: datetime,
         *,
+        former: str | None = None,
         failed_too: bool = False,
         rest: timedelta = timedelta(0),
     ) -> bool:
         if failed_too:
             _forget_refusals(connection, mail_id, mail.state == MailState.FAILED)
         who = {"which": mail_id, "taker": claimant, "at": now, "until": until}
-        resting = {"asked_by": now - rest} if rest else {}
+        resting = {"asked_by": now - rest, "its_former": former} if rest else {}
         return connection.execute(_claim(failed_too, bool(rest)), who | resting).rowcount == 1
 
     @override
