@@ -8,7 +8,9 @@ from decimal import Decimal
 import pytest
 
 from shared.adapters.database.locks import SqlLocks
+from shared.domain.locks import LockMode
 from shared.domain.periods import PeriodKind, PeriodRule
+from shared.ports.azure import ResourceGroup
 from shared.services.budgets import Wish
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 from tests.pipeline.test_year import amount, carrying, nights, told
@@ -65,6 +67,19 @@ def test_the_mail_says_what_of_the_spending_was_entered_by_hand(chain: Chain, la
     for part in (mail.text, mail.html):
         assert label in part
         assert "200" in part.partition(label)[2][:200]
+
+
+@pytest.mark.parametrize(("language", "label"), [("en", "of which opening balance"), ("fr", "dont solde d’ouverture")])
+def test_so_does_the_mail_on_the_lock(chain: Chain, language: str, label: str) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    chain.load(entry(language=language))
+    chain.spend("100", date(2026, 11, 10))
+    nights(chain, TODAY, TODAY)
+    give(chain, "950")
+    (mail,) = [mail for mail in chain.mailer.sent if mail.message_id.startswith("<lock.")]
+    for part in (mail.text, mail.html):
+        assert "950" in part.partition(label)[2][:200]
 
 
 def test_no_mail_speaks_of_an_opening_balance_that_there_is_not(chain: Chain) -> None:

@@ -47,6 +47,9 @@ class LockMails:
         """To the contacts: their project is locked now, or open again. stopped: machines were, for this lock."""
         facts, project, what = request.facts, request.project, f"{request.doing}ed"
         amount, spent = facts.budget.amount, request.highest_known
+        # What Azure shows holds no opening balance, and lacks nothing that we know of.
+        is_ours = spent == facts.usage
+        opening = facts.budget.terms.opening_in(facts.period) if is_ours else None
         context: dict[str, Any] = {
             **project_context(project),
             "what": what,
@@ -55,8 +58,8 @@ class LockMails:
             "level": self.level.value,
             "stopped": stopped,
             "spent": None if spent is None else plain(spent),
-            # What Azure shows lacks nothing that we know of.
-            "missing": missing_context(facts.gaps if spent == facts.usage else ()),
+            "opening_balance": plain(opening) if opening else None,
+            "missing": missing_context(facts.gaps if is_ours else ()),
             "amount": None if amount is None else plain(amount),
             "currency": facts.budget.terms.currency or None,
             "period_start": facts.period.start.isoformat() if facts.period else None,
