@@ -44,6 +44,8 @@ from shared.ports.mails import (
 
 # Longer than a function may run (functionTimeout in host.json): nobody is at it any more when a claim expires.
 CLAIM = timedelta(minutes=15)
+# A message that waits for a claim to be over comes so much later.
+A_MOMENT = timedelta(seconds=1)
 # A mail whose sender died this often is given up: it may be what kills them.
 MOST_DEATHS = 5
 # How long a message about several mails goes on with the next one: far less than a function may run.
@@ -152,10 +154,12 @@ class Deliverer:
         """
         if stored.claimed_until is None or stored.claimant not in (origin, message.claimant):
             return []
-        # From here on, its attempts count how often that was so.
-        envelope = message.envelope if message.claimant else replace(message.envelope, attempt=0)
-        waiting = replace(message, claimant=stored.claimant, envelope=envelope)
-        return self.retry.put_back(waiting, stored.claimed_until)
+        # From here on, its attempts count the senders that died.
+        dead = message.envelope.attempt if message.claimant else 0
+        if stored.claimant == message.claimant:  # it waits for this one already, and has come a moment early
+            dead -= 1
+        waiting = replace(message, claimant=stored.claimant, envelope=replace(message.envelope, attempt=dead))
+        return self.retry.put_back(waiting, stored.claimed_until + A_MOMENT)
 
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:

@@ -31,7 +31,7 @@ from tests.chain.installation import (
     entry,
     logged_as_sent,
 )
-from tests.chain.kills import LEASE, OFTEN_TAKEN, UNPACED, kill_at, kinds, let_finish, moments, seeds
+from tests.chain.kills import IN_A_HURRY, LEASE, OFTEN_TAKEN, UNPACED, kill_at, kinds, let_finish, moments, seeds
 
 FROM_AUGUST = PeriodRule(PeriodKind.FIXED, date(2026, 8, 1), date(2027, 1, 1))
 WHOLE_MAIL = {"To": ["anna@example.com"], "Subject": "By hand", "Body": "<p>Once, please.</p>"}
@@ -76,7 +76,7 @@ def test_a_night_in_which_the_host_is_killed_again_and_again_ends_as_if_nothing_
     kind = kinds()[seed % len(kinds())]
     if kind not in undisturbed:
         undisturbed[kind] = _undisturbed_night(install(azure, kind, **UNPACED))
-    app = install(azure, kind, **UNPACED, **OFTEN_TAKEN)
+    app = install(azure, kind, **UNPACED, **OFTEN_TAKEN, **IN_A_HURRY)
     prepare(app)
     killed = kill_at(lambda: _start(app), moments(Random(seed)), lambda: _is_through(app))
     print(f"seed {seed} on {kind}: killed after {', '.join(map(str, killed))}")

@@ -24,7 +24,7 @@ from shared.messages import Queue
 from shared.pipeline.locking.groups import lock_name
 from tests.chain.conftest import Install
 from tests.chain.installation import NORTH, SOUTH, Installation, book_of, entry, logged_as_sent, subjects, until
-from tests.chain.kills import LEASE, OFTEN_TAKEN, REST, UNPACED, kill_at, kinds, let_finish, moments, seeds
+from tests.chain.kills import IN_A_HURRY, LEASE, OFTEN_TAKEN, REST, UNPACED, kill_at, kinds, let_finish, moments, seeds
 
 BOOK = (
     (NORTH, "RG-11", "10.5"),
@@ -80,7 +80,8 @@ def test_locking_and_unlocking_end_as_if_nothing_had_happened_however_often_the_
     kind = kinds()[seed % len(kinds())]
     with AzureSimulator(book_of(*BOOK)) as azure:
         add_machines(azure)
-        app = install(azure, kind, **UNPACED, **OFTEN_TAKEN, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true")
+        more = {**UNPACED, **OFTEN_TAKEN, **IN_A_HURRY}
+        app = install(azure, kind, **more, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true")
         app.load(*PROJECTS)
         crashes = _Crashes(app, Random(seed), waits=seed % 4 == 3)
         crashes.until(lambda: _all_stop(azure), "--once", "ProjectUsageScheduler", rest=0)
@@ -110,7 +111,7 @@ def test_a_host_that_is_killed_at_every_request_to_azure_does_the_rest_when_its_
     with AzureSimulator(book_of((NORTH, "rg-11", "10"), (NORTH, "rg-11-too", "1"))) as azure:
         azure.machines.add(NORTH, "rg-11", "vm-11")
         azure.machines.add(NORTH, "rg-11", "set-11", kind="scale set")
-        app = install(azure, **OFTEN_TAKEN, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true", LOCAL_CLOCK_SPEED="5")
+        app = install(azure, **OFTEN_TAKEN, **IN_A_HURRY, LOCK_MODE="enforce", LOCK_STOP_COMPUTE="true")
         app.load(entry(11, "200", groups=("rg-11", "rg-11-too")))
         for step in LOCKING:
             _kill_during(azure, app.host("--once", "ProjectUsageScheduler", "--lease", str(LEASE)), *step)

@@ -150,6 +150,21 @@ def test_a_crash_while_sending_is_taken_up_by_the_same_message_once_its_claim_is
     assert (len(chain.mailer.sent), state(chain, mail_id)) == (1, MailState.SENT)
 
 
+def test_a_message_that_comes_before_the_claim_is_over_is_no_sign_of_another_death(chain: Chain) -> None:
+    mail_id = stored_mail(chain)
+    chain.mailer.fails = is_killed
+    with pytest.raises(Killed):
+        chain.work(Queue.EMAIL, email(mail_id), origin="the-message")
+    chain.mailer.fails = lambda _mail: None
+    waiting = email(mail_id)
+    for origin in ("the-message", *"abcdefgh"):
+        chain.work(Queue.EMAIL, waiting, origin)
+        ((_, waiting, delay),) = chain.queues.take()
+    chain.clock.now += delay
+    chain.work(Queue.EMAIL, waiting)
+    assert (len(chain.mailer.sent), state(chain, mail_id)) == (1, MailState.SENT)
+
+
 def test_the_same_message_with_two_workers_at_once_sends_one_mail(chain: Chain) -> None:
     """Its lease ran out under a slow one."""
     mail_id = stored_mail(chain)
@@ -792,6 +807,7 @@ def test_a_process_that_dies_in_between_sends_nobody_a_second_mail(private: Chai
         private.work(Queue.EMAIL, email(mail_id), origin="the-message")
     private.mailer.fails = lambda _mail: None
     private.work(Queue.EMAIL, email(mail_id), origin="the-message")
+    private.work_off(hours=1)
     assert came(private) == [(ANNA,), (BO,), (AUDIT,)]
     assert state(private, mail_id) is MailState.SENT
 

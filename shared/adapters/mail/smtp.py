@@ -25,7 +25,7 @@ LONGEST_REPLY = 200
 # then says yes is to send the mail twice. Together with the talk before it, and with TIME_FOR_MANY of
 # `pipeline/deliver.py`, it is less than a function may run.
 VERDICT_SECONDS = 240.0
-TALK_SECONDS = 180.0
+TALK_SECONDS = 100.0
 # A server that hangs up at so many recipients of one mail does so to us.
 MOST_HANG_UPS = 10
 
