@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
-from shared.domain.locks import LockRules
+from shared.domain.locks import LockMode, LockRules
 from shared.domain.windows import least_lookback
 from shared.messages import (
     BudgetSyncMessage,
@@ -47,7 +47,20 @@ from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Retry
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
-from shared.ports.azure import AZURE, AzureBudgets, AzureCompute, AzureLocks, TokenCheck
+from shared.ports.azure import (
+    ACTION_GROUPS,
+    AZURE,
+    BUDGETS,
+    COSTS,
+    LOCKS,
+    MACHINES,
+    AzureBudgets,
+    AzureCompute,
+    AzureLocks,
+    AzureRights,
+    ResourceGroup,
+    TokenCheck,
+)
 from shared.ports.azure_budgets import SeenBudgets
 from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
@@ -70,6 +83,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shared.adapters.azure.arm import ArmClient
+    from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
     from shared.services.installation import Installation
@@ -244,6 +258,13 @@ class Composition:
         from shared.adapters.azure.compute import ArmCompute
 
         return ArmCompute(self.arm)
+
+    @cached_property
+    def azure_rights(self) -> AzureRights:
+        """What the app's identity may do."""
+        from shared.adapters.azure.permissions import ArmPermissions
+
+        return ArmPermissions(self.arm)
 
     @cached_property
     def token_check(self) -> TokenCheck | None:
@@ -520,21 +541,49 @@ class Composition:
     def installation(self) -> Installation:
         """Whether everything is there that the app needs."""
         from shared.adapters.database.migrate import is_current
+        from shared.adapters.mail.addresses import valid_addresses
+        from shared.adapters.mail.rendering import TemplateRenderer
         from shared.services.installation import Installation, LockSetup, MailSetup
 
         settings = self.settings
-        outbox = str(Path(settings.outbox_dir).resolve()) if settings.email_provider is Provider.OUTBOX else None
         return Installation(
             database=self.database.url.render_as_string(hide_password=True),
             tables_are_current=lambda: is_current(self.database),
             reads_snapshots=self.database.reads_snapshots,
             make_queues=self.queues.check,
             queue_names=list(settings.queue_names.values()),
-            projects=self.projects,
-            costs=self.costs,
-            endpoint=settings.management_endpoint,
-            mail=MailSetup(settings.email_provider, outbox, settings.email_operators),
+            azure=self.azure_check,
+            mail=MailSetup(
+                settings.email_provider,
+                settings.email_operators,
+                self.mailer,
+                TemplateRenderer().render,
+                valid_addresses,
+                self._sender_domain,
+            ),
             lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
+            clock=self.clock,
+        )
+
+    @cached_property
+    def azure_check(self) -> AzureCheck:
+        """Whether Azure does what the settings need of it."""
+        from shared.services.azure_check import AzureCheck, Need
+
+        settings = self.settings
+        locks, action_group = settings.lock_mode is LockMode.ENFORCE, settings.lock_action_group_id
+        needs = [Need("costs", COSTS)]
+        needs += [Need("budgets", BUDGETS)] if action_group else []
+        needs += [Need("locks", LOCKS, by_group=True)] if locks else []
+        needs += [Need("machines", MACHINES, by_group=True)] if locks and settings.lock_stop_compute else []
+        return AzureCheck(
+            projects=self.projects,
+            cloud_accounts=self.cloud_accounts,
+            costs=self.costs,
+            rights=self.azure_rights,
+            endpoint=settings.management_endpoint,
+            needs=needs,
+            action_group=(_group_of(action_group), ACTION_GROUPS) if action_group else None,
             clock=self.clock,
         )
 
@@ -551,6 +600,12 @@ class Composition:
     @property
     def _sender_domain(self) -> str:
         return (self.settings.email_sender or OUTBOX_SENDER).rpartition("@")[2]
+
+
+def _group_of(resource_id: str) -> ResourceGroup:
+    """The resource group that a resource is in."""
+    _, _, subscription_id, _, group, *_ = resource_id.split("/")
+    return ResourceGroup(subscription_id, group)
 
 
 def _see_file(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.ports.azure import GroupLock, LockLevel, Machine, MachineKind, ResourceGroup
@@ -15,6 +15,23 @@ Fails = Callable[[str, ResourceGroup], Exception | None]
 
 def key_of(group: ResourceGroup) -> tuple[str, str]:
     return group.subscription_id.lower(), group.name.lower()
+
+
+@dataclass
+class FakeRights:
+    """What the app may do: all but what is denied, by subscription and group ('' for the whole of it).
+
+    hidden: the subscriptions in which Azure does not tell.
+    """
+
+    denied: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+
+    def missing(self, subscription_id: str, group: str | None, actions: Sequence[str]) -> list[str] | None:
+        if subscription_id in self.hidden:
+            return None
+        denied = self.denied.get((subscription_id, group or ""), ())
+        return [action for action in actions if action in denied]
 
 
 @dataclass

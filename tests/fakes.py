@@ -147,6 +147,9 @@ class FakeMailer:
     fails: Callable[[OutgoingMail], Exception | None] = lambda _mail: None
     refuses: dict[str, Refusal] = field(default_factory=dict)
 
+    def check(self) -> str:
+        return "it is there"
+
     def send(self, mail: OutgoingMail) -> Handover:
         error = self.fails(mail)
         if error is not None:

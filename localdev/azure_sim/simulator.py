@@ -25,6 +25,7 @@ from localdev.azure_sim.cost_query import CostQueryApi
 from localdev.azure_sim.entra import Entra
 from localdev.azure_sim.faults import Fault, FaultList
 from localdev.azure_sim.locks import Lock, LocksApi
+from localdev.azure_sim.permissions import Permissions
 from localdev.azure_sim.quota import Guardrail, Quota
 from localdev.azure_sim.record import Record
 from localdev.azure_sim.resource_state import ResourceState
@@ -63,6 +64,7 @@ class AzureSimulator:
         self.record, self.entra = Record(self.clock), Entra()
         self.resources = Resources(self.book, self.clock, self.today)
         self.groups, self.locks, self.machines = self.resources.groups, self.resources.locks, self.resources.machines
+        self.permissions = Permissions(self.page_size)
         self.budgets, self.action_groups = self.resources.budgets, self.resources.action_groups
         self._changes = ChargeChanges(self.book, self.state_file)
         self._state = ResourceState(self.resources, self.state_file) if self.state_file else None
@@ -78,6 +80,7 @@ class AzureSimulator:
         BudgetsApi(self.budgets, self.page_size).add_to(self._routes)
         LocksApi(self.locks, self.page_size).add_to(self._routes)
         ComputeApi(self.machines, self.page_size, self.vary).add_to(self._routes)
+        self.permissions.add_to(self._routes)
         self.entra.add_to(self._public)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +13,20 @@ from shared.cli.failures import FAILED, explain
 from shared.cli.output import Cell
 
 if TYPE_CHECKING:
-    from shared.services.installation import Finding
+    from shared.services.findings import Finding
 
 
-def check(json: AsJson = False) -> None:
+def check(
+    json: AsJson = False,
+    send_mail: Annotated[str, typer.Option("--send-mail", metavar="ADDRESS", help="Send a mail there, too.")] = "",
+) -> None:
     """See whether the app has all it needs.
 
-    Settings, database, queues, Azure, mail, lock: a line each, good or with what to do. Missing queues are made.
+    Settings, database, queues, Azure with the roles that the settings need, mail (by signing in), lock: a line each,
+    good or with what to do. Missing queues are made.
     """
     with output.working("Checking …"):
-        findings = _findings()
+        findings = _findings(send_mail)
     if json:
         output.write_json([asdict(finding) for finding in findings])
     else:
@@ -38,8 +42,8 @@ def _line(finding: Finding) -> tuple[str, Cell]:
     return finding.part, Cell(f"{mark} {finding.text}", style)
 
 
-def _findings() -> list[Finding]:
-    from shared.services.installation import Finding
+def _findings(address: str) -> list[Finding]:
+    from shared.services.findings import Finding
     from shared.settings import doubts
 
     try:
@@ -48,4 +52,5 @@ def _findings() -> list[Finding]:
         return [Finding("settings", False, explain(error)[0])]
     where = f"the environment and {LOCAL_FILE}" if LOCAL_FILE.exists() else f"the environment ({LOCAL_FILE} not found)"
     found = app.installation.findings(lambda error: explain(error)[0])
+    found += [app.installation.send_mail(address, lambda error: explain(error)[0])] if address else []
     return [Finding("settings", True, f"read from {where}", " ".join(doubts(local_file=LOCAL_FILE)) or None), *found]

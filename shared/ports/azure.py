@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -13,6 +13,45 @@ from shared.domain.charges import key_of_group
 
 # The provider, as FOCUS and our database name it.
 AZURE = "azure"
+
+
+@dataclass(frozen=True, slots=True)
+class AzureRole:
+    """A built-in role that the app's identity needs for something, and the actions of it that it takes."""
+
+    name: str
+    actions: tuple[str, ...]
+
+
+COSTS = AzureRole("Cost Management Reader", ("Microsoft.CostManagement/query/read",))
+BUDGETS = AzureRole(
+    "Cost Management Contributor",
+    (
+        "Microsoft.Consumption/budgets/read",
+        "Microsoft.Consumption/budgets/write",
+        "Microsoft.Consumption/budgets/delete",
+    ),
+)
+# A budget that calls an Action Group takes this too, which Cost Management Contributor does not have.
+ACTION_GROUPS = AzureRole("Monitoring Reader", ("Microsoft.Insights/actionGroups/read",))
+# Contributor is not enough: it may do nothing with Microsoft.Authorization but read.
+LOCKS = AzureRole(
+    "Locks Contributor",
+    (
+        "Microsoft.Authorization/locks/read",
+        "Microsoft.Authorization/locks/write",
+        "Microsoft.Authorization/locks/delete",
+    ),
+)
+MACHINES = AzureRole(
+    "Virtual Machine Contributor",
+    (
+        "Microsoft.Compute/virtualMachines/read",
+        "Microsoft.Compute/virtualMachines/deallocate/action",
+        "Microsoft.Compute/virtualMachineScaleSets/read",
+        "Microsoft.Compute/virtualMachineScaleSets/deallocate/action",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +180,18 @@ class AzureCompute(Protocol):
 
     def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
         """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
+        ...
+
+
+class AzureRights(Protocol):
+    """What the app's identity may do."""
+
+    def missing(self, subscription_id: str, group: str | None, actions: Sequence[str]) -> list[str] | None:
+        """Those of the actions that it may not do in a subscription, or in a resource group of it.
+
+        None where Azure does not tell it that. What is denied in other ways than by a missing role is not seen. Raises
+        LaterError and NeverError.
+        """
         ...
 
 

@@ -58,6 +58,13 @@ class Handover:
 class Mailer(Protocol):
     """A mail provider."""
 
+    def check(self) -> str:
+        """Whether it would take mail from us, as far as can be told without one; says what was seen.
+
+        Raises LaterError and NeverError.
+        """
+        ...
+
     def send(self, mail: OutgoingMail) -> Handover:
         """Hands it over, to those whom it does not refuse.
 

@@ -190,10 +190,6 @@ class ProjectLedger(Protocol):
         """One project, with its usage in the period that holds `today`; None for an unknown one."""
         ...
 
-    def first_scope(self, provider: str) -> Scope | None:
-        """A scope of the first active project that has one at this provider; None where none has."""
-        ...
-
     def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
         """The projects by id, each with its usage in the period that holds `today`.
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 
 from shared.domain.locks import LockMode
-from shared.domain.periods import Period
-from shared.ports.azure import AZURE
+from shared.domain.texts import digest
+from shared.pipeline.operators import Operators
 from shared.ports.clock import Clock
-from shared.ports.costs import CostQuery, CostSource
-from shared.ports.errors import LaterError, NeverError
-from shared.ports.projects import ProjectLedger
+from shared.ports.errors import NeverError
+from shared.ports.mails import AddressCheck, Mailer, MailRenderer, OutgoingMail, Topic
+from shared.services.azure_check import AzureCheck, not_asked
+from shared.services.findings import Explain, Finding, found
 
-# What to do where a part does not answer; where it says no, it says itself what would help.
-ADVICE = {
-    "database": "see that DATABASE_URL is right, and that the server runs",
-    "queues": "see that DatahubStorageConnectionString is right; on your own machine, `make dev` runs Azurite",
-    "Azure": "the app needs an identity; on your own machine, `az login` gives it yours",
-    "mail": "try again in a while",
-}
+# What may help where a part does not answer.
+SERVER = "see that DATABASE_URL is right, and that the server runs"
+STORAGE = "see that DatahubStorageConnectionString is right; on your own machine, `make dev` runs Azurite"
+TEST_MAIL = ("A mail to try it out", "Somebody has run `check --send-mail`: mails of Budget Warden reach this address.")
 NO_SNAPSHOTS = (
     "but READ_COMMITTED_SNAPSHOT is off, so that checks and readings stop each other; run, as the database's owner: "
     "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
@@ -30,25 +27,15 @@ NO_FAILSAFE = "so that nothing locks a project while this app is down: Azure's o
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """How one part was found; `text` says what is there, or what to do.
-
-    warning: the app can do its work, and something is worth a look.
-    """
-
-    part: str
-    ok: bool
-    text: str
-    warning: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class MailSetup:
-    """How mails go out. provider: where to, in a word; folder: that of the outbox."""
+    """How mails go out. provider: where to, in a word. domain: the right half of their Message-IDs."""
 
     provider: str
-    folder: str | None
     operators: Sequence[str]
+    mailer: Mailer
+    renderer: MailRenderer
+    valid_addresses: AddressCheck
+    domain: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +54,7 @@ class Installation:
 
     database: where it is, without its password; tables_are_current and reads_snapshots ask it (the second: whether its
     readers see what is committed, and do not wait for who writes). make_queues: makes what is missing of
-    `queue_names`. endpoint: where the costs come from.
+    `queue_names`.
     """
 
     database: str
@@ -75,18 +62,26 @@ class Installation:
     reads_snapshots: Callable[[], bool]
     make_queues: Callable[[], None]
     queue_names: Sequence[str]
-    projects: ProjectLedger
-    costs: CostSource
-    endpoint: str
+    azure: AzureCheck
     mail: MailSetup
     lock: LockSetup
     clock: Clock
 
-    def findings(self, explain: Callable[[Exception], str]) -> list[Finding]:
-        """Looks at each part, in the order in which the app needs them. explain: what an error says to a person."""
-        parts: dict[str, Callable[[], str | Finding]]
-        parts = {"database": self._database, "queues": self._queues, "Azure": self._azure, "mail": self._mail}
-        return [*(_found(part, look, explain) for part, look in parts.items()), self._at_100()]
+    def findings(self, explain: Explain) -> list[Finding]:
+        """Looks at each part, in the order in which the app needs them; none says anything of another's faults."""
+        database = found("database", self._database, explain, SERVER)
+        queues = found("queues", self._queues, explain, STORAGE)
+        return [database, queues, *self._azure(database, explain), found("mail", self._mail, explain), self._at_100()]
+
+    def send_mail(self, address: str, explain: Explain) -> Finding:
+        """Sends somebody a mail, as alerts are sent."""
+        return found("test mail", lambda: self._sent(address), explain)
+
+    def _azure(self, database: Finding, explain: Explain) -> list[Finding]:
+        try:
+            return list(self.azure.findings(explain))
+        except Exception as error:  # noqa: BLE001 - the database has said it
+            return [not_asked(database if not database.ok else Finding("database", False, explain(error)))]
 
     def _database(self) -> Finding:
         if not self.tables_are_current():
@@ -98,24 +93,27 @@ class Installation:
         self.make_queues()
         return f"there are {', '.join(self.queue_names)}"
 
-    def _azure(self) -> str:
-        """Asks for one day of one group's costs: one query unit."""
-        scope = self.projects.first_scope(AZURE)
-        if scope is None:
-            return "not asked: no project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
-        today = self.clock().date()
-        day = Period(today - timedelta(days=1), today)
-        self.costs.read(CostQuery(AZURE, scope.sub_account_id, day, (scope.resource_group,)))
-        return f"{self.endpoint} tells the costs of subscription {scope.sub_account_id}"
-
     def _mail(self) -> str:
         if not self.mail.operators:
             raise NeverError("EMAIL_OPERATORS is empty, so nobody learns of what goes wrong; set it to a mail address")
-        place = f" in {self.mail.folder}" if self.mail.folder else ""
-        return f"by {self.mail.provider}{place}; operators: {'; '.join(self.mail.operators)}"
+        seen = self.mail.mailer.check()
+        return f"by {self.mail.provider}: {seen}; operators: {'; '.join(self.mail.operators)}"
+
+    def _sent(self, address: str) -> str:
+        mail, now = self.mail, self.clock()
+        valid, invalid = mail.valid_addresses([address])
+        if not valid:
+            raise NeverError("; ".join(f"'{text}' is no mail address: {reason}" for text, reason in invalid))
+        notice = Operators(valid).notice(Topic.OTHER, f"check/{now}", *TEST_MAIL)
+        rendered = mail.renderer(notice.template, notice.language, notice.context)
+        message_id = f"<check.{digest(address, now.isoformat())}@{mail.domain}>"
+        handover = mail.mailer.send(OutgoingMail(message_id, valid, **asdict(rendered)))
+        for refusal in handover.refused.values():
+            raise NeverError(f"{address} does not get it: {refusal.reason}")
+        return f"{mail.provider} has taken one for {address}"
 
     def _at_100(self) -> Finding:
-        """What happens at 100 %, as the settings say; whether Azure would let us is seen when it comes to it."""
+        """What happens at 100 %, as the settings say."""
         lock = self.lock
         at_100 = {
             LockMode.OFF: "nothing is locked at 100 %",
@@ -126,13 +124,3 @@ class Installation:
         if lock.mode is LockMode.ENFORCE and lock.action_group_id is None:
             return Finding("lock", True, text, f"but LOCK_ACTION_GROUP_ID is missing, {NO_FAILSAFE}")
         return Finding("lock", True, text)
-
-
-def _found(part: str, look: Callable[[], str | Finding], explain: Callable[[Exception], str]) -> Finding:
-    try:
-        found = look()
-        return found if isinstance(found, Finding) else Finding(part, True, found)
-    except LaterError as error:
-        return Finding(part, False, f"{error.reason.rstrip('.')}; {ADVICE[part]}")
-    except Exception as error:  # noqa: BLE001 - every fault becomes a line of the report
-        return Finding(part, False, explain(error))

@@ -47,7 +47,7 @@ def test_the_check_is_good_where_all_is_there(
     with AzureSimulator(ChargeBook([charge])) as simulator:
         monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
         outcome = cli("check")
-    parts = ("settings", "database", "queues", "Azure", "mail", "lock")
+    parts = ("settings", "database", "queues", "Azure", "costs", "accounts", "mail", "lock")
     assert [line.split()[:2] for line in outcome.out.splitlines()] == [[part, "✓"] for part in parts], outcome.out
     assert (outcome.code, outcome.err) == (0, "")
 
@@ -64,7 +64,38 @@ def test_the_check_says_what_to_do_where_something_is_missing(cli: Cli, monkeypa
     assert [part for part in found if not found[part]["ok"]] == ["queues", "Azure", "mail"]
     assert "Storage Queue Data Contributor" in found["queues"]["text"]
     assert "Cost Management Reader" in found["Azure"]["text"]
+    assert found["costs"]["warning"] == f"Azure does not tell it what it may do in {FIRST} (DIE1)"
     assert "EMAIL_OPERATORS is empty" in found["mail"]["text"]
+
+
+def test_the_check_names_the_role_that_is_missing(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    monkeypatch.setenv("LOCK_MODE", "enforce")
+    charge = Charge(FIRST, "die1-dev", "VM", date(2026, 11, 19), "CAD", Decimal(7))
+    with AzureSimulator(ChargeBook([charge])) as simulator:
+        simulator.groups.add(FIRST, "die1-prod")
+        simulator.permissions.allow(FIRST, "*/read")
+        simulator.permissions.allow(FIRST, "Microsoft.Authorization/locks/*", group="die1-dev")
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
+        outcome = cli("check")
+    assert outcome.code == 1
+    (bad,) = [line for line in outcome.out.splitlines() if "✗" in line]
+    assert bad.split() == [
+        *("locks", "✗", "the", "app's", "identity", "lacks", "the", "role", "Locks", "Contributor", "in"),
+        *("die1-prod", "of", FIRST, "(DIE1):", "it", "may", "not", "do"),
+        *("Microsoft.Authorization/locks/delete,", "Microsoft.Authorization/locks/write", "there"),
+    ]
+
+
+def test_a_mail_is_sent_to_whoever_asks_for_one(cli: Cli, queue_names: dict[str, str]) -> None:
+    outcome = cli("check", "--send-mail", "ann@example.com")
+    assert outcome.code == 0
+    assert "test mail  ✓ outbox has taken one for ann@example.com" in outcome.out
+    (file,) = Path(".local/outbox").glob("*.eml")
+    assert "To: ann@example.com" in file.read_text()
+    assert cli("check", "--send-mail", "ann").code == 1
 
 
 def test_the_check_tells_of_the_lock_queue_and_what_happens_at_100_percent(

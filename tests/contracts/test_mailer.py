@@ -191,6 +191,11 @@ def test_a_mail_with_one_blind_copy_only_reaches_it(rig: Rig) -> None:
     assert mail.to + mail.cc + mail.bcc == ("dora@example.ca",)
 
 
+def test_a_check_says_what_it_saw_and_sends_nothing(rig: Rig) -> None:
+    assert rig.mailer.check()
+    assert rig.arrived() == []
+
+
 def test_the_receipt_is_text(rig: Rig) -> None:
     assert isinstance(rig.mailer.send(MAIL).receipt, str)
 

@@ -568,13 +568,6 @@ def test_the_entries_of_what_is_loaded_say_what_was_loaded(ledgers: Ledgers) -> 
     assert ledgers.projects.load(stored, "ben", NOW) == LoadResult(0, 0, 2)
 
 
-def test_the_first_scope_is_one_of_an_active_project(ledgers: Ledgers) -> None:
-    assert ledgers.projects.first_scope(AZURE) is None
-    ledgers.load(entry(1, active=False), entry(2, "Rg-2", "rg-b"), entry(3))
-    assert ledgers.projects.first_scope(AZURE) == Scope(AZURE, SUB, "Rg-2")
-    assert ledgers.projects.first_scope("aws") is None
-
-
 def test_a_scope_without_a_group_is_at_another_provider(ledgers: Ledgers) -> None:
     account = Scope("aws", "123456789012")
     both = replace(entry(1), scopes=(*entry(1).scopes, account))

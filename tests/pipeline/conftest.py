@@ -21,7 +21,7 @@ from shared.messages import PARSERS, Message, Queue, UpdateMessage
 from shared.pipeline.stage import Outgoing, Retry
 from shared.ports.azure import AZURE
 from tests.conftest import emptied
-from tests.fake_azure import FakeCompute, FakeLocks
+from tests.fake_azure import FakeCompute, FakeLocks, FakeRights
 from tests.fake_budgets import FakeBudgets
 from tests.fakes import FakeClock, FakeCosts, FakeMailer, FakeQueues
 
@@ -90,7 +90,8 @@ class Chain:
         self.costs.clock = self.clock
         self.azure_budgets, self.azure_locks = FakeBudgets(), FakeLocks()
         self.azure_compute = FakeCompute(self.azure_locks)
-        parts = ("clock", "costs", "queues", "mailer", "azure_budgets", "azure_locks", "azure_compute")
+        self.azure_rights = FakeRights()
+        parts = ("clock", "costs", "queues", "mailer", "azure_budgets", "azure_locks", "azure_compute", "azure_rights")
         self.parts = {name: getattr(self, name) for name in parts} | {"database": database}
         self.parts["retry"] = Retry(self.clock, lambda: 0.0)
         self.messages = 0

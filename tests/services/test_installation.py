@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from shared.adapters.database.engine import Database
 from shared.domain.locks import LockMode
+from shared.domain.projects import ProjectEntry
+from shared.ports.azure import ACTION_GROUPS, BUDGETS, COSTS, LOCKS, MACHINES
 from shared.ports.errors import LaterError, NeverError
-from shared.services.installation import Finding, Installation
-from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+from shared.ports.mails import Mailer, Refusal
+from shared.services.findings import Finding
+from shared.services.installation import Installation
+from tests.pipeline.conftest import ACTION_GROUP, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 
 @pytest.fixture
@@ -33,15 +38,189 @@ def found(installation: Installation) -> dict[str, Finding]:
 def test_every_part_is_looked_at_and_good(chain: Chain, installation: Installation) -> None:
     chain.load(entry(11, active=False), entry(12))
     parts = found(installation)
-    assert list(parts) == ["database", "queues", "Azure", "mail", "lock"]
+    assert list(parts) == ["database", "queues", "Azure", "costs", "accounts", "mail", "lock"]
     assert all(finding.ok for finding in parts.values()), parts
     (query,) = chain.costs.queries
     assert (query.sub_account_id, query.resource_groups, query.window.days) == (SUBSCRIPTION, ("rg-12",), 1)
 
 
 def test_azure_is_not_asked_before_a_project_is_loaded(chain: Chain, installation: Installation) -> None:
-    assert found(installation)["Azure"].text.startswith("not asked: no project is loaded yet")
+    parts = found(installation)
+    assert list(parts) == ["database", "queues", "Azure", "accounts", "mail", "lock"]
+    assert parts["Azure"].text.startswith("not asked: no project is loaded yet")
     assert chain.costs.queries == []
+
+
+# --- Azure ---
+
+
+def test_every_subscription_is_asked_and_each_that_refuses_is_told_with_its_projects(chain: Chain) -> None:
+    chain.load(entry(11), entry(12), entry(21, subscription=OTHER_SUBSCRIPTION))
+    refused = {SUBSCRIPTION: NeverError("no role in the first.")}
+    chain.costs.fails = lambda query: refused.get(query.sub_account_id)
+    azure = found(chain.installation)["Azure"]
+    assert (azure.ok, azure.text) == (
+        False,
+        "the costs of 1 of 2 subscriptions can't be read: P11, P12: no role in the first.",
+    )
+    refused[OTHER_SUBSCRIPTION] = NeverError("nor in the other.")
+    azure = found(chain.installation)["Azure"]
+    assert azure.text.endswith(
+        "of 2 of 2 subscriptions can't be read: P11, P12: no role in the first.; P21: nor in the other."
+    )
+    refused.clear()
+    assert found(chain.installation)["Azure"].text.endswith(f"tells the costs of {SUBSCRIPTION}, {OTHER_SUBSCRIPTION}")
+
+
+def test_of_many_subscriptions_some_are_asked_and_the_roles_are_looked_at_in_all(chain: Chain) -> None:
+    names = [f"{number:08}-2b66-438e-8ab4-bce37d518c5d" for number in range(25)]
+    chain.load(*(entry(number + 1, subscription=name) for number, name in enumerate(names)))
+    chain.azure_rights.denied[names[24], ""] = COSTS.actions
+    parts = found(chain.installation)
+    assert len(chain.costs.queries) == 10
+    assert parts["Azure"].text.endswith("; 15 more were not asked")
+    assert parts["costs"].text == (
+        f"the app's identity lacks the role Cost Management Reader in {names[24]} (P25): "
+        "it may not do Microsoft.CostManagement/query/read there"
+    )
+
+
+ACTION_GROUP_NEEDS = {"lock_action_group_id": ACTION_GROUP}
+ENFORCE = {"lock_mode": LockMode.ENFORCE}
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"lock_mode": LockMode.DRY_RUN, "lock_stop_compute": True}, ["costs"]),
+        (ACTION_GROUP_NEEDS, ["costs", "budgets", "action group"]),
+        (ENFORCE, ["costs", "locks"]),
+        (ENFORCE | {"lock_stop_compute": True}, ["costs", "locks", "machines"]),
+        (ENFORCE | ACTION_GROUP_NEEDS, ["costs", "budgets", "locks", "action group"]),
+    ],
+)
+def test_each_role_that_the_settings_need_is_a_part_of_its_own(
+    chain: Chain, settings: dict[str, Any], parts: list[str]
+) -> None:
+    chain.configure(**settings)
+    chain.load(entry())
+    usual = {"database", "queues", "Azure", "accounts", "mail", "lock"}
+    good = found(chain.installation)
+    assert [part for part in good if part not in usual] == parts
+    assert all(finding.ok for finding in good.values())
+    lacking = {"costs": COSTS, "budgets": BUDGETS, "locks": LOCKS, "machines": MACHINES, "action group": ACTION_GROUPS}
+    for part in parts:
+        action = lacking[part].actions[-1]
+        places = [(SUBSCRIPTION, group) for group in ("", "rg-11", "rg-warden")]
+        chain.azure_rights.denied = dict.fromkeys(places, (action,))
+        seen = found(chain.installation)
+        assert [each for each in seen if not seen[each].ok] == [part]
+        assert lacking[part].name in seen[part].text and action in seen[part].text
+
+
+def test_a_lock_may_be_allowed_in_each_group_by_itself(chain: Chain) -> None:
+    chain.configure(**ENFORCE)
+    chain.load(entry(11, groups=("rg-a", "rg-b")), entry(12))
+    chain.azure_rights.denied[SUBSCRIPTION, ""] = LOCKS.actions
+    locks = found(chain.installation)["locks"]
+    assert (locks.ok, locks.text) == (True, "the app's identity may do what Locks Contributor allows, in 3 of 3")
+    chain.azure_rights.denied[SUBSCRIPTION, "rg-b"] = LOCKS.actions[1:]
+    locks = found(chain.installation)["locks"]
+    assert not locks.ok
+    assert f"lacks the role Locks Contributor in rg-b of {SUBSCRIPTION} (P11): it may not do" in locks.text
+
+
+def test_where_azure_does_not_tell_what_the_app_may_do_that_is_a_warning(chain: Chain) -> None:
+    chain.load(entry(), entry(21, subscription=OTHER_SUBSCRIPTION))
+    chain.azure_rights.hidden = frozenset({OTHER_SUBSCRIPTION})
+    costs = found(chain.installation)["costs"]
+    assert (costs.ok, costs.warning) == (
+        True,
+        f"Azure does not tell it what it may do in {OTHER_SUBSCRIPTION} (P21)",
+    )
+
+
+def test_a_cloud_account_that_could_not_be_read_is_a_warning_in_its_own_words(chain: Chain) -> None:
+    chain.load(entry(), entry(21, subscription=OTHER_SUBSCRIPTION))
+    chain.costs.fails = lambda query: NeverError("No.") if query.sub_account_id == OTHER_SUBSCRIPTION else None
+    chain.night()
+    accounts = found(chain.installation)["accounts"]
+    assert accounts.text == "the last reading of 1 of 2 cloud accounts was without fault"
+    assert accounts.warning is not None
+    assert accounts.warning.startswith(f"that of others was not: {OTHER_SUBSCRIPTION}: No.")
+
+
+# --- a failed part does not blame another ---
+
+
+def test_a_database_that_is_away_is_the_only_fault(chain: Chain, installation: Installation) -> None:
+    class Away:
+        def entries(self) -> list[ProjectEntry]:
+            raise LaterError("the database can't be used now")
+
+    chain.load(entry())
+
+    def away() -> bool:
+        raise LaterError("the database can't be used now")
+
+    azure = replace(installation.azure, projects=Away())
+    parts = found(replace(installation, tables_are_current=away, azure=azure))
+    assert [part for part in parts if not parts[part].ok] == ["database"]
+    assert (parts["Azure"].text, parts["Azure"].warning) == (
+        "not asked",
+        "the database is at fault, which knows the subscriptions",
+    )
+    assert parts["mail"].ok and parts["queues"].ok
+
+
+@pytest.mark.parametrize("error", [LaterError("Azure asks us to wait."), LaterError("It is out of reach.")])
+def test_an_azure_that_is_unwell_is_no_fault_of_the_identity(chain: Chain, error: LaterError) -> None:
+    chain.load(entry())
+    chain.costs.fails = lambda _query: error
+    azure = found(chain.installation)["Azure"]
+    assert error.reason in azure.text
+    assert "identity" not in azure.text and "az login" not in azure.text
+
+
+# --- mail ---
+
+
+def test_a_mail_provider_that_refuses_us_is_told_in_its_words(chain: Chain, installation: Installation) -> None:
+    class Refusing:
+        def check(self) -> str:
+            raise LaterError("the mail server refuses our sign-in: 535 no; see that SMTP_PASSWORD is right")
+
+    mail = found(replace(installation, mail=replace(installation.mail, mailer=cast("Mailer", Refusing()))))["mail"]
+    assert (mail.ok, mail.text) == (
+        False,
+        "the mail server refuses our sign-in: 535 no; see that SMTP_PASSWORD is right",
+    )
+
+
+def test_a_mail_to_try_it_out_is_sent_as_alerts_are(chain: Chain, installation: Installation) -> None:
+    sent = installation.send_mail("Ann@Example.com", str)
+    assert (sent.part, sent.ok, sent.text) == ("test mail", True, "outbox has taken one for Ann@Example.com")
+    (mail,) = chain.mailer.sent
+    assert mail.to == ("Ann@example.com",)
+    assert "try it out" in mail.subject
+    assert "check --send-mail" in mail.text and "check --send-mail" in mail.html
+
+
+@pytest.mark.parametrize("address", ["ann", "ann@example.com, eve@example.com", ""])
+def test_no_mail_is_sent_to_what_is_no_address(chain: Chain, installation: Installation, address: str) -> None:
+    sent = installation.send_mail(address, str)
+    assert not sent.ok
+    assert "is no mail address" in sent.text
+    assert chain.mailer.sent == []
+
+
+def test_a_mail_that_is_refused_says_why(chain: Chain, installation: Installation) -> None:
+    chain.mailer.refuses["ann@example.com"] = Refusal("550 no such user", for_good=True)
+    sent = installation.send_mail("ann@example.com", str)
+    assert (sent.ok, sent.text) == (False, "ann@example.com does not get it: 550 no such user")
+
+
+# --- the other parts ---
 
 
 def test_a_part_that_does_not_answer_says_what_may_help_and_one_that_refuses_says_it_itself(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.azure.access import shown
 from shared.adapters.retry_after import wait_in
+from shared.ports import azure
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError, NeverError, NoCostsError
 
@@ -85,10 +86,10 @@ class Right:
 
 REGISTER_COSTS = "Check that the resource provider Microsoft.CostManagement is registered in {where}."
 COSTS = Right(
-    "Cost Management Reader",
+    azure.COSTS.name,
     {
         400: "The query or the kind of subscription is not one that Cost Management answers for.",
-        403: "Give the app's identity the role Cost Management Reader on {where}.",
+        403: f"Give the app's identity the role {azure.COSTS.name} on {{where}}.",
         404: "Check the id of {where}, and that it lies in the tenant of the app's identity.",
         409: REGISTER_COSTS,
         412: REGISTER_COSTS,
@@ -115,12 +116,12 @@ COSTS = Right(
     ),
     longest=240,
 )
-BUDGETS = Right("Cost Management Contributor")
-# A budget that calls an action group takes Microsoft.Insights/actionGroups/read too, which that role does not have.
-ACTION_GROUPS = Right("Monitoring Reader")
-# Contributor is not enough: it may do nothing with Microsoft.Authorization but read.
-LOCKS = Right("Locks Contributor")
-MACHINES = Right("Virtual Machine Contributor")
+BUDGETS = Right(azure.BUDGETS.name)
+ACTION_GROUPS = Right(azure.ACTION_GROUPS.name)
+LOCKS = Right(azure.LOCKS.name)
+MACHINES = Right(azure.MACHINES.name)
+# Most roles have it.
+PERMISSIONS = Right("Reader")
 
 
 class RefusedError(Exception):
@@ -255,7 +256,7 @@ def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
             f"There is no token for Azure: {said} Check AZURE_CLIENT_ID and the app's identity; "
             "on your own machine, run `az login`."
         )
-    return LaterError(f"There is no token for Azure yet: {said}")
+    return LaterError(f"There is no token for Azure yet: {said} On your own machine, `az login` gives one.")
 
 
 def longest_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:

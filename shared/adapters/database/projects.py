@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, select, true
+from sqlalchemy import Connection, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import lock_projects
@@ -16,7 +16,7 @@ from shared.adapters.database.loading import RefusedLoadError, load_entries
 from shared.adapters.database.revisions import Author, revise, revisions_of
 from shared.adapters.database.tables import projects, scopes
 from shared.domain.budgets import BudgetTerms
-from shared.domain.projects import ProjectEntry, Scope, acronym_key, sub_account_key
+from shared.domain.projects import ProjectEntry, acronym_key, sub_account_key
 from shared.domain.texts import folded, storable
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
@@ -102,18 +102,6 @@ class SqlProjects(Ledger, ProjectLedger):
     def subscriptions(self, connection: Connection) -> list[str]:
         owned = (scopes.c.provider == AZURE) & scopes.c.project_id.is_not(None)
         return sorted(connection.scalars(select(scopes.c.sub_account_id).where(owned).distinct()))
-
-    @override
-    @reads
-    def first_scope(self, connection: Connection, provider: str) -> Scope | None:
-        found = (
-            select(scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
-            .join(projects, projects.c.id == scopes.c.project_id)
-            .where(projects.c.active == true(), scopes.c.provider == provider)
-            .order_by(projects.c.id, scopes.c.sub_account_id, scopes.c.group_key)
-        )
-        row = connection.execute(found.limit(1)).one_or_none()
-        return Scope(*row) if row else None
 
     @override
     @reads

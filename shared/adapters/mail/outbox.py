@@ -29,6 +29,16 @@ class OutboxMailer:
     sender_name: str
     clock: Clock = utc_now
 
+    def check(self) -> str:
+        """Whether the folder can be written."""
+        probe = self.folder / f".check.{secrets.token_hex(4)}.tmp"
+        try:
+            self._put(probe, b"")
+            probe.unlink()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return f"files in {self.folder.resolve()}"
+
     def send(self, mail: OutgoingMail) -> Handover:
         """Writes the mail; the receipt is the file's name. LaterError where the disk does not take it."""
         message = mime.build(mail, self.sender, self.sender_name, self.clock())
@@ -37,8 +47,11 @@ class OutboxMailer:
         try:
             self._write(name, message)
         except OSError as error:
-            raise LaterError(f"the outbox {self.folder} can't be written: {error.strerror or error}") from error
+            raise self._unwritable(error) from error
         return Handover(name)
+
+    def _unwritable(self, error: OSError) -> LaterError:
+        return LaterError(f"the outbox {self.folder} can't be written: {error.strerror or error}")
 
     def _write(self, name: str, message: EmailMessage) -> None:
         # Two may send the same mail at the same time: each writes a file of its own and moves it into place.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
@@ -15,10 +17,11 @@ from shared.adapters.mail import mime
 from shared.adapters.retry_after import bounded, wait_in
 from shared.domain.texts import readable
 from shared.ports.clock import Clock, utc_now
-from shared.ports.errors import LaterError
+from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 
 ACCEPTED, BAD_REQUEST = 202, 400
+MAY_SEND = "mail.send"
 # What comes of a body that is not as SendGrid writes it.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 LONGEST_REASON = 300
@@ -59,6 +62,25 @@ class SendGridMailer:
     def __post_init__(self) -> None:
         self.api_key, self.endpoint = self.api_key.strip(), self.endpoint.rstrip("/")
 
+    def check(self) -> str:
+        """Asks what the key may do. Raises LaterError, and NeverError where it may not send."""
+        from python_http_client.exceptions import HTTPError
+
+        try:
+            with _reached():
+                answer = self._at("scopes").get()
+        except HTTPError as error:
+            raise self._refusal(error) from error
+        try:
+            allowed = json.loads(answer.body)["scopes"]
+        except UNREADABLE as error:
+            raise LaterError(
+                "SendGrid answers otherwise than it should: see that SENDGRID_ENDPOINT is right"
+            ) from error
+        if MAY_SEND not in allowed:
+            raise NeverError(f"SENDGRID_API_KEY may not send mails: give it the permission Mail Send ({MAY_SEND})")
+        return "SendGrid knows the key, which may send mails"
+
     def send(self, mail: OutgoingMail) -> Handover:
         """Hands the mail over, to all or to nobody: where it names a faulty address, the others are to be asked again.
 
@@ -69,23 +91,19 @@ class SendGridMailer:
         mime.check(mail)
         body = self._body(mail)
         try:
-            response = self._mail_send().post(request_body=body)
+            with _reached():
+                response = self._at("mail", "send").post(request_body=body)
         except HTTPError as error:
             if error.status_code not in OF_THE_MAIL or is_of_sender(error.body):
                 raise self._refusal(error) from error
             return Handover(refused=self._refused(error, body["personalizations"]))
-        except (OSError, HTTPException) as error:
-            raise LaterError(f"SendGrid can't be reached: {getattr(error, 'reason', error)}") from error
-        except ValueError:
-            # http.client quotes a header that it does not take, and this one is the key.
-            raise LaterError("SENDGRID_API_KEY or SENDGRID_ENDPOINT holds what no request can carry") from None
         if response.status_code != ACCEPTED:
             # Something in between answered, such as a proxy's sign-in page.
             raise LaterError(f"SendGrid answered {response.status_code} where {ACCEPTED} means that it took the mail")
         return Handover(str(response.headers.get("X-Message-Id") or ""))
 
-    def _mail_send(self) -> Any:
-        """The package's client of POST /v3/mail/send."""
+    def _at(self, *path: str) -> Any:
+        """The package's client of a place under /v3."""
         from sendgrid import SendGridAPIClient
 
         # At DEBUG the package logs each request with its Authorization header.
@@ -93,11 +111,12 @@ class SendGridMailer:
         client = SendGridAPIClient(self.api_key, host=self.endpoint).client
         # The package has no time-out of its own: python_http_client waits for ever.
         client.timeout = self.timeout
-        mail_send = client.mail.send
-        ask = mail_send._make_request
+        for part in path:
+            client = client._(part)
+        ask = client._make_request
         # Its own opener follows redirects, with the key.
-        mail_send._make_request = lambda _opener, *args, **options: ask(opener(), *args, **options)
-        return mail_send
+        client._make_request = lambda _opener, *args, **options: ask(opener(), *args, **options)
+        return client
 
     def _body(self, mail: OutgoingMail) -> dict[str, Any]:
         sender = {"email": self.sender, "name": self.sender_name}
@@ -138,6 +157,18 @@ class SendGridMailer:
         if code == 429 or code >= 500 or code == 408:
             return LaterError(f"SendGrid asks to wait{self._words(error)}", wait)
         return LaterError(f"SendGrid refuses us{self._words(error)}; {ADVICE.get(code, OF_THE_ENDPOINT)}", wait)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Raises LaterError where SendGrid is out of reach."""
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        raise LaterError(f"SendGrid can't be reached: {getattr(error, 'reason', error)}") from error
+    except ValueError:
+        # http.client quotes a header that it does not take, and this one is the key.
+        raise LaterError("SENDGRID_API_KEY or SENDGRID_ENDPOINT holds what no request can carry") from None
 
 
 def personalizations(mail: OutgoingMail) -> list[dict[str, Any]]:

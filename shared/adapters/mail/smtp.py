@@ -80,6 +80,16 @@ class SmtpMailer:
     def _is_tls_from_the_start(self) -> bool:
         return self.port == IMPLICIT_TLS_PORT if self.implicit_tls is None else self.implicit_tls
 
+    def check(self) -> str:
+        """Signs in, and parts. Raises LaterError."""
+        try:
+            _part(self._connect(monotonic() + self.talk_timeout))
+        except OSError as error:
+            raise self._translated(error) from error
+        except UnicodeError:
+            raise _unspeakable() from None
+        return f"{self._where} {'takes our sign-in' if self.username else 'answers; no sign-in is set'}"
+
     def send(self, mail: OutgoingMail) -> Handover:
         """Sends the mail to those whom the server takes it for. Raises LaterError, and NeverError as `mime.build`.
 
@@ -120,7 +130,7 @@ class SmtpMailer:
             return dict.fromkeys(recipients, Refusal(said, for_good=True))
         except UnicodeError:
             # Without its cause, which quotes a piece of what may be the password.
-            raise LaterError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry") from None
+            raise _unspeakable() from None
         return {address: self._refusal(*answer) for address, answer in refused.items()}
 
     def _connect(self, until: float) -> Connection:
@@ -186,6 +196,10 @@ class SmtpMailer:
         for secret in (self.password, *(b64encode(each.encode()).decode() for each in (self.password, plain))):
             text = text.replace(secret, "***")
         return text
+
+
+def _unspeakable() -> LaterError:
+    return LaterError("SMTP_HOST, SMTP_USERNAME or SMTP_PASSWORD holds what SMTP can't carry")
 
 
 def _is_of_us(said: str) -> bool:

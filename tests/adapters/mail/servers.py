@@ -254,10 +254,12 @@ class SendGridServer:
         self.shown.append(authorization)
         if self.answer:
             return self.answer
-        if path != "/v3/mail/send":
+        if path not in {"/v3/mail/send", "/v3/scopes"}:
             return fault(404, "not found")
         if authorization != f"Bearer {API_KEY}":
             return fault(401, "The provided authorization grant is invalid, expired, or revoked")
+        if path == "/v3/scopes":
+            return Answer(200, {}, json.dumps({"scopes": ["mail.send", "sender_verification_eligible"]}))
         body = json.loads(content)
         wrong = fault_of(body)
         if wrong:

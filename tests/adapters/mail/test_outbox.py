@@ -67,3 +67,11 @@ def test_no_message_id_leads_out_of_the_folder(tmp_path: Path, message_id: str) 
 
 def test_names_that_read_alike_are_different_files() -> None:
     assert len({file_name("<a:b@x>"), file_name("<a-b@x>"), file_name("<A-b@x>".lower()), file_name("<a/b@x>")}) == 3
+
+
+def test_the_check_tries_the_folder_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+    assert mailer(tmp_path / "outbox").check() == f"files in {tmp_path}/outbox"
+    assert list((tmp_path / "outbox").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(LaterError, match="can't be written"):
+        mailer(tmp_path / "file").check()

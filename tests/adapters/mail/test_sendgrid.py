@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.mail.sendgrid import SendGridMailer, personalizations, wait_of
-from shared.ports.errors import LaterError
+from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, fault, free_port
 
@@ -238,3 +239,44 @@ def test_blind_copies_alone_do_not_see_each_other() -> None:
 )
 def test_waits_are_read_in_each_form(headers: dict[str, str], wait: timedelta | None) -> None:
     assert wait_of(headers, NOW) == wait
+
+
+# --- whether it would take mail ---
+
+
+def test_the_check_asks_what_the_key_may_do_and_sends_nothing(server: SendGridServer) -> None:
+    assert mailer(server.endpoint).check() == "SendGrid knows the key, which may send mails"
+    assert (server.shown, server.bodies) == ([f"Bearer {API_KEY}"], [])
+
+
+def test_a_key_that_may_not_send_mails_is_told(server: SendGridServer) -> None:
+    server.answer = Answer(200, {}, json.dumps({"scopes": ["stats.read", "mail.send.x"]}))
+    with pytest.raises(NeverError, match=r"SENDGRID_API_KEY may not send mails: .*Mail Send"):
+        mailer(server.endpoint).check()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            fault(401, "The provided authorization grant is invalid"),
+            r"refuses us \(401\): The provided .*SENDGRID_API_KEY",
+        ),
+        (fault(503, "down"), r"asks to wait \(503\): down"),
+        (fault(404, "not found"), "SENDGRID_ENDPOINT is right"),
+        (Answer(200, {}, "<html>sign in</html>"), "SENDGRID_ENDPOINT is right"),
+        (Answer(200, {}, "[]"), "SENDGRID_ENDPOINT is right"),
+    ],
+)
+def test_the_check_tells_what_is_wrong(server: SendGridServer, answer: Answer, said: str) -> None:
+    server.answer = answer
+    with pytest.raises(LaterError, match=said):
+        mailer(server.endpoint).check()
+
+
+def test_the_check_tells_that_nobody_is_there_and_shows_no_key() -> None:
+    with pytest.raises(LaterError, match="SendGrid can't be reached"):
+        mailer(f"http://127.0.0.1:{free_port()}").check()
+    with pytest.raises(LaterError, match="holds what no request can carry") as caught:
+        mailer("http://127.0.0.1:1", "SG.\nkey").check()
+    assert "SG." not in caught.value.reason

@@ -354,3 +354,34 @@ def test_a_name_that_no_dns_knows_is_tried_later() -> None:
     lost = SmtpMailer("mail.invalid", 25, "", "", False, "warden@example.ca", "Warden", timeout=2)
     with pytest.raises(LaterError):
         lost.send(MAIL)
+
+
+# --- whether it would take mail ---
+
+
+def test_the_check_signs_in_and_sends_nothing(secured: SmtpServer) -> None:
+    said = mailer(secured.port, USERNAME, PASSWORD, starttls=True).check()
+    assert said == f"the mail server 127.0.0.1:{secured.port} takes our sign-in"
+    assert (secured.signed_in, secured.mails) == ([USERNAME.encode()], [])
+
+
+def test_without_a_sign_in_the_check_says_so(server: SmtpServer) -> None:
+    assert mailer(server.port).check().endswith("answers; no sign-in is set")
+
+
+def test_the_check_tells_what_is_wrong_with_the_sign_in_and_not_the_password(secured: SmtpServer) -> None:
+    with pytest.raises(LaterError, match=r"refuses our sign-in: 535 .*SMTP_USERNAME and SMTP_PASSWORD") as caught:
+        mailer(secured.port, USERNAME, "wr0ng-password", starttls=True).check()
+    assert "wr0ng-password" not in caught.value.reason
+    with pytest.raises(LaterError, match="SMTP_PASSWORD holds what SMTP can't carry"):
+        mailer(secured.port, USERNAME, "pässword", starttls=True).check()
+
+
+def test_the_check_tells_that_nobody_is_there() -> None:
+    with pytest.raises(LaterError, match="can't be reached"):
+        mailer(free_port()).check()
+
+
+def test_the_check_tells_that_the_server_offers_no_encryption(server: SmtpServer) -> None:
+    with pytest.raises(LaterError, match="STARTTLS"):
+        mailer(server.port, starttls=True).check()
