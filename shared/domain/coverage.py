@@ -8,7 +8,7 @@ stored stays until then.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +28,8 @@ LEAST_LEFT = Decimal("0.25")
 NO_CHARGE = "came without any charge"
 FEW_CHARGES = "came without most of its charges"
 DAY = timedelta(days=1)
+# By so much later than others is a month compared with its total again of which rows were set aside.
+SELDOM = timedelta(weeks=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ class Coverage:
     good_on: the last night that read all that was due; the next reads what has changed since.
     reason: why it is not good. suspect_nights: on how many nights in a row, the last of them `suspect_on`, its answer
     was doubtful; on a month that is good they say that this was believed, and charges are still waited for.
-    compared_on: the last night that compared its total with what is stored.
+    compared_on: the last night that compared its total with what is stored. odd: what is wrong with rows that were set
+    aside, by the key of their group; None where none were.
     """
 
     month: date
@@ -181,6 +184,7 @@ class Coverage:
     suspect_nights: int = 0
     suspect_on: date | None = None
     compared_on: date | None = None
+    odd: Mapping[str, str] | None = field(default=None, hash=False)
 
     @property
     def days(self) -> Period:
@@ -212,13 +216,17 @@ class Coverage:
         if since >= self.days.end:
             # What was final, and then read once more and found empty, is read until that is sure.
             return self.month if not self.is_good or (gone_on and read_on is not gone_on) else None
-        return max(self.month, since)
+        # Nobody knows of which day an odd row was.
+        return self.month if self.odd else max(self.month, since)
 
     def days_to_compare(self, night: date, lookback_days: int, turn: date) -> Period | None:
         """The days whose total is to be compared: of a month that no night reads again, and nobody has since `turn`."""
         if not (self.is_good and self.read_from and self.read_through and self.begun_at):
             return None
         looked_on = max(utc_day(self.begun_at), self.compared_on or date.min)
+        if self.odd:
+            # The total has what was set aside, so that the month is read again each time.
+            turn -= SELDOM
         is_due = looked_on < turn and self.due_from(night, lookback_days) is None
         return Period(self.read_from, self.read_through + DAY) if is_due else None
 
@@ -226,6 +234,11 @@ class Coverage:
         """Whether yesterday's night has read it, or the last one that had to."""
         last_due = self.days.end + (lookback_days - 2) * DAY
         return self.begun_at is not None and utc_day(self.begun_at) >= min(today - DAY, last_due)
+
+    def of_groups(self, group_keys: Container[str]) -> Coverage:
+        """The same for whoever owns these groups: it was not read where rows of theirs were set aside."""
+        reasons = [reason for key, reason in (self.odd or {}).items() if key in group_keys]
+        return replace(self, state=CoverageState.FAILED, reason=reasons[0]) if reasons and self.is_good else self
 
     # --- what a night makes of it ---
 
@@ -271,11 +284,13 @@ class Coverage:
     def _reaching(self, part: ReadPart) -> Coverage:
         """With the part's days, as of its time; days that leave a gap to those that were read do not count."""
         first, last = part.window.start, part.window.end - DAY
+        odd = dict(part.odd)
         if self.read_from and self.read_through:
+            odd = {**(self.odd or {}), **odd} if self.read_from < first else odd
             if part.window.end < self.read_from or first > self.read_through + DAY:
                 first, last = self.read_from, self.read_through
             first, last = min(first, self.read_from), max(last, self.read_through)
-        good = replace(self, state=CoverageState.GOOD, reason=None)
+        good = replace(self, state=CoverageState.GOOD, reason=None, odd=odd or None)
         return replace(
             good, read_from=first, read_through=last, begun_at=max(self.begun_at or part.begun_at, part.begun_at)
         )

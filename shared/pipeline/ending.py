@@ -48,11 +48,12 @@ class Ending:
         self.runs.mark_read(scope.id, None, now)
         return [*mails_out([mail_id] if first is None else []), *self._ended(scope.run_key, scope.target)]
 
-    def set_aside(self, scope: RunScope, odd: Sequence[str]) -> list[Outgoing]:
-        """Rows that can't be charges were left out; nobody owns their groups. The mail on them, once a day."""
+    def set_aside(self, scope: RunScope, odd: Sequence[tuple[str, Sequence[str]]]) -> list[Outgoing]:
+        """Rows that can't be charges were left out: what is wrong, and whose they are. The mail on them, once a day."""
         now = self.clock()
         event("rows_set_aside", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject, groups=len(odd))
-        mail = self.operators.rows_set_aside(scope.target.subject, odd, now.date(), scope.run_key)
+        lines = [concerning(*each) for each in odd]
+        mail = self.operators.rows_set_aside(scope.target.subject, lines, now.date(), scope.run_key)
         return mails_out([self.mails.add(mail, now)])
 
     def _ended(self, run_key: str, target: ScopeTarget) -> list[Outgoing]:

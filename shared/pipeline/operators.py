@@ -76,13 +76,13 @@ class Operators:
         )
 
     def rows_set_aside(self, subject: str, odd: Sequence[str], today: date, run_key: str) -> NewMail:
-        """Rows that can't be charges, of groups that no project owns; told once a day and subject."""
+        """Rows that can't be charges, with who owns their groups; told once a day and subject."""
         return self.notice(
             Topic.COSTS_FAILED,
             f"set-aside/{today}/{digest(subject)}",
             f"Costs were left out: {subject}",
-            f"Some rows of the costs of {subject} can't be right. They are of resource groups that no project owns: no "
-            "project's figure lacks them, and the unallocated spend does. Of each group the first:",
+            f"Some rows of the costs of {subject} can't be right, and are left out. A project that owns their group is "
+            "named, and its figure lacks them and says so; else the unallocated spend does. Of each group the first:",
             at_most(list(odd)),
             "The next night asks for them again. Where it goes on, ask the provider's support.",
             run_key,

@@ -79,14 +79,14 @@ class Answered:
 class Stored:
     """What storing a reading changed, in rows, and which windows were not believed.
 
-    odd: what is wrong with rows that were set aside, all of groups that nobody owns.
+    odd: what is wrong with rows that were set aside, of each group the first, with the acronyms of who owns it.
     """
 
     added: int = 0
     changed: int = 0
     removed: int = 0
     suspect: tuple[Period, ...] = ()
-    odd: tuple[str, ...] = ()
+    odd: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class ChargeLedger(Protocol):
@@ -111,8 +111,8 @@ class ChargeLedger(Protocol):
         believed (`domain.coverage`) stay as they are, and an outdated answer changes no charge. What is known of the
         account's months follows, where all of it was asked for; so does what became of each query of the scope. The
         account's active projects (only those that own one of `group_keys`, where given) are due for a check
-        (check_due_since = now), where anything was answered. Raises LaterError; NeverError where a day, a name or an
-        amount can't be stored, and then nothing is.
+        (check_due_since = now), where anything was answered. Raises LaterError; NeverError where a day or a name can't
+        be stored, or rows were set aside of one of the groups that alone were asked for; then nothing is.
         """
         ...
 

@@ -167,9 +167,21 @@ def test_services_that_differ_by_the_blanks_around_them_are_one_charge_on_every_
         assert ledgers.stored_charges() == {("rg-1", november(3), "Storage", "CAD"): Decimal(3)}
 
 
-def test_an_amount_that_is_too_large_is_refused_and_nothing_is_half_done(ledgers: Ledgers) -> None:
+def test_an_amount_that_is_too_large_is_set_aside_and_missing_for_whoever_owns_its_group(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2))
+    stored = ledgers.store(reading(row("rg-1", 3, "1"), row("rg-2", 4, "1e18"), row("rg-9", 4, "-1e18"), night=TODAY))
+    (owned, nobodys) = stored.odd
+    assert "the largest amount is" in owned[0]
+    assert (owned[1], nobodys[1]) == (("P2",), ())
+    assert ledgers.amounts() == {("rg-1", 3): "1"}
+    gaps = {view.project.id: [str(gap.reason) for gap in view.gaps] for view in ledgers.projects.list_projects(TODAY)}
+    assert (owned[0] in gaps[1], owned[0] in gaps[2]) == (False, True)
+
+
+def test_what_is_set_aside_in_some_groups_that_were_asked_for_fails_the_reading(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
     with pytest.raises(NeverError, match="the largest amount is"):
-        ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1e18")))
+        ledgers.store(reading(row("rg-1", 3, "1"), row("rg-1", 4, "1e18"), group_keys=frozenset({"rg-1"})))
     assert ledgers.stored_charges() == {}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from shared.domain.budgets import OpeningBalance
 from shared.domain.locks import LockMode, Outcome, WhenUnsure
-from shared.domain.periods import PeriodKind, PeriodRule
+from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Scope
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.ports.azure import AZURE, ResourceGroup
@@ -335,21 +335,73 @@ def test_an_odd_row_of_a_group_that_nobody_owns_is_set_aside_and_told_once_a_day
     assert [run.state for run in chain.runs.recent_runs(2)] == ["done", "done"]
 
 
-def test_an_odd_row_of_a_projects_group_fails_its_month_and_what_is_stored_stays(chain: Chain) -> None:
+def test_an_odd_row_of_a_projects_group_is_missing_in_its_figure_alone(chain: Chain) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
     chain.load(entry(11), entry(12))
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-12"))
     chain.spend("900", TODAY)
+    chain.spend("1000", TODAY, "rg-12")
     chain.night()
     chain.clock.forward(days=1)
-    chain.costs.charges.clear()
-    chain.spend("100", TODAY)
+    chain.spend("950", TODAY)
+    chain.spend("500", TODAY, "rg-12")
     chain.costs.odd = {"rg-12": ODD}
     chain.night()
-    assert chain.spent() == Decimal(900)
-    assert missing(chain, 12) == [f"November 2026 of {SUBSCRIPTION} could not be read: {ODD}"]
+    assert (chain.spent(11), chain.spent(12)) == (Decimal(950), Decimal(500))
+    lacks = [f"November 2026 of {SUBSCRIPTION} could not be read: {ODD}"]
+    assert (missing(chain, 11), missing(chain, 12)) == ([], lacks)
+    assert chain.azure_locks.locks_on(ResourceGroup(SUBSCRIPTION, "rg-12")), "what is missing may be more"
+    assert [mail for mail in chain.mailer.sent if f"{ODD} (P12)" in mail.text]
     chain.costs.odd = {}
     chain.clock.forward(days=1)
     chain.night()
-    assert (chain.spent(), missing(chain, 12)) == (Decimal(100), [])
+    assert missing(chain, 12) == []
+
+
+def test_a_month_with_an_odd_row_is_read_whole_until_there_is_none_or_it_is_final(chain: Chain) -> None:
+    """Which day it is of, nobody knows; of windows that no longer hold it, it would stay odd for ever."""
+    chain.load(entry(11))
+    chain.spend("5", date(2026, 11, 1))
+    chain.costs.odd = {"rg-11": ODD}
+    chain.night()
+    chain.clock.forward(days=17)
+    chain.night()
+    assert Period(date(2026, 11, 1), date(2026, 12, 1)) in [query.window for query in chain.costs.queries[-2:]]
+    chain.costs.odd = {}
+    chain.clock.forward(days=1)
+    chain.night()
+    assert chain.charges.account(AZURE, SUBSCRIPTION).known[date(2026, 11, 1)].odd is None
+
+
+def test_an_odd_row_of_the_groups_that_a_message_names_fails_it(chain: Chain) -> None:
+    chain.load(entry(11))
+    chain.spend("5", TODAY)
+    chain.night()
+    chain.spend("6", TODAY)
+    chain.costs.odd = {"rg-11": ODD}
+    chain.work(Queue.UPDATE, '{"ProjectId": 11}')
+    chain.drain()
+    assert chain.spent() == Decimal(5)
+    assert ODD in chain.mailer.sent[-1].text
+
+
+def test_an_amount_that_is_too_large_to_be_stored_is_set_aside_alone(chain: Chain) -> None:
+    chain.load(entry(11), entry(12))
+    chain.spend("900", TODAY)
+    chain.spend("1" + 20 * "0", TODAY, "rg-nobody")
+    chain.night()
+    assert (chain.spent(), missing(chain)) == (Decimal(900), [])
+    left_out = (
+        f"The costs of {SUBSCRIPTION} came with 100000000000000000000 CAD for Storage on 2026-11-20, "
+        "which can't be stored; the largest amount is"
+    )
+    assert [mail for mail in chain.mailer.sent if left_out in mail.text]
+    chain.spend("1" + 20 * "0", TODAY, "rg-12")
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (missing(chain, 11), chain.spent(12)) == ([], Decimal(0))
+    (lacks,) = missing(chain, 12)
+    assert lacks.startswith(f"November 2026 of {SUBSCRIPTION} could not be read: {left_out}")
 
 
 def test_an_answer_of_odd_rows_only_is_no_blank(chain: Chain) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from shared.domain.periods import Period
+from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeCostsWithTotals
@@ -154,3 +155,18 @@ def test_a_message_that_names_what_it_reads_compares_nothing(known: Chain) -> No
         known.run_now(**wish)
         known.drain()
     assert known.costs.totals_asked == []
+
+
+def test_a_month_with_rows_that_were_set_aside_is_read_again_only_every_few_weeks(known: Chain) -> None:
+    """Its total has those rows, so that it never agrees."""
+    ids = (AZURE, SUBSCRIPTION, date(2026, 8, 1))
+    known.charges.note_compared(*ids, known.clock().date(), False)
+    known.costs.odd = {"rg-nobody": "It has no amount."}
+    nights(known, 1)
+    assert known.charges.account(*ids[:2]).known[ids[2]].odd
+    known.costs.totals = lambda _query: {"CAD": Decimal("99.5")}
+    known.costs.queries.clear()
+    nights(known, 21)
+    assert Period(date(2026, 8, 1), date(2026, 9, 1)) not in read_again(known)
+    nights(known, 14)
+    assert read_again(known).count(Period(date(2026, 8, 1), date(2026, 9, 1))) == 1

@@ -43,6 +43,14 @@ class RowChanges:
         """Whether a stored charge goes, or becomes 0."""
         return bool(self.removed) or any(not cost for *_, cost in self.changed)
 
+    def set_aside(self, largest: Decimal) -> list[Row]:
+        """Takes out the rows whose amounts are larger than what can be stored, and returns them."""
+        large = [row for row in (*self.added, *self.changed) if row[4].copy_abs() > largest]
+        if large:
+            self.added = [row for row in self.added if row not in large]
+            self.changed = [row for row in self.changed if row not in large]
+        return large
+
     def add(self, others: RowChanges) -> None:
         """Takes others in."""
         self.added += others.added

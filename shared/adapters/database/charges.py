@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, in
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
-from shared.adapters.database.charge_rows import RowChanges, note_changes, stored_charges, write
+from shared.adapters.database.charge_rows import Row, RowChanges, note_changes, stored_charges, write
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
@@ -25,7 +25,7 @@ from shared.adapters.database.coverage import (
     write_months,
 )
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.owners import STILL_READ, owned_of, owners_of
+from shared.adapters.database.owners import STILL_READ, owners_by_group, owners_of
 from shared.adapters.database.tables import (
     accounts,
     answers,
@@ -37,7 +37,9 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
+from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import Coverage, Incomplete, Known, Reading, ReadPart, doubt_about, fault_in, not_outdated
+from shared.domain.money import plain
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
@@ -101,12 +103,11 @@ class SqlCharges(Ledger, ChargeLedger):
             raise NeverError(fault)
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
         read = _scopes_read(connection, reading)
-        odd = _odd_of_nobody(connection, reading, read)
         taken = _Taken(reading, self.lookback_days, months_of(connection, reading.provider, reading.sub_account_id))
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
         read = _with_new_scopes(connection, reading, read)
         ids = {key: row.id for key, row in read.items()}
-        parts, changes = list[ReadPart](), RowChanges()
+        parts, changes, odd = list[ReadPart](), RowChanges(), dict[str, str]()
         for part in reading.parts:
             left = [
                 (days, {key: ids[key] for key in ids.keys() - silent}) for days, silent in not_outdated(part, stored)
@@ -114,18 +115,26 @@ class SqlCharges(Ledger, ChargeLedger):
             its = RowChanges()
             for days, scope_ids in left:
                 note_changes(connection, its, days, scope_ids)
+            part_odd = {**_too_large(connection, its, reading.sub_account_id, ids), **part.odd}
+            odd |= part_odd
+            doubt = _doubt(connection, its, left, reading.night)
             # Without any left, what it would say is stored already, and newer: for its run, it has been read.
-            if left and taken.believes(part, _doubt(connection, its, left, reading.night)):
+            if left and taken.believes(replace(part, odd=part_odd), doubt):
                 parts.append(part)
                 changes.add(its)
+        owners = owners_by_group(connection, reading.provider, reading.sub_account_id, odd) if odd else {}
         if reading.is_whole:
             write_months(connection, reading.provider, reading.sub_account_id, taken.changed)
+        elif owners:
+            # Some groups say nothing of the account, nor of what is missing of it.
+            raise NeverError(odd[next(iter(owners))])
         write(connection, changes)
         note_stored(connection, reading, parts, now)
         _note_answers(connection, scope_id, reading, taken.suspect, now)
         if reading.parts:
             _mark_due(connection, reading, read, taken.suspect, now)
-        return Stored(len(changes.added), len(changes.changed), len(changes.removed), tuple(taken.suspect), odd)
+        told = tuple((reason, tuple(owners.get(key, {}).values())) for key, reason in odd.items())
+        return Stored(len(changes.added), len(changes.changed), len(changes.removed), tuple(taken.suspect), told)
 
     @override
     @reads
@@ -341,14 +350,22 @@ def _doubt(
     return doubt_about([charges for days, _ in left for charges in days.charges], stored, night)
 
 
-def _odd_of_nobody(connection: Connection, reading: Reading, read: Scopes) -> tuple[str, ...]:
-    """What is wrong with odd rows. Raises NeverError where one is of a group that somebody owns."""
-    odd = {group_key: reason for part in reading.parts for group_key, reason in part.odd.items()}
-    owned = owned_of(connection, [read[group_key].id for group_key in odd.keys() & read.keys()]) if odd else set()
-    for group_key, reason in odd.items():
-        if group_key in read and read[group_key].id in owned:
-            raise NeverError(reason)
-    return tuple(odd.values())
+def _too_large(
+    connection: Connection, changes: RowChanges, sub_account_id: str, scope_ids: Mapping[str, int]
+) -> dict[str, str]:
+    """Takes the amounts out that can't be stored; what is wrong with them, by group."""
+    largest = largest_amount(connection.dialect)
+    group_keys = {scope_id: key for key, scope_id in scope_ids.items()}
+    why = f"which can't be stored; the largest amount is {plain(largest)}."
+    return {
+        group_keys[row[0]]: f"The costs of {sub_account_id} came with {_in_words(row)}, {why}"
+        for row in changes.set_aside(largest)
+    }
+
+
+def _in_words(row: Row) -> str:
+    _, day, service, currency, cost = row
+    return f"{plain(cost)} {currency} for {service} on {day}"
 
 
 def _scopes_read(connection: Connection, reading: Reading) -> Scopes:

@@ -11,13 +11,15 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select
 from shared.adapters.database.budget_rows import ALL, AnyRow, period_at, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in
 from shared.adapters.database.ledger import record
-from shared.adapters.database.owners import STILL_READ
+from shared.adapters.database.owners import STILL_READ, owners_by_group
 from shared.adapters.database.tables import coverage, projects, scope_owners, scopes, stored_answers
-from shared.domain.coverage import Coverage, Gap, Reading, ReadPart, StoredAnswer, gaps
+from shared.domain.coverage import Coverage, Gap, Known, Reading, ReadPart, StoredAnswer, gaps
 from shared.domain.periods import Period
 
 # Longer than any answer is kept that broke off (`pipeline.asking`, two hours), and a message is worked on.
 ANSWERS_LAST = timedelta(days=1)
+
+NO_GROUPS = frozenset[str]()
 
 Months = dict[tuple[str, str], dict[date, Coverage]]
 """By provider and sub-account, and the month's first day"""
@@ -90,15 +92,32 @@ def gaps_within(
         accounts.setdefault(project_id, []).append((provider, sub_account_id))
     wanted = {account for project_id, *_ in needed for account in accounts.get(project_id, ())}
     known = known_months(connection, {sub_account_id for _, sub_account_id in wanted})
+    odd = _owners_of_odd(connection, {account: known.get(account, {}) for account in wanted})
     # Many projects share a sub-account and a period.
-    found: dict[tuple[str, str, Period, bool], list[Gap]] = {}
+    found: dict[tuple[str, str, Period, bool, frozenset[str]], list[Gap]] = {}
     lacking: dict[tuple[int, Period], list[Gap]] = {}
     for project_id, period, opening in needed:
         for account in accounts.get(project_id, ()):
-            if (key := (*account, period, opening)) not in found:
-                found[key] = gaps(account[1], known.get(account, {}), period, today, lookback_days, opening)
+            groups = odd.get((project_id, account), NO_GROUPS)
+            if (key := (*account, period, opening, groups)) not in found:
+                months = known.get(account, {})
+                months = {month: each.of_groups(groups) for month, each in months.items()} if groups else months
+                found[key] = gaps(account[1], months, period, today, lookback_days, opening)
             lacking.setdefault((project_id, period), []).extend(found[key])
     return {key: tuple(each) for key, each in lacking.items()}
+
+
+def _owners_of_odd(
+    connection: Connection, known: Mapping[tuple[str, str], Known]
+) -> dict[tuple[int, tuple[str, str]], frozenset[str]]:
+    """The groups of which rows were set aside, by the project that owns them and the sub-account."""
+    found: dict[tuple[int, tuple[str, str]], frozenset[str]] = {}
+    for account, months in known.items():
+        odd = {group_key for each in months.values() for group_key in each.odd or ()}
+        for group_key, owners in (owners_by_group(connection, *account, odd) if odd else {}).items():
+            for project_id in owners:
+                found[project_id, account] = found.get((project_id, account), NO_GROUPS) | {group_key}
+    return found
 
 
 def gaps_today(

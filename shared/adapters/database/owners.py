@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, exists, insert, or_, select
 
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
 from shared.adapters.database.ledger import columns, record
-from shared.adapters.database.tables import coverage, scope_owners, scopes
+from shared.adapters.database.tables import coverage, projects, scope_owners, scopes
 from shared.domain.owners import DAY, Ownership, handed_over
 
 _read = coverage.alias().c
@@ -56,10 +56,18 @@ def owners_of(connection: Connection, scope_ids: Collection[int]) -> Iterator[in
     return (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
 
 
-def owned_of(connection: Connection, scope_ids: Collection[int]) -> set[int]:
-    """Those of the scopes of which nights still read charges for a project."""
-    found = select(scope_owners.c.scope_id).where(STILL_READ)
-    return {row.scope_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids))}
+def owners_by_group(
+    connection: Connection, provider: str, sub_account_id: str, group_keys: Collection[str]
+) -> dict[str, dict[int, str]]:
+    """The projects for which nights still read charges of these groups: ids and acronyms, by group key."""
+    found = select(scopes.c.group_key, projects.c.id, projects.c.acronym)
+    found = found.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
+    found = found.join(projects, projects.c.id == scope_owners.c.project_id)
+    found = found.where(STILL_READ, scopes.c.provider == provider, scopes.c.sub_account_id == sub_account_id)
+    owners: dict[str, dict[int, str]] = {}
+    for group_key, project_id, acronym in select_in(connection, found, scopes.c.group_key, sorted(group_keys)):
+        owners.setdefault(group_key, {})[project_id] = acronym
+    return owners
 
 
 def _since(ownership: Ownership) -> date:

@@ -146,7 +146,7 @@ coverage = table(
     *needed(state=Converted(Unicode(10), str, CoverageState)),
     *optional(reason=fitted(1000)),
     *needed(suspect_nights=Integer()),
-    *optional(suspect_on=Date(), compared_on=Date()),
+    *optional(suspect_on=Date(), compared_on=Date(), odd=JSON(none_as_null=True)),
 )
 
 # Which days the answers of the last day have stored, of which groups (none named: of all).
