@@ -313,6 +313,24 @@ def test_an_alert_says_nothing_of_days_that_were_not_read_and_of_a_forecast_that
     assert not re.search("Yesterday|Last 7 days|not expected to run out", mail.text)
 
 
+def test_a_lock_comes_off_once_the_figure_is_whole_and_no_night_before_is_in_the_audit(chain: Chain) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    chain.load(entry(11, "10", rule=APRIL))
+    chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-11"))
+    spend_each_month(chain, "2")
+    chain.night()
+    fail(chain, 10, NeverError("Azure says no (400)"))
+    chain.load(entry(11, "100", rule=APRIL))
+    for _ in range(2):
+        chain.clock.forward(days=1)
+        chain.night()
+    assert [view.entry.outcome for view in chain.lock_service.decisions(limit=9)] == [Outcome.LOCKED]
+    chain.costs.fails = lambda _query: None
+    chain.clock.forward(days=1)
+    chain.night()
+    assert {view.entry.outcome for view in chain.lock_service.decisions(limit=9)} == {Outcome.LOCKED, Outcome.UNLOCKED}
+
+
 # --- rows that can't be right --------------------------------------------------------------------------------
 
 ODD = "Azure's answer is not what was asked for: page 1, row 2: the currency is wrong."

@@ -58,6 +58,7 @@ FETCHED = 1_000
 
 # Thousands of budgets share a few.
 _rule = lru_cache(maxsize=1_000)(PeriodRule)
+_period_at = lru_cache(maxsize=1_000)(PeriodRule.period_at)
 
 AnyRow = Row[*tuple[Any, ...]]
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def period_in(row: AnyRow) -> Period | None:
 
 def period_at(row: AnyRow, today: date) -> Period | None:
     """The period that holds `today`, by the terms in a row of WITH_BUDGET."""
-    return rule_of(row).period_at(today)
+    return _period_at(rule_of(row), today)
 
 
 def write_turns(connection: Connection, turns: Mapping[int, tuple[Period | None, Period | None]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -175,10 +175,8 @@ def _with_gaps(
     }
     these = projects.c.id.in_({project_id for project_id, *_ in needed})
     found = gaps_within(connection, needed, today, lookback_days, these)
-    return [
-        replace(usage, gaps=found.get((usage.project.id, usage.period), ())) if usage.period else usage
-        for usage in usages
-    ]
+    lacking = ((usage, usage.period and found.get((usage.project.id, usage.period))) for usage in usages)
+    return [replace(usage, gaps=gaps) if gaps else usage for usage, gaps in lacking]
 
 
 def _revisions_of(
@@ -289,7 +287,8 @@ def _seen(usage: ProjectUsage, judgement: Judgement, largest: Decimal, today: da
         opening = usage.budget.terms.opening_in(usage.period)
         forecast, used_up_on = expected(usage.by_day, usage.budget.amount, usage.period, usage.read_on, opening)
     if forecast and forecast.high <= largest:
-        seen |= zip(budget_rows.FORECAST, astuple(forecast), strict=True)
+        expects = (forecast.total, forecast.low, forecast.high, forecast.data_days)
+        seen |= zip(budget_rows.FORECAST, expects, strict=True)
     return seen | {"used_up_on": used_up_on} if usage.budget.amount else seen
 
 

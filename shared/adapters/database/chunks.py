@@ -53,8 +53,13 @@ def update_rows(
     if rows:
         update = table.update().where(*(table.c[name] == bindparam(f"its_{name}") for name in key))
         # What is compared may not be named as a column: those are what is set.
-        keyed = [{f"its_{name}" if name in key else name: each for name, each in row.items()} for row in rows]
-        connection.execute(update.values(for_all), keyed)
+        connection.execute(update.values(for_all), [_keyed(row, key) for row in rows])
+
+
+def _keyed(row: dict[str, Any], key: Sequence[str]) -> dict[str, Any]:
+    rest = dict(row)
+    its = {f"its_{name}": rest.pop(name) for name in key}
+    return rest | its
 
 
 def kept_or(time: ColumnElement[Any], now: datetime) -> ColumnElement[Any]:

@@ -15,6 +15,7 @@ from shared.domain.money import EXACT, LARGEST_AMOUNT
 from shared.domain.texts import fitting, storable
 
 PLACES = 10
+UNIT = Decimal(1).scaleb(-PLACES)
 # What DECIMAL(28, 10) holds.
 LARGEST_DECIMAL = Decimal(10**18 - 1)
 
@@ -53,11 +54,16 @@ class Money(TypeDecorator[Decimal]):
             raise ValueError(f"{value} can't be stored exactly; an amount has at most {PLACES} decimal places")
         return whole if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """The amount as it was stored."""
-        if value is None:
-            return None
-        return Decimal(value).scaleb(-PLACES, context=EXACT) if dialect.name == "sqlite" else Decimal(value)
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - SQLAlchemy's
+        """The amount as it was stored, where it is not a whole number."""
+        return None if value is None else Decimal(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Decimal | None] | None:
+        """On SQLite it makes amounts of whole numbers without a step of SQLAlchemy's for each: there are millions."""
+        if dialect.name != "sqlite":
+            return super().result_processor(dialect, coltype)
+        multiply = EXACT.multiply
+        return lambda whole: None if whole is None else multiply(whole, UNIT)
 
 
 class Converted(TypeDecorator[Any]):
