@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.cli import output
 from shared.cli.project_facts import opening_in_words, rule_in_words
@@ -29,6 +29,17 @@ def in_words(change: ProjectChange) -> str:
     if change.ends_a_day_later:
         parts.append("ends a day later: period_end is the last day now (it was the day after)")
     return f"{(before or after).project.acronym} {', '.join(parts) or 'differs in its spelling or order only'}"
+
+
+def as_json(change: ProjectChange) -> dict[str, Any]:
+    """The same for programs; what becomes different as words."""
+    return {
+        **output.chosen(change.after.project, "id", "acronym"),
+        "new": change.before is None,
+        "words": in_words(change),
+        **output.chosen(change, "percent_before", "percent", "needs_consent"),
+        "undone": [output.chosen(each, "number", "made_at", "made_by", "reason") for each in change.undone],
+    }
 
 
 def _new(entry: ProjectEntry) -> str:

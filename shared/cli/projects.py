@@ -38,6 +38,7 @@ def load(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change, project by project.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Load it though a change needs consent.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Load projects from CSV, all or none; a SQLite database that is missing is made.
 
@@ -47,15 +48,34 @@ def load(
     content = _content(file)
     app = open_app()
     with output.working(f"Loading {file.name} …"):
-        if not dry_run and app.make_missing_database():
+        if not dry_run and app.make_missing_database() and not json:
             output.say(f"Made the database {app.database.url.database}.")
         loaded = app.project_service.load(content, user_name(), correction=correction, agreed=yes, dry_run=dry_run)
-    _say_changes(loaded, dry_run)
+    if json:
+        output.write_json(_loaded(loaded))
+    else:
+        _say_loaded(file.name, loaded, dry_run)
+    asked = sum(change.needs_consent for change in loaded.changes)
+    needs = f"what is said of {output.count(asked, 'project')}"
+    if dry_run and asked:
+        output.warn(f"it would not be loaded without --yes, for {needs}")
+    elif not loaded.loaded and not dry_run:
+        raise WrongUsageError(f"nothing was loaded, for {needs}; where all of it is meant, add --yes")
+
+
+def _say_loaded(file: str, loaded: LoadedFile, dry_run: bool) -> None:
+    """What was loaded; what would be, project by project; or, where that needs consent, what does."""
+    for change in loaded.changes:
+        if dry_run or (change.needs_consent and not loaded.loaded):
+            output.say(project_changes.in_words(change), "yellow" if change.needs_consent else "")
+    if loaded.loaded or dry_run:
+        _say_result(file, loaded, dry_run)
+
+
+def _say_result(file: str, loaded: LoadedFile, dry_run: bool) -> None:
     result = loaded.result
     would, change = ("would be ", "would change") if dry_run else ("", "changed")
-    output.say(
-        f"{file.name}: {would}{result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged."
-    )
+    output.say(f"{file}: {would}{result.added:,} added, {result.changed:,} changed, {result.unchanged:,} unchanged.")
     if loaded.left_out:
         number = output.count(len(loaded.left_out), "project")
         are = "it is" if len(loaded.left_out) == 1 else "they are"
@@ -66,22 +86,14 @@ def load(
             "former owner. If that was never the right one, load the former file once more, then this one with "
             "--correction."
         )
+    if loaded.guessed:
+        output.warn(
+            f"the file is not in UTF-8: it was read as windows-1252; see that this is right: {loaded.guessed[0]}"
+        )
     if loaded.without_budget:
         output.warn(f"no budget, so no alerts: {output.named(loaded.without_budget)}")
     if loaded.without_contacts:
         output.warn(f"no contacts, so the operators get the alerts: {output.named(loaded.without_contacts)}")
-
-
-def _say_changes(loaded: LoadedFile, dry_run: bool) -> None:
-    """All of them where nothing was to be loaded; where something needs consent, that alone. Raises WrongUsageError."""
-    asked = [change for change in loaded.changes if change.needs_consent]
-    for change in loaded.changes if dry_run else asked:
-        output.say(project_changes.in_words(change), "yellow" if change.needs_consent else "")
-    needs = f"what is said of {output.count(len(asked), 'project')}"
-    if dry_run and asked:
-        output.warn(f"it would not be loaded without --yes, for {needs}")
-    elif not loaded.loaded and not dry_run:
-        raise WrongUsageError(f"nothing was loaded, for {needs}; where all of it is meant, add --yes")
 
 
 @commands.command()
@@ -222,6 +234,16 @@ def _summary(views: Sequence[ProjectView]) -> str:
 
 
 # --- for programs --------------------------------------------------------------------------------------------
+
+
+def _loaded(loaded: LoadedFile) -> dict[str, Any]:
+    lists = ("left_out", "without_budget", "without_contacts")
+    return {
+        "loaded": loaded.loaded,
+        **output.chosen(loaded.result, "added", "changed", "unchanged", "handed_over"),
+        "changes": [project_changes.as_json(change) for change in loaded.changes],
+        **output.chosen(loaded, *lists),
+    }
 
 
 def _listed(view: ProjectView) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from shared.domain.periods import Period
 from shared.domain.texts import named
@@ -18,6 +19,8 @@ from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectLedger
 from shared.services.findings import Explain, Finding, found
 
+T = TypeVar("T")
+R = TypeVar("R")
 # Each costs a query unit, and so many are answered at once; of all others only the roles are looked at.
 MOST_ASKED = 10
 AT_ONCE = 8
@@ -91,12 +94,15 @@ class AzureCheck:
         asked = sorted(groups)[:MOST_ASKED]
         today = self.clock().date()
         day = Period(today - timedelta(days=1), today)
-        refused = {}
-        for subscription in asked:
+
+        def refusal(subscription: str) -> str | None:
             try:
                 self.costs.read(CostQuery(AZURE, subscription, day, (next(iter(groups[subscription])),)))
             except (LaterError, NeverError) as error:
-                refused[subscription] = error.reason
+                return error.reason
+            return None
+
+        refused = {each: reason for each, reason in zip(asked, _at_once(refusal, asked), strict=True) if reason}
         if refused:
             told = [f"{named(_acronyms(groups[each]), MOST_NAMED)}: {reason}" for each, reason in refused.items()]
             raise NeverError(_some(told, f"the costs of {len(refused)} of {len(asked)} subscriptions can't be read: "))
@@ -120,8 +126,7 @@ class AzureCheck:
         def ask(place: Place) -> list[str] | None:
             return self.rights.missing(place.subscription_id, place.group, role.actions)
 
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(zip(places, pool.map(ask, places), strict=True))
+        return list(zip(places, _at_once(ask, places), strict=True))
 
     def _accounts(self) -> Finding:
         """What the last reading of each cloud account said."""
@@ -130,6 +135,11 @@ class AzureCheck:
         read = sum(each.status is AccountStatus.ACTIVE for each in accounts)
         text = f"the last reading of {read:,} of {len(accounts):,} cloud accounts was without fault"
         return Finding("accounts", True, text, _some(failed, "that of others was not: ") if failed else None)
+
+
+def _at_once(ask: Callable[[T], R], these: Sequence[T]) -> list[R]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(ask, these))
 
 
 def _told(part: str, role: AzureRole, answers: Answers) -> Finding:

@@ -141,14 +141,21 @@ def _text(content: bytes) -> str:
 
 def _decoded(content: bytes) -> str:
     """In UTF-8, or as a spreadsheet on Windows saves what it calls only CSV."""
-    try:
+    if (line := first_line_not_in_utf8(content)) is None:
         return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
     try:
         return content.decode("cp1252")
     except UnicodeDecodeError:
         raise ProjectFileError([f"line {line}: the file is not in UTF-8; {AS_UTF8}"]) from None
+
+
+def first_line_not_in_utf8(content: bytes) -> int | None:
+    """The first line of a file that UTF-8 can't be; None for a file in UTF-8."""
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return None
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str]]:

@@ -15,6 +15,7 @@ from shared.ports.clock import Clock
 from shared.ports.mails import AddressCheck
 from shared.ports.projects import LoadResult, PeriodView, ProjectChange, ProjectLedger, ProjectView, RevisionView
 from shared.services.errors import RequestError, UnknownProjectError
+from shared.services.project_csv import first_line_not_in_utf8
 from shared.services.project_export import write_projects
 from shared.services.project_file import read_projects
 
@@ -33,7 +34,7 @@ class LoadedFile:
     """What a file changed, or would change where it was not loaded, in its order.
 
     left_out: the acronyms of the projects that it does not name; without_budget, without_contacts: of its active ones
-    of which nobody would hear.
+    of which nobody would hear. guessed: names whose letters are right only if the file is in windows-1252.
     """
 
     loaded: bool
@@ -42,6 +43,7 @@ class LoadedFile:
     left_out: list[str]
     without_budget: list[str]
     without_contacts: list[str]
+    guessed: list[str]
 
 
 class Order(StrEnum):
@@ -123,7 +125,7 @@ class ProjectService:
 
         result = self.projects.load(entries, made_by, self.clock(), correction, consent)
         active = [entry for entry in entries if entry.project.active]
-        named = {entry.project.id for entry in entries}
+        named, names = {entry.project.id for entry in entries}, [entry.project.name for entry in entries]
         return LoadedFile(
             loaded,
             result,
@@ -131,6 +133,7 @@ class ProjectService:
             [entry.project.acronym for entry in stored if entry.project.id not in named],
             [entry.project.acronym for entry in active if not entry.terms.amount],
             [entry.project.acronym for entry in active if not entry.project.contacts],
+            [] if first_line_not_in_utf8(content) is None else [name for name in names if not name.isascii()],
         )
 
 

@@ -247,6 +247,48 @@ def test_what_needs_consent_is_said_and_not_loaded_without_it(cli: Cli, app: Com
     assert "0 added, 0 changed, 2 unchanged." in cli("projects", "load", file).out
 
 
+def test_letters_that_are_only_right_if_the_encoding_was_guessed_right_are_shown(cli: Cli) -> None:
+    file = Path(write_csv(EAU))
+    assert "UTF-8" not in cli("projects", "load", file.name).err
+    file.write_bytes(file.read_bytes().decode().encode("cp1252"))
+    said = "warning: the file is not in UTF-8: it was read as windows-1252; see that this is right: Qualité de l'eau\n"
+    for options in (["--dry-run"], []):
+        assert said in cli("projects", "load", file.name, *options).err
+
+
+def test_a_load_tells_programs_the_same(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    cli("budgets", "set", "EAU", "5000", "--reason", "avenant 2")
+    refused = cli("projects", "load", write_csv(EAU, BARE), "--json")
+    assert refused.code == 2
+    (eau, bare) = refused.json["changes"]
+    assert {name: refused.json[name] for name in refused.json if name != "changes"} == {
+        "loaded": False,
+        "added": 1,
+        "changed": 1,
+        "unchanged": 0,
+        "handed_over": 0,
+        "left_out": ["DIE1"],
+        "without_budget": ["BARE"],
+        "without_contacts": ["BARE"],
+    }
+    assert eau == {
+        "id": 12,
+        "acronym": "EAU",
+        "new": False,
+        "words": 'EAU budget 5,000 → 3,000 CAD, undoes "avenant 2" of 20 November 2026',
+        "percent_before": "0",
+        "percent": "0",
+        "needs_consent": True,
+        "undone": [
+            {"number": 2, "made_at": "2026-11-20T12:00:00+00:00", "made_by": "ann", "reason": "avenant 2"}
+            | {"made_at": eau["undone"][0]["made_at"]}
+        ],
+    }
+    assert (bare["new"], bare["percent"], bare["needs_consent"]) == (True, None, False)
+    assert cli("projects", "load", write_csv(EAU, BARE), "--json", "--yes").json["loaded"]
+
+
 def test_projects_that_the_file_leaves_out_are_named(cli: Cli) -> None:
     cli("projects", "load", write_csv(DIE1, EAU, BARE))
     outcome = cli("projects", "load", write_csv(EAU))
