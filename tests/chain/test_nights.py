@@ -200,7 +200,7 @@ def test_a_subscription_that_refuses_us_fails_alone_and_the_operators_are_told_o
     assert dict(run.scopes) == {"failed": 1, "done": 1}
     assert [scope for scope, _ in run.errors] == [f"subscription {NORTH}"]
     assert subjects(app.outbox()) == [
-        ("operators@example.com", f"Costs could not be read: subscription {NORTH}"),
+        ("operators@example.com", f"Costs could not be read: subscription {NORTH} (P11)"),
         ("p21@example.com", "[P21] The budget is used up (100 %)"),
     ]
 
