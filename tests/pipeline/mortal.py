@@ -7,28 +7,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import mails
-from shared.adapters.mail.rendering import TemplateRenderer
 from shared.messages import Message, Queue
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import Handover, OutgoingMail
-from tests.fakes import FakeCosts, FakeMailer, FakeQueues
+from tests.fakes import FakeCostsWithTotals, FakeMailer, FakeQueues
 from tests.pipeline.conftest import Chain
 from tests.pipeline.oracle import Oracle, first_of
 
 T = TypeVar("T")
 LEASE, RETRY = timedelta(minutes=10), timedelta(seconds=30)
 MOST_TAKEN = 5
-RENDERER = TemplateRenderer()
 # A message that is killed more often is rightly a dead letter.
 MOST_KILLS_OF_ONE = 3
 WATCHDOG = timedelta(hours=1)
@@ -60,9 +59,15 @@ class Fate:
 
 
 class MortalDatabase(Database):
-    """SQLite, before and after whose transactions the process may die."""
+    """A database, before and after whose transactions the process may die."""
 
-    fate: Fate
+    def __init__(self, under: Database, fate: Fate) -> None:
+        super().__init__(under.url.render_as_string(hide_password=False))
+        self.under, self.fate = under, fate
+
+    @property
+    def engine(self) -> Engine:
+        return self.under.engine
 
     def run(self, work: Callable[[Connection], T]) -> T:
         self.fate.step()
@@ -81,7 +86,7 @@ def currency_on(day: date, changes_on: date | None) -> str:
 
 
 @dataclass
-class MoodyCosts(FakeCosts):
+class MoodyCosts(FakeCostsWithTotals):
     """A provider with a mood for each month of each account; what it truly serves, the oracle sees.
 
     changes_on: the days since which accounts are in another currency. blank_nights: for how many nights in a row now
@@ -97,17 +102,8 @@ class MoodyCosts(FakeCosts):
     blank_nights: Counter[tuple[str, date]] = field(default_factory=Counter)
 
     def read(self, query: CostQuery, *how: Any) -> Any:
-        self.fate.step()
-        self.tick()
-        mood = self.moods.get((query.sub_account_id, first_of(query.window.start)), TRUE)
+        mood = self._mood(query)
         self.fate.counted[mood] += 1
-        if mood == REFUSED:
-            raise NeverError("Azure refuses it (400).")
-        if mood == LATER:
-            raise LaterError("Azure is unwell (503).")
-        if mood == BUSY and self.fate.random.random() < 0.5:
-            raise LaterError("Azure asks us to wait (429).", timedelta(seconds=self.fate.random.randint(1, 120)))
-        self.currency_of = lambda day: currency_on(day, self.changes_on.get(query.sub_account_id))
         if mood == BLANK:
             charges, self.charges = self.charges, {}
             answer = super().read(query, *how)
@@ -119,6 +115,29 @@ class MoodyCosts(FakeCosts):
             self.oracle.serve(self.now(), query.sub_account_id, query.window.start, query.window.end)
         self.fate.step()
         return answer
+
+    def totals(self, query: CostQuery) -> dict[str, Decimal]:
+        mood = self._mood(query)
+        self.fate.counted["totals"] += 1
+        return {} if mood == BLANK else super().totals(query)
+
+    def _mood(self, query: CostQuery) -> str:
+        """How it answers. Raises what it says no with."""
+        self.fate.step()
+        self.tick()
+        mood = self.moods.get((query.sub_account_id, first_of(query.window.start)), TRUE)
+        if mood in {REFUSED, LATER} or (mood == BUSY and self.fate.random.random() < 0.5):
+            self.fate.counted[mood] += 1
+            raise self._no(mood)
+        self.currency_of = lambda day: currency_on(day, self.changes_on.get(query.sub_account_id))
+        return mood
+
+    def _no(self, mood: str) -> Exception:
+        if mood == REFUSED:
+            return NeverError("Azure refuses it (400).")
+        if mood == LATER:
+            return LaterError("Azure is unwell (503).")
+        return LaterError("Azure asks us to wait (429).", timedelta(seconds=self.fate.random.randint(1, 120)))
 
 
 @dataclass
@@ -169,18 +188,15 @@ class Waiting:
 class World:
     """The app, its host and all that is around it."""
 
-    def __init__(self, database_url: str, seed: int, chance: float) -> None:
+    def __init__(self, database: Database, seed: int, chance: float) -> None:
         self.random = Random(seed)
         self.fate = Fate(self.random, chance)
-        database = MortalDatabase(database_url)
-        database.fate = self.fate
-        self.chain = chain = Chain(database)
+        self.chain = chain = Chain(MortalDatabase(database, self.fate))
         self.clock = chain.clock
         self.oracle = Oracle()
         self.costs = MoodyCosts(fate=self.fate, oracle=self.oracle, now=self.clock, tick=self._tick)
         self.queues, self.mailer = MortalQueues(fate=self.fate), MortalMailer(fate=self.fate)
-        if hasattr(self.costs, "clock"):
-            self.costs.clock = self.clock
+        self.costs.clock = self.clock
         for name in ("costs", "queues", "mailer"):
             chain.parts[name] = getattr(self, name)
             setattr(chain, name, getattr(self, name))
@@ -192,9 +208,8 @@ class World:
         self.unmarked: Counter[str] = Counter()
 
     def _start(self) -> None:
-        """A process of its own, but for what takes long and remembers nothing."""
+        """A process of its own."""
         self.chain.configure()
-        self.chain.app.deliverer = replace(self.chain.app.deliverer, renderer=RENDERER.render)
 
     def _tick(self) -> None:
         self.clock.forward(seconds=1)
