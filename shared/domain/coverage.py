@@ -255,10 +255,11 @@ class Coverage:
     def read(self, part: ReadPart, night: date, lookback_days: int, doubt: str | None) -> tuple[bool, Coverage]:
         """Whether the part is believed, and what is known then. doubt: `doubt_about` it.
 
-        A blank answer is doubtful, too, where days that are over have never been read.
+        An answer without any row is doubtful, too, where days that are over have never been read. Rows of exactly 0 are
+        an answer there: a subscription with nothing but free services has no others.
         """
         is_new = part.window.start < min(self.read_from or night, night)
-        if part.is_blank and is_new:
+        if part.is_empty and is_new:
             doubt = doubt or NO_CHARGE
         if doubt:
             return self._doubted(part, night, doubt)

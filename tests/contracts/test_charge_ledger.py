@@ -632,7 +632,7 @@ class SlowLedger:
         if all(self.is_newer(None, day, read.begun_at) for day in days):
             return ()
         gone = self.takes_away(read, what.group_keys, what.night)
-        blank = not any(cost for each in read.charges for cost in each.amounts.values())
+        blank = not any(each.amounts for each in read.charges)
         if whole and (gone or (blank and last is None and read.window.start < what.night)):
             nights = self.suspect_on.setdefault(month, set())
             nights.add(what.night)

@@ -131,10 +131,10 @@ def test_a_first_blank_of_days_that_are_over_is_as_doubtful_and_one_of_today_alo
     assert Coverage(first).read(part(Period(first, first + DAY), first), first, LOOKBACK, None)[0]
 
 
-def test_a_first_answer_of_nothing_but_0_is_as_doubtful_as_one_without_a_row() -> None:
+def test_a_first_answer_of_nothing_but_0_is_an_answer_since_who_has_free_services_only_gets_no_other() -> None:
     nothing = charge_set(("rg", OCTOBER.start, "Storage", "0"))
     believed, known = Coverage(OCTOBER.start).read(part(OCTOBER, TODAY, nothing), TODAY, LOOKBACK, None)
-    assert (believed, known.state, known.reason) == (False, CoverageState.SUSPECT, NO_CHARGE)
+    assert (believed, known.state) == (True, CoverageState.GOOD)
     free = replace(good(OCTOBER), suspect_nights=3, suspect_on=TODAY)
     believed, known = free.read(part(OCTOBER, TODAY + DAY, nothing), TODAY + DAY, LOOKBACK, None)
     assert (believed, known.blank_believed_on) == (True, TODAY), "charges are still waited for"
