@@ -514,7 +514,7 @@ def _fault_in_part(whose: str, window: Period, charges: ChargeSet) -> str | None
     strange = [day for day in {day for _, day, _ in charges.amounts} if day not in window]
     if strange:
         return (
-            f"{whose} from {window.start} up to {window.end} came with charges of {min(strange)}, "
+            f"{whose} from {window.start} to {window.last_day} came with charges of {min(strange)}, "
             "which lies outside of these days"
         )
     services = {service for _, _, service in charges.amounts}

@@ -3,8 +3,12 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.domain.budgets import Budget, BudgetTerms, Rollover, undone
 from shared.domain.periods import PeriodKind, PeriodRule
@@ -95,3 +99,22 @@ def test_new_terms_undo_the_last_revisions_of_what_they_change(
     history: list[BudgetTerms], terms: BudgetTerms, places: list[int]
 ) -> None:
     assert undone(history, terms) == places
+
+
+FIELDS = {"amount": [Decimal(1), Decimal(2), None], "rollover": list(Rollover), "thresholds": [None, (50,), (60,)]}
+CHANGES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in FIELDS.items()})
+
+
+@given(st.lists(CHANGES, max_size=6), CHANGES)
+def test_nothing_that_was_set_since_is_changed_without_an_undone_revision(
+    by_hand: list[dict[str, Any]], change: dict[str, Any]
+) -> None:
+    history = [LOADED]
+    for each in by_hand:
+        history.append(replace(history[-1], **each))
+    terms = replace(history[-1], **change)
+    set_since = {
+        name for before, after in pairwise(history) for name in FIELDS if getattr(before, name) != getattr(after, name)
+    }
+    changed = {name for name in FIELDS if getattr(history[-1], name) != getattr(terms, name)}
+    assert bool(undone(history, terms)) == bool(set_since & changed)

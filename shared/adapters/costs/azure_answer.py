@@ -277,7 +277,7 @@ def day_reader(window: Period) -> Callable[[Any], date]:
         except (ValueError, OverflowError):
             raise CellError(f"is {_shown(cell)}, and there is no such day") from None
         if day not in window:
-            raise CellError(f"is {day}, outside of what was asked for ({window.start} up to before {window.end})")
+            raise CellError(f"is {day}, outside of what was asked for ({window.start} to {window.last_day})")
         return day
 
     return read

@@ -176,7 +176,7 @@ def _check_period(rule: PeriodRule, period: Period) -> None:
         )
     if rule.kind is PeriodKind.FIXED and period.end > period.start.replace(year=period.start.year + 1):
         raise UnmappableError(
-            f"its period from {period.start} up to before {period.end} is longer than the 12 months of an Azure budget"
+            f"its period from {period.start} to {period.last_day} is longer than the 12 months of an Azure budget"
         )
 
 

@@ -244,7 +244,7 @@ ODD = (
     (f'[1,"rg-odd",{10**30},"S","CAD"]', "there is no such day"),
     ('[1,"rg-odd",[1],"S","CAD"]', "the day is [1]"),
     ('[1,"rg-odd",20261120,"S","CAD"]', "the day is 2026-11-20, outside of what was asked for"),
-    ('[1,"rg-odd",20261031,"S","CAD"]', "outside of what was asked for (2026-11-01 up to before 2026-11-20)"),
+    ('[1,"rg-odd",20261031,"S","CAD"]', "outside of what was asked for (2026-11-01 to 2026-11-19)"),
     ('[1,"rg-odd",20261101,"S",null]', "the currency is wrong"),
     ('[1,"rg-odd",20261101,"S","Dollars"]', "'Dollars' is not a currency"),
     ('[1,"rg-odd",20261101,"S",["CAD"]]', "the currency is"),
