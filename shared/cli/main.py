@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,10 +28,7 @@ from shared.cli import (
 )
 from shared.cli.app import command_group
 from shared.cli.failures import FAILED, STOPPED, explain
-
-# As it was called: installed it is a command, which shells can complete.
-INSTALLED = Path(sys.argv[0]).stem == "budget-warden"
-PROGRAM = "budget-warden" if INSTALLED else "python -m shared.cli"
+from shared.cli.program import INSTALLED, PROGRAM
 
 app = typer.Typer(
     help="Budget Warden: watches what cloud projects spend.",

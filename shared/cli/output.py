@@ -17,6 +17,7 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from shared.cli.program import as_called
 from shared.domain import texts
 from shared.domain.money import plain
 
@@ -162,6 +163,7 @@ def tracked(items: Sequence[T], what: str) -> Iterator[T]:
 
 def printable(text: str) -> str:
     """The text with control characters made visible: a message's body must not steer the terminal."""
+    text = as_called(text)
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in text)

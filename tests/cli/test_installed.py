@@ -81,5 +81,9 @@ def test_a_shell_completes_its_commands_and_options(command: Path) -> None:
     assert "complete -o default -F _budget_warden_completion budget-warden" in script
 
 
+def test_what_it_advises_is_typed_as_it_was(command: Path, environment: dict[str, str]) -> None:
+    assert "`budget-warden projects load FILE.csv`" in run(command, "projects", "list")
+
+
 def test_help_calls_it_by_its_name(command: Path) -> None:
     assert "Usage: budget-warden [OPTIONS] COMMAND" in run(command, "--help")

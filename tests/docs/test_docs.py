@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 import shared
 from shared import settings
+from shared.ports import azure
 from tests.docs import markdown, sources
 
 NO_DEFAULT = "–"
@@ -219,3 +220,9 @@ def test_the_changelog_names_the_revision_that_an_upgrade_reaches():
     unreleased = sources.read("CHANGELOG.md").split("## 0.1.0")[0]
     newest = max(sources.PROJECT.glob("shared/adapters/database/migrations/versions/0*.py")).name[:4]
     assert re.findall(r"db upgrade` \(revision (\d+)\)", unreleased) == [newest]
+
+
+def test_the_readme_names_the_roles_that_check_looks_for():
+    roles = [role.name for role in vars(azure).values() if isinstance(role, azure.AzureRole)]
+    assert len(roles) >= 5
+    assert [role for role in roles if f"*{role}*" not in sources.read("README.md")] == []
