@@ -500,6 +500,16 @@ def agrees(stored: Mapping[str, tuple[Decimal, int]], total: Mapping[str, Decima
     return True
 
 
+def is_forgotten(stored: Mapping[str, tuple[Decimal, int]], total: Mapping[str, Decimal]) -> bool:
+    """Whether a provider's total, by currency, leaves next to nothing of what is stored, and puts nothing in its place.
+
+    That is no charge that was restated: a provider forgets what was before a change of offer or of billing account.
+    """
+    spent = {currency: amount for currency, (amount, _) in stored.items() if amount > 0}
+    others = [amount for currency, amount in total.items() if currency not in spent and amount > 0]
+    return bool(spent) and not others and all(total.get(each, 0) < LEAST_LEFT * spent[each] for each in spent)
+
+
 # --- what can't be stored ------------------------------------------------------------------------------------
 
 

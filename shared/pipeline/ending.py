@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.domain.periods import Period
 from shared.messages import Envelope, ScopeTarget, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators, concerning
@@ -55,6 +56,22 @@ class Ending:
         lines = [concerning(*each) for each in odd]
         mail = self.operators.rows_set_aside(scope.target.subject, lines, now.date(), scope.run_key)
         return mails_out([self.mails.add(mail, now)])
+
+    def gone(self, scope: RunScope, gone: Sequence[tuple[Period, str]]) -> list[Outgoing]:
+        """What was stored of these days was taken for gone, as it had been doubted: the mail on it, once a day."""
+        now, acronyms = self.clock(), self.charges.acronyms_of(scope.target)
+        event("charges_gone", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject, windows=len(gone))
+        mail = self.operators.charges_gone(scope.target.subject, acronyms, gone, now.date(), scope.run_key)
+        return mails_out([self.mails.add(mail, now)])
+
+    def forgotten(self, scope: RunScope, days: Period) -> list[Outgoing]:
+        """The provider no longer has what is stored of these days: the mail on it, once."""
+        acronyms = self.charges.acronyms_of(scope.target)
+        event(
+            "charges_forgotten", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject, since=days.start
+        )
+        mail = self.operators.charges_forgotten(scope.target.subject, acronyms, days, scope.run_key)
+        return mails_out([self.mails.add(mail, self.clock())])
 
     def _ended(self, run_key: str, target: ScopeTarget) -> list[Outgoing]:
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from shared.domain.coverage import months_in_words
+from shared.domain.periods import Period
 from shared.domain.texts import digest, named
 from shared.ports.dead_letters import DeadLetter
 from shared.ports.mails import NewMail, Topic
@@ -86,6 +88,39 @@ class Operators:
             at_most(list(odd)),
             "The next night asks for them again. Where it goes on, ask the provider's support.",
             run_key,
+        )
+
+    def charges_gone(
+        self, subject: str, acronyms: Sequence[str], gone: Sequence[tuple[Period, str]], today: date, run_key: str
+    ) -> NewMail:
+        """Charges that were stored were taken for gone, since the provider stays with it; told once a day and subject.
+
+        gone: the days, and what was said of them.
+        """
+        return self.notice(
+            Topic.COSTS_FAILED,
+            f"gone/{today}/{digest(subject)}",
+            f"Costs that were there are gone: {subject}",
+            f"The costs of {concerning(subject, acronyms)} came without what was stored of them for the third night "
+            "in a row. That is believed now: the figures no longer have them.",
+            at_most([f"{months_in_words([days])} {doubt}" for days, doubt in gone]),
+            "If that is not right, ask the provider's support. What comes again is read for some weeks by itself, and "
+            "later with `python -m shared.cli run --since`.",
+            run_key,
+        )
+
+    def charges_forgotten(self, subject: str, acronyms: Sequence[str], days: Period, run_key: str) -> NewMail:
+        """The provider no longer has what was read of a month that is over; told once a month of costs and subject."""
+        month = months_in_words([days])
+        return self.notice(
+            Topic.COSTS_FAILED,
+            f"forgotten/{days.start:%Y-%m}/{digest(subject)}",
+            f"The provider no longer has costs of {month}: {subject}",
+            f"The costs of {concerning(subject, acronyms)} of {month} were read when they were final, and now come to "
+            "nothing, or next to it. A change of offer or of billing account does that. What is stored stays.",
+            advice="If they are truly gone, have them read again: what comes so on three nights in a row is taken "
+            f"(`python -m shared.cli run --since {days.start}`).",
+            run_key=run_key,
         )
 
     def message_poisoned(self, queue: str, today: date) -> NewMail:

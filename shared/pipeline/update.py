@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
-from shared.domain.coverage import Reading, ReadPart, agrees, months_in_words
+from shared.domain.coverage import Reading, ReadPart, agrees, is_forgotten, months_in_words
 from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
 from shared.pipeline.asking import Asking, Work
@@ -118,11 +118,13 @@ class Updater:
         """Reads some of what is left, and says what follows: the rest, what is to be read again, or the checks."""
         night = self._night(scope)
         left = self._left(message, scope, works, night)
-        if not left and self._compare(scope, self._uncompared(message, works, night), night):
-            return self._compare_on(message, scope)
+        due = [] if left else self._uncompared(message, works, night)
+        compared, told = self._compare(scope, due, night)
+        if compared:
+            return [*told, *self._compare_on(message, scope)]
         left = left or self._suspect(scope, works)
-        stored, told, later = self._read_some(message, scope, left, night)
-        return [*told, *self._after(message, scope, works, stored, later)]
+        stored, more, later = self._read_some(message, scope, left, night)
+        return [*told, *more, *self._after(message, scope, works, stored, later)]
 
     def _after(
         self, message: UpdateMessage, scope: RunScope, works: list[Work], stored: bool, later: LaterError | None
@@ -180,25 +182,29 @@ class Updater:
             return []
         return [(work, days) for work in works for days in self.asking.totals(work, night)]
 
-    def _compare(self, scope: RunScope, due: list[tuple[Work, Period]], night: date) -> bool:
-        """Compares some of what is due; what does not agree is due to be read. Whether that was anything.
+    def _compare(self, scope: RunScope, due: list[tuple[Work, Period]], night: date) -> tuple[bool, list[Outgoing]]:
+        """Compares some of what is due; what was restated is due to be read. Whether that was anything; whom it tells.
 
         What the provider does not tell is no fault of the night: refused, it is asked again in a week, else tomorrow.
         """
+        told = list[Outgoing]()
         for work, days in due[: windows.PARTS_AT_ONCE]:
-            agreed = True
+            stored, agreed = self.charges.totals(*work.key, days), True
             try:
                 total = work.source.totals(CostQuery(*work.key, days)) if isinstance(work.source, TotalsSource) else {}
-                agreed = agrees(self.charges.totals(*work.key, days), total)
+                if is_forgotten(stored, total):
+                    told += self.ending.forgotten(scope, days)
+                else:
+                    agreed = agrees(stored, total)
             except NeverError as error:
                 self._tell_refused(scope, CostQuery(*work.key, days), error.reason)
             except LaterError:
-                return False
+                return False, told
             if not agreed:
                 ids = {"provider": work.key[0], "account": work.key[1], "month": f"{days.start:%Y-%m}"}
                 event("total_differs", level=logging.WARNING, run=scope.run_key, **ids)
             self.charges.note_compared(*work.key, days.start.replace(day=1), night, agreed)
-        return bool(due)
+        return bool(due), told
 
     def _compare_on(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         return self._put_off(message, scope, TOTALS_PAUSE, "compares the totals of months that are final")
@@ -275,7 +281,9 @@ class Updater:
             removed=stored.removed,
             not_believed=len(stored.suspect),
         )
-        return self.ending.set_aside(scope, stored.odd) if stored.odd else []
+        odd = self.ending.set_aside(scope, stored.odd) if stored.odd else []
+        gone = self.ending.gone(scope, stored.gone) if stored.gone else []
+        return [*odd, *gone]
 
     def _tell_refused(self, scope: RunScope, query: CostQuery, reason: str) -> None:
         ids = {"provider": query.provider, "account": query.sub_account_id, "month": f"{query.window.start:%Y-%m}"}

@@ -80,6 +80,7 @@ class Stored:
     """What storing a reading changed, in rows, and which windows were not believed.
 
     odd: what is wrong with rows that were set aside, of each group the first, with the acronyms of who owns it.
+    gone: the windows whose charges were taken for gone, with what their answers had been doubted for.
     """
 
     added: int = 0
@@ -87,6 +88,7 @@ class Stored:
     removed: int = 0
     suspect: tuple[Period, ...] = ()
     odd: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    gone: tuple[tuple[Period, str], ...] = ()
 
 
 class ChargeLedger(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from shared.adapters.database.engine import Database
 from shared.domain.periods import Period
 from shared.ports.spending import KEYS, By, Selection
-from tests.contracts.ledger_data import NOVEMBER, NOW, OCTOBER, SUB, TODAY, Ledgers, entry, november
+from tests.contracts.ledger_data import NOVEMBER, NOW, OCTOBER, SUB, TODAY, Ledgers, entry, november, reading
 
 OTHER = "2caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 ALL_OF_IT = Selection(Period(OCTOBER.start, NOVEMBER.end))
@@ -114,6 +114,22 @@ def test_what_was_not_read_is_lacking(spent: Ledgers) -> None:
     assert (missing.sub_account_id, missing.days) == (OTHER, OCTOBER)
     assert spending.lacking(replace(ALL_OF_IT, unallocated=True), TODAY) == [missing]
     assert spending.lacking(replace(ALL_OF_IT, sub_account_id=SUB), TODAY) == []
+
+
+@pytest.mark.parametrize(("group", "whose"), [("rg-1", "1"), ("stray", "unallocated")])
+def test_rows_that_were_set_aside_are_lacking_for_whoever_owns_their_group(
+    ledgers: Ledgers, group: str, whose: str
+) -> None:
+    ledgers.load(entry(1), entry(2))
+    ledgers.store(reading(("rg-2", november(3), "SQL", "1"), (group, november(4), "SQL", "1e18"), night=TODAY))
+    asked = {
+        "1": Selection(NOVEMBER, project_id=1),
+        "2": Selection(NOVEMBER, project_id=2),
+        "unallocated": Selection(NOVEMBER, unallocated=True),
+        "all": Selection(NOVEMBER),
+    }
+    lacking = {name for name, which in asked.items() if ledgers.spending.lacking(which, TODAY)}
+    assert lacking == {whose, "all"}
 
 
 def test_of_a_sub_account_that_a_project_had_for_some_days_only_those_can_be_lacking(spent: Ledgers) -> None:

@@ -27,6 +27,7 @@ from shared.domain.coverage import (
     doubt_about,
     fault_in,
     gaps,
+    is_forgotten,
     missing_months,
     months_in_words,
     not_outdated,
@@ -138,6 +139,28 @@ def test_a_first_answer_of_nothing_but_0_is_an_answer_since_who_has_free_service
     free = replace(good(OCTOBER), suspect_nights=3, suspect_on=TODAY)
     believed, known = free.read(part(OCTOBER, TODAY + DAY, nothing), TODAY + DAY, LOOKBACK, None)
     assert (believed, known.blank_believed_on) == (True, TODAY), "charges are still waited for"
+
+
+@pytest.mark.parametrize(
+    ("stored", "total", "forgotten"),
+    [
+        ({}, {}, False),
+        ({"CAD": "100"}, {}, True),
+        ({"CAD": "100"}, {"CAD": "0"}, True),
+        ({"CAD": "100"}, {"CAD": "24.99"}, True),
+        ({"CAD": "100"}, {"CAD": "25"}, False),
+        ({"CAD": "100"}, {"CAD": "-3"}, True),
+        ({"CAD": "-100"}, {}, False),
+        ({"CAD": "100"}, {"USD": "70"}, False),
+        ({"CAD": "100", "USD": "70"}, {"USD": "70"}, False),
+        ({"CAD": "100", "USD": "70"}, {"USD": "0"}, True),
+    ],
+)
+def test_a_total_that_leaves_next_to_nothing_is_of_a_provider_that_has_forgotten(
+    stored: dict[str, str], total: dict[str, str], forgotten: bool
+) -> None:
+    amounts = {currency: (Decimal(amount), 1) for currency, amount in stored.items()}
+    assert is_forgotten(amounts, {currency: Decimal(amount) for currency, amount in total.items()}) is forgotten
 
 
 def charge_set(*rows: tuple[str, date, str, str], currency: str = "CAD") -> ChargeSet:

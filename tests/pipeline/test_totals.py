@@ -137,6 +137,25 @@ def test_a_total_that_differs_of_a_month_that_can_not_be_read_is_said(known: Cha
     assert (known.spent(), known.projects.get(11, known.clock().date()).gaps) == (Decimal(110), ())
 
 
+def test_months_that_the_provider_has_forgotten_keep_what_is_stored_and_the_operators_are_told_once(
+    known: Chain,
+) -> None:
+    known.costs.charges = {key: cost for key, cost in known.costs.charges.items() if key[2] >= date(2026, 9, 1)}
+    known.costs.queries.clear()
+    nights(known, 21)
+    assert read_again(known) == []
+    assert known.spent() == Decimal(80)
+    assert known.projects.get(11, known.clock().date()).gaps == ()
+    told = [each for each in known.subjects() if "no longer has costs" in each]
+    months = ("April", "May", "June", "July", "August")
+    assert [each.partition(" of ")[2].partition(" 2026")[0] for each in told] == list(months)
+    known.run_now(since="2026-08-01")
+    known.work_off(hours=8)
+    nights(known, 3)
+    assert known.spent() == Decimal(70), "three nights in a row, as somebody has ordered"
+    assert "Costs that were there are gone" in known.subjects()[-1]
+
+
 def test_a_source_that_tells_no_totals_is_not_asked(chain: Chain) -> None:
     chain.load(entry(11, rule=APRIL))
     for month in range(4, 12):

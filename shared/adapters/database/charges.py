@@ -134,7 +134,14 @@ class SqlCharges(Ledger, ChargeLedger):
         if reading.parts:
             _mark_due(connection, reading, read, taken.suspect, now)
         told = tuple((reason, tuple(owners.get(key, {}).values())) for key, reason in odd.items())
-        return Stored(len(changes.added), len(changes.changed), len(changes.removed), tuple(taken.suspect), told)
+        return Stored(
+            added=len(changes.added),
+            changed=len(changes.changed),
+            removed=len(changes.removed),
+            suspect=tuple(taken.suspect),
+            odd=told,
+            gone=tuple(taken.gone.items()),
+        )
 
     @override
     @reads
@@ -315,6 +322,7 @@ class _Taken:
     lookback_days: int
     known: dict[date, Coverage]
     suspect: dict[Period, str] = field(default_factory=dict)
+    gone: dict[Period, str] = field(default_factory=dict)
     changed: dict[date, Coverage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -328,8 +336,8 @@ class _Taken:
         if self.reading.is_whole:
             believed, after = self._of(part.window).read(part, self.reading.night, self.lookback_days, doubt)
             self._know(replace(after, source=self.reading.source))
-        if doubt and not believed:
-            self.suspect[part.window] = doubt
+        if doubt:
+            (self.gone if believed else self.suspect)[part.window] = doubt
         return believed
 
     def _of(self, window: Period) -> Coverage:

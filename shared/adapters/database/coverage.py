@@ -92,7 +92,7 @@ def gaps_within(
         accounts.setdefault(project_id, []).append((provider, sub_account_id))
     wanted = {account for project_id, *_ in needed for account in accounts.get(project_id, ())}
     known = known_months(connection, {sub_account_id for _, sub_account_id in wanted})
-    odd = _owners_of_odd(connection, {account: known.get(account, {}) for account in wanted})
+    odd = owners_of_odd(connection, {account: known.get(account, {}) for account in wanted})
     # Many projects share a sub-account and a period.
     found: dict[tuple[str, str, Period, bool, frozenset[str]], list[Gap]] = {}
     lacking: dict[tuple[int, Period], list[Gap]] = {}
@@ -107,7 +107,7 @@ def gaps_within(
     return {key: tuple(each) for key, each in lacking.items()}
 
 
-def _owners_of_odd(
+def owners_of_odd(
     connection: Connection, known: Mapping[tuple[str, str], Known]
 ) -> dict[tuple[int, tuple[str, str]], frozenset[str]]:
     """The groups of which rows were set aside, by the project that owns them and the sub-account."""

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED
-from shared.adapters.database.coverage import known_months
+from shared.adapters.database.coverage import known_months, owners_of_odd
 from shared.adapters.database.ledger import Ledger, reads
 from shared.adapters.database.tables import charges, projects, scope_owners, scopes
 from shared.domain.coverage import Gap, gaps
@@ -62,11 +62,21 @@ class SqlSpending(Ledger, SpendingLedger):
     def lacking(self, connection: Connection, which: Selection, today: date) -> list[Gap]:
         asked = sorted(_asked(connection, which))
         known = known_months(connection, {sub_account_id for _, sub_account_id, _ in asked})
-        return [
-            gap
-            for provider, account, days in asked
-            for gap in gaps(account, known.get((provider, account), {}), days, today, self.lookback_days)
-        ]
+        owners = owners_of_odd(connection, known)
+        found = list[Gap]()
+        for provider, sub_account_id, days in asked:
+            months = known.get((provider, sub_account_id), {})
+            odd = {group_key for each in months.values() for group_key in each.odd or ()}
+            owned = {
+                each: groups for (each, account), groups in owners.items() if account == (provider, sub_account_id)
+            }
+            if which.project_id is not None:
+                odd = set(owned.get(which.project_id, ()))
+            elif which.unallocated:
+                odd = odd.difference(*owned.values())
+            of_them = {month: each.of_groups(odd) for month, each in months.items()}
+            found += gaps(sub_account_id, of_them, days, today, self.lookback_days)
+        return found
 
     @override
     @reads
