@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import __version__
 from shared.cli.main import main
 from shared.composition import Composition
 from tests.cli.commands import DIE1, EAU, FIRST, Outcome, night, on_terminal, program, start, write_csv
@@ -17,6 +18,10 @@ def test_the_exit_code_is_0_when_all_went_well(environment: dict[str, str]) -> N
         0, "projects.csv: 1 added, 0 changed, 0 unchanged.\n", ""
     )
     assert "dead-letters" in program("--help").out
+
+
+def test_it_says_its_version() -> None:
+    assert program("--version").out == f"budget-warden {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["projects"], ["budgets", "set"], ["status", "--limit", "x"]])

@@ -125,6 +125,7 @@ def test_a_project_that_reaches_100_percent_at_night_is_alerted_locked_audited_a
     assert decision.entry.details["groups"] == [[SUBSCRIPTION, "rg-11", "locked"]]
     assert decision.entry.run_key == "night-2026-11-20"
     assert len(locking.mailer.sent) == 2
+    assert all(mail.urgent for mail in locking.mailer.sent)
     assert "used up" in locking.subjects()[0]
     assert "locked" in locking.subjects()[1].lower()
 

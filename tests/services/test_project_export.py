@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -77,6 +79,32 @@ def of_their_own(entries: list[ProjectEntry]) -> list[ProjectEntry]:
 @given(ENTRIES.map(of_their_own))
 def test_what_is_written_is_read_as_it_was(entries: list[ProjectEntry]) -> None:
     assert read_projects(write_projects(entries).encode(), valid_addresses, entries) == entries
+
+
+def in_french(text: str, spaces: str) -> str:
+    """The file as a spreadsheet in French saves it."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    for row in rows:
+        for name in ("period_start", "period_end"):
+            row[name] = "/".join(reversed(row[name].split("-")))
+        if row["budget"]:
+            row["budget"] = f"{Decimal(row['budget']):,.2f}".replace(",", spaces).replace(".", ",")
+        row["active"] = {"true": "VRAI", "false": "FAUX"}[row["active"]]
+    saved = io.StringIO()
+    writer = csv.DictWriter(saved, rows[0], delimiter=";", lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return saved.getvalue()
+
+
+@given(ENTRIES.map(of_their_own), st.sampled_from([" ", "\u00a0", "\u202f"]))
+def test_a_spreadsheet_in_french_makes_no_difference(entries: list[ProjectEntry], spaces: str) -> None:
+    in_cents = [
+        replace(each, terms=replace(each.terms, amount=each.terms.amount and round(each.terms.amount, 2)))
+        for each in entries
+    ]
+    written = in_french(write_projects(in_cents), spaces)
+    assert read_projects(written.encode("utf-8-sig"), valid_addresses, in_cents) == in_cents
 
 
 def test_a_file_that_was_loaded_is_written_as_it_says() -> None:
