@@ -25,6 +25,7 @@ FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
         {"message_encode_policy": BinaryBase64EncodePolicy()},
         '{"ProjectId": 13, "ResourceGroup": "rg-13"}'.encode("utf-8-sig"),
     ),
+    "an acronym, in any case": ({}, '{"ProjectAcronym": "p16"}'),
     "other case, a number as text, unknown keys": ({}, '{"projectid": "14", "RESOURCEGROUP": "Rg-14", "note": 1}'),
 }
 DIE1 = entry(11, "400", groups=("fsdh_proj_die1_dev_rg",))
@@ -33,6 +34,7 @@ DIE1 = entry(11, "400", groups=("fsdh_proj_die1_dev_rg",))
 @pytest.fixture
 def azure() -> Iterator[AzureSimulator]:
     north = [("FSDH_proj_DIE1_dev_rg", "10.5"), ("rg-12", "3.25"), ("rg-13", "4.5"), ("RG-14", "5.75"), ("rg-15", "9")]
+    north.append(("rg-16", "2.5"))
     book = book_of(*((NORTH, group, per_day) for group, per_day in north), (SOUTH, "rg-21", "77.7"))
     with AzureSimulator(book) as simulator:
         yield simulator
@@ -42,7 +44,7 @@ def test_a_message_for_one_project_is_taken_in_every_form_in_which_a_person_can_
     install: Install, azure: AzureSimulator
 ) -> None:
     app = install(azure)
-    projects = [DIE1, *(entry(number, "1000") for number in (12, 13, 14))]
+    projects = [DIE1, *(entry(number, "1000") for number in (12, 13, 14, 16))]
     app.load(*projects, entry(15, "1000"))
     for options, body in FORMS.values():
         app.queue(Queue.UPDATE, **options).send_message(body)
