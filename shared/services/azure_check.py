@@ -40,6 +40,8 @@ class Place:
         return f"{where} ({named(self.acronyms, MOST_NAMED)})" if self.acronyms else where
 
 
+Groups = Mapping[str, Mapping[str, str]]
+"""The acronyms of projects by their resource groups, by subscription"""
 Answers = list[tuple[Place, list[str] | None]]
 """What may not be done in each place; None where that can't be seen"""
 
@@ -69,17 +71,25 @@ class AzureCheck:
     def findings(self, explain: Explain) -> Iterator[Finding]:
         """Each part by itself; raises as the database does, which knows the subscriptions."""
         groups = self._groups()
-        yield found("Azure", lambda: self._costs(groups), explain)
+        azure = found("Azure", lambda: self._costs(groups), explain)
+        yield azure
+        for part, look in self._roles(groups):
+            role = found(part, look, explain)
+            # Who gets no token, say, is told so once.
+            blamed = not role.ok and role.text in azure.text
+            yield Finding(part, True, "not known", "Azure, which would tell it, is at fault") if blamed else role
+        yield found("accounts", self._accounts, explain)
+
+    def _roles(self, groups: Groups) -> Iterator[tuple[str, Callable[[], Finding]]]:
         for need in self.needs if groups else ():
-            yield found(need.part, partial(self._role, need, groups), explain)
+            yield need.part, partial(self._role, need, groups)
         if self.action_group is not None:
             group, role = self.action_group
             place = Place(group.subscription_id, group.name, ())
-            yield found("action group", lambda: _told("action group", role, self._missing([place], role)), explain)
-        yield found("accounts", self._accounts, explain)
+            yield "action group", lambda: _told("action group", role, self._missing([place], role))
 
-    def _groups(self) -> dict[str, dict[str, str]]:
-        """The acronyms of the active projects by their groups, by subscription."""
+    def _groups(self) -> Groups:
+        """Of the active projects."""
         groups: dict[str, dict[str, str]] = {}
         for entry in self.projects.entries():
             for scope in entry.scopes if entry.project.active else ():
@@ -87,7 +97,7 @@ class AzureCheck:
                     groups.setdefault(scope.sub_account_id, {})[scope.resource_group] = entry.project.acronym
         return groups
 
-    def _costs(self, groups: Mapping[str, Mapping[str, str]]) -> str:
+    def _costs(self, groups: Groups) -> str:
         """Asks for one day of one group's costs in each subscription."""
         if not groups:
             return "not asked: no project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
@@ -102,14 +112,17 @@ class AzureCheck:
                 return error.reason
             return None
 
-        refused = {each: reason for each, reason in zip(asked, _at_once(refusal, asked), strict=True) if reason}
+        refused: dict[str, list[str]] = {}
+        for each, reason in zip(asked, _at_once(refusal, asked), strict=True):
+            if reason:
+                refused.setdefault(reason, []).extend(_acronyms(groups[each]))
         if refused:
-            told = [f"{named(_acronyms(groups[each]), MOST_NAMED)}: {reason}" for each, reason in refused.items()]
-            raise NeverError(_some(told, f"the costs of {len(refused)} of {len(asked)} subscriptions can't be read: "))
+            told = [f"{named(acronyms, MOST_NAMED)}: {reason}" for reason, acronyms in refused.items()]
+            raise NeverError(_some(told, "costs can't be read, of "))
         more = f"; {len(groups) - len(asked):,} more were not asked" if len(groups) > len(asked) else ""
         return f"{self.endpoint} tells the costs of {named(asked, MOST_NAMED)}{more}"
 
-    def _role(self, need: Need, groups: Mapping[str, Mapping[str, str]]) -> Finding:
+    def _role(self, need: Need, groups: Groups) -> Finding:
         answers = self._missing([Place(each, None, _acronyms(its)) for each, its in sorted(groups.items())], need.role)
         if need.by_group:
             within = [

@@ -59,15 +59,10 @@ def test_every_subscription_is_asked_and_each_that_refuses_is_told_with_its_proj
     refused = {SUBSCRIPTION: NeverError("no role in the first.")}
     chain.costs.fails = lambda query: refused.get(query.sub_account_id)
     azure = found(chain.installation)["Azure"]
-    assert (azure.ok, azure.text) == (
-        False,
-        "the costs of 1 of 2 subscriptions can't be read: P11, P12: no role in the first.",
-    )
+    assert (azure.ok, azure.text) == (False, "costs can't be read, of P11, P12: no role in the first.")
     refused[OTHER_SUBSCRIPTION] = NeverError("nor in the other.")
     azure = found(chain.installation)["Azure"]
-    assert azure.text.endswith(
-        "of 2 of 2 subscriptions can't be read: P11, P12: no role in the first.; P21: nor in the other."
-    )
+    assert azure.text == "costs can't be read, of P11, P12: no role in the first.; P21: nor in the other."
     refused.clear()
     assert found(chain.installation)["Azure"].text.endswith(f"tells the costs of {SUBSCRIPTION}, {OTHER_SUBSCRIPTION}")
 
@@ -171,6 +166,23 @@ def test_a_database_that_is_away_is_the_only_fault(chain: Chain, installation: I
         "the database is at fault, which knows the subscriptions",
     )
     assert parts["mail"].ok and parts["queues"].ok
+
+
+@pytest.mark.parametrize("error", [NeverError("There is no token: run `az login`."), LaterError("It is away.")])
+def test_whoever_gets_no_token_is_told_so_once(chain: Chain, error: LaterError | NeverError) -> None:
+    class NoToken:
+        def missing(self, *_asked: object) -> list[str]:
+            raise error
+
+    chain.load(entry(), entry(21, subscription=OTHER_SUBSCRIPTION))
+    chain.configure(**ENFORCE | ACTION_GROUP_NEEDS)
+    chain.app.azure_rights = NoToken()
+    chain.costs.fails = lambda _query: error
+    parts = found(chain.installation)
+    assert [part for part in parts if not parts[part].ok] == ["Azure"]
+    assert parts["Azure"].text == f"costs can't be read, of P11, P21: {error.reason}"
+    for part in ("costs", "budgets", "locks", "action group"):
+        assert (parts[part].text, parts[part].warning) == ("not known", "Azure, which would tell it, is at fault")
 
 
 @pytest.mark.parametrize("error", [LaterError("Azure asks us to wait."), LaterError("It is out of reach.")])
