@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pwd
 import shutil
@@ -56,6 +57,24 @@ class Postgres:
         """Stops the server at once, cutting its connections."""
         self._run("pg_ctl", "stop", "-m", "immediate", "-w", "-D", str(self._data))
 
+    def fail_over(self, folder: Path) -> Postgres:
+        """A server of its own, in `folder`, goes on with the data; this one comes back, and is only read from."""
+        self._run("pg_ctl", "stop", "-m", "fast", "-w", "-D", str(self._data))
+        successor = copy.copy(self)
+        successor.port, successor._data, successor._log = _free_port(), folder / "data", folder / "log"
+        if self._user:
+            _let_in(folder, self._user)
+        subprocess.run(["cp", "-a", self._data, successor._data], check=True)
+        with (successor._data / "postgresql.conf").open("a") as configuration:
+            configuration.write(f"port = {successor.port}\n")
+        signal = self._data / "standby.signal"
+        signal.touch()
+        if self._user:
+            _let_in(signal, self._user)
+        for server in (successor, self):
+            server.start()
+        return successor
+
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Runs a statement outside of a transaction, such as CREATE DATABASE."""
         server = f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
@@ -88,7 +107,7 @@ class Postgres:
 
 
 def _let_in(folder: Path, user: str) -> None:
-    """Gives the folder to the user, who must also be able to walk to it: pytest's own folders are private."""
+    """Gives the folder (or file) to the user, who must also be able to walk to it: pytest's own folders are private."""
     os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
 
 

@@ -32,7 +32,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _sentence(error: Exception) -> str:
-    from shared.ports.errors import LaterError, NeverError
+    from shared.ports.errors import LaterError, NeverError, UntilMendedError
     from shared.services.errors import RequestError, UnknownProjectError
     from shared.services.project_csv import ProjectFileError
     from shared.settings import SettingsError
@@ -42,6 +42,8 @@ def _sentence(error: Exception) -> str:
             sentence = "\n  ".join(["nothing was loaded, because of the file:", *error.faults])
         case UnknownProjectError():
             sentence = f"{error}; `python -m shared.cli projects list` shows them all"
+        case UntilMendedError():
+            sentence = error.reason
         case LaterError():
             sentence = f"{error.reason}; try again in a while"
         case RequestError() | NeverError() | SettingsError():

@@ -26,6 +26,10 @@ class PauseError(LaterError):
     """Work that is getting on, or waits for other work of ours: it goes on after `wait`, however often that was so."""
 
 
+class UntilMendedError(LaterError):
+    """It works once somebody has mended what `reason` names: tried again as well, and nobody is told to wait."""
+
+
 class NeverError(Exception):
     """It can't be done, however often it is tried. `reason` is a sentence for a person."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.ports.errors import LaterError
+from shared.ports.errors import LaterError, UntilMendedError
 
 Explain = Callable[[Exception], str]
 """What an error that nobody foresaw says to a person"""
@@ -29,6 +29,8 @@ def found(part: str, look: Callable[[], str | Finding], explain: Explain, advice
     try:
         seen = look()
         return seen if isinstance(seen, Finding) else Finding(part, True, seen)
+    except UntilMendedError as error:
+        return Finding(part, False, error.reason)
     except LaterError as error:
         return Finding(part, False, "; ".join(each for each in (error.reason.rstrip("."), advice) if each))
     except Exception as error:  # noqa: BLE001 - every fault becomes a line of the report

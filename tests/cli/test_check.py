@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from shared.composition import Composition
 from tests import sql_server
 from tests.cli.commands import DIE1, FIRST, Cli, write_csv
 from tests.conftest import MSSQL_SERVER
+from tests.postgres import Postgres
 
 on_the_stand_in = pytest.mark.skipif(bool(MSSQL_SERVER), reason="`import pyodbc` finds the driver, not the stand-in")
 
@@ -37,6 +39,54 @@ def test_a_mistyped_database_makes_no_file_and_no_folder_but_where_one_is_asked_
     assert "Made the database mistyped/warden.db." in cli("projects", "load", write_csv(DIE1)).out
     assert "Made the database" not in cli("projects", "load", write_csv(DIE1)).out
     assert cli("projects", "list").code == 0
+
+
+@pytest.fixture
+def fresh(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database, in which the role `app` may make no tables, as in PostgreSQL 15 and later."""
+    postgres.execute("CREATE DATABASE fresh")
+    postgres.execute("CREATE ROLE app LOGIN")
+    postgres.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "fresh")
+    yield postgres.url("fresh")
+    postgres.execute("DROP DATABASE fresh WITH (FORCE)")
+    postgres.execute("DROP ROLE app")
+
+
+@pytest.mark.postgres
+def test_who_may_not_make_tables_is_not_sent_in_a_circle(cli: Cli, fresh: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", fresh.replace("postgres@", "app@"))
+    outcome = cli("db", "upgrade")
+    assert (outcome.code, outcome.err) == (
+        1,
+        "error: the database refuses us: permission denied for schema public; "
+        "have the database's owner give this right to the user of DATABASE_URL\n",
+    )
+
+
+@pytest.mark.postgres
+def test_tables_that_others_have_made_are_named_by_the_upgrade(
+    cli: Cli, fresh: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.execute("CREATE TABLE charges (id integer)", "fresh")
+    monkeypatch.setenv("DATABASE_URL", fresh)
+    outcome = cli("db", "upgrade")
+    assert (outcome.code, outcome.err) == (
+        1,
+        'error: the tables can\'t be made: the database says: relation "charges" already exists\n',
+    )
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_not_there_is_named_by_every_command(
+    cli: Cli, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgres.url("elsewhere"))
+    said = 'the database refuses us: database "elsewhere" does not exist; see that what DATABASE_URL names is there'
+    for command in (["db", "upgrade"], ["projects", "list"], ["status"]):
+        assert cli(*command).err == f"error: {said}\n"
+    found = {finding["part"]: finding["text"] for finding in cli("check", "--json").json}
+    assert found["database"] == said
+    assert "az login" not in found["Azure"]
 
 
 def test_the_check_is_good_where_all_is_there(

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
-from shared.adapters.database import sql_server
-from shared.ports.errors import LaterError, NeverError
+from shared.adapters.database import failures, postgresql, sql_server
+from shared.ports.errors import NeverError
 
 T = TypeVar("T")
 Prepare = Callable[[Engine], None]
@@ -20,7 +20,6 @@ Prepare = Callable[[Engine], None]
 TRIES = 5
 BUSY_MILLISECONDS = 60_000
 WAL_TRIES = 100
-CONNECT_SECONDS = 15
 # Far more than any statement takes, and less than the ten minutes after which the host kills a function.
 STATEMENT_SECONDS = 300
 READ_ONLY = "warden_read_only"
@@ -62,7 +61,7 @@ class Database:
         except BaseException as error:
             engine.dispose()
             if isinstance(error, exc.SQLAlchemyError):
-                raise _translated(error, self.url) from error
+                raise failures.translated(error, self.url) from error
             raise
         return engine
 
@@ -111,8 +110,8 @@ class Database:
             try:
                 return transaction()
             except exc.SQLAlchemyError as error:
-                if not _met_another(error) or attempt == TRIES - 1:
-                    raise _translated(error, self.url) from error
+                if not failures.met_another(error) or attempt == TRIES - 1:
+                    raise failures.translated(error, self.url) from error
                 time.sleep(0.05 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -126,15 +125,10 @@ class Database:
 def _make_engine(url: URL, options: dict[str, Any]) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, options)
-    if url.get_backend_name() == "mssql":
-        return sql_server.make_engine(url, options, STATEMENT_SECONDS)
-    # A connection whose other end is gone would otherwise hold a function until the host kills the worker.
-    time_outs = {
-        "connect_timeout": CONNECT_SECONDS,
-        "tcp_user_timeout": 1000 * CONNECT_SECONDS,
-        "options": f"-c statement_timeout={1000 * STATEMENT_SECONDS}",
-    }
-    return create_engine(url, pool_pre_ping=True, **({"connect_args": time_outs} | options))
+    make = sql_server.make_engine if url.get_backend_name() == "mssql" else postgresql.make_engine
+    engine = make(url, options, STATEMENT_SECONDS)
+    event.listen(engine, "handle_error", failures.let_go)
+    return engine
 
 
 def _sqlite_engine(url: URL, options: dict[str, Any]) -> Engine:
@@ -170,57 +164,6 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         else:
             return
     connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _met_another(error: exc.SQLAlchemyError) -> bool:
-    """Whether the transaction failed because of another one, so that running it again is right."""
-    if isinstance(error, exc.IntegrityError):
-        return True
-    return isinstance(error, exc.DBAPIError) and not error.connection_invalidated and _code(error) in DEADLOCK_CODES
-
-
-# PostgreSQL: deadlock_detected, serialization_failure. SQL Server: SQLSTATE 40001 (error 1205).
-DEADLOCK_CODES = {"40P01", "40001", sql_server.DEADLOCK}
-
-
-def _code(error: exc.DBAPIError) -> str | None:
-    # psycopg names the SQLSTATE, mssql-python says it in words, pyodbc puts it first.
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "driver_error", None)
-    state = state or next(iter(getattr(error.orig, "args", ())), None)
-    return None if state is None else str(state)
-
-
-def _translated(error: exc.SQLAlchemyError, url: URL) -> Exception:
-    """LaterError where the database is out of reach or unwell, NeverError where the value can't be held."""
-    if isinstance(error, exc.DBAPIError):
-        if url.get_backend_name() == "mssql" and sql_server.NO_DRIVER.search(str(error.orig)):
-            return NeverError(sql_server.no_odbc_driver(url))
-        return _translated_of_driver(error)
-    if isinstance(error, exc.StatementError) and isinstance(error.orig, ValueError):
-        return NeverError(str(error.orig))
-    if isinstance(error, exc.TimeoutError):
-        return LaterError("all the database's connections are in use")
-    return error
-
-
-def _translated_of_driver(error: exc.DBAPIError) -> Exception:
-    if "overflow" in str(error.orig).lower() or _code(error) == "22003":
-        return NeverError("a sum of amounts is too large to be held exactly by this database")
-    if getattr(error.orig, "sqlite_errorname", None) in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
-        return NeverError(f"the database's file is no SQLite database, or is damaged: {error.orig}")
-    if isinstance(error, exc.DataError):
-        return NeverError(f"a value doesn't fit into the database: {error.orig}")
-    if _is_unwell(error):
-        return LaterError(f"the database can't be used now ({type(error.orig).__name__})")
-    return error
-
-
-def _is_unwell(error: exc.DBAPIError) -> bool:
-    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR":
-        return False  # a faulty statement, which SQLite calls an operational error too
-    if isinstance(error, (exc.OperationalError, exc.InterfaceError)) or error.connection_invalidated:
-        return True
-    return _code(error) in DEADLOCK_CODES or sql_server.is_unwell(error)
 
 
 # What pip calls the packages that drivers come in.

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, column, inspect, select, table, text
+from sqlalchemy import URL, Connection, Engine, column, exc, inspect, select, table, text
 
 from shared.adapters.database.engine import READ_ONLY, Database
+from shared.adapters.database.failures import said
 from shared.ports.errors import LaterError, NeverError
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def upgrade(database: Database) -> None:
     file = _file(database.url)
     if file is not None:
         _make_folder(file.parent)
-    database.open(_upgrade).dispose()
+    try:
+        database.open(_upgrade).dispose()
+    except exc.ProgrammingError as error:
+        raise NeverError(f"the tables can't be made: the database says: {said(error)}") from error
 
 
 def make_missing(database: Database) -> bool:

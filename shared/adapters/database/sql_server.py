@@ -25,18 +25,21 @@ NO_DRIVER = re.compile(r"Can't open lib|IM00[23]|no default driver specified|Fai
 
 # SQL Server says these of itself while it moves, scales, wakes up, recovers, is busy or has no room, under several
 # SQLSTATEs (learn.microsoft.com, "Troubleshoot transient connection errors in SQL Database"; of a failover: 596, 3906
-# and 3971; of room: 1101, 1105, 9002 and 40544, which last until somebody makes some). pyodbc ends its text with the
-# number; mssql-python leaves it out, so that the words have to do.
+# and 3971; of room: 1101, 1105, 9002 and 40544, which last until somebody makes some; of memory, locks and requests:
+# 701, 1204, 1222, 8645, 10936 and 40551). pyodbc ends its text with the number; mssql-python leaves it out, so that the
+# words have to do.
 UNWELL_NUMBERS = re.compile(
-    r"\((?:596|615|926|978|983|1101|1105|3906|3971|4060|4221|9002|10928|10929|40197|40501|40544|40613|42108|42109|49918|"
-    r"49919|49920)\)"
+    r"\((?:596|615|701|921|926|978|983|1101|1105|1204|1222|3906|3971|4221|8645|9002|10928|10929|10936|40143|40197|40501|"
+    r"40540|40544|40551|40613|42108|42109|49918|49919|49920)\)"
 )
 UNWELL_WORDS = re.compile(
-    "could not find database id|marked suspect by recovery|cannot open database|is not currently available|"
+    "could not find database id|marked suspect by recovery|has not been recovered yet|is not currently available|"
     "has encountered an error processing your request|service is currently busy|"
     "not enough resources to process request|too many operations in progress|failed to resume the transaction|"
     "because the database is read-only|in the kill state|transaction log for database .* is full|"
-    "reached its size quota|could not allocate (a new page|space) for",
+    "reached its size quota|could not allocate (a new page|space) for|insufficient system memory|"
+    "cannot obtain a lock resource|lock request time ?out|waiting for memory resources|"
+    "request limit for .* has been reached|session has been terminated because of",
     re.IGNORECASE,
 )
 # What mssql-python says in place of an SQLSTATE: 40001.

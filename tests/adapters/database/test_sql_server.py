@@ -30,12 +30,13 @@ from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.engine import TRIES, Database
 from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import charges, metadata, runs
+from shared.cli.failures import explain
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, UntilMendedError
 from shared.settings import load
 from tests import sql_server
 from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, november, terms
@@ -212,7 +213,8 @@ def test_a_deadlock_that_stays_is_later(database: Database):
     assert len(tries) == TRIES
 
 
-# After a restart or a failover (sqlalchemy#6073, node-mssql#1392), of a session that was killed, and of no room.
+# After a restart or a failover (sqlalchemy#6073, node-mssql#1392), of a session that was killed, of no room, and of
+# memory, locks and requests (dotnet/efcore#20923, #25050).
 UNWELL = {
     3971: "The server failed to resume the transaction. Desc:3500000001.",
     3906: "Failed to update database 'warden' because the database is read-only.",
@@ -220,6 +222,15 @@ UNWELL = {
     9002: "The transaction log for database 'warden' is full due to 'LOG_BACKUP'.",
     40544: "The database 'warden' has reached its size quota.",
     1105: "Could not allocate space for object 'dbo.charges' in database 'warden'.",
+    701: "There is insufficient system memory in resource pool 'default' to run this query.",
+    921: "Database 'warden' has not been recovered yet. Wait and try again.",
+    1204: "The instance of the SQL Server Database Engine cannot obtain a LOCK resource at this time.",
+    1222: "Lock request time out period exceeded.",
+    8645: "A timeout occurred while waiting for memory resources to execute the query in resource pool 'default' (2).",
+    10936: "Resource ID : 1. The request limit for the elastic pool is 100 and has been reached.",
+    40143: "The service has encountered an error processing your request. Please try again. Error code 40143.",
+    40540: "The service has encountered an error processing your request. Please try again. Error code 40540.",
+    40551: "The session has been terminated because of excessive TEMPDB usage.",
 }
 
 
@@ -251,6 +262,76 @@ def test_a_driver_that_leaves_out_the_number_is_understood_by_the_words(database
 def test_a_server_out_of_reach_or_unwell_is_later(database: Database, error: Error):
     _, work = failing(error, times=1)
     with pytest.raises(LaterError, match="can't be used now"):
+        database.run(work)
+
+
+def refusal(number: int, words: str, call: str) -> Error:
+    return ProgrammingError("42000", f"[42000] {SAYS}[SQL Server]{words} ({number}) ({call})")
+
+
+def test_a_connection_to_a_server_that_is_no_longer_in_charge_is_let_go(database: Database):
+    """It goes on answering reads: nothing but a new connection finds the new one."""
+    old: list[object] = []
+
+    def work(connection: Connection) -> bool:
+        this = connection.connection.driver_connection
+        old.append(this)
+        if this is old[0]:
+            this.fails_with = refusal(3906, UNWELL[3906], "SQLExecDirectW")
+        connection.execute(insert(runs).values(key="one", trigger="timer", state="running", started_at=NOW))
+        return True
+
+    with pytest.raises(LaterError, match="the database is read-only"):
+        database.run(work)
+    assert database.run(work)
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "advice"),
+    [
+        (
+            40615,
+            "Cannot open server 'warden' requested by the login. Client with IP address '20.43.7.9' is not allowed to "
+            "access the server. To enable access, use the Azure Management Portal.",
+            "let the app's address in",
+        ),
+        (
+            40914,
+            "Cannot open server 'warden' requested by the login. Client is not allowed to access the server.",
+            "let the app's address in",
+        ),
+        (
+            47073,
+            "Reason: An instance-specific error occurred while establishing a connection to SQL Server. The public "
+            "network interface on this server is not accessible.",
+            "let the app's address in",
+        ),
+        (18456, "Login failed for user 'app'.", "the user and the password in DATABASE_URL"),
+        (4060, 'Cannot open database "warden" requested by the login. The login failed.', "names is there"),
+        (916, "The server principal 'app' is not able to access the database 'warden'.", "give this right"),
+    ],
+)
+def test_who_is_not_let_in_is_told_why_and_what_to_do_and_not_to_wait(
+    database: Database, server: Driver, number: int, words: str, advice: str
+):
+    server.refuses = refusal(number, words, "SQLDriverConnect")
+    with pytest.raises(LaterError) as caught:
+        migrate.is_current(database)
+    sentence, _ = explain(caught.value)
+    assert re.fullmatch(f"the database refuses us: {re.escape(words.rstrip('.'))}; .*{advice}.*", sentence)
+    assert "try again" not in sentence and "db upgrade" not in sentence
+
+
+def test_whatever_it_says_while_connecting_is_later(database: Database, server: Driver):
+    server.refuses = refusal(99999, "The stars are not right.", "SQLDriverConnect")
+    with pytest.raises(LaterError, match=r"can't be used now \(The stars are not right\)"):
+        migrate.is_current(database)
+
+
+def test_a_right_that_is_missing_is_waited_for_and_named(database: Database):
+    denied = "The INSERT permission was denied on the object 'runs', database 'warden', schema 'dbo'."
+    _, work = failing(refusal(229, denied, "SQLExecDirectW"), times=1)
+    with pytest.raises(UntilMendedError, match=r"INSERT permission was denied .*; have the database's owner give"):
         database.run(work)
 
 
