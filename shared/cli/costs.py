@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from shared.ports.spending import Spent
     from shared.services.costs import Costs
 
-TITLES = {"sub_account_id": "sub-account", "resource_group": "resource group"}
+TITLES = {"sub_account_id": "sub-account", "resource_group": "resource group", "cost_centre": "cost centre"}
 NOTHING = {"resource_group": "outside of any group", "project": "unallocated"}
+NOTHING |= dict.fromkeys(("owner", "department", "cost_centre"), "none")
 # Of all sub-accounts together, more gaps than this are counted.
 MOST_GAPS = 10
 

@@ -21,6 +21,9 @@ class By(StrEnum):
     SUB_ACCOUNT = "sub-account"
     RESOURCE_GROUP = "resource-group"
     PROJECT = "project"
+    OWNER = "owner"
+    DEPARTMENT = "department"
+    COST_CENTRE = "cost-centre"
 
 
 # What says what a sum is of.
@@ -31,6 +34,9 @@ KEYS: dict[By, tuple[str, ...]] = {
     By.SUB_ACCOUNT: ("provider", "sub_account_id"),
     By.RESOURCE_GROUP: ("sub_account_id", "resource_group"),
     By.PROJECT: ("project",),
+    By.OWNER: ("owner",),
+    By.DEPARTMENT: ("department",),
+    By.COST_CENTRE: ("cost_centre",),
 }
 
 
@@ -49,7 +55,7 @@ class Spent:
     """What some charges of one currency come to.
 
     key: as KEYS names its parts; days and months as ISO 8601 writes them, a project by its acronym. A part is empty for
-    charges outside of any group, or of no project.
+    charges outside of any group, or of no project, or of one of which nobody said it.
     """
 
     key: tuple[str, ...]

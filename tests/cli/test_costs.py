@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from shared.composition import Composition
-from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, spend, write_csv
+from tests.cli.commands import BARE, DIE1, EAU, FIRST, HEADER, SECOND, Cli, costs_were_read, spend, write_csv
 
 READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
 
@@ -133,3 +133,13 @@ def test_what_can_not_be_meant_is_refused(cli: Cli, spent: Composition, argument
     outcome = cli("costs", *arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert sentence in outcome.err
+
+
+def test_costs_are_summed_by_who_answers_for_them(cli: Cli, spent: Composition) -> None:
+    header = f"{HEADER},department"
+    cli("projects", "load", write_csv(f"{DIE1},Numérique", f"{EAU},", header=header))
+    days = ("--from", "2026-11-01", "--by", "department")
+    assert listed(cli, *days) == {"Numérique": "30", "": "5"}
+    rows = [line.split() for line in cli("costs", *days).out.splitlines()]
+    assert ["Numérique", "30.00", "CAD", "85.7", "%"] in rows
+    assert ["none", "5.00", "CAD", "14.2", "%"] in rows

@@ -70,6 +70,22 @@ def test_every_charge_is_in_one_sum_of_its_currency(
     assert sums(spent, by) == expected
 
 
+def test_projects_of_one_owner_department_or_cost_centre_are_summed(spent: Ledgers) -> None:
+    spent.load(
+        entry(1, "RG-1", owner="Ann Roy", department="Eau", cost_centre="CC-1"),
+        entry(2, "rg-2", subscription_id=OTHER, owner="Ann Roy"),
+    )
+    assert sums(spent, By.OWNER) == {
+        ("Ann Roy", "CAD"): "7.0000000001",
+        ("Ann Roy", "USD"): "32",
+        ("", "CAD"): "24",
+    }
+    # One sum of what no project owns, and of what belongs to none as far as anybody said.
+    assert sums(spent, By.DEPARTMENT) == {("Eau", "CAD"): "7.0000000001", ("", "USD"): "32", ("", "CAD"): "24"}
+    spent.load(entry(3, "stray"))
+    assert sums(spent, By.COST_CENTRE) == {("CC-1", "CAD"): "7.0000000001", ("", "USD"): "32", ("", "CAD"): "24"}
+
+
 def test_days_are_summed_by_day_and_the_last_one_is_not_in(spent: Ledgers) -> None:
     days = Selection(Period(date(2026, 10, 31), november(2)))
     assert sums(spent, By.DAY, days) == {("2026-10-31", "CAD"): "1.0000000001", ("2026-11-01", "CAD"): "2"}

@@ -27,6 +27,9 @@ COLUMNS: dict[By, tuple[ColumnElement[Any], ...]] = {
     By.SUB_ACCOUNT: (scopes.c.provider, scopes.c.sub_account_id),
     By.RESOURCE_GROUP: (scopes.c.sub_account_id, scopes.c.x_resource_group_name),
     By.PROJECT: (projects.c.acronym,),
+    By.OWNER: (projects.c.owner,),
+    By.DEPARTMENT: (projects.c.department,),
+    By.COST_CENTRE: (projects.c.cost_centre,),
 }
 OWNED_DAYS = (scope_owners.c.owned_from, scope_owners.c.owned_until)
 LENGTH_OF_A_MONTH = len("2026-11")
