@@ -28,6 +28,25 @@ LONGEST_DELAY = timedelta(days=7)
 TIMEOUT_SECONDS = 30
 # The request itself can't be right: a name that is none, text that XML can't hold, more than 64 KiB.
 REFUSED = frozenset({400, 405, 411, 413, 414, 415, 431})
+# What to do about a 401 or 403, by the service's code (learn.microsoft.com, "Common REST API error codes"). Keys and
+# signatures (SAS) come with a connection string; where there is no code, it may be either.
+ROLE = "the app's identity needs the role Storage Queue Data Contributor on it"
+KEY = "see that DatahubStorageConnectionString is right (a key that was replaced?), and the clock of this machine"
+SIGNATURE = "the signature (SAS) in DatahubStorageConnectionString does not allow this here"
+WHAT_TO_DO = {
+    "AuthenticationFailed": KEY,
+    "AuthorizationPermissionMismatch": f"{ROLE}; or a signature (SAS) does not allow this",
+    "InsufficientAccountPermissions": ROLE,
+    "KeyBasedAuthenticationNotPermitted": (
+        "it takes no keys: set DatahubStorageConnectionString__queueServiceUri, and no DatahubStorageConnectionString"
+    ),
+    "AuthorizationFailure": "have its firewall (networking) let the app in",
+    "AccountIsDisabled": "have the account, or its subscription, enabled again",
+    "AuthorizationSourceIPMismatch": SIGNATURE,
+    "AuthorizationProtocolMismatch": SIGNATURE,
+    "AuthorizationServiceMismatch": SIGNATURE,
+    "AuthorizationResourceTypeMismatch": SIGNATURE,
+}
 
 
 class StorageQueues(MessageSender):
@@ -148,12 +167,12 @@ def _translating(work: Callable[[], None]) -> None:
             from shared.adapters.azure.refusals import token_error
 
             raise token_error(error) from error
-        if error.status_code in {401, 403}:
-            raise NeverError(
-                "the storage account refuses us; the app's identity needs the role Storage Queue Data Contributor on it"
-            ) from error
         code = getattr(error, "error_code", None)
-        said = f"{error.status_code} {getattr(code, 'value', code) or ''}".rstrip()
+        code = str(getattr(code, "value", code) or "")
+        said = f"{error.status_code} {code}".rstrip()
+        if error.status_code in {401, 403}:
+            to_do = WHAT_TO_DO.get(code, f"{KEY}; or {ROLE}")
+            raise NeverError(f"the storage account refuses us ({said}); {to_do}") from error
         if error.status_code in REFUSED:
             raise NeverError(f"the queues refuse a message or a queue's name: {said}") from error
         raise LaterError(f"the queues answered {said}") from error

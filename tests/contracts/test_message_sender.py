@@ -162,6 +162,35 @@ def test_an_account_that_refuses_us_is_for_never_and_the_key_is_not_shown(
     assert "bm8ga2V5" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("AuthenticationFailed", "see that DatahubStorageConnectionString is right (a key that was replaced?)"),
+        ("KeyBasedAuthenticationNotPermitted", "it takes no keys: set DatahubStorageConnectionString__queueServiceUri"),
+        ("AuthorizationFailure", "have its firewall (networking) let the app in"),
+        ("AccountIsDisabled", "have the account, or its subscription, enabled again"),
+        ("AuthorizationSourceIPMismatch", "the signature (SAS) in DatahubStorageConnectionString does not allow this"),
+        ("AuthorizationPermissionMismatch", "the app's identity needs the role Storage Queue Data Contributor on it"),
+        ("SomethingNew", "see that DatahubStorageConnectionString is right"),
+    ],
+)
+def test_what_an_account_refuses_us_for_is_told_by_its_code(names: dict[Queue, str], code: str, expected: str) -> None:
+    account = SendGridServer()
+    account.answer = Answer(403, {"x-ms-error-code": code})
+    connection = (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm8ga2V5;"
+        f"QueueEndpoint={account.endpoint}/devstoreaccount1;"
+    )
+    try:
+        with pytest.raises(NeverError, match="refuses us") as caught:
+            StorageQueues(by_connection_string(connection), names).send(Queue.UPDATE, "{}")
+    finally:
+        account.stop()
+    said = str(caught.value)
+    assert said.startswith(f"the storage account refuses us (403 {code}); {expected}")
+    assert ("identity" in said) == (code in {"AuthorizationPermissionMismatch", "SomethingNew"})
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_shows_no_other_host_what_is_ours(names: dict[Queue, str], status: int) -> None:
     account, other = SendGridServer(), SendGridServer()
