@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
+    from shared.services.status import StatusService
 
 # A subscription's currency is seen in its latest charges.
 CURRENCIES_SINCE = timedelta(days=100)
@@ -386,6 +387,8 @@ class Composition:
             bcc=settings.email_bcc,
             bcc_from=settings.email_bcc_from_percent,
             lock_mode=settings.lock_mode,
+            lock_level=settings.lock_level,
+            lock_stops=settings.lock_stop_compute,
             portal_url=settings.portal_url,
         )
         return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.retry, self.clock)
@@ -422,7 +425,8 @@ class Composition:
         """ProjectLockHandler."""
         settings = self.settings
         level, mode = settings.lock_level, settings.lock_mode
-        mails = LockMails(self.operators, settings.email_bcc, settings.portal_url, level)
+        contact = settings.support_contact or settings.email_reply_to
+        mails = LockMails(self.operators, settings.email_bcc, settings.portal_url, level, contact)
         records = Records(self.lock_ledger, mails, mode)
         locking = Locking(
             groups=GroupLocks(self.azure_locks, self.azure_compute, level, settings.never_locked),
@@ -452,13 +456,16 @@ class Composition:
         return Deliverer(
             mails=self.mails,
             mailer=self.mailer,
-            renderer=TemplateRenderer().render,
+            renderer=TemplateRenderer(
+                support=self.settings.support_contact, can_reply=bool(self.settings.email_reply_to)
+            ).render,
             valid_addresses=valid_addresses,
             dead_letters=self.dead_letters,
             operators=self.operators,
             retry=self.retry,
             clock=self.clock,
             private=self.settings.email_private_recipients,
+            reply_to=self.settings.email_reply_to,
         )
 
     @cached_property
@@ -489,6 +496,23 @@ class Composition:
             scheduler=self.scheduler,
             chain=self.chain,
             queues=self.queues,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def status_service(self) -> StatusService:
+        """How all stands."""
+        from shared.services.status import StatusService
+
+        return StatusService(
+            run_service=self.run_service,
+            runs=self.runs,
+            projects=self.projects,
+            charges=self.charges,
+            letters=self.letters,
+            mails=self.mails,
+            locks=self.lock_ledger,
+            schedule=self.settings.nights,
             clock=self.clock,
         )
 

@@ -352,6 +352,10 @@ class Settings(BaseModel):
     )
     email_sender: Address = _setting("EMAIL_SENDER", "", "the address that mails come from; needed but for outbox")
     email_sender_name: Line = _setting("EMAIL_SENDER_NAME", "Budget Warden", "the name that mails come from")
+    email_reply_to: Address = _setting("EMAIL_REPLY_TO", "", "the address that replies to mails go to")
+    support_contact: Line = _setting(
+        "SUPPORT_CONTACT", "", "whom a project's people can ask, as mails name it: an address, a page, a number"
+    )
     email_operators: Addresses = _setting(
         "EMAIL_OPERATORS", (), _SEVERAL + "; they get what projects can't, and what goes wrong"
     )

@@ -37,6 +37,11 @@ if not MSSQL_SERVER:
     sys.path.insert(0, str(sql_server.DRIVER_FOLDER))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """For tests/cli/test_golden.py."""
+    parser.addoption("--write-golden", action="store_true", help="write what commands write to tests/cli/golden")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def t_sql_for_microsofts_parser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Has Microsoft's own parser read, in the end, all that this process ran on the stand-in for SQL Server."""

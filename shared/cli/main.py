@@ -25,6 +25,7 @@ from shared.cli import (
     project_locks,
     projects,
     runs,
+    status,
 )
 from shared.cli.app import command_group
 from shared.cli.failures import FAILED, STOPPED, explain
@@ -48,7 +49,7 @@ for commands, name in ((projects.commands, "project"), (budgets, "budget")):
     # How some of them were called in 0.1.0.
     app.add_typer(commands, name=name, hidden=True)
 app.command("run")(runs.run)
-app.command("status")(runs.status)
+app.command("status")(status.status)
 app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shared.cli import output
 from shared.cli.output import Cell, Column
 from shared.domain.budgets import Rollover
+from shared.domain.forecast import as_told
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
 from shared.ports.azure import AZURE
@@ -181,8 +182,9 @@ def _thresholds(view: ProjectView, of_the_settings: Sequence[int]) -> str:
 def _expected(view: ProjectView) -> list[tuple[str, Cell | str]]:
     if view.period is None or view.forecast is None:
         return [("forecast", ""), ("used up", str(view.used_up_on or ""))]
-    low, high = output.amount(view.forecast.low), output.amount(view.forecast.high)
-    total = output.money(view.forecast.total, view.currency)
+    told = as_told(view.forecast, view.spent)
+    low, high = output.short(told.low), output.short(told.high)
+    total = f"{output.short(told.total)} {view.currency}"
     lasts = "not before the period's end" if view.amount else ""
     return [
         ("forecast", f"{total} at the period's end; four times in five between {low} and {high}"),

@@ -1,10 +1,9 @@
-"""`run` and `status`: runs of the chain."""
+"""`run`: a run of the chain by hand; what is written of runs."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,11 +16,10 @@ from shared.cli import output
 from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.failures import FailedError
 from shared.cli.output import Cell, Column
-from shared.domain.locks import Outcome
 from shared.ports.runs import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shared.composition import Composition
     from shared.domain.coverage import Incomplete
@@ -35,8 +33,6 @@ NOBODY = (
     "nobody has taken the messages for a minute; does the app run, on this storage account? "
     "(On your own machine: `func start` or `python -m localdev.host`.) Still waiting; Ctrl-C ends that"
 )
-# More decisions about locks in one day are counted up to here.
-MOST_DECISIONS = 1000
 # So many of the things that figures lack are listed.
 MOST_GAPS = 20
 
@@ -64,32 +60,13 @@ def run(
         if wait and sent:
             view = _wait(app, key, stopped)
     if json:
-        output.write_json({"key": key, "queued": sent, "run": _listed(view) if view else None})
+        output.write_json({"key": key, "queued": sent, "run": as_json(view) if view else None})
     elif view:
         _write_outcome(app.run_service, view)
     elif sent:
         output.say("`python -m shared.cli status` shows how far it is.")
     if view and view.state is RunState.FAILED:
         raise FailedError(f"run {key} has failed: {_outcome(view)}")
-
-
-def status(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many of the last runs.")] = 5,
-    fail_over: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="PERCENT", help="Fail if an active project has used so much of its budget."),
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Show the last runs, and what failed."""
-    app = open_app()
-    views = app.run_service.recent(limit)
-    if json:
-        output.write_json([_listed(view) for view in views])
-    else:
-        _write(app, views)
-    if fail_over is not None:
-        _fail_over(app, fail_over)
 
 
 # --- waiting -------------------------------------------------------------------------------------------------
@@ -177,30 +154,8 @@ def _progress() -> Iterator[Callable[[RunView], None]]:
 # --- for people ----------------------------------------------------------------------------------------------
 
 
-def _write(app: Composition, views: list[RunView]) -> None:
-    if views:
-        output.write_records(TABLE, views)
-        _write_errors(views)
-        _write_incomplete(app.run_service.incomplete())
-    else:
-        output.say("There was no run yet: `python -m shared.cli run` starts one.")
-    _write_decisions(app)
-
-
-def _fail_over(app: Composition, percent: int) -> None:
-    """Raises FailedError where a project is that far. What its figure lacks can only add, so that it is warned of."""
-    active = [view for view in app.project_service.listed() if view.project.active and view.budget]
-    unsure = [view for view in active if view.problem or view.gaps]
-    over = [view for view in active if view.percent is not None and view.percent >= percent]
-    if unsure:
-        names = output.named([view.project.acronym for view in unsure])
-        output.warn(f"not all costs are known of {names}; `python -m shared.cli projects list` shows what is missing")
-    if over:
-        named = output.named([f"{view.project.acronym} ({output.percent(view.percent)})" for view in over])
-        raise FailedError(f"{output.count(len(over), 'project')} at {percent:,} % or more: {named}")
-
-
-def _took(view: RunView) -> str:
+def took(view: RunView) -> str:
+    """How long a run has taken; empty before its end."""
     if view.finished_at is None:
         return ""
     minutes, seconds = divmod(round((view.finished_at - view.started_at).total_seconds()), 60)
@@ -219,7 +174,7 @@ def _state(view: RunView) -> Cell:
 TABLE: output.Table[RunView] = {
     Column("run"): attrgetter("key"),
     Column("started, UTC"): lambda view: output.minute(view.started_at),
-    Column("took", right=True): _took,
+    Column("took", right=True): took,
     Column("state", words=True): _state,
     Column("subscriptions", words=True): lambda view: _in_words(_scopes(view)),
     Column("mails", words=True): lambda view: _in_words(_mails(view)),
@@ -232,7 +187,8 @@ def _in_words(counts: Mapping[str, int]) -> Cell:
     return Cell(", ".join(words) or "none", "red" if bad else "yellow" if counts.get("deferred") else "")
 
 
-def _write_errors(views: list[RunView]) -> None:
+def write_errors(views: Sequence[RunView]) -> None:
+    """What became of what was not read, and which mails are not sent, by run."""
     for view in views:
         if view.errors or view.unsent:
             output.say()
@@ -249,13 +205,13 @@ def _outcome(view: RunView) -> str:
 
 
 def _write_outcome(service: RunService, view: RunView) -> None:
-    _write_errors([view])
+    write_errors([view])
     if view.state is not RunState.FAILED:
         output.say(f"Run {view.key} is done: {_outcome(view)}.")
-        _write_incomplete(service.incomplete())
+        write_incomplete(service.incomplete())
 
 
-def _write_incomplete(incomplete: Incomplete) -> None:
+def write_incomplete(incomplete: Incomplete) -> None:
     """What figures lack, if anything."""
     if not incomplete.gaps:
         return
@@ -268,30 +224,11 @@ def _write_incomplete(incomplete: Incomplete) -> None:
         output.say(f"  … and {more:,} more")
 
 
-def _write_decisions(app: Composition) -> None:
-    """How many projects are locked, and what was decided in the last day, if there is anything to say."""
-    locked = app.lock_service.held()
-    if locked:
-        output.say()
-        named = output.count(locked, "project")
-        output.say(f"Locked: {named} (`python -m shared.cli projects list` shows which)", "yellow")
-    since = app.clock() - timedelta(days=1)
-    outcomes = Counter(
-        view.entry.outcome for view in app.lock_service.decisions(limit=MOST_DECISIONS) if view.at >= since
-    )
-    if outcomes:
-        counts = ", ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in Outcome if outcomes[outcome])
-        output.say()
-        output.say(
-            f"Decisions about locks in the last day: {counts} (`python -m shared.cli audit`)",
-            "red" if outcomes[Outcome.FAILED] else "",
-        )
-
-
 # --- for programs --------------------------------------------------------------------------------------------
 
 
-def _listed(view: RunView) -> dict[str, Any]:
+def as_json(view: RunView) -> dict[str, Any]:
+    """A run, for programs."""
     errors = [{"scope": scope, "reason": reason} for scope, reason in view.errors]
     unsent = [{"reason": reason or None, "mails": count} for reason, count in view.unsent]
     missing = [{"what": str(gap), "projects": acronyms} for gap, acronyms in view.incomplete.gaps]

@@ -62,6 +62,11 @@ class BudgetTerms:
         """What counts as spent in a period: its charges, and its opening balance."""
         return add(charged, self.opening_in(period))
 
+    def is_for_the_same(self, other: BudgetTerms, today: date) -> bool:
+        """Whether both give the same amount for the same period today: then nothing that was told has changed."""
+        one, two = ((each.amount or None, each.currency, each.rule.period_at(today)) for each in (self, other))
+        return one == two
+
     def opening_for(self, currency: str) -> OpeningBalance | None:
         """What stays of the opening balance where the budget is to be in this currency: two are never added."""
         return self.opening if currency == self.currency else None

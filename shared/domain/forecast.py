@@ -122,12 +122,28 @@ def expected(
 def warns(forecast: Forecast | None, spent: Decimal, amount: Decimal, period: Period, today: date) -> bool:
     """Whether people should hear now that the budget (not used up yet) will be so before its period ends.
 
-    False with fewer than MIN_WARNING_DAYS whole days of data, and for an amount of 0, whatever credits there are: that
-    is used up. To tell it once, although the forecast may fall below the amount and come back, is the caller's.
+    False with fewer than MIN_WARNING_DAYS whole days of data, and for an amount of 0 or less, whatever credits there
+    are: that is used up. To tell it once, although the forecast may fall below the amount and come back, is the
+    caller's.
     """
-    if not amount or forecast is None or forecast.data_days < MIN_WARNING_DAYS or today not in period:
+    if amount <= 0 or forecast is None or forecast.data_days < MIN_WARNING_DAYS or today not in period:
         return False
     return spent < amount <= forecast.total
+
+
+def as_told(forecast: Forecast, spent: Decimal) -> Forecast:
+    """The forecast rounded to what it is worth, for people: to the second digit of half the width of its bounds.
+
+    What is spent stays spent: the lower bound is not below it.
+    """
+    half = (forecast.high - forecast.low) / 2
+    if half < 1:
+        return forecast
+    unit = Decimal(1).scaleb(max(half.adjusted() - 1, 0))
+    total, low, high = (
+        (amount / unit).to_integral_value() * unit for amount in (forecast.total, forecast.low, forecast.high)
+    )
+    return Forecast(total, max(low, spent), max(high, total), forecast.data_days)
 
 
 def spent_between(daily: Mapping[date, Decimal], start: date, end: date) -> Decimal:

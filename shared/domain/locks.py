@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from shared.domain.budgets import Budget
-from shared.domain.money import plain
+from shared.domain.money import in_words, share_in_words
 from shared.domain.periods import Period
 from shared.domain.projects import LockPolicy, Project
 from shared.domain.thresholds import reached
@@ -98,8 +98,8 @@ class Figure:
 
     def __str__(self) -> str:
         missing = f", incomplete: {self.lacks}" if self.lacks else ""
-        owed = f" ({plain(-self.amount)} too much was spent before)" if self.amount < 0 else ""
-        return f"{plain(self.spent)} of {plain(max(self.amount, Decimal(0)))} {self.currency}{owed}{missing}"
+        owed = f" ({in_words(-self.amount, self.currency)} too much was spent before)" if self.amount < 0 else ""
+        return f"{share_in_words(self.spent, max(self.amount, Decimal(0)), self.currency)}{owed}{missing}"
 
 
 @dataclass(frozen=True, slots=True)

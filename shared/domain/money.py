@@ -78,5 +78,36 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+# ISO 4217; every other currency has two decimals.
+NO_DECIMALS = (
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW",
+    "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",
+)  # fmt: skip
+THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
+DECIMALS = dict.fromkeys(NO_DECIMALS, 0) | dict.fromkeys(THREE_DECIMALS, 3)
+
+
+def shown(amount: Decimal, currency: str, below: Decimal | None = None) -> Decimal:
+    """The amount rounded half-even to its currency's decimals, as it is shown.
+
+    below: a limit; an amount that is under it is never rounded up to it (999.996 of 1,000 is shown as 999.99).
+    """
+    unit = Decimal(1).scaleb(-DECIMALS.get(currency, 2))
+    rounded = amount.quantize(unit, rounding=ROUND_HALF_EVEN, context=EXACT)
+    if below is None or amount >= below:
+        return rounded
+    return min(rounded, below.quantize(unit, rounding=ROUND_HALF_EVEN, context=EXACT) - unit)
+
+
+def in_words(amount: Decimal, currency: str) -> str:
+    """An amount for people: `3,000.00 EUR`."""
+    return f"{shown(amount, currency):,f} {currency}"
+
+
+def share_in_words(spent: Decimal, amount: Decimal, currency: str) -> str:
+    """What is used of an amount, for people: `3,330.01 of 3,000.00 EUR`."""
+    return f"{shown(spent, currency, below=amount):,f} of {in_words(amount, currency)}"
+
+
 def _quoted(text: str) -> str:
     return f"'{shortened(text, 40)}'"

@@ -14,6 +14,8 @@ from enum import StrEnum
 from shared.domain.money import EXACT
 
 ALL_OF_IT = 100
+# Stands among the thresholds that were told for the early warning, which is told once too; no threshold is 0.
+EARLY_WARNING = 0
 
 
 class AlertOutcome(StrEnum):
@@ -24,6 +26,8 @@ class AlertOutcome(StrEnum):
     """reached at the same time as a higher one"""
     NOT_MAILED = "not mailed"
     """added to the list of thresholds when the project was past it already"""
+    WARNED = "warned"
+    """the early warning, by itself or in an alert's mail"""
     CARRIED = "carried"
     """told under the revision before"""
 
@@ -50,6 +54,11 @@ class Decision:
         mailed = {} if self.alert is None else {self.alert: AlertOutcome.MAILED}
         passed_over = dict.fromkeys(self.passed_over, AlertOutcome.PASSED_OVER)
         return mailed | passed_over | dict.fromkeys(self.not_mailed, AlertOutcome.NOT_MAILED)
+
+    @property
+    def without_mail(self) -> Decision:
+        """The same where people know already what the alert would say."""
+        return Decision(None, self.passed_over, tuple(sorted({*self.not_mailed, *filter(None, [self.alert])})))
 
 
 def compared(usage: Decimal, thresholds: Iterable[int]) -> Checked | None:
@@ -91,8 +100,9 @@ def decide(
 def still_told(told: Iterable[int], usage: Decimal, amount: Decimal | None) -> tuple[int, ...]:
     """The thresholds that stay told when a budget is revised to `amount` within a period.
 
-    Those above the new percent are armed again. Without an amount there is no percent: all are.
+    Those above the new percent are armed again, and so is the early warning. Without an amount there is no percent: all
+    are.
     """
     if amount is None:
         return ()
-    return tuple(sorted(t for t in told if reached(t, usage, amount)))
+    return tuple(sorted(t for t in told if t != EARLY_WARNING and reached(t, usage, amount)))

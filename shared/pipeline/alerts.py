@@ -11,8 +11,8 @@ from typing import Any
 from typing_extensions import override
 
 from shared.domain import thresholds
-from shared.domain.forecast import spent_between, warns
-from shared.domain.locks import FULL, Figure, LockMode
+from shared.domain.forecast import as_told, spent_between, warns
+from shared.domain.locks import FULL, Figure, LockMode, LockWhy
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
 from shared.messages import LockAction
@@ -31,7 +31,7 @@ class AlertPolicy:
     """What alerts there are, and what they say.
 
     thresholds: percents. bcc: who gets a blind copy of alerts from `bcc_from` on. lock_mode: what happens at 100 %.
-    portal_url: a link with {acronym}, or empty.
+    portal_url: a link with {acronym}, or empty. lock_level, lock_stops: what a lock means.
     """
 
     thresholds: tuple[int, ...]
@@ -39,6 +39,8 @@ class AlertPolicy:
     bcc_from: int
     lock_mode: LockMode
     portal_url: str
+    lock_level: str = "ReadOnly"
+    lock_stops: bool = False
 
     def at_100(self, project: Project) -> str:
         """What happens to this project at 100 %, in the templates' words: nothing, dry-run or lock."""
@@ -71,13 +73,20 @@ class Alerts(Judge):
         if usage.period is None or amount is None:
             return self._no_budget(usage, percents)
         decision = thresholds.decide(percents, usage.told, usage.usage, amount, usage.last)
-        mails: tuple[NewMail, ...] = ()
         if usage.over:
             return Judgement(decision, percents)
+        if decision.alert == FULL and self._is_told_by_the_lock(usage):
+            decision = decision.without_mail
         # Once for a revision in a period, whatever the forecast does after that.
-        if not usage.warned and warns(usage.forecast, usage.usage, amount, usage.period, self.today):
-            mails = (self._early_warning(usage),)
-        return Judgement(decision, percents, None, mails)
+        is_due = not usage.warned and warns(usage.forecast, usage.usage, amount, usage.period, self.today)
+        return Judgement(decision, percents, warns=is_due)
+
+    def _is_told_by_the_lock(self, usage: ProjectUsage) -> bool:
+        """Whether its people had a mail that it was locked, by Azure's figure, for this budget and period."""
+        held, period = usage.held, usage.period
+        if held is None or held.why is LockWhy.ORDER or period is None or self.policy.at_100(usage.project) != "lock":
+            return False
+        return (held.budget_number, held.period_start) == (usage.budget.number, period.start)
 
     @override
     def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
@@ -88,6 +97,8 @@ class Alerts(Judge):
             "spent_last_7_days": self._spent_since(week_ago, usage),
             "lasts": usage.forecast is not None and usage.used_up_on is None,
             "top_services": dearest(by_service),
+            "is_locked": usage.held is not None,
+            **self._expected(usage),
         }
         bcc = self.policy.bcc if threshold >= self.policy.bcc_from else ()
         return self._mail(usage, Topic.ALERT, "alert", context, threshold, bcc)
@@ -98,10 +109,17 @@ class Alerts(Judge):
             return None
         return plain(spent_between(usage.by_day, day, self.today))
 
-    def _early_warning(self, usage: ProjectUsage) -> NewMail:
-        forecast = usage.forecast
-        bounds = {"forecast": forecast.total, "low": forecast.low, "high": forecast.high} if forecast else {}
-        return self._mail(usage, Topic.EARLY_WARNING, "warning", {name: plain(each) for name, each in bounds.items()})
+    @override
+    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal]) -> NewMail:
+        context = {"top_services": dearest(by_service), **self._expected(usage)}
+        return self._mail(usage, Topic.EARLY_WARNING, "warning", context)
+
+    def _expected(self, usage: ProjectUsage) -> dict[str, str]:
+        """What the whole period will cost, and between which bounds; nothing where that can't be told."""
+        if usage.forecast is None or usage.over:
+            return {}
+        told = as_told(usage.forecast, usage.usage)
+        return {"forecast": plain(told.total), "low": plain(told.low), "high": plain(told.high)}
 
     def _mail(
         self,
@@ -129,7 +147,9 @@ class Alerts(Judge):
             "used_up_on": usage.used_up_on.isoformat() if usage.used_up_on else None,
             "period_over": usage.over,
             "as_of": self.today.isoformat(),
-            "at_100": self.policy.at_100(project),
+            "at_100": "nothing" if usage.released else self.policy.at_100(project),
+            "lock_level": self.policy.lock_level,
+            "lock_stops": self.policy.lock_stops,
             "portal_link": portal_link(self.policy.portal_url, project),
         }
         return NewMail(

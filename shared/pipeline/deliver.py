@@ -75,6 +75,7 @@ class Deliverer:
     retry: Retry
     clock: Clock
     private: bool = False
+    reply_to: str = ""
 
     def deliver(self, message: EmailMessage, origin: str) -> list[Outgoing]:
         """One e-mail message. origin: the queue message's id, under which the mail is claimed.
@@ -279,15 +280,15 @@ class Deliverer:
         )
         if not to:
             to, cc = cc, ()
-        rendered = self.renderer(mail.template, mail.language, context)
+        rendered = asdict(self.renderer(mail.template, mail.language, context))
         urgent = mail.threshold is not None and mail.threshold >= ALL_OF_IT
-        return OutgoingMail(stored.message_id, to, **asdict(rendered), cc=cc, bcc=bcc, urgent=urgent)
+        return OutgoingMail(stored.message_id, to, **rendered, cc=cc, bcc=bcc, urgent=urgent, reply_to=self.reply_to)
 
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
         now = self.clock()
         event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
         self.dead_letters.give_up(EmailMessage(email_id=stored.id), reason, f"mail/{stored.id}/{origin}")
-        about = self.operators.mail_failed(stored.id, stored.mail.key, reason, now.date())
+        about = self.operators.mail_failed(stored.id, _about(stored.mail), reason, now.date())
         told = self.mails.add(about, now) if not _is_notice(stored) else None
         self.mails.mark_failed(stored.id, origin, reason)
         return mails_out([] if told is None else [told])
@@ -322,6 +323,13 @@ def _private(mail: OutgoingMail, its: Sequence[Delivery]) -> OutgoingMail:
 
 def _still_to_come(left: Sequence[Sequence[Delivery]], reason: str) -> list[Delivery]:
     return [replace(each, reason=reason) for its in left for each in its]
+
+
+def _about(mail: NewMail) -> str:
+    """What a mail is about, with its project's name, for operators: `DIE1: alert, 80 %`."""
+    threshold = f", {mail.threshold} %" if mail.threshold is not None else ""
+    acronym = mail.context.get("acronym")
+    return f"{acronym}: {mail.topic}{threshold}" if acronym else mail.key
 
 
 def _is_notice(stored: StoredMail) -> bool:

@@ -161,14 +161,14 @@ class Operators:
             "`python -m shared.cli run` reads all costs now.",
         )
 
-    def mail_failed(self, mail_id: int, key: str, reason: str, today: date) -> NewMail:
+    def mail_failed(self, mail_id: int, about: str, reason: str, today: date) -> NewMail:
         """A mail could not be sent for good; told once a day, whichever mail is the first."""
         return self.notice(
             Topic.MAILS_FAILED,
             f"mail/{today}",
             "Mails could not be sent",
-            f"Mail {mail_id} ({key}) could not be sent. There may be more: this is told once a day.",
+            f"Mail {mail_id} ({about}) could not be sent. There may be more: this is told once a day.",
             [reason],
-            "See them with `python -m shared.cli dead-letters list`; once the cause is mended, "
-            "send them with `python -m shared.cli dead-letters replay --all`.",
+            "See them with `python -m shared.cli mails list --unsent`; once the cause is mended, "
+            "send them with `python -m shared.cli mails resend ID`.",
         )

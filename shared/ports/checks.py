@@ -60,7 +60,8 @@ class Judgement:
     """What a check makes of a project.
 
     decision: on `thresholds`; None where there is nothing to compare. problem: a sentence where the project
-    can't be watched. mails: about that, or an early warning, each sent once by its key.
+    can't be watched. mails: about that, each sent once by its key. warns: an early warning is due; where there is an
+    alert too, that one says it.
     lock: what is to be asked of the lock, and why.
     """
 
@@ -69,6 +70,7 @@ class Judgement:
     problem: str | None = None
     mails: tuple[NewMail, ...] = ()
     lock: tuple[LockAction, str] | None = None
+    warns: bool = False
 
     @property
     def alert(self) -> int | None:
@@ -85,6 +87,10 @@ class Judge(Protocol):
 
     def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
         """The mail of a threshold that was reached. by_service: what was spent in the period, as `usage` is."""
+        ...
+
+    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal]) -> NewMail:
+        """The mail of an early warning."""
         ...
 
 

@@ -30,6 +30,8 @@ class LockFacts:
     usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. order: what an
     operator ordered last. alerted_at: when Azure called with an alert that can't be used yet. taken_over: a group came
     to it within the period, and what that cost before is not its own.
+    told_at: when a mail told the contacts that 100 % is reached, for this revision and period, and that the project is
+    being locked; None where none did.
     """
 
     project: Project
@@ -45,6 +47,7 @@ class LockFacts:
     alerted_at: datetime | None = None
     taken_over: bool = False
     gaps: tuple[Gap, ...] = ()
+    told_at: datetime | None = None
 
     @property
     def counted(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ LONGEST_RECEIPT = 200
 class OutgoingMail:
     """A mail as it goes to the provider: valid addresses, one-line subject. message_id: `<…@…>`, always the same.
 
-    urgent: mail programs are to show that it is important.
+    urgent: mail programs are to show that it is important. reply_to: where answers go; to the sender if empty.
     """
 
     message_id: str
@@ -29,6 +29,7 @@ class OutgoingMail:
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
     urgent: bool = False
+    reply_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

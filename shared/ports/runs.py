@@ -86,6 +86,13 @@ class RunView:
     """(reason, count) of its mails that are not sent, failed ones too; the reason is empty before the first attempt"""
     incomplete: Incomplete = field(default=Incomplete())
     """what figures lack, of a run that they rest on (`services.runs`)"""
+    planned_until: datetime | None = None
+    """when the last of its messages is to be taken"""
+
+    @property
+    def due_at(self) -> datetime:
+        """From when on it can be late."""
+        return self.planned_until or self.started_at
 
     @property
     def is_complete(self) -> bool:
@@ -146,7 +153,7 @@ class RunLedger(Protocol):
         ...
 
     def recent_runs(self, limit: int) -> list[RunView]:
-        """The last runs, newest first."""
+        """The last runs, newest first: so many of the nights' and by hand, and as many that a message has begun."""
         ...
 
     def get(self, key: str) -> RunView | None:

@@ -40,6 +40,7 @@ from shared.ports.projects import ProjectView
 from shared.ports.runs import RunView
 from tests import sql_server
 from tests.conftest import MSSQL_SERVER
+from tests.subjects import short
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where the app's programs find their modules; the stand-in for SQL Server's driver among them.
@@ -338,7 +339,7 @@ def logged_as_sent(app: Installation) -> list[str]:
 
 def subjects(messages: Sequence[EmailMessage]) -> list[tuple[str, str]]:
     """(recipients, subject) of each mail; a long subject, folded in the file, reads back with a space in front."""
-    return [(str(mail["To"]), str(mail["Subject"]).strip()) for mail in messages]
+    return [(str(mail["To"]), short(str(mail["Subject"]).strip())) for mail in messages]
 
 
 def durations(log: str, function: str) -> list[float]:

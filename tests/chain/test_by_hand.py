@@ -53,7 +53,7 @@ def test_a_message_for_one_project_is_taken_in_every_form_in_which_a_person_can_
     for each in projects:
         assert views[each.project.acronym].spent == spent_in(azure.book, each, NIGHT.date()) > 0
     assert views["P15"].spent == 0
-    assert subjects(app.outbox()) == [("p11@example.com", "[P11] 25 % of the budget is used")]
+    assert subjects(app.outbox()) == [("p11@example.com", "[P11] 25 % of the budget reached")]
     assert app.dead_letters() == []
 
 
@@ -117,8 +117,8 @@ def test_messages_that_cannot_be_right_become_dead_letters_that_say_what_would_b
     assert set(app.mail_states().values()) == {"sent"}
     assert subjects(app.outbox()) == [
         ("operators@example.com", "A message failed for good"),
-        ("p11@example.com", "[P11] 25 % of the budget is used"),
-        ("p21@example.com", "[P21] The budget is used up (100 %)"),
+        ("p11@example.com", "[P11] 25 % of the budget reached"),
+        ("p21@example.com", "[P21] 100 % of the budget reached"),
     ]
 
 
@@ -135,7 +135,7 @@ def test_a_dead_letter_does_its_work_when_it_is_replayed_after_its_cause_was_men
         assert parts.letters.letters() == []
     app.run("--drain")
     assert app.projects()["P11"].spent == spent_in(azure.book, DIE1, NIGHT.date())
-    assert subjects(app.outbox()) == [("p11@example.com", "[P11] 25 % of the budget is used")]
+    assert subjects(app.outbox()) == [("p11@example.com", "[P11] 25 % of the budget reached")]
     assert [old.id for old in app.dead_letters()] == [letter.id]
 
 

@@ -65,8 +65,8 @@ def test_a_night_whose_database_goes_away_and_an_alert_that_comes_meanwhile_are_
     assert app.runs()["night-2026-11-20"].state == "done"
     assert app.outcome() == undisturbed.outcome()
     assert subjects(app.outbox()) == [
-        ("p11@example.com", "[P11] 25 % of the budget is used"),
-        ("p12@example.com", "[P12] 50 % of the budget is used"),
-        ("p21@example.com", "[P21] The budget is used up (100 %)"),
+        ("p11@example.com", "[P11] 25 % of the budget reached"),
+        ("p12@example.com", "[P12] 50 % of the budget reached"),
+        ("p21@example.com", "[P21] 100 % of the budget reached"),
     ]
     assert max(durations(host.output, "ProjectUsageUpdater")) < 15

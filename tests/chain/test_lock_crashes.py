@@ -41,6 +41,7 @@ PROJECTS = (
     entry(14, "100", lock=LockPolicy.NEVER),
     entry(21, "1400", subscription=SOUTH),
 )
+BEING_LOCKED = "100 % of the budget reached: the project is being locked"
 TO_BE_LOCKED = {11: "150", 12: "500", 21: "1400"}
 LOCKS = [
     ("rg-11", lock_name(11)),
@@ -131,7 +132,10 @@ def test_a_host_that_is_killed_at_every_request_to_azure_does_the_rest_when_its_
         assert azure.machines.started == []
         assert [decision.outcome for decision in app.audit()][2:] == [Outcome.UNLOCKED]
     told = Counter(subject for to, subject in subjects(app.outbox()) if "locked" in subject)
-    assert told == {"[P11] The project is locked: its budget is used up": 1, "[P11] The project is unlocked": 1}
+    assert told == {
+        "[P11] 100 % of the budget reached: the project is being locked": 1,
+        "[P11] The project is unlocked": 1,
+    }
 
 
 def _kill_during(azure: AzureSimulator, host: Program, method: str, path: str) -> None:
@@ -205,17 +209,17 @@ def _check_locked(app: Installation, azure: AzureSimulator) -> None:
     assert {action.action for action in azure.machines.actions} == {"deallocate"}
     assert app.held() == ["P11", "P12", "P21"]
     assert _decisions(app) == [
-        (11, Outcome.LOCKED, "the costs that were read show 199.5 of 150 CAD"),
-        (12, Outcome.LOCKED, "the costs that were read show 589 of 500 CAD"),
+        (11, Outcome.LOCKED, "the costs that were read show 199.50 of 150.00 CAD"),
+        (12, Outcome.LOCKED, "the costs that were read show 589.00 of 500.00 CAD"),
         (14, Outcome.REFUSED, "the project is marked as never to be locked"),
-        (21, Outcome.LOCKED, "the costs that were read show 1476.3 of 1400 CAD"),
+        (21, Outcome.LOCKED, "the costs that were read show 1,476.30 of 1,400.00 CAD"),
     ]
     # Each of two messages for a project may find its machines running: the claim is free for a moment once what is
     # to be stopped is written down. That is no harm: machines that are stopped twice are stopped.
     stopping = Counter(d.project_id for d in app.audit() if d.outcome is Outcome.STOPPING)
     assert set(stopping) == {11, 21}
     assert max(stopping.values()) <= 2
-    _check_mails(app, {*(f"[P{number}] The project is locked: its budget is used up" for number in TO_BE_LOCKED)})
+    _check_mails(app, {*(f"[P{number}] {BEING_LOCKED}" for number in TO_BE_LOCKED)})
 
 
 def _check_unlocked(app: Installation, azure: AzureSimulator) -> None:

@@ -408,7 +408,7 @@ def test_a_forecast_has_a_total_bounds_and_the_day_on_which_the_budget_is_used_u
     (line,) = [line for line in cli("projects", "list").out.splitlines() if "DIE1" in line]
     assert line.split()[-5:] == ["72.0", "%", "3,000", "2026-11-25", "2026-11-30"]
     shown = cli("projects", "show", "DIE1").out
-    assert "3,000.00 CAD at the period's end; four times in five between" in shown
+    assert "3,000 CAD at the period's end; four times in five between" in shown
     assert "used up     2026-11-25" in shown
 
 

@@ -129,6 +129,9 @@ class Judges:
     judge: Callable[[ProjectUsage], Judgement]
     alert: Callable[[ProjectUsage, int, Mapping[str, Decimal]], NewMail] = compose
 
+    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal]) -> NewMail:
+        return replace(self.alert(usage, 0, by_service), topic=Topic.EARLY_WARNING, threshold=None)
+
 
 @dataclass(frozen=True)
 class Ledgers:

@@ -153,6 +153,12 @@ def test_only_an_urgent_mail_says_that_it_is_important(
     assert (mail.importance, mail.priority) == marks
 
 
+@pytest.mark.parametrize("reply_to", ["help@example.ca", ""])
+def test_replies_go_where_they_are_to(rig: Rig, reply_to: str) -> None:
+    rig.mailer.send(replace(MAIL, reply_to=reply_to))
+    assert one_mail(rig).reply_to == (reply_to or None)
+
+
 def test_the_sender_is_named(rig: Rig) -> None:
     rig.mailer.send(MAIL)
     sender = one_mail(rig).sender

@@ -10,7 +10,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from benchmarks.forecast import SHAPES, Outcome, back_test, median_errors
-from shared.domain.forecast import MIN_DAYS, MIN_WARNING_DAYS, Forecast, forecast, spent_between, used_up_on, warns
+from shared.domain.forecast import (
+    MIN_DAYS,
+    MIN_WARNING_DAYS,
+    Forecast,
+    as_told,
+    forecast,
+    spent_between,
+    used_up_on,
+    warns,
+)
 from shared.domain.periods import Period
 
 DAY = timedelta(days=1)
@@ -415,3 +424,24 @@ def test_the_first_warning_of_a_project_comes_on_the_sixteenth_day_from_its_firs
         )
     ]
     assert warned == list(range(15, 30))
+
+
+@pytest.mark.parametrize(
+    ("total", "low", "high", "told"),
+    [
+        ("3330.01", "2843.12", "3512.77", ("3330", "2840", "3510")),
+        ("73000", "8000", "138000", ("73000", "8000", "138000")),
+        ("100.004", "99.998", "100.01", ("100.004", "99.998", "100.01")),
+        ("305", "299", "311", ("305", "299", "311")),
+    ],
+)
+def test_what_is_told_of_a_forecast_is_rounded_to_what_it_is_worth(
+    total: str, low: str, high: str, told: tuple[str, ...]
+) -> None:
+    rounded = as_told(Forecast(Decimal(total), Decimal(low), Decimal(high), 20), Decimal(50))
+    assert (rounded.total, rounded.low, rounded.high) == tuple(map(Decimal, told))
+
+
+def test_what_is_spent_stays_spent_in_what_is_told() -> None:
+    rounded = as_told(Forecast(Decimal(3330), Decimal(2843), Decimal(3512), 20), Decimal("2842.40"))
+    assert rounded.low == Decimal("2842.40")

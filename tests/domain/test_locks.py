@@ -209,15 +209,19 @@ def test_what_is_remembered_of_a_lock_is_what_counted_now_or_what_counted_then(o
         (known(budget=budget(None), database=None), None, NO_BUDGET),
         (known(period=None, azure=FULL), None, NO_BUDGET),
         (known(database=FULL, order=UNLOCK), None, RELEASED),
-        (known(database=FULL, order=UNLOCK, budget=budget(number=2)), LockWhy.OVER, "1000 of 1000"),
+        (known(database=FULL, order=UNLOCK, budget=budget(number=2)), LockWhy.OVER, "1,000.00 of 1,000.00"),
         (known(database=BELOW, order=LOCK, budget=budget(None, 2), period=None), LockWhy.ORDER, ORDERED),
-        (known(database=OVER, azure=FULL), LockWhy.OVER, "Azure's budget shows 1000 of 1000 CAD and the costs that"),
-        (known(database=BELOW, azure=FULL), LockWhy.AZURE, "Azure's budget shows 1000 of 1000 CAD"),
-        (known(database=FULL_LACKING), LockWhy.INCOMPLETE, "1000 of 1000 CAD, incomplete: June"),
+        (
+            known(database=OVER, azure=FULL),
+            LockWhy.OVER,
+            "Azure's budget shows 1,000.00 of 1,000.00 CAD and the costs that",
+        ),
+        (known(database=BELOW, azure=FULL), LockWhy.AZURE, "Azure's budget shows 1,000.00 of 1,000.00 CAD"),
+        (known(database=FULL_LACKING), LockWhy.INCOMPLETE, "1,000.00 of 1,000.00 CAD, incomplete: June"),
         (known(database=FULL_LACKING, azure=FULL), LockWhy.AZURE, "incomplete: June"),
-        (known(database=BELOW, azure=BELOW), None, "999.9999999999 of 1000 CAD: that is below 100 %"),
+        (known(database=BELOW, azure=BELOW), None, "999.99 of 1,000.00 CAD: that is below 100 %"),
         (known(database=LACKING, hinted=True), LockWhy.UNSURE, "nobody knows what was spent (the costs that were read"),
-        (known(database=LACKING, azure=BELOW, hinted=True), None, "Azure's budget shows 999.9999999999 of 1000 CAD"),
+        (known(database=LACKING, azure=BELOW, hinted=True), None, "Azure's budget shows 999.99 of 1,000.00 CAD"),
     ],
 )
 def test_without_a_lock(of: Known, why: LockWhy | None, reason: str) -> None:
@@ -232,7 +236,7 @@ RAISED = replace(BELOW, amount=Decimal(1200), spent=THOUSAND)
 @pytest.mark.parametrize(
     ("lock", "now", "others", "reason"),
     [
-        (held(), RAISED, {}, "the budget was raised: 1000 of 1200 CAD is used"),
+        (held(), RAISED, {}, "the budget was raised: 1,000.00 of 1,200.00 CAD is used"),
         (held(), BELOW, {"period": NEXT_YEAR}, "a new period began on 2027-04-01"),
         (held(), replace(BELOW, currency="USD"), {"budget": budget(currency="USD")}, "its budget is in USD now"),
         (held(LockWhy.UNSURE), BELOW, {}, "costs that were missing when it was locked have been read"),
@@ -253,8 +257,8 @@ def test_why_a_lock_comes_off(lock: HeldLock, now: Figure, others: dict[str, obj
     [
         (held(), BELOW, "it was at 100 % on 2026-11-19, which counts for three days, and its budget was not raised"),
         (held(amount=Decimal(1200)), BELOW, "it was at 100 % on"),
-        (held(spent=Decimal(1300)), RAISED, "Azure's budget showed 1300 of 1200 CAD on 2026-11-19"),
-        (held(LockWhy.INCOMPLETE, spent=Decimal(1300)), RAISED, "Azure's budget showed 1300 of 1200 CAD"),
+        (held(spent=Decimal(1300)), RAISED, "Azure's budget showed 1,300.00 of 1,200.00 CAD on 2026-11-19"),
+        (held(LockWhy.INCOMPLETE, spent=Decimal(1300)), RAISED, "Azure's budget showed 1,300.00 of 1,200.00 CAD"),
         (held(), LACKING, "nobody knows what was spent"),
         (held(), None, "nobody knows what was spent"),
         (held(LockWhy.UNSURE), None, "nobody knows what was spent"),
@@ -282,4 +286,4 @@ def test_a_sure_lock_stays_sure_though_the_next_figure_is_incomplete() -> None:
 def test_what_was_spent_too_much_before_has_to_be_made_up_for_first(spent: str, is_full: bool) -> None:
     figure = Figure(Decimal(spent), Decimal(-200), "CAD")
     assert figure.is_full is is_full
-    assert str(figure) == f"{spent} of 0 CAD (200 too much was spent before)"
+    assert str(figure) == f"{Decimal(spent):,.2f} of 0.00 CAD (200.00 CAD too much was spent before)"

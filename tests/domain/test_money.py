@@ -15,6 +15,7 @@ from shared.domain.money import (
     parse_currency,
     percent_used,
     plain,
+    share_in_words,
     stored,
 )
 
@@ -204,3 +205,16 @@ def test_what_is_written_is_exactly_the_amount(amount: Decimal) -> None:
     assert set(text) <= set("-0123456789.")
     assert not text.endswith(".")
     assert "." not in text or not text.endswith("0")
+
+
+@pytest.mark.parametrize(
+    ("spent", "amount", "currency", "words"),
+    [
+        ("3330.0099", "3000", "EUR", "3,330.01 of 3,000.00 EUR"),
+        ("999.9999", "1000", "CAD", "999.99 of 1,000.00 CAD"),
+        ("1000", "1000", "JPY", "1,000 of 1,000 JPY"),
+        ("0", "0", "CAD", "0.00 of 0.00 CAD"),
+    ],
+)
+def test_what_is_used_is_written_for_people(spent: str, amount: str, currency: str, words: str) -> None:
+    assert share_in_words(Decimal(spent), Decimal(amount), currency) == words

@@ -24,6 +24,7 @@ from tests.conftest import emptied
 from tests.fake_azure import FakeCompute, FakeLocks, FakeRights
 from tests.fake_budgets import FakeBudgets
 from tests.fakes import FakeClock, FakeCosts, FakeMailer, FakeQueues
+from tests.subjects import short
 
 T = TypeVar("T")
 SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
@@ -177,7 +178,7 @@ class Chain:
         return views[project_id].spent
 
     def subjects(self) -> list[str]:
-        return [mail.subject for mail in self.mailer.sent]
+        return [short(mail.subject) for mail in self.mailer.sent]
 
 
 @pytest.fixture

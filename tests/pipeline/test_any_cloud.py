@@ -24,6 +24,7 @@ from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeCosts
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
 from tests.pipeline.test_schedule import subscriptions
+from tests.subjects import short
 
 HETZNER, CONNECTION = "hetzner", "HETZNER_API"
 TODAY = date(2026, 11, 20)
@@ -224,7 +225,7 @@ def test_one_that_is_refused_says_so_until_a_sync_works(chain: Chain, hetzner: F
     hetzner.fails = lambda _query: NeverError("Hetzner says no (403)")
     chain.night()
     (mail,) = chain.mailer.sent
-    assert mail.subject == "Costs could not be read: account 2 (hetzner) (P12)"
+    assert short(mail.subject) == "Costs could not be read: account 2 (hetzner) (P12)"
     assert statuses(chain) == {
         SUBSCRIPTION: (AccountStatus.ACTIVE, None),
         "acc-12": (AccountStatus.ERROR, "Hetzner says no (403)"),

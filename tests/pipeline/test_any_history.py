@@ -22,6 +22,7 @@ from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, ResourceGroup
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
+from tests.subjects import short
 
 PROJECTS = (11, 12)
 THRESHOLDS = (25, 50, 80, 100)
@@ -106,6 +107,11 @@ class Model:
     held: dict[int, tuple[Decimal, Decimal | None]] = field(default_factory=dict)
     """the locked projects: the budget when the lock was last found right, and what Azure showed then, or before"""
     lock_mails: Counter[tuple[int, str]] = field(default_factory=Counter)
+    revision: Counter[int] = field(default_factory=Counter)
+    full: dict[int, int] = field(default_factory=dict)
+    """the revision of which people have read that 100 % is reached, and that the project is being locked"""
+    held_for: dict[int, int] = field(default_factory=dict)
+    """the revision for which a locked project's lock was last found right"""
 
     def usage(self, project: int) -> Decimal:
         return sum(
@@ -125,6 +131,7 @@ class Model:
 
     def revise(self, project: int, amount: Decimal) -> None:
         self.amount[project] = amount
+        self.revision[project] += 1
         self.told[project] &= self.reached(project)
         self.due.add(project)
 
@@ -133,18 +140,27 @@ class Model:
             self.due.discard(project)
             new = self.reached(project) - self.told[project]
             if new and max(new) > max(self.told[project], default=0):
-                self.mails[project, max(new)] += 1
+                self.alert(project, max(new))
             self.told[project] |= new
             if 100 in self.reached(project):
                 self.lock(project)
             self.unlock(project)
 
+    def alert(self, project: int, threshold: int) -> None:
+        """Who has read of the lock is not told of 100 % too."""
+        if threshold == 100 and project in self.held and self.held_for[project] == self.revision[project]:
+            return
+        self.mails[project, threshold] += 1
+        if threshold == 100:
+            self.full[project] = self.revision[project]
+
     def lock(self, project: int) -> None:
         """Locked is where our costs or Azure's show 100 %; Azure is asked whenever that is looked into."""
         amount, shown = self.amount[project], self.azure.get(project)
         if amount and max(self.usage(project), shown or Decimal(0)) >= amount:
-            if project not in self.held:
+            if project not in self.held and self.full.get(project) != self.revision[project]:
                 self.lock_mails[project, "locked"] += 1
+            self.held_for[project] = self.revision[project]
             _, showed = self.held.get(project, (amount, None))
             self.held[project] = (amount, showed if shown is None else shown)
 
@@ -270,7 +286,7 @@ def locked_projects(chain: Chain) -> set[int]:
 def subjects(chain: Chain) -> list[tuple[int, str]]:
     """Project and subject of each mail to a project's contacts."""
     return [
-        (int(mail.subject.partition("P")[2][:2]), mail.subject)
+        (int(mail.subject.partition("P")[2][:2]), short(mail.subject))
         for mail in chain.mailer.sent
         if mail.to != ("ops@example.com",)
     ]
@@ -287,7 +303,7 @@ def sent_alerts(chain: Chain) -> Counter[tuple[int, int]]:
 
 def sent_lock_mails(chain: Chain) -> Counter[tuple[int, str]]:
     return Counter(
-        (project, word[0])
+        (project, word[0].split()[-1])
         for project, subject in subjects(chain)
-        if (word := re.search(r"\b(un)?locked\b", subject)) is not None
+        if (word := re.search(r"The project is (un)?locked\b", subject)) is not None
     )

@@ -17,6 +17,7 @@ from shared.ports.azure import AzureBudget, ResourceGroup
 from shared.ports.errors import NeverError
 from tests.pipeline.conftest import ACTION_GROUP, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 from tests.pipeline.test_lock import ALERT, SECOND, audit, is_locked, locking, outcomes, send, to_operators, used
+from tests.subjects import short
 
 __all__ = ["locking"]
 
@@ -73,7 +74,7 @@ def test_after_a_group_has_left_azures_figure_is_that_of_both_until_it_evaluates
     assert audit(counted)[-1].entry.figures["azure_unknown"].startswith("Azure may not have evaluated its budget since")
     shows(counted, "300")
     send(counted, ALERT)
-    assert "300 of 1000" in audit(counted)[-1].entry.reason
+    assert "300.00 of 1,000.00" in audit(counted)[-1].entry.reason
     shows(counted, "1000")
     send(counted, ALERT)
     assert is_locked(counted)
@@ -158,7 +159,7 @@ def test_the_budget_of_a_project_that_leaves_its_subscription_goes_too_and_is_to
     sync(counted)
     assert not [key for key in counted.azure_budgets.budgets if key[0] == SUBSCRIPTION]
     assert counted.budget_sync.subscriptions() == [OTHER_SUBSCRIPTION]
-    (told,) = [mail for mail in counted.mailer.sent if mail.subject == "Azure budgets were deleted"]
+    (told,) = [mail for mail in counted.mailer.sent if short(mail.subject) == "Azure budgets were deleted"]
     assert "no project in this subscription has this budget" in told.text
 
 

@@ -58,7 +58,8 @@ def test_a_month_that_azure_refuses_keeps_no_other_from_being_read_and_checked(c
 
 
 @pytest.mark.parametrize(
-    ("spent", "template"), [("850", "80 % of the budget"), ("400", "At this pace"), ("1050", "project is locked")]
+    ("spent", "template"),
+    [("850", "80 % of the budget"), ("400", "25 % of the budget"), ("1050", "project is being locked")],
 )
 def test_a_mail_to_contacts_says_what_is_missing(chain: Chain, spent: str, template: str) -> None:
     chain.configure(lock_mode=LockMode.ENFORCE)
@@ -244,10 +245,13 @@ def test_an_incomplete_figure_of_100_percent_locks_and_the_first_complete_one_be
 ) -> None:
     without_june(chain, "100", credit="-80")
     assert decisions(chain) == [
-        (Outcome.LOCKED, f"the costs that were read show 140 of 100 CAD, incomplete: {BAD_MONTH}Azure says no (400)")
+        (
+            Outcome.LOCKED,
+            f"the costs that were read show 140.00 of 100.00 CAD, incomplete: {BAD_MONTH}Azure says no (400)",
+        )
     ]
     next_night(chain)
-    why = "costs that were missing when it was locked have been read: 80 of 100 CAD is used"
+    why = "costs that were missing when it was locked have been read: 80.00 of 100.00 CAD is used"
     assert decisions(chain)[1:] == [(Outcome.UNLOCKED, why)]
 
 
@@ -279,7 +283,7 @@ def test_an_incomplete_figure_below_100_percent_says_nothing_and_what_is_missing
     alert = LockMessage(LockAction.LOCK, 11, reason="Azure said so", trigger=LockTrigger.ALERT)
     chain.work(Queue.LOCK, to_json(alert))
     chain.drain()
-    shown = f"the costs that were read: 140 of 1000 CAD, incomplete: {BAD_MONTH}Azure says no (400)"
+    shown = f"the costs that were read: 140.00 of 1,000.00 CAD, incomplete: {BAD_MONTH}Azure says no (400)"
     why = f"nobody knows what was spent ({shown}), and LOCK_WHEN_UNSURE is {when_unsure}"
     locked = when_unsure is WhenUnsure.LOCK
     assert decisions(chain) == [(Outcome.LOCKED if locked else Outcome.REFUSED, why)]
@@ -346,7 +350,7 @@ def test_an_odd_row_of_a_group_that_nobody_owns_is_set_aside_and_told_once_a_day
     assert (chain.spent(), missing(chain)) == (Decimal(900), [])
     assert sorted(chain.subjects()) == [
         f"Costs were left out: subscription {SUBSCRIPTION}",
-        "[P11] 80 % of the budget is used",
+        "[P11] 80 % of the budget reached",
     ]
     (notice,) = [mail for mail in chain.mailer.sent if mail.to == ("ops@example.com",)]
     assert ODD in notice.text

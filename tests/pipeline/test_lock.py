@@ -22,6 +22,7 @@ from shared.ports.azure import AzureBudget, GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import AuditView
 from tests.pipeline.conftest import NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
+from tests.subjects import short
 
 RG = ResourceGroup(SUBSCRIPTION, "rg-11")
 SECOND = ResourceGroup(SUBSCRIPTION, "rg-second")
@@ -84,13 +85,13 @@ def rounds(chain: Chain, number: int, seconds: float = 20) -> None:
 
 
 def to_operators(chain: Chain) -> list[str]:
-    return [mail.subject for mail in chain.mailer.sent if mail.to == ("ops@example.com",)]
+    return [short(mail.subject) for mail in chain.mailer.sent if mail.to == ("ops@example.com",)]
 
 
 def to_contacts(chain: Chain) -> list[str]:
     """The mails about locks, without the alerts."""
     mails = [mail for mail in chain.mailer.sent if mail.to == ("anna@example.com",)]
-    return [mail.subject for mail in mails if "locked" in mail.subject.lower() or "open" in mail.subject.lower()]
+    return [short(mail.subject) for mail in mails if "locked" in mail.subject.lower() or "open" in mail.subject.lower()]
 
 
 def locks_on(chain: Chain, group: ResourceGroup = RG) -> list[GroupLock]:
@@ -124,17 +125,24 @@ def test_a_project_that_reaches_100_percent_at_night_is_alerted_locked_audited_a
     assert decision.entry.figures["amount"] == "1000"
     assert decision.entry.details["groups"] == [[SUBSCRIPTION, "rg-11", "locked"]]
     assert decision.entry.run_key == "night-2026-11-20"
-    assert len(locking.mailer.sent) == 2
+    assert locking.subjects() == ["[P11] 100 % of the budget reached: the project is being locked"]
     assert all(mail.urgent for mail in locking.mailer.sent)
-    assert "used up" in locking.subjects()[0]
-    assert "locked" in locking.subjects()[1].lower()
+
+
+def test_an_ordered_lock_is_told_and_so_is_the_alert_at_100_percent_after_it(locking: Chain) -> None:
+    send(locking, ORDER)
+    before = locking.subjects()
+    used(locking, "1000")
+    assert before == ["[P11] The project is locked"]
+    # An order says nothing of 100 %: that is told too.
+    assert locking.subjects()[1:] == ["[P11] 100 % of the budget reached: the project is locked"]
 
 
 def test_the_locks_note_says_why_when_and_whom_to_ask_in_512_characters(locking: Chain) -> None:
     locking.load(entry(name="N" * 200, acronym="A" * 50))
     used(locking, "1000")
     [lock] = locks_on(locking)
-    assert "1000 of 1000" in lock.notes
+    assert "1,000.00 of 1,000.00" in lock.notes
     assert "2026-11-20 at 02:01 UTC" in lock.notes
     assert "ops@example.com" in lock.notes
     assert len(lock.notes) <= 512
@@ -146,7 +154,7 @@ def test_the_nights_after_that_change_nothing_and_tell_nobody(locking: Chain) ->
         locking.clock.forward(days=1)
         used(locking, "1010")
     assert outcomes(locking) == [Outcome.LOCKED]
-    assert len(locking.mailer.sent) == 2
+    assert len(locking.mailer.sent) == 1
 
 
 def test_below_100_percent_nothing_is_asked_for(locking: Chain) -> None:
@@ -262,7 +270,7 @@ def test_if_neither_is_at_100_percent_nothing_is_locked_and_the_operators_are_to
     assert outcomes(locking) == [Outcome.REFUSED]
     [told] = locking.mailer.sent[before:]
     assert told.to == ("ops@example.com",)
-    assert "999.99 of 1000" in told.text
+    assert "999.99 of 1,000.00" in told.text
     locking.clock.forward(days=1)
     send(locking, ALERT)
     assert outcomes(locking) == [Outcome.REFUSED, Outcome.REFUSED]
@@ -431,7 +439,9 @@ def test_a_project_marked_never_is_not_locked_and_the_operators_hear_of_it_once(
     used(locking, "1100")
     assert not is_locked(locking)
     assert outcomes(locking) == [Outcome.REFUSED]
-    assert [mail.subject for mail in locking.mailer.sent if mail.to == ("ops@example.com",)] == ["P11 was not locked"]
+    assert [short(mail.subject) for mail in locking.mailer.sent if mail.to == ("ops@example.com",)] == [
+        "P11 was not locked"
+    ]
 
 
 def test_groups_in_lock_never_are_left_out_in_any_spelling(locking: Chain) -> None:
@@ -594,7 +604,7 @@ def test_machines_are_deallocated_before_the_lock_and_waited_for(locking: Chain)
     assert outcomes(locking) == [Outcome.STOPPING, Outcome.LOCKED]
     assert audit(locking)[0].entry.details["machines"] == [["rg-11", "vm-1", "is being stopped"]]
     assert [call[0] for call in locking.azure_compute.calls].count("deallocate") == 1
-    assert "have been stopped" in locking.mailer.sent[-1].text
+    assert "are stopped (deallocated) first" in locking.mailer.sent[-1].text
 
 
 def test_a_mail_says_that_machines_were_stopped_only_where_some_were(locking: Chain) -> None:
@@ -792,7 +802,7 @@ def test_each_failure_of_a_day_is_told_and_contacts_hear_of_a_lock_that_came_wit
     facts = locking.lock_ledger.facts(11, locking.clock())
     assert facts is not None
     assert facts.held is None
-    assert to_contacts(locking) == []
+    assert to_contacts(locking) == ["[P11] 100 % of the budget reached: the project is being locked"]
     refusing.remove("rg-11")
     used(locking, "1000")
     assert is_locked(locking)
@@ -862,7 +872,7 @@ def test_a_lock_that_someone_removed_by_hand_is_put_back_by_the_next_night(locki
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.LOCKED, Outcome.LOCKED]
     assert "was gone from rg-11" in audit(locking)[-1].entry.reason
-    assert [mail.subject for mail in locking.mailer.sent[before:]] == ["P11 was locked again"]
+    assert [short(mail.subject) for mail in locking.mailer.sent[before:]] == ["P11 was locked again"]
 
 
 def test_another_lock_level_in_the_settings_is_not_told_as_a_lock_that_was_gone(locking: Chain) -> None:
@@ -1060,7 +1070,7 @@ def test_a_budget_raised_above_the_usage_takes_the_lock_off_and_tells_the_contac
     used(locking, "1000")
     assert locks_on(locking) == []
     assert outcomes(locking) == [Outcome.LOCKED, Outcome.UNLOCKED]
-    assert audit(locking)[-1].entry.reason == "the budget was raised: 1000 of 1500 CAD is used"
+    assert audit(locking)[-1].entry.reason == "the budget was raised: 1,000.00 of 1,500.00 CAD is used"
     assert locking.mailer.sent[-1].to == ("anna@example.com",)
     assert "unlocked" in locking.subjects()[-1].lower() or "open" in locking.subjects()[-1].lower()
 
@@ -1090,7 +1100,7 @@ def test_a_new_period_in_which_nothing_is_left_to_spend_stays_locked(locking: Ch
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.LOCKED, Outcome.LOCKED]
     assert audit(locking)[-1].entry.reason.startswith("it stays locked")
-    assert len([s for s in locking.subjects() if "locked" in s.lower()]) == 1
+    assert [subject.rpartition(" is ")[2] for subject in locking.subjects()] == ["being locked", "locked"]
 
 
 def test_after_a_refund_what_was_spent_counts_for_three_days(locking: Chain) -> None:
@@ -1102,7 +1112,7 @@ def test_after_a_refund_what_was_spent_counts_for_three_days(locking: Chain) -> 
     locking.clock.forward(days=1)
     used(locking, "900")
     assert not is_locked(locking)
-    assert audit(locking)[-1].entry.reason == "it has not been at 100 % for three days: 900 of 1000 CAD is used"
+    assert audit(locking)[-1].entry.reason == "it has not been at 100 % for three days: 900.00 of 1,000.00 CAD is used"
 
 
 def test_an_operator_unlocks_and_the_next_nights_leave_it_open_for_this_budget_and_period(locking: Chain) -> None:
@@ -1305,3 +1315,21 @@ def test_a_wrong_reading_of_ours_does_not_keep_a_raised_project_locked_and_what_
     used(locking, "300")
     assert is_locked(locking) is stays
     assert outcomes(locking) == [Outcome.LOCKED, Outcome.LOCKED if stays else Outcome.UNLOCKED]
+
+
+def test_where_azures_alert_has_locked_the_night_tells_nothing_more(locking: Chain) -> None:
+    azure_shows(locking, "1000")
+    send(locking, ALERT)
+    told = locking.subjects()
+    assert [subject for subject in told if "locked" in subject] == told
+    assert len(told) == 1
+    used(locking, "1000")
+    assert locking.subjects() == told
+
+
+def test_a_rehearsal_never_says_to_lock_all_projects(locking: Chain) -> None:
+    locking.configure(lock_mode=LockMode.DRY_RUN)
+    used(locking, "1000")
+    (notice,) = [mail for mail in locking.mailer.sent if mail.to == ("ops@example.com",)]
+    assert "to enforce" not in notice.text
+    assert "write never into the column lock" in notice.text

@@ -38,6 +38,7 @@ from tests.pipeline.test_lock import (
     to_operators,
     used,
 )
+from tests.subjects import short
 
 __all__ = ["locking"]
 
@@ -232,7 +233,7 @@ def test_a_lock_that_nobody_was_sure_of_comes_off_with_the_first_complete_figure
     used(locking, "60")
     assert not is_locked(locking)
     assert audit(locking)[-1].entry.reason == (
-        "costs that were missing when it was locked have been read: 60 of 1000 CAD is used"
+        "costs that were missing when it was locked have been read: 60.00 of 1,000.00 CAD is used"
     )
 
 
@@ -307,7 +308,7 @@ def test_a_lock_that_comes_off_though_nobody_watches_any_more_is_told_once(
     CHANGES[change](locking)
     next_nights(locking, 3, "1000")
     watch(locking)
-    (mail,) = [mail for mail in locking.mailer.sent if mail.subject == "P11 was unlocked"]
+    (mail,) = [mail for mail in locking.mailer.sent if short(mail.subject) == "P11 was unlocked"]
     assert said in mail.text
     assert [subject for subject in to_contacts(locking) if "unlocked" in subject] == ["[P11] The project is unlocked"]
     assert "money" not in locking.mailer.sent[-1].text
@@ -428,7 +429,7 @@ def test_another_currency_is_a_new_budget_and_the_two_are_never_compared(locking
     locking.load(entry(amount="900", currency="USD"))
     used(locking, "800")
     assert not is_locked(locking)
-    assert audit(locking)[-1].entry.reason == "its budget is in USD now: 800 of 900 USD is used"
+    assert audit(locking)[-1].entry.reason == "its budget is in USD now: 800.00 of 900.00 USD is used"
 
 
 def test_what_azure_showed_for_other_groups_counts_no_more(locking: Chain) -> None:

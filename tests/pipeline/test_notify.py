@@ -24,6 +24,7 @@ from shared.pipeline.alerts import dearest
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError
 from tests.pipeline.conftest import APRIL, NOVEMBER, SUBSCRIPTION, Chain, entry, only
+from tests.subjects import short
 
 TODAY = date(2026, 11, 20)
 DAY = timedelta(days=1)
@@ -330,7 +331,7 @@ def test_an_early_warning_says_when_the_budget_will_be_used_up_and_is_sent_with_
     (mail,) = chain.mailer.sent
     assert (mail.to, mail.bcc) == (("anna@example.com",), ())
     # 36500 at 200 a day are 182 days and a half, from 1 April on.
-    for figure in ("30 September 2026", "36,500.00", "73,000.00", "CAD", "https://portal/P11"):
+    for figure in ("30 September 2026", "36,500.00", "CAD 73,000", "Storage", "CAD", "https://portal/P11"):
         assert figure in mail.text.replace("\xa0", " "), mail.text
     assert "P11" in mail.subject
 
@@ -412,7 +413,7 @@ def test_operators_are_told_once_when_a_budget_has_ended_with_its_period_and_ale
     chain.mailer.sent.clear()
     chain.night()
     (mail,) = chain.mailer.sent
-    assert (mail.to, mail.subject) == (("ops@example.com",), "P11 has no budget")
+    assert (mail.to, short(mail.subject)) == (("ops@example.com",), "P11 has no budget")
     assert "has no budget since 2026-12-01: the one before ended with its period" in mail.text
     assert check(chain) == []
     assert next_night(chain) == []
@@ -438,7 +439,10 @@ def test_a_total_that_is_drawn_down_is_alerted_at_100_percent_on_the_first_check
     ]
     assert (figures["percent"], figures["amount"], figures["spent"]) == ("100", "0", "0")
     (lock,) = check(chain)
-    assert (lock.action, lock.reason) == (LockAction.LOCK, "0 of 0 CAD (200 too much was spent before) is used")
+    assert (lock.action, lock.reason) == (
+        LockAction.LOCK,
+        "0.00 of 0.00 CAD (200.00 CAD too much was spent before) is used",
+    )
     assert thresholds_of(next_night(chain)) == []
 
 
@@ -475,7 +479,7 @@ def test_at_100_percent_each_check_asks_for_the_lock_with_figures_and_run(lockin
     read_costs(locking)
     (first,) = check(locking, "night-2026-11-20")
     assert (first.action, first.project_id, first.trigger) == (LockAction.LOCK, 11, LockTrigger.CHECK)
-    assert first.reason == "1000 of 1000 CAD is used"
+    assert first.reason == "1,000.00 of 1,000.00 CAD is used"
     assert first.envelope.run_id == "night-2026-11-20"
     (again,) = check(locking)
     assert again.action is LockAction.LOCK
@@ -511,7 +515,7 @@ def test_what_an_operator_has_unlocked_is_not_asked_for_again_but_for_a_new_revi
     assert check(locking) == []
     revise(locking, "1200")
     (message,) = check(locking)
-    assert (message.action, message.reason) == (LockAction.LOCK, "1500 of 1200 CAD is used")
+    assert (message.action, message.reason) == (LockAction.LOCK, "1,500.00 of 1,200.00 CAD is used")
 
 
 def test_a_lock_that_an_operator_put_on_is_not_taken_off_by_a_check(locking: Chain) -> None:
@@ -531,7 +535,7 @@ def test_a_budget_raised_above_the_usage_asks_for_the_lock_to_come_off(locking: 
     revise(locking, "1000.01")
     (message,) = check(locking)
     assert (message.action, message.project_id, message.trigger) == (LockAction.UNLOCK, 11, LockTrigger.CHECK)
-    assert message.reason == "1000 of 1000.01 CAD is used"
+    assert message.reason == "1,000.00 of 1,000.01 CAD is used"
 
 
 @pytest.mark.parametrize("amount", ["1000", "900"])
@@ -549,7 +553,7 @@ def test_a_new_period_asks_for_the_lock_to_come_off(locking: Chain) -> None:
     (message,) = check(locking)
     assert (message.action, message.reason) == (
         LockAction.UNLOCK,
-        "0 of 1000 CAD is used",
+        "0.00 of 1,000.00 CAD is used",
     )
 
 
@@ -641,7 +645,7 @@ def told_four_days_after_the_last_reading(chain: Chain) -> str:
     )
     chain.work(Queue.NOTIFICATION, json.dumps({"ProjectId": 11}))
     chain.drain()
-    (text,) = (mail.text for mail in chain.mailer.sent if mail.subject == "[P11] 80 % of the budget is used")
+    (text,) = (mail.text for mail in chain.mailer.sent if short(mail.subject) == "[P11] 80 % of the budget reached")
     return text
 
 
@@ -652,3 +656,45 @@ def test_a_mail_says_when_the_budget_will_be_used_up_as_of_its_own_day_however_l
     days = {date(2026, 11, day): Decimal(100) for day in range(1, 20)}
     day = used_up_on(days, Decimal(2100), FROM_NOVEMBER.period_at(date(2026, 11, 24)), chain.clock().date())
     assert f"{day.day} {day:%B %Y}" in text if day else "used up on" not in text
+
+
+# --- one mail for what happens at once, and nothing twice ----------------------------------------------------
+
+
+def test_an_alert_and_an_early_warning_of_one_night_are_one_mail(chain: Chain) -> None:
+    from_april(chain, "36500")
+    chain.configure(thresholds=(8,))
+    sent = {today: chain.subjects() for today in live(chain, 20, lambda _: 200)}
+    assert sent[date(2026, 4, 21)] == ["[P11] 8 % of the budget reached"]
+    assert warnings(chain) == []
+    (mail,) = chain.mailer.sent
+    for words in ("used up on 30 September 2026", "Expected in all", "CAD 73,000", "Likely between"):
+        assert words in mail.text and words in mail.html
+
+
+def test_a_revision_that_changes_neither_amount_nor_period_repeats_nothing(chain: Chain) -> None:
+    from_april(chain, "36500")
+    for today in live(chain, 20, lambda _: 200):
+        if today == date(2026, 4, 17):
+            present = chain.projects.get(11, today)
+            assert present is not None
+            terms = replace(present.terms, rollover=Rollover.CARRY_OVER)
+            chain.projects.revise_budget(11, terms, "ann", "what is left is kept", chain.clock())
+    assert warnings(chain) == ["warning/11/1/2026-04-01"]
+    terms = replace(terms, amount=Decimal(36000))
+    chain.projects.revise_budget(11, terms, "ann", "less", chain.clock())
+    chain.night()
+    assert warnings(chain)[1:] == ["warning/11/3/2026-04-01"]
+
+
+def test_what_fell_below_its_threshold_is_not_told_again_after_such_a_revision(chain: Chain) -> None:
+    chain.load(entry(amount="1000"))
+    chain.spend("850", date(2026, 11, 19))
+    chain.night()
+    chain.spend("700", date(2026, 11, 19))
+    next_night(chain)
+    present = chain.projects.get(11, chain.clock.now.date())
+    assert present is not None
+    chain.projects.revise_budget(11, replace(present.terms, rollover=Rollover.STOP), "ann", "once", chain.clock())
+    chain.spend("850", date(2026, 11, 19))
+    assert next_night(chain) == []

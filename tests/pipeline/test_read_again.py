@@ -52,7 +52,7 @@ def next_night(chain: Chain) -> None:
 def test_a_charge_of_100_days_ago_that_was_restated_is_right_and_what_it_means_is_told(known: Chain) -> None:
     known.spend("36", LONG_AGO)
     next_night(known)
-    used_up = "[P11] The budget is used up (100 %)"
+    used_up = "[P11] 100 % of the budget reached"
     assert (known.spent(), used_up in known.subjects()) == (Decimal(80), False)
     again(known)
     assert (known.spent(), used_up in known.subjects()) == (Decimal(110), True)

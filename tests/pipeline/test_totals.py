@@ -58,7 +58,7 @@ def test_a_charge_of_100_days_ago_that_is_restated_is_right_within_a_week_by_its
     known.costs.queries.clear()
     nights(known)
     assert known.spent() == Decimal(110)
-    assert "[P11] The budget is used up (100 %)" in known.subjects()
+    assert "[P11] 100 % of the budget reached" in known.subjects()
     assert read_again(known) == [Period(date(2026, 8, 1), date(2026, 9, 1))]
     assert known.projects.get(11, known.clock().date()).gaps == ()
     assert {run.state for run in known.runs.recent_runs(10)} == {"done"}

@@ -257,4 +257,4 @@ def test_late_charges_that_lower_the_amount_alert_once_and_credits_that_raise_it
     for number, late in enumerate(["900", "0.01", "900", "0.01", "900"]):
         chain.spend(late, date(2026, 11, 30))
         nights(chain, date(2026, 12, 3 + number), date(2026, 12, 3 + number))
-    assert told(chain) == ["25", "(100", "80"], "900 of 1,900; November's 1,000; then 900 of 1,000 again and again"
+    assert told(chain) == ["25", "100", "80"], "900 of 1,900; November's 1,000; then 900 of 1,000 again and again"

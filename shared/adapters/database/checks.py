@@ -25,7 +25,7 @@ from shared.domain.budget_periods import OverPeriod
 from shared.domain.budgets import Budget
 from shared.domain.forecast import expected
 from shared.domain.periods import Period, is_same_period
-from shared.domain.thresholds import Checked, compared
+from shared.domain.thresholds import EARLY_WARNING, AlertOutcome, Checked, compared
 from shared.ports.checks import CheckLedger, CheckResult, Judge, Judgement, ProjectUsage
 from shared.ports.mails import MailState, Topic
 
@@ -114,13 +114,13 @@ def _usages(
             period=period,
             usage=budget.terms.used(spent.get(row.currency, Decimal(0)), period),
             other_currencies=tuple(sorted(spent.keys() - {row.currency})),
-            told=told.get(row.id, frozenset()),
+            told=told.get(row.id, frozenset()) - {EARLY_WARNING},
             last=_last_check(row, period),
             by_day=days,
             forecast=forecast,
             used_up_on=used_up_on,
             read_on=row.costs_read_at.date() if row.costs_read_at else today,
-            warned=row.id in warned,
+            warned=row.id in warned or EARLY_WARNING in told.get(row.id, ()),
             held=held_in(lock),
             released=(order := order_in(lock)) is not None and order.releases(budget.number, period),
             last_charged=last_charged.get(row.id, {}),
@@ -197,7 +197,7 @@ def _revisions_of(
 
 
 def _warned(connection: Connection, project_ids: Sequence[int]) -> set[int]:
-    """The projects whose people had an early warning for this revision and the period in its row."""
+    """The projects whose people had a mail with an early warning for this revision and the period in its row."""
     of_now = (mails.c.budget_number == projects.c.budget_number) & (mails.c.period_start == projects.c.period_start)
     found = select(projects.c.id).join(mails, (mails.c.project_id == projects.c.id) & of_now)
     found = found.where(mails.c.topic == Topic.EARLY_WARNING)
@@ -216,6 +216,8 @@ def _checked(usage: Decimal | None, thresholds: frozenset[int] | None) -> Checke
 
 # --- what is made of it --------------------------------------------------------------------------------------
 
+MAILED = (AlertOutcome.MAILED, AlertOutcome.WARNED)
+
 Judged = list[tuple[ProjectUsage, Judgement]]
 """Projects, and what is made of each, with the mail of its alert"""
 
@@ -223,25 +225,28 @@ Judged = list[tuple[ProjectUsage, Judgement]]
 def _judged(connection: Connection, usages: Sequence[ProjectUsage], judge: Judge) -> Judged:
     judged = [(usage, judge.judge(usage)) for usage in usages]
     alerted = [
-        (usage.project.id, usage.period) for usage, judgement in judged if usage.period and judgement.alert is not None
+        (usage.project.id, usage.period)
+        for usage, judgement in judged
+        if usage.period and (judgement.alert is not None or judgement.warns)
     ]
     by_service = budget_rows.service_sums_within(connection, alerted)
-    return [(usage, _with_alert(usage, judgement, judge, by_service)) for usage, judgement in judged]
+    return [(usage, _with_mail(usage, judgement, judge, by_service)) for usage, judgement in judged]
 
 
-def _with_alert(
+def _with_mail(
     usage: ProjectUsage,
     judgement: Judgement,
     judge: Judge,
     by_service: Mapping[int, Mapping[tuple[Period, str, str], Decimal]],
 ) -> Judgement:
-    if judgement.alert is None:
+    """With the mail of its alert, or else of its early warning, before all others."""
+    if judgement.alert is None and not judgement.warns:
         return judgement
     here = (usage.period, usage.budget.terms.currency)
     sums = by_service.get(usage.project.id, {})
-    mail = judge.alert(
-        usage, judgement.alert, {service: cost for (*key, service), cost in sums.items() if (*key,) == here}
-    )
+    spent = {service: cost for (*key, service), cost in sums.items() if (*key,) == here}
+    alert = judgement.alert
+    mail = judge.warning(usage, spent) if alert is None else judge.alert(usage, alert, spent)
     return replace(judgement, mails=(mail, *judgement.mails))
 
 
@@ -254,13 +259,19 @@ def _insert_alerts(connection: Connection, judged: Judged, now: datetime) -> Non
             "outcome": outcome,
             "usage": usage.usage,
             "made_at": now,
-            "mail_key": judgement.mails[0].key if threshold == judgement.alert else None,
+            "mail_key": judgement.mails[0].key if outcome in MAILED else None,
         }
         for usage, judgement in judged
-        if usage.period and judgement.decision
-        for threshold, outcome in judgement.decision.outcomes.items()
+        if usage.period
+        for threshold, outcome in _outcomes(judgement).items()
     ]
     insert_rows(connection, alerts, rows)
+
+
+def _outcomes(judgement: Judgement) -> dict[int, AlertOutcome]:
+    """What counts as told from now on, and why."""
+    warned = {EARLY_WARNING: AlertOutcome.WARNED} if judgement.warns else {}
+    return warned | (judgement.decision.outcomes if judgement.decision else {})
 
 
 def _remember(connection: Connection, judged: Judged, now: datetime) -> None:

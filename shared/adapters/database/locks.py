@@ -20,13 +20,14 @@ from shared.adapters.database.chunks import in_chunks, kept_or
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import audit, locks, mails, projects, scope_owners, scopes
+from shared.adapters.database.tables import alerts, audit, locks, mails, projects, scope_owners, scopes
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
-from shared.domain.locks import HeldLock, LockOrder
+from shared.domain.locks import FULL, HeldLock, LockOrder
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.domain.projects import sub_account_key
+from shared.domain.thresholds import AlertOutcome
 from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, LockLedger
 from shared.ports.mails import MailState, NewMail, Topic
@@ -82,6 +83,7 @@ class SqlLocks(Ledger, LockLedger):
             alerted_at=lock.alerted_at if lock else None,
             taken_over=period is not None and _taken_over(connection, row.id, period),
             gaps=self._gaps(connection, row, budget, period, today),
+            told_at=_told_at(connection, budget, period),
         )
 
     def _gaps(
@@ -198,6 +200,15 @@ class SqlLocks(Ledger, LockLedger):
         # Alerts are the notifier's to send.
         wanted = (mails.c.project_id == project_id) & (mails.c.topic == Topic.LOCK) & untouched
         return list(connection.scalars(select(mails.c.id).where(wanted).order_by(mails.c.id)))
+
+
+def _told_at(connection: Connection, budget: Budget, period: Period | None) -> datetime | None:
+    if period is None:
+        return None
+    told = select(alerts.c.made_at, mails.c.context).join(mails, mails.c.key == alerts.c.mail_key)
+    of_now = (alerts.c.budget_id == budget.id) & (alerts.c.period_start == period.start) & (alerts.c.threshold >= FULL)
+    rows = connection.execute(told.where(of_now, alerts.c.outcome == AlertOutcome.MAILED))
+    return max((row.made_at for row in rows if row.context.get("at_100") == "lock"), default=None)
 
 
 def held_in(row: AnyRow | None) -> HeldLock | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -43,6 +43,9 @@ def revise(
     rows = budget_rows.with_budget(connection, sorted(terms))
     numbers = {row.id: row.budget_number + 1 for row in rows}
     periods = {row.id: terms[row.id].rule.period_at(today) for row in rows}
+    same = {
+        row.id for row in rows if row.budget_number and terms[row.id].is_for_the_same(budget_rows.terms_of(row), today)
+    }
     # New projects have nothing that could be looked up.
     opened = budget_periods.opened_periods(connection, [row.id for row in rows if row.budget_number])
     told = budget_rows.told_in(connection, {each: at.start for each, at in periods.items() if at and each in opened})
@@ -56,7 +59,7 @@ def revise(
     known = budget_periods.settle(connection, known, lookback_days)
     budget_periods.write_periods(connection, opened, known, author.at)
     budget_rows.write_turns(connection, {row.id: (budget_rows.period_in(row), periods[row.id]) for row in rows})
-    _carry(connection, told, known, author.at)
+    _carry(connection, told, known, same, author.at)
     return numbers
 
 
@@ -84,9 +87,16 @@ def _write(
 
 
 def _carry(
-    connection: Connection, told: Mapping[int, frozenset[int]], known: budget_periods.Histories, now: datetime
+    connection: Connection,
+    told: Mapping[int, frozenset[int]],
+    known: budget_periods.Histories,
+    same: Collection[int],
+    now: datetime,
 ) -> None:
-    """What was told under the revisions before, as far as it stays so under those that count now."""
+    """What was told under the revisions before, as far as it stays so under those that count now.
+
+    same: of these projects, neither the amount nor the period has changed: all of it stays.
+    """
     sums = budget_rows.sums_in_periods(connection, sorted(told))
     rows: list[dict[str, Any]] = []
     for row in budget_rows.with_budget(connection, sorted(told)):
@@ -94,5 +104,6 @@ def _carry(
         usage = budget.terms.used(sums.get(row.id, {}).get(row.currency, Decimal(0)), budget_rows.period_in(row))
         carried = {"budget_id": row.budget_id, "period_start": row.period_start, "usage": usage, "made_at": now}
         carried |= {"outcome": AlertOutcome.CARRIED}
-        rows.extend(carried | {"threshold": each} for each in still_told(told[row.id], usage, budget.available))
+        stays = told[row.id] if row.id in same else still_told(told[row.id], usage, budget.available)
+        rows.extend(carried | {"threshold": each} for each in sorted(stays))
     insert_rows(connection, alerts, rows)

@@ -135,7 +135,11 @@ class SqlRuns(Ledger, RunLedger):
     @override
     @reads
     def recent_runs(self, connection: Connection, limit: int) -> list[RunView]:
-        return _views(connection, select(runs).order_by(run.started_at.desc(), run.key.desc()).limit(limit))
+        by_message = run.trigger == RunTrigger.MESSAGE
+        newest = select(run.key).order_by(run.started_at.desc(), run.key.desc()).limit(limit)
+        wanted = run.key.in_(newest.where(~by_message)) | run.key.in_(newest.where(by_message))
+        found = _views(connection, select(runs).where(wanted))
+        return sorted(found, key=lambda view: (view.started_at, view.key), reverse=True)
 
     @override
     @reads

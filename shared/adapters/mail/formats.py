@@ -5,35 +5,15 @@ No locale library: two languages need two month lists, and Babel alone would add
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import date, timedelta
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from typing import Any
 
 from shared.domain.money import EXACT
+from shared.domain.money import shown as rounded
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
-
-# ISO 4217; every other currency has two decimals.
-NO_DECIMALS = (
-    "BIF",
-    "CLP",
-    "DJF",
-    "GNF",
-    "ISK",
-    "JPY",
-    "KMF",
-    "KRW",
-    "PYG",
-    "RWF",
-    "UGX",
-    "VND",
-    "VUV",
-    "XAF",
-    "XOF",
-    "XPF",
-)
-THREE_DECIMALS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
-DECIMALS = dict.fromkeys(NO_DECIMALS, 0) | dict.fromkeys(THREE_DECIMALS, 3)
 
 ENGLISH = (
     "January",
@@ -71,26 +51,32 @@ class FormatError(ValueError):
 
 
 def shown(amount: Any, currency: str, below: Any = None) -> Decimal:
-    """The amount rounded half-even to its currency's decimals, as it is shown.
-
-    below: a limit; an amount that is under it is never rounded up to it (999.996 of 1,000 is shown as 999.99).
-    """
-    exact = decimal(amount)
-    unit = Decimal(1).scaleb(-DECIMALS.get(currency, 2))
-    rounded = exact.quantize(unit, rounding=ROUND_HALF_EVEN, context=EXACT)
-    if below is None or exact >= decimal(below):
-        return rounded
-    limit = decimal(below).quantize(unit, rounding=ROUND_HALF_EVEN, context=EXACT)
-    return min(rounded, limit - unit)
+    """The amount as `domain.money.shown` rounds it."""
+    return rounded(decimal(amount), currency, None if below is None else decimal(below))
 
 
 def money(amount: Any, currency: str, language: str) -> str:
     """An amount with its currency: `CAD 1,234.50`, in French `1 234,50 CAD` (with no-break spaces)."""
-    rounded = shown(amount, currency)
-    text = f"{rounded if rounded else abs(rounded):,f}"
+    exact = shown(amount, currency)
+    text = f"{exact if exact else abs(exact):,f}"
     if language == "fr":
         return f"{_french(text)}{NO_BREAK_SPACE}{currency}"
     return f"{currency} {text}"
+
+
+def rough(amount: Any, currency: str, language: str) -> str:
+    """A rounded amount: as `money`, without decimals where it is whole."""
+    exact = decimal(amount)
+    if exact != exact.to_integral_value():
+        return money(amount, currency, language)
+    text = f"{int(exact):,d}"
+    return f"{_french(text)}{NO_BREAK_SPACE}{currency}" if language == "fr" else f"{currency} {text}"
+
+
+def de(name: str) -> str:
+    """A name after "of" in French: `de DIE1`, `d’AIR`."""
+    first = unicodedata.normalize("NFD", name[:1]).casefold()[:1]
+    return f"d’{name}" if first in "aeiou" and first else f"de {name}"
 
 
 def percent(value: Any, language: str) -> str:

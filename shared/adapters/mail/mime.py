@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from email.charset import BASE64, Charset
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -14,6 +16,9 @@ from shared.ports.mails import OutgoingMail
 
 # Python takes the last four for line ends too, and so may a mail program.
 LINE_BREAKS = re.compile("[\r\n\0\x0b\x0c\x85\u2028\u2029]")
+# In base64: a name may hold no comma, not even an encoded one.
+IN_HEADERS = Charset("utf-8")
+IN_HEADERS.header_encoding = BASE64
 # RFC 3834: keeps out-of-office replies from coming back.
 AUTOMATIC = {"Auto-Submitted": "auto-generated"}
 # RFC 4021, and what mail programs read that do not know it.
@@ -55,17 +60,33 @@ def _message(mail: OutgoingMail, sender: str, sender_name: str, now: datetime) -
     message = EmailMessage(policy=SMTP)
     message["Message-ID"] = mail.message_id
     message["Date"] = now
-    message["From"] = Address(display_name=sender_name, addr_spec=sender)
+    message.set_raw("From", _from(sender_name, sender))
     # A mail of blind copies only needs a To all the same; this is the usual one (RFC 5322, 3.4 and A.1.3).
     message["To"] = _addresses(mail.to) if mail.to or mail.cc else "undisclosed-recipients:;"
     if mail.cc:
         message["Cc"] = _addresses(mail.cc)
-    message["Subject"] = mail.subject
+    message.set_raw("Subject", _encoded("Subject", mail.subject))
+    if mail.reply_to:
+        message["Reply-To"] = _addresses((mail.reply_to,))
     for name, value in headers_of(mail).items():
         message[name] = value
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
     return message
+
+
+def _from(name: str, address: str) -> str:
+    """Raises ValueError, MessageError or IndexError for an address that no header can hold."""
+    sender = Address(display_name=name, addr_spec=address)
+    # Each line is short enough to be left as it is.
+    return str(sender) if name.isascii() else f"{_encoded('From', name)}\n <{sender.addr_spec}>"
+
+
+def _encoded(name: str, text: str) -> str:
+    """A header's text, folded. Python's own way of folding (3.11 to 3.13) loses spaces between words with accents."""
+    if text.isascii():
+        return str(SMTP.header_factory(name, text).fold(policy=SMTP)).removeprefix(f"{name}:").strip()
+    return Header(text, IN_HEADERS, header_name=name).encode()
 
 
 def add_blind_copies(message: EmailMessage, mail: OutgoingMail) -> None:
@@ -79,5 +100,7 @@ def _addresses(addresses: tuple[str, ...]) -> tuple[Address, ...]:
 
 
 def _header_values(mail: OutgoingMail) -> list[tuple[str, str]]:
-    recipients = [("recipients", address) for address in (*mail.to, *mail.cc, *mail.bcc)]
+    recipients = [
+        ("recipients", address) for address in (*mail.to, *mail.cc, *mail.bcc, *filter(None, [mail.reply_to]))
+    ]
     return [("Message-ID", mail.message_id), ("subject", mail.subject), *recipients]

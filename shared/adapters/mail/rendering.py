@@ -29,14 +29,20 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from jinja2.runtime import Context
 
+# At the start of the subjects of what operators get.
+OPERATORS = "[Budget Warden]"
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
 class TemplateRenderer:
-    """Its `render` is a MailRenderer; templates are read and compiled once, when they are first used."""
+    """Its `render` is a MailRenderer; templates are read and compiled once, when they are first used.
 
-    def __init__(self, folder: Path = TEMPLATES) -> None:
+    support: whom a project's people can ask, as a text; empty for nobody. can_reply: whether replies are read.
+    """
+
+    def __init__(self, folder: Path = TEMPLATES, support: str = "", can_reply: bool = False) -> None:
         self._folder = folder
+        self._contact = {"support": support or None, "can_reply": can_reply}
 
     def render(self, template: str, language: str | None, context: Mapping[str, Any]) -> RenderedMail:
         """The mail in `en`, in `fr`, or for None in both, English first.
@@ -47,7 +53,7 @@ class TemplateRenderer:
 
         languages = self._languages(template, language)
         try:
-            return self._rendered(template, languages, {"undeliverable": None} | dict(context))
+            return self._rendered(template, languages, self._contact | {"undeliverable": None} | dict(context))
         except (TemplateError, ValueError, TypeError, ArithmeticError) as error:
             raise NeverError(f"the mail '{template}' can't be made from its figures: {error}") from error
 
@@ -68,10 +74,10 @@ class TemplateRenderer:
         parts = [self._part(template, language, context) for language in languages]
         subjects = [part["words"].subject for part in parts if part["words"]]
         subject = one_line(self._fill(f"{template}/subject.txt", context | {"subjects": subjects}))
-        whole = context | {"parts": parts, "subject": subject}
+        whole = context | {"parts": parts, "subject": subject, "preview": _preview(parts[0]["text"], subject)}
         own_layout = f"{template}/layout.html"
         return RenderedMail(
-            subject=f"Undelivered: {subject}" if context["undeliverable"] is not None else subject,
+            subject=subject if context["undeliverable"] is None else _undelivered(subject),
             text=self._fill("layout.txt", whole).strip() + "\n",
             html=self._fill(own_layout if (self._folder / own_layout).exists() else "layout.html", whole),
         )
@@ -92,6 +98,16 @@ class TemplateRenderer:
 
     def _fill(self, name: str, values: Mapping[str, Any]) -> str:
         return _environment(self._folder).get_template(name).render(values)
+
+
+def _undelivered(subject: str) -> str:
+    return f"{OPERATORS} Undelivered: {subject.removeprefix(OPERATORS).lstrip()}"
+
+
+def _preview(text: str, subject: str) -> str:
+    """The first paragraph that says more than the subject."""
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    return next((each for each in paragraphs if each and each.casefold() not in subject.casefold()), "")
 
 
 def one_line(text: str) -> str:
@@ -123,12 +139,18 @@ def _environment(folder: Path) -> Environment:
         "shown": formats.shown,
         "html_to_text": html_to_text,
         "one_line": one_line,
+        "rough": pass_context(_rough),
+        "de": formats.de,
     }
     return environment
 
 
 def _money(context: Context, amount: Any, currency: str) -> str:
     return formats.money(amount, currency, context["language"])
+
+
+def _rough(context: Context, amount: Any, currency: str) -> str:
+    return formats.rough(amount, currency, context["language"])
 
 
 def _percent(context: Context, value: Any) -> str:

@@ -120,7 +120,8 @@ class SendGridMailer:
 
     def _body(self, mail: OutgoingMail) -> dict[str, Any]:
         sender = {"email": self.sender, "name": self.sender_name}
-        return {
+        reply_to = {"reply_to": {"email": mail.reply_to}} if mail.reply_to else {}
+        return reply_to | {
             "from": sender if self.sender_name else {"email": self.sender},
             "personalizations": personalizations(mail),
             "subject": mail.subject,

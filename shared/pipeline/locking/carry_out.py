@@ -278,7 +278,8 @@ class Locking:
             if not report.later:
                 self._refuse(request, NOTHING_TO_LOCK)
         elif facts.held_since is None:
-            key, mails = request.key_of_message("locked"), [self.records.mail_to_contacts(request)]
+            key = request.key_of_message("locked")
+            mails = [] if self.mails.is_told(request) else [self.records.mail_to_contacts(request)]
             if wanted.why is LockWhy.UNSURE:
                 mails.append(self.mails.locked_unsure(request, key, wanted.reason))
             self.records.write_down(request, key, Outcome.LOCKED, wanted.reason, report, hold, mails)

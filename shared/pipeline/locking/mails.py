@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from shared.domain.locks import FULL, goes_by_figures
@@ -19,29 +20,40 @@ from shared.ports.locks import AuditView
 from shared.ports.mails import NewMail, Topic
 
 LOCK_TEMPLATE = "lock"
+# A check asks for the lock as it writes the mail on 100 %, which says so. What comes later is told by itself.
+TOLD_WITH_THE_ALERT = timedelta(hours=6)
 # Azure's limit for a lock's note.
 LONGEST_NOTE = 512
 
 
 @dataclass(frozen=True, slots=True)
 class LockMails:
-    """bcc: who gets a blind copy of what contacts get. portal_url: a link with {acronym}, or empty."""
+    """bcc: who gets a blind copy of what contacts get. portal_url: a link with {acronym}, or empty.
+
+    contact: whom to ask, as a text; the first of the operators, if empty.
+    """
 
     operators: Operators
     bcc: tuple[str, ...]
     portal_url: str
     level: LockLevel
+    contact: str = ""
 
     def note(self, request: Request, reason: str) -> str:
         """What the lock in Azure says of itself: why, when and whom to ask, within Azure's 512 characters."""
         acronym, asked = request.project.acronym, request.message.reason if request.ordered else ""
         link = self.portal_url.replace("{acronym}", acronym)
-        ask = next(iter(self.operators.addresses), "your platform team")
+        ask = self.contact or next(iter(self.operators.addresses), "your platform team")
         ending = f". Ask {ask}{f' or see {link}' if link else ''} to have it taken off."
         beginning = f"Budget Warden locked project {acronym} on {request.now:%Y-%m-%d at %H:%M} UTC: {reason}"
         said = f"{beginning}: {asked}" if asked else beginning
         ending = fitting(ending, LONGEST_NOTE, "")
         return fitting(said, LONGEST_NOTE - units(ending), "") + ending
+
+    def is_told(self, request: Request) -> bool:
+        """Whether the contacts have read of this lock in the mail on the 100 % that they have reached."""
+        told_at = request.facts.told_at
+        return not request.ordered and told_at is not None and request.now - told_at < TOLD_WITH_THE_ALERT
 
     def to_contacts(self, request: Request, stopped: bool) -> NewMail:
         """To the contacts: their project is locked now, or open again. stopped: machines were, for this lock."""
@@ -64,7 +76,8 @@ class LockMails:
             "currency": facts.budget.terms.currency or None,
             "period_start": facts.period.start.isoformat() if facts.period else None,
             "period_end": facts.period.end.isoformat() if facts.period else None,
-            "ask": next(iter(self.operators.addresses), None),
+            # What is set as the contact is named at the mail's end, in whatever language it is.
+            "ask": None if self.contact else next(iter(self.operators.addresses), None),
             "portal_link": portal_link(self.portal_url, project),
         }
         return NewMail(
@@ -100,7 +113,10 @@ class LockMails:
         """What would have been done, were it not for LOCK_MODE dry-run."""
         mode = "LOCK_MODE is dry-run, so that nothing was done. What would be:"
         intro = f"Project {_named(request.project)} would be locked now: {reason}. {mode}"
-        advice = "Set LOCK_MODE to enforce to have this done."
+        advice = (
+            "Nothing, if that would be right. If not: give it a larger budget, or write never into the column lock of "
+            "its line in the projects file."
+        )
         return self._notice(request, key, "would be locked now", intro, lines, advice)
 
     def would_unlock(self, request: Request, key: str, reason: str) -> NewMail:
@@ -158,7 +174,7 @@ class LockMails:
 
 
 def _command(action: str, project: Project) -> str:
-    return f'`python -m shared.cli project {action} {project.acronym} --reason "…"`'
+    return f'`python -m shared.cli projects {action} {project.acronym} --reason "…"`'
 
 
 def _named(project: Project) -> str:

@@ -111,7 +111,7 @@ class Records:
         done = [group.name for group in report.with_word(LOCKED, TAKEN_OFF)]
         key = request.key("failed", request.doing, request.now.date(), digest(*lines, *done))
         mails = [self.mails.failed(request, key, lines)]
-        if isinstance(change, Hold) and request.facts.held_since is None:
+        if isinstance(change, Hold) and request.facts.held_since is None and not self.mails.is_told(request):
             mails.append(self.mail_to_contacts(request))
         self.write_down(request, key, Outcome.FAILED, "; ".join(lines), report, change, mails)
 

@@ -47,6 +47,7 @@ class Arrived:
     html: str
     importance: str | None
     priority: str | None
+    reply_to: str | None
 
 
 def read(content: bytes) -> EmailMessage:
@@ -70,6 +71,7 @@ def arrived(message: EmailMessage, recipients: list[str]) -> Arrived:
         html=html.get_content(),
         importance=message["Importance"],
         priority=message["X-Priority"],
+        reply_to=message["Reply-To"],
     )
 
 
@@ -340,4 +342,5 @@ def arrived_at_sendgrid(body: dict[str, Any]) -> Arrived:
         html=texts["text/html"],
         importance=body["headers"].get("Importance"),
         priority=body["headers"].get("X-Priority"),
+        reply_to=body.get("reply_to", {}).get("email"),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.mail.plain_text import html_to_text
 from shared.adapters.mail.rendering import TEMPLATES, TemplateRenderer
 from shared.ports.errors import NeverError
 from shared.ports.mails import RenderedMail
@@ -36,13 +37,17 @@ NOTICE = {"subject": "The night is late", "intro": "Two scopes are missing.", "l
 RENDERER = TemplateRenderer()
 
 
+def plain_spaces(text: str) -> str:
+    return text.replace(NO_BREAK, " ")
+
+
 def alert(language: str | None = "en", **changes: Any) -> RenderedMail:
     return RENDERER.render("alert", language, ALERT | changes)
 
 
 def test_the_english_alert_says_everything() -> None:
     mail = alert("en")
-    assert mail.subject == "[DIE1] 80 % of the budget is used"
+    assert mail.subject == "[DIE1] 80 % of the budget reached (85.4 % used)"
     for content in (mail.text, mail.html):
         for words in (
             "Data Innovation Environment",
@@ -65,7 +70,7 @@ def test_the_english_alert_says_everything() -> None:
 
 def test_the_french_alert_says_everything() -> None:
     mail = alert("fr")
-    assert mail.subject == "[DIE1] 80 % du budget est utilisé"
+    assert plain_spaces(mail.subject) == "[DIE1] Seuil de 80 % du budget atteint (85,4 % utilisés)"
     for content in (mail.text, mail.html):
         for words in (
             "85,4 %",
@@ -75,12 +80,14 @@ def test_the_french_alert_says_everything() -> None:
             "En date du 20 novembre 2026",
         ):
             assert words in content
-    assert "budget is used" not in mail.text
+    assert "budget reached" not in mail.text
 
 
 def test_a_project_without_a_language_gets_both_in_one_mail_english_first() -> None:
     mail = alert(None)
-    assert mail.subject == "[DIE1] 80 % of the budget is used / 80 % du budget est utilisé"
+    english, french = plain_spaces(mail.subject).split(" / ")
+    assert english == "[DIE1] 80 % of the budget reached (85.4 % used)"
+    assert french == "Seuil de 80 % du budget atteint (85,4 % utilisés)"
     assert mail.text.index("has used") < mail.text.index("a utilisé")
     assert mail.html.count('lang="en"') == 2 and mail.html.count('lang="fr"') == 2
 
@@ -91,7 +98,7 @@ def test_a_project_without_a_language_gets_both_in_one_mail_english_first() -> N
 def test_every_alert_is_whole(language: str | None, threshold: int, at_100: str) -> None:
     spent = str(12500 * threshold // 100)
     mail = alert(language, threshold=threshold, percent=str(threshold), spent=spent, at_100=at_100)
-    assert f"{threshold} %" in mail.subject and mail.subject.startswith("[DIE1] ")
+    assert f"{threshold} %" in plain_spaces(mail.subject) and mail.subject.startswith("[DIE1] ")
     assert Tags(mail.html).open == []
     assert "{" not in mail.text and "None" not in mail.text and "None" not in mail.html
     assert "\n\n\n" not in mail.text
@@ -100,7 +107,7 @@ def test_every_alert_is_whole(language: str | None, threshold: int, at_100: str)
 
 def test_at_100_percent_the_words_fit() -> None:
     mail = alert(threshold=100, percent="104.2", spent="13025.01", at_100="lock", used_up_on="2026-11-18")
-    assert mail.subject == "[DIE1] The budget is used up (100 %)"
+    assert mail.subject == "[DIE1] 100 % of the budget reached (104.2 % used): the project is being locked"
     for words in ("was used up on 18 November 2026", "is being locked", "Over the budget by", "CAD 525.01", "104.2 %"):
         assert words in mail.text and words in mail.html
 
@@ -109,7 +116,7 @@ def test_at_100_percent_the_words_fit() -> None:
 def test_without_a_forecast_nothing_is_said_of_days_to_come(language: str) -> None:
     mail = alert(language, used_up_on=None)
     for content in (mail.text, mail.html):
-        assert "pace" not in content and "rythme" not in content
+        assert "pace," not in content and "rythme" not in content
     assert "\n\n\n" not in mail.text
 
 
@@ -240,7 +247,8 @@ def test_unknown_templates_and_languages_are_said_with_what_there_is() -> None:
 
 
 def test_a_subject_is_one_line_whatever_the_names_hold() -> None:
-    assert alert(acronym="A\r\nBcc: x@y.ca\x00B").subject == "[A Bcc: x@y.ca B] 80 % of the budget is used"
+    subject = alert(acronym="A\r\nBcc: x@y.ca\x00B").subject
+    assert subject == "[A Bcc: x@y.ca B] 80 % of the budget reached (85.4 % used)"
 
 
 @pytest.mark.parametrize("name", ["Données «ouvertes» – été", "数据创新环境", "🎉 Fête", "x" * 500])
@@ -251,7 +259,7 @@ def test_names_in_any_letters_stand_as_they_are(name: str) -> None:
 @pytest.mark.parametrize("language", ["en", "fr", None])
 def test_a_notice_is_in_english_once(language: str | None) -> None:
     mail = RENDERER.render("notice", language, NOTICE)
-    assert mail.subject == "The night is late"
+    assert mail.subject == "[Budget Warden] The night is late"
     assert mail.text.count("Two scopes are missing.") == 1
     assert "  - a\n  - b\n" in mail.text and "What to do: Wait." in mail.text
     assert "<li" in mail.html and Tags(mail.html).open == []
@@ -284,7 +292,7 @@ def test_a_whole_mail_says_what_was_attached_and_is_not_sent() -> None:
 def test_a_mail_that_could_not_be_delivered_says_to_whom_and_why(template: str, figures: dict[str, Any]) -> None:
     plain = RENDERER.render(template, None, figures)
     mail = RENDERER.render(template, None, figures | {"undeliverable": [["ann@", "there is nothing after the @"]]})
-    assert mail.subject == f"Undelivered: {plain.subject}"
+    assert mail.subject == f"[Budget Warden] Undelivered: {plain.subject.removeprefix('[Budget Warden] ')}"
     for content in (mail.text, mail.html):
         assert "ann@" in content and "there is nothing after the @" in content
     assert plain.text.strip() in mail.text
@@ -299,3 +307,67 @@ def test_every_template_folder_has_its_three_files_and_both_languages_say_the_sa
         for language in ("en", "fr")
     ]
     assert named[0] == named[1]
+
+
+# --- whom to ask, what comes first, what happens at 100 % ---
+
+ASKED = {
+    ("cloud-help@example.com", True): ("Questions? Reply to this mail, or ask cloud-help@example.com.", "Répondez à"),
+    ("555-0100", False): ("Questions? Ask 555-0100.", "Des questions ? Adressez-vous à 555-0100."),
+    ("", True): ("Questions? Reply to this mail.", "Des questions ? Répondez à ce courriel."),
+}
+
+
+@pytest.mark.parametrize(("support", "can_reply"), ASKED)
+@pytest.mark.parametrize("template", ["alert", "warning", "lock"])
+def test_each_mail_says_whom_to_ask(template: str, support: str, can_reply: bool) -> None:
+    figures = ALERT | {"forecast": "13300", "low": "12800", "high": "13900"}
+    figures |= {"what": "locked", "by_hand": False, "level": "ReadOnly", "stopped": False, "ask": None}
+    mail = TemplateRenderer(support=support, can_reply=can_reply).render(template, None, figures)
+    for words in ASKED[support, can_reply]:
+        assert words in plain_spaces(mail.text) and words in plain_spaces(mail.html)
+    assert "Questions?" not in RENDERER.render(template, None, figures).text
+
+
+def test_what_a_list_of_mails_shows_first_is_the_message_itself() -> None:
+    says = "Data Innovation Environment (DIE1) has used 85.4 % of its budget for this period."
+    mail = alert(None)
+    assert html_to_text(mail.html).startswith(says)
+    assert mail.text.startswith("80 % of the budget reached (85.4 % used)\n\n(Le texte français suit")
+    assert html_to_text(RENDERER.render("notice", None, NOTICE).html).startswith("Two scopes are missing.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "english", "french"),
+    [
+        ({}, "it can be changed only in part, or not at all, until", "qu’en partie, ou pas du tout, tant que"),
+        ({"lock_level": "CanNotDelete"}, "nothing in it can be deleted until", "rien ne peut y être supprimé tant que"),
+        ({"lock_level": "ReadOnly"}, "can be created, changed or deleted until", "ne peut y être créé, modifié ni"),
+        ({"lock_stops": True}, "that are running are stopped (deallocated) first", "sont d’abord arrêtés (désalloués)"),
+    ],
+)
+def test_before_100_percent_it_is_said_what_the_lock_will_mean(
+    changes: dict[str, Any], english: str, french: str
+) -> None:
+    mail = alert(None, at_100="lock", **changes)
+    for content in (mail.text, mail.html):
+        assert english in content and french in plain_spaces(content)
+        assert "is being locked" not in content
+
+
+def test_at_100_percent_nobody_is_told_to_stop_what_can_not_be_changed() -> None:
+    full = {"threshold": 100, "percent": "101", "spent": "12625", "at_100": "lock"}
+    locked = alert(lock_level="ReadOnly", **full)
+    assert "Stop or delete what is not needed" not in locked.text
+    assert "ask your platform team to take the lock off for that" in locked.text
+    assert "Stop or shrink what is not needed" in alert(lock_level="CanNotDelete", **full).text
+    assert "Stop or delete what is not needed" in alert(**full | {"at_100": "nothing"}).text
+    assert alert(is_locked=True, **full).subject.endswith("used): the project is locked")
+
+
+@pytest.mark.parametrize(("acronym", "whose"), [("AIR", "d’AIR"), ("ÉCO", "d’ÉCO"), ("DIE1", "de DIE1")])
+def test_french_has_its_elisions_and_spaces(acronym: str, whose: str) -> None:
+    mail = alert("fr", acronym=acronym)
+    assert f"aux personnes-ressources {whose}." in mail.text
+    assert f"Que faire{NO_BREAK}?" in mail.text
+    assert "avant qu’il ne soit épuisé" in mail.text

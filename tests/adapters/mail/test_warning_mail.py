@@ -178,8 +178,8 @@ def test_a_credit_leaves_the_bar_almost_empty(percent: str) -> None:
 def test_huge_amounts_are_written_out() -> None:
     mail = warning(None, spent="1", amount="900000000", forecast="1E+15", low="1", high="9e17")
     for content in (mail.text, mail.html):
-        assert "CAD 1,000,000,000,000,000.00" in content
-        assert "900 000 000 000 000 000,00 CAD".replace(" ", NO_BREAK) in content
+        assert "CAD 1,000,000,000,000,000" in content
+        assert "900 000 000 000 000 000 CAD".replace(" ", NO_BREAK) in content
 
 
 @pytest.mark.parametrize("place", ["name", "acronym", "currency", "portal_link"])

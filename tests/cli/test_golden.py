@@ -1,0 +1,151 @@
+"""What each command writes onto a terminal of 80 columns, compared with tests/cli/golden.
+
+`pytest tests/cli/test_golden.py --write-golden` writes the files anew; what has changed is seen in the diff.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.composition import Composition
+from shared.domain.deliveries import Delivery, DeliveryState, Role
+from shared.messages import Queue
+from shared.ports.mails import NewMail, Topic
+from tests.cli.commands import (
+    BARE,
+    DIE1,
+    EAU,
+    HOLD,
+    LOCKED,
+    LOCKED_AT,
+    SECOND,
+    Cli,
+    checked,
+    costs_were_read,
+    decided,
+    night,
+    spend,
+    write_csv,
+)
+from tests.docs import sources
+
+GOLDEN = Path(__file__).parent / "golden"
+READ_AT = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
+FORET = (
+    f"14,FORÊT,Observatoire des forêts boréales et de leurs lacs,{SECOND},foret,3000,EUR,monthly,,,"
+    "fred@example.com,fr,true"
+)
+COMMANDS = {
+    "help": "--help",
+    "projects-list": "projects list",
+    "projects-list-over": "projects list --over 80 --sort used",
+    "projects-list-none": "projects list --search nobody",
+    "projects-show": "projects show foret",
+    "projects-load": "projects load projects.csv --dry-run",
+    "projects-export": "projects export",
+    "projects-lock": "projects lock DIE1 --reason security",
+    "projects-unlock": "projects unlock DIE1 --reason mended",
+    "budgets-set": "budgets set DIE1 15000 --reason granted",
+    "budgets-sync": "budgets sync",
+    "costs": "costs DIE1 --by month",
+    "costs-subscription": f"costs --subscription {SECOND} --by resource-group",
+    "costs-unallocated": "costs --unallocated",
+    "audit": "audit",
+    "run": "run --project DIE1",
+    "status": "status",
+    "status-quiet": "status --quiet",
+    "mails-list": "mails list",
+    "mails-resend": "mails resend 1",
+    "dead-letters-list": "dead-letters list",
+    "dead-letters-show": "dead-letters show 1",
+    "dead-letters-discard": "dead-letters discard 1 --reason drill",
+    "dead-letters-replay": "dead-letters replay 1",
+    "cloud-accounts-list": "cloud-accounts list",
+    "db-upgrade": "db upgrade",
+    "check": "check",
+}
+
+
+@pytest.fixture
+def world(cli: Cli, app: Composition, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Composition:
+    """Four projects after a night in which one subscription could not be read, on a terminal of 80 columns."""
+    cli("projects", "load", write_csv(DIE1, EAU, BARE, FORET))
+    for day in range(1, 20):
+        spend(app, 11, "350.1234", date(2026, 11, day))
+        spend(app, 14, "140", date(2026, 11, day), currency="EUR")
+    spend(app, 12, "2460.5", date(2026, 11, 3))
+    costs_were_read(app, READ_AT)
+    first, second = night(app)
+    app.runs.mark_read(first.id, None, READ_AT)
+    app.runs.mark_failed(second.id, "Azure says no (403): the app's identity lacks a role", READ_AT)
+    checked(app, 11, 12, 14)
+    decided(app, LOCKED, HOLD, LOCKED_AT)
+    _mails(app)
+    app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99}', "there is no project 99", "a", READ_AT)
+    monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", "http://127.0.0.1:9")
+    # Rich takes this for a terminal of 80 columns that knows no colours.
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    return app
+
+
+def _mails(app: Composition) -> None:
+    """The alerts of the check above: one has arrived in part, one waits; and a notice that failed."""
+    refused = Delivery("ann@example.com", Role.TO, DeliveryState.REFUSED, "550 5.1.1 no such user")
+    app.mails.claim(1, "me", READ_AT + timedelta(minutes=15), READ_AT)
+    app.mails.mark_sent(1, "", (refused,), READ_AT)
+    app.mails.claim(2, "me", READ_AT + timedelta(minutes=15), READ_AT)
+    app.mails.release(2, "me", "the mail server is busy (421)", READ_AT + timedelta(hours=1))
+    notice = {"subject": "Costs could not be read", "intro": "", "lines": [], "advice": None}
+    failed = app.mails.add(NewMail("notice", "notice", ("ops@example.com",), notice, topic=Topic.COSTS_FAILED), READ_AT)
+    app.mails.claim(failed, "me", READ_AT + timedelta(minutes=15), READ_AT)
+    app.mails.mark_failed(failed, "me", "there is no valid address")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_writes_what_it_did(
+    world: Composition, cli: Cli, request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    outcome = cli(*COMMANDS[name].split())
+    written = f"$ budget-warden {COMMANDS[name]}\n{outcome.out}{outcome.err}exit code {outcome.code}\n"
+    written = _steady(written, tmp_path)
+    golden = GOLDEN / f"{name}.txt"
+    if request.config.getoption("--write-golden"):
+        golden.write_text(written, encoding="utf-8")
+    assert written == golden.read_text(encoding="utf-8")
+
+
+def _steady(text: str, folder: Path) -> str:
+    """Without what differs from run to run: this test's folder, ports, ids and the names of its queues."""
+    text = text.replace(str(folder), "FOLDER").replace(" " * 3 + "\n", "\n")
+    text = re.sub(r"\bt[0-9a-f]{12}-", "", text)
+    text = re.sub(r"revision \d{4}\b", "revision NNNN", text)
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    text = re.sub(r"manual-\S+?(?=[: ])", "manual-TIME", text)
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+def test_every_command_has_its_golden_file() -> None:
+    shown = {" ".join(words.split()[:2]) for words in COMMANDS.values()} | {
+        words.split()[0] for words in COMMANDS.values()
+    }
+    assert set(sources.commands()) <= shown
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if name.endswith("list") or name.startswith(("costs", "status"))]
+)
+def test_a_table_fits_80_columns(name: str) -> None:
+    lines = (GOLDEN / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    rule = next((at for at, line in enumerate(lines) if line.startswith("────")), None)
+    if rule is not None:
+        table = [
+            lines[rule - 1],
+            *lines[rule : next((at for at in range(rule, len(lines)) if not lines[at]), len(lines))],
+        ]
+        assert [line for line in table if len(line) > 80] == []
