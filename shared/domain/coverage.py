@@ -261,26 +261,24 @@ class Coverage:
         is_new = part.window.start < min(self.read_from or night, night)
         if part.is_empty and is_new:
             doubt = doubt or NO_CHARGE
+        due = self.due_from(night, lookback_days)
+        reaches = self.read_from is None or due is None or part.window.start <= due
         if doubt:
-            return self._doubted(part, night, doubt)
+            return self._doubted(part, night, doubt, reaches)
+        if not reaches:
+            # Some of its days say nothing of the others.
+            return True, replace(self._reaching(part), state=self.state, reason=self.reason, begun_at=self.begun_at)
         if part.is_blank and self.blank_believed_on:
             return True, self._reaching(part)
-        return True, self._good(part, night, lookback_days)
+        return True, replace(self._reaching(part), good_on=night, suspect_nights=0, suspect_on=None)
 
-    def _doubted(self, part: ReadPart, night: date, doubt: str) -> tuple[bool, Coverage]:
+    def _doubted(self, part: ReadPart, night: date, doubt: str, reaches: bool) -> tuple[bool, Coverage]:
         nights, last = (self.suspect_nights, self.suspect_on) if self.state is CoverageState.SUSPECT else (0, None)
         nights += last is None or last < night
-        if nights < BELIEVED_ON_NIGHT:
+        if nights < BELIEVED_ON_NIGHT or not reaches:
             suspect = replace(self, state=CoverageState.SUSPECT, reason=doubt)
             return False, replace(suspect, suspect_nights=nights, suspect_on=max(last or night, night))
         return True, replace(self._reaching(part), suspect_nights=nights, suspect_on=night)
-
-    def _good(self, part: ReadPart, night: date, lookback_days: int) -> Coverage:
-        due = self.due_from(night, lookback_days)
-        reaches = self.good_on is None or due is None or part.window.start <= due
-        return replace(
-            self._reaching(part), good_on=night if reaches else self.good_on, suspect_nights=0, suspect_on=None
-        )
 
     def _reaching(self, part: ReadPart) -> Coverage:
         """With the part's days, as of its time; days that leave a gap to those that were read do not count."""
@@ -356,16 +354,19 @@ def gaps(
 ) -> list[Gap]:
     """What is missing of a sub-account for a figure of the `needed` days: none where every month of them is complete.
 
-    Days that no night can have read yet are not missing; nor, with an opening balance, those before all that was read:
-    it says what they came to.
+    Days that no night can have read yet are not missing; nor, with an opening balance, those before all that was read,
+    unless they could not be read: it says what they came to.
     """
-    first = min((each.read_from for each in known.values() if each.read_from), default=today)
-    start, end = max(needed.start, first) if opening else needed.start, min(needed.end, today)
+    oldest = months_before(today, LONGEST_HISTORY)
+    first = min((each.read_from for each in known.values() if each.read_from), default=oldest)
+    start, end = needed.start, min(needed.end, today)
     found: list[Gap] = []
     for days in split_at_month_ends(Period(start, end)) if start < end else ():
         gap = _gap(sub_account_id, known.get(days.start.replace(day=1)), days, today, lookback_days)
-        if gap and gap.state is None and days.start < min(first, months_before(today, LONGEST_HISTORY)):
+        if gap and gap.state is None and days.start < min(first, oldest):
             gap = replace(gap, too_old=True)
+        if gap and gap.state is None and days.start < first and opening:
+            continue
         before = found[-1] if found else None
         if gap and before and before.days.end == gap.days.start and _is_same(before, gap):
             found[-1] = replace(before, days=Period(before.days.start, gap.days.end))

@@ -132,6 +132,20 @@ def test_a_first_blank_of_days_that_are_over_is_as_doubtful_and_one_of_today_alo
     assert Coverage(first).read(part(Period(first, first + DAY), first), first, LOOKBACK, None)[0]
 
 
+def test_some_days_of_a_month_that_is_not_good_say_nothing_of_the_others() -> None:
+    lately = Period(TODAY - DAY, TODAY + DAY)
+    _, doubted = good(NOVEMBER, TODAY - 2 * DAY).read(part(NOVEMBER, TODAY), TODAY, LOOKBACK, NO_CHARGE)
+    failed = good(NOVEMBER, TODAY - 9 * DAY).failed("403", TODAY, LOOKBACK)
+    stale = good(NOVEMBER, TODAY - 9 * DAY)
+    for known in (doubted, failed, stale):
+        believed, after = known.read(part(lately, TODAY, charge_set(*rows("1"))), TODAY, LOOKBACK, None)
+        assert believed
+        assert (after.state, after.reason, after.begun_at) == (known.state, known.reason, known.begun_at)
+        assert after.due_from(TODAY + DAY, LOOKBACK) == known.due_from(TODAY + DAY, LOOKBACK)
+    again = replace(doubted, suspect_nights=2, suspect_on=TODAY - DAY)
+    assert not again.read(part(lately, TODAY), TODAY, LOOKBACK, NO_CHARGE)[0]
+
+
 def test_a_first_answer_of_nothing_but_0_is_an_answer_since_who_has_free_services_only_gets_no_other() -> None:
     nothing = charge_set(("rg", OCTOBER.start, "Storage", "0"))
     believed, known = Coverage(OCTOBER.start).read(part(OCTOBER, TODAY, nothing), TODAY, LOOKBACK, None)
@@ -378,6 +392,15 @@ def test_an_opening_balance_says_nothing_of_months_that_could_not_be_read_since(
     known = [june, *later, good(OCTOBER), good(NOVEMBER)]
     assert said(*known, needed=old, opening=True) == said(*known)
     assert said(good(NOVEMBER), needed=Period(TODAY + DAY, TODAY + 2 * DAY), opening=True) == []
+
+
+def test_nor_of_months_that_could_not_be_read_before_and_of_an_account_that_never_was() -> None:
+    old = Period(date(2026, 1, 1), date(2027, 1, 1))
+    refused = [Coverage(date(2026, month, 1)).failed("403", TODAY, LOOKBACK) for month in (4, 5)]
+    assert said(*refused, *SUMMER, good(OCTOBER), good(NOVEMBER), needed=old, opening=True) == [
+        "April to May 2026 of 7f0c could not be read: 403"
+    ]
+    assert said(needed=old, opening=True) == ["costs of 7f0c not read for January to November 2026"]
 
 
 def test_what_is_missing_is_said_by_month_and_neighbours_in_one_sentence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -10,9 +11,11 @@ import pytest
 from shared.adapters.database.locks import SqlLocks
 from shared.domain.locks import LockMode
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.ports.azure import ResourceGroup
+from shared.domain.projects import Scope
+from shared.ports.azure import AZURE, ResourceGroup
+from shared.ports.errors import NeverError
 from shared.services.budgets import Wish
-from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 from tests.pipeline.test_year import amount, carrying, nights, told
 
 TODAY = date(2026, 11, 20)
@@ -135,3 +138,17 @@ LINE = {
     "language": "en",
     "active": "true",
 }
+
+
+@pytest.mark.parametrize("refused", [SUBSCRIPTION, OTHER_SUBSCRIPTION])
+def test_an_opening_balance_does_not_stand_for_an_account_that_could_never_be_read(chain: Chain, refused: str) -> None:
+    both = tuple(Scope(AZURE, account, "rg-11") for account in (SUBSCRIPTION, OTHER_SUBSCRIPTION))
+    chain.load(replace(entry(), scopes=both))
+    chain.spend("500", date(2026, 11, 5))
+    no = NeverError("Azure refuses it (403)")
+    chain.costs.fails = lambda query: no if query.sub_account_id == refused else None
+    nights(chain, TODAY, TODAY)
+    give(chain, "100")
+    nights(chain, date(2026, 11, 21), date(2026, 11, 23))
+    (view,) = chain.projects.list_projects(date(2026, 11, 23))
+    assert f"November 2026 of {refused} could not be read: {no.reason}" in map(str, view.gaps)

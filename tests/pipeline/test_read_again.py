@@ -179,3 +179,25 @@ def test_the_day_that_is_as_long_ago_as_costs_can_be_asked_for_is_taken(chain: C
     chain.run_now(since="2025-10-20")
     chain.drain()
     assert min(each.window.start for each in chain.costs.queries) == date(2025, 10, 20)
+
+
+@pytest.mark.parametrize("fault", ["came without any charge", "could not be read"])
+def test_a_day_that_is_read_again_makes_no_month_good_whose_others_are_not(chain: Chain, fault: str) -> None:
+    chain.load(entry(11))
+    for day in range(1, 21):
+        chain.spend("10", date(2026, 11, day))
+    chain.night()
+    chain.clock.forward(days=1)
+    charges, chain.costs.charges = chain.costs.charges, {}
+    if fault == "could not be read":
+        chain.costs.fails = lambda _query: NeverError("Azure refuses it (400)")
+    chain.night()
+    chain.costs.charges, chain.costs.fails = charges, lambda _query: None
+    chain.spend("900", date(2026, 11, 3))
+    chain.clock.forward(hours=3)
+    chain.run_now(since="2026-11-20")
+    chain.drain()
+    (gap,) = lacks(chain)
+    assert fault in gap
+    next_night(chain)
+    assert (chain.spent(), lacks(chain)) == (Decimal(1090), [])
