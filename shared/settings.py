@@ -97,11 +97,16 @@ def _addresses(text: object) -> object:
 
 def _reachable(address: str) -> str:
     # As for everybody whom mails go to (adapters/mail/addresses.py): else the mails that tell of it would reach nobody.
-    if "." not in address.rpartition("@")[2]:
-        raise ValueError("a domain without a period")
+    first, *others = labels = address.rpartition("@")[2].lower().split(".")
+    if not first or not others or labels[-1] in NO_DOMAINS or not all(map(LABEL.fullmatch, labels)):
+        raise ValueError("a domain that there can't be")
     return address
 
 
+# A part of a domain begins and ends with a letter or a digit; `--` stands in IDNA's own alone.
+LABEL = re.compile(r"(xn--)?(?!..--)[^\W_]([^\W_]|-)*(?<!-)")
+# What no mail goes to: names that are kept from use, and addresses of machines.
+NO_DOMAINS = {"localhost", "invalid", "onion", "arpa", *map(str, range(256))}
 # Names of ASCII letters, and domains of any, in parts that are joined by single periods.
 ADDRESS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@[\w-]+(\.[\w-]+)*")
 
@@ -128,9 +133,11 @@ def _endpoint(text: str) -> str:
     if set(text) & set("?#@\\{} "):
         raise ValueError("more than an address")
     try:
-        _ = parts.port
+        port = parts.port
     except ValueError:
-        raise FaultError(NO_PORT) from None
+        port = 0
+    if port == 0:
+        raise FaultError(NO_PORT)
     return text.rstrip("/")
 
 
@@ -204,6 +211,8 @@ def _connection(secret: SecretStr) -> SecretStr:
     has_place = any(given.get(name) for name in ("QUEUEENDPOINT", "ACCOUNTNAME"))
     if not all(sign for _, sign, _ in parts) or not has_place or not (has_key or given.get("SHAREDACCESSSIGNATURE")):
         raise ValueError("not a connection string")
+    if not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", given.get("QUEUEENDPOINT") or "https://host"):
+        raise FaultError("its QueueEndpoint is no web address")
     # The SDK makes of them the host that it calls.
     for part, form in PARTS_OF_HOST.items():
         if not re.fullmatch(form, given.get(part.upper()) or "a"):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
+from shared.adapters.mail.addresses import valid_addresses
 from shared.adapters.queues import by_connection_string
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import Queue
@@ -796,3 +797,40 @@ def test_a_folder_in_the_place_of_the_file_is_one_sentence(tmp_path: Path) -> No
     (tmp_path / "local.settings.json").mkdir()
     with pytest.raises(SettingsError, match=r"^local\.settings\.json can't be read"):
         load(STORAGE, tmp_path / "local.settings.json")
+
+
+@pytest.mark.parametrize("name", ["EMAIL_OPERATORS", "EMAIL_BCC"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "corp.ca",
+        "xn--mnchen-3ya.de",
+        "münchen.de",
+        "a-b.corp.ca",
+        "a--b.ca",
+        "corp.local",
+        "3com.com",
+        "example.com",
+        "my_corp.ca",
+        "10.0.0.4",
+        "corp-.ca",
+        "-corp.ca",
+        "corp.localhost",
+        "ab--cd.ca",
+        "corp",
+        "corp.invalid",
+    ],
+)
+def test_the_door_takes_the_addresses_that_mails_go_to(name: str, domain: str) -> None:
+    taken, _ = valid_addresses([f"ops@{domain}"])
+    if taken:
+        assert load(STORAGE | {name: f"ops@{domain}"})
+    else:
+        assert name in faults_of(STORAGE | {name: f"ops@{domain}"})[0]
+
+
+@pytest.mark.parametrize("endpoint", ["https://", "https://a b", "ftp://a.queue.core.windows.net"])
+def test_a_connection_string_names_a_queue_service(endpoint: str) -> None:
+    text = f"QueueEndpoint={endpoint};SharedAccessSignature=s"
+    (fault,) = faults_of({"DatahubStorageConnectionString": text})
+    assert "its QueueEndpoint is no web address" in fault

@@ -31,7 +31,7 @@ def _one_wait(text: str, now: datetime) -> timedelta | None:
         return bounded(timedelta(seconds=math.ceil(float(text))))
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone is GMT, as every HTTP date is.
     return bounded((until if until.tzinfo else until.replace(tzinfo=UTC)) - now)

@@ -380,6 +380,33 @@ def test_an_odd_row_of_a_projects_group_is_missing_in_its_figure_alone(chain: Ch
     assert missing(chain, 12) == []
 
 
+def test_of_a_group_with_an_odd_row_nothing_that_is_stored_goes(chain: Chain) -> None:
+    yesterday = TODAY - timedelta(days=1)
+    chain.load(entry(11), entry(12))
+    chain.spend("900", TODAY)
+    chain.spend("1050", yesterday, "rg-12")
+    chain.spend("20", TODAY, "rg-12")
+    chain.night()
+    kept = dict(chain.costs.charges)
+    # The row of 1,050 has no day any more; then no row of anybody's has.
+    del chain.costs.charges[SUBSCRIPTION, "rg-12", yesterday, "Storage"]
+    chain.spend("30", TODAY, "rg-12")
+    chain.costs.odd = {"rg-12": ODD}
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(11), chain.spent(12)) == (Decimal(900), Decimal(1080))
+    assert (missing(chain, 11), len(missing(chain, 12))) == ([], 1)
+    chain.costs.charges, chain.costs.odd = {}, {"rg-11": ODD, "rg-12": ODD}
+    for _ in range(3):
+        chain.clock.forward(days=1)
+        chain.night()
+    assert (chain.spent(11), chain.spent(12)) == (Decimal(900), Decimal(1080))
+    chain.costs.charges, chain.costs.odd = kept, {}
+    chain.clock.forward(days=1)
+    chain.night()
+    assert (chain.spent(12), missing(chain, 12)) == (Decimal(1070), [])
+
+
 def test_a_month_with_an_odd_row_is_read_whole_until_there_is_none_or_it_is_final(chain: Chain) -> None:
     """Which day it is of, nobody knows; of windows that no longer hold it, it would stay odd for ever."""
     chain.load(entry(11))

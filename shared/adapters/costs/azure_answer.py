@@ -1,7 +1,7 @@
 """Reads the answer to an Azure cost query: pages of rows, checked cell by cell, and made into charges.
 
-What is wrong with a page is said with its page and row, counted from 1, in a NeverError; a row whose currency, day or
-amount can't be right is set aside, for it is a fault of its group's alone. Columns are worked through
+What is wrong with a page is said with its page and row, counted from 1, in a NeverError; a row whose currency, day,
+service or amount can't be right is set aside, for it is a fault of its group's alone. Columns are worked through
 as a whole, and each name or day is checked once however many rows it stands in: a night brings millions of rows.
 """
 
@@ -30,6 +30,8 @@ COLUMNS = {
 }
 # A charge without a service is shown by Azure's own portal under this word; an empty line in a mail says nothing.
 NO_SERVICE = "Unassigned"
+# More than any database here holds.
+PAST_ALL_BOUNDS = Decimal("1e18")
 
 Value = TypeVar("Value")
 
@@ -93,8 +95,17 @@ class Answer:
         try:
             return rounded_columns(*columns, currency)
         except ArithmeticError:
-            largest = max(columns[3], key=Decimal.copy_abs)
-            raise NeverError(f"Azure's answer holds an amount that is too large to be kept: {largest:.3E}.") from None
+            return rounded_columns(*self._without_too_large(columns), currency)
+
+    def _without_too_large(self, columns: Columns) -> Columns:
+        """The columns without amounts that no database holds; notes what is wrong with those."""
+        groups, days, services, costs = columns
+        right = [row for row, cost in enumerate(costs) if cost.copy_abs() < PAST_ALL_BOUNDS]
+        for row in set(range(len(costs))).difference(right):
+            reason = f"Azure's answer holds an amount that is too large to be kept: {costs[row]:.3E}."
+            self.odd.setdefault(key_of_group(groups[row]), reason)
+        kept = [[column[row] for row in right] for column in (groups, days, services, costs)]
+        return kept[0], kept[1], kept[2], kept[3]
 
     def _properties(self, body: bytes) -> dict[str, Any]:
         try:
@@ -115,13 +126,12 @@ class Answer:
         places, width = self._places(columns, COLUMNS)
         cells = _without_nothing(self._transposed(rows, width), places)
         groups = self._looked_up("group", cells[places["group"]], self._groups)
-        services = self._looked_up("service", cells[places["service"]], self._services)
         try:
-            currencies, days, costs = self._read(cells, places)
+            currencies, days, services, costs = self._read(cells, places)
         except (CellError, TypeError):  # TypeError: a list or an object, which no dictionary takes
             right = self._set_aside(cells, places, groups)
-            groups, services = [groups[row] for row in right], [services[row] for row in right]
-            currencies, days, costs = self._read([[column[row] for row in right] for column in cells], places)
+            groups = [groups[row] for row in right]
+            currencies, days, services, costs = self._read([[column[row] for row in right] for column in cells], places)
         read: list[list[Any]] = [groups, days, services, costs]
         for currency in dict.fromkeys(currencies):
             is_one = currencies.count(currency) == len(currencies)
@@ -130,12 +140,15 @@ class Answer:
             for cells_before, new in zip(known, chosen, strict=True):
                 cells_before.extend(new)
 
-    def _read(self, cells: Sequence[Sequence[Any]], places: dict[str, int]) -> tuple[list[str], list[date], list[Any]]:
+    def _read(
+        self, cells: Sequence[Sequence[Any]], places: dict[str, int]
+    ) -> tuple[list[str], list[date], list[str], list[Any]]:
         """What can make its row an odd one. Raises CellError, TypeError."""
         costs = cells[places["cost"]]
         return (
             list(map(self._currencies.__getitem__, cells[places["currency"]])),
             list(map(self._days.__getitem__, cells[places["day"]])),
+            list(map(self._services.__getitem__, cells[places["service"]])),
             list(costs) if set(map(type, costs)) == {Decimal} else list(map(_cost, costs)),
         )
 
@@ -144,6 +157,7 @@ class Answer:
         readers: dict[str, Callable[[Any], Any]] = {
             "currency": self._currencies.read,
             "day": self._days.read,
+            "service": self._services.read,
             "cost": _cost,
         }
         right = []
@@ -177,7 +191,7 @@ class Answer:
             cells = list(zip(*rows, strict=True))
         except (TypeError, ValueError):
             cells = []
-        if len(cells) == width:
+        if len(cells) == width and set(map(type, rows)) == {list}:
             return cells
         number, row = next(
             (number, row) for number, row in enumerate(rows, 1) if not isinstance(row, list) or len(row) != width

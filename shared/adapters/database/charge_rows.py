@@ -81,7 +81,9 @@ def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, sc
         key = (group_keys[scope_id], day, service)
         cost = missing[stored_currency].pop(key, None) if stored_currency in missing else None
         if cost is None:
-            changes.removed.append((scope_id, day, service, stored_currency))
+            # Nobody knows which row it was that could not be right: none of its group has gone.
+            if key[0] not in part.odd:
+                changes.removed.append((scope_id, day, service, stored_currency))
         elif cost != stored_cost:
             changes.changed.append((scope_id, day, service, stored_currency, cost))
     for currency, amounts in missing.items():

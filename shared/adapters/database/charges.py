@@ -354,7 +354,11 @@ def _doubt(
     """`doubt_about` what these changes come from. What takes nothing away is no matter for doubt."""
     if not changes.take_away:
         return None
-    stored = (row for days, scope_ids in left for row in stored_charges(connection, days.window, scope_ids))
+    stored = (
+        row
+        for days, scope_ids in left
+        for row in stored_charges(connection, days.window, {key: scope_ids[key] for key in scope_ids.keys() - days.odd})
+    )
     return doubt_about([charges for days, _ in left for charges in days.charges], stored, night)
 
 
