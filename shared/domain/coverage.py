@@ -168,7 +168,7 @@ class Coverage:
     days that have been read, None where none were. begun_at: when the first page of the newest answer was asked for.
     good_on: the last night that read all that was due; the next reads what has changed since.
     reason: why it is not good. suspect_nights: on how many nights in a row, the last of them `suspect_on`, its answer
-    was doubtful; on a month that is good they say that this was believed, and charges are still waited for.
+    was doubtful; on a month that is not suspect they say that this was believed, and charges are still waited for.
     compared_on: the last night that compared its total with what is stored. odd: what is wrong with rows that were set
     aside, by the key of their group; None where none were.
     """
@@ -199,7 +199,7 @@ class Coverage:
     @property
     def blank_believed_on(self) -> date | None:
         """The night on which its charges were taken for gone; None where they were not, or have come back."""
-        return self.suspect_on if self.is_good and self.suspect_nights else None
+        return self.suspect_on if self.suspect_nights and self.state is not CoverageState.SUSPECT else None
 
     def due_from(self, night: date, lookback_days: int) -> date | None:
         """The day since which a night reads the month; None where it is final.
@@ -250,16 +250,20 @@ class Coverage:
         """It could not be read; what is final stays so, whoever reads it once more."""
         if self.is_good and self.read_from and self.due_from(night, lookback_days) is None:
             return self
-        return replace(self, state=CoverageState.FAILED, reason=reason, suspect_nights=0, suspect_on=None)
+        # What was taken for gone is waited for, whether or not a night could ask for it.
+        nights = self.suspect_nights if self.blank_believed_on else 0
+        on = self.blank_believed_on
+        return replace(self, state=CoverageState.FAILED, reason=reason, suspect_nights=nights, suspect_on=on)
 
     def read(self, part: ReadPart, night: date, lookback_days: int, doubt: str | None) -> tuple[bool, Coverage]:
         """Whether the part is believed, and what is known then. doubt: `doubt_about` it.
 
-        An answer without any row is doubtful, too, where days that are over have never been read. Rows of exactly 0 are
+        An answer without any row is doubtful, too, where days that are over have never been read, or where the month is
+        suspect: it takes no doubt away. Rows of exactly 0 are
         an answer there: a subscription with nothing but free services has no others.
         """
         is_new = part.window.start < min(self.read_from or night, night)
-        if part.is_empty and is_new:
+        if (part.is_empty and is_new) or (part.is_blank and self.state is CoverageState.SUSPECT):
             doubt = doubt or NO_CHARGE
         due = self.due_from(night, lookback_days)
         reaches = self.read_from is None or due is None or part.window.start <= due
@@ -285,7 +289,8 @@ class Coverage:
         first, last = part.window.start, part.window.end - DAY
         odd = dict(part.odd)
         if self.read_from and self.read_through:
-            odd = {**(self.odd or {}), **odd} if self.read_from < first else odd
+            if self.read_from < first or part.window.end <= self.read_through:
+                odd = {**(self.odd or {}), **odd}
             if part.window.end < self.read_from or first > self.read_through + DAY:
                 first, last = self.read_from, self.read_through
             first, last = min(first, self.read_from), max(last, self.read_through)

@@ -155,6 +155,30 @@ def test_a_month_that_came_blank_on_its_first_three_nights_is_waited_for(chain: 
     assert chain.spent() == Decimal(405)
 
 
+@pytest.mark.parametrize("between", ["nothing", "refused", "read again"])
+def test_charges_that_were_taken_for_gone_are_waited_for_whatever_lies_between(chain: Chain, between: str) -> None:
+    chain.load(entry(11, rule=APRIL))
+    for day in (date(2026, 9, 1), date(2026, 10, 5), date(2026, 10, 18), date(2026, 11, 1)):
+        chain.spend("100", day)
+    chain.night()
+    whole = chain.costs.charges
+    for night in range(21, 28):
+        chain.costs.charges = {key: cost for key, cost in whole.items() if key[2].month != 10}
+        chain.clock.forward(days=1)
+        if night == 24 and between == "refused":
+            chain.costs.fails = lambda query: NeverError("no (400)") if query.window.start.month == 10 else None
+        chain.night()
+        chain.costs.fails = lambda _query: None
+        if night == 24 and between == "read again":
+            chain.run_now(since="2026-10-01")
+            chain.drain()
+    chain.costs.charges = whole
+    for _ in range(2):
+        chain.clock.forward(days=1)
+        chain.night()
+    assert (chain.spent(), missing(chain)) == (Decimal(400), [])
+
+
 def test_throttles_do_not_use_up_the_re_reads_of_a_blank(chain: Chain) -> None:
     chain.load(entry())
     chain.spend("5", TODAY - timedelta(days=3))

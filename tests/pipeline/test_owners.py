@@ -9,6 +9,7 @@ from shared.domain.locks import LockMode
 from shared.messages import Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, ResourceGroup
+from shared.ports.errors import NeverError
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 from tests.pipeline.test_any_history import alert_of
 from tests.pipeline.test_year import carrying, nights, on, settled, told
@@ -107,3 +108,21 @@ def test_what_azures_budget_counts_of_a_group_before_it_came_locks_nobody(chain:
     chain.work(Queue.LOCK, to_json(alert_of(12)))
     chain.drain()
     assert not chain.azure_locks.groups[SUBSCRIPTION, "rg-12"]
+
+
+def test_what_a_project_has_left_and_nobody_could_read_is_missing_until_its_period_ends(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL), entry(12, subscription=OTHER_SUBSCRIPTION))
+    for month in range(4, 12):
+        spend(chain, SUBSCRIPTION, "10", date(2026, month, 1))
+    chain.night()
+    chain.costs.fails = lambda query: (
+        NeverError("Azure refuses it (403)") if query.sub_account_id == SUBSCRIPTION else None
+    )
+    nights(chain, date(2026, 11, 21), date(2026, 11, 21))
+    chain.load(entry(11, rule=APRIL, subscription=OTHER_SUBSCRIPTION))
+    nights(chain, date(2026, 11, 22), date(2027, 1, 10))
+    assert SUBSCRIPTION not in asked(chain)
+    (view,) = (each for each in chain.projects.list_projects(date(2027, 1, 10)) if each.project.id == 11)
+    assert [str(gap) for gap in view.gaps if gap.sub_account_id == SUBSCRIPTION] == [
+        f"October to November 2026 of {SUBSCRIPTION} could not be read: Azure refuses it (403)"
+    ]

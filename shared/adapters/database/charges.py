@@ -109,9 +109,8 @@ class SqlCharges(Ledger, ChargeLedger):
         ids = {key: row.id for key, row in read.items()}
         parts, changes, odd = list[ReadPart](), RowChanges(), dict[str, str]()
         for part in reading.parts:
-            left = [
-                (days, {key: ids[key] for key in ids.keys() - silent}) for days, silent in not_outdated(part, stored)
-            ]
+            current = not_outdated(part, stored)
+            left = [(days, {key: ids[key] for key in ids.keys() - silent}) for days, silent in current]
             its = RowChanges()
             for days, scope_ids in left:
                 note_changes(connection, its, days, scope_ids)
@@ -119,7 +118,7 @@ class SqlCharges(Ledger, ChargeLedger):
             odd |= part_odd
             doubt = _doubt(connection, its, left, reading.night)
             # Without any left, what it would say is stored already, and newer: for its run, it has been read.
-            if left and taken.believes(replace(part, odd=part_odd), doubt):
+            if left and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())]):
                 parts.append(part)
                 changes.add(its)
         owners = owners_by_group(connection, reading.provider, reading.sub_account_id, odd) if odd else {}
@@ -329,12 +328,15 @@ class _Taken:
         for window, reason in self.reading.failed:
             self._know(self._of(window).failed(reason, self.reading.night, self.lookback_days))
 
-    def believes(self, part: ReadPart, doubt: str | None) -> bool:
-        """Whether the part is to be stored."""
+    def believes(self, part: ReadPart, doubt: str | None, is_whole: bool) -> bool:
+        """Whether the part is to be stored. is_whole: whether no newer answer has stored some of what it is about."""
         # Some groups say nothing of the account: where they are doubtful, they are never believed.
         believed = doubt is None
         if self.reading.is_whole:
-            believed, after = self._of(part.window).read(part, self.reading.night, self.lookback_days, doubt)
+            known = self._of(part.window)
+            if not is_whole:
+                part = replace(part, odd={**(known.odd or {}), **part.odd})
+            believed, after = known.read(part, self.reading.night, self.lookback_days, doubt)
             self._know(replace(after, source=self.reading.source))
         if doubt:
             (self.gone if believed else self.suspect)[part.window] = doubt

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select
 from shared.adapters.database.budget_rows import ALL, AnyRow, period_at, terms_of
 from shared.adapters.database.chunks import insert_rows, select_in
 from shared.adapters.database.ledger import record
-from shared.adapters.database.owners import STILL_READ, owners_by_group
+from shared.adapters.database.owners import owners_by_group
 from shared.adapters.database.tables import coverage, projects, scope_owners, scopes, stored_answers
 from shared.domain.coverage import Coverage, Gap, Known, Reading, ReadPart, StoredAnswer, gaps
 from shared.domain.periods import Period
@@ -61,6 +61,10 @@ def note_stored(connection: Connection, reading: Reading, parts: Iterable[ReadPa
     insert_rows(connection, stored_answers, [account | each for each in days])
 
 
+# Whoever leaves is read so long; in its last nights, others may be read without it.
+LAST_NIGHTS = timedelta(days=7)
+
+
 def gaps_of(
     connection: Connection,
     needed: Mapping[int, tuple[Period, bool]],
@@ -84,12 +88,7 @@ def gaps_within(
     which: ColumnElement[bool] = ALL,
 ) -> dict[tuple[int, Period], tuple[Gap, ...]]:
     """The same of several periods of a project, by its id and the period."""
-    owned = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
-    owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id).where(STILL_READ)
-    owned = owned.join(projects, projects.c.id == scope_owners.c.project_id).where(which)
-    accounts: dict[int, list[tuple[str, str]]] = {}
-    for project_id, provider, sub_account_id in sorted(map(tuple, connection.execute(owned))):
-        accounts.setdefault(project_id, []).append((provider, sub_account_id))
+    accounts = _accounts_of(connection, which)
     wanted = {account for project_id, *_ in needed for account in accounts.get(project_id, ())}
     known = known_months(connection, {sub_account_id for _, sub_account_id in wanted})
     odd = owners_of_odd(connection, {account: known.get(account, {}) for account in wanted})
@@ -97,14 +96,53 @@ def gaps_within(
     found: dict[tuple[str, str, Period, bool, frozenset[str]], list[Gap]] = {}
     lacking: dict[tuple[int, Period], list[Gap]] = {}
     for project_id, period, opening in needed:
-        for account in accounts.get(project_id, ()):
+        for account, (owned_from, owned_until, settles_on) in accounts.get(project_id, {}).items():
+            first, end = max(period.start, owned_from), min(period.end, owned_until)
+            if first >= end or _is_settled(known.get(account, {}), settles_on):
+                continue
+            days = Period(first, end)
             groups = odd.get((project_id, account), NO_GROUPS)
-            if (key := (*account, period, opening, groups)) not in found:
+            if (key := (*account, days, opening, groups)) not in found:
                 months = known.get(account, {})
                 months = {month: each.of_groups(groups) for month, each in months.items()} if groups else months
-                found[key] = gaps(account[1], months, period, today, lookback_days, opening)
+                found[key] = gaps(account[1], months, days, today, lookback_days, opening)
             lacking.setdefault((project_id, period), []).extend(found[key])
     return {key: tuple(each) for key, each in lacking.items()}
+
+
+Owned = tuple[date, date, date | None]
+"""The first day on which something was owned, the one after the last, and the night after which it is not read."""
+
+
+def _accounts_of(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[tuple[str, str], Owned]]:
+    """The sub-accounts of projects, and when they had groups there. which: what selects these projects."""
+    owned = select(
+        scope_owners.c.project_id,
+        scopes.c.provider,
+        scopes.c.sub_account_id,
+        scope_owners.c.owned_from,
+        scope_owners.c.owned_until,
+        scope_owners.c.settles_on,
+    ).distinct()
+    owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
+    owned = owned.join(projects, projects.c.id == scope_owners.c.project_id).where(which)
+    accounts: dict[int, dict[tuple[str, str], Owned]] = {}
+    for row in sorted(connection.execute(owned), key=lambda row: (row.project_id, row.provider, row.sub_account_id)):
+        its, account = accounts.setdefault(row.project_id, {}), (row.provider, row.sub_account_id)
+        this = row.owned_from or date.min, row.owned_until or date.max, row.settles_on
+        its[account] = _both(its[account], this) if account in its else this
+    return accounts
+
+
+def _both(one: Owned, other: Owned) -> Owned:
+    settles_on = max(one[2], other[2]) if one[2] and other[2] else None
+    return min(one[0], other[0]), max(one[1], other[1]), settles_on
+
+
+def _is_settled(known: Known, settles_on: date | None) -> bool:
+    """Whether what a project has left was read to its end. Where nobody could read it then, the figure lacks it."""
+    read_on = max((each.good_on for each in known.values() if each.good_on), default=date.min)
+    return settles_on is not None and read_on >= settles_on - LAST_NIGHTS
 
 
 def owners_of_odd(

@@ -59,11 +59,11 @@ def owners_of(connection: Connection, scope_ids: Collection[int]) -> Iterator[in
 def owners_by_group(
     connection: Connection, provider: str, sub_account_id: str, group_keys: Collection[str]
 ) -> dict[str, dict[int, str]]:
-    """The projects for which nights still read charges of these groups: ids and acronyms, by group key."""
+    """The projects that have owned these groups: ids and acronyms, by group key."""
     found = select(scopes.c.group_key, projects.c.id, projects.c.acronym)
     found = found.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
     found = found.join(projects, projects.c.id == scope_owners.c.project_id)
-    found = found.where(STILL_READ, scopes.c.provider == provider, scopes.c.sub_account_id == sub_account_id)
+    found = found.where(scopes.c.provider == provider, scopes.c.sub_account_id == sub_account_id)
     owners: dict[str, dict[int, str]] = {}
     for group_key, project_id, acronym in select_in(connection, found, scopes.c.group_key, sorted(group_keys)):
         owners.setdefault(group_key, {})[project_id] = acronym
