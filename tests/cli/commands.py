@@ -188,11 +188,11 @@ def night(app: Composition) -> tuple[RunScope, RunScope]:
     return first, second
 
 
-def on_terminal(columns: int, *arguments: str) -> str:
+def on_terminal(columns: int, *arguments: str, code: int = 0) -> str:
     """What a command writes onto a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    process = start(*arguments, stdout=theirs, stderr=theirs)
+    process = start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     written = b""
     while True:
@@ -205,5 +205,5 @@ def on_terminal(columns: int, *arguments: str) -> str:
             break
         written += part
     os.close(ours)
-    assert process.wait(30) == 0
+    assert process.wait(30) == code
     return written.decode()

@@ -119,7 +119,28 @@ def test_nothing_is_cut_off_on_any_terminal(
     for words in ("DIE1", "EAU", *(("12,500 CAD", "2027-03-31") if columns == 120 else ("Left out", "budget"))):
         assert words in listed
     assert "…" not in listed
-    assert "night-2026-11-20" in on_terminal(columns, "status")
+    # The night is not finished, hours after its end was planned.
+    assert "night-2026-11-20" in on_terminal(columns, "status", code=1)
     # No project has a forecast yet; a pipe gets the column all the same, so that the others keep their places.
     assert "forecast" not in listed
     assert "FORECAST" in program("projects", "list").out
+
+
+def test_a_list_that_is_longer_than_the_screen_goes_through_the_pager(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("PAGER", "tee paged.txt")
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    one = DIE1.split(",")
+    many = [",".join([str(100 + n), f"P{n}", *one[2:4], f"rg-{n}", *one[5:]]) for n in range(60)]
+    main(["projects", "load", write_csv(*many)])
+    shown = on_terminal(80, "projects", "list")
+    paged = (tmp_path / "paged.txt").read_text()
+    assert paged.count("Data innovation") == 60
+    assert "60 projects, 60 active" in shown
+    assert "60 projects" not in paged
+    (tmp_path / "paged.txt").unlink()
+    on_terminal(80, "projects", "list", "--limit", "20")
+    assert not (tmp_path / "paged.txt").exists()
