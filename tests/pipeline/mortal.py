@@ -90,7 +90,8 @@ class MoodyCosts(FakeCostsWithTotals):
     """A provider with a mood for each month of each account; what it truly serves, the oracle sees.
 
     changes_on: the days since which accounts are in another currency. blank_nights: for how many nights in a row now
-    a month came without any charge.
+    a month came without any charge. by_hand: for how many more nights a run by hand counts as one, which it is where
+    it begins on another day.
     """
 
     fate: Fate = field(kw_only=True)
@@ -100,6 +101,7 @@ class MoodyCosts(FakeCostsWithTotals):
     moods: dict[tuple[str, date], str] = field(default_factory=dict)
     changes_on: dict[str, date] = field(default_factory=dict)
     blank_nights: Counter[tuple[str, date]] = field(default_factory=Counter)
+    by_hand: int = 0
 
     def read(self, query: CostQuery, *how: Any) -> Any:
         mood = self._mood(query)
@@ -108,7 +110,7 @@ class MoodyCosts(FakeCostsWithTotals):
             charges, self.charges = self.charges, {}
             answer = super().read(query, *how)
             self.charges = charges
-            nights = self.blank_nights[query.sub_account_id, first_of(query.window.start)]
+            nights = self.blank_nights[query.sub_account_id, first_of(query.window.start)] + bool(self.by_hand)
             self.oracle.serve_nothing(self.now(), query.sub_account_id, query.window.start, query.window.end, nights)
         else:
             answer = super().read(query, *how)

@@ -146,6 +146,7 @@ class History:
         """What a person orders by `run --since`."""
         self.world.fire(lambda: self.world.chain.run_now(since=SINCE.isoformat()))
         self.world.fate.counted["runs since"] += 1
+        self.world.costs.by_hand = 3
 
     def charge(self, account: str, group: str, day: date, amount: Decimal) -> None:
         currency = currency_on(day, self.world.costs.changes_on.get(account))
@@ -180,6 +181,7 @@ class History:
 
         again: whether somebody has all read again at noon.
         """
+        self.world.costs.by_hand = max(self.world.costs.by_hand - 1, 0)
         begins = datetime(self.today.year, self.today.month, self.today.day, self.hour, tzinfo=UTC)
         well = not self.world.costs.moods
         times = 1 if well else self.random.choice([1, 1, 1, 1, 2, 0])
