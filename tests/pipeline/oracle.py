@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain, combinations
 
 DAY = timedelta(days=1)
 Row = tuple[str, str, date]
@@ -75,14 +76,12 @@ class Oracle:
     def told(self, account: str, group: str, start: date, end: date, at: datetime) -> list[Money]:
         """What the answers until `at` say of a group's days, each day as the last that was about it.
 
-        The second is with those that were not true, and could not be told from it.
+        The first without, the others with some of those that were not true, and could not be told from it.
         """
         true = self._about(account, at)
-        mixed = sorted(
-            [*true, *(each for each in self.credible if each.account == account and each.at <= at)],
-            key=lambda each: each.at,
-        )
-        return [_said(answers, (account, group), start, end) for answers in (true, mixed)]
+        credible = {(each.start, each.end): each for each in self.credible if each.account == account and each.at <= at}
+        mixed = [sorted([*true, *some], key=lambda each: each.at) for some in _subsets(list(credible.values()))]
+        return [_said(answers, (account, group), start, end) for answers in mixed]
 
     def _about(self, account: str, at: datetime) -> list[Served]:
         return [each for each in self.served if each.account == account and each.at <= at]
@@ -135,6 +134,10 @@ def days(start: date, end: date) -> Iterator[date]:
 def reached(amount: Decimal, spent: Decimal, thresholds: tuple[int, ...]) -> int:
     """The highest threshold that is reached; 0 where none is."""
     return max((each for each in thresholds if spent * 100 >= amount * each), default=0)
+
+
+def _subsets(answers: list[Served]) -> Iterator[tuple[Served, ...]]:
+    return chain.from_iterable(combinations(answers, count) for count in range(len(answers) + 1))
 
 
 def _said(answers: list[Served], group: tuple[str, str], start: date, end: date) -> Money:
