@@ -8,6 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 RUNS ?= 20
 HISTORIES ?= 1000
+LOCK_HISTORIES ?= 2000
 
 .PHONY: help demo dev test test-sql-server check bench crash-test format lock clean
 .DEFAULT_GOAL := help
@@ -52,10 +53,11 @@ test-sql-server: $(READY) ## What concerns the database, on the SQL Server that 
 	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline) and not sqlite and not postgresql" \
 		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
-crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones
+crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, and LOCK_HISTORIES=2000 of locks
 	@$(BIN)/python -m localdev.azurite --install
 	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
+	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
 
 format: $(READY) ## Puts the code into shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

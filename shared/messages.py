@@ -202,6 +202,11 @@ class LockMessage:
     envelope: Envelope = field(default=Envelope())
     project_acronym: str | None = None
 
+    @property
+    def is_look(self) -> bool:
+        """Whether it only asks to look again: what a check asks of a lock that it knows of (`look`)."""
+        return self.trigger is LockTrigger.CHECK and self.action is LockAction.UNLOCK
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetSyncMessage:

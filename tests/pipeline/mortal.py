@@ -286,12 +286,20 @@ class World:
             return False
         finally:
             self.fate.left, self.mailer.just_taken = 0, None
-            for queue, text, delay in self.queues.take():
-                self._wait(queue, text, delay)
-            for queue, text, delay in self.queues.poisoned:
-                self._wait(queue, text, delay, poisoned=True)
-            self.queues.poisoned.clear()
+            self.take_sent()
         return True
+
+    def take_sent(self) -> None:
+        """What was sent waits on its queue."""
+        for queue, text, delay in self.queues.take():
+            self._wait(queue, text, delay)
+        for queue, text, delay in self.queues.poisoned:
+            self._wait(queue, text, delay, poisoned=True)
+        self.queues.poisoned.clear()
+
+    def put(self, queue: Queue, text: str) -> None:
+        """A message from elsewhere."""
+        self._wait(queue, text, timedelta(0))
 
     def _note_unmarked(self) -> None:
         """A mail that was taken and not marked is sent again: nobody can know what became of it."""

@@ -13,7 +13,7 @@ from shared.domain.budgets import Rollover
 from shared.domain.locks import LockMode, LockWhy, Outcome, WhenUnsure
 from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy
-from shared.messages import LockAction, LockMessage, Queue, to_json
+from shared.messages import LockAction, LockMessage, Queue, look, to_json
 from shared.ports.azure import GroupLock, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts
@@ -322,6 +322,30 @@ def test_a_fixed_period_that_ends_while_it_is_locked_ends_the_lock_and_is_told(l
     assert not is_locked(locking)
     assert to_operators(locking).count("P11 was unlocked") == 1
     assert outcomes(locking) == [Outcome.LOCKED, Outcome.UNLOCKED]
+
+
+def test_an_order_to_lock_is_taken_back_by_marking_the_project_as_never(locking: Chain) -> None:
+    by_order(locking)
+    locking.load(entry(lock=LockPolicy.NEVER))
+    watch(locking)
+    assert not is_locked(locking)
+    locking.load(entry())
+    next_nights(locking, 2, "10")
+    watch(locking)
+    assert not is_locked(locking)
+
+
+def test_a_look_that_meets_another_message_is_left_to_that_and_to_the_watchdog(locking: Chain) -> None:
+    used(locking, "1000")
+    locking.azure_locks.delete(RG, OURS)
+    now = locking.clock()
+    assert locking.lock_ledger.claim(11, "another", now + timedelta(minutes=15), now)
+    locking.work(Queue.LOCK, to_json(look(11)))
+    assert locking.queues.take() == []
+    locking.lock_ledger.release(11, "another")
+    locking.clock.forward(minutes=15)
+    watch(locking)
+    assert is_locked(locking)
 
 
 # --- held by level -------------------------------------------------------------------------------------------

@@ -116,6 +116,8 @@ class Locking:
 
     def _open(self, request: Request, wanted: Wanted) -> None:
         facts, mode = request.facts, self.rules.mode
+        # Whoever marks a project as never to be locked takes an order to lock it back.
+        self.records.withdraw(request)
         is_order = request.ordered and request.asks(LockAction.UNLOCK)
         if is_order or (facts.held is not None and request.known.is_released):
             self._take_off(request, ORDERED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from shared.domain.locks import LockMode, goes_by_figures
 from shared.messages import LockAction, LockMessage, LockTrigger, look
@@ -14,7 +15,7 @@ from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.locking.carry_out import AZURE_LIMIT, Locking
 from shared.pipeline.locking.groups import Report
-from shared.pipeline.locking.records import Records
+from shared.pipeline.locking.records import BusyError, Records
 from shared.pipeline.locking.request import Request, ask_azure
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.azure import AzureBudgets
@@ -23,6 +24,7 @@ from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts, LockLedger
 
+LOOKED_AT_SOON = timedelta(minutes=15)
 Work = Callable[[Request], None]
 
 
@@ -44,6 +46,10 @@ class Locker:
         try:
             return self._take(message, origin)
         except LaterError as error:
+            if isinstance(error, BusyError) and message.is_look and message.project_id is not None:
+                # Whoever works on it sees the same; should that come to nothing, the watchdog asks again.
+                self.ledger.look_at(message.project_id, self.clock() + LOOKED_AT_SOON)
+                return []
             return self.retry.later(
                 message,
                 error,

@@ -13,8 +13,8 @@ from typing import Any
 
 from shared.domain.locks import LockMode, Outcome
 from shared.domain.money import plain
+from shared.domain.projects import LockPolicy
 from shared.domain.texts import digest
-from shared.messages import LockAction
 from shared.pipeline.events import event
 from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
@@ -30,6 +30,10 @@ BUSY_WAIT = timedelta(seconds=15)
 DECISIONS_OF_A_LOCK = 200
 
 
+class BusyError(PauseError):
+    """Another message works on the project's lock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """Writes decisions down, and knows the earlier ones. What is written ends the claim: it is taken again after."""
@@ -41,16 +45,17 @@ class Records:
     def claim(self, project_id: int, origin: str, now: datetime) -> None:
         """Takes the claim for this message, or takes it again. Raises LaterError while another message has it."""
         if not self.ledger.claim(project_id, origin, now + CLAIM, now):
-            raise PauseError("another message is working on this project's lock", BUSY_WAIT)
+            raise BusyError("another message is working on this project's lock", BUSY_WAIT)
 
     def keep(self, request: Request, hold: Hold) -> None:
         """Writes what counts for a lock that is there or about to be, with nothing decided."""
         self.ledger.keep(request.project.id, request.origin, hold)
 
     def withdraw(self, request: Request) -> None:
-        """Ends an order to lock that is refused: it shall not come true by surprise, once that has changed."""
-        order = request.facts.order
-        if request.ordered and request.asks(LockAction.LOCK) and order is not None and order.locks:
+        """Ends an order to lock that is refused, or taken back: it shall not come true once that has changed."""
+        order, is_never = request.facts.order, request.project.lock is LockPolicy.NEVER
+        is_its = request.ordered and request.superseded is None
+        if order is not None and order.locks and (is_its or is_never):
             self.ledger.withdraw(request.project.id, order)
 
     def look_at(self, request: Request, due_at: datetime | None, alerted_at: datetime | None) -> None:
@@ -85,7 +90,7 @@ class Records:
             run_key=message.envelope.run_id,
         )
         if not self.ledger.record(entry, request.origin, change, mails, request.now):
-            raise PauseError("another message has taken over this project's lock", BUSY_WAIT)
+            raise BusyError("another message has taken over this project's lock", BUSY_WAIT)
         event("lock_decided", project=project.id, action=request.doing, outcome=outcome, reason=reason)
 
     def _figures(self, request: Request) -> dict[str, Any]:

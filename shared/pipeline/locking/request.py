@@ -90,8 +90,8 @@ class Request:
 
     @property
     def is_look(self) -> bool:
-        """Whether it only asks to look again: what a check asks of a lock that it knows of."""
-        return self.message.trigger is LockTrigger.CHECK and self.message.action is LockAction.UNLOCK
+        """Whether it only asks to look again."""
+        return self.message.is_look
 
     @property
     def superseded(self) -> LockOrder | None:
