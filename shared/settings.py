@@ -427,7 +427,7 @@ class Settings(BaseModel):
         "where Entra's keys are, with https and without a path; another for sovereign clouds",
     )
     own_resource_group: str | None = _setting(
-        "WEBSITE_RESOURCE_GROUP", None, "set by Azure: the app's own resource group"
+        "WEBSITE_RESOURCE_GROUP", None, "the name of the app's own resource group; mostly set by Azure"
     )
     owner_name: str | None = _setting(
         "WEBSITE_OWNER_NAME", None, "set by Azure: holds the app's own resource group too"
@@ -478,9 +478,13 @@ class Settings(BaseModel):
     @property
     def never_locked(self) -> frozenset[str]:
         """The keys (`charges.key_of_group`) of the resource groups that are never locked: the app's own is one."""
+        return frozenset(key_of_group(name) for name in (*self.lock_never, self.own_group) if name)
+
+    @property
+    def own_group(self) -> str | None:
+        """The resource group that the app itself is in; None where Azure does not say."""
         found = OWNER.fullmatch(self.owner_name or "")
-        own = self.own_resource_group or (found[1] if found else None)
-        return frozenset(key_of_group(name) for name in (*self.lock_never, own) if name)
+        return self.own_resource_group or (found[1] if found else None)
 
 
 def load(environment: Mapping[str, str] | None = None, local_file: Path | None = None) -> Settings:
@@ -666,10 +670,10 @@ def _azure_faults(settings: Settings) -> list[str]:
         faults.append("DATABASE_URL is SQLite, whose file does not last in Azure. It takes mssql+pyodbc://… there.")
     if settings.email_provider is Provider.OUTBOX:
         faults.append("EMAIL_PROVIDER is outbox, whose folder does not last in Azure. It takes sendgrid or smtp there.")
-    if settings.lock_mode is LockMode.ENFORCE and not settings.never_locked:
+    if settings.lock_mode is LockMode.ENFORCE and settings.own_group is None:
         faults.append(
-            "LOCK_NEVER is empty, and Azure does not say which resource group the app itself is in (LOCK_MODE is "
-            "enforce). It takes that group's name, so that the app never locks itself."
+            "WEBSITE_RESOURCE_GROUP is missing, and Azure does not say otherwise which resource group the app itself "
+            "is in (LOCK_MODE is enforce). It takes that group's name, so that the app never locks itself."
         )
     try:
         _ = settings.nights

@@ -128,6 +128,7 @@ def test_settings_are_read_as_they_are_given() -> None:
             "LOCK_STOP_COMPUTE": "true",
             "LOCK_WHEN_UNSURE": "leave",
             "LOCK_NEVER": "rg-network; RG-Shared",
+            "WEBSITE_RESOURCE_GROUP": "rg-warden",
             "LOCK_ACTION_GROUP_ID": f" {ACTION_GROUP} ",
             "ALERT_AUDIENCE": "api://warden",
             "ALERT_TENANT_ID": TENANT.upper(),
@@ -293,14 +294,17 @@ def test_the_app_s_own_group_is_never_locked_nor_are_those_that_lock_never_names
     assert load(STORAGE | given).never_locked == never
 
 
-@pytest.mark.parametrize("known", [{"LOCK_NEVER": "rg"}, {"WEBSITE_RESOURCE_GROUP": "rg"}])
+@pytest.mark.parametrize(
+    "known", [{"WEBSITE_OWNER_NAME": "sub+rg-EastUSwebspace-Linux"}, {"WEBSITE_RESOURCE_GROUP": "rg"}]
+)
 @pytest.mark.parametrize("mode", ["enforce", "dry-run", "off"])
 def test_in_azure_the_app_enforces_locks_only_where_it_knows_its_own_group(mode: str, known: dict[str, str]) -> None:
     load(IN_AZURE | known | {"LOCK_MODE": mode})
     load(STORAGE | {"LOCK_MODE": mode})
     if mode == "enforce":
-        (fault,) = faults_of(IN_AZURE | {"LOCK_MODE": mode, "WEBSITE_OWNER_NAME": "of another form"})
-        assert fault.startswith("LOCK_NEVER is empty, and Azure does not say which resource group the app itself is in")
+        unknown = {"LOCK_NEVER": "rg-network", "WEBSITE_OWNER_NAME": "of another form"}
+        (fault,) = faults_of(IN_AZURE | {"LOCK_MODE": mode} | unknown)
+        assert fault.startswith("WEBSITE_RESOURCE_GROUP is missing, and Azure does not say otherwise which resource")
         assert "It takes that group's name" in fault
     else:
         load(IN_AZURE | {"LOCK_MODE": mode})
@@ -657,7 +661,7 @@ def test_faults_of_single_settings_and_between_settings_are_in_one_message() -> 
     assert named[:3] == ["COST_LOOKBACK_DAYS", "LOCK_LEVEL", "LOCK_ACTION_GROUP_ID"]
     assert named[3] == "SMTP_HOST"
     assert named[4].startswith("Two of QueueProjectUsageUpdate")
-    assert named[5:] == ["ALERT_TENANT_ID", "LOCK_NEVER"]
+    assert named[5:] == ["ALERT_TENANT_ID", "WEBSITE_RESOURCE_GROUP"]
 
 
 # --- Azure ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,9 +50,13 @@ def given_reason(text: str) -> str:
 
 
 def user_name() -> str:
-    """The name of the operating system's user: who made a revision."""
+    """Who runs this, as the operating system vouches for it: LOGNAME and the like, which anybody sets, don't count."""
     try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
+        import pwd
+    except ImportError:  # Windows has none, and its own call
+        return os.getlogin()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         # A container may run as a number that no user has.
         return f"user {os.getuid()}"

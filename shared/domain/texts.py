@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
 
@@ -39,6 +40,11 @@ def folded(text: str) -> str:
     """The text without case and accents, as people compare it: `forêt` and `FORET` are one."""
     apart = unicodedata.normalize("NFKD", text.strip().casefold())
     return "".join(character for character in apart if not unicodedata.combining(character))
+
+
+def in_shell(text: str) -> str:
+    """The text as a shell takes it for one word, for commands that people paste."""
+    return shlex.quote(text)
 
 
 def digest(*texts: str) -> str:

@@ -15,6 +15,7 @@ from shared.domain.forecast import as_told, spent_between, warns
 from shared.domain.locks import FULL, Figure, LockMode, LockWhy
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
+from shared.domain.texts import in_shell
 from shared.messages import LockAction
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators
@@ -188,7 +189,7 @@ class Alerts(Judge):
             key,
             f"{project.acronym} has no budget",
             f"Project {project.acronym} ({project.name}) {why}. Nobody is told what it spends.",
-            advice=f'Give it one: `python -m shared.cli budgets set {project.acronym} AMOUNT --reason "…"`.',
+            advice=f'Give it one: `python -m shared.cli budgets set {in_shell(project.acronym)} AMOUNT --reason "…"`.',
         )
         return Judgement(None, percents, f"it {why}", (_about(usage, notice),))
 
@@ -212,7 +213,7 @@ def _way_out(usage: ProjectUsage) -> str:
     if usage.over or period is None or not days:
         return "That period is over: what it spent has to be compared by hand."
     newest = max(days, key=lambda currency: (days[currency], currency != usage.budget.terms.currency))
-    command = f"python -m shared.cli budgets set {usage.project.acronym} AMOUNT --currency {newest}"
+    command = f"python -m shared.cli budgets set {in_shell(usage.project.acronym)} AMOUNT --currency {newest}"
     if len(days) == 1:
         return f'Give it a budget in {newest}: `{command} --reason "…"`. {IN_THE_FILE}'
     # No budget of the whole period can be compared, whatever its currency: the charges before are in the other.

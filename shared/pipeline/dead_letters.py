@@ -51,6 +51,10 @@ class DeadLetters:
         """Keeps the message of work that was given up: replayed, it has the work done."""
         self.record(QUEUES[type(message)], to_json(message), reason, origin)
 
+    def give_up_stranger(self, message: Message, reason: str, origin: str) -> None:
+        """The same of a message that names nobody, of which anybody can make up as many as he likes."""
+        self.ledger.record_stranger(QUEUES[type(message)], to_json(message), reason, origin, self.clock())
+
     def bury(self, queue: Queue, body: str, origin: str) -> list[Outgoing]:
         """Takes what the host gave up on (its `-poison` queue), and tells the operators.
 

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from shared.messages import Queue
 
+# So many messages a day that name nobody are kept.
+STRANGERS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -33,6 +36,13 @@ class DeadLetterLedger(Protocol):
 
     def record(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> int:
         """Keeps a message; `origin` (the queue message's id) makes a second record of it the same one."""
+        ...
+
+    def record_stranger(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> None:
+        """Keeps a message that names nobody, as anybody can make them up: STRANGERS a day, and of the rest how many.
+
+        The rest of a day is one letter, whose body is that of the last, with `More`: how many.
+        """
         ...
 
     def letters(self, replayed_too: bool = False) -> list[DeadLetter]:

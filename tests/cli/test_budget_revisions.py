@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.cli.app import user_name
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.money import LARGEST_AMOUNT
@@ -30,7 +31,7 @@ def test_a_budget_that_is_set_is_a_revision_and_is_checked(
     assert (outcome.code, outcome.err) == (0, "")
     assert "is now 15,000.50 CAD (it was 12,500.00 CAD); this is revision 2." in outcome.out
     before, after = app.projects.revisions(11)
-    assert (after.terms.amount, after.made_by, after.reason) == (Decimal("15000.5"), "ann", "more students")
+    assert (after.terms.amount, after.made_by, after.reason) == (Decimal("15000.5"), user_name(), "more students")
     assert (after.terms.currency, after.terms.rule) == (before.terms.currency, before.terms.rule)
     assert queued("QueueProjectUsageNotification") == [{"ProjectId": 11}]
 

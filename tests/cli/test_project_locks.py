@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.cli.app import user_name
 from shared.composition import Composition
 from shared.messages import parse_lock
 from tests.cli.commands import DIE1, HEADER, HOLD, LOCKED, LOCKED_AT, NO_QUEUES, Cli, decided, queued, write_csv
@@ -28,7 +29,7 @@ def test_a_lock_is_asked_for_by_an_operator_with_a_name_and_a_reason(
         "Action": action,
         "Reason": "it is a test",
         "Trigger": "operator",
-        "By": "ann",
+        "By": user_name(),
     }
 
 
@@ -92,15 +93,21 @@ def test_without_a_known_project_and_a_reason_nothing_is_asked_for(
     assert [message["Reason"] for message in queued("QueueProjectLock")] == ["the only one"]
 
 
-def test_a_reason_and_a_name_as_long_as_they_may_be_are_a_message_that_is_taken(
-    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_who_orders_is_whom_the_operating_system_knows_and_not_what_the_environment_says(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOGNAME", "a" * 300)
+    before = user_name()
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert user_name() == before != "somebody-else"
+
+
+def test_a_reason_as_long_as_it_may_be_is_a_message_that_is_taken(cli: Cli, queue_names: dict[str, str]) -> None:
     cli("projects", "load", write_csv(DIE1))
     assert cli("projects", "lock", "DIE1", "--reason", "é\n" * 499 + "x").code == 0
     (message,) = queued("QueueProjectLock")
     parsed = parse_lock(json.dumps(message))
-    assert (parsed.by, len(parsed.reason)) == ("a" * 100, 999)
+    assert (parsed.by, len(parsed.reason)) == (user_name(), 999)
 
 
 def test_where_the_queues_are_away_nothing_was_asked_for_and_the_exit_code_is_1(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.cli.app import user_name
 from shared.composition import Composition
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
@@ -367,7 +368,7 @@ def test_one_project_is_shown_by_acronym_or_id(cli: Cli, project: str) -> None:
         "thresholds": None,
         "opening_balance": None,
         "made_at": as_json["revisions"][0]["made_at"],
-        "made_by": "ann",
+        "made_by": user_name(),
         "reason": "loaded",
     }
 

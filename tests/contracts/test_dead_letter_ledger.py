@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
 import pytest
 
 from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
 from shared.messages import Queue
-from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
+from shared.ports.dead_letters import STRANGERS, DeadLetter, DeadLetterLedger
 from tests.contracts.rows import HOUR, NIGHT
 
 BODY = '{"ProjectId": "elf 😀"}'
@@ -84,3 +87,18 @@ def test_any_body_and_reason_can_be_recorded(ledger: DeadLetterLedger, body: str
     assert letter is not None
     assert letter.body == body.replace("\x00", "\ufffd").replace("\ud83d", "\ufffd")
     assert letter.reason.startswith("can't be read")
+
+
+def test_of_what_names_nobody_a_hundred_a_day_are_kept_and_the_rest_is_counted(ledger: DeadLetterLedger):
+    for number in range(STRANGERS + 7):
+        for _ in range(2 if number < STRANGERS else 1):  # the same message once more
+            body = json.dumps({"BudgetName": f"warden-{number}"})
+            ledger.record_stranger(Queue.LOCK, body, "there is no such budget", f"message-{number}", NIGHT)
+    ledger.record(Queue.LOCK, BODY, "another", "another", NIGHT)
+    letters = ledger.letters()
+    assert len(letters) == STRANGERS + 2
+    (rest,) = [each for each in letters if "not kept" in each.reason]
+    assert rest.reason.startswith("7 more message(s) of this day named nobody")
+    assert json.loads(rest.body) == {"BudgetName": f"warden-{STRANGERS + 6}", "More": 7}
+    ledger.record_stranger(Queue.LOCK, "{}", "there is no such budget", "message-1", NIGHT + timedelta(days=1))
+    assert len(ledger.letters()) == STRANGERS + 3

@@ -307,6 +307,14 @@ def test_an_id_that_is_given_twice_is_refused(ledgers: Ledgers) -> None:
         ledgers.load(entry(1, "rg-a", acronym="A"), entry(1, "rg-b", acronym="B"))
 
 
+def test_an_acronym_may_look_like_what_stands_in_for_another_one_while_two_swap(ledgers: Ledgers) -> None:
+    strange = [entry(3, acronym="#1#"), entry(4, acronym="1"), entry(5, acronym="#2#")]
+    ledgers.load(entry(1), entry(2), *strange)
+    ledgers.load(entry(1, acronym="P2"), entry(2, acronym="P1"))
+    views = ledgers.projects.list_projects(TODAY)
+    assert {view.project.id: view.project.acronym for view in views} == {1: "P2", 2: "P1", 3: "#1#", 4: "1", 5: "#2#"}
+
+
 def test_projects_can_swap_acronyms_and_hand_them_on(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, acronym="A"), entry(2, acronym="B"))
     ledgers.load(entry(1, acronym="B"), entry(2, acronym="C"), entry(3, acronym="a"))

@@ -56,3 +56,10 @@ def test_two_projects_never_share_a_name_and_case_makes_no_other(one: str, other
     assert azure_name(one.lower()) == azure_name(one)
     assume(one.strip().lower() != other.strip().lower())
     assert azure_name(one) != azure_name(other)
+
+
+@given(ACRONYMS)
+def test_an_acronym_that_is_written_like_the_name_of_another_one_has_a_name_of_its_own(acronym: str) -> None:
+    written_like_it = azure_name(acronym).removeprefix(AZURE_PREFIX)
+    assume(written_like_it != acronym.strip().lower())
+    assert azure_name(written_like_it) != azure_name(acronym)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -530,6 +531,16 @@ def test_the_same_day_is_told_of_each_reason_for_which_a_lock_was_refused(lockin
         azure_shows(locking, spent)
         send(locking, ALERT)
     assert [view.entry.figures["azure_spend"] for view in audit(locking)] == ["200", "300"]
+
+
+def test_a_command_that_people_paste_is_one_command_whatever_the_acronym_holds(locking: Chain) -> None:
+    locking.load(entry(acronym="a; rm -rf $HOME 'x'", lock=LockPolicy.AUTO))
+    send(locking, NIGHT)
+    (mail,) = locking.mailer.sent
+    (command,) = [line for line in mail.text.split("`") if line.startswith("python -m shared.cli")]
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "shared.cli"]
+    assert words[5:6] == ["a; rm -rf $HOME 'x'"]
 
 
 def test_an_inactive_project_is_not_locked(locking: Chain) -> None:

@@ -15,12 +15,14 @@ from random import Random
 
 import pytest
 
+from shared.adapters.database.engine import Database
 from shared.domain.budgets import BudgetTerms
 from shared.domain.locks import LockMode, Outcome
 from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.ports.azure import AZURE, GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
+from tests.conftest import emptied
 from tests.fake_azure import FakeCompute, FakeLocks
 from tests.fake_budgets import FakeBudgets
 from tests.pipeline.conftest import ACTION_GROUP, NOVEMBER, PLAYED, SUBSCRIPTION
@@ -36,17 +38,17 @@ FIRST = date(2026, 11, 1)
 FOREIGN = GroupLock("not-ours", LockLevel.CAN_NOT_DELETE, "finance")
 # What was known at 100 % counts for three days; a figure that Azure may not have evaluated, for two.
 SETTLES_IN_NIGHTS = 5
+KILLS_A_DAY = 12
 MOODS = [TRUE] * 6 + [REFUSED, LATER, BUSY]
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + HISTORIES))
 def test_once_the_dust_has_settled_what_is_locked_is_what_was_ordered_last_and_truly_spent(
-    seed: int, sqlite_url: str, record_property: Callable[[str, object], None]
+    seed: int, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
-    history = LockHistory(sqlite_url, seed)
+    history = LockHistory(emptied(request, "sqlite"), seed)
     history.play()
     record_property(PLAYED, dict(history.world.fate.counted))
-    history.world.chain.database.close()
 
 
 @dataclass
@@ -76,9 +78,11 @@ class Mood:
 class LockHistory:
     """Some days of three projects, of which two hand groups on to each other."""
 
-    def __init__(self, database_url: str, seed: int) -> None:
+    def __init__(self, database: Database, seed: int) -> None:
         self.random = Random(f"locks {seed}")
-        self.world = world = World(database_url, seed, chance=self.random.choice([0.0, 0.005, 0.01, 0.02]))
+        self.chance = self.random.choice([0.0, 0.005, 0.01, 0.02])
+        self.world = world = World(database, seed, self.chance)
+        self.killed_before, world.after_each = 0, self.spare
         self.mood = Mood(world, self.random)
         self.oracle = LockOracle()
         self.locks = FakeLocks(fails=lambda call, group: self.mood.fails(call, group.name))
@@ -135,14 +139,14 @@ class LockHistory:
             happening()
         self.go_on()
 
-    def night(self, hours: int = 23) -> None:
+    def night(self, hours: int = 20) -> None:
         begins = datetime(self.today.year, self.today.month, self.today.day, 2, tzinfo=UTC)
         self.world.run_until(begins)
         self.world.fire(lambda: self.world.chain.send(self.world.chain.scheduler.tonight()))
         self.world.fate.counted["nights"] += 1
         self.world.run_until(begins + DAY / 24 * hours)
         self.azure_evaluates()
-        if hours == 23:
+        if hours == 20:
             self.today += DAY
 
     def go_on(self) -> None:
@@ -251,13 +255,20 @@ class LockHistory:
 
     def change_moods(self) -> None:
         self.mood.slow = self.random.random() < 0.2
+        self.world.fate.chance = 0.0 if self.mood.slow else self.chance
+        self.killed_before = self.world.fate.kills
         calls = [(call, group) for call in ("put", "delete", "locks_on", "running") for group in self.oracle.now]
         calls += [(f"budget {call}", f"warden-p{number}") for call in ("get", "put", "delete") for number in GROUPS]
-        self.mood.answers = {each: self.random.choice(MOODS) for each in calls if self.random.random() < 0.4}
+        self.mood.answers = {each: self.random.choice(MOODS) for each in calls if self.random.random() < 0.25}
         months = {date(2026, 11, 1), self.today.replace(day=1)}
         moods = self.world.costs.moods
         moods.clear()
         moods.update({(SUBSCRIPTION, month): self.random.choice(MOODS) for month in months})
+
+    def spare(self) -> None:
+        """A message that comes twice after a kill may be killed again: soon there are thousands for this one host."""
+        if self.world.fate.kills - self.killed_before >= KILLS_A_DAY:
+            self.world.fate.chance = 0.0
 
     def any_project(self) -> int:
         return self.random.choice(list(GROUPS))

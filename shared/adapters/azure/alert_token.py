@@ -41,6 +41,7 @@ LARGEST_KEYS = 512 * 1024
 REFRESHED_AFTER, KEYS_LAST = 12 * 3600.0, 24 * 3600.0
 # Whoever makes up names of keys makes us ask Entra no more often than this.
 FRESH_SECONDS = 30.0
+JUST_NOW_SECONDS = 1.0
 # Shorter than the 5 seconds after which an Action Group calls again.
 REST_AFTER_FAILURE = 4.0
 NO_KEYS = "The token can't be checked now: Entra's keys are not to be had"
@@ -73,6 +74,9 @@ class EntraTokenCheck:
         """Takes the Authorization header. Raises TokenRefusedError; LaterError where Entra's keys are not to be had."""
         token = _token(authorization)
         key = self._keys.find(_key_id(token))
+        if key is None and not self._keys.are_of_now:
+            # Entra may have begun to sign with a new one since; the caller tries again.
+            raise LaterError("The token is signed with a key that was not among Entra's a moment ago.")
         if key is None:
             raise TokenRefusedError(401, "The token is signed with a key that Entra does not have.")
         self._check_sender(self._payload(token, key))
@@ -145,6 +149,11 @@ class SigningKeys:
             return kept.keys[key_id]
         with self._one_fetches:
             return self._find_afresh(key_id)
+
+    @property
+    def are_of_now(self) -> bool:
+        """Whether the keys were fetched just now."""
+        return self._age(self._kept) < JUST_NOW_SECONDS
 
     def _find_afresh(self, key_id: str) -> PyJWK | None:
         # Somebody else may have fetched them while this one waited.

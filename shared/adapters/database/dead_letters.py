@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database import tables
 from shared.adapters.database.chunks import update_in
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.messages import Queue
-from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
+from shared.ports.dead_letters import STRANGERS, DeadLetter, DeadLetterLedger
 
 letter = tables.dead_letters.c
 WAITS = letter.replayed_at.is_(None) & letter.discarded_at.is_(None)
@@ -30,6 +31,33 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
             connection.execute(insert(tables.dead_letters), [row])
         letter_id: int = connection.execute(same).scalar_one()
         return letter_id
+
+    @override
+    @writes
+    def record_stranger(
+        self, connection: Connection, queue: Queue, body: str, reason: str, origin: str, now: datetime
+    ) -> None:
+        day = now.astimezone(UTC).date()
+        of_today, rest = f"stranger/{day}/", f"strangers/{day}"
+        row = {"origin": of_today + origin, "queue": queue.value, "body": body, "reason": reason, "at": now}
+        found = {
+            each.origin: each.body
+            for each in connection.execute(
+                select(letter.origin, letter.body).where(or_(letter.origin.startswith(of_today), letter.origin == rest))
+            )
+        }
+        if row["origin"] in found:
+            return
+        if len(found) < STRANGERS:
+            connection.execute(insert(tables.dead_letters), [row])
+            return
+        more = json.loads(found[rest])["More"] + 1 if rest in found else 1
+        said = f"{more} more message(s) of this day named nobody, of which this is the last; they are not kept"
+        row |= {"origin": rest, "body": json.dumps(json.loads(body) | {"More": more}), "reason": said}
+        if rest in found:
+            connection.execute(update(tables.dead_letters).where(letter.origin == rest).values(row))
+        else:
+            connection.execute(insert(tables.dead_letters), [row])
 
     @override
     @reads

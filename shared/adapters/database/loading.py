@@ -146,9 +146,10 @@ def _row(project: Project) -> dict[str, Any]:
 
 def _update_projects(connection: Connection, changed: Sequence[tuple[Project, Project]], now: datetime) -> None:
     """changed: each project as it is stored, and as it is to be."""
-    # Two projects may swap their acronyms, which are unique at every step: those that change are set aside first.
+    # Two projects may swap their acronyms, which are unique at every step: those that change are set aside first, under
+    # what no acronym's key begins with.
     moving = [
-        {"id": project.id, "acronym_key": f"#{project.id}#"}
+        {"id": project.id, "acronym_key": f" {project.id}"}
         for before, project in changed
         if acronym_key(before.acronym) != acronym_key(project.acronym)
     ]

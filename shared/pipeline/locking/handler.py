@@ -64,7 +64,7 @@ class Locker:
             if project_id is None:
                 named = message.project_id or f"with the Azure budget {message.budget_name}"
                 reason = f"there is no project {named}; `python -m shared.cli projects list` shows them all"
-                return self._bury(message, origin, reason)
+                return self._bury_stranger(message, origin, reason)
             message = self._with_order(message, project_id)
             return self._claimed(message, origin, project_id, self._work_on)
         except NeverError as error:
@@ -134,16 +134,18 @@ class Locker:
         """Kept as a dead letter, written down, and told to the operators. Raises LaterError."""
         project_id = self._project_of(message)
         if project_id is None:
-            return self._bury(message, origin, reason)
+            return self._bury_stranger(message, origin, reason)
 
         def write_off(request: Request) -> None:
-            self._bury(message, origin, reason)
+            self.dead_letters.give_up(message, reason, origin)
             self.records.write_down_failure(request, Report(failed=((request.project.acronym, reason),)))
 
         return self._claimed(message, origin, project_id, write_off)
 
-    def _bury(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
-        self.dead_letters.give_up(message, reason, origin)
+    def _bury_stranger(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
+        """Whoever has the function's key can make up names of budgets."""
+        bury = self.dead_letters.give_up if message.budget_name is None else self.dead_letters.give_up_stranger
+        bury(message, reason, origin)
         return []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from shared.domain.locks import FULL, goes_by_figures
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
-from shared.domain.texts import digest, fitting, units
+from shared.domain.texts import digest, fitting, in_shell, units
 from shared.messages import LockAction
 from shared.pipeline.locking.request import Request
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
@@ -130,7 +130,7 @@ class LockMails:
         """Not all could be locked (or unlocked)."""
         project, action = request.project, request.doing
         intro = f"Project {_named(project)} could not be {action}ed, or not all of it:"
-        see = f"See `python -m shared.cli audit {project.acronym}`. The next night tries again"
+        see = f"See `python -m shared.cli audit {in_shell(project.acronym)}`. The next night tries again"
         advice = f"{see}; once the cause is mended, {_command(action, project)} does it now."
         return self._notice(request, key, f"could not be {action}ed", intro, lines, advice)
 
@@ -162,7 +162,7 @@ class LockMails:
             f"Machines of project {_named(request.project)} were stopped before a lock that is not put on after all. "
             "They are not started again by themselves:"
         )
-        advice = f"See `python -m shared.cli audit {request.project.acronym}`."
+        advice = f"See `python -m shared.cli audit {in_shell(request.project.acronym)}`."
         key = f"in-vain/{digest(*(view.entry.key for view in stops))}"
         return self._notice(request, key, "is not locked, and machines were stopped", intro, machines, advice)
 
@@ -174,7 +174,7 @@ class LockMails:
 
 
 def _command(action: str, project: Project) -> str:
-    return f'`python -m shared.cli projects {action} {project.acronym} --reason "…"`'
+    return f'`python -m shared.cli projects {action} {in_shell(project.acronym)} --reason "…"`'
 
 
 def _named(project: Project) -> str:

@@ -367,6 +367,18 @@ def test_after_a_while_an_unknown_key_is_looked_for_again(check, server, other_k
     assert len(server.asked) == 2
 
 
+def test_a_token_of_a_key_that_entra_began_to_use_a_moment_ago_is_tried_again_by_its_sender(
+    check, server, key, other_key, clock
+):
+    check.check(bearer(key, claims(server)))
+    server.lists(public_key(other_key, "new"))
+    clock.now += FRESH_SECONDS - 1
+    with pytest.raises(LaterError, match="a moment ago"):
+        check.check(bearer(other_key, claims(server), kid="new"))
+    clock.now += 1
+    check.check(bearer(other_key, claims(server), kid="new"))
+
+
 def test_a_new_key_of_entras_is_found(check, server, key, other_key, clock):
     check.check(bearer(key, claims(server)))
     server.lists(public_key(other_key, "new"))

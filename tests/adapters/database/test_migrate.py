@@ -230,7 +230,7 @@ def test_which_revisions_came_from_a_file_was_in_their_reasons(database: Databas
     ledgers.load(entry(1))
     ledgers.projects.revise_budget(1, terms("3000"), "ana", "avenant 2", NIGHT)
     ledgers.load(entry(1, terms=terms("1500")))
-    move_to(database, "0019")
+    move_to(database, "0013")
     migrate.upgrade(database)
     revisions = ledgers.projects.revisions(1)
     assert [(each.reason, each.by_load) for each in revisions] == [
@@ -240,16 +240,41 @@ def test_which_revisions_came_from_a_file_was_in_their_reasons(database: Databas
     ]
 
 
+DECISION = {"key": "k", "at": NIGHT, "project_id": 1, "acronym": "P1", "action": "lock", "outcome": "locked"}
+DECISION |= {"reason": "full", "trigger": "check", "asked": "", "figures": {}, "details": {}}
+
+
 @pytest.mark.parametrize("change", ["UPDATE audit SET outcome = 'refused'", "DELETE FROM audit"])
 def test_the_database_itself_refuses_to_change_the_audit(database: Database, change: str):
     add_project(database, 1)
-    row = {"key": "k", "at": NIGHT, "project_id": 1, "acronym": "P1", "action": "lock", "outcome": "locked"}
-    row |= {"reason": "full", "trigger": "check", "asked": "", "figures": {}, "details": {}}
-    database.run(lambda connection: connection.execute(audit.insert(), [row]))
+    database.run(lambda connection: connection.execute(audit.insert(), [DECISION]))
     with pytest.raises(DBAPIError, match="rows of the audit are never changed"), database.engine.begin() as connection:
         connection.execute(text(change))
     with database.engine.connect() as connection:
         assert connection.scalars(select(audit.c.outcome)).all() == ["locked"]
+
+
+OTHER_WAYS = {
+    "sqlite": [
+        "INSERT OR REPLACE INTO audit SELECT * FROM audit",
+        'REPLACE INTO audit SELECT id + 1, "key", project_id, at, acronym, action, \'refused\', reason, "trigger", '
+        'asked, figures, details, "by", run_key FROM audit',
+        "INSERT INTO audit SELECT * FROM audit WHERE true ON CONFLICT DO UPDATE SET outcome = 'refused'",
+    ],
+    "postgresql": ["TRUNCATE audit", "TRUNCATE projects CASCADE"],
+}
+
+
+def test_no_row_of_the_audit_is_replaced_or_emptied_away_where_the_database_can_refuse_that(database: Database):
+    add_project(database, 1)
+    database.run(lambda connection: connection.execute(audit.insert(), [DECISION]))
+    for change in OTHER_WAYS.get(database.engine.dialect.name, []):
+        refused = pytest.raises(DBAPIError, match="rows of the audit are never changed")
+        with refused, database.engine.begin() as connection:
+            connection.execute(text(change))
+    database.run(lambda connection: connection.execute(audit.insert(), [DECISION | {"key": "another"}]))
+    with database.engine.connect() as connection:
+        assert connection.scalars(select(audit.c.outcome)).all() == ["locked", "locked"]
 
 
 @pytest.mark.postgres
