@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.cli.app import user_name
 from shared.composition import Composition
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.messages import Queue
@@ -123,6 +124,7 @@ def _steady(text: str, folder: Path) -> str:
     """Without what differs from run to run: this test's folder, ports, ids and the names of its queues."""
     text = text.replace(str(folder), "FOLDER").replace(" " * 3 + "\n", "\n")
     text = re.sub(r"\bt[0-9a-f]{12}-", "", text)
+    text = re.sub(rf"\b{re.escape(user_name())}\b", "USER", text)
     text = re.sub(r"revision \d{4}\b", "revision NNNN", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = re.sub(r"manual-\S+?(?=[: ])", "manual-TIME", text)

@@ -282,7 +282,7 @@ def test_a_load_tells_programs_the_same(cli: Cli) -> None:
         "percent": "0",
         "needs_consent": True,
         "undone": [
-            {"number": 2, "made_at": "2026-11-20T12:00:00+00:00", "made_by": "ann", "reason": "avenant 2"}
+            {"number": 2, "made_at": "2026-11-20T12:00:00+00:00", "made_by": user_name(), "reason": "avenant 2"}
             | {"made_at": eau["undone"][0]["made_at"]}
         ],
     }
