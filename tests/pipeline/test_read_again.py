@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
 from shared.domain.periods import Period
-from shared.messages import UpdateMessage
+from shared.messages import Queue, UpdateMessage
 from shared.ports.errors import NeverError
 from shared.services.errors import RequestError
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
@@ -201,3 +202,35 @@ def test_a_day_that_is_read_again_makes_no_month_good_whose_others_are_not(chain
     assert fault in gap
     next_night(chain)
     assert (chain.spent(), lacks(chain)) == (Decimal(1090), [])
+
+
+def test_what_was_taken_for_gone_is_waited_for_though_half_of_it_is_read_by_hand(chain: Chain) -> None:
+    chain.load(entry(11, rule=APRIL))
+    for day in (date(2026, 9, 1), date(2026, 10, 5), date(2026, 10, 20), date(2026, 11, 1)):
+        chain.spend("100", day)
+    whole = chain.costs.charges
+    chain.costs.charges = {key: cost for key, cost in whole.items() if key[2].month != 10}
+    for _ in range(3):
+        chain.night()
+        chain.clock.forward(days=1)
+    chain.costs.charges = whole
+    chain.run_now(since="2026-10-13")
+    chain.drain()
+    next_night(chain)
+    assert (chain.spent(), lacks(chain)) == (Decimal(400), [])
+
+
+def test_rows_that_were_set_aside_stay_so_where_other_days_are_read_again(chain: Chain) -> None:
+    chain.load(entry(11))
+    for day in (1, 3, 12, 19):
+        chain.spend("10", date(2026, 11, day))
+    chain.costs.odd = {"rg-11": "a row has no cost"}
+    chain.night()
+    chain.costs.odd = {}
+    chain.clock.forward(hours=2)
+    body = {"SubscriptionId": SUBSCRIPTION, "Since": "2026-11-01", "Before": "2026-11-05"}
+    chain.work(Queue.UPDATE, json.dumps(body))
+    chain.drain()
+    assert lacks(chain) == [f"November 2026 of {SUBSCRIPTION} could not be read: a row has no cost"]
+    next_night(chain)
+    assert lacks(chain) == []
