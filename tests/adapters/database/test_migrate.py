@@ -469,7 +469,7 @@ def test_after_the_upgrade_nothing_is_mailed_or_locked_twice(database: Database)
     go_back_to_0_1_0(database)
     migrate.upgrade(database)
     told = chain.subjects()
-    for words in ("P13 has no budget", "[P12] The project is locked", "[P11] 25 %", "[P11] At this pace"):
+    for words in ("P13 has no budget", "[P12] 100 %", "[P11] 25 %", "[P11] At this pace"):
         assert [subject for subject in told if words in subject], words
     assert chain.tonight() == 0, "the night that is on its way is the one of this occurrence"
     chain.drain()
