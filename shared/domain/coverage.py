@@ -263,12 +263,15 @@ class Coverage:
         an answer there: a subscription with nothing but free services has no others.
         """
         is_new = part.window.start < min(self.read_from or night, night)
-        if (part.is_empty and is_new) or (part.is_blank and self.state is CoverageState.SUSPECT):
+        if part.is_empty and (is_new or self.state is CoverageState.SUSPECT):
             doubt = doubt or NO_CHARGE
         due = self.due_from(night, lookback_days)
         reaches = self.read_from is None or due is None or part.window.start <= due
         if doubt:
-            return self._doubted(part, night, doubt, reaches)
+            believed, after = self._doubted(part, night, doubt, reaches)
+            # Of days that no night reads by itself, nothing that was taken for gone would be waited for.
+            is_more = believed and due is not None and part.window.start < due
+            return believed, replace(after, good_on=None) if is_more else after
         if not reaches:
             # Some of its days say nothing of the others.
             return True, replace(self._reaching(part), state=self.state, reason=self.reason, begun_at=self.begun_at)

@@ -56,7 +56,7 @@ def due_windows(known: Known, needed: date | None, night: date, lookback_days: i
 
 def _moving_from(known: Coverage, night: date, lookback_days: int) -> date | None:
     """Since when a month that was read is due; one that never was is due only where it is needed."""
-    return known.due_from(night, lookback_days) if known.good_on else None
+    return known.due_from(night, lookback_days) if known.good_on or known.blank_believed_on else None
 
 
 def _due(known: Coverage | None, days: Period, back_to: date, night: date, lookback_days: int) -> Period | None:
