@@ -217,16 +217,14 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
     assert simulator.stats()["calls"] > 0
 
     succeeded(worker.message("ProjectUsageNotifier", json.dumps(notification)))
-    (emails,) = taken(settings, "QueueEmailNotification")
-    assert emails == {"EmailIds": [1, 2]}
+    (email,) = taken(settings, "QueueEmailNotification")
+    assert email == {"EmailId": 1}
 
-    succeeded(worker.message("EmailNotificationHandler", json.dumps(emails)))
-    sent = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in (tmp_path / "outbox").glob("*")]
-    assert {mail["To"] for mail in sent} == {"anna@example.com"}
-    (warning,) = {mail["Subject"].replace("\xa0", " ") for mail in sent if "80" not in mail["Subject"]}
-    (alert,) = {mail["Subject"].replace("\xa0", " ") for mail in sent} - {warning}
-    assert "80 %" in alert
-    assert "DIE1" in warning
+    succeeded(worker.message("EmailNotificationHandler", json.dumps(email)))
+    (file,) = (tmp_path / "outbox").glob("*")
+    sent = message_from_bytes(file.read_bytes(), policy=policy.default)
+    assert sent["To"] == "anna@example.com"
+    assert sent["Subject"].replace("\xa0", " ").startswith("[DIE1] 80 % of the budget reached")
 
     succeeded(worker.timer("PipelineWatchdog"))
     assert left_on_queues(settings) == {}
