@@ -163,6 +163,7 @@ def two_nights(database_url: str, azure_url: str) -> Updated:
     """The first night into an empty database, and a second one in which nothing has changed."""
     warden = fleet.app(database_url, azure_url)
     costs = _warm_costs(azure_url)
+    costs.clock = warden.clock
     warden.costs = costs
     updater = warden.updater
     warden.charges.account(AZURE, SUBSCRIPTION)
