@@ -145,10 +145,6 @@ class LockLedger(Protocol):
         """The projects whose lock is to be looked at now, by id."""
         ...
 
-    def held(self) -> int:
-        """How many projects are locked."""
-        ...
-
     def decisions(self, project_id: int | None = None, limit: int | None = None) -> list[AuditView]:
         """The last `limit` decisions, oldest first; all projects' without a `project_id`."""
         ...

@@ -63,10 +63,6 @@ class LockService:
         """The last `limit` decisions, oldest first, on one project or all. Raises UnknownProjectError."""
         return self.ledger.decisions(None if project is None else id_of(self.projects, project), limit)
 
-    def held(self) -> int:
-        """How many projects are locked."""
-        return self.ledger.held()
-
     def _facts(self, project: str) -> LockFacts:
         facts = self.ledger.facts(id_of(self.projects, project), self.clock())
         if facts is None:

@@ -526,7 +526,9 @@ def test_a_lock_that_an_operator_put_on_is_not_taken_off_by_a_check(locking: Cha
     revise(locking, "5000")
     (look,) = check(locking)
     locking.work(Queue.LOCK, to_json(look))
-    assert locking.lock_ledger.held() == 1
+    facts = locking.lock_ledger.facts(11, locking.clock())
+    assert facts is not None
+    assert facts.held_since
 
 
 def test_a_budget_raised_above_the_usage_asks_for_the_lock_to_come_off(locking: Chain) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database.budget_periods import present_budgets
@@ -134,12 +134,6 @@ class SqlLocks(Ledger, LockLedger):
     def looks_due(self, connection: Connection, now: datetime) -> list[int]:
         due = select(locks.c.project_id).where(locks.c.look_due_at <= now).order_by(locks.c.project_id)
         return list(connection.scalars(due))
-
-    @override
-    @reads
-    def held(self, connection: Connection) -> int:
-        counted = select(func.count()).select_from(locks).where(locks.c.held_since.is_not(None))
-        return connection.execute(counted).scalar_one()
 
     @override
     @reads
