@@ -65,13 +65,11 @@ class Ending:
         return mails_out([self.mails.add(mail, now)])
 
     def forgotten(self, scope: RunScope, days: Period) -> list[Outgoing]:
-        """The provider no longer has what is stored of these days: the mail on it, once."""
-        acronyms = self.charges.acronyms_of(scope.target)
-        event(
-            "charges_forgotten", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject, since=days.start
-        )
-        mail = self.operators.charges_forgotten(scope.target.subject, acronyms, days, scope.run_key)
-        return mails_out([self.mails.add(mail, self.clock())])
+        """The provider no longer has what is stored of these days: the mail on it, once a month."""
+        now, subject, acronyms = self.clock(), scope.target.subject, self.charges.acronyms_of(scope.target)
+        event("charges_forgotten", level=logging.WARNING, run=scope.run_key, scope=subject, since=days.start)
+        mail = self.operators.charges_forgotten(subject, acronyms, days, now.date(), scope.run_key)
+        return mails_out([self.mails.add(mail, now)])
 
     def _ended(self, run_key: str, target: ScopeTarget) -> list[Outgoing]:
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.

@@ -109,15 +109,18 @@ class Operators:
             run_key,
         )
 
-    def charges_forgotten(self, subject: str, acronyms: Sequence[str], days: Period, run_key: str) -> NewMail:
-        """The provider no longer has what was read of a month that is over; told once a month of costs and subject."""
+    def charges_forgotten(
+        self, subject: str, acronyms: Sequence[str], days: Period, today: date, run_key: str
+    ) -> NewMail:
+        """The provider no longer has what was read of months that are over; told once a calendar month and subject."""
         month = months_in_words([days])
         return self.notice(
             Topic.COSTS_FAILED,
-            f"forgotten/{days.start:%Y-%m}/{digest(subject)}",
-            f"The provider no longer has costs of {month}: {subject}",
-            f"The costs of {concerning(subject, acronyms)} of {month} were read when they were final, and now come to "
-            "nothing, or next to it. A change of offer or of billing account does that. What is stored stays.",
+            f"forgotten/{today:%Y-%m}/{digest(subject)}",
+            f"The provider no longer has costs that were final: {subject}",
+            f"The costs of {concerning(subject, acronyms)} of {month}, and perhaps of other months, were read when "
+            "they were final, and now come to nothing, or next to it. A change of offer or of billing account does "
+            "that. What is stored stays.",
             advice="If they are truly gone, have them read again: what comes so on three nights in a row is taken "
             f"(`python -m shared.cli run --since {days.start}`).",
             run_key=run_key,
