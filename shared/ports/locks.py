@@ -31,7 +31,7 @@ class LockFacts:
     operator ordered last. alerted_at: when Azure called with an alert that can't be used yet. taken_over: a group came
     to it within the period, and what that cost before is not its own.
     told_at: when a mail told the contacts that 100 % is reached, for this revision and period, and that the project is
-    being locked; None where none did.
+    being locked; None where none did. told_otherwise: another has told them since that it could not be locked.
     """
 
     project: Project
@@ -48,6 +48,7 @@ class LockFacts:
     taken_over: bool = False
     gaps: tuple[Gap, ...] = ()
     told_at: datetime | None = None
+    told_otherwise: bool = False
 
     @property
     def counted(self) -> frozenset[str]:

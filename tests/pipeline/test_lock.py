@@ -38,6 +38,9 @@ ALERT = LockMessage(
 )
 NIGHT = LockMessage(LockAction.LOCK, 11, reason="100 %", trigger=LockTrigger.CHECK)
 ORDER = LockMessage(LockAction.LOCK, 11, reason="security", trigger=LockTrigger.OPERATOR, by="olga")
+BEING_LOCKED = "[P11] 100 % of the budget reached: the project is being locked"
+NOT_LOCKED, IS_LOCKED = "[P11] The project could not be locked", "[P11] The project is locked: its budget is used up"
+ANNA = ("anna@example.com",)
 UNLOCK_ORDER = replace(ORDER, action=LockAction.UNLOCK, reason="it is needed")
 
 
@@ -813,16 +816,88 @@ def test_each_failure_of_a_day_is_told_and_contacts_hear_of_a_lock_that_came_wit
     facts = locking.lock_ledger.facts(11, locking.clock())
     assert facts is not None
     assert facts.held is None
-    assert to_contacts(locking) == ["[P11] 100 % of the budget reached: the project is being locked"]
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED]
     refusing.remove("rg-11")
     used(locking, "1000")
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.FAILED, Outcome.FAILED]
     assert len(to_operators(locking)) == 2
-    assert len(to_contacts(locking)) == 1
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED, IS_LOCKED]
+    assert "still open, and goes on costing money: rg-second." in locking.mailer.sent[-1].text
     refusing.clear()
     used(locking, "1000")
     assert audit(locking)[-1].entry.reason.startswith("the lock was put on rg-second as well")
+
+
+def never_put(chain: Chain) -> None:
+    chain.azure_locks.fails = lambda call, _group: NeverError("no permission") if call == "put" else None
+
+
+def never_looked_at(chain: Chain) -> None:
+    chain.azure_locks.fails = lambda _call, _group: NeverError("no permission")
+
+
+def unwell_for_a_day(chain: Chain) -> None:
+    chain.azure_locks.fails = lambda _call, _group: LaterError("Azure is unwell")
+
+
+def none_may_be_locked(chain: Chain) -> None:
+    chain.configure(lock_never=("RG-11",))
+
+
+@pytest.mark.parametrize("cause", [never_put, never_looked_at, unwell_for_a_day, none_may_be_locked])
+def test_contacts_who_were_told_of_a_lock_that_could_not_be_put_on_hear_of_it_once(
+    locking: Chain, cause: Callable[[Chain], None]
+) -> None:
+    cause(locking)
+    locking.spend("1000", DAY)
+    for _ in range(3):
+        locking.tonight()
+        locking.work_off(25)
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED]
+    (mail,) = [mail for mail in locking.mailer.sent if "could not be locked" in mail.subject and mail.to == ANNA]
+    assert "What is running goes on costing money, although the budget is used up." in mail.text
+    # A new budget is another one.
+    locking.load(entry(amount="1100"))
+    locking.spend("1100", DAY)
+    locking.tonight()
+    locking.work_off(25)
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED] * 2
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=1), timedelta(days=1)])
+def test_a_lock_that_comes_after_all_is_told_as_ever(locking: Chain, later: timedelta) -> None:
+    never_put(locking)
+    used(locking, "1000")
+    locking.azure_locks.fails = lambda _call, _group: None
+    locking.clock.now += later
+    used(locking, "1000")
+    assert is_locked(locking)
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED, IS_LOCKED]
+
+
+def test_contacts_hear_of_no_lock_that_failed_before_they_were_told_of_one(locking: Chain) -> None:
+    azure_shows(locking, "1000")
+    never_put(locking)
+    send(locking, ALERT)
+    assert to_contacts(locking) == []
+    # The same failure of the same day: now they have been told.
+    locking.spend("1000", DAY)
+    locking.night()
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED]
+    assert len(to_operators(locking)) == 1
+
+
+def test_an_unlock_that_fails_is_not_told_as_one_that_worked(locking: Chain) -> None:
+    used(locking, "900")
+    azure_shows(locking, "1000")
+    with pytest.raises(RuntimeError):
+        put_and_crash(locking, ALERT)
+    locking.load(entry(amount="5000"))
+    locking.azure_locks.fails = lambda call, _group: NeverError("no permission") if call == "delete" else None
+    send(locking, ALERT, "the-same")
+    assert to_operators(locking) == ["P11 could not be unlocked"]
+    assert to_contacts(locking) == []
 
 
 def test_a_message_is_not_given_up_only_because_another_works_on_the_project(locking: Chain) -> None:

@@ -84,6 +84,7 @@ class SqlLocks(Ledger, LockLedger):
             taken_over=period is not None and _taken_over(connection, row.id, period),
             gaps=self._gaps(connection, row, budget, period, today),
             told_at=_told_at(connection, budget, period),
+            told_otherwise=_told_otherwise(connection, row.id, budget, period),
         )
 
     def _gaps(
@@ -203,6 +204,15 @@ def _told_at(connection: Connection, budget: Budget, period: Period | None) -> d
     of_now = (alerts.c.budget_id == budget.id) & (alerts.c.period_start == period.start) & (alerts.c.threshold >= FULL)
     rows = connection.execute(told.where(of_now, alerts.c.outcome == AlertOutcome.MAILED))
     return max((row.made_at for row in rows if row.context.get("at_100") == "lock"), default=None)
+
+
+def _told_otherwise(connection: Connection, project_id: int, budget: Budget, period: Period | None) -> bool:
+    if period is None:
+        return False
+    about = (mails.c.project_id == project_id) & (mails.c.topic == Topic.LOCK) & (mails.c.threshold == FULL)
+    of_now = (mails.c.budget_number == budget.number) & (mails.c.period_start == period.start)
+    contexts = connection.scalars(select(mails.c.context).where(about, of_now))
+    return any(context.get("what") == "not locked" for context in contexts)
 
 
 def held_in(row: AnyRow | None) -> HeldLock | None:

@@ -186,6 +186,9 @@ class Locking:
         key = request.key("refused", lasting or f"{request.now.date()}/{digest(reason)}")
         mails = [self.mails.refused(request, key, reason)] if request.ordered or not is_off else []
         mails += self.mails_on_what_was_in_vain(request)
+        if self.rules.mode is LockMode.ENFORCE and reason in (NOTHING_TO_LOCK, NO_GROUPS):
+            to_contacts = self.records.mails_on_no_lock(request)
+            key, mails = f"{key}/told" if to_contacts else key, mails + to_contacts
         self.records.withdraw(request)
         self.records.write_down(request, key, Outcome.REFUSED, reason, report, Freed() if let_go else None, mails)
 

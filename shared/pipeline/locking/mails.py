@@ -19,7 +19,7 @@ from shared.ports.azure import LockLevel
 from shared.ports.locks import AuditView
 from shared.ports.mails import NewMail, Topic
 
-LOCK_TEMPLATE = "lock"
+LOCK_TEMPLATE, NOT_LOCKED = "lock", "not locked"
 # A check asks for the lock as it writes the mail on 100 %, which says so. What comes later is told by itself.
 TOLD_WITH_THE_ALERT = timedelta(hours=6)
 # Azure's limit for a lock's note.
@@ -53,10 +53,21 @@ class LockMails:
     def is_told(self, request: Request) -> bool:
         """Whether the contacts have read of this lock in the mail on the 100 % that they have reached."""
         told_at = request.facts.told_at
-        return not request.ordered and told_at is not None and request.now - told_at < TOLD_WITH_THE_ALERT
+        if request.ordered or request.facts.told_otherwise or told_at is None:
+            return False
+        return request.now - told_at < TOLD_WITH_THE_ALERT
 
-    def to_contacts(self, request: Request, stopped: bool) -> NewMail:
-        """To the contacts: their project is locked now, or open again. stopped: machines were, for this lock."""
+    def not_locked(self, request: Request, stopped: bool) -> NewMail:
+        """To the contacts, once for a budget and period: their project could not be locked, as they had been told."""
+        mail = self.to_contacts(request, stopped)
+        context = {**mail.context, "what": NOT_LOCKED}
+        return replace(mail, key=f"lock/not-locked/{request.this_budget}", context=context, threshold=FULL)
+
+    def to_contacts(self, request: Request, stopped: bool, left_open: Sequence[str] = ()) -> NewMail:
+        """To the contacts: their project is locked now, or open again.
+
+        stopped: machines were, for this lock. left_open: the resource groups that could not be locked.
+        """
         facts, project, what = request.facts, request.project, f"{request.doing}ed"
         amount, spent = facts.budget.amount, request.highest_known
         # What Azure shows holds no opening balance, and lacks nothing that we know of.
@@ -69,6 +80,7 @@ class LockMails:
             "unwatched": not goes_by_figures(request.known),
             "level": self.level.value,
             "stopped": stopped,
+            "left_open": list(left_open),
             "spent": None if spent is None else plain(spent),
             "opening_balance": plain(opening) if opening else None,
             "missing": missing_context(facts.gaps if is_ours else ()),

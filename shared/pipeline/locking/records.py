@@ -15,6 +15,7 @@ from shared.domain.locks import LockMode, Outcome
 from shared.domain.money import plain
 from shared.domain.projects import LockPolicy
 from shared.domain.texts import digest
+from shared.messages import LockAction
 from shared.pipeline.events import event
 from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
@@ -115,14 +116,32 @@ class Records:
         lines = [f"{what}: {why}" for what, why in report.failed]
         done = [group.name for group in report.with_word(LOCKED, TAKEN_OFF)]
         key = request.key("failed", request.doing, request.now.date(), digest(*lines, *done))
-        mails = [self.mails.failed(request, key, lines)]
-        if isinstance(change, Hold) and request.facts.held_since is None and not self.mails.is_told(request):
-            mails.append(self.mail_to_contacts(request))
-        self.write_down(request, key, Outcome.FAILED, "; ".join(lines), report, change, mails)
+        mails, to_contacts = [self.mails.failed(request, key, lines)], self._on_a_failure(request, report, change)
+        # The same failure may have its row of before they were told of a lock: mails come with a new one.
+        key = f"{key}/told" if to_contacts else key
+        self.write_down(request, key, Outcome.FAILED, "; ".join(lines), report, change, [*mails, *to_contacts])
 
-    def mail_to_contacts(self, request: Request) -> NewMail:
-        """The mail that says that their project is locked now, or open again."""
-        return self.mails.to_contacts(request, self._has_stopped_machines(request))
+    def _on_a_failure(self, request: Request, report: Report, change: Hold | Freed | None) -> list[NewMail]:
+        """To the contacts, where a new lock was put on in part only, or not at all."""
+        if request.doing is not LockAction.LOCK or request.facts.held_since is not None:
+            return []
+        if not isinstance(change, Hold):
+            return self.mails_on_no_lock(request)
+        refused = {what for what, _ in report.failed}
+        left_open = [group.name for group in request.facts.groups if group.name in refused]
+        if self.mails.is_told(request) and not left_open:
+            return []
+        return [self.mail_to_contacts(request, left_open)]
+
+    def mails_on_no_lock(self, request: Request) -> list[NewMail]:
+        """To the contacts: the lock that they were told of is not put on."""
+        if request.facts.told_at is None or request.facts.held_since is not None:
+            return []
+        return [self.mails.not_locked(request, self._has_stopped_machines(request))]
+
+    def mail_to_contacts(self, request: Request, left_open: Sequence[str] = ()) -> NewMail:
+        """The mail that says that their project is locked now, but for the groups that are left open, or open again."""
+        return self.mails.to_contacts(request, self._has_stopped_machines(request), left_open)
 
     # --- what was written down before ---
 

@@ -131,6 +131,36 @@ def test_the_mails_on_an_unlock_say_everything() -> None:
     )
 
 
+def test_the_mails_on_a_lock_that_could_not_be_put_on_say_what_to_do() -> None:
+    failed = LOCKED | {"what": "not locked", "stopped": False}
+    english, french = mail_on(failed), mail_on(failed, "fr")
+    assert english.subject == "[DIE1] The project could not be locked"
+    says(
+        english,
+        "Data Innovation Environment (DIE1) could not be locked, though you were told that it was being locked.",
+        "What is running goes on costing money, although the budget is used up.",
+        "You get a mail once it is locked.",
+        "Stop or delete what is not needed",
+        "ask cloud-team@example.ca for a larger budget now",
+    )
+    says_not(english, "from now on", "deallocated", "data", "comes off")
+    assert french.subject == "[DIE1] Le projet n’a pas pu être verrouillé"
+    says(
+        french,
+        "Le projet Data Innovation Environment (DIE1) n’a pas pu être verrouillé",
+        "Ce qui est en marche continue de coûter, alors que le budget est épuisé.",
+        "Vous recevrez un courriel dès que le projet sera verrouillé.",
+        "demandez dès maintenant un budget plus élevé à cloud-team@example.ca",
+    )
+    says(mail_on(failed, None, stopped=True), "(deallocated) for the lock", "(désalloués) en vue du verrouillage")
+
+
+def test_the_mails_on_a_lock_name_the_groups_that_could_not_be_locked() -> None:
+    mail = mail_on(LOCKED, None, left_open=["rg-a", "rg-b"])
+    says(mail, "still open, and goes on costing money: rg-a, rg-b.", "et continue de coûter : rg-a, rg-b.")
+    says_not(mail_on(LOCKED, None), "could not be locked", "pas pu être")
+
+
 def test_a_project_without_a_language_gets_both_in_one_mail_english_first() -> None:
     mail = mail_on(UNLOCKED, None)
     assert mail.subject == "[DIE1] The project is unlocked / Le projet est déverrouillé"
@@ -141,7 +171,7 @@ def test_a_project_without_a_language_gets_both_in_one_mail_english_first() -> N
 @pytest.mark.parametrize("language", ["en", "fr", None])
 @pytest.mark.parametrize(
     ("what", "level", "by_hand", "stopped"),
-    list(product(["locked", "unlocked"], ["ReadOnly", "CanNotDelete"], [True, False], [True, False])),
+    list(product(["locked", "unlocked", "not locked"], ["ReadOnly", "CanNotDelete"], [True, False], [True, False])),
 )
 def test_every_mail_on_a_lock_is_whole(
     language: str | None, what: str, level: str, by_hand: bool, stopped: bool
@@ -281,7 +311,7 @@ def test_what_was_not_stopped_for_the_lock_is_not_said_to_be() -> None:
     says_not(mail, "stopped for the lock", "arrêtés pour le verrouillage")
 
 
-@pytest.mark.parametrize("what", ["locked", "unlocked"])
+@pytest.mark.parametrize("what", ["locked", "unlocked", "not locked"])
 @pytest.mark.parametrize("place", ["name", "acronym", "currency", "ask", "portal_link"])
 def test_html_in_a_figure_stays_text(what: str, place: str) -> None:
     mail = mail_on(LOCKED, None, what=what, **{place: 'https://x.ca/"><script>alert(1)</script>'})
