@@ -359,6 +359,14 @@ def acronym_in(message: Message) -> str | None:
     return getattr(message, "project_acronym", None)
 
 
+def projects_in(message: Message) -> tuple[int, ...]:
+    """The ids of the projects that a message names."""
+    if isinstance(message, NotificationMessage):
+        return message.project_ids
+    project_id = getattr(message, "project_id", None)
+    return () if project_id is None else (project_id,)
+
+
 def with_id(message: Message, project_id: int) -> Message:
     """A message that names its project by its acronym, with that one's id in its place."""
     if isinstance(message, NotificationMessage):

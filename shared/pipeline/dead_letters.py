@@ -20,6 +20,7 @@ from shared.messages import (
     to_json,
 )
 from shared.pipeline.ending import Ending
+from shared.pipeline.naming import acronyms_in
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.checks import CheckLedger
@@ -77,8 +78,8 @@ class DeadLetters:
         if isinstance(message, EmailMessage) and self._is_notice(message.email_id):
             return []  # a notice that can't be sent is no reason for another one
         now = self.clock()
-        mail_id = self.mails.add(self.operators.message_poisoned(queue, now.date()), now)
-        return mails_out([mail_id])
+        told = self.operators.message_poisoned(queue, acronyms_in(message, self.checks, self.mails), now.date())
+        return mails_out([self.mails.add(told, now)])
 
     def _is_notice(self, mail_id: int | None) -> bool:
         stored = self.mails.get(mail_id) if mail_id is not None else None

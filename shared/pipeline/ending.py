@@ -53,8 +53,7 @@ class Ending:
         """Rows that can't be charges were left out: what is wrong, and whose they are. The mail on them, once a day."""
         now = self.clock()
         event("rows_set_aside", level=logging.WARNING, run=scope.run_key, scope=scope.target.subject, groups=len(odd))
-        lines = [concerning(*each) for each in odd]
-        mail = self.operators.rows_set_aside(scope.target.subject, lines, now.date(), scope.run_key)
+        mail = self.operators.rows_set_aside(scope.target.subject, odd, now.date(), scope.run_key)
         return mails_out([self.mails.add(mail, now)])
 
     def gone(self, scope: RunScope, gone: Sequence[tuple[Period, str]]) -> list[Outgoing]:

@@ -1,13 +1,24 @@
-"""Messages by hand may name a project by its acronym; the stages are given its id."""
+"""Messages by hand may name a project by its acronym, and people are told of it so; the stages are given its id."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.messages import Message, MessageError, acronym_in, with_id
+from shared.messages import EmailMessage, Message, MessageError, acronym_in, projects_in, with_id
 from shared.pipeline.stage import Outgoing, Retry
+from shared.ports.checks import CheckLedger
 from shared.ports.errors import LaterError
+from shared.ports.mails import MailLedger
+
+
+def acronyms_in(message: Message, checks: CheckLedger, mails: MailLedger) -> list[str]:
+    """The acronyms of the projects that a message is about, for people: its own, or its mail's."""
+    ids = projects_in(message)
+    if isinstance(message, EmailMessage) and message.email_id is not None:
+        stored = mails.get(message.email_id)
+        ids = (stored.mail.project_id,) if stored and stored.mail.project_id is not None else ()
+    return list(checks.acronyms(ids).values()) if ids else []
 
 
 @dataclass(frozen=True, slots=True)

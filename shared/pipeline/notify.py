@@ -8,7 +8,7 @@ from shared.messages import Envelope, LockMessage, LockTrigger, NotificationMess
 from shared.pipeline.alerts import AlertPolicy, Alerts
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import log
-from shared.pipeline.operators import Operators
+from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
@@ -67,6 +67,7 @@ class Notifier:
 
     def _failed(self, message: NotificationMessage, origin: str, reason: str) -> list[Outgoing]:
         self.checks.give_up(message.project_ids, reason)
+        named = self.checks.acronyms(message.project_ids)
         for project_id in message.project_ids:
             self._bury(project_id, reason, origin)
         mail = self.operators.notice(
@@ -74,7 +75,7 @@ class Notifier:
             f"check/{self.clock().date()}",
             "Projects could not be checked",
             f"{len(message.project_ids)} project(s) could not be compared with their budget: {reason}.",
-            [f"Projects: {', '.join(map(str, message.project_ids[:50]))}"],
+            at_most([f"{named[each]} (id {each})" if each in named else f"id {each}" for each in message.project_ids]),
             "See them with `python -m shared.cli dead-letters list`. The next night tries again.",
             message.envelope.run_id,
         )

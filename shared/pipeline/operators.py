@@ -67,25 +67,28 @@ class Operators:
 
     def no_costs(self, subject: str, acronyms: Sequence[str], reason: str, passes: bool) -> NewMail:
         """The provider has no costs of this, and nobody here has to do anything: told once."""
+        whose = concerning(subject, acronyms)
         return self.notice(
             Topic.COSTS_FAILED,
             f"no-costs/{'yet' if passes else 'ever'}/{subject}",
-            f"There are no costs of {subject}",
-            f"The costs of {concerning(subject, acronyms)} can't be read, and its projects' figures lack them. "
-            "This is told once.",
+            f"There are no costs of {whose}",
+            f"The costs of {whose} can't be read, and its projects' figures lack them. This is told once.",
             [reason],
             "Each night tries again. `python -m shared.cli cloud-accounts list` shows how it stands.",
         )
 
-    def rows_set_aside(self, subject: str, odd: Sequence[str], today: date, run_key: str) -> NewMail:
+    def rows_set_aside(
+        self, subject: str, odd: Sequence[tuple[str, Sequence[str]]], today: date, run_key: str
+    ) -> NewMail:
         """Rows that can't be charges, with who owns their groups; told once a day and subject."""
+        owners = sorted({acronym for _, acronyms in odd for acronym in acronyms})
         return self.notice(
             Topic.COSTS_FAILED,
             f"set-aside/{today}/{digest(subject)}",
-            f"Costs were left out: {subject}",
+            f"Costs were left out: {concerning(subject, owners)}",
             f"Some rows of the costs of {subject} can't be right, and are left out. A project that owns their group is "
             "named, and its figure lacks them and says so; else the unallocated spend does. Of each group the first:",
-            at_most(list(odd)),
+            at_most([concerning(*each) for each in odd]),
             "The next night asks for them again. Where it goes on, ask the provider's support.",
             run_key,
         )
@@ -97,11 +100,12 @@ class Operators:
 
         gone: the days, and what was said of them.
         """
+        whose = concerning(subject, acronyms)
         return self.notice(
             Topic.COSTS_FAILED,
             f"gone/{today}/{digest(subject)}",
-            f"Costs that were there are gone: {subject}",
-            f"The costs of {concerning(subject, acronyms)} came without what was stored of them for the third night "
+            f"Costs that were there are gone: {whose}",
+            f"The costs of {whose} came without what was stored of them for the third night "
             "in a row. That is believed now: the figures no longer have them.",
             at_most([f"{months_in_words([days])} {doubt}" for days, doubt in gone]),
             "If that is not right, ask the provider's support. What comes again is read for some weeks by itself, and "
@@ -113,12 +117,12 @@ class Operators:
         self, subject: str, acronyms: Sequence[str], days: Period, today: date, run_key: str
     ) -> NewMail:
         """The provider no longer has what was read of months that are over; told once a calendar month and subject."""
-        month = months_in_words([days])
+        month, whose = months_in_words([days]), concerning(subject, acronyms)
         return self.notice(
             Topic.COSTS_FAILED,
             f"forgotten/{today:%Y-%m}/{digest(subject)}",
-            f"The provider no longer has costs that were final: {subject}",
-            f"The costs of {concerning(subject, acronyms)} of {month}, and perhaps of other months, were read when "
+            f"The provider no longer has costs that were final: {whose}",
+            f"The costs of {whose} of {month}, and perhaps of other months, were read when "
             "they were final, and now come to nothing, or next to it. A change of offer or of billing account does "
             "that. What is stored stays.",
             advice="If they are truly gone, have them read again: what comes so on three nights in a row is taken "
@@ -126,27 +130,28 @@ class Operators:
             run_key=run_key,
         )
 
-    def message_poisoned(self, queue: str, today: date) -> NewMail:
+    def message_poisoned(self, queue: str, acronyms: Sequence[str], today: date) -> NewMail:
         """A message failed again and again; told once a day, whichever message is the first."""
         return self.notice(
             Topic.DEAD_LETTERS,
             f"poison/{today}",
             "A message failed for good",
-            f"A message of the queue {queue} failed again and again, for a reason that nobody foresaw. "
-            "There may be more: this is told once a day.",
+            f"A message of the queue {concerning(queue, acronyms)} failed again and again, for a reason that nobody "
+            "foresaw. There may be more: this is told once a day.",
             advice="See them with `python -m shared.cli dead-letters list`, and the reason in the app's logs. Once the "
             "cause is mended, send them again with `python -m shared.cli dead-letters replay --all`.",
         )
 
-    def new_dead_letters(self, letters: Sequence[DeadLetter], today: date) -> NewMail:
-        """Messages that failed for good since the last such mail; one a day."""
+    def new_dead_letters(self, letters: Sequence[tuple[DeadLetter, Sequence[str]]], today: date) -> NewMail:
+        """Messages that failed for good since the last such mail, each with its projects' acronyms; one a day."""
+        lines = [f"{concerning(f'{each.id}, {each.queue}', acronyms)}: {each.reason}" for each, acronyms in letters]
         count = "1 message" if len(letters) == 1 else f"{len(letters)} messages"
         return self.notice(
             Topic.DEAD_LETTERS,
             f"dead-letters/{today}",
             f"{count} failed for good",
             f"{count} could not be worked on, and wait as dead letters. This is told once a day.",
-            at_most([f"{letter.id}, {letter.queue}: {letter.reason}" for letter in letters]),
+            at_most(lines),
             "See them with `python -m shared.cli dead-letters list`. Once the cause is mended, "
             "`dead-letters replay ID…` sends them again; `dead-letters discard ID…` puts them aside.",
         )

@@ -6,15 +6,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.schedules import Schedule
-from shared.messages import EmailMessage, Envelope, UpdateMessage, look, notifications
+from shared.domain.texts import named
+from shared.messages import (
+    PARSERS,
+    EmailMessage,
+    Envelope,
+    MessageError,
+    Queue,
+    UpdateMessage,
+    look,
+    notifications,
+)
 from shared.pipeline.events import event
+from shared.pipeline.naming import acronyms_in
 from shared.pipeline.operators import Operators, at_most, concerning
 from shared.pipeline.pace import Pace
 from shared.pipeline.stage import MARK_COMES_FIRST, Outgoing, mails_out, outgoing
 from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock
-from shared.ports.dead_letters import DeadLetterLedger
+from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 from shared.ports.locks import LockLedger
 from shared.ports.mails import MailLedger, NewMail, Topic
 from shared.ports.runs import LateRun, RunLedger, RunScope
@@ -100,12 +111,19 @@ class Watchdog:
         letters = self.letters.untold()
         if not letters:
             return []
-        new = self.operators.new_dead_letters(letters, now.date())
+        new = self.operators.new_dead_letters([(each, self._acronyms_in(each)) for each in letters], now.date())
         if self.mails.find(new.key) is not None:
             return []
         mail_id = self.mails.add(new, now)
         self.letters.mark_told([letter.id for letter in letters], now)
         return [mail_id]
+
+    def _acronyms_in(self, letter: DeadLetter) -> list[str]:
+        try:
+            message = PARSERS[Queue(letter.queue)](letter.body)
+        except MessageError:
+            return []
+        return acronyms_in(message, self.checks, self.mails)
 
     def _report(self, run: LateRun, now: datetime) -> int:
         mail_id = self.mails.add(self._late_notice(run), now)
@@ -121,8 +139,8 @@ class Watchdog:
             # Nothing waits, so nothing would go on by itself.
             lines.append("every subscription: none was planned; `python -m shared.cli run` reads them now")
         lines = at_most(lines)
-        if run.unchecked_projects:
-            lines.append(f"{run.unchecked_projects} project(s) whose new costs were not compared with their budget yet")
+        if run.unchecked:
+            lines.append(f"{named(run.unchecked)}: new costs were not compared with the budget yet")
         lines += [f"{count} mail(s) not sent{f': {reason}' if reason else ' yet'}" for reason, count in run.unsent]
         lines += at_most([f"figures of {each}" for each in self.charges.incomplete(self.clock().date()).lines])
         return self.operators.notice(

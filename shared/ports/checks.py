@@ -109,6 +109,10 @@ class CheckResult:
 class CheckLedger(Protocol):
     """Usage against budgets."""
 
+    def acronyms(self, project_ids: Sequence[int]) -> dict[int, str]:
+        """The acronyms of those of these projects that there are, by id."""
+        ...
+
     def give_up(self, project_ids: Sequence[int], reason: str) -> None:
         """These could not be checked for good: they are no longer due, and `reason` becomes their problem."""
         ...

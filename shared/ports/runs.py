@@ -62,7 +62,8 @@ class LateRun:
     planned_until: datetime
     scopes: tuple[tuple[ScopeTarget, str, str | None], ...]
     """target, state, reason of each scope that is not done"""
-    unchecked_projects: int
+    unchecked: tuple[str, ...]
+    """the acronyms of the projects whose new costs were not compared with their budget"""
     unsent: tuple[tuple[str, int], ...]
     """as of a RunView"""
     planned: bool = True

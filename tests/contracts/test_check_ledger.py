@@ -491,6 +491,12 @@ def test_projects_that_are_given_up_are_no_longer_due_and_have_a_problem(ledgers
     assert [view.problem for view in ledgers.projects.list_projects(NOW.date())] == ["its sums are too large", None]
 
 
+def test_projects_are_named_by_their_acronyms_inactive_ones_too(ledgers: Ledgers) -> None:
+    ledgers.load(entry(2), entry(1, active=False))
+    assert ledgers.checks.acronyms([2, 99, 1, 2]) == {1: "P1", 2: "P2"}
+    assert ledgers.checks.acronyms([]) == {}
+
+
 # --- together and in bulk ------------------------------------------------------------------------------------
 
 

@@ -157,7 +157,7 @@ def test_a_late_run_names_everything_that_is_missing(runs: SqlRuns, mails: SqlMa
     mails.claim(failed_mail, "me", MORNING, NIGHT)
     mails.mark_failed(failed_mail, "me", "spam")
     unsent = (("", 2), ("spam", 1))
-    assert runs.late_runs(MORNING) == [LateRun("night", NIGHT, NIGHT, scopes, unchecked_projects=1, unsent=unsent)]
+    assert runs.late_runs(MORNING) == [LateRun("night", NIGHT, NIGHT, scopes, unchecked=("P1",), unsent=unsent)]
 
 
 @pytest.mark.parametrize("missing", ["plan", "check", "mail"])
@@ -172,7 +172,7 @@ def test_each_thing_missing_alone_makes_a_run_late(runs: SqlRuns, mails: SqlMail
     if missing == "mail":
         mails.add(a_mail("p"), NIGHT)
     (late,) = runs.late_runs(MORNING)
-    assert (late.scopes, late.unchecked_projects, len(late.unsent)) == ((), missing == "check", missing == "mail")
+    assert (late.scopes, len(late.unchecked), len(late.unsent)) == ((), missing == "check", missing == "mail")
 
 
 def test_a_check_that_is_asked_for_again_still_belongs_to_its_run(runs: SqlRuns, checks: SqlChecks, database: Database):
@@ -180,7 +180,7 @@ def test_a_check_that_is_asked_for_again_still_belongs_to_its_run(runs: SqlRuns,
     settle(database, scope, ScopeState.DONE)
     add_project(database, 1, check_due_since=NIGHT + HOUR)
     checks.mark_requeued([1], MORNING)
-    assert [late.unchecked_projects for late in runs.late_runs(MORNING)] == [1]
+    assert [late.unchecked for late in runs.late_runs(MORNING)] == [("P1",)]
 
 
 def test_a_check_that_became_due_after_the_run_is_not_its_own(runs: SqlRuns, database: Database):
@@ -190,7 +190,7 @@ def test_a_check_that_became_due_after_the_run_is_not_its_own(runs: SqlRuns, dat
     set_project(database, 1, check_due_since=MORNING)
     assert runs.late_runs(MORNING) == []
     add_project(database, 2, check_due_since=NIGHT)
-    assert [late.unchecked_projects for late in runs.late_runs(MORNING)] == [1]
+    assert [late.unchecked for late in runs.late_runs(MORNING)] == [("P2",)]
 
 
 def test_only_runs_by_timer_can_be_late(runs: SqlRuns):

@@ -256,12 +256,12 @@ def test_operators_are_told_once_a_day_of_messages_that_failed_for_good(chain: C
     chain.drain()
     (mail,) = chain.mailer.sent
     assert (mail.to, short(mail.subject)) == (("ops@example.com",), "A message failed for good")
-    assert "project-usage-notification" in mail.text
+    assert "A message of the queue project-usage-notification (P1) failed again and again" in mail.text
 
 
 def test_a_notice_that_failed_for_good_makes_no_further_notice(chain: Chain) -> None:
     notice = chain.mails.add(
-        chain.operators.message_poisoned("project-usage-update", date(2026, 11, 20)), chain.clock()
+        chain.operators.message_poisoned("project-usage-update", [], date(2026, 11, 20)), chain.clock()
     )
     assert chain.bury(Queue.EMAIL, json.dumps({"EmailId": notice}), "poison-1") == []
     assert len(chain.letters.letters()) == 1

@@ -171,6 +171,13 @@ def test_a_subscription_that_is_gone_with_its_budgets_is_given_up_and_told_once(
     assert to_operators(counted).count("Azure budgets are not in step") == 1
 
 
+def test_a_subscription_whose_budgets_can_not_be_read_is_told_with_its_projects(counted: Chain) -> None:
+    counted.azure_budgets.fails = lambda _call, _name: NeverError("no permission")
+    sync(counted)
+    (told,) = [mail for mail in counted.mailer.sent if short(mail.subject) == "Azure budgets are not in step"]
+    assert f"in subscription {SUBSCRIPTION} (P11, P12) could not be brought into step" in told.text
+
+
 def test_a_budget_in_another_currency_than_its_subscriptions_is_made_and_deleted_once(locking: Chain) -> None:
     locking.configure(lock_action_group_id=ACTION_GROUP, lock_mode=LockMode.ENFORCE)
     locking.load(entry(currency="USD"))

@@ -233,6 +233,8 @@ def test_one_broken_project_of_a_set_fails_alone(fresh_database: Callable[[], Da
     (letter,) = chain.letters.letters()
     assert json.loads(letter.body) == {"ProjectId": 12}
     assert "too large to be held exactly" in letter.reason
+    (notice,) = [mail for mail in chain.mailer.sent if mail.to == ("ops@example.com",)]
+    assert "  - P12 (id 12)\n" in notice.text
 
 
 def test_a_check_waits_where_the_database_is_away(chain: Chain) -> None:

@@ -153,7 +153,7 @@ def test_months_that_the_provider_has_forgotten_keep_what_is_stored_and_the_oper
     known.work_off(hours=8)
     nights(known, 3)
     assert known.spent() == Decimal(70), "three nights in a row, as somebody has ordered"
-    assert "Costs that were there are gone" in known.subjects()[-1]
+    assert known.subjects()[-1] == f"Costs that were there are gone: subscription {SUBSCRIPTION} (P11)"
 
 
 def test_a_source_that_tells_no_totals_is_not_asked(chain: Chain) -> None:

@@ -343,7 +343,7 @@ def test_a_subscription_of_which_the_provider_has_no_costs_is_told_once_and_no_n
     )
     for _ in range(4):
         next_night(chain)
-    assert costs_failed(chain) == [f"There are no costs of subscription {OTHER_SUBSCRIPTION}"]
+    assert costs_failed(chain) == [f"There are no costs of subscription {OTHER_SUBSCRIPTION} (P12)"]
     assert {run.state for run in chain.runs.recent_runs(9)} == {"done"}
     assert chain.spent() == 5
     known = chain.charges.account(AZURE, OTHER_SUBSCRIPTION).known

@@ -13,6 +13,7 @@ from shared.messages import EmailMessage, Queue, UpdateMessage, to_json
 from shared.pipeline.watch import LATE_AFTER
 from shared.ports.azure import ResourceGroup
 from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunTrigger
 from tests.pipeline.conftest import APRIL, SUBSCRIPTION, Chain, entry, only
 from tests.subjects import short
@@ -396,6 +397,40 @@ def test_operators_get_one_mail_a_day_about_new_dead_letters(chain: Chain) -> No
         "2 messages failed for good",
         "1 message failed for good",
     ]
+
+
+def test_the_mail_on_dead_letters_names_the_projects_that_they_are_about(chain: Chain) -> None:
+    chain.load(entry(active=False), entry(12, contacts=()))
+    mail = NewMail("m", "notice", ("anna@example.com",), {}, topic=Topic.ALERT, project_id=12)
+    mail_id = chain.mails.add(mail, chain.clock())
+    chain.work(Queue.UPDATE, '{"ProjectId": 11}')
+    chain.letters.record(Queue.LOCK, '{"ProjectId": 12, "Action": "lock"}', "no role", "1", chain.clock())
+    chain.letters.record(Queue.EMAIL, f'{{"EmailId": {mail_id}}}', "spam", "2", chain.clock())
+    chain.letters.record(Queue.NOTIFICATION, '{"ProjectIds": [12, 11]}', "too much", "3", chain.clock())
+    chain.letters.record(Queue.EMAIL, '{"EmailId": 999}', "no such mail", "4", chain.clock())
+    chain.look()
+    ((_, lines),) = told_of_letters(chain)
+    assert [line.partition(":")[0] for line in lines] == [
+        "1, project-usage-update (P11)",
+        "2, project-lock (P12)",
+        "3, email-notification (P12)",
+        "4, project-usage-notification (P11, P12)",
+        "5, email-notification",
+    ]
+
+
+def test_a_late_night_names_the_projects_that_it_has_not_compared(chain: Chain) -> None:
+    chain.load(entry(), entry(12))
+    chain.spend("600", TODAY)
+    chain.tonight()
+    ((queue, text, _),) = [each for each in chain.queues.take() if each[0] is Queue.UPDATE]
+    chain.work(queue, text)
+    chain.queues.take()
+    chain.clock.forward(hours=5)
+    chain.look()
+    chain.drain()
+    (notice,) = [mail for mail in chain.mailer.sent if short(mail.subject) == "night-2026-11-20 is not complete"]
+    assert "P11, P12: new costs were not compared with the budget yet" in notice.text
 
 
 def test_what_was_discarded_or_replayed_is_not_told(chain: Chain) -> None:

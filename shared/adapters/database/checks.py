@@ -41,6 +41,13 @@ class SqlChecks(Ledger, CheckLedger):
     lookback_days: int
 
     @override
+    @reads
+    def acronyms(self, connection: Connection, project_ids: Sequence[int]) -> dict[int, str]:
+        named = select(projects.c.id, projects.c.acronym)
+        rows = select_in(connection, named, projects.c.id, sorted(set(project_ids)))
+        return {row.id: row.acronym for row in rows}
+
+    @override
     @writes
     def give_up(self, connection: Connection, project_ids: Sequence[int], reason: str) -> None:
         update_in(connection, projects, sorted(set(project_ids)), check_due_since=None, problem=reason)

@@ -164,10 +164,11 @@ class SqlRuns(Ledger, RunLedger):
     @reads
     def late_runs(self, connection: Connection, before: datetime) -> list[LateRun]:
         due = projects.c.check_due_since
-        due_since = list(connection.scalars(select(due).where(projects.c.active == true(), due.is_not(None))))
+        unchecked = select(projects.c.acronym, due).where(projects.c.active == true(), due.is_not(None))
+        due_since = [(name, at) for name, at in connection.execute(unchecked.order_by(projects.c.acronym_key))]
         is_late = (run.state != RunState.DONE) | (UNSENT_MAILS.c.count > 0)
         if due_since:
-            is_late |= run.finished_at >= min(due_since)
+            is_late |= run.finished_at >= min(at for _, at in due_since)
         found = connection.execute(
             select(runs)
             .outerjoin_from(runs, UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
@@ -276,7 +277,7 @@ def _scope(row: Row[Any]) -> RunScope:
 
 
 def _late_run(
-    connection: Connection, row: Row[Any], due_since: Sequence[datetime], unsent: Sequence[tuple[str, int]]
+    connection: Connection, row: Row[Any], due_since: Sequence[tuple[str, datetime]], unsent: Sequence[tuple[str, int]]
 ) -> LateRun:
     rest = select(run_scopes).where(scope.run_key == row.key, scope.state != ScopeState.DONE).order_by(scope.id)
     scopes = [_scope(found) for found in connection.execute(rest)]
@@ -285,7 +286,7 @@ def _late_run(
         row,
         planned_until=row.planned_until or row.started_at,
         scopes=tuple((each.target, each.state.value, each.reason) for each in scopes),
-        unchecked_projects=sum(row.finished_at is None or due <= row.finished_at for due in due_since),
+        unchecked=tuple(name for name, due in due_since if row.finished_at is None or due <= row.finished_at),
         unsent=tuple(unsent),
         planned=bool(scopes) or row.finished_at is not None,
     )

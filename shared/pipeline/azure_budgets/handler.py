@@ -9,7 +9,7 @@ from shared.messages import BudgetSyncMessage
 from shared.pipeline.azure_budgets.sync import DELETE, BudgetSync, SyncResult
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.events import event
-from shared.pipeline.operators import Operators, at_most
+from shared.pipeline.operators import Operators, at_most, concerning
 from shared.pipeline.stage import Outgoing, Retry, mails_out
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
@@ -40,12 +40,12 @@ class BudgetSyncHandler:
                 message,
                 error,
                 "budget_sync",
-                give_up=lambda reason: self._told(message.subscription_id, [reason]),
+                give_up=lambda reason: self._told_whole(message.subscription_id, reason),
                 subscription=message.subscription_id,
             )
         except NeverError as error:
             self.sync.forget(message.subscription_id)
-            return self._told(message.subscription_id, [error.reason])
+            return self._told_whole(message.subscription_id, error.reason)
         event("budgets_synced", subscription=message.subscription_id, changes=len(result.changes))
         return [*self._told(message.subscription_id, _lines(result)), *self._told_deleted(message, result)]
 
@@ -66,15 +66,28 @@ class BudgetSyncHandler:
 
     def _told(self, subscription_id: str, lines: list[str]) -> list[Outgoing]:
         """The same lines are told once a month: what can't be mapped stays so until someone changes the project."""
-        if not lines:
-            return []
+        intro = (
+            f"Azure's own budgets in subscription {subscription_id} could not all be brought into step. These projects "
+            "are locked by the nightly check only, not by Azure's own alert:"
+        )
+        return self._out_of_step(subscription_id, intro, lines) if lines else []
+
+    def _told_whole(self, subscription_id: str, reason: str) -> list[Outgoing]:
+        """The same where none of a subscription's budgets could be looked at."""
+        whose = concerning(f"subscription {subscription_id}", self.sync.acronyms(subscription_id))
+        intro = (
+            f"Azure's own budgets in {whose} could not be brought into step, so that its projects are locked by the "
+            "nightly check only, not by Azure's own alert. Why:"
+        )
+        return self._out_of_step(subscription_id, intro, [reason])
+
+    def _out_of_step(self, subscription_id: str, intro: str, lines: list[str]) -> list[Outgoing]:
         now = self.clock()
         mail = self.operators.notice(
             Topic.AZURE_BUDGETS,
             f"azure-budgets/{subscription_id}/{now:%Y-%m}/{digest(*lines)}",
             "Azure budgets are not in step",
-            f"Azure's own budgets in subscription {subscription_id} could not all be brought into step. These projects "
-            "are locked by the nightly check only, not by Azure's own alert:",
+            intro,
             at_most(lines),
             "See what would be changed with `python -m shared.cli budgets sync --dry-run`.",
         )

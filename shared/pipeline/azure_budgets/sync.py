@@ -110,6 +110,10 @@ class BudgetSync:
         each once, in lower case."""
         return sorted({*self.projects.subscriptions(), *self.seen.subscriptions()})
 
+    def acronyms(self, subscription_id: str) -> list[str]:
+        """The projects with resource groups in a subscription."""
+        return [view.project.acronym for view in self.projects.list_projects(self.clock().date(), subscription_id)]
+
     def forget(self, subscription_id: str) -> None:
         """Gives up on the budgets of a subscription that can't be read, if no project is there any more."""
         if subscription_id not in self.projects.subscriptions():
