@@ -97,7 +97,8 @@ class Budget:
     """One revision of a project's budget, in one period; `number` counts from 1 within the project.
 
     carried: what the periods before add to the amount (negative: take from it). stopped: the period before ended
-    with the rollover `stop`, and nobody has set a budget since.
+    with the rollover `stop`, and nobody has set a budget since. same_since: the first revision in a row that gives the
+    same amount for the same period (`is_for_the_same`); None where that is this one.
     """
 
     id: int
@@ -105,6 +106,12 @@ class Budget:
     terms: BudgetTerms
     carried: Decimal = Decimal(0)
     stopped: bool = False
+    same_since: int | None = None
+
+    @property
+    def first_number(self) -> int:
+        """The revision by which is known what was told, or ordered, for this amount and period: it is not again."""
+        return self.same_since or self.number
 
     @property
     def available(self) -> Decimal | None:

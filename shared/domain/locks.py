@@ -164,7 +164,7 @@ class Known:
     @property
     def is_released(self) -> bool:
         """Whether an operator has unlocked it, for this revision and period."""
-        return self.order is not None and self.order.releases(self.budget.number, self.period)
+        return self.order is not None and self.order.releases(self.budget.first_number, self.period)
 
     @property
     def has_budget(self) -> bool:
@@ -308,7 +308,7 @@ def held_on(wanted: Wanted, known: Known, shown_by_azure: Decimal | None) -> Hel
         why = held.why if held.why in SURE and why not in SURE else why
     return HeldLock(
         why=why,
-        budget_number=known.budget.number,
+        budget_number=known.budget.first_number,
         period_start=known.start,
         currency=currency,
         amount=known.budget.available,

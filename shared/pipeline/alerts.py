@@ -87,7 +87,7 @@ class Alerts(Judge):
         held, period = usage.held, usage.period
         if held is None or held.why is LockWhy.ORDER or period is None or self.policy.at_100(usage.project) != "lock":
             return False
-        return (held.budget_number, held.period_start) == (usage.budget.number, period.start)
+        return (held.budget_number, held.period_start) == (usage.budget.first_number, period.start)
 
     @override
     def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
@@ -180,7 +180,7 @@ class Alerts(Judge):
 
     def _no_budget(self, usage: ProjectUsage, percents: tuple[int, ...]) -> Judgement:
         project = usage.project
-        why, key = "has no budget", f"no-budget/{project.id}/{usage.budget.number}"
+        why, key = "has no budget", f"no-budget/{project.id}/{usage.budget.first_number}"
         if usage.budget.stopped and usage.period is not None:
             why = f"has no budget since {usage.period.start}: the one before ended with its period"
             key += f"/{usage.period.start}"
@@ -199,7 +199,7 @@ class Alerts(Judge):
         problem = f"it is charged in {currencies}, and its budget is in {budget_currency}; the two are never added"
         notice = self.operators.notice(
             Topic.CURRENCY,
-            f"currency/{project.id}/{usage.budget.number}/{', '.join(sorted(usage.last_charged)) or currencies}",
+            f"currency/{project.id}/{usage.budget.first_number}/{', '.join(sorted(usage.last_charged)) or currencies}",
             f"{project.acronym} can't be watched: two currencies",
             f"Project {project.acronym} ({project.name}) can't be compared with its budget: {problem}.",
             advice=_way_out(usage),

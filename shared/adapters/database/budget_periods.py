@@ -68,8 +68,9 @@ def budget_in(row: AnyRow, opened: OpenedPeriod | None) -> Budget:
     """The budget in a row of WITH_BUDGET, with what came into its period."""
     terms = terms_of(row)
     if opened is None:
-        return Budget(row.budget_id, row.budget_number, terms)
-    return Budget(row.budget_id, row.budget_number, terms, opened.carried_in(terms.currency), opened.stopped)
+        return Budget(row.budget_id, row.budget_number, terms, same_since=row.same_since)
+    carried = opened.carried_in(terms.currency)
+    return Budget(row.budget_id, row.budget_number, terms, carried, opened.stopped, row.same_since)
 
 
 def _budgets(rows: Sequence[AnyRow], opened: dict[int, Opened], known: Histories, today: date) -> dict[int, Budget]:

@@ -27,7 +27,7 @@ BUDGET_RULE = (budgets.c.amount, budgets.c.period_kind, budgets.c.period_rule_st
 OPENING = (budgets.c.opening_balance, budgets.c.opening_period_start)
 BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.thresholds, *OPENING)
 # Projects, with the revisions that count.
-WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), *BUDGET_TERMS)
+WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), budgets.c.same_since, *BUDGET_TERMS)
 WITH_BUDGET = WITH_BUDGET.join_from(projects, budgets, CURRENT_BUDGET, isouter=True)
 # The charges that are a project's by an ownership. Each OR keeps the bound of an index to the period's days.
 OWNED = (

@@ -129,7 +129,7 @@ def _usages(
             read_on=row.costs_read_at.date() if row.costs_read_at else today,
             warned=row.id in warned or EARLY_WARNING in told.get(row.id, ()),
             held=held_in(lock),
-            released=(order := order_in(lock)) is not None and order.releases(budget.number, period),
+            released=(order := order_in(lock)) is not None and order.releases(budget.first_number, period),
             last_charged=last_charged.get(row.id, {}),
         )
         usages.append(usage)

@@ -20,7 +20,7 @@ from shared.adapters.database.chunks import in_chunks, kept_or
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import alerts, audit, locks, mails, projects, scope_owners, scopes
+from shared.adapters.database.tables import alerts, audit, budgets, locks, mails, projects, scope_owners, scopes
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
 from shared.domain.locks import FULL, HeldLock, LockOrder
@@ -83,7 +83,7 @@ class SqlLocks(Ledger, LockLedger):
             alerted_at=lock.alerted_at if lock else None,
             taken_over=period is not None and _taken_over(connection, row.id, period),
             gaps=self._gaps(connection, row, budget, period, today),
-            told_at=_told_at(connection, budget, period),
+            told_at=_told_at(connection, row.id, budget, period),
             told_otherwise=_told_otherwise(connection, row.id, budget, period),
         )
 
@@ -105,7 +105,8 @@ class SqlLocks(Ledger, LockLedger):
             return
         _make_row(connection, project_id)
         period = terms_of(row).rule.period_at(now.astimezone(UTC).date())
-        ordered = {"ordered_locks": is_lock, "ordered_at": at, "ordered_by": by, "ordered_number": row.budget_number}
+        ordered = {"ordered_locks": is_lock, "ordered_at": at, "ordered_by": by}
+        ordered |= {"ordered_number": row.same_since or row.budget_number}
         ordered |= {"ordered_period_start": period.start if period else None}
         ordered |= {"look_due_at": now + CARRIED_OUT_WITHIN}
         here = locks.c
@@ -197,11 +198,13 @@ class SqlLocks(Ledger, LockLedger):
         return list(connection.scalars(select(mails.c.id).where(wanted).order_by(mails.c.id)))
 
 
-def _told_at(connection: Connection, budget: Budget, period: Period | None) -> datetime | None:
+def _told_at(connection: Connection, project_id: int, budget: Budget, period: Period | None) -> datetime | None:
     if period is None:
         return None
     told = select(alerts.c.made_at, mails.c.context).join(mails, mails.c.key == alerts.c.mail_key)
-    of_now = (alerts.c.budget_id == budget.id) & (alerts.c.period_start == period.start) & (alerts.c.threshold >= FULL)
+    told = told.join(budgets, budgets.c.id == alerts.c.budget_id)
+    this = (budgets.c.project_id == project_id) & (budgets.c.number >= budget.first_number)
+    of_now = this & (alerts.c.period_start == period.start) & (alerts.c.threshold >= FULL)
     rows = connection.execute(told.where(of_now, alerts.c.outcome == AlertOutcome.MAILED))
     return max((row.made_at for row in rows if row.context.get("at_100") == "lock"), default=None)
 
@@ -210,7 +213,7 @@ def _told_otherwise(connection: Connection, project_id: int, budget: Budget, per
     if period is None:
         return False
     about = (mails.c.project_id == project_id) & (mails.c.topic == Topic.LOCK) & (mails.c.threshold == FULL)
-    of_now = (mails.c.budget_number == budget.number) & (mails.c.period_start == period.start)
+    of_now = (mails.c.budget_number >= budget.first_number) & (mails.c.period_start == period.start)
     contexts = connection.scalars(select(mails.c.context).where(about, of_now))
     return any(context.get("what") == "not locked" for context in contexts)
 

@@ -44,7 +44,9 @@ def revise(
     numbers = {row.id: row.budget_number + 1 for row in rows}
     periods = {row.id: terms[row.id].rule.period_at(today) for row in rows}
     same = {
-        row.id for row in rows if row.budget_number and terms[row.id].is_for_the_same(budget_rows.terms_of(row), today)
+        row.id: row.same_since or row.budget_number
+        for row in rows
+        if row.budget_number and terms[row.id].is_for_the_same(budget_rows.terms_of(row), today)
     }
     # New projects have nothing that could be looked up.
     opened = budget_periods.opened_periods(connection, [row.id for row in rows if row.budget_number])
@@ -53,7 +55,7 @@ def revise(
     for row in rows:
         history = known[row.id].turn(budget_rows.period_in(row), today)
         known[row.id] = history.set_budget(author.at, terms[row.id])
-    _write(connection, numbers, terms, author)
+    _write(connection, numbers, terms, same, author)
     look_soon(connection, numbers, author.at)
     known = budget_periods.follow_charges(connection, known)
     known = budget_periods.settle(connection, known, lookback_days)
@@ -73,12 +75,18 @@ def revisions_of(connection: Connection, project_ids: Sequence[int]) -> dict[int
 
 
 def _write(
-    connection: Connection, numbers: Mapping[int, int], terms: Mapping[int, BudgetTerms], author: Author
+    connection: Connection,
+    numbers: Mapping[int, int],
+    terms: Mapping[int, BudgetTerms],
+    same: Mapping[int, int],
+    author: Author,
 ) -> None:
-    """Writes the revisions, and makes them current."""
+    """Writes the revisions, and makes them current. same: since which revision some give the same."""
     by = {"made_at": author.at, "made_by": author.name, "reason": author.reason, "by_load": author.by_load}
     rows = [
-        budget_rows.budget_row(terms[project_id]) | by | {"project_id": project_id, "number": number}
+        budget_rows.budget_row(terms[project_id])
+        | by
+        | {"project_id": project_id, "number": number, "same_since": same.get(project_id)}
         for project_id, number in numbers.items()
     ]
     insert_rows(connection, budgets, rows)

@@ -95,6 +95,8 @@ budgets = table(
     # What was spent before the charges that can be read, and in which period (its first day).
     *optional(opening_balance=Money(), opening_period_start=Date()),
     *needed(made_at=UtcDateTime(), made_by=fitted(100), reason=fitted(1000)),
+    # The first revision in a row that gives the same amount for the same period; empty where that is this one.
+    *optional(same_since=Integer()),
     # Whether a projects file said so, and nobody by hand.
     Column("by_load", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("project_id", "number"),

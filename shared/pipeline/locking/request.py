@@ -153,8 +153,8 @@ class Request:
 
     @property
     def this_budget(self) -> str:
-        """The project, the revision of its budget and the period: for what is decided once for each."""
-        return f"{self.project.id}/{self.facts.budget.number}/{self.period_start or 'no-period'}"
+        """The project, its budget (whatever else a revision changes) and the period: what is decided once for each."""
+        return f"{self.project.id}/{self.facts.budget.first_number}/{self.period_start or 'no-period'}"
 
     def key(self, what: str, *parts: object) -> str:
         """The audit's key of what is decided once for this budget, and these parts; by order, once for the order."""
