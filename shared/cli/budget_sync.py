@@ -10,7 +10,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, open_app
-from shared.cli.failures import FailedError
+from shared.cli.failures import FailedError, later
 
 if TYPE_CHECKING:
     from shared.pipeline.azure_budgets.sync import BudgetSync, SyncResult
@@ -74,7 +74,7 @@ def _compared(budgets: BudgetSync, subscription: str, dry_run: bool) -> Compared
     try:
         return Compared(subscription, budgets.sync(subscription, dry_run, longest=WITHOUT_END))
     except LaterError as error:
-        return Compared(subscription, error=f"{error.reason.rstrip('.')}; try again {_after(error.wait)}")
+        return Compared(subscription, error=later(error))
     except NeverError as error:
         return Compared(subscription, error=error.reason)
 
@@ -112,10 +112,3 @@ def report(result: SyncResult) -> list[str]:
         *(f"failed: {acronym}: {reason}" for acronym, reason in result.failed),
         ", ".join(f"{count} {text}" for count, text in counts if count) or "Azure's budgets are in step.",
     ]
-
-
-def _after(wait: timedelta | None) -> str:
-    if not wait:
-        return "in a while"
-    minutes, seconds = divmod(round(wait.total_seconds()), 60)
-    return f"in {minutes} min {seconds} s" if minutes else f"in {seconds} s"

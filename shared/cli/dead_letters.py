@@ -10,7 +10,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, command_group, given_reason, open_app, user_name
-from shared.cli.failures import FailedError, WrongUsageError
+from shared.cli.failures import FailedError, WrongUsageError, later
 from shared.cli.output import Column
 from shared.domain.texts import shortened
 from shared.messages import LARGEST_ID
@@ -123,9 +123,7 @@ def _replay(service: DeadLetterService, wanted: Sequence[int]) -> dict[int, str]
         try:
             sentence = service.replay(letter_id)
         except LaterError as error:
-            raise FailedError(
-                f"{error.reason}; {done:,} of {len(wanted):,} were dealt with, try again later"
-            ) from error
+            raise FailedError(f"{done:,} of {len(wanted):,} were dealt with; then {later(error)}") from error
         if sentence:
             refused[letter_id] = sentence
     return refused

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from shared.ports.errors import LaterError
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -32,7 +38,7 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _sentence(error: Exception) -> str:
-    from shared.ports.errors import LaterError, NeverError, UntilMendedError
+    from shared.ports.errors import LaterError, NeverError
     from shared.services.errors import RequestError, UnknownProjectError
     from shared.services.project_csv import ProjectFileError
     from shared.settings import SettingsError
@@ -42,10 +48,8 @@ def _sentence(error: Exception) -> str:
             sentence = "\n  ".join(["nothing was loaded, because of the file:", *error.faults])
         case UnknownProjectError():
             sentence = f"{error}; `python -m shared.cli projects list` shows them all"
-        case UntilMendedError():
-            sentence = error.reason
         case LaterError():
-            sentence = f"{error.reason}; try again in a while"
+            sentence = later(error)
         case RequestError() | NeverError() | SettingsError():
             sentence = str(error)
         case ImportError():
@@ -55,6 +59,22 @@ def _sentence(error: Exception) -> str:
         case _:
             sentence = _unforeseen(error)
     return sentence
+
+
+def later(error: LaterError) -> str:
+    """Why something can't be done now, and when to try again; what has to be mended first, the reason says itself."""
+    from shared.ports.errors import UntilMendedError
+
+    if isinstance(error, UntilMendedError):
+        return error.reason
+    return f"{error.reason.rstrip('.')}; try again {_after(error.wait)}"
+
+
+def _after(wait: timedelta | None) -> str:
+    if not wait:
+        return "in a while"
+    minutes, seconds = divmod(round(wait.total_seconds()), 60)
+    return f"in {minutes} min {seconds} s" if minutes else f"in {seconds} s"
 
 
 def _unforeseen(error: Exception) -> str:
