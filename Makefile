@@ -36,12 +36,13 @@ test: $(READY) ## All the tests
 	@# One more than the two cores that there are at least: many tests wait for programs.
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup tests
 
-check: $(READY) ## Style, types, who may import whom, and what the docs say
+check: $(READY) ## Style, types, who may import whom, what the docs say, and infra/ (where a Bicep compiler is)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/docs
+	@$(BIN)/python -m localdev.bicep
 
 bench: $(READY) ## The figures of docs/benchmarks.md, measured here
 	@$(BIN)/python -m localdev.azurite --install

@@ -31,10 +31,10 @@ TIMER = {
 class WorkerProcess:
     """Our app in the genuine worker. loaded: whether it could be loaded, why not, and the functions."""
 
-    def __init__(self, python: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, python: Path, settings: Mapping[str, str], folder: Path = PROJECT) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the worker runs; closed by __exit__
         self._process = subprocess.Popen(
-            [str(python), str(PROJECT / "tests" / "worker" / "invoke.py"), str(PROJECT)],
+            [str(python), str(PROJECT / "tests" / "worker" / "invoke.py"), str(folder)],
             env=_only(settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

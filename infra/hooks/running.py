@@ -1,0 +1,83 @@
+"""Once the app runs: the Action Group that Azure's budgets call, and what the identity may do in each subscription.
+
+WARDEN_SUBSCRIPTIONS names the subscriptions whose costs are read, joined by `;`; without it, it is the one that the app
+is in. One that refuses is told, and keeps no other from getting its rights. Runs again well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import az
+
+INFRA = az.PROJECT / "infra"
+# The functions of new code are known to Azure within a minute or two.
+TRIES = 8
+SECONDS_BETWEEN = 20.0
+
+
+def lock_group(sleep: Callable[[float], None] = time.sleep) -> None:
+    """Makes the Action Group, as soon as the function that it calls is there. Raises HookError."""
+    parameters = {
+        "appName": az.value("AZURE_FUNCTION_NAME"),
+        "appHost": az.value("WARDEN_APP_HOST"),
+        "lockGroupName": az.value("WARDEN_LOCK_GROUP"),
+        "principalId": az.value("WARDEN_IDENTITY_PRINCIPAL_ID"),
+        "environmentName": az.value("AZURE_ENV_NAME"),
+    }
+    group = az.value("AZURE_RESOURCE_GROUP")
+    deployment = ("deployment", "group", "create", "--resource-group", group, "--name", "warden-running")
+    for attempt in range(TRIES):
+        try:
+            az.az(*deployment, "--template-file", str(INFRA / "running.bicep"), "--parameters", _inline(parameters))
+        except az.RefusedError as error:
+            if "NotFound" not in str(error) or attempt == TRIES - 1:
+                raise
+            sleep(SECONDS_BETWEEN)
+        else:
+            print(f"Azure's budgets can call the app, through {parameters['lockGroupName']}.")
+            return
+
+
+def rights(subscription: str) -> None:
+    """Gives the identity what the switches need in a subscription. Raises HookError."""
+    parameters = {
+        "principalId": az.value("WARDEN_IDENTITY_PRINCIPAL_ID"),
+        "lockMode": os.environ.get("LOCK_MODE") or "dry-run",
+        "lockStopCompute": az.is_on("LOCK_STOP_COMPUTE"),
+        "azureBudgets": az.is_on("AZURE_BUDGETS"),
+    }
+    place = ("--subscription", subscription, "--location", az.value("AZURE_LOCATION"), "--name", "warden-subscription")
+    template = ("--template-file", str(INFRA / "subscriptions.bicep"), "--parameters", _inline(parameters))
+    az.az("deployment", "sub", "create", *place, *template)
+    print(f"The app may do in {subscription} what its settings need.")
+
+
+def _inline(parameters: Mapping[str, object]) -> str:
+    return json.dumps({name: {"value": value} for name, value in parameters.items()})
+
+
+def main() -> None:
+    """Raises HookError with all that was refused."""
+    refused = []
+    if az.is_on("AZURE_BUDGETS"):
+        try:
+            lock_group()
+        except az.RefusedError as error:
+            refused.append(f"The Action Group for Azure's budgets can't be made. {error}")
+    named = az.listed(os.environ.get("WARDEN_SUBSCRIPTIONS", "")) or [az.value("AZURE_SUBSCRIPTION_ID")]
+    for subscription in named:
+        try:
+            rights(subscription)
+        except az.RefusedError as error:
+            refused.append(f"The app gets no rights in {subscription}. {error}")
+    if refused:
+        raise az.HookError("\n\n".join([*refused, "Once that is mended: `azd hooks run postdeploy`."]))
+
+
+if __name__ == "__main__":
+    sys.exit(az.run(main))

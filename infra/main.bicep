@@ -1,0 +1,252 @@
+// Budget Warden in a subscription, for `azd up`: one resource group with all that the app needs.
+// What needs the running app comes after it: running.bicep and subscriptions.bicep, by infra/hooks/running.py.
+targetScope = 'subscription'
+
+@minLength(1)
+@maxLength(40)
+@description('The name of azd\'s environment; resources are named after it.')
+param environmentName string
+
+@minLength(1)
+@description('The region: one that has Flex Consumption (az functionapp list-flexconsumption-locations).')
+@metadata({ azd: { type: 'location' } })
+param location string
+
+@minLength(36)
+@maxLength(36)
+@description('The object id of whoever deploys: the administrator of the database.')
+param principalId string
+
+@description('What that is. azd knows User and ServicePrincipal.')
+param principalType 'User' | 'Group' | 'ServicePrincipal' = 'User'
+
+@description('Its name in the database server; empty: of a person the sign-in name, of others the id.')
+param principalName string = ''
+
+@description('The mail provider: sendgrid, smtp, or acs (Azure Communication Services, made here).')
+param emailProvider 'sendgrid' | 'smtp' | 'acs' = 'sendgrid'
+
+@description('The address that mails come from; with acs and no domain of your own it is made.')
+param emailSender string = ''
+
+@description('Addresses joined by ; that get what projects can\'t, what goes wrong, and the alert rules\' mails.')
+param emailOperators string
+
+param emailReplyTo string = ''
+param supportContact string = ''
+param smtpHost string = ''
+param smtpUsername string = ''
+
+@secure()
+@description('SendGrid\'s API key, or the password at the mail server. It goes into the vault; empty: what is there stays.')
+param mailKey string = ''
+
+@description('With acs: a domain of your own. Empty: one that Azure makes.')
+param acsDomain string = ''
+
+@description('With acs: where mails are kept at rest.')
+param acsDataLocation string = 'Europe'
+
+@description('off, dry-run (only writes down what it would lock) or enforce.')
+param lockMode 'off' | 'dry-run' | 'enforce' = 'dry-run'
+
+@description('With enforce: whether machines are stopped before the lock.')
+param lockStopCompute bool = false
+
+@description('Whether Azure\'s own budgets are kept in step, and call the app at 100 %.')
+param azureBudgets bool = false
+
+@description('Resource groups that are never locked, joined by ;. The app\'s own always is one.')
+param lockNever string = ''
+
+@description('The free offer of Azure SQL (serverless); false: Basic.')
+param sqlFreeOffer bool = false
+
+@description('What becomes of the database once the month\'s free offer is used up.')
+param sqlAfterFreeOffer 'AutoPause' | 'BillOverUsage' = 'AutoPause'
+
+@description('The driver of the database: pyodbc, or mssqlpython where the platform has no ODBC driver.')
+param sqlDriver 'pyodbc' | 'mssqlpython' = 'pyodbc'
+
+@description('When a night begins: six fields, UTC.')
+param usageSchedule string = '0 0 2 * * *'
+
+@description('The megabytes that an instance has.')
+param instanceMegabytes 512 | 2048 | 4096 = 2048
+
+@description('The most that logs and telemetry may come to in a day.')
+param dailyLogGigabytes int = 1
+
+var tags = { 'azd-env-name': environmentName }
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var names = {
+  group: 'rg-${environmentName}'
+  identity: 'id-${token}'
+  storage: 'st${token}'
+  workspace: 'log-${token}'
+  insights: 'appi-${token}'
+  operators: 'ag-operators-${token}'
+  vault: 'kv-${token}'
+  sqlServer: 'sql-${token}'
+  database: 'warden'
+  communication: 'acs-${token}'
+  plan: 'plan-${token}'
+  app: 'func-${token}'
+  lockGroup: 'ag-lock-${token}'
+}
+var queues = {
+  QueueProjectUsageUpdate: 'project-usage-update'
+  QueueProjectUsageNotification: 'project-usage-notification'
+  QueueEmailNotification: 'email-notification'
+  QueueProjectLock: 'project-lock'
+}
+var packageContainer = 'app-package'
+var mailSecret = 'mail-key'
+var isAcs = emailProvider == 'acs'
+var operators = filter(map(split(replace(emailOperators, ',', ';'), ';'), each => trim(each)), each => !empty(each))
+var kinds = { User: 'User', Group: 'Group', ServicePrincipal: 'Application' }
+var administratorName = !empty(principalName)
+  ? principalName
+  : (principalType == 'User' ? deployer().userPrincipalName : principalId)
+var vaultReference = '@Microsoft.KeyVault(SecretUri=https://${names.vault}${environment().suffixes.keyvaultDns}/secrets/${mailSecret})'
+var lockGroupId = '${group.id}/providers/Microsoft.Insights/actionGroups/${names.lockGroup}'
+var driver = {
+  pyodbc: 'mssql+pyodbc://${sql.outputs.host}/${names.database}?driver=ODBC+Driver+18+for+SQL+Server&Authentication=ActiveDirectoryMsi&UID=${identity.outputs.clientId}'
+  mssqlpython: 'mssql+mssqlpython://${sql.outputs.host}/${names.database}?Authentication=ActiveDirectoryMsi&UID=${identity.outputs.clientId}'
+}
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: names.group
+  location: location
+  tags: tags
+}
+
+module identity 'modules/identity.bicep' = {
+  scope: group
+  params: { name: names.identity, location: location, tags: tags }
+}
+
+module storage 'modules/storage.bicep' = {
+  scope: group
+  params: {
+    name: names.storage
+    location: location
+    tags: tags
+    packageContainer: packageContainer
+    queues: map(items(queues), each => each.value)
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  scope: group
+  params: {
+    workspaceName: names.workspace
+    insightsName: names.insights
+    actionGroupName: names.operators
+    location: location
+    tags: tags
+    operators: operators
+    dailyGigabytes: dailyLogGigabytes
+  }
+}
+
+module vault 'modules/vault.bicep' = {
+  scope: group
+  params: { name: names.vault, location: location, tags: tags, secretName: mailSecret, mailKey: mailKey }
+}
+
+module sql 'modules/sql.bicep' = {
+  scope: group
+  params: {
+    serverName: names.sqlServer
+    databaseName: names.database
+    location: location
+    tags: tags
+    administrator: { id: principalId, name: administratorName, kind: kinds[principalType] }
+    freeOffer: sqlFreeOffer
+    afterFreeOffer: sqlAfterFreeOffer
+  }
+}
+
+module mail 'modules/mail.bicep' = if (isAcs) {
+  scope: group
+  params: { name: names.communication, tags: tags, dataLocation: acsDataLocation, domain: acsDomain }
+}
+
+module access 'modules/access.bicep' = {
+  scope: group
+  params: {
+    principalId: identity.outputs.principalId
+    storageName: names.storage
+    insightsName: names.insights
+    vaultName: names.vault
+    communicationName: isAcs ? names.communication : ''
+  }
+  dependsOn: [storage, monitoring, vault, mail]
+}
+
+module app 'modules/app.bicep' = {
+  scope: group
+  params: {
+    name: names.app
+    planName: names.plan
+    serviceName: 'warden'
+    location: location
+    tags: tags
+    identityName: names.identity
+    storageName: names.storage
+    packageContainer: packageContainer
+    instanceMegabytes: instanceMegabytes
+    mostInstances: 40
+    settings: union(
+      queues,
+      {
+        AzureWebJobsStorage__blobServiceUri: 'https://${names.storage}.blob.${environment().suffixes.storage}'
+        AzureWebJobsStorage__credential: 'managedidentity'
+        AzureWebJobsStorage__clientId: identity.outputs.clientId
+        DatahubStorageConnectionString__queueServiceUri: 'https://${names.storage}.queue.${environment().suffixes.storage}'
+        DatahubStorageConnectionString__credential: 'managedidentity'
+        DatahubStorageConnectionString__clientId: identity.outputs.clientId
+        APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
+        APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
+        AZURE_CLIENT_ID: identity.outputs.clientId
+        // A message each at once; without it an instance of one core has five threads.
+        PYTHON_THREADPOOL_THREAD_COUNT: '8'
+        WEBSITE_RESOURCE_GROUP: names.group
+        DATABASE_URL: driver[sqlDriver]
+        ProjectUsageCRON: usageSchedule
+        WatchdogCRON: '0 */15 * * * *'
+        EMAIL_PROVIDER: emailProvider
+        EMAIL_SENDER: isAcs && empty(acsDomain) ? 'DoNotReply@${mail!.outputs.senderDomain}' : emailSender
+        EMAIL_OPERATORS: join(operators, ';')
+        EMAIL_REPLY_TO: emailReplyTo
+        SUPPORT_CONTACT: supportContact
+        SENDGRID_API_KEY: emailProvider == 'sendgrid' ? vaultReference : ''
+        SMTP_HOST: smtpHost
+        SMTP_USERNAME: smtpUsername
+        SMTP_PASSWORD: emailProvider == 'smtp' && !empty(smtpUsername) ? vaultReference : ''
+        ACS_ENDPOINT: isAcs ? mail!.outputs.endpoint : ''
+        LOCK_MODE: lockMode
+        LOCK_STOP_COMPUTE: lockStopCompute ? 'true' : 'false'
+        LOCK_NEVER: lockNever
+        LOCK_ACTION_GROUP_ID: azureBudgets ? lockGroupId : ''
+      },
+      loadJsonContent('app-settings.json')
+    )
+  }
+  dependsOn: [access]
+}
+
+output AZURE_RESOURCE_GROUP string = names.group
+output AZURE_FUNCTION_NAME string = names.app
+output WARDEN_IDENTITY_NAME string = names.identity
+output WARDEN_IDENTITY_CLIENT_ID string = identity.outputs.clientId
+output WARDEN_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
+output WARDEN_SQL_SERVER string = names.sqlServer
+output WARDEN_SQL_HOST string = sql.outputs.host
+output WARDEN_SQL_DATABASE string = names.database
+output WARDEN_VAULT string = names.vault
+output WARDEN_QUEUE_URI string = 'https://${names.storage}.queue.${environment().suffixes.storage}'
+output WARDEN_APP_HOST string = app.outputs.host
+output WARDEN_LOCK_GROUP string = azureBudgets ? names.lockGroup : ''
+output WARDEN_MAIL_DOMAIN string = isAcs ? mail!.outputs.senderDomain : ''

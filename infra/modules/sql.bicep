@@ -1,0 +1,67 @@
+// Azure SQL, with sign-in by Entra only: there is no password to keep.
+param serverName string
+param databaseName string
+param location string
+param tags object
+@description('Who may make users and tables: the object id, name and kind (User, Group or Application) of whoever deploys.')
+param administrator { id: string, name: string, kind: 'User' | 'Group' | 'Application' }
+@description('The free offer: serverless, paused when nobody asks it anything. Otherwise Basic, 5 DTU.')
+param freeOffer bool
+@description('What becomes of the free offer\'s database once its month is used up.')
+param afterFreeOffer 'AutoPause' | 'BillOverUsage'
+
+resource server 'Microsoft.Sql/servers@2023-08-01' = {
+  name: serverName
+  location: location
+  tags: tags
+  properties: {
+    version: '12.0'
+    minimalTlsVersion: '1.2'
+    publicNetworkAccess: 'Enabled'
+    administrators: {
+      administratorType: 'ActiveDirectory'
+      azureADOnlyAuthentication: true
+      principalType: administrator.kind
+      login: administrator.name
+      sid: administrator.id
+      tenantId: tenant().tenantId
+    }
+  }
+}
+
+// The app comes from any of Azure's addresses: without a network of its own it has none that stays.
+resource fromAzure 'Microsoft.Sql/servers/firewallRules@2023-08-01' = {
+  parent: server
+  name: 'AllowAllWindowsAzureIps'
+  properties: { startIpAddress: '0.0.0.0', endIpAddress: '0.0.0.0' }
+}
+
+resource database 'Microsoft.Sql/servers/databases@2023-08-01' = if (!freeOffer) {
+  parent: server
+  name: databaseName
+  location: location
+  tags: tags
+  sku: { name: 'Basic', tier: 'Basic', capacity: 5 }
+  properties: {
+    maxSizeBytes: 2147483648
+    requestedBackupStorageRedundancy: 'Local'
+  }
+}
+
+resource freeDatabase 'Microsoft.Sql/servers/databases@2023-08-01' = if (freeOffer) {
+  parent: server
+  name: databaseName
+  location: location
+  tags: tags
+  sku: { name: 'GP_S_Gen5', tier: 'GeneralPurpose', family: 'Gen5', capacity: 2 }
+  properties: {
+    useFreeLimit: true
+    freeLimitExhaustionBehavior: afterFreeOffer
+    autoPauseDelay: 60
+    minCapacity: json('0.5')
+    maxSizeBytes: 34359738368
+    requestedBackupStorageRedundancy: 'Local'
+  }
+}
+
+output host string = server.properties.fullyQualifiedDomainName

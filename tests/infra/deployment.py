@@ -1,0 +1,74 @@
+"""A snapshot: the resources that would be there, as the compiler has worked them out."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tests.docs import sources
+
+ROLES: dict[str, dict[str, str]] = json.loads(sources.read("infra/roles.json"))
+ROLE_NAMES = {role["id"]: role["name"] for role in ROLES.values()}
+# What only Azure knows is left as an expression: here, what it may come to.
+ONLY_AZURE_KNOWS = {
+    r"reference\('[^']*/userAssignedIdentities/[^']*', '[^']*'\)\.clientId": "99999999-0000-0000-0000-000000000004",
+    r"reference\('[^']*/servers/[^']*', '[^']*'\)\.fullyQualifiedDomainName": "sql.database.windows.net",
+    r"reference\('[^']*/components/[^']*', '[^']*'\)\.ConnectionString": "InstrumentationKey=a-key",
+    r"reference\('[^']*/communicationServices/[^']*', '[^']*'\)\.hostName": "acs.europe.communication.azure.com",
+    r"reference\('[^']*/domains/[^']*', '[^']*'\)\.mailFromSenderDomain": "a-guid.azurecomm.net",
+    r"environment\(\)\.suffixes\.storage": "core.windows.net",
+    r"environment\(\)\.suffixes\.keyvaultDns": ".vault.azure.net",
+}
+
+
+class Deployment:
+    """resources: each that would be there."""
+
+    def __init__(self, resources: list[dict[str, Any]]) -> None:
+        self.resources = resources
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Those of a type, such as Microsoft.Web/sites."""
+        return [each for each in self.resources if each["type"].lower() == kind.lower()]
+
+    def one(self, kind: str) -> dict[str, Any]:
+        """The only one of a type."""
+        (found,) = self.of(kind)
+        return found
+
+    def settings(self) -> dict[str, str]:
+        """The app's settings, with what they may come to in Azure."""
+        given = next(each for each in self.resources if each["name"].endswith("/appsettings"))["properties"]
+        return {name: concrete(text) for name, text in given.items()}
+
+    def rights(self) -> set[tuple[str, str]]:
+        """The names of roles that are assigned, each with the type of what it is for."""
+        return {(_role(each), _scope(each)) for each in self.of("Microsoft.Authorization/roleAssignments")}
+
+
+def concrete(text: str) -> str:
+    """A text of a snapshot as it may come to be. Fails for an expression that is not of the known ones."""
+    if not text.startswith("["):
+        return text
+    for unknown, value in ONLY_AZURE_KNOWS.items():
+        text = re.sub(unknown, f"'{value}'", text)
+    parts = re.fullmatch(r"\[format\('(.*?)', (.*)\)\]", text)
+    if parts is None:
+        value = re.fullmatch(r"\['([^']*)'\]", text)
+        assert value, f"not known: {text}"
+        return value[1]
+    arguments = re.findall(r"'([^']*)'", parts[2])
+    return re.sub(r"\{(\d)\}", lambda found: arguments[int(found[1])], parts[1])
+
+
+def _role(assignment: dict[str, Any]) -> str:
+    return ROLE_NAMES[assignment["properties"]["roleDefinitionId"].rpartition("/")[2]]
+
+
+def _scope(assignment: dict[str, Any]) -> str:
+    """Where the principal is known, so is the id; else it is an expression."""
+    expression = re.match(r"\[extensionResourceId\('([^']*)'", assignment["id"])
+    scope = expression[1] if expression else assignment["id"].rpartition("/providers/")[0]
+    within = re.fullmatch(r".*/providers/([^/]+/[^/]+)/[^/]+", scope)
+    return within[1] if within else "subscription"

@@ -1,0 +1,65 @@
+"""What .funcignore lets through is the app, whole and alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pathspec import GitIgnoreSpec
+
+from localdev import worker_venv
+from tests.docs import sources
+from tests.worker.worker_process import WorkerProcess
+
+SETTINGS = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
+
+
+def let_through() -> list[str]:
+    """The project's files that would be uploaded; git's list of them, so that no local rubbish counts."""
+    listed = subprocess.run(["git", "ls-files"], cwd=sources.PROJECT, capture_output=True, text=True, check=True)
+    left_out = GitIgnoreSpec.from_lines(sources.read(".funcignore").splitlines())
+    return [name for name in listed.stdout.splitlines() if not left_out.match_file(name)]
+
+
+def test_the_app_goes_to_azure_and_nothing_else():
+    names = let_through()
+    at_the_top = {name for name in names if "/" not in name}
+    assert at_the_top == {"function_app.py", "host.json", "requirements.txt"}
+    assert {name.partition("/")[0] for name in names} - at_the_top == {"shared"}
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        "local.settings.json",
+        ".env",
+        ".azure/prod/.env",
+        ".venv/bin/python",
+        ".venv-3.13/bin/python",
+        ".local/warden.db",
+        ".azurite/queue.json",
+        "node_modules/azurite/package.json",
+        "shared/__pycache__/settings.cpython-312.pyc",
+        "infra/hooks/requirements.txt",
+    ],
+)
+def test_what_lies_about_on_a_developers_machine_is_left_there(rubbish):
+    assert GitIgnoreSpec.from_lines(sources.read(".funcignore").splitlines()).match_file(rubbish)
+
+
+@pytest.mark.worker
+def test_what_is_let_through_is_indexed_by_the_genuine_worker_with_every_function(tmp_path):
+    """In an environment made from requirements.txt and the worker alone (`localdev.worker_venv`)."""
+    python = worker_venv.ready_python()
+    if python is None:
+        needed = os.environ.get("REQUIRE_WORKER_IF_313") and worker_venv.find_python()
+        (pytest.fail if needed else pytest.skip)("there is no environment with the genuine worker")
+    for name in let_through():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sources.PROJECT / name, tmp_path / name)
+    with WorkerProcess(Path(python), SETTINGS, folder=tmp_path) as worker:
+        assert worker.loaded["succeeded"], worker.loaded["error"]
+        assert set(worker.loaded["functions"]) == set(sources.triggers())

@@ -1,0 +1,181 @@
+"""What would be there: names, rights, the database, and what is deployed once the app runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.ports import azure
+from tests.docs import sources
+from tests.infra.deployment import ROLES
+
+PRINCIPAL = "99999999-0000-0000-0000-000000000005"
+GUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
+STORAGE, QUEUE = "Storage Blob Data Owner", "Storage Queue Data Contributor"
+WITHIN_THE_GROUP = {
+    (STORAGE, "Microsoft.Storage/storageAccounts"),
+    (QUEUE, "Microsoft.Storage/storageAccounts"),
+    ("Monitoring Metrics Publisher", "Microsoft.Insights/components"),
+    ("Key Vault Secrets User", "Microsoft.KeyVault/vaults"),
+}
+
+
+def test_all_is_in_one_resource_group_with_azds_tag(deployment):
+    group = deployment.one("Microsoft.Resources/resourceGroups")
+    assert group["name"] == "rg-prod"
+    others = [each for each in deployment.resources if each is not group]
+    assert [each["id"] for each in others if group["id"] not in each["id"]] == []
+    tagged = [each for each in deployment.resources if "location" in each]
+    assert len(tagged) >= 10
+    assert [each["name"] for each in tagged if each["tags"].get("azd-env-name") != "prod"] == []
+
+
+def test_names_are_short_and_plain_enough_for_azure(deployment):
+    assert re.fullmatch("[a-z0-9]{3,24}", deployment.one("Microsoft.Storage/storageAccounts")["name"])
+    assert re.fullmatch("[a-z][a-z0-9-]{2,23}", deployment.one("Microsoft.KeyVault/vaults")["name"])
+    assert re.fullmatch("[a-z0-9-]{2,60}", deployment.one("Microsoft.Web/sites")["name"])
+    for group in deployment.of("Microsoft.Insights/actionGroups"):
+        assert len(group["properties"]["groupShortName"]) <= 12
+
+
+def test_the_identity_may_do_within_the_group_what_it_needs_and_no_more(way, deployment):
+    mail = {("Communication and Email Service Owner", "Microsoft.Communication/communicationServices")}
+    assert deployment.rights() == WITHIN_THE_GROUP | (mail if "acs" in way else set())
+
+
+SWITCHES = {
+    "defaults": {},
+    "enforce": {"lockMode": "enforce"},
+    "compute": {"lockMode": "enforce", "lockStopCompute": "true"},
+    "compute without enforce": {"lockStopCompute": "true"},
+    "budgets": {"azureBudgets": "true"},
+    "all": {"lockMode": "enforce", "lockStopCompute": "true", "azureBudgets": "true"},
+}
+NEEDED = {
+    "defaults": {azure.COSTS},
+    "enforce": {azure.COSTS, azure.LOCKS},
+    "compute": {azure.COSTS, azure.LOCKS, azure.MACHINES},
+    "compute without enforce": {azure.COSTS},
+    "budgets": {azure.BUDGETS},
+    "all": {azure.BUDGETS, azure.LOCKS, azure.MACHINES},
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_in_a_subscription_the_identity_may_do_what_the_switches_need_and_no_more(deploy, switch):
+    deployment = deploy("subscriptions.bicep", {"principalId": PRINCIPAL} | SWITCHES[switch], location="westeurope")
+    assert deployment.rights() == {(role.name, "subscription") for role in NEEDED[switch]}
+
+
+def test_every_role_stands_in_one_table_with_its_name_and_why():
+    assert len({role["id"] for role in ROLES.values()}) == len(ROLES)
+    assert all(GUID.fullmatch(role["id"]) and role["name"] and role["why"].endswith(".") for role in ROLES.values())
+    files = [file for kind in ("*.bicep", "*.py") for file in Path(sources.PROJECT / "infra").rglob(kind)]
+    assert [str(file) for file in files if GUID.search(file.read_text("utf-8"))] == []
+
+
+def test_every_role_of_the_table_is_assigned_somewhere():
+    text = "".join(file.read_text("utf-8") for file in Path(sources.PROJECT / "infra").rglob("*.bicep"))
+    assert {name for name in ROLES if f"roles.{name}.id" not in text and f"roles.{name}" not in text} == set()
+
+
+def test_the_roles_that_check_looks_for_can_be_assigned():
+    wanted = {role.name for role in vars(azure).values() if isinstance(role, azure.AzureRole)}
+    assert wanted <= {role["name"] for role in ROLES.values()}
+
+
+# --- the database ---
+
+
+def test_the_database_is_basic_or_the_free_offers(way, deployment):
+    database = deployment.one("Microsoft.Sql/servers/databases")
+    if way == "free offer":
+        assert database["sku"]["name"] == "GP_S_Gen5"
+        about = database["properties"]
+        assert (about["useFreeLimit"], about["freeLimitExhaustionBehavior"]) == (True, "AutoPause")
+        assert about["autoPauseDelay"] in range(15, 10081)
+    else:
+        assert database["sku"]["name"] == "Basic"
+        assert "useFreeLimit" not in database["properties"]
+
+
+@pytest.mark.parametrize(
+    ("way_to", "kind", "login"),
+    [
+        ("defaults", "User", "[deployer().userPrincipalName]"),
+        ("from a pipeline", "Application", "99999999-0000-0000-0000-000000000003"),
+    ],
+)
+def test_the_databases_administrator_is_whoever_deploys_in_sql_servers_words(installed, way_to, kind, login):
+    administrator = installed(way_to).one("Microsoft.Sql/servers")["properties"]["administrators"]
+    assert (administrator["principalType"], administrator["login"]) == (kind, login)
+    assert administrator["sid"] == "99999999-0000-0000-0000-000000000003"
+
+
+# --- mail ---
+
+
+@pytest.mark.parametrize(
+    ("way_to", "managed", "sender"),
+    [
+        ("acs", "AzureManaged", "DoNotReply@a-guid.azurecomm.net"),
+        ("acs with a domain", "CustomerManaged", "warden@example.com"),
+    ],
+)
+def test_with_acs_the_service_and_its_domain_are_made(installed, way_to, managed, sender):
+    deployment = installed(way_to)
+    domain = deployment.one("Microsoft.Communication/emailServices/domains")
+    assert domain["properties"]["domainManagement"] == managed
+    linked = deployment.one("Microsoft.Communication/communicationServices")["properties"].get("linkedDomains")
+    assert linked == ([domain["id"]] if managed == "AzureManaged" else None)
+    made = deployment.settings()
+    assert made["EMAIL_PROVIDER"] == "acs"
+    assert made["EMAIL_SENDER"] == sender
+    assert re.fullmatch(r"https://[a-z.]+\.communication\.azure\.com", made["ACS_ENDPOINT"])
+
+
+def test_without_acs_none_of_it_is_made(installed):
+    assert [each["type"] for each in installed("defaults").resources if "Communication" in each["type"]] == []
+
+
+# --- what needs the running app ---
+
+RUNNING = {
+    "appName": "func-x",
+    "appHost": "func-x.azurewebsites.net",
+    "lockGroupName": "ag-lock-x",
+    "principalId": PRINCIPAL,
+    "environmentName": "prod",
+}
+
+
+def test_the_action_group_calls_the_function_that_the_code_has(deploy):
+    group = deploy("running.bicep", RUNNING, resourceGroup="rg-prod").one("Microsoft.Insights/actionGroups")
+    (receiver,) = group["properties"]["azureFunctionReceivers"]
+    method, path = sources.triggers()[receiver["functionName"]].split()
+    assert method == "POST"
+    assert f"https://func-x.azurewebsites.net{path}?code=" in concrete_key(receiver["httpTriggerUrl"])
+    assert receiver["useCommonAlertSchema"] is True
+
+
+def test_the_action_group_is_the_one_that_the_app_is_told_of(installed, deploy):
+    told = installed("budgets").settings()["LOCK_ACTION_GROUP_ID"]
+    given = RUNNING | {"lockGroupName": told.rpartition("/")[2]}
+    group = deploy("running.bicep", given, resourceGroup="rg-prod").one("Microsoft.Insights/actionGroups")
+    assert told == group["id"]
+
+
+def test_the_identity_may_read_the_action_group_and_no_other_thing(deploy):
+    rights = deploy("running.bicep", RUNNING, resourceGroup="rg-prod").rights()
+    assert rights == {(azure.ACTION_GROUPS.name, "Microsoft.Insights/actionGroups")}
+
+
+def concrete_key(url: str) -> str:
+    """The URL of a snapshot, with something in the place of the key that only Azure knows."""
+    text = re.sub(r"listKeys\(.*\)\.default", "'KEY'", url)
+    parts = re.fullmatch(r"\[format\('(.*?)', (.*)\)\]", text)
+    assert parts, url
+    arguments = re.findall(r"'([^']*)'", parts[2])
+    return re.sub(r"\{(\d)\}", lambda found: arguments[int(found[1])], parts[1])

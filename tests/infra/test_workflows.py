@@ -1,0 +1,108 @@
+"""What GitHub is to do: pinned, with no more rights than it needs, and with all that azd is told."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from tests.docs import sources
+from tests.infra import azd
+
+WORKFLOWS = ["ci.yml", "deploy.yml"]
+PINNED = re.compile(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+EXPRESSION = re.compile(r"\$\{\{ (vars|secrets)\.(\w+)(?: \|\| '([^']*)')? \}\}")
+
+
+def text(name: str) -> str:
+    return sources.read(f".github/workflows/{name}")
+
+
+def jobs(name: str) -> dict:
+    return yaml.safe_load(text(name))["jobs"]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_action_is_pinned_by_a_digest_with_its_version(name):
+    lines = [line.strip(" -") for line in text(name).splitlines() if "uses:" in line]
+    assert len(lines) >= 2
+    assert [line for line in lines if not PINNED.fullmatch(line)] == []
+
+
+def test_an_action_is_pinned_to_one_digest_everywhere():
+    found = {tuple(each) for name in WORKFLOWS for each in re.findall(r"uses: (\S+)@(\S+)", text(name))}
+    assert len({action for action, _ in found}) == len(found)
+
+
+RIGHTS = {"ci.yml": {"contents": "read"}, "deploy.yml": {"contents": "read", "id-token": "write"}}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_may_do_no_more_than_it_needs(name):
+    read = yaml.safe_load(text(name))
+    assert read["permissions"] == RIGHTS[name]
+    assert [job for job in read["jobs"].values() if "permissions" in job] == []
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_job_ends_some_time(name):
+    assert all(job["timeout-minutes"] <= 60 for job in jobs(name).values())
+
+
+def test_ci_tests_every_python_that_is_supported():
+    wanted = tomllib.loads(sources.read("pyproject.toml"))["project"]["requires-python"]
+    tested = jobs("ci.yml")["test"]["strategy"]["matrix"]["python"]
+    assert wanted == f">={tested[0]},<3.{int(tested[-1].partition('.')[2]) + 1}"
+    assert tested == [f"3.{minor}" for minor in range(int(tested[0][2:]), int(tested[-1][2:]) + 1)]
+
+
+def test_ci_calls_targets_of_the_makefile_with_the_matrixs_python():
+    called = re.findall(r"run: make (\S+) PYTHON=python\n", text("ci.yml"))
+    assert called == ["check", "test"]
+    assert set(called) <= sources.make_targets()
+
+
+def test_ci_skips_nothing_that_can_be_there():
+    switches = set(re.findall(r"REQUIRE_\w+", text("ci.yml")))
+    of_ours = set(re.findall(r"REQUIRE_\w+", sources.read(".ci/run")))
+    # Microsoft's check of queries is no package: it lies beside this project, or it does not.
+    assert switches == of_ours - {"REQUIRE_KQL_CHECK"}
+
+
+def test_the_only_secret_is_the_mail_providers_key():
+    found = {name for each in WORKFLOWS for kind, name, _ in EXPRESSION.findall(text(each)) if kind == "secrets"}
+    assert found == {"MAIL_KEY"}
+
+
+def test_deploy_hands_azd_all_that_it_reads_and_the_same_without_a_value():
+    """azd takes a value that is empty for one that is given."""
+    given = jobs("deploy.yml")["deploy"]["env"]
+    for parameter in azd.written().values():
+        name, usual = azd.PLACE.fullmatch(parameter).groups()
+        if name in ("AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"):
+            continue
+        found = EXPRESSION.fullmatch(given[name])
+        assert found, name
+        assert found[2] == name
+        if usual:
+            assert found[3] == usual
+    assert given["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
+
+
+def test_deploy_runs_with_the_python_of_the_app(installed):
+    steps = jobs("deploy.yml")["deploy"]["steps"]
+    (python,) = [step["with"]["python-version"] for step in steps if "python-version" in step.get("with", {})]
+    assert (
+        python
+        == installed("defaults").one("Microsoft.Web/sites")["properties"]["functionAppConfig"]["runtime"]["version"]
+    )
+
+
+def test_dependabot_looks_at_every_place_that_pins_something():
+    updates = yaml.safe_load(sources.read(".github/dependabot.yml"))["updates"]
+    by_kind = {each["package-ecosystem"]: each for each in updates}
+    assert set(by_kind) == {"pip", "github-actions"}
+    for folder in by_kind["pip"]["directories"]:
+        assert sources.read(f"{folder.strip('/') or '.'}/requirements.txt")
