@@ -23,7 +23,7 @@ class LaterError(Exception):
 
 
 class PauseError(LaterError):
-    """Work that is getting on, or waits for other work of ours: it goes on after `wait`, however often that was so."""
+    """Work that is getting on: it goes on after `wait`, however often that was so."""
 
 
 class UntilMendedError(LaterError):

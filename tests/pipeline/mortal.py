@@ -31,6 +31,10 @@ MOST_TAKEN = 5
 # A message that is killed more often is rightly a dead letter.
 MOST_KILLS_OF_ONE = 3
 WATCHDOG = timedelta(hours=1)
+# Where nothing is worked on, most of its looks would be like the one before.
+IDLE_WATCHDOG = timedelta(hours=6)
+# How long a provider that is unwell asks to wait, if it does.
+UNWELL_FOR = (None, timedelta(hours=3))
 TRUE, BLANK, REFUSED, LATER, BUSY = "true", "blank", "refused", "later", "busy"
 
 
@@ -138,7 +142,7 @@ class MoodyCosts(FakeCostsWithTotals):
         if mood == REFUSED:
             return NeverError("Azure refuses it (400).")
         if mood == LATER:
-            return LaterError("Azure is unwell (503).")
+            return LaterError("Azure is unwell (503).", self.fate.random.choice(UNWELL_FOR))
         return LaterError("Azure asks us to wait (429).", timedelta(seconds=self.fate.random.randint(1, 120)))
 
 
@@ -240,10 +244,11 @@ class World:
             self.clock.now = max(self.clock(), next_at)
             if self.clock() >= self.looks_at:
                 self.fire(lambda: self.chain.send(self.chain.watchdog.look()))
-                self.looks_at = self.clock() + WATCHDOG
+                self.looks_at = self.clock() + IDLE_WATCHDOG
 
     def _take(self, message: Waiting) -> None:
         message.taken += 1
+        self.looks_at = min(self.looks_at, self.clock() + WATCHDOG)
         if message.taken > MOST_TAKEN and not message.poisoned:
             self._poison(message)
             return

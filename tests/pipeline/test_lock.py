@@ -1018,15 +1018,18 @@ def test_two_alerts_and_a_night_stop_machines_once_and_write_that_down_once(lock
     assert [call[0] for call in locking.azure_compute.calls].count("deallocate") == 1
 
 
-def test_while_another_message_works_on_the_project_this_one_waits(locking: Chain) -> None:
+@pytest.mark.parametrize(("attempt", "seconds"), [(0, 15), (6, 64), (20, 1800)])
+def test_while_another_message_works_on_the_project_this_one_waits_longer_and_longer(
+    locking: Chain, attempt: int, seconds: int
+) -> None:
+    """Each time that it is put back, a killed process leaves it twice: soon thousands would wait for each other."""
     locking.spend("1000", DAY)
     now = locking.clock()
     assert locking.lock_ledger.claim(11, "another", now.replace(hour=3), now)
-    locking.work(Queue.LOCK, to_json(NIGHT))
+    locking.work(Queue.LOCK, to_json(replace(NIGHT, envelope=Envelope(attempt=attempt, first_queued_at=now))))
     assert not is_locked(locking)
     [(queue, _text, delay)] = locking.queues.take()
-    assert queue is Queue.LOCK
-    assert delay.total_seconds() > 0
+    assert (queue, delay.total_seconds()) == (Queue.LOCK, seconds)
 
 
 @pytest.mark.parametrize("step", ["locks_on", "put"])

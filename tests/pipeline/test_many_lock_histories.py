@@ -27,7 +27,7 @@ from tests.fake_azure import FakeCompute, FakeLocks
 from tests.fake_budgets import FakeBudgets
 from tests.pipeline.conftest import ACTION_GROUP, NOVEMBER, PLAYED, SUBSCRIPTION
 from tests.pipeline.lock_oracle import DAY, Account, LockOracle
-from tests.pipeline.mortal import BUSY, LATER, REFUSED, TRUE, Fate, World
+from tests.pipeline.mortal import BUSY, LATER, REFUSED, TRUE, UNWELL_FOR, Fate, World
 
 FIRST_SEED = int(os.environ.get("CRASH_SEED", "1"))
 HISTORIES = int(os.environ.get("LOCK_HISTORIES", "12"))
@@ -38,7 +38,6 @@ FIRST = date(2026, 11, 1)
 FOREIGN = GroupLock("not-ours", LockLevel.CAN_NOT_DELETE, "finance")
 # What was known at 100 % counts for three days; a figure that Azure may not have evaluated, for two.
 SETTLES_IN_NIGHTS = 5
-KILLS_A_DAY = 12
 MOODS = [TRUE] * 6 + [REFUSED, LATER, BUSY]
 
 
@@ -71,7 +70,7 @@ class Mood:
         if mood == REFUSED:
             return NeverError(f"no role on {about} (403)")
         if mood == LATER or (mood == BUSY and self.random.random() < 0.5):
-            return LaterError("Azure is unwell (503)")
+            return LaterError("Azure is unwell (503)", self.random.choice(UNWELL_FOR))
         return None
 
 
@@ -80,9 +79,7 @@ class LockHistory:
 
     def __init__(self, database: Database, seed: int) -> None:
         self.random = Random(f"locks {seed}")
-        self.chance = self.random.choice([0.0, 0.005, 0.01, 0.02])
-        self.world = world = World(database, seed, self.chance)
-        self.killed_before, world.after_each = 0, self.spare
+        self.world = world = World(database, seed, chance=self.random.choice([0.0, 0.005, 0.01, 0.02]))
         self.mood = Mood(world, self.random)
         self.oracle = LockOracle()
         self.locks = FakeLocks(fails=lambda call, group: self.mood.fails(call, group.name))
@@ -255,20 +252,13 @@ class LockHistory:
 
     def change_moods(self) -> None:
         self.mood.slow = self.random.random() < 0.2
-        self.world.fate.chance = 0.0 if self.mood.slow else self.chance
-        self.killed_before = self.world.fate.kills
         calls = [(call, group) for call in ("put", "delete", "locks_on", "running") for group in self.oracle.now]
         calls += [(f"budget {call}", f"warden-p{number}") for call in ("get", "put", "delete") for number in GROUPS]
         self.mood.answers = {each: self.random.choice(MOODS) for each in calls if self.random.random() < 0.25}
-        months = {date(2026, 11, 1), self.today.replace(day=1)}
+        months = sorted({date(2026, 11, 1), self.today.replace(day=1)})
         moods = self.world.costs.moods
         moods.clear()
         moods.update({(SUBSCRIPTION, month): self.random.choice(MOODS) for month in months})
-
-    def spare(self) -> None:
-        """A message that comes twice after a kill may be killed again: soon there are thousands for this one host."""
-        if self.world.fate.kills - self.killed_before >= KILLS_A_DAY:
-            self.world.fate.chance = 0.0
 
     def any_project(self) -> int:
         return self.random.choice(list(GROUPS))

@@ -20,7 +20,7 @@ from shared.pipeline.events import event
 from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.request import Request
-from shared.ports.errors import PauseError
+from shared.ports.errors import LaterError
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockLedger
 from shared.ports.mails import NewMail
 
@@ -31,7 +31,7 @@ BUSY_WAIT = timedelta(seconds=15)
 DECISIONS_OF_A_LOCK = 200
 
 
-class BusyError(PauseError):
+class BusyError(LaterError):
     """Another message works on the project's lock."""
 
 
