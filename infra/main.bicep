@@ -150,6 +150,17 @@ module monitoring 'modules/monitoring.bicep' = {
   }
 }
 
+module alerts 'modules/alerts.bicep' = {
+  scope: group
+  params: {
+    insightsName: names.insights
+    actionGroupName: names.operators
+    location: location
+    tags: tags
+  }
+  dependsOn: [monitoring]
+}
+
 module vault 'modules/vault.bicep' = {
   scope: group
   params: { name: names.vault, location: location, tags: tags, secretName: mailSecret, mailKey: mailKey }
