@@ -22,6 +22,8 @@ SET_BY_AZURE = {"WEBSITE_INSTANCE_ID", "WEBSITE_OWNER_NAME", "WEBSITE_RESOURCE_G
 OF_AZURE_FUNCTIONS = {*SET_BY_AZURE, "FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT"}
 # Values of azd's environment, from which infra/ makes the settings, and what its hooks are told.
 OF_AZD = {*re.findall(r"\$\{(\w+)", sources.read("infra/main.parameters.json")), "WARDEN_SUBSCRIPTIONS"}
+# What infra/triggers/ reads: the app has the token once its sync can be called.
+OF_TRIGGERS = {"FINOPS_WEBHOOK_URL", "SECRET_SYNC_TOKEN", "WARDEN_FOLDER"}
 # Switches of our tests.
 OF_THE_TESTS = {"TEST_MSSQL_URL", "REQUIRE_POSTGRES", "REQUIRE_WORKER_IF_313"}
 EVERYDAY_TARGETS = {"demo", "dev", "test", "check", "bench", "crash-test"}
@@ -61,7 +63,7 @@ def test_the_readme_lists_every_setting_with_its_default_and_no_other():
 
 @pytest.mark.parametrize("page", sources.doc_pages())
 def test_the_docs_speak_of_no_setting_that_there_is_not(page):
-    known = {*settings.setting_names(), *OF_AZURE_FUNCTIONS, *OF_AZD, *OF_THE_TESTS}
+    known = {*settings.setting_names(), *OF_AZURE_FUNCTIONS, *OF_AZD, *OF_TRIGGERS, *OF_THE_TESTS}
     looks_like_one = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|(?:Datahub|Queue|ProjectUsage)\w+|\w+CRON")
     named = {span.split("=")[0].strip("%") for span in markdown.spans(sources.read(page))}
     unknown = {name for name in named if looks_like_one.fullmatch(name)} - known - set(sources.triggers())

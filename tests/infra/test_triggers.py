@@ -1,0 +1,139 @@
+"""infra/triggers/: other ways of beginning a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localdev import worker_venv
+from localdev.azurite import Azurite
+from shared.settings import Settings
+from tests.docs import sources
+from tests.infra.deployment import Deployment
+from tests.worker.worker_process import WorkerProcess
+
+TRIGGERS = sources.PROJECT / "infra" / "triggers"
+WEBJOB = TRIGGERS / "webjob" / "App_Data" / "jobs" / "triggered" / "sync-costs"
+AT_NIGHT = Settings.model_fields["schedule_usage"].default
+
+
+# --- the WebJob ---
+
+
+def run_webjob(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script as App Service does, with the app in a folder and this Python as `python`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    given = {"PATH": path, "WARDEN_FOLDER": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    return subprocess.run([WEBJOB / "run.sh"], env=given, capture_output=True, text=True, check=False)
+
+
+def test_the_webjob_begins_a_run_and_waits_for_its_end(azurite: Azurite, sqlite_url: str):
+    """There is no project: the run is done at once."""
+    done = run_webjob(
+        sources.PROJECT, DATABASE_URL=sqlite_url, DatahubStorageConnectionString=azurite.connection_string
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "manual-" in done.stdout
+
+
+def test_a_webjob_that_cannot_begin_a_run_fails():
+    done = run_webjob(sources.PROJECT, DATABASE_URL="oracle://x")
+    assert done.returncode != 0
+    assert "DATABASE_URL" in done.stderr
+
+
+def test_the_webjob_takes_the_packages_that_app_service_has_built(tmp_path):
+    """Activating them is what says that they are there."""
+    (tmp_path / "antenv" / "bin").mkdir(parents=True)
+    (tmp_path / "antenv" / "bin" / "activate").write_text("echo antenv is active; exit 0\n", "utf-8")
+    assert run_webjob(tmp_path).stdout == "antenv is active\n"
+
+
+def test_the_webjobs_schedule_is_the_nights():
+    assert json.loads((WEBJOB / "settings.job").read_text("utf-8")) == {"schedule": AT_NIGHT}
+
+
+# --- the container job ---
+
+
+def test_the_image_holds_the_app_and_runs_one_run():
+    lines = [line for line in (TRIGGERS / "container" / "Dockerfile").read_text("utf-8").splitlines() if line[0] != "#"]
+    assert len(lines) <= 10
+    copied = [line.split()[1] for line in lines if line.startswith("COPY ")]
+    assert [name for name in copied if not (sources.PROJECT / name).exists()] == []
+    command = json.loads(lines[-1].removeprefix("CMD "))
+    assert command == ["python", "-m", "shared.cli", "run", "--wait"]
+    assert lines[-2] == "USER warden"
+
+
+def test_what_the_image_copies_is_enough_for_the_command(tmp_path):
+    """Beside the packages of requirements.txt, which this Python has."""
+    shutil.copytree(sources.PROJECT / "shared", tmp_path / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "shared.cli", "run", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "--wait" in done.stdout, done.stderr
+
+
+# --- the timer function and the Logic App: called in the tests of the sync's endpoint, once it is built ---
+
+
+@pytest.mark.worker
+def test_the_timer_function_is_indexed_by_the_genuine_worker():
+    python = worker_venv.ready_python()
+    if python is None:
+        pytest.skip("there is no environment with the genuine worker")
+    with WorkerProcess(Path(python), {}, folder=TRIGGERS / "timer") as worker:
+        assert worker.loaded["succeeded"], worker.loaded["error"]
+        (timer,) = worker.loaded["functions"]["FinopsDailySync"]["bindings"]
+        assert (timer["type"], timer["schedule"]) == ("timerTrigger", AT_NIGHT)
+
+
+def test_the_timer_functions_packages_are_the_apps():
+    pinned = (TRIGGERS / "timer" / "requirements.txt").read_text("utf-8").splitlines()
+    assert set(pinned) <= set(sources.read("requirements.txt").splitlines())
+
+
+GIVEN = {
+    "syncUrl": "https://warden.example.com/finops/api/sync/",
+    "syncToken": "a-token",
+    "actionGroupId": "/subscriptions/x/resourceGroups/y/providers/Microsoft.Insights/actionGroups/z",
+}
+
+
+@pytest.fixture(scope="session")
+def logic_app(deploy) -> Deployment:
+    return deploy("triggers/logic-app/finops-daily-sync.bicep", GIVEN, resourceGroup="rg-prod")
+
+
+def test_the_logic_app_posts_the_token_daily_at_the_nights_hour(logic_app):
+    workflow = logic_app.one("Microsoft.Logic/workflows")
+    assert workflow["name"] == "finops-daily-sync"
+    definition = workflow["properties"]["definition"]
+    when = definition["triggers"]["daily"]["recurrence"]
+    assert (when["frequency"], when["interval"], when["timeZone"]) == ("Day", 1, "UTC")
+    assert f"0 {when['schedule']['minutes'][0]} {when['schedule']['hours'][0]} * * *" == AT_NIGHT
+    call = definition["actions"]["sync"]
+    assert call["inputs"]["method"] == "POST"
+    assert call["inputs"]["headers"] == {"X-Sync-Token": "@parameters('syncToken')"}
+
+
+def test_the_token_is_a_secret_wherever_it_is(logic_app, templates):
+    template = templates("triggers/logic-app/finops-daily-sync.bicep")
+    assert template["parameters"]["syncToken"]["type"].lower() == "securestring"
+    workflow = logic_app.one("Microsoft.Logic/workflows")["properties"]
+    assert workflow["definition"]["parameters"]["syncToken"]["type"] == "SecureString"
+    assert workflow["definition"]["actions"]["sync"]["runtimeConfiguration"]["secureData"]["properties"] == ["inputs"]
+    assert "a-token" not in json.dumps(logic_app.resources)
+
+
+def test_a_run_of_the_logic_app_that_fails_alerts_the_operators(logic_app):
+    alert = logic_app.one("Microsoft.Insights/metricAlerts")["properties"]
+    assert alert["scopes"] == [logic_app.one("Microsoft.Logic/workflows")["id"]]
+    assert alert["criteria"]["allOf"][0]["metricName"] == "RunsFailed"
+    assert alert["actions"] == [{"actionGroupId": GIVEN["actionGroupId"]}]
