@@ -10,6 +10,9 @@ RUNS ?= 20
 HISTORIES ?= 1000
 LOCK_HISTORIES ?= 2000
 
+# Tests start many processes: without byte code on the disk, each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo dev test test-sql-server check bench crash-test format lock clean
 .DEFAULT_GOAL := help
 
@@ -33,8 +36,8 @@ dev: $(READY) ## Keeps the demo's parts running, for trying things by hand
 test: $(READY) ## All the tests
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m localdev.worker_venv
-	@# One more than the two cores that there are at least: many tests wait for programs.
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup tests
+	@# Two more than the two cores that there are at least: many tests wait for programs.
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup tests
 
 check: $(READY) ## Style, types, who may import whom, what the docs say, and infra/ (where a Bicep compiler is)
 	@$(BIN)/ruff check .
@@ -51,7 +54,7 @@ bench: $(READY) ## The figures of docs/benchmarks.md, measured here
 test-sql-server: $(READY) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
 	@$(BIN)/python -m localdev.azurite --install
 	@# A server has one database for all the tests: one at a time.
-	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline) and not sqlite and not postgresql" \
+	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline)" \
 		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
 crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, and LOCK_HISTORIES=2000 of locks

@@ -44,11 +44,18 @@ class Program:
     def start(self, timeout: float = 30.0) -> "Program":
         """Starts it, and waits for the text `ready` in its output, if there is one."""
         self._lines, self._ended = [], False
-        merged = {**os.environ, **self._environment}
-        self._process = subprocess.Popen(
+        self._process = self._popen()
+        self._reader = threading.Thread(target=self._read, name=f"output-{self.name}", daemon=True)
+        self._reader.start()
+        if self._ready:
+            self._wait_ready(timeout)
+        return self
+
+    def _popen(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
             self._arguments,
             cwd=self._folder,
-            env={name: value for name, value in merged.items() if value is not None},
+            env=self._whole_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -56,11 +63,10 @@ class Program:
             encoding="utf-8",
             errors="replace",
         )
-        self._reader = threading.Thread(target=self._read, name=f"output-{self.name}", daemon=True)
-        self._reader.start()
-        if self._ready:
-            self._wait_ready(timeout)
-        return self
+
+    def _whole_environment(self) -> dict[str, str]:
+        merged = {**os.environ, **self._environment}
+        return {name: value for name, value in merged.items() if value is not None}
 
     def _wait_ready(self, timeout: float) -> None:
         try:
@@ -151,12 +157,16 @@ def stop_on_signals() -> threading.Event:
 
 
 def local_host(
-    app: Path, *flags: str, environment: Mapping[str, str | None] | None = None, ready: str = "Ready:"
+    app: Path,
+    *flags: str,
+    environment: Mapping[str, str | None] | None = None,
+    ready: str = "Ready:",
+    kind: type[Program] = Program,
 ) -> Program:
     """Makes the program `python -m localdev.host` for an app; HTTP takes any free port unless told otherwise."""
     port = () if "--port" in flags else ("--port", "0")
     project = Path(__file__).resolve().parents[1]
-    return Program(
+    return kind(
         [sys.executable, "-m", "localdev.host", "--app", str(app), *port, *flags],
         name="host",
         ready=ready,

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from ipaddress import ip_address
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -524,7 +525,8 @@ def doubts(environment: Mapping[str, str] | None = None, local_file: Path | None
     """
     given = dict(_given(environment, local_file))
     nights = [text for name, text in given.items() if name.lower() == "projectusagecron"]
-    return list(filter(None, [*map(_doubt, given), *map(_too_often, nights)]))
+    known = {each.lower(): each for each in setting_names()}
+    return list(filter(None, [*(_doubt(name, known) for name in given), *map(_too_often, nights)]))
 
 
 def _too_often(text: str) -> str | None:
@@ -542,8 +544,7 @@ def _too_often(text: str) -> str | None:
     )
 
 
-def _doubt(name: str) -> str | None:
-    known = {each.lower(): each for each in setting_names()}
+def _doubt(name: str, known: Mapping[str, str]) -> str | None:
     if name.lower() in known:
         return None
     meant = next((known[each] for each in known if _is_one_letter_off(name.lower(), each)), None)
@@ -554,13 +555,9 @@ def _doubt(name: str) -> str | None:
 
 def _is_one_letter_off(name: str, other: str) -> bool:
     """Whether one letter is missing, too many, another one, or in its neighbour's place."""
-
-    def only_at(place: int) -> bool:
-        rest, others = name[place:], other[place:]
-        is_near = rest[1:] in (others, others[1:]) or others in (rest[1::-1] + rest[2:], others[:1] + rest)
-        return name[:place] == other[:place] and is_near
-
-    return any(map(only_at, range(len(other) + 1)))
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
+    rest, others = name[same:], other[same:]
+    return rest[1:] in (others, others[1:]) or others in (rest[1::-1] + rest[2:], others[:1] + rest)
 
 
 def setting_names() -> dict[str, str]:

@@ -40,6 +40,7 @@ from shared.ports.projects import ProjectView
 from shared.ports.runs import RunView
 from tests import sql_server
 from tests.conftest import MSSQL_SERVER
+from tests.forked import ForkedProgram
 from tests.subjects import short
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +169,7 @@ class Installation:
     def host(self, *flags: str) -> Program:
         """A started host; it is ended with the test."""
         own = ["--settings", str(self.folder / "none.json")]
-        program = local_host(ROOT, *own, *flags, environment=self.environment)
+        program = local_host(ROOT, *own, *flags, environment=self.environment, kind=ForkedProgram)
         self.programs.append(program)
         return program.start()
 
@@ -189,7 +190,7 @@ class Installation:
     def cli(self, *arguments: str) -> str:
         """A command that ends well, run as an operator would; gives what it wrote."""
         command = [sys.executable, "-m", "shared.cli", *arguments]
-        program = Program(command, folder=self.folder, environment=self.environment)
+        program = ForkedProgram(command, folder=self.folder, environment=self.environment)
         self.programs.append(program)
         assert program.start().wait() == 0, program.output
         return program.output

@@ -35,6 +35,7 @@ from tests.chain.installation import (
     spent_in,
     subjects,
 )
+from tests.conftest import KINDS
 
 NEXT_NIGHT = NIGHT + timedelta(days=1)
 
@@ -67,7 +68,7 @@ def _sample(line: dict[str, str]) -> ProjectEntry:
     return ProjectEntry(project, scopes, terms)
 
 
-@pytest.mark.parametrize("kind", ["mssql", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_nights_of_the_sample_projects_give_the_books_own_sums_and_one_mail_for_each_threshold(
     install: Install, kind: str
 ) -> None:

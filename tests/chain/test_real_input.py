@@ -11,6 +11,7 @@ from localdev.azure_sim import AzureSimulator, read_ea_export
 from shared.domain.periods import PeriodKind, PeriodRule
 from tests.chain.conftest import Install
 from tests.chain.installation import ROOT, entry
+from tests.conftest import KINDS
 
 EXPORT = ROOT.parent / "shared" / "data" / "azure" / "ea_actual_cost.csv"
 FIRST, LAST = date(2023, 9, 1), date(2023, 9, 30)
@@ -18,7 +19,7 @@ AUTUMN = PeriodRule(PeriodKind.FIXED, FIRST, date(2023, 12, 1))
 
 
 @pytest.mark.skipif(not EXPORT.exists(), reason="the sample export ea_actual_cost.csv is not next to this project")
-@pytest.mark.parametrize("kind", ["mssql", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_night_stores_the_charges_of_a_real_export_to_the_last_of_their_ten_places(
     install: Install, kind: str
 ) -> None:

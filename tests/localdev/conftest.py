@@ -14,6 +14,7 @@ from azure.storage.queue import QueueClient, QueueServiceClient
 
 from localdev.azurite import Azurite
 from localdev.processes import Program, local_host
+from tests.forked import ForkedProgram
 
 PREAMBLE = """
 import os, sys, time, typing
@@ -100,7 +101,9 @@ class SampleApp:
 
     def host(self, *flags: str, ready: str = "Ready:", **environment: str | None) -> Program:
         """Makes a host for this app that is ended with the test."""
-        program = local_host(self.folder, *flags, environment={**self.environment, **environment}, ready=ready)
+        program = local_host(
+            self.folder, *flags, environment={**self.environment, **environment}, ready=ready, kind=ForkedProgram
+        )
         self._programs.append(program)
         return program
 

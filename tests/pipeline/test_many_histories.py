@@ -32,7 +32,7 @@ from tests.pipeline.oracle import DAY, Money, Owner, days, first_of, months, rea
 from tests.postgres import programs
 
 FIRST_SEED = int(os.environ.get("CRASH_SEED", "1"))
-HISTORIES = int(os.environ.get("HISTORIES", "8"))
+HISTORIES = int(os.environ.get("HISTORIES", "3"))
 THRESHOLDS = (25, 50, 80, 100)
 OWNERS = (
     Owner(11, SUBSCRIPTION, "rg-11", Decimal(1000), "CAD"),

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, false, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, false, select
 
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
@@ -100,19 +100,20 @@ def _is_late(periods: Collection[OpenedPeriod], today: date) -> bool:
 
 
 def opened_periods(
-    connection: Connection, project_ids: Sequence[int], which: ColumnElement[bool] = ALL
+    connection: Connection, project_ids: Sequence[int], which: ColumnElement[bool] = ALL, **parameters: object
 ) -> dict[int, Opened]:
     """All the opened periods of these projects, or only some; by project and first day, oldest first."""
     opened: dict[int, Opened] = {project_id: {} for project_id in project_ids}
     chosen = select(budget_periods).join(projects, projects.c.id == budget_periods.c.project_id).where(which)
-    for row in select_in(connection, chosen.order_by(budget_periods.c.period_start), projects.c.id, project_ids):
+    ordered = chosen.order_by(budget_periods.c.period_start)
+    for row in select_in(connection, ordered, projects.c.id, project_ids, **parameters):
         period = Period(row.period_start, row.period_end)
         opened[row.project_id][period.start] = record(OpenedPeriod, row, period=period)
     return opened
 
 
-def _open_ends(connection: Connection, rows: Sequence[AnyRow], today: date) -> dict[int, Opened]:
-    """Of each project the present period and the one that its row holds, those that late charges change, those before.
+def _are_open_ends() -> ColumnElement[bool]:
+    """The present period and the one that a project's row holds, those that late charges change, those before.
 
     The present one may be opened although the row holds a later one: a check that has waited is of a moment ago.
     """
@@ -121,9 +122,16 @@ def _open_ends(connection: Connection, rows: Sequence[AnyRow], today: date) -> d
     follows = (later.period_start > this.period_start) & (later.period_start <= this.period_end)
     precedes = exists().where(later.project_id == this.project_id, follows, later.settled == false())
     held = this.period_start == projects.c.period_start
-    present = (this.period_start <= today) & (this.period_end > today)
-    which = held | present | (this.settled == false()) | precedes | (this.closed == false())
-    return opened_periods(connection, [row.id for row in rows], which)
+    present = (this.period_start <= bindparam("today")) & (this.period_end > bindparam("today"))
+    return held | present | (this.settled == false()) | precedes | (this.closed == false())
+
+
+# Put together once: it is asked for at every check.
+OPEN_ENDS = _are_open_ends()
+
+
+def _open_ends(connection: Connection, rows: Sequence[AnyRow], today: date) -> dict[int, Opened]:
+    return opened_periods(connection, [row.id for row in rows], OPEN_ENDS, today=today)
 
 
 def histories(connection: Connection, opened: dict[int, Opened]) -> Histories:

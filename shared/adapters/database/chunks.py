@@ -22,11 +22,15 @@ def in_chunks(ids: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def select_in(
-    connection: Connection, statement: Select[*tuple[Any, ...]], column: ColumnElement[T], values: Sequence[T]
+    connection: Connection,
+    statement: Select[*tuple[Any, ...]],
+    column: ColumnElement[T],
+    values: Sequence[T],
+    **parameters: object,
 ) -> Iterator[Row[*tuple[Any, ...]]]:
-    """The rows of a select in which the column is one of these values."""
+    """The rows of a select in which the column is one of these values; parameters: of the statement's own."""
     for some in in_chunks(values):
-        yield from connection.execute(statement.where(column.in_(some)))
+        yield from connection.execute(statement.where(column.in_(some)), parameters)
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
