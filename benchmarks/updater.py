@@ -29,6 +29,7 @@ from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process, peak_memory_mb
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
+from shared.adapters.costs.azure_answer import Answer
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, scopes
 from shared.domain.charges import key_of_group
@@ -42,7 +43,7 @@ from shared.ports.costs import CostQuery
 ROUNDS = 5
 SUBSCRIPTION = fleet.SUBSCRIPTIONS[0]
 ROWS = fleet.ROWS_PER_SUBSCRIPTION
-FIRST_AIM, SECOND_AIM = 2.0, 1.0
+FIRST_AIM, SECOND_AIM, PAGES_AIM = 2.0, 1.0, 2.0
 MOST_MEMORY_MB = 512
 # As many as one instance takes at once: host.json's batchSize.
 AT_ONCE = 4
@@ -110,6 +111,7 @@ def measure() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="warden-bench-") as name, fleet.simulator("--no-quota") as azure:
         azure_url, folder = fleet.url_of(azure), Path(name)
         in_fresh_process(keep_pages, azure_url)  # the simulator makes its rows before anything is timed
+        yield _pages(azure_url)
         for kind, databases in (("SQLite", _sqlite), ("PostgreSQL without fsync", _postgres)):
             with databases(folder) as new_database:
                 if new_database is not None:
@@ -221,6 +223,24 @@ def keep_pages(azure_url: str) -> list[bytes]:
     return costs.bodies
 
 
+def pages_read(azure_url: str) -> tuple[float, float]:
+    """Seconds from the bytes of a night's pages to charges that can be stored, and through json.loads alone."""
+    costs, own, plain = _warm_costs(azure_url), 0.0, 0.0
+    costs.keep = True
+    for month in MONTHS:
+        query, costs.bodies = CostQuery(AZURE, SUBSCRIPTION, month), []
+        costs.read(query)
+        begun = time.perf_counter()
+        for body in costs.bodies:
+            json.loads(body, parse_float=Decimal)
+        plain += time.perf_counter() - begun
+        begun = time.perf_counter()
+        answer = Answer(query, fleet.NIGHT, costs.bodies)
+        answer.charges()
+        own += time.perf_counter() - begun
+    return own, plain
+
+
 def _scope_ids(database: Database) -> dict[str, int]:
     mine = select(scopes.c.group_key, scopes.c.id).where(scopes.c.sub_account_id == SUBSCRIPTION)
     return dict(database.read(lambda connection: connection.execute(mine).tuples().all()))
@@ -250,6 +270,20 @@ def _plain_order(properties: dict[str, Any]) -> Iterator[tuple[Decimal, int, str
 
 
 # --- the figures ---------------------------------------------------------------------------------------------
+
+
+def _pages(azure_url: str) -> Figure:
+    rounds = [in_fresh_process(pages_read, azure_url) for _ in range(ROUNDS)]
+    own, plain = (statistics.median(each) for each in zip(*rounds, strict=True))
+    return Figure(
+        name="Updater: pages, from their bytes to charges",
+        measured=own,
+        unit="s",
+        floor=plain,
+        floor_is="json.loads of the same pages",
+        most=PAGES_AIM * plain,
+        detail={"rounds": rounds},
+    )
 
 
 def _nights(kind: str, azure_url: str, new_database: NewDatabase) -> Iterator[Figure]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet, key_of_group, rounded_columns
@@ -186,13 +187,9 @@ class Answer:
             places[meaning] = place
         return places, len(names)
 
-    def _transposed(self, rows: list[Any], width: int) -> list[tuple[Any, ...]]:
-        try:
-            cells = list(zip(*rows, strict=True))
-        except (TypeError, ValueError):
-            cells = []
-        if len(cells) == width and set(map(type, rows)) == {list}:
-            return cells
+    def _transposed(self, rows: list[Any], width: int) -> list[list[Any]]:
+        if set(map(type, rows)) == {list} and set(map(len, rows)) == {width}:
+            return [list(map(itemgetter(place), rows)) for place in range(width)]
         number, row = next(
             (number, row) for number, row in enumerate(rows, 1) if not isinstance(row, list) or len(row) != width
         )
@@ -236,7 +233,7 @@ class Totals(Answer):
             self.sums[currency] = add(self.sums.get(currency, Decimal(0)), cost)
 
 
-def _without_nothing(cells: list[tuple[Any, ...]], places: dict[str, int]) -> Sequence[Sequence[Any]]:
+def _without_nothing(cells: list[list[Any]], places: dict[str, int]) -> Sequence[Sequence[Any]]:
     """The columns without the rows of exactly 0 that name no currency: such an amount has none."""
     currencies, costs = cells[places["currency"]], cells[places["cost"]]
     if all(currencies):
