@@ -29,7 +29,11 @@ def az(*arguments: str) -> Any:
     program = shutil.which("az")
     if program is None:
         raise HookError("The Azure CLI (az) is not installed: https://learn.microsoft.com/cli/azure/install-azure-cli")
-    command = [program, *arguments, "--only-show-errors", "--output", "json"]
+    # azd's subscription, not the one that az takes by default; `az rest` has it in the address.
+    subscription = os.environ.get("AZURE_SUBSCRIPTION_ID", "")
+    is_said = not subscription or "--subscription" in arguments or arguments[0] == "rest"
+    where = [] if is_said else ["--subscription", subscription]
+    command = [program, *arguments, *where, "--only-show-errors", "--output", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise refused(done.stderr or done.stdout)

@@ -71,7 +71,6 @@ def give_user(connection: Any, user: str, client_id: str) -> None:
         cursor = connection.cursor()
         for statement in statements(user, client_id):
             cursor.execute(statement)
-        connection.commit()
     except Exception as error:
         raise az.refused(str(error)) from error
 
@@ -115,7 +114,7 @@ def main() -> None:
     user = az.value("WARDEN_IDENTITY_NAME")
     wanted = f"Server={host};Database={database};Authentication=ActiveDirectoryDefault;Encrypt=yes"
     with firewall(az.value("AZURE_RESOURCE_GROUP"), az.value("WARDEN_SQL_SERVER")) as open_to:
-        connection = connected(lambda: mssql_python.connect(wanted), open_to)
+        connection = connected(lambda: mssql_python.connect(wanted, autocommit=True), open_to)
         give_user(connection, user, az.value("WARDEN_IDENTITY_CLIENT_ID"))
         connection.close()
         print(f"{user} may read and write the rows of {database}.")

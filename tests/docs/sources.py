@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import typer
@@ -58,6 +59,7 @@ for function in function_app.app.get_functions():
 """
 
 
+@cache
 def triggers() -> dict[str, str]:
     """Each function of function_app.py by name, with its trigger: its queue or schedule, such as %WatchdogCRON%, or
     its method and path, such as POST /api/budget-alert. Indexed as the worker does."""

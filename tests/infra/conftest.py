@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localdev.bicep import INFRA, Bicep, find
+from localdev.bicep import INFRA, Bicep, BicepError, find
 from tests.infra import azd
 from tests.infra.deployment import Deployment
 
@@ -76,8 +76,10 @@ def deploy(
         kinds = {each: about["type"].lower() for each, about in templates(name)["parameters"].items()}
         file = folder / f"{len(list(folder.iterdir()))}.bicepparam"
         file.write_text(azd.bicepparam(os.path.relpath(INFRA / name, folder), values, kinds), "utf-8")
-        assert bicep.why(file) == []
-        return Deployment(bicep.snapshot(file, **where))
+        try:
+            return Deployment(bicep.snapshot(file, **where))
+        except BicepError as error:
+            raise AssertionError("\n".join(bicep.why(file))) from error
 
     return deployment
 

@@ -180,9 +180,6 @@ class Server:
     def execute(self, statement: str) -> None:
         self.statements.append(statement)
 
-    def commit(self) -> None:
-        self.statements.append("COMMIT")
-
 
 PAUSED = "Database 'warden' on server 'sql' is not currently available. Please retry the connection later. (40613)"
 OUTSIDE = (
@@ -213,10 +210,10 @@ def test_a_server_that_refuses_for_good_is_told_in_its_words_and_plain_ones(said
     assert len(server.refusals) == 100 - tries
 
 
-def test_the_users_statements_are_run_and_committed():
+def test_the_users_statements_are_run_one_by_one():
     server = Server()
     database.give_user(server, "id-x", CLIENT)
-    assert server.statements == [*database.statements("id-x", CLIENT), "COMMIT"]
+    assert server.statements == database.statements("id-x", CLIENT)
 
 
 def test_the_firewall_is_closed_again_whatever_happens(az_in_path):
@@ -224,6 +221,7 @@ def test_the_firewall_is_closed_again_whatever_happens(az_in_path):
         open_to("203.0.113.7")
         raise az.HookError("no")
     opened, closed = az_in_path.asked()
+    assert all(call[call.index("--subscription") + 1] == SUBSCRIPTION for call in (opened, closed))
     assert opened[:4] == ["sql", "server", "firewall-rule", "create"]
     assert opened.count("203.0.113.7") == 2
     assert closed[:4] == ["sql", "server", "firewall-rule", "delete"]
@@ -319,6 +317,13 @@ def test_an_action_group_that_is_refused_keeps_no_subscription_from_its_rights(c
     assert done.returncode == 1
     assert "The Action Group for Azure's budgets can't be made." in done.stderr
     assert f"The app may do in {SUBSCRIPTION}" in done.stdout
+
+
+def test_the_hooks_packages_are_the_apps_and_the_tested_driver():
+    lines = [line for line in sources.read("infra/hooks/requirements.txt").splitlines() if line[0] != "#"]
+    assert lines[0] == "-r ../../requirements.txt"
+    assert len(lines) == 4
+    assert set(lines[1:]) <= set(sources.read("requirements-dev.txt").splitlines())
 
 
 def test_what_azd_has_not_set_yet_is_named(cli):
