@@ -293,6 +293,13 @@ def test_one_subscription_that_refuses_keeps_no_other_from_its_rights(cli):
     assert "azd hooks run postdeploy" in done.stderr
 
 
+def test_what_was_refused_is_made_up_for_by_the_next_run(cli):
+    cli.answers(f"--subscription {OTHER}", refusal=NO_RIGHT, times=1)
+    environment = ENVIRONMENT | {"WARDEN_SUBSCRIPTIONS": f"{SUBSCRIPTION}; {OTHER}"}
+    assert [cli.run_hook("running.py", environment).returncode for _ in range(2)] == [1, 0]
+    assert len(cli.asked()) == 4
+
+
 NOT_FOUND = "ERROR: (ResourceNotFound) The Resource 'Microsoft.Web/sites/func-x/functions/BudgetAlert' was not found."
 
 

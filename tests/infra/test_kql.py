@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localdev.azurite import find_node
 from tests.docs import markdown, sources
 from tests.infra.of_nothing import row_of_nothing
 
@@ -70,7 +71,7 @@ def test_every_query_is_kql_as_microsoft_reads_it(queries, tmp_path):
         pytest.skip("Microsoft's check of queries is not beside this project: the queries of infra/ are not checked")
     file = tmp_path / "queries.json"
     file.write_text(json.dumps(queries), "utf-8")
-    done = subprocess.run([KQL_CHECK, "--json", file], capture_output=True, text=True, check=False)
+    done = subprocess.run([find_node().program, KQL_CHECK, "--json", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(queries)} queries read" in done.stdout
 

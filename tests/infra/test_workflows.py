@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import PurePosixPath
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from tests.docs import sources
 from tests.infra import azd
 
 WORKFLOWS = ["ci.yml", "deploy.yml"]
+KINDS = ("vars", "secrets")
 PINNED = re.compile(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 EXPRESSION = re.compile(r"\$\{\{ (vars|secrets)\.(\w+)(?: \|\| '([^']*)')? \}\}")
 
@@ -91,6 +93,16 @@ def test_deploy_hands_azd_all_that_it_reads_and_the_same_without_a_value():
     assert given["AZURE_PRINCIPAL_TYPE"] == "ServicePrincipal"
 
 
+def test_azd_hands_the_pipeline_what_it_reads():
+    pipeline = azd.project()["pipeline"]
+    found = {kind: {name for each, name, _ in EXPRESSION.findall(text("deploy.yml")) if each == kind} for kind in KINDS}
+    # Those it hands over by itself.
+    own = {"AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME", "AZURE_LOCATION"}
+    assert set(pipeline["variables"]) == found["vars"] - own
+    assert own <= found["vars"]
+    assert set(pipeline["secrets"]) == found["secrets"]
+
+
 def test_deploy_runs_with_the_python_of_the_app(installed):
     steps = jobs("deploy.yml")["deploy"]["steps"]
     (python,) = [step["with"]["python-version"] for step in steps if "python-version" in step.get("with", {})]
@@ -103,6 +115,11 @@ def test_deploy_runs_with_the_python_of_the_app(installed):
 def test_dependabot_looks_at_every_place_that_pins_something():
     updates = yaml.safe_load(sources.read(".github/dependabot.yml"))["updates"]
     by_kind = {each["package-ecosystem"]: each for each in updates}
-    assert set(by_kind) == {"pip", "github-actions"}
-    for folder in by_kind["pip"]["directories"]:
-        assert sources.read(f"{folder.strip('/') or '.'}/requirements.txt")
+    assert set(by_kind) == {"pip", "docker", "github-actions"}
+    assert set(by_kind["pip"]["directories"]) == folders_with("requirements.txt")
+    assert {by_kind["docker"]["directory"]} == folders_with("Dockerfile")
+
+
+def folders_with(name: str) -> set[str]:
+    found = [PurePosixPath("/", each) for each in sources.text_files()]
+    return {str(path.parent) for path in found if path.name == name}
