@@ -425,6 +425,46 @@ def test_a_group_that_changes_hands_is_rid_of_its_former_owners_lock(locking: Ch
     assert not is_locked(locking, SECOND)
 
 
+def test_in_dry_run_a_group_that_changes_hands_keeps_its_former_owners_lock_and_that_is_told_once(
+    locking: Chain,
+) -> None:
+    locking.load(entry(groups=BOTH), entry(12))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1050")
+    before = list(locking.azure_locks.calls)
+    locking.configure(lock_mode=LockMode.DRY_RUN)
+    locking.load(entry(), entry(12, groups=("rg-12", "rg-second")))
+    watch(locking)
+    next_nights(locking, 2, "1050")
+    assert (is_locked(locking), is_locked(locking, SECOND)) == (True, True)
+    assert {call for call, *_ in locking.azure_locks.calls[len(before) :]} <= {"locks_on"}
+    (told,) = [mail for mail in locking.mailer.sent if "would be unlocked now in part" in mail.subject]
+    assert "  - rg-second\n" in told.text
+    assert "projects unlock P11" in told.text
+    # Once locks are enforced again, it comes off; the former owner's stays.
+    locking.configure(lock_mode=LockMode.ENFORCE)
+    next_nights(locking, 1, "1050")
+    assert (is_locked(locking), is_locked(locking, SECOND)) == (True, False)
+
+
+def test_in_mode_off_a_group_that_changes_hands_keeps_its_former_owners_lock_until_that_is_unlocked(
+    locking: Chain,
+) -> None:
+    locking.load(entry(groups=BOTH), entry(12))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1050")
+    before, told = list(locking.azure_locks.calls), to_operators(locking)
+    locking.configure(lock_mode=LockMode.OFF)
+    locking.load(entry(), entry(12, groups=("rg-12", "rg-second")))
+    watch(locking)
+    next_nights(locking, 2, "1050")
+    assert locking.azure_locks.calls == before
+    assert to_operators(locking) == told
+    assert is_locked(locking, SECOND)
+    send(locking, UNLOCK_ORDER)
+    assert (is_locked(locking), is_locked(locking, SECOND)) == (False, False)
+
+
 def test_a_crash_while_a_new_group_is_locked_leaves_no_lock_that_nobody_knows_of(locking: Chain) -> None:
     used(locking, "1000")
     locking.load(entry(groups=BOTH))

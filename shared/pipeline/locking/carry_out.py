@@ -216,6 +216,16 @@ class Locking:
         self.records.withdraw(request)
         self.records.write_down(request, key, Outcome.WOULD_LOCK, reason, plan, mails=[mail])
 
+    def _would_leave(self, request: Request) -> None:
+        """Writes down once which groups a lock of before would come off, though not the rest of the project."""
+        lost = [group.name for group in self.groups.lost(request.facts)]
+        if lost:
+            reason = f"not to be locked with this project any more: {', '.join(lost)}"
+            key = request.key("would-leave", digest(*lost))
+            mail = self.mails.would_leave(request, key, lost)
+            self.records.write_down(request, key, Outcome.WOULD_UNLOCK, reason, mails=[mail])
+            self.records.claim(request.project.id, request.origin, request.now)
+
     def mails_on_what_was_in_vain(self, request: Request) -> list[NewMail]:
         """To the operators: machines were stopped for a lock that did not come."""
         stops = [] if request.facts.held else self.records.stops(request, STOPS_COUNT_FOR)
@@ -236,8 +246,10 @@ class Locking:
             self._lock(replace(request, action=LockAction.LOCK), wanted)
         elif mode is LockMode.OFF and not request.is_look:
             self._refuse(request, wanted.reason)
-        elif mode is LockMode.DRY_RUN and not (request.is_look or wanted.stays):
-            self._would_lock(request, wanted)
+        elif mode is LockMode.DRY_RUN:
+            self._would_leave(request)
+            if not (request.is_look or wanted.stays):
+                self._would_lock(request, wanted)
 
     def _lock(self, request: Request, wanted: Wanted) -> None:
         """Looks, stops, intends, puts, leaves, writes down."""

@@ -188,10 +188,14 @@ class GroupLocks:
 
         return _each(groups, NAME, in_time, put)
 
-    def leave(self, facts: LockFacts, in_time: InTime) -> Report:
-        """Takes the lock off groups that have had it and are the project's no more, or may not be locked any more."""
+    def lost(self, facts: LockFacts) -> list[ResourceGroup]:
+        """The groups that have had the lock and are the project's no more, or may not be locked any more."""
         own = {group.key for group in facts.groups if not self._is_never(group)}
-        return self._delete((group for group in facts.held_groups if group.key not in own), facts, LEFT, in_time)
+        return [group for group in facts.held_groups if group.key not in own]
+
+    def leave(self, facts: LockFacts, in_time: InTime) -> Report:
+        """Takes the lock off the groups that are lost."""
+        return self._delete(self.lost(facts), facts, LEFT, in_time)
 
     def take_off(self, facts: LockFacts, in_time: InTime) -> Report:
         """Takes the app's lock off every group that has it, and no other lock; where none is known to have it, any."""

@@ -12,6 +12,7 @@ from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
 from shared.domain.texts import digest, fitting, in_shell, units
 from shared.messages import LockAction
+from shared.pipeline.locking.groups import lock_name
 from shared.pipeline.locking.request import Request
 from shared.pipeline.mail_context import missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
@@ -137,6 +138,19 @@ class LockMails:
         intro = f"The lock on project {_named(request.project)} would be taken off now: {reason}. {mode}"
         advice = f"To take it off: {_command('unlock', request.project)}."
         return self._notice(request, key, "would be unlocked now", intro, [], advice)
+
+    def would_leave(self, request: Request, key: str, groups: Sequence[str]) -> NewMail:
+        """A lock would come off groups that are not the project's any more, were it not for LOCK_MODE dry-run."""
+        intro = (
+            f"The lock of project {_named(request.project)} would be taken off these resource groups now, which are not "
+            "to be locked with it any more: another project has them, or LOCK_NEVER names them. LOCK_MODE is dry-run, so "
+            "that it was left on:"
+        )
+        advice = (
+            f"To take it off, and off the rest of the project: {_command('unlock', request.project)}. To take it off one "
+            f"of them only, delete the lock {lock_name(request.project.id)} there, in Azure."
+        )
+        return self._notice(request, key, "would be unlocked now in part", intro, groups, advice)
 
     def failed(self, request: Request, key: str, lines: Sequence[str]) -> NewMail:
         """Not all could be locked (or unlocked)."""
