@@ -162,6 +162,8 @@ class Locking:
 
     def _write_down_open(self, request: Request, reason: str, report: Report) -> None:
         facts = request.facts
+        if self.records.has_decided(request, request.key_of_message("unlocked")):
+            return  # the message comes again after all was done
         if facts.held_since is None and not report.with_word(TAKEN_OFF):
             key, mails = request.key_of_message("not-locked"), self.mails_on_what_was_in_vain(request)
             freed = Freed() if facts.held else None

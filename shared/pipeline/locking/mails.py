@@ -140,15 +140,15 @@ class LockMails:
         return self._notice(request, key, "would be unlocked now", intro, [], advice)
 
     def would_leave(self, request: Request, key: str, groups: Sequence[str]) -> NewMail:
-        """A lock would come off groups that are not the project's any more, were it not for LOCK_MODE dry-run."""
+        """A lock would come off groups that are the project's no more, were it not for LOCK_MODE dry-run."""
         intro = (
-            f"The lock of project {_named(request.project)} would be taken off these resource groups now, which are not "
-            "to be locked with it any more: another project has them, or LOCK_NEVER names them. LOCK_MODE is dry-run, so "
-            "that it was left on:"
+            f"The lock of project {_named(request.project)} would be taken off these resource groups now, which are "
+            "not to be locked with it any more: another project has them, or LOCK_NEVER names them. LOCK_MODE is "
+            "dry-run, so that it was left on:"
         )
         advice = (
-            f"To take it off, and off the rest of the project: {_command('unlock', request.project)}. To take it off one "
-            f"of them only, delete the lock {lock_name(request.project.id)} there, in Azure."
+            f"To take it off, and off the rest of the project: {_command('unlock', request.project)}. To take it off "
+            f"one of them only, delete the lock {lock_name(request.project.id)} there, in Azure."
         )
         return self._notice(request, key, "would be unlocked now in part", intro, groups, advice)
 

@@ -145,6 +145,10 @@ class Records:
 
     # --- what was written down before ---
 
+    def has_decided(self, request: Request, key: str) -> bool:
+        """Whether a decision about the project's lock has this key."""
+        return any(view.entry.key == key for view in self._latest_first(request))
+
     def stops(self, request: Request, within: timedelta) -> list[AuditView]:
         """What was written down about stopping machines for a lock that is not there yet, oldest first."""
         words = (Outcome.STOPPING, Outcome.REFUSED)
