@@ -64,8 +64,9 @@ class BudgetTerms:
 
     def is_for_the_same(self, other: BudgetTerms, today: date) -> bool:
         """Whether both give the same amount for the same period today: then nothing that was told has changed."""
-        one, two = ((each.amount or None, each.currency, each.rule.period_at(today)) for each in (self, other))
-        return one == two
+        if (self.amount or None, self.currency) != (other.amount or None, other.currency):
+            return False
+        return self.rule == other.rule or self.rule.period_at(today) == other.rule.period_at(today)
 
     def opening_for(self, currency: str) -> OpeningBalance | None:
         """What stays of the opening balance where the budget is to be in this currency: two are never added."""

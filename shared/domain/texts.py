@@ -16,7 +16,7 @@ NAMED = 3
 
 def is_one_line(text: str) -> bool:
     """Whether the text holds neither a line break nor any other control character."""
-    return not any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
+    return text.isprintable() or not any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
 
 
 def shortened(text: str, longest: int = 60) -> str:

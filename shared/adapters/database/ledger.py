@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Row
@@ -51,4 +51,10 @@ def record(kind: type[T], row: Row[Any], **others: object) -> T:
 
 def columns(source: object, kind: type[Any], *but: str) -> dict[str, Any]:
     """What `source` (a row, or a record of this kind) says in the fields of a dataclass, as it is; without some."""
-    return {each.name: getattr(source, each.name) for each in fields(kind) if each.name not in but}
+    names = _names(kind)  # type: ignore[arg-type]  # mypy does not see that classes are hashable
+    return {name: getattr(source, name) for name in names if name not in but}
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))

@@ -6,7 +6,7 @@ Whoever only wants to see what a load would do has it done, and taken back: so b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
 from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
+from shared.adapters.database.ledger import columns
 from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.locks import look_soon
 from shared.adapters.database.owners import hand_over
@@ -141,7 +142,7 @@ def _lock(connection: Connection, entries: Sequence[ProjectEntry]) -> None:
 
 
 def _row(project: Project) -> dict[str, Any]:
-    return asdict(project) | {"acronym_key": acronym_key(project.acronym)}
+    return columns(project, Project) | {"acronym_key": acronym_key(project.acronym)}
 
 
 def _update_projects(connection: Connection, changed: Sequence[tuple[Project, Project]], now: datetime) -> None:

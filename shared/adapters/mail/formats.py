@@ -5,6 +5,7 @@ No locale library: two languages need two month lists, and Babel alone would add
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import date, timedelta
 from decimal import ROUND_DOWN, Decimal, InvalidOperation
@@ -44,6 +45,9 @@ FRENCH = (
     "décembre",
 )
 MONTHS = {"en": ENGLISH, "fr": FRENCH}
+# Between a currency and its amount, a number and its %, a day and its month.
+DAYS_MONTH = rf"(?:(?<=\d)|(?<=1er)) (?={'|'.join((*ENGLISH, *FRENCH))})"
+KEPT_TOGETHER = re.compile(rf"(?<=\b[A-Z]{{3}}) (?=\d)|(?<=\d) (?=%)|{DAYS_MONTH}")
 
 
 class FormatError(ValueError):
@@ -71,6 +75,11 @@ def rough(amount: Any, currency: str, language: str) -> str:
         return money(amount, currency, language)
     text = f"{int(exact):,d}"
     return f"{_french(text)}{NO_BREAK_SPACE}{currency}" if language == "fr" else f"{currency} {text}"
+
+
+def unbroken(html: str) -> str:
+    """HTML in which no line ends within an amount, a percentage, or a day before its month."""
+    return KEPT_TOGETHER.sub(NO_BREAK_SPACE, html)
 
 
 def de(name: str) -> str:

@@ -93,7 +93,7 @@ class TemplateRenderer:
             "language": language,
             "words": words,
             "text": self._fill(f"{template}/body.txt", known).strip(),
-            "html": self._fill(f"{template}/body.html", known),
+            "html": formats.unbroken(self._fill(f"{template}/body.html", known)),
         }
 
     def _fill(self, name: str, values: Mapping[str, Any]) -> str:

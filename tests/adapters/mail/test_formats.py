@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.mail.formats import FormatError, day, day_before, money, months, percent, shown
+from shared.adapters.mail.formats import (
+    NO_BREAK_SPACE,
+    FormatError,
+    day,
+    day_before,
+    money,
+    months,
+    percent,
+    shown,
+    unbroken,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +92,18 @@ def test_what_is_no_figure_is_said(wrong: object) -> None:
         money(wrong, "CAD", "en")
     with pytest.raises(FormatError, match="is not a day"):
         day(wrong, "en")
+
+
+@pytest.mark.parametrize(
+    ("html", "kept"),
+    [
+        ("about CAD 13,300, and", "about CAD_13,300, and"),
+        ("on 21 December 2026", "on 21_December 2026"),
+        ("du 1er avril 2026 au 31 mars 2027", "du 1er_avril 2026 au 31_mars 2027"),
+        ("100 % of it", "100_% of it"),
+        ("for March 2026, over mars", "for March 2026, over mars"),
+        ('<p class="a b">no 12 of ABC or May</p>', '<p class="a b">no 12 of ABC or May</p>'),
+    ],
+)
+def test_no_line_ends_within_an_amount_or_a_day(html: str, kept: str) -> None:
+    assert unbroken(html) == kept.replace("_", NO_BREAK_SPACE)

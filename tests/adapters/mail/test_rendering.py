@@ -64,7 +64,7 @@ def test_the_english_alert_says_everything() -> None:
             "the lock is only being tried out",
             "As of 20 November 2026",
         ):
-            assert words in content
+            assert plain_spaces(words) in plain_spaces(content)
     assert ALERT["portal_link"] in mail.text
 
 
@@ -79,7 +79,7 @@ def test_the_french_alert_says_everything() -> None:
             "sera épuisé le 21 décembre 2026",
             "En date du 20 novembre 2026",
         ):
-            assert words in content
+            assert plain_spaces(words) in plain_spaces(content)
     assert "budget reached" not in mail.text
 
 
@@ -109,7 +109,7 @@ def test_at_100_percent_the_words_fit() -> None:
     mail = alert(threshold=100, percent="104.2", spent="13025.01", at_100="lock", used_up_on="2026-11-18")
     assert mail.subject == "[DIE1] 100 % of the budget reached (104.2 % used): the project is being locked"
     for words in ("was used up on 18 November 2026", "is being locked", "Over the budget by", "CAD 525.01", "104.2 %"):
-        assert words in mail.text and words in mail.html
+        assert words in mail.text and words in plain_spaces(mail.html)
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
