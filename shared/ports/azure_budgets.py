@@ -14,8 +14,8 @@ class SeenBudget:
     """One of our budgets in Azure, as it was written or seen last.
 
     name: in lower case. project_id: whose it was. counts: a digest of what it counts. since: when it was first known to
-    count that; spend: what it showed then, None where it was new. is_evaluated: Azure has evaluated it since, as far as
-    can be told. currency: the subscription's. is_there: it was not deleted.
+    count that; spend: what it showed then, None where it was new then. is_evaluated: Azure has evaluated it since,
+    as far as can be told. currency: the subscription's. is_there: it was not deleted.
     """
 
     name: str

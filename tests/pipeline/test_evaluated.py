@@ -72,7 +72,12 @@ def test_after_a_group_has_left_azures_figure_is_that_of_both_until_it_evaluates
     send(counted, ALERT)
     assert not is_locked(counted), "it shows what it counted before"
     assert audit(counted)[-1].entry.figures["azure_unknown"].startswith("Azure may not have evaluated its budget since")
+    shows(counted, "1401")
+    counted.clock.forward(hours=1)
+    send(counted, ALERT)
+    assert not is_locked(counted), "an evaluation that had begun before has ended"
     shows(counted, "300")
+    days(counted, 3)
     send(counted, ALERT)
     assert "300.00 of 1,000.00" in audit(counted)[-1].entry.reason
     shows(counted, "1000")
@@ -95,8 +100,10 @@ def test_what_someone_changes_by_hand_is_seen_and_doubted_too(counted: Chain) ->
     shows(counted, "1400", resource_groups=("rg-11",))
     send(counted, ALERT)
     assert not is_locked(counted)
-    shows(counted, "1401")
+    shows(counted, "1401", resource_groups=("rg-11",))
     send(counted, ALERT)
+    assert not is_locked(counted)
+    days(counted, 3)
     assert is_locked(counted)
 
 
@@ -207,6 +214,19 @@ def test_a_figure_counts_only_where_it_is_of_what_is_counted_now(
     )
     same = counts_of(first) == counts_of(replace(first, resource_groups=changed))
     assert seen.is_evaluated is (same and (bool(after) or hours >= 48))
+
+
+@given(spends, spends, st.integers(0, 72))
+def test_what_a_changed_budget_shows_counts_two_days_later_whatever_it_showed_before(
+    before: Decimal | None, after: Decimal | None, hours: int
+) -> None:
+    found = replace(BUDGET, current_spend=before)
+    put = written(BUDGET, found, 11, NOW)
+    seen = looked_at(put, replace(BUDGET, current_spend=after), 11, NOW + timedelta(hours=hours))
+    assert seen.is_evaluated is (hours >= 48)
+    by_hand = looked_at(put, replace(BUDGET, current_spend=after, resource_groups=("rg-2",)), 11, NOW)
+    later = looked_at(by_hand, replace(BUDGET, current_spend=before, resource_groups=("rg-2",)), 11, NOW)
+    assert (by_hand.is_evaluated, later.is_evaluated) == (False, False)
 
 
 def test_a_budget_that_was_never_seen_has_counted_the_same_for_long() -> None:

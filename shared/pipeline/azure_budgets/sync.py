@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.domain.money import plain
-from shared.pipeline.azure_budgets.evaluated import looked_at, written
+from shared.pipeline.azure_budgets.evaluated import counts_of, looked_at, written
 from shared.pipeline.azure_budgets.names import AZURE_PREFIX, azure_name
 from shared.pipeline.azure_budgets.wanted import (
     UnmappableError,
@@ -173,9 +173,10 @@ class BudgetSync:
         # A list can come short, and what it did not show may be someone else's.
         if step.change.what == CREATE and self.azure.get(subscription_id, step.put.name) is not None:
             raise NeverError(f"There is a budget {step.put.name} that Azure's list did not show; it is left as it is.")
-        # Before it is done: a figure that counts too late does no harm.
+        # Before it is done: a figure that counts too late does no harm. Another amount changes nothing that was spent.
         before = None if step.delete else step.found
-        self.seen.note(subscription_id, [written(step.put, before, step.project_id, self.clock())])
+        if before is None or counts_of(before) != counts_of(step.put):
+            self.seen.note(subscription_id, [written(step.put, before, step.project_id, self.clock())])
         self.azure.put(subscription_id, step.put)
 
     def _note_deleted(self, subscription_id: str, step: Step) -> None:
