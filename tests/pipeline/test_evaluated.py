@@ -16,7 +16,7 @@ from shared.pipeline.azure_budgets.evaluated import counts_of, doubtful_until, l
 from shared.ports.azure import AzureBudget, ResourceGroup
 from shared.ports.errors import NeverError
 from tests.pipeline.conftest import ACTION_GROUP, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
-from tests.pipeline.test_lock import ALERT, SECOND, audit, is_locked, locking, outcomes, send, to_operators, used
+from tests.pipeline.test_lock import ALERT, DAY, SECOND, audit, is_locked, locking, outcomes, send, to_operators, used
 from tests.subjects import short
 
 __all__ = ["locking"]
@@ -104,6 +104,22 @@ def test_what_someone_changes_by_hand_is_seen_and_doubted_too(counted: Chain) ->
     send(counted, ALERT)
     assert not is_locked(counted)
     days(counted, 3)
+    assert is_locked(counted)
+
+
+def test_azures_figure_counts_for_nothing_where_a_group_that_left_had_brought_a_credit(counted: Chain) -> None:
+    counted.spend("-300", DAY, "rg-second")
+    used(counted, "1050")
+    counted.load(entry(), entry(12, groups=("rg-12", "rg-second")))
+    sync(counted)
+    shows(counted, "1050")
+    days(counted, 4)
+    send(counted, ALERT)
+    assert not is_locked(counted)
+    assert "lacks the credit of a group" in str(audit(counted)[-1].entry.figures["azure_unknown"])
+    counted.clock.forward(minutes=1)
+    counted.spend("0", DAY, "rg-second")
+    used(counted, "1050")
     assert is_locked(counted)
 
 

@@ -11,16 +11,26 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database.budget_periods import present_budgets
-from shared.adapters.database.budget_rows import AnyRow, project_in, sums_within, terms_of, with_budget
+from shared.adapters.database.budget_rows import OWNED, AnyRow, project_in, sums_within, terms_of, with_budget
 from shared.adapters.database.chunks import in_chunks, kept_or
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
-from shared.adapters.database.tables import alerts, audit, budgets, locks, mails, projects, scope_owners, scopes
+from shared.adapters.database.tables import (
+    alerts,
+    audit,
+    budgets,
+    charges,
+    locks,
+    mails,
+    projects,
+    scope_owners,
+    scopes,
+)
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
 from shared.domain.locks import FULL, HeldLock, LockOrder
@@ -82,6 +92,7 @@ class SqlLocks(Ledger, LockLedger):
             order=order_in(lock),
             alerted_at=lock.alerted_at if lock else None,
             taken_over=period is not None and _taken_over(connection, row.id, period),
+            left_credit=period is not None and _left_credit(connection, row.id, period),
             gaps=self._gaps(connection, row, budget, period, today),
             told_at=_told_at(connection, row.id, budget, period),
             told_otherwise=_told_otherwise(connection, row.id, budget, period),
@@ -258,6 +269,14 @@ def _taken_over(connection: Connection, project_id: int, period: Period) -> bool
     own = (scope_owners.c.project_id == project_id) & scope_owners.c.owned_until.is_(None)
     came = select(scope_owners.c.id).where(own, scope_owners.c.owned_from > period.start)
     return connection.scalar(came.limit(1)) is not None
+
+
+def _left_credit(connection: Connection, project_id: int, period: Period) -> bool:
+    left = (scope_owners.c.project_id == project_id) & scope_owners.c.owned_until.is_not(None)
+    day = charges.c.charge_period_start
+    its = select(func.sum(charges.c.billed_cost)).join_from(scope_owners, charges, OWNED)
+    spent = connection.scalar(its.where(left, day >= period.start, day < period.end))
+    return spent is not None and spent < 0
 
 
 def _groups(connection: Connection, project_id: int) -> tuple[ResourceGroup, ...]:

@@ -201,6 +201,8 @@ def _shown_by(found: AzureBudget, seen: SeenBudget, facts: LockFacts, period: Pe
     tomorrow = today + timedelta(days=1)
     if facts.taken_over:
         return AzureSays(unknown="Azure's budget counts what a group has cost before it came to the project")
+    if facts.left_credit:
+        return AzureSays(unknown="Azure's budget lacks the credit of a group that has left the project")
     if counts_more(found, facts.groups, period, today):
         reason = "Azure's budget counts other resource groups or another period, and is not in step yet"
         return AzureSays(unknown=reason, again_on=tomorrow)
