@@ -193,7 +193,8 @@ class History:
         self.world.fate.counted["nights"] += 1
         self.world.fate.counted["nights that are odd"] += late != [timedelta(0)]
         if again:
-            self.world.run_until(begins + timedelta(hours=12))
+            # Not on the next day in the end, where it could be the first of another period.
+            self.world.run_until(begins + timedelta(hours=1 if well else 12))
             self.read_again()
         self.world.run_until(begins + timedelta(hours=23))
         self.today += DAY
