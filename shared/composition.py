@@ -287,6 +287,10 @@ class Composition:
 
             key = settings.sendgrid_api_key.get_secret_value()
             return SendGridMailer(key, sender, name, settings.sendgrid_endpoint)
+        if settings.email_provider is Provider.ACS and settings.acs_endpoint is not None:
+            from shared.adapters.mail.acs import AcsMailer
+
+            return AcsMailer(settings.acs_endpoint, settings.client_id, sender)
         if settings.email_provider is Provider.SMTP:
             from shared.adapters.mail.smtp import SmtpMailer
 

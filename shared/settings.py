@@ -44,6 +44,7 @@ class Provider(StrEnum):
     OUTBOX = "outbox"
     SMTP = "smtp"
     SENDGRID = "sendgrid"
+    ACS = "acs"
 
 
 class CostMetric(StrEnum):
@@ -284,7 +285,7 @@ QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 MAY_BE_QUOTED = "SMTP_PASSWORD"
 # Settings with such names are ours, if anybody's.
 OURS = re.compile(
-    r"(COST|EMAIL|SENDGRID|SMTP|LOCK|ALERT|LOCAL_CLOCK)_|Queue(Project|Email)|ProjectUsage", re.IGNORECASE
+    r"(COST|EMAIL|SENDGRID|ACS|SMTP|LOCK|ALERT|LOCAL_CLOCK)_|Queue(Project|Email)|ProjectUsage", re.IGNORECASE
 )
 _QUEUE = "a queue name: 3 to 56 lower-case letters, digits and single hyphens"
 _CRON = (
@@ -358,7 +359,7 @@ class Settings(BaseModel):
         "COST_QPU_PER_HOUR", 500, "query units a run may use in an hour (Azure lets 600 through)", 1, 10000
     )
     email_provider: Provider = _setting(
-        "EMAIL_PROVIDER", Provider.OUTBOX, "sendgrid, smtp, or outbox (writes .eml files)"
+        "EMAIL_PROVIDER", Provider.OUTBOX, "sendgrid, acs, smtp, or outbox (writes .eml files)"
     )
     email_sender: Address = _setting("EMAIL_SENDER", "", "the address that mails come from; needed but for outbox")
     email_sender_name: Line = _setting("EMAIL_SENDER_NAME", "Budget Warden", "the name that mails come from")
@@ -379,6 +380,12 @@ class Settings(BaseModel):
     sendgrid_api_key: SecretStr | None = _setting("SENDGRID_API_KEY", None, "SendGrid's API key; needed for sendgrid")
     sendgrid_endpoint: Endpoint = _setting(
         "SENDGRID_ENDPOINT", "https://api.sendgrid.com", "SendGrid's address, such as https://api.eu.sendgrid.com"
+    )
+    acs_endpoint: Origin | None = _setting(
+        "ACS_ENDPOINT",
+        None,
+        "https://NAME.communication.azure.com, without a path and without an access key (the app's identity signs in); "
+        "needed for acs",
     )
     smtp_host: Annotated[str, AfterValidator(_mail_host)] | None = _setting(
         "SMTP_HOST", None, "the mail server's name; needed for smtp"
@@ -629,6 +636,8 @@ def _mail_faults(settings: Settings) -> list[str]:
         needed = {"EMAIL_SENDER": settings.email_sender, "SMTP_HOST": settings.smtp_host}
     elif settings.email_provider is Provider.SENDGRID:
         needed = {"EMAIL_SENDER": settings.email_sender, "SENDGRID_API_KEY": settings.sendgrid_api_key}
+    elif settings.email_provider is Provider.ACS:
+        needed = {"EMAIL_SENDER": settings.email_sender, "ACS_ENDPOINT": settings.acs_endpoint}
     provider, takes = settings.email_provider, setting_names()
     missing = [name for name, value in needed.items() if not value]
     faults = [f"{name} is missing: EMAIL_PROVIDER is {provider}. It takes {takes[name]}." for name in missing]
@@ -666,7 +675,8 @@ def _azure_faults(settings: Settings) -> list[str]:
     if settings.database_url.get_secret_value().startswith("sqlite"):
         faults.append("DATABASE_URL is SQLite, whose file does not last in Azure. It takes mssql+pyodbc://… there.")
     if settings.email_provider is Provider.OUTBOX:
-        faults.append("EMAIL_PROVIDER is outbox, whose folder does not last in Azure. It takes sendgrid or smtp there.")
+        there = "It takes sendgrid, acs or smtp there."
+        faults.append(f"EMAIL_PROVIDER is outbox, whose folder does not last in Azure. {there}")
     if settings.lock_mode is LockMode.ENFORCE and settings.own_group is None:
         faults.append(
             "WEBSITE_RESOURCE_GROUP is missing, and Azure does not say otherwise which resource group the app itself "

@@ -348,7 +348,7 @@ WRONG = {
     "COST_LOOKBACK_DAYS": ["0", "-1", "367", "35.5", "month", "1e2"],
     "COST_QPU_PER_MINUTE": ["0", "1001", "fifty"],
     "COST_QPU_PER_HOUR": ["0", "10001"],
-    "EMAIL_PROVIDER": ["gmail", "acs"],
+    "EMAIL_PROVIDER": ["gmail", "azure"],
     "EMAIL_SENDER": [
         "warden",
         "a@b@c",
@@ -369,6 +369,12 @@ WRONG = {
     "EMAIL_BCC": ["a@b.ca\n<c@d.ca>"],
     "EMAIL_BCC_FROM_PERCENT": ["0", "1001", "eighty"],
     "SENDGRID_ENDPOINT": ["http://api.sendgrid.com", "https://api.sendgrid.com?x", "https://me@api.sendgrid.com"],
+    "ACS_ENDPOINT": [
+        "acs.communication.azure.com",
+        "http://acs.communication.azure.com",
+        "https://acs.communication.azure.com/emails:send",
+        "endpoint=https://acs.communication.azure.com/;accesskey=a2V5",
+    ],
     "SMTP_HOST": ["me@example.com", "smtp example com", "a:b:c"],
     "SMTP_PORT": ["0", "65536", "smtp"],
     "SMTP_STARTTLS": ["maybe"],
@@ -596,6 +602,7 @@ def test_a_connection_string_and_an_identity_at_once_are_refused() -> None:
     [
         ({"EMAIL_PROVIDER": "sendgrid"}, ["EMAIL_SENDER", "SENDGRID_API_KEY"]),
         ({"EMAIL_PROVIDER": "sendgrid", "EMAIL_SENDER": "a@b.ca"}, ["SENDGRID_API_KEY"]),
+        ({"EMAIL_PROVIDER": "acs"}, ["EMAIL_SENDER", "ACS_ENDPOINT"]),
         ({"EMAIL_PROVIDER": "smtp"}, ["EMAIL_SENDER", "SMTP_HOST"]),
         ({"EMAIL_PROVIDER": "smtp", "SMTP_USERNAME": "u"}, ["EMAIL_SENDER", "SMTP_HOST", "SMTP_PASSWORD"]),
     ],

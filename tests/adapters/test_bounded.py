@@ -15,6 +15,7 @@ from azure.core.exceptions import AzureError
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.http import opener
+from shared.adapters.mail.acs import AcsMailer
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
@@ -39,6 +40,10 @@ def a_lock(port: int) -> None:
 
 def sendgrid(port: int) -> None:
     SendGridMailer("SG.key", "w@example.org", "BW", f"http://127.0.0.1:{port}", timeout=SECONDS).send(MAIL)
+
+
+def azures_mails(port: int) -> None:
+    AcsMailer(f"http://127.0.0.1:{port}", None, "w@example.org", timeout=SECONDS).send(MAIL)
 
 
 @contextmanager
@@ -74,8 +79,9 @@ def dripping(first: bytes, drop: bytes) -> Iterator[int]:
         (a_lock, OK + b"Content-Length: 1000\r\n\r\n", b" "),
         (sendgrid, b"HTTP/1.1 202 Accepted\r\n", b"X-More: 1\r\n"),
         (sendgrid, b"HTTP/1.1 400 Bad\r\nContent-Length: 1000\r\n\r\n", b" "),
+        (azures_mails, b"HTTP/1.1 400 Bad\r\nContent-Length: 1000\r\n\r\n", b" "),
     ],
-    ids=["body", "chunks", "headers", "refusal", "other APIs", "SendGrid", "SendGrid's refusal"],
+    ids=["body", "chunks", "headers", "refusal", "other APIs", "SendGrid", "SendGrid's refusal", "ACS's refusal"],
 )
 def test_what_comes_in_drops_ends_with_the_time_out(call: Callable[[int], None], first: bytes, drop: bytes) -> None:
     with dripping(first, drop) as port:

@@ -12,6 +12,7 @@ import pytest
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from shared.composition import Composition
 from tests import sql_server
+from tests.adapters.mail.servers import AcsServer, acs_fault
 from tests.cli.commands import DIE1, FIRST, Cli, write_csv
 from tests.conftest import MSSQL_SERVER
 from tests.postgres import Postgres
@@ -146,6 +147,19 @@ def test_a_mail_is_sent_to_whoever_asks_for_one(cli: Cli, queue_names: dict[str,
     (file,) = Path(".local/outbox").glob("*.eml")
     assert "To: ann@example.com" in file.read_text()
     assert cli("check", "--send-mail", "ann").code == 1
+
+
+def test_the_check_signs_in_at_azures_mail_service(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = AcsServer()
+    for name, value in {"PROVIDER": "acs", "SENDER": "warden@example.com"}.items():
+        monkeypatch.setenv(f"EMAIL_{name}", value)
+    monkeypatch.setenv("ACS_ENDPOINT", server.endpoint)
+    assert "✓ by acs: Azure Communication Services takes our sign-in" in cli("check").out
+    server.answer = acs_fault(401, "Denied", "no")
+    assert "✗ Azure Communication Services refuses us: 401 (Denied) no; see that the app's" in cli("check").out
+    server.stop()
 
 
 def test_the_check_tells_of_the_lock_queue_and_what_happens_at_100_percent(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from localdev.bicep import INFRA
-from shared import settings
 from shared.adapters.database.engine import Database
 from tests.docs import sources
 from tests.infra.azure_cli import AzureCli
@@ -111,7 +110,6 @@ def test_before_asks_for_what_is_missing_and_for_the_key_until_the_vault_may_hav
     assert (told is None) if missing is None else f"{missing} is missing" in str(told)
 
 
-@pytest.mark.xfail("acs" not in list(settings.Provider), reason="EMAIL_PROVIDER acs is not built yet", strict=True)
 def test_with_azures_own_mail_and_domain_nothing_needs_to_be_said_of_a_sender():
     assert before.faults_of_values({"EMAIL_OPERATORS": "ops@example.com", "EMAIL_PROVIDER": "acs"}) is None
 

@@ -56,8 +56,6 @@ NEVER_SET = {
     "WEBSITE_SKU",
     "WEBSITE_TIME_ZONE",
 }
-# Until EMAIL_PROVIDER acs is built.
-NOT_BUILT = {"ACS_ENDPOINT"} if "acs" not in list(Provider) else set()
 # learn.microsoft.com, "Flex Consumption plan deprecations".
 FORBIDDEN_BY_FLEX = re.compile(
     "ENABLE_ORYX_BUILD|FUNCTIONS_(EXTENSION_VERSION|WORKER_.*|MAX_HTTP_CONCURRENCY)|SCM_DO_BUILD_DURING_DEPLOYMENT|"
@@ -89,8 +87,6 @@ def in_azure(given: dict[str, str]) -> dict[str, str]:
 
 
 def test_the_app_starts_on_the_settings_of_each_way_of_deploying(way, deployment):
-    if "acs" in way and NOT_BUILT:
-        pytest.xfail("EMAIL_PROVIDER acs is not built yet")
     given = in_azure(deployment.settings())
     read = settings.load(given)
     assert settings.doubts(given) == []
@@ -105,7 +101,7 @@ def test_the_app_starts_on_the_settings_of_each_way_of_deploying(way, deployment
 
 def test_every_setting_of_the_app_is_set_by_infra_or_named_here_and_no_other(deployment):
     known = set(settings.setting_names())
-    made = set(deployment.settings()) - READ_BY_AZURE - NOT_BUILT
+    made = set(deployment.settings()) - READ_BY_AZURE
     assert made - known == set()
     assert known - made == LEFT_TO_THEIR_DEFAULTS | NEVER_SET
 
@@ -127,7 +123,7 @@ def test_the_defaults_of_infra_are_those_of_the_settings(installed):
 def test_what_may_be_chosen_in_infra_is_what_the_settings_take(templates):
     declared = templates("main.bicep")["parameters"]
     assert set(declared["lockMode"]["allowedValues"]) == set(LockMode)
-    assert set(declared["emailProvider"]["allowedValues"]) - {"acs"} == set(Provider) - {Provider.OUTBOX} - {"acs"}
+    assert set(declared["emailProvider"]["allowedValues"]) == set(Provider) - {Provider.OUTBOX}
 
 
 def test_the_further_settings_are_settings_and_no_secrets():

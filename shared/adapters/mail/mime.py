@@ -41,6 +41,16 @@ def check(mail: OutgoingMail) -> None:
         raise NeverError("the mail holds half a character (a lone surrogate), which can't be sent") from error
 
 
+def recipients(mail: OutgoingMail) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Who is in `to`, `cc` and `bcc`: each address once, in any case of its letters.
+
+    Providers refuse an address that is there twice (sendgrid-python #788). Without a `to`, the copies take its place.
+    """
+    seen: set[str] = set()
+    to, cc, bcc = (_unseen(addresses, seen) for addresses in (mail.to, mail.cc, mail.bcc))
+    return (to, cc, bcc) if to else (cc, (), bcc)
+
+
 def headers_of(mail: OutgoingMail) -> dict[str, str]:
     """What its header says of how it is to be taken."""
     return AUTOMATIC | (IMPORTANT if mail.urgent else {})
@@ -97,6 +107,15 @@ def add_blind_copies(message: EmailMessage, mail: OutgoingMail) -> None:
 
 def _addresses(addresses: tuple[str, ...]) -> tuple[Address, ...]:
     return tuple(Address(addr_spec=address) for address in addresses)
+
+
+def _unseen(addresses: tuple[str, ...], seen: set[str]) -> tuple[str, ...]:
+    found = []
+    for address in addresses:
+        if address.casefold() not in seen:
+            seen.add(address.casefold())
+            found.append(address)
+    return tuple(found)
 
 
 def _header_values(mail: OutgoingMail) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -173,27 +173,16 @@ def _reached() -> Iterator[None]:
 
 
 def personalizations(mail: OutgoingMail) -> list[dict[str, Any]]:
-    """The recipients as SendGrid takes them: each address once, in any case of its letters, and always a `to`.
-
-    SendGrid refuses an address that is there twice (sendgrid-python #788) and a mail without a `to`. Without one,
-    the copies take its place; blind copies alone get a mail each, so that they do not see each other.
-    """
-    seen: set[str] = set()
-    to, cc, bcc = (_unseen(addresses, seen) for addresses in (mail.to, mail.cc, mail.bcc))
+    """The recipients as SendGrid takes them, always with a `to`: blind copies alone, which must not see each other, get
+    a mail each."""
+    to, cc, bcc = mime.recipients(mail)
     if not to:
-        to, cc = cc, []
-    if not to:
-        return [{"to": [address]} for address in bcc]
-    return [{kind: found for kind, found in (("to", to), ("cc", cc), ("bcc", bcc)) if found}]
+        return [{"to": _entries([address])} for address in bcc]
+    return [{kind: _entries(found) for kind, found in (("to", to), ("cc", cc), ("bcc", bcc)) if found}]
 
 
-def _unseen(addresses: tuple[str, ...], seen: set[str]) -> list[dict[str, str]]:
-    found = []
-    for address in addresses:
-        if address.casefold() not in seen:
-            seen.add(address.casefold())
-            found.append({"email": address})
-    return found
+def _entries(addresses: Iterable[str]) -> list[dict[str, str]]:
+    return [{"email": address} for address in addresses]
 
 
 def wait_of(headers: Any, now: datetime) -> timedelta | None:

@@ -1,4 +1,4 @@
-"""Mail servers on the loopback interface: SMTP (aiosmtpd), and one that speaks SendGrid's v3 API."""
+"""Mail servers on the loopback interface: SMTP (aiosmtpd), SendGrid's v3 API, and Azure Communication Services."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
@@ -23,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from typing_extensions import override
 
 API_KEY = "SG.a-secret-key"
 USERNAME = "warden"
@@ -227,8 +230,8 @@ class Answer:
     body: str = ""
 
 
-class SendGridServer:
-    """Behaves like POST /v3/mail/send as its documentation has it; `answer` makes it say something else.
+class ApiServer:
+    """An HTTP API that takes mails; `answer` makes it say something else.
 
     silent: it never answers. hangs_up: it closes the connection instead of answering. shown: the Authorization header
     of each request, whatever it asks.
@@ -252,22 +255,8 @@ class SendGridServer:
         self._server.server_close()
         self._thread.join()
 
-    def judge(self, path: str, authorization: str | None, content: bytes) -> Answer:
-        self.shown.append(authorization)
-        if self.answer:
-            return self.answer
-        if path not in {"/v3/mail/send", "/v3/scopes"}:
-            return fault(404, "not found")
-        if authorization != f"Bearer {API_KEY}":
-            return fault(401, "The provided authorization grant is invalid, expired, or revoked")
-        if path == "/v3/scopes":
-            return Answer(200, {}, json.dumps({"scopes": ["mail.send", "sender_verification_eligible"]}))
-        body = json.loads(content)
-        wrong = fault_of(body)
-        if wrong:
-            return fault(400, wrong)
-        self.bodies.append(body)
-        return Answer(202, {"X-Message-Id": f"sg-{len(self.bodies)}"})
+    def judge(self, path: str, headers: Message, content: bytes) -> Answer:
+        raise NotImplementedError
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -280,7 +269,8 @@ class SendGridServer:
                 if server.silent or server.hangs_up:
                     self.close_connection = True
                     return
-                answer = server.judge(self.path, self.headers["Authorization"], content)
+                server.shown.append(self.headers["Authorization"])
+                answer = server.answer or server.judge(self.path, self.headers, content)
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -294,6 +284,25 @@ class SendGridServer:
                 pass
 
         return Handler
+
+
+class SendGridServer(ApiServer):
+    """Behaves like POST /v3/mail/send as its documentation has it."""
+
+    @override
+    def judge(self, path: str, headers: Message, content: bytes) -> Answer:
+        if path not in {"/v3/mail/send", "/v3/scopes"}:
+            return fault(404, "not found")
+        if headers["Authorization"] != f"Bearer {API_KEY}":
+            return fault(401, "The provided authorization grant is invalid, expired, or revoked")
+        if path == "/v3/scopes":
+            return Answer(200, {}, json.dumps({"scopes": ["mail.send", "sender_verification_eligible"]}))
+        body = json.loads(content)
+        wrong = fault_of(body)
+        if wrong:
+            return fault(400, wrong)
+        self.bodies.append(body)
+        return Answer(202, {"X-Message-Id": f"sg-{len(self.bodies)}"})
 
 
 def fault(status: int, message: str, field: object = None) -> Answer:
@@ -343,4 +352,69 @@ def arrived_at_sendgrid(body: dict[str, Any]) -> Arrived:
         importance=body["headers"].get("Importance"),
         priority=body["headers"].get("X-Priority"),
         reply_to=body.get("reply_to", {}).get("email"),
+    )
+
+
+# --- Azure Communication Services ----------------------------------------------------------------------------
+
+
+class AcsServer(ApiServer):
+    """Behaves like POST /emails:send as its documentation has it, for the token of a developer's machine.
+
+    An operation that is there already is a conflict, as its page "Repeatable requests" has it. operations: the bodies
+    by the operations' ids. states: how those stand that do not run any more.
+    """
+
+    def __init__(self) -> None:
+        self.operations: dict[str, dict[str, Any]] = {}
+        self.states: dict[str, dict[str, Any]] = {}
+        super().__init__()
+
+    @override
+    def judge(self, path: str, headers: Message, content: bytes) -> Answer:
+        where, _, asked = urlsplit(path).path.rpartition("/")
+        if headers["Authorization"] != "Bearer local-development":
+            return acs_fault(401, "Denied", "Denied by the resource provider.")
+        if where == "/emails/operations":
+            known = asked in self.operations
+            return self.state(200, asked) if known else acs_fault(404, "NotFound", "There is no such operation.")
+        if (asked, urlsplit(path).query) != ("emails:send", "api-version=2025-09-01"):
+            return acs_fault(404, "NotFound", "There is no such resource.")
+        operation, body = str(UUID(headers["Operation-Id"])), json.loads(content)
+        if operation in self.operations:
+            return acs_fault(409, "Conflict", "The operation is there already.")
+        wrong = fault_of_acs(body)
+        if wrong:
+            return acs_fault(400, "BadRequest", wrong)
+        self.operations[operation] = body
+        return self.state(202, operation)
+
+    def state(self, status: int, operation: str) -> Answer:
+        return Answer(status, {}, json.dumps(self.states.get(operation, {"id": operation, "status": "Running"})))
+
+
+def acs_fault(status: int, code: str, message: str, **headers: str) -> Answer:
+    return Answer(status, headers, json.dumps({"error": {"code": code, "message": message}}))
+
+
+def fault_of_acs(body: dict[str, Any]) -> str:
+    everybody = [each["address"].lower() for some in body["recipients"].values() for each in some]
+    if not 1 <= len(everybody) <= 50 or len(everybody) != len(set(everybody)) or [] in body["recipients"].values():
+        return "The recipients are not right."
+    known = {"senderAddress", "recipients", "content", "headers", "replyTo", "userEngagementTrackingDisabled"}
+    return "" if set(body) <= known and body["senderAddress"] else "The request is not right."
+
+
+def arrived_at_acs(body: dict[str, Any]) -> Arrived:
+    reply_to = [each["address"] for each in body.get("replyTo", [])]
+    return Arrived(
+        message_id=body["headers"]["Message-ID"],
+        sender=body["senderAddress"],
+        **{kind: tuple(each["address"] for each in body["recipients"].get(kind, [])) for kind in ("to", "cc", "bcc")},
+        subject=body["content"]["subject"],
+        text=body["content"]["plainText"],
+        html=body["content"]["html"],
+        importance=body["headers"].get("Importance"),
+        priority=body["headers"].get("X-Priority"),
+        reply_to=next(iter(reply_to), None),
     )

@@ -1,0 +1,206 @@
+"""Mails through Azure Communication Services, by its REST API.
+
+Not by Microsoft's package: its `begin_send` leaves a thread behind that asks for the result, and the rest is one POST.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request
+from uuid import UUID, uuid5
+
+from shared.adapters.azure.access import ArmEndpoint, credential_for, parse_endpoint, shown
+from shared.adapters.azure.refusals import UNREADABLE, RefusedError, longest_wait, token_error
+from shared.adapters.http import opener
+from shared.adapters.mail import mime
+from shared.ports.clock import Clock, utc_now
+from shared.ports.errors import LaterError
+from shared.ports.mails import Handover, OutgoingMail, Refusal
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+API_VERSION = "2025-09-01"
+NAME = "Azure Communication Services"
+# learn.microsoft.com, "Service limits": so many in one mail.
+MOST_RECIPIENTS = 50
+LONGEST_REASON = 300
+LARGEST_ANSWER = 1 << 20
+# Ids of operations are made from it, so that they are nobody else's; by itself it is the id of no mail.
+OUR_OPERATIONS = UUID("5b0f5a2c-3a77-4f0e-9d4c-5e1f6d1a7c52")
+ACCEPTED, CONFLICT, NOT_FOUND = 202, 409, 404
+
+# What it says of one mail, unless it names the sender (InvalidSenderUserName is a 400). All else it says of us.
+OF_THE_MAIL = frozenset({400, 413, 415, 422})
+OF_THE_SENDER = re.compile("sender|mail ?from|DomainNotLinked", re.IGNORECASE)
+CHECK_SENDER = "see that EMAIL_SENDER is one of the MailFrom addresses of a domain that is connected to that service"
+CHECK_ROLE = "see that the app's identity has the role Communication and Email Service Owner on that service"
+CHECK_ENDPOINT = "see that ACS_ENDPOINT is right"
+WHAT_TO_DO = {401: CHECK_ROLE, 403: CHECK_ROLE}
+ENDED_BADLY = frozenset({"failed", "canceled"})
+
+Recipients = Sequence[tuple[str, str]]
+"""Addresses, each with its place: to, cc or bcc"""
+
+
+@dataclass
+class AcsMailer:
+    """Hands mails to Azure Communication Services; the receipt is the operation's id: accepted, not delivered.
+
+    endpoint: `https://NAME.communication.azure.com`. client_id: the user-assigned identity's; without one, whoever is
+    found. timeout: seconds for a whole answer. The name that mails come from is set at the domain in Azure: the API
+    takes none. A mail that is sent again, to the same people, is the same operation. Raises ValueError for an endpoint
+    that can't be used.
+    """
+
+    endpoint: str
+    client_id: str | None
+    sender: str
+    timeout: float = field(default=30.0, kw_only=True)
+    clock: Clock = field(default=utc_now, kw_only=True)
+    credential: TokenCredential | None = field(default=None, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.place: ArmEndpoint = parse_endpoint(self.endpoint)
+
+    def check(self) -> str:
+        """Signs in, and asks after a mail that there can't be. Raises LaterError."""
+        try:
+            self._ask("GET", f"/emails/operations/{OUR_OPERATIONS}")
+        except RefusedError as error:
+            if error.status != NOT_FOUND:
+                raise self._later(error) from error
+        return f"{NAME} takes our sign-in"
+
+    def send(self, mail: OutgoingMail) -> Handover:
+        """Hands the mail over, in several where it has more recipients than one may have. Does not wait for the result.
+
+        Raises LaterError where nobody gets it now, and NeverError as `mime.check`.
+        """
+        mime.check(mail)
+        everybody = _everybody(mail)
+        first, *others = (everybody[at : at + MOST_RECIPIENTS] for at in range(0, len(everybody), MOST_RECIPIENTS))
+        handover = self._hand_over(mail, first)
+        refused = dict(handover.refused)
+        for some in others:
+            try:
+                refused |= self._hand_over(mail, some).refused
+            except LaterError as error:
+                refused |= dict.fromkeys(_addresses(some), Refusal(error.reason, for_good=False))
+        return Handover(handover.receipt, refused)
+
+    def _hand_over(self, mail: OutgoingMail, some: Recipients) -> Handover:
+        """To all of them or nobody. Raises LaterError."""
+        operation = str(uuid5(OUR_OPERATIONS, "\n".join([mail.message_id, *_addresses(some)])))
+        try:
+            answer = self._posted(operation, self._body(mail, some))
+        except RefusedError as error:
+            if error.status not in OF_THE_MAIL or OF_THE_SENDER.search(error.words):
+                raise self._later(error) from error
+            return Handover(refused=_refused(error, some))
+        if str(answer.get("status")).lower() in ENDED_BADLY:
+            return Handover(refused=_refused(RefusedError(ACCEPTED, {}, json.dumps(answer).encode()), some))
+        return Handover(str(answer.get("id") or operation))
+
+    def _posted(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        """How the operation stands, whether it begins now or was there before. Raises RefusedError and LaterError."""
+        try:
+            return self._ask("POST", "/emails:send", body, operation)
+        except RefusedError as error:
+            if error.status != CONFLICT:
+                raise
+        return self._ask("GET", f"/emails/operations/{operation}")
+
+    def _ask(self, method: str, path: str, body: object = None, operation: str | None = None) -> dict[str, Any]:
+        """The answer's JSON. Raises RefusedError, and LaterError where there is no token or no answer."""
+        headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
+        request = Request(  # noqa: S310 - an ArmEndpoint is http or https
+            f"{self.place.url}{path}?api-version={API_VERSION}",
+            None if body is None else json.dumps(body).encode(),
+            headers | ({"Operation-Id": operation} if operation else {}),
+            method=method,
+        )
+        try:
+            status, answered, content = self._answer(request)
+        except (OSError, HTTPException) as error:
+            raise LaterError(f"{NAME} can't be reached: {getattr(error, 'reason', error)}") from error
+        if status >= 300:
+            raise RefusedError(status, answered, content)
+        try:
+            members: dict[str, Any] = {**json.loads(content)}
+        except UNREADABLE as error:
+            # Something in between answered, such as a proxy's sign-in page.
+            raise LaterError(f"{NAME} answers otherwise than it should ({status}): {CHECK_ENDPOINT}") from error
+        return members
+
+    def _answer(self, request: Request) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body, whatever the status. Raises OSError and HTTPException."""
+        try:
+            response = opener(self.place.is_local).open(request, timeout=self.timeout)
+        except HTTPError as error:
+            response = error
+        with response:
+            return response.status, dict(response.headers.items()), response.read(LARGEST_ANSWER)
+
+    @cached_property
+    def _identity(self) -> TokenCredential:
+        return self.credential or credential_for(self.place, self.client_id)
+
+    def _token(self) -> str:
+        """Raises LaterError, whosever fault it is: mails wait until there is one."""
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
+
+        _, known, cloud = self.place.origin[1].partition(".communication.")
+        try:
+            return self._identity.get_token(f"https://communication.{cloud if known else 'azure.com'}/.default").token
+        except ClientAuthenticationError as error:
+            raise LaterError(token_error(error).reason) from error
+        except (AzureError, OSError, ValueError) as error:
+            raise LaterError(f"There is no token for {NAME} yet: {shown(str(error))}") from error
+
+    def _body(self, mail: OutgoingMail, some: Recipients) -> dict[str, Any]:
+        reply_to = {"replyTo": [{"address": mail.reply_to}]} if mail.reply_to else {}
+        return reply_to | {
+            "senderAddress": self.sender,
+            "recipients": {
+                place: [{"address": address} for at, address in some if at == place]
+                for place in dict.fromkeys(at for at, _ in some)
+            },
+            "content": {"subject": mail.subject, "plainText": mail.text, "html": mail.html},
+            "headers": {"Message-ID": mail.message_id, **mime.headers_of(mail)},
+            # Links stay as they are written, and nobody is watched reading.
+            "userEngagementTrackingDisabled": True,
+        }
+
+    def _later(self, error: RefusedError) -> LaterError:
+        said, wait = error.said(LONGEST_REASON), longest_wait(error.headers, self.clock())
+        if error.status in (408, 429) or error.status >= 500:
+            return LaterError(f"{NAME} asks to wait: {said}", wait)
+        usual = WHAT_TO_DO.get(error.status, CHECK_ENDPOINT)
+        to_do = CHECK_SENDER if OF_THE_SENDER.search(error.words) else usual
+        return LaterError(f"{NAME} refuses us: {said.rstrip('.')}; {to_do}", wait)
+
+
+def _everybody(mail: OutgoingMail) -> Recipients:
+    places = zip(("to", "cc", "bcc"), mime.recipients(mail), strict=True)
+    return [(place, address) for place, addresses in places for address in addresses]
+
+
+def _addresses(some: Recipients) -> list[str]:
+    return [address for _, address in some]
+
+
+def _refused(error: RefusedError, some: Recipients) -> dict[str, Refusal]:
+    """Who does not get the mail: those for good whom it names, and the others for now; where it names nobody, all."""
+    said = error.said(LONGEST_REASON).removesuffix(".")
+    named = [address for address in _addresses(some) if address.lower() in error.words.lower()]
+    others = Refusal(f"{NAME} took the mail for nobody, over {', '.join(named)}", for_good=False)
+    refusal = Refusal(f"{NAME} refuses it: {said}", for_good=True)
+    return {address: refusal if address in named or not named else others for address in _addresses(some)}
