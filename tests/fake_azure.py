@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.ports.azure import GroupLock, LockLevel, Machine, MachineKind, ResourceGroup
-from shared.ports.errors import NeverError
+from shared.ports.errors import NeverError, NoSubscriptionError
 
 LONGEST_NOTES = 512
 # Told what is called and for which group, it gives the error that is to be raised, or None.
@@ -71,9 +71,9 @@ class FakeLocks:
         return any(lock.level is LockLevel.READ_ONLY for lock in held.values())
 
     def known(self, group: ResourceGroup) -> dict[str, GroupLock] | None:
-        """The group's locks, None where it is not there. Raises NeverError for a subscription without any group."""
+        """The group's locks, None where it is not there. Raises NoSubscriptionError where the subscription has none."""
         if not any(subscription == group.subscription_id.lower() for subscription, _ in self.groups):
-            raise NeverError(f"There is no subscription {group.subscription_id}.")
+            raise NoSubscriptionError(f"There is no subscription {group.subscription_id}.")
         return self.groups.get(key_of(group))
 
     def _called(self, call: str, group: ResourceGroup, name: str = "") -> dict[str, GroupLock] | None:

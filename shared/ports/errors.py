@@ -38,6 +38,10 @@ class NeverError(Exception):
         super().__init__(self.reason)
 
 
+class NoSubscriptionError(NeverError):
+    """There is no such subscription, as far as the app's identity can see: it is gone, or in another tenant."""
+
+
 class NoCostsError(NeverError):
     """The provider serves no costs of this account, and nobody here has to do anything: told once, not each night.
 

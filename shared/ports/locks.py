@@ -28,9 +28,9 @@ class LockFacts:
     groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
     was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
     usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. order: what an
-    operator ordered last. alerted_at: when Azure called with an alert that can't be used yet. taken_over: a group came
-    to it within the period, and what that cost before is not its own. left_credit: groups that left within it brought
-    the project a credit.
+    operator ordered last; ordered_at: when that was, though it may have been withdrawn since. alerted_at: when Azure
+    called with an alert that can't be used yet. taken_over: a group came to it within the period, and what that cost
+    before is not its own. left_credit: groups that left within it brought the project a credit.
     told_at: when a mail told the contacts that 100 % is reached, for this revision and period, and that the project is
     being locked; None where none did. told_otherwise: another has told them since that it could not be locked.
     """
@@ -45,6 +45,7 @@ class LockFacts:
     held_groups: tuple[ResourceGroup, ...] = ()
     held_since: datetime | None = None
     order: LockOrder | None = None
+    ordered_at: datetime | None = None
     alerted_at: datetime | None = None
     taken_over: bool = False
     left_credit: bool = False

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from shared.ports.azure import AzureLocks, GroupLock, LockLevel, ResourceGroup
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, NoSubscriptionError
 from tests.contracts.azure_worlds import GROUP, KINDS, LASTING, OTHER, PASSING, World, a_lock, worlds
 
 LOCK = a_lock()
@@ -102,7 +102,7 @@ def test_the_locks_of_a_group_go_with_it(world: World) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_an_unknown_subscription_is_for_never_and_named(world: World, call: str) -> None:
-    with pytest.raises(NeverError, match=OTHER):
+    with pytest.raises(NoSubscriptionError, match=OTHER):
         CALLS[call](world.locks, ResourceGroup(OTHER, GROUP.name))
 
 

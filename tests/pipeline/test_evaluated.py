@@ -14,9 +14,21 @@ from shared.domain.locks import LockMode, Outcome
 from shared.messages import BudgetSyncMessage, Queue, to_json
 from shared.pipeline.azure_budgets.evaluated import counts_of, doubtful_until, looked_at, written
 from shared.ports.azure import AzureBudget, ResourceGroup
-from shared.ports.errors import NeverError
+from shared.ports.errors import LaterError, NeverError
 from tests.pipeline.conftest import ACTION_GROUP, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
-from tests.pipeline.test_lock import ALERT, DAY, SECOND, audit, is_locked, locking, outcomes, send, to_operators, used
+from tests.pipeline.test_lock import (
+    ALERT,
+    DAY,
+    SECOND,
+    audit,
+    is_locked,
+    locking,
+    outcomes,
+    rounds,
+    send,
+    to_operators,
+    used,
+)
 from tests.subjects import short
 
 __all__ = ["locking"]
@@ -158,6 +170,24 @@ def test_an_alert_of_a_renamed_project_finds_it_and_is_looked_into_after_the_nex
     counted.azure_budgets.budgets[new] = replace(counted.azure_budgets.budgets[new], current_spend=Decimal(1000))
     days(counted, 1)
     assert is_locked(counted)
+
+
+@pytest.mark.parametrize("azure_is", ["well", "away", "refusing"])
+def test_an_alert_of_a_budget_that_is_known_as_another_projects_is_that_ones_whoever_has_its_acronym_now(
+    counted: Chain, azure_is: str
+) -> None:
+    shows(counted, "1000")
+    counted.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, "rg-12"))
+    counted.load(entry(acronym="PX", groups=BOTH), entry(12, acronym="P11"))
+    away, refusing = LaterError("unwell (503)", timedelta(minutes=5)), NeverError("no permission")
+    failure = {"well": None, "away": away, "refusing": refusing}[azure_is]
+    counted.azure_budgets.fails = lambda _call, _name: failure
+    counted.work(Queue.LOCK, to_json(ALERT))
+    rounds(counted, 12, seconds=400)
+    renamed, other = (counted.lock_ledger.facts(each, counted.clock()) for each in (11, 12))
+    assert renamed is not None and other is not None
+    assert (renamed.alerted_at is not None, other.alerted_at) == (azure_is == "well", None)
+    assert counted.azure_locks.groups[SUBSCRIPTION, "rg-12"] == {}
 
 
 def test_an_alert_that_never_can_be_used_is_looked_into_for_a_week(counted: Chain) -> None:

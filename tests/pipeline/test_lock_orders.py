@@ -17,7 +17,7 @@ from shared.messages import LockAction, LockMessage, Queue, look, to_json
 from shared.ports.azure import GroupLock, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import LockFacts
-from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
+from tests.pipeline.conftest import NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 from tests.pipeline.test_lock import (
     ALERT,
     DAY,
@@ -73,6 +73,56 @@ def no_failure(_call: str, _group: ResourceGroup) -> None:
 
 
 # --- orders --------------------------------------------------------------------------------------------------
+
+
+def ordered(chain: Chain, action: LockAction) -> list[str]:
+    """Queues an order a second after the one before; gives its messages, which nobody has taken yet."""
+    chain.lock_service.order("P11", action, "because", "olga")
+    chain.clock.forward(seconds=1)
+    return [text for _, text, _ in chain.queues.take()]
+
+
+def bring(chain: Chain, *messages: str) -> None:
+    for text in messages:
+        chain.work(Queue.LOCK, text)
+    chain.drain()
+
+
+@pytest.mark.parametrize("mode", [LockMode.OFF, LockMode.DRY_RUN])
+def test_an_unlock_that_a_later_order_to_lock_has_overtaken_opens_nothing_though_that_one_was_refused(
+    locking: Chain, mode: LockMode
+) -> None:
+    used(locking, "1000")
+    locking.configure(lock_mode=mode)
+    unlock, lock = ordered(locking, LockAction.UNLOCK), ordered(locking, LockAction.LOCK)
+    bring(locking, *lock)
+    bring(locking, *unlock)
+    assert is_locked(locking)
+    assert facts(locking).order is None
+
+
+@pytest.mark.parametrize("mode", [LockMode.OFF, LockMode.DRY_RUN])
+def test_a_second_order_to_lock_that_comes_to_nothing_does_not_undo_the_first(locking: Chain, mode: LockMode) -> None:
+    used(locking, "10")
+    bring(locking, *ordered(locking, LockAction.LOCK))
+    locking.configure(lock_mode=mode)
+    bring(locking, *ordered(locking, LockAction.LOCK))
+    assert is_locked(locking)
+    locking.configure(lock_mode=LockMode.ENFORCE)
+    next_nights(locking, 1, "10")
+    watch(locking)
+    assert is_locked(locking)
+
+
+@pytest.mark.parametrize("mode", [LockMode.OFF, LockMode.DRY_RUN])
+def test_an_order_that_was_refused_and_comes_once_more_is_not_obeyed(locking: Chain, mode: LockMode) -> None:
+    used(locking, "10")
+    locking.configure(lock_mode=mode)
+    lock = ordered(locking, LockAction.LOCK)
+    bring(locking, *lock)
+    locking.configure(lock_mode=LockMode.ENFORCE)
+    bring(locking, *lock)
+    assert not is_locked(locking)
 
 
 def test_an_unlock_that_is_ordered_while_machines_are_stopped_counts_when_the_lock_message_comes_back(
@@ -544,3 +594,40 @@ def test_when_unsure_is_for_those_of_whom_nothing_is_known(locking: Chain) -> No
     locking.configure(lock_when_unsure=WhenUnsure.LEAVE)
     unsure(locking)
     assert not is_locked(locking)
+
+
+# --- a subscription that is gone ---
+
+
+def moved_away(chain: Chain) -> None:
+    """A locked project moves to another subscription, and Azure knows the one before no more."""
+    used(chain, "1000")
+    assert is_locked(chain)
+    chain.azure_locks.add_group(ResourceGroup(OTHER_SUBSCRIPTION, "rg-11"))
+    chain.load(entry(subscription=OTHER_SUBSCRIPTION))
+    del chain.azure_locks.groups[SUBSCRIPTION, "rg-11"]
+
+
+def days(chain: Chain, number: int) -> None:
+    for _ in range(number):
+        chain.clock.forward(days=1)
+        chain.night()
+        watch(chain)
+
+
+def test_a_lock_has_gone_with_its_subscription_and_that_is_told_once(locking: Chain) -> None:
+    moved_away(locking)
+    days(locking, 5)
+    assert len([subject for subject in to_operators(locking) if "P11" in subject]) <= 1
+    assert [group.subscription_id for group in facts(locking).held_groups] == [OTHER_SUBSCRIPTION]
+    gone = "the lock on rg-11 has gone with its subscription"
+    assert [gone in view.entry.reason for view in audit(locking)].count(True) == 1
+
+
+def test_a_project_that_is_open_is_not_locked_since_for_ever_where_its_subscription_is_gone(locking: Chain) -> None:
+    moved_away(locking)
+    days(locking, 1)
+    locking.load(entry(amount="9000", subscription=OTHER_SUBSCRIPTION))
+    days(locking, 6)
+    assert not any(locking.azure_locks.groups.values())
+    assert facts(locking).held_since is None

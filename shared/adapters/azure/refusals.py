@@ -15,7 +15,7 @@ from shared.adapters.azure.access import shown
 from shared.adapters.retry_after import wait_in
 from shared.ports import azure
 from shared.ports.clock import Clock, utc_now
-from shared.ports.errors import LaterError, NeverError, NoCostsError
+from shared.ports.errors import LaterError, NeverError, NoCostsError, NoSubscriptionError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import ClientAuthenticationError
@@ -240,7 +240,8 @@ def refusal(error: Exception, right: Right, what: str, where: str, clock: Clock 
     known = next((words for words in right.words if words.pattern.search(error.words)), None)
     if known is not None:
         return known.error(f"{refused} {known.to_do.format(where=shown(where))}")
-    return NeverError(f"{refused} {_to_do(error, right, where)}".rstrip())
+    kind = NoSubscriptionError if error.status == 404 and error.code in NO_SUBSCRIPTION else NeverError
+    return kind(f"{refused} {_to_do(error, right, where)}".rstrip())
 
 
 def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:

@@ -43,7 +43,8 @@ from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, Lo
 from shared.ports.mails import MailState, NewMail, Topic
 
 NOT_HELD: dict[str, Any] = {"groups": [], "held_since": None} | dict.fromkeys(each.name for each in fields(HeldLock))
-NO_ORDER = dict.fromkeys(("ordered_locks", "ordered_at", "ordered_by", "ordered_number", "ordered_period_start"))
+# When it was given stays: an order of before does not count, should it come after it.
+NO_ORDER = dict.fromkeys(("ordered_locks", "ordered_by", "ordered_number", "ordered_period_start"))
 # An order's own message carries it out before that.
 CARRIED_OUT_WITHIN = timedelta(hours=1)
 
@@ -90,6 +91,7 @@ class SqlLocks(Ledger, LockLedger):
             held_groups=tuple(ResourceGroup(*group) for group in lock.groups) if lock else (),
             held_since=lock.held_since if lock else None,
             order=order_in(lock),
+            ordered_at=lock.ordered_at if lock else None,
             alerted_at=lock.alerted_at if lock else None,
             taken_over=period is not None and _taken_over(connection, row.id, period),
             left_credit=period is not None and _left_credit(connection, row.id, period),
@@ -241,7 +243,7 @@ def held_in(row: AnyRow | None) -> HeldLock | None:
 
 def order_in(row: AnyRow | None) -> LockOrder | None:
     """What a row of `locks` says that an operator ordered last."""
-    if row is None or row.ordered_at is None:
+    if row is None or row.ordered_locks is None:
         return None
     of_budget = (row.ordered_number, row.ordered_period_start)
     return LockOrder(row.ordered_locks, row.ordered_at, *of_budget, by=row.ordered_by)

@@ -85,9 +85,9 @@ class Locking:
         """Compares what should be with what there is: does what is missing, says what would be done, or refuses."""
         wanted = should_be(request.known, self.rules.when_unsure)
         self._look_again(request, wanted)
-        later = request.superseded
+        later = request.superseded_at
         if later is not None:
-            self._answer(request, f"an order of {later.at:%Y-%m-%d at %H:%M:%S} UTC, which is later, counts")
+            self._answer(request, f"an order of {later:%Y-%m-%d at %H:%M:%S} UTC, which is later, counts")
         elif wanted.why is None:
             self._open(request, wanted)
         else:
@@ -191,8 +191,8 @@ class Locking:
         if self.rules.mode is LockMode.ENFORCE and reason in (NOTHING_TO_LOCK, NO_GROUPS):
             to_contacts = self.records.mails_on_no_lock(request)
             key, mails = f"{key}/told" if to_contacts else key, mails + to_contacts
-        self.records.withdraw(request)
         self.records.write_down(request, key, Outcome.REFUSED, reason, report, Freed() if let_go else None, mails)
+        self._withdraw(request)
 
     def _would_lock(self, request: Request, wanted: Wanted) -> None:
         """Writes down once, for this budget and period, what would be done."""
@@ -215,8 +215,15 @@ class Locking:
         )
         key, reason = request.key("would-lock"), wanted.reason
         mail = self.mails.would_lock(request, key, reason, lines or ["nothing: the lock is there already"])
-        self.records.withdraw(request)
         self.records.write_down(request, key, Outcome.WOULD_LOCK, reason, plan, mails=[mail])
+        self._withdraw(request)
+
+    def _withdraw(self, request: Request) -> None:
+        """Ends an order that came to nothing; one for a lock that an order has put on before keeps that lock."""
+        held, is_never = request.facts.held, request.project.lock is LockPolicy.NEVER
+        keeps = self.rules.mode is not LockMode.ENFORCE and held is not None and held.why is LockWhy.ORDER
+        if is_never or not keeps:
+            self.records.withdraw(request)
 
     def _would_leave(self, request: Request) -> None:
         """Writes down once which groups a lock of before would come off, though not the rest of the project."""

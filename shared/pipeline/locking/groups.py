@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from shared.domain.charges import key_of_group
 from shared.ports.azure import AzureCompute, AzureLocks, GroupLock, LockLevel, Machine, ResourceGroup
-from shared.ports.errors import LaterError, NeverError, PauseError
+from shared.ports.errors import LaterError, NeverError, NoSubscriptionError, PauseError
 from shared.ports.locks import LockFacts
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ LOCKED, ALREADY, NOT_LOCKED = "locked", "was locked", "could not be locked"
 GONE, NEVER = "there is no such group", "never locked (LOCK_NEVER)"
 TAKEN_OFF, NO_LOCK = "lock taken off", "had no lock"
 LEFT = "lock taken off: not to be locked with this project any more"
+NO_SUBSCRIPTION = "there is no such subscription"
 RUNS, STOPS = "still runs", "was still being stopped"
 
 
@@ -72,7 +73,7 @@ class Report:
 
     def left_of(self, held: Iterable[ResourceGroup]) -> tuple[ResourceGroup, ...]:
         """Those of the groups that had a lock from which it could not be taken."""
-        off = {group.key for group in self.with_word(TAKEN_OFF, NO_LOCK)}
+        off = {group.key for group in self.with_word(TAKEN_OFF, NO_LOCK, NO_SUBSCRIPTION)}
         return tuple(group for group in held if group.key not in off)
 
     def gone_from(self, facts: LockFacts) -> list[ResourceGroup]:
@@ -90,6 +91,7 @@ class Report:
             ("the lock on {} had another level, and has that of the settings now", relevelled),
             ("the lock was put on {} as well", added),
             ("the lock was taken off {}, not to be locked with this project any more", self.with_word(LEFT)),
+            ("the lock on {} has gone with its subscription", self.with_word(NO_SUBSCRIPTION)),
         )
         return [sentence.format(", ".join(group.name for group in groups)) for sentence, groups in said if groups]
 
@@ -207,6 +209,9 @@ class GroupLocks:
         def delete(group: ResourceGroup) -> Report:
             try:
                 was_there = self.locks.delete(group, name)
+            except NoSubscriptionError:
+                # Not in `survey`: of a group that is the project's, its people have to know.
+                return Report(groups=((group, NO_SUBSCRIPTION),))
             except NeverError:
                 # Whoever may not take it off may see that someone else has.
                 if self._has(group, name):

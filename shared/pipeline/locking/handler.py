@@ -74,13 +74,16 @@ class Locker:
         """The project that the message is about; None where there is none."""
         if message.budget_name is not None:
             wanted = message.budget_name.strip().lower()
-            here = self.ledger.projects_in(message.subscription_id or "")
-            # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
-            by_name = next((found for found, acronym in here if azure_name(acronym) == wanted), None)
-            # A project that was renamed since the last sync is known by the budget that it had.
-            return by_name or self._had_budget(message.subscription_id or "", wanted)
+            # A project that was renamed since the last sync is known by the budget that it had; another may have its
+            # acronym by now.
+            return self._had_budget(message.subscription_id or "", wanted) or self._named(message, wanted)
         facts = self.ledger.facts(message.project_id or 0, self.clock())
         return facts.project.id if facts else None
+
+    def _named(self, message: LockMessage, wanted: str) -> int | None:
+        # An acronym that Azure's names can't hold is hashed in one, so that no database could search for it.
+        here = self.ledger.projects_in(message.subscription_id or "")
+        return next((found for found, acronym in here if azure_name(acronym) == wanted), None)
 
     def _had_budget(self, subscription_id: str, name: str) -> int | None:
         seen = self.seen.seen_in(subscription_id).get(name)

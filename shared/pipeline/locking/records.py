@@ -55,7 +55,7 @@ class Records:
     def withdraw(self, request: Request) -> None:
         """Ends an order to lock that is refused, or taken back: it shall not come true once that has changed."""
         order, is_never = request.facts.order, request.project.lock is LockPolicy.NEVER
-        is_its = request.ordered and request.superseded is None
+        is_its = request.ordered and request.superseded_at is None
         if order is not None and order.locks and (is_its or is_never):
             self.ledger.withdraw(request.project.id, order)
 

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from shared.domain.charges import key_of_group
-from shared.domain.locks import Figure, Known, LockOrder, Wanted, held_on
+from shared.domain.locks import Figure, Known, Wanted, held_on
 from shared.domain.money import LARGEST_AMOUNT
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Project
@@ -94,14 +94,15 @@ class Request:
         return self.message.is_look
 
     @property
-    def superseded(self) -> LockOrder | None:
-        """The later order that counts in the place of this one; None where there is none."""
-        order = self.facts.order
-        if not self.ordered or order is None:
+    def superseded_at(self) -> datetime | None:
+        """When the later order was given that counts in the place of this one; None where there is none.
+
+        One that was refused, and so withdrawn, undoes those before it all the same.
+        """
+        order, last, ordered_at = self.facts.order, self.facts.ordered_at, self.message.ordered_at
+        if not self.ordered or last is None or (order and order.locks is (self.message.action is LockAction.LOCK)):
             return None
-        ordered_at = self.message.ordered_at
-        is_other = order.locks is not (self.message.action is LockAction.LOCK)
-        return order if is_other and (ordered_at is None or order.at > ordered_at) else None
+        return last if ordered_at is None or last > ordered_at else None
 
     @property
     def known(self) -> Known:
@@ -181,16 +182,17 @@ def ask_azure(facts: LockFacts, budgets: AzureBudgets, seen: SeenBudgets, now: d
             unknown=f"the project is in {counted}" if subscriptions else "it has no resource group in Azure"
         )
     subscription, name = subscriptions.pop(), azure_name(facts.project.acronym)
+    tomorrow = now.date() + timedelta(days=1)
+    before = seen.seen_in(subscription).get(name)
+    if before and before.project_id not in (None, facts.project.id):
+        return AzureSays(unknown="Azure's budget of its name is still another project's", again_on=tomorrow)
     try:
         found = budgets.get(subscription, name)
-    except NeverError as error:
-        return AzureSays(unknown=error.reason, is_silent=True)
-    except LaterError as error:
-        return AzureSays(unknown=error.reason, is_silent=True, wait=error)
-    tomorrow = now.date() + timedelta(days=1)
+    except (NeverError, LaterError) as error:
+        wait = error if isinstance(error, LaterError) else None
+        return AzureSays(unknown=error.reason, is_silent=True, wait=wait)
     if found is None:
         return AzureSays(unknown="there is no Azure budget for it", again_on=tomorrow)
-    before = seen.seen_in(subscription).get(name)
     after = looked_at(before, found, facts.project.id, now)
     if after != before and is_ours(found):
         seen.note(subscription, [after])
