@@ -116,7 +116,8 @@ class Bicep:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
-        self._process.terminate()
+        # It has nothing to lose, and writes a stack trace when it is asked to end.
+        self._process.kill()
         self._process.wait()
         self._process.stdout.close()
 
