@@ -59,7 +59,10 @@ param azureBudgets bool = false
 @description('Resource groups that are never locked, joined by ;. The app\'s own always is one.')
 param lockNever string = ''
 
-@description('The free offer of Azure SQL (serverless); false: Basic.')
+@description('The size of the database: Basic (5 DTU, 2 GB), or S0, S1, S2 (10, 20, 50 DTU, 250 GB).')
+param sqlSize 'Basic' | 'S0' | 'S1' | 'S2' = 'Basic'
+
+@description('The free offer of Azure SQL (serverless), in place of a size.')
 param sqlFreeOffer bool = false
 
 @description('What becomes of the database once the month\'s free offer is used up.')
@@ -174,6 +177,7 @@ module sql 'modules/sql.bicep' = {
     location: location
     tags: tags
     administrator: { id: principalId, name: administratorName, kind: kinds[principalType] }
+    size: sqlSize
     freeOffer: sqlFreeOffer
     afterFreeOffer: sqlAfterFreeOffer
   }

@@ -5,8 +5,10 @@ param location string
 param tags object
 @description('Who may make users and tables: the object id, name and kind (User, Group or Application) of whoever deploys.')
 param administrator { id: string, name: string, kind: 'User' | 'Group' | 'Application' }
-@description('The free offer: serverless, paused when nobody asks it anything. Otherwise Basic, 5 DTU.')
+@description('The free offer: serverless, paused when nobody asks it anything.')
 param freeOffer bool
+@description('Without it: Basic holds 2 GB, the others 250 GB.')
+param size 'Basic' | 'S0' | 'S1' | 'S2'
 @description('What becomes of the free offer\'s database once its month is used up.')
 param afterFreeOffer 'AutoPause' | 'BillOverUsage'
 
@@ -41,9 +43,9 @@ resource database 'Microsoft.Sql/servers/databases@2023-08-01' = if (!freeOffer)
   name: databaseName
   location: location
   tags: tags
-  sku: { name: 'Basic', tier: 'Basic', capacity: 5 }
+  sku: { name: size, tier: size == 'Basic' ? 'Basic' : 'Standard' }
   properties: {
-    maxSizeBytes: 2147483648
+    maxSizeBytes: size == 'Basic' ? 2147483648 : 268435456000
     requestedBackupStorageRedundancy: 'Local'
   }
 }

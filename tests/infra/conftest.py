@@ -24,6 +24,7 @@ WAYS: dict[str, dict[str, str]] = {
     "acs": {"EMAIL_PROVIDER": "acs"},
     "acs with a domain": MAIL | {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com"},
     "smtp": MAIL | {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "mail.example.com", "SMTP_USERNAME": "warden"},
+    "larger": MAIL | {"SQL_SIZE": "S1"},
     "free offer": MAIL | {"SQL_FREE_OFFER": "true"},
     "mssqlpython": MAIL | {"SQL_DRIVER": "mssqlpython"},
     "with the key": MAIL | {"MAIL_KEY": "SG.a-secret"},

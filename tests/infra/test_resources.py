@@ -93,7 +93,7 @@ def test_the_roles_that_check_looks_for_can_be_assigned():
 # --- the database ---
 
 
-def test_the_database_is_basic_or_the_free_offers(way, deployment):
+def test_the_database_is_of_the_size_that_is_chosen_or_the_free_offers(way, deployment):
     database = deployment.one("Microsoft.Sql/servers/databases")
     if way == "free offer":
         assert database["sku"]["name"] == "GP_S_Gen5"
@@ -101,7 +101,9 @@ def test_the_database_is_basic_or_the_free_offers(way, deployment):
         assert (about["useFreeLimit"], about["freeLimitExhaustionBehavior"]) == (True, "AutoPause")
         assert about["autoPauseDelay"] in range(15, 10081)
     else:
-        assert database["sku"]["name"] == "Basic"
+        wanted = ("S1", "Standard", 250) if way == "larger" else ("Basic", "Basic", 2)
+        size = database["properties"]["maxSizeBytes"] / 1024**3
+        assert (database["sku"]["name"], database["sku"]["tier"], size) == wanted
         assert "useFreeLimit" not in database["properties"]
 
 
