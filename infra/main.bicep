@@ -106,7 +106,11 @@ var queues = {
 var packageContainer = 'app-package'
 var mailSecret = 'mail-key'
 var isAcs = emailProvider == 'acs'
-var operators = filter(map(split(replace(emailOperators, ',', ';'), ';'), each => trim(each)), each => !empty(each))
+// Each once: Azure takes no receiver twice.
+var operators = union(
+  filter(map(split(replace(emailOperators, ',', ';'), ';'), each => trim(each)), each => !empty(each)),
+  []
+)
 var kinds = { User: 'User', Group: 'Group', ServicePrincipal: 'Application' }
 var administratorName = !empty(principalName)
   ? principalName

@@ -11,10 +11,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import az
 
 INFRA = az.PROJECT / "infra"
+SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentParameters.json#"
 # The functions of new code are known to Azure within a minute or two.
 TRIES = 8
 SECONDS_BETWEEN = 20.0
@@ -33,7 +36,7 @@ def lock_group(sleep: Callable[[float], None] = time.sleep) -> None:
     deployment = ("deployment", "group", "create", "--resource-group", group, "--name", "warden-running")
     for attempt in range(TRIES):
         try:
-            az.az(*deployment, "--template-file", str(INFRA / "running.bicep"), "--parameters", _inline(parameters))
+            _deploy(*deployment, template="running.bicep", parameters=parameters)
         except az.RefusedError as error:
             if "NotFound" not in str(error) or attempt == TRIES - 1:
                 raise
@@ -52,13 +55,17 @@ def rights(subscription: str) -> None:
         "azureBudgets": az.is_on("AZURE_BUDGETS"),
     }
     place = ("--subscription", subscription, "--location", az.value("AZURE_LOCATION"), "--name", "warden-subscription")
-    template = ("--template-file", str(INFRA / "subscriptions.bicep"), "--parameters", _inline(parameters))
-    az.az("deployment", "sub", "create", *place, *template)
+    _deploy("deployment", "sub", "create", *place, template="subscriptions.bicep", parameters=parameters)
     print(f"The app may do in {subscription} what its settings need.")
 
 
-def _inline(parameters: Mapping[str, object]) -> str:
-    return json.dumps({name: {"value": value} for name, value in parameters.items()})
+def _deploy(*command: str, template: str, parameters: Mapping[str, object]) -> None:
+    """Parameters by a file: quotes in an argument don't reach az on Windows."""
+    values = {name: {"value": value} for name, value in parameters.items()}
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "parameters.json")
+        file.write_text(json.dumps({"$schema": SCHEMA, "contentVersion": "1.0.0.0", "parameters": values}), "utf-8")
+        az.az(*command, "--template-file", str(INFRA / template), "--parameters", f"@{file}")
 
 
 def main() -> None:

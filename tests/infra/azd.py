@@ -18,7 +18,7 @@ GIVEN = {
     "AZURE_ENV_NAME": "prod",
     "AZURE_LOCATION": "westeurope",
     "AZURE_PRINCIPAL_ID": "99999999-0000-0000-0000-000000000003",
-    "EMAIL_OPERATORS": "ops@example.com; on.call@example.com",
+    "EMAIL_OPERATORS": "ops@example.com; on.call@example.com; ops@example.com",
 }
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 folder = Path({folder!r})
 asked = folder / "asked.txt"
+given = [Path(each[1:]).read_text("utf-8") if each.startswith("@") else each for each in sys.argv[1:]]
 with asked.open("a", encoding="utf-8") as file:
-    file.write(json.dumps(sys.argv[1:]) + "\\n")
+    file.write(json.dumps(given) + "\\n")
 answers = json.loads((folder / "answers.json").read_text("utf-8"))
 for answer in answers:
     if answer["times"] and answer["of"] in " ".join(sys.argv):
@@ -52,7 +53,7 @@ class AzureCli:
         (self._folder / "answers.json").write_text(json.dumps(self._answers), "utf-8")
 
     def asked(self) -> list[list[str]]:
-        """The arguments of each call so far."""
+        """The arguments of each call so far, with what stands in a file (@FILE) in its place."""
         file = self._folder / "asked.txt"
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 

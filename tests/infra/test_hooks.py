@@ -59,8 +59,8 @@ def az_in_path(cli: AzureCli, monkeypatch: pytest.MonkeyPatch) -> AzureCli:
 
 def given(call: list[str]) -> dict[str, object]:
     """The parameters of a deployment."""
-    inline = json.loads(call[call.index("--parameters") + 1])
-    return {name: each["value"] for name, each in inline.items()}
+    file = json.loads(call[call.index("--parameters") + 1])
+    return {name: each["value"] for name, each in file["parameters"].items()}
 
 
 # --- before anything is made ---
