@@ -5,6 +5,7 @@ The host here is a slow one: it works on one message at a time, in any order, an
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -212,6 +213,8 @@ class World:
         self.after_each: Callable[[], None] = lambda: None
         self.numbers = 0
         self.unmarked: Counter[str] = Counter()
+        # By mail: several messages may carry one, and it is given up after so many deaths, whoever carried it.
+        self.deaths: Counter[int] = Counter()
 
     def _start(self) -> None:
         """A process of its own."""
@@ -258,11 +261,13 @@ class World:
             if message.poisoned
             else (lambda: chain.take(message.queue, message.text, message.id, message.taken))
         )
-        kills = self.fate.kills
-        if self._survives(work, MOST_KILLS_OF_ONE - message.kills):
+        kills, about = self.fate.kills, _mails_in(message)
+        before = max([message.kills, *(self.deaths[mail_id] for mail_id in about)])
+        if self._survives(work, MOST_KILLS_OF_ONE - before):
             self.waiting.remove(message)
         elif self.fate.kills > kills:
             message.kills += 1
+            self.deaths.update(about)
             message.at = self.clock() + LEASE
         elif message.poisoned:
             message.at = self.clock() + LEASE
@@ -316,3 +321,11 @@ class World:
     def _wait(self, queue: Queue, text: str, delay: timedelta, poisoned: bool = False) -> None:
         self.numbers += 1
         self.waiting.append(Waiting(queue, text, self.clock() + delay, f"m-{self.numbers}", poisoned=poisoned))
+
+
+def _mails_in(message: Waiting) -> list[int]:
+    """The mails that a message has sent."""
+    if message.queue is not Queue.EMAIL:
+        return []
+    content = json.loads(message.text)
+    return content.get("EmailIds") or [content["EmailId"]]
