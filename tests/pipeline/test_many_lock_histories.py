@@ -202,15 +202,19 @@ class LockHistory:
         return ProjectEntry(project, tuple(Scope(AZURE, SUBSCRIPTION, group) for group in groups), terms)
 
     def order(self) -> None:
-        """An order, of which the queue may bring the message before that of the one before."""
+        """Orders, the last of which counts: its message may come first, or never, where the command has died."""
         number = self.any_project()
-        locks = self.random.random() < 0.4 and not self.oracle.accounts[number].never
-        action = LockAction.LOCK if locks else LockAction.UNLOCK
-        self.world.clock.forward(seconds=1)
-        self.world.chain.lock_service.order(f"P{number}", action, "because", "olga")
-        self.world.take_sent()
-        self.oracle.order(number, locks, self.world.clock().date())
-        self.counted("orders")
+        for _ in range(self.random.choice([1, 1, 2, 3])):
+            locks = self.random.random() < 0.4 and not self.oracle.accounts[number].never
+            action = LockAction.LOCK if locks else LockAction.UNLOCK
+            self.world.clock.forward(seconds=1)
+            self.world.chain.lock_service.order(f"P{number}", action, "because", "olga")
+            self.oracle.order(number, locks, self.world.clock().date())
+            self.counted("orders")
+            if self.random.random() < 0.2:
+                self.counted("messages of orders lost")
+                self.world.queues.take()
+            self.world.take_sent()
 
     def reach_into_the_portal(self) -> None:
         """Someone deletes a lock, of ours or not."""
