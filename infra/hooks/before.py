@@ -6,6 +6,7 @@ The values that `azd env set` was given are judged by the app's own rules, those
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -23,16 +24,16 @@ MADE = {
     "DatahubStorageConnectionString__queueServiceUri": "https://before.queue.core.windows.net",
     "DATABASE_URL": "mssql+pyodbc://before/warden",
 }
-# Values of azd's environment with the names of the app's settings.
-SAME = ("EMAIL_SENDER", "EMAIL_OPERATORS", "EMAIL_REPLY_TO", "SUPPORT_CONTACT", "SMTP_HOST", "SMTP_USERNAME")
-SWITCHES = ("EMAIL_PROVIDER", "LOCK_MODE", "LOCK_STOP_COMPUTE", "LOCK_NEVER")
+# Values of azd's environment that have the name of the app's setting that they become.
+PARAMETERS = (az.PROJECT / "infra" / "main.parameters.json").read_text("utf-8")
+SAME = set(re.findall(r"\$\{(\w+)", PARAMETERS)) & set(settings.setting_names())
 NEEDED = "Microsoft.Authorization/roleAssignments/write"
 
 
 def faults_of_values(given: Mapping[str, str]) -> str | None:
     """What the app would refuse of these values of azd's environment; None where it would start."""
     provider = given.get("EMAIL_PROVIDER") or "sendgrid"
-    wanted = MADE | {name: given.get(name, "") for name in (*SAME, *SWITCHES)} | {"EMAIL_PROVIDER": provider}
+    wanted = MADE | {name: given.get(name, "") for name in SAME} | {"EMAIL_PROVIDER": provider}
     wanted["ProjectUsageCRON"] = given.get("PROJECT_USAGE_CRON", "")
     # Where the vault was made before, it may have the key.
     key = given.get("MAIL_KEY") or ("kept" if given.get("WARDEN_VAULT") else "")

@@ -89,6 +89,11 @@ def test_before_says_all_that_is_wrong_at_once_and_never_the_key(cli):
     assert "Traceback" not in done.stderr
 
 
+def test_before_judges_every_value_that_is_a_setting():
+    same = {"EMAIL_SENDER", "EMAIL_OPERATORS", "SMTP_HOST", "LOCK_MODE", "LOCK_STOP_COMPUTE", "LOCK_NEVER"}
+    assert same <= before.SAME
+
+
 SMTP = {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "mail.example.com", "SMTP_USERNAME": "warden"}
 
 
