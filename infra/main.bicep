@@ -59,6 +59,12 @@ param azureBudgets bool = false
 @description('Resource groups that are never locked, joined by ;. The app\'s own always is one.')
 param lockNever string = ''
 
+@description('A staging installation: all its mails go to the operators.')
+param staging bool = false
+
+@description('Costs are made up, and no cloud is asked; with staging only.')
+param madeUpCosts bool = false
+
 @description('The size of the database: Basic (5 DTU, 2 GB), or S0, S1, S2 (10, 20, 50 DTU, 250 GB).')
 param sqlSize 'Basic' | 'S0' | 'S1' | 'S2' = 'Basic'
 
@@ -248,6 +254,8 @@ module app 'modules/app.bicep' = {
         LOCK_MODE: lockMode
         LOCK_STOP_COMPUTE: lockStopCompute ? 'true' : 'false'
         LOCK_NEVER: lockNever
+        WARDEN_STAGING: staging ? 'true' : 'false'
+        USE_MADE_UP_COSTS: madeUpCosts ? 'true' : 'false'
         LOCK_ACTION_GROUP_ID: azureBudgets ? lockGroupId : ''
       },
       loadJsonContent('app-settings.json')

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
+    from shared.services.smoke_test import SmokeTest
     from shared.services.status import StatusService
 
 # A subscription's currency is seen in its latest charges.
@@ -210,7 +211,11 @@ class Composition:
 
     @cached_property
     def costs(self) -> CostSource:
-        """Azure's cost API."""
+        """Azure's cost API, or costs that are made up."""
+        if self.settings.made_up_costs:
+            from shared.adapters.costs.made_up import MadeUpCosts
+
+            return MadeUpCosts(lambda: self.projects.entries(), self.clock)  # noqa: PLW0108 - projects need the sources
         from shared.adapters.costs.azure import AzureCosts
 
         return AzureCosts(
@@ -279,6 +284,16 @@ class Composition:
 
     @cached_property
     def mailer(self) -> Mailer:
+        """The mail provider that EMAIL_PROVIDER names, or what marks its mails."""
+        if not self.settings.mark:
+            return self.mail_provider
+        from shared.adapters.mail.marked import MarkedMailer
+
+        operators = self.settings.email_operators if self.settings.staging else None
+        return MarkedMailer(lambda: self.mail_provider, self.settings.mark, operators)
+
+    @cached_property
+    def mail_provider(self) -> Mailer:
         """The mail provider that EMAIL_PROVIDER names."""
         settings = self.settings
         sender, name = settings.email_sender or OUTBOX_SENDER, settings.email_sender_name
@@ -383,10 +398,10 @@ class Composition:
         )
 
     @cached_property
-    def notifier(self) -> Notifier:
-        """ProjectUsageNotifier."""
+    def alert_policy(self) -> AlertPolicy:
+        """What alerts there are, and what they say."""
         settings = self.settings
-        policy = AlertPolicy(
+        return AlertPolicy(
             thresholds=settings.thresholds,
             bcc=settings.email_bcc,
             bcc_from=settings.email_bcc_from_percent,
@@ -395,7 +410,13 @@ class Composition:
             lock_stops=settings.lock_stop_compute,
             portal_url=settings.portal_url,
         )
-        return Notifier(self.checks, self.mails, self.dead_letters, self.operators, policy, self.retry, self.clock)
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """ProjectUsageNotifier."""
+        return Notifier(
+            self.checks, self.mails, self.dead_letters, self.operators, self.alert_policy, self.retry, self.clock
+        )
 
     @cached_property
     def budget_alerts(self) -> BudgetAlerts:
@@ -425,16 +446,21 @@ class Composition:
         )
 
     @cached_property
+    def lock_mails(self) -> LockMails:
+        """What people are told about locks."""
+        settings = self.settings
+        contact = settings.support_contact or settings.email_reply_to
+        return LockMails(self.operators, settings.email_bcc, settings.portal_url, settings.lock_level, contact)
+
+    @cached_property
     def locker(self) -> Locker:
         """ProjectLockHandler."""
         settings = self.settings
         level, mode = settings.lock_level, settings.lock_mode
-        contact = settings.support_contact or settings.email_reply_to
-        mails = LockMails(self.operators, settings.email_bcc, settings.portal_url, level, contact)
-        records = Records(self.lock_ledger, mails, mode)
+        records = Records(self.lock_ledger, self.lock_mails, mode)
         locking = Locking(
             groups=GroupLocks(self.azure_locks, self.azure_compute, level, settings.never_locked),
-            mails=mails,
+            mails=self.lock_mails,
             records=records,
             rules=LockRules(mode, settings.lock_when_unsure, settings.lock_stop_compute),
             retry=self.retry,
@@ -594,13 +620,20 @@ class Composition:
         )
 
     @cached_property
+    def smoke_test(self) -> SmokeTest:
+        """One of every kind of mail."""
+        from shared.services.smoke_test import SmokeTest
+
+        return SmokeTest(self.mails, self.queues, self.alert_policy, self.lock_mails, self.operators, self.clock)
+
+    @cached_property
     def azure_check(self) -> AzureCheck:
         """Whether Azure does what the settings need of it."""
         from shared.services.azure_check import AzureCheck, Need
 
         settings = self.settings
         locks, action_group = settings.lock_mode is LockMode.ENFORCE, settings.lock_action_group_id
-        needs = [Need("costs", COSTS)]
+        needs = [] if settings.made_up_costs else [Need("costs", COSTS)]
         needs += [Need("budgets", BUDGETS)] if action_group else []
         needs += [Need("locks", LOCKS, by_group=True)] if locks else []
         needs += [Need("machines", MACHINES, by_group=True)] if locks and settings.lock_stop_compute else []
@@ -609,7 +642,7 @@ class Composition:
             cloud_accounts=self.cloud_accounts,
             costs=self.costs,
             rights=self.azure_rights,
-            endpoint=settings.management_endpoint,
+            endpoint="USE_MADE_UP_COSTS" if settings.made_up_costs else settings.management_endpoint,
             needs=needs,
             action_group=(_group_of(action_group), ACTION_GROUPS) if action_group else None,
             clock=self.clock,

@@ -440,6 +440,14 @@ class Settings(BaseModel):
     owner_name: str | None = _setting(
         "WEBSITE_OWNER_NAME", None, "set by Azure: holds the app's own resource group too"
     )
+    staging: bool = _setting(
+        "WARDEN_STAGING",
+        False,
+        "whether this is a staging installation, whose mails all go to the operators: true or false",
+    )
+    made_up_costs: bool = _setting(
+        "USE_MADE_UP_COSTS", False, "whether costs are made up and no cloud is asked: true or false"
+    )
     clock_start: datetime | None = _setting(
         "LOCAL_CLOCK_START",
         None,
@@ -477,6 +485,11 @@ class Settings(BaseModel):
     def nights(self) -> Schedule:
         """When the host begins a night."""
         return Schedule.read(self.schedule_usage, _zone(self.time_zone if self.zone_counts else None))
+
+    @property
+    def mark(self) -> str:
+        """What every mail and command says of this installation; empty for one that is as it should be."""
+        return ", ".join(["staging"] * self.staging + ["made-up costs"] * self.made_up_costs)
 
     @property
     def zone_counts(self) -> bool:
@@ -614,6 +627,7 @@ def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:
         *_mail_faults(settings),
         *_queue_faults(settings),
         *_alert_faults(settings),
+        *_trial_faults(settings),
         *_azure_faults(settings),
     ]
 
@@ -665,6 +679,17 @@ def _alert_faults(settings: Settings) -> list[str]:
         return []
     given, takes = next(name for name in names if name not in missing), setting_names()[missing[0]]
     return [f"{missing[0]} is missing: {given} is set. It takes {takes}."]
+
+
+def _trial_faults(settings: Settings) -> list[str]:
+    faults = []
+    if settings.made_up_costs and settings.lock_mode is LockMode.ENFORCE:
+        faults.append("USE_MADE_UP_COSTS is true, and LOCK_MODE is enforce: nobody is locked for made-up costs.")
+    if settings.made_up_costs and settings.azure_instance is not None and not settings.staging:
+        faults.append("USE_MADE_UP_COSTS is true in Azure, where it goes with WARDEN_STAGING only.")
+    if settings.staging and not settings.email_operators:
+        faults.append("EMAIL_OPERATORS is missing: WARDEN_STAGING is true, and they get all its mails.")
+    return faults
 
 
 def _azure_faults(settings: Settings) -> list[str]:

@@ -845,3 +845,29 @@ def test_a_connection_string_names_a_queue_service(endpoint: str) -> None:
     text = f"QueueEndpoint={endpoint};SharedAccessSignature=s"
     (fault,) = faults_of({"DatahubStorageConnectionString": text})
     assert "its QueueEndpoint is no web address" in fault
+
+
+# --- staging -------------------------------------------------------------------------------------------------
+
+
+def test_an_installation_is_marked_as_what_it_is() -> None:
+    assert load(STORAGE).mark == ""
+    assert load({**STORAGE, "USE_MADE_UP_COSTS": "true"}).mark == "made-up costs"
+    staging = {**IN_AZURE, "WARDEN_STAGING": "true", "USE_MADE_UP_COSTS": "true", "EMAIL_OPERATORS": "a@example.com"}
+    assert load(staging).mark == "staging, made-up costs"
+
+
+def test_costs_are_not_made_up_where_they_would_be_believed() -> None:
+    made_up = {"USE_MADE_UP_COSTS": "true"}
+    assert faults_of({**STORAGE, **made_up, "LOCK_MODE": "enforce"}) == [
+        "USE_MADE_UP_COSTS is true, and LOCK_MODE is enforce: nobody is locked for made-up costs."
+    ]
+    assert faults_of({**IN_AZURE, **made_up}) == [
+        "USE_MADE_UP_COSTS is true in Azure, where it goes with WARDEN_STAGING only."
+    ]
+
+
+def test_the_operators_of_staging_have_to_be_named() -> None:
+    assert faults_of({**STORAGE, "WARDEN_STAGING": "true"}) == [
+        "EMAIL_OPERATORS is missing: WARDEN_STAGING is true, and they get all its mails."
+    ]

@@ -32,7 +32,12 @@ def open_app() -> Composition:
     from shared import settings
     from shared.composition import Composition
 
-    return Composition(settings.load(local_file=LOCAL_FILE))
+    app = Composition(settings.load(local_file=LOCAL_FILE))
+    if app.settings.mark:
+        from shared.cli import output
+
+        output.warn(f"this installation is marked: {app.settings.mark}")
+    return app
 
 
 def refuse_empty(**options: str | None) -> None:

@@ -26,6 +26,7 @@ from shared.cli import (
     project_locks,
     projects,
     runs,
+    smoke_test,
     status,
 )
 from shared.cli.app import command_group
@@ -61,6 +62,7 @@ app.add_typer(mails.commands, name="mails")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")
 app.command("check")(check.check)
+app.command("smoke-test")(smoke_test.smoke_test)
 
 
 def _say_version(wanted: bool) -> None:

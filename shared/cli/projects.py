@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
 from operator import attrgetter
@@ -110,6 +111,20 @@ def export(
     except OSError as error:
         raise WrongUsageError(f"{file} can't be written: {error.strerror}") from None
     output.say(f"Wrote {file}.")
+
+
+@commands.command()
+def forget(project: ProjectName, json: AsJson = False) -> None:
+    """Forget who the people of a project that is over were: contacts, owner, its mails.
+
+    Costs, budgets, alerts and decisions about its lock stay. A file that still names contacts brings them back.
+    """
+    forgotten = open_app().project_service.forget(project)
+    if json:
+        output.write_json(asdict(forgotten))
+    else:
+        counts = {"contact": forgotten.contacts, "mail": forgotten.mails, "dead letter": forgotten.letters}
+        output.say(f"Forgotten: {', '.join(output.count(number, name) for name, number in counts.items())}.")
 
 
 @commands.command("list")

@@ -30,6 +30,15 @@ class LoadResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What went: contacts, mails whose texts and recipients did, dead letters about those."""
+
+    contacts: int
+    mails: int
+    letters: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectView:
     """A project as it stands. budget: None without one. spent: in the period that holds today, in `currency`.
 
@@ -207,4 +216,12 @@ class ProjectLedger(Protocol):
 
     def periods(self, project_id: int) -> list[PeriodView]:
         """The periods of the project's budget so far, oldest first."""
+        ...
+
+    def forget(self, project_id: int) -> Forgotten:
+        """Takes out who its people were: contacts, owner, and whom its mails were for and what they said.
+
+        Each mail's row stays, since it keeps that mail from being written again; one that was not sent has failed.
+        Costs, budgets, alerts, and every decision about its lock stay, too.
+        """
         ...

@@ -48,6 +48,8 @@ class MailService:
         stored = self.mails.get(mail_id)
         if stored is None:
             raise RequestError(f"there is no mail {mail_id}; `mails list` shows the last ones")
+        if not (stored.mail.to or stored.mail.context):
+            raise RequestError(f"what mail {mail_id} said was forgotten (`projects forget`)")
         addresses = self._checked(to)
         if stored.state is MailState.SENT or addresses:
             resent = Resent(self._copy(stored, addresses, by), addresses or stored.mail.to)

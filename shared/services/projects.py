@@ -13,7 +13,15 @@ from shared.domain.texts import folded
 from shared.messages import GUID
 from shared.ports.clock import Clock
 from shared.ports.mails import AddressCheck
-from shared.ports.projects import LoadResult, PeriodView, ProjectChange, ProjectLedger, ProjectView, RevisionView
+from shared.ports.projects import (
+    Forgotten,
+    LoadResult,
+    PeriodView,
+    ProjectChange,
+    ProjectLedger,
+    ProjectView,
+    RevisionView,
+)
 from shared.services.errors import RequestError, UnknownProjectError
 from shared.services.project_csv import first_line_not_in_utf8
 from shared.services.project_export import write_projects
@@ -135,6 +143,14 @@ class ProjectService:
             [entry.project.acronym for entry in active if not entry.project.contacts],
             [] if first_line_not_in_utf8(content) is None else [name for name in names if not name.isascii()],
         )
+
+    def forget(self, project: str) -> Forgotten:
+        """Takes out who a project's people were (`ProjectLedger.forget`). Raises UnknownProjectError, RequestError."""
+        view = view_of(self.projects, project, self.clock())
+        if view.project.active:
+            name = view.project.acronym
+            raise RequestError(f"{name} is active, and its people have to be told; load it with active false before")
+        return self.projects.forget(view.project.id)
 
 
 def _is_wanted(view: ProjectView, wish: ListWish) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import lock_projects
+from shared.adapters.database.forgetting import forget
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.listings import periods_of, stored_entries, views_of
 from shared.adapters.database.loading import RefusedLoadError, load_entries
@@ -21,7 +22,7 @@ from shared.domain.texts import folded, storable
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
-from shared.ports.projects import Consent, LoadResult, PeriodView, ProjectLedger, ProjectView, RevisionView
+from shared.ports.projects import Consent, Forgotten, LoadResult, PeriodView, ProjectLedger, ProjectView, RevisionView
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class SqlProjects(Ledger, ProjectLedger):
         if project_id not in numbers:
             raise NeverError(f"there is no project {project_id}")
         return numbers[project_id]
+
+    @override
+    @writes
+    def forget(self, connection: Connection, project_id: int) -> Forgotten:
+        return forget(connection, project_id)
 
     @override
     @reads
