@@ -57,7 +57,7 @@ MEANINGS = (
         "Azure does not know the new identity everywhere yet: run this again in a minute.",
     ),
     (
-        r"az login|AADSTS\d+|not logged in",
+        r"az login|azd auth login|AADSTS\d+|not logged in|failed to retrieve a token",
         "Nobody is signed in here, or no more: `az login` and `azd auth login`, as the same person. "
         "`azd config set auth.useAzCliAuth true` has azd use the sign-in of az.",
     ),
@@ -68,6 +68,11 @@ MEANINGS = (
     (
         r"(?s)(?=.*BudgetAlert).*\b(?:ParentResource|Resource)?NotFound\b",
         "The function BudgetAlert is not there: the app was deployed and did not start. The log says why.",
+    ),
+    (
+        r"Failed to load the driver",
+        "The database's driver lacks libraries of the system: on Debian and Ubuntu, "
+        "`apt install libltdl7 libkrb5-3 libgssapi-krb5-2`.",
     ),
     (
         r"is not allowed to access the server",

@@ -364,6 +364,11 @@ def test_what_azd_has_not_set_yet_is_named(cli):
         ("PrincipalNotFound: Principal x does not exist in the directory.", "in a minute"),
         ("ERROR: Please run 'az login' to setup account.", "azd auth login"),
         ("AADSTS700024: Client assertion is not within its valid time range.", "azd auth login"),
+        (
+            "AzureDeveloperCliCredential: Failed to invoke; DefaultAzureCredential failed to retrieve a token",
+            "azd auth login",
+        ),
+        ("DDBC Error: Failed to load the driver. Please read the documentation", "apt install libltdl7"),
         ("SubscriptionNotFound: The subscription 'x' could not be found.", "az account list"),
         (NOT_FOUND, "did not start"),
         (OUTSIDE, "firewall"),
