@@ -75,7 +75,14 @@ def project_lock_handler(msg: func.QueueMessage) -> None:
 @app.timer_trigger(arg_name="timer", schedule="%WatchdogCRON%")
 def pipeline_watchdog(timer: func.TimerRequest) -> None:
     """Picks up what got stuck, reports a night that did not finish."""
-    warden.chain.send(warden.watchdog.look())
+    warden.chain.send(warden.rounds.next())
+
+
+@app.function_name("Health")
+@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Says whether the app works, and nothing else."""
+    return func.HttpResponse(status_code=200 if warden.health.is_well() else 503)
 
 
 # What the host gave up on, by the queue's setting.

@@ -43,6 +43,7 @@ from shared.pipeline.naming import Naming
 from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.pace import Pace
+from shared.pipeline.rounds import Rounds, Writing
 from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Retry
 from shared.pipeline.update import Updater
@@ -75,6 +76,7 @@ from shared.ports.runs import RunLedger
 from shared.ports.spending import SpendingLedger
 from shared.services.cloud_accounts import CloudAccountService
 from shared.services.dead_letters import DeadLetterService
+from shared.services.health import Health
 from shared.services.locks import LockService
 from shared.services.runs import RunService
 from shared.settings import Provider, Settings
@@ -119,7 +121,12 @@ class Composition:
     @cached_property
     def database(self) -> Database:
         """The database; nothing is opened before its first use, and no file is made by it."""
-        return Database(self.settings.database_url.get_secret_value(), _see_file)
+        return Database(self.settings.database_url.get_secret_value(), _see_file, self.writing.begins)
+
+    @cached_property
+    def writing(self) -> Writing:
+        """What tells the watchdog that somebody writes."""
+        return Writing(lambda: self.queues, self.clock)
 
     def make_missing_database(self) -> bool:
         """Makes a SQLite file that is not there, with its tables; returns whether it did."""
@@ -513,6 +520,19 @@ class Composition:
             operators=self.operators,
             clock=self.clock,
         )
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """PipelineWatchdog's rounds, of which few look at the database."""
+        from shared.adapters.database.watch import SqlWatch
+
+        schedule, let_go = self.settings.nights, self.database.let_go
+        return Rounds(self.watchdog, SqlWatch(self.database), self.queues, schedule, let_go, self.clock)
+
+    @cached_property
+    def health(self) -> Health:
+        """Health."""
+        return Health(self.queues, self.settings.watchdog_rounds, self.settings.nights, self.clock)
 
     # --- what a person can ask for ---
 

@@ -492,6 +492,11 @@ class Settings(BaseModel):
         return ", ".join(["staging"] * self.staging + ["made-up costs"] * self.made_up_costs)
 
     @property
+    def watchdog_rounds(self) -> Schedule:
+        """When the watchdog comes by."""
+        return Schedule.read(self.schedule_watchdog, self.nights.zone)
+
+    @property
     def zone_counts(self) -> bool:
         """Whether Azure's host goes by WEBSITE_TIME_ZONE; on a consumption plan, as elsewhere, it goes by UTC."""
         return self.azure_instance is not None and self.azure_plan not in CONSUMPTION

@@ -15,6 +15,7 @@ from shared.ports.azure import AZURE
 from shared.ports.costs import CostAnswer, CostQuery
 from shared.ports.errors import NeverError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
+from shared.ports.notes import Note
 
 SOME_QUOTA = Quota(50, 500, 10.0, 12, 10)
 
@@ -105,11 +106,24 @@ class FakeCostsWithTotals(FakeCosts):
 
 @dataclass
 class FakeQueues:
-    """Queues in memory: what was sent, with its delay, and what was put back onto their `-poison` queues."""
+    """Queues in memory: what was sent, with its delay, what was put back onto their `-poison` queues, and notes."""
 
     sent: list[tuple[Queue, str, timedelta]] = field(default_factory=list)
     poisoned: list[tuple[Queue, str, timedelta]] = field(default_factory=list)
     fails: Callable[[], Exception | None] = lambda: None
+    notes: dict[Note, str] = field(default_factory=dict)
+
+    def noted(self, note: Note) -> str | None:
+        error = self.fails()
+        if error is not None:
+            raise error
+        return self.notes.get(note)
+
+    def write(self, note: Note, text: str) -> None:
+        error = self.fails()
+        if error is not None:
+            raise error
+        self.notes[note] = text
 
     def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
         error = self.fails()

@@ -67,6 +67,15 @@ answer = function_app.budget_alert(request)
 print(json.dumps(answer.status_code))
 print(json.dumps(sorted(sys.modules)))
 """
+ASK_HOW_IT_IS = """
+import json, sys
+import azure.functions as func
+import function_app
+
+answer = function_app.health(func.HttpRequest("GET", "/api/health", body=b""))
+print(json.dumps(answer.status_code))
+print(json.dumps(sorted(sys.modules)))
+"""
 LEAST = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
 OF_ALERTS = {"ALERT_AUDIENCE": "api://warden", "ALERT_TENANT_ID": "72f988bf-86f1-41af-91ab-2d7cd011db47"}
 
@@ -119,6 +128,13 @@ def test_a_budget_alert_needs_the_queues_and_no_more_where_the_function_key_is_e
     assert later_ones_in(modules) == QUEUES_SDK | {"shared.adapters.azure", "shared.adapters.costs"}
     queue = QueueClient.from_connection_string(azurite.connection_string, name)
     assert len(queue.peek_messages(32)) == 1
+
+
+def test_whoever_asks_how_the_app_is_needs_the_queues_and_no_more(azurite):
+    """No database either: what is asked each few minutes keeps none awake."""
+    answered, modules = run_fresh(ASK_HOW_IT_IS, DatahubStorageConnectionString=azurite.connection_string)
+    assert answered in (200, 503)
+    assert later_ones_in(modules) == QUEUES_SDK
 
 
 def test_a_budget_alert_with_a_token_loads_what_checks_tokens_and_no_more():

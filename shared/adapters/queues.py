@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing_extensions import override
 
 from shared.messages import Message, Queue, to_json
 from shared.ports.errors import LaterError, NeverError
+from shared.ports.notes import Note, Notes
 from shared.ports.queues import MessageSender
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ POISON = "-poison"
 # The service's limit (learn.microsoft.com, "Put Message": visibilitytimeout).
 LONGEST_DELAY = timedelta(days=7)
 TIMEOUT_SECONDS = 30
+# Nothing waits long for a note.
+FOR_NOTES = {"timeout": 3, "connection_timeout": 3, "read_timeout": 3}
+# Notes are metadata of queues, one of each: they need no further service, name or role.
+NOTED_ON = {Note.WRITING: Queue.UPDATE, Note.ROUND: Queue.NOTIFICATION}
 # The request itself can't be right: a name that is none, text that XML can't hold, more than 64 KiB.
 REFUSED = frozenset({400, 405, 411, 413, 414, 415, 431})
 # What to do about a 401 or 403, by the service's code (learn.microsoft.com, "Common REST API error codes"). Keys and
@@ -49,8 +55,8 @@ WHAT_TO_DO = {
 }
 
 
-class StorageQueues(MessageSender):
-    """Sends messages to storage queues; a queue that is missing is made.
+class StorageQueues(MessageSender, Notes):
+    """Sends messages to storage queues, and keeps notes on them; a queue that is missing is made.
 
     make_client: opens the queue with a given name. names: each queue's name in the account.
     speed: how many times as fast as the service's the app's clock runs.
@@ -83,6 +89,28 @@ class StorageQueues(MessageSender):
     def put_back_poisoned(self, queue: Queue, text: str, delay: timedelta) -> None:
         self._put(self._client(self._names[queue] + POISON), text, delay)
 
+    @override
+    def noted(self, note: Note) -> str | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        found: list[str] = []
+
+        def look() -> None:
+            with suppress(ResourceNotFoundError):
+                metadata = self._noted_on(note).get_queue_properties(**FOR_NOTES).metadata or {}
+                found.extend(text for name, text in metadata.items() if name.lower() == note)
+
+        _translating(look)
+        return found[0] if found else None
+
+    @override
+    def write(self, note: Note, text: str) -> None:
+        client = self._noted_on(note)
+        _translating(partial(_making, client, partial(client.set_queue_metadata, {note.value: text}, **FOR_NOTES)))
+
+    def _noted_on(self, note: Note) -> QueueClient:
+        return self._client(self._names[NOTED_ON[note]])
+
     def check(self) -> None:
         """Asks for each queue, making those that are missing. Raises LaterError, NeverError."""
         for name in self._names.values():
@@ -95,8 +123,6 @@ class StorageQueues(MessageSender):
             return self._clients[name]
 
     def _put(self, client: QueueClient, text: str, delay: timedelta) -> None:
-        from azure.core.exceptions import ResourceNotFoundError
-
         wait_seconds = round(min(max(delay, timedelta(0)), LONGEST_DELAY).total_seconds() / self._speed)
 
         def put() -> None:
@@ -104,14 +130,7 @@ class StorageQueues(MessageSender):
                 text, visibility_timeout=wait_seconds, time_to_live=NEVER_EXPIRES, timeout=TIMEOUT_SECONDS
             )
 
-        def put_making_the_queue() -> None:
-            try:
-                put()
-            except ResourceNotFoundError:
-                _make(client)
-                put()
-
-        _translating(put_making_the_queue)
+        _translating(partial(_making, client, put))
 
 
 def by_connection_string(connection: str) -> QueueOpener:
@@ -143,6 +162,17 @@ def _client_options() -> dict[str, Any]:
     # show the other host our token.
     timeouts = {"connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
     return {"retry_total": 0, "permit_redirects": False, **timeouts}
+
+
+def _making(client: QueueClient, work: Callable[[], object]) -> None:
+    """Does it on a queue, which is made where it is missing."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        work()
+    except ResourceNotFoundError:
+        _make(client)
+        work()
 
 
 def _make(client: QueueClient) -> None:

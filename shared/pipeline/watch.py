@@ -63,8 +63,11 @@ class Watchdog:
         scopes = self.pace.due(self.runs.stuck_scopes(before), now)
         projects = self.checks.stuck_projects(before)
         mails, abandoned = self.mails.stuck(before), self.mails.abandoned(before)
-        self.checks.mark_requeued(projects, now)
-        self.mails.mark_requeued([*mails, *abandoned], now)
+        # Nothing is written where there is nothing: whoever writes has the next round look again (`rounds.py`).
+        if projects:
+            self.checks.mark_requeued(projects, now)
+        if mails or abandoned:
+            self.mails.mark_requeued([*mails, *abandoned], now)
         locks = self._locks_due(now)
         for scope, due_at in scopes:
             self.runs.mark_queued(scope.id, due_at, now)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from shared.adapters.database.checks import SqlChecks
+from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
+from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.mails import SqlMails
 from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.tables import budgets
+from shared.adapters.database.tables import runs as run_rows
+from shared.adapters.database.watch import SqlWatch
 from shared.domain.periods import PeriodKind
-from shared.messages import ScopeTarget
+from shared.messages import Queue, ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import LateRun, RunScope, ScopeState
+from shared.ports.watch import Standing
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project, settle
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
@@ -36,6 +42,11 @@ def checks(database: Database) -> SqlChecks:
 @pytest.fixture
 def mails(database: Database) -> SqlMails:
     return SqlMails(database, "warden.example")
+
+
+@pytest.fixture
+def watch(database: Database) -> SqlWatch:
+    return SqlWatch(database)
 
 
 def plan(
@@ -243,3 +254,110 @@ def test_a_schedule_is_known_from_the_first_project_on_and_another_from_now_on(r
 def test_without_a_project_a_schedule_is_known_from_now_on(runs: SqlRuns):
     assert runs.schedule_since("0,1,2 " * 99, NIGHT) == NIGHT
     assert runs.schedule_since("0,1,2 " * 99, MORNING) == NIGHT
+
+
+# --- what the watchdog has to know before it rests ---
+
+
+def test_where_nothing_is_unfinished_nothing_is_due(runs: SqlRuns, watch: SqlWatch, database: Database):
+    assert watch.standing() == Standing(None, None, None, is_untold=False, complete_at=None, since=None)
+    add_project(database, 1)
+    (scope,) = plan(runs, "night", ONE)
+    settle(database, scope, ScopeState.DONE)
+    plan(runs, "by hand", trigger="manual")
+    runs.schedule_since("0 0 2 * * * UTC", NIGHT)
+    assert watch.standing() == Standing(None, None, None, is_untold=False, complete_at=NIGHT + HOUR, since=NIGHT)
+
+
+@pytest.fixture
+def stuck(runs: SqlRuns, checks: SqlChecks, mails: SqlMails) -> Callable[[datetime], int]:
+    """How much is stuck before a moment, by the methods that find it: no look comes too late, and none for nothing."""
+    found = (runs.stuck_scopes, checks.stuck_projects, mails.stuck, mails.abandoned)
+    return lambda before: sum(len(find(before)) for find in found)
+
+
+@pytest.mark.parametrize("state", [ScopeState.PLANNED, ScopeState.QUEUED, ScopeState.DEFERRED])
+def test_a_scope_waits_since_it_was_to_be_taken(
+    runs: SqlRuns, watch: SqlWatch, stuck: Callable[[datetime], int], database: Database, state: ScopeState
+):
+    one, two = plan(runs, "night", ONE, TWO, at=MORNING if state is ScopeState.PLANNED else NIGHT)
+    settle(database, two, ScopeState.DONE)
+    if state is ScopeState.QUEUED:
+        runs.mark_queued(one.id, MORNING, NIGHT)
+    if state is ScopeState.DEFERRED:
+        runs.mark_deferred(one.id, "throttled", MORNING)
+    assert watch.standing().waits_since == MORNING
+    assert (stuck(MORNING), stuck(MORNING + MINUTE)) == (0, 1)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_check_waits_since_it_was_due_or_queued_again(
+    checks: SqlChecks, watch: SqlWatch, stuck: Callable[[datetime], int], database: Database, again: bool
+):
+    add_project(database, 2, check_due_since=NIGHT, active=False)
+    add_project(database, 1, check_due_since=NIGHT if again else MORNING)
+    if again:
+        checks.mark_requeued([1], MORNING)
+    assert watch.standing().waits_since == MORNING
+    assert (stuck(MORNING), stuck(MORNING + MINUTE)) == (0, 1)
+
+
+@pytest.mark.parametrize("claimed_until", [None, NIGHT + MINUTE, MORNING])
+def test_a_mail_waits_since_it_was_due_or_its_claim_lapsed(
+    mails: SqlMails, watch: SqlWatch, stuck: Callable[[datetime], int], claimed_until: datetime | None
+):
+    mail_id = mails.add(a_mail("m"), NIGHT)
+    if claimed_until:
+        mails.claim(mail_id, "me", claimed_until, NIGHT)
+    if claimed_until != MORNING:
+        mails.mark_requeued([mail_id], MORNING)
+    assert watch.standing().waits_since == MORNING
+    assert (stuck(MORNING), stuck(MORNING + MINUTE)) == (0, 1)
+
+
+def test_a_night_is_late_from_the_moment_that_is_told(runs: SqlRuns, watch: SqlWatch, database: Database):
+    (scope,) = plan(runs, "night", ONE)
+    runs.plan_until("night", MORNING)
+    assert watch.standing().late_from == MORNING
+    assert (len(runs.late_runs(MORNING)), len(runs.late_runs(MORNING + MINUTE))) == (0, 1)
+    settle(database, scope, ScopeState.FAILED, "Azure says no")
+    assert watch.standing().late_from == MORNING
+    runs.mark_reported("night", MORNING)
+    assert watch.standing().late_from is None
+
+
+def test_the_last_complete_night_is_done_and_has_told_all(
+    runs: SqlRuns, mails: SqlMails, watch: SqlWatch, database: Database
+):
+    for number, state in enumerate((ScopeState.DONE, ScopeState.DONE, ScopeState.FAILED)):
+        (scope,) = plan(runs, f"night-{number}", ONE, at=NIGHT + 24 * number * HOUR)
+        settle(database, scope, state, "no" if state is ScopeState.FAILED else None)
+    mail_id = mails.add(a_mail("p", "night-1"), NIGHT)
+    set_finished(database, "night-1", NIGHT + 25 * HOUR)
+    assert watch.standing().complete_at == NIGHT + HOUR
+    mails.mark_sent(mail_id, "", (), MORNING)
+    assert watch.standing().complete_at == NIGHT + 25 * HOUR
+
+
+def set_finished(database: Database, key: str, at: datetime) -> None:
+    database.run(
+        lambda connection: connection.execute(update(run_rows).where(run_rows.c.key == key).values(finished_at=at))
+    )
+
+
+def test_a_dead_letter_waits_to_be_told_until_it_is_told_or_put_aside(watch: SqlWatch, database: Database):
+    letters = SqlDeadLetters(database)
+    one, two = (letters.record(Queue.UPDATE, "{", "no JSON", name, NIGHT) for name in ("one", "two"))
+    letters.mark_told([one], NIGHT)
+    assert watch.standing().is_untold
+    letters.discard(two, "me", "of no use", NIGHT)
+    assert not watch.standing().is_untold
+
+
+def test_the_first_look_at_a_lock_is_known(watch: SqlWatch, locks: SqlLocks, database: Database):
+    for project_id in (1, 2):
+        add_project(database, project_id)
+        locks.claim(project_id, "me", NIGHT, NIGHT)
+        locks.look_at(project_id, NIGHT + project_id * HOUR)
+    assert watch.standing().look_at == NIGHT + HOUR
+    assert (locks.looks_due(NIGHT + HOUR - MINUTE), locks.looks_due(NIGHT + HOUR)) == ([], [1])

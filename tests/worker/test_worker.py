@@ -53,6 +53,7 @@ FUNCTIONS = {
     "ProjectUsageNotifier": ("queueTrigger", NOTIFICATION),
     "EmailNotificationHandler": ("queueTrigger", EMAIL),
     "BudgetAlert": ("httpTrigger", "budget-alert"),
+    "Health": ("httpTrigger", "health"),
     "ProjectLockHandler": ("queueTrigger", LOCK),
     "PipelineWatchdog": ("timerTrigger", "%WatchdogCRON%"),
     "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison"),
@@ -187,14 +188,20 @@ def test_the_worker_indexes_every_function_with_its_trigger(worker):
     assert found == FUNCTIONS
 
 
-def test_the_one_http_function_takes_posts_with_a_function_key_and_answers_its_caller(worker):
+@pytest.mark.parametrize(
+    ("name", "level", "method"), [("BudgetAlert", "function", "POST"), ("Health", "anonymous", "GET")]
+)
+def test_an_http_function_takes_what_it_is_for_and_answers_its_caller(worker, name, level, method):
     functions = worker.loaded["functions"]
-    (trigger,) = bindings_of(functions["BudgetAlert"], "IN")
-    assert (trigger["authLevel"].lower(), trigger["methods"]) == ("function", ["POST"])
+    (trigger,) = bindings_of(functions[name], "IN")
+    assert (trigger["authLevel"].lower(), trigger["methods"]) == (level, [method])
     others = {
         name: [binding["name"] for binding in bindings_of(function, "OUT")] for name, function in functions.items()
     }
-    assert {name: outputs for name, outputs in others.items() if outputs} == {"BudgetAlert": ["$return"]}
+    assert {name: outputs for name, outputs in others.items() if outputs} == {
+        "BudgetAlert": ["$return"],
+        "Health": ["$return"],
+    }
 
 
 def test_every_queue_hangs_on_the_one_connection_and_only_the_night_s_timer_is_retried(worker):

@@ -28,15 +28,22 @@ READ_ONLY = "warden_read_only"
 class Database:
     """Transactions on one database. `url` is SQLAlchemy's.
 
-    prepare: what is done to the database before its first use (`migrate.see_file`). `options` go to create_engine
-    (tests hand in a DBAPI stand-in that way).
+    prepare: what is done to the database before its first use (`migrate.see_file`). before_writing: called before each
+    transaction that writes. `options` go to create_engine (tests hand in a DBAPI stand-in that way).
     """
 
-    def __init__(self, url: str, prepare: Prepare | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        prepare: Prepare | None = None,
+        before_writing: Callable[[], None] = lambda: None,
+        **options: Any,
+    ) -> None:
         parsed = make_url(url)
         self.url = sql_server.understood(parsed) if parsed.get_backend_name() == "mssql" else parsed
         self._engine: Engine | None = None
         self._prepare = prepare
+        self._before_writing = before_writing
         self._options = options
         self._lock = threading.Lock()
 
@@ -85,6 +92,7 @@ class Database:
         `work` may be run again from its start where it met another transaction: it must have no effect but on the
         database. Raises LaterError where the database is unwell, NeverError where it can't hold a value.
         """
+        self._before_writing()
         return self._retried(lambda: self._write(work))
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -114,6 +122,11 @@ class Database:
                     raise failures.translated(error, self.url) from error
                 time.sleep(0.05 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def let_go(self) -> None:
+        """Closes the connections that nobody uses; the next transaction opens one."""
+        if self._engine is not None:
+            self._engine.dispose()
 
     def close(self) -> None:
         """Closes all connections."""

@@ -187,8 +187,18 @@ class SqlRuns(Ledger, RunLedger):
         return last
 
     @override
+    def schedule_since(self, schedule: str, now: datetime) -> datetime:
+        # Nothing is written where nothing changes: whoever writes has the watchdog look again.
+        return self._schedule_since(schedule) or self._new_schedule(schedule, now)
+
+    @reads
+    def _schedule_since(self, connection: Connection, schedule: str) -> datetime | None:
+        its = select(schedules.c.since).where(schedules.c.name == NIGHTS, schedules.c.text == schedule)
+        since: datetime | None = connection.scalar(its)
+        return since
+
     @writes
-    def schedule_since(self, connection: Connection, schedule: str, now: datetime) -> datetime:
+    def _new_schedule(self, connection: Connection, schedule: str, now: datetime) -> datetime:
         its = schedules.c.name == NIGHTS
         changed = update(schedules).where(its, schedules.c.text != schedule)
         connection.execute(changed.values(text=schedule, since=now))

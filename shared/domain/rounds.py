@@ -1,0 +1,77 @@
+"""The watchdog's rounds: which of them looks at the database, and what they say of how the app is.
+
+Whoever looks wakes a database that sleeps while nobody asks (Azure SQL, serverless), and keeps it awake for an hour. So
+most rounds go by two small notes beside the queues: until when somebody may be writing, and what the last look found.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, astuple, dataclass
+from datetime import datetime, timedelta
+
+from shared.domain.schedules import Schedule
+
+# What the notes don't say (a crash before its row was noted, a database restored from a backup) waits no longer.
+LONGEST_REST = timedelta(hours=8)
+# Whoever writes says so for so long ahead, and again once less is left than a function may take.
+SAID_AHEAD = timedelta(minutes=15)
+LEFT_AT_LEAST = timedelta(minutes=10)
+# A round that comes so late has not been left out.
+ROUND_LATE = timedelta(minutes=5)
+# A night may take so much longer than the one before.
+NIGHT_LATE = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundNote:
+    """What the watchdog notes. round_at: its last round. looked_at: when it last looked at the database.
+
+    look_at: when it looks next, if nobody writes before. night_at: when the last complete night ended, or, before there
+    is one, since when there should be.
+    """
+
+    round_at: datetime
+    looked_at: datetime
+    look_at: datetime
+    night_at: datetime
+
+
+def to_text(note: RoundNote) -> str:
+    """The note as it is kept: JSON of ASCII letters."""
+    return json.dumps({name: moment.isoformat() for name, moment in asdict(note).items()})
+
+
+def from_text(text: str | None) -> RoundNote | None:
+    """The note that a text says; None where it says none."""
+    try:
+        note = RoundNote(**{name: datetime.fromisoformat(said) for name, said in json.loads(text or "").items()})
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return note if all(moment.tzinfo for moment in astuple(note)) else None
+
+
+def looks(note: RoundNote | None, writing_until: datetime | None, now: datetime) -> bool:
+    """Whether a round at this moment looks at the database."""
+    if note is None or not note.looked_at <= now < min(note.look_at, note.looked_at + LONGEST_REST):
+        return True
+    return writing_until is not None and note.looked_at <= writing_until
+
+
+def says_again(writing_until: datetime | None, now: datetime) -> bool:
+    """Whether one who writes has to say so, having said it until then."""
+    return writing_until is None or not LEFT_AT_LEAST <= writing_until - now <= SAID_AHEAD
+
+
+def night_age(note: RoundNote, now: datetime) -> timedelta:
+    """How long ago the last complete night ended."""
+    return max(now - note.night_at, timedelta(0))
+
+
+def is_well(note: RoundNote | None, now: datetime, rounds: Schedule, nights: Schedule) -> bool:
+    """Whether the watchdog comes by, and the last complete night is none too old."""
+    if note is None:
+        return False
+    next_but_one = rounds.after(rounds.after(note.round_at))
+    between_nights = nights.after(note.night_at) - nights.latest(note.night_at)
+    return now < next_but_one + ROUND_LATE and night_age(note, now) < between_nights + NIGHT_LATE

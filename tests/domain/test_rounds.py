@@ -1,0 +1,119 @@
+"""Which of the watchdog's rounds looks at the database, and what its note says of how the app is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.rounds import (
+    LEFT_AT_LEAST,
+    LONGEST_REST,
+    SAID_AHEAD,
+    RoundNote,
+    from_text,
+    is_well,
+    looks,
+    says_again,
+    to_text,
+)
+from shared.domain.schedules import Schedule
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+LOOKED = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
+NIGHT_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
+NOTE = RoundNote(LOOKED, LOOKED, LOOKED + 2 * HOUR, NIGHT_AT)
+ROUNDS, NIGHTS = Schedule.read("0 */15 * * * *"), Schedule.read("0 0 2 * * *")
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - given here
+
+
+@given(st.builds(RoundNote, moments, moments, moments, moments))
+def test_a_note_is_read_as_it_was_written(note: RoundNote) -> None:
+    text = to_text(note)
+    assert from_text(text) == note
+    assert text.isascii()
+    assert len(text) < 300
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "7", "[]", "{}", '{"round_at": 7}', to_text(NOTE).replace("+00:00", ""), "\0"]
+)
+def test_what_is_no_note_counts_as_none(text: str | None) -> None:
+    assert from_text(text) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "due"),
+    [(0 * HOUR, False), (HOUR, False), (2 * HOUR, True), (3 * HOUR, True), (-MINUTE, True)],
+)
+def test_a_round_looks_when_something_is_due_and_not_before(after: timedelta, due: bool) -> None:
+    """A clock that was set back is no reason to rest until it has caught up."""
+    assert looks(NOTE, None, LOOKED + after) is due
+
+
+def test_no_rest_is_longer_than_the_longest_whatever_the_note_says() -> None:
+    note = replace(NOTE, look_at=LOOKED + timedelta(days=400))
+    assert not looks(note, None, LOOKED + LONGEST_REST - MINUTE)
+    assert looks(note, None, LOOKED + LONGEST_REST)
+
+
+def test_without_a_note_every_round_looks() -> None:
+    assert looks(None, None, LOOKED)
+
+
+def test_a_look_counts_only_if_nobody_was_writing_any_more() -> None:
+    now = LOOKED + MINUTE
+    assert looks(NOTE, LOOKED + SAID_AHEAD, now)
+    assert looks(NOTE, LOOKED, now)
+    assert not looks(NOTE, LOOKED - MINUTE, now)
+
+
+@given(st.lists(st.integers(0, 3600), min_size=1, max_size=30))
+def test_whoever_writes_has_said_so_for_as_long_as_a_function_may_take(steps: list[int]) -> None:
+    until, now = None, LOOKED
+    for step in steps:
+        now += timedelta(seconds=step)
+        if says_again(until, now):
+            until = now + SAID_AHEAD
+        assert until is not None
+        assert until - now >= LEFT_AT_LEAST
+
+
+def test_whoever_writes_all_the_time_says_so_every_few_minutes_only() -> None:
+    assert not says_again(LOOKED + SAID_AHEAD, LOOKED + 4 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("round_at", "now", "well"),
+    [
+        (LOOKED, LOOKED, True),
+        (LOOKED, LOOKED + 34 * MINUTE, True),
+        (LOOKED, LOOKED + 36 * MINUTE, False),
+        (LOOKED, LOOKED + 20 * HOUR, False),
+    ],
+)
+def test_the_app_is_not_well_once_the_watchdog_has_left_two_rounds_out(
+    round_at: datetime, now: datetime, well: bool
+) -> None:
+    assert is_well(replace(NOTE, round_at=round_at), now, ROUNDS, NIGHTS) is well
+
+
+@pytest.mark.parametrize(
+    ("nights", "hours", "well"),
+    [
+        ("0 0 2 * * *", 25.9, True),
+        ("0 0 2 * * *", 26.1, False),
+        ("0 0 2 * * 1", 7 * 24, True),
+        ("0 0 2 * * 1", 171, False),
+    ],
+)
+def test_the_app_is_not_well_once_a_night_is_two_hours_over_its_time(nights: str, hours: float, well: bool) -> None:
+    now = NIGHT_AT + timedelta(hours=hours)
+    assert is_well(replace(NOTE, round_at=now), now, ROUNDS, Schedule.read(nights)) is well
+
+
+def test_of_an_app_whose_watchdog_has_never_come_nothing_good_is_said() -> None:
+    assert not is_well(None, LOOKED, ROUNDS, NIGHTS)
