@@ -19,9 +19,11 @@ from sqlalchemy import Connection, Engine, select
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import mails
 from shared.messages import Message, Queue
+from shared.pipeline.rounds import Writing
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import Handover, OutgoingMail
+from shared.ports.notes import Note
 from tests.fakes import FakeCostsWithTotals, FakeMailer, FakeQueues
 from tests.pipeline.conftest import Chain
 from tests.pipeline.oracle import Oracle, first_of
@@ -32,8 +34,6 @@ MOST_TAKEN = 5
 # A message that is killed more often is rightly a dead letter.
 MOST_KILLS_OF_ONE = 3
 WATCHDOG = timedelta(hours=1)
-# Where nothing is worked on, most of its looks would be like the one before.
-IDLE_WATCHDOG = timedelta(hours=6)
 # How long a provider that is unwell asks to wait, if it does.
 UNWELL_FOR = (None, timedelta(hours=3))
 TRUE, BLANK, REFUSED, LATER, BUSY = "true", "blank", "refused", "later", "busy"
@@ -66,8 +66,8 @@ class Fate:
 class MortalDatabase(Database):
     """A database, before and after whose transactions the process may die."""
 
-    def __init__(self, under: Database, fate: Fate) -> None:
-        super().__init__(under.url.render_as_string(hide_password=False))
+    def __init__(self, under: Database, fate: Fate, before_writing: Callable[[], None]) -> None:
+        super().__init__(under.url.render_as_string(hide_password=False), before_writing=before_writing)
         self.under, self.fate = under, fate
 
     @property
@@ -149,13 +149,18 @@ class MoodyCosts(FakeCostsWithTotals):
 
 @dataclass
 class MortalQueues(FakeQueues):
-    """Queues, before and after whose taking a message the process may die."""
+    """Queues, before and after whose taking a message or a note the process may die."""
 
     fate: Fate = field(kw_only=True)
 
     def send(self, queue: Queue, message: Message | str, delay: timedelta = timedelta(0)) -> None:
         self.fate.step()
         super().send(queue, message, delay)
+        self.fate.step()
+
+    def write(self, note: Note, text: str) -> None:
+        self.fate.step()
+        super().write(note, text)
         self.fate.step()
 
 
@@ -198,7 +203,7 @@ class World:
     def __init__(self, database: Database, seed: int, chance: float) -> None:
         self.random = Random(seed)
         self.fate = Fate(self.random, chance)
-        self.chain = chain = Chain(MortalDatabase(database, self.fate))
+        self.chain = chain = Chain(MortalDatabase(database, self.fate, self._begins_writing))
         self.clock = chain.clock
         self.oracle = Oracle()
         self.costs = MoodyCosts(fate=self.fate, oracle=self.oracle, now=self.clock, tick=self._tick)
@@ -218,7 +223,11 @@ class World:
 
     def _start(self) -> None:
         """A process of its own."""
+        self.writing = Writing(lambda: self.queues, self.clock)
         self.chain.configure()
+
+    def _begins_writing(self) -> None:
+        self.writing.begins()
 
     def _tick(self) -> None:
         self.clock.forward(seconds=1)
@@ -246,12 +255,11 @@ class World:
                 return
             self.clock.now = max(self.clock(), next_at)
             if self.clock() >= self.looks_at:
-                self.fire(lambda: self.chain.send(self.chain.watchdog.look()))
-                self.looks_at = self.clock() + IDLE_WATCHDOG
+                self.fire(lambda: self.chain.send(self.chain.rounds.next()))
+                self.looks_at = self.clock() + WATCHDOG
 
     def _take(self, message: Waiting) -> None:
         message.taken += 1
-        self.looks_at = min(self.looks_at, self.clock() + WATCHDOG)
         if message.taken > MOST_TAKEN and not message.poisoned:
             self._poison(message)
             return
