@@ -21,6 +21,8 @@ from shared.domain.texts import named, shortened, units
 
 # The night in a row on which a doubtful answer is taken after all.
 BELIEVED_ON_NIGHT = 3
+# … each so long after the one before, whenever it was due.
+NIGHTS_APART = timedelta(hours=18)
 # An answer is doubtful that leaves less of what is stored. Days that a change of offer takes away are a good part of a
 # month; what is restated, a service or two.
 LEAST_LEFT = Decimal("0.25")
@@ -115,6 +117,11 @@ def doubt_about(charges: Sequence[ChargeSet], stored: Iterable[StoredCharge], ni
     return FEW_CHARGES if gone and all(gone) else None
 
 
+def spent_in(charges: Iterable[ChargeSet]) -> dict[str, Decimal]:
+    """What the charges come to without credits, by currency."""
+    return {each.billing_currency or "": _spent_before(date.max, each) for each in charges}
+
+
 def _spent_before(night: date, charges: ChargeSet) -> Decimal:
     return sum((cost for (_, day, _), cost in charges.amounts.items() if cost > 0 and day < night), Decimal(0))
 
@@ -168,9 +175,9 @@ class Coverage:
     days that have been read, None where none were. begun_at: when the first page of the newest answer was asked for.
     good_on: the last night that read all that was due; the next reads what has changed since.
     reason: why it is not good. suspect_nights: on how many nights in a row, the last of them `suspect_on`, its answer
-    was doubtful; on a month that is not suspect they say that this was believed, and charges are still waited for.
-    compared_on: the last night that compared its total with what is stored. odd: what is wrong with rows that were set
-    aside, by the key of their group; None where none were.
+    was doubtful; suspect_at: when the last of these was asked for. On a month that is not suspect they say that this
+    was believed, and charges are still waited for. compared_on: the last night that compared its total with what is
+    stored. odd: what is wrong with rows that were set aside, by the key of their group; None where none were.
     """
 
     month: date
@@ -183,6 +190,7 @@ class Coverage:
     reason: str | None = None
     suspect_nights: int = 0
     suspect_on: date | None = None
+    suspect_at: datetime | None = None
     compared_on: date | None = None
     odd: Mapping[str, str] | None = field(default=None, hash=False)
 
@@ -277,15 +285,25 @@ class Coverage:
             return True, replace(self._reaching(part), state=self.state, reason=self.reason, begun_at=self.begun_at)
         if part.is_blank and self.blank_believed_on:
             return True, self._reaching(part)
-        return True, replace(self._reaching(part), good_on=night, suspect_nights=0, suspect_on=None)
+        good = replace(self._reaching(part), good_on=night)
+        return True, replace(good, suspect_nights=0, suspect_on=None, suspect_at=None)
 
     def _doubted(self, part: ReadPart, night: date, doubt: str, reaches: bool) -> tuple[bool, Coverage]:
-        nights, last = (self.suspect_nights, self.suspect_on) if self.state is CoverageState.SUSPECT else (0, None)
-        nights += last is None or last < night
-        if nights < BELIEVED_ON_NIGHT or not reaches:
-            suspect = replace(self, state=CoverageState.SUSPECT, reason=doubt)
-            return False, replace(suspect, suspect_nights=nights, suspect_on=max(last or night, night))
-        return True, replace(self._reaching(part), suspect_nights=nights, suspect_on=night)
+        suspect = replace(self, state=CoverageState.SUSPECT, reason=doubt)
+        if self.state is not CoverageState.SUSPECT or self.suspect_on is None:
+            suspect = replace(suspect, suspect_nights=1, suspect_on=night, suspect_at=part.begun_at)
+        elif self._is_another_night(part, night):
+            nights = self.suspect_nights + 1
+            suspect = replace(suspect, suspect_nights=nights, suspect_on=night, suspect_at=part.begun_at)
+        if suspect.suspect_nights < BELIEVED_ON_NIGHT or not reaches:
+            return False, suspect
+        believed = replace(self._reaching(part), suspect_nights=suspect.suspect_nights)
+        return True, replace(believed, suspect_on=night, suspect_at=suspect.suspect_at)
+
+    def _is_another_night(self, part: ReadPart, night: date) -> bool:
+        """Whether a doubtful answer counts beside the last: that of a late night and one by hand soon after are one."""
+        is_later = self.suspect_at is None or part.begun_at - self.suspect_at >= NIGHTS_APART
+        return is_later and (self.suspect_on is None or self.suspect_on < night)
 
     def _reaching(self, part: ReadPart) -> Coverage:
         """With the part's days, as of its time; days that leave a gap to those that were read do not count."""
@@ -362,8 +380,8 @@ def gaps(
 ) -> list[Gap]:
     """What is missing of a sub-account for a figure of the `needed` days: none where every month of them is complete.
 
-    Days that no night can have read yet are not missing; nor, with an opening balance, those before all that was read,
-    unless they could not be read: it says what they came to.
+    Days that no night can have read yet are not missing; nor, with an opening balance, those of which no provider can
+    be asked any more, and that were never read: it says what they came to.
     """
     oldest = months_before(today, LONGEST_HISTORY)
     first = min((each.read_from for each in known.values() if each.read_from), default=oldest)
@@ -371,10 +389,11 @@ def gaps(
     found: list[Gap] = []
     for days in split_at_month_ends(Period(start, end)) if start < end else ():
         gap = _gap(sub_account_id, known.get(days.start.replace(day=1)), days, today, lookback_days)
-        if gap and gap.state is None and days.start < min(first, oldest):
+        is_too_old = gap is not None and gap.state is None and days.start < min(first, oldest)
+        if gap and is_too_old:
+            if opening:
+                continue
             gap = replace(gap, too_old=True)
-        if gap and gap.state is None and days.start < first and opening:
-            continue
         before = found[-1] if found else None
         if gap and before and before.days.end == gap.days.start and _is_same(before, gap):
             found[-1] = replace(before, days=Period(before.days.start, gap.days.end))
@@ -512,7 +531,8 @@ def agrees(stored: Mapping[str, tuple[Decimal, int]], total: Mapping[str, Decima
 def is_forgotten(stored: Mapping[str, tuple[Decimal, int]], total: Mapping[str, Decimal]) -> bool:
     """Whether a provider's total, by currency, leaves next to nothing of what is stored, and puts nothing in its place.
 
-    That is no charge that was restated: a provider forgets what was before a change of offer or of billing account.
+    That is no charge that was restated: a provider forgets what was before a change of offer or of billing account. A
+    refund leaves as little; of one, what was `spent_in` the answer is still there.
     """
     spent = {currency: amount for currency, (amount, _) in stored.items() if amount > 0}
     others = [amount for currency, amount in total.items() if currency not in spent and amount > 0]

@@ -126,8 +126,8 @@ class HeldLock:
     """A lock that the app has put on a project, or was about to.
 
     The rest is what counted when it was last found right: the budget's revision, its period, what might be spent in
-    which currency, what Azure showed as spent, and of which groups (keys; None: not known) all that was. seen_on: the
-    day on which a figure last was at 100 %.
+    which currency, what Azure showed as spent and on which day, and of which groups (keys; None: not known) all that
+    was. seen_on: the day on which a figure last was at 100 %.
     """
 
     why: LockWhy
@@ -138,6 +138,7 @@ class HeldLock:
     spent: Decimal | None = None
     seen_on: date | None = None
     counted: frozenset[str] | None = None
+    spent_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,17 +269,24 @@ def _still_counts(held: HeldLock, known: Known, now: Figure) -> str | None:
 
     What was seen then is compared with its like only: of the same period, currency and groups.
     """
-    is_like = (held.period_start, held.currency or now.currency) == (known.start, now.currency)
-    if not is_like or held.counted not in (None, known.counted):
+    if not _is_like(held, known) or held.seen_on is None:
         return None
-    if held.seen_on is None or known.today >= held.seen_on + SEEN_COUNTS_FOR:
-        return None
-    if held.spent is not None and reached(FULL, held.spent, now.amount):
+    showed_on = held.spent_on or held.seen_on
+    if held.spent is not None and reached(FULL, held.spent, now.amount) and known.today < showed_on + SEEN_COUNTS_FOR:
         showed = replace(now, spent=held.spent)
-        return f"Azure's budget showed {showed} on {held.seen_on}, which counts for three days"
+        return f"Azure's budget showed {showed} on {showed_on}, which counts for three days"
+    if known.today >= held.seen_on + SEEN_COUNTS_FOR:
+        return None
     if held.why in SURE and held.amount is not None and now.amount <= held.amount:
         return f"it was at 100 % on {held.seen_on}, which counts for three days, and its budget was not raised"
     return None
+
+
+def _is_like(held: HeldLock, known: Known) -> bool:
+    """Whether what a lock was decided on is of the same period, currency and groups as what is known now."""
+    currency = known.budget.terms.currency or None
+    is_same = (held.period_start, held.currency or currency) == (known.start, currency)
+    return is_same and held.counted in (None, known.counted)
 
 
 def _why_off(held: HeldLock, known: Known, now: Figure) -> str:
@@ -297,7 +305,7 @@ def _why_off(held: HeldLock, known: Known, now: Figure) -> str:
 
 
 def held_on(wanted: Wanted, known: Known, shown_by_azure: Decimal | None) -> HeldLock:
-    """The lock as it is to be remembered, with what it was decided on."""
+    """The lock as it is to be remembered, with what it was decided on. shown_by_azure: today."""
     held, is_order = known.held, wanted.why is LockWhy.ORDER
     if wanted.stays and held is not None:
         return held
@@ -306,13 +314,17 @@ def held_on(wanted: Wanted, known: Known, shown_by_azure: Decimal | None) -> Hel
     if held is not None and not is_order and (held.period_start, held.currency) == (known.start, currency):
         seen_on = held.seen_on if why is LockWhy.UNSURE and held.seen_on else seen_on
         why = held.why if held.why in SURE and why not in SURE else why
+    spent, spent_on = shown_by_azure, known.today
+    if spent is None and held is not None and _is_like(held, known):
+        spent, spent_on = held.spent, held.spent_on or held.seen_on or known.today
     return HeldLock(
         why=why,
         budget_number=known.budget.first_number,
         period_start=known.start,
         currency=currency,
         amount=known.budget.available,
-        spent=shown_by_azure,
+        spent=spent,
+        spent_on=None if spent is None else spent_on,
         seen_on=seen_on,
         counted=known.counted,
     )

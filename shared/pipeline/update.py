@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
-from shared.domain.coverage import Reading, ReadPart, agrees, is_forgotten, months_in_words
+from shared.domain.coverage import Reading, ReadPart, agrees, is_forgotten, months_in_words, spent_in
 from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
 from shared.pipeline.asking import Asking, Work
@@ -192,7 +193,7 @@ class Updater:
             stored, agreed = self.charges.totals(*work.key, days), True
             try:
                 total = work.source.totals(CostQuery(*work.key, days)) if isinstance(work.source, TotalsSource) else {}
-                if is_forgotten(stored, total):
+                if is_forgotten(stored, total) and is_forgotten(stored, self._spent(work, days)):
                     told += self.ending.forgotten(scope, days)
                 else:
                     agreed = agrees(stored, total)
@@ -205,6 +206,10 @@ class Updater:
                 event("total_differs", level=logging.WARNING, run=scope.run_key, **ids)
             self.charges.note_compared(*work.key, days.start.replace(day=1), night, agreed)
         return bool(due), told
+
+    def _spent(self, work: Work, days: Period) -> dict[str, Decimal]:
+        """What the provider still says was spent, credits apart. Raises LaterError and NeverError."""
+        return spent_in(work.source.read(CostQuery(*work.key, days)).charges)
 
     def _compare_on(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         return self._put_off(message, scope, TOTALS_PAUSE, "compares the totals of months that are final")

@@ -19,6 +19,7 @@ from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
+from shared.services.budgets import Wish
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
 
 TODAY = date(2026, 11, 20)
@@ -590,3 +591,33 @@ def test_a_project_s_groups_that_come_back_as_0_in_a_run_by_hand_stay_as_they_ar
         chain.work(Queue.UPDATE, '{"ProjectId": 11}')
         chain.drain()
         assert (chain.spent(), is_locked(chain)) == (Decimal(1140), True)
+
+
+@pytest.mark.parametrize("wait", [None, timedelta(minutes=30)], ids=["unwell", "throttled"])
+@pytest.mark.parametrize("balance", [None, "50"])
+def test_months_that_are_still_to_be_read_are_missing_whatever_the_opening_balance(
+    chain: Chain, balance: str | None, wait: timedelta | None
+) -> None:
+    chain.load(entry(11, "1000", rule=APRIL))
+    for month in range(4, 12):
+        chain.spend("100", date(2026, month, 3))
+    if balance:
+        chain.budget_service.revise("P11", Wish(opening_balance=balance), "before April's invoice", "ann")
+    unwell = LaterError("unwell (503)", wait)
+    chain.costs.fails = lambda query: unwell if query.window.start < date(2026, 9, 1) else None
+    chain.tonight()
+    chain.work_off(hours=2)
+    (view,) = chain.projects.list_projects(TODAY)
+    assert view.spent == Decimal(300) + Decimal(balance or 0)
+    assert [gap.days.start for gap in view.gaps] == [date(2026, 4, 1)]
+
+
+def test_days_that_somebody_had_read_before_the_first_night_make_no_figure_complete(chain: Chain) -> None:
+    chain.load(entry(11, "1000", rule=APRIL))
+    for month in range(4, 12):
+        chain.spend("100", date(2026, month, 3))
+    chain.budget_service.revise("P11", Wish(opening_balance="50"), "before April's invoice", "ann")
+    chain.run_now(since="2026-11-01")
+    chain.drain()
+    (view,) = chain.projects.list_projects(TODAY)
+    assert [gap.days.start for gap in view.gaps] == [date(2026, 4, 1)]

@@ -631,3 +631,92 @@ def test_a_project_that_is_open_is_not_locked_since_for_ever_where_its_subscript
     days(locking, 6)
     assert not any(locking.azure_locks.groups.values())
     assert facts(locking).held_since is None
+
+
+# --- a group that is never to be locked any more ---
+
+
+@pytest.mark.parametrize("error", [LaterError("unwell (503)"), NeverError("no role (403)")])
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_group_that_may_not_be_locked_any_more_is_opened_once_azure_takes_it(
+    locking: Chain, error: Exception, opened: bool
+) -> None:
+    locking.load(entry(groups=BOTH))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "1000")
+    assert is_locked(locking, SECOND)
+    locking.configure(lock_never=("rg-second",))
+    left = [error]
+    locking.azure_locks.fails = lambda call, _group: left.pop() if call == "delete" and left else None
+    next_nights(locking, 1, "1000")
+    assert left == []
+    assert is_locked(locking, RG)
+    if opened:
+        locking.load(entry(groups=BOTH, amount="9000"))
+    next_nights(locking, 4, "1000")
+    watch(locking)
+    assert not is_locked(locking, SECOND)
+    assert SECOND not in facts(locking).held_groups
+
+
+# --- what Azure showed when it was locked ---
+
+
+def test_what_azure_showed_of_other_groups_does_not_become_a_figure_of_todays(locking: Chain) -> None:
+    locking.load(entry(groups=BOTH))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "10")
+    azure_shows(locking, "1400")
+    key = (SUBSCRIPTION, "warden-p11")
+    locking.azure_budgets.budgets[key] = replace(locking.azure_budgets.budgets[key], resource_groups=BOTH)
+    send(locking, ALERT)
+    assert is_locked(locking)
+    del locking.azure_budgets.budgets[key]
+    locking.load(entry())  # the group that cost 1,400 has left
+    used(locking, "1000")
+    locking.load(entry(amount="1200"))
+    used(locking, "1000")
+    watch(locking)
+    assert not is_locked(locking)
+
+
+@pytest.mark.parametrize(("days_later", "stays"), [(1, True), (6, False)])
+def test_what_azure_showed_counts_for_three_days_though_the_costs_that_were_read_stay_at_100_percent(
+    locking: Chain, days_later: int, stays: bool
+) -> None:
+    used(locking, "1000")
+    azure_shows(locking, "1400")
+    send(locking, ALERT)
+    locking.azure_budgets.fails = lambda _call, _name: NeverError("no permission")
+    next_nights(locking, days_later, "1000")
+    locking.load(entry(amount="1200"))
+    used(locking, "1000")
+    watch(locking)
+    assert is_locked(locking) is stays
+
+
+# --- machines that were stopped in vain ---
+
+
+@pytest.mark.parametrize("how", ["refused", "away for a day", "dry-run"])
+def test_machines_that_were_stopped_for_a_lock_that_did_not_come_are_told(locking: Chain, how: str) -> None:
+    locking.configure(lock_stop_compute=True)
+    locking.azure_compute.add(RG, "vm-1")
+    used(locking, "10")
+    azure_shows(locking, "1000")
+    if how == "refused":
+        locking.azure_locks.fails = refuse("put", RG)
+    if how == "away for a day":
+        locking.azure_locks.fails = lambda call, _group: LaterError("unwell (503)") if call == "put" else None
+    locking.work(Queue.LOCK, to_json(ALERT))
+    assert outcomes(locking) == [Outcome.STOPPING]
+    if how == "dry-run":
+        locking.configure(lock_mode=LockMode.DRY_RUN)
+    locking.work_off(26)
+    for _ in range(0 if how == "away for a day" else 3):
+        locking.clock.forward(days=1)
+        locking.night()
+        watch(locking)
+    assert not is_locked(locking)
+    told = [mail for mail in locking.mailer.sent if "vm-1" in mail.text and "were stopped" in mail.text]
+    assert len(told) == 1

@@ -148,7 +148,8 @@ coverage = table(
     *needed(state=Converted(Unicode(10), str, CoverageState)),
     *optional(reason=fitted(1000)),
     *needed(suspect_nights=Integer()),
-    *optional(suspect_on=Date(), compared_on=Date(), odd=JSON(none_as_null=True)),
+    *optional(suspect_on=Date(), suspect_at=UtcDateTime()),
+    *optional(compared_on=Date(), odd=JSON(none_as_null=True)),
 )
 
 # Which days the answers of the last day have stored, of which groups (none named: of all).
@@ -285,7 +286,7 @@ locks = table(
     *needed(groups=JSON()),
     # What counted when it was last found right: see domain.locks.HeldLock.
     *optional(why=Converted(Unicode(12), str, LockWhy), budget_number=Integer(), period_start=Date()),
-    *optional(currency=key_text(3), amount=Money(), spent=Money(), seen_on=Date()),
+    *optional(currency=key_text(3), amount=Money(), spent=Money(), spent_on=Date(), seen_on=Date()),
     *optional(counted=Converted(JSON(none_as_null=True), sorted, frozenset)),
     # What an operator ordered last, and for which revision and period: see domain.locks.LockOrder.
     *optional(ordered_locks=Boolean(), ordered_at=UtcDateTime(), ordered_by=fitted(100)),

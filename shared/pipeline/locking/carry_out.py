@@ -43,7 +43,6 @@ from shared.ports.azure import ResourceGroup
 from shared.ports.clock import Clock
 from shared.ports.errors import PauseError
 from shared.ports.locks import Freed, Hold
-from shared.ports.mails import NewMail
 
 # A function that runs for ten minutes is killed, and a call takes Azure at most 40 seconds. What there was no time for
 # is done by the copy of the message that is put back; each begins with what is not known to be locked.
@@ -58,8 +57,6 @@ AZURE_LIMIT = timedelta(minutes=30)
 # the watchdog asks for it.
 LOOKED_AT_EVERY = timedelta(hours=26)
 ALERT_COUNTS_FOR = timedelta(days=7)
-# Machines that were stopped are told of, if their lock does not come within these days.
-STOPS_COUNT_FOR = timedelta(days=3)
 
 NOTHING_TO_LOCK = "none of its resource groups is there, or may be locked"
 NO_GROUPS = "it has no resource group in Azure, and nothing else can be locked"
@@ -165,7 +162,7 @@ class Locking:
         if self.records.has_decided(request, request.key_of_message("unlocked")):
             return  # the message comes again after all was done
         if facts.held_since is None and not report.with_word(TAKEN_OFF):
-            key, mails = request.key_of_message("not-locked"), self.mails_on_what_was_in_vain(request)
+            key, mails = request.key_of_message("not-locked"), self.records.mails_on_what_was_in_vain(request)
             freed = Freed() if facts.held else None
             self.records.write_down(request, key, Outcome.REFUSED, NOT_BY_US, report, freed, mails)
             return
@@ -187,7 +184,7 @@ class Locking:
         lasting = "off" if is_off else LASTING.get(reason)
         key = request.key("refused", lasting or f"{request.now.date()}/{digest(reason)}")
         mails = [self.mails.refused(request, key, reason)] if request.ordered or not is_off else []
-        mails += self.mails_on_what_was_in_vain(request)
+        mails += self.records.mails_on_what_was_in_vain(request)
         if self.rules.mode is LockMode.ENFORCE and reason in (NOTHING_TO_LOCK, NO_GROUPS):
             to_contacts = self.records.mails_on_no_lock(request)
             key, mails = f"{key}/told" if to_contacts else key, mails + to_contacts
@@ -214,8 +211,9 @@ class Locking:
             machines=tuple((group, each, "would be stopped") for group, each, _ in seen.machines),
         )
         key, reason = request.key("would-lock"), wanted.reason
-        mail = self.mails.would_lock(request, key, reason, lines or ["nothing: the lock is there already"])
-        self.records.write_down(request, key, Outcome.WOULD_LOCK, reason, plan, mails=[mail])
+        mails = [self.mails.would_lock(request, key, reason, lines or ["nothing: the lock is there already"])]
+        mails += self.records.mails_on_what_was_in_vain(request)
+        self.records.write_down(request, key, Outcome.WOULD_LOCK, reason, plan, mails=mails)
         self._withdraw(request)
 
     def _withdraw(self, request: Request) -> None:
@@ -235,13 +233,8 @@ class Locking:
             self.records.write_down(request, key, Outcome.WOULD_UNLOCK, reason, mails=[mail])
             self.records.claim(request.project.id, request.origin, request.now)
 
-    def mails_on_what_was_in_vain(self, request: Request) -> list[NewMail]:
-        """To the operators: machines were stopped for a lock that did not come."""
-        stops = [] if request.facts.held else self.records.stops(request, STOPS_COUNT_FOR)
-        return [self.mails.stopped_in_vain(request, stops)] if stops else []
-
     def _say_what_was_in_vain(self, request: Request, reason: str) -> None:
-        mails = self.mails_on_what_was_in_vain(request)
+        mails = self.records.mails_on_what_was_in_vain(request)
         if mails:
             self.records.write_down(request, request.key_of_message("in-vain"), Outcome.REFUSED, reason, mails=mails)
 

@@ -67,7 +67,8 @@ class Report:
 
     def still_held(self, facts: LockFacts) -> tuple[ResourceGroup, ...]:
         """The groups that have the lock, and those that had it or were to have it, and could not be looked at."""
-        known = {group.key for group, _ in self.groups} | {group.key for group in self.lacking}
+        # Of one that is never to be locked nobody has asked, until the lock comes off it.
+        known = {group.key for group, word in self.groups if word != NEVER} | {group.key for group in self.lacking}
         unseen = [group for group in facts.held_groups if group.key not in known]
         return (*self.with_word(LOCKED, ALREADY), *unseen)
 

@@ -27,6 +27,8 @@ from shared.ports.mails import NewMail
 # A claim lasts longer than a message is worked on, its ten-minute lease included.
 CLAIM = timedelta(minutes=15)
 BUSY_WAIT = timedelta(seconds=15)
+# Machines that were stopped are told of, if their lock does not come within these days.
+STOPS_COUNT_FOR = timedelta(days=3)
 # A lock that lasts for months is looked at every night, but seldom decided anew.
 DECISIONS_OF_A_LOCK = 200
 
@@ -117,6 +119,7 @@ class Records:
         done = [group.name for group in report.with_word(LOCKED, TAKEN_OFF)]
         key = request.key("failed", request.doing, request.now.date(), digest(*lines, *done))
         mails, to_contacts = [self.mails.failed(request, key, lines)], self._on_a_failure(request, report, change)
+        mails += [] if isinstance(change, Hold) or report.later else self.mails_on_what_was_in_vain(request)
         # The same failure may have its row of before they were told of a lock: mails come with a new one.
         key = f"{key}/told" if to_contacts else key
         self.write_down(request, key, Outcome.FAILED, "; ".join(lines), report, change, [*mails, *to_contacts])
@@ -132,6 +135,11 @@ class Records:
         if self.mails.is_told(request) and not left_open:
             return []
         return [self.mail_to_contacts(request, left_open)]
+
+    def mails_on_what_was_in_vain(self, request: Request) -> list[NewMail]:
+        """To the operators: machines were stopped for a lock that did not come."""
+        stops = [] if request.facts.held_since else self.stops(request, STOPS_COUNT_FOR)
+        return [self.mails.stopped_in_vain(request, stops)] if stops else []
 
     def mails_on_no_lock(self, request: Request) -> list[NewMail]:
         """To the contacts: the lock that they were told of is not put on."""

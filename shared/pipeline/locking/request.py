@@ -139,17 +139,21 @@ class Request:
     def highest_known(self) -> Decimal | None:
         """The highest spending in the present period that anyone knows of; None where nobody knows any."""
         is_known = self.facts.usage_known and (self.database is None or self.database.is_known)
-        known = [self._shown_by_azure, self.facts.usage if is_known else None]
+        by_azure = self._shown_by_azure if self.azure.figure else self._showed_before
+        known = [by_azure, self.facts.usage if is_known else None]
         return max((spent for spent in known if spent is not None), default=None)
 
     @property
     def _shown_by_azure(self) -> Decimal | None:
-        """What Azure shows now, or showed in this period when it was locked: our own costs may be a day behind."""
-        if self.azure.figure:
-            # More than can be stored is as good as the most that can.
-            return min(self.azure.figure.spent, LARGEST_AMOUNT)
+        """What Azure shows now; more than can be stored is as good as the most that can."""
+        return min(self.azure.figure.spent, LARGEST_AMOUNT) if self.azure.figure else None
+
+    @property
+    def _showed_before(self) -> Decimal | None:
+        """What Azure showed in this period of these groups when it was locked: our own costs may be a day behind."""
         held, currency = self.facts.held, self.facts.budget.terms.currency
         is_like = held is not None and (held.period_start, held.currency) == (self.period_start, currency)
+        is_like = is_like and held is not None and held.counted in (None, self.facts.counted)
         return held.spent if held and self.facts.period and is_like else None
 
     @property
