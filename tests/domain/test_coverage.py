@@ -390,7 +390,7 @@ def test_an_opening_balance_says_nothing_of_months_that_could_not_be_read_since(
     june, *later = SUMMER
     later[0] = later[0].failed("503", TODAY, LOOKBACK)
     known = [june, *later, good(OCTOBER), good(NOVEMBER)]
-    assert said(*known, needed=old, opening=True) == said(*known)
+    assert said(*known, needed=old, opening=True)[1:] == said(*known)
     assert said(good(NOVEMBER), needed=Period(TODAY + DAY, TODAY + 2 * DAY), opening=True) == []
 
 
