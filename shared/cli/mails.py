@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, command_group, open_app, refuse_empty, user_name
+from shared.cli.app import AsJson, command_group, given_reason, open_app, refuse_empty, user_name
+from shared.cli.failures import WrongUsageError
 from shared.cli.output import Cell, Column
 from shared.domain.deliveries import DeliveryState, in_words, missing, refused
 from shared.messages import LARGEST_ID
@@ -56,6 +57,25 @@ def resend(
         output.write_json(output.chosen(resent, "mail_id", "to"))
     else:
         output.say(f"Mail {resent.mail_id} is queued for {', '.join(resent.to) or 'nobody: it has no recipient'}.")
+
+
+@commands.command()
+def discard(
+    reason: Annotated[str, typer.Option("--reason", help="Why; shown by `mails list`.")],
+    mail_ids: Annotated[
+        list[int] | None, typer.Argument(min=1, max=LARGEST_ID, metavar="[ID]...", help="Their ids in the list.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Put aside mails that wait to be sent: nobody gets them, unless they are sent again by `mails resend`."""
+    if bool(mail_ids) is every:
+        raise WrongUsageError("name mails by their ids, or give --all")
+    discarded = open_app().mail_service.discard(None if every else mail_ids or [], given_reason(reason), user_name())
+    if json:
+        output.write_json({"discarded": discarded})
+    else:
+        output.say(f"Put aside: {output.count(len(discarded), 'mail')}.")
 
 
 # --- for people ----------------------------------------------------------------------------------------------

@@ -237,6 +237,13 @@ class MailLedger(Protocol):
         """It can't be sent. Only the claimant's word counts."""
         ...
 
+    def discard(self, mail_ids: Sequence[int] | None, reason: str) -> list[int]:
+        """These mails, or all (None), have failed for this reason, as far as they wait to be sent; returns which.
+
+        Whoever asks for one again (`claim` with failed_too) has it sent.
+        """
+        ...
+
     def stuck(self, before: datetime) -> list[int]:
         """Mails that are pending and were due before `before`."""
         ...

@@ -12,6 +12,7 @@ from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
 from shared.services.errors import RequestError
 from shared.services.projects import id_of
+from shared.services.reasons import given_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,14 @@ class MailService:
             resent = Resent(mail_id, stored.mail.to)
         self.queues.send(Queue.EMAIL, EmailMessage(resent.mail_id, envelope=Envelope(replayed=True)))
         return resent
+
+    def discard(self, mail_ids: Sequence[int] | None, reason: str, by: str) -> list[int]:
+        """Puts aside these mails, or all (None), that wait to be sent; returns which. Raises RequestError."""
+        found = self.mails.discard(mail_ids, f"put aside by {by}: {given_reason(reason)}")
+        if mail_ids is not None and (others := sorted(set(mail_ids) - set(found))):
+            more = f"; put aside: {', '.join(map(str, found))}" if found else ""
+            raise RequestError(f"these mails don't wait to be sent: {', '.join(map(str, others))}{more}")
+        return found
 
     def _checked(self, to: Sequence[str]) -> tuple[str, ...]:
         valid, invalid = self.valid_addresses(to)

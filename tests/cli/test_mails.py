@@ -112,3 +112,12 @@ def test_what_can_not_be_sent_is_refused(cli: Cli, mailed: Composition, argument
     assert (outcome.code, outcome.out) == (2, "")
     assert sentence in outcome.err
     assert mailed.mails.get(4) is None
+
+
+def test_mails_that_wait_are_put_aside_with_a_reason(cli: Cli, mailed: Composition) -> None:
+    assert cli("mails", "discard", "3", "--all", "--reason", "x").code == 2
+    assert cli("mails", "discard", "3", "--reason", " ").code == 2
+    assert "don't wait to be sent: 1; put aside: 3" in cli("mails", "discard", "1", "3", "--reason", "restored").err
+    assert "Put aside: 0 mails." in cli("mails", "discard", "--all", "--reason", "restored").out
+    (waited,) = [each for each in cli("mails", "list", "--json").json if each["id"] == 3]
+    assert (waited["state"], waited["reason"]) == ("failed", f"put aside by {user_name()}: restored")

@@ -291,3 +291,15 @@ def test_of_those_that_were_sent_only_what_somebody_lacks_is_unsent(ledger: Mail
 
 def test_a_mail_is_found_by_its_key(ledger: MailLedger, mail_id: int) -> None:
     assert (ledger.find(MAIL.key), ledger.find("another")) == (mail_id, None)
+
+
+def test_what_waits_can_be_put_aside_and_is_sent_if_somebody_asks_for_it(ledger: MailLedger, mail_id: int):
+    others = [ledger.add(replace(MAIL, key=f"other/{number}"), NIGHT) for number in range(3)]
+    assert ledger.claim(others[0], "sender", LATER, NIGHT)
+    ledger.mark_sent(others[1], "", [], NIGHT)
+    assert ledger.discard([mail_id, *others[:2], 999], "restored") == [mail_id]
+    assert (stored(ledger, mail_id).state, stored(ledger, mail_id).reason) == (MailState.FAILED, "restored")
+    assert ledger.discard(None, "restored") == [others[2]]
+    assert ledger.stuck(NIGHT + HOUR) == []
+    assert not ledger.claim(mail_id, "sender", LATER, NIGHT)
+    assert ledger.claim(mail_id, "sender", LATER, NIGHT, failed_too=True)

@@ -179,6 +179,16 @@ class SqlMails(Ledger, MailLedger):
         _end_claim(connection, mail_id, claimant, state=MailState.FAILED, reason=reason)
 
     @override
+    @writes
+    def discard(self, connection: Connection, mail_ids: Sequence[int] | None, reason: str) -> list[int]:
+        waiting = connection.scalars(select(mail.id).where(mail.state == MailState.PENDING).order_by(mail.id)).all()
+        found = [each for each in waiting if mail_ids is None or each in set(mail_ids)]
+        # Whoever has claimed one in the meantime is sending it.
+        still = (mail.state == MailState.PENDING,)
+        update_in(connection, tables.mails, found, *still, state=MailState.FAILED, reason=reason)
+        return found
+
+    @override
     @reads
     def stuck(self, connection: Connection, before: datetime) -> list[int]:
         return _waiting(connection, before, mail.state == MailState.PENDING)

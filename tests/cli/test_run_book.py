@@ -1,0 +1,66 @@
+"""Each command of the run book that can be run without Azure is run."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+
+import pytest
+
+from localdev.azure_sim import AzureSimulator, ChargeBook
+from shared.composition import Composition
+from shared.messages import Queue
+from shared.ports.mails import NewMail, Topic
+from shared.settings import load
+from tests.cli.commands import DIE1, EAU, FIRST, SECOND, Cli, write_csv
+from tests.docs import run_book
+
+AT = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
+ACTION_GROUP = f"/subscriptions/{FIRST}/resourceGroups/rg-warden/providers/Microsoft.Insights/actionGroups/lock"
+FILLED_IN = {"PROJECT": "DIE1", "TEXT": "why", "ADDRESS": "ann@example.com", "AMOUNT": "20000", "DAY": "2026-11-01"}
+# `run --wait` waits for an app that takes its messages; whether it does, other tests see.
+LEFT_OUT = {"--wait"}
+# What these find is their exit code.
+MAY_FIND = {"status", "check"}
+
+
+def arguments(command: str, new_id: int) -> list[str]:
+    """As a person fills them in. ID: of what is there for this command."""
+    words = [word for word in shlex.split(command) if word not in LEFT_OUT]
+    if words[:2] == ["projects", "forget"]:
+        words = [word.replace("PROJECT", "EAU") for word in words]
+    return [str(new_id) if word in {"ID", "ID…"} else FILLED_IN.get(word, word) for word in words]
+
+
+def test_every_command_that_needs_no_azure_does_what_it_says(
+    cli: Cli, queue_names: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = ChargeBook()
+    for subscription in (FIRST, SECOND):
+        book.add_subscription(subscription)
+    monkeypatch.setenv("LOCK_ACTION_GROUP_ID", ACTION_GROUP)
+    with AzureSimulator(book) as azure:
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", azure.url)
+        without, needing = _run_all(cli, Composition(load()))
+    assert without >= 25
+    with capsys.disabled():
+        print(f"\nrun book: {without} commands run, {needing} need Azure")
+
+
+def _run_all(cli: Cli, app: Composition) -> tuple[int, int]:
+    """How many were run, and how many need Azure."""
+    write_csv(DIE1, EAU.replace(",true", ",false"))
+    cli("projects", "load", "projects.csv")
+    every = run_book.commands()
+    without = [each.text for each in every if not each.needs_azure]
+    for number, text in enumerate(without):
+        mail = NewMail(f"m{number}", "notice", ("a@b.ca",), {"subject": "x"}, topic=Topic.OTHER)
+        mail_id, letter = app.mails.add(mail, AT), app.letters.record(Queue.UPDATE, '{"ProjectId": 11}', "?", text, AT)
+        given = arguments(text, letter if text.startswith("dead") else mail_id)
+        if given[:2] == ["projects", "load"]:
+            # What was ordered since the file was written would need consent.
+            cli("projects", "export", given[2])
+        outcome = cli(*given)
+        allowed = {0, 1} if given[0] in MAY_FIND else {0}
+        assert outcome.code in allowed, f"{text}: {outcome.err}"
+    return len(without), len(every) - len(without)
