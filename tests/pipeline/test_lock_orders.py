@@ -596,6 +596,27 @@ def test_when_unsure_is_for_those_of_whom_nothing_is_known(locking: Chain) -> No
     assert not is_locked(locking)
 
 
+@pytest.mark.parametrize(("order", "call"), [(ORDER, "put"), (UNLOCK_ORDER, "delete")])
+def test_the_failure_of_an_order_that_is_put_back_again_and_again_is_told_once_a_day(
+    locking: Chain, order: LockMessage, call: str
+) -> None:
+    locking.load(entry(groups=BOTH))
+    locking.azure_locks.add_group(SECOND)
+    used(locking, "10" if call == "put" else "1000")
+    before, forbidden = len(outcomes(locking)), NeverError("no role (403)")
+
+    def fails(called: str, group: ResourceGroup) -> Exception | None:
+        return (forbidden if group == RG else LaterError("unwell (503)")) if called == call else None
+
+    locking.azure_locks.fails = fails
+    locking.work(Queue.LOCK, to_json(order))
+    locking.work_off(20)
+    locking.look()
+    locking.work_off(0.1)
+    assert outcomes(locking)[before:].count(Outcome.FAILED) == 1
+    assert len([subject for subject in to_operators(locking) if "could not be" in subject]) == 1
+
+
 # --- a subscription that is gone ---
 
 

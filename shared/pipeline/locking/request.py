@@ -162,8 +162,11 @@ class Request:
         return f"{self.project.id}/{self.facts.budget.first_number}/{self.period_start or 'no-period'}"
 
     def key(self, what: str, *parts: object) -> str:
-        """The audit's key of what is decided once for this budget, and these parts; by order, once for the order."""
-        ordered = (self.origin,) if self.ordered else ()
+        """The audit's key of what is decided once for this budget, and these parts; by order, once for the order.
+
+        An order is known by its time: each time it is put back, it is another message.
+        """
+        ordered = (self.message.ordered_at or self.origin,) if self.ordered else ()
         return "/".join(map(str, (what, self.this_budget, *parts, *ordered)))
 
     def key_of_message(self, what: str) -> str:
