@@ -66,7 +66,7 @@ class Fate:
 class MortalDatabase(Database):
     """A database, before and after whose transactions the process may die."""
 
-    def __init__(self, under: Database, fate: Fate, before_writing: Callable[[], None]) -> None:
+    def __init__(self, under: Database, fate: Fate, before_writing: Callable[[], None] = lambda: None) -> None:
         super().__init__(under.url.render_as_string(hide_password=False), before_writing=before_writing)
         self.under, self.fate = under, fate
 
