@@ -13,7 +13,7 @@ import azure.functions as func
 
 from shared import settings
 from shared.composition import Composition
-from shared.messages import Queue
+from shared.messages import Queue, origin_of
 
 warden = Composition(settings.load())
 warden.database.load_driver()
@@ -38,21 +38,21 @@ def project_usage_scheduler(timer: func.TimerRequest) -> None:
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageUpdate%", connection=STORAGE)
 def project_usage_updater(msg: func.QueueMessage) -> None:
     """Reads costs, stores them, asks for the check."""
-    warden.chain.take(Queue.UPDATE, _body(msg), str(msg.id))
+    warden.chain.take(Queue.UPDATE, _body(msg), _origin(msg))
 
 
 @app.function_name("ProjectUsageNotifier")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageNotification%", connection=STORAGE)
 def project_usage_notifier(msg: func.QueueMessage) -> None:
     """Compares usage with the budget, makes the alerts, and asks for locks."""
-    warden.chain.take(Queue.NOTIFICATION, _body(msg), str(msg.id), msg.dequeue_count or 1)
+    warden.chain.take(Queue.NOTIFICATION, _body(msg), _origin(msg), msg.dequeue_count or 1)
 
 
 @app.function_name("EmailNotificationHandler")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueEmailNotification%", connection=STORAGE)
 def email_notification_handler(msg: func.QueueMessage) -> None:
     """Sends the mail."""
-    warden.chain.take(Queue.EMAIL, _body(msg), str(msg.id))
+    warden.chain.take(Queue.EMAIL, _body(msg), _origin(msg))
 
 
 @app.function_name("BudgetAlert")
@@ -68,13 +68,15 @@ def budget_alert(req: func.HttpRequest) -> func.HttpResponse:
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectLock%", connection=STORAGE)
 def project_lock_handler(msg: func.QueueMessage) -> None:
     """Looks again, then locks or unlocks the project; or brings Azure's own budgets in step."""
-    warden.chain.take(Queue.LOCK, _body(msg), str(msg.id))
+    warden.chain.take(Queue.LOCK, _body(msg), _origin(msg))
 
 
 @app.function_name("PipelineWatchdog")
 @app.timer_trigger(arg_name="timer", schedule="%WatchdogCRON%")
 def pipeline_watchdog(timer: func.TimerRequest) -> None:
     """Picks up what got stuck, reports a night that did not finish."""
+    # First: what it buries, the round tells of; and the round lets go of the database.
+    warden.left_over.bury()
     warden.chain.send(warden.rounds.next())
 
 
@@ -97,7 +99,7 @@ POISONED = {
 def _burial(queue: Queue) -> Callable[[func.QueueMessage], None]:
     def dead_letters(msg: func.QueueMessage) -> None:
         """Records messages that failed for good."""
-        warden.chain.bury(queue, _body(msg), str(msg.id))
+        warden.chain.bury(queue, _body(msg), _origin(msg))
 
     return dead_letters
 
@@ -110,3 +112,7 @@ for _name, _queue in POISONED.items():
 def _body(msg: func.QueueMessage) -> str:
     """The message's text; bytes that are no UTF-8 stay visible as such, and are refused by the parser."""
     return msg.get_body().decode("utf-8", "backslashreplace")
+
+
+def _origin(msg: func.QueueMessage) -> str:
+    return origin_of(msg.id, msg.insertion_time, _body(msg))

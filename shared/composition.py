@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 from shared.adapters.database.engine import Database
@@ -34,6 +35,7 @@ from shared.pipeline.chain import Chain, Stage
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.ending import Ending
+from shared.pipeline.left_over import LeftOver
 from shared.pipeline.locking.carry_out import Locking
 from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.handler import Locker
@@ -533,6 +535,11 @@ class Composition:
     def health(self) -> Health:
         """Health."""
         return Health(self.queues, self.settings.watchdog_rounds, self.settings.nights, self.clock)
+
+    @cached_property
+    def left_over(self) -> LeftOver:
+        """PipelineWatchdog, for what stays on the `-poison` queues."""
+        return LeftOver(self.chain, sleep)
 
     # --- what a person can ask for ---
 

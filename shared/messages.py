@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
+from uuid import UUID, uuid5
 
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.periods import Period
@@ -35,6 +36,9 @@ LONGEST_REASON = 1000
 
 # Halves of surrogate pairs have no UTF-8, and XML, in which the queue service takes messages, lacks the other two.
 ESCAPED = re.compile("[\ud800-\udfff\ufffe\uffff]")
+# The names, in lower case, of the host's own properties of a queue message.
+HOSTS_OWN = frozenset({"id", "dequeuecount", "insertiontime", "expirationtime", "nextvisibletime", "popreceipt"})
+QUEUE_MESSAGES = UUID("0d7b6f0e-6f5c-4f0b-8a55-0b5f1f1a2c11")
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -387,6 +391,27 @@ PARSERS: dict[Queue, Callable[[str], Message]] = {
 def to_json(message: Message) -> str:
     """The message as it goes onto its queue: JSON on one line. Raises MessageError over 48 KiB of UTF-8."""
     return _written(_content(message))
+
+
+def origin_of(message_id: str | None, inserted_at: datetime | None, body: str) -> str:
+    """What tells a queue message from all others, through all its attempts, in the form of an id.
+
+    A foreign message with a member `id` has that as its id, as far as the host says; its body, and when it was put
+    onto its queue, tell it from another one with the same.
+    """
+    told = "\n".join([message_id or "", inserted_at.isoformat() if inserted_at else "", body])
+    return str(uuid5(QUEUE_MESSAGES, told.encode("utf-8", "replace").decode()))
+
+
+def without_hosts_own(body: str) -> str:
+    """The message without members that the Functions host would take for its own properties of it."""
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(members, dict) or not any(name.lower() in HOSTS_OWN for name in members):
+        return body
+    return json.dumps({name: value for name, value in members.items() if name.lower() not in HOSTS_OWN})
 
 
 def one_by_one(message: Message) -> list[NotificationMessage]:

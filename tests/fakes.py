@@ -10,7 +10,7 @@ from decimal import Decimal
 from shared.adapters.mail.mime import check
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.quota import Quota
-from shared.messages import Message, Queue, to_json
+from shared.messages import Message, Queue, origin_of, to_json
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostAnswer, CostQuery
 from shared.ports.errors import NeverError
@@ -143,6 +143,17 @@ class FakeQueues:
         if error is not None:
             raise error
         self.poisoned.append((queue, text, delay))
+
+    def count_poisoned(self, queue: Queue) -> int:
+        error = self.fails()
+        if error is not None:
+            raise error
+        return sum(name is queue for name, _, _ in self.poisoned)
+
+    def take_poisoned(self, queue: Queue, bury: Callable[[str, str], None]) -> None:
+        for each in [each for each in self.poisoned if each[0] is queue and not each[2]]:
+            bury(each[1], origin_of(None, None, each[1]))
+            self.poisoned.remove(each)
 
     def check(self) -> None:
         """All queues are there."""

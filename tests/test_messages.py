@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shared.domain.periods import Period
 from shared.messages import (
+    GUID,
     LARGEST_BY_HAND_BYTES,
     LARGEST_BYTES,
     LARGEST_ID,
@@ -32,12 +33,14 @@ from shared.messages import (
     UpdateMessage,
     as_replayed,
     notifications,
+    origin_of,
     parse_email,
     parse_lock,
     parse_notification,
     parse_update,
     put_back,
     to_json,
+    without_hosts_own,
 )
 
 NAMES = [
@@ -883,3 +886,35 @@ def test_what_0_1_0_put_on_its_queues_is_understood(
     assert parse(text) == message
     replayed = parse(as_replayed(text))
     assert replace(replayed, envelope=message.envelope) == message
+
+
+# --- what the host makes of foreign messages ---
+
+MADE_AT = datetime(2026, 11, 20, 2, tzinfo=UTC)
+
+
+def test_messages_with_the_same_id_are_told_apart_by_their_bodies_and_when_they_came() -> None:
+    origins = {
+        origin_of("same", MADE_AT, '{"id": "same", "ProjectId": 11}'),
+        origin_of("same", MADE_AT, '{"id": "same", "ProjectId": 12}'),
+        origin_of("same", MADE_AT + timedelta(seconds=1), '{"id": "same", "ProjectId": 11}'),
+        origin_of("other", MADE_AT, '{"id": "same", "ProjectId": 11}'),
+        origin_of(None, None, "\ud800"),
+    }
+    assert len(origins) == 5
+    assert all(GUID.fullmatch(origin) for origin in origins)
+    assert origin_of("same", MADE_AT, '{"id": "same", "ProjectId": 11}') in origins
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ('{"ProjectId": 11, "insertionTime": "soon", "DEQUEUECOUNT": "x"}', '{"ProjectId": 11}'),
+        ('{"ProjectId": 11}', '{"ProjectId": 11}'),
+        ('["InsertionTime"]', '["InsertionTime"]'),
+        ("no JSON", "no JSON"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_members_with_the_names_of_the_hosts_properties_are_left_out(body: str, kept: str) -> None:
+    assert without_hosts_own(body) == kept

@@ -15,6 +15,9 @@ from localdev.functions_host.app import converter
 
 # The package's own annotations leave out what these calls return.
 _datum: Any = meta.Datum
+# What the host says of a queue message besides its text, by its name in lower case.
+_NAMES = ("Id", "DequeueCount", "PopReceipt", "InsertionTime", "ExpirationTime", "NextVisibleTime")
+PROPERTIES = {name.lower(): name for name in _NAMES}
 
 
 def queue_value(message: QueueMessage) -> Any:
@@ -27,7 +30,28 @@ def queue_value(message: QueueMessage) -> Any:
         "ExpirationTime": _datum(_time(message.expires_on), "string"),
         "NextVisibleTime": _datum(_time(message.next_visible_on), "string"),
     }
-    return converter("queueTrigger").decode(_datum(str(message.content), "string"), trigger_metadata=metadata)
+    content = str(message.content)
+    return converter("queueTrigger").decode(_datum(content, "string"), trigger_metadata=metadata | _members(content))
+
+
+def _members(content: str) -> dict[str, Any]:
+    """A message's own members, which take the place of the properties of the same names.
+
+    As the host's Utility.ApplyBindingData does it: whatever their case, but for lists and nulls.
+    """
+    try:
+        members = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(members, dict):
+        return {}
+    return {
+        PROPERTIES[name.lower()]: _datum(json.dumps(value), "json")
+        if isinstance(value, dict)
+        else _datum(str(value), "string")
+        for name, value in members.items()
+        if name.lower() in PROPERTIES and value is not None and not isinstance(value, list)
+    }
 
 
 def _time(value: datetime | None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from shared.messages import Message, Queue, to_json
+from shared.messages import Message, Queue, origin_of, to_json
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.notes import Note, Notes
 from shared.ports.queues import MessageSender
@@ -32,6 +32,8 @@ TIMEOUT_SECONDS = 30
 FOR_NOTES = {"timeout": 3, "connection_timeout": 3, "read_timeout": 3}
 # Notes are metadata of queues, one of each: they need no further service, name or role.
 NOTED_ON = {Note.WRITING: Queue.UPDATE, Note.ROUND: Queue.NOTIFICATION}
+# Longer than a message is buried.
+TAKEN_SECONDS = 300
 # The request itself can't be right: a name that is none, text that XML can't hold, more than 64 KiB.
 REFUSED = frozenset({400, 405, 411, 413, 414, 415, 431})
 # What to do about a 401 or 403, by the service's code (learn.microsoft.com, "Common REST API error codes"). Keys and
@@ -110,6 +112,31 @@ class StorageQueues(MessageSender, Notes):
 
     def _noted_on(self, note: Note) -> QueueClient:
         return self._client(self._names[NOTED_ON[note]])
+
+    @override
+    def count_poisoned(self, queue: Queue) -> int:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        counted = [0]
+
+        def count() -> None:
+            with suppress(ResourceNotFoundError):
+                properties = self._client(self._names[queue] + POISON).get_queue_properties(timeout=TIMEOUT_SECONDS)
+                counted.append(properties.approximate_message_count or 0)
+
+        _translating(count)
+        return counted[-1]
+
+    @override
+    def take_poisoned(self, queue: Queue, bury: Callable[[str, str], None]) -> None:
+        client = self._client(self._names[queue] + POISON)
+
+        def take() -> None:
+            for message in client.receive_messages(visibility_timeout=TAKEN_SECONDS, timeout=TIMEOUT_SECONDS):
+                bury(message.content, origin_of(message.id, message.inserted_on, message.content))
+                client.delete_message(message, timeout=TIMEOUT_SECONDS)
+
+        _translating(take)
 
     def check(self) -> None:
         """Asks for each queue, making those that are missing. Raises LaterError, NeverError."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.messages import PARSERS, QUEUES, Message, MessageError, Queue, one_by_one
 from shared.pipeline.budget_alert import AlertAnswer
-from shared.pipeline.dead_letters import DeadLetters
+from shared.pipeline.dead_letters import POISONED, DeadLetters
 from shared.pipeline.events import event, log
 from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.errors import LaterError, NeverError
@@ -36,7 +36,7 @@ class Chain:
     sender: MessageSender
 
     def take(self, queue: Queue, body: str, origin: str, times: int = 1) -> None:
-        """Works on a message of a queue. origin: its id. One that can't be right is kept as a dead letter.
+        """Works on a message of a queue. origin: `origin_of` it. One that can't be right is kept as a dead letter.
 
         times: how often it was taken. Whoever worked on a set of projects has died if it comes back, perhaps of one of
         them, which the others shall not share the fate of.
@@ -53,14 +53,14 @@ class Chain:
         named = self.named(message)
         return named if isinstance(named, list) else self.stages[type(named)]()(named, origin)
 
-    def bury(self, queue: Queue, body: str, origin: str) -> None:
+    def bury(self, queue: Queue, body: str, origin: str, reason: str = POISONED) -> None:
         """Takes what the host gave up on: a message of a queue's `-poison` queue.
 
         The host forgets what fails there five times, within an hour: a copy goes back in its place. What can't be sent
         then is in the database, where the watchdog finds it.
         """
         try:
-            wanted = self.dead_letters.bury(queue, body, origin)
+            wanted = self.dead_letters.bury(queue, body, origin, reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing may be lost of it
             log.warning("burial_put_off queue=%s", queue, exc_info=not isinstance(error, LaterError))
             self.sender.put_back_poisoned(queue, body, BURIED_AGAIN_IN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -56,8 +57,8 @@ class DeadLetters:
         """The same of a message that names nobody, of which anybody can make up as many as he likes."""
         self.ledger.record_stranger(QUEUES[type(message)], to_json(message), reason, origin, self.clock())
 
-    def bury(self, queue: Queue, body: str, origin: str) -> list[Outgoing]:
-        """Takes what the host gave up on (its `-poison` queue), and tells the operators.
+    def bury(self, queue: Queue, body: str, origin: str, reason: str = POISONED) -> list[Outgoing]:
+        """Takes what the host gave up on (its `-poison` queue), and tells the operators. reason: why it has failed.
 
         A set of projects or mails is not given up, but goes one by one: it may be one of them. Raises LaterError.
         """
@@ -71,8 +72,14 @@ class DeadLetters:
             return wanted
         wanted = [*self._close(message, origin), *self._told(queue, message)]
         # Last: where one of those fails it is a copy of another id that comes again.
-        self.record(queue, body, POISONED, origin)
+        self.record(queue, body, reason, origin)
         return wanted
+
+    def left_over(self, queues: Sequence[Queue]) -> list[Outgoing]:
+        """What tells the operators, once a day, of messages that nobody gets hold of. Raises LaterError."""
+        now = self.clock()
+        told = self.operators.left_over([str(queue) for queue in queues], now.date())
+        return [] if self.mails.find(told.key) is not None else mails_out([self.mails.add(told, now)])
 
     def _told(self, queue: Queue, message: Message) -> list[Outgoing]:
         if isinstance(message, EmailMessage) and self._is_notice(message.email_id):

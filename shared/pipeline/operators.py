@@ -142,6 +142,19 @@ class Operators:
             "cause is mended, send them again with `python -m shared.cli dead-letters replay --all`.",
         )
 
+    def left_over(self, queues: Sequence[str], today: date) -> NewMail:
+        """Messages that failed for good, and that nobody gets hold of; told once a day."""
+        return self.notice(
+            Topic.DEAD_LETTERS,
+            f"left-over/{today}",
+            "Messages that can't be read",
+            f"There are messages on {named([f'{queue}-poison' for queue in queues])} that the Functions host does not "
+            "hand to the app. The watchdog looks for them each time, and keeps as a dead letter what it meets; after "
+            "seven days they are gone.",
+            advice="A member InsertionTime or DequeueCount is a common cause: whoever sends such messages has to leave "
+            "it out.",
+        )
+
     def new_dead_letters(self, letters: Sequence[tuple[DeadLetter, Sequence[str]]], today: date) -> NewMail:
         """Messages that failed for good since the last such mail, each with its projects' acronyms; one a day."""
         lines = [f"{concerning(f'{each.id}, {each.queue}', acronyms)}: {each.reason}" for each, acronyms in letters]

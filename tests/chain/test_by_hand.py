@@ -12,7 +12,7 @@ from azure.storage.queue import BinaryBase64EncodePolicy, TextBase64EncodePolicy
 from localdev.azure_sim import AzureSimulator
 from shared.messages import Queue
 from tests.chain.conftest import Install
-from tests.chain.installation import NIGHT, NORTH, SOUTH, book_of, contents_of, entry, spent_in, subjects
+from tests.chain.installation import NIGHT, NORTH, SOUTH, book_of, contents_of, entry, spent_in, subjects, until
 
 # How a person may come to write a message: the client's options, and the message for a project and its group.
 FORMS: dict[str, tuple[dict[str, Any], str | bytes]] = {
@@ -176,3 +176,20 @@ def test_a_run_by_hand_stands_besides_the_nights_and_finds_nothing_new_to_tell(
     assert sent == 2
     assert {name: run.state for name, run in app.runs().items()} == {key: "done", "night-2026-11-20": "done"}
     assert subjects(app.outbox()) == told
+
+
+def test_what_the_host_can_not_hand_over_is_buried_by_the_watchdog_and_told(
+    install: Install, azure: AzureSimulator
+) -> None:
+    """And two messages with the same id are two."""
+    app = install(azure, WatchdogCRON="*/1 * * * * *")
+    app.load(DIE1)
+    app.queue(Queue.UPDATE, "-poison").send_message('{"ProjectId": 11, "InsertionTime": "soon"}')
+    for number in (98, 99):
+        app.queue(Queue.UPDATE).send_message(f'{{"ProjectId": {number}, "id": "the same"}}')
+    app.host("--lease", "2")
+    until(lambda: len(app.dead_letters()) == 3)
+    reasons = {letter.reason.partition(";")[0] for letter in app.dead_letters()}
+    assert {"there is no project 98", "there is no project 99"} < reasons
+    assert sum("could not hand it to the app" in reason for reason in reasons) == 1
+    until(lambda: "A message failed for good" in [subject for _, subject in subjects(app.outbox())])

@@ -118,6 +118,27 @@ def test_what_is_put_back_onto_a_poison_queue_is_on_none_of_the_others(rig: Rig)
     assert (rig.visible(Queue.LOCK), rig.poisoned(Queue.LOCK)) == (["{}"], 1)
 
 
+def test_what_can_be_seen_on_a_poison_queue_is_taken_once_and_what_is_hidden_is_counted(rig: Rig) -> None:
+    assert rig.sender.count_poisoned(Queue.LOCK) == 0
+    for text, delay in (("a", 0), ("b", 0), ("hidden", 5)):
+        rig.sender.put_back_poisoned(Queue.LOCK, text, timedelta(minutes=delay))
+    taken: dict[str, str] = {}
+    for _ in range(2):
+        rig.sender.take_poisoned(Queue.LOCK, lambda text, origin: taken.update({origin: text}))
+    assert sorted(taken.values()) == ["a", "b"]
+    assert (rig.sender.count_poisoned(Queue.LOCK), rig.sender.count_poisoned(Queue.UPDATE)) == (1, 0)
+
+
+def test_what_can_not_be_buried_stays_on_its_poison_queue(rig: Rig) -> None:
+    def fail(_text: str, _origin: str) -> None:
+        raise LaterError("not now")
+
+    rig.sender.put_back_poisoned(Queue.LOCK, "a", timedelta(0))
+    with pytest.raises(LaterError, match="not now"):
+        rig.sender.take_poisoned(Queue.LOCK, fail)
+    assert rig.sender.count_poisoned(Queue.LOCK) == 1
+
+
 # --- of storage queues alone ---
 
 

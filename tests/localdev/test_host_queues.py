@@ -38,6 +38,33 @@ def test_a_function_sees_the_message_with_all_its_properties(sample, until):
     assert timedelta(minutes=9) < next_visible - datetime.now(UTC) <= timedelta(minutes=10)
 
 
+def test_a_messages_own_members_take_the_place_of_its_properties(sample, until):
+    sample.write("""
+        @app.queue_trigger(arg_name="message", queue_name="%In%", connection="Storage")
+        def Look(message: func.QueueMessage) -> None:
+            record(message.id, message.dequeue_count, message.insertion_time, bool(message.pop_receipt))
+    """).put("in", '{"ID": 5, "dequeueCount": "7", "InsertionTime": "2026-11-20T02:00:00Z", "PopReceipt": null}')
+    sample.host().start()
+    until(sample.records)
+    assert sample.records() == ["5 7 2026-11-20 02:00:00+00:00 True"]
+
+
+def test_a_message_whose_insertion_time_is_no_time_never_reaches_its_functions(sample, until):
+    sample.write(
+        COPY
+        + """
+@app.queue_trigger(arg_name="message", queue_name="%In%-poison", connection="Storage")
+def Bury(message: func.QueueMessage) -> None:
+    record("buried")
+""",
+        maxDequeueCount=2,
+    ).put("in", '{"InsertionTime": "soon"}')
+    host = sample.host("--lease", "1").start()
+    until(lambda: sample.count("in") == 0)
+    host.wait_for("stays in the queue until it expires")
+    assert (sample.records(), sample.count("in-poison")) == ([], 1)
+
+
 def test_after_five_times_a_message_is_poison(sample, until):
     sample.write(COPY).put("in", "fail é")
     host = sample.host().start()
