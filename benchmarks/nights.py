@@ -20,6 +20,7 @@ from pathlib import Path
 from sqlalchemy import func, select, true
 
 from benchmarks import fleet
+from benchmarks.cost import Counts, billed
 from benchmarks.fresh import in_fresh_process, peak_memory_mb
 from localdev.azure_sim import SimulatorControl
 from localdev.azurite import Azurite
@@ -40,13 +41,15 @@ INVOCATION = re.compile(r"^(\S+ \S+) \S+ host: (\w+) [0-9a-f-]{36} (ok|failed) (
 class Stage:
     """One function's share of a night, in seconds since the timer fired.
 
-    in_hand: how long its messages took, added up: several run at once, and wait for each other.
+    in_hand: how long its messages took, added up: several run at once, and wait for each other. billed: the same as
+    Flex Consumption bills it, were each alone on its instance.
     """
 
     messages: int
     in_hand: float
     begun: float
     ended: float
+    billed: float = 0.0
 
 
 FAILED = re.compile(r"host: (\w+ [0-9a-f-]{36} failed \d+ ms.*)$", re.MULTILINE)
@@ -56,7 +59,8 @@ FAILED = re.compile(r"host: (\w+ [0-9a-f-]{36} failed \d+ ms.*)$", re.MULTILINE)
 class Night:
     """One night. stages: by function. calls (refused ones too), refused, units: what the
     simulator counted. memory: the
-    host's most, in MB. failed: what the host logged of each invocation that failed, whose message came again."""
+    host's most, in MB. failed: what the host logged of each invocation that failed, whose message came again.
+    log_bytes, written_bytes: of the host's log, and of all that the host has written. database_bytes: after it."""
 
     stages: dict[str, Stage]
     mails: int
@@ -65,6 +69,16 @@ class Night:
     units: int
     memory: float
     failed: tuple[str, ...] = ()
+    log_bytes: int = 0
+    written_bytes: int = 0
+    database_bytes: int = 0
+
+    @property
+    def counts(self) -> Counts:
+        """What is paid for."""
+        executions = sum(stage.messages for stage in self.stages.values())
+        billed_seconds = sum(stage.billed for stage in self.stages.values())
+        return Counts(executions, billed_seconds, executions - 1, self.log_bytes)
 
     @property
     def seconds(self) -> float:
@@ -100,7 +114,7 @@ def night(environment: Mapping[str, str], clock: datetime, subscriptions: int, g
     azure = SimulatorControl(environment["AZURE_MANAGEMENT_ENDPOINT"])
     azure.reset()
     mails_before = _mails(environment)
-    log, memory = _run_host({**environment, "LOCAL_CLOCK_START": clock.isoformat()})
+    log, memory, written = _run_host({**environment, "LOCAL_CLOCK_START": clock.isoformat()})
     in_fresh_process(check_complete, environment["DATABASE_URL"], subscriptions * groups)
     asked = azure.stats()
     return Night(
@@ -111,14 +125,21 @@ def night(environment: Mapping[str, str], clock: datetime, subscriptions: int, g
         units=asked["qpu"],
         memory=memory,
         failed=tuple(FAILED.findall(log)),
+        log_bytes=len(log.encode()),
+        written_bytes=written,
+        database_bytes=Path(environment["DATABASE_URL"].removeprefix("sqlite:///")).stat().st_size,
     )
 
 
-def _run_host(environment: Mapping[str, str]) -> tuple[str, float]:
-    """What the host logged, and the most memory that it held, in MB. RuntimeError: something failed for good."""
+def _run_host(environment: Mapping[str, str]) -> tuple[str, float, int]:
+    """What the host logged, the most memory that it held, in MB, and the bytes that it wrote.
+
+    RuntimeError: something failed for good.
+    """
     arguments = [sys.executable, "-m", "localdev.host", "--once", TIMER, "--port", "0"]
     arguments += ["--settings", str(fleet.ROOT / "local.settings.json.example")]
     deadline, memory = time.monotonic() + TIMEOUT_SECONDS, 0.0
+    written = 0
     with tempfile.TemporaryFile("w+") as output:
         host = subprocess.Popen(
             arguments, cwd=fleet.ROOT, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=output
@@ -126,13 +147,22 @@ def _run_host(environment: Mapping[str, str]) -> tuple[str, float]:
         while host.poll() is None:
             if time.monotonic() > deadline:
                 host.kill()
-            memory = max(memory, peak_memory_mb(host.pid))
+            memory, written = max(memory, peak_memory_mb(host.pid)), max(written, _written(host.pid))
             time.sleep(0.1)
         output.seek(0)
         log = output.read()
     if host.returncode:
         raise RuntimeError(f"the night failed, the host ended with {host.returncode}:\n{log[-5000:]}")
-    return log, memory
+    return log, memory, written
+
+
+def _written(process_id: int) -> int:
+    """The bytes that a process has written so far, to files and sockets; 0 where the system does not tell."""
+    try:
+        found = re.search(r"^wchar: (\d+)", Path(f"/proc/{process_id}/io").read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 def check_complete(database_url: str, groups: int) -> None:
@@ -178,6 +208,7 @@ def _stages(log: str) -> dict[str, Stage]:
             in_hand=sum(end - begun for begun, end in spans),
             begun=min(begun for begun, _ in spans) - start,
             ended=max(end for _, end in spans) - start,
+            billed=sum(billed(end - begun) for begun, end in spans),
         )
         for name, spans in runs.items()
     }

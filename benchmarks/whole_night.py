@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks import fleet
+from benchmarks.cost import month
 from benchmarks.figure import Figure
 from benchmarks.nights import MAILER, NOTIFIER, TIMER, UPDATER, Night, installation, night
 from localdev.azure_sim.quota import PER_IDENTITY
@@ -23,6 +24,9 @@ MOST_SECONDS = 120
 GUARDED, GUARDED_GROUPS = 10, 50
 MOST_GUARDED_SECONDS = 90
 MOST_MESSAGES_PER_PROJECT = 0.1
+# Subscriptions, and groups in each.
+SMALL = ((1, 100), (2, 500))
+MOST_DOLLARS = 1.0
 SUBSCRIPTIONS = len(fleet.SUBSCRIPTIONS)
 PROJECTS = SUBSCRIPTIONS * fleet.GROUPS
 
@@ -33,10 +37,35 @@ def measure() -> Iterator[Figure]:
         first = night(environment, fleet.NIGHT, SUBSCRIPTIONS)
         yield from _figures("first night", fleet.NIGHT, first)
         yield _messages(first)
+        yield from _paid(PROJECTS, first)
         second = night(environment, fleet.NEXT_NIGHT, SUBSCRIPTIONS)
         yield from _figures("unchanged night", fleet.NEXT_NIGHT, second)
+    yield from small_nights()
     with installation(fleet.SUBSCRIPTIONS[:GUARDED], GUARDED_GROUPS, "--guardrail") as environment:
         yield _guarded(night(environment, fleet.NIGHT, GUARDED, GUARDED_GROUPS))
+
+
+def small_nights() -> Iterator[Figure]:
+    """What nights of 100 and of 1,000 projects are paid for: `python -m benchmarks --only small_nights`."""
+    for subscriptions, groups in SMALL:
+        with installation(fleet.SUBSCRIPTIONS[:subscriptions], groups) as environment:
+            yield from _paid(subscriptions * groups, night(environment, fleet.NIGHT, subscriptions, groups))
+
+
+def _paid(number: int, found: Night) -> Iterator[Figure]:
+    counts = found.counts
+    paid = month(counts)
+    yield Figure(
+        name=f"Cost: a month of {number:,} projects, Functions, Storage and logs",
+        measured=paid.total,
+        unit="US$",
+        most=MOST_DOLLARS,
+        note=f"a night: {counts.executions:,} executions, {counts.billed_seconds:.1f} s billed, "
+        f"{counts.queue_messages:,} queue messages, {counts.log_bytes:,} bytes of log, "
+        f"{found.written_bytes / 1e6:.1f} MB written, database {found.database_bytes / 1e6:.1f} MB, "
+        f"in use for {found.seconds:.0f} s; functions without the free grant {paid.without_grant:.2f} US$",
+        detail=asdict(counts) | asdict(paid),
+    )
 
 
 def _figures(name: str, clock: datetime, found: Night) -> Iterator[Figure]:
