@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import event
 
+from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
 from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.mails import SqlMails
@@ -20,12 +21,12 @@ from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope
-from shared.messages import ScopeTarget
+from shared.messages import Queue, ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.checks import Judgement, ProjectUsage
 from shared.ports.errors import NeverError
-from shared.ports.mails import NewMail, Topic
-from shared.ports.projects import LoadResult, ProjectChange
+from shared.ports.mails import MailState, NewMail, Topic
+from shared.ports.projects import Forgotten, LoadResult, ProjectChange
 from tests.contracts.ledger_data import (
     DAY,
     MONTHLY,
@@ -643,3 +644,41 @@ def test_projects_can_be_listed_by_subscription_in_any_spelling(ledgers: Ledgers
     assert ledgers.projects.subscriptions() == ["aaa", "bbb"]
     ledgers.load(entry(2, subscription_id="ccc"))
     assert ledgers.projects.subscriptions() == ["aaa", "ccc"]
+
+
+def test_of_a_project_that_is_forgotten_only_who_its_people_were_goes(ledgers: Ledgers, database: Database) -> None:
+    mails, letters = SqlMails(database, "warden.example"), SqlDeadLetters(database)
+    ledgers.projects.load([entry(1, "rg-1", contacts=("a@b.ca", "c@b.ca"), owner="Ann"), entry(2, "rg-2")], "ana", NOW)
+    spend(ledgers, "5.5")
+    told = {"key": "alert/1", "template": "alert", "context": {"name": "x"}, "topic": Topic.ALERT, "project_id": 1}
+    mail_id = mails.add(NewMail(to=("a@b.ca",), cc=("c@b.ca",), **told), NOW)
+    mails.note(mail_id, [Delivery("a@b.ca", Role.TO, DeliveryState.REFUSED, "550 a@b.ca")])
+    notice = mails.add(NewMail("n", "notice", ("ops@b.ca",), {"lines": ["no a@b.ca"]}, topic=Topic.OTHER), NOW)
+    letters.record(Queue.EMAIL, f'{{"EmailId": {mail_id}}}', "reaches nobody (a@b.ca)", "m1", NOW)
+    letters.record(Queue.UPDATE, '{"ProjectId": 1}', "?", "m2", NOW)
+    before = ledgers.projects.get(1, TODAY)
+
+    assert ledgers.projects.forget(1) == Forgotten(contacts=2, mails=1, letters=1)
+
+    after = ledgers.projects.get(1, TODAY)
+    assert before is not None
+    assert after == replace(before, project=replace(before.project, contacts=(), owner=None))
+    emptied, kept = mails.get(mail_id), mails.get(notice)
+    assert emptied is not None
+    assert kept is not None
+    assert (emptied.mail.to, emptied.mail.cc, emptied.mail.context, emptied.deliveries) == ((), (), {}, ())
+    assert (emptied.state, mails.find("alert/1")) == (MailState.FAILED, mail_id)
+    assert (kept.mail.to, kept.mail.context) == (("ops@b.ca",), {"lines": ["no (forgotten)"]})
+    assert [each.queue for each in letters.letters()] == [Queue.UPDATE]
+
+
+def test_whom_another_project_names_too_is_not_taken_out_of_what_operators_were_told(
+    ledgers: Ledgers, database: Database
+) -> None:
+    mails = SqlMails(database, "warden.example")
+    ledgers.projects.load([entry(1, contacts=("a@b.ca",)), entry(2, contacts=("a@b.ca",))], "ana", NOW)
+    notice = mails.add(NewMail("n", "notice", ("ops@b.ca",), {"lines": ["no a@b.ca"]}, topic=Topic.OTHER), NOW)
+    ledgers.projects.forget(1)
+    kept = mails.get(notice)
+    assert kept is not None
+    assert kept.mail.context == {"lines": ["no a@b.ca"]}
