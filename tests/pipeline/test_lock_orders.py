@@ -741,3 +741,42 @@ def test_machines_that_were_stopped_for_a_lock_that_did_not_come_are_told(lockin
     assert not is_locked(locking)
     told = [mail for mail in locking.mailer.sent if "vm-1" in mail.text and "were stopped" in mail.text]
     assert len(told) == 1
+
+
+# --- what Azure shows late ---
+
+
+@pytest.fixture
+def late(locking: Chain) -> Chain:
+    """Azure shows the locks of two minutes ago; what is put on or taken off counts at once."""
+    locks = locking.azure_locks
+    history = [(locking.clock() - timedelta(days=1), list[GroupLock]())]
+    put, delete = locks.put, locks.delete
+
+    def keep(done: bool) -> bool:
+        history.append((locking.clock(), list(locks.known(RG).values())))
+        return done
+
+    locks.put = lambda group, lock: keep(put(group, lock))
+    locks.delete = lambda group, name: keep(delete(group, name))
+    locks.locks_on = lambda _group: [
+        held for at, held in history if at <= locking.clock() - timedelta(minutes=2) or at == history[0][0]
+    ][-1]
+    return locking
+
+
+def test_a_lock_that_azure_does_not_show_yet_was_taken_off_by_nobody(late: Chain) -> None:
+    azure_shows(late, "1000")
+    send(late, ALERT)
+    assert is_locked(late)
+    late.clock.forward(seconds=30)
+    send(late, ALERT)
+    assert outcomes(late) == [Outcome.LOCKED]
+    assert [subject for subject in to_operators(late) if "again" in subject] == []
+
+
+def test_a_lock_ordered_right_after_an_unlock_is_there_though_azure_still_shows_the_one_before(late: Chain) -> None:
+    for order, seconds in ((ORDER, 600), (UNLOCK_ORDER, 30), (ORDER, 0)):
+        send(late, replace(order, ordered_at=late.clock()))
+        assert is_locked(late) is (order is ORDER)
+        late.clock.forward(seconds=seconds)

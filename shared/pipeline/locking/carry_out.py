@@ -309,7 +309,8 @@ class Locking:
         """What was done about a lock that was there before; nothing where nothing was."""
         facts, lock = request.facts, hold.lock
         held = facts.held or lock
-        done, gone = report.done_again(facts), report.gone_from(facts)
+        gone = report.gone_from(facts, request.now)
+        done = report.done_again(facts, gone)
         is_order = request.ordered and not report.later
         is_new = (lock.budget_number, lock.period_start) != (held.budget_number, held.period_start)
         if done:

@@ -6,9 +6,9 @@ be done twice: what is there already is left as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -77,16 +77,18 @@ class Report:
         off = {group.key for group in self.with_word(TAKEN_OFF, NO_LOCK, NO_SUBSCRIPTION)}
         return tuple(group for group in held if group.key not in off)
 
-    def gone_from(self, facts: LockFacts) -> list[ResourceGroup]:
+    def gone_from(self, facts: LockFacts, now: datetime) -> list[ResourceGroup]:
         """The groups from which the lock had been taken in Azure, and that have it again."""
+        if facts.held_since is not None and now - facts.held_since < SEEN_LATE:
+            return []
         held = {group.key for group in facts.held_groups}
         return [each for each in self.with_word(LOCKED) if each.key in held and each not in self.other_level]
 
-    def done_again(self, facts: LockFacts) -> list[str]:
-        """What was done about a lock that was there before, as the beginnings of a sentence."""
-        newly, gone = self.with_word(LOCKED), self.gone_from(facts)
+    def done_again(self, facts: LockFacts, gone: Sequence[ResourceGroup]) -> list[str]:
+        """What was done about a lock that was there before, as the beginnings of a sentence. gone: `gone_from` it."""
+        newly, held = self.with_word(LOCKED), {group.key for group in facts.held_groups}
         relevelled = [group for group in newly if group in self.other_level]
-        added = [group for group in newly if group not in self.other_level and group not in gone]
+        added = [group for group in newly if group not in self.other_level and group.key not in held]
         said = (
             ("the lock was gone from {}, and was put back", gone),
             ("the lock on {} had another level, and has that of the settings now", relevelled),
@@ -112,6 +114,8 @@ class Report:
 
 
 NOTHING = Report()
+# Azure shows its locks up to two minutes late (terraform-provider-azurerm #23028). To put one twice does no harm.
+SEEN_LATE = timedelta(minutes=5)
 
 
 def lock_name(project_id: int) -> str:
@@ -140,16 +144,21 @@ class GroupLocks:
         held = {group.key for group in facts.held_groups} if facts.held_since else set()
         ordered = sorted(facts.groups, key=lambda group: group.key in held)
         due = (group for group in ordered if group.key not in held or in_time())
-        return _each(due, NAME, in_time, lambda group: self._look(group, lock_name(facts.project.id)))
+        name = lock_name(facts.project.id)
+        return _each(due, NAME, in_time, lambda group: self._look(group, name, group.key in held))
 
-    def _look(self, group: ResourceGroup, name: str) -> Report:
+    def _look(self, group: ResourceGroup, name: str, is_held: bool) -> Report:
+        """What a group has. A lock that is not known to be there may be one that was just taken off, and is put once
+        more.
+        """
         found = None if self._is_never(group) else self.locks.locks_on(group)
         if found is None:
             return Report(groups=((group, NEVER if self._is_never(group) else GONE),))
         levels = [lock.level for lock in found if lock.name.lower() == name]
-        if self.level in levels:
+        is_there = self.level in levels
+        if is_there and is_held:
             return Report(groups=((group, ALREADY),))
-        return Report(lacking=(group,), other_level=(group,) if levels else ())
+        return Report(lacking=(group,), other_level=(group,) if levels and not is_there else ())
 
     def _has(self, group: ResourceGroup, name: str) -> bool:
         return name in [lock.name.lower() for lock in self.locks.locks_on(group) or ()]
