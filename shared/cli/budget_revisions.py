@@ -55,13 +55,14 @@ def set_budget(  # noqa: PLR0913, PLR0917 - each is an option of the command lin
     )
     why = given_reason(reason)
     revised = _revise(open_app(), project, wish, why)
+    acronym = revised.project.project.acronym
     if json:
         output.write_json(_listed(revised))
     elif revised.number is None:
         now = output.budget(revised.before)
-        output.say(f"The budget of {project} has all of that already ({now}); nothing was changed.")
+        output.say(f"The budget of {acronym} has all of that already ({now}); nothing was changed.")
     else:
-        output.say("; ".join([*_said(project, revised), f"this is revision {revised.number}."]))
+        output.say("; ".join([*_said(revised), f"this is revision {revised.number}."]))
     if revised.unasked:
         output.warn(f"the budget is saved, but {revised.unasked}; it is compared with the usage in the next run")
 
@@ -95,12 +96,12 @@ def _revise(app: Composition, project: str, wish: Wish, reason: str) -> Revised:
 # --- what is said of it --------------------------------------------------------------------------------------
 
 
-def _said(project: str, revised: Revised) -> Iterator[str]:
+def _said(revised: Revised) -> Iterator[str]:
     """What is now, and what was before."""
     was, terms = revised.before, revised.project.terms
     now, before = output.budget(terms), output.budget(was)
     change = f"stays {now}" if now == before else f"is now {now} (it was {before})"
-    yield f"The budget of {project} {change}{_carried(revised.project)}"
+    yield f"The budget of {revised.project.project.acronym} {change}{_carried(revised.project)}"
     others = {
         "period is": (rule_in_words(was), rule_in_words(terms)),
         "rollover is": (was.rollover.value, terms.rollover.value),

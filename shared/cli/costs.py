@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv as csv_format
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,7 +129,7 @@ def _missing(found: Costs) -> list[str]:
 
 
 def _write_csv(found: Costs) -> None:
-    writer = csv_format.writer(sys.stdout, lineterminator="\n")
+    writer = csv_format.writer(output.in_utf8(), lineterminator="\n")
     writer.writerow((*KEYS[found.by], "cost", "currency"))
     writer.writerows((*each.key, plain(each.cost), each.currency) for each in found.spent)
     for sentence in _missing(found):

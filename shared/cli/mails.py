@@ -56,7 +56,10 @@ def resend(
     if json:
         output.write_json(output.chosen(resent, "mail_id", "to"))
     else:
-        output.say(f"Mail {resent.mail_id} is queued for {', '.join(resent.to) or 'nobody: it has no recipient'}.")
+        is_queued = "is queued" if resent.unasked is None else "is written"
+        output.say(f"Mail {resent.mail_id} {is_queued} for {', '.join(resent.to) or 'the operators'}.")
+    if resent.unasked:
+        output.warn(f"{resent.unasked}; once the queues take it, the watchdog has it sent: don't ask for it again")
 
 
 @commands.command()
@@ -110,7 +113,7 @@ TABLE: output.Table[MailView] = {
     Column("made, UTC", spare=1): lambda view: output.minute(view.made_at),
     Column("project", words=True): lambda view: view.acronym or "",
     Column("about", words=True): _about,
-    Column("to", words=True): lambda view: ", ".join(view.stored.mail.to),
+    Column("to", words=True): lambda view: ", ".join(view.stored.mail.to) or "the operators",
     Column("state"): _state,
     Column("note", words=True): _note,
 }

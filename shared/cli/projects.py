@@ -58,7 +58,7 @@ def load(
         _say_loaded(file.name, loaded, dry_run)
     asked = sum(change.needs_consent for change in loaded.changes)
     needs = f"what is said of {output.count(asked, 'project')}"
-    if dry_run and asked:
+    if dry_run and asked and not yes:
         output.warn(f"it would not be loaded without --yes, for {needs}")
     elif not loaded.loaded and not dry_run:
         raise WrongUsageError(f"nothing was loaded, for {needs}; where all of it is meant, add --yes")
@@ -135,13 +135,13 @@ def list_projects(  # noqa: PLR0913, PLR0917 - each is an option of the command 
     subscription: Annotated[str | None, typer.Option(metavar="ID", help="Only those in this subscription.")] = None,
     stale: Annotated[bool, typer.Option("--stale", help="Only those of which costs are missing.")] = False,
     search: Annotated[
-        str, typer.Option(metavar="TEXT", help="Only those with this in their acronym or name, in any case.")
-    ] = "",
+        str | None, typer.Option(metavar="TEXT", help="Only those with this in their acronym or name, in any case.")
+    ] = None,
     order: Annotated[Order, typer.Option("--sort", case_sensitive=False, help="What comes first.")] = Order.ID,
     most: Annotated[int | None, typer.Option("--limit", min=1, help="No more than so many.")] = None,
-    owner: Annotated[str, typer.Option(help="Only of this owner.", metavar="TEXT")] = "",
-    department: Annotated[str, typer.Option(help="Only of this department.", metavar="TEXT")] = "",
-    cost_centre: Annotated[str, typer.Option(help="Only of this cost centre.", metavar="TEXT")] = "",
+    owner: Annotated[str | None, typer.Option(help="Only of this owner.", metavar="TEXT")] = None,
+    department: Annotated[str | None, typer.Option(help="Only of this department.", metavar="TEXT")] = None,
+    cost_centre: Annotated[str | None, typer.Option(help="Only of this cost centre.", metavar="TEXT")] = None,
     json: AsJson = False,
 ) -> None:
     """List projects: budget, spent, what is to be expected.
@@ -149,9 +149,13 @@ def list_projects(  # noqa: PLR0913, PLR0917 - each is an option of the command 
     Amounts are those of the present period, rounded to cents (forecasts to whole units), but not with --json.
     Days are in UTC.
     """
-    refuse_empty(**{"--subscription": subscription})
+    texts = {"--subscription": subscription, "--search": search}
+    texts |= {"--owner": owner, "--department": department, "--cost-centre": cost_centre}
+    refuse_empty(**texts)
     app = open_app()
-    wish = ListWish(over, subscription or "", stale, search, owner, department, cost_centre, order, most)
+    wish = ListWish(
+        over, subscription or "", stale, search or "", owner or "", department or "", cost_centre or "", order, most
+    )
     views = app.project_service.listed(wish)
     if json:
         output.write_json([_listed(view) for view in views])
@@ -252,7 +256,7 @@ def _summary(views: Sequence[ProjectView]) -> str:
 
 
 def _loaded(loaded: LoadedFile) -> dict[str, Any]:
-    lists = ("left_out", "without_budget", "without_contacts")
+    lists = ("left_out", "without_budget", "without_contacts", "guessed")
     return {
         "loaded": loaded.loaded,
         **output.chosen(loaded.result, "added", "changed", "unchanged", "handed_over"),

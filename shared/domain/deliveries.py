@@ -64,6 +64,16 @@ def refused(deliveries: Iterable[Delivery]) -> list[Delivery]:
     return [each for each in deliveries if each.state is DeliveryState.REFUSED]
 
 
+def is_made_up_for(deliveries: Iterable[Delivery], again: Iterable[Delivery]) -> bool:
+    """Whether nobody lacks a mail any more, by what became of its copies: whoever was refused has one, or an address
+    that the mail did not have, and that stands for whoever lacks it.
+    """
+    having = {each.recipient for each in taken(again) if each.role is not Role.INSTEAD}
+    lacking = {each.recipient for each in deliveries if each.state is not DeliveryState.TAKEN}
+    known = {each.recipient for each in deliveries}
+    return bool(having - known) or bool(having and lacking <= having)
+
+
 def is_for(delivery: Delivery, blind_copies_count: bool) -> bool:
     """Whether the recipient is one of those for whom the mail is. blind_copies_count: they may be all it is for."""
     return blind_copies_count or delivery.role is not Role.BCC

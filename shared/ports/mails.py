@@ -114,7 +114,8 @@ class Topic(StrEnum):
 class NewMail:
     """A mail to be sent once. `key` names it for good: a second mail with the same key is not made.
 
-    Nobody reads a key: topic, project, budget revision, period and threshold say what the mail is about.
+    Nobody reads a key, but for whose copy a mail is: topic, project, budget revision, period and threshold say what
+    the mail is about.
     context: what the template needs: JSON values, amounts and days as text. run_key: the run that it comes from.
     """
 
@@ -131,6 +132,11 @@ class NewMail:
     period_start: date | None = None
     threshold: int | None = None
     run_key: str | None = None
+
+
+def key_of_copies(mail_id: int | str = "") -> str:
+    """How the keys of a mail's copies begin, which a person had sent; those of all copies without one."""
+    return f"again/{mail_id}/" if mail_id else "again/"
 
 
 class MailState(StrEnum):
@@ -191,7 +197,7 @@ class MailLedger(Protocol):
 
     def listed(self, project_id: int | None, limit: int, unsent: bool = False) -> list[MailView]:
         """The last mails, newest first: of one project, or all. unsent: only those that not all have for whom they are,
-        or nobody yet."""
+        or nobody yet; not those whose copies (`key_of_copies`) made up for it (`is_made_up_for`)."""
         ...
 
     def claim(

@@ -189,9 +189,9 @@ class ProjectLedger(Protocol):
         ...
 
     def find(self, project: str) -> int | None:
-        """The id of the project with this acronym (in any case) or this number.
+        """The id of the project with this acronym or this number.
 
-        Accents don't matter where that leaves one project.
+        Case and accents don't matter where that leaves one project.
         """
         ...
 

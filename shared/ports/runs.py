@@ -161,6 +161,10 @@ class RunLedger(Protocol):
         """The run as it stands."""
         ...
 
+    def night(self) -> RunView | None:
+        """The last night as it stands."""
+        ...
+
     def stuck_scopes(self, before: datetime) -> list[RunScope]:
         """Scopes of unfinished runs that are not final and due (or planned, run started) before `before`."""
         ...

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from shared.messages import EmailMessage, Envelope, Queue
 from shared.ports.clock import Clock
-from shared.ports.mails import AddressCheck, MailLedger, MailState, MailView, StoredMail
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import AddressCheck, MailLedger, MailState, MailView, StoredMail, key_of_copies
 from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
 from shared.services.errors import RequestError
@@ -17,10 +18,14 @@ from shared.services.reasons import given_reason
 
 @dataclass(frozen=True, slots=True)
 class Resent:
-    """A mail that was asked for again. mail_id: another than before where it goes out a second time."""
+    """A mail that was asked for again. mail_id: another than before where it goes out a second time.
+
+    unasked: why that one could not be queued now; it is written, and the watchdog queues it.
+    """
 
     mail_id: int
     to: tuple[str, ...]
+    unasked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class MailService:
         """Sends a mail again, as it was written, to all for whom it was, or to these addresses only.
 
         One that waits or has failed is tried now; of one that was sent, or goes to others, a second one is made, which
-        says when and by whom. Raises RequestError; NeverError where the queues refuse us.
+        says when and by whom. Raises RequestError; NeverError where the queues refuse us. Neither the queues' no nor
+        their absence is an error for a second mail: it is written, and goes out.
         """
         stored = self.mails.get(mail_id)
         if stored is None:
@@ -52,11 +58,14 @@ class MailService:
         if not (stored.mail.to or stored.mail.context):
             raise RequestError(f"what mail {mail_id} said was forgotten (`projects forget`)")
         addresses = self._checked(to)
-        if stored.state is MailState.SENT or addresses:
-            resent = Resent(self._copy(stored, addresses, by), addresses or stored.mail.to)
-        else:
-            resent = Resent(mail_id, stored.mail.to)
-        self.queues.send(Queue.EMAIL, EmailMessage(resent.mail_id, envelope=Envelope(replayed=True)))
+        if stored.state is not MailState.SENT and not addresses:
+            self._ask_for(mail_id)
+            return Resent(mail_id, stored.mail.to)
+        resent = Resent(self._copy(stored, addresses, by), addresses or stored.mail.to)
+        try:
+            self._ask_for(resent.mail_id)
+        except (LaterError, NeverError) as error:
+            return replace(resent, unasked=error.reason)
         return resent
 
     def discard(self, mail_ids: Sequence[int] | None, reason: str, by: str) -> list[int]:
@@ -67,6 +76,9 @@ class MailService:
             raise RequestError(f"these mails don't wait to be sent: {', '.join(map(str, others))}{more}")
         return found
 
+    def _ask_for(self, mail_id: int) -> None:
+        self.queues.send(Queue.EMAIL, EmailMessage(mail_id, envelope=Envelope(replayed=True)))
+
     def _checked(self, to: Sequence[str]) -> tuple[str, ...]:
         valid, invalid = self.valid_addresses(to)
         if invalid:
@@ -76,7 +88,7 @@ class MailService:
 
     def _copy(self, stored: StoredMail, addresses: tuple[str, ...], by: str) -> int:
         now = self.clock()
-        new = replace(stored.mail, key=f"again/{stored.id}/{now.isoformat()}/{by}", run_key=None)
+        new = replace(stored.mail, key=f"{key_of_copies(stored.id)}{now.isoformat()}/{by}", run_key=None)
         if addresses:
             new = replace(new, to=addresses, cc=(), bcc=())
         return self.mails.add(new, now)

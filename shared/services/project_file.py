@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 
 from shared.domain.budgets import BudgetTerms
@@ -136,8 +137,8 @@ def _terms(record: Record, present: BudgetTerms, forms: Forms) -> BudgetTerms:
 def _rule(record: Record, forms: Forms) -> PeriodRule:
     doubts = record.doubts
     kind = record.read("period", parse_kind, PeriodKind.ANNUAL)
-    start = record.read("period_start", lambda text: parse_day(forms.day(text)), None)
-    last_day = record.read("period_end", lambda text: parse_day(forms.day(text)), None)
+    start = record.read("period_start", lambda text: _day(text, forms), None)
+    last_day = record.read("period_end", lambda text: _day(text, forms), None)
     if record.doubts == doubts:
         try:
             return make_rule(kind, start, last_day)
@@ -170,9 +171,12 @@ def _acronym(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    _filled(text, "the project's name")
-    if units(text) > LONGEST_NAME:
-        raise ValueError(f"it has {units(text)} characters; write at most {LONGEST_NAME}")
+    return _fitting(_filled(text, "the project's name"), LONGEST_NAME)
+
+
+def _fitting(text: str, longest: int) -> str:
+    if units(text) > longest:
+        raise ValueError(f"it has {units(text)} characters; write at most {longest}")
     return text
 
 
@@ -212,16 +216,24 @@ def _amount(text: str) -> Decimal | None:
     try:
         return parse_amount(text) if text else None
     except ValueError as error:
-        if re.fullmatch(r"[0-9]+([,.\s'][0-9]+)+", text):
+        # With one point it is an amount as it should be, and something else is wrong with it.
+        if re.fullmatch(r"[0-9]+([,.\s'][0-9]+)+", text) and not re.fullmatch(r"[0-9]+\.[0-9]+", text):
             raise ValueError(f"{error} (no separators for thousands but spaces)") from None
         raise
 
 
+def _day(text: str, forms: Forms) -> date | None:
+    written = forms.day(text)
+    try:
+        return parse_day(written)
+    except ValueError:
+        # The fault shows what stands in the file.
+        return parse_day(text)
+
+
 def _text_of(longest: int) -> Callable[[str], str | None]:
     def parse(text: str) -> str | None:
-        if len(text) > longest:
-            raise ValueError(f"it has {len(text)} characters; write at most {longest}")
-        return text or None
+        return _fitting(text, longest) or None
 
     return parse
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.projects import ProjectEntry
 from shared.domain.texts import folded
 from shared.messages import GUID
 from shared.ports.clock import Clock
@@ -42,7 +43,7 @@ class LoadedFile:
     """What a file changed, or would change where it was not loaded, in its order.
 
     left_out: the acronyms of the projects that it does not name; without_budget, without_contacts: of its active ones
-    of which nobody would hear. guessed: names whose letters are right only if the file is in windows-1252.
+    of which nobody would hear. guessed: texts whose letters are right only if the file is in windows-1252.
     """
 
     loaded: bool
@@ -133,7 +134,7 @@ class ProjectService:
 
         result = self.projects.load(entries, made_by, self.clock(), correction, consent)
         active = [entry for entry in entries if entry.project.active]
-        named, names = {entry.project.id for entry in entries}, [entry.project.name for entry in entries]
+        named = {entry.project.id for entry in entries}
         return LoadedFile(
             loaded,
             result,
@@ -141,7 +142,7 @@ class ProjectService:
             [entry.project.acronym for entry in stored if entry.project.id not in named],
             [entry.project.acronym for entry in active if not entry.terms.amount],
             [entry.project.acronym for entry in active if not entry.project.contacts],
-            [] if first_line_not_in_utf8(content) is None else [name for name in names if not name.isascii()],
+            [] if first_line_not_in_utf8(content) is None else list(_not_in_ascii(entries)),
         )
 
     def forget(self, project: str) -> Forgotten:
@@ -151,6 +152,14 @@ class ProjectService:
             name = view.project.acronym
             raise RequestError(f"{name} is active, and its people have to be told; load it with active false before")
         return self.projects.forget(view.project.id)
+
+
+def _not_in_ascii(entries: Sequence[ProjectEntry]) -> Iterator[str]:
+    for entry in entries:
+        who = entry.project
+        texts = [who.acronym, who.name, *(scope.resource_group for scope in entry.scopes), *who.contacts]
+        texts += filter(None, (who.owner, who.department, who.cost_centre))
+        yield from (text for text in texts if not text.isascii())
 
 
 def _is_wanted(view: ProjectView, wish: ListWish) -> bool:
@@ -185,11 +194,17 @@ def _largest_first(view: ProjectView, amount: Decimal | None) -> tuple[str, Deci
 
 
 def id_of(projects: ProjectLedger, project: str) -> int:
-    """The id of the project with this acronym (in any case) or id. Raises UnknownProjectError."""
+    """The id of the project with this acronym (in any case) or id.
+
+    Raises UnknownProjectError; RequestError where several have the acronym but for their accents.
+    """
     found = projects.find(project)
-    if found is None:
-        raise UnknownProjectError(project)
-    return found
+    if found is not None:
+        return found
+    acronyms = [entry.project.acronym for entry in projects.entries()]
+    if alike := [acronym for acronym in acronyms if folded(acronym) == folded(project)]:
+        raise RequestError(f"{project} may be {' or '.join(alike)}; write it just so, or the project's id")
+    raise UnknownProjectError(project)
 
 
 def view_of(projects: ProjectLedger, project: str, now: datetime) -> ProjectView:

@@ -15,8 +15,9 @@ from shared.domain.coverage import day_in_words
 # Excel in French writes a narrow no-break space, older ones and other programs the other two.
 GROUPED = re.compile("[+-]?[0-9]{1,3}([ \u00a0\u202f][0-9]{3})+([.,][0-9]+)?")
 WITH_COMMA = re.compile("[+-]?[0-9]+,[0-9]+")
-# 12,500 may be twelve and a half.
-IN_TWO_WAYS = re.compile("[+-]?[1-9][0-9]{0,2},[0-9]{3}")
+WITH_MARK = re.compile("[+-]?[0-9]+[,.][0-9]+")
+# 12,500 and 12.500 may be twelve and a half.
+IN_TWO_WAYS = re.compile("[+-]?[1-9][0-9]{0,2}[,.][0-9]{3}")
 SLASHED = re.compile("([0-9]{1,2})/([0-9]{1,2})/([12][0-9]{3})")
 TWO_DIGITS = re.compile("[0-9]{2}/[0-9]{2}/[0-9]{4}")
 LAST_MONTH, LAST_DAY = 12, 31
@@ -37,11 +38,12 @@ class AmbiguousError(ValueError):
 class Forms:
     """How a file writes amounts and days.
 
-    comma: whether it is known that decimals have one. day_first: that a day's number comes before its month's.
-    semicolons: whether its cells are separated as in the spreadsheets whose decimals have a comma.
+    mark: what decimals begin with, a comma or a point; empty where that is not known. day_first: whether it is known
+    that a day's number comes before its month's. semicolons: whether its cells are separated as in the spreadsheets
+    whose decimals have a comma.
     """
 
-    comma: bool
+    mark: str
     day_first: bool
     semicolons: bool
 
@@ -52,8 +54,8 @@ class Forms:
         """
         if GROUPED.fullmatch(text):
             return re.sub("[ \u00a0\u202f]", "", text).replace(",", ".")
-        if IN_TWO_WAYS.fullmatch(text) and not self.comma:
-            whole, decimals = text.split(",")
+        if IN_TWO_WAYS.fullmatch(text) and (not self.mark or self.mark not in text):
+            whole, decimals = re.split("[,.]", text)
             raise AmbiguousError(f"{whole}{decimals} or {whole}.{decimals}", AS_NUMBER)
         return text.replace(",", ".") if WITH_COMMA.fullmatch(text) else text
 
@@ -75,15 +77,21 @@ def forms_of(amounts: Iterable[str], days: Iterable[str], separator: str) -> For
     numbers = [(int(found[1]), int(found[2])) for text in days if (found := SLASHED.fullmatch(text.strip()))]
     month_first = any(second > LAST_MONTH for _, second in numbers)
     day_first = any(LAST_MONTH < first <= LAST_DAY for first, _ in numbers)
-    comma = _has_decimal_comma([text.strip() for text in amounts])
+    mark = _decimal_mark([text.strip() for text in amounts], separator)
     # No country's decimals have a comma where its months come first.
-    return Forms(comma, (day_first or comma) and not month_first, separator == ";" and not month_first)
+    return Forms(mark, (day_first or mark == ",") and not month_first, separator == ";" and not month_first)
 
 
-def _has_decimal_comma(amounts: list[str]) -> bool:
-    certain = [
-        text
-        for text in amounts
-        if "," in text and (GROUPED.fullmatch(text) or (WITH_COMMA.fullmatch(text) and not IN_TWO_WAYS.fullmatch(text)))
-    ]
-    return bool(certain) and not any("." in text for text in amounts)
+def _decimal_mark(amounts: list[str], separator: str) -> str:
+    """The only one in the column, where a cell says for certain that it is that of decimals."""
+    written = {mark for text in amounts for mark in ",." if mark in text}
+    if len(written) != 1:
+        return ""
+    # Where decimals have a comma, spreadsheets don't separate cells by one.
+    certain = written == {"."} and separator == ","
+    return written.pop() if certain or any(map(_is_certain, amounts)) else ""
+
+
+def _is_certain(amount: str) -> bool:
+    is_one = GROUPED.fullmatch(amount) or (WITH_MARK.fullmatch(amount) and not IN_TWO_WAYS.fullmatch(amount))
+    return bool(is_one) and any(mark in amount for mark in ",.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 from shared.ports.locks import LockLedger
 from shared.ports.mails import MailLedger, MailState, MailView
 from shared.ports.projects import ProjectLedger, ProjectView
-from shared.ports.runs import RunLedger, RunState, RunTrigger, RunView
+from shared.ports.runs import RunLedger, RunState, RunView
 from shared.services.runs import RunService
 
 HIGH, FULL = Decimal(80), Decimal(100)
@@ -107,23 +107,22 @@ class StatusService:
     clock: Clock
 
     def status(self, limit: int) -> Status:
-        """How all stands. limit: how many of the last runs, besides those by a message."""
+        """How all stands. limit: how many of the last runs are listed, besides those by a message."""
         now = self.clock()
-        runs = self.run_service.recent(limit)
-        last = self.runs.last_night()
-        night = next((view for view in runs if view.trigger is RunTrigger.TIMER), None)
+        incomplete = self.run_service.incomplete()
+        last, night = self.runs.last_night(), self.runs.night()
         views = [view for view in self.projects.list_projects(now.date()) if view.project.active]
         by_use = sorted(views, key=lambda view: -(view.percent or 0))
         since = now - timedelta(days=1)
         return Status(
             now=now,
-            night=night,
+            night=replace(night, incomplete=incomplete) if night else None,
             missed=self.schedule.missed(last, last, now) if last else None,
             failures=self._failures(night),
-            runs=runs,
+            runs=self.run_service.recent(limit),
             letters=self.letters.letters(),
             mails=[view for view in self.mails.listed(None, MOST, unsent=True) if _is_undelivered(view, now)],
-            incomplete=self.run_service.incomplete(),
+            incomplete=incomplete,
             locked=[view for view in by_use if view.locked_since],
             high=[view for view in by_use if view.percent is not None and view.percent >= HIGH],
             decisions=Counter(view.entry.outcome for view in self.locks.decisions(None, MOST) if view.at >= since),

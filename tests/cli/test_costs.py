@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from shared.composition import Composition
-from tests.cli.commands import BARE, DIE1, EAU, FIRST, HEADER, SECOND, Cli, costs_were_read, spend, write_csv
+from tests.cli.commands import BARE, DIE1, EAU, FIRST, HEADER, SECOND, Cli, costs_were_read, program, spend, write_csv
 
 READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
 
@@ -143,3 +143,11 @@ def test_costs_are_summed_by_who_answers_for_them(cli: Cli, spent: Composition) 
     rows = [line.split() for line in cli("costs", *days).out.splitlines()]
     assert ["Numérique", "30.00", "CAD", "85.7", "%"] in rows
     assert ["none", "5.00", "CAD", "14.2", "%"] in rows
+
+
+def test_csv_is_utf_8_whatever_the_machine_is_set_to(
+    cli: Cli, spent: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(f"{DIE1},Numérique", header=f"{HEADER},department"))
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "Numérique,30,CAD" in program("costs", "--from", "2026-11-01", "--by", "department", "--csv").out

@@ -103,6 +103,37 @@ def test_a_mail_can_be_sent_to_others_only(cli: Cli, mailed: Composition, queue_
     assert (waits.mail.to, sent.mail.to) == (("eve@example.com",), ("new@example.com",))
 
 
+def test_a_mail_that_was_sent_again_to_whoever_lacked_it_is_no_longer_unsent(
+    cli: Cli, mailed: Composition, queue_names: dict[str, str]
+) -> None:
+    def resent(mail_id: int, address: str, state: DeliveryState, role: Role = Role.TO) -> int:
+        copy: int = cli("mails", "resend", str(mail_id), "--to", address, "--json").json["mail_id"]
+        mailed.mails.claim(copy, "me", AT + timedelta(minutes=5), AT)
+        mailed.mails.mark_sent(copy, "", (Delivery(address, role, state, "450 full"),), AT)
+        return copy
+
+    def unsent() -> list[int]:
+        return [each["id"] for each in cli("mails", "list", "--unsent", "--json").json]
+
+    resent(1, BOTH[0], DeliveryState.TAKEN)
+    assert unsent() == [3, 2, 1], "who has it already is not who lacked it"
+    resent(1, BOTH[1], DeliveryState.TAKEN, Role.INSTEAD)
+    again = resent(1, BOTH[1], DeliveryState.REFUSED)
+    assert unsent() == [again, 3, 2, 1]
+    resent(again, BOTH[1], DeliveryState.TAKEN)
+    assert unsent() == [3, 2], "a copy's copy counts for both"
+    for mail_id in (2, 3):
+        resent(mail_id, "new@example.com", DeliveryState.TAKEN)
+    assert unsent() == [3], "another address stands for one that failed; what waits is still to be sent"
+
+
+def test_a_second_mail_that_can_not_be_queued_is_said_to_be_on_its_way(cli: Cli, mailed: Composition) -> None:
+    outcome = cli("mails", "resend", "1")
+    assert (outcome.code, outcome.out) == (0, f"Mail 4 is written for {', '.join(BOTH)}.\n")
+    assert "the watchdog has it sent: don't ask for it again" in outcome.err
+    assert cli("mails", "resend", "2").code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [(["9"], "there is no mail 9"), (["1", "--to", "nobody"], "'nobody' is no mail address"), (["x"], "'ID")],

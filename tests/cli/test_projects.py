@@ -154,9 +154,11 @@ def test_neither_case_nor_accents_matter_in_a_projects_name(cli: Cli, some: Comp
 
 def test_an_accent_counts_where_it_tells_two_projects_apart(cli: Cli, some: Composition) -> None:
     cli("projects", "load", write_csv(FORET.replace("14,FORÊT", "15,FORET").replace(",foret,", ",other,")))
-    found = {written: cli("projects", "show", written, "--json") for written in ("forêt", "foret", "fôret")}
-    assert [found[written].json["id"] for written in ("forêt", "foret")] == [14, 15]
-    assert found["fôret"].code == 2
+    assert [cli("projects", "show", each, "--json").json["id"] for each in ("FORÊT", "FORET")] == [14, 15]
+    for written in ("forêt", "foret", "fôret"):
+        outcome = cli("budgets", "set", written, "1", "--reason", "x")
+        sentence = f"error: {written} may be FORÊT or FORET; write it just so, or the project's id\n"
+        assert (outcome.code, outcome.err) == (2, sentence)
 
 
 def test_json_is_utf_8_whatever_the_machine_is_set_to(
@@ -248,6 +250,19 @@ def test_what_needs_consent_is_said_and_not_loaded_without_it(cli: Cli, app: Com
     assert "0 added, 0 changed, 2 unchanged." in cli("projects", "load", file).out
 
 
+def test_a_dry_run_that_has_the_consent_does_not_ask_for_it(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    cli("budgets", "set", "DIE1", "20000", "--reason", "avenant 2")
+    outcome = cli("projects", "load", write_csv(DIE1), "--dry-run", "--yes")
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize("option", ["--owner", "--department", "--cost-centre", "--search", "--subscription"])
+def test_an_option_that_is_empty_is_a_variable_that_was_not_set(cli: Cli, some: Composition, option: str) -> None:
+    outcome = cli("projects", "list", option, " ")
+    assert (outcome.code, outcome.err) == (2, f"error: {option} is empty; say what it is, or leave it out\n")
+
+
 def test_letters_that_are_only_right_if_the_encoding_was_guessed_right_are_shown(cli: Cli) -> None:
     file = Path(write_csv(EAU))
     assert "UTF-8" not in cli("projects", "load", file.name).err
@@ -255,6 +270,10 @@ def test_letters_that_are_only_right_if_the_encoding_was_guessed_right_are_shown
     said = "warning: the file is not in UTF-8: it was read as windows-1252; see that this is right: Qualité de l'eau\n"
     for options in (["--dry-run"], []):
         assert said in cli("projects", "load", file.name, *options).err
+    write_csv(f"{EAU},José Roy".replace("Qualité", "Qualite"), header=f"{HEADER},owner")
+    file.write_bytes(file.read_bytes().decode().encode("cp850"))
+    assert "see that this is right: Jos‚ Roy" in cli("projects", "load", file.name, "--yes").err
+    assert cli("projects", "load", file.name, "--json").json["guessed"] == ["Jos‚ Roy"]
 
 
 def test_a_load_tells_programs_the_same(cli: Cli) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.composition import Composition
-from shared.messages import Queue
+from shared.messages import Queue, ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from tests.cli.commands import (
     DIE1,
@@ -52,6 +52,19 @@ def test_messages_by_hand_do_not_push_the_night_out(cli: Cli, well: Composition)
         well.runs.open_run(f"message-{number}", "message", AT + timedelta(minutes=number))
     assert "last night       night-2026-11-20" in cli("status", "--limit", "1").out
     assert [run["key"] for run in cli("status", "--limit", "1", "--json").json] == ["message-8", "night-2026-11-20"]
+
+
+@pytest.mark.parametrize("limit", ["1", "5"])
+def test_what_needs_a_hand_does_not_depend_on_how_many_runs_are_listed(cli: Cli, well: Composition, limit: str) -> None:
+    key = well.runs.open_night(datetime(2026, 11, 20, 5, tzinfo=UTC), AT + timedelta(hours=3))
+    (scope,) = well.runs.plan(key, [ScopeTarget(subscription_id=FIRST)])
+    well.runs.mark_failed(scope.id, "Azure says no (403)", AT)
+    for hour in range(5):
+        well.runs.open_run(f"manual-{hour}", "manual", AT + timedelta(hours=4 + hour))
+    page = cli("status", "--limit", limit)
+    assert (page.code, f"last night       {key}, failed in part" in page.out) == (1, True)
+    failed, reason = cli("status", "--limit", limit, "--quiet").out.splitlines()
+    assert (failed, "Azure says no (403)" in reason) == (f"  {key} has failed in part", True)
 
 
 def test_a_dead_letter_needs_a_hand_until_it_is_discarded(cli: Cli, well: Composition) -> None:

@@ -295,6 +295,18 @@ def test_recent_runs_come_newest_first_and_no_more_than_asked_for(ledger: RunLed
     assert ledger.recent_runs(3)[2] == ledger.get("first")
 
 
+def test_the_last_night_is_there_however_many_runs_came_after_it(ledger: RunLedger, night: str):
+    later = ledger.open_night(NIGHT + 24 * HOUR, NIGHT + 24 * HOUR)
+    for hours in range(9):
+        ledger.open_run(f"manual-{hours}", "manual", NIGHT + (30 + hours) * HOUR)
+    assert ledger.night() == ledger.get(later) != ledger.get(night)
+
+
+def test_no_night_is_the_last_where_there_was_none(ledger: RunLedger):
+    ledger.open_run("manual-1", "manual", NIGHT)
+    assert ledger.night() is None
+
+
 def test_failures_are_told_once_the_run_is_finished(ledger: RunLedger, night: str, database: Database):
     one, two, group = ledger.plan(night, [ONE, TWO, GROUP])
     ledger.mark_failed(one.id, "no permission", NIGHT)

@@ -162,6 +162,8 @@ WRONG = [
     ("budget", "-1", "has to be 0 or more"),
     ("budget", "NaN", "is not an amount"),
     ("budget", "12,500.00", "no separators for thousands but spaces"),
+    ("budget", "900000001.00", "the largest amount is 900,000,000"),
+    ("budget", "12500.12345678901", "has at most 10 decimal places"),
     ("budget", "12 50,00", "no separators for thousands but spaces"),
     ("budget", "1.250,00", "no separators for thousands but spaces"),
     ("budget", "$12500", "is not an amount"),
@@ -181,7 +183,11 @@ WRONG = [
     ("period_start", "0026-04-01", "year-month-day"),
     ("period_end", "9999-12-31", "year-month-day"),
     ("period_end", "2027-04-01", "2027-03-31"),
+    ("period_start", "31/04/2026", "'31/04/2026' is no date"),
+    ("period_start", "31/12/1999", "'31/12/1999' is no date"),
     ("owner", "x" * 201, "at most 200"),
+    ("department", "\U0001f600" * 101, "at most 200"),
+    ("cost_centre", "\U0001f600" * 51, "at most 100"),
     ("department", "two\nlines", "line break"),
     ("cost_centre", "x" * 101, "at most 100"),
     ("contacts", "ann", "is no mail address"),
@@ -207,6 +213,11 @@ def test_a_faulty_cell_is_named_with_line_column_and_what_would_be_right(column:
     assert line in {f"line 2, {column}", "line 2, period"}
     assert said in what
     assert len(found) < 300
+
+
+def test_separators_for_thousands_are_spoken_of_only_where_there_are_some() -> None:
+    for amount in ("900000001.00", "12500.12345678901"):
+        assert "thousands" not in fault(budget=amount)
 
 
 def test_every_faulty_line_is_reported_and_nothing_is_read() -> None:
@@ -389,8 +400,21 @@ def test_an_amount_that_can_only_have_a_decimal_comma_says_how_the_others_are_me
     assert amounts == [Decimal(each) for each in ("12.5", "0.125", "7.5", "1234.567", "1234.567")]
 
 
-def test_a_point_is_always_that_of_decimals() -> None:
-    assert [each.terms.amount for each in read(many("budget", "1.234", "12.50"))] == [Decimal("1.234"), Decimal("12.5")]
+@pytest.mark.parametrize(
+    ("separator", "cells"), [(",", ("1.234", "3000")), (";", ("1.234", "3000.5")), ("\t", ("1.234", "1 000.125"))]
+)
+def test_a_point_is_that_of_decimals_where_the_file_says_so(separator: str, cells: tuple[str, ...]) -> None:
+    amounts = [each.terms.amount for each in read(many("budget", *cells, separator=separator))]
+    assert amounts == [Decimal(each.replace(" ", "")) for each in cells]
+
+
+@pytest.mark.parametrize(
+    ("separator", "cells"),
+    [(";", ("3000", "12.500")), ("\t", ("3000", "12.500")), (";", ("9000,50", "12.500")), (",", ("9000,50", "12.500"))],
+)
+def test_a_point_that_may_separate_thousands_is_not_guessed_at(separator: str, cells: tuple[str, ...]) -> None:
+    (only,) = faults(many("budget", *cells, separator=separator))
+    assert only.startswith("line 3, budget: '12.500' may be 12500 or 12.500; give the column the format Number")
 
 
 # --- the optional columns ---

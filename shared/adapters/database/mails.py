@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -30,9 +31,9 @@ from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.types import UtcDateTime
-from shared.domain.deliveries import Delivery, DeliveryState, merged
+from shared.domain.deliveries import Delivery, DeliveryState, is_made_up_for, merged
 from shared.domain.texts import digest, fitting
-from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredMail
+from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredMail, key_of_copies
 
 mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
@@ -47,6 +48,8 @@ DELIVERIES = (
     .order_by(tables.deliveries.c.role, tables.deliveries.c.recipient)
 )
 REFUSED = exists().where(tables.deliveries.c.mail_id == mail.id, tables.deliveries.c.state == DeliveryState.REFUSED)
+UNSENT = (mail.state != MailState.SENT) | REFUSED
+COPIES = select(mail.id, mail.key).where(mail.key.startswith(key_of_copies(), autoescape=True)).order_by(mail.id.desc())
 MARK_SENT = (
     update(tables.mails)
     .where(mail.id == bindparam("which"), mail.state != MailState.SENT)
@@ -118,7 +121,8 @@ class SqlMails(Ledger, MailLedger):
         if project_id is not None:
             last = last.where(mail.project_id == project_id)
         if unsent:
-            last = last.where((mail.state != MailState.SENT) | REFUSED)
+            is_over = mail.state.in_((MailState.SENT, MailState.FAILED)) & mail.id.in_(_made_up_for(connection))
+            last = last.where(UNSENT, ~is_over)
         rows = connection.execute(last.order_by(mail.id.desc()).limit(limit)).all()
         return [MailView(_stored(connection, row), row.acronym, row.made_at, row.due_at) for row in rows]
 
@@ -202,6 +206,25 @@ class SqlMails(Ledger, MailLedger):
     @writes
     def mark_requeued(self, connection: Connection, mail_ids: Sequence[int], now: datetime) -> None:
         update_in(connection, tables.mails, mail_ids, due_at=now)
+
+
+def _made_up_for(connection: Connection) -> list[int]:
+    """The mails that nobody lacks any more, by their copies, and by the copies of those."""
+    first = {row.id: int(row.key.removeprefix(key_of_copies()).partition("/")[0]) for row in connection.execute(COPIES)}
+    known = _known(connection, {*first, *first.values()})
+    again: dict[int, list[Delivery]] = defaultdict(list)
+    # The newest is the first: what became of a copy's copies is known before its own turn.
+    for copy, its in first.items():
+        again[its] += [*known[copy], *again[copy]]
+    return [which for which, copies in again.items() if is_made_up_for(known[which], copies)]
+
+
+def _known(connection: Connection, mail_ids: Iterable[int]) -> dict[int, list[Delivery]]:
+    known: dict[int, list[Delivery]] = defaultdict(list)
+    for some in in_chunks(sorted(mail_ids)):
+        for row in connection.execute(select(tables.deliveries).where(tables.deliveries.c.mail_id.in_(some))):
+            known[row.mail_id].append(record(Delivery, row))
+    return known
 
 
 def _stored(connection: Connection, row: AnyRow) -> StoredMail:

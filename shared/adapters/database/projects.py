@@ -75,16 +75,14 @@ class SqlProjects(Ledger, ProjectLedger):
     @reads
     def find(self, connection: Connection, project: str) -> int | None:
         text = project.strip()
-        by_acronym: int | None = connection.scalar(
-            select(projects.c.id).where(projects.c.acronym_key == acronym_key(storable(text)))
-        )
-        if by_acronym is not None:
-            return by_acronym
+        acronyms = select(projects.c.id, projects.c.acronym)
+        same = connection.execute(acronyms.where(projects.c.acronym_key == acronym_key(storable(text)))).one_or_none()
+        if same is not None and same.acronym == text:
+            return int(same.id)
         if text.isascii() and text.isdigit():
             known = 0 < int(text) <= LARGEST_ID
             return connection.scalar(select(projects.c.id).where(projects.c.id == int(text))) if known else None
-        every = connection.execute(select(projects.c.id, projects.c.acronym))
-        alike: list[int] = [row.id for row in every if folded(row.acronym) == folded(text)]
+        alike: list[int] = [row.id for row in connection.execute(acronyms) if folded(row.acronym) == folded(text)]
         return alike[0] if len(alike) == 1 else None
 
     @override

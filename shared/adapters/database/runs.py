@@ -148,6 +148,13 @@ class SqlRuns(Ledger, RunLedger):
 
     @override
     @reads
+    def night(self, connection: Connection) -> RunView | None:
+        nights = select(run.key).where(run.trigger == RunTrigger.TIMER)
+        last = nights.order_by(run.started_at.desc(), run.key.desc()).limit(1)
+        return next(iter(_views(connection, select(runs).where(run.key.in_(last)))), None)
+
+    @override
+    @reads
     def stuck_scopes(self, connection: Connection, before: datetime) -> list[RunScope]:
         waiting = scope.state.in_((ScopeState.QUEUED, ScopeState.DEFERRED)) & (scope.due_at < before)
         forgotten = (scope.state == ScopeState.PLANNED) & (run.started_at < before)
