@@ -18,6 +18,7 @@ from shared.messages import Queue, origin_of
 warden = Composition(settings.load())
 warden.database.load_driver()
 logging.getLogger("azure").setLevel(logging.WARNING)
+warden.tell()
 
 app = func.FunctionApp()
 
@@ -29,55 +30,56 @@ STORAGE = "DatahubStorageConnectionString"
 @app.retry(
     strategy="exponential_backoff", max_retry_count="10", minimum_interval="00:00:30", maximum_interval="00:15:00"
 )
-def project_usage_scheduler(timer: func.TimerRequest) -> None:
+def project_usage_scheduler(timer: func.TimerRequest, context: func.Context) -> None:
     """Opens the night's run and sends one update message per subscription."""
-    warden.chain.send(warden.scheduler.tonight())
+    warden.chain.begin(warden.scheduler.tonight(), _call(context))
 
 
 @app.function_name("ProjectUsageUpdater")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageUpdate%", connection=STORAGE)
-def project_usage_updater(msg: func.QueueMessage) -> None:
+def project_usage_updater(msg: func.QueueMessage, context: func.Context) -> None:
     """Reads costs, stores them, asks for the check."""
-    warden.chain.take(Queue.UPDATE, _body(msg), _origin(msg))
+    warden.chain.take(Queue.UPDATE, _body(msg), _origin(msg), call=_call(context))
 
 
 @app.function_name("ProjectUsageNotifier")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectUsageNotification%", connection=STORAGE)
-def project_usage_notifier(msg: func.QueueMessage) -> None:
+def project_usage_notifier(msg: func.QueueMessage, context: func.Context) -> None:
     """Compares usage with the budget, makes the alerts, and asks for locks."""
-    warden.chain.take(Queue.NOTIFICATION, _body(msg), _origin(msg), msg.dequeue_count or 1)
+    warden.chain.take(Queue.NOTIFICATION, _body(msg), _origin(msg), msg.dequeue_count or 1, _call(context))
 
 
 @app.function_name("EmailNotificationHandler")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueEmailNotification%", connection=STORAGE)
-def email_notification_handler(msg: func.QueueMessage) -> None:
+def email_notification_handler(msg: func.QueueMessage, context: func.Context) -> None:
     """Sends the mail."""
-    warden.chain.take(Queue.EMAIL, _body(msg), _origin(msg))
+    warden.chain.take(Queue.EMAIL, _body(msg), _origin(msg), call=_call(context))
 
 
 @app.function_name("BudgetAlert")
 @app.route(route="budget-alert", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-def budget_alert(req: func.HttpRequest) -> func.HttpResponse:
+def budget_alert(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Takes Azure's own budget alert, asks for a lock."""
-    answer = warden.chain.take_alert(warden.budget_alerts.receive(req.get_body(), req.headers.get("Authorization")))
+    received = warden.budget_alerts.receive(req.get_body(), req.headers.get("Authorization"))
+    answer = warden.chain.take_alert(received, _call(context))
     body = json.dumps({"status": answer.status, "reason": answer.said}, ensure_ascii=False)
     return func.HttpResponse(body, status_code=answer.status, mimetype="application/json")
 
 
 @app.function_name("ProjectLockHandler")
 @app.queue_trigger(arg_name="msg", queue_name="%QueueProjectLock%", connection=STORAGE)
-def project_lock_handler(msg: func.QueueMessage) -> None:
+def project_lock_handler(msg: func.QueueMessage, context: func.Context) -> None:
     """Looks again, then locks or unlocks the project; or brings Azure's own budgets in step."""
-    warden.chain.take(Queue.LOCK, _body(msg), _origin(msg))
+    warden.chain.take(Queue.LOCK, _body(msg), _origin(msg), call=_call(context))
 
 
 @app.function_name("PipelineWatchdog")
 @app.timer_trigger(arg_name="timer", schedule="%WatchdogCRON%")
-def pipeline_watchdog(timer: func.TimerRequest) -> None:
+def pipeline_watchdog(timer: func.TimerRequest, context: func.Context) -> None:
     """Picks up what got stuck, reports a night that did not finish."""
     # First: what it buries, the round tells of; and the round lets go of the database.
     warden.left_over.bury()
-    warden.chain.send(warden.rounds.next())
+    warden.chain.begin(warden.rounds.next(), _call(context))
 
 
 @app.function_name("Health")
@@ -96,10 +98,10 @@ POISONED = {
 }
 
 
-def _burial(queue: Queue) -> Callable[[func.QueueMessage], None]:
-    def dead_letters(msg: func.QueueMessage) -> None:
+def _burial(queue: Queue) -> Callable[[func.QueueMessage, func.Context], None]:
+    def dead_letters(msg: func.QueueMessage, context: func.Context) -> None:
         """Records messages that failed for good."""
-        warden.chain.bury(queue, _body(msg), _origin(msg))
+        warden.chain.bury(queue, _body(msg), _origin(msg), call=_call(context))
 
     return dead_letters
 
@@ -107,6 +109,11 @@ def _burial(queue: Queue) -> Callable[[func.QueueMessage], None]:
 for _name, _queue in POISONED.items():
     _trigger = app.queue_trigger(arg_name="msg", queue_name=f"%Queue{_name}%-poison", connection=STORAGE)
     app.function_name(f"DeadLetters{_name}")(_trigger(_burial(_queue)))
+
+
+def _call(context: func.Context) -> tuple[str, str | None]:
+    """The function's name and the host's trace, which is nobody's current one where a function is not async."""
+    return context.function_name, context.trace_context.trace_parent
 
 
 def _body(msg: func.QueueMessage) -> str:

@@ -236,6 +236,8 @@ module app 'modules/app.bicep' = {
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.outputs.clientId};Authorization=AAD'
         AZURE_CLIENT_ID: identity.outputs.clientId
         // A message each at once; without it an instance of one core has five threads.
+        // The worker leaves logs to the app, which sends them itself (shared/adapters/telemetry.py).
+        PYTHON_ENABLE_OPENTELEMETRY: 'true'
         PYTHON_THREADPOOL_THREAD_COUNT: '8'
         WEBSITE_RESOURCE_GROUP: names.group
         DATABASE_URL: driver[sqlDriver]

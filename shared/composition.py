@@ -35,12 +35,14 @@ from shared.pipeline.chain import Chain, Stage
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.ending import Ending
+from shared.pipeline.events import observers
 from shared.pipeline.left_over import LeftOver
 from shared.pipeline.locking.carry_out import Locking
 from shared.pipeline.locking.groups import GroupLocks
 from shared.pipeline.locking.handler import Locker
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.records import Records
+from shared.pipeline.measures import measure
 from shared.pipeline.naming import Naming
 from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
@@ -76,6 +78,7 @@ from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
 from shared.ports.spending import SpendingLedger
+from shared.ports.telemetry import NoTelemetry, Telemetry
 from shared.services.cloud_accounts import CloudAccountService
 from shared.services.dead_letters import DeadLetterService
 from shared.services.health import Health
@@ -345,7 +348,23 @@ class Composition:
         }
         # The projects' ledger is built for a message by hand only.
         naming = Naming(self._project_id, self.retry)
-        return Chain(stages, naming.by_id, self.dead_letters, self.queues)
+        return Chain(stages, naming.by_id, self.dead_letters, self.queues, self.telemetry)
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        """Where traces and metrics go: nowhere without APPLICATIONINSIGHTS_CONNECTION_STRING."""
+        connection = self.settings.application_insights
+        if connection is None:
+            return NoTelemetry()
+        from shared.adapters.telemetry import application_insights
+
+        return application_insights(connection.get_secret_value(), self.settings.client_id)
+
+    def tell(self) -> None:
+        """Has telemetry told of what happens from now on in this process."""
+        telemetry = self.telemetry
+        if not isinstance(telemetry, NoTelemetry):
+            observers.append(lambda name, fields: measure(telemetry, name, fields))
 
     # --- stages ---
 

@@ -23,8 +23,9 @@ from shared.domain.texts import UNSTORABLE, is_one_line, readable, shortened, st
 
 # 64 KiB is the queue's limit; in base64, 48 KiB of text fill it.
 LARGEST_BYTES = 48 * 1024
-# What comes from elsewhere may have to be put back: Attempt, FirstQueuedAt and Replayed take up to 81 bytes more.
-LARGEST_BY_HAND_BYTES = LARGEST_BYTES - 100
+# What comes from elsewhere may have to be put back: Attempt, FirstQueuedAt, Replayed and TraceParent take up to 154
+# bytes more.
+LARGEST_BY_HAND_BYTES = LARGEST_BYTES - 200
 # An id of 10 digits and its comma take 12 bytes; this many leave ample room for the envelope.
 PROJECTS_PER_MESSAGE = 2000
 # What a provider takes in some seconds, one after the other. A message costs more than a mail: on the queue it is put,
@@ -40,6 +41,9 @@ ESCAPED = re.compile("[\ud800-\udfff\ufffe\uffff]")
 HOSTS_OWN = frozenset({"id", "dequeuecount", "insertiontime", "expirationtime", "nextvisibletime", "popreceipt"})
 QUEUE_MESSAGES = UUID("0d7b6f0e-6f5c-4f0b-8a55-0b5f1f1a2c11")
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+TRACE_PARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Queue(StrEnum):
@@ -80,13 +84,15 @@ class Envelope:
     """What every message may carry.
 
     run_id: the key of the run it belongs to. attempt: how often it was put back, from 0.
-    first_queued_at: when the first of those copies was queued. replayed: a person sent it again.
+    first_queued_at: when the first of those copies was queued. replayed: a person sent it again. trace_parent: of the
+    work that it comes of (W3C `traceparent`).
     """
 
     run_id: str | None = None
     attempt: int = 0
     first_queued_at: datetime | None = None
     replayed: bool = False
+    trace_parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +364,18 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
     )
 
 
+def is_batch(message: Message) -> bool:
+    """Whether it is about several projects or mails."""
+    return len(getattr(message, "project_ids", ())) > 1 or isinstance(message, EmailsMessage)
+
+
+def traced(message: Message, trace_parent: str | None) -> Message:
+    """The message as coming of this work; as it is, where there is no trace."""
+    if trace_parent is None:
+        return message
+    return replace(message, envelope=replace(message.envelope, trace_parent=trace_parent))
+
+
 def acronym_in(message: Message) -> str | None:
     """The acronym by which a message by hand names its project; None where it names none so."""
     return getattr(message, "project_acronym", None)
@@ -510,7 +528,7 @@ class _Fields:
     def __init__(self, body: str | bytes) -> None:
         self._values = {name.lower(): value for name, value in _object(body).items()}
 
-    def take(self, name: str, read: Callable[[Any], T]) -> T | None:
+    def take(self, name: str, read: Callable[[Any], T | None]) -> T | None:
         """The field as `read` takes it; None where it is missing or null."""
         value = self._values.get(name.lower())
         if value is None:
@@ -527,6 +545,7 @@ class _Fields:
             attempt=self.take("Attempt", _count) or 0,
             first_queued_at=self.take("FirstQueuedAt", _instant),
             replayed=self.take("Replayed", _flag) or False,
+            trace_parent=self.take("TraceParent", _trace_parent),
         )
 
 
@@ -593,6 +612,11 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("it has to be true or false")  # noqa: TRY004 - a fault of the message, not of our types
     return value
+
+
+def _trace_parent(value: Any) -> str | None:
+    """None where it can't be one: a trace is no reason to refuse a message."""
+    return value if isinstance(value, str) and TRACE_PARENT.fullmatch(value) else None
 
 
 def _guid(value: Any) -> str:

@@ -222,6 +222,15 @@ def _connection(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _application_insights(secret: SecretStr) -> SecretStr:
+    parts = dict(part.split("=", 1) for part in secret.get_secret_value().rstrip(";").split(";"))
+    given = {name.strip().lower(): value.strip() for name, value in parts.items()}
+    if not GUID.fullmatch(given.get("instrumentationkey", "")):
+        raise FaultError("it has no InstrumentationKey")
+    _endpoint(given.get("ingestionendpoint", "https://host").rstrip("/"))
+    return secret
+
+
 PARTS_OF_HOST = {"AccountName": "[a-z0-9-]+", "EndpointSuffix": r"[\w.-]+(:[0-9]+)?"}
 DATABASES = ("sqlite:///", "postgresql+psycopg://", "mssql+pyodbc://", "mssql+mssqlpython://")
 
@@ -348,6 +357,11 @@ class Settings(BaseModel):
         "Azure Resource Manager's address with https and without a path; plain http only for this machine",
     )
     client_id: str | None = _setting("AZURE_CLIENT_ID", None, "the client id of the app's user-assigned identity")
+    application_insights: Annotated[SecretStr, AfterValidator(_application_insights)] | None = _setting(
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        None,
+        "an Application Insights resource's connection string: telemetry goes there, signed in as AZURE_CLIENT_ID",
+    )
     cost_metric: CostMetric = _setting("COST_METRIC", CostMetric.ACTUAL, "ActualCost or AmortizedCost")
     lookback_days: int = _number(
         "COST_LOOKBACK_DAYS", 35, "how many days a night reads again, today among them", 1, 366

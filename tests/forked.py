@@ -5,6 +5,7 @@ Each is a process of its own all the same, with its own environment, folder, out
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -77,4 +78,8 @@ def _become(arguments: Sequence[str], folder: str, environment: dict[str, str], 
     os.chdir(folder)
     sys.path[:0] = [folder, *environment.get("PYTHONPATH", "").split(os.pathsep)]
     sys.argv = list(arguments)
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    finally:
+        # As at a program's end; a process of multiprocessing ends without.
+        atexit._run_exitfuncs()

@@ -26,12 +26,15 @@ LATER = [
     "azure.mgmt",
     "azure.mgmt.consumption",
     "azure.mgmt.costmanagement",
+    "azure.monitor",
     "azure.storage",
     "cryptography",
     "email_validator",
     "jinja2",
     "jwt",
     "msal",
+    "opentelemetry",
+    "psutil",
     "psycopg",
     "pyodbc",
     "python_http_client",
@@ -54,6 +57,7 @@ LIST_MODULES = "import json, sys, function_app; print(json.dumps(sorted(sys.modu
 # A budget alert with an unsigned token, through the app's own function; what it answers is the program's first line.
 TAKE_AN_ALERT = """
 import json, sys
+from types import SimpleNamespace
 import azure.functions as func
 import function_app
 
@@ -63,7 +67,8 @@ alert = {
 }
 token = {"authorization": "Bearer eyJhbGciOiJub25lIn0.e30."}
 request = func.HttpRequest("POST", "/api/budget-alert", headers=token, body=json.dumps(alert).encode())
-answer = function_app.budget_alert(request)
+context = SimpleNamespace(function_name="BudgetAlert", trace_context=SimpleNamespace(trace_parent=None))
+answer = function_app.budget_alert(request, context)
 print(json.dumps(answer.status_code))
 print(json.dumps(sorted(sys.modules)))
 """

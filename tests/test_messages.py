@@ -32,6 +32,7 @@ from shared.messages import (
     SentAs,
     UpdateMessage,
     as_replayed,
+    is_batch,
     notifications,
     origin_of,
     parse_email,
@@ -40,6 +41,7 @@ from shared.messages import (
     parse_update,
     put_back,
     to_json,
+    traced,
     without_hosts_own,
 )
 
@@ -57,9 +59,10 @@ NAMES = [
         "Receipt",
     ),
     *("Action", "BudgetName", "Reason", "Trigger", "By", "Attachments"),
-    *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed"),
+    *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed", "TraceParent"),
 ]
 PARSERS = [parse_update, parse_notification, parse_email, parse_lock]
+TRACE = "00-2222222222222222222222222222222a-2222222222222222-01"
 ACCOUNT = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 
@@ -75,6 +78,7 @@ ENVELOPES = st.builds(
     attempt=st.integers(0, 10_000),
     first_queued_at=st.none() | st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0)),
     replayed=st.booleans(),
+    trace_parent=st.none() | st.just(TRACE),
 )
 # At most 50 units of UTF-16, as SQL Server counts: some characters are two.
 ACRONYMS = LINES.map(lambda text: text[:25]).filter(str.strip)
@@ -592,9 +596,7 @@ def _in_whole_seconds(message: Message) -> Message:
     first = message.envelope.first_queued_at
     if first is None:
         return message
-    whole = Envelope(
-        message.envelope.run_id, message.envelope.attempt, first.replace(microsecond=0), message.envelope.replayed
-    )
+    whole = replace(message.envelope, first_queued_at=first.replace(microsecond=0))
     return type(message)(**{name: getattr(message, name) for name in message.__slots__} | {"envelope": whole})
 
 
@@ -667,14 +669,44 @@ def test_a_mail_that_fills_its_limit_can_be_put_back_for_ever_and_a_byte_more_is
     body = begun + mail_of(size, letter)[1:-2] + room + '"}'
     again = replace(parse_email(as_replayed(body)), envelope=Envelope(run_id, LARGEST_ID - 1, None, replayed=True))
     for _ in range(2):
-        again = parse_email(
-            to_json(put_back(replace(again, envelope=replace(again.envelope, attempt=LARGEST_ID - 1)), NOW))
-        )
+        again = replace(again, envelope=replace(again.envelope, attempt=LARGEST_ID - 1))
+        again = parse_email(to_json(traced(put_back(again, NOW), TRACE)))
     assert again.mail == parse_email(body).mail
     assert (
         f"a message of {LARGEST_BY_HAND_BYTES + 1} bytes is too large; the limit is {LARGEST_BY_HAND_BYTES}"
         in refusal(parse_email, body[:-2] + ' "}')
     )
+
+
+def test_a_message_says_which_work_it_comes_of() -> None:
+    message = traced(NotificationMessage((11,)), TRACE)
+    assert to_json(message) == f'{{"ProjectId":11,"TraceParent":"{TRACE}"}}'
+    assert parse_notification(to_json(message)) == message
+    assert traced(message, None) == message
+
+
+BROKEN = ["", "none", 7, None, [], {}, TRACE[:-1], TRACE.upper(), f"{TRACE}-more", "\0" * 55, "x" * 1000, "\ud800"]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
+def test_a_trace_that_can_not_be_right_is_no_reason_to_refuse_a_message(broken: object) -> None:
+    bodies = [{"ProjectId": 11}, {"ProjectId": 11}, {"EmailId": 7}, {"ProjectId": 11, "Action": "lock"}]
+    for parse, body in zip(PARSERS, bodies, strict=True):
+        assert parse(json.dumps(body | {"TraceParent": broken})) == parse(json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("message", "several"),
+    [
+        (NotificationMessage((1,)), False),
+        (NotificationMessage((1, 2)), True),
+        (EmailMessage(7), False),
+        (EmailsMessage((7, 8)), True),
+        (UpdateMessage(ACCOUNT), False),
+    ],
+)
+def test_a_batch_is_about_several(message: Message, several: bool) -> None:
+    assert is_batch(message) is several
 
 
 def test_projects_by_hand_are_taken_as_far_as_their_message_can_be_put_back() -> None:
@@ -723,9 +755,8 @@ def test_a_message_put_back_again_and_again_counts_its_attempts_and_keeps_its_fi
     again = message
     for minute in minutes:
         again = parser_of(message)(to_json(put_back(again, NOW + timedelta(minutes=minute))))
-    assert again.envelope == Envelope(
-        message.envelope.run_id, message.envelope.attempt + len(minutes), first, message.envelope.replayed
-    )
+    attempt = message.envelope.attempt + len(minutes)
+    assert again.envelope == replace(message.envelope, attempt=attempt, first_queued_at=first)
     assert {name: getattr(again, name) for name in again.__slots__ if name != "envelope"} == {
         name: getattr(message, name) for name in message.__slots__ if name != "envelope"
     }
@@ -737,7 +768,7 @@ def test_a_message_put_back_again_and_again_counts_its_attempts_and_keeps_its_fi
 )
 def test_a_replayed_message_is_the_same_counted_from_the_start_and_marked(message: Message, form: str) -> None:
     replayed = parser_of(message)(as_replayed(str(FORMS[form](to_json(message)))))
-    assert replayed.envelope == Envelope(run_id=message.envelope.run_id, replayed=True)
+    assert replayed.envelope == replace(message.envelope, attempt=0, first_queued_at=None, replayed=True)
     assert {name: getattr(replayed, name) for name in replayed.__slots__ if name != "envelope"} == {
         name: getattr(message, name) for name in message.__slots__ if name != "envelope"
     }

@@ -15,6 +15,7 @@ import azure.functions as func
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.retries import RetryPolicy, read_retry_policy
 
+CONTEXT = "context"
 TRIGGERS = ("queueTrigger", "timerTrigger", "httpTrigger")
 # The package's own annotations leave out what these calls return.
 _sdk: Any = func
@@ -29,6 +30,11 @@ class AppFunction:
     trigger: Any
     returns: bool
     retry: RetryPolicy
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether it is told of its own call, too."""
+        return CONTEXT in inspect.signature(self.call).parameters
 
     @property
     def is_async(self) -> bool:
@@ -96,6 +102,7 @@ def _checked(function: Any) -> AppFunction:
     annotations = _annotations(name, call)
     returns = bindings.pop("$return", None) is not None
     _check_parameters(name, call, set(bindings))
+    _check_context(name, annotations)
     _check_input(name, trigger, annotations)
     _check_returned(name, returns, annotations.get("return"))
     return AppFunction(
@@ -126,11 +133,16 @@ def _annotations(name: str, call: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _check_parameters(name: str, call: Callable[..., Any], bound: set[str]) -> None:
-    parameters = set(inspect.signature(call).parameters)
+    parameters = set(inspect.signature(call).parameters) - {CONTEXT}
     if parameters - bound:
         raise HostError(f"{name} has parameters without a binding: {', '.join(sorted(parameters - bound))}.")
     if bound - parameters:
         raise HostError(f"{name} has bindings without a parameter: {', '.join(sorted(bound - parameters))}.")
+
+
+def _check_context(name: str, annotations: dict[str, Any]) -> None:
+    if annotations.get(CONTEXT, func.Context) is not func.Context:
+        raise HostError(f"{name}: {CONTEXT} is annotated {annotations[CONTEXT]!r}; the worker takes func.Context.")
 
 
 def _check_input(name: str, trigger: Any, annotations: dict[str, Any]) -> None:

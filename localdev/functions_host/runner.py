@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import os
+import secrets
 import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from localdev.functions_host.app import AppFunction
+from localdev.functions_host.app import CONTEXT, AppFunction
 from localdev.functions_host.bindings import http_answer
 from localdev.functions_host.errors import HostError
 
@@ -24,6 +25,24 @@ class Outcome:
 
     ok: bool
     answer: Any = None
+
+
+class TraceContext:
+    """A trace for each call, as the host begins one."""
+
+    def __init__(self) -> None:
+        self.trace_parent = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        self.trace_state = ""
+        self.attributes: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a function is told of its own call."""
+
+    invocation_id: str
+    function_name: str
+    trace_context: TraceContext = field(default_factory=TraceContext)
 
 
 class Runner:
@@ -43,7 +62,7 @@ class Runner:
         invocation_id = str(uuid.uuid4())
         begun = time.perf_counter()
         try:
-            answer = self._run(function, trigger_value)
+            answer = self._run(function, trigger_value, invocation_id)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - what a function raises is its failure only
             self._log_failure(function, invocation_id, begun, error)
             return Outcome(ok=False)
@@ -63,8 +82,11 @@ class Runner:
             exc_info=error if detail else None,
         )
 
-    def _run(self, function: AppFunction, trigger_value: Callable[[], Any]) -> Any:
-        returned = self._call(function, {function.trigger.name: trigger_value()})
+    def _run(self, function: AppFunction, trigger_value: Callable[[], Any], invocation_id: str) -> Any:
+        arguments = {function.trigger.name: trigger_value()}
+        if function.takes_context:
+            arguments[CONTEXT] = Context(invocation_id, function.name)
+        returned = self._call(function, arguments)
         if returned is None:
             return None
         if not function.returns:

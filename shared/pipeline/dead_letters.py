@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,7 @@ from shared.messages import (
     to_json,
 )
 from shared.pipeline.ending import Ending
+from shared.pipeline.events import event
 from shared.pipeline.naming import acronyms_in
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
@@ -47,6 +49,7 @@ class DeadLetters:
 
     def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
         """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
+        event("dead_letter", level=logging.WARNING, queue=queue, origin=origin)
         self.ledger.record(queue, body, reason, origin, self.clock())
 
     def give_up(self, message: Message, reason: str, origin: str) -> None:
@@ -55,6 +58,7 @@ class DeadLetters:
 
     def give_up_stranger(self, message: Message, reason: str, origin: str) -> None:
         """The same of a message that names nobody, of which anybody can make up as many as he likes."""
+        event("dead_letter", level=logging.WARNING, queue=QUEUES[type(message)], origin=origin)
         self.ledger.record_stranger(QUEUES[type(message)], to_json(message), reason, origin, self.clock())
 
     def bury(self, queue: Queue, body: str, origin: str, reason: str = POISONED) -> list[Outgoing]:

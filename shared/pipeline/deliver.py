@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -171,11 +172,17 @@ class Deliverer:
         try:
             said, receipt = (self._hand_over_each if self.private else self._hand_over)(stored, mail, asked)
         except NeverError as error:
+            _tell_handed_over(stored, refused=len(asked))
             if _is_notice(stored):
                 return self._put_off(message, stored, origin, LaterError(error.reason))
             return self._failed(stored, origin, error.reason)
         except LaterError as error:
+            _tell_handed_over(stored, refused_for_now=len(asked))
             return self._put_off(message, stored, origin, error)
+        states = Counter(each.state for each in said)
+        _tell_handed_over(
+            stored, states[DeliveryState.TAKEN], states[DeliveryState.LATER], states[DeliveryState.REFUSED]
+        )
         # Should the database be away: what comes back must only note this, never send the mail again.
         sent_as = SentAs(origin, receipt, _with_short_reasons([*said, *left_out]))
         return self._note(replace(message, email_id=stored.id, sent_as=sent_as), stored, sent_as)
@@ -224,7 +231,8 @@ class Deliverer:
             self.mails.mark_sent(stored.id, sent_as.receipt, known, now)
         except LaterError:
             return self.retry.put_back(_that_fits(message), now + MARK_AGAIN)
-        event("mail_sent", mail=stored.id, key=stored.mail.key)
+        waited = (now - stored.made_at).total_seconds() if stored.made_at else None
+        event("mail_sent", mail=stored.id, key=stored.mail.key, seconds=waited)
         return []
 
     def _refused_by_all(
@@ -304,6 +312,11 @@ class Deliverer:
             note=lambda reason, due_at: self.mails.release(stored.id, origin, reason, due_at),
             mail=stored.id,
         )
+
+
+def _tell_handed_over(stored: StoredMail, taken: int = 0, refused_for_now: int = 0, refused: int = 0) -> None:
+    """What the provider said of how many recipients."""
+    event("mail_handed_over", mail=stored.id, taken=taken, refused_for_now=refused_for_now, refused=refused)
 
 
 def _by_address(asked: Sequence[Delivery]) -> list[list[Delivery]]:

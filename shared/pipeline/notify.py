@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shared.messages import Envelope, LockMessage, LockTrigger, NotificationMessage, one_by_one
 from shared.pipeline.alerts import AlertPolicy, Alerts
 from shared.pipeline.dead_letters import DeadLetters
-from shared.pipeline.events import log
+from shared.pipeline.events import event, log
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, Retry, mails_out, outgoing
 from shared.ports.checks import CheckLedger
@@ -47,6 +47,9 @@ class Notifier:
         now, run_key = self.clock(), message.envelope.run_id
         alerts = Alerts(self.policy, self.operators, now.date(), run_key)
         result = self.checks.check(message.project_ids, alerts, now)
+        event("checked", run=run_key, projects=len(message.project_ids) - len(result.unknown))
+        for project_id, threshold in result.alerts:
+            event("alert_made", run=run_key, project=project_id, threshold=threshold)
         for project_id in result.unknown:
             reason = f"there is no project {project_id}; `python -m shared.cli projects list` shows them all"
             self._bury(project_id, reason, origin)

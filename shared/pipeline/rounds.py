@@ -54,7 +54,7 @@ class Rounds:
         now = self.clock()
         known = rounds.from_text(self._noted(Note.ROUND))
         if known is not None and not rounds.looks(known, self._writing_until(), now):
-            self._note(replace(known, round_at=now))
+            self._end(replace(known, round_at=now))
             return
         try:
             yield from self.watchdog.look()
@@ -63,7 +63,7 @@ class Rounds:
         finally:
             self.let_go()
         night_at = max(filter(None, (standing.complete_at, standing.since)), default=now)
-        self._note(rounds.RoundNote(now, now, self._look_at(standing, now), night_at))
+        self._end(rounds.RoundNote(now, now, self._look_at(standing, now), night_at))
 
     def _look_at(self, standing: Standing, now: datetime) -> datetime:
         """When something may be due."""
@@ -90,7 +90,9 @@ class Rounds:
             event("note_not_read", level=logging.WARNING, note=note, reason=error.reason)
             return None
 
-    def _note(self, note: rounds.RoundNote) -> None:
+    def _end(self, note: rounds.RoundNote) -> None:
+        age = rounds.night_age(note, note.round_at)
+        event("round", looked=note.looked_at == note.round_at, night_age_hours=round(age / timedelta(hours=1), 2))
         try:
             self.notes.write(Note.ROUND, rounds.to_text(note))
         except (LaterError, NeverError) as error:

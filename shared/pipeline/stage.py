@@ -66,6 +66,10 @@ def wait_after(error: LaterError, attempt: int, chance: float) -> timedelta:
     return wait * (1 + JITTER * chance)
 
 
+def _seconds(wait: timedelta) -> dict[str, float]:
+    return {"asked_to_wait_seconds": wait.total_seconds()}
+
+
 def given_up(error: LaterError, limit: timedelta = WORK_LIMIT) -> str:
     """Why work has failed that was tried for `limit`."""
     return f"given up after {limit // timedelta(hours=1)} hours: {error.reason}"
@@ -112,7 +116,8 @@ class Retry:
             except LaterError:
                 event("giving_up_put_off", level=logging.WARNING, **ids)
         due_at = self.clock() + wait_after(error, message.envelope.attempt, self.chance())
-        event(f"{name}_deferred", level=logging.WARNING, **ids, reason=error.reason)
+        asked = {} if error.wait is None or isinstance(error, PauseError) else _seconds(error.wait)
+        event(f"{name}_deferred", level=logging.WARNING, **ids, **asked, reason=error.reason)
         if note is not None:
             try:
                 note(error.reason, due_at)

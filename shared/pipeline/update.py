@@ -259,6 +259,9 @@ class Updater:
             if not parts and len(failed) == IN_A_ROW and len(set(failed.values())) == 1:
                 failed = dict.fromkeys(left, failed[window])
                 break
+        asked = len(parts) + len(failed) + len(later)
+        units = asked * work.source.quota.units_per_query
+        event("costs_asked", run=scope.run_key, scope=scope.target.subject, queries=asked, units=units)
         groups = frozenset(key_of_group(group) for group in work.groups)
         source = work.source.connection_type
         return Reading(*work.key, groups, tuple(parts), night, source, tuple(failed.items())), later

@@ -80,6 +80,7 @@ class Watchdog:
             mails=len(mails) + len(abandoned),
             locks=len(locks),
             late_runs=len(late),
+            gaps=len(self.charges.incomplete(now.date()).lines),
         )
         return [
             *(Outgoing(_again(scope), due_at - now) for scope, due_at in scopes),

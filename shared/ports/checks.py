@@ -98,12 +98,13 @@ class Judge(Protocol):
 class CheckResult:
     """unsent: ids of mails for or about these projects that nobody has begun to send. unknown: ids of no project.
 
-    locks: what the judgements ask of the lock, as (project id, action, reason).
+    locks: what the judgements ask of the lock, as (project id, action, reason). alerts: as (project id, threshold).
     """
 
     unsent: tuple[int, ...]
     unknown: tuple[int, ...]
     locks: tuple[tuple[int, LockAction, str], ...] = ()
+    alerts: tuple[tuple[int, int], ...] = ()
 
 
 class CheckLedger(Protocol):

@@ -164,6 +164,7 @@ class StoredMail:
     sent_at: datetime | None = None
     deliveries: tuple[Delivery, ...] = ()
     """what is known of its recipients, since it was first handed over"""
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

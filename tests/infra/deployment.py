@@ -10,11 +10,12 @@ from tests.docs import sources
 
 ROLES: dict[str, dict[str, str]] = json.loads(sources.read("infra/roles.json"))
 ROLE_NAMES = {role["id"]: role["name"] for role in ROLES.values()}
+INSIGHTS = "11111111-2222-4333-8444-555555555555"
 # What only Azure knows is left as an expression: here, what it may come to.
 ONLY_AZURE_KNOWS = {
     r"reference\('[^']*/userAssignedIdentities/[^']*', '[^']*'\)\.clientId": "99999999-0000-0000-0000-000000000004",
     r"reference\('[^']*/servers/[^']*', '[^']*'\)\.fullyQualifiedDomainName": "sql.database.windows.net",
-    r"reference\('[^']*/components/[^']*', '[^']*'\)\.ConnectionString": "InstrumentationKey=a-key",
+    r"reference\('[^']*/components/[^']*', '[^']*'\)\.ConnectionString": f"InstrumentationKey={INSIGHTS}",
     r"reference\('[^']*/communicationServices/[^']*', '[^']*'\)\.hostName": "acs.europe.communication.azure.com",
     r"reference\('[^']*/domains/[^']*', '[^']*'\)\.mailFromSenderDomain": "a-guid.azurecomm.net",
     r"environment\(\)\.suffixes\.storage": "core.windows.net",

@@ -19,7 +19,7 @@ READ_BY_AZURE = {
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
     "DatahubStorageConnectionString__credential",
-    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "PYTHON_ENABLE_OPENTELEMETRY",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "PYTHON_THREADPOOL_THREAD_COUNT",
 }

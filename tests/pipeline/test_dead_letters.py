@@ -375,4 +375,4 @@ def test_a_message_that_is_too_full_to_be_put_back_is_kept_with_that_reason(chai
     body = f'{{"ProjectIds":[{",".join(str(1_000_000_000 + each) for each in range(4466))}]}}'
     assert chain.work(Queue.NOTIFICATION, body) == []
     (letter,) = chain.letters.letters()
-    assert "too large; the limit is 49052" in letter.reason
+    assert "too large; the limit is 48952" in letter.reason
