@@ -13,7 +13,7 @@ LOCK_HISTORIES ?= 2000
 # Tests start many processes: without byte code on the disk, each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev test test-sql-server check bench crash-test format lock clean
+.PHONY: help demo dev test test-sql-server check bench crash-test format lock audit sbom clean
 .DEFAULT_GOAL := help
 
 help: ## What there is to do
@@ -70,6 +70,17 @@ lock: $(READY) ## Pins what pyproject.toml asks for
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --universal --no-header --no-annotate --quiet -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --universal --extra dev -c requirements.txt --no-header --no-annotate --quiet -o requirements-dev.txt
+
+audit: ## Whether a vulnerability is known of a package that is pinned (asks the internet)
+	@test -n "$(PYTHON)" && test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit \
+		&& .venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	@# Strict: a package of which nobody could be asked is no good news.
+	@for file in $$(git ls-files '*requirements*.txt'); do echo "$$file"; \
+		.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement "$$file" || failed=1; \
+	done; exit $${failed:-0}
+
+sbom: $(READY) ## The bill of materials of what is deployed, in build/sbom.json
+	@$(BIN)/python -m localdev.sbom
 
 clean: ## Takes away everything that was made here; asks before a database goes
 	rm -rf .venv .venv-* .azurite .mypy_cache .ruff_cache .hypothesis build *.egg-info

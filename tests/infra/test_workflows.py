@@ -12,7 +12,7 @@ import yaml
 from tests.docs import sources
 from tests.infra import azd
 
-WORKFLOWS = ["ci.yml", "deploy.yml"]
+WORKFLOWS = ["ci.yml", "deploy.yml", "audit.yml", "release.yml"]
 KINDS = ("vars", "secrets")
 PINNED = re.compile(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 EXPRESSION = re.compile(r"\$\{\{ (vars|secrets)\.(\w+)(?: \|\| '([^']*)')? \}\}")
@@ -38,7 +38,12 @@ def test_an_action_is_pinned_to_one_digest_everywhere():
     assert len({action for action, _ in found}) == len(found)
 
 
-RIGHTS = {"ci.yml": {"contents": "read"}, "deploy.yml": {"contents": "read", "id-token": "write"}}
+RIGHTS = {
+    "ci.yml": {"contents": "read"},
+    "deploy.yml": {"contents": "read", "id-token": "write"},
+    "audit.yml": {"contents": "read"},
+    "release.yml": {"contents": "write"},
+}
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -64,6 +69,16 @@ def test_ci_calls_targets_of_the_makefile_with_the_matrixs_python():
     called = re.findall(r"run: make (\S+) PYTHON=python\n", text("ci.yml"))
     assert called == ["check", "test"]
     assert set(called) <= sources.make_targets()
+
+
+def test_what_is_pinned_is_audited_each_week_and_a_release_carries_its_bill_of_materials():
+    # YAML takes `on` for true.
+    (weekly,) = yaml.safe_load(text("audit.yml"))[True]["schedule"]
+    assert weekly["cron"].split()[2:] == ["*", "*", "1"]
+    called = [re.findall(r"run: make (\S+) PYTHON=python\n", text(name)) for name in ("audit.yml", "release.yml")]
+    assert called == [["audit"], ["sbom"]]
+    assert {"audit", "sbom"} <= sources.make_targets()
+    assert "build/sbom.json" in text("release.yml")
 
 
 def test_ci_skips_nothing_that_can_be_there():

@@ -1,0 +1,64 @@
+"""A night and an alert with a secret in every setting that takes one: none is in a log, a mail or an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localdev.azure_sim import AzureSimulator
+from shared.messages import Queue
+from tests.adapters.mail.servers import PASSWORD, USERNAME, SmtpServer, make_certificate, read
+from tests.chain.conftest import Install
+from tests.chain.installation import FUNCTION_KEY, NORTH, book_of, contents_of, entry, post
+
+DATABASE_PASSWORD = "pass-of-the-database"
+SENDGRID_KEY = "SG.a-key-that-is-left-over"
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ3YXJkZW4ifQ.c2lnbmF0dXJl"
+
+
+def leaks(secrets: list[str], texts: list[str]) -> list[str]:
+    return [secret for secret in secrets if any(secret in text for text in texts)]
+
+
+def test_a_secret_would_be_found() -> None:
+    assert leaks([TOKEN, PASSWORD], ["good", f"not {PASSWORD} good"]) == [PASSWORD]
+
+
+@pytest.mark.postgres
+def test_no_secret_is_in_a_log_a_mail_or_an_answer(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, context = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server = SmtpServer(context)
+    server.start()
+    # What the server quotes is written down, told to people and listed.
+    server.refusals["p11@example.com"] = f"550 5.1.1 no such user, {PASSWORD}"
+    settings = {"EMAIL_PROVIDER": "smtp", "EMAIL_SENDER": "warden@example.com", "SENDGRID_API_KEY": SENDGRID_KEY}
+    settings |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(server.port), "SMTP_USERNAME": USERNAME}
+    with AzureSimulator(book_of((NORTH, "rg-11", "30"))) as azure:
+        app = install(azure, "postgresql", **settings, SMTP_PASSWORD=PASSWORD)
+        app.database_url = app.database_url.replace("postgres@", f"postgres:{DATABASE_PASSWORD}@")
+        app.load(entry(11, "400"))
+        app.queue(Queue.UPDATE).send_message('{"ProjectId": 99}')
+        app.run("--verbose", "--once", "ProjectUsageScheduler")
+        _, url = app.listening()
+        reply = post(url, b"no alert", {"Authorization": f"Bearer {TOKEN}"})
+        for command in (["check"], ["mails", "list"], ["dead-letters", "list"]):
+            app.cli(*command)
+    server.stop()
+    key = dict(part.partition("=")[::2] for part in app.storage.split(";"))["AccountKey"]
+    written = [*(program.output for program in app.programs), reply.text]
+    mails = [
+        read(content).as_string() + contents for content, _ in server.mails for contents in contents_of(read(content))
+    ]
+    assert leaks([DATABASE_PASSWORD, PASSWORD, SENDGRID_KEY, FUNCTION_KEY, TOKEN, key], written + mails) == []
+    # All of it was used, and what was quoted is there without the password.
+    assert USERNAME.encode() in server.signed_in
+    assert leaks(["no such user, ***", "mail_sent", "there is no project 99", "400"], written + mails) == [
+        "no such user, ***",
+        "mail_sent",
+        "there is no project 99",
+        "400",
+    ]
