@@ -284,7 +284,8 @@ def parse_notification(body: str | bytes) -> NotificationMessage:
     acronym = fields.take("ProjectAcronym", _one_line(1, 50))
     if [one, many, acronym].count(None) != 2:
         raise MessageError(
-            'name the projects: {"ProjectId": 11}, {"ProjectAcronym": "DIE1"} or {"ProjectIds": [11, 12]}'
+            'name the projects: {"ProjectId": 11}, {"ProjectAcronym": "DIE1"} or {"ProjectIds": [11, 12]}, '
+            "only one of them"
         )
     if acronym is not None:
         return NotificationMessage((), fields.envelope(), acronym)
@@ -346,7 +347,8 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
         return BudgetSyncMessage(subscription_id, fields.envelope())
     if [project_id, acronym, budget_name].count(None) != 2:
         raise MessageError(
-            'name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}, or "ProjectAcronym": "DIE1"'
+            'name the project: {"ProjectId": 11, "Action": "lock", "Reason": "…"}, or "ProjectAcronym": "DIE1", '
+            "only one of them"
         )
     if budget_name is not None and subscription_id is None:
         raise MessageError("a BudgetName goes with its SubscriptionId")
