@@ -48,6 +48,7 @@ COMMANDS = {
     "projects-show": "projects show foret",
     "projects-load": "projects load projects.csv --dry-run",
     "projects-export": "projects export",
+    "projects-forget": "projects forget DIE1",
     "projects-lock": "projects lock DIE1 --reason security",
     "projects-unlock": "projects unlock DIE1 --reason mended",
     "budgets-set": "budgets set DIE1 15000 --reason granted",
@@ -61,6 +62,7 @@ COMMANDS = {
     "status-quiet": "status --quiet",
     "mails-list": "mails list",
     "mails-resend": "mails resend 1",
+    "mails-discard": "mails discard 2 --reason drill",
     "dead-letters-list": "dead-letters list",
     "dead-letters-show": "dead-letters show 1",
     "dead-letters-discard": "dead-letters discard 1 --reason drill",
@@ -68,6 +70,7 @@ COMMANDS = {
     "cloud-accounts-list": "cloud-accounts list",
     "db-upgrade": "db upgrade",
     "check": "check",
+    "smoke-test": "smoke-test",
 }
 
 
