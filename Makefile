@@ -24,7 +24,7 @@ $(READY): requirements-dev.txt
 		"found (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt
 	@touch $(READY)
 
 demo: $(READY) ## Two nights over a dozen sample projects, and a lock at 100 %

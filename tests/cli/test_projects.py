@@ -288,6 +288,7 @@ def test_a_load_tells_programs_the_same(cli: Cli) -> None:
         "changed": 1,
         "unchanged": 0,
         "handed_over": 0,
+        "guessed": [],
         "left_out": ["DIE1"],
         "without_budget": ["BARE"],
         "without_contacts": ["BARE"],

@@ -23,6 +23,7 @@ from shared.pipeline.chain import Chain
 from shared.pipeline.dead_letters import DeadLetters
 from shared.ports.azure import TokenCheck, TokenRefusedError
 from shared.ports.errors import LaterError, NeverError
+from shared.ports.telemetry import NoTelemetry
 from tests.fakes import FakeQueues
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "azure"
@@ -80,7 +81,7 @@ def answered(
     queues: FakeQueues, body: bytes, authorization: str | None = None, doorkeeper: TokenCheck | None = None
 ) -> AlertAnswer:
     """What the function does with a call."""
-    return Chain({}, lambda message: message, cast("DeadLetters", None), queues).take_alert(
+    return Chain({}, lambda message: message, cast("DeadLetters", None), queues, NoTelemetry()).take_alert(
         BudgetAlerts(doorkeeper).receive(body, authorization)
     )
 
