@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from itertools import pairwise
 
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import Period
@@ -48,13 +49,31 @@ Opened = dict[date, OpenedPeriod]
 """A project's opened periods by first day"""
 
 
+def carried_since(opened: Opened, start: date) -> date | None:
+    """The first day of the charges that still decide what came into the period that begins here; None where that is
+    final.
+
+    What had come into the period before may not be final either.
+    """
+    since = None
+    for day, before in pairwise(sorted((day for day in opened if day <= start), reverse=True)):
+        if opened[day].settled:
+            break
+        since = before
+    return since
+
+
 @dataclass(frozen=True, slots=True)
 class OverPeriod:
-    """A period that is over, with what counted at its end: the revision's number, and its terms."""
+    """A period that is over, with what counted at its end: the revision's number, and its terms.
+
+    carried_since: see `carried_since`.
+    """
 
     opened: OpenedPeriod
     number: int
     terms: BudgetTerms
+    carried_since: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +166,11 @@ class BudgetHistory:
         Not those that were given up for another rule before their end: no budget was for their days.
         """
         found = ((each, self._number_before(each.period.end)) for each in self._not_closed(today))
-        over = [OverPeriod(each, number, self.revisions[number - 1][1]) for each, number in found if number]
+        over = [
+            OverPeriod(each, number, self.revisions[number - 1][1], carried_since(self.opened, each.period.start))
+            for each, number in found
+            if number
+        ]
         return [each for each in over if each.terms.rule.period_at(each.opened.period.start) == each.opened.period]
 
     def close(self, read_until: date | None, today: date, lookback_days: int) -> BudgetHistory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -98,7 +98,8 @@ class Budget:
     """One revision of a project's budget, in one period; `number` counts from 1 within the project.
 
     carried: what the periods before add to the amount (negative: take from it). stopped: the period before ended
-    with the rollover `stop`, and nobody has set a budget since. same_since: the first revision in a row that gives the
+    with the rollover `stop`, and nobody has set a budget since. carried_since: the first day of the charges that still
+    decide what is carried; None where that is final. same_since: the first revision in a row that gives the
     same amount for the same period (`is_for_the_same`); None where that is this one.
     """
 
@@ -108,6 +109,7 @@ class Budget:
     carried: Decimal = Decimal(0)
     stopped: bool = False
     same_since: int | None = None
+    carried_since: date | None = None
 
     @property
     def first_number(self) -> int:
@@ -124,6 +126,10 @@ class Budget:
     def amount(self) -> Decimal | None:
         """What may be spent in the period. None: there is no budget. 0: the periods before have used all of it up."""
         return None if self.available is None else max(Decimal(0), self.available)
+
+    def decided_by(self, period: Period) -> Period:
+        """The days whose charges decide what usage in the period is compared with, and the usage."""
+        return replace(period, start=min(period.start, self.carried_since or period.start))
 
     def percent(self, usage: Decimal) -> Decimal | None:
         """Usage in percent, rounded down to 6 places; None without a budget, 100 where there is nothing to spend."""

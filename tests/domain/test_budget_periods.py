@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.budget_periods import BudgetHistory, OpenedPeriod
+from shared.domain.budget_periods import BudgetHistory, OpenedPeriod, carried_since
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 
@@ -140,6 +140,13 @@ def test_it_is_final_once_a_night_has_read_all_after_the_look_back() -> None:
     assert history.settle(final_on, LOOKBACK).unsettled() == []
 
 
+def test_the_charges_of_all_periods_that_are_not_final_decide_what_is_carried() -> None:
+    history = turn(loaded(CAD), APRIL)
+    assert [carried_since(history.opened, day) for day in (JANUARY, FEBRUARY, APRIL)] == [None, JANUARY, JANUARY]
+    later = history.settle(FEBRUARY + LOOKBACK * DAY, LOOKBACK)
+    assert [carried_since(later.opened, day) for day in (FEBRUARY, MARCH, APRIL)] == [None, FEBRUARY, FEBRUARY]
+
+
 # --- whatever happens ----------------------------------------------------------------------------------------
 
 starts = st.sampled_from([date(2000, 1, 1), date(2000, 4, 1), date(2000, 1, 31), date(2000, 2, 29), date(2000, 6, 15)])
@@ -198,6 +205,19 @@ def test_what_is_final_is_never_changed_by_any_charge_and_the_oldest_is_so_first
         assert is_final == sorted(is_final, reverse=True)
     changed = follow(settled, [*charges, *((first, "CAD", cost) for cost in late)])
     assert all(changed.opened[start] == each for start, each in settled.opened.items() if each.settled)
+
+
+@given(life=lives(), late=costs, read_until=gaps)
+def test_no_charge_of_a_day_before_those_that_still_decide_changes_what_was_carried(
+    life: Life, late: Decimal, read_until: list[int]
+) -> None:
+    terms, first, days, charges = life
+    history = turn(loaded(terms, first), days[-1], charges).settle(first + sum(read_until) * DAY, LOOKBACK)
+    for start, opened in history.opened.items():
+        since = carried_since(history.opened, start)
+        assert (since is None) == opened.settled
+        before = [(day, "CAD", late) for day in history.opened if day < (since or start)]
+        assert follow(history, [*charges, *before]).opened[start] == opened
 
 
 @given(life=lives())

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from shared.domain.budgets import OpeningBalance
+from shared.domain.budgets import OpeningBalance, Rollover
 from shared.domain.locks import LockMode, Outcome, WhenUnsure
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Scope
@@ -239,6 +239,40 @@ def test_what_an_opening_balance_says_is_not_missing(chain: Chain) -> None:
     terms, opening = chain.projects.get(11, TODAY).terms, OpeningBalance(Decimal(7), older.start)
     chain.projects.revise_budget(11, replace(terms, opening=opening), "tester", "test", chain.clock())
     assert missing(chain) == []
+
+
+def available_to(chain: Chain) -> Decimal | None:
+    """As the lock sees it, which has to know as much of what is missing as the lists."""
+    known = chain.lock_ledger.facts(11, chain.clock())
+    assert known is not None
+    assert [str(gap) for gap in known.gaps] == missing(chain)
+    return known.budget.available
+
+
+@pytest.mark.parametrize(("rollover", "available"), [(Rollover.CARRY_OVER, 2900), (Rollover.DRAW_DOWN, 900)])
+def test_what_was_carried_from_a_month_that_could_not_be_read_is_no_complete_figure(
+    chain: Chain, rollover: Rollover, available: int
+) -> None:
+    terms = replace(
+        entry(amount="1000").terms, rule=PeriodRule(PeriodKind.MONTHLY, date(2026, 9, 1)), rollover=rollover
+    )
+    chain.clock.now = datetime(2026, 9, 5, 2, tzinfo=UTC)
+    chain.load(replace(entry(), terms=terms))
+    chain.night()
+    chain.clock.now = datetime(2026, 10, 5, 2, tzinfo=UTC)
+    chain.spend("100", date(2026, 10, 2))
+    chain.night()
+    fail(chain, 10, NeverError("no (400)"))
+    chain.spend("900", date(2026, 10, 20))
+    chain.spend("1200", date(2026, 11, 8))
+    chain.clock.now = datetime(2026, 11, 10, 2, tzinfo=UTC)
+    chain.night()
+    october = f"October 2026 of {SUBSCRIPTION} could not be read: no (400)"
+    assert (available_to(chain), missing(chain)) == (available, [october])
+    assert chain.charges.incomplete(chain.clock().date()).lines == [f"P11: {october}"]
+    assert [mail for mail in chain.mailer.sent if "Missing: October 2026 (could not be read)." in mail.text]
+    next_night(chain)
+    assert (available_to(chain), missing(chain)) == (available - 900, [])
 
 
 # --- the lock ------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from shared.adapters.database.coverage import known_months
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.owners import STILL_READ
 from shared.adapters.database.tables import budget_periods, budgets, projects, scope_owners, scopes
-from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod
+from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod, carried_since
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.coverage import read_until
 from shared.domain.periods import Period
@@ -64,19 +64,24 @@ def present_budgets(connection: Connection, rows: Sequence[AnyRow], today: date)
     return _budgets(rows, opened, _turned(connection, beginning, opened, today), today)
 
 
-def budget_in(row: AnyRow, opened: OpenedPeriod | None) -> Budget:
-    """The budget in a row of WITH_BUDGET, with what came into its period."""
+def budget_in(row: AnyRow, opened: OpenedPeriod | None, since: date | None = None) -> Budget:
+    """The budget in a row of WITH_BUDGET, with what came into its period. since: `carried_since` then."""
     terms = terms_of(row)
     if opened is None:
         return Budget(row.budget_id, row.budget_number, terms, same_since=row.same_since)
     carried = opened.carried_in(terms.currency)
-    return Budget(row.budget_id, row.budget_number, terms, carried, opened.stopped, row.same_since)
+    return Budget(row.budget_id, row.budget_number, terms, carried, opened.stopped, row.same_since, since)
 
 
 def _budgets(rows: Sequence[AnyRow], opened: dict[int, Opened], known: Histories, today: date) -> dict[int, Budget]:
     periods = opened | {project_id: history.opened for project_id, history in known.items()}
-    present = {row.id: period_at(row, today) for row in rows}
-    return {row.id: budget_in(row, periods[row.id].get(at.start) if (at := present[row.id]) else None) for row in rows}
+    return {row.id: _budget(row, periods[row.id], period_at(row, today)) for row in rows}
+
+
+def _budget(row: AnyRow, opened: Opened, present: Period | None) -> Budget:
+    if present is None:
+        return budget_in(row, None)
+    return budget_in(row, opened.get(present.start), carried_since(opened, present.start))
 
 
 def _begins(row: AnyRow, today: date) -> bool:

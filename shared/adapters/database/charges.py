@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, insert, select, true
 from typing_extensions import override
 
+from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
 from shared.adapters.database.charge_rows import Row, RowChanges, note_changes, stored_charges, write
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
@@ -147,7 +148,8 @@ class SqlCharges(Ledger, ChargeLedger):
     def incomplete(self, connection: Connection, today: date) -> Incomplete:
         budgeted = (projects.c.active == true()) & (budgets.c.amount > Decimal(0))
         rows = connection.execute(WITH_BUDGET.where(budgeted).order_by(projects.c.acronym_key)).all()
-        lacking = gaps_today(connection, rows, today, self.lookback_days)
+        budgets_now = present_budgets(connection, rows, today)
+        lacking = gaps_today(connection, rows, budgets_now, today, self.lookback_days)
         return Incomplete.of({row.acronym: lacking.get(row.id, ()) for row in rows})
 
     @override

@@ -151,9 +151,10 @@ def _usages_over(
             here = {
                 currency: cost for (period, currency), cost in sums.get(row.id, {}).items() if period == opened.period
             }
+            carried = opened.carried_in(terms.currency)
             usage = ProjectUsage(
                 project=budget_rows.project_in(row),
-                budget=Budget(budget_id, each.number, terms, opened.carried_in(terms.currency), opened.stopped),
+                budget=Budget(budget_id, each.number, terms, carried, opened.stopped, carried_since=each.carried_since),
                 period=opened.period,
                 usage=terms.used(here.get(terms.currency, Decimal(0)), opened.period),
                 other_currencies=tuple(sorted(here.keys() - {terms.currency})),
@@ -177,13 +178,15 @@ def _with_gaps(
 ) -> list[ProjectUsage]:
     """The same, with what the figures lack."""
     needed = {
-        (usage.project.id, usage.period, bool(usage.budget.terms.opening_in(usage.period)))
+        (usage.project.id, usage.budget.decided_by(usage.period), bool(usage.budget.terms.opening_in(usage.period)))
         for usage in usages
         if usage.period
     }
     these = projects.c.id.in_({project_id for project_id, *_ in needed})
     found = gaps_within(connection, needed, today, lookback_days, these)
-    lacking = ((usage, usage.period and found.get((usage.project.id, usage.period))) for usage in usages)
+    lacking = (
+        (each, each.period and found.get((each.project.id, each.budget.decided_by(each.period)))) for each in usages
+    )
     return [replace(usage, gaps=gaps) if gaps else usage for usage, gaps in lacking]
 
 

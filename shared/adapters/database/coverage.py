@@ -13,6 +13,7 @@ from shared.adapters.database.chunks import insert_rows, select_in
 from shared.adapters.database.ledger import record
 from shared.adapters.database.owners import owners_by_group
 from shared.adapters.database.tables import coverage, projects, scope_owners, scopes, stored_answers
+from shared.domain.budgets import Budget
 from shared.domain.coverage import Coverage, Gap, Known, Reading, ReadPart, StoredAnswer, gaps
 from shared.domain.periods import Period
 
@@ -159,11 +160,16 @@ def owners_of_odd(
 
 
 def gaps_today(
-    connection: Connection, rows: Iterable[AnyRow], today: date, lookback_days: int, which: ColumnElement[bool] = ALL
+    connection: Connection,
+    rows: Iterable[AnyRow],
+    budgets_now: Mapping[int, Budget],
+    today: date,
+    lookback_days: int,
+    which: ColumnElement[bool] = ALL,
 ) -> dict[int, tuple[Gap, ...]]:
     """What the figures of the active projects among these rows of WITH_BUDGET lack in their present periods."""
     active = {
-        row.id: (period, bool(terms_of(row).opening_in(period)))
+        row.id: (budgets_now[row.id].decided_by(period), bool(terms_of(row).opening_in(period)))
         for row in rows
         if row.active and (period := period_at(row, today))
     }

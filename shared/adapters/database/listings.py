@@ -90,7 +90,7 @@ def views_of(
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
     owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
     undelivered = _undelivered(connection, which)
-    lacking = gaps_today(connection, rows, today, lookback_days, which)
+    lacking = gaps_today(connection, rows, budgets_now, today, lookback_days, which)
     views = []
     for row in rows:
         budget, here = budgets_now[row.id], row.id in held

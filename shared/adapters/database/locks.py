@@ -105,7 +105,7 @@ class SqlLocks(Ledger, LockLedger):
     ) -> tuple[Gap, ...]:
         if period is None or not row.active:
             return ()
-        needed = {row.id: (period, bool(budget.terms.opening_in(period)))}
+        needed = {row.id: (budget.decided_by(period), bool(budget.terms.opening_in(period)))}
         return gaps_of(connection, needed, today, self.lookback_days, projects.c.id == row.id).get(row.id, ())
 
     @override
