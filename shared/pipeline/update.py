@@ -289,9 +289,7 @@ class Updater:
             removed=stored.removed,
             not_believed=len(stored.suspect),
         )
-        odd = self.ending.set_aside(scope, stored.odd) if stored.odd else []
-        gone = self.ending.gone(scope, stored.gone) if stored.gone else []
-        return [*odd, *gone]
+        return self.ending.set_aside(scope, stored.odd) if stored.odd else []
 
     def _tell_refused(self, scope: RunScope, query: CostQuery, reason: str) -> None:
         ids = {"provider": query.provider, "account": query.sub_account_id, "month": f"{query.window.start:%Y-%m}"}
@@ -318,6 +316,7 @@ class Updater:
         answers = self._all(scope)
         if reasons := _failures(answers):
             return [*self._due(message, scope), *self._failed(scope, works, reasons)]
+        gone = self._tell_gone(scope)
         doubt = _doubt(answers)
         if doubt:
             self._not_synced(scope, works, doubt)
@@ -325,7 +324,12 @@ class Updater:
             for cloud_account_id in _fed_by(scope, works):
                 self.cloud_accounts.mark_synced(cloud_account_id, self.clock())
         self.runs.mark_read(scope.id, doubt or None, self.clock())
-        return self._checks_of(message, scope)
+        return [*gone, *self._checks_of(message, scope)]
+
+    def _tell_gone(self, scope: RunScope) -> list[Outgoing]:
+        """What was taken for gone: by what is written down, so that nobody who dies takes the word with him."""
+        gone = [(each.window, str(each.reason)) for each in self._all(scope) if each.is_gone]
+        return self.ending.gone(scope, gone) if gone else []
 
     def _due(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         return outgoing(notifications(self.charges.due_projects_of(scope.target), message.envelope))
@@ -351,7 +355,7 @@ class Updater:
 
     def _failed(self, scope: RunScope, works: list[Work], reason: str) -> list[Outgoing]:
         self._not_synced(scope, works, reason)
-        return self.ending.fail(scope.run_key, scope.target, reason)
+        return [*self._tell_gone(scope), *self.ending.fail(scope.run_key, scope.target, reason)]
 
     def _not_synced(self, scope: RunScope, works: list[Work], reason: str) -> None:
         for cloud_account_id in _fed_by(scope, works):

@@ -59,7 +59,7 @@ class AnswerState(StrEnum):
 class Answered:
     """What became of one query of a run's scope. tries: how often it was answered or refused.
 
-    reason: why it failed, or is not believed.
+    reason: why it failed, or is not believed; of what was read: what it had been doubted for, and is taken for now.
     """
 
     provider: str
@@ -74,13 +74,17 @@ class Answered:
         """The provider and the sub-account."""
         return self.provider, self.sub_account_id
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether what was stored of its window was taken for gone."""
+        return self.state is AnswerState.READ and self.reason is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """What storing a reading changed, in rows, and which windows were not believed.
 
     odd: what is wrong with rows that were set aside, of each group the first, with the acronyms of who owns it.
-    gone: the windows whose charges were taken for gone, with what their answers had been doubted for.
     """
 
     added: int = 0
@@ -88,7 +92,6 @@ class Stored:
     removed: int = 0
     suspect: tuple[Period, ...] = ()
     odd: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    gone: tuple[tuple[Period, str], ...] = ()
 
 
 class ChargeLedger(Protocol):

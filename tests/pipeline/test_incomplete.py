@@ -20,7 +20,10 @@ from shared.ports.azure import AZURE, ResourceGroup
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from shared.services.budgets import Wish
+from tests.conftest import emptied
 from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
+from tests.pipeline.mortal import Killed, MortalDatabase
+from tests.pipeline.test_lock_steps import NEVER, DiesAt
 
 TODAY = date(2026, 11, 20)
 BAD_MONTH = f"June 2026 of {SUBSCRIPTION} could not be read: "
@@ -178,6 +181,37 @@ def test_charges_that_were_taken_for_gone_are_waited_for_whatever_lies_between(c
         chain.clock.forward(days=1)
         chain.night()
     assert (chain.spent(), missing(chain)) == (Decimal(400), [])
+
+
+def test_whoever_dies_over_charges_that_are_taken_for_gone_does_not_take_the_word_with_him(
+    request: pytest.FixtureRequest,
+) -> None:
+    fate = DiesAt()
+    chain = Chain(MortalDatabase(emptied(request), fate))
+    chain.load(entry(11, rule=APRIL))
+    chain.spend("1", date(2026, 10, 25))
+    chain.spend("1", TODAY)
+    chain.night()
+    chain.costs.charges = {key: cost for key, cost in chain.costs.charges.items() if key[2].month != 10}
+    for _ in range(2):
+        chain.clock.forward(days=1)
+        chain.night()
+    chain.clock.forward(days=1)
+    chain.tonight()
+    ((_, update, _),) = chain.queues.take()
+    for step in range(1, 1000):
+        fate.steps, fate.at = [], step
+        try:
+            chain.work(Queue.UPDATE, update, "update")
+            break
+        except Killed:
+            continue
+    fate.at = NEVER
+    chain.clock.forward(hours=1)
+    chain.look()
+    chain.drain()
+    assert (step > 10, chain.spent()) == (True, Decimal(1))
+    assert chain.subjects().count(f"Costs that were there are gone: subscription {SUBSCRIPTION} (P11)") == 1
 
 
 def test_throttles_do_not_use_up_the_re_reads_of_a_blank(chain: Chain) -> None:

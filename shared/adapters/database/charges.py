@@ -130,7 +130,7 @@ class SqlCharges(Ledger, ChargeLedger):
             raise NeverError(odd[next(iter(owners))])
         write(connection, changes)
         note_stored(connection, reading, parts, now)
-        _note_answers(connection, scope_id, reading, taken.suspect, now)
+        _note_answers(connection, scope_id, taken, now)
         if reading.parts:
             _mark_due(connection, reading, read, taken.suspect, now)
         told = tuple((reason, tuple(owners.get(key, {}).values())) for key, reason in odd.items())
@@ -140,7 +140,6 @@ class SqlCharges(Ledger, ChargeLedger):
             removed=len(changes.removed),
             suspect=tuple(taken.suspect),
             odd=told,
-            gone=tuple(taken.gone.items()),
         )
 
     @override
@@ -297,12 +296,13 @@ def _is_answer(scope_id: int, query: CostQuery) -> list[ColumnElement[bool]]:
     return [answers.c[name] == value for name, value in _answer_key(scope_id, query).items()]
 
 
-def _note_answers(
-    connection: Connection, scope_id: int, reading: Reading, suspect: Mapping[Period, str], now: datetime
-) -> None:
+def _note_answers(connection: Connection, scope_id: int, taken: _Taken, now: datetime) -> None:
     """Writes down what became of the queries."""
+    reading, suspect = taken.reading, taken.suspect
     states = {
-        part.window: (AnswerState.SUSPECT if part.window in suspect else AnswerState.READ, suspect.get(part.window))
+        part.window: (AnswerState.SUSPECT, suspect[part.window])
+        if part.window in suspect
+        else (AnswerState.READ, taken.gone.get(part.window))
         for part in reading.parts
     } | {window: (AnswerState.FAILED, reason) for window, reason in reading.failed}
     rows = []
