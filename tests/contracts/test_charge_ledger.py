@@ -280,6 +280,7 @@ def test_the_third_night_in_a_row_an_empty_answer_is_taken(ledgers: Ledgers) -> 
     assert ledgers.store(empty(second), second).suspect == (NOVEMBER,)
     assert ledgers.store(empty(third), third) == Stored(removed=1)
     assert months(ledgers) == {11: GOOD_NOVEMBER}
+    assert [(each.is_gone, each.reason) for each in ledgers.charges.answers(ledgers.scope().id)] == [(True, NO_CHARGE)]
 
 
 def test_re_reads_of_one_night_count_once_across_midnight_too(ledgers: Ledgers) -> None:

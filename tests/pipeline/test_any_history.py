@@ -92,6 +92,14 @@ AZURE_SILENT_SINCE: list[tuple[object, ...]] = [
 ]
 
 
+LOCKED_AND_WITHOUT_BUDGET: list[tuple[object, ...]] = [
+    ("charge", 12, DAYS[2], Decimal(1500)),
+    ("night",),
+    ("budget", 12, Decimal(0)),
+    ("night",),
+]
+
+
 @dataclass
 class Model:
     """What ought to be, in the plainest words there are."""
@@ -165,10 +173,10 @@ class Model:
             self.held[project] = (amount, showed if shown is None else shown)
 
     def unlock(self, project: int) -> None:
-        """Only a budget that was raised, above what is spent and what Azure showed, takes a lock off."""
+        """A budget raised above what is spent, and what Azure showed, takes a lock off; so does none at all."""
         amount, usage = self.amount[project], self.usage(project)
         held_amount, showed = self.held.get(project, (amount, None))
-        if project in self.held and amount > max(held_amount, usage, showed or usage):
+        if project in self.held and (not amount or amount > max(held_amount, usage, showed or usage)):
             del self.held[project]
             self.lock_mails[project, "unlocked"] += 1
 
@@ -178,6 +186,7 @@ class Model:
 @example(happened=RAISED_BELOW_WHAT_WAS_READ_ONCE)
 @example(happened=RAISED_BELOW_WHAT_AZURE_SHOWED)
 @example(happened=AZURE_SILENT_SINCE)
+@example(happened=LOCKED_AND_WITHOUT_BUDGET)
 @settings(max_examples=40, deadline=None)
 def test_any_history_ends_as_the_model_says(
     fresh_database: Callable[[], Database], happened: list[tuple[object, ...]]
