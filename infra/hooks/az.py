@@ -34,10 +34,16 @@ def az(*arguments: str) -> Any:
     is_said = not subscription or "--subscription" in arguments or arguments[0] == "rest"
     where = [] if is_said else ["--subscription", subscription]
     command = [program, *arguments, *where, "--only-show-errors", "--output", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise HookError(f"The Azure CLI can't be run: {error}") from error
     if done.returncode != 0:
-        raise refused(done.stderr or done.stdout)
-    return json.loads(done.stdout or "null")
+        raise refused(done.stderr or done.stdout or f"nothing (exit code {done.returncode} of az {arguments[0]})")
+    try:
+        return json.loads(done.stdout or "null")
+    except ValueError as error:
+        raise HookError(f"The Azure CLI answers no JSON: {done.stdout[:200]}") from error
 
 
 def refused(said: str) -> RefusedError:

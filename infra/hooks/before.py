@@ -50,14 +50,16 @@ def faults_of_values(given: Mapping[str, str]) -> str | None:
 
 
 def may_assign_roles(subscription: str) -> bool:
-    """Whether whoever is signed in may give roles there. Raises RefusedError."""
+    """Whether whoever is signed in may give roles there. Raises HookError."""
     url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
-    held = az.az("rest", "--method", "get", "--url", url)["value"]
-    return any(_holds(each.get("actions", ())) and not _holds(each.get("notActions", ())) for each in held)
+    held = az.az("rest", "--method", "get", "--url", url)
+    if not isinstance(held, dict) or not isinstance(held.get("value"), list):
+        raise az.HookError(f"Azure does not say what you may do in the subscription {subscription}.")
+    return any(_holds(each.get("actions")) and not _holds(each.get("notActions")) for each in held["value"])
 
 
-def _holds(patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(NEEDED.lower(), pattern.lower()) for pattern in patterns)
+def _holds(patterns: Iterable[str] | None) -> bool:
+    return any(fnmatchcase(NEEDED.lower(), pattern.lower()) for pattern in patterns or ())
 
 
 def faults() -> Iterator[str]:

@@ -6,23 +6,33 @@ right in the directory when a pipeline deploys. It may read and write rows, and 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 import az
 
-# While this hook runs, the server lets this machine's address in under this name.
+sys.path.insert(0, str(az.PROJECT))
+
+from shared import settings
+
+# While this hook runs, the server lets this machine's addresses in under this name, with a number each.
 RULE = "azd-deploys"
 OTHER_ADDRESS = re.compile(r"Client with IP address '([0-9a-fA-F.:]+)' is not allowed")
-# A database that was paused wakes up within a minute or two; a firewall's rule counts within five.
-WAKING = re.compile(r"\b(40613|42119)\b|is not currently available|is not allowed to access")
+# What passes: a paused database wakes up within a minute or two, and lets sign-ins run out meanwhile; a firewall's rule
+# counts within five; a server that was just made has no address yet; Azure moves a database, or is busy.
+PASSING = re.compile(
+    r"\b(40613|42119|40197|40501|49918|10053|10054|10060|HYT00|HYT01)\b|\(258\)|is not currently available|"
+    r"is not allowed to access|(?i:login timeout|getaddrinfo|name or service not known|no such host)"
+)
 TRIES = 20
 SECONDS_BETWEEN = 15
 
@@ -49,17 +59,18 @@ def connected(connect: Connect, open_to: Callable[[str], None], sleep: Sleep = t
 
     open_to: has the server let an address in. Raises HookError.
     """
-    opened = False
+    opened: set[str] = set()
     for attempt in range(TRIES):
         try:
             return connect()
         except Exception as error:
             said = str(error)
             blocked = OTHER_ADDRESS.search(said)
-            if blocked and not opened:
+            # Behind some networks each try may come from another address.
+            if blocked and blocked[1] not in opened:
                 open_to(blocked[1])
-                opened = True
-            elif not WAKING.search(said) or attempt == TRIES - 1:
+                opened.add(blocked[1])
+            elif not PASSING.search(said) or attempt == TRIES - 1:
                 raise az.refused(said) from error
         sleep(SECONDS_BETWEEN)
     raise AssertionError("unreachable: the last try returns or raises")
@@ -79,29 +90,45 @@ def upgrade(database_url: str, queue_uri: str) -> None:
     """Brings the tables up to date with the app's own command. Raises HookError."""
     named = {"DATABASE_URL": database_url, "DatahubStorageConnectionString__queueServiceUri": queue_uri}
     command = [sys.executable, "-m", "shared.cli", "db", "upgrade"]
-    done = subprocess.run(command, cwd=az.PROJECT, env=os.environ | named, capture_output=True, text=True, check=False)
+    # In a folder without local.settings.json.
+    with TemporaryDirectory() as folder:
+        where = _without_settings() | named | {"PYTHONPATH": str(az.PROJECT)}
+        done = subprocess.run(command, cwd=folder, env=where, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise az.refused(done.stderr or done.stdout)
     print(done.stdout.strip())
 
 
+def _without_settings() -> dict[str, str]:
+    """The environment without azd's values for the app: they are whole in Azure only. AZURE_… is the sign-in here."""
+    of_the_app = {name.lower() for name in settings.setting_names() if not name.startswith("AZURE_")}
+    return {name: text for name, text in os.environ.items() if name.lower() not in of_the_app}
+
+
 @contextmanager
 def firewall(group: str, server: str) -> Iterator[Callable[[str], None]]:
-    """Lets addresses in; when all is done, no more."""
-    opened: list[str] = []
+    """Lets addresses in; when all is done, no more, nor those of a run that was killed."""
+    place = ("--resource-group", group, "--server", server)
+    numbers = itertools.count(1)
 
     def open_to(address: str) -> None:
-        opened.append(address)
-        place = ("--resource-group", group, "--server", server, "--name", RULE)
         range_of_one = ("--start-ip-address", address, "--end-ip-address", address)
-        az.az("sql", "server", "firewall-rule", "create", *place, *range_of_one)
+        az.az("sql", "server", "firewall-rule", "create", *place, "--name", f"{RULE}-{next(numbers)}", *range_of_one)
 
     try:
         yield open_to
     finally:
-        if opened:
-            place = ("--resource-group", group, "--server", server, "--name", RULE)
-            az.az("sql", "server", "firewall-rule", "delete", *place)
+        _close(place)
+
+
+def _close(place: Sequence[str]) -> None:
+    """What is refused here is told, and hides nothing that went wrong before."""
+    try:
+        for rule in az.az("sql", "server", "firewall-rule", "list", *place) or ():
+            if rule["name"].startswith(RULE):
+                az.az("sql", "server", "firewall-rule", "delete", *place, "--name", rule["name"])
+    except az.HookError as error:
+        print(f"Delete the rules {RULE}-… of the database server's firewall by hand. {error}", file=sys.stderr)
 
 
 def main() -> None:

@@ -27,8 +27,19 @@ def test_every_hook_is_a_program_of_infra_hooks():
     assert list(hooks) == ["preprovision", "predeploy", "postdeploy"]
     for hook in hooks.values():
         assert hook["kind"] == "python"
+        # Else azd takes the environment that is active, and installs nothing into it.
+        assert hook["config"] == {"virtualEnvName": "hooks_env"}
         assert sources.read(hook["run"]).startswith('"""')
     assert sources.read("infra/hooks/requirements.txt")
+    assert "hooks_env/" in sources.read(".gitignore")
+
+
+def test_an_azd_that_is_too_old_for_the_hooks_says_so():
+    """It has had their environments (`config`) since 1.24.0."""
+    assert azd.project()["requiredVersions"] == {"azd": ">= 1.24.0"}
+    assert "azd](https://learn.microsoft.com/azure/developer/azure-developer-cli/install-azd) from 1.24.0 on" in (
+        sources.read("docs/deployment.md")
+    )
 
 
 def test_the_parameters_are_those_of_the_template(templates):

@@ -13,6 +13,7 @@ import pytest
 from localdev.bicep import INFRA
 from shared.adapters.database.engine import Database
 from tests.docs import sources
+from tests.infra import azd
 from tests.infra.azure_cli import AzureCli
 
 sys.path.insert(0, str(INFRA / "hooks"))
@@ -125,12 +126,34 @@ def test_with_azures_own_mail_and_domain_nothing_needs_to_be_said_of_a_sender():
         (MAY_ALL, True),
         (MAY_NOT, False),
         ({"value": [*MAY_NOT["value"], {"actions": ["Microsoft.Authorization/roleAssignments/*"]}]}, True),
+        ({"value": [{"actions": None}]}, False),
         ({"value": []}, False),
     ],
 )
 def test_before_sees_whether_roles_may_be_given(az_in_path, held, may):
     az_in_path.answers("permissions", value=held)
     assert before.may_assign_roles(SUBSCRIPTION) is may
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, {"value": None}, "text"])
+def test_an_answer_that_says_nothing_of_rights_is_told(az_in_path, odd):
+    az_in_path.answers("permissions", value=odd)
+    with pytest.raises(az.HookError, match="Azure does not say what you may do"):
+        before.may_assign_roles(SUBSCRIPTION)
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("#!/bin/sh\necho WARNING", "answers no JSON: WARNING"),
+        ("#!/bin/sh\nexit 3", "Azure says: nothing (exit code 3"),
+        ("no program", "can't be run: "),
+    ],
+)
+def test_an_azure_cli_that_is_none_is_told(az_in_path, program, told):
+    (az_in_path.path / "az").write_text(program, "utf-8")
+    with pytest.raises(az.HookError, match=re.escape(told)):
+        az.az("account", "show")
 
 
 def test_without_the_azure_cli_a_hook_says_so(cli, tmp_path):
@@ -192,8 +215,16 @@ OUTSIDE = (
 STRANGER = "Login failed for user '<token-identified principal>'. (18456)"
 
 
-def test_a_database_that_wakes_up_is_waited_for():
-    server = Server(PAUSED, PAUSED)
+# What two drivers say of a database that was paused and has not answered in time.
+SLOW = (
+    "HYT00: [Microsoft][ODBC Driver 18 for SQL Server]Login timeout expired",
+    "[08001] [Microsoft][ODBC Driver 18]Unable to complete login process due to delay in login response (258)",
+)
+
+
+@pytest.mark.parametrize("said", [PAUSED, *SLOW, "(40197) The service has encountered an error", "getaddrinfo failed"])
+def test_a_database_that_wakes_up_is_waited_for(said):
+    server = Server(said, said)
     assert server.connected() is server
     assert len(server.slept) == 2
 
@@ -202,6 +233,17 @@ def test_the_address_that_the_server_names_is_let_in_once_and_waited_for():
     server = Server(OUTSIDE, OUTSIDE, PAUSED)
     assert server.connected() is server
     assert server.opened == ["203.0.113.7"]
+
+
+def test_a_network_with_two_addresses_is_let_in_from_both(az_in_path):
+    other = OUTSIDE.replace("203.0.113.7", "203.0.113.8")
+    server = Server(OUTSIDE, other, OUTSIDE, other)
+    with database.firewall("rg-prod", "sql-x") as open_to:
+        database.connected(server.connect, open_to, server.slept.append)
+    made = [
+        (call[call.index("--name") + 1], call[call.index("--end-ip-address") + 1]) for call in az_in_path.asked()[:2]
+    ]
+    assert made == [("azd-deploys-1", "203.0.113.7"), ("azd-deploys-2", "203.0.113.8")]
 
 
 @pytest.mark.parametrize(("said", "tries"), [(STRANGER, 1), (PAUSED, database.TRIES), (OUTSIDE, database.TRIES)])
@@ -219,21 +261,33 @@ def test_the_users_statements_are_run_one_by_one():
     assert server.statements == database.statements("id-x", CLIENT)
 
 
+RULES = [{"name": name} for name in ("AllowAllWindowsAzureIps", "azd-deploys", "azd-deploys-1", "office")]
+
+
 def test_the_firewall_is_closed_again_whatever_happens(az_in_path):
-    with pytest.raises(az.HookError), database.firewall("rg-prod", "sql-x") as open_to:
+    """So are rules of a run that was killed; others stay."""
+    az_in_path.answers("firewall-rule list", value=RULES)
+    with pytest.raises(az.HookError, match="no"), database.firewall("rg-prod", "sql-x") as open_to:
         open_to("203.0.113.7")
         raise az.HookError("no")
-    opened, closed = az_in_path.asked()
-    assert all(call[call.index("--subscription") + 1] == SUBSCRIPTION for call in (opened, closed))
-    assert opened[:4] == ["sql", "server", "firewall-rule", "create"]
+    opened, listed, *closed = az_in_path.asked()
+    for call, what in zip((opened, listed, *closed), ("create", "list", "delete", "delete"), strict=True):
+        assert call[:4] == ["sql", "server", "firewall-rule", what]
+        assert call[call.index("--subscription") + 1] == SUBSCRIPTION
+        assert call[call.index("--server") + 1] == "sql-x"
     assert opened.count("203.0.113.7") == 2
-    assert closed[:4] == ["sql", "server", "firewall-rule", "delete"]
+    assert [call[call.index("--name") + 1] for call in closed] == ["azd-deploys", "azd-deploys-1"]
 
 
-def test_where_nothing_was_opened_nothing_is_closed(az_in_path):
-    with database.firewall("rg-prod", "sql-x"):
-        pass
-    assert az_in_path.asked() == []
+@pytest.mark.parametrize("refused", ["firewall-rule create", "firewall-rule list", "firewall-rule delete"])
+def test_what_went_wrong_first_is_told_whatever_becomes_of_the_firewall(az_in_path, capsys, refused):
+    az_in_path.answers(refused, refusal="ERROR: (TooManyRequests) later")
+    az_in_path.answers("firewall-rule list", value=RULES)
+    first = "TooManyRequests" if "create" in refused else "the true fault"
+    with pytest.raises(az.HookError, match=first), database.firewall("rg-prod", "sql-x") as open_to:
+        open_to("203.0.113.7")
+        raise az.HookError("the true fault")
+    assert ("by hand" in capsys.readouterr().err) is ("create" not in refused)
 
 
 def test_the_tables_are_made_and_made_again_without_harm(tmp_path, capsys):
@@ -241,6 +295,15 @@ def test_the_tables_are_made_and_made_again_without_harm(tmp_path, capsys):
     for _ in range(2):
         database.upgrade(url, "https://st.queue.core.windows.net")
         assert "are up to date" in capsys.readouterr().out
+
+
+def test_no_value_that_azd_has_for_the_app_keeps_the_tables_from_being_made(tmp_path, monkeypatch, capsys):
+    """Azure alone has them all: EMAIL_PROVIDER acs without ACS_ENDPOINT would be refused here."""
+    named = {name for text in azd.written().values() for name, _ in azd.PLACE.findall(text)}
+    for name in named - {"AZURE_PRINCIPAL_ID"}:
+        monkeypatch.setenv(name, "no value of anything")
+    database.upgrade(f"sqlite:///{tmp_path}/warden.db", "https://st.queue.core.windows.net")
+    assert "are up to date" in capsys.readouterr().out
 
 
 def test_tables_that_cannot_be_made_are_told(tmp_path):
