@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from shared.domain.charges import key_of_group
+from shared.domain.charges import CostMetric, key_of_group
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.domain.schedules import Schedule
 from shared.domain.texts import is_one_line
@@ -45,13 +45,6 @@ class Provider(StrEnum):
     SMTP = "smtp"
     SENDGRID = "sendgrid"
     ACS = "acs"
-
-
-class CostMetric(StrEnum):
-    """Which of Azure's two costs is read."""
-
-    ACTUAL = "ActualCost"
-    AMORTIZED = "AmortizedCost"
 
 
 def _queue_name(name: str) -> str:

@@ -12,11 +12,11 @@ from sqlalchemy import make_url
 
 from shared.adapters.mail.addresses import valid_addresses
 from shared.adapters.queues import by_connection_string
+from shared.domain.charges import CostMetric
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import Queue
 from shared.ports.azure import LockLevel
 from shared.settings import (
-    CostMetric,
     Provider,
     Settings,
     SettingsError,

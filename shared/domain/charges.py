@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from itertools import repeat
 
 from shared.domain.money import EXACT, STORED_PLACES, add, stored
@@ -17,6 +18,13 @@ Key = tuple[str, date, str]
 # The longest names of a service and of a group that can be stored, on every database.
 LONGEST_SERVICE = 200
 LONGEST_GROUP = 100
+
+
+class CostMetric(StrEnum):
+    """Which of two costs is counted: as billed, or with purchases spread over their terms."""
+
+    ACTUAL = "ActualCost"
+    AMORTIZED = "AmortizedCost"
 
 
 class TwoCurrenciesError(ValueError):

@@ -238,10 +238,10 @@ class Coverage:
         is_due = looked_on < turn and self.due_from(night, lookback_days) is None
         return Period(self.read_from, self.read_through + DAY) if is_due else None
 
-    def is_recent(self, today: date, lookback_days: int) -> bool:
-        """Whether yesterday's night has read it, or the last one that had to."""
+    def is_recent(self, today: date, lookback_days: int, days: int = 1) -> bool:
+        """Whether it was read yesterday or later (or so many days ago), or by the last night that had to."""
         last_due = self.days.end + (lookback_days - 2) * DAY
-        return self.begun_at is not None and utc_day(self.begun_at) >= min(today - DAY, last_due)
+        return self.begun_at is not None and utc_day(self.begun_at) >= min(today - days * DAY, last_due)
 
     def of_groups(self, group_keys: Container[str]) -> Coverage:
         """The same for whoever owns these groups: it was not read where rows of theirs were set aside."""
@@ -281,12 +281,18 @@ class Coverage:
             is_more = believed and due is not None and part.window.start < due
             return believed, replace(after, good_on=None) if is_more else after
         if not reaches:
-            # Some of its days say nothing of the others.
-            return True, replace(self._reaching(part), state=self.state, reason=self.reason, begun_at=self.begun_at)
+            return self.read_partly(part, night, None)
         if part.is_blank and self.blank_believed_on:
             return True, self._reaching(part)
         good = replace(self._reaching(part), good_on=night)
         return True, replace(good, suspect_nights=0, suspect_on=None, suspect_at=None)
+
+    def read_partly(self, part: ReadPart, night: date, doubt: str | None) -> tuple[bool, Coverage]:
+        """The same of some of the month's days, which say nothing of the others: those stay as old as they were."""
+        believed, after = True, replace(self._reaching(part), state=self.state, reason=self.reason)
+        if doubt:
+            believed, after = self._doubted(part, night, doubt, reaches=True)
+        return believed, replace(after, begun_at=self.begun_at)
 
     def _doubted(self, part: ReadPart, night: date, doubt: str, reaches: bool) -> tuple[bool, Coverage]:
         suspect = replace(self, state=CoverageState.SUSPECT, reason=doubt)

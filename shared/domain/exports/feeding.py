@@ -1,0 +1,272 @@
+"""Who feeds a sub-account, or a group of it: one source at a time, so that no charge counts twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from shared.domain.charges import CostMetric
+from shared.domain.exports.runs import Dataset, Export, ExportRun, RunState, Width
+from shared.domain.exports.sums import ChargeKey, Sum, Sums
+from shared.domain.periods import Period
+from shared.domain.projects import sub_account_key
+from shared.domain.texts import in_shell
+
+DAY = timedelta(days=1)
+QUERY = "query"
+"""What is fed by no export: by its provider's cost API."""
+
+
+class Fed(NamedTuple):
+    """What one source feeds: a sub-account, or a group of it. group_key: None for all that no group's source feeds."""
+
+    provider: str
+    sub_account: str
+    group_key: str | None = None
+
+    @property
+    def whole(self) -> Fed:
+        """The sub-account."""
+        return self._replace(group_key=None)
+
+    def overlaps(self, other: Fed) -> bool:
+        """Whether a charge can be of both."""
+        return self.whole == other.whole and (None in (self.group_key, other.group_key) or self == other)
+
+
+def fed_with(export: Export, key: ChargeKey) -> Fed:
+    """What an export can feed with a charge: exports of groups a group, others a sub-account."""
+    return Fed(key.provider, key.sub_account, key.group_key if export.width is Width.GROUP else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """That a source feeds. export: None for the query. days: of its charges, as far as known; None without any."""
+
+    export: Export | None = None
+    days: Period | None = None
+
+    @property
+    def source(self) -> str:
+        """The export's key, or QUERY."""
+        return self.export.key if self.export else QUERY
+
+
+Feeds = Mapping[Fed, tuple[Feed, ...]]
+"""Who feeds what: of each one source, or, where its agreement changed, one after the other."""
+
+
+def feeds_of(feeds: Feeds, fed: Fed) -> tuple[Feed, ...]:
+    """What feeds a group, or a sub-account: what feeds a group counts before what feeds all of its sub-account."""
+    return feeds.get(fed) or feeds.get(fed.whole) or ()
+
+
+def fed_by(feeds: Feeds, export: Export, charges: Sums) -> dict[Fed, Sums]:
+    """What an export's charges come to for each that it feeds, those of which it has none too."""
+    found: dict[Fed, dict[ChargeKey, Sum]] = {fed: {} for fed, each in feeds.items() if _is_among(export, each)}
+    for key, each in charges.charges.items():
+        fed = fed_with(export, key)
+        if fed in found and _is_among(export, feeds_of(feeds, fed._replace(group_key=key.group_key))):
+            found[fed][key] = each
+    return {fed: Sums(of_fed, charges.group_names) for fed, of_fed in found.items()}
+
+
+def _is_among(export: Export, feeds: tuple[Feed, ...]) -> bool:
+    return any(each.source == export.key for each in feeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator ordered by `exports use`.
+
+    source: an export's key, or QUERY. sub_account: None for all that the source covers now and later.
+    """
+
+    source: str
+    at: datetime
+    sub_account: Fed | None = None
+
+    def holds_for(self, fed: Fed) -> bool:
+        """Whether it says who feeds this, where its source covers that."""
+        return self.sub_account is None or self.sub_account == fed.whole
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """That a run has charges of something. days: those of its charges in their months, None where it has none there."""
+
+    fed: Fed
+    run: ExportRun
+    days: Period | None = None
+
+    @property
+    def feed(self) -> Feed:
+        """What it would feed."""
+        return Feed(self.run.export, self.days)
+
+
+def offers_of(run: ExportRun, charges: Sums) -> list[Offer]:
+    """What a run could feed. charges: as placed. Corrections of other months say nothing of when an agreement began."""
+    days: dict[Fed, Period | None] = {}
+    for key, each in charges.charges.items():
+        fed = fed_with(run.export, key)
+        is_spent = each.cost > 0 and key.billing_period == key.day.replace(day=1)
+        days[fed] = _both(days.get(fed), Period(key.day, key.day + DAY) if is_spent else None)
+    return [Offer(fed, run, days[fed]) for fed in sorted(days, key=_place)]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an offer is used. reason: why it is not, or what operators are told once; None where nothing is."""
+
+    offer: Offer
+    used: bool
+    reason: str | None = None
+
+
+def who_feeds(
+    offers: Iterable[Offer], feeds: Feeds, metric: CostMetric, orders: Sequence[Order] = ()
+) -> tuple[Feeds, list[Verdict]]:
+    """Who feeds what once a scan has found these, in whatever order.
+
+    The first that delivers feeds; of several, the one of the widest scope, then the earliest submitted. What the query
+    feeds stays the query's. An order changes both, of two the later one.
+    """
+    feeds = {fed: left for fed, each in feeds.items() if (left := _serving(each, metric))}
+    verdicts = []
+    for offer in sorted(offers, key=lambda each: _turn(each, orders)):
+        verdict = _verdict(offer, feeds, metric, orders)
+        if verdict.used:
+            feeds = _with(feeds, offer.fed, offer.feed)
+        verdicts.append(verdict)
+    return feeds, verdicts
+
+
+def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds, list[Fed]]:
+    """Who feeds what by an order, and of what that changes at once.
+
+    covered: what its source has delivered so far; for the query, which sub-accounts it can read. What comes later is
+    for `who_feeds`, which has to know the order.
+    """
+    after = feeds
+    for fed in sorted(filter(order.holds_for, covered), key=_place):
+        after = _taken_over(after, fed, covered[fed])
+    changed = [fed for fed in sorted(feeds.keys() | after.keys(), key=_place) if feeds.get(fed) != after.get(fed)]
+    return after, changed
+
+
+def suppliers(feeding: Sequence[str], delivered: Sequence[str], holding: Sequence[str] = ()) -> tuple[str, ...]:
+    """The sources whose charges of a month count for what these feed: those that have delivered it.
+
+    Until one has, the month keeps those of `holding` (whose charges are stored), or takes another's. delivered: what
+    has delivered it and was believed, of the metric that is asked for; of several others the first.
+    """
+    of_feeding = tuple(each for each in feeding if each in delivered)
+    return of_feeding or tuple(holding) or tuple(delivered[:1])
+
+
+def unread(export: Export, metric: CostMetric) -> tuple[RunState, str] | None:
+    """What becomes of a run that needs not be read, and why, in a sentence; None where it has to be."""
+    if export.dataset is Dataset.OTHER:
+        return RunState.NO_COSTS, f"{export.name} holds no costs"
+    if not export.dataset.serves(metric):
+        return RunState.NOT_USED, f"{export.name} holds {export.dataset} costs, and COST_METRIC is {metric}"
+    return None
+
+
+def outcome(verdicts: Iterable[Verdict]) -> tuple[RunState, tuple[str, ...]]:
+    """What became of a run that was read, and why not all of it is used: each reason once. One without rows is used."""
+    of_run = list(verdicts)
+    reasons = dict.fromkeys(each.reason for each in of_run if each.reason and not each.used)
+    is_used = not of_run or any(each.used for each in of_run)
+    return RunState.IMPORTED if is_used else RunState.NOT_USED, tuple(reasons)
+
+
+# --- one offer -------------------------------------------------------------------------------------------------
+
+
+def _turn(offer: Offer, orders: Sequence[Order]) -> tuple[float, int, tuple[datetime, int], str, str]:
+    export, (_, _, group) = offer.run.export, _place(offer.fed)
+    return -_ordered_at(export.key, offer.fed, orders), -export.width, offer.run.age, export.key, group
+
+
+def _serving(feeds: tuple[Feed, ...], metric: CostMetric) -> tuple[Feed, ...]:
+    return tuple(each for each in feeds if each.export is None or each.export.dataset.serves(metric))
+
+
+def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Order]) -> Verdict:
+    unfit = unread(offer.run.export, metric)
+    if unfit:
+        return Verdict(offer, False, unfit[1])
+    here = feeds.get(offer.fed, ())
+    if _is_among(offer.run.export, here):
+        return Verdict(offer, True)
+    others = [each for fed in sorted(feeds, key=_place) if fed.overlaps(offer.fed) for each in feeds[fed]]
+    if others and all(each in here and _follows(each, offer.feed) for each in others):
+        return Verdict(offer, True, _why_both(offer, others))
+    if all(_is_ordered(offer, each, orders) for each in others):
+        return Verdict(offer, True)
+    return Verdict(offer, False, _why_not_used(offer, others[0]))
+
+
+def _follows(one: Feed, other: Feed) -> bool:
+    """Whether the charges of one billing account begin where those of another end: one day may be in both."""
+    if not (one.export and other.export and one.days and other.days):
+        return False
+    accounts = {sub_account_key(each.provider, each.billing_account) for each in (one.export, other.export)}
+    overlap = min(one.days.end, other.days.end) - max(one.days.start, other.days.start)
+    return "" not in accounts and len(accounts) == 2 and overlap <= DAY
+
+
+def _is_ordered(offer: Offer, other: Feed, orders: Sequence[Order]) -> bool:
+    return _ordered_at(offer.feed.source, offer.fed, orders) > _ordered_at(other.source, offer.fed, orders)
+
+
+def _ordered_at(source: str, fed: Fed, orders: Sequence[Order]) -> float:
+    return max((each.at.timestamp() for each in orders if each.source == source and each.holds_for(fed)), default=0)
+
+
+def _with(feeds: Feeds, fed: Fed, feed: Feed) -> Feeds:
+    """With what it has delivered; where it did not feed, in the place of all but those that it follows."""
+    here = feeds.get(fed, ())
+    if all(each.source != feed.source for each in here):
+        return _taken_over(feeds, fed, feed)
+    more = (replace(each, days=_both(each.days, feed.days)) if each.source == feed.source else each for each in here)
+    return {**feeds, fed: tuple(more)}
+
+
+def _taken_over(feeds: Feeds, fed: Fed, feed: Feed) -> Feeds:
+    kept = tuple(each for each in feeds.get(fed, ()) if each.source != feed.source and _follows(each, feed))
+    # Whoever feeds a whole sub-account feeds its groups; a group that is fed by another is not all of its sub-account.
+    others = {other: each for other, each in feeds.items() if fed.group_key is not None or not other.overlaps(fed)}
+    return {**others, fed: (*kept, feed)}
+
+
+def _both(one: Period | None, other: Period | None) -> Period | None:
+    if one is None or other is None:
+        return one or other
+    return Period(min(one.start, other.start), max(one.end, other.end))
+
+
+# --- in words --------------------------------------------------------------------------------------------------
+
+
+def _why_not_used(offer: Offer, other: Feed) -> str:
+    who = f"by the export {other.export.name}" if other.export else "by the query"
+    name, sub_account = in_shell(offer.run.export.name), in_shell(offer.fed.sub_account)
+    return f"{_in_words(offer.fed)} is fed {who}; `exports use {name} --for {sub_account}` changes that"
+
+
+def _why_both(offer: Offer, others: Sequence[Feed]) -> str:
+    names = " and ".join([each.export.name for each in others if each.export] + [offer.run.export.name])
+    return f"the agreement of {_in_words(offer.fed)} changed: what {names} deliver counts"
+
+
+def _in_words(fed: Fed) -> str:
+    return f"group {fed.group_key} of {fed.sub_account}" if fed.group_key else fed.sub_account
+
+
+def _place(fed: Fed) -> tuple[str, str, str]:
+    return fed.provider, fed.sub_account, fed.group_key or ""

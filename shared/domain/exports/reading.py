@@ -1,0 +1,74 @@
+"""What is known after a run, and whether it is believed: a run is a reading of all that its export feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from shared.domain.charges import ChargeSet
+from shared.domain.coverage import NO_CHARGE, Coverage, ReadPart, StoredCharge, doubt_about, utc_day
+from shared.domain.exports.days import Spoken
+from shared.domain.exports.runs import ExportRun
+from shared.domain.periods import Period
+
+DAY = timedelta(days=1)
+# So many days an export's month is recent after it was read: exports come a day late, and a run may fail.
+RECENT_DAYS = 3
+
+
+def read_by(
+    run: ExportRun,
+    spoken: Spoken,
+    charges: Sequence[ChargeSet],
+    stored: Iterable[StoredCharge],
+    known: Coverage,
+    closed_on: int,
+) -> tuple[bool, Coverage]:
+    """Whether a run is believed of what its export feeds, a sub-account or group, in one month; what is known then.
+
+    spoken: for what it still speaks (`days.left_to`). charges: its own there, none for what has no rows. stored: what
+    is stored there, whoever delivered it: where that is something, no charge at all is believed of the third run in a
+    row, each of another day; a run that is not believed has not spoken. known: of the month. closed_on: the day of the
+    next month on which the provider calls it closed.
+    """
+    night = utc_day(run.at)
+    doubt = NO_CHARGE if doubt_about(charges, stored, night) == NO_CHARGE else None
+    window = _read_through(spoken, night)
+    if window is None:
+        return doubt is None, known
+    part = ReadPart(window, tuple(charges), run.at)
+    if _is_of_all(known, part):
+        return known.read(part, night, lookback_of(closed_on), doubt)
+    return known.read_partly(part, night, doubt)
+
+
+def lookback_of(closed_on: int) -> int:
+    """The look-back by which a month is final once a run of its closing day or later has read it."""
+    return closed_on + 1
+
+
+def is_recent(known: Coverage, today: date, closed_on: int) -> bool:
+    """Whether an export's month was read in the last three days, or once it was closed."""
+    return known.is_recent(today, lookback_of(closed_on), RECENT_DAYS)
+
+
+def is_final(known: Coverage, closed_on: int) -> bool:
+    """Whether a run of the month's closing day or later has read it, through its last day."""
+    is_whole = known.read_through is not None and known.read_through >= known.days.last_day
+    return is_whole and known.due_from(date.max, lookback_of(closed_on)) is None
+
+
+def _read_through(spoken: Spoken, night: date) -> Period | None:
+    """The days from the first to the last; what lies between and is not its own, a newer run has read."""
+    days = [day for day in spoken.days if day <= night]
+    return Period(min(days), max(days) + DAY) if days else None
+
+
+def _is_of_all(known: Coverage, part: ReadPart) -> bool:
+    """Whether the part is no older than what is known, and says something of all those days."""
+    times = [each for each in (known.begun_at, known.suspect_at) if each]
+    is_newest = all(part.begun_at >= each for each in times)
+    holds = known.read_from is None or known.read_through is None or (
+        part.window.start <= known.read_from and known.read_through < part.window.end
+    )  # fmt: skip
+    return is_newest and holds
