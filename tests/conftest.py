@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -40,6 +41,11 @@ if not MSSQL_SERVER:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """For tests/cli/test_golden.py."""
     parser.addoption("--write-golden", action="store_true", help="write what commands write to tests/cli/golden")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: it is not looked through for garbage again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

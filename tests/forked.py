@@ -6,6 +6,7 @@ Each is a process of its own all the same, with its own environment, folder, out
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -19,9 +20,26 @@ from typing import TextIO
 from localdev.processes import Program
 
 SERVER = multiprocessing.get_context("forkserver")
+ROOT = Path(__file__).resolve().parents[1]
+# The app's own modules, and what it or the host imports only when it is first needed.
 # Nothing of these looks at the settings when it is imported; `function_app` does.
 SERVER.set_forkserver_preload(
-    ["azure.functions", "azure.storage.queue", "localdev.functions_host.host", "shared.cli.main"]
+    [
+        *(
+            ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            for path in sorted((ROOT / "shared").rglob("[!_]*.py"))
+            if "migrations" not in path.parts
+        ),
+        "azure.functions",
+        "azure.mgmt.costmanagement",
+        "azure.storage.queue",
+        "email_validator",
+        "jinja2",
+        "localdev.functions_host.host",
+        "psycopg",
+        "sqlalchemy.dialects.postgresql.psycopg",
+        "sqlalchemy.dialects.sqlite",
+    ]
 )
 
 
@@ -68,6 +86,7 @@ class _Forked(subprocess.Popen[str]):
 
 def _become(arguments: Sequence[str], folder: str, environment: dict[str, str], output: Connection) -> None:
     """Runs the module in this process, as `python -m` would."""
+    gc.freeze()
     for standard in (1, 2):
         os.dup2(output.fileno(), standard)
     output.close()

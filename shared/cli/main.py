@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     gc.set_threshold(OBJECTS_BEFORE_A_LOOK)
     _write_any_character()
     try:
-        code = app(args=given, prog_name=PROGRAM, standalone_mode=False)
+        code = _commands()(args=given, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _reader_left()
@@ -101,6 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one sentence and an exit code
         return _failed(error, "--debug" in given)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _commands() -> Callable[..., object]:
+    """All the commands, for as many calls as a process makes: Typer would make them anew for each."""
+    return typer.main.get_command(app)
 
 
 def _write_any_character() -> None:

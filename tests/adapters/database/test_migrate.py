@@ -363,15 +363,18 @@ def go_back_to_0_1_0(database: Database) -> dict[str, list[dict[str, Any]]]:
 def year_of(database: Database) -> Chain:
     """A chain with something in every table: alerts, an early warning, a lock, a failure, and a night that waits."""
     chain = Chain(database, lock_mode=LockMode.ENFORCE)
-    chain.clock.now = datetime(2026, 4, 2, 2, tzinfo=UTC)
+    chain.clock.now = datetime(2026, 4, 1, 2, tzinfo=UTC)
     chain.load(entry_of(11, "10000", rule=APRIL), entry_of(12, "100"), entry_of(13, None))
     for number in (11, 12):
         chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, f"rg-{number}"))
-    for _ in range(20):
-        chain.spend("200", chain.clock.now.date() - timedelta(days=1))
-        chain.spend("20", chain.clock.now.date() - timedelta(days=1), "rg-12")
+    # Who is warned early was seen so in two nights that follow each other.
+    for days in (1, 6, 6, 6, 1):
+        chain.clock.forward(days=days)
+        for ago in range(1, days + 1):
+            chain.spend("200", chain.clock.now.date() - timedelta(days=ago))
+            chain.spend("20", chain.clock.now.date() - timedelta(days=ago), "rg-12")
         chain.night()
-        chain.clock.forward(days=1)
+    chain.clock.forward(days=1)
     chain.work(Queue.UPDATE, '{"ProjectId": 99}')
     chain.tonight()
     return chain
@@ -473,7 +476,7 @@ def test_after_the_upgrade_nothing_is_mailed_or_locked_twice(database: Database)
         assert [subject for subject in told if words in subject], words
     assert chain.tonight() == 0, "the night that is on its way is the one of this occurrence"
     chain.drain()
-    assert [run.state for run in chain.runs.recent_runs(30)] == ["done"] * 21, "the night that was waiting too"
+    assert [run.state for run in chain.runs.recent_runs(30)] == ["done"] * 6, "the night that was waiting too"
     chain.clock.forward(days=1)
     chain.night()
     assert chain.subjects() == told
