@@ -49,7 +49,7 @@ from shared.pipeline.operators import Operators
 from shared.pipeline.pace import Pace
 from shared.pipeline.rounds import Rounds, Writing
 from shared.pipeline.schedule import Scheduler
-from shared.pipeline.stage import Retry
+from shared.pipeline.stage import Outgoing, Retry
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
 from shared.ports.azure import (
@@ -381,7 +381,19 @@ class Composition:
     @cached_property
     def dead_letters(self) -> DeadLetters:
         """Keeps what failed for good."""
-        return DeadLetters(self.letters, self.ending, self.checks, self.mails, self.operators, self.clock)
+        return DeadLetters(
+            self.letters,
+            self.ending,
+            self.checks,
+            self.mails,
+            self.operators,
+            self.clock,
+            self._lock_failed,
+        )
+
+    def _lock_failed(self, message: LockMessage, origin: str) -> list[Outgoing]:
+        # Built only then, since it needs the dead letters itself.
+        return self.locker.poisoned(message, origin)
 
     @cached_property
     def ending(self) -> Ending:

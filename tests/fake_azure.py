@@ -106,6 +106,7 @@ class FakeCompute:
     looks: int = 0
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     fails: Fails = lambda _call, _group: None
+    never_stops: set[str] = field(default_factory=set)
 
     def add(
         self, group: ResourceGroup, name: str, kind: MachineKind = MachineKind.VM, state: str = "running"
@@ -131,6 +132,8 @@ class FakeCompute:
         found = self._called("deallocate", group, machine.name)
         if self.locks.is_read_only(group):
             raise NeverError(f"A lock on {group.name} is in the way (ScopeLocked).")
+        if machine.name in self.never_stops:
+            raise NeverError(f"Azure refuses to deallocate the {machine.kind} {machine.name}: its disk is ephemeral.")
         for one in found:
             if (one.name.lower(), one.kind) == (machine.name.lower(), machine.kind) and one.state != "deallocated":
                 one.state, one.looks = "deallocating", self.looks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from shared.messages import (
     QUEUES,
     EmailMessage,
     EmailsMessage,
+    LockMessage,
     Message,
     MessageError,
     NotificationMessage,
@@ -22,7 +23,7 @@ from shared.messages import (
     to_json,
 )
 from shared.pipeline.ending import Ending
-from shared.pipeline.events import event
+from shared.pipeline.events import event, log
 from shared.pipeline.naming import acronyms_in
 from shared.pipeline.operators import NOTICE, Operators
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
@@ -38,7 +39,10 @@ CLOSING_CLAIM = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Records messages that failed for good, and closes the work that hung on them."""
+    """Records messages that failed for good, and closes the work that hung on them.
+
+    lock_failed: writes down that a lock message has failed, and tells whom it concerns; may raise anything.
+    """
 
     ledger: DeadLetterLedger
     ending: Ending
@@ -46,6 +50,7 @@ class DeadLetters:
     mails: MailLedger
     operators: Operators
     clock: Clock
+    lock_failed: Callable[[LockMessage, str], list[Outgoing]]
 
     def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
         """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
@@ -105,7 +110,18 @@ class DeadLetters:
                 self.checks.give_up(message.project_ids, f"its check failed: {POISONED}")
             case EmailMessage(email_id=int(mail_id)):
                 self._close_mail(mail_id, origin)
+            case LockMessage():
+                return self._close_lock(message, origin)
         return []
+
+    def _close_lock(self, message: LockMessage, origin: str) -> list[Outgoing]:
+        try:
+            return self.lock_failed(message, origin)
+        except LaterError:
+            raise
+        except Exception:  # noqa: BLE001 - what nobody foresaw may be the same again; the operators hear of it all the same
+            log.warning("lock_not_closed origin=%s", origin, exc_info=True)
+            return []
 
     def _close_mail(self, mail_id: int, origin: str) -> None:
         now = self.clock()

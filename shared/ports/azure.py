@@ -190,7 +190,7 @@ class AzureRights(Protocol):
         """Those of the actions that it may not do in a subscription, or in a resource group of it.
 
         None where Azure does not tell it that. What is denied in other ways than by a missing role is not seen. Raises
-        LaterError and NeverError.
+        LaterError and NeverError, of these GoneError where there is no such subscription or group.
         """
         ...
 

@@ -38,7 +38,11 @@ class NeverError(Exception):
         super().__init__(self.reason)
 
 
-class NoSubscriptionError(NeverError):
+class GoneError(NeverError):
+    """What was asked about is not there."""
+
+
+class NoSubscriptionError(GoneError):
     """There is no such subscription, as far as the app's identity can see: it is gone, or in another tenant."""
 
 

@@ -290,9 +290,10 @@ def test_a_poisoned_lock_is_recorded_told_and_done_when_it_is_replayed(chain: Ch
     over_budget(chain)
     bury(chain, Queue.LOCK, LOCK)
     assert [(mail.to, short(mail.subject)) for mail in chain.mailer.sent] == [
-        (("ops@example.com",), "A message failed for good")
+        (("ops@example.com",), "P11 could not be locked"),
+        (("ops@example.com",), "A message failed for good"),
     ]
-    assert "project-lock" in chain.mailer.sent[0].text
+    assert "project-lock" in chain.mailer.sent[1].text
     (letter,) = chain.letters.letters()
     assert (letter.queue, letter.body) == ("project-lock", LOCK)
     assert not locked(chain)

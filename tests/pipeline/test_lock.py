@@ -19,6 +19,7 @@ from shared.domain.projects import LockPolicy, Scope
 from shared.messages import EmailMessage, Envelope, LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.pipeline.locking.groups import lock_name
+from shared.pipeline.stage import Outgoing
 from shared.ports.azure import AzureBudget, GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import AuditView
@@ -39,6 +40,7 @@ ALERT = LockMessage(
 NIGHT = LockMessage(LockAction.LOCK, 11, reason="100 %", trigger=LockTrigger.CHECK)
 ORDER = LockMessage(LockAction.LOCK, 11, reason="security", trigger=LockTrigger.OPERATOR, by="olga")
 BEING_LOCKED = "[P11] 100 % of the budget reached: the project is being locked"
+STILL_RUNNING = "P11 is locked, and machines go on running"
 NOT_LOCKED, IS_LOCKED = "[P11] The project could not be locked", "[P11] The project is locked: its budget is used up"
 ANNA = ("anna@example.com",)
 UNLOCK_ORDER = replace(ORDER, action=LockAction.UNLOCK, reason="it is needed")
@@ -652,7 +654,42 @@ def test_a_machine_that_azure_refuses_to_stop_does_not_keep_the_lock_off_and_is_
     assert is_locked(locking)
     assert outcomes(locking)[-1] is Outcome.FAILED
     assert "vm-1" in audit(locking)[-1].entry.reason
-    assert any("could not be locked" in subject for subject in locking.subjects())
+    assert to_operators(locking) == [STILL_RUNNING]
+
+
+def test_a_machine_that_can_never_be_stopped_keeps_neither_the_lock_nor_the_other_machines_waiting(
+    locking: Chain,
+) -> None:
+    locking.configure(lock_stop_compute=True)
+    machine = locking.azure_compute.add(RG, "vm-1")
+    locking.azure_compute.add(RG, "vm-ephemeral")
+    locking.azure_compute.never_stops = {"vm-ephemeral"}
+    began = locking.clock()
+    used(locking, "1000")
+    assert is_locked(locking) and machine.state == "deallocated"
+    locked_at = next(view.at for view in audit(locking) if view.entry.outcome is Outcome.FAILED)
+    assert locked_at - began < timedelta(minutes=5)
+    assert to_operators(locking) == [STILL_RUNNING]
+    (told,) = [mail.text for mail in locking.mailer.sent if STILL_RUNNING in mail.subject]
+    assert "vm-ephemeral in rg-11: Azure refuses" in told and "vm-1" not in told
+    asked = len(locking.azure_compute.calls)
+    locking.clock.forward(days=1)
+    used(locking, "1000")
+    assert len(locking.azure_compute.calls) == asked
+
+
+@pytest.mark.parametrize(("stops", "says_so"), [(True, True), (False, False)])
+def test_contacts_read_that_machines_were_stopped_only_where_azure_did_stop_one(
+    locking: Chain, stops: bool, says_so: bool
+) -> None:
+    locking.configure(lock_stop_compute=True)
+    locking.azure_compute.add(RG, "vm-ephemeral")
+    locking.azure_compute.never_stops = set() if stops else {"vm-ephemeral"}
+    used(locking, "10")
+    send(locking, ORDER)
+    assert is_locked(locking)
+    (mail,) = [mail for mail in locking.mailer.sent if mail.to == ANNA and "is locked" in mail.subject]
+    assert ("have been stopped" in mail.text) is says_so
 
 
 def test_a_machine_that_goes_on_running_is_locked_in_after_ten_minutes_and_told(locking: Chain) -> None:
@@ -671,7 +708,7 @@ def test_a_machine_that_goes_on_running_is_locked_in_after_ten_minutes_and_told(
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.STOPPING, Outcome.FAILED]
     assert "vm-stubborn" in audit(locking)[-1].entry.reason
-    assert to_operators(locking) == ["P11 could not be locked"]
+    assert to_operators(locking) == [STILL_RUNNING]
     assert len(to_contacts(locking)) == 1
 
 
@@ -697,7 +734,7 @@ def test_without_permission_to_see_the_machines_the_project_is_locked_and_the_op
     used(locking, "1000")
     assert is_locked(locking)
     assert outcomes(locking) == [Outcome.FAILED]
-    assert to_operators(locking) == ["P11 could not be locked"]
+    assert to_operators(locking) == [STILL_RUNNING]
     assert len(to_contacts(locking)) == 1
 
 
@@ -864,6 +901,43 @@ def test_contacts_who_were_told_of_a_lock_that_could_not_be_put_on_hear_of_it_on
     locking.tonight()
     locking.work_off(25)
     assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED] * 2
+
+
+def poisoned(chain: Chain) -> None:
+    """A night that comes to 100 %, whose lock messages the host gives up on."""
+    chain.spend("1000", DAY)
+    chain.tonight()
+    while taken := chain.queues.take():
+        for queue, text, _delay in taken:
+            if queue is Queue.LOCK:
+                chain.bury(queue, text, f"poison-{chain.clock()}")
+            else:
+                chain.work(queue, text)
+
+
+def test_contacts_who_were_told_of_a_lock_hear_once_that_its_message_failed_for_good(locking: Chain) -> None:
+    for _ in range(2):
+        poisoned(locking)
+        locking.clock.forward(days=1)
+    assert to_contacts(locking) == [BEING_LOCKED, NOT_LOCKED]
+    assert set(to_operators(locking)) == {"A message failed for good", "P11 could not be locked"}
+    assert set(outcomes(locking)) == {Outcome.FAILED}
+    assert {letter.queue for letter in locking.letters.letters()} == {Queue.LOCK}
+    locking.tonight()
+    locking.drain()
+    assert is_locked(locking)
+    assert to_contacts(locking)[-1] == IS_LOCKED
+
+
+def test_where_that_cant_be_written_down_the_message_is_kept_and_the_operators_hear_of_it(locking: Chain) -> None:
+    def fails(_message: LockMessage, _origin: str) -> list[Outgoing]:
+        raise RuntimeError("what nobody foresaw")
+
+    letters = replace(locking.app.dead_letters, lock_failed=fails)
+    locking.app.chain = replace(locking.app.chain, dead_letters=letters)
+    poisoned(locking)
+    assert to_operators(locking) == ["A message failed for good"]
+    assert len(locking.letters.letters()) == 1
 
 
 @pytest.mark.parametrize("later", [timedelta(minutes=1), timedelta(days=1)])

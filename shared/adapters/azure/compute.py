@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ POWER_STATE = "powerstate/"
 # Every other state costs money, `stopped` too: the computer is kept. So does a state that we know nothing of.
 DEALLOCATED, DEALLOCATING = "deallocated", "deallocating"
 INSTANCE_VIEW = "instanceView"
+BEING_DELETED = re.compile("is marked for deletion", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,15 @@ class ArmCompute:
         return []
 
     def deallocate(self, group: ResourceGroup, machine: Machine) -> None:
-        """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone."""
+        """Asks for its deallocation; returns once Azure has taken the request. Nothing where it is gone, or going."""
         scope = group_scope(group)
         with refusals(MACHINES, f"deallocate the {machine.kind} {machine.name} on", scope), IfThere():
             url = self._url(scope, RESOURCES[machine.kind], machine.name, "deallocate")
-            taken(self.arm.send("POST", url), 200, 202)
+            try:
+                taken(self.arm.send("POST", url), 200, 202)
+            except RefusedError as error:
+                if not (error.status == 409 and BEING_DELETED.search(error.message)):
+                    raise
 
     def _machines(self, scope: str) -> Iterator[Machine]:
         """The single machines, among them those of scale sets in flexible orchestration."""

@@ -15,7 +15,7 @@ from shared.adapters.azure.access import shown
 from shared.adapters.retry_after import wait_in
 from shared.ports import azure
 from shared.ports.clock import Clock, utc_now
-from shared.ports.errors import LaterError, NeverError, NoCostsError, NoSubscriptionError
+from shared.ports.errors import GoneError, LaterError, NeverError, NoCostsError, NoSubscriptionError
 
 if TYPE_CHECKING:
     from azure.core.exceptions import ClientAuthenticationError
@@ -59,7 +59,8 @@ TOKEN_REFUSED_IN_WORDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What it means that Azure's code or message has these words, whatever the status of the refusal.
+    """What it means that Azure's code or message has these words, whatever the status of the refusal. A 409 with them
+    is there to stay.
 
     to_do: what to do; `{where}` stands for the resource. error: makes what stands for the refusal.
     """
@@ -82,6 +83,10 @@ class Right:
     to_do: Mapping[int, str] = field(default_factory=dict)
     words: Sequence[Words] = ()
     longest: int = 600
+
+    def said_of(self, error: RefusedError) -> Words | None:
+        """The words that a refusal has, if any."""
+        return next((words for words in self.words if words.pattern.search(error.words)), None)
 
 
 REGISTER_COSTS = "Check that the resource provider Microsoft.CostManagement is registered in {where}."
@@ -119,7 +124,19 @@ COSTS = Right(
 BUDGETS = Right(azure.BUDGETS.name)
 ACTION_GROUPS = Right(azure.ACTION_GROUPS.name)
 LOCKS = Right(azure.LOCKS.name)
-MACHINES = Right(azure.MACHINES.name)
+MACHINES = Right(
+    azure.MACHINES.name,
+    words=(
+        # OperationNotAllowed, which others share that pass. Azure's "Ephemeral OS disks" (a machine is deleted instead)
+        # and "States and billing": who is merely powered off goes on being billed.
+        Words(
+            re.compile(r"\bephemeral OS disk|deallocate\W+is not supported", re.IGNORECASE),
+            "Azure never deallocates such a machine: it costs money, stopped or not, until it is deleted (a scale set: "
+            "until it is scaled to 0), for which the lock has to come off. To be stopped at 100 %, it has to be made "
+            "anew with an OS disk that is not ephemeral.",
+        ),
+    ),
+)
 # Most roles have it.
 PERMISSIONS = Right("Reader")
 
@@ -161,7 +178,9 @@ class RefusedError(Exception):
             return True
         if self.status in right.to_do and not PASSING_CODE.search(self.code):
             return False
-        return self.status >= 500 or (self.status in PASSING and (self.status != 409 or self.code not in WHAT_TO_DO))
+        if self.status == 409 and (self.code in WHAT_TO_DO or right.said_of(self)):
+            return False
+        return self.status >= 500 or self.status in PASSING
 
     def said(self, longest: int) -> str:
         """The status with Azure's code and message, as a sentence."""
@@ -237,11 +256,10 @@ def refusal(error: Exception, right: Right, what: str, where: str, clock: Clock 
             f"The app's identity may not {asked}: it lacks the role {right.role} there. Azure says: {said}"
         )
     refused = f"Azure refuses to {asked}: {said}"
-    known = next((words for words in right.words if words.pattern.search(error.words)), None)
+    known = right.said_of(error)
     if known is not None:
         return known.error(f"{refused} {known.to_do.format(where=shown(where))}")
-    kind = NoSubscriptionError if error.status == 404 and error.code in NO_SUBSCRIPTION else NeverError
-    return kind(f"{refused} {_to_do(error, right, where)}".rstrip())
+    return _kind(error)(f"{refused} {_to_do(error, right, where)}".rstrip())
 
 
 def token_error(error: ClientAuthenticationError) -> LaterError | NeverError:
@@ -264,6 +282,12 @@ def longest_wait(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """The longest wait that any header names; None where none does, or in a way that can't be understood."""
     waits = [wait_in(value, now) for name, value in headers.items() if WAIT_HEADER.fullmatch(name)]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _kind(error: RefusedError) -> type[NeverError]:
+    if error.status == 404 and error.code in NO_SUBSCRIPTION:
+        return NoSubscriptionError
+    return GoneError if error.is_gone else NeverError
 
 
 def _to_do(error: RefusedError, right: Right, where: str) -> str:

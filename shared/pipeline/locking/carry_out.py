@@ -26,6 +26,7 @@ from shared.domain.projects import LockPolicy
 from shared.domain.texts import digest
 from shared.messages import LockAction, LockTrigger
 from shared.pipeline.locking.groups import (
+    BEING_STOPPED,
     NOTHING,
     RUNS,
     TAKEN_OFF,
@@ -358,7 +359,7 @@ class Locking:
         """
         stops = self.records.stops(request, AZURE_LIMIT + STOPPING_LIMIT)
         named = {(group, name) for view in stops for group, name, _word in view.entry.details["machines"]}
-        new = [(group, each, "is being stopped") for group, each in running if (group.name, each.name) not in named]
+        new = [(group, each, BEING_STOPPED) for group, each in running if (group.name, each.name) not in named]
         if new:
             reason = f"{_machines(len(new))} deallocated before the lock"
             # A message may come again and find more that runs: each time has its row.

@@ -30,7 +30,7 @@ GONE, NEVER = "there is no such group", "never locked (LOCK_NEVER)"
 TAKEN_OFF, NO_LOCK = "lock taken off", "had no lock"
 LEFT = "lock taken off: not to be locked with this project any more"
 NO_SUBSCRIPTION = "there is no such subscription"
-RUNS, STOPS = "still runs", "was still being stopped"
+RUNS, STOPS, BEING_STOPPED = "still runs", "was still being stopped", "is being stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,11 @@ class Report:
     def with_word(self, *words: str) -> tuple[ResourceGroup, ...]:
         """The groups of which one of these words was said."""
         return tuple(group for group, word in self.groups if word in words)
+
+    def failed_of(self, groups: Iterable[ResourceGroup]) -> list[str]:
+        """The names of those groups that were refused; what else has failed are machines."""
+        refused = {what for what, _ in self.failed}
+        return [group.name for group in groups if group.name in refused]
 
     @property
     def has_nothing_to_lock(self) -> bool:
@@ -103,11 +108,16 @@ class Report:
         if self.later:
             raise self.later[-1]
 
+    @property
+    def machine_rows(self) -> list[list[str]]:
+        """Of each machine its group, its name, and what is said of it."""
+        return [[group.name, machine.name, word] for group, machine, word in self.machines]
+
     def as_audited(self) -> dict[str, Any]:
         """The details of an audit row; nothing where nothing was looked at."""
         details = {
             "groups": [[group.subscription_id, group.name, word] for group, word in self.groups],
-            "machines": [[group.name, machine.name, word] for group, machine, word in self.machines],
+            "machines": self.machine_rows,
             "failed": [[what, why] for what, why in self.failed],
         }
         return details if any(details.values()) else {}

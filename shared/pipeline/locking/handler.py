@@ -12,7 +12,7 @@ from datetime import timedelta
 from shared.domain.locks import LockMode, goes_by_figures
 from shared.messages import LockAction, LockMessage, LockTrigger, look
 from shared.pipeline.azure_budgets.names import azure_name
-from shared.pipeline.dead_letters import DeadLetters
+from shared.pipeline.dead_letters import POISONED, DeadLetters
 from shared.pipeline.locking.carry_out import AZURE_LIMIT, Locking
 from shared.pipeline.locking.groups import Report
 from shared.pipeline.locking.records import BusyError, Records
@@ -141,9 +141,19 @@ class Locker:
 
         def write_off(request: Request) -> None:
             self.dead_letters.give_up(message, reason, origin)
-            self.records.write_down_failure(request, Report(failed=((request.project.acronym, reason),)))
+            self._write_off(request, reason)
 
         return self._claimed(message, origin, project_id, write_off)
+
+    def poisoned(self, message: LockMessage, origin: str) -> list[Outgoing]:
+        """Ends what the host gave up on as what could not be done: written down, and told. Raises LaterError."""
+        project_id = self._project_of(message)
+        if project_id is None:
+            return []
+        return self._claimed(message, origin, project_id, lambda request: self._write_off(request, POISONED))
+
+    def _write_off(self, request: Request, reason: str) -> None:
+        self.records.write_down_failure(request, Report(failed=((request.project.acronym, reason),)))
 
     def _bury_stranger(self, message: LockMessage, origin: str, reason: str) -> list[Outgoing]:
         """Whoever has the function's key can make up names of budgets."""

@@ -160,6 +160,16 @@ class LockMails:
         advice = f"{see}; once the cause is mended, {_command(action, project)} does it now."
         return self._notice(request, key, f"could not be {action}ed", intro, lines, advice)
 
+    def left_running(self, request: Request, key: str, lines: Sequence[str]) -> NewMail:
+        """All is locked, and machines in it go on costing money."""
+        project = request.project
+        intro = f"Project {_named(project)} is locked, and not all of its machines could be stopped before:"
+        advice = (
+            "A machine is not stopped by itself any more while the lock is on. To stop or delete one: "
+            f"{_command('unlock', project)}, see to the machine, then {_command('lock', project)}."
+        )
+        return self._notice(request, key, "is locked, and machines go on running", intro, lines, advice)
+
     def locked_again(self, request: Request, key: str, groups: Sequence[str]) -> NewMail:
         """Someone had taken the lock off in Azure."""
         intro = f"The lock of project {_named(request.project)} was gone from these resource groups, and is back:"
@@ -181,9 +191,8 @@ class LockMails:
         advice = f"To lock it all the same: {_command('lock', request.project)}."
         return self._notice(request, f"opened/{key}", "was unlocked", intro, [], advice)
 
-    def stopped_in_vain(self, request: Request, stops: Sequence[AuditView]) -> NewMail:
-        """Machines were stopped for a lock that did not come."""
-        machines = [f"{name} in {group}" for view in stops for group, name, _ in view.entry.details["machines"]]
+    def stopped_in_vain(self, request: Request, stops: Sequence[AuditView], machines: Sequence[str]) -> NewMail:
+        """Machines were stopped for a lock that did not come. stops: what was written down about that."""
         intro = (
             f"Machines of project {_named(request.project)} were stopped before a lock that is not put on after all. "
             "They are not started again by themselves:"

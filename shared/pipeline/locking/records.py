@@ -17,7 +17,7 @@ from shared.domain.projects import LockPolicy
 from shared.domain.texts import digest
 from shared.messages import LockAction
 from shared.pipeline.events import event
-from shared.pipeline.locking.groups import LOCKED, NOTHING, TAKEN_OFF, Report
+from shared.pipeline.locking.groups import BEING_STOPPED, LOCKED, NOTHING, STOPS, TAKEN_OFF, Report
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.request import Request
 from shared.ports.errors import LaterError
@@ -118,8 +118,11 @@ class Records:
         lines = [f"{what}: {why}" for what, why in report.failed]
         done = [group.name for group in report.with_word(LOCKED, TAKEN_OFF)]
         key = request.key("failed", request.doing, request.now.date(), digest(*lines, *done))
-        mails, to_contacts = [self.mails.failed(request, key, lines)], self._on_a_failure(request, report, change)
-        mails += [] if isinstance(change, Hold) or report.later else self.mails_on_what_was_in_vain(request)
+        to_contacts = self._on_a_failure(request, report, change)
+        is_locked = request.doing is LockAction.LOCK and isinstance(change, Hold) and not report.later
+        is_of_machines = is_locked and not report.failed_of((*request.facts.groups, *request.facts.held_groups))
+        mails = [(self.mails.left_running if is_of_machines else self.mails.failed)(request, key, lines)]
+        mails += [] if isinstance(change, Hold) or report.later else self.mails_on_what_was_in_vain(request, report)
         # The same failure may have its row of before they were told of a lock: mails come with a new one.
         key = f"{key}/told" if to_contacts else key
         self.write_down(request, key, Outcome.FAILED, "; ".join(lines), report, change, [*mails, *to_contacts])
@@ -130,16 +133,16 @@ class Records:
             return []
         if not isinstance(change, Hold):
             return self.mails_on_no_lock(request)
-        refused = {what for what, _ in report.failed}
-        left_open = [group.name for group in request.facts.groups if group.name in refused]
+        left_open = report.failed_of(request.facts.groups)
         if self.mails.is_told(request) and not left_open:
             return []
-        return [self.mail_to_contacts(request, left_open)]
+        return [self.mail_to_contacts(request, report, left_open)]
 
-    def mails_on_what_was_in_vain(self, request: Request) -> list[NewMail]:
+    def mails_on_what_was_in_vain(self, request: Request, report: Report = NOTHING) -> list[NewMail]:
         """To the operators: machines were stopped for a lock that did not come."""
         stops = [] if request.facts.held_since else self.stops(request, STOPS_COUNT_FOR)
-        return [self.mails.stopped_in_vain(request, stops)] if stops else []
+        machines = _stopped(stops, report)
+        return [self.mails.stopped_in_vain(request, stops, machines)] if machines else []
 
     def mails_on_no_lock(self, request: Request) -> list[NewMail]:
         """To the contacts: the lock that they were told of is not put on."""
@@ -147,9 +150,12 @@ class Records:
             return []
         return [self.mails.not_locked(request, self._has_stopped_machines(request))]
 
-    def mail_to_contacts(self, request: Request, left_open: Sequence[str] = ()) -> NewMail:
-        """The mail that says that their project is locked now, but for the groups that are left open, or open again."""
-        return self.mails.to_contacts(request, self._has_stopped_machines(request), left_open)
+    def mail_to_contacts(self, request: Request, report: Report = NOTHING, left_open: Sequence[str] = ()) -> NewMail:
+        """The mail that says that their project is locked now, but for the groups that are left open, or open again.
+
+        report: what became of its machines now.
+        """
+        return self.mails.to_contacts(request, self._has_stopped_machines(request, report), left_open)
 
     # --- what was written down before ---
 
@@ -164,11 +170,17 @@ class Records:
         latest = takewhile(lambda view: view.at > since and view.entry.outcome in words, self._latest_first(request))
         return [view for view in latest if view.entry.outcome is Outcome.STOPPING][::-1]
 
-    def _has_stopped_machines(self, request: Request) -> bool:
+    def _has_stopped_machines(self, request: Request, report: Report = NOTHING) -> bool:
         """Whether machines were stopped for the present lock: since the project was unlocked last."""
-        words = (Outcome.STOPPING, Outcome.UNLOCKED)
-        outcomes = (view.entry.outcome for view in self._latest_first(request))
-        return next((outcome for outcome in outcomes if outcome in words), None) is Outcome.STOPPING
+        since = takewhile(lambda view: view.entry.outcome is not Outcome.UNLOCKED, self._latest_first(request))
+        return bool(_stopped([*since][::-1], report))
 
     def _latest_first(self, request: Request) -> list[AuditView]:
         return self.ledger.decisions(request.project.id, DECISIONS_OF_A_LOCK)[::-1]
+
+
+def _stopped(views: Sequence[AuditView], report: Report) -> list[str]:
+    """Which machines were stopped, by what was said of each last: such as `vm-1 in rg-11`. views: oldest first."""
+    rows = [*(row for view in views for row in view.entry.details.get("machines", ())), *report.machine_rows]
+    last = {f"{name} in {group}": word for group, name, word in rows}
+    return [machine for machine, word in last.items() if word in (BEING_STOPPED, STOPS)]

@@ -166,6 +166,47 @@ def test_a_lock_in_the_way_is_told_with_azures_own_words_to_the_end(odd: OddArm)
         ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
 
 
+# terraform-provider-azurerm, linux_virtual_machine_resource.go.
+EPHEMERAL = "Operation 'deallocate' is not supported for VMs or VM Scale Set instances using an ephemeral OS disk."
+# AzureTRE #4135 and terraform-provider-azurerm #28218 of other operations; of quotas wherever machines are made.
+PASSES = [
+    "Operation 'deallocate' is not allowed on VM 'one' since the VM is either deallocated or marked to be deallocated.",
+    "Operation 'deallocate' is not allowed while another operation is in progress. Retry later.",
+    "Operation could not be completed as it results in exceeding approved Total Regional Cores quota.",
+]
+
+
+@pytest.mark.parametrize("kind", MachineKind)
+@pytest.mark.parametrize("status", [400, 409])
+def test_a_machine_that_azure_never_deallocates_is_refused_for_good_and_what_to_do_is_said(
+    odd: OddArm, status: int, kind: MachineKind
+) -> None:
+    odd.will_answer("/deallocate", error(status, "OperationNotAllowed", EPHEMERAL))
+    with pytest.raises(NeverError, match="costs money, stopped or not, until it is deleted"):
+        ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", kind))
+
+
+@pytest.mark.parametrize("words", PASSES)
+def test_another_operation_that_is_not_allowed_passes(odd: OddArm, words: str) -> None:
+    odd.will_answer("/deallocate", error(409, "OperationNotAllowed", words))
+    with pytest.raises(LaterError, match="at the moment"):
+        ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
+
+
+def test_what_throttles_or_is_unwell_refuses_nothing_for_good_whatever_it_says(odd: OddArm) -> None:
+    for status in (429, 503):
+        odd.will_answer("/deallocate", error(status, "OperationNotAllowed", EPHEMERAL))
+        with pytest.raises(LaterError):
+            ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
+
+
+def test_a_machine_that_is_being_deleted_needs_no_deallocation(odd: OddArm) -> None:
+    # azure-sdk-for-python #2702
+    words = "Operation 'deallocate' is not allowed on VM 'one' since the VM is marked for deletion. You can only retry"
+    odd.will_answer("/deallocate", error(409, "OperationNotAllowed", f"{words} the Delete operation."))
+    ArmCompute(ArmClient(odd.url)).deallocate(GROUP, Machine("one", VM))
+
+
 @pytest.mark.parametrize("kind", MachineKind)
 @pytest.mark.parametrize("status", [200, 202])
 def test_a_deallocation_is_asked_for_and_not_waited_for(odd: OddArm, kind: MachineKind, status: int) -> None:
