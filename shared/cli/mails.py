@@ -71,7 +71,10 @@ def discard(
     every: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Put aside mails that wait to be sent: nobody gets them, unless they are sent again by `mails resend`."""
+    """Put aside mails that wait to be sent, have failed, or that not all got: they need no hand any more.
+
+    Nobody gets them, unless they are sent again by `mails resend`.
+    """
     if bool(mail_ids) is every:
         raise WrongUsageError("name mails by their ids, or give --all")
     discarded = open_app().mail_service.discard(None if every else mail_ids or [], given_reason(reason), user_name())
@@ -94,6 +97,8 @@ def _about(view: MailView) -> str:
 
 def _state(view: MailView) -> Cell:
     state = view.stored.state
+    if view.stored.discarded_at:
+        return Cell("put aside", "yellow")
     if state is MailState.SENT and refused(view.stored.deliveries):
         return Cell("sent in part", "yellow")
     return Cell("being sent" if state is MailState.CLAIMED else state, STYLES.get(state, "yellow"))
@@ -131,7 +136,7 @@ def _listed(view: MailView) -> dict[str, Any]:
         "subject": mail.context.get("subject"),
         **output.chosen(mail, "to", "cc", "bcc", "language"),
         **output.chosen(view, "made_at", "due_at"),
-        **output.chosen(stored, "state", "attempts", "sent_at", "reason", "message_id"),
+        **output.chosen(stored, "state", "attempts", "sent_at", "reason", "message_id", "discarded_at"),
         "deliveries": [output.chosen(each, "recipient", "role", "state", "reason") for each in stored.deliveries],
         "arrived": stored.state is MailState.SENT
         and not any(each.state is DeliveryState.REFUSED for each in stored.deliveries),

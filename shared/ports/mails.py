@@ -165,6 +165,8 @@ class StoredMail:
     deliveries: tuple[Delivery, ...] = ()
     """what is known of its recipients, since it was first handed over"""
     made_at: datetime | None = None
+    discarded_at: datetime | None = None
+    """when an operator put it aside"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,8 @@ class MailLedger(Protocol):
 
     def listed(self, project_id: int | None, limit: int, unsent: bool = False) -> list[MailView]:
         """The last mails, newest first: of one project, or all. unsent: only those that not all have for whom they are,
-        or nobody yet; not those whose copies (`key_of_copies`) made up for it (`is_made_up_for`)."""
+        or nobody yet; not those that were put aside, nor those whose copies (`key_of_copies`) made up for it
+        (`is_made_up_for`)."""
         ...
 
     def claim(
@@ -244,10 +247,11 @@ class MailLedger(Protocol):
         """It can't be sent. Only the claimant's word counts."""
         ...
 
-    def discard(self, mail_ids: Sequence[int] | None, reason: str) -> list[int]:
-        """These mails, or all (None), have failed for this reason, as far as they wait to be sent; returns which.
+    def discard(self, mail_ids: Sequence[int] | None, reason: str, now: datetime) -> list[int]:
+        """Puts aside those of these mails that somebody lacks, or all (None) that wait to be sent; returns which.
 
-        Whoever asks for one again (`claim` with failed_too) has it sent.
+        They are unsent no more, and what waited has failed. Whoever asks for one again (`claim` with failed_too) has it
+        sent.
         """
         ...
 

@@ -69,11 +69,14 @@ class MailService:
         return resent
 
     def discard(self, mail_ids: Sequence[int] | None, reason: str, by: str) -> list[int]:
-        """Puts aside these mails, or all (None), that wait to be sent; returns which. Raises RequestError."""
-        found = self.mails.discard(mail_ids, f"put aside by {by}: {given_reason(reason)}")
+        """Puts aside these mails, or all (None) that wait to be sent; returns which. Raises RequestError."""
+        found = self.mails.discard(mail_ids, f"put aside by {by}: {given_reason(reason)}", self.clock())
         if mail_ids is not None and (others := sorted(set(mail_ids) - set(found))):
             more = f"; put aside: {', '.join(map(str, found))}" if found else ""
-            raise RequestError(f"these mails don't wait to be sent: {', '.join(map(str, others))}{more}")
+            raise RequestError(
+                "of these mails nothing is left to be put aside (`mails list` shows what became of each): "
+                f"{', '.join(map(str, others))}{more}"
+            )
         return found
 
     def _ask_for(self, mail_id: int) -> None:

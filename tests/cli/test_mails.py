@@ -148,7 +148,19 @@ def test_what_can_not_be_sent_is_refused(cli: Cli, mailed: Composition, argument
 def test_mails_that_wait_are_put_aside_with_a_reason(cli: Cli, mailed: Composition) -> None:
     assert cli("mails", "discard", "3", "--all", "--reason", "x").code == 2
     assert cli("mails", "discard", "3", "--reason", " ").code == 2
-    assert "don't wait to be sent: 1; put aside: 3" in cli("mails", "discard", "1", "3", "--reason", "restored").err
+    refused = cli("mails", "discard", "9", "3", "--reason", "restored").err
+    assert "nothing is left to be put aside" in refused and ": 9; put aside: 3" in refused
     assert "Put aside: 0 mails." in cli("mails", "discard", "--all", "--reason", "restored").out
     (waited,) = [each for each in cli("mails", "list", "--json").json if each["id"] == 3]
     assert (waited["state"], waited["reason"]) == ("failed", f"put aside by {user_name()}: restored")
+
+
+def test_what_was_put_aside_needs_no_hand_any_more(cli: Cli, mailed: Composition) -> None:
+    def needs_hand() -> bool:
+        return "not delivered to all" in cli("status", "--quiet").out
+
+    assert needs_hand()
+    assert cli("mails", "discard", "1", "2", "3", "--reason", "drill").out == "Put aside: 3 mails.\n"
+    assert not needs_hand()
+    assert cli("mails", "list", "--unsent", "--json").json == []
+    assert [line.count("put aside by") for line in cli("mails", "list").out.splitlines()[1:]] == [1, 1, 1]

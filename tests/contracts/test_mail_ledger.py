@@ -297,9 +297,28 @@ def test_what_waits_can_be_put_aside_and_is_sent_if_somebody_asks_for_it(ledger:
     others = [ledger.add(replace(MAIL, key=f"other/{number}"), NIGHT) for number in range(3)]
     assert ledger.claim(others[0], "sender", LATER, NIGHT)
     ledger.mark_sent(others[1], "", [], NIGHT)
-    assert ledger.discard([mail_id, *others[:2], 999], "restored") == [mail_id]
+    assert ledger.discard([mail_id, *others[:2], 999], "restored", NIGHT) == [mail_id]
     assert (stored(ledger, mail_id).state, stored(ledger, mail_id).reason) == (MailState.FAILED, "restored")
-    assert ledger.discard(None, "restored") == [others[2]]
+    assert ledger.discard(None, "restored", NIGHT) == [others[2]]
     assert ledger.stuck(NIGHT + HOUR) == []
     assert not ledger.claim(mail_id, "sender", LATER, NIGHT)
     assert ledger.claim(mail_id, "sender", LATER, NIGHT, failed_too=True)
+
+
+def test_what_was_put_aside_is_unsent_no_more_until_somebody_asks_for_it(ledger: MailLedger, mail_id: int) -> None:
+    failed, in_part = (ledger.add(replace(MAIL, key=key), NIGHT) for key in ("failed", "in part"))
+    assert ledger.claim(failed, "sender", LATER, NIGHT)
+    ledger.mark_failed(failed, "sender", "no such domain")
+    ledger.mark_sent(in_part, "", [TAKEN, Delivery("é@b.ca", Role.TO, DeliveryState.REFUSED, "550")], NIGHT)
+    assert ledger.discard([mail_id, failed, in_part], "he has left", LATER) == [mail_id, failed, in_part]
+    assert ledger.listed(11, 10, unsent=True) == []
+    assert [stored(ledger, each).reason for each in (mail_id, failed, in_part)] == [
+        "he has left",
+        "no such domain; he has left",
+        "he has left",
+    ]
+    assert [stored(ledger, each).discarded_at for each in (failed, in_part)] == [LATER, LATER]
+    assert stored(ledger, in_part).state is MailState.SENT
+    assert ledger.discard([mail_id, failed, in_part], "again", LATER) == []
+    assert ledger.claim(failed, "sender", LATER + HOUR, LATER, failed_too=True)
+    assert [view.stored.id for view in ledger.listed(11, 10, unsent=True)] == [failed]

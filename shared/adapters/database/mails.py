@@ -28,7 +28,7 @@ from typing_extensions import override
 
 from shared.adapters.database import tables
 from shared.adapters.database.budget_rows import AnyRow
-from shared.adapters.database.chunks import in_chunks, insert_rows, update_in, update_rows
+from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.deliveries import Delivery, DeliveryState, is_made_up_for, merged
@@ -48,7 +48,7 @@ DELIVERIES = (
     .order_by(tables.deliveries.c.role, tables.deliveries.c.recipient)
 )
 REFUSED = exists().where(tables.deliveries.c.mail_id == mail.id, tables.deliveries.c.state == DeliveryState.REFUSED)
-UNSENT = (mail.state != MailState.SENT) | REFUSED
+UNSENT = ((mail.state != MailState.SENT) | REFUSED) & mail.discarded_at.is_(None)
 COPIES = select(mail.id, mail.key).where(mail.key.startswith(key_of_copies(), autoescape=True)).order_by(mail.id.desc())
 MARK_SENT = (
     update(tables.mails)
@@ -82,6 +82,7 @@ def _claim(failed_too: bool, rests: bool) -> Update:
             claimed_until=bindparam("until"),
             attempts=case((failed, 1), else_=mail.attempts + 1),
             first_attempt_at=func.coalesce(before, bindparam("at", type_=UtcDateTime())),
+            discarded_at=None,
         )
     )
 
@@ -184,13 +185,22 @@ class SqlMails(Ledger, MailLedger):
 
     @override
     @writes
-    def discard(self, connection: Connection, mail_ids: Sequence[int] | None, reason: str) -> list[int]:
-        waiting = connection.scalars(select(mail.id).where(mail.state == MailState.PENDING).order_by(mail.id)).all()
-        found = [each for each in waiting if mail_ids is None or each in set(mail_ids)]
-        # Whoever has claimed one in the meantime is sending it.
-        still = (mail.state == MailState.PENDING,)
-        update_in(connection, tables.mails, found, *still, state=MailState.FAILED, reason=reason)
-        return found
+    def discard(self, connection: Connection, mail_ids: Sequence[int] | None, reason: str, now: datetime) -> list[int]:
+        lacking = UNSENT & (mail.state != MailState.CLAIMED)
+        columns = select(mail.id, mail.state, mail.reason)
+        rows = (
+            connection.execute(columns.where(lacking, mail.state == MailState.PENDING)).all()
+            if mail_ids is None
+            else select_in(connection, columns.where(lacking), mail.id, mail_ids)
+        )
+        for row in (rows := list(rows)):
+            waits, is_sent = row.state == MailState.PENDING, row.state == MailState.SENT
+            why = f"{row.reason}; {reason}" if row.reason and not waits else reason
+            state = MailState.SENT if is_sent else MailState.FAILED
+            # Whoever has claimed one in the meantime is sending it.
+            still = (mail.state == row.state,)
+            update_in(connection, tables.mails, [row.id], *still, state=state, reason=why, discarded_at=now)
+        return sorted(row.id for row in rows)
 
     @override
     @reads

@@ -312,7 +312,8 @@ def _late_run(
 def _unsent(connection: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
     """Reason and count of the mails that are not sent, by run."""
     unsent: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    counted = select(mails.c.run_key, mails.c.reason, func.count()).where(mails.c.state != MailState.SENT)
+    counted = select(mails.c.run_key, mails.c.reason, func.count())
+    counted = counted.where(mails.c.state != MailState.SENT, mails.c.discarded_at.is_(None))
     counted = counted.group_by(mails.c.run_key, mails.c.reason)
     for key, reason, count in select_in(connection, counted, mails.c.run_key, keys):
         unsent[key].append((reason or "", count))

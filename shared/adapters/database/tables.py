@@ -219,6 +219,8 @@ mails = table(
     *optional(first_attempt_at=UtcDateTime(), claimant=Unicode(100), claimed_until=UtcDateTime()),
     # `notes`: whom earlier versions left out; now that is in `deliveries`.
     *optional(sent_at=UtcDateTime(), receipt=fitted(LONGEST_RECEIPT), notes=cleaned(), reason=fitted(1000)),
+    # By an operator: whoever lacks it is to lack it.
+    *optional(discarded_at=UtcDateTime()),
     Index("ix_mails_topic_project_id", "topic", "project_id"),
     # By the state alone, each check of some projects would look through all mails that wait.
     Index("ix_mails_state_project_id", "state", "project_id"),
