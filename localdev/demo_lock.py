@@ -29,8 +29,9 @@ DAY = datetime(2026, 11, 21, 17, 54, tzinfo=UTC)
 ACRONYM, SUBSCRIPTION, GROUP = "WAVES", demo_charges.NORTH, demo_charges.WAVES_GROUP
 MACHINE, RAISED_TO = "waves-vm-1", 1000
 FUNCTION_KEY = "local-key"
+ACTION_GROUPS_OWN = "budget-warden-rg"
 ACTION_GROUP_ID = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/budget-warden-rg"
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{ACTION_GROUPS_OWN}"
     "/providers/Microsoft.Insights/actionGroups/budget-warden-lock"
 )
 SETTINGS = {"LOCK_MODE": "enforce", "LOCK_STOP_COMPUTE": "true", "LOCK_ACTION_GROUP_ID": ACTION_GROUP_ID}
@@ -80,7 +81,8 @@ class Day:
 
 
 def make_azure_ready(azure: AzureSimulator) -> None:
-    """Gives the project a virtual machine that runs, where it has none yet."""
+    """Gives the project a virtual machine that runs, where it has none yet, and the Action Group its resource group."""
+    azure.groups.add(SUBSCRIPTION, ACTION_GROUPS_OWN)
     if azure.machines.get(SUBSCRIPTION, GROUP, MACHINE) is None:
         azure.machines.add(SUBSCRIPTION, GROUP, MACHINE)
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 LOCAL_FILE = Path("local.settings.json")
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else.")]
-ProjectName = Annotated[str, typer.Argument(help="The project's acronym, in any case, or its id.")]
 
 
 def command_group(about: str) -> typer.Typer:
@@ -45,6 +44,15 @@ def refuse_empty(**options: str | None) -> None:
     for name, text in options.items():
         if text is not None and not text.strip():
             raise WrongUsageError(f"{name} is empty; say what it is, or leave it out")
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise WrongUsageError("PROJECT is empty; say which, by its acronym or its id")
+    return text
+
+
+ProjectName = Annotated[str, typer.Argument(help="The project's acronym, in any case, or its id.", callback=_named)]
 
 
 def given_reason(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app
+from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.output import Cell, Column
 from shared.domain.locks import Outcome
 
@@ -33,6 +33,7 @@ def audit(
 
     When, on which project, what and why, asked for by whom, on which figures. Newest last.
     """
+    refuse_empty(PROJECT=project)
     views = open_app().lock_service.decisions(project, limit)
     if json:
         output.write_json([_listed(view) for view in views])
@@ -48,10 +49,10 @@ TABLE: output.Table[AuditView] = {
     Column("when, UTC"): lambda view: output.minute(view.at),
     Column("project"): attrgetter("acronym"),
     Column("decision"): lambda view: Cell(view.entry.outcome, STYLES.get(view.entry.outcome, "")),
-    Column("asked by", words=True): lambda view: _asked_by(view.entry),
+    Column("asked by", words=True, spare=1): lambda view: _asked_by(view.entry),
     Column("why", words=True): lambda view: _why(view.entry),
-    Column("figures", words=True): lambda view: "; ".join(_figures(view.entry.figures)),
-    Column("groups", words=True): lambda view: "; ".join(_acted_on(view.entry.details)),
+    Column("figures", words=True, spare=3): lambda view: "; ".join(_figures(view.entry.figures)),
+    Column("groups", words=True, spare=2): lambda view: "; ".join(_acted_on(view.entry.details)),
 }
 
 

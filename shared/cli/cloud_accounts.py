@@ -18,12 +18,12 @@ commands = command_group("Where costs are read from.")
 STYLES = {AccountStatus.ACTIVE: "green", AccountStatus.ERROR: "red", AccountStatus.DISABLED: "yellow"}
 TABLE: output.Table[CloudAccount] = {
     Column("id", right=True): lambda account: str(account.id),
-    Column("name", words=True): attrgetter("name"),
-    Column("provider"): attrgetter("provider"),
-    Column("connection"): attrgetter("connection_type"),
+    Column("name", spare=3): attrgetter("name"),
+    Column("provider", spare=2): attrgetter("provider"),
+    Column("connection", spare=4): attrgetter("connection_type"),
     Column("account"): attrgetter("external_account_id"),
     Column("status"): lambda account: Cell(account.status, STYLES.get(account.status, "")),
-    Column("last synced, UTC"): lambda account: output.minute(account.last_synced_at),
+    Column("last synced, UTC", spare=1): lambda account: output.minute(account.last_synced_at),
     Column("error", words=True): lambda account: account.last_sync_error or "",
 }
 

@@ -39,7 +39,9 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         str | None,
         typer.Option("--from", metavar="DATE", help="The first day; by default that of the budget's period, or month."),
     ] = None,
-    last: Annotated[str | None, typer.Option("--to", metavar="DATE", help="The last day; by default today.")] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="The last day; by default, and at most, today.")
+    ] = None,
     by: Annotated[By, typer.Option(case_sensitive=False, help="What to sum by.")] = By.SERVICE,
     subscription: Annotated[
         str | None, typer.Option(metavar="ID", help="Only this subscription's, or other sub-account's.")
@@ -58,6 +60,8 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     found = open_app().cost_service.costs(
         CostsWish(project or "", subscription or "", unallocated, first or "", last or ""), by
     )
+    if found.cut_from:
+        output.warn(f"{found.cut_from} is in the future; these are the costs up to {found.days.last_day}, today in UTC")
     if json:
         output.write_json(_listed(found))
     elif csv:

@@ -140,10 +140,10 @@ def _found(service: DeadLetterService, letter_id: int) -> DeadLetter:
 
 TABLE: output.Table[DeadLetter] = {
     Column("id", right=True): lambda letter: str(letter.id),
-    Column("failed, UTC"): lambda letter: output.minute(letter.at),
+    Column("failed, UTC", spare=1): lambda letter: output.minute(letter.at),
     Column("queue"): attrgetter("queue"),
     Column("reason", words=True): attrgetter("reason"),
-    Column("message", words=True): lambda letter: shortened(letter.body),
+    Column("message", words=True, spare=2): lambda letter: shortened(letter.body),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 commands = command_group("Projects: load them, list them.")
 
+# As a path: what is read from the standard input, or written to the standard output.
+HERE = Path("-")
 HIGH, FULL = Decimal(80), Decimal(100)
 # A night reads all costs: whoever was not read for longer than this was left out.
 FRESH = timedelta(hours=36)
@@ -33,7 +36,9 @@ FRESH = timedelta(hours=36)
 
 @commands.command()
 def load(
-    file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the README says which columns.")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV in UTF-8, or - for the standard input; the README says which columns.")
+    ],
     correction: Annotated[
         bool, typer.Option("--correction", help="Groups that change hands take what they have cost with them.")
     ] = False,
@@ -46,16 +51,16 @@ def load(
     Where a line is faulty, every fault is named, and nothing is loaded. Nor is it without --yes where a budget that was
     set by hand would be undone, a project would be at 100 % or more, or a fixed period would end a day later.
     """
-    content = _content(file)
+    content, name = _content(file), "the standard input" if file == HERE else file.name
     app = open_app()
-    with output.working(f"Loading {file.name} …"):
+    with output.working(f"Loading {name} …"):
         if not dry_run and app.make_missing_database() and not json:
             output.say(f"Made the database {app.database.url.database}.")
         loaded = app.project_service.load(content, user_name(), correction=correction, agreed=yes, dry_run=dry_run)
     if json:
         output.write_json(_loaded(loaded))
     else:
-        _say_loaded(file.name, loaded, dry_run)
+        _say_loaded(name, loaded, dry_run)
     asked = sum(change.needs_consent for change in loaded.changes)
     needs = f"what is said of {output.count(asked, 'project')}"
     if dry_run and asked and not yes:
@@ -99,11 +104,11 @@ def _say_result(file: str, loaded: LoadedFile, dry_run: bool) -> None:
 
 @commands.command()
 def export(
-    file: Annotated[Path | None, typer.Argument(help="Where to write it; left out: here.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Where to write it; left out, or -: here.")] = None,
 ) -> None:
     """Write all projects as the CSV that loads them again."""
     text = open_app().project_service.exported()
-    if file is None:
+    if file is None or file == HERE:
         output.write_text(text)
         return
     try:
@@ -182,7 +187,7 @@ def show(project: ProjectName, json: AsJson = False) -> None:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return sys.stdin.buffer.read() if file == HERE else file.read_bytes()
     except OSError as error:
         raise WrongUsageError(f"{file} can't be read: {error.strerror}") from None
 

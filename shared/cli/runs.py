@@ -173,11 +173,11 @@ def _state(view: RunView) -> Cell:
 
 TABLE: output.Table[RunView] = {
     Column("run"): attrgetter("key"),
-    Column("started, UTC"): lambda view: output.minute(view.started_at),
-    Column("took", right=True): took,
+    Column("started, UTC", spare=3): lambda view: output.minute(view.started_at),
+    Column("took", right=True, spare=2): took,
     Column("state", words=True): _state,
     Column("subscriptions", words=True): lambda view: _in_words(_scopes(view)),
-    Column("mails", words=True): lambda view: _in_words(_mails(view)),
+    Column("mails", words=True, spare=1): lambda view: _in_words(_mails(view)),
 }
 
 

@@ -364,13 +364,21 @@ class Gap:
         return f"costs of {whose} not read {since}"
 
     @property
+    def why(self) -> str:
+        """In a word, for a mail: a month that came without any charge need not have had one before."""
+        if self.state is None:
+            return "unread"
+        is_blank = self.state is CoverageState.SUSPECT and self.reason == NO_CHARGE
+        return "blank" if is_blank else self.state.value
+
+    @property
     def briefly(self) -> str:
         """The same for a list: without the sub-account, the reason and the way out."""
         months = _span_in_words(self.days)
         if self.state is CoverageState.FAILED:
             return f"{months} could not be read"
         if self.state is CoverageState.SUSPECT:
-            return f"{months} came blank"
+            return f"{months} came blank" if self.why == "blank" else f"{months} came in part"
         return f"{months} can't be read" if self.too_old else f"not read {self._since_when(months)}"
 
     def _since_when(self, months: str) -> str:
@@ -435,12 +443,12 @@ class Incomplete:
         return [f"{named(acronyms)}: {gap}" for gap, acronyms in self.gaps]
 
 
-def missing_months(lacking: Iterable[Gap]) -> list[tuple[CoverageState | None, Period]]:
+def missing_months(lacking: Iterable[Gap]) -> list[tuple[str, Period]]:
     """What is missing, as whole months with why, oldest first: for those whom it does not concern of which account."""
-    by_state: dict[CoverageState | None, list[Period]] = {}
+    by_why: dict[str, list[Period]] = {}
     for gap in sorted(lacking, key=lambda gap: gap.days.start):
-        by_state.setdefault(gap.state, []).append(gap.days)
-    found = [(state, span) for state, windows in by_state.items() for span in _whole_months(windows)]
+        by_why.setdefault(gap.why, []).append(gap.days)
+    found = [(why, span) for why, windows in by_why.items() for span in _whole_months(windows)]
     return sorted(found, key=lambda each: each[1].start)
 
 

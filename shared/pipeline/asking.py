@@ -13,7 +13,7 @@ from shared.domain.periods import Period, months_before
 from shared.messages import GUID, Envelope, MessageError, ScopeTarget, UpdateMessage
 from shared.pipeline.events import event
 from shared.ports.azure import AZURE
-from shared.ports.charges import Account, ChargeLedger
+from shared.ports.charges import Account, ChargeLedger, ProjectScopes
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger
 from shared.ports.costs import CostSource, TotalsSource
@@ -147,10 +147,10 @@ class Asking:
         if project is None:
             raise MessageError(f"there is no project {project_id}; {PROJECTS} all")
         if not project.active:
-            raise MessageError(f"project {project_id} is not active; load it with active = true first")
+            raise MessageError(f"project {project.acronym} is not active; load it with active = true first")
         rules = frozenset({project.rule} if project.rule else ())
-        works, not_asked = [], [f"project {project_id} owns nothing that costs are read of"]
-        for key, groups in _chosen_groups(message, project.groups).items():
+        works, not_asked = [], [f"project {project.acronym} owns nothing that costs are read of"]
+        for key, groups in _chosen_groups(message.resource_group, project).items():
             account = self.charges.account(*key)
             try:
                 source = self._source_of(account)
@@ -219,18 +219,14 @@ def _target(cloud_account: CloudAccount) -> ScopeTarget:
     return ScopeTarget(cloud_account_id=cloud_account.id, provider=cloud_account.provider)
 
 
-def _chosen_groups(
-    message: UpdateMessage, groups: Mapping[tuple[str, str], tuple[str, ...]]
-) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """The project's groups by account: all of them, or the one that the message names."""
-    if message.resource_group is None:
-        return groups
-    wanted = key_of_group(message.resource_group)
-    for account, names in groups.items():
+def _chosen_groups(group: str | None, project: ProjectScopes) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """The project's groups by account: all of them, or the one that a message names."""
+    if group is None:
+        return project.groups
+    wanted = key_of_group(group)
+    for account, names in project.groups.items():
         for name in names:
             if key_of_group(name) == wanted:
                 return {account: (name,)}
-    owned = ", ".join(name for names in groups.values() for name in names if name)
-    raise MessageError(
-        f"resource group '{message.resource_group}' is not project {message.project_id}'s; its groups are: {owned}"
-    )
+    owned = ", ".join(name for names in project.groups.values() for name in names if name)
+    raise MessageError(f"resource group '{group}' is not project {project.acronym}'s; its groups are: {owned}")

@@ -19,10 +19,7 @@ def project_context(project: Project) -> dict[str, Any]:
 
 def missing_context(gaps: Iterable[Gap]) -> list[list[str]]:
     """What figures lack, for `missing.en.txt` and its like: [why, first day, last day] of whole months."""
-    return [
-        [state or "unread", months.start.isoformat(), (months.end - DAY).isoformat()]
-        for state, months in missing_months(gaps)
-    ]
+    return [[why, months.start.isoformat(), (months.end - DAY).isoformat()] for why, months in missing_months(gaps)]
 
 
 def portal_link(portal_url: str, project: Project) -> str | None:

@@ -41,6 +41,7 @@ class ProjectScopes:
     A provider without groups has one, whose name is empty. rule: of its budget, None without one.
     """
 
+    acronym: str
     active: bool
     groups: Mapping[tuple[str, str], tuple[str, ...]]
     rule: PeriodRule | None

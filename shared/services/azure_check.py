@@ -15,7 +15,7 @@ from shared.ports.azure import AZURE, AzureRights, AzureRole, ResourceGroup
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccountLedger
 from shared.ports.costs import CostQuery, CostSource
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import GoneError, LaterError, NeverError
 from shared.ports.projects import ProjectLedger
 from shared.services.findings import Explain, Finding, found
 
@@ -84,9 +84,7 @@ class AzureCheck:
         for need in self.needs if groups else ():
             yield need.part, partial(self._role, need, groups)
         if self.action_group is not None:
-            group, role = self.action_group
-            place = Place(group.subscription_id, group.name, ())
-            yield "action group", lambda: _told("action group", role, self._missing([place], role))
+            yield "action group", partial(self._action_group, *self.action_group)
 
     def _groups(self) -> Groups:
         """Of the active projects."""
@@ -132,6 +130,14 @@ class AzureCheck:
             ]
             answers = [each for each in answers if not each[1]] + self._missing(within, need.role)
         return _told(need.part, need.role, answers)
+
+    def _action_group(self, group: ResourceGroup, role: AzureRole) -> Finding:
+        place = Place(group.subscription_id, group.name, ())
+        try:
+            return _told("action group", role, self._missing([place], role))
+        except GoneError as error:
+            advice = "LOCK_ACTION_GROUP_ID names it: correct that, or make the Action Group (docs/action-group.md)"
+            raise NeverError(f"{error.reason} {advice}") from error
 
     def _missing(self, places: Sequence[Place], role: AzureRole) -> Answers:
         """Raises LaterError and NeverError."""

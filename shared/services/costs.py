@@ -37,7 +37,7 @@ class Costs:
     """What was spent on these days: days and months in their order, all else by currency, the dearest first.
 
     opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
-    gaps: what the sums lack.
+    gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future.
     """
 
     days: Period
@@ -49,6 +49,7 @@ class Costs:
     unallocated: bool = False
     opening: Decimal = Decimal(0)
     opening_currency: str = ""
+    cut_from: date | None = None
 
     @property
     def totals(self) -> Mapping[str, Decimal]:
@@ -76,7 +77,8 @@ class CostService:
             raise RequestError("unallocated costs are those of no project; leave one of the two out")
         today = self.clock().date()
         view = view_of(self.projects, wish.project, self.clock()) if wish.project else None
-        days = _days(wish, view, today)
+        first, last = _asked(wish)
+        days = _days(first, min(last or today, today), view, today)
         which = Selection(days, view.project.id if view else None, self._sub_account(wish), wish.unallocated)
         found = Costs(
             days,
@@ -85,6 +87,7 @@ class CostService:
             self.spending.lacking(which, today),
             sub_account_id=which.sub_account_id,
             unallocated=which.unallocated,
+            cut_from=last if last and last > today else None,
         )
         return _of_project(found, view) if view else found
 
@@ -107,17 +110,23 @@ def _of_project(found: Costs, view: ProjectView) -> Costs:
     return replace(found, project=view.project, opening=opening.amount, opening_currency=view.terms.currency)
 
 
-def _days(wish: CostsWish, view: ProjectView | None, today: date) -> Period:
+def _asked(wish: CostsWish) -> tuple[date | None, date | None]:
     try:
-        first, last = parse_day(wish.first.strip()), parse_day(wish.last.strip()) or today
+        first, last = parse_day(wish.first.strip()), parse_day(wish.last.strip())
     except ValueError as error:
         raise RequestError(str(error)) from None
+    if first and last and first > last:
+        raise RequestError(f"the first day, {first}, is after the last, {last}")
+    return first, last
+
+
+def _days(first: date | None, last: date, view: ProjectView | None, today: date) -> Period:
     period = (view.terms.rule.period_at(last) if view else None) or month_of(last)
     first = first or period.start
-    if first > last:
-        raise RequestError(f"the first day, {first}, is after the last, {last}")
     if first > today:
-        raise RequestError(f"{first} is in the future")
+        raise RequestError(
+            f"the first day, {first}, is in the future: nothing was spent yet (today is {today}, in UTC)"
+        )
     return Period(first, last + DAY)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -14,6 +15,8 @@ from shared.services.errors import RequestError
 from shared.services.spreadsheet import AmbiguousError
 
 SEPARATORS = (",", ";", "\t")
+# Excel's own first line; whoever saves such a file again may fill it up with separators, or quote it.
+SAYS_SEPARATOR = re.compile('"?sep=([,;|\t])"?[,;|\t]*[ ]*(?=[\r\n]|$)', re.IGNORECASE)
 # Thirty times what 10,000 projects take: larger is another file by mistake.
 LARGEST_BYTES = 100 * 1024 * 1024
 BAD_QUOTES = (
@@ -159,14 +162,18 @@ def first_line_not_in_utf8(content: bytes) -> int | None:
 
 
 def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Each row that is not blank, with the line on which it begins; at a row that can't be read, a sentence."""
+    """Each row that is not blank, with the line on which it begins; at a row that can't be read, a sentence.
+
+    The line with which a file says its separator to Excel is none.
+    """
     lines = io.StringIO(text, newline="")
     # strict: otherwise a quote that is never closed would swallow all the lines after it, without a word.
     reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     line = 1
+    said = SAYS_SEPARATOR.match(text)
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            if any(cell.strip() for cell in cells) and not (line == 1 and said):
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error:
@@ -174,7 +181,9 @@ def _rows(text: str, separator: str) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def _separator(text: str, columns: Columns) -> str:
-    """The one that splits the first line into the most columns that we know."""
+    """The one that the file says, or that splits the first line into the most columns that we know."""
+    if said := SAYS_SEPARATOR.match(text):
+        return said[1]
     first = next((line for line in io.StringIO(text) if line.strip()), "")
     return max(SEPARATORS, key=lambda separator: len(set(_names(first.split(separator))) & set(columns.known)))
 

@@ -123,7 +123,8 @@ def test_where_nothing_is_stored_it_is_said(cli: Cli, spent: Composition) -> Non
         (["DIE1", "--unallocated"], "unallocated costs are those of no project"),
         (["--subscription", "north"], "nothing is known of a subscription north"),
         (["DIE1", "--from", "2026-11-02", "--to", "2026-11-01"], "the first day, 2026-11-02, is after the last"),
-        (["DIE1", "--from", "2026-11-21", "--to", "2026-11-30"], "2026-11-21 is in the future"),
+        (["DIE1", "--from", "2026-11-21", "--to", "2026-11-30"], "2026-11-21, is in the future"),
+        (["DIE1", "--from", "2030-01-01"], "the first day, 2030-01-01, is in the future: nothing was spent yet"),
         (["DIE1", "--from", "1.11.2026"], "'1.11.2026' is no date"),
         (["DIE1", "--csv", "--json"], "write --csv or --json, not both"),
         (["DIE1", "--by", "colour"], "Invalid value for '--by'"),
@@ -133,6 +134,15 @@ def test_what_can_not_be_meant_is_refused(cli: Cli, spent: Composition, argument
     outcome = cli("costs", *arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert sentence in outcome.err
+
+
+def test_a_last_day_in_the_future_is_cut_to_today_and_that_is_said(cli: Cli, spent: Composition) -> None:
+    today = cli("costs", "DIE1", "--json").json
+    for last in ("2026-11-21", "2030-01-01"):
+        outcome = cli("costs", "DIE1", "--to", last, "--json")
+        assert outcome.json == today
+        assert f"warning: {last} is in the future; these are the costs up to 2026-11-20, today" in outcome.err
+    assert cli("costs", "DIE1", "--to", "2026-11-20").err == ""
 
 
 def test_costs_are_summed_by_who_answers_for_them(cli: Cli, spent: Composition) -> None:

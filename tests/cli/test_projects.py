@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -338,6 +339,34 @@ def test_projects_are_exported_as_the_file_that_loads_them(cli: Cli) -> None:
     assert f",en,true,never,reset,Ann Roy,,\n12,EAU,Qualité de l'eau,{SECOND}," in written
     assert "0 added, 0 changed, 2 unchanged" in cli("projects", "load", "out.csv").out
     assert cli("projects", "export", "no-such-folder/out.csv").code == 2
+
+
+def test_a_dash_is_the_standard_input_or_output(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Path(write_csv(DIE1, EAU)).read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert cli("projects", "load", "-").out.endswith("the standard input: 2 added, 0 changed, 0 unchanged.\n")
+    assert cli("projects", "export", "-").out == cli("projects", "export").out
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "projects show",
+        "projects forget",
+        "projects lock --reason x",
+        "projects unlock --reason x",
+        "budgets set --reason x",
+        "audit",
+        "mails list",
+        "costs",
+    ],
+)
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_told_to_be_one(cli: Cli, some: Composition, command: str, name: str) -> None:
+    outcome = cli(*command.split(), name)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: PROJECT is empty; say w")
 
 
 def test_projects_are_listed_and_shown_with_who_answers_for_them(cli: Cli) -> None:

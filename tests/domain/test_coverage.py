@@ -363,9 +363,18 @@ def test_what_several_accounts_lack_is_told_once_for_each_month_and_why() -> Non
     lacking += [gap("a", june, june + DAY), gap("b", date(2026, 9, 3), date(2026, 9, 20)), gap("c", june, july)]
     assert missing_months(lacking) == [
         (failed, Period(june, august)),
-        (None, Period(june, july)),
-        (None, Period(date(2026, 9, 1), date(2026, 10, 1))),
+        ("unread", Period(june, july)),
+        ("unread", Period(date(2026, 9, 1), date(2026, 10, 1))),
     ]
+
+
+def test_what_came_without_any_charge_is_told_from_what_came_without_most() -> None:
+    def gap(days: Period, reason: str) -> Gap:
+        return Gap(SUB, days, CoverageState.SUSPECT, reason)
+
+    lacking = [gap(OCTOBER, NO_CHARGE), gap(NOVEMBER, FEW_CHARGES)]
+    assert [why for why, _ in missing_months(lacking)] == ["blank", "suspect"]
+    assert [each.briefly for each in lacking] == ["October 2026 came blank", "November 2026 came in part"]
 
 
 def test_a_figure_is_complete_where_every_month_is_good_and_recent() -> None:

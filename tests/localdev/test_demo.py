@@ -6,7 +6,9 @@ from decimal import Decimal
 import pytest
 
 from localdev import demo, demo_lock, demo_stage
-from localdev.azure_sim import ChargeBook, demo_charges
+from localdev.azure_sim import AzureSimulator, ChargeBook, demo_charges
+from shared.adapters.azure.arm import ArmClient
+from shared.adapters.azure.permissions import ArmPermissions
 from shared.adapters.mail.addresses import valid_addresses
 from shared.domain.locks import Outcome
 from shared.domain.projects import LockPolicy, ProjectEntry
@@ -54,6 +56,13 @@ def test_the_day_brings_one_project_past_its_budget_and_the_raised_budget_is_eno
 
     assert full(projects, book) == {demo_lock.ACRONYM}
     assert spent(projects[demo_lock.ACRONYM], book) < demo_lock.RAISED_TO
+
+
+def test_check_finds_the_resource_group_of_the_action_group(book):
+    with AzureSimulator(book) as azure:
+        demo_lock.make_azure_ready(azure)
+        rights, group = ArmPermissions(ArmClient(azure.url)), demo_lock.ACTION_GROUP_ID.split("/")[4]
+        assert rights.missing(demo_lock.SUBSCRIPTION, group, ["x/read"]) == []
 
 
 def test_the_project_that_is_never_locked_is_full(projects, book):

@@ -464,7 +464,7 @@ def test_an_account_that_nothing_feeds_is_not_read_and_the_log_says_so(
         ({"ProjectId": 14}, "no cloud account feeds acc-14 of hetzner"),
         ({"ProjectId": 15}, "is disabled"),
         ({"CloudAccountId": 3, "ResourceGroup": "rg"}, "a ResourceGroup goes with a ProjectId"),
-        ({"ProjectId": 13, "ResourceGroup": "rg"}, "resource group 'rg' is not project 13's"),
+        ({"ProjectId": 13, "ResourceGroup": "rg"}, "resource group 'rg' is not project P13's"),
     ],
 )
 def test_a_message_that_can_not_be_right_becomes_a_dead_letter_that_says_what_would_be(

@@ -164,7 +164,7 @@ def test_a_run_after_it_waits_until_the_quota_has_room_for_both(known: Chain) ->
         ({"subscription": "north"}, "'north' is no subscription's id"),
         ({"subscription": "6f1c0d5e-0000-4000-8000-00000000000a"}, "has no active project"),
         ({"project": "nobody"}, "there is no project nobody"),
-        ({"project": "P12"}, "project 12 is not active"),
+        ({"project": "P12"}, "project P12 is not active"),
         ({"subscription": SUBSCRIPTION, "project": "P11"}, "name a subscription or a project, not both"),
     ],
 )

@@ -94,8 +94,10 @@ def test_a_message_by_hand_may_name_one_group_in_any_case(chain: Chain) -> None:
     ("fields", "said"),
     [
         ({"ProjectId": 99}, "there is no project 99"),
-        ({"ProjectId": 11, "ResourceGroup": "rg-12"}, "its groups are: rg-11"),
-        ({"ProjectId": 13}, "project 13 is not active"),
+        ({"ProjectId": 11, "ResourceGroup": "rg-12"}, "is not project P11's; its groups are: rg-11"),
+        ({"ProjectAcronym": "p11", "ResourceGroup": "rg-12"}, "is not project P11's"),
+        ({"ProjectAcronym": "P13"}, "project P13 is not active"),
+        ({"ProjectId": 13}, "project P13 is not active"),
         ({"SubscriptionId": OTHER_SUBSCRIPTION}, "has no active project"),
         ({"ProjectId": -1}, "ProjectId is -1"),
         ({"ProjectId": 10**30}, "it has to be a whole number from 1 to"),

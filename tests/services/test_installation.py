@@ -12,7 +12,7 @@ from shared.adapters.database.engine import Database
 from shared.domain.locks import LockMode
 from shared.domain.projects import ProjectEntry
 from shared.ports.azure import ACTION_GROUPS, BUDGETS, COSTS, LOCKS, MACHINES
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import GoneError, LaterError, NeverError
 from shared.ports.mails import Mailer, Refusal
 from shared.services.findings import Finding
 from shared.services.installation import Installation
@@ -111,6 +111,24 @@ def test_each_role_that_the_settings_need_is_a_part_of_its_own(
         seen = found(chain.installation)
         assert [each for each in seen if not seen[each].ok] == [part]
         assert lacking[part].name in seen[part].text and action in seen[part].text
+
+
+def test_an_action_group_that_is_not_there_is_told_with_the_setting_that_names_it(chain: Chain) -> None:
+    class NoGroup:
+        def missing(self, _subscription: str, group: str | None, _actions: object) -> list[str]:
+            if group:
+                raise GoneError("Azure refuses: 404 (ResourceGroupNotFound).")
+            return []
+
+    chain.load(entry())
+    chain.configure(**ACTION_GROUP_NEEDS)
+    chain.app.azure_rights = NoGroup()
+    parts = found(chain.installation)
+    assert [part for part in parts if not parts[part].ok] == ["action group"]
+    assert parts["action group"].text == (
+        "Azure refuses: 404 (ResourceGroupNotFound). LOCK_ACTION_GROUP_ID names it: correct that, or make the Action "
+        "Group (docs/action-group.md)"
+    )
 
 
 def test_a_lock_may_be_allowed_in_each_group_by_itself(chain: Chain) -> None:

@@ -97,6 +97,15 @@ def test_what_spreadsheets_write_is_read(separator: str, end: str, mark: bytes) 
     assert groups(read(content)[1]) == ["b", "c"]
 
 
+@pytest.mark.parametrize("line", ["sep={}", "SEP={}", '"sep={}"', "sep={0}{0}{0}"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_first_line_in_which_a_file_tells_excel_its_separator_is_understood(line: str, separator: str) -> None:
+    says = line.format(separator).encode()
+    for mark, end in ((b"", "\n"), (b"\xef\xbb\xbf", "\r\n")):
+        assert read(mark + says + end.encode() + csv({}, separator=separator, end=end)) == read(csv({}))
+    assert faults(says + b"\n" + csv({"id": "x"}, separator=separator))[0].startswith("line 3, id")
+
+
 def test_columns_come_in_any_order_and_case() -> None:
     names = [*reversed(COLUMNS)]
     row = [GOOD[name] for name in names]

@@ -94,7 +94,7 @@ class SqlCharges(Ledger, ChargeLedger):
         names = select(*KEY, scopes.c.x_resource_group_name).where(scopes.c.project_id == project_id)
         rows = connection.execute(names.order_by(*KEY, scopes.c.group_key))
         groups = {(*key,): tuple(row[2] for row in same) for key, same in groupby(rows, key=lambda row: row[:2])}
-        return ProjectScopes(project.active, groups, rule_of(project) if project.amount else None)
+        return ProjectScopes(project.acronym, project.active, groups, rule_of(project) if project.amount else None)
 
     @override
     @writes

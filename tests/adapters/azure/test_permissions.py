@@ -10,7 +10,7 @@ import pytest
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.azure.permissions import ArmPermissions
 from shared.ports.azure import LOCKS, MACHINES
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import GoneError, LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
 
 SUBSCRIPTION = "6f1c0d5e-0000-4000-8000-00000000000a"
@@ -79,7 +79,9 @@ def test_whoever_may_not_see_their_roles_does_not_know(odd: OddArm) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
-        (error(404, "SubscriptionNotFound"), NeverError, "Check the id of the subscription"),
+        (error(404, "SubscriptionNotFound"), GoneError, "Check the id of the subscription"),
+        (error(404, "ResourceGroupNotFound"), GoneError, "ResourceGroupNotFound"),
+        (error(400, "Odd"), NeverError, "Odd"),
         (error(503, "ServerBusy"), LaterError, "ServerBusy"),
         (Answer("[]"), LaterError, "can't be read"),
         (value({"actions": "*"}, "x"), LaterError, "can't be read"),

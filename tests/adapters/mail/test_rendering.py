@@ -138,6 +138,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 MISSING = [
     ["failed", "2026-06-01", "2026-06-30"],
+    ["blank", "2026-07-01", "2026-07-31"],
     ["suspect", "2026-08-01", "2026-10-31"],
     ["unread", "2026-11-01", "2026-11-30"],
 ]
@@ -148,14 +149,15 @@ MISSING = [
     [
         (
             "en",
-            "These figures are not complete. Missing: June 2026 (could not be read), August to October 2026 (came with "
+            "These figures are not complete. Missing: June 2026 (could not be read), July 2026 (came "
+            "without any charge, which is not believed yet), August to October 2026 (came with "
             "charges missing, which is not believed yet), November 2026 (not read in full yet).",
         ),
         (
             "fr",
-            "Ces montants sont incomplets. Il manque : juin 2026 (les coûts n’ont pas pu être lus), août à octobre "
-            "2026 (des coûts ont disparu, ce qui reste à confirmer), novembre 2026 (les coûts n’ont pas encore été lus "
-            "en entier).",
+            "Ces montants sont incomplets. Il manque : juin 2026 (les coûts n’ont pas pu être lus), juillet 2026 "
+            "(aucun coût n’a été reçu, ce qui reste à confirmer), août à octobre 2026 (des coûts ont disparu, ce qui "
+            "reste à confirmer), novembre 2026 (les coûts n’ont pas encore été lus en entier).",
         ),
     ],
 )
