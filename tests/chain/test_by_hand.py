@@ -74,7 +74,7 @@ def test_a_message_for_one_project_asks_at_subscription_scope_for_its_groups_onl
 
 
 WRONG = {
-    '{"ProjectId": 11, "ResourceGroup": "rg-12"}': "is not project DIE1's; its groups are: fsdh_proj_die1_dev_rg",
+    '{"ProjectId": 11, "ResourceGroup": "rg-12"}': "is not project P11's; its groups are: fsdh_proj_die1_dev_rg",
     '{"ProjectId": 99}': "there is no project 99; `python -m shared.cli projects list` shows them all",
     '{"ProjectId": -11}': "it has to be a whole number from 1",
     '{"SubscriptionId": "north"}': "it has to be a subscription's id, such as 1caaa5a3",
@@ -117,6 +117,7 @@ def test_messages_that_cannot_be_right_become_dead_letters_that_say_what_would_b
     assert set(app.mail_states().values()) == {"sent"}
     assert subjects(app.outbox()) == [
         ("operators@example.com", "A message failed for good"),
+        ("operators@example.com", "P11 could not be unlocked"),
         ("p11@example.com", "[P11] 25 % of the budget reached"),
         ("p21@example.com", "[P21] 100 % of the budget reached"),
     ]
