@@ -3,7 +3,7 @@
 targetScope = 'subscription'
 
 @minLength(1)
-@maxLength(40)
+@maxLength(64)
 @description('The name of azd\'s environment; resources are named after it.')
 param environmentName string
 
@@ -14,19 +14,25 @@ param location string
 
 @minLength(36)
 @maxLength(36)
-@description('The object id of whoever deploys: the administrator of the database.')
+@description('The object id of whoever deploys: the administrator of the database, where no other is named.')
 param principalId string
 
 @description('What that is. azd knows User and ServicePrincipal.')
-param principalType 'User' | 'Group' | 'ServicePrincipal' = 'User'
+param principalType 'User' | 'ServicePrincipal' = 'User'
 
-@description('Its name in the database server; empty: of a person the sign-in name, of others the id.')
-param principalName string = ''
+@description('The object id of another administrator of the database, such as a group.')
+param administratorId string = ''
+
+@description('What that is.')
+param administratorType 'User' | 'Group' | 'ServicePrincipal' = 'Group'
+
+@description('The administrator\'s name in the database server; empty: of whoever deploys, the sign-in name or the id.')
+param administratorName string = ''
 
 @description('The mail provider: sendgrid, smtp, or acs (Azure Communication Services, made here).')
 param emailProvider 'sendgrid' | 'smtp' | 'acs' = 'sendgrid'
 
-@description('The address that mails come from; with acs and no domain of your own it is made.')
+@description('The address that mails come from; with acs and without a verified domain of your own it is made.')
 param emailSender string = ''
 
 @description('Addresses joined by ; that get what projects can\'t, what goes wrong, and the alert rules\' mails.')
@@ -43,6 +49,9 @@ param mailKey string = ''
 
 @description('With acs: a domain of your own. Empty: one that Azure makes.')
 param acsDomain string = ''
+
+@description('With acs: whether Azure has verified that domain. Until then mails come from one that Azure makes.')
+param acsDomainVerified bool = false
 
 @description('With acs: where mails are kept at rest.')
 param acsDataLocation string = 'Europe'
@@ -112,15 +121,19 @@ var queues = {
 var packageContainer = 'app-package'
 var mailSecret = 'mail-key'
 var isAcs = emailProvider == 'acs'
+var isAcsDomainVerified = acsDomainVerified && !empty(acsDomain)
 // Each once: Azure takes no receiver twice.
 var operators = union(
   filter(map(split(replace(emailOperators, ',', ';'), ';'), each => trim(each)), each => !empty(each)),
   []
 )
 var kinds = { User: 'User', Group: 'Group', ServicePrincipal: 'Application' }
-var administratorName = !empty(principalName)
-  ? principalName
-  : (principalType == 'User' ? deployer().userPrincipalName : principalId)
+var whoDeploys = principalType == 'User' ? deployer().userPrincipalName : principalId
+var administrator = {
+  id: empty(administratorId) ? principalId : administratorId
+  name: empty(administratorName) ? whoDeploys : administratorName
+  kind: kinds[empty(administratorId) ? principalType : administratorType]
+}
 var vaultReference = '@Microsoft.KeyVault(SecretUri=https://${names.vault}${environment().suffixes.keyvaultDns}/secrets/${mailSecret})'
 var lockGroupId = '${group.id}/providers/Microsoft.Insights/actionGroups/${names.lockGroup}'
 var driver = {
@@ -186,7 +199,7 @@ module sql 'modules/sql.bicep' = {
     databaseName: names.database
     location: location
     tags: tags
-    administrator: { id: principalId, name: administratorName, kind: kinds[principalType] }
+    administrator: administrator
     size: sqlSize
     freeOffer: sqlFreeOffer
     afterFreeOffer: sqlAfterFreeOffer
@@ -195,7 +208,13 @@ module sql 'modules/sql.bicep' = {
 
 module mail 'modules/mail.bicep' = if (isAcs) {
   scope: group
-  params: { name: names.communication, tags: tags, dataLocation: acsDataLocation, domain: acsDomain }
+  params: {
+    name: names.communication
+    tags: tags
+    dataLocation: acsDataLocation
+    domain: acsDomain
+    isVerified: isAcsDomainVerified
+  }
 }
 
 module access 'modules/access.bicep' = {
@@ -244,7 +263,7 @@ module app 'modules/app.bicep' = {
         ProjectUsageCRON: usageSchedule
         WatchdogCRON: '0 */15 * * * *'
         EMAIL_PROVIDER: emailProvider
-        EMAIL_SENDER: isAcs && empty(acsDomain) ? 'DoNotReply@${mail!.outputs.senderDomain}' : emailSender
+        EMAIL_SENDER: isAcs && !isAcsDomainVerified ? 'DoNotReply@${mail!.outputs.senderDomain}' : emailSender
         EMAIL_OPERATORS: join(operators, ';')
         EMAIL_REPLY_TO: emailReplyTo
         SUPPORT_CONTACT: supportContact

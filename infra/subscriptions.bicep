@@ -1,6 +1,6 @@
 // What the app's identity may do in a subscription whose costs it reads. Once for each subscription:
-//   az deployment sub create --subscription ID --location REGION --template-file infra/subscriptions.bicep \
-//     --parameters principalId=… lockMode=… lockStopCompute=… azureBudgets=…
+//   az deployment sub create --subscription ID --location REGION --name warden-REGION \
+//     --template-file infra/subscriptions.bicep --parameters principalId=… lockMode=… lockStopCompute=… azureBudgets=…
 targetScope = 'subscription'
 
 @minLength(36)

@@ -62,8 +62,8 @@ def value(name: str) -> str:
 
 
 def is_on(name: str) -> bool:
-    """Whether a switch of azd's environment is on."""
-    return os.environ.get(name, "").strip().lower() == "true"
+    """Whether a switch of azd's environment is on; before.py lets nothing but true and false through."""
+    return os.environ.get(name, "") == "true"
 
 
 def listed(text: str) -> Sequence[str]:

@@ -5,10 +5,11 @@ The values that `azd env set` was given are judged by the app's own rules, those
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 import az
@@ -24,29 +25,103 @@ MADE = {
     "DatahubStorageConnectionString__queueServiceUri": "https://before.queue.core.windows.net",
     "DATABASE_URL": "mssql+pyodbc://before/warden",
 }
+INFRA = az.PROJECT / "infra"
+PLACE = re.compile(r"\$\{(\w+)(?:=[^}]*)?\}")
+# The parameters of the template, each with the value of azd's environment that it is, and with its type.
+PLACES: dict[str, str] = {
+    name: PLACE.sub(r"\1", each["value"])
+    for name, each in json.loads((INFRA / "main.parameters.json").read_text("utf-8"))["parameters"].items()
+}
+TYPES = dict(re.findall(r"^param (\w+) (.+?)(?: =.*)?$", (INFRA / "main.bicep").read_text("utf-8"), re.MULTILINE))
 # Values of azd's environment that have the name of the app's setting that they become.
-PARAMETERS = (az.PROJECT / "infra" / "main.parameters.json").read_text("utf-8")
-SAME = set(re.findall(r"\$\{(\w+)", PARAMETERS)) & set(settings.setting_names())
+SAME = set(PLACES.values()) & set(settings.setting_names())
+GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NEEDED = "Microsoft.Authorization/roleAssignments/write"
+KEY_IN_VAULT = "secrets/mail-key?api-version=2024-11-01"
 
 
-def faults_of_values(given: Mapping[str, str]) -> str | None:
-    """What the app would refuse of these values of azd's environment; None where it would start."""
+def takes(kind: str) -> tuple[str, str]:
+    """What a parameter of this type takes, as a pattern and in words.
+
+    azd takes more for a switch (1, T), and what it can't read for a value that was not given; the app takes yes, too.
+    """
+    if kind == "bool":
+        return "true|false", "true or false, in small letters"
+    if kind == "int":
+        return "[0-9]+", "a whole number"
+    if kind == "string":
+        # azd puts it into JSON as it is.
+        return r'[^"\\\x00-\x1f]*', "a line without \" and \\, which azd can't hand on"
+    choices = [each.strip(" '") for each in kind.split("|")]
+    return "|".join(map(re.escape, choices)), " or ".join(choices)
+
+
+def misread(given: Mapping[str, str]) -> dict[str, str]:
+    """The values of azd's environment that azd or the hooks would read as something else, each with what it takes."""
+    wrong = {}
+    for parameter, name in PLACES.items():
+        pattern, words = takes(TYPES[parameter])
+        if given.get(name) and not re.fullmatch(pattern, given[name]):
+            wrong[name] = f"{name} takes {words}."
+    return wrong
+
+
+def faults_of_values(given: Mapping[str, str], key_is_kept: Callable[[], bool] = lambda: False) -> str | None:
+    """What azd or the app would refuse, or take for something else, of these values of azd's environment.
+
+    key_is_kept: whether the vault has the mail provider's key. None where all is well.
+    """
+    wrong = misread(given)
+    right = {name: text for name, text in given.items() if name not in wrong or name == "MAIL_KEY"}
+    faults = [*wrong.values(), *_of_the_environment(right), *_of_the_app(right, key_is_kept)]
+    return "\n".join(faults) or None
+
+
+def _of_the_environment(given: Mapping[str, str]) -> Iterator[str]:
+    """What the app does not know of."""
+    if given.get("AZURE_ENV_NAME", "").endswith("."):
+        yield "The environment's name ends in a period, which no resource group's may: `azd env new NAME`."
+    another = given.get("WARDEN_ADMINISTRATOR_ID", "")
+    if another and not GUID.fullmatch(another):
+        yield "WARDEN_ADMINISTRATOR_ID takes the object id of a group, a person or a service principal in Entra."
+    if another and not given.get("WARDEN_ADMINISTRATOR_NAME"):
+        yield "WARDEN_ADMINISTRATOR_NAME is missing: the name of WARDEN_ADMINISTRATOR_ID, such as the group's."
+    domain, is_verified = given.get("ACS_DOMAIN", ""), given.get("ACS_DOMAIN_VERIFIED") == "true"
+    if is_verified and given.get("EMAIL_SENDER", "").rpartition("@")[2] != domain:
+        yield f"ACS_DOMAIN_VERIFIED is true: EMAIL_SENDER takes an address of ACS_DOMAIN{domain and f' ({domain})'}."
+    if given.get("WARDEN_STAGING") == given.get("AZURE_BUDGETS") == "true":
+        yield "AZURE_BUDGETS is true, and WARDEN_STAGING is: two installations would write the same budgets."
+
+
+def _of_the_app(given: Mapping[str, str], key_is_kept: Callable[[], bool]) -> Iterator[str]:
+    """What keeps the app from starting, or is no setting of it."""
     provider = given.get("EMAIL_PROVIDER") or "sendgrid"
     wanted = MADE | {name: given.get(name, "") for name in SAME} | {"EMAIL_PROVIDER": provider}
     wanted["ProjectUsageCRON"] = given.get("PROJECT_USAGE_CRON", "")
-    # Where the vault was made before, it may have the key.
-    key = given.get("MAIL_KEY") or ("kept" if given.get("WARDEN_VAULT") else "")
+    is_needed = provider == "sendgrid" or (provider == "smtp" and given.get("SMTP_USERNAME"))
+    key = given.get("MAIL_KEY") or ("kept" if is_needed and key_is_kept() else "")
     wanted |= {"SENDGRID_API_KEY": key, "SMTP_PASSWORD": key}
     if provider == "acs":
         wanted["ACS_ENDPOINT"] = "https://before.communication.azure.com"
-        if not given.get("ACS_DOMAIN"):
+        if given.get("ACS_DOMAIN_VERIFIED") != "true":
             wanted["EMAIL_SENDER"] = "DoNotReply@example.com"
     try:
         settings.load(wanted)
     except settings.SettingsError as error:
-        return str(error)
-    return None
+        yield f"{error}\nThe key is MAIL_KEY, the schedule PROJECT_USAGE_CRON."
+
+
+def key_is_kept() -> bool:
+    """Whether the vault has the mail provider's key; so taken, too, where Azure does not say."""
+    if not os.environ.get("WARDEN_VAULT"):
+        return False
+    try:
+        group = f"/subscriptions/{az.value('AZURE_SUBSCRIPTION_ID')}/resourceGroups/{az.value('AZURE_RESOURCE_GROUP')}"
+        vault = f"{group}/providers/Microsoft.KeyVault/vaults/{az.value('WARDEN_VAULT')}"
+        az.az("rest", "--method", "get", "--url", f"{vault}/{KEY_IN_VAULT}")
+    except az.HookError as error:
+        return "NotFound" not in str(error)
+    return True
 
 
 def may_assign_roles(subscription: str) -> bool:
@@ -64,9 +139,8 @@ def _holds(patterns: Iterable[str] | None) -> bool:
 
 def faults() -> Iterator[str]:
     """Everything that is surely wrong."""
-    if wrong := faults_of_values(os.environ):
-        key = "The key is MAIL_KEY, the schedule PROJECT_USAGE_CRON."
-        yield f"{wrong}\nThese are values of azd's environment: `azd env set NAME VALUE`. {key}"
+    if wrong := faults_of_values(os.environ, key_is_kept):
+        yield f"{wrong}\nThese are values of azd's environment: `azd env set NAME VALUE`."
     subscription = os.environ.get("AZURE_SUBSCRIPTION_ID", "")
     try:
         if subscription and not may_assign_roles(subscription):

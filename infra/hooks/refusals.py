@@ -9,7 +9,11 @@ import re
 import sys
 
 ROLES = "Whoever deploys needs the role Owner there, or Contributor and Role Based Access Control Administrator."
-# What Azure says, by its error codes where it has one, and what that means; {0} is what the first group has found.
+MOVE = (
+    "An environment stays in its region. Make another (`azd env new NAME`); or, once `azd down --purge` has deleted "
+    "all that this one has, `azd env set AZURE_LOCATION REGION`."
+)
+# What Azure says, by its error codes where it has one, and what that means; {0} is what was found.
 MEANINGS = (
     (
         r"does not have authorization to perform action '([^']+)' over scope '([^']+)'",
@@ -20,9 +24,15 @@ MEANINGS = (
         f"You may not do that here. {ROLES}",
     ),
     (
-        r"\b(\w*AlreadyTaken|VaultAlreadyExists|NameAlreadyExists|NameNotAvailable|already exists in deleted state)\b",
-        "A name is taken ({0}): by somebody else, or by what was deleted a short while ago. `azd down --purge` frees "
-        "what this environment has deleted; an environment of another name (`azd env new NAME`) makes other names.",
+        r"VaultAlreadyExists|vault with the same name|in deleted state",
+        "The vault's name is taken, mostly by itself: deleted without `azd down --purge`, a vault keeps its name for 7 "
+        "days. `az keyvault list-deleted` names it, `az keyvault purge --name NAME` frees it; an environment of "
+        "another name (`azd env new NAME`) makes other names.",
+    ),
+    (
+        r"\b(\w*AlreadyTaken|NameAlreadyExists|NameNotAvailable)\b|Website with given name \S+ (already exists)",
+        "A name is taken ({0}), by somebody else or by what was deleted a short while ago. An environment of another "
+        "name (`azd env new NAME`) makes other names.",
     ),
     (
         r"(?i)\b(free limit|free offer|free database|FreeLimit\w*)",
@@ -31,15 +41,26 @@ MEANINGS = (
     ),
     (
         r"\b(QuotaExceeded|SubscriptionIsOverQuotaForSku)\b",
-        "A quota of the subscription is used up ({0}): take another region (`azd env set AZURE_LOCATION REGION`), or "
-        "have the quota raised in the portal.",
+        f"A quota of the subscription is used up ({{0}}): have it raised in the portal, or take another region. {MOVE}",
     ),
     (
         r"\b(LocationNotAvailableForResourceType|ProvisioningDisabled|RegionDoesNotAllowProvisioning)\b",
-        "The region does not have this, or takes no new ones ({0}): take another, `azd env set AZURE_LOCATION REGION`.",
+        f"The region does not have this, or takes no new ones ({{0}}): take another. {MOVE}",
     ),
     (
-        r"(?s)\bMissingSubscriptionRegistration\b.*?namespace '([^']+)'",
+        r"\bInvalidResourceGroupLocation\b",
+        f"The environment's resource group is in another region already. {MOVE}",
+    ),
+    (
+        r"\bInvalidDeploymentLocation\b",
+        "A deployment of this name was made in another region of old: give it another name (`--name`).",
+    ),
+    (
+        r"\bDeploymentActive\b",
+        "Another deployment of this name is still going on: wait for its end, and run this again.",
+    ),
+    (
+        r"(?is)not registered (?:to use|with)\b.{0,80}?\b(Microsoft\.\w+)",
         "The subscription does not know {0} yet: `az provider register --namespace {0}`, then again in a few minutes.",
     ),
     (
@@ -53,8 +74,43 @@ MEANINGS = (
         "by this template, delete that assignment in the portal and run this again.",
     ),
     (
+        r"\b(RoleAssignmentUpdateNotPermitted|UnmatchedPrincipalType)\b",
+        "A role assignment of that name belongs to another identity, mostly one that was deleted ({0}): delete the "
+        "assignment in the portal (*Access control*, an unknown identity), and run this again.",
+    ),
+    (
+        r"\bRoleAssignmentLimitExceeded\b",
+        "The subscription has as many role assignments as it may: delete those of unknown identities in the portal.",
+    ),
+    (
+        r"\bScopeLocked\b",
+        "A lock is on it, or on what it is in; Azure names the scope above. Take it off (`projects unlock` where it is "
+        "the app's own), and name the group in LOCK_NEVER.",
+    ),
+    (
+        r"\bReadOnlyDisabledSubscription\b",
+        "The subscription is disabled, mostly since a bill was not paid or a credit is used up.",
+    ),
+    (
+        r"\bTooManyRequests\b|\(429\)",
+        "Azure asks to wait: run this again in a few minutes.",
+    ),
+    (
         r"\bPrincipalNotFound\b",
         "Azure does not know the new identity everywhere yet: run this again in a minute.",
+    ),
+    (
+        r"\bInaccessibleStorageException\b|BlobUploadFailed",
+        "The app's identity, or yours, is not known everywhere yet as one that may write to the storage account: "
+        "`azd deploy` again in a minute or two.",
+    ),
+    (
+        r"Azure Developer CLI could not be found",
+        "azd is not in the PATH of whatever runs this.",
+    ),
+    (
+        r"(?i)error while .*(?:install|download|retrieve).* bicep",
+        "The Azure CLI could not fetch its Bicep compiler: `az bicep install`, with a way to the internet.",
     ),
     (
         r"az login|azd auth login|AADSTS\d+|not logged in|failed to retrieve a token",
@@ -80,11 +136,18 @@ MEANINGS = (
     ),
     (
         r"\b18456\b|Login failed for user",
-        "The database server does not know who is signed in here as its administrator: that is whoever ran "
-        "`azd provision`. Sign azd in as the same (`azd auth login`).",
+        "The database server does not know who is signed in here as its administrator: that is "
+        "WARDEN_ADMINISTRATOR_ID, or else whoever ran `azd provision` last. Sign azd in so (`azd auth login`), "
+        "or as a member of that group; who came into a group a short while ago has to sign in anew.",
     ),
     (
-        r"\b(?:40613|42119)\b|is not currently available|monthly free amount",
+        r"parameter (ExternalAdministrator\w+|AzureADOnlyAuthentication|Login)\b|\b(AadOnlyAuthenticationIsEnabled)\b",
+        "The database server does not take this administrator ({0}). Are id, type and name (WARDEN_ADMINISTRATOR_…) of "
+        "one and the same? Else set it in the portal, *SQL server → Microsoft Entra ID*, and leave the values as set.",
+    ),
+    (
+        r"\b(?:40613|42119|HYT00)\b|is not currently available|monthly free amount|"
+        r"(?i:login timeout)|login response \(258\)",
         "The database is paused or waking up. Where it is the free offer's and its month is used up, it stays so until "
         "the next month, or until it is billed: `azd env set SQL_AFTER_FREE_OFFER BillOverUsage`, `azd provision`.",
     ),
@@ -96,7 +159,7 @@ def plain(said: str) -> list[str]:
     meant: dict[str, None] = {}
     for pattern, meaning in MEANINGS:
         if found := re.search(pattern, said):
-            meant[meaning.format(*found.groups())] = None
+            meant[meaning.format(*filter(None, found.groups()))] = None
     return list(meant)
 
 

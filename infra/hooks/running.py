@@ -54,7 +54,10 @@ def rights(subscription: str) -> None:
         "lockStopCompute": az.is_on("LOCK_STOP_COMPUTE"),
         "azureBudgets": az.is_on("AZURE_BUDGETS"),
     }
-    place = ("--subscription", subscription, "--location", az.value("AZURE_LOCATION"), "--name", "warden-subscription")
+    # A name is kept for the region in which it was used first. 64 letters are the most.
+    region = az.value("AZURE_LOCATION")
+    name = f"warden-{region}-{az.value('AZURE_ENV_NAME')}"[:64]
+    place = ("--subscription", subscription, "--location", region, "--name", name)
     _deploy("deployment", "sub", "create", *place, template="subscriptions.bicep", parameters=parameters)
     print(f"The app may do in {subscription} what its settings need.")
 

@@ -3,8 +3,10 @@ param name string
 param tags object
 @description('Where mails are kept at rest, such as Europe or Canada.')
 param dataLocation string
-@description('A domain of your own; empty: one that Azure makes, for trying things out (10 mails an hour).')
+@description('A domain of your own; empty: none.')
 param domain string
+@description('Whether Azure has seen that it is yours: no other can be linked.')
+param isVerified bool
 
 resource service 'Microsoft.Communication/emailServices@2023-04-01' = {
   name: name
@@ -13,27 +15,39 @@ resource service 'Microsoft.Communication/emailServices@2023-04-01' = {
   properties: { dataLocation: dataLocation }
 }
 
-resource from 'Microsoft.Communication/emailServices/domains@2023-04-01' = {
+// One that Azure makes, for trying things out, and until your own is verified.
+resource azures 'Microsoft.Communication/emailServices/domains@2023-04-01' = if (!isVerified) {
   parent: service
-  name: empty(domain) ? 'AzureManagedDomain' : domain
+  name: 'AzureManagedDomain'
   location: 'global'
   tags: tags
   properties: {
-    domainManagement: empty(domain) ? 'AzureManaged' : 'CustomerManaged'
+    domainManagement: 'AzureManaged'
     userEngagementTracking: 'Disabled'
   }
 }
 
+resource yours 'Microsoft.Communication/emailServices/domains@2023-04-01' = if (!empty(domain)) {
+  parent: service
+  name: empty(domain) ? 'none' : domain
+  location: 'global'
+  tags: tags
+  properties: {
+    domainManagement: 'CustomerManaged'
+    userEngagementTracking: 'Disabled'
+  }
+}
+
+// Each deployment says anew which domain is linked; without one no mail would go out.
 resource communication 'Microsoft.Communication/communicationServices@2023-04-01' = {
   name: name
   location: 'global'
   tags: tags
   properties: {
     dataLocation: dataLocation
-    // A domain of one's own can be linked only once its DNS records are verified: by hand, see docs/deployment.md.
-    linkedDomains: empty(domain) ? [from.id] : null
+    linkedDomains: [isVerified ? yours.id : azures.id]
   }
 }
 
 output endpoint string = 'https://${communication.properties.hostName}'
-output senderDomain string = from.properties.mailFromSenderDomain
+output senderDomain string = isVerified ? domain : azures!.properties.mailFromSenderDomain

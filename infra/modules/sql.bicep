@@ -3,7 +3,7 @@ param serverName string
 param databaseName string
 param location string
 param tags object
-@description('Who may make users and tables: the object id, name and kind (User, Group or Application) of whoever deploys.')
+@description('Who may make users and tables: an object id, a name and a kind (User, Group or Application).')
 param administrator { id: string, name: string, kind: 'User' | 'Group' | 'Application' }
 @description('The free offer: serverless, paused when nobody asks it anything.')
 param freeOffer bool
@@ -12,6 +12,9 @@ param size 'Basic' | 'S0' | 'S1' | 'S2'
 @description('What becomes of the free offer\'s database once its month is used up.')
 param afterFreeOffer 'AutoPause' | 'BillOverUsage'
 
+// Made once: a server takes its administrator here when it is made, and refuses another one later. So whatever else is
+// said here is not changed on a server that is there.
+@onlyIfNotExists()
 resource server 'Microsoft.Sql/servers@2023-08-01' = {
   name: serverName
   location: location
@@ -29,6 +32,25 @@ resource server 'Microsoft.Sql/servers@2023-08-01' = {
       tenantId: tenant().tenantId
     }
   }
+}
+
+// These two it takes at any time: another administrator, and that there are no passwords.
+resource administrators 'Microsoft.Sql/servers/administrators@2023-08-01' = {
+  parent: server
+  name: 'ActiveDirectory'
+  properties: {
+    administratorType: 'ActiveDirectory'
+    login: administrator.name
+    sid: administrator.id
+    tenantId: tenant().tenantId
+  }
+}
+
+resource entraOnly 'Microsoft.Sql/servers/azureADOnlyAuthentications@2023-08-01' = {
+  parent: server
+  name: 'Default'
+  properties: { azureADOnlyAuthentication: true }
+  dependsOn: [administrators]
 }
 
 // The app comes from any of Azure's addresses: without a network of its own it has none that stays.

@@ -13,6 +13,7 @@ from localdev.bicep import INFRA, Bicep, BicepError, find
 from tests.infra import azd
 from tests.infra.deployment import Deployment
 
+A_GROUP = "99999999-0000-0000-0000-00000000000d"
 MAIL = {"EMAIL_SENDER": "warden@example.com"}
 ENFORCE = MAIL | {"LOCK_MODE": "enforce"}
 # Values of azd's environment, by what they are for.
@@ -22,13 +23,15 @@ WAYS: dict[str, dict[str, str]] = {
     "compute": ENFORCE | {"LOCK_STOP_COMPUTE": "true"},
     "budgets": MAIL | {"AZURE_BUDGETS": "true"},
     "acs": {"EMAIL_PROVIDER": "acs"},
-    "acs with a domain": MAIL | {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com"},
+    "acs until its domain is verified": MAIL | {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com"},
+    "acs with a domain": MAIL | {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com", "ACS_DOMAIN_VERIFIED": "true"},
     "smtp": MAIL | {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "mail.example.com", "SMTP_USERNAME": "warden"},
     "larger": MAIL | {"SQL_SIZE": "S1"},
     "free offer": MAIL | {"SQL_FREE_OFFER": "true"},
     "mssqlpython": MAIL | {"SQL_DRIVER": "mssqlpython"},
     "with the key": MAIL | {"MAIL_KEY": "SG.a-secret"},
     "from a pipeline": MAIL | {"AZURE_PRINCIPAL_TYPE": "ServicePrincipal"},
+    "for a group": MAIL | {"WARDEN_ADMINISTRATOR_ID": A_GROUP, "WARDEN_ADMINISTRATOR_NAME": "platform-team"},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from tests.docs import sources
@@ -73,3 +74,17 @@ def _scope(assignment: dict[str, Any]) -> str:
     scope = expression[1] if expression else assignment["id"].rpartition("/providers/")[0]
     within = re.fullmatch(r".*/providers/([^/]+/[^/]+)/[^/]+", scope)
     return within[1] if within else "subscription"
+
+
+def nested(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The template and all that it deploys in turn."""
+    yield template
+    for each in nested_deployments(template):
+        yield from nested(each["properties"]["template"])
+
+
+def nested_deployments(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """A list, or by symbolic name where a type of Bicep's own is used."""
+    resources = template["resources"]
+    listed = resources.values() if isinstance(resources, dict) else resources
+    return [each for each in listed if each["type"] == "Microsoft.Resources/deployments"]

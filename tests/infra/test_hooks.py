@@ -103,7 +103,6 @@ SMTP = {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "mail.example.com", "SMTP_USERNAM
     [
         ({}, None),
         ({"MAIL_KEY": ""}, "SENDGRID_API_KEY"),
-        ({"MAIL_KEY": "", "WARDEN_VAULT": "kv-x"}, None),
         ({"EMAIL_PROVIDER": "smtp"}, "SMTP_HOST"),
         (SMTP, None),
         (SMTP | {"MAIL_KEY": ""}, "SMTP_PASSWORD"),
@@ -114,6 +113,114 @@ SMTP = {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "mail.example.com", "SMTP_USERNAM
 def test_before_asks_for_what_is_missing_and_for_the_key_until_the_vault_may_have_it(values, missing):
     told = before.faults_of_values(GOOD | values)
     assert (told is None) if missing is None else f"{missing} is missing" in str(told)
+
+
+KEY = "kv-x/secrets/mail-key"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "is_kept"),
+    [("", True), ("ERROR: (SecretNotFound) A secret with (name/id) mail-key was not found", False), (NO_RIGHT, True)],
+)
+def test_before_asks_the_vault_whether_it_has_the_key(az_in_path, monkeypatch, refusal, is_kept):
+    """So it is missed where mails went out another way before. Where Azure does not say, nothing is surely wrong."""
+    monkeypatch.setenv("WARDEN_VAULT", "kv-x")
+    az_in_path.answers(KEY, refusal=refusal)
+    told = before.faults_of_values(GOOD | {"MAIL_KEY": ""}, before.key_is_kept)
+    assert (told is None) is is_kept
+    assert f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod/" in az_in_path.asked()[0][4]
+
+
+def test_the_key_that_before_asks_for_is_the_one_that_the_app_refers_to(installed):
+    reference = installed("defaults").settings()["SENDGRID_API_KEY"]
+    assert before.KEY_IN_VAULT.partition("?")[0] in reference
+
+
+def test_where_no_key_is_needed_or_there_is_no_vault_yet_nobody_is_asked(az_in_path, monkeypatch):
+    assert "SENDGRID_API_KEY is missing" in str(before.faults_of_values(GOOD | {"MAIL_KEY": ""}, before.key_is_kept))
+    monkeypatch.setenv("WARDEN_VAULT", "kv-x")
+    for values in (GOOD, GOOD | {"EMAIL_PROVIDER": "acs", "MAIL_KEY": ""}):
+        assert before.faults_of_values(values, before.key_is_kept) is None
+    assert az_in_path.asked() == []
+
+
+# Go's strconv.ParseBool, by which azd reads a switch; for all else the template's default counts.
+OF_GO = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(("0", "f", "F", "false"), False)
+BOOLEANS = sorted(before.PLACES[name] for name, kind in before.TYPES.items() if kind == "bool")
+
+
+@pytest.mark.parametrize("name", BOOLEANS)
+@pytest.mark.parametrize("said", [*OF_GO, "yes", "on", "y", "tRue", " true", "no", "nonsense"])
+def test_a_switch_means_the_same_to_before_azd_and_the_hooks_or_is_refused(monkeypatch, name, said):
+    monkeypatch.setenv(name, said)
+    told = before.misread({name: said})
+    assert (told == {}) is (said in ("true", "false"))
+    if told:
+        assert told[name] in str(before.faults_of_values(GOOD | {name: said}))
+    else:
+        assert az.is_on(name) is OF_GO[said]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "takes"),
+    [
+        ("DAILY_LOG_GIGABYTES", "0.5", "a whole number"),
+        ("DAILY_LOG_GIGABYTES", "5 GB", "a whole number"),
+        ("INSTANCE_MEGABYTES", "4GB", "512 or 2048 or 4096"),
+        ("INSTANCE_MEGABYTES", "1024", "512 or 2048 or 4096"),
+        ("LOCK_MODE", "Enforce", "off or dry-run or enforce"),
+        ("SQL_SIZE", "S7", "Basic or S0 or S1 or S2"),
+        ("MAIL_KEY", 'pa"ss', 'a line without " and \\'),
+        ("MAIL_KEY", "pa\\nss", 'a line without " and \\'),
+        ("SUPPORT_CONTACT", 'the "help" desk', 'a line without " and \\'),
+        ("EMAIL_REPLY_TO", "a@example.com\nb", 'a line without " and \\'),
+        ("WARDEN_ADMINISTRATOR_TYPE", "group", "User or Group or ServicePrincipal"),
+    ],
+)
+def test_what_azd_would_read_as_something_else_is_refused_and_what_it_takes_is_said(name, said, takes):
+    told = str(before.faults_of_values(GOOD | {name: said}))
+    assert f"{name} takes {takes}" in told
+    assert said not in told
+    assert "missing" not in told
+
+
+def test_before_knows_the_parameters_as_the_template_has_them(templates):
+    declared = templates("main.bicep")["parameters"]
+    assert set(before.PLACES) == set(before.TYPES) == set(declared)
+    for name, about in declared.items():
+        pattern, _ = before.takes(before.TYPES[name])
+        kind, allowed = about["type"].lower(), [str(each) for each in about.get("allowedValues", ())]
+        assert all(re.fullmatch(pattern, each) for each in allowed)
+        assert (re.fullmatch(pattern, "x") is not None) is (kind in ("string", "securestring") and not allowed)
+        assert (re.fullmatch(pattern, "1") is not None) is (kind != "bool" and not allowed)
+        assert (re.fullmatch(pattern, "true") is not None) is (kind == "bool" or (kind != "int" and not allowed))
+
+
+GROUP = {
+    "WARDEN_ADMINISTRATOR_ID": "99999999-0000-0000-0000-00000000000d",
+    "WARDEN_ADMINISTRATOR_NAME": "platform-team",
+}
+OWN = {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com", "ACS_DOMAIN_VERIFIED": "true"}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (GROUP, None),
+        (GROUP | {"WARDEN_ADMINISTRATOR_NAME": ""}, "WARDEN_ADMINISTRATOR_NAME is missing"),
+        (GROUP | {"WARDEN_ADMINISTRATOR_ID": "platform-team"}, "WARDEN_ADMINISTRATOR_ID takes the object id"),
+        ({"AZURE_ENV_NAME": "x" * 64}, None),
+        ({"AZURE_ENV_NAME": "prod."}, "ends in a period"),
+        ({"WARDEN_STAGING": "true", "AZURE_BUDGETS": "true"}, "two installations"),
+        (OWN, None),
+        (OWN | {"EMAIL_SENDER": "warden@example.org"}, "an address of ACS_DOMAIN (example.com)"),
+        (OWN | {"ACS_DOMAIN": ""}, "an address of ACS_DOMAIN"),
+        (OWN | {"ACS_DOMAIN_VERIFIED": "false", "EMAIL_SENDER": ""}, None),
+    ],
+)
+def test_before_judges_what_the_app_knows_nothing_of(values, told):
+    found = before.faults_of_values(GOOD | values)
+    assert found is None if told is None else told in str(found)
 
 
 def test_with_azures_own_mail_and_domain_nothing_needs_to_be_said_of_a_sender():
@@ -349,6 +456,17 @@ def test_the_hooks_give_templates_the_parameters_that_they_have(cli, templates):
     }
 
 
+def test_a_deployment_in_a_subscription_has_a_name_of_its_own_in_each_region_and_environment(cli):
+    """Azure keeps a name for the region in which it was used first; 64 letters are the most."""
+    places = [("prod", "westeurope"), ("prod", "northeurope"), ("staging", "westeurope"), ("x" * 64, "westeurope")]
+    for environment, region in places:
+        done = cli.run_hook("running.py", ENVIRONMENT | {"AZURE_ENV_NAME": environment, "AZURE_LOCATION": region})
+        assert done.returncode == 0
+    names = [call[call.index("--name") + 1] for call in cli.asked()]
+    assert len(set(names)) == 4
+    assert all(re.fullmatch(r"[\w.()-]{1,64}", name) for name in names)
+
+
 def test_one_subscription_that_refuses_keeps_no_other_from_its_rights(cli):
     cli.answers(f"--subscription {SUBSCRIPTION}", refusal=NO_RIGHT)
     done = cli.run_hook("running.py", ENVIRONMENT | {"WARDEN_SUBSCRIPTIONS": f"{SUBSCRIPTION}; {OTHER}"})
@@ -412,12 +530,53 @@ def test_what_azd_has_not_set_yet_is_named(cli):
     ("said", "meant"),
     [
         (NO_RIGHT, "needs the role Owner"),
-        ("(VaultAlreadyExists) The vault name 'kv-x' is already in use.", "A name is taken (VaultAlreadyExists)"),
-        ("A vault with the same name already exists in deleted state.", "azd down --purge"),
+        ("(VaultAlreadyExists) The vault name 'kv-x' is already in use.", "az keyvault purge --name"),
+        ("A vault with the same name already exists in deleted state.", "az keyvault purge --name"),
+        ("(Conflict) Website with given name func-abc already exists.", "A name is taken"),
         ("StorageAccountAlreadyTaken: The storage account named stx is already taken.", "A name is taken"),
         ("The subscription has reached its limit of free databases: FreeLimitDatabaseCount", "SQL_FREE_OFFER false"),
-        ("ProvisioningDisabled: Provisioning is restricted in this region.", "AZURE_LOCATION"),
-        ("QuotaExceeded: the total quota of the region is 0.", "quota"),
+        ("ProvisioningDisabled: Provisioning is restricted in this region.", "azd down --purge"),
+        ("QuotaExceeded: the total quota of the region is 0.", "azd down --purge"),
+        (
+            "InvalidResourceGroupLocation: Invalid resource group location 'northeurope'. The Resource group already "
+            "exists in location 'westeurope'.",
+            "azd down --purge",
+        ),
+        (
+            "InvalidDeploymentLocation: Invalid deployment location 'northeurope'. The deployment 'subscriptions' "
+            "already exists in location 'westeurope'.",
+            "--name",
+        ),
+        (
+            "DeploymentActive: Unable to edit or replace deployment 'x': previous deployment is active",
+            "wait for its end",
+        ),
+        (
+            "Subscription 99999999 is not registered with the required resource providers, please register with the "
+            "resource providers Microsoft.App and retry.",
+            "az provider register --namespace Microsoft.App",
+        ),
+        (
+            "InvalidParameterValue: Invalid value given for parameter ExternalAdministratorLoginSid.",
+            "does not take this",
+        ),
+        ("Invalid value given for parameter AzureADOnlyAuthentication. Specify a valid one.", "does not take this"),
+        (
+            "AadOnlyAuthenticationIsEnabled: Azure Active Directory Only Authentication is enabled.",
+            "does not take this",
+        ),
+        (
+            "InaccessibleStorageException: Failed to access storage account for deployment: BlobUploadFailedException: "
+            "Response status code does not indicate success: 403",
+            "`azd deploy` again",
+        ),
+        ("RoleAssignmentUpdateNotPermitted: Tenant ID, application ID, principal ID … can't change.", "delete the"),
+        ("RoleAssignmentLimitExceeded: No more role assignments can be created.", "as many role assignments"),
+        ("ScopeLocked: The scope '/x' cannot perform write operation because following scope(s) are locked", "unlock"),
+        ("ReadOnlyDisabledSubscription: The subscription 'x' is disabled", "is disabled"),
+        ("(TooManyRequests) The request is being throttled as the limit has been reached", "asks to wait"),
+        ("AzureDeveloperCliCredential: Azure Developer CLI could not be found.", "azd is not in the PATH"),
+        ("ERROR: Error while attempting to retrieve the latest Bicep version", "az bicep install"),
         (
             "MissingSubscriptionRegistration: The subscription is not registered to use namespace 'Microsoft.Sql'.",
             "az provider register --namespace Microsoft.Sql",
@@ -435,8 +594,9 @@ def test_what_azd_has_not_set_yet_is_named(cli):
         ("SubscriptionNotFound: The subscription 'x' could not be found.", "az account list"),
         (NOT_FOUND, "did not start"),
         (OUTSIDE, "firewall"),
-        (STRANGER, "Sign azd in as the same"),
+        (STRANGER, "Sign azd in so"),
         (PAUSED, "waking up"),
+        *[(said, "waking up") for said in SLOW],
     ],
 )
 def test_a_refusal_is_told_in_plain_words(said, meant):

@@ -8,8 +8,15 @@ import pytest
 
 from shared.ports import azure
 from tests.docs import sources
-from tests.infra.deployment import ROLES
+from tests.infra.conftest import A_GROUP
+from tests.infra.deployment import ROLES, nested
 
+WHO_DEPLOYS = "99999999-0000-0000-0000-000000000003"
+EMAIL, OWN, AZURES_SENDER = (
+    "Microsoft.Communication/emailServices",
+    "CustomerManaged",
+    "DoNotReply@a-guid.azurecomm.net",
+)
 PRINCIPAL = "99999999-0000-0000-0000-000000000005"
 GUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 STORAGE, QUEUE = "Storage Blob Data Owner", "Storage Queue Data Contributor"
@@ -108,38 +115,61 @@ def test_the_database_is_of_the_size_that_is_chosen_or_the_free_offers(way, depl
 
 
 @pytest.mark.parametrize(
-    ("way_to", "kind", "login"),
+    ("way_to", "kind", "login", "sid"),
     [
-        ("defaults", "User", "[deployer().userPrincipalName]"),
-        ("from a pipeline", "Application", "99999999-0000-0000-0000-000000000003"),
+        ("defaults", "User", "[deployer().userPrincipalName]", WHO_DEPLOYS),
+        ("from a pipeline", "Application", WHO_DEPLOYS, WHO_DEPLOYS),
+        ("for a group", "Group", "platform-team", A_GROUP),
     ],
 )
-def test_the_databases_administrator_is_whoever_deploys_in_sql_servers_words(installed, way_to, kind, login):
-    administrator = installed(way_to).one("Microsoft.Sql/servers")["properties"]["administrators"]
-    assert (administrator["principalType"], administrator["login"]) == (kind, login)
-    assert administrator["sid"] == "99999999-0000-0000-0000-000000000003"
+def test_the_databases_administrator_is_whoever_deploys_or_who_is_named_in_sql_servers_words(
+    installed, way_to, kind, login, sid
+):
+    """Once for a server that is made, and once for one that is there, which takes another by itself only."""
+    made = installed(way_to).one("Microsoft.Sql/servers")["properties"]["administrators"]
+    assert (made["principalType"], made["login"], made["sid"]) == (kind, login, sid)
+    later = installed(way_to).one("Microsoft.Sql/servers/administrators")
+    assert later["name"].endswith("/ActiveDirectory")
+    assert later["properties"] == {name: made[name] for name in ("administratorType", "login", "sid", "tenantId")}
+    entra_only = installed(way_to).one("Microsoft.Sql/servers/azureADOnlyAuthentications")
+    assert entra_only["name"].endswith("/Default")
+    assert entra_only["properties"] == {"azureADOnlyAuthentication": True}
+
+
+def test_a_server_that_is_there_is_not_told_of_its_administrator_again(templates):
+    """It would refuse another one, and stop the deployment before the resource that it does take."""
+    (sql,) = [each for each in nested(templates("main.bicep")) if "freeOffer" in each.get("parameters", {})]
+    servers = [each for each in sql["resources"].values() if each["type"] == "Microsoft.Sql/servers"]
+    assert [list(each["@options"]) for each in servers] == [["onlyIfNotExists"]]
 
 
 # --- mail ---
 
 
 @pytest.mark.parametrize(
-    ("way_to", "managed", "sender"),
+    ("way_to", "linked", "made", "sender"),
     [
-        ("acs", "AzureManaged", "DoNotReply@a-guid.azurecomm.net"),
-        ("acs with a domain", "CustomerManaged", "warden@example.com"),
+        ("acs", "AzureManagedDomain", {"AzureManagedDomain"}, AZURES_SENDER),
+        (
+            "acs until its domain is verified",
+            "AzureManagedDomain",
+            {"AzureManagedDomain", "example.com"},
+            AZURES_SENDER,
+        ),
+        ("acs with a domain", "example.com", {"example.com"}, "warden@example.com"),
     ],
 )
-def test_with_acs_the_service_and_its_domain_are_made(installed, way_to, managed, sender):
+def test_with_acs_mails_come_from_a_domain_that_is_linked_by_each_deployment(installed, way_to, linked, made, sender):
+    """A deployment that names none takes away the one that was linked by hand; one that is not verified can't be."""
     deployment = installed(way_to)
-    domain = deployment.one("Microsoft.Communication/emailServices/domains")
-    assert domain["properties"]["domainManagement"] == managed
-    linked = deployment.one("Microsoft.Communication/communicationServices")["properties"].get("linkedDomains")
-    assert linked == ([domain["id"]] if managed == "AzureManaged" else None)
-    made = deployment.settings()
-    assert made["EMAIL_PROVIDER"] == "acs"
-    assert made["EMAIL_SENDER"] == sender
-    assert re.fullmatch(r"https://[a-z.]+\.communication\.azure\.com", made["ACS_ENDPOINT"])
+    domains = {each["name"].rpartition("/")[2]: each for each in deployment.of(f"{EMAIL}/domains")}
+    assert set(domains) == made
+    assert {each["properties"]["domainManagement"] for name, each in domains.items() if name != linked} <= {OWN}
+    (only,) = deployment.one("Microsoft.Communication/communicationServices")["properties"]["linkedDomains"]
+    assert only == domains[linked]["id"]
+    settings = deployment.settings()
+    assert (settings["EMAIL_PROVIDER"], settings["EMAIL_SENDER"]) == ("acs", sender)
+    assert re.fullmatch(r"https://[a-z.]+\.communication\.azure\.com", settings["ACS_ENDPOINT"])
 
 
 def test_without_acs_none_of_it_is_made(installed):
