@@ -47,6 +47,9 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         str | None, typer.Option(metavar="ID", help="Only this subscription's, or other sub-account's.")
     ] = None,
     unallocated: Annotated[bool, typer.Option("--unallocated", help="Only what belongs to no project.")] = False,
+    owner: Annotated[str | None, typer.Option(help="Only of this owner's projects.", metavar="TEXT")] = None,
+    department: Annotated[str | None, typer.Option(help="Only of this department's.", metavar="TEXT")] = None,
+    cost_centre: Annotated[str | None, typer.Option(help="Only of this cost centre's.", metavar="TEXT")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV, and nothing else.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -56,9 +59,11 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """
     if csv and json:
         raise WrongUsageError("write --csv or --json, not both")
-    refuse_empty(**{"PROJECT": project, "--from": first, "--to": last, "--subscription": subscription})
+    answers = {"--owner": owner, "--department": department, "--cost-centre": cost_centre}
+    refuse_empty(**{"PROJECT": project, "--from": first, "--to": last, "--subscription": subscription} | answers)
+    of_whom = [text or "" for text in answers.values()]
     found = open_app().cost_service.costs(
-        CostsWish(project or "", subscription or "", unallocated, first or "", last or ""), by
+        CostsWish(project or "", subscription or "", unallocated, first or "", last or "", *of_whom), by
     )
     if found.cut_from:
         output.warn(f"{found.cut_from} is in the future; these are the costs up to {found.days.last_day}, today in UTC")
@@ -67,14 +72,14 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     elif csv:
         _write_csv(found)
     else:
-        _write(found)
+        _write(found, " and ".join(filter(None, of_whom)))
 
 
 # --- for people ----------------------------------------------------------------------------------------------
 
 
-def _write(found: Costs) -> None:
-    output.say(f"{_whose(found)}, {found.days.start} to {found.days.end - DAY}, by {found.by}:", "bold")
+def _write(found: Costs, of_whom: str) -> None:
+    output.say(f"{_whose(found, of_whom)}, {found.days.start} to {found.days.end - DAY}, by {found.by}:", "bold")
     output.say()
     if found.spent:
         output.write_records(_table(found), found.spent)
@@ -89,8 +94,9 @@ def _write(found: Costs) -> None:
         output.say(f"Incomplete: {sentence}", "yellow")
 
 
-def _whose(found: Costs) -> str:
-    whose = f"Costs of {found.project.acronym}" if found.project else "All costs"
+def _whose(found: Costs, of_whom: str) -> str:
+    project = found.project.acronym if found.project else of_whom
+    whose = f"Costs of {project}" if project else "All costs"
     if found.unallocated:
         whose = "Costs of no project"
     return f"{whose} in {found.sub_account_id}" if found.sub_account_id else whose

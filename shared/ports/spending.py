@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -42,10 +43,10 @@ KEYS: dict[By, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which charges: all of these days, or only those of a project, of a sub-account, or that no project owns."""
+    """Which charges: all of these days, or only those of some projects, of a sub-account, or that no project owns."""
 
     days: Period
-    project_id: int | None = None
+    project_ids: Sequence[int] | None = None
     sub_account_id: str | None = None
     unallocated: bool = False
 

@@ -14,7 +14,7 @@ from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.spending import By, Selection, SpendingLedger, Spent
 from shared.services.errors import RequestError
-from shared.services.projects import view_of
+from shared.services.projects import is_answered_for, view_of
 from shared.services.terms import parse_day
 
 
@@ -22,7 +22,8 @@ from shared.services.terms import parse_day
 class CostsWish:
     """What a person wants to see, as they wrote it; empty for what does not matter.
 
-    first, last: days. unallocated: only what no project owns.
+    first, last: days. unallocated: only what no project owns. owner, department, cost_centre: only what the projects
+    have spent for which these answer.
     """
 
     project: str = ""
@@ -30,6 +31,9 @@ class CostsWish:
     unallocated: bool = False
     first: str = ""
     last: str = ""
+    owner: str = ""
+    department: str = ""
+    cost_centre: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +77,17 @@ class CostService:
 
         Raises RequestError; UnknownProjectError among them.
         """
-        if wish.project and wish.unallocated:
+        answers = wish.owner or wish.department or wish.cost_centre
+        if wish.unallocated and (wish.project or answers):
             raise RequestError("unallocated costs are those of no project; leave one of the two out")
+        if wish.project and answers:
+            raise RequestError("name a project, or who answers for projects, not both")
         today = self.clock().date()
         view = view_of(self.projects, wish.project, self.clock()) if wish.project else None
         first, last = _asked(wish)
         days = _days(first, min(last or today, today), view, today)
-        which = Selection(days, view.project.id if view else None, self._sub_account(wish), wish.unallocated)
+        ids = (view.project.id,) if view else self._answered_for(wish) if answers else None
+        which = Selection(days, ids, self._sub_account(wish), wish.unallocated)
         found = Costs(
             days,
             by,
@@ -90,6 +98,15 @@ class CostService:
             cut_from=last if last and last > today else None,
         )
         return _of_project(found, view) if view else found
+
+    def _answered_for(self, wish: CostsWish) -> tuple[int, ...]:
+        projects = (entry.project for entry in self.projects.entries())
+        found = (each.id for each in projects if is_answered_for(each, wish.owner, wish.department, wish.cost_centre))
+        if ids := tuple(found):
+            return ids
+        raise RequestError(
+            "no project has this owner, department or cost centre; `costs --by owner` and its like list them"
+        )
 
     def _sub_account(self, wish: CostsWish) -> str | None:
         written = wish.subscription.strip()

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from shared.domain.projects import ProjectEntry
+from shared.domain.projects import Project, ProjectEntry
 from shared.domain.texts import folded
 from shared.messages import GUID
 from shared.ports.clock import Clock
@@ -169,14 +169,15 @@ def _is_wanted(view: ProjectView, wish: ListWish) -> bool:
     if wish.stale and not view.gaps:
         return False
     project = view.project
-    fields = (
-        (wish.owner, project.owner),
-        (wish.department, project.department),
-        (wish.cost_centre, project.cost_centre),
-    )
-    if any(text and folded(text) != folded(field or "") for text, field in fields):
+    if not is_answered_for(project, wish.owner, wish.department, wish.cost_centre):
         return False
     return any(folded(wish.search) in folded(text) for text in (project.acronym, project.name))
+
+
+def is_answered_for(project: Project, owner: str, department: str, cost_centre: str) -> bool:
+    """Whether these answer for a project; case and accents don't matter, and empty is whoever does."""
+    fields = ((owner, project.owner), (department, project.department), (cost_centre, project.cost_centre))
+    return all(not text or folded(text) == folded(field or "") for text, field in fields)
 
 
 KEYS: dict[Order, Callable[[ProjectView], Any]] = {

@@ -155,6 +155,25 @@ def test_costs_are_summed_by_who_answers_for_them(cli: Cli, spent: Composition) 
     assert ["none", "5.00", "CAD", "14.2", "%"] in rows
 
 
+def test_costs_are_those_of_the_projects_of_one_owner_department_or_cost_centre(cli: Cli, spent: Composition) -> None:
+    paid = (f"{DIE1},Ann Roy,Numérique,CC-1", f"{EAU},Ann Roy,Eau,CC-2")
+    cli("projects", "load", write_csv(*paid, header=f"{HEADER},owner,department,cost_centre"))
+    days = ("--from", "2026-11-01", "--by", "project")
+    assert listed(cli, *days, "--department", "numerique") == {"DIE1": "30"}
+    assert listed(cli, *days, "--owner", "ann roy") == {"DIE1": "30", "EAU": "5"}
+    assert listed(cli, *days, "--owner", "Ann Roy", "--cost-centre", "CC-2") == {"EAU": "5"}
+    assert cli("costs", *days, "--owner", "Ann Roy").out.startswith("Costs of Ann Roy, 2026-11-01 to")
+    for arguments, said in [
+        (("--owner", "Eve"), "no project has this owner, department or cost centre"),
+        (("--owner", "Ann Roy", "--unallocated"), "unallocated costs are those of no project"),
+        (("DIE1", "--owner", "Ann Roy"), "name a project, or who answers for projects, not both"),
+        (("--owner", ""), "--owner is empty"),
+    ]:
+        outcome = cli("costs", *arguments)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert said in outcome.err
+
+
 def test_csv_is_utf_8_whatever_the_machine_is_set_to(
     cli: Cli, spent: Composition, monkeypatch: pytest.MonkeyPatch
 ) -> None:

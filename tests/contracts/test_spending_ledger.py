@@ -92,8 +92,10 @@ def test_days_are_summed_by_day_and_the_last_one_is_not_in(spent: Ledgers) -> No
 
 
 def test_of_a_project_only_its_own_charges_count(spent: Ledgers) -> None:
-    assert sums(spent, By.RESOURCE_GROUP, replace(ALL_OF_IT, project_id=1)) == {(SUB, "RG-1", "CAD"): "7.0000000001"}
-    assert sums(spent, By.SERVICE, replace(ALL_OF_IT, project_id=1, sub_account_id=OTHER)) == {}
+    assert sums(spent, By.RESOURCE_GROUP, replace(ALL_OF_IT, project_ids=(1,))) == {
+        (SUB, "RG-1", "CAD"): "7.0000000001"
+    }
+    assert sums(spent, By.SERVICE, replace(ALL_OF_IT, project_ids=(1,), sub_account_id=OTHER)) == {}
 
 
 def test_of_a_sub_account_all_count_whoever_owns_them(spent: Ledgers) -> None:
@@ -125,8 +127,8 @@ def test_a_charge_of_nothing_has_no_sum(ledgers: Ledgers) -> None:
 
 def test_what_was_not_read_is_lacking(spent: Ledgers) -> None:
     spending = spent.spending
-    assert spending.lacking(replace(ALL_OF_IT, project_id=1), TODAY) == []
-    (missing,) = spending.lacking(replace(ALL_OF_IT, project_id=2), TODAY)
+    assert spending.lacking(replace(ALL_OF_IT, project_ids=(1,)), TODAY) == []
+    (missing,) = spending.lacking(replace(ALL_OF_IT, project_ids=(2,)), TODAY)
     assert (missing.sub_account_id, missing.days) == (OTHER, OCTOBER)
     assert spending.lacking(replace(ALL_OF_IT, unallocated=True), TODAY) == [missing]
     assert spending.lacking(replace(ALL_OF_IT, sub_account_id=SUB), TODAY) == []
@@ -139,8 +141,8 @@ def test_rows_that_were_set_aside_are_lacking_for_whoever_owns_their_group(
     ledgers.load(entry(1), entry(2))
     ledgers.store(reading(("rg-2", november(3), "SQL", "1"), (group, november(4), "SQL", "1e18"), night=TODAY))
     asked = {
-        "1": Selection(NOVEMBER, project_id=1),
-        "2": Selection(NOVEMBER, project_id=2),
+        "1": Selection(NOVEMBER, project_ids=(1,)),
+        "2": Selection(NOVEMBER, project_ids=(2,)),
         "unallocated": Selection(NOVEMBER, unallocated=True),
         "all": Selection(NOVEMBER),
     }
@@ -151,10 +153,10 @@ def test_rows_that_were_set_aside_are_lacking_for_whoever_owns_their_group(
 def test_of_a_sub_account_that_a_project_had_for_some_days_only_those_can_be_lacking(spent: Ledgers) -> None:
     moved = datetime(2026, 11, 10, 12, tzinfo=UTC)
     spent.load(entry(2, "rg-9"), entry(3, "rg-2", subscription_id=OTHER), now=moved)
-    assert spent.spending.lacking(replace(ALL_OF_IT, project_id=3), TODAY) == []
-    (missing,) = spent.spending.lacking(replace(ALL_OF_IT, project_id=2), TODAY)
+    assert spent.spending.lacking(replace(ALL_OF_IT, project_ids=(3,)), TODAY) == []
+    (missing,) = spent.spending.lacking(replace(ALL_OF_IT, project_ids=(2,)), TODAY)
     assert (missing.sub_account_id, missing.days) == (OTHER, OCTOBER)
-    assert spent.spending.lacking(Selection(NOVEMBER, project_id=2), TODAY) == []
+    assert spent.spending.lacking(Selection(NOVEMBER, project_ids=(2,)), TODAY) == []
 
 
 @pytest.mark.parametrize(("written", "stored"), [(SUB.upper(), SUB), (SUB, SUB), (OTHER[:-1], None)])
@@ -166,3 +168,11 @@ def test_sums_are_exact(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-1"))
     ledgers.spend(*(("rg-1", november(day), "Storage", "0.1") for day in range(1, 11)), now=NOW)
     assert [each.cost for each in ledgers.spending.sums(ALL_OF_IT, By.SERVICE)] == [Decimal(1)]
+
+
+def test_of_several_projects_each_ones_charges_count_however_many_they_are(spent: Ledgers) -> None:
+    both = replace(ALL_OF_IT, project_ids=(1, 2, *range(100, 3000)))
+    assert sums(spent, By.PROJECT, both) == {("P1", "CAD"): "7.0000000001", ("P2", "USD"): "32"}
+    assert sums(spent, By.PROJECT, replace(both, project_ids=())) == {}
+    lacking = spent.spending.lacking(replace(both, days=Period(date(2026, 9, 1), NOVEMBER.end)), TODAY)
+    assert {gap.sub_account_id for gap in lacking} == {SUB, OTHER}

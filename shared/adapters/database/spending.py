@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED
+from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.coverage import known_months, owners_of_odd
 from shared.adapters.database.ledger import Ledger, reads
 from shared.adapters.database.tables import charges, projects, scope_owners, scopes
@@ -51,13 +52,14 @@ class SqlSpending(Ledger, SpendingLedger):
     @reads
     def sums(self, connection: Connection, which: Selection, by: By) -> list[Spent]:
         key = (*COLUMNS[by], charges.c.billing_currency)
-        summed = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).where(*_selected(which))
+        summed = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).group_by(*key)
         sums: dict[tuple[tuple[str, ...], str], Decimal] = {}
-        for *parts, currency, cost in connection.execute(
-            summed.group_by(*key), execution_options={"yield_per": FETCHED}
-        ):
-            this = tuple(_text(part, by) for part in parts), currency
-            sums[this] = sums.get(this, Decimal(0)) + cost
+        for some in _in_chunks(which):
+            for *parts, currency, cost in connection.execute(
+                summed.where(*_selected(some)), execution_options={"yield_per": FETCHED}
+            ):
+                this = tuple(_text(part, by) for part in parts), currency
+                sums[this] = sums.get(this, Decimal(0)) + cost
         return [Spent(*this, cost) for this, cost in sums.items()]
 
     @override
@@ -73,8 +75,8 @@ class SqlSpending(Ledger, SpendingLedger):
             owned = {
                 each: groups for (each, account), groups in owners.items() if account == (provider, sub_account_id)
             }
-            if which.project_id is not None:
-                odd = set(owned.get(which.project_id, ()))
+            if which.project_ids is not None:
+                odd = {group for each in which.project_ids for group in owned.get(each, ())}
             elif which.unallocated:
                 odd = odd.difference(*owned.values())
             of_them = {month: each.of_groups(odd) for month, each in months.items()}
@@ -88,11 +90,18 @@ class SqlSpending(Ledger, SpendingLedger):
         return connection.scalar(found.limit(1))
 
 
+def _in_chunks(which: Selection) -> Iterator[Selection]:
+    if which.project_ids is None:
+        yield which
+    else:
+        yield from (replace(which, project_ids=some) for some in in_chunks(which.project_ids))
+
+
 def _selected(which: Selection) -> Iterator[ColumnElement[bool]]:
     day = charges.c.charge_period_start
     yield COSTS & (day >= which.days.start) & (day < which.days.end)
-    if which.project_id is not None:
-        yield scope_owners.c.project_id == which.project_id
+    if which.project_ids is not None:
+        yield scope_owners.c.project_id.in_(which.project_ids)
     if which.unallocated:
         yield scope_owners.c.id.is_(None)
     if which.sub_account_id is not None:
@@ -100,9 +109,9 @@ def _selected(which: Selection) -> Iterator[ColumnElement[bool]]:
 
 
 def _asked(connection: Connection, which: Selection) -> Iterator[tuple[str, str, Period]]:
-    """Each sub-account with such charges, and the days that count: of a project's, those on which it had groups."""
+    """Each sub-account with such charges, and the days that count: of projects', those on which they had groups."""
     account = (scopes.c.provider, scopes.c.sub_account_id)
-    if which.project_id is not None:
+    if which.project_ids is not None:
         yield from _asked_for(connection, which, select(*account, *OWNED_DAYS).join(scope_owners))
         return
     every = select(*account).distinct()
@@ -115,9 +124,9 @@ def _asked(connection: Connection, which: Selection) -> Iterator[tuple[str, str,
 def _asked_for(
     connection: Connection, which: Selection, owned: Select[str, str, date | None, date | None]
 ) -> Iterator[tuple[str, str, Period]]:
-    of_project = owned.where(scope_owners.c.project_id == which.project_id)
+    rows = select_in(connection, owned, scope_owners.c.project_id, which.project_ids or ())
     spans: dict[tuple[str, str], list[tuple[date, date]]] = {}
-    for provider, sub_account_id, owned_from, owned_until in connection.execute(of_project):
+    for provider, sub_account_id, owned_from, owned_until in rows:
         span = max(owned_from or date.min, which.days.start), min(owned_until or date.max, which.days.end)
         if span[0] < span[1] and which.sub_account_id in (None, sub_account_id):
             spans.setdefault((provider, sub_account_id), []).append(span)
