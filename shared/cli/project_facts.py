@@ -89,12 +89,12 @@ PERIODS: output.Table[PeriodView] = {
 REVISIONS: output.Table[RevisionView] = {
     Column("revision", right=True): lambda revision: str(revision.number),
     Column("budget", right=True): lambda revision: output.budget(revision.terms),
-    Column("opening balance", words=True): lambda revision: (
+    Column("opening balance", words=True, spare=1): lambda revision: (
         opening_in_words(revision.terms) if revision.terms.opening else ""
     ),
-    Column("period", words=True): lambda revision: rule_in_words(revision.terms),
-    Column("rollover"): lambda revision: _rollover(revision.terms),
-    Column("thresholds", words=True): lambda revision: output.thresholds(revision.terms.thresholds or ()) or "settings",
+    Column("period", words=True, spare=2): lambda revision: rule_in_words(revision.terms),
+    Column("rollover", spare=3): lambda revision: _rollover(revision.terms),
+    Column("thresholds", words=True, spare=4): lambda revision: output.thresholds(revision.terms.thresholds or ()) or "settings",
     Column("made, UTC"): lambda revision: output.minute(revision.made_at),
     Column("by", words=True): attrgetter("made_by"),
     Column("reason", words=True): attrgetter("reason"),
