@@ -6,10 +6,10 @@ Not by Microsoft's package: its `begin_send` leaves a thread behind that asks fo
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -17,9 +17,10 @@ from urllib.request import Request
 from uuid import UUID, uuid5
 
 from shared.adapters.azure.access import ArmEndpoint, credential_for, parse_endpoint, shown
-from shared.adapters.azure.refusals import UNREADABLE, RefusedError, longest_wait, token_error
+from shared.adapters.azure.refusals import UNREADABLE, longest_wait, token_error
 from shared.adapters.http import opener
 from shared.adapters.mail import mime
+from shared.adapters.mail.acs_faults import AcsError, Recipients
 from shared.ports.clock import Clock, utc_now
 from shared.ports.errors import LaterError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
@@ -35,19 +36,14 @@ LONGEST_REASON = 300
 LARGEST_ANSWER = 1 << 20
 # Ids of operations are made from it, so that they are nobody else's; by itself it is the id of no mail.
 OUR_OPERATIONS = UUID("5b0f5a2c-3a77-4f0e-9d4c-5e1f6d1a7c52")
+# A mail has no more, however often they end badly.
+MOST_OPERATIONS = 1024
 ACCEPTED, CONFLICT, NOT_FOUND = 202, 409, 404
 
-# What it says of one mail, unless it names the sender (InvalidSenderUserName is a 400). All else it says of us.
-OF_THE_MAIL = frozenset({400, 413, 415, 422})
-OF_THE_SENDER = re.compile("sender|mail ?from|DomainNotLinked", re.IGNORECASE)
-CHECK_SENDER = "see that EMAIL_SENDER is one of the MailFrom addresses of a domain that is connected to that service"
 CHECK_ROLE = "see that the app's identity has the role Communication and Email Service Owner on that service"
 CHECK_ENDPOINT = "see that ACS_ENDPOINT is right"
 WHAT_TO_DO = {401: CHECK_ROLE, 403: CHECK_ROLE}
 ENDED_BADLY = frozenset({"failed", "canceled"})
-
-Recipients = Sequence[tuple[str, str]]
-"""Addresses, each with its place: to, cc or bcc"""
 
 
 @dataclass
@@ -56,8 +52,8 @@ class AcsMailer:
 
     endpoint: `https://NAME.communication.azure.com`. client_id: the user-assigned identity's; without one, whoever is
     found. timeout: seconds for a whole answer. The name that mails come from is set at the domain in Azure: the API
-    takes none. A mail that is sent again, to the same people, is the same operation. Raises ValueError for an endpoint
-    that can't be used.
+    takes none. A mail that is sent again, to the same people, is the same operation, unless that has ended badly: then
+    nobody has it. Raises ValueError for an endpoint that can't be used.
     """
 
     endpoint: str
@@ -74,9 +70,9 @@ class AcsMailer:
         """Signs in, and asks after a mail that there can't be. Raises LaterError."""
         try:
             self._ask("GET", f"/emails/operations/{OUR_OPERATIONS}")
-        except RefusedError as error:
+        except AcsError as error:
             if error.status != NOT_FOUND:
-                raise self._later(error) from error
+                raise self._later(error, ()) from error
         return f"{NAME} takes our sign-in"
 
     def send(self, mail: OutgoingMail) -> Handover:
@@ -98,28 +94,49 @@ class AcsMailer:
 
     def _hand_over(self, mail: OutgoingMail, some: Recipients) -> Handover:
         """To all of them or nobody. Raises LaterError."""
-        operation = str(uuid5(OUR_OPERATIONS, "\n".join([mail.message_id, *_addresses(some)])))
         try:
-            answer = self._posted(operation, self._body(mail, some))
-        except RefusedError as error:
-            if error.status not in OF_THE_MAIL or OF_THE_SENDER.search(error.words):
-                raise self._later(error) from error
+            answer = self._begun(mail, some)
+        except AcsError as error:
+            if not error.is_of(some):
+                raise self._later(error, some) from error
             return Handover(refused=_refused(error, some))
-        if str(answer.get("status")).lower() in ENDED_BADLY:
-            return Handover(refused=_refused(RefusedError(ACCEPTED, {}, json.dumps(answer).encode()), some))
-        return Handover(str(answer.get("id") or operation))
+        return Handover(str(answer["id"] or ""))
 
-    def _posted(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        """How the operation stands, whether it begins now or was there before. Raises RefusedError and LaterError."""
+    def _begun(self, mail: OutgoingMail, some: Recipients) -> dict[str, Any]:
+        """The mail's operation, whether it begins now or was there before. Raises AcsError and LaterError.
+
+        One that was there and has ended badly stays so for good: then it is the first that is not there yet.
+        """
+        body, operation = self._body(mail, some), partial(_operation, mail, some)
+        answer, is_new = self._posted(operation(0), body)
+        if not is_new and _has_ended_badly(answer):
+            others = range(1, MOST_OPERATIONS)
+            at = bisect_left(others, True, key=lambda number: not self._has_ended(operation(number)))
+            answer, _ = self._posted(operation(1 + at), body)
+        if _has_ended_badly(answer):
+            raise AcsError(ACCEPTED, {}, json.dumps(answer).encode())
+        return answer
+
+    def _posted(self, operation: str, body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """How the operation stands, and whether it begins now. Raises AcsError and LaterError."""
         try:
-            return self._ask("POST", "/emails:send", body, operation)
-        except RefusedError as error:
+            return {"id": operation} | self._ask("POST", "/emails:send", body, operation), True
+        except AcsError as error:
             if error.status != CONFLICT:
                 raise
-        return self._ask("GET", f"/emails/operations/{operation}")
+        return {"id": operation} | self._ask("GET", f"/emails/operations/{operation}"), False
+
+    def _has_ended(self, operation: str) -> bool:
+        """Whether it was there, and ended badly. Raises AcsError and LaterError."""
+        try:
+            return _has_ended_badly(self._ask("GET", f"/emails/operations/{operation}"))
+        except AcsError as error:
+            if error.status != NOT_FOUND:
+                raise
+        return False
 
     def _ask(self, method: str, path: str, body: object = None, operation: str | None = None) -> dict[str, Any]:
-        """The answer's JSON. Raises RefusedError, and LaterError where there is no token or no answer."""
+        """The answer's JSON. Raises AcsError, and LaterError where there is no token or no answer."""
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
         request = Request(  # noqa: S310 - an ArmEndpoint is http or https
             f"{self.place.url}{path}?api-version={API_VERSION}",
@@ -132,7 +149,7 @@ class AcsMailer:
         except (OSError, HTTPException) as error:
             raise LaterError(f"{NAME} can't be reached: {getattr(error, 'reason', error)}") from error
         if status >= 300:
-            raise RefusedError(status, answered, content)
+            raise AcsError(status, answered, content)
         try:
             members: dict[str, Any] = {**json.loads(content)}
         except UNREADABLE as error:
@@ -179,12 +196,14 @@ class AcsMailer:
             "userEngagementTrackingDisabled": True,
         }
 
-    def _later(self, error: RefusedError) -> LaterError:
+    def _later(self, error: AcsError, some: Recipients) -> LaterError:
         said, wait = error.said(LONGEST_REASON), longest_wait(error.headers, self.clock())
-        if error.status in (408, 429) or error.status >= 500:
+        to_do = error.to_see_to(some)
+        if error.passes:
             return LaterError(f"{NAME} asks to wait: {said}", wait)
-        usual = WHAT_TO_DO.get(error.status, CHECK_ENDPOINT)
-        to_do = CHECK_SENDER if OF_THE_SENDER.search(error.words) else usual
+        if error.has_ended and to_do is None:
+            return LaterError(f"{NAME} took the mail, but could not send it: {said}", wait)
+        to_do = to_do or WHAT_TO_DO.get(error.status, CHECK_ENDPOINT)
         return LaterError(f"{NAME} refuses us: {said.rstrip('.')}; {to_do}", wait)
 
 
@@ -197,10 +216,20 @@ def _addresses(some: Recipients) -> list[str]:
     return [address for _, address in some]
 
 
-def _refused(error: RefusedError, some: Recipients) -> dict[str, Refusal]:
+def _operation(mail: OutgoingMail, some: Recipients, number: int) -> str:
+    """The id of the mail's operation for these recipients; number: of those that ended badly before."""
+    names = [mail.message_id, *_addresses(some), *([str(number)] if number else [])]
+    return str(uuid5(OUR_OPERATIONS, "\n".join(names)))
+
+
+def _has_ended_badly(answer: Mapping[str, Any]) -> bool:
+    return str(answer.get("status")).lower() in ENDED_BADLY
+
+
+def _refused(error: AcsError, some: Recipients) -> dict[str, Refusal]:
     """Who does not get the mail: those for good whom it names, and the others for now; where it names nobody, all."""
     said = error.said(LONGEST_REASON).removesuffix(".")
-    named = [address for address in _addresses(some) if address.lower() in error.words.lower()]
+    named = error.named(some)
     others = Refusal(f"{NAME} took the mail for nobody, over {', '.join(named)}", for_good=False)
     refusal = Refusal(f"{NAME} refuses it: {said}", for_good=True)
     return {address: refusal if address in named or not named else others for address in _addresses(some)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
+from typing_extensions import override
 
 from shared.adapters.mail.acs import AcsMailer
 from shared.ports.errors import LaterError
@@ -19,6 +21,10 @@ from tests.adapters.mail.servers import AcsServer, Answer, acs_fault, free_port
 MAIL = OutgoingMail("<m@example.ca>", ("ann@example.ca",), "Budget", "text", "<p>html</p>")
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 NO_SENDER = acs_fault(400, "InvalidSenderUserName", "Invalid email sender username.")
+
+
+def many_faults(error: dict[str, Any]) -> Answer:
+    return Answer(400, {}, json.dumps({"error": {"code": "BadRequest"} | error}))
 
 
 def mailer(endpoint: str, credential: Any = None, timeout: float = 5) -> AcsMailer:
@@ -68,12 +74,80 @@ def test_a_mail_to_others_is_another_operation(server: AcsServer) -> None:
     assert len(server.operations) == 3
 
 
-def test_an_operation_that_was_there_and_has_failed_is_a_refusal(server: AcsServer) -> None:
-    operation = mailer(server.endpoint).send(MAIL).receipt
-    failed = {"code": "EmailDroppedAllRecipientsSuppressed", "message": "all recipients were suppressed"}
-    server.states[operation] = {"id": operation, "status": "Failed", "error": failed}
-    (refusal,) = mailer(server.endpoint).send(MAIL).refused.values()
+SUPPRESSED = {"code": "EmailDroppedAllRecipientsSuppressed", "message": "all recipients were suppressed"}
+
+
+def failed(operation: str, code: str = "DomainSuspended", message: str = "The domain is suspended.") -> dict[str, Any]:
+    return {"id": operation, "status": "Failed", "error": {"code": code, "message": message}}
+
+
+class Ending(AcsServer):
+    """Operations end at once. error: why badly; None: they go on running."""
+
+    def __init__(self) -> None:
+        self.error: dict[str, str] | None = None
+        super().__init__()
+
+    @override
+    def state(self, status: int, operation: str) -> Answer:
+        if status == 202 and self.error is not None:
+            self.states[operation] = failed(operation, **self.error)
+        return super().state(status, operation)
+
+
+@pytest.fixture
+def ending() -> Iterator[Ending]:
+    running = Ending()
+    yield running
+    running.stop()
+
+
+def test_a_mail_whose_operation_has_failed_is_sent_by_another_which_stays_the_same(server: AcsServer) -> None:
+    first = mailer(server.endpoint).send(MAIL).receipt
+    server.states[first] = failed(first)
+    second, again = (mailer(server.endpoint).send(MAIL) for _ in range(2))
+    assert second == again
+    assert list(server.operations) == [first, second.receipt]
+
+
+def test_however_often_its_operations_failed_a_mail_is_sent_once_all_is_well(ending: Ending) -> None:
+    ending.error = {"code": "InternalServerError", "message": "try again later"}
+    for _ in range(20):
+        with pytest.raises(LaterError, match="asks to wait"):
+            mailer(ending.endpoint).send(MAIL)
+    ending.error, asked = None, len(ending.shown)
+    receipt = mailer(ending.endpoint).send(MAIL).receipt
+    assert list(ending.operations)[20:] == [receipt]
+    assert len(ending.shown) - asked <= 15, "it is not asked after each of them"
+
+
+def test_what_becomes_of_an_operation_is_not_known_it_is_the_same(server: AcsServer) -> None:
+    """The answer was lost: the mail may have gone out."""
+    server.states[mailer(server.endpoint).send(MAIL).receipt] = {"status": "Succeeded"}
+    mailer(server.endpoint).send(MAIL)
+    assert len(server.operations) == 1
+
+
+def test_an_operation_that_fails_since_nobody_may_get_mail_is_a_refusal(ending: Ending) -> None:
+    ending.error = SUPPRESSED
+    (refusal,) = mailer(ending.endpoint).send(MAIL).refused.values()
     assert refusal.for_good and "all recipients were suppressed" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("InternalServerError", "asks to wait"),
+        ("TooManyRequests", "asks to wait"),
+        ("ServiceUnavailable", "asks to wait"),
+        ("EmailDropped", "took the mail, but could not send it: 202 .EmailDropped. try again later"),
+        ("DomainNotLinked", "EMAIL_SENDER"),
+    ],
+)
+def test_an_operation_that_fails_for_what_may_pass_is_no_refusal(ending: Ending, code: str, said: str) -> None:
+    ending.error = {"code": code, "message": "try again later"}
+    with pytest.raises(LaterError, match=said):
+        mailer(ending.endpoint).send(MAIL)
 
 
 def test_a_conflict_over_an_operation_that_is_not_there_is_no_success(server: AcsServer) -> None:
@@ -112,13 +186,53 @@ def test_an_address_that_is_there_twice_gets_one_mail(server: AcsServer) -> None
     assert body["recipients"] == {"to": [{"address": "ann@example.ca"}], "cc": [{"address": "bob@example.ca"}]}
 
 
-def test_of_a_faulty_address_that_it_names_the_others_are_to_be_asked_again(server: AcsServer) -> None:
-    server.answer = acs_fault(400, "BadRequest", "Invalid format for email address Bob@example.ca")
-    refused = mailer(server.endpoint).send(replace(MAIL, cc=("bob@example.ca",))).refused
-    assert {address: each.for_good for address, each in refused.items()} == {
-        "bob@example.ca": True,
-        "ann@example.ca": False,
-    }
+def refused_of(server: AcsServer, mail: OutgoingMail = MAIL) -> dict[str, bool]:
+    """Who is refused, and whether for good."""
+    refused = mailer(server.endpoint).send(mail).refused
+    return {address: each.for_good for address, each in refused.items()}
+
+
+@pytest.mark.parametrize("address", ["bob@example.ca", "joann@example.ca", "ann@example.ca.uk", "o'ann@example.ca"])
+@pytest.mark.parametrize("words", ["address {}", "address {}.", "address '{}'", "<{}>: no", "{}"])
+def test_of_a_faulty_address_that_it_names_the_others_are_to_be_asked_again(
+    server: AcsServer, address: str, words: str
+) -> None:
+    """Ann too, though hers is a part of some of them."""
+    server.answer = acs_fault(400, "BadRequest", words.format(address.title()))
+    assert refused_of(server, replace(MAIL, cc=(address,))) == {address: True, "ann@example.ca": False}
+
+
+@pytest.mark.parametrize(
+    "address", ["press.sender@example.ca", "mailfrom@example.ca", "a@sendermail.org", "reply-to@b.ca"]
+)
+@pytest.mark.parametrize("target", ["", "{}"])
+def test_an_address_with_the_word_sender_says_nothing_of_ours(server: AcsServer, address: str, target: str) -> None:
+    server.answer = many_faults({"message": f"No such address: {address}", "target": target.format(address)})
+    assert refused_of(server, replace(MAIL, cc=(address,))) == {address: True, "ann@example.ca": False}
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        {"details": [{"code": "InvalidEmailAddress", "message": "Invalid: bob@example.ca"}]},
+        {"details": [{"code": "Invalid", "target": "recipients.to[1].address"}]},
+        {"details": [{"details": [{"innererror": {"message": "recipients/to/1 is invalid"}}]}, {}, 7]},
+        {"innererror": {"code": "InvalidEmailAddress", "message": "bob@example.ca"}},
+        {"target": "To[1]"},
+        {"details": [{"target": "to[99999999999999999999]"}, {"target": "to[1]"}]},
+    ],
+)
+def test_a_recipient_that_an_error_within_names_is_refused_alone(server: AcsServer, within: dict[str, Any]) -> None:
+    server.answer = many_faults({"code": "BadRequest", "message": "The request body is not right."} | within)
+    both = replace(MAIL, to=("ann@example.ca", "bob@example.ca"))
+    assert refused_of(server, both) == {"bob@example.ca": True, "ann@example.ca": False}
+
+
+def test_what_the_errors_within_say_is_told(server: AcsServer) -> None:
+    within = {"code": "Invalid", "message": "It is on the list.", "target": "to[0]"}
+    server.answer = many_faults({"code": "BadRequest", "message": "See the details.", "details": [within]})
+    said = "Azure Communication Services refuses it: 400 (BadRequest) See the details. It is on the list"
+    assert mailer(server.endpoint).send(MAIL).refused == {"ann@example.ca": Refusal(said, for_good=True)}
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
@@ -144,6 +258,9 @@ def test_nobody_is_watched_reading(server: AcsServer) -> None:
         (acs_fault(403, "Forbidden", "no"), "Communication and Email Service Owner"),
         (acs_fault(404, "DomainNotLinked", "The specified sender domain has not been linked."), "EMAIL_SENDER"),
         (NO_SENDER, "EMAIL_SENDER"),
+        (many_faults({"details": [{"code": "Invalid", "target": "senderAddress"}]}), "EMAIL_SENDER"),
+        (many_faults({"details": [{"message": "warden@example.ca is no sender of ours"}]}), "EMAIL_SENDER"),
+        (many_faults({"message": "See property 'replyTo[0].address'"}), "EMAIL_REPLY_TO"),
         (Answer(404, {}, "<html>"), "ACS_ENDPOINT"),
         (Answer(302, {"Location": "https://example.com"}), "ACS_ENDPOINT"),
         (Answer(202, {}, "<html>please sign in</html>"), "ACS_ENDPOINT"),
