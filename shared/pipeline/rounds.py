@@ -53,7 +53,7 @@ class Rounds:
         """One round. Raises LaterError where the database is away."""
         now = self.clock()
         known = rounds.from_text(self._noted(Note.ROUND))
-        if known is not None and not rounds.looks(known, self._writing_until(), now):
+        if known is not None and not rounds.looks(known, self._writing_until(), now, self.schedule):
             self._end(replace(known, round_at=now))
             return
         try:
@@ -63,7 +63,8 @@ class Rounds:
         finally:
             self.let_go()
         night_at = max(filter(None, (standing.complete_at, standing.since)), default=now)
-        self._end(rounds.RoundNote(now, now, self._look_at(standing, now), night_at))
+        its = rounds.name_of(self.schedule)
+        self._end(rounds.RoundNote(now, now, self._look_at(standing, now), night_at, its))
 
     def _look_at(self, standing: Standing, now: datetime) -> datetime:
         """When something may be due."""
@@ -78,10 +79,7 @@ class Rounds:
         return min(now + rounds.LONGEST_REST, missed, *filter(None, moments))
 
     def _writing_until(self) -> datetime | None:
-        try:
-            return datetime.fromisoformat(self._noted(Note.WRITING) or "")
-        except ValueError:
-            return None
+        return rounds.moment_in(self._noted(Note.WRITING))
 
     def _noted(self, note: Note) -> str | None:
         try:

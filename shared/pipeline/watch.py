@@ -106,7 +106,8 @@ class Watchdog:
         missed = self.schedule.missed(last, since, now)
         if missed is None:
             return []
-        mail_id = self.mails.add(self.operators.no_night(missed, last), now)
+        notice = self.operators.no_night(missed, last)
+        mail_id = self.mails.find(notice.key) or self.mails.add(notice, now)
         stored = self.mails.get(mail_id)
         return [mail_id] if stored is not None and stored.attempts == 0 else []
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,8 @@ from shared.domain.rounds import (
     from_text,
     is_well,
     looks,
+    moment_in,
+    name_of,
     says_again,
     to_text,
 )
@@ -25,12 +29,12 @@ from shared.domain.schedules import Schedule
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 LOOKED = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 NIGHT_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
-NOTE = RoundNote(LOOKED, LOOKED, LOOKED + 2 * HOUR, NIGHT_AT)
 ROUNDS, NIGHTS = Schedule.read("0 */15 * * * *"), Schedule.read("0 0 2 * * *")
+NOTE = RoundNote(LOOKED, LOOKED, LOOKED + 2 * HOUR, NIGHT_AT, name_of(NIGHTS))
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - given here
 
 
-@given(st.builds(RoundNote, moments, moments, moments, moments))
+@given(st.builds(RoundNote, moments, moments, moments, moments, st.sampled_from(["", name_of(NIGHTS)])))
 def test_a_note_is_read_as_it_was_written(note: RoundNote) -> None:
     text = to_text(note)
     assert from_text(text) == note
@@ -38,11 +42,53 @@ def test_a_note_is_read_as_it_was_written(note: RoundNote) -> None:
     assert len(text) < 300
 
 
+NO_MOMENTS = [
+    *("2026-11-30", "2026-11-30T02:00:00", "x" * 5000, "", "null", "\0", "99999-01-01T00:00:00+00:00"),
+    *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "1999-12-31T23:59:59+00:00"),
+]
+
+
 @pytest.mark.parametrize(
-    "text", [None, "", "{", "7", "[]", "{}", '{"round_at": 7}', to_text(NOTE).replace("+00:00", ""), "\0"]
+    "text",
+    [
+        *(None, "", "{", "7", "[]", "{}", '{"round_at": 7}', to_text(NOTE).replace("+00:00", ""), "\0", "NaN"),
+        *("[" * 100_000, '{"round_at":' * 100_000, "7" * 10_000),
+        *(to_text(NOTE).replace(NIGHT_AT.isoformat(), moment) for moment in NO_MOMENTS),
+    ],
 )
 def test_what_is_no_note_counts_as_none(text: str | None) -> None:
     assert from_text(text) is None
+
+
+def test_a_note_of_before_the_schedule_was_noted_is_read_and_the_next_round_looks() -> None:
+    before = json.loads(to_text(NOTE))
+    del before["nights"]
+    note = from_text(json.dumps(before))
+    assert note == replace(NOTE, nights="")
+    assert is_well(note, LOOKED, ROUNDS, NIGHTS)
+    assert looks(note, None, LOOKED, NIGHTS)
+
+
+@pytest.mark.parametrize("text", [None, *NO_MOMENTS])
+def test_what_is_no_moment_counts_as_none(text: str | None) -> None:
+    assert moment_in(text) is None
+
+
+def test_another_schedule_of_the_nights_is_looked_into_at_once() -> None:
+    assert looks(NOTE, None, LOOKED, Schedule.read("0 0 5 * * *"))
+    assert looks(NOTE, None, LOOKED, Schedule.read("0 0 2 * * *", ZoneInfo("Europe/Madrid")))
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=3000)])
+def test_nobody_is_believed_to_be_writing_for_hours(ahead: timedelta) -> None:
+    assert not looks(NOTE, LOOKED + ahead, LOOKED + MINUTE, NIGHTS)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(days=365)])
+@pytest.mark.parametrize("moment", ["round_at", "night_at"])
+def test_an_app_whose_note_is_of_the_future_is_not_well(moment: str, ahead: timedelta) -> None:
+    assert not is_well(replace(NOTE, **{moment: LOOKED + ahead}), LOOKED, ROUNDS, NIGHTS)
+    assert is_well(replace(NOTE, **{moment: LOOKED + MINUTE}), LOOKED, ROUNDS, NIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -51,24 +97,24 @@ def test_what_is_no_note_counts_as_none(text: str | None) -> None:
 )
 def test_a_round_looks_when_something_is_due_and_not_before(after: timedelta, due: bool) -> None:
     """A clock that was set back is no reason to rest until it has caught up."""
-    assert looks(NOTE, None, LOOKED + after) is due
+    assert looks(NOTE, None, LOOKED + after, NIGHTS) is due
 
 
 def test_no_rest_is_longer_than_the_longest_whatever_the_note_says() -> None:
     note = replace(NOTE, look_at=LOOKED + timedelta(days=400))
-    assert not looks(note, None, LOOKED + LONGEST_REST - MINUTE)
-    assert looks(note, None, LOOKED + LONGEST_REST)
+    assert not looks(note, None, LOOKED + LONGEST_REST - MINUTE, NIGHTS)
+    assert looks(note, None, LOOKED + LONGEST_REST, NIGHTS)
 
 
 def test_without_a_note_every_round_looks() -> None:
-    assert looks(None, None, LOOKED)
+    assert looks(None, None, LOOKED, NIGHTS)
 
 
 def test_a_look_counts_only_if_nobody_was_writing_any_more() -> None:
     now = LOOKED + MINUTE
-    assert looks(NOTE, LOOKED + SAID_AHEAD, now)
-    assert looks(NOTE, LOOKED, now)
-    assert not looks(NOTE, LOOKED - MINUTE, now)
+    assert looks(NOTE, LOOKED + SAID_AHEAD, now, NIGHTS)
+    assert looks(NOTE, LOOKED, now, NIGHTS)
+    assert not looks(NOTE, LOOKED - MINUTE, now, NIGHTS)
 
 
 @given(st.lists(st.integers(0, 3600), min_size=1, max_size=30))

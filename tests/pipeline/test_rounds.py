@@ -84,24 +84,47 @@ def test_every_timer_of_the_app_is_in_the_day_that_is_counted(counted: Counted) 
     assert functions == list(timers_of(counted))
 
 
-def test_an_idle_day_takes_four_connections_at_most_beside_the_nights(counted: Counted) -> None:
-    """24 hours with every timer at its time, and somebody who asks each 5 minutes how the app is."""
+def a_day(counted: Counted, since: datetime, dead: str = "") -> tuple[list[int], list[bool]]:
+    """24 hours with every timer at its time, and somebody who asks each 5 minutes how the app is.
+
+    dead: the function that never runs. Returns the connections of each timer after the first hour, and the answers.
+    """
     chain, settings = counted.chain, counted.chain.app.settings
     schedules = {"ProjectUsageScheduler": settings.nights, "PipelineWatchdog": settings.watchdog_rounds}
-    of_the_day, answers = [], []
+    of_the_day, answers = list[int](), list[bool]()
     for minute in range(0, 24 * 60, 5):
-        now = datetime(2026, 11, 20, 2, 0, tzinfo=UTC) + timedelta(minutes=minute)
-        chain.clock.now = now
+        chain.clock.now = now = since + timedelta(minutes=minute)
         for name, work in timers_of(counted).items():
-            if schedules[name].latest(now) == now:
+            if schedules[name].latest(now) == now and name != dead:
                 its = counted.connects(work)
-                of_the_day += [its] if minute > 60 else []
                 assert counted.open == 0 or minute <= 60, f"{name} leaves a connection open at {now:%H:%M}"
+                of_the_day += [its] if minute > 60 else []
+                chain.drain()
         answers += [chain.app.health.is_well()]
+    assert len(of_the_day) > 90
+    return of_the_day, answers
+
+
+def test_an_idle_day_takes_four_connections_at_most_beside_the_nights(counted: Counted) -> None:
+    of_the_day, answers = a_day(counted, datetime(2026, 11, 20, 2, 0, tzinfo=UTC))
     assert sum(of_the_day) <= MOST_CONNECTIONS
     assert sum(of_the_day) >= 1, "it still looks"
     assert all(answers[1:])
-    assert len(of_the_day) > 90
+
+
+def test_a_day_without_nights_takes_no_more_once_it_is_told(counted: Counted) -> None:
+    """The scheduler is dead, or switched off: of each missed night operators are told once, which is the day's mail."""
+    chain = counted.chain
+    chain.night()
+    chain.clock.now = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+    counted.round()
+    chain.drain()
+    chain.mailer.sent.clear()
+    since = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+    of_the_day, answers = a_day(counted, since, dead="ProjectUsageScheduler")
+    assert sum(of_the_day) <= MOST_CONNECTIONS
+    assert not any(answers)
+    assert chain.subjects() == ["There was no run last night"]
 
 
 def test_whoever_asks_how_the_app_is_opens_no_database(counted: Counted) -> None:
@@ -207,6 +230,35 @@ def test_a_lock_that_is_to_be_looked_at_is_looked_at_then(counted: Counted) -> N
     chain.clock.forward(hours=1)
     counted.round()
     assert [queue for queue, _text, _delay in chain.queues.take()] == [Queue.LOCK]
+
+
+def test_a_dead_scheduler_is_told_of_after_its_first_missed_night_whose_schedule_is_new(counted: Counted) -> None:
+    chain = counted.chain
+    chain.night()
+    counted.rest()
+    chain.configure(schedule_usage="0 0 9 * * *")
+    chain.clock.now = datetime(2026, 11, 20, 4, 15, tzinfo=UTC)
+    assert counted.connects(counted.round) >= 1
+    chain.clock.forward(hours=1)
+    counted.round()
+    assert counted.connects(counted.round) == 0, "it has looked"
+    chain.clock.now = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
+    assert only(EmailMessage, counted.round())
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-30", "2026-11-30T02:00:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "[" * 9000]
+)
+@pytest.mark.parametrize("note", list(Note))
+def test_a_note_that_makes_no_sense_ends_no_round_and_keeps_no_database_awake(
+    counted: Counted, note: Note, text: str
+) -> None:
+    counted.rest()
+    counted.chain.queues.notes[note] = text
+    counted.chain.clock.forward(minutes=15)
+    counted.round()
+    counted.chain.clock.forward(minutes=15)
+    assert counted.connects(counted.round) == 0
 
 
 @pytest.mark.parametrize("lost", [Note.ROUND, Note.WRITING])
