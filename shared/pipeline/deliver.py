@@ -154,7 +154,8 @@ class Deliverer:
         """The mail is sent, or claimed: by another message, which comes again should its sender die (should it be lost,
         the watchdog finds the claim that has expired), or by this one, whose sender may be dead, or at it still.
         """
-        if stored.claimed_until is None or stored.claimant not in (origin, message.claimant):
+        is_claimed = stored.claimant is not None and stored.claimant in (origin, message.claimant)
+        if stored.claimed_until is None or not is_claimed:
             return []
         # From here on, its attempts count the senders that died.
         dead = message.envelope.attempt if message.claimant else 0
@@ -293,6 +294,9 @@ class Deliverer:
         return OutgoingMail(stored.message_id, to, **rendered, cc=cc, bcc=bcc, urgent=urgent, reply_to=self.reply_to)
 
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
+        if (self.mails.get(stored.id) or stored).mail.is_forgotten:
+            self.mails.mark_failed(stored.id, origin, "whom it was for was forgotten")
+            return []
         now = self.clock()
         event("mail_failed", level=logging.ERROR, mail=stored.id, key=stored.mail.key, reason=reason)
         self.dead_letters.give_up(EmailMessage(email_id=stored.id), reason, f"mail/{stored.id}/{origin}")

@@ -133,6 +133,11 @@ class NewMail:
     threshold: int | None = None
     run_key: str | None = None
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether what it said, and to whom, was forgotten with its project's people (`ProjectLedger.forget`)."""
+        return not (self.to or self.context)
+
 
 def key_of_copies(mail_id: int | str = "") -> str:
     """How the keys of a mail's copies begin, which a person had sent; those of all copies without one."""

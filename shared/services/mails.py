@@ -55,7 +55,7 @@ class MailService:
         stored = self.mails.get(mail_id)
         if stored is None:
             raise RequestError(f"there is no mail {mail_id}; `mails list` shows the last ones")
-        if not (stored.mail.to or stored.mail.context):
+        if stored.mail.is_forgotten:
             raise RequestError(f"what mail {mail_id} said was forgotten (`projects forget`)")
         addresses = self._checked(to)
         if stored.state is not MailState.SENT and not addresses:

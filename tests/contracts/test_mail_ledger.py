@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from email import headerregistry, policy
 
 import pytest
+from sqlalchemy import Connection
 
 from shared.adapters.database import tables
 from shared.adapters.database.engine import Database
-from shared.adapters.database.mails import SqlMails, insert_mails
+from shared.adapters.database.forgetting import forget
+from shared.adapters.database.mails import SqlMails, insert_mails, write_deliveries
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.ports.mails import MailLedger, MailState, NewMail, StoredMail, Topic
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project
@@ -322,3 +325,35 @@ def test_what_was_put_aside_is_unsent_no_more_until_somebody_asks_for_it(ledger:
     assert ledger.discard([mail_id, failed, in_part], "again", LATER) == []
     assert ledger.claim(failed, "sender", LATER + HOUR, LATER, failed_too=True)
     assert [view.stored.id for view in ledger.listed(11, 10, unsent=True)] == [failed]
+
+
+# --- whose project's people are forgotten ---
+
+
+def test_what_is_said_of_a_mail_after_it_was_forgotten_is_not_kept(
+    ledger: MailLedger, mail_id: int, database: Database
+):
+    ledger.claim(mail_id, "me", LATER, NIGHT)
+    database.run(lambda connection: forget(connection, 11))
+    ledger.note(mail_id, [TAKEN])
+    ledger.release(mail_id, "me", "busy", LATER, [TAKEN])
+    ledger.mark_sent(mail_id, "", [TAKEN], LATER)
+    assert stored(ledger, mail_id).deliveries == ()
+    assert stored(ledger, mail_id).mail.is_forgotten
+    assert not stored(ledger, ledger.add(replace(MAIL, key="other"), NIGHT)).mail.is_forgotten
+
+
+def test_whoever_forgets_waits_for_what_is_being_noted(ledger: MailLedger, mail_id: int, database: Database):
+    noted = threading.Event()
+
+    def note_slowly(connection: Connection) -> None:
+        write_deliveries(connection, mail_id, [TAKEN])
+        noted.set()
+        time.sleep(0.3)
+
+    with ThreadPoolExecutor(1) as pool:
+        slowly = pool.submit(database.run, note_slowly)
+        noted.wait(10)
+        database.run(lambda connection: forget(connection, 11))
+        slowly.result(10)
+    assert database.read(lambda connection: connection.execute(tables.deliveries.select()).all()) == []

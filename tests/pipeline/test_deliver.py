@@ -10,8 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.database.tables import metadata
 from shared.domain.deliveries import Delivery, DeliveryState, Role
-from shared.messages import LARGEST_BY_HAND_BYTES, LARGEST_BYTES, EmailMessage, EmailsMessage, Queue, parse_email
+from shared.messages import (
+    LARGEST_BY_HAND_BYTES,
+    LARGEST_BYTES,
+    EmailMessage,
+    EmailsMessage,
+    Queue,
+    SentAs,
+    parse_email,
+    to_json,
+)
 from shared.pipeline.deliver import CLAIM, TIME_FOR_MANY
 from shared.pipeline.operators import Operators
 from shared.pipeline.stage import MARK_COMES_FIRST
@@ -840,3 +850,65 @@ def test_from_100_percent_on_a_mail_is_urgent(chain: Chain, threshold: int | Non
     new = NewMail("test/1", "whole", (ANNA,), context, topic=Topic.ALERT, threshold=threshold)
     chain.work(Queue.EMAIL, email(chain.mails.add(new, chain.clock())))
     assert [mail.urgent for mail in chain.mailer.sent] == [urgent]
+
+
+# --- whose project is forgotten meanwhile ---
+
+ANNA = "anna@example.com"
+
+
+@pytest.fixture
+def alerted(chain: Chain) -> Chain:
+    """An alert's mail to Anna is about to be sent."""
+    chain.load(entry())
+    chain.spend("850", date(2026, 11, 19))
+    chain.tonight()
+    for _ in range(2):
+        for queue, text, _delay in chain.queues.take():
+            chain.work(queue, text)
+    return chain
+
+
+def forget(chain: Chain) -> None:
+    chain.load(entry(active=False))
+    chain.project_service.forget("P11")
+
+
+def everything(chain: Chain) -> str:
+    """All that the database holds."""
+    return chain.database.read(
+        lambda connection: str([connection.execute(each.select()).all() for each in metadata.sorted_tables])
+    )
+
+
+@pytest.mark.parametrize("error", [None, LaterError(f"busy: {ANNA}"), NeverError(f"no such user: {ANNA}")])
+@pytest.mark.parametrize("refusal", [None, Refusal(f"450 {ANNA}", for_good=False), Refusal(f"550 {ANNA}", True)])
+def test_of_a_mail_that_was_being_sent_nobody_comes_back_whom_it_was_for(
+    alerted: Chain, error: Exception | None, refusal: Refusal | None
+) -> None:
+    def forgets(_mail: OutgoingMail) -> Exception | None:
+        forget(alerted)
+        alerted.mailer.fails = lambda _mail: error
+        return error
+
+    assert ANNA in everything(alerted)
+    alerted.mailer.fails, alerted.mailer.refuses = forgets, {} if refusal is None else {ANNA: refusal}
+    alerted.work_off(80)
+    assert ANNA not in everything(alerted)
+    assert alerted.letters.letters() == []
+    assert len(alerted.mailer.sent) <= 1
+
+
+def test_a_mark_that_comes_after_the_forgetting_names_nobody(alerted: Chain) -> None:
+    forget(alerted)
+    sent_as = SentAs("origin", "receipt", (Delivery(ANNA, Role.TO, TAKEN),))
+    alerted.work(Queue.EMAIL, to_json(EmailMessage(1, sent_as=sent_as)))
+    assert ANNA not in everything(alerted)
+
+
+def test_of_a_forgotten_mail_that_is_replayed_nothing_is_sent_or_told(alerted: Chain) -> None:
+    forget(alerted)
+    alerted.work(Queue.EMAIL, email(1, Replayed=True))
+    alerted.work_off(1)
+    assert (alerted.mailer.sent, alerted.letters.letters()) == ([], [])
+    assert alerted.mails.get(1).state is MailState.FAILED

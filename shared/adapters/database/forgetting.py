@@ -55,11 +55,13 @@ def _of_others(connection: Connection, project_id: int) -> set[str]:
 def _empty(connection: Connection, mail_ids: list[int]) -> None:
     """Their rows stay: they are what keeps a mail from being written, and sent, again."""
     emptied: dict[str, Any] = {"recipients": NOBODY, "context": {}, "notes": None, "reason": None, "receipt": None}
+    unclaimed = {"state": MailState.FAILED, "claimant": None, "claimed_until": None}
     for some in in_chunks(mail_ids):
         unsent = mails.c.id.in_(some) & (mails.c.state != MailState.SENT)
-        connection.execute(delete(deliveries).where(deliveries.c.mail_id.in_(some)))
+        # The rows first: who is writing down whom one of them reached has done so, or sees that it was forgotten.
         connection.execute(update(mails).where(mails.c.id.in_(some)).values(**emptied))
-        connection.execute(update(mails).where(unsent).values(state=MailState.FAILED, claimant=None))
+        connection.execute(delete(deliveries).where(deliveries.c.mail_id.in_(some)))
+        connection.execute(update(mails).where(unsent).values(**unclaimed))
 
 
 def _scrub_notices(connection: Connection, addresses: Iterable[str]) -> None:

@@ -150,14 +150,14 @@ class SqlMails(Ledger, MailLedger):
     @override
     @writes
     def note(self, connection: Connection, mail_id: int, deliveries: Sequence[Delivery]) -> None:
-        _write_deliveries(connection, mail_id, deliveries)
+        write_deliveries(connection, mail_id, deliveries)
 
     @override
     @writes
     def mark_sent(
         self, connection: Connection, mail_id: int, receipt: str, deliveries: Sequence[Delivery], now: datetime
     ) -> None:
-        _write_deliveries(connection, mail_id, deliveries)
+        write_deliveries(connection, mail_id, deliveries)
         connection.execute(MARK_SENT, {"which": mail_id, "at": now, "its_receipt": receipt})
 
     @override
@@ -175,7 +175,7 @@ class SqlMails(Ledger, MailLedger):
     ) -> None:
         if anew:
             _forget_refusals(connection, mail_id, true())
-        _write_deliveries(connection, mail_id, deliveries)
+        write_deliveries(connection, mail_id, deliveries)
         _end_claim(connection, mail_id, claimant, state=MailState.PENDING, reason=reason, due_at=due_at)
 
     @override
@@ -238,9 +238,12 @@ def _known(connection: Connection, mail_ids: Iterable[int]) -> dict[int, list[De
 
 
 def _stored(connection: Connection, row: AnyRow) -> StoredMail:
-    recipients = {name: tuple(row.recipients[name]) for name in RECIPIENTS}
     known = deliveries_of(connection, row.id) if row.attempts else ()
-    return record(StoredMail, row, mail=record(NewMail, row, **recipients), deliveries=known)
+    return record(StoredMail, row, mail=_mail_in(row), deliveries=known)
+
+
+def _mail_in(row: AnyRow) -> NewMail:
+    return record(NewMail, row, **{name: tuple(row.recipients[name]) for name in RECIPIENTS})
 
 
 def insert_mails(connection: Connection, mails: Sequence[NewMail], now: datetime, sender_domain: str) -> None:
@@ -278,9 +281,14 @@ def _row(new: NewMail, now: datetime, sender_domain: str) -> dict[str, Any]:
     }
 
 
-def _write_deliveries(connection: Connection, mail_id: int, news: Sequence[Delivery]) -> None:
-    """Adds what is new. Another may have noted something in the meantime: that is not lost."""
-    known = {each.key: each for each in deliveries_of(connection, mail_id)} if news else {}
+def write_deliveries(connection: Connection, mail_id: int, news: Sequence[Delivery]) -> None:
+    """Adds what is new of the mail's recipients, as a part of another's transaction.
+
+    Another may have noted something in the meantime: that is not lost. Nor does what was forgotten come back.
+    """
+    if not news or _is_forgotten(connection, mail_id):
+        return
+    known = {each.key: each for each in deliveries_of(connection, mail_id)}
     # As they lie in the database, whatever an address that is none may hold.
     as_stored = [replace(each, recipient=fitting(each.recipient.strip(), LONGEST_ADDRESS)) for each in news]
     changed = [each for each in merged(known.values(), as_stored) if known.get(each.key) != each]
@@ -294,6 +302,14 @@ def _write_deliveries(connection: Connection, mail_id: int, news: Sequence[Deliv
         [row for row, each in zip(rows, changed, strict=True) if each.key in known],
         *("mail_id", "role", "recipient"),
     )
+
+
+def _is_forgotten(connection: Connection, mail_id: int) -> bool:
+    """Whether its project's people were forgotten. Who is about to forget them waits until the transaction ends: an
+    update is the lock that every database has.
+    """
+    connection.execute(update(tables.mails).where(mail.id == mail_id).values(attempts=mail.attempts))
+    return _mail_in(connection.execute(MAIL, {"which": mail_id}).one()).is_forgotten
 
 
 def _forget_refusals(connection: Connection, mail_id: int, where: ColumnElement[bool]) -> None:
