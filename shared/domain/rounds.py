@@ -85,8 +85,9 @@ def looks(note: RoundNote | None, writing_until: datetime | None, now: datetime,
     if note.nights != name_of(nights):
         return True
     # Nobody says so further ahead: else it would never end.
-    said = writing_until is not None and writing_until <= now + SAID_AHEAD + CLOCKS_APART
-    return said and note.looked_at <= writing_until
+    if writing_until is None or writing_until > now + SAID_AHEAD + CLOCKS_APART:
+        return False
+    return note.looked_at <= writing_until
 
 
 def says_again(writing_until: datetime | None, now: datetime) -> bool:
