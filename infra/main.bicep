@@ -258,6 +258,9 @@ module app 'modules/app.bicep' = {
         // The worker leaves logs to the app, which sends them itself (shared/adapters/telemetry.py).
         PYTHON_ENABLE_OPENTELEMETRY: 'true'
         PYTHON_THREADPOOL_THREAD_COUNT: '8'
+        // Else the host leaves out all but five traces a second, and failures with them; app and host read these two.
+        OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
+        OTEL_TRACES_SAMPLER_ARG: '1.0'
         WEBSITE_RESOURCE_GROUP: names.group
         DATABASE_URL: driver[sqlDriver]
         ProjectUsageCRON: usageSchedule

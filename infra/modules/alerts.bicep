@@ -175,7 +175,8 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   properties: {
     displayName: 'Budget Warden: a night at a glance'
     category: 'workbook'
-    sourceId: insights.id
+    // The gallery of workbooks compares it letter by letter.
+    sourceId: toLower(insights.id)
     version: '1.0'
     serializedData: string(night)
   }

@@ -55,8 +55,8 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
     ),
     "checked": (Measure(Metric.PROJECTS_UPDATED, "projects"),),
     "alert_made": (Measure(Metric.ALERTS, by=("threshold",)),),
-    "lock_deferred": (Measure(Metric.LOCK_ERRORS),),
-    "lock_decided": (Measure(Metric.LOCK_ERRORS, only=("outcome", Outcome.FAILED)),),
+    "lock_deferred": (Measure(Metric.LOCK_ERRORS, fixed={"outcome": "put_back"}),),
+    "lock_decided": (Measure(Metric.LOCK_ERRORS, fixed={"outcome": "failed"}, only=("outcome", Outcome.FAILED)),),
 }
 
 

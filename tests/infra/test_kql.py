@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from localdev.azurite import find_node
 from shared.ports.telemetry import GAUGES, Metric
 from tests.docs import markdown, sources
-from tests.infra.of_nothing import row_of_nothing
+from tests.infra.kql import Row, Tables, answer
 
 KQL_CHECK = sources.PROJECT.parent / "shared" / "tools" / "kql-check"
 # What Azure takes as the window of a log alert rule, in minutes (terraform-provider-azurerm issue 18886).
 WINDOWS = {5, 10, 15, 30, 45, 60, 120, 180, 240, 300, 360, 1440, 2880}
 ON_ABSENCE = {"warden-no-complete-night"}
+NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +81,117 @@ def test_the_queries_ask_for_metrics_that_the_app_has(queries):
 
 
 def test_where_there_is_no_data_the_rule_on_absence_fires_and_no_other(rules, queries):
-    assert {name for name in rules if row_of_nothing(queries[name]) is not None} == ON_ABSENCE
+    assert {name for name in rules if answer(queries[name], {}, NOW)} == ON_ABSENCE
+
+
+def metric(name: Metric, *values: float, minutes_ago: int = 30, **dimensions: str) -> list[Row]:
+    """A row for each value, as an instance sends them once a minute."""
+    at = NOW - timedelta(minutes=minutes_ago)
+    about = {"name": name.value, "timestamp": at, "customDimensions": dimensions}
+    return [about | {"value": each, "valueSum": each, "valueMax": each} for each in values]
+
+
+def waits(seconds: int, *minutes_ago: int) -> Tables:
+    return {
+        "customMetrics": [row for at in minutes_ago for row in metric(Metric.THROTTLE_WAIT, seconds, minutes_ago=at)]
+    }
+
+
+def delivered(taken: int = 0, refused: int = 0, refused_for_now: int = 0) -> Tables:
+    outcomes = {"taken": taken, "refused": refused, "refused_for_now": refused_for_now}
+    return {"customMetrics": [metric(Metric.DELIVERIES, n, outcome=each)[0] for each, n in outcomes.items() if n]}
+
+
+def put_back(*minutes_ago: int) -> Tables:
+    rows = [metric(Metric.LOCK_ERRORS, 1, minutes_ago=at, outcome="put_back")[0] for at in minutes_ago]
+    return {"customMetrics": rows}
+
+
+def calls(times: int, function: str = "ProjectUsageUpdater", code: str = "0", success: bool = False) -> Tables:
+    return {"requests": [{"operation_Name": function, "resultCode": code, "success": success}] * times}
+
+
+def span(name: str, success: bool) -> Tables:
+    return {"dependencies": [{"name": name, "success": success, "timestamp": NOW}]}
+
+
+GIVEN_UP = "Message has reached MaxDequeueCount of 5. Moving message to queue 'project-lock-poison'."
+OTHERS = {"customMetrics": metric(Metric.ALERTS, 1_000_000), "traces": [{"message": "Executed ProjectUsageUpdater"}]}
+FIRES: dict[str, list[Tables]] = {
+    "no-complete-night": [
+        {"customMetrics": metric(Metric.NIGHT_AGE, 26.1, minutes_ago=0)},
+        {"customMetrics": metric(Metric.NIGHT_AGE, 30.0, 26.0, minutes_ago=5)},
+        # The app has said nothing since.
+        {"customMetrics": metric(Metric.NIGHT_AGE, 2.0, minutes_ago=25 * 60)},
+        OTHERS,
+    ],
+    "dead-letters": [
+        {"customMetrics": metric(Metric.DEAD_LETTERS, 1, queue="project-lock")},
+        {"traces": [{"message": GIVEN_UP}]},
+    ],
+    "deliveries-failing": [
+        delivered(refused=1),
+        delivered(taken=4, refused=1),
+        delivered(refused_for_now=3),
+        delivered(taken=4, refused=1, refused_for_now=100),
+    ],
+    "throttled": [waits(17, 115, 90, 70, 45, 20), waits(1800, 119, 89, 59, 29), waits(7200, 110)],
+    "functions-failing": [calls(3), calls(3, "Health", "500")],
+    "locking-fails": [
+        {"customMetrics": metric(Metric.LOCK_ERRORS, 1, outcome="failed")},
+        put_back(110, 80, 50, 20),
+        span("ProjectLockHandler", False),
+        span("BudgetAlert", False),
+    ],
+}
+RESTS: dict[str, list[Tables]] = {
+    "no-complete-night": [
+        {"customMetrics": metric(Metric.NIGHT_AGE, 26.0, minutes_ago=0)},
+        # An instance that says less is right: it has seen the newer night.
+        {"customMetrics": metric(Metric.NIGHT_AGE, 27.0, 1.0)},
+    ],
+    "dead-letters": [OTHERS],
+    "deliveries-failing": [
+        delivered(taken=100),
+        delivered(taken=9, refused=2),
+        delivered(refused_for_now=2),
+        # Over the provider's hourly limit, all night.
+        delivered(taken=200, refused_for_now=900),
+        OTHERS,
+    ],
+    "throttled": [waits(17, 115, 90, 70, 45), waits(17, 4, 3, 2, 1), waits(1800, 119, 10), waits(7200, 2), OTHERS],
+    "functions-failing": [
+        calls(2),
+        calls(9, success=True),
+        calls(9, "BudgetAlert", "401"),
+        calls(9, "Health", "503"),
+        {"requests": [*calls(2)["requests"], *calls(2, "ProjectLockHandler")["requests"]]},
+    ],
+    "locking-fails": [
+        # Azure has asked to wait, and was asked again.
+        put_back(60, 58, 50),
+        put_back(20, 20, 20, 20, 20),
+        span("ProjectLockHandler", True),
+        span("EmailNotificationHandler", False),
+        OTHERS,
+    ],
+}
+
+
+@pytest.mark.parametrize(("rule", "fires"), [(rule, fires) for fires in (FIRES, RESTS) for rule in fires])
+def test_a_rule_fires_where_it_should_and_only_there(queries, rule, fires):
+    query = queries[f"warden-{rule}"]
+    wrong = [given for given in fires[rule] if bool(answer(query, given, NOW)) is (fires is RESTS)]
+    assert wrong == []
+
+
+def test_rules_ask_for_functions_that_there_are(queries):
+    named = {
+        name
+        for each in re.findall(r"name in \(([^)]*)\)", queries["warden-locking-fails"])
+        for name in each.split(", ")
+    }
+    assert {name.strip("'") for name in named} == {"ProjectLockHandler", "BudgetAlert"} & set(sources.triggers())
 
 
 @pytest.mark.parametrize(
@@ -96,25 +208,62 @@ def test_where_there_is_no_data_the_rule_on_absence_fires_and_no_other(rules, qu
     ],
 )
 def test_what_queries_say_of_nothing_is_known(query, speaks):
-    assert (row_of_nothing(query) is not None) is speaks
+    assert bool(answer(query, {}, NOW)) is speaks
 
 
-def test_a_query_that_is_not_understood_is_an_error():
+@pytest.mark.parametrize(
+    "query",
+    [
+        "requests | summarize n = count() | mv-apply n",
+        "requests | summarize n = stdev(n)",
+        "requests | where n > 1 n",
+        "requests | where strlen(n) > 1",
+        "requests | where n ~ 1",
+        "requests | where n >",
+    ],
+)
+def test_a_query_that_is_not_understood_is_an_error(query):
     with pytest.raises(ValueError, match="not understood"):
-        row_of_nothing("requests | summarize n = count() | mv-expand n")
+        answer(query, {"requests": [{"n": 1}]}, NOW)
 
 
-def test_every_rule_is_what_azure_takes(rules):
+# How bad it is (1: error, 2: warning, 3: for information), and the past that the query needs.
+ASKED = {
+    "warden-no-complete-night": (1, "P2D"),
+    "warden-dead-letters": (2, "PT2H"),
+    "warden-deliveries-failing": (2, "PT2H"),
+    "warden-throttled": (3, "PT2H"),
+    "warden-functions-failing": (2, "PT2H"),
+    "warden-locking-fails": (1, "PT2H"),
+}
+# A rule sees each row twice, so that none is lost between two questions; and it ends by itself.
+OF_EVERY_RULE = {
+    "enabled": True,
+    "evaluationFrequency": "PT1H",
+    "autoMitigate": True,
+    # The tables are there only once something has been written.
+    "skipQueryValidation": True,
+}
+ANY_ROW = {
+    "timeAggregation": "Count",
+    "operator": "GreaterThan",
+    "threshold": 0,
+    "failingPeriods": {"numberOfEvaluationPeriods": 1, "minFailingPeriodsToAlert": 1},
+}
+
+
+def test_every_rule_asks_hourly_and_fires_at_any_row(rules, installed):
+    assert {name: (rule["severity"], rule["windowSize"]) for name, rule in rules.items()} == ASKED
     for rule in rules.values():
         assert minutes(rule["windowSize"]) in WINDOWS
-        assert rule["evaluationFrequency"] == "PT1H"
-        assert minutes(rule["windowSize"]) >= 60
-        assert rule["severity"] in range(5)
         (criterion,) = rule["criteria"]["allOf"]
-        assert criterion["operator"] in ("Equals", "GreaterThan", "GreaterThanOrEqual", "LessThan", "LessThanOrEqual")
-        # The two exclude each other.
-        assert rule["autoMitigate"] is True
-        assert "muteActionsDuration" not in rule
+        own = {name: value for name, value in rule.items() if name not in OF_RULES_THEMSELVES}
+        assert own == OF_EVERY_RULE
+        assert {name: value for name, value in criterion.items() if name != "query"} == ANY_ROW
+    assert {each["kind"] for each in installed("defaults").of("Microsoft.Insights/scheduledQueryRules")} == {"LogAlert"}
+
+
+OF_RULES_THEMSELVES = {"displayName", "description", "severity", "windowSize", "scopes", "criteria", "actions"}
 
 
 def minutes(duration: str) -> int:

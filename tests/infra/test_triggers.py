@@ -18,6 +18,7 @@ from tests.docs import sources
 from tests.infra.deployment import Deployment
 from tests.worker.worker_process import WorkerProcess
 
+PROJECT = str(sources.PROJECT)
 TRIGGERS = sources.PROJECT / "infra" / "triggers"
 WEBJOB = TRIGGERS / "webjob" / "App_Data" / "jobs" / "triggered" / "sync-costs"
 AT_NIGHT = Settings.model_fields["schedule_usage"].default
@@ -26,33 +27,43 @@ AT_NIGHT = Settings.model_fields["schedule_usage"].default
 # --- the WebJob ---
 
 
-def run_webjob(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the script as App Service does, with the app in a folder and this Python as `python`."""
+def run_webjob(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script as App Service does, with this Python as `python`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    given = {"PATH": path, "WARDEN_FOLDER": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    given = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **environment}
     return subprocess.run([WEBJOB / "run.sh"], env=given, capture_output=True, text=True, check=False)
 
 
 def test_the_webjob_begins_a_run_and_waits_for_its_end(azurite: Azurite, sqlite_url: str):
     """There is no project: the run is done at once."""
-    done = run_webjob(
-        sources.PROJECT, DATABASE_URL=sqlite_url, DatahubStorageConnectionString=azurite.connection_string
-    )
+    queues = azurite.connection_string
+    done = run_webjob(WARDEN_FOLDER=PROJECT, DATABASE_URL=sqlite_url, DatahubStorageConnectionString=queues)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "manual-" in done.stdout
 
 
 def test_a_webjob_that_cannot_begin_a_run_fails():
-    done = run_webjob(sources.PROJECT, DATABASE_URL="oracle://x")
+    done = run_webjob(WARDEN_FOLDER=PROJECT, DATABASE_URL="oracle://x")
     assert done.returncode != 0
     assert "DATABASE_URL" in done.stderr
 
 
-def test_the_webjob_takes_the_packages_that_app_service_has_built(tmp_path):
-    """Activating them is what says that they are there."""
-    (tmp_path / "antenv" / "bin").mkdir(parents=True)
-    (tmp_path / "antenv" / "bin" / "activate").write_text("echo antenv is active; exit 0\n", "utf-8")
-    assert run_webjob(tmp_path).stdout == "antenv is active\n"
+@pytest.mark.parametrize("place", ["WARDEN_FOLDER", "APP_PATH", "HOME"])
+def test_the_webjob_takes_the_packages_that_app_service_has_built(tmp_path, place):
+    """Activating them is what says that they are there: where somebody or App Service says, or in wwwroot."""
+    (tmp_path / "site" / "wwwroot").mkdir(parents=True)
+    folder = tmp_path / "site" / "wwwroot" if place == "HOME" else tmp_path / "built"
+    (folder / "antenv" / "bin").mkdir(parents=True)
+    (folder / "antenv" / "bin" / "activate").write_text("echo antenv is active; exit 0\n", "utf-8")
+    where = {"HOME": str(tmp_path)} | ({} if place == "HOME" else {place: str(folder)})
+    assert run_webjob(**where).stdout == "antenv is active\n"
+
+
+def test_the_script_keeps_its_line_ends_when_it_is_checked_out_on_windows():
+    asked = ["git", "check-attr", "eol", str(WEBJOB / "run.sh")]
+    said = subprocess.run(asked, cwd=sources.PROJECT, capture_output=True, text=True, check=True).stdout
+    assert said.endswith(": eol: lf\n")
+    assert b"\r" not in (WEBJOB / "run.sh").read_bytes()
 
 
 def test_the_webjobs_schedule_is_the_nights():

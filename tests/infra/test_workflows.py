@@ -135,6 +135,18 @@ def test_dependabot_looks_at_every_place_that_pins_something():
     assert {by_kind["docker"]["directory"]} == folders_with("Dockerfile")
 
 
+def test_dependabot_leaves_alone_what_is_pinned_by_the_version_of_python():
+    pins = re.findall(r"^([\w-]+)==\S+ ; .*python", sources.read("requirements.txt"), re.MULTILINE)
+    twice = {name for name in pins if pins.count(name) > 1}
+    (pip,) = [
+        each
+        for each in yaml.safe_load(sources.read(".github/dependabot.yml"))["updates"]
+        if each["package-ecosystem"] == "pip"
+    ]
+    assert twice
+    assert {each["dependency-name"] for each in pip["ignore"]} == twice
+
+
 def folders_with(name: str) -> set[str]:
     found = [PurePosixPath("/", each) for each in sources.text_files()]
     return {str(path.parent) for path in found if path.name == name}

@@ -78,6 +78,13 @@ def not_locked(chain: Chain) -> None:
     night(chain, "1000")
 
 
+def lock_for_now(chain: Chain) -> None:
+    chain.configure(lock_mode=LockMode.ENFORCE)
+    answers = iter([LaterError("throttled", timedelta(seconds=17)), None])
+    chain.azure_locks.fails = lambda _call, _group: next(answers, None)
+    night(chain, "1000")
+
+
 @pytest.mark.parametrize(
     ("happens", "metric", "expected"),
     [
@@ -94,7 +101,8 @@ def not_locked(chain: Chain) -> None:
         (refused, Metric.PARTS_FAILED, (1, {"part": "month"})),
         (mail_for_now, Metric.DELIVERIES, (2, {"outcome": "refused_for_now"})),
         (mail_refused, Metric.DELIVERIES, (1, {"outcome": "refused"})),
-        (not_locked, Metric.LOCK_ERRORS, (1, {})),
+        (not_locked, Metric.LOCK_ERRORS, (1, {"outcome": "failed"})),
+        (lock_for_now, Metric.LOCK_ERRORS, (1, {"outcome": "put_back"})),
     ],
 )
 def test_a_night_is_measured(
