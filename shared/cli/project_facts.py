@@ -94,7 +94,9 @@ REVISIONS: output.Table[RevisionView] = {
     ),
     Column("period", words=True, spare=2): lambda revision: rule_in_words(revision.terms),
     Column("rollover", spare=3): lambda revision: _rollover(revision.terms),
-    Column("thresholds", words=True, spare=4): lambda revision: output.thresholds(revision.terms.thresholds or ()) or "settings",
+    Column("thresholds", words=True, spare=4): lambda revision: (
+        output.thresholds(revision.terms.thresholds or ()) or "settings"
+    ),
     Column("made, UTC"): lambda revision: output.minute(revision.made_at),
     Column("by", words=True): attrgetter("made_by"),
     Column("reason", words=True): attrgetter("reason"),

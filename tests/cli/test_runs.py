@@ -129,7 +129,10 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
     assert "  2 mails not sent: not tried yet\n  1 mail not sent: refused\n" in for_people
 
 
-def test_a_night_that_is_read_is_not_complete_before_its_mails_are_sent(cli: Cli, app: Composition) -> None:
+@pytest.mark.parametrize("put_aside", [False, True])
+def test_a_night_that_is_read_is_not_complete_before_its_mails_are_sent_or_put_aside(
+    cli: Cli, app: Composition, put_aside: bool
+) -> None:
     now = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
     for scope in night(app):
         app.runs.mark_read(scope.id, None, now)
@@ -141,7 +144,10 @@ def test_a_night_that_is_read_is_not_complete_before_its_mails_are_sent(cli: Cli
     for_people = cli("status").out
     assert "done, mails unsent" in " ".join(for_people.split())
     assert "  1 mail not sent: SendGrid refuses us (401): Maximum credits exceeded\n" in for_people
-    app.mails.mark_sent(mail, "", (), now)
+    if put_aside:
+        assert cli("mails", "discard", str(mail), "--reason", "restored").code == 0
+    else:
+        app.mails.mark_sent(mail, "", (), now)
     (run,) = cli("status", "--json").json
     assert (run["state"], run["complete"], run["unsent"]) == ("done", True, [])
 
