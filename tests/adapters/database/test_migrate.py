@@ -225,6 +225,21 @@ def test_a_period_that_ends_around_the_upgrade_is_followed_by_the_next_once(data
     assert (found, told, ledgers.mailed()) == ([(11, 0), (12, 0), (1, 1000)], [25], [25])
 
 
+def test_mails_that_were_put_aside_before_that_was_a_column_still_are(database: Database) -> None:
+    chain = Chain(database)
+    aside, waits = (
+        chain.mails.add(NewMail(key, "notice", ("ops@example.com",), {}, topic=Topic.OTHER), chain.clock())
+        for key in ("1", "2")
+    )
+    chain.app.mail_service.discard([aside], "drill", "ann")
+    move_to(database, "0025")
+    assert "discarded_at" not in contents(database)["mails"][0]
+    migrate.upgrade(database)
+    assert [view.stored.id for view in chain.mails.listed(None, 10, unsent=True)] == [waits]
+    discarded = chain.mails.get(aside)
+    assert discarded and discarded.discarded_at
+
+
 def test_which_revisions_came_from_a_file_was_in_their_reasons(database: Database):
     ledgers = Ledgers(database)
     ledgers.load(entry(1))
