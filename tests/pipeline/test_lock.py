@@ -672,10 +672,17 @@ def test_a_machine_that_can_never_be_stopped_keeps_neither_the_lock_nor_the_othe
     assert to_operators(locking) == [STILL_RUNNING]
     (told,) = [mail.text for mail in locking.mailer.sent if STILL_RUNNING in mail.subject]
     assert "vm-ephemeral in rg-11: Azure refuses" in told and "vm-1" not in told
+    assert f"take the lock {OURS} off its resource group" in told
     asked = len(locking.azure_compute.calls)
     locking.clock.forward(days=1)
     used(locking, "1000")
     assert len(locking.azure_compute.calls) == asked
+    # As the mail says.
+    locking.azure_locks.delete(RG, OURS)
+    locking.azure_compute.machines.clear()
+    used(locking, "1000")
+    assert is_locked(locking)
+    assert to_operators(locking)[1:] == ["P11 was locked again"]
 
 
 @pytest.mark.parametrize(("stops", "says_so"), [(True, True), (False, False)])

@@ -165,8 +165,9 @@ class LockMails:
         project = request.project
         intro = f"Project {_named(project)} is locked, and not all of its machines could be stopped before:"
         advice = (
-            "A machine is not stopped by itself any more while the lock is on. To stop or delete one: "
-            f"{_command('unlock', project)}, see to the machine, then {_command('lock', project)}."
+            f"To stop or delete one, take the lock {lock_name(project.id)} off its resource group in Azure, and see to "
+            "the machine: the next night puts the lock back, or at once "
+            f"`python -m shared.cli run --project {in_shell(project.acronym)}`."
         )
         return self._notice(request, key, "is locked, and machines go on running", intro, lines, advice)
 
