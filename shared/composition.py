@@ -219,7 +219,7 @@ class Composition:
         """Azure Resource Manager."""
         from shared.adapters.azure.arm import ArmClient
 
-        return ArmClient(self.settings.management_endpoint, self.settings.client_id)
+        return ArmClient(self.settings.management_endpoint, self.settings.client_id, mark=self.settings.mark)
 
     @cached_property
     def costs(self) -> CostSource:

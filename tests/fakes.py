@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from shared.adapters.mail.mime import check
+from shared.adapters.mail.mime import check, recipients
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.quota import Quota
 from shared.messages import Message, Queue, origin_of, to_json
@@ -180,7 +180,7 @@ class FakeMailer:
         if error is not None:
             raise error
         check(mail)
-        roles = {"to": mail.to, "cc": mail.cc, "bcc": mail.bcc}
+        roles = dict(zip(("to", "cc", "bcc"), recipients(mail), strict=True))
         taken = {name: tuple(each for each in found if each not in self.refuses) for name, found in roles.items()}
         if any(taken.values()):
             self.sent.append(replace(mail, **taken))

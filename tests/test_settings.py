@@ -857,12 +857,20 @@ def test_an_installation_is_marked_as_what_it_is() -> None:
     assert load(staging).mark == "staging, made-up costs"
 
 
-def test_costs_are_not_made_up_where_they_would_be_believed() -> None:
-    made_up = {"USE_MADE_UP_COSTS": "true"}
-    assert faults_of({**STORAGE, **made_up, "LOCK_MODE": "enforce"}) == [
-        "USE_MADE_UP_COSTS is true, and LOCK_MODE is enforce: nobody is locked for made-up costs."
+@pytest.mark.parametrize("trial", ["USE_MADE_UP_COSTS", "WARDEN_STAGING"])
+def test_a_trial_changes_nothing_in_azure(trial: str) -> None:
+    given = {**STORAGE, "EMAIL_OPERATORS": "a@example.com", trial: "true"}
+    assert faults_of({**given, "LOCK_MODE": "enforce"}) == [
+        f"LOCK_MODE is enforce, and {trial} is true: then nobody is locked. It takes dry-run or off."
     ]
-    assert faults_of({**IN_AZURE, **made_up}) == [
+    assert faults_of({**given, "LOCK_ACTION_GROUP_ID": ACTION_GROUP}) == [
+        f"LOCK_ACTION_GROUP_ID is set, and {trial} is true: Azure's budgets of the projects, which production looks "
+        "after, would be written. Leave it out."
+    ]
+
+
+def test_costs_are_not_made_up_where_they_would_be_believed() -> None:
+    assert faults_of({**IN_AZURE, "USE_MADE_UP_COSTS": "true"}) == [
         "USE_MADE_UP_COSTS is true in Azure, where it goes with WARDEN_STAGING only."
     ]
 

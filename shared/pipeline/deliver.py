@@ -191,7 +191,9 @@ class Deliverer:
     def _hand_over(self, _stored: StoredMail, mail: OutgoingMail, asked: Sequence[Delivery]) -> HandedOver:
         """What the provider says of each, and its receipt. Raises LaterError and NeverError."""
         handover = self.mailer.send(mail)
-        return [_answered(each, handover.refused.get(each.recipient)) for each in asked], handover.receipt
+        # One address may be there twice, in other letters: it is asked, and refused, once.
+        refusals = {address.casefold(): refusal for address, refusal in handover.refused.items()}
+        return [_answered(each, refusals.get(each.recipient.casefold())) for each in asked], handover.receipt
 
     def _hand_over_each(self, stored: StoredMail, mail: OutgoingMail, asked: Sequence[Delivery]) -> HandedOver:
         """One mail to each address. Raises LaterError and NeverError where nobody has been asked."""
@@ -324,10 +326,10 @@ def _tell_handed_over(stored: StoredMail, taken: int = 0, refused_for_now: int =
 
 
 def _by_address(asked: Sequence[Delivery]) -> list[list[Delivery]]:
-    """Who gets the mail in several roles gets one."""
+    """Who gets the mail in several roles, or in other letters, gets one."""
     found: dict[str, list[Delivery]] = {}
     for each in asked:
-        found.setdefault(each.recipient, []).append(each)
+        found.setdefault(each.recipient.casefold(), []).append(each)
     return list(found.values())
 
 

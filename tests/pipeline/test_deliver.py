@@ -430,6 +430,14 @@ def test_where_no_contact_works_the_operators_get_the_mail_with_the_providers_wo
     }
 
 
+def test_a_contact_who_is_named_twice_and_does_not_work_has_not_got_it(chain: Chain) -> None:
+    chain.mailer.refuses[ANNA] = UNKNOWN
+    mail_id = alert_mail(chain, ANNA, ANNA.capitalize())
+    chain.work(Queue.EMAIL, email(mail_id))
+    chain.work_off(hours=1)
+    assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (OPS,)], MailState.SENT)
+
+
 def test_one_contact_that_works_is_enough_and_who_does_not_is_noted(chain: Chain) -> None:
     chain.mailer.refuses[ANNA] = UNKNOWN
     mail_id = alert_mail(chain, ANNA, BO)
@@ -774,7 +782,7 @@ def test_each_recipient_gets_a_mail_of_their_own_and_sees_nobody_else(private: C
 
 
 def test_whoever_is_addressed_twice_gets_one_mail(private: Chain) -> None:
-    private.work(Queue.EMAIL, whole([ANNA], Cc=[ANNA, BO], Bcc=[BO]))
+    private.work(Queue.EMAIL, whole([ANNA], Cc=[ANNA.capitalize(), BO], Bcc=[BO]))
     private.drain()
     assert came(private) == [(ANNA,), (BO,)]
 

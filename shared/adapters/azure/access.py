@@ -74,6 +74,10 @@ def credential_for(endpoint: ArmEndpoint, client_id: str | None) -> TokenCredent
     )
 
 
+# The one POST that changes nothing.
+COST_QUERY = "/providers/Microsoft.CostManagement/query"
+
+
 class LocalCredential:
     """Stands in for an identity on a loopback endpoint, where there is nobody to ask for a token."""
 
@@ -87,18 +91,22 @@ class LocalCredential:
 class EndpointPolicy:
     """A step through azure-core, before the token is added: lets requests to the endpoint through, and no others.
 
-    No subclass of azure-core's HTTPPolicy, since that would load azure-core with the module.
+    mark: of an installation that only reads (`ArmClient`). No subclass of azure-core's HTTPPolicy, since that would load
+    azure-core with the module.
     """
 
     next: Any = None
 
-    def __init__(self, place: ArmEndpoint) -> None:
-        self._place = place
+    def __init__(self, place: ArmEndpoint, mark: str = "") -> None:
+        self._place, self._mark = place, mark
 
     def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
-        """Passes the request on. Raises NeverError where it would go to another place."""
-        if not self._place.holds(request.http_request.url):
+        """Passes the request on. Raises NeverError where it would go to another place, or may not be made."""
+        asked = request.http_request
+        if not self._place.holds(asked.url):
             raise NeverError(f"Azure's answer links to another place than {self._place.url} for what comes next.")
+        if self._mark and not (asked.method == "GET" or urlsplit(asked.url).path.endswith(COST_QUERY)):
+            raise NeverError(f"This installation is marked as {self._mark}: it changes nothing in Azure.")
         if self._place.is_local:
             # azure-core refuses a token over plain http unless told otherwise with each call.
             request.context.options["enforce_https"] = False

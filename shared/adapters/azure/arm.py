@@ -50,7 +50,8 @@ class ArmClient:
     """Azure Resource Manager. Safe to use from several threads; loads no SDK before its first call.
 
     endpoint: its URL, or the simulator's on this machine. client_id: the user-assigned identity's; without one, whoever
-    is found. credential: in place of those. Raises ValueError for an endpoint that can't be used.
+    is found. credential: in place of those. mark: of an installation that changes nothing in Azure, whoever asks for it;
+    empty for one that does. Raises ValueError for an endpoint that can't be used.
     """
 
     endpoint: str
@@ -58,6 +59,7 @@ class ArmClient:
     credential: TokenCredential | None = field(default=None, repr=False)
     connect_seconds: float = CONNECT_SECONDS
     read_seconds: float = READ_SECONDS
+    mark: str = ""
     _lock: RLock = field(default_factory=RLock, init=False, repr=False)
     _parts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -155,7 +157,7 @@ class ArmClient:
 
         agent = UserAgentPolicy(user_agent="BudgetWarden", sdk_moniker=sdk)
         token = self._once("token", lambda: ARMChallengeAuthenticationPolicy(self._identity, self.place.token_scope))
-        endpoint = EndpointPolicy(self.place)
+        endpoint = EndpointPolicy(self.place, self.mark)
         return [RequestIdPolicy(), agent, CustomHookPolicy(), AnswerPolicy(), endpoint, token, ReadPolicy()]
 
     def _transport(self) -> RequestsTransport:

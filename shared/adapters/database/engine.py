@@ -136,10 +136,13 @@ class Database:
 
 
 def _make_engine(url: URL, options: dict[str, Any]) -> Engine:
+    # Mails, addresses and figures are what statements are about: no error carries them into a log.
+    hiding: dict[str, Any] = {"hide_parameters": True} | options
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, options)
+        return _sqlite_engine(url, hiding)
     make = sql_server.make_engine if url.get_backend_name() == "mssql" else postgresql.make_engine
-    engine = make(url, options, STATEMENT_SECONDS)
+    engine = make(url, hiding, STATEMENT_SECONDS)
+    event.listen(engine, "handle_error", failures.hide_values)
     event.listen(engine, "handle_error", failures.let_go)
     return engine
 

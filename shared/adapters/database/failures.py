@@ -39,6 +39,26 @@ TO_MEND = {
     ),
 }
 
+# Where servers say in an error what they were given. PostgreSQL: a key or a whole row in the lines after its first one,
+# and a text that it can't read after a colon. SQL Server: of a double key, a text that is too long or no number.
+VALUES = re.compile(
+    r"(?<=: )\"[^\n]*\"(?=$|\n)|\n(?:DETAIL|CONTEXT):.*|(?<=duplicate key value is )\(.*\)(?=\.)|"
+    r"(?<=Truncated value: )'.*'(?=\.)|(?<= value )'.*'(?= to data type| overflowed)",
+    re.DOTALL,
+)
+
+
+def hide_values(context: ExceptionContext) -> None:
+    """Takes what the database was given out of what it says of an error."""
+    for error in (context.original_exception, context.sqlalchemy_exception):
+        if error is not None:
+            error.args = tuple(without_values(each) if isinstance(each, str) else each for each in error.args)
+
+
+def without_values(said: str) -> str:
+    """What a server says of an error, without what it was given."""
+    return VALUES.sub(lambda found: "" if found[0].startswith("\n") else "(not shown)", said)
+
 
 def met_another(error: exc.SQLAlchemyError) -> bool:
     """Whether the transaction failed because of another one, so that running it again is right."""

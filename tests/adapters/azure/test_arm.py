@@ -25,13 +25,14 @@ from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
 from shared.adapters.costs.azure import AzureCosts
 from shared.domain.periods import Period
-from shared.ports.azure import AZURE, AzureBudget, ResourceGroup
+from shared.ports.azure import AZURE, AzureBudget, GroupLock, LockLevel, Machine, MachineKind, ResourceGroup
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error
 
 SUBSCRIPTIONS = [f"6f1c0d5e-0000-4000-8000-{number:012d}" for number in range(20)]
 HERE = SUBSCRIPTIONS[0]
+GROUP = ResourceGroup(HERE, "rg-web")
 QUERY = CostQuery(AZURE, HERE, Period(date(2026, 11, 1), date(2026, 11, 20)))
 BUDGET = AzureBudget("warden-die1", Decimal("5.10"), "Annually", date(2026, 4, 1), date(2030, 3, 31), ("rg-web",), {})
 
@@ -182,6 +183,34 @@ class WatchedArm(ArmClient):
         real = super().consumption
         assert type(real) is ConsumptionManagementClient
         return SimpleNamespace(budgets=Watched(real.budgets, self.called))
+
+
+CHANGES: dict[str, Callable[[ArmClient], object]] = {
+    "a budget": lambda arm: ConsumptionBudgets(arm).put(HERE, BUDGET),
+    "no budget": lambda arm: ConsumptionBudgets(arm).delete(HERE, BUDGET.name),
+    "a lock": lambda arm: ArmLocks(arm).put(GROUP, GroupLock("warden", LockLevel.READ_ONLY, "")),
+    "no lock": lambda arm: ArmLocks(arm).delete(GROUP, "warden"),
+    "a machine": lambda arm: ArmCompute(arm).deallocate(GROUP, Machine("vm", MachineKind.VM)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_marked_installation_changes_nothing_in_azure_whoever_asks_for_it(odd: OddArm, change: str) -> None:
+    arm = ArmClient(odd.url, mark="staging")
+    with pytest.raises(NeverError, match=r"^This installation is marked as staging: it changes nothing in Azure\.$"):
+        CHANGES[change](arm)
+    arm.close()
+    assert [seen for seen in odd.seen if seen[0] != "GET"] == []
+
+
+def test_a_marked_installation_reads_what_others_do(odd: OddArm) -> None:
+    arm = ArmClient(odd.url, mark="staging")
+    AzureCosts(arm).read(QUERY)
+    ConsumptionBudgets(arm).budgets_of(HERE)
+    ArmLocks(arm).locks_on(GROUP)
+    ArmCompute(arm).running(GROUP)
+    arm.close()
+    assert len(odd.seen) == 5
 
 
 class Watched:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from shared.adapters.database.engine import TRIES, Database
+from shared.adapters.database.failures import without_values
 from shared.adapters.database.migrate import see_file
 from shared.adapters.database.tables import runs
 from shared.ports.errors import LaterError, NeverError
@@ -175,6 +177,60 @@ def test_a_faulty_statement_is_neither_later_nor_never(database: Database):
 
 
 @pytest.mark.postgres
+def test_no_error_says_what_the_database_was_given(database: Database):
+    """A row that may not be so: PostgreSQL would show all of it."""
+
+    def write(connection: Connection) -> None:
+        row = {"k": "alert/1", "r": '{"to": ["ann@example.com"]}'}
+        connection.execute(text("INSERT INTO mails (key, recipients) VALUES (:k, :r)"), row)
+
+    with pytest.raises(IntegrityError) as caught:
+        database.run(write)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "mails" in told
+    assert "ann@example.com" not in told and "alert/1" not in told
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            'null value in column "a" of relation "mails"\nDETAIL:  Failing row contains (1, ann@example.com\n).',
+            'null value in column "a" of relation "mails"',
+        ),
+        (
+            'violates unique constraint "u"\nDETAIL:  Key (k)=(ann@example.com) already exists.',
+            'violates unique constraint "u"',
+        ),
+        (
+            "invalid input syntax for type numeric: \"ann@example.com\"\nCONTEXT:  portal $1 = 'ann@example.com'",
+            "invalid input syntax for type numeric: (not shown)",
+        ),
+        (
+            "[23000] Cannot insert duplicate key row in object 'dbo.mails' with unique index 'u'. The duplicate key "
+            "value is (ann@example.com). more (a).). (2601) (SQLExecDirectW)",
+            "[23000] Cannot insert duplicate key row in object 'dbo.mails' with unique index 'u'. The duplicate key "
+            "value is (not shown). (2601) (SQLExecDirectW)",
+        ),
+        (
+            "would be truncated in table 't', column 'c'. Truncated value: 'ann's@example.com'. (2628)",
+            "would be truncated in table 't', column 'c'. Truncated value: (not shown). (2628)",
+        ),
+        (
+            "Conversion failed when converting the nvarchar value 'ann's@example.com' to data type int. (245)",
+            "Conversion failed when converting the nvarchar value (not shown) to data type int. (245)",
+        ),
+        ('password authentication failed for user "warden"', 'password authentication failed for user "warden"'),
+        (
+            'connection failed: FATAL:  database "w" does not exist',
+            'connection failed: FATAL:  database "w" does not exist',
+        ),
+    ],
+)
+def test_what_a_server_says_is_kept_but_for_what_it_was_given(said: str, shown: str):
+    assert without_values(said) == shown
+
+
 def test_a_text_that_is_too_long_never_fits(postgres_url: str):
     database = Database(postgres_url)
     with pytest.raises(NeverError, match="doesn't fit"):

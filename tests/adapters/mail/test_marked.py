@@ -52,3 +52,9 @@ def test_where_all_operators_are_refused_it_is_tried_again() -> None:
     inner = FakeMailer(refuses={address: Refusal("550 unknown", for_good=True) for address in OPERATORS})
     with pytest.raises(LaterError, match="550 unknown"):
         MarkedMailer(lambda: inner, "staging", OPERATORS).send(MAIL)
+
+
+def test_an_operator_who_is_named_twice_is_refused_as_one() -> None:
+    inner = FakeMailer(refuses={"ops@example.com": Refusal("550 unknown", for_good=True)})
+    with pytest.raises(LaterError, match="550 unknown"):
+        MarkedMailer(lambda: inner, "staging", ("ops@example.com", "OPS@example.com")).send(MAIL)
