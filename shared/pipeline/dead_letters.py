@@ -54,8 +54,8 @@ class DeadLetters:
 
     def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
         """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
-        event("dead_letter", level=logging.WARNING, queue=queue, origin=origin)
-        self.ledger.record(queue, body, reason, origin, self.clock())
+        _, is_new = self.ledger.record(queue, body, reason, origin, self.clock())
+        _tell(queue, origin, is_new)
 
     def give_up(self, message: Message, reason: str, origin: str) -> None:
         """Keeps the message of work that was given up: replayed, it has the work done."""
@@ -63,8 +63,8 @@ class DeadLetters:
 
     def give_up_stranger(self, message: Message, reason: str, origin: str) -> None:
         """The same of a message that names nobody, of which anybody can make up as many as he likes."""
-        event("dead_letter", level=logging.WARNING, queue=QUEUES[type(message)], origin=origin)
-        self.ledger.record_stranger(QUEUES[type(message)], to_json(message), reason, origin, self.clock())
+        queue = QUEUES[type(message)]
+        _tell(queue, origin, self.ledger.record_stranger(queue, to_json(message), reason, origin, self.clock()))
 
     def bury(self, queue: Queue, body: str, origin: str, reason: str = POISONED) -> list[Outgoing]:
         """Takes what the host gave up on (its `-poison` queue), and tells the operators. reason: why it has failed.
@@ -132,3 +132,9 @@ class DeadLetters:
         if stored is not None and stored.state is MailState.CLAIMED:
             # Mostly by the very message that has just failed for good; left so, the watchdog would queue it for ever.
             raise LaterError(f"mail {mail_id} is claimed; it is marked as failed once the claim has expired")
+
+
+def _tell(queue: Queue, origin: str, is_new: bool) -> None:
+    """Once for each that is kept: while the database is away, and after it, a message comes again and again."""
+    if is_new:
+        event("dead_letter", level=logging.WARNING, queue=queue, origin=origin)

@@ -32,8 +32,8 @@ class Ending:
         """The run's scope for this target has failed, unless it is done."""
         now = self.clock()
         scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, target, now)
-        event("scope_failed", level=logging.ERROR, run=run_key, scope=target.subject, reason=reason)
-        self.runs.mark_failed(scope.id, reason, now)
+        if self.runs.mark_failed(scope.id, reason, now):
+            event("scope_failed", level=logging.ERROR, run=run_key, scope=target.subject, reason=reason)
         return self._ended(run_key, target)
 
     def without_costs(self, scope: RunScope, error: NoCostsError) -> list[Outgoing]:

@@ -47,7 +47,7 @@ class Notifier:
         now, run_key = self.clock(), message.envelope.run_id
         alerts = Alerts(self.policy, self.operators, now.date(), run_key)
         result = self.checks.check(message.project_ids, alerts, now)
-        event("checked", run=run_key, projects=len(message.project_ids) - len(result.unknown))
+        event("checked", run=run_key, projects=result.checked)
         for project_id, threshold in result.alerts:
             event("alert_made", run=run_key, project=project_id, threshold=threshold)
         for project_id in result.unknown:

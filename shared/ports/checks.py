@@ -99,12 +99,14 @@ class CheckResult:
     """unsent: ids of mails for or about these projects that nobody has begun to send. unknown: ids of no project.
 
     locks: what the judgements ask of the lock, as (project id, action, reason). alerts: as (project id, threshold).
+    checked: how many projects were judged; those that are inactive are not.
     """
 
     unsent: tuple[int, ...]
     unknown: tuple[int, ...]
     locks: tuple[tuple[int, LockAction, str], ...] = ()
     alerts: tuple[tuple[int, int], ...] = ()
+    checked: int = 0
 
 
 class CheckLedger(Protocol):

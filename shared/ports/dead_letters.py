@@ -34,14 +34,18 @@ class DeadLetter:
 class DeadLetterLedger(Protocol):
     """Messages that failed for good."""
 
-    def record(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> int:
-        """Keeps a message; `origin` (the queue message's id) makes a second record of it the same one."""
+    def record(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> tuple[int, bool]:
+        """Keeps a message; `origin` (the queue message's id) makes a second record of it the same one.
+
+        Returns its id, and whether it is new.
+        """
         ...
 
-    def record_stranger(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> None:
+    def record_stranger(self, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> bool:
         """Keeps a message that names nobody, as anybody can make them up: STRANGERS a day, and of the rest how many.
 
         The rest of a day is one letter, whose body is that of the last, with `More`: how many.
+        Returns whether it is new.
         """
         ...
 

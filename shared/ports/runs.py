@@ -142,10 +142,10 @@ class RunLedger(Protocol):
         """The scope is done, or suspect for this reason; its run is finished if it was the last one."""
         ...
 
-    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> None:
+    def mark_failed(self, scope_id: int, reason: str, now: datetime) -> bool:
         """The scope has failed for this run, and finishes it if it was the last one.
 
-        One that is done stays done: a late copy of its message has failed.
+        One that is done stays done: a late copy of its message has failed. Returns whether it had not failed before.
         """
         ...
 

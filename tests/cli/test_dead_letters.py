@@ -14,7 +14,7 @@ from tests.cli.commands import Cli, queued
 
 def test_dead_letters_are_listed_shown_and_replayed(cli: Cli, app: Composition, queue_names: dict[str, str]) -> None:
     at = datetime(2026, 11, 20, 3, tzinfo=UTC)
-    letter = app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99, "Attempt": 3}', "no project 99", "a", at)
+    letter, _ = app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99, "Attempt": 3}', "no project 99", "a", at)
     assert cli("dead-letters", "list", "--json").json == [
         {
             "id": letter,
@@ -39,7 +39,7 @@ def test_dead_letters_are_listed_shown_and_replayed(cli: Cli, app: Composition, 
 
 def test_of_all_dead_letters_those_that_were_replayed_are_told_apart(cli: Cli, app: Composition) -> None:
     at = datetime(2026, 11, 20, 3, tzinfo=UTC)
-    replayed = app.letters.record(Queue.NOTIFICATION, "{}", "?", "a", at)
+    replayed, _ = app.letters.record(Queue.NOTIFICATION, "{}", "?", "a", at)
     app.letters.record(Queue.NOTIFICATION, "{}", "?", "b", at)
     app.letters.mark_replayed(replayed, datetime(2026, 11, 21, 9, tzinfo=UTC))
     header, first, second, *_ = cli("dead-letters", "list", "--replayed").out.splitlines()

@@ -55,7 +55,10 @@ def _run_all(cli: Cli, app: Composition) -> tuple[int, int]:
     without = [each.text for each in every if not each.needs_azure]
     for number, text in enumerate(without):
         mail = NewMail(f"m{number}", "notice", ("a@b.ca",), {"subject": "x"}, topic=Topic.OTHER)
-        mail_id, letter = app.mails.add(mail, AT), app.letters.record(Queue.UPDATE, '{"ProjectId": 11}', "?", text, AT)
+        mail_id, letter = (
+            app.mails.add(mail, AT),
+            app.letters.record(Queue.UPDATE, '{"ProjectId": 11}', "?", text, AT)[0],
+        )
         given = arguments(text, letter if text.startswith("dead") else mail_id)
         if given[:2] == ["projects", "load"]:
             # What was ordered since the file was written would need consent.

@@ -22,7 +22,7 @@ def ledger(database: Database) -> DeadLetterLedger:
 
 
 def test_a_dead_letter_comes_back_as_it_was_recorded(ledger: DeadLetterLedger):
-    letter_id = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
+    letter_id, _ = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
     letter = DeadLetter(letter_id, "project-usage-update", BODY, "no such project", NIGHT)
     assert ledger.get(letter_id) == letter
     assert ledger.letters() == [letter]
@@ -33,8 +33,9 @@ def test_an_unknown_dead_letter_is_none(ledger: DeadLetterLedger):
 
 
 def test_a_message_is_recorded_once_by_its_origin(ledger: DeadLetterLedger):
-    first = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
-    assert ledger.record(Queue.UPDATE, BODY, "failed five times", "message-1", NIGHT + HOUR) == first
+    first, is_new = ledger.record(Queue.UPDATE, BODY, "no such project", "message-1", NIGHT)
+    assert is_new
+    assert ledger.record(Queue.UPDATE, BODY, "failed five times", "message-1", NIGHT + HOUR) == (first, False)
     assert [letter.reason for letter in ledger.letters()] == ["no such project"]
 
 
@@ -45,22 +46,22 @@ def test_the_same_body_from_two_messages_makes_two(ledger: DeadLetterLedger):
 
 
 def test_they_are_listed_oldest_first(ledger: DeadLetterLedger):
-    late = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT + HOUR)
-    early = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
+    late, _ = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT + HOUR)
+    early, _ = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
     assert [letter.id for letter in ledger.letters()] == [early, late]
 
 
 def test_replayed_ones_are_listed_only_if_asked_for(ledger: DeadLetterLedger):
-    replayed = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
-    left = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
+    replayed, _ = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
+    left, _ = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
     ledger.mark_replayed(replayed, NIGHT + HOUR)
     assert [letter.id for letter in ledger.letters()] == [left]
     assert [letter.replayed_at for letter in ledger.letters(replayed_too=True)] == [NIGHT + HOUR, None]
 
 
 def test_discarded_ones_are_kept_with_who_and_why(ledger: DeadLetterLedger):
-    discarded = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
-    left = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
+    discarded, _ = ledger.record(Queue.UPDATE, BODY, "why", "message-1", NIGHT)
+    left, _ = ledger.record(Queue.UPDATE, BODY, "why", "message-2", NIGHT)
     ledger.discard(discarded, "ann", "a test's", NIGHT + HOUR)
     ledger.discard(discarded, "eve", "the first counts", NIGHT + 2 * HOUR)
     assert [letter.id for letter in ledger.letters()] == [left]
@@ -71,7 +72,7 @@ def test_discarded_ones_are_kept_with_who_and_why(ledger: DeadLetterLedger):
 
 
 def test_each_that_waits_is_told_once(ledger: DeadLetterLedger):
-    first, second, third = (ledger.record(Queue.UPDATE, BODY, "why", str(each), NIGHT) for each in range(3))
+    first, second, third = (ledger.record(Queue.UPDATE, BODY, "why", str(each), NIGHT)[0] for each in range(3))
     ledger.discard(second, "ann", "why not", NIGHT)
     assert [letter.id for letter in ledger.untold()] == [first, third]
     ledger.mark_told([first], NIGHT)
@@ -83,7 +84,7 @@ def test_each_that_waits_is_told_once(ledger: DeadLetterLedger):
     "body", ["", "a\x00b", "half a pair \ud83d", "x" * 60_000], ids=["empty", "NUL", "half", "long"]
 )
 def test_any_body_and_reason_can_be_recorded(ledger: DeadLetterLedger, body: str):
-    letter = ledger.get(ledger.record(Queue.UPDATE, body, f"can't be read: {body}", "message-1", NIGHT))
+    letter = ledger.get(ledger.record(Queue.UPDATE, body, f"can't be read: {body}", "message-1", NIGHT)[0])
     assert letter is not None
     assert letter.body == body.replace("\x00", "\ufffd").replace("\ud83d", "\ufffd")
     assert letter.reason.startswith("can't be read")

@@ -347,7 +347,7 @@ def set_finished(database: Database, key: str, at: datetime) -> None:
 
 def test_a_dead_letter_waits_to_be_told_until_it_is_told_or_put_aside(watch: SqlWatch, database: Database):
     letters = SqlDeadLetters(database)
-    one, two = (letters.record(Queue.UPDATE, "{", "no JSON", name, NIGHT) for name in ("one", "two"))
+    one, two = (letters.record(Queue.UPDATE, "{", "no JSON", name, NIGHT)[0] for name in ("one", "two"))
     letters.mark_told([one], NIGHT)
     assert watch.standing().is_untold
     letters.discard(two, "me", "of no use", NIGHT)

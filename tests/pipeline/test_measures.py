@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 
@@ -17,6 +18,7 @@ from shared.ports.mails import Refusal
 from shared.ports.telemetry import Metric, NoTelemetry
 from tests.docs import sources
 from tests.pipeline.conftest import Chain, entry
+from tests.pipeline.test_dead_letters import Away, burying_by
 
 TODAY = date(2026, 11, 20)
 Values = list[tuple[float, dict[str, str]]]
@@ -121,6 +123,41 @@ def test_a_night_is_measured(
 def test_a_dead_letter_is_measured_by_its_queue(chain: Chain, recorded: Recorded) -> None:
     chain.work(Queue.LOCK, "no JSON")
     assert recorded.of(Metric.DEAD_LETTERS) == [(1, {"queue": "project-lock"})]
+
+
+def test_a_dead_letter_is_measured_once_it_is_kept_and_never_again(chain: Chain, recorded: Recorded) -> None:
+    well = chain.dead_letters
+    burying_by(chain, replace(well, ledger=Away(LaterError("the database is away"))))
+    for _ in range(2):
+        with pytest.raises(LaterError):
+            chain.work(Queue.UPDATE, "no JSON", "one")
+    assert recorded.of(Metric.DEAD_LETTERS) == []
+    burying_by(chain, well)
+    for _ in range(2):
+        chain.work(Queue.UPDATE, "no JSON", "one")
+    chain.bury(Queue.UPDATE, "no JSON", "one")
+    assert recorded.of(Metric.DEAD_LETTERS) == [(1, {"queue": "project-usage-update"})]
+
+
+def test_a_scope_fails_once_and_not_at_all_once_it_is_done(chain: Chain, recorded: Recorded) -> None:
+    chain.load(entry())
+    chain.tonight()
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    chain.bury(queue, text, "a copy of it")
+    assert recorded.of(Metric.PARTS_FAILED) == []
+    chain.clock.forward(days=1)
+    chain.tonight()
+    ((queue, text, _),) = [each for each in chain.queues.take() if each[0] is Queue.UPDATE]
+    for copy in range(2):
+        chain.bury(queue, text, f"copy {copy}")
+    assert recorded.of(Metric.PARTS_FAILED) == [(1, {"part": "scope"})]
+
+
+def test_only_projects_that_were_compared_with_their_budget_count(chain: Chain, recorded: Recorded) -> None:
+    chain.load(entry(), entry(12, active=False))
+    chain.work(Queue.NOTIFICATION, '{"ProjectIds": [11, 12, 13]}')
+    assert recorded.of(Metric.PROJECTS_UPDATED) == [(1, {})]
 
 
 def test_the_age_of_the_last_complete_night_is_measured_at_each_round_whether_it_looks_or_not(

@@ -91,8 +91,8 @@ class LocalCredential:
 class EndpointPolicy:
     """A step through azure-core, before the token is added: lets requests to the endpoint through, and no others.
 
-    mark: of an installation that only reads (`ArmClient`). No subclass of azure-core's HTTPPolicy, since that would load
-    azure-core with the module.
+    mark: of an installation that only reads (`ArmClient`). No subclass of azure-core's HTTPPolicy, since that would
+    load azure-core with the module.
     """
 
     next: Any = None

@@ -50,8 +50,8 @@ class ArmClient:
     """Azure Resource Manager. Safe to use from several threads; loads no SDK before its first call.
 
     endpoint: its URL, or the simulator's on this machine. client_id: the user-assigned identity's; without one, whoever
-    is found. credential: in place of those. mark: of an installation that changes nothing in Azure, whoever asks for it;
-    empty for one that does. Raises ValueError for an endpoint that can't be used.
+    is found. credential: in place of those. mark: of an installation that changes nothing in Azure, whoever asks
+    for it; empty for one that does. Raises ValueError for an endpoint that can't be used.
     """
 
     endpoint: str

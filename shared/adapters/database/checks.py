@@ -92,6 +92,7 @@ class SqlChecks(Ledger, CheckLedger):
             unknown=tuple(sorted(set(ids) - {row.id for row in rows})),
             locks=tuple((usage.project.id, *each.lock) for usage, each in judged if each.lock),
             alerts=tuple((usage.project.id, each.alert) for usage, each in judged if each.alert is not None),
+            checked=sum(row.active for row in rows),
         )
 
 

@@ -24,19 +24,21 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
 
     @override
     @writes
-    def record(self, connection: Connection, queue: Queue, body: str, reason: str, origin: str, now: datetime) -> int:
+    def record(
+        self, connection: Connection, queue: Queue, body: str, reason: str, origin: str, now: datetime
+    ) -> tuple[int, bool]:
         row = {"origin": origin, "queue": queue.value, "body": body, "reason": reason, "at": now}
         same = select(letter.id).where(letter.origin == origin)
-        if connection.scalar(same) is None:
+        is_new = connection.scalar(same) is None
+        if is_new:
             connection.execute(insert(tables.dead_letters), [row])
-        letter_id: int = connection.execute(same).scalar_one()
-        return letter_id
+        return connection.execute(same).scalar_one(), is_new
 
     @override
     @writes
     def record_stranger(
         self, connection: Connection, queue: Queue, body: str, reason: str, origin: str, now: datetime
-    ) -> None:
+    ) -> bool:
         day = now.astimezone(UTC).date()
         of_today, rest = f"stranger/{day}/", f"strangers/{day}"
         row = {"origin": of_today + origin, "queue": queue.value, "body": body, "reason": reason, "at": now}
@@ -47,10 +49,10 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
             )
         }
         if row["origin"] in found:
-            return
+            return False
         if len(found) < STRANGERS:
             connection.execute(insert(tables.dead_letters), [row])
-            return
+            return True
         more = json.loads(found[rest])["More"] + 1 if rest in found else 1
         said = f"{more} more message(s) of this day named nobody, of which this is the last; they are not kept"
         row |= {"origin": rest, "body": json.dumps(json.loads(body) | {"More": more}), "reason": said}
@@ -58,6 +60,7 @@ class SqlDeadLetters(Ledger, DeadLetterLedger):
             connection.execute(update(tables.dead_letters).where(letter.origin == rest).values(row))
         else:
             connection.execute(insert(tables.dead_letters), [row])
+        return True
 
     @override
     @reads

@@ -122,8 +122,13 @@ class SqlRuns(Ledger, RunLedger):
 
     @override
     @writes
-    def mark_failed(self, connection: Connection, scope_id: int, reason: str, now: datetime) -> None:
-        _settle(connection, scope_id, ScopeState.FAILED, reason, now, scope.state != ScopeState.DONE)
+    def mark_failed(self, connection: Connection, scope_id: int, reason: str, now: datetime) -> bool:
+        failed = (connection, scope_id, ScopeState.FAILED, reason, now)
+        is_new = _settle(*failed, scope.state.not_in((ScopeState.DONE, ScopeState.FAILED)))
+        if not is_new:
+            # The latest reason counts.
+            _settle(*failed, scope.state == ScopeState.FAILED)
+        return is_new
 
     @override
     @reads
@@ -233,13 +238,14 @@ UNSENT_MAILS = (
 
 def _settle(
     connection: Connection, scope_id: int, state: ScopeState, reason: str | None, now: datetime, *only_if: Condition
-) -> None:
-    """Gives the scope a final state; the run finishes with its last scope."""
+) -> bool:
+    """Gives the scope a final state; the run finishes with its last scope. Returns whether it is one of `only_if`."""
     values = {"state": state, "reason": reason, "finished_at": now}
     settled = connection.execute(update(run_scopes).where(scope.id == scope_id, *only_if).values(values))
     if settled.rowcount:
         connection.execute(delete(answers).where(answers.c.run_scope_id == scope_id))
         _finish(connection, _run_key_of(connection, scope_id), now)
+    return bool(settled.rowcount)
 
 
 def _finish(connection: Connection, run_key: str, now: datetime | None) -> None:
