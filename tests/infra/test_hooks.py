@@ -223,6 +223,17 @@ def test_before_judges_what_the_app_knows_nothing_of(values, told):
     assert found is None if told is None else told in str(found)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/deployment.md", "docs/operations.md"])
+def test_the_docs_ways_to_a_new_environment_are_whole(page):
+    """What they set is enough for `azd up`."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", sources.read(page), re.DOTALL | re.MULTILINE)
+    ways = [block for block in blocks if "azd env new" in block]
+    assert ways
+    for way in ways:
+        values = {name: text.strip('"') for name, text in re.findall(r"azd env set (\w+) (.+)", way)}
+        assert before.faults_of_values(values) is None, way
+
+
 def test_with_azures_own_mail_and_domain_nothing_needs_to_be_said_of_a_sender():
     assert before.faults_of_values({"EMAIL_OPERATORS": "ops@example.com", "EMAIL_PROVIDER": "acs"}) is None
 
