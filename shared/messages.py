@@ -84,8 +84,8 @@ class Envelope:
     """What every message may carry.
 
     run_id: the key of the run it belongs to. attempt: how often it was put back, from 0.
-    first_queued_at: when the first of those copies was queued. replayed: a person sent it again. trace_parent: of the
-    work that it comes of (W3C `traceparent`).
+    first_queued_at: when the first of those copies was queued. replayed: a person sent it again, a mail at
+    first_queued_at. trace_parent: of the work that it comes of (W3C `traceparent`).
     """
 
     run_id: str | None = None
@@ -469,14 +469,15 @@ def put_back(message: Message, now: datetime) -> Message:
     return replace(message, envelope=replace(envelope, attempt=envelope.attempt + 1, first_queued_at=first))
 
 
-def as_replayed(body: str) -> str:
-    """The same message, marked as sent again by a person and counted from the start.
+def as_replayed(body: str, now: datetime | None = None) -> str:
+    """The same message, marked as sent again by a person (now) and counted from the start.
 
     Raises MessageError where the body is no JSON object, or too large: replaying it can't help.
     """
     dropped = {"attempt", "firstqueuedat", "replayed"}
     kept = {name: value for name, value in _object(body).items() if name.lower() not in dropped}
-    return _written(kept | {"Replayed": True})
+    ordered = {"Replayed": True} | ({"FirstQueuedAt": now.astimezone(UTC).isoformat()} if now else {})
+    return _written(kept | ordered)
 
 
 def _written(content: Mapping[str, Any], limit: int = LARGEST_BYTES) -> str:

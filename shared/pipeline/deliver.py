@@ -132,9 +132,15 @@ class Deliverer:
 
     def _claim_and_send(self, message: EmailMessage, origin: str) -> list[Outgoing]:
         now, mail_id, former = self.clock(), message.email_id or 0, message.claimant
-        replayed = message.envelope.replayed
+        asked = message.envelope
         is_ours = self.mails.claim(
-            mail_id, origin, now + CLAIM, now, former=former, failed_too=replayed, rest=MARK_COMES_FIRST
+            mail_id,
+            origin,
+            now + CLAIM,
+            now,
+            former=former,
+            asked_at=asked.first_queued_at or now if asked.replayed else None,
+            rest=MARK_COMES_FIRST,
         )
         stored = self._stored(message)
         if not is_ours:

@@ -217,14 +217,15 @@ class MailLedger(Protocol):
         now: datetime,
         *,
         former: str | None = None,
-        failed_too: bool = False,
+        asked_at: datetime | None = None,
         rest: timedelta = timedelta(0),
     ) -> bool:
         """Takes the mail, so that nobody else sends it before `until`; counts an attempt. False where it can't be had.
 
-        Taken if it is pending, or if the claim on it has expired. `failed_too`: also if it had failed; its attempts
-        count from the start, and whoever did not get it is asked again. `rest`: an expired claim of another than
-        itself and `former` only after it was queued again (`mark_requeued`) this long ago.
+        Taken if it is pending, or if the claim on it has expired. `asked_at`: when a person asked for it; then also if
+        it had failed, unless it was put aside (`discard`) after that: its attempts count from the start, and whoever
+        did not get it is asked again. `rest`: an expired claim of another than itself and `former` only
+        after it was queued again (`mark_requeued`) this long ago.
         """
         ...
 
@@ -255,8 +256,8 @@ class MailLedger(Protocol):
     def discard(self, mail_ids: Sequence[int] | None, reason: str, now: datetime) -> list[int]:
         """Puts aside those of these mails that somebody lacks, or all (None) that wait to be sent; returns which.
 
-        They are unsent no more, and what waited has failed. Whoever asks for one again (`claim` with failed_too) has it
-        sent.
+        They are unsent no more, and what waited has failed, whether it was to be sent or whoever was sending it is dead
+        (the claim has expired). Whoever asks for one again later (`claim` with asked_at) has it sent.
         """
         ...
 

@@ -35,7 +35,9 @@ class DeadLetterService:
         if letter is None:
             return f"There is no dead letter {letter_id}."
         try:
-            self.sender.send(Queue(letter.queue), as_replayed(letter.body))
+            # A mail that is put aside after this is not sent (`MailLedger.discard`).
+            ordered_at = self.clock() if letter.queue == Queue.EMAIL else None
+            self.sender.send(Queue(letter.queue), as_replayed(letter.body, ordered_at))
         except MessageError as error:
             return f"Dead letter {letter_id} can't be replayed: {error}."
         except NeverError as error:

@@ -80,7 +80,8 @@ class MailService:
         return found
 
     def _ask_for(self, mail_id: int) -> None:
-        self.queues.send(Queue.EMAIL, EmailMessage(mail_id, envelope=Envelope(replayed=True)))
+        ordered = Envelope(replayed=True, first_queued_at=self.clock())
+        self.queues.send(Queue.EMAIL, EmailMessage(mail_id, envelope=ordered))
 
     def _checked(self, to: Sequence[str]) -> tuple[str, ...]:
         valid, invalid = self.valid_addresses(to)

@@ -159,7 +159,7 @@ def test_a_mail_that_was_sent_is_never_claimed_again(ledger: MailLedger, mail_id
     sent = stored(ledger, mail_id)
     assert (sent.state, sent.sent_at, sent.deliveries) == (MailState.SENT, NIGHT + MINUTE, (TAKEN,))
     for claimant in ("first", "second"):
-        assert not ledger.claim(mail_id, claimant, LATER + HOUR, LATER, failed_too=True)
+        assert not ledger.claim(mail_id, claimant, LATER + HOUR, LATER, asked_at=LATER)
 
 
 def test_that_it_was_sent_counts_whoever_holds_it_and_once(ledger: MailLedger, mail_id: int):
@@ -215,10 +215,10 @@ def test_a_failed_mail_asks_all_again_but_who_has_it(ledger: MailLedger, mail_id
     refused = Delivery("b@b.ca", Role.TO, DeliveryState.REFUSED, "550")
     ledger.claim(mail_id, "first", LATER, NIGHT)
     ledger.release(mail_id, "first", "450", LATER, [TAKEN, refused])
-    ledger.claim(mail_id, "second", LATER + HOUR, LATER, failed_too=True)
+    ledger.claim(mail_id, "second", LATER + HOUR, LATER, asked_at=LATER)
     assert set(stored(ledger, mail_id).deliveries) == {TAKEN, refused}
     ledger.mark_failed(mail_id, "second", "given up")
-    ledger.claim(mail_id, "third", LATER + HOUR, LATER, failed_too=True)
+    ledger.claim(mail_id, "third", LATER + HOUR, LATER, asked_at=LATER)
     assert stored(ledger, mail_id).deliveries == (TAKEN,)
 
 
@@ -249,14 +249,14 @@ def test_a_failed_mail_is_claimed_only_if_that_is_asked_for_and_counts_anew(ledg
     assert failed.reason is not None
     assert failed.reason.startswith("refused: é")
     assert not ledger.claim(mail_id, "first", LATER + HOUR, LATER)
-    assert ledger.claim(mail_id, "second", LATER + HOUR, LATER, failed_too=True)
+    assert ledger.claim(mail_id, "second", LATER + HOUR, LATER, asked_at=LATER)
     again = stored(ledger, mail_id)
     assert (again.attempts, again.first_attempt_at) == (1, LATER)
 
 
 def test_asking_for_failed_ones_too_does_not_break_a_claim(ledger: MailLedger, mail_id: int):
     ledger.claim(mail_id, "first", LATER, NIGHT)
-    assert not ledger.claim(mail_id, "second", LATER, NIGHT, failed_too=True)
+    assert not ledger.claim(mail_id, "second", LATER, NIGHT, asked_at=NIGHT)
 
 
 def test_only_the_word_of_the_present_claimant_counts(ledger: MailLedger, mail_id: int):
@@ -305,7 +305,7 @@ def test_what_waits_can_be_put_aside_and_is_sent_if_somebody_asks_for_it(ledger:
     assert ledger.discard(None, "restored", NIGHT) == [others[2]]
     assert ledger.stuck(NIGHT + HOUR) == []
     assert not ledger.claim(mail_id, "sender", LATER, NIGHT)
-    assert ledger.claim(mail_id, "sender", LATER, NIGHT, failed_too=True)
+    assert ledger.claim(mail_id, "sender", LATER, NIGHT, asked_at=NIGHT)
 
 
 def test_what_was_put_aside_is_unsent_no_more_until_somebody_asks_for_it(ledger: MailLedger, mail_id: int) -> None:
@@ -323,8 +323,31 @@ def test_what_was_put_aside_is_unsent_no_more_until_somebody_asks_for_it(ledger:
     assert [stored(ledger, each).discarded_at for each in (failed, in_part)] == [LATER, LATER]
     assert stored(ledger, in_part).state is MailState.SENT
     assert ledger.discard([mail_id, failed, in_part], "again", LATER) == []
-    assert ledger.claim(failed, "sender", LATER + HOUR, LATER, failed_too=True)
+    assert ledger.claim(failed, "sender", LATER + HOUR, LATER, asked_at=LATER)
     assert [view.stored.id for view in ledger.listed(11, 10, unsent=True)] == [failed]
+
+
+def test_of_two_orders_about_a_mail_the_later_counts(ledger: MailLedger, mail_id: int) -> None:
+    ledger.claim(mail_id, "first", LATER, NIGHT)
+    ledger.release(mail_id, "first", "refused", LATER, [replace(TAKEN, state=DeliveryState.REFUSED)])
+    ledger.discard([mail_id], "no", LATER)
+    assert not ledger.claim(mail_id, "me", LATER + HOUR, LATER + MINUTE, asked_at=LATER - MINUTE)
+    assert len(stored(ledger, mail_id).deliveries) == 1
+    assert stored(ledger, mail_id).discarded_at == LATER
+    assert ledger.claim(mail_id, "me", LATER + HOUR, LATER + MINUTE, asked_at=LATER)
+    assert stored(ledger, mail_id).deliveries == ()
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_a_mail_whose_sender_is_dead_can_be_put_aside(ledger: MailLedger, mail_id: int, every: bool) -> None:
+    ledger.claim(mail_id, "dead", LATER, NIGHT)
+    which = None if every else [mail_id]
+    assert ledger.discard(which, "no", LATER) == []
+    assert ledger.discard(which, "no", LATER + MINUTE) == [mail_id]
+    aside = stored(ledger, mail_id)
+    assert (aside.state, aside.claimant, aside.claimed_until) == (MailState.FAILED, None, None)
+    assert ledger.abandoned(LATER + HOUR) == []
+    assert not ledger.claim(mail_id, "dead", LATER + 2 * HOUR, LATER + HOUR)
 
 
 # --- whose project's people are forgotten ---

@@ -860,8 +860,6 @@ def test_from_100_percent_on_a_mail_is_urgent(chain: Chain, threshold: int | Non
     assert [mail.urgent for mail in chain.mailer.sent] == [urgent]
 
 
-# --- whose project is forgotten meanwhile ---
-
 ANNA = "anna@example.com"
 
 
@@ -875,6 +873,39 @@ def alerted(chain: Chain) -> Chain:
         for queue, text, _delay in chain.queues.take():
             chain.work(queue, text)
     return chain
+
+
+# --- two orders about one mail ---
+
+
+def test_a_mail_that_is_put_aside_is_not_sent_though_it_was_asked_for_before(alerted: Chain) -> None:
+    alerted.mailer.fails = lambda _mail: LaterError("down")
+    alerted.work_off(0.1)
+    alerted.mailer.fails = lambda _mail: None
+    alerted.mail_service.resend(1, [], "ann")
+    alerted.clock.forward(minutes=1)
+    alerted.mail_service.discard([1], "it is wrong", "ann")
+    alerted.work_off(5)
+    assert alerted.mailer.sent == []
+    alerted.mail_service.resend(1, [], "ann")
+    alerted.drain()
+    assert [mail.to for mail in alerted.mailer.sent] == [(ANNA,)]
+
+
+def test_a_mail_that_is_put_aside_is_not_sent_though_its_dead_letter_was_replayed_before(alerted: Chain) -> None:
+    alerted.mailer.fails = lambda mail: NeverError("no") if ANNA in mail.to else None
+    alerted.drain()
+    alerted.mailer.fails = lambda _mail: None
+    (letter,) = [each for each in alerted.letters.letters() if each.queue == Queue.EMAIL]
+    sent = len(alerted.mailer.sent)
+    alerted.dead_letter_service.replay(letter.id)
+    alerted.clock.forward(minutes=1)
+    alerted.mail_service.discard([1], "it is wrong", "ann")
+    alerted.drain()
+    assert len(alerted.mailer.sent) == sent
+
+
+# --- whose project is forgotten meanwhile ---
 
 
 def forget(chain: Chain) -> None:

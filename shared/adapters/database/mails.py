@@ -37,6 +37,7 @@ from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredM
 
 mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
+WAITING = (MailState.PENDING, MailState.CLAIMED)
 # RFC 3696's limit for an address; what is none is cut to it.
 LONGEST_ADDRESS = 320
 
@@ -64,15 +65,19 @@ MARK_SENT = (
 )
 
 
+# Those of them that a person's order of a moment has sent again: unless they were put aside after it.
+FAILED = mail.state == MailState.FAILED
+ASKED_FOR = FAILED & (mail.discarded_at.is_(None) | (mail.discarded_at <= bindparam("asked", type_=UtcDateTime())))
+
+
 @cache
-def _claim(failed_too: bool, rests: bool) -> Update:
+def _claim(is_asked_for: bool, rests: bool) -> Update:
     claimed = (mail.state == MailState.CLAIMED) & (mail.claimed_until <= bindparam("at"))
     if rests:
         asked_again = (mail.due_at > mail.claimed_until) & (mail.due_at <= bindparam("asked_by"))
         claimed &= asked_again | mail.claimant.in_((bindparam("taker"), bindparam("its_former")))
-    failed = mail.state == MailState.FAILED
-    takeable = or_(mail.state == MailState.PENDING, claimed, *([failed] if failed_too else []))
-    before = case((~failed, mail.first_attempt_at))
+    takeable = or_(mail.state == MailState.PENDING, claimed, *([ASKED_FOR] if is_asked_for else []))
+    before = case((~FAILED, mail.first_attempt_at))
     return (
         update(tables.mails)
         .where(mail.id == bindparam("which"), takeable)
@@ -80,7 +85,7 @@ def _claim(failed_too: bool, rests: bool) -> Update:
             state=MailState.CLAIMED,
             claimant=bindparam("taker"),
             claimed_until=bindparam("until"),
-            attempts=case((failed, 1), else_=mail.attempts + 1),
+            attempts=case((FAILED, 1), else_=mail.attempts + 1),
             first_attempt_at=func.coalesce(before, bindparam("at", type_=UtcDateTime())),
             discarded_at=None,
         )
@@ -138,14 +143,15 @@ class SqlMails(Ledger, MailLedger):
         now: datetime,
         *,
         former: str | None = None,
-        failed_too: bool = False,
+        asked_at: datetime | None = None,
         rest: timedelta = timedelta(0),
     ) -> bool:
-        if failed_too:
-            _forget_refusals(connection, mail_id, mail.state == MailState.FAILED)
+        asked = {"asked": asked_at} if asked_at else {}
+        if asked:
+            _forget_refusals(connection, mail_id, ASKED_FOR, **asked)
         who = {"which": mail_id, "taker": claimant, "at": now, "until": until}
         resting = {"asked_by": now - rest, "its_former": former} if rest else {}
-        return connection.execute(_claim(failed_too, bool(rest)), who | resting).rowcount == 1
+        return connection.execute(_claim(bool(asked), bool(rest)), who | asked | resting).rowcount == 1
 
     @override
     @writes
@@ -186,20 +192,19 @@ class SqlMails(Ledger, MailLedger):
     @override
     @writes
     def discard(self, connection: Connection, mail_ids: Sequence[int] | None, reason: str, now: datetime) -> list[int]:
-        lacking = UNSENT & (mail.state != MailState.CLAIMED)
-        columns = select(mail.id, mail.state, mail.reason)
+        # Whoever holds a claim is sending it, now or in the meantime.
+        unheld = (mail.state != MailState.CLAIMED) | (mail.claimed_until < now)
+        columns = select(mail.id, mail.state, mail.reason).where(UNSENT, unheld)
         rows = (
-            connection.execute(columns.where(lacking, mail.state == MailState.PENDING)).all()
+            connection.execute(columns.where(mail.state.in_(WAITING))).all()
             if mail_ids is None
-            else select_in(connection, columns.where(lacking), mail.id, mail_ids)
+            else select_in(connection, columns, mail.id, mail_ids)
         )
         for row in (rows := list(rows)):
-            waits, is_sent = row.state == MailState.PENDING, row.state == MailState.SENT
-            why = f"{row.reason}; {reason}" if row.reason and not waits else reason
-            state = MailState.SENT if is_sent else MailState.FAILED
-            # Whoever has claimed one in the meantime is sending it.
-            still = (mail.state == row.state,)
-            update_in(connection, tables.mails, [row.id], *still, state=state, reason=why, discarded_at=now)
+            why = f"{row.reason}; {reason}" if row.reason and row.state not in WAITING else reason
+            state = MailState.SENT if row.state == MailState.SENT else MailState.FAILED
+            aside = {"state": state, "reason": why, "discarded_at": now, "claimant": None, "claimed_until": None}
+            update_in(connection, tables.mails, [row.id], mail.state == row.state, unheld, **aside)
         return sorted(row.id for row in rows)
 
     @override
@@ -312,11 +317,11 @@ def _is_forgotten(connection: Connection, mail_id: int) -> bool:
     return _mail_in(connection.execute(MAIL, {"which": mail_id}).one()).is_forgotten
 
 
-def _forget_refusals(connection: Connection, mail_id: int, where: ColumnElement[bool]) -> None:
+def _forget_refusals(connection: Connection, mail_id: int, where: ColumnElement[bool], **values: object) -> None:
     """Forgets who was refused, so that all but those who have the mail are asked again."""
     its = select(mail.id).where(mail.id == mail_id, where)
     untaken = tables.deliveries.c.state != DeliveryState.TAKEN
-    connection.execute(delete(tables.deliveries).where(tables.deliveries.c.mail_id.in_(its), untaken))
+    connection.execute(delete(tables.deliveries).where(tables.deliveries.c.mail_id.in_(its), untaken), values)
 
 
 def _waiting(connection: Connection, before: datetime, which: ColumnElement[bool]) -> list[int]:
