@@ -256,6 +256,8 @@ def test_a_run_speaks_for_its_days_and_with_the_first_of_the_month_for_what_lies
     assert [each in part for each in (on(10), on(16), on(15, 8))] == [True, False, False]
     (to_date,) = spoken_by(a_run(days(1, 20)), []).values()
     assert [each in to_date for each in (on(20), on(21), on(15, 8), on(1, 10))] == [True, False, True, True]
+    from_the_first = spoken_by(a_run(Period(AUGUST, on(5))), [])
+    assert [each.outside for each in from_the_first.values()] == [True, False]
     both = spoken_by(a_run(Period(on(20, 8), on(20, 9))), [])
     assert [(each.period, each.windows, each.outside) for each in both.values()] == [
         (AUGUST, [days(20, 31, 8)], False),
@@ -564,6 +566,44 @@ def test_an_order_holds_for_what_its_export_covers_later_and_of_two_the_later_on
     }
     # Nothing is changed by an order of what has not come yet.
     assert use(ordered(DAILY, 22, SUB), {}, by_query) == (by_query, [])
+
+
+COVERS = {DAILY: SUB, MONTHLY: SUB, WIDE: SUB, AMORTIZED: SUB, GROUP_A: A, GROUP_B: B}
+SCANS = st.lists(st.sampled_from(list(COVERS)), min_size=1, max_size=3)
+ORDERS = st.tuples(st.sampled_from([None, DAILY, WIDE, GROUP_A, GROUP_B]), st.sampled_from([None, SUB, OTHER_SUB]))
+
+
+@given(st.sampled_from([{}, {SUB: (Feed(),)}]), st.lists(SCANS | ORDERS, max_size=8))
+def test_of_each_group_one_source_counts_that_of_the_last_order_and_without_one_the_first_whatever_comes(feeds, steps):
+    orders, covered = list[Order](), {Feed(): SUB}
+    for number, step in enumerate(steps, 1):
+        before = feeds
+        if isinstance(step, list):
+            offers = [offer(export, COVERS[export], found=each) for each, export in enumerate(step)]
+            covered |= {each.feed: each.fed for each in offers}
+            feeds, _ = who_feeds(offers, before, ACTUAL, orders)
+            assert feeds == who_feeds(offers[::-1], before, ACTUAL, orders)[0]
+        else:
+            export, sub_account = step
+            orders.append(ordered(export, number, sub_account))
+            feeds, changed = use(orders[-1], its(covered, orders[-1].source), before)
+            assert {fed for fed in feeds.keys() | before.keys() if feeds.get(fed) != before.get(fed)} == set(changed)
+        for group in (A, B, SUB._replace(group_key="")):
+            counts = [each.source for each in feeds_of(feeds, group)]
+            told = [each.source for each in orders if each.holds_for(SUB) and covers(covered, each.source, group)]
+            first = [each.source for each in feeds_of(before, group)]
+            if told or first:
+                assert counts == (told[-1:] or first)
+            assert len(counts) <= 1
+            assert AMORTIZED.key not in counts
+
+
+def its(covered: Mapping[Feed, Fed], source: str) -> dict[Fed, Feed]:
+    return {fed: feed for feed, fed in covered.items() if feed.source == source}
+
+
+def covers(covered: Mapping[Feed, Fed], source: str, group: Fed) -> bool:
+    return any(fed in (group, SUB) for fed in its(covered, source))
 
 
 def test_an_order_for_a_group_leaves_the_rest_to_what_feeds_the_sub_account_and_one_for_that_takes_all():

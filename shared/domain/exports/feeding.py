@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -70,7 +71,8 @@ def fed_by(feeds: Feeds, export: Export, charges: Sums) -> dict[Fed, Sums]:
         fed = fed_with(export, key)
         if fed in found and _is_among(export, feeds_of(feeds, fed._replace(group_key=key.group_key))):
             found[fed][key] = each
-    return {fed: Sums(of_fed, charges.group_names) for fed, of_fed in found.items()}
+    names = charges.group_names
+    return {fed: Sums(of_fed, {key[:3]: names[key[:3]] for key in of_fed}) for fed, of_fed in found.items()}
 
 
 def _is_among(export: Export, feeds: tuple[Feed, ...]) -> bool:
@@ -134,14 +136,15 @@ def who_feeds(
     The first that delivers feeds; of several, the one of the widest scope, then the earliest submitted. What the query
     feeds stays the query's. An order changes both, of two the later one.
     """
-    feeds = {fed: left for fed, each in feeds.items() if (left := _serving(each, metric))}
+    after = _by_sub_account({fed: left for fed, each in feeds.items() if (left := _serving(each, metric))})
     verdicts = []
     for offer in sorted(offers, key=lambda each: _turn(each, orders)):
-        verdict = _verdict(offer, feeds, metric, orders)
+        sub_account = offer.fed.whole
+        verdict = _verdict(offer, after[sub_account], metric, orders)
         if verdict.used:
-            feeds = _with(feeds, offer.fed, offer.feed)
+            after[sub_account] = _with(after[sub_account], offer.fed, offer.feed)
         verdicts.append(verdict)
-    return feeds, verdicts
+    return _together(after), verdicts
 
 
 def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds, list[Fed]]:
@@ -150,9 +153,10 @@ def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds,
     covered: what its source has delivered so far; for the query, which sub-accounts it can read. What comes later is
     for `who_feeds`, which has to know the order.
     """
-    after = feeds
+    by_sub_account = _by_sub_account(feeds)
     for fed in sorted(filter(order.holds_for, covered), key=_place):
-        after = _taken_over(after, fed, covered[fed])
+        by_sub_account[fed.whole] = _taken_over(by_sub_account[fed.whole], fed, covered[fed])
+    after = _together(by_sub_account)
     changed = [fed for fed in sorted(feeds.keys() | after.keys(), key=_place) if feeds.get(fed) != after.get(fed)]
     return after, changed
 
@@ -182,6 +186,18 @@ def outcome(verdicts: Iterable[Verdict]) -> tuple[RunState, tuple[str, ...]]:
     reasons = dict.fromkeys(each.reason for each in of_run if each.reason and not each.used)
     is_used = not of_run or any(each.used for each in of_run)
     return RunState.IMPORTED if is_used else RunState.NOT_USED, tuple(reasons)
+
+
+def _by_sub_account(feeds: Feeds) -> defaultdict[Fed, Feeds]:
+    """Apart, since there are thousands of them, and none concerns another."""
+    found = defaultdict[Fed, Feeds](dict)
+    for fed, each in feeds.items():
+        found[fed.whole] = {**found[fed.whole], fed: each}
+    return found
+
+
+def _together(by_sub_account: Mapping[Fed, Feeds]) -> Feeds:
+    return {fed: each for feeds in by_sub_account.values() for fed, each in feeds.items()}
 
 
 # --- one offer -------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def content_of(manifest_etag: str, part_etags: Iterable[str]) -> str:
 
 
 def what_is(run: ExportRun, known: Iterable[ExportRun]) -> Found:
-    """Whether a run has to be imported. known: those in the history, whatever became of them.
+    """Whether a run has to be imported. known: those in the history, whatever became of them, but those that wait.
 
     New parts under an unchanged manifest are a new run. A copy has its run's id and submitted time, at another place;
     who moves an export's folder copies its runs.
