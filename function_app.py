@@ -78,8 +78,8 @@ def project_lock_handler(msg: func.QueueMessage, context: func.Context) -> None:
 def pipeline_watchdog(timer: func.TimerRequest, context: func.Context) -> None:
     """Picks up what got stuck, reports a night that did not finish."""
     # First: what it buries, the round tells of; and the round lets go of the database.
-    warden.left_over.bury()
-    warden.chain.begin(warden.rounds.next(), _call(context))
+    left = warden.left_over.bury()
+    warden.chain.begin(warden.rounds.next(left), _call(context))
 
 
 @app.function_name("Health")

@@ -559,8 +559,8 @@ class Composition:
         """PipelineWatchdog's rounds, of which few look at the database."""
         from shared.adapters.database.watch import SqlWatch
 
-        schedule, let_go = self.settings.nights, self.database.let_go
-        return Rounds(self.watchdog, SqlWatch(self.database), self.queues, schedule, let_go, self.clock)
+        ledger, schedules = SqlWatch(self.database), (self.settings.nights, self.settings.watchdog_rounds)
+        return Rounds(self.watchdog, ledger, self.queues, *schedules, self.database.let_go, self.clock)
 
     @cached_property
     def health(self) -> Health:
@@ -570,7 +570,7 @@ class Composition:
     @cached_property
     def left_over(self) -> LeftOver:
         """PipelineWatchdog, for what stays on the `-poison` queues."""
-        return LeftOver(self.chain, sleep)
+        return LeftOver(self.chain, sleep, self.clock)
 
     # --- what a person can ask for ---
 

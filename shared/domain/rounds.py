@@ -78,11 +78,17 @@ def moment_in(text: str | None) -> datetime | None:
     return moment if moment.tzinfo and moment.year in YEARS else None
 
 
-def looks(note: RoundNote | None, writing_until: datetime | None, now: datetime, nights: Schedule) -> bool:
-    """Whether a round at this moment looks at the database: also once where the nights have another schedule."""
+def looks(
+    note: RoundNote | None, writing_until: datetime | None, now: datetime, nights: Schedule, rounds: Schedule
+) -> bool:
+    """Whether a round at this moment looks at the database.
+
+    Also once where the nights have another schedule, and where a round was left out, or broke off before its note: then
+    the queues may have been away, and with them the notes of those who wrote.
+    """
     if note is None or not note.looked_at <= now < min(note.look_at, note.looked_at + LONGEST_REST):
         return True
-    if note.nights != name_of(nights):
+    if note.nights != name_of(nights) or now > rounds.after(note.round_at) + ROUND_LATE:
         return True
     # Nobody says so further ahead: else it would never end.
     if writing_until is None or writing_until > now + SAID_AHEAD + CLOCKS_APART:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -83,12 +83,6 @@ class DeadLetters:
         # Last: where one of those fails it is a copy of another id that comes again.
         self.record(queue, body, reason, origin)
         return wanted
-
-    def left_over(self, queues: Sequence[Queue]) -> list[Outgoing]:
-        """What tells the operators, once a day, of messages that nobody gets hold of. Raises LaterError."""
-        now = self.clock()
-        told = self.operators.left_over([str(queue) for queue in queues], now.date())
-        return [] if self.mails.find(told.key) is not None else mails_out([self.mails.add(told, now)])
 
     def _told(self, queue: Queue, message: Message) -> list[Outgoing]:
         if isinstance(message, EmailMessage) and self._is_notice(message.email_id):

@@ -10,15 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from shared.messages import Queue, without_hosts_own
 from shared.pipeline.chain import Chain
 from shared.pipeline.events import event
+from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 
+PAUSE_SECONDS = 0.5
 # Half of the ten minutes: what one round misses, the next one, a quarter of an hour later, meets.
-PAUSE_SECONDS, TRIES = 0.5, 620
+WAITS = timedelta(minutes=5, seconds=10)
 UNREAD = (
     "the Functions host could not hand it to the app: it holds members with the names of the host's own properties "
     "(Id, DequeueCount, InsertionTime, …), without which it is kept"
@@ -31,25 +34,27 @@ class LeftOver:
 
     chain: Chain
     pause: Callable[[float], None]
+    clock: Clock
 
-    def bury(self) -> None:
+    def bury(self) -> list[Queue]:
         """Asks how many messages there are; where there are some, waits until they can be seen, and buries them.
 
-        Most are buried by their functions meanwhile. Of what is left after that, the operators are told once a day.
+        Most are buried by their functions meanwhile. Returns the queues on which some are left after that.
         """
+        until, left = self.clock() + WAITS, list(Queue)
         try:
-            left = self._left(Queue)
-            for _ in range(TRIES):
+            left = self._left(left)
+            while left and self.clock() < until:
                 for queue in left:
                     self.chain.sender.take_poisoned(queue, partial(self._bury, queue))
                 left = self._left(left)
-                if not left:
-                    return
-                self.pause(PAUSE_SECONDS)
-            self.chain.send(self.chain.dead_letters.left_over(left))
+                if left:
+                    self.pause(PAUSE_SECONDS)
         except (LaterError, NeverError) as error:
             # The rest of the watchdog's round goes on.
             event("poison_not_looked_at", level=logging.WARNING, reason=error.reason)
+            return []
+        return left
 
     def _left(self, queues: Iterable[Queue]) -> list[Queue]:
         return [queue for queue in queues if self.chain.sender.count_poisoned(queue)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 
 from shared.domain import rounds
 from shared.domain.schedules import BEGINS_WITHIN, DAY, Schedule
+from shared.messages import Queue
 from shared.pipeline.events import event
 from shared.pipeline.stage import Outgoing
 from shared.pipeline.watch import LATE_AFTER, STUCK_AFTER, Watchdog
@@ -17,47 +18,72 @@ from shared.ports.errors import LaterError, NeverError
 from shared.ports.notes import Note, Notes
 from shared.ports.watch import Standing, WatchLedger
 
+# Where the notes are away, a write takes seconds: after so many in a row, the next is tried after a while only.
+TRIES_AT_ONCE = 2
+A_WHILE = timedelta(minutes=1)
+
 
 @dataclass(slots=True)
 class Writing:
-    """Says, before anything is written, that the next rounds are to look: whoever dies after that is found."""
+    """Says, before anything is written, that the next rounds are to look: whoever dies after that is found.
+
+    until: until when it is said. failed, failed_at: how often in a row it could not be said, and when last.
+    """
 
     notes: Callable[[], Notes]
     clock: Clock
     until: datetime | None = None
+    failed: int = 0
+    failed_at: datetime | None = None
 
     def begins(self) -> None:
         """Called before each transaction that writes. Where it can't be said, the next look may be hours away."""
         now = self.clock()
-        if not rounds.says_again(self.until, now):
+        if not rounds.says_again(self.until, now) or self._waits(now):
             return
-        self.until = now + rounds.SAID_AHEAD
+        until = now + rounds.SAID_AHEAD
         try:
-            self.notes().write(Note.WRITING, self.until.isoformat())
+            self.notes().write(Note.WRITING, until.isoformat())
         except (LaterError, NeverError) as error:
+            self.failed, self.failed_at = self.failed + 1, now
             event("writing_not_noted", level=logging.WARNING, reason=error.reason)
+        else:
+            self.until, self.failed = until, 0
+
+    def _waits(self, now: datetime) -> bool:
+        if self.failed < TRIES_AT_ONCE or self.failed_at is None:
+            return False
+        return timedelta(0) <= now - self.failed_at < A_WHILE
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """let_go: of the connections that wait in this process: one that is open keeps a database awake, too."""
+    """schedule: of the nights; own: of the rounds.
+
+    let_go: of the connections that wait in this process: one that is open keeps a database awake, too.
+    """
 
     watchdog: Watchdog
     ledger: WatchLedger
     notes: Notes
     schedule: Schedule
+    own: Schedule
     let_go: Callable[[], None]
     clock: Clock
 
-    def next(self) -> Iterator[Outgoing]:
-        """One round. Raises LaterError where the database is away."""
+    def next(self, left_over: Sequence[Queue] = ()) -> Iterator[Outgoing]:
+        """One round. left_over: the queues with messages that nobody gets hold of, of which those who look tell.
+
+        Raises LaterError where the database is away.
+        """
         now = self.clock()
         known = rounds.from_text(self._noted(Note.ROUND))
-        if known is not None and not rounds.looks(known, self._writing_until(), now, self.schedule):
+        if known is not None and not self._looks(known, now):
             self._end(replace(known, round_at=now))
             return
         try:
             yield from self.watchdog.look()
+            yield from self.watchdog.left_over(left_over)
             # What was looked at is sent by now: whoever breaks off before looks again the next time.
             standing = self.ledger.standing()
         finally:
@@ -78,12 +104,14 @@ class Rounds:
         ]
         return min(now + rounds.LONGEST_REST, missed, *filter(None, moments))
 
-    def _writing_until(self) -> datetime | None:
-        return rounds.moment_in(self._noted(Note.WRITING))
+    def _looks(self, known: rounds.RoundNote, now: datetime) -> bool:
+        writing = self._noted(Note.WRITING)
+        return writing is None or rounds.looks(known, rounds.moment_in(writing), now, self.schedule, self.own)
 
     def _noted(self, note: Note) -> str | None:
+        """The note; empty where there is none, None where it can't be read."""
         try:
-            return self.notes.noted(note)
+            return self.notes.noted(note) or ""
         except (LaterError, NeverError) as error:
             event("note_not_read", level=logging.WARNING, note=note, reason=error.reason)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -91,6 +92,14 @@ class Watchdog:
             *outgoing(map(look, locks)),
             *mails_out(late),
         ]
+
+    def left_over(self, queues: Sequence[Queue]) -> list[Outgoing]:
+        """What tells the operators, once a day, of messages that nobody gets hold of. Raises LaterError."""
+        if not queues:
+            return []
+        now = self.clock()
+        told = self.operators.left_over([str(queue) for queue in queues], now.date())
+        return [] if self.mails.find(told.key) is not None else mails_out([self.mails.add(told, now)])
 
     def _locks_due(self, now: datetime) -> list[int]:
         """The projects whose lock is to be looked at; whoever does says when it is next, else it is soon."""

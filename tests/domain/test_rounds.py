@@ -66,7 +66,7 @@ def test_a_note_of_before_the_schedule_was_noted_is_read_and_the_next_round_look
     note = from_text(json.dumps(before))
     assert note == replace(NOTE, nights="")
     assert is_well(note, LOOKED, ROUNDS, NIGHTS)
-    assert looks(note, None, LOOKED, NIGHTS)
+    assert looks(note, None, LOOKED, NIGHTS, ROUNDS)
 
 
 @pytest.mark.parametrize("text", [None, *NO_MOMENTS])
@@ -75,13 +75,18 @@ def test_what_is_no_moment_counts_as_none(text: str | None) -> None:
 
 
 def test_another_schedule_of_the_nights_is_looked_into_at_once() -> None:
-    assert looks(NOTE, None, LOOKED, Schedule.read("0 0 5 * * *"))
-    assert looks(NOTE, None, LOOKED, Schedule.read("0 0 2 * * *", ZoneInfo("Europe/Madrid")))
+    assert looks(NOTE, None, LOOKED, Schedule.read("0 0 5 * * *"), ROUNDS)
+    assert looks(NOTE, None, LOOKED, Schedule.read("0 0 2 * * *", ZoneInfo("Europe/Madrid")), ROUNDS)
+
+
+@pytest.mark.parametrize(("after", "left_out"), [(15, False), (19, False), (21, True), (30, True)])
+def test_a_round_that_was_left_out_is_made_up_for(after: int, left_out: bool) -> None:
+    assert looks(NOTE, None, LOOKED + after * MINUTE, NIGHTS, ROUNDS) is left_out
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=3000)])
 def test_nobody_is_believed_to_be_writing_for_hours(ahead: timedelta) -> None:
-    assert not looks(NOTE, LOOKED + ahead, LOOKED + MINUTE, NIGHTS)
+    assert not looks(NOTE, LOOKED + ahead, LOOKED + MINUTE, NIGHTS, ROUNDS)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(days=365)])
@@ -97,24 +102,24 @@ def test_an_app_whose_note_is_of_the_future_is_not_well(moment: str, ahead: time
 )
 def test_a_round_looks_when_something_is_due_and_not_before(after: timedelta, due: bool) -> None:
     """A clock that was set back is no reason to rest until it has caught up."""
-    assert looks(NOTE, None, LOOKED + after, NIGHTS) is due
+    assert looks(replace(NOTE, round_at=LOOKED + after), None, LOOKED + after, NIGHTS, ROUNDS) is due
 
 
 def test_no_rest_is_longer_than_the_longest_whatever_the_note_says() -> None:
-    note = replace(NOTE, look_at=LOOKED + timedelta(days=400))
-    assert not looks(note, None, LOOKED + LONGEST_REST - MINUTE, NIGHTS)
-    assert looks(note, None, LOOKED + LONGEST_REST, NIGHTS)
+    note = replace(NOTE, look_at=LOOKED + timedelta(days=400), round_at=LOOKED + LONGEST_REST - 2 * MINUTE)
+    assert not looks(note, None, LOOKED + LONGEST_REST - MINUTE, NIGHTS, ROUNDS)
+    assert looks(note, None, LOOKED + LONGEST_REST, NIGHTS, ROUNDS)
 
 
 def test_without_a_note_every_round_looks() -> None:
-    assert looks(None, None, LOOKED, NIGHTS)
+    assert looks(None, None, LOOKED, NIGHTS, ROUNDS)
 
 
 def test_a_look_counts_only_if_nobody_was_writing_any_more() -> None:
     now = LOOKED + MINUTE
-    assert looks(NOTE, LOOKED + SAID_AHEAD, now, NIGHTS)
-    assert looks(NOTE, LOOKED, now, NIGHTS)
-    assert not looks(NOTE, LOOKED - MINUTE, now, NIGHTS)
+    assert looks(NOTE, LOOKED + SAID_AHEAD, now, NIGHTS, ROUNDS)
+    assert looks(NOTE, LOOKED, now, NIGHTS, ROUNDS)
+    assert not looks(NOTE, LOOKED - MINUTE, now, NIGHTS, ROUNDS)
 
 
 @given(st.lists(st.integers(0, 3600), min_size=1, max_size=30))

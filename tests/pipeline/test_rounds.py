@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ class Counted:
     def round(self) -> list[Any]:
         """What the watchdog's timer does; returns what it sends."""
         return self.chain.send(self.chain.app.rounds.next())
+
+    def go_by(self, hours: float) -> list[Any]:
+        """The rounds of so many hours; returns what they send."""
+        sent = []
+        for _ in range(round(hours * 4)):
+            self.chain.clock.forward(minutes=15)
+            sent += self.round()
+        return sent
 
     def connects(self, work: Callable[[], object]) -> int:
         before = self.connections
@@ -188,12 +197,9 @@ def test_a_mail_that_waits_for_hours_is_left_alone_until_then(counted: Counted) 
     chain.mails.claim(mail_id, "me", chain.clock() + timedelta(minutes=5), chain.clock())
     chain.mails.release(mail_id, "me", "not now", chain.clock() + timedelta(hours=6))
     counted.rest()
-    chain.clock.forward(hours=2)
-    counted.round()
-    chain.clock.forward(hours=2, minutes=30)
-    assert counted.connects(counted.round) == 0
-    chain.clock.forward(minutes=20)
-    assert [each.email_id for each in only(EmailMessage, counted.round())] == [mail_id]
+    assert counted.connects(lambda: counted.go_by(4.5)) == 1, "whether a night was missed"
+    assert chain.queues.take() == []
+    assert [each.email_id for each in only(EmailMessage, counted.go_by(0.5))] == [mail_id]
 
 
 def test_a_night_that_never_began_is_told_when_it_is_missed(counted: Counted) -> None:
@@ -267,6 +273,66 @@ def test_without_a_note_a_round_looks_or_is_not_long_in_looking(counted: Counted
     del counted.chain.queues.notes[lost]
     counted.chain.clock.forward(hours=8)
     assert counted.connects(counted.round) == 1
+
+
+def test_one_note_that_was_not_taken_hides_nothing(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted.rest()
+    queues = counted.chain.queues
+    taken, lost = queues.write, list[Note]()
+
+    def write(note: Note, text: str) -> None:
+        if not lost:
+            lost.append(note)
+            raise LaterError("the queues can't be reached (ReadTimeout)")
+        taken(note, text)
+
+    monkeypatch.setattr(queues, "write", write)
+    mail_ids = [a_mail(counted.chain, key) for key in ("first", "second")]
+    assert lost == [Note.WRITING]
+    assert [each.email_id for each in only(EmailMessage, counted.go_by(1.25))] == mail_ids
+
+
+def test_what_was_written_while_the_queues_were_away_is_found_within_the_hour(counted: Counted) -> None:
+    """Neither its message nor its note was taken, and the rounds of that time broke off."""
+    counted.rest()
+    queues = counted.chain.queues
+    queues.fails = lambda: LaterError("away")
+    mail_id = a_mail(counted.chain, "lost")
+    for _ in range(2):
+        counted.chain.clock.forward(minutes=15)
+        counted.round()
+    queues.fails = lambda: None
+    assert [each.email_id for each in only(EmailMessage, counted.go_by(0.75))] == [mail_id]
+
+
+def test_where_the_notes_stay_away_nobody_waits_for_them_at_each_write(counted: Counted) -> None:
+    asked = list[Note]()
+
+    def write(note: Note, _text: str) -> None:
+        asked.append(note)
+        raise LaterError("away")
+
+    writing = Writing(lambda: SimpleNamespace(write=write), counted.chain.clock)  # type: ignore[arg-type,return-value]
+    for _ in range(10):
+        writing.begins()
+    assert len(asked) == 2
+    counted.chain.clock.forward(minutes=1)
+    writing.begins()
+    assert len(asked) == 3
+
+
+def test_a_message_that_nobody_gets_hold_of_keeps_no_database_awake(counted: Counted) -> None:
+    """It lies there for a week; operators are told, by the rounds that look."""
+    chain = counted.chain
+    counted.rest()
+    sent, before = list[Any](), counted.connections
+    for _ in range(24 * 4):
+        chain.clock.forward(minutes=15)
+        sent += chain.send(chain.app.rounds.next([Queue.LOCK]))
+        assert counted.open == 0
+        chain.drain()
+    assert chain.subjects().count("Messages that can't be read") == 1
+    assert counted.connections - before <= MOST_CONNECTIONS + 2, "with the mail, and the look after it"
 
 
 @pytest.mark.parametrize("error", [LaterError("away"), NeverError("refused")])
