@@ -16,6 +16,7 @@ from shared.cli import output
 from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.failures import FailedError
 from shared.cli.output import Cell, Column
+from shared.domain.texts import named
 from shared.ports.runs import RunState
 
 if TYPE_CHECKING:
@@ -190,13 +191,15 @@ def _in_words(counts: Mapping[str, int]) -> Cell:
 def write_errors(views: Sequence[RunView]) -> None:
     """What became of what was not read, and which mails are not sent, by run."""
     for view in views:
-        if view.errors or view.unsent:
+        if view.errors or view.unsent or view.unchecked:
             output.say()
             output.say(f"{view.key}:", "bold")
         for scope, reason in view.errors:
             output.say(f"  {scope}: {reason}")
         for reason, count in view.unsent:
             output.say(f"  {output.count(count, 'mail')} not sent: {reason or 'not tried yet'}")
+        if view.unchecked:
+            output.say(f"  {named(view.unchecked)}: new costs were not compared with the budget yet")
 
 
 def _outcome(view: RunView) -> str:
@@ -232,11 +235,13 @@ def as_json(view: RunView) -> dict[str, Any]:
     errors = [{"scope": scope, "reason": reason} for scope, reason in view.errors]
     unsent = [{"reason": reason or None, "mails": count} for reason, count in view.unsent]
     missing = [{"what": str(gap), "projects": acronyms} for gap, acronyms in view.incomplete.gaps]
-    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors, "unsent": unsent, "missing": missing}
+    counts = {"scopes": _scopes(view), "mails": _mails(view), "errors": errors, "unsent": unsent}
+    lacks = {"unchecked": list(view.unchecked), "missing": missing}
     return (
         output.chosen(view, "key", "trigger", "state", "started_at", "finished_at")
         | {"complete": view.is_complete}
         | counts
+        | lacks
     )
 
 

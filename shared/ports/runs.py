@@ -85,6 +85,8 @@ class RunView:
     """(scope, reason) of those deferred, failed or suspect"""
     unsent: tuple[tuple[str, int], ...] = ()
     """(reason, count) of its mails that are not sent, failed ones too; the reason is empty before the first attempt"""
+    unchecked: tuple[str, ...] = ()
+    """as of a LateRun, of the runs that are listed and finished"""
     incomplete: Incomplete = field(default=Incomplete())
     """what figures lack, of a run that they rest on (`services.runs`)"""
     planned_until: datetime | None = None
@@ -97,8 +99,8 @@ class RunView:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is read and believed, and all that follows from it has been told."""
-        return self.state is RunState.DONE and not self.unsent and not self.incomplete.gaps
+        """Whether all is read, believed and compared with the budgets, and all that follows from it has been told."""
+        return self.state is RunState.DONE and not (self.unsent or self.unchecked or self.incomplete.gaps)
 
 
 class RunLedger(Protocol):

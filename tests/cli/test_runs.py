@@ -120,6 +120,7 @@ def test_the_status_tells_scopes_mails_and_what_went_wrong(cli: Cli, app: Compos
             {"scope": f"subscription {SECOND}", "reason": "Azure asks us to wait (429)"},
         ],
         "unsent": [{"reason": None, "mails": 2}, {"reason": "refused", "mails": 1}],
+        "unchecked": [],
         "missing": [],
     }
     for_people = cli("status").out

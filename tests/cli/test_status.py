@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
+from shared.adapters.database.tables import projects
 from shared.composition import Composition
 from shared.messages import Queue, ScopeTarget
 from shared.ports.mails import NewMail, Topic
@@ -45,6 +47,15 @@ def test_where_all_is_well_it_is_said_and_quietly_nothing(cli: Cli, well: Compos
     assert "last night       night-2026-11-20, complete" in outcome.out
     quiet = cli("status", "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_a_night_is_not_complete_before_its_costs_were_compared_with_the_budgets(cli: Cli, well: Composition) -> None:
+    due = update(projects).where(projects.c.acronym == "DIE1").values(check_due_since=AT)
+    well.database.run(lambda connection: connection.execute(due))
+    told = cli("status").out
+    assert "night-2026-11-20, not complete" in told and "done, incomplete" in told
+    assert "  DIE1: new costs were not compared with the budget yet\n" in told
+    assert cli("status", "--json").json[0]["unchecked"] == ["DIE1"]
 
 
 def test_messages_by_hand_do_not_push_the_night_out(cli: Cli, well: Composition) -> None:

@@ -339,6 +339,28 @@ def test_the_last_complete_night_is_done_and_has_told_all(
     assert watch.standing().complete_at == NIGHT + 25 * HOUR
 
 
+def test_a_night_is_as_complete_for_its_age_as_for_the_mail_that_it_is_not(
+    runs: SqlRuns, checks: SqlChecks, watch: SqlWatch, database: Database
+):
+    """Its costs were read, and are not compared with the budgets; the mail on it has gone out."""
+    for number in range(3):
+        (scope,) = plan(runs, f"night-{number}", ONE, at=NIGHT + 24 * number * HOUR)
+        settle(database, scope, ScopeState.DONE)
+        set_finished(database, f"night-{number}", NIGHT + (24 * number + 1) * HOUR)
+    add_project(database, 1, check_due_since=NIGHT + 24 * HOUR)
+    assert watch.standing().complete_at == NIGHT + HOUR
+    assert watch.standing().late_from == NIGHT + 24 * HOUR
+    assert [late.key for late in runs.late_runs(NIGHT + 99 * HOUR)] == ["night-1", "night-2"]
+    assert [view.is_complete for view in runs.recent_runs(3)] == [False, False, True]
+    for key in ("night-1", "night-2"):
+        runs.mark_reported(key, NIGHT + 99 * HOUR)
+    night = runs.night()
+    assert (watch.standing().complete_at, watch.standing().late_from) == (NIGHT + HOUR, None)
+    assert night is not None and (night.unchecked, night.is_complete) == (("P1",), False)
+    checks.give_up([1], "it has no budget")
+    assert watch.standing().complete_at == NIGHT + 49 * HOUR
+
+
 def set_finished(database: Database, key: str, at: datetime) -> None:
     database.run(
         lambda connection: connection.execute(update(run_rows).where(run_rows.c.key == key).values(finished_at=at))

@@ -12,7 +12,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, insert, select, true, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from typing_extensions import override
 
 from shared.adapters.database.chunks import kept_or, select_in
@@ -143,7 +157,7 @@ class SqlRuns(Ledger, RunLedger):
         by_message = run.trigger == RunTrigger.MESSAGE
         newest = select(run.key).order_by(run.started_at.desc(), run.key.desc()).limit(limit)
         wanted = run.key.in_(newest.where(~by_message)) | run.key.in_(newest.where(by_message))
-        found = _views(connection, select(runs).where(wanted))
+        found = _views(connection, select(runs).where(wanted), _due_checks(connection))
         return sorted(found, key=lambda view: (view.started_at, view.key), reverse=True)
 
     @override
@@ -156,7 +170,7 @@ class SqlRuns(Ledger, RunLedger):
     def night(self, connection: Connection) -> RunView | None:
         nights = select(run.key).where(run.trigger == RunTrigger.TIMER)
         last = nights.order_by(run.started_at.desc(), run.key.desc()).limit(1)
-        return next(iter(_views(connection, select(runs).where(run.key.in_(last)))), None)
+        return next(iter(_views(connection, select(runs).where(run.key.in_(last)), _due_checks(connection))), None)
 
     @override
     @reads
@@ -175,20 +189,14 @@ class SqlRuns(Ledger, RunLedger):
     @override
     @reads
     def late_runs(self, connection: Connection, before: datetime) -> list[LateRun]:
-        due = projects.c.check_due_since
-        unchecked = select(projects.c.acronym, due).where(projects.c.active == true(), due.is_not(None))
-        due_since = [(name, at) for name, at in connection.execute(unchecked.order_by(projects.c.acronym_key))]
-        is_late = (run.state != RunState.DONE) | (UNSENT_MAILS.c.count > 0)
-        if due_since:
-            is_late |= run.finished_at >= min(at for _, at in due_since)
         found = connection.execute(
             select(runs)
-            .outerjoin_from(runs, UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
+            .select_from(RUNS_AND_MAILS)
             # Only a night is expected to be complete at some hour.
-            .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), planned_until < before, is_late)
+            .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), planned_until < before, ~IS_COMPLETE)
             .order_by(run.started_at, run.key)
         ).all()
-        unsent = _unsent(connection, [row.key for row in found])
+        unsent, due_since = _unsent(connection, [row.key for row in found]), _due_checks(connection)
         return [_late_run(connection, row, due_since, unsent[row.key]) for row in found]
 
     @override
@@ -233,6 +241,18 @@ UNSENT_MAILS = (
     .where(mails.c.state.in_((MailState.PENDING, MailState.CLAIMED)), mails.c.run_key.is_not(None))
     .group_by(mails.c.run_key)
     .subquery()
+)
+RUNS_AND_MAILS = runs.outerjoin(UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
+due_check = projects.c.check_due_since
+DUE_CHECKS = select(projects.c.acronym, due_check).where(projects.c.active == true(), due_check.is_not(None))
+OLDEST_CHECK = DUE_CHECKS.with_only_columns(func.min(due_check)).scalar_subquery()
+# What a run is, of RUNS_AND_MAILS, that has read all, compared it with the budgets, and told what came of that. By it go
+# the mail that a night is not complete and the age of the last complete one. What became due later is of another run, or
+# of a person; mails that have failed are told by themselves.
+IS_COMPLETE = and_(
+    run.state == RunState.DONE,
+    UNSENT_MAILS.c.run_key.is_(None),
+    or_(OLDEST_CHECK.is_(None), run.finished_at < OLDEST_CHECK),
 )
 
 
@@ -309,10 +329,21 @@ def _late_run(
         row,
         planned_until=row.planned_until or row.started_at,
         scopes=tuple((each.target, each.state.value, each.reason) for each in scopes),
-        unchecked=tuple(name for name, due in due_since if row.finished_at is None or due <= row.finished_at),
+        unchecked=_unchecked(due_since, row.finished_at),
         unsent=tuple(unsent),
         planned=bool(scopes) or row.finished_at is not None,
     )
+
+
+def _due_checks(connection: Connection) -> list[tuple[str, datetime]]:
+    """The active projects whose new costs were not compared with their budget yet, and since when that is due."""
+    return [
+        (row.acronym, row.check_due_since) for row in connection.execute(DUE_CHECKS.order_by(projects.c.acronym_key))
+    ]
+
+
+def _unchecked(due_since: Sequence[tuple[str, datetime]], finished_at: datetime | None) -> tuple[str, ...]:
+    return tuple(name for name, due in due_since if finished_at is None or due <= finished_at)
 
 
 def _unsent(connection: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
@@ -326,7 +357,9 @@ def _unsent(connection: Connection, keys: Sequence[str]) -> dict[str, list[tuple
     return {key: sorted(unsent[key], key=lambda each: (-each[1], each[0])) for key in keys}
 
 
-def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
+def _views(
+    connection: Connection, wanted: Select[Any], due_since: Sequence[tuple[str, datetime]] = ()
+) -> list[RunView]:
     keys = wanted.with_only_columns(run.key)
     scopes = _counts(connection, scope.run_key, scope.state, keys)
     mailed = _counts(connection, mails.c.run_key, mails.c.state, keys)
@@ -341,6 +374,7 @@ def _views(connection: Connection, wanted: Select[Any]) -> list[RunView]:
             mails=mailed[row.key],
             errors=tuple(errors[row.key]),
             unsent=tuple(unsent[row.key]),
+            unchecked=_unchecked(due_since, row.finished_at) if row.finished_at else (),
             incomplete=Incomplete(),
         )
         for row in found

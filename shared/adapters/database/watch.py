@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select, tr
 from typing_extensions import override
 
 from shared.adapters.database.ledger import Ledger, reads
-from shared.adapters.database.runs import FINAL, NIGHTS, UNSENT_MAILS, planned_until
+from shared.adapters.database.runs import FINAL, IS_COMPLETE, NIGHTS, RUNS_AND_MAILS, planned_until
 from shared.adapters.database.tables import dead_letters, locks, mails, projects, run_scopes, runs, schedules
 from shared.ports.mails import MailState
 from shared.ports.runs import RunState, RunTrigger, ScopeState
@@ -52,15 +52,11 @@ WAITING: list[Select[Any]] = [
 ]
 UNTOLD = select(letter.id).where(letter.replayed_at.is_(None), letter.discarded_at.is_(None), letter.told_at.is_(None))
 UNTOLD = UNTOLD.limit(1)
-HAS_UNSENT = UNSENT_MAILS.c.count > 0
-NIGHTS_AND_MAILS = runs.outerjoin(UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
 LATE_FROM: Select[Any] = (
     select(func.min(planned_until))
-    .select_from(NIGHTS_AND_MAILS)
-    .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), (run.state != RunState.DONE) | HAS_UNSENT)
+    .select_from(RUNS_AND_MAILS)
+    .where(run.trigger == RunTrigger.TIMER, run.reported_at.is_(None), ~IS_COMPLETE)
 )
 COMPLETE_AT: Select[Any] = (
-    select(func.max(run.finished_at))
-    .select_from(NIGHTS_AND_MAILS)
-    .where(run.trigger == RunTrigger.TIMER, run.state == RunState.DONE, UNSENT_MAILS.c.run_key.is_(None))
+    select(func.max(run.finished_at)).select_from(RUNS_AND_MAILS).where(run.trigger == RunTrigger.TIMER, IS_COMPLETE)
 )
