@@ -36,7 +36,8 @@ TYPES = dict(re.findall(r"^param (\w+) (.+?)(?: =.*)?$", (INFRA / "main.bicep").
 # Values of azd's environment that have the name of the app's setting that they become.
 SAME = set(PLACES.values()) & set(settings.setting_names())
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-NEEDED = "Microsoft.Authorization/roleAssignments/write"
+# Of Contributor, and of Role Based Access Control Administrator.
+NEEDED = ("Microsoft.Resources/subscriptions/resourceGroups/write", "Microsoft.Authorization/roleAssignments/write")
 KEY_IN_VAULT = "secrets/mail-key?api-version=2024-11-01"
 
 
@@ -124,17 +125,21 @@ def key_is_kept() -> bool:
     return True
 
 
-def may_assign_roles(subscription: str) -> bool:
-    """Whether whoever is signed in may give roles there. Raises HookError."""
+def missing_rights(subscription: str) -> list[str]:
+    """What whoever is signed in would have to be able to do there, and is not. Raises HookError."""
     url = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
     held = az.az("rest", "--method", "get", "--url", url)
     if not isinstance(held, dict) or not isinstance(held.get("value"), list):
         raise az.HookError(f"Azure does not say what you may do in the subscription {subscription}.")
-    return any(_holds(each.get("actions")) and not _holds(each.get("notActions")) for each in held["value"])
+    return [right for right in NEEDED if not any(_gives(each, right) for each in held["value"])]
 
 
-def _holds(patterns: Iterable[str] | None) -> bool:
-    return any(fnmatchcase(NEEDED.lower(), pattern.lower()) for pattern in patterns or ())
+def _gives(held: Mapping[str, Iterable[str] | None], right: str) -> bool:
+    return _has(held.get("actions"), right) and not _has(held.get("notActions"), right)
+
+
+def _has(patterns: Iterable[str] | None, right: str) -> bool:
+    return any(fnmatchcase(right.lower(), pattern.lower()) for pattern in patterns or ())
 
 
 def faults() -> Iterator[str]:
@@ -142,11 +147,14 @@ def faults() -> Iterator[str]:
     if wrong := faults_of_values(os.environ, key_is_kept):
         yield f"{wrong}\nThese are values of azd's environment: `azd env set NAME VALUE`."
     subscription = os.environ.get("AZURE_SUBSCRIPTION_ID", "")
+    if not subscription:
+        print("azd knows no subscription yet: what you may do there is not looked at.")
+        return
     try:
-        if subscription and not may_assign_roles(subscription):
+        if missing := missing_rights(subscription):
             yield (
-                f"You may not give roles in the subscription {subscription}, which the app's identity needs. It takes "
-                "the role Owner, or Role Based Access Control Administrator besides Contributor, there."
+                f"You may not do {' nor '.join(missing)} in the subscription {subscription}. It takes the role Owner, "
+                "or both Contributor and Role Based Access Control Administrator, there."
             )
     except az.HookError as error:
         yield str(error)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.docs import sources
 
+HOOKS = sources.PROJECT / "infra" / "hooks"
 PROGRAM = """#!{python}
 import json, sys
 from pathlib import Path
@@ -44,6 +45,12 @@ class AzureCli:
         self._answers: list[dict[str, object]] = []
         self._write()
 
+    def azd(self, values: Mapping[str, str]) -> None:
+        """Puts an azd beside it, whose environment has these values."""
+        program = self.path / "azd"
+        program.write_text(f"#!/bin/sh\ncat <<'VALUES'\n{json.dumps(dict(values))}\nVALUES\n", "utf-8")
+        program.chmod(0o755)
+
     def answers(self, of: str, *, refusal: str = "", value: object = None, times: int = 1_000) -> None:
         """What it says to a command that holds this text; all others go well without a word."""
         self._answers.append({"of": of, "refusal": refusal, "value": value, "times": times})
@@ -57,10 +64,11 @@ class AzureCli:
         file = self._folder / "asked.txt"
         return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
 
-    def run_hook(self, name: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    def run_hook(
+        self, name: str, environment: Mapping[str, str], *arguments: str, folder: Path = HOOKS
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a hook of infra/hooks as azd does: in its folder, with the values of azd's environment."""
-        folder = sources.PROJECT / "infra" / "hooks"
         path = os.pathsep.join([str(self.path), os.environ["PATH"]])
         environment = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | dict(environment)
-        command = [sys.executable, str(folder / name)]
+        command = [sys.executable, str(HOOKS / name), *arguments]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

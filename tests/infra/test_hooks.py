@@ -238,26 +238,37 @@ def test_with_azures_own_mail_and_domain_nothing_needs_to_be_said_of_a_sender():
     assert before.faults_of_values({"EMAIL_OPERATORS": "ops@example.com", "EMAIL_PROVIDER": "acs"}) is None
 
 
+MAKE, GIVE = before.NEEDED
+
+
 @pytest.mark.parametrize(
-    ("held", "may"),
+    ("held", "missing"),
     [
-        (MAY_ALL, True),
-        (MAY_NOT, False),
-        ({"value": [*MAY_NOT["value"], {"actions": ["Microsoft.Authorization/roleAssignments/*"]}]}, True),
-        ({"value": [{"actions": None}]}, False),
-        ({"value": []}, False),
+        (MAY_ALL["value"], []),
+        (MAY_NOT["value"], [GIVE]),
+        ([*MAY_NOT["value"], {"actions": ["Microsoft.Authorization/roleAssignments/*"]}], []),
+        # Role Based Access Control Administrator alone.
+        ([{"actions": ["Microsoft.Authorization/roleAssignments/write", "*/read"], "notActions": []}], [MAKE]),
+        ([{"actions": None}], [MAKE, GIVE]),
+        ([], [MAKE, GIVE]),
     ],
 )
-def test_before_sees_whether_roles_may_be_given(az_in_path, held, may):
-    az_in_path.answers("permissions", value=held)
-    assert before.may_assign_roles(SUBSCRIPTION) is may
+def test_before_sees_which_rights_are_missing(az_in_path, held, missing):
+    az_in_path.answers("permissions", value={"value": held})
+    assert before.missing_rights(SUBSCRIPTION) == missing
+
+
+def test_where_no_subscription_is_chosen_yet_before_says_that_it_has_not_looked(cli):
+    done = cli.run_hook("before.py", GOOD | {"AZURE_SUBSCRIPTION_ID": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "azd knows no subscription yet" in done.stdout
 
 
 @pytest.mark.parametrize("odd", [None, [], {}, {"value": None}, "text"])
 def test_an_answer_that_says_nothing_of_rights_is_told(az_in_path, odd):
     az_in_path.answers("permissions", value=odd)
     with pytest.raises(az.HookError, match="Azure does not say what you may do"):
-        before.may_assign_roles(SUBSCRIPTION)
+        before.missing_rights(SUBSCRIPTION)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +495,7 @@ def test_one_subscription_that_refuses_keeps_no_other_from_its_rights(cli):
     assert done.returncode == 1
     assert f"The app may do in {OTHER} what its settings need." in done.stdout
     assert f"The app gets no rights in {SUBSCRIPTION}. Azure says: ERROR: (AuthorizationFailed)" in done.stderr
-    assert f"You may not do {before.NEEDED} on /subscriptions/{SUBSCRIPTION}." in done.stderr
+    assert f"You may not do {GIVE} on /subscriptions/{SUBSCRIPTION}." in done.stderr
     assert "azd hooks run postdeploy" in done.stderr
 
 
