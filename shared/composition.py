@@ -120,6 +120,8 @@ class Composition:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock: Clock = clock_from(settings.clock_start, settings.clock_speed)
+        # Where traces and metrics go.
+        self.telemetry: Telemetry = NoTelemetry()
 
     # --- adapters ---
 
@@ -350,21 +352,18 @@ class Composition:
         naming = Naming(self._project_id, self.retry)
         return Chain(stages, naming.by_id, self.dead_letters, self.queues, self.telemetry)
 
-    @cached_property
-    def telemetry(self) -> Telemetry:
-        """Where traces and metrics go: nowhere without APPLICATIONINSIGHTS_CONNECTION_STRING."""
+    def tell(self) -> None:
+        """Has telemetry told of what happens from now on in this process, where there is somewhere to send it.
+
+        Before anything else is built; commands don't do it, for whom it would take seconds to load.
+        """
         connection = self.settings.application_insights
         if connection is None:
-            return NoTelemetry()
+            return
         from shared.adapters.telemetry import application_insights
 
-        return application_insights(connection.get_secret_value(), self.settings.client_id)
-
-    def tell(self) -> None:
-        """Has telemetry told of what happens from now on in this process."""
-        telemetry = self.telemetry
-        if not isinstance(telemetry, NoTelemetry):
-            observers.append(lambda name, fields: measure(telemetry, name, fields))
+        telemetry = self.telemetry = application_insights(connection.get_secret_value(), self.settings.client_id)
+        observers.append(lambda name, fields: measure(telemetry, name, fields))
 
     # --- stages ---
 

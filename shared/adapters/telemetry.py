@@ -5,13 +5,17 @@ What is exported goes out in threads of their own, and is dropped where nobody t
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any
 
-from opentelemetry import metrics, trace
+from opentelemetry import _logs, metrics, trace
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, Tracer
 from typing_extensions import override
@@ -32,6 +36,10 @@ INSTRUMENTATIONS = (
     "urllib",
     "urllib3",
 )
+# An instance may end after half a minute of rest, and what it has measured since the last export ends with it.
+METRICS_EVERY_MILLISECONDS = "10000"
+# The packages wait for 30 seconds each for traces, metrics and logs, where nobody takes them.
+ENDS_WITHIN_SECONDS = 5.0
 
 
 class OpenTelemetry(Telemetry):
@@ -53,8 +61,6 @@ class OpenTelemetry(Telemetry):
             name,
             context=trace.set_span_in_context(NonRecordingSpan(parent)) if parent else None,
             links=links,
-            # The host tells of it.
-            record_exception=False,
         )
 
     @override
@@ -90,6 +96,7 @@ def application_insights(connection_string: str, client_id: str | None) -> OpenT
     # Microsoft's own statistics and remote settings: calls that nobody here asked for.
     os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
     os.environ.setdefault("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
+    os.environ.setdefault("OTEL_METRIC_EXPORT_INTERVAL", METRICS_EVERY_MILLISECONDS)
     from azure.monitor.opentelemetry import configure_azure_monitor
 
     configure_azure_monitor(
@@ -105,7 +112,27 @@ def application_insights(connection_string: str, client_id: str | None) -> OpenT
     )
     # Where the endpoint is away, it says so each few seconds.
     logging.getLogger("azure.monitor.opentelemetry").setLevel(logging.CRITICAL)
+    providers: list[Any] = [trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()]
+    ends = [each.shutdown for each in providers]
+    for end in ends:
+        atexit.unregister(end)
+    atexit.register(end_all, ends, ENDS_WITHIN_SECONDS)
     return OpenTelemetry(trace.get_tracer(NAME), metrics.get_meter(NAME))
+
+
+def end_all(ends: Sequence[Callable[[], object]], seconds: float) -> None:
+    """Has all of them send what they have and end, side by side; waits for so long."""
+    threads = [threading.Thread(target=partial(_quietly, end), daemon=True) for end in ends]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0, until - time.monotonic()))
+
+
+def _quietly(work: Callable[[], object]) -> None:
+    with suppress(Exception):
+        work()
 
 
 def _credential(client_id: str | None) -> Any:

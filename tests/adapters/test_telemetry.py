@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -9,8 +12,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from shared.adapters.telemetry import OpenTelemetry
-from shared.ports.telemetry import GAUGES, HISTOGRAMS, Metric
+from shared import settings
+from shared.adapters.telemetry import OpenTelemetry, end_all
+from shared.composition import Composition
+from shared.ports.telemetry import GAUGES, HISTOGRAMS, Metric, NoTelemetry
 
 HOST = "00-11111111111111111111111111111111-1111111111111111-01"
 SENDER = "00-22222222222222222222222222222222-2222222222222222-03"
@@ -88,10 +93,13 @@ def test_without_any_a_trace_begins(told: Told, broken: str | None) -> None:
 
 def test_work_that_fails_is_told_as_failed_and_the_error_goes_on(told: Told) -> None:
     with pytest.raises(RuntimeError), told.telemetry.working("f", HOST):
-        raise RuntimeError("a secret")
+        raise RuntimeError("nobody foresaw it")
     span = told.span()
     assert not span.status.is_ok
-    assert span.events == (), "the host tells of the exception"
+    (error,) = span.events
+    assert error.attributes is not None
+    assert error.attributes["exception.type"] == "RuntimeError", "nobody else tells of it"
+    assert "test_telemetry.py" in str(error.attributes["exception.stacktrace"])
 
 
 def test_outside_of_work_there_is_no_trace(told: Told) -> None:
@@ -109,3 +117,25 @@ def test_every_metric_takes_values(told: Told, metric: Metric) -> None:
     else:
         assert point.value == (5 if metric in GAUGES else 7)  # type: ignore[attr-defined]
     assert point.attributes == {"a": "b"}  # type: ignore[attr-defined]
+
+
+def test_where_nobody_takes_what_is_left_a_process_ends_all_the_same() -> None:
+    """However many of traces, metrics and logs hang, and whatever fails."""
+    never, ended = threading.Event(), list[str]()
+
+    def fails() -> None:
+        ended.append("failed")
+        raise RuntimeError("nobody takes it")
+
+    begun = time.monotonic()
+    end_all([never.wait, never.wait, fails, lambda: ended.append("ended")], 0.1)
+    assert time.monotonic() - begun < 5
+    assert sorted(ended) == ["ended", "failed"]
+    never.set()
+
+
+def test_commands_load_no_telemetry() -> None:
+    """Only who calls `tell` does, as function_app.py."""
+    somewhere = {"APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=11111111-2222-4333-8444-555555555555"}
+    app = Composition(settings.load({"DatahubStorageConnectionString": "UseDevelopmentStorage=true"} | somewhere))
+    assert isinstance(app.chain.telemetry, NoTelemetry)

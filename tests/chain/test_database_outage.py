@@ -51,6 +51,10 @@ def test_a_night_whose_database_goes_away_and_an_alert_that_comes_meanwhile_are_
             replies = [post(url, ALERT) for _ in range(2)]
             assert [reply.status for reply in replies] == [202, 202]
             assert replies[1].seconds < 1
+            # Whoever asks how the app is needs no database, and is told in time: its watchdog has not come by yet.
+            health = post(url.replace("budget-alert", "health"), b"", method="GET")
+            assert (health.status, health.text) == (503, "")
+            assert health.seconds < 2
             # A message waits for half a minute and up to a fifth more, which is the shortest of the growing waits, by
             # the app's clock.
             host.wait_for("scope_deferred")
