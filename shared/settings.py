@@ -216,12 +216,22 @@ def _connection(secret: SecretStr) -> SecretStr:
 
 
 def _application_insights(secret: SecretStr) -> SecretStr:
-    parts = dict(part.split("=", 1) for part in secret.get_secret_value().rstrip(";").split(";"))
-    given = {name.strip().lower(): value.strip() for name, value in parts.items()}
-    if not GUID.fullmatch(given.get("instrumentationkey", "")):
+    """A connection string as its SDK takes it: without blanks, capitals in its key and a `;` at its end.
+
+    Raises ValueError for what is no pair of name and value, too.
+    """
+    pairs = (part.split("=") for part in secret.get_secret_value().rstrip("; ").split(";"))
+    given = {name.strip().lower(): value.strip() for name, value in pairs}
+    key = given.get("instrumentationkey", "")
+    if not GUID.fullmatch(key):
         raise FaultError("it has no InstrumentationKey")
-    _endpoint(given.get("ingestionendpoint", "https://host").rstrip("/"))
-    return secret
+    if given.get("authorization", "ikey").lower() != "ikey":
+        raise FaultError("its Authorization is another than ikey")
+    host = ".".join(filter(None, (given.get("location"), "dc", given.get("endpointsuffix", "host"))))
+    _endpoint(given.get("ingestionendpoint", f"https://{host}"))
+    return SecretStr(
+        ";".join(f"{name}={value}" for name, value in (given | {"instrumentationkey": key.lower()}).items())
+    )
 
 
 PARTS_OF_HOST = {"AccountName": "[a-z0-9-]+", "EndpointSuffix": r"[\w.-]+(:[0-9]+)?"}

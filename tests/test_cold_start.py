@@ -84,6 +84,13 @@ answer = function_app.health(func.HttpRequest("GET", "/api/health", body=b""))
 print(json.dumps(answer.status_code))
 print(json.dumps(sorted(sys.modules)))
 """
+LOAD_TELEMETRY = """
+import json, os
+import function_app
+
+print(json.dumps(type(function_app.warden.telemetry).__name__), flush=True)
+os._exit(0)  # nobody takes what is left
+"""
 LEAST = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
 OF_ALERTS = {"ALERT_AUDIENCE": "api://warden", "ALERT_TENANT_ID": "72f988bf-86f1-41af-91ab-2d7cd011db47"}
 
@@ -143,6 +150,12 @@ def test_whoever_asks_how_the_app_is_needs_the_queues_and_no_more(azurite):
     answered, modules = run_fresh(ASK_HOW_IT_IS, DatahubStorageConnectionString=azurite.connection_string)
     assert answered in (200, 503)
     assert later_ones_in(modules) == QUEUES_SDK
+
+
+def test_telemetry_is_loaded_however_its_connection_string_is_written():
+    nobody = "InstrumentationKey=11111111-2222-4333-8444-55555555555A; IngestionEndpoint=http://127.0.0.1:9/;"
+    (is_told,) = run_fresh(LOAD_TELEMETRY, APPLICATIONINSIGHTS_CONNECTION_STRING=nobody)
+    assert is_told == "OpenTelemetry"
 
 
 def test_a_budget_alert_with_a_token_loads_what_checks_tokens_and_no_more():

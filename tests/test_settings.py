@@ -879,3 +879,40 @@ def test_the_operators_of_staging_have_to_be_named() -> None:
     assert faults_of({**STORAGE, "WARDEN_STAGING": "true"}) == [
         "EMAIL_OPERATORS is missing: WARDEN_STAGING is true, and they get all its mails."
     ]
+
+
+# --- telemetry -----------------------------------------------------------------------------------------------
+
+INSIGHTS = "InstrumentationKey=11111111-2222-4333-8444-55555555555A"
+
+
+@pytest.mark.parametrize(
+    "given", [INSIGHTS, f" {INSIGHTS} ; IngestionEndpoint = https://a.example/ ; ", f"{INSIGHTS};EndpointSuffix=a.b"]
+)
+def test_a_connection_string_is_handed_on_as_its_packages_read_it(given: str) -> None:
+    secret = load({**STORAGE, "APPLICATIONINSIGHTS_CONNECTION_STRING": given}).application_insights
+    assert secret is not None
+    key, *others = secret.get_secret_value().split(";")
+    assert key == "instrumentationkey=11111111-2222-4333-8444-55555555555a"
+    assert [len(each.split("=")) for each in others] == [2] * len(others)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "rubbish",
+        "InstrumentationKey=",
+        "InstrumentationKey=s3cret",
+        "11111111-2222-4333-8444-555555555555",
+        f"{INSIGHTS};s3cret",
+        f"{INSIGHTS};a=b=s3cret",
+        f"{INSIGHTS};IngestionEndpoint=",
+        f"{INSIGHTS};IngestionEndpoint=ftp://s3cret/",
+        f"{INSIGHTS};EndpointSuffix=s3 cret",
+        f"{INSIGHTS};Authorization=s3cret",
+    ],
+)
+def test_what_is_no_connection_string_of_telemetry_is_a_fault_at_the_door(given: str) -> None:
+    (fault,) = faults_of({**STORAGE, "APPLICATIONINSIGHTS_CONNECTION_STRING": given})
+    assert fault.startswith("APPLICATIONINSIGHTS_CONNECTION_STRING is not right")
+    assert "s3cret" not in fault

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
@@ -97,6 +96,8 @@ def application_insights(connection_string: str, client_id: str | None) -> OpenT
     os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
     os.environ.setdefault("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
     os.environ.setdefault("OTEL_METRIC_EXPORT_INTERVAL", METRICS_EVERY_MILLISECONDS)
+    # Its packages read it there too, and can't if it is written in another way.
+    os.environ["APPLICATIONINSIGHTS_CONNECTION_STRING"] = connection_string
     from azure.monitor.opentelemetry import configure_azure_monitor
 
     configure_azure_monitor(
@@ -116,23 +117,33 @@ def application_insights(connection_string: str, client_id: str | None) -> OpenT
     ends = [each.shutdown for each in providers]
     for end in ends:
         atexit.unregister(end)
-    atexit.register(end_all, ends, ENDS_WITHIN_SECONDS)
+    atexit.register(ending(ends, ENDS_WITHIN_SECONDS))
     return OpenTelemetry(trace.get_tracer(NAME), metrics.get_meter(NAME))
 
 
-def end_all(ends: Sequence[Callable[[], object]], seconds: float) -> None:
-    """Has all of them send what they have and end, side by side; waits for so long."""
-    threads = [threading.Thread(target=partial(_quietly, end), daemon=True) for end in ends]
+def ending(ends: Sequence[Callable[[], object]], seconds: float) -> Callable[[], None]:
+    """What has all of them send what they have and end, side by side, and waits for so long.
+
+    Their threads are there from now on: Python 3.12 starts none while it ends.
+    """
+    begun = threading.Event()
+
+    def wait_for(end: Callable[[], object]) -> None:
+        begun.wait()
+        with suppress(Exception):
+            end()
+
+    threads = [threading.Thread(target=wait_for, args=(end,), daemon=True) for end in ends]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0, until - time.monotonic()))
 
+    def end_all() -> None:
+        begun.set()
+        until = time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0, until - time.monotonic()))
 
-def _quietly(work: Callable[[], object]) -> None:
-    with suppress(Exception):
-        work()
+    return end_all
 
 
 def _credential(client_id: str | None) -> Any:

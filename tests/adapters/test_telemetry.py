@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from shared import settings
-from shared.adapters.telemetry import OpenTelemetry, end_all
+from shared.adapters.telemetry import OpenTelemetry, ending
 from shared.composition import Composition
 from shared.ports.telemetry import GAUGES, HISTOGRAMS, Metric, NoTelemetry
 
@@ -127,9 +127,12 @@ def test_where_nobody_takes_what_is_left_a_process_ends_all_the_same() -> None:
         ended.append("failed")
         raise RuntimeError("nobody takes it")
 
-    begun = time.monotonic()
-    end_all([never.wait, never.wait, fails, lambda: ended.append("ended")], 0.1)
+    end_all = ending([never.wait, never.wait, fails, lambda: ended.append("ended")], 0.1)
+    begun, there = time.monotonic(), threading.active_count()
+    assert ended == []
+    end_all()
     assert time.monotonic() - begun < 5
+    assert threading.active_count() <= there, "Python 3.12 starts no thread while it ends"
     assert sorted(ended) == ["ended", "failed"]
     never.set()
 

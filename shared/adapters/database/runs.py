@@ -246,8 +246,8 @@ RUNS_AND_MAILS = runs.outerjoin(UNSENT_MAILS, UNSENT_MAILS.c.run_key == run.key)
 due_check = projects.c.check_due_since
 DUE_CHECKS = select(projects.c.acronym, due_check).where(projects.c.active == true(), due_check.is_not(None))
 OLDEST_CHECK = DUE_CHECKS.with_only_columns(func.min(due_check)).scalar_subquery()
-# What a run is, of RUNS_AND_MAILS, that has read all, compared it with the budgets, and told what came of that. By it go
-# the mail that a night is not complete and the age of the last complete one. What became due later is of another run, or
+# What a run is, of RUNS_AND_MAILS, that has read all, compared it with the budgets and told what came of that. By it go
+# the mail that a night is not complete and the age of the last complete one. What became due later is of another run or
 # of a person; mails that have failed are told by themselves.
 IS_COMPLETE = and_(
     run.state == RunState.DONE,
