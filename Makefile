@@ -9,6 +9,8 @@ READY := .venv/.ready
 RUNS ?= 20
 HISTORIES ?= 1000
 LOCK_HISTORIES ?= 2000
+# What `make check` tests, and `make test` does not.
+OF_CHECK := tests/docs tests/infra tests/cli/test_installed.py
 
 # Tests start many processes: without byte code on the disk, each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,18 +35,18 @@ demo: $(READY) ## Two nights over a dozen sample projects, and a lock at 100 %
 dev: $(READY) ## Keeps the demo's parts running, for trying things by hand
 	@$(BIN)/python -m localdev.demo --keep
 
-test: $(READY) ## The tests of the app (those of infra/ are a part of `make check`)
+test: $(READY) ## The tests of the app (those of its docs, its package and infra/ are a part of `make check`)
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m localdev.worker_venv
-	@# Two more than the two cores that there are at least: many tests wait for programs.
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore tests/infra tests
+	@# One more than the two cores that there are at least: many tests wait for programs.
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(OF_CHECK:%=--ignore %) tests
 
-check: $(READY) ## Style, types, who may import whom, what the docs say, and infra/ (where a Bicep compiler is)
+check: $(READY) ## Style, types, who may import whom, the docs, the package, and infra/ (where a Bicep compiler is)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/docs tests/infra
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(OF_CHECK)
 	@$(BIN)/python -m localdev.bicep
 
 bench: $(READY) ## The figures of docs/benchmarks.md, measured here

@@ -12,7 +12,10 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import chdir
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
@@ -49,21 +52,27 @@ class ForkedProgram(Program):
     def _popen(self) -> subprocess.Popen[str]:
         python, flag, *arguments = self._arguments
         assert (python, flag) == (sys.executable, "-m")
-        return _Forked(arguments, self._folder or Path.cwd(), self._whole_environment())
+        ours, theirs = os.pipe()
+        with Path(os.devnull).open() as nothing, os.fdopen(theirs, "w") as output:
+            forked = Forked(arguments, self._folder or Path.cwd(), self._whole_environment(), (nothing, output, output))
+        forked.stdout = os.fdopen(ours, encoding="utf-8", errors="replace")
+        return forked
 
 
-class _Forked(subprocess.Popen[str]):
-    """What a Program asks of its process."""
+class Forked(subprocess.Popen[str]):
+    """What a Program asks of its process. files: its standard input, output and errors."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
-        ours, theirs = SERVER.Pipe(duplex=False)
-        self._process = SERVER.Process(target=_become, args=(arguments, str(folder), environment, theirs))
+    def __init__(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], files: Iterable[TextIO | int]
+    ) -> None:
+        _begin_server()
+        theirs = [Connection(os.dup(each if isinstance(each, int) else each.fileno())) for each in files]
+        self._process = SERVER.Process(target=_become, args=(arguments, str(folder), dict(environment), theirs))
         self._process.start()
-        theirs.close()
+        for each in theirs:
+            each.close()
         self.args, self.pid, self.returncode = list(arguments), self._process.pid or 0, None  # type: ignore[assignment]
-        self.stdin = self.stderr = None
-        self.stdout: TextIO = os.fdopen(os.dup(ours.fileno()), encoding="utf-8", errors="replace")
-        ours.close()
+        self.stdin = self.stdout = self.stderr = None
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -84,13 +93,21 @@ class _Forked(subprocess.Popen[str]):
         """It is multiprocessing that waits for its processes."""
 
 
-def _become(arguments: Sequence[str], folder: str, environment: dict[str, str], output: Connection) -> None:
+@cache
+def _begin_server() -> None:
+    """Begins the process that is forked: what it imports, it finds in the folder in which it begins."""
+    with chdir(ROOT):
+        forkserver.ensure_running()
+
+
+def _become(arguments: Sequence[str], folder: str, environment: dict[str, str], files: Sequence[Connection]) -> None:
     """Runs the module in this process, as `python -m` would."""
     gc.freeze()
-    for standard in (1, 2):
-        os.dup2(output.fileno(), standard)
-    output.close()
+    for number, file in enumerate(files):
+        os.dup2(file.fileno(), number)
+        file.close()
     # Not those that it was forked with: they were made for a file.
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout, sys.stderr = (os.fdopen(each, "w", 1, "utf-8", closefd=False) for each in (1, 2))
     os.environ.clear()
     os.environ.update(environment)

@@ -84,10 +84,14 @@ class Postgres:
     def empty(self, database: str, tables: list[str]) -> None:
         """Takes all rows out of these tables; what a killed test left connected is cut off first."""
         others = "datname = current_database() AND pid <> pg_backend_pid()"
-        self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}", database)
-        # Without triggers: that of the audit refuses it.
-        emptied = f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"
-        self.execute(f"SET session_replication_role = replica; {emptied}", database)
+        # Without triggers and foreign keys. For the few rows of a test, TRUNCATE takes ten times as long.
+        deletions = "; ".join(f"DELETE FROM {table}" for table in tables)
+        numbers = "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences"
+        self.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others};"
+            f"SET session_replication_role = replica; {deletions}; {numbers} WHERE last_value IS NOT NULL",
+            database,
+        )
 
     def _initialise(self, folder: Path) -> None:
         if self._user:

@@ -7,6 +7,7 @@ which is printed and stands in the test's name; what a kill hits still depends o
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -69,6 +70,7 @@ def undisturbed() -> dict[str, Outcome]:
     return {}
 
 
+@pytest.mark.skipif("CRASH_RUNS" not in os.environ, reason="make crash-test plays it: it takes long")
 @pytest.mark.parametrize("seed", seeds(1))
 def test_a_night_in_which_the_host_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     install: Install, azure: AzureSimulator, undisturbed: dict[str, Outcome], seed: int

@@ -140,6 +140,15 @@ def worker(python_313: Path, settings: dict[str, str]) -> Iterator[WorkerProcess
         yield running
 
 
+@pytest.fixture(scope="module")
+def functions(python_313: Path) -> dict[str, dict[str, object]]:
+    """The functions that the worker finds."""
+    with WorkerProcess(python_313, {STORAGE: "UseDevelopmentStorage=true"}) as running:
+        assert running.loaded["succeeded"], running.loaded["error"]
+        found: dict[str, dict[str, object]] = running.loaded["functions"]
+        return found
+
+
 def succeeded(answer: dict[str, object]) -> None:
     """An invocation went well, and gave nothing to a binding of the host's: the app sends by itself."""
     assert answer["succeeded"], answer["error"]
@@ -180,9 +189,9 @@ def bindings_of(function: dict[str, object], direction: str) -> list[dict[str, o
     return [binding for binding in bindings if binding["direction"] == direction]
 
 
-def test_the_worker_indexes_every_function_with_its_trigger(worker):
+def test_the_worker_indexes_every_function_with_its_trigger(functions):
     found = {}
-    for name, function in worker.loaded["functions"].items():
+    for name, function in functions.items():
         (trigger,) = bindings_of(function, "IN")
         found[name] = (trigger["type"], trigger[ON[trigger["type"]]])
     assert found == FUNCTIONS
@@ -191,8 +200,7 @@ def test_the_worker_indexes_every_function_with_its_trigger(worker):
 @pytest.mark.parametrize(
     ("name", "level", "method"), [("BudgetAlert", "function", "POST"), ("Health", "anonymous", "GET")]
 )
-def test_an_http_function_takes_what_it_is_for_and_answers_its_caller(worker, name, level, method):
-    functions = worker.loaded["functions"]
+def test_an_http_function_takes_what_it_is_for_and_answers_its_caller(functions, name, level, method):
     (trigger,) = bindings_of(functions[name], "IN")
     assert (trigger["authLevel"].lower(), trigger["methods"]) == (level, [method])
     others = {
@@ -204,8 +212,7 @@ def test_an_http_function_takes_what_it_is_for_and_answers_its_caller(worker, na
     }
 
 
-def test_every_queue_hangs_on_the_one_connection_and_only_the_night_s_timer_is_retried(worker):
-    functions = worker.loaded["functions"]
+def test_every_queue_hangs_on_the_one_connection_and_only_the_night_s_timer_is_retried(functions):
     bindings = [binding for function in functions.values() for binding in function["bindings"]]
     assert {binding.get("connection") for binding in bindings if "queue" in binding["type"]} == {STORAGE}
     assert {name: f["retries"] for name, f in functions.items() if f["retries"]} == {"ProjectUsageScheduler": 10}
@@ -237,21 +244,18 @@ def test_a_night_goes_from_the_timer_to_the_mail(worker, database, settings, sim
     assert left_on_queues(settings) == {}
 
 
-@pytest.mark.parametrize(
-    ("function", "queue", "body"),
-    [
+def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, settings):
+    for function, queue, body in (
         ("DeadLettersProjectUsageUpdate", "project-usage-update", '{"ProjectId": 11}'),
         ("DeadLettersProjectUsageNotification", "project-usage-notification", b'{"ProjectId": 11}'),
         ("DeadLettersEmailNotification", "email-notification", '{"EmailId": 7}'),
         ("DeadLettersProjectLock", "project-lock", '{"ProjectId": 11, "Action": "lock"}'),
-    ],
-)
-def test_what_the_host_gave_up_on_becomes_a_dead_letter(worker, database, settings, function, queue, body):
-    succeeded(worker.message(function, body, "poisoned"))
-    (told,) = left_on_queues(settings)["QueueEmailNotification"]
-    assert told.keys() == {"EmailId"}
-    (letter,) = SqlDeadLetters(database).letters()
-    assert (letter.queue, letter.body) == (queue, body if isinstance(body, str) else body.decode())
+    ):
+        succeeded(worker.message(function, body, f"poisoned-{queue}"))
+        letters = {letter.queue: letter.body for letter in SqlDeadLetters(database).letters()}
+        assert letters[queue] == (body if isinstance(body, str) else body.decode())
+        told = left_on_queues(settings)["QueueEmailNotification"]
+        assert {*map(tuple, told)} == {("EmailId",)}
 
 
 def test_a_set_of_projects_that_was_taken_before_is_checked_one_by_one(worker, settings):

@@ -116,4 +116,4 @@ def _only(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment, with these settings and no others."""
     others = {name.lower() for name in setting_names()} | {"pythonpath"}
     kept = {name: value for name, value in os.environ.items() if name.lower() not in others}
-    return {**kept, **settings, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **settings}
