@@ -589,7 +589,8 @@ def _too_often(text: str) -> str | None:
 def _doubt(name: str, known: Mapping[str, str]) -> str | None:
     if name.lower() in known:
         return None
-    meant = next((known[each] for each in known if _is_one_letter_off(name.lower(), each)), None)
+    near = (each for each in known if abs(len(name) - len(each)) <= 1)
+    meant = next((known[each] for each in near if _is_one_letter_off(name.lower(), each)), None)
     if meant is not None:
         return f"{name} is not read: its name is {meant}."
     return f"{name} is not read: there is no such setting." if OURS.match(name) else None

@@ -11,11 +11,11 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, false, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, select
 
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
-from shared.adapters.database.chunks import insert_rows, select_in, update_rows
+from shared.adapters.database.chunks import among, insert_rows, select_among, update_rows
 from shared.adapters.database.coverage import known_months
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.owners import STILL_READ
@@ -24,6 +24,12 @@ from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, Ov
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.coverage import read_until
 from shared.domain.periods import Period
+
+_REVISIONS = select(budgets.c.project_id, budgets.c.made_at, *BUDGET_TERMS).order_by(budgets.c.number)
+_REVISIONS = among(_REVISIONS, budgets.c.project_id)
+_STILL_READ_OF = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
+_STILL_READ_OF = _STILL_READ_OF.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
+_STILL_READ_OF = among(_STILL_READ_OF.where(STILL_READ), scope_owners.c.project_id)
 
 Histories = dict[int, BudgetHistory]
 """By project id"""
@@ -109,12 +115,16 @@ def opened_periods(
 ) -> dict[int, Opened]:
     """All the opened periods of these projects, or only some; by project and first day, oldest first."""
     opened: dict[int, Opened] = {project_id: {} for project_id in project_ids}
-    chosen = select(budget_periods).join(projects, projects.c.id == budget_periods.c.project_id).where(which)
-    ordered = chosen.order_by(budget_periods.c.period_start)
-    for row in select_in(connection, ordered, projects.c.id, project_ids, **parameters):
+    for row in select_among(connection, _opened(which), project_ids, **parameters):
         period = Period(row.period_start, row.period_end)
         opened[row.project_id][period.start] = record(OpenedPeriod, row, period=period)
     return opened
+
+
+@cache
+def _opened(which: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    chosen = select(budget_periods).join(projects, projects.c.id == budget_periods.c.project_id).where(which)
+    return among(chosen.order_by(budget_periods.c.period_start), projects.c.id)
 
 
 def _are_open_ends() -> ColumnElement[bool]:
@@ -142,8 +152,7 @@ def _open_ends(connection: Connection, rows: Sequence[AnyRow], today: date) -> d
 def histories(connection: Connection, opened: dict[int, Opened]) -> Histories:
     """The projects' revisions, with their opened periods."""
     revisions: dict[int, list[tuple[datetime, BudgetTerms]]] = {project_id: [] for project_id in opened}
-    made = select(budgets.c.project_id, budgets.c.made_at, *BUDGET_TERMS).order_by(budgets.c.number)
-    for row in select_in(connection, made, budgets.c.project_id, sorted(opened)):
+    for row in select_among(connection, _REVISIONS, sorted(opened)):
         revisions[row.project_id].append((row.made_at, terms_of(row)))
     return {project_id: BudgetHistory(made, opened[project_id]) for project_id, made in revisions.items()}
 
@@ -167,9 +176,7 @@ def _read_until(connection: Connection, histories: Histories, lookback_days: int
     Not when its costs were last read: a message about one project or one resource group reads less. Sub-accounts that
     it gave up count as long as nights read its days there.
     """
-    owned = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
-    owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id).where(STILL_READ)
-    rows = list(select_in(connection, owned, scope_owners.c.project_id, list(histories)))
+    rows = list(select_among(connection, _STILL_READ_OF, list(histories)))
     known = known_months(connection, [row.sub_account_id for row in rows])
     since = {project_id: history.open_from() for project_id, history in histories.items()}
     # Many projects share a sub-account and their periods.

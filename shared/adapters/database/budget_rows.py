@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, bindparam, func, or_, select, true
 
-from shared.adapters.database.chunks import select_in, update_in, update_rows
+from shared.adapters.database.chunks import among, select_among, select_in, update_in, update_rows
 from shared.adapters.database.ledger import record
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, projects, scope_owners
 from shared.domain.budgets import BudgetTerms, OpeningBalance
@@ -29,6 +29,7 @@ BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.
 # Projects, with the revisions that count.
 WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), budgets.c.same_since, *BUDGET_TERMS)
 WITH_BUDGET = WITH_BUDGET.join_from(projects, budgets, CURRENT_BUDGET, isouter=True)
+_WITH_BUDGET_BY_ID = among(WITH_BUDGET.order_by(projects.c.id), projects.c.id)
 # The charges that are a project's by an ownership. Each OR keeps the bound of an index to the period's days.
 OWNED = (
     (charges.c.scope_id == scope_owners.c.scope_id)
@@ -66,7 +67,7 @@ T = TypeVar("T")
 
 def with_budget(connection: Connection, project_ids: Sequence[int]) -> list[AnyRow]:
     """The rows of these projects, by id, with the revisions that count; a new project has none yet."""
-    return list(select_in(connection, WITH_BUDGET.order_by(projects.c.id), projects.c.id, project_ids))
+    return list(select_among(connection, _WITH_BUDGET_BY_ID, project_ids))
 
 
 def project_in(row: AnyRow) -> Project:
@@ -193,12 +194,16 @@ def _sums(connection: Connection, wanted: Iterable[tuple[int, Period]], *by: Col
     project_ids: dict[Period, list[int]] = {}
     for project_id, span in wanted:
         project_ids.setdefault(span, []).append(project_id)
+    sums: dict[int, Any] = {}
+    for span, ids in project_ids.items():
+        for project_id, *values, cost in select_among(connection, _spent(*by), ids, start=span.start, end=span.end):
+            sums.setdefault(project_id, {})[(span, *values)] = cost
+    return sums
+
+
+@cache
+def _spent(*by: ColumnElement[str]) -> Select[*tuple[Any, ...]]:
     key = (scope_owners.c.project_id, charges.c.billing_currency, *by)
     spent = select(*key, func.sum(charges.c.billed_cost)).join_from(scope_owners, charges, OWNED).group_by(*key)
     day = charges.c.charge_period_start
-    sums: dict[int, Any] = {}
-    for span, ids in project_ids.items():
-        within = spent.where(day >= span.start, day < span.end, COSTS)
-        for project_id, *values, cost in select_in(connection, within, scope_owners.c.project_id, ids):
-            sums.setdefault(project_id, {})[(span, *values)] = cost
-    return sums
+    return among(spent.where(day >= bindparam("start"), day < bindparam("end"), COSTS), scope_owners.c.project_id)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from shared.adapters.database.budget_rows import ALL, AnyRow, period_at, terms_of
-from shared.adapters.database.chunks import insert_rows, select_in
+from shared.adapters.database.chunks import among, insert_rows, select_among
 from shared.adapters.database.ledger import record
 from shared.adapters.database.owners import owners_by_group
 from shared.adapters.database.tables import coverage, projects, scope_owners, scopes, stored_answers
@@ -22,17 +22,19 @@ ANSWERS_LAST = timedelta(days=1)
 
 NO_GROUPS = frozenset[str]()
 
+_MONTHS = select(coverage).order_by(coverage.c.month)
+_MONTHS_OF = among(_MONTHS, coverage.c.sub_account_id)
+
 Months = dict[tuple[str, str], dict[date, Coverage]]
 """By provider and sub-account, and the month's first day"""
 
 
 def known_months(connection: Connection, sub_account_ids: Collection[str] | None = None) -> Months:
     """What is known of these sub-accounts' months, or of all, oldest month first."""
-    stored = select(coverage).order_by(coverage.c.month)
     rows: Iterable[AnyRow] = (
-        connection.execute(stored)
+        connection.execute(_MONTHS)
         if sub_account_ids is None
-        else select_in(connection, stored, coverage.c.sub_account_id, sorted(set(sub_account_ids)))
+        else select_among(connection, _MONTHS_OF, sorted(set(sub_account_ids)))
     )
     known: Months = {}
     for row in rows:
