@@ -6,7 +6,7 @@ import hashlib
 import re
 import shlex
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 # PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair, which JSON can spell.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -50,6 +50,12 @@ def in_shell(text: str) -> str:
 def digest(*texts: str) -> str:
     """Twelve characters that tell texts apart, for a key or a name."""
     return hashlib.sha256("\n".join(texts).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def wholly(addresses: Iterable[str]) -> re.Pattern[str]:
+    """What finds addresses in a text, in any letters, and not within others: `ann@b.co` is not in `joann@b.com`."""
+    longest_first = sorted(filter(None, addresses), key=len, reverse=True)
+    return re.compile(rf"(?<![\w.+-])(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?![\w-])", re.IGNORECASE)
 
 
 def storable(text: str) -> str:

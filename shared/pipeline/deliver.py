@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from shared.domain.budgets import ALL_OF_IT
 from shared.domain.deliveries import (
@@ -299,7 +300,9 @@ class Deliverer:
             to, cc = cc, ()
         rendered = asdict(self.renderer(mail.template, mail.language, context))
         urgent = mail.threshold is not None and mail.threshold >= ALL_OF_IT
-        return OutgoingMail(stored.message_id, to, **rendered, cc=cc, bcc=bcc, urgent=urgent, reply_to=self.reply_to)
+        everybody = tuple(sorted({each.recipient.strip() for each in (*stored.deliveries, *asked, *left_out)}))
+        of_it: dict[str, Any] = {"cc": cc, "bcc": bcc, "everybody": everybody, "reply_to": self.reply_to}
+        return OutgoingMail(stored.message_id, to, **rendered, **of_it, urgent=urgent)
 
     def _failed(self, stored: StoredMail, origin: str, reason: str) -> list[Outgoing]:
         if (self.mails.get(stored.id) or stored).mail.is_forgotten:

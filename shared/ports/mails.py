@@ -19,6 +19,8 @@ class OutgoingMail:
     """A mail as it goes to the provider: valid addresses, one-line subject. message_id: `<…@…>`, always the same.
 
     urgent: mail programs are to show that it is important. reply_to: where answers go; to the sender if empty.
+    everybody: whom it is for in all, always in the same order, with those who have it already or were refused: who has
+    to hand it over in parts makes the same ones each time.
     """
 
     message_id: str
@@ -30,6 +32,7 @@ class OutgoingMail:
     bcc: tuple[str, ...] = ()
     urgent: bool = False
     reply_to: str = ""
+    everybody: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -682,3 +682,25 @@ def test_whom_another_project_names_too_is_not_taken_out_of_what_operators_were_
     kept = mails.get(notice)
     assert kept is not None
     assert kept.mail.context == {"lines": ["no a@b.ca"]}
+
+
+def test_whoever_is_forgotten_is_named_in_no_letters_and_whoever_is_not_still_is(
+    ledgers: Ledgers, database: Database
+) -> None:
+    """As a provider wrote it; an address that holds another's is somebody else's."""
+    mails = SqlMails(database, "warden.example")
+    ledgers.projects.load([entry(1, contacts=("Ann@B.ca", "z@b.ca")), entry(2, contacts=("Z@B.CA",))], "ana", NOW)
+    lines = ["550 <ann@b.ca> unknown", "to:\nANN@b.ca", "no joann@b.ca, no ann@b.ca.", "z@b.ca: no"]
+    notice = mails.add(NewMail("n", "notice", ("ops@b.ca",), {"lines": lines, "n": 1}, topic=Topic.OTHER), NOW)
+    ledgers.projects.forget(1)
+    kept = mails.get(notice)
+    assert kept is not None
+    assert kept.mail.context == {
+        "lines": [
+            "550 <(forgotten)> unknown",
+            "to:\n(forgotten)",
+            "no joann@b.ca, no (forgotten).",
+            "z@b.ca: no",
+        ],
+        "n": 1,
+    }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.texts import digest, is_one_line, shortened
+from shared.domain.texts import digest, is_one_line, shortened, wholly
 
 
 @given(st.text(max_size=50), st.integers(1, 40))
@@ -36,3 +36,17 @@ def test_texts_are_told_apart_by_twelve_letters_and_digits(some: list[str], othe
 
 def test_halves_of_surrogate_pairs_have_a_digest_too() -> None:
     assert digest("a\ud800") == digest("a?")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("no ann@b.co.", ["ann@b.co"]),
+        ("<Ann@B.co>, 'ann@b.com'", ["Ann@B.co", "ann@b.com"]),
+        ("joann@b.co x.ann@b.co ann@b.community", []),
+        ("", []),
+    ],
+)
+def test_addresses_are_found_in_any_letters_and_not_within_others(text: str, found: list[str]) -> None:
+    assert wholly(["ann@b.co", "", "ann@b.com"]).findall(text) == found
+    assert wholly([]).findall(text) == []

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
+from email.message import Message
 from typing import Any
 
 import pytest
 from typing_extensions import override
 
+from shared.adapters.mail.acs import AcsMailer
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.adapters.mail.smtp import SmtpMailer
 from shared.domain.deliveries import refused
 from shared.ports.mails import MailState, StoredMail
-from tests.adapters.mail.servers import API_KEY, Answer, SendGridServer, SmtpServer, fault
+from tests.adapters.mail.servers import API_KEY, AcsServer, Answer, SendGridServer, SmtpServer, acs_fault, fault
 from tests.pipeline.conftest import Chain, entry
 
 ANNA, BOB = "anna@example.com", "bob@example.com"
@@ -154,3 +157,37 @@ def test_a_recipient_at_whom_it_always_hangs_up_is_given_up_alone(chain: Chain, 
         "given up after 72 hours: the mail server broke off: Connection unexpectedly closed",
     )
     assert not chain.letters.letters()
+
+
+# --- Azure Communication Services ---
+
+PEOPLE = tuple(f"p{number:02}@example.com" for number in range(60))
+
+
+def test_of_more_recipients_than_one_mail_may_have_nobody_gets_it_twice(chain: Chain) -> None:
+    """One is refused by name, and for the others the answer was lost after their mail was taken."""
+    server = AcsServer()
+    took, lost = server.judge, list[str]()
+
+    def judge(path: str, headers: Message, content: bytes) -> Answer:
+        sends = path.startswith("/emails:send")
+        if sends and PEOPLE[7] in content.decode():
+            return acs_fault(400, "BadRequest", f"Invalid format for email address {PEOPLE[7]}")
+        answer = took(path, headers, content)
+        if sends and not lost:
+            lost.append(path)
+            return Answer(503, {}, "")
+        return answer
+
+    server.judge = judge  # type: ignore[method-assign]
+    chain.parts["mailer"] = AcsMailer(server.endpoint, None, "warden@example.com", clock=chain.clock)
+    chain.configure()
+    chain.load(entry(contacts=PEOPLE))
+    chain.spend("850", date(2026, 11, 19))
+    chain.tonight()
+    chain.work_off(5)
+    server.stop()
+    bodies = [body["recipients"] for body in server.operations.values()]
+    got = Counter(each["address"] for places in bodies for place in places.values() for each in place)
+    assert set(PEOPLE) - got.keys() == {PEOPLE[7]}
+    assert set(got.values()) == {1}

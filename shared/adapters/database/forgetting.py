@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +12,7 @@ from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.tables import dead_letters, deliveries, mails, projects
 from shared.domain.deliveries import Role
+from shared.domain.texts import wholly
 from shared.messages import EmailMessage, MessageError, Queue, parse_email
 from shared.ports.mails import MailState
 from shared.ports.projects import Forgotten
@@ -27,7 +28,8 @@ def forget(connection: Connection, project_id: int) -> Forgotten:
     ).scalar_one()
     its = connection.execute(select(mails.c.id, mails.c.recipients).where(mails.c.project_id == project_id)).all()
     ids = [row.id for row in its]
-    addresses = {*contacts, *_told(its), *_handed(connection, ids)} - _of_others(connection, project_id)
+    others = _of_others(connection, project_id)
+    addresses = {each for each in (*contacts, *_told(its), *_handed(connection, ids)) if each.casefold() not in others}
     _empty(connection, ids)
     _scrub_notices(connection, addresses)
     letters = _drop_letters(connection, set(ids))
@@ -47,9 +49,9 @@ def _handed(connection: Connection, mail_ids: list[int]) -> set[str]:
 
 
 def _of_others(connection: Connection, project_id: int) -> set[str]:
-    """Whom other projects name, too."""
+    """Whom other projects name, too, in small letters."""
     others = connection.scalars(select(projects.c.contacts).where(projects.c.id != project_id))
-    return {address for contacts in others for address in contacts}
+    return {address.casefold() for contacts in others for address in contacts}
 
 
 def _empty(connection: Connection, mail_ids: list[int]) -> None:
@@ -67,13 +69,23 @@ def _empty(connection: Connection, mail_ids: list[int]) -> None:
 def _scrub_notices(connection: Connection, addresses: Iterable[str]) -> None:
     """What operators were told of mails that did not arrive names whom they were for."""
     rows = connection.execute(select(mails.c.id, mails.c.context).where(mails.c.project_id.is_(None))).all()
-    longest_first = sorted(addresses, key=len, reverse=True)
+    # Providers write addresses in letters of their own.
+    named = wholly(addresses)
     for row in rows:
-        text = before = json.dumps(row.context, ensure_ascii=False)
-        for address in longest_first:
-            text = text.replace(json.dumps(address, ensure_ascii=False)[1:-1], FORGOTTEN)
-        if text != before:
-            connection.execute(update(mails).where(mails.c.id == row.id).values(context=json.loads(text)))
+        scrubbed = _without(row.context, named)
+        if scrubbed != row.context:
+            connection.execute(update(mails).where(mails.c.id == row.id).values(context=scrubbed))
+
+
+def _without(value: Any, named: re.Pattern[str]) -> Any:
+    match value:
+        case str():
+            return named.sub(FORGOTTEN, value)
+        case list():
+            return [_without(each, named) for each in value]
+        case dict():
+            return {name: _without(each, named) for name, each in value.items()}
+    return value
 
 
 def _drop_letters(connection: Connection, mail_ids: set[int]) -> int:

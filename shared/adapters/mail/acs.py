@@ -81,8 +81,7 @@ class AcsMailer:
         Raises LaterError where nobody gets it now, and NeverError as `mime.check`.
         """
         mime.check(mail)
-        everybody = _everybody(mail)
-        first, *others = (everybody[at : at + MOST_RECIPIENTS] for at in range(0, len(everybody), MOST_RECIPIENTS))
+        first, *others = _parts(mail)
         handover = self._hand_over(mail, first)
         refused = dict(handover.refused)
         for some in others:
@@ -207,9 +206,14 @@ class AcsMailer:
         return LaterError(f"{NAME} refuses us: {said.rstrip('.')}; {to_do}", wait)
 
 
-def _everybody(mail: OutgoingMail) -> Recipients:
+def _parts(mail: OutgoingMail) -> list[Recipients]:
+    """As many recipients as one may have in each, and the same ones however many of the others have it already."""
     places = zip(("to", "cc", "bcc"), mime.recipients(mail), strict=True)
-    return [(place, address) for place, addresses in places for address in addresses]
+    asked = [(place, address) for place, addresses in places for address in addresses]
+    order = list(dict.fromkeys([*mail.everybody, *_addresses(asked)]))
+    cut = [{*order[at : at + MOST_RECIPIENTS]} for at in range(0, len(order), MOST_RECIPIENTS)]
+    parts = [[each for each in asked if each[1] in some] for some in cut]
+    return [some for some in parts if some]
 
 
 def _addresses(some: Recipients) -> list[str]:

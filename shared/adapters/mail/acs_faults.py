@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.adapters.azure.refusals import ALWAYS_PASSING, UNREADABLE, RefusedError
+from shared.domain.texts import wholly
 
 # Besides 5xx.
 PASSING = frozenset({408, 429})
@@ -64,21 +65,15 @@ class AcsError(RefusedError):
         """Those of the recipients whom it names, by their address or their place."""
         said = f"{self._names} {self.message}"
         addresses = [address for _, address in some]
-        by_address = {found.group().lower() for found in whole(addresses).finditer(said)}
+        by_address = {found.group().lower() for found in wholly(addresses).finditer(said)}
         by_place = {_at(some, place.lower(), int(number[:9])) for place, number in PLACE.findall(said)}
         return [address for address in addresses if address.lower() in by_address or address in by_place]
 
     def to_see_to(self, some: Recipients) -> str | None:
         """What to do where it is about us: by a code or a member's name, or by words that name no recipient."""
         said = self._names if self.named(some) else f"{self._names} {self.message}"
-        said = ANY_ADDRESS.sub("", whole(address for _, address in some).sub("", said))
+        said = ANY_ADDRESS.sub("", wholly(address for _, address in some).sub("", said))
         return next((to_do for pattern, to_do in OF_US if pattern.search(said)), None)
-
-
-def whole(addresses: Iterable[str]) -> re.Pattern[str]:
-    """What finds these addresses in a text, not one within another: `ann@b.co` is not in `joann@b.com`."""
-    longest_first = sorted(addresses, key=len, reverse=True)
-    return re.compile(rf"(?<![\w.+-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])", re.IGNORECASE)
 
 
 def _errors_in(body: bytes) -> Iterator[dict[str, Any]]:

@@ -166,6 +166,19 @@ def test_more_recipients_than_one_mail_may_have_get_it_in_several(server: AcsSer
     assert [sum(map(len, body["recipients"].values())) for body in server.operations.values()] == [50, 21]
 
 
+def test_whoever_of_many_is_refused_the_other_parts_stay_the_same_operations(server: AcsServer) -> None:
+    """Whose answer was lost must not get it twice, though somebody of another part is asked no more."""
+    everybody = tuple(sorted((*MANY.to, *MANY.bcc)))
+    mailer(server.endpoint).send(replace(MANY, everybody=everybody))
+    first, second = server.operations
+    mailer(server.endpoint).send(
+        replace(MANY, to=tuple(each for each in MANY.to if each != "p1@example.ca"), everybody=everybody)
+    )
+    assert [*server.operations][:2] == [first, second]
+    (again,) = [*server.operations][2:]
+    assert sum(map(len, server.operations[again]["recipients"].values())) == 49
+
+
 def test_those_whom_the_limit_stops_are_asked_again_and_no_others(
     server: AcsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
