@@ -1,6 +1,7 @@
 """Before anything is made: what is surely wrong is said now, all of it at once, and not after ten minutes.
 
-The values that `azd env set` was given are judged by the app's own rules, those by which it will start or not.
+The values that `azd env set` was given are judged by the app's own rules, those by which it will start or not, and by
+what azd and the other hooks would make of them.
 """
 
 from __future__ import annotations
