@@ -666,6 +666,9 @@ def test_an_export_of_another_billing_account_that_begins_where_the_feeding_one_
         offer(replace(new, billing_account=""), of=days(16, 30)),
     ):
         assert not verdicts(rival, feeds=feeds)["monthly"].used
+    # What an export of a group feeds would count beside all of its sub-account.
+    of_group = feeding(offer(replace(GROUP_A, billing_account="billing-1"), A, of=days(1, 15)))
+    assert not verdicts(offer(new, of=days(16, 30)), feeds=of_group)["monthly"].used
     # In one scan, or the new one's first.
     assert sources(feeding(offer(old, of=days(1, 15)), offer(new, of=days(16, 30)))) == {SUB: ["daily", "monthly"]}
     assert sources(feeding(offer(old, of=days(1, 15)), feeds=feeding(offer(new, of=days(15, 30))))) == {
