@@ -59,7 +59,10 @@ def resend(
         is_queued = "is queued" if resent.unasked is None else "is written"
         output.say(f"Mail {resent.mail_id} {is_queued} for {', '.join(resent.to) or 'the operators'}.")
     if resent.unasked:
-        output.warn(f"{resent.unasked}; once the queues take it, the watchdog has it sent: don't ask for it again")
+        output.warn(
+            f"{resent.unasked}; once the queues take it, the watchdog has it sent, within eight hours at most: "
+            "don't ask for it again"
+        )
 
 
 @commands.command()

@@ -137,7 +137,7 @@ def test_a_mail_that_was_sent_again_to_whoever_lacked_it_is_no_longer_unsent(
 def test_a_second_mail_that_can_not_be_queued_is_said_to_be_on_its_way(cli: Cli, mailed: Composition) -> None:
     outcome = cli("mails", "resend", "1")
     assert (outcome.code, outcome.out) == (0, f"Mail 4 is written for {', '.join(BOTH)}.\n")
-    assert "the watchdog has it sent: don't ask for it again" in outcome.err
+    assert "the watchdog has it sent, within eight hours at most: don't ask for it again" in outcome.err
     assert cli("mails", "resend", "2").code == 1
 
 
