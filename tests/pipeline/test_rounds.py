@@ -306,19 +306,23 @@ def test_what_was_written_while_the_queues_were_away_is_found_within_the_hour(co
 
 
 def test_where_the_notes_stay_away_nobody_waits_for_them_at_each_write(counted: Counted) -> None:
-    asked = list[Note]()
+    asked, away = list[Note](), [True]
 
     def write(note: Note, _text: str) -> None:
         asked.append(note)
-        raise LaterError("away")
+        if away[0]:
+            raise LaterError("away")
 
     writing = Writing(lambda: SimpleNamespace(write=write), counted.chain.clock)  # type: ignore[arg-type,return-value]
     for _ in range(10):
         writing.begins()
     assert len(asked) == 2
-    counted.chain.clock.forward(minutes=1)
-    writing.begins()
-    assert len(asked) == 3
+    for away[0], after in ((True, 1), (False, 2), (True, 20)):
+        asked.clear()
+        counted.chain.clock.forward(minutes=after)
+        for _ in range(10):
+            writing.begins()
+        assert len(asked) == (2 if after == 20 else 1), "once it was taken, it counts anew"
 
 
 def test_a_message_that_nobody_gets_hold_of_keeps_no_database_awake(counted: Counted) -> None:
@@ -333,6 +337,21 @@ def test_a_message_that_nobody_gets_hold_of_keeps_no_database_awake(counted: Cou
         chain.drain()
     assert chain.subjects().count("Messages that can't be read") == 1
     assert counted.connections - before <= MOST_CONNECTIONS + 2, "with the mail, and the look after it"
+
+
+def test_where_it_can_not_be_read_whether_somebody_writes_a_round_looks(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted.rest()
+    read = counted.chain.queues.noted
+
+    def noted(note: Note) -> str | None:
+        if note is Note.WRITING:
+            raise LaterError("away")
+        return read(note)
+
+    monkeypatch.setattr(counted.chain.queues, "noted", noted)
+    assert counted.connects(counted.round) == 1
 
 
 @pytest.mark.parametrize("error", [LaterError("away"), NeverError("refused")])
