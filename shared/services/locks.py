@@ -10,6 +10,7 @@ from shared.domain.projects import LockPolicy
 from shared.domain.texts import fitting
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue
 from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import AuditView, LockFacts, LockLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
@@ -56,7 +57,11 @@ class LockService:
         # Whatever becomes of the message, and whatever else is on its way, the order counts from now on.
         self.ledger.order(project_id, action is LockAction.LOCK, now, name, now)
         message = LockMessage(action, project_id, reason=why, trigger=LockTrigger.OPERATOR, by=name, ordered_at=now)
-        self.sender.send(Queue.LOCK, message)
+        try:
+            self.sender.send(Queue.LOCK, message)
+        except (LaterError, NeverError) as error:
+            counts = "the order is written down, and carried out within eight hours"
+            raise type(error)(f"{counts}, but not now: {error.reason}") from error
         return Ordered(facts.project.acronym, facts.held_since, self.mode)
 
     def decisions(self, project: str | None = None, limit: int | None = None) -> list[AuditView]:

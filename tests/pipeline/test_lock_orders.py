@@ -398,6 +398,20 @@ def test_a_look_that_meets_another_message_is_left_to_that_and_to_the_watchdog(l
     assert is_locked(locking)
 
 
+@pytest.mark.parametrize("error", [LaterError("the queues are away"), NeverError("the queues refuse us")])
+def test_an_order_that_can_not_be_queued_says_that_it_counts_and_is_carried_out(
+    locking: Chain, error: LaterError | NeverError
+) -> None:
+    used(locking, "10")
+    locking.queues.fails = lambda: error
+    with pytest.raises(type(error), match=f"written down, and carried out within eight hours, but not now: {error}"):
+        locking.lock_service.order("P11", LockAction.LOCK, "security", "olga")
+    locking.queues.fails = lambda: None
+    locking.clock.forward(hours=8)
+    watch(locking)
+    assert is_locked(locking)
+
+
 # --- held by level -------------------------------------------------------------------------------------------
 
 
