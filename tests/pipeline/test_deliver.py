@@ -438,6 +438,22 @@ def test_a_contact_who_is_named_twice_and_does_not_work_has_not_got_it(chain: Ch
     assert (came(chain), state(chain, mail_id)) == ([(AUDIT,), (OPS,)], MailState.SENT)
 
 
+def test_the_log_names_nobody_whoever_is_refused(chain: Chain, caplog: pytest.LogCaptureFixture) -> None:
+    chain.mailer.refuses |= {
+        who: Refusal(f"550 5.1.1 <{who}>: recipient '{who}' unknown (to={who};a@b.example)", for_good=True)
+        for who in (ANNA, OPS)
+    }
+    chain.configure(email_operators=())
+    mail_id = alert_mail(chain, ANNA, "bo@@example.com")
+    caplog.set_level("INFO")
+    chain.work(Queue.EMAIL, email(mail_id))
+    chain.work_off(hours=100)
+    assert state(chain, mail_id) is MailState.FAILED
+    assert "(address)" in caplog.text
+    assert "example.com" not in caplog.text
+    assert [record.message for record in caplog.records if "example.com" in str(vars(record))] == []
+
+
 def test_one_contact_that_works_is_enough_and_who_does_not_is_noted(chain: Chain) -> None:
     chain.mailer.refuses[ANNA] = UNKNOWN
     mail_id = alert_mail(chain, ANNA, BO)
