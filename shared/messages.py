@@ -434,6 +434,14 @@ def without_hosts_own(body: str) -> str:
     return json.dumps({name: value for name, value in members.items() if name.lower() not in HOSTS_OWN})
 
 
+def in_plain_json(body: str) -> str:
+    """The body as JSON without escapes, whether it is base64 of it or not; as it is, where it is none."""
+    try:
+        return json.dumps(_json(body), ensure_ascii=False)
+    except MessageError:
+        return body
+
+
 def one_by_one(message: Message) -> list[NotificationMessage]:
     """A set of projects as messages of one each, which are tried from the start; none where it is no set."""
     if not isinstance(message, NotificationMessage) or len(message.project_ids) == 1:

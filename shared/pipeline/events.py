@@ -1,4 +1,4 @@
-"""What the log says: a constant event name with ids as fields; never an object, a setting, a mail's contents or address.
+"""What the log says: a constant event name with ids as fields; no object, setting, address or contents of a mail.
 
 Logs are read by more people than the database, and nobody can take anything out of them (`projects forget`).
 """

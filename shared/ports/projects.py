@@ -221,6 +221,8 @@ class ProjectLedger(Protocol):
     def forget(self, project_id: int) -> Forgotten:
         """Takes out who its people were: contacts, owner, and whom its mails were for and what they said.
 
+        So it does with whole mails to them, which messages asked for, and dead letters; what is for others too stays
+        without their addresses.
         Each mail's row stays, since it keeps that mail from being written again; one that was not sent has failed.
         Costs, budgets, alerts, and every decision about its lock stay, too.
         """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -704,3 +705,52 @@ def test_whoever_is_forgotten_is_named_in_no_letters_and_whoever_is_not_still_is
         ],
         "n": 1,
     }
+
+
+def test_whole_mails_are_forgotten_with_whom_they_were_for_and_so_are_their_dead_letters(
+    ledgers: Ledgers, database: Database
+) -> None:
+    """They are of no project; what is for others too stays for those."""
+    mails, letters = SqlMails(database, "warden.example"), SqlDeadLetters(database)
+    ledgers.projects.load([entry(1, contacts=("Ann@B.ca",)), entry(2, contacts=("bo@b.ca",))], "ana", NOW)
+    text = {"subject": "s", "body": "<p>Dear ann@b.ca</p>", "attachments": []}
+    for key, to in (("alone", ("ann@b.ca",)), ("both", ("Ann <ann@b.ca>", "bo@b.ca")), ("other", ("joann@b.ca",))):
+        mail_id = mails.add(NewMail(key, "whole", to, text, topic=Topic.MESSAGE), NOW)
+        taken = [Delivery(each, Role.TO, DeliveryState.TAKEN) for each in ("ann@b.ca", "bo@b.ca")]
+        mails.claim(mail_id, "me", NOW + timedelta(minutes=5), NOW)
+        mails.mark_sent(mail_id, "", taken if key == "both" else (), NOW)
+    for number, body in enumerate(
+        [
+            '{"To": ["ANN@b.ca"], "Subject": "s", "Body": "Dear Ann"}',
+            base64.b64encode(b'{"To": ["ann@b.ca"], "Subject": "s", "Body": "b"}').decode(),
+            '{"To": ["ann@b.ca", "bo@b.ca"], "Subject": "s", "Body": "b"}',
+            '{"To": ["ann\\u0040b.ca"], "Body": 3}',
+            '{"To": ["joann@b.ca"], "Subject": "s", "Body": "b"}',
+            "no JSON of ann@b.ca",
+        ]
+    ):
+        letters.record(Queue.EMAIL, body, "no ann@b.ca", str(number), NOW)
+    assert ledgers.projects.forget(1) == Forgotten(contacts=1, mails=1, letters=2)
+    alone, both, other = (mails.get(each) for each in (1, 2, 3))
+    assert alone is not None and both is not None and other is not None
+    assert alone.mail.is_forgotten
+    assert (both.mail.to, both.mail.context["body"]) == (("bo@b.ca",), "<p>Dear (forgotten)</p>")
+    assert [each.recipient for each in both.deliveries] == ["bo@b.ca"]
+    assert other.mail.to == ("joann@b.ca",)
+    kept = letters.letters()
+    assert [letter.body for letter in kept] == [
+        '{"To": ["(forgotten)", "bo@b.ca"], "Subject": "s", "Body": "b"}',
+        '{"To": ["(forgotten)"], "Body": 3}',
+        '{"To": ["joann@b.ca"], "Subject": "s", "Body": "b"}',
+        "no JSON of (forgotten)",
+    ]
+    assert {letter.reason for letter in kept} == {"no (forgotten)"}
+
+
+def test_an_operator_who_was_a_contact_still_gets_what_operators_are_told(ledgers: Ledgers, database: Database) -> None:
+    mails = SqlMails(database, "warden.example")
+    ledgers.projects.load([entry(1, contacts=("ops@b.ca",))], "ana", NOW)
+    notice = mails.add(NewMail("n", "notice", ("ops@b.ca",), {"lines": []}, topic=Topic.OTHER), NOW)
+    ledgers.projects.forget(1)
+    kept = mails.get(notice)
+    assert kept is not None and kept.mail.to == ("ops@b.ca",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -13,8 +14,8 @@ from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.tables import dead_letters, deliveries, mails, projects
 from shared.domain.deliveries import Role
 from shared.domain.texts import wholly
-from shared.messages import EmailMessage, MessageError, Queue, parse_email
-from shared.ports.mails import MailState
+from shared.messages import EmailMessage, MessageError, Queue, in_plain_json, parse_email
+from shared.ports.mails import MailState, Topic
 from shared.ports.projects import Forgotten
 
 FORGOTTEN = "(forgotten)"
@@ -30,9 +31,12 @@ def forget(connection: Connection, project_id: int) -> Forgotten:
     ids = [row.id for row in its]
     others = _of_others(connection, project_id)
     addresses = {each for each in (*contacts, *_told(its), *_handed(connection, ids)) if each.casefold() not in others}
+    # Providers write addresses in letters of their own.
+    named = wholly(addresses)
+    ids += _only_for(connection, named)
     _empty(connection, ids)
-    _scrub_notices(connection, addresses)
-    letters = _drop_letters(connection, set(ids))
+    _scrub_mails(connection, named)
+    letters = _forget_letters(connection, set(ids), named)
     connection.execute(update(projects).where(projects.c.id == project_id).values(contacts=(), owner=None))
     return Forgotten(len(contacts), len(ids), letters)
 
@@ -66,15 +70,36 @@ def _empty(connection: Connection, mail_ids: list[int]) -> None:
         connection.execute(update(mails).where(unsent).values(**unclaimed))
 
 
-def _scrub_notices(connection: Connection, addresses: Iterable[str]) -> None:
-    """What operators were told of mails that did not arrive names whom they were for."""
-    rows = connection.execute(select(mails.c.id, mails.c.context).where(mails.c.project_id.is_(None))).all()
-    # Providers write addresses in letters of their own.
-    named = wholly(addresses)
-    for row in rows:
-        scrubbed = _without(row.context, named)
-        if scrubbed != row.context:
-            connection.execute(update(mails).where(mails.c.id == row.id).values(context=scrubbed))
+def _only_for(connection: Connection, named: re.Pattern[str]) -> list[int]:
+    """The whole mails that messages asked for, which are of no project, and are for nobody else."""
+    by_hand = select(mails.c.id, mails.c.recipients).where(mails.c.project_id.is_(None), mails.c.topic == Topic.MESSAGE)
+    return [row.id for row in connection.execute(by_hand) if _names_only(chain(*row.recipients.values()), named)]
+
+
+def _names_only(recipients: Iterable[str], named: re.Pattern[str]) -> bool:
+    found = [named.search(each) is not None for each in recipients]
+    return bool(found) and all(found)
+
+
+def _scrub_mails(connection: Connection, named: re.Pattern[str]) -> None:
+    """What operators were told of mails that did not arrive names people; a whole mail may be for others too."""
+    for row in connection.execute(select(mails).where(mails.c.project_id.is_(None))).all():
+        before = {name: getattr(row, name) for name in ("recipients", "context", "reason")}
+        after = before | {name: _without(before[name], named) for name in ("context", "reason")}
+        if row.topic is Topic.MESSAGE:
+            # Of a notice they are operators, whoever else one of them is.
+            after["recipients"] = {
+                role: [each for each in its if not named.search(each)] for role, its in row.recipients.items()
+            }
+            _scrub_deliveries(connection, row.id, named)
+        if after != before:
+            connection.execute(update(mails).where(mails.c.id == row.id).values(**after))
+
+
+def _scrub_deliveries(connection: Connection, mail_id: int, named: re.Pattern[str]) -> None:
+    its = deliveries.c.mail_id == mail_id
+    for who in filter(named.search, connection.scalars(select(deliveries.c.recipient).where(its)).all()):
+        connection.execute(delete(deliveries).where(its, deliveries.c.recipient == who))
 
 
 def _without(value: Any, named: re.Pattern[str]) -> Any:
@@ -88,20 +113,31 @@ def _without(value: Any, named: re.Pattern[str]) -> Any:
     return value
 
 
-def _drop_letters(connection: Connection, mail_ids: set[int]) -> int:
-    """Dead letters about these mails; returns how many."""
-    rows = connection.execute(
-        select(dead_letters.c.id, dead_letters.c.body).where(dead_letters.c.queue == Queue.EMAIL.value)
-    ).all()
-    about = [row.id for row in rows if _mail_id(row.body) in mail_ids]
-    for some in in_chunks(about):
+def _forget_letters(connection: Connection, mail_ids: set[int], named: re.Pattern[str]) -> int:
+    """Drops the dead letters about these mails, or with a mail to nobody else; takes the names out of the others.
+
+    Returns how many were dropped.
+    """
+    dropped = []
+    for row in connection.execute(select(dead_letters)).all():
+        if row.queue == Queue.EMAIL and _is_about(row.body, mail_ids, named):
+            dropped.append(row.id)
+            continue
+        told = {"body": in_plain_json(row.body), "reason": row.reason}
+        if any(map(named.search, told.values())):
+            scrubbed = _without(told, named)
+            connection.execute(update(dead_letters).where(dead_letters.c.id == row.id).values(**scrubbed))
+    for some in in_chunks(dropped):
         connection.execute(delete(dead_letters).where(dead_letters.c.id.in_(some)))
-    return len(about)
+    return len(dropped)
 
 
-def _mail_id(body: str) -> int | None:
+def _is_about(body: str, mail_ids: set[int], named: re.Pattern[str]) -> bool:
     try:
         message = parse_email(body)
     except MessageError:
-        return None
-    return message.email_id if isinstance(message, EmailMessage) else None
+        return False
+    if not isinstance(message, EmailMessage):
+        return False
+    mail = message.mail
+    return message.email_id in mail_ids or (mail is not None and _names_only((*mail.to, *mail.cc, *mail.bcc), named))
