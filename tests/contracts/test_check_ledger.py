@@ -360,7 +360,7 @@ def test_what_is_asked_of_the_lock_is_handed_on(ledgers: Ledgers) -> None:
 def test_unknown_and_inactive_projects_are_passed_over(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2, active=False))
     spend(ledgers, "900", group="rg-2")
-    assert ledgers.check(2, 99, 1, 98) == CheckResult(unsent=(), unknown=(98, 99))
+    assert ledgers.check(2, 99, 1, 98) == CheckResult(unsent=(), unknown=(98, 99), checked=1)
     assert ledgers.alerts() == []
     assert list(seen(ledgers, 1, 2)) == [1]
 
@@ -466,7 +466,8 @@ def test_a_notice_is_sent_once_by_its_key(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2))
     notice = NewMail(key="no budget", template="notice", to=("ops@example.org",), context={}, topic=Topic.NO_BUDGET)
     first = ledgers.check(1, 2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,)))
-    assert ledgers.check(2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,))) == first
+    again = ledgers.check(2, judge=lambda _usage: Judgement(None, (), "no budget", (notice,)))
+    assert again == replace(first, checked=1)
     assert [mail.key for mail in ledgers.mails()] == ["no budget"]
     assert first.unsent == (ledgers.mails()[0].id,)
 
