@@ -22,7 +22,7 @@ WAYS: dict[str, dict[str, str]] = {
     "enforce": ENFORCE,
     "compute": ENFORCE | {"LOCK_STOP_COMPUTE": "true"},
     "budgets": MAIL | {"AZURE_BUDGETS": "true"},
-    "acs": {"EMAIL_PROVIDER": "acs"},
+    "acs": {"EMAIL_PROVIDER": "acs", "ACS_DATA_LOCATION": "Canada"},
     "acs until its domain is verified": MAIL | {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com"},
     "acs with a domain": MAIL | {"EMAIL_PROVIDER": "acs", "ACS_DOMAIN": "example.com", "ACS_DOMAIN_VERIFIED": "true"},
     "smtp": MAIL | {"EMAIL_PROVIDER": "smtp", "SMTP_HOST": "mail.example.com", "SMTP_USERNAME": "warden"},

@@ -24,7 +24,8 @@ def test_the_template_of_azure_yaml_is_there():
 
 def test_every_hook_is_a_program_of_infra_hooks():
     hooks = azd.project()["hooks"]
-    assert list(hooks) == ["preprovision", "predeploy", "postdeploy"]
+    programs = {name: hook["run"].rpartition("/")[2] for name, hook in hooks.items()}
+    assert programs == {"preprovision": "before.py", "predeploy": "database.py", "postdeploy": "running.py"}
     for hook in hooks.values():
         assert hook["kind"] == "python"
         # Else azd takes the environment that is active, and installs nothing into it.

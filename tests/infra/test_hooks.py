@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +79,7 @@ def test_before_says_nothing_against_values_that_the_app_takes(cli):
     cli.answers("permissions", value=MAY_ALL)
     done = cli.run_hook("before.py", GOOD)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "What azd's environment says is what the app takes.\n"
 
 
 def test_before_says_all_that_is_wrong_at_once_and_never_the_key(cli):
@@ -335,6 +338,9 @@ class Server:
     def execute(self, statement: str) -> None:
         self.statements.append(statement)
 
+    def close(self) -> None:
+        self.statements.append("close")
+
 
 PAUSED = "Database 'warden' on server 'sql' is not currently available. Please retry the connection later. (40613)"
 OUTSIDE = (
@@ -433,6 +439,67 @@ def test_no_value_that_azd_has_for_the_app_keeps_the_tables_from_being_made(tmp_
         monkeypatch.setenv(name, "no value of anything")
     database.upgrade(f"sqlite:///{tmp_path}/warden.db", "https://st.queue.core.windows.net")
     assert "are up to date" in capsys.readouterr().out
+
+
+def test_the_hook_signs_in_as_azd_lets_itself_in_makes_the_apps_user_then_the_tables_and_shuts_the_door(
+    az_in_path, tmp_path, monkeypatch, capsys
+):
+    """With the driver, and the Python that runs the app's command, in other hands."""
+    server, asked = Server(), []
+    monkeypatch.setitem(sys.modules, "mssql_python", SimpleNamespace(connect=partial(signed_in, server, asked)))
+    monkeypatch.setattr(sys, "executable", str(program_that_notes(tmp_path)))
+    monkeypatch.setattr(database.time, "sleep", server.slept.append)
+    monkeypatch.delenv("AZURE_TOKEN_CREDENTIALS", raising=False)
+    for name, text in OF_THE_DATABASE.items():
+        monkeypatch.setenv(name, text)
+    az_in_path.answers("firewall-rule list", value=RULES[2:3])
+    database.main()
+    assert asked == [("Server=sql.x;Database=warden;Authentication=ActiveDirectoryDefault;Encrypt=yes", True)]
+    assert server.statements == [*database.statements("id-x", CLIENT), "close"]
+    assert (tmp_path / "noted").read_text("utf-8").splitlines() == [
+        "-m shared.cli db upgrade",
+        "AzureDeveloperCliCredential",
+        "mssql+mssqlpython://sql.x/warden?Authentication=ActiveDirectoryDefault",
+        "https://st.queue.core.windows.net",
+    ]
+    assert [(call[3], call[call.index("--server") + 1], call[-1]) for call in named_calls(az_in_path)] == [
+        ("list", "sql-x", "rg-prod"),
+        ("delete", "sql-x", "azd-deploys-1"),
+    ]
+    assert "id-x may read and write the rows of warden." in capsys.readouterr().out
+
+
+OF_THE_DATABASE = {
+    "WARDEN_SQL_HOST": "sql.x",
+    "WARDEN_SQL_SERVER": "sql-x",
+    "WARDEN_SQL_DATABASE": "warden",
+    "WARDEN_IDENTITY_NAME": "id-x",
+    "WARDEN_IDENTITY_CLIENT_ID": CLIENT,
+    "WARDEN_QUEUE_URI": "https://st.queue.core.windows.net",
+}
+
+
+def signed_in(server: Server, asked: list[tuple[str, bool]], wanted: str, autocommit: bool = False) -> Server:
+    asked.append((wanted, autocommit))
+    return server
+
+
+def program_that_notes(folder: Path) -> Path:
+    """What it is asked, as whom, and where."""
+    program = folder / "python"
+    queues = "printenv DatahubStorageConnectionString__queueServiceUri"
+    program.write_text(
+        f'#!/bin/sh\n(echo "$*"; echo "$AZURE_TOKEN_CREDENTIALS"; echo "$DATABASE_URL"; {queues}) > {folder}/noted\n',
+        "utf-8",
+    )
+    program.chmod(0o755)
+    return program
+
+
+def named_calls(cli: AzureCli) -> list[list[str]]:
+    """Each with the last of its own arguments at its end: the rule's name, or the group."""
+    own = [call[: call.index("--subscription")] for call in cli.asked()]
+    return [call if "--name" in call else [*call, call[call.index("--resource-group") + 1]] for call in own]
 
 
 def test_tables_that_cannot_be_made_are_told(tmp_path):
