@@ -286,6 +286,12 @@ class Composition:
 
         return ArmPermissions(self.arm)
 
+    def rights_of(self, principal: str) -> AzureRights:
+        """What an identity may do, for whoever may see its roles. principal: its object id in Entra."""
+        from shared.adapters.azure.permissions import ArmPermissions
+
+        return ArmPermissions(self.arm, principal)
+
     @cached_property
     def token_check(self) -> TokenCheck | None:
         """Who may call BudgetAlert, besides having its key; None where that is all."""

@@ -1,8 +1,8 @@
 """Runs a command of the app with the settings that the app has in Azure, signed in as you.
 
 `python infra/hooks/operate.py status`: azd's environment says which app is meant. What only the app's identity can use
-is replaced by what you can: the database by your own sign-in, the mail provider's key by what the vault tells you. No
-local.settings.json counts.
+is replaced by what you can: the database by your own sign-in, the mail provider's key by what the vault tells you. The
+roles that `check` looks at are the identity's all the same. No local.settings.json counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import az
@@ -81,6 +81,13 @@ def of_the_vault(address: str) -> str:
     return str(az.az("keyvault", "secret", "show", "--id", address)["value"])
 
 
+def as_meant(command: Sequence[str]) -> list[str]:
+    """The command; of `check` as it judges the app, and not you. Raises HookError."""
+    if list(command[:1]) != ["check"] or "--identity" in command:
+        return list(command)
+    return [*command, "--identity", az.value("WARDEN_IDENTITY_PRINCIPAL_ID")]
+
+
 def main() -> None:
     """Raises HookError, and SystemExit with the command's exit code."""
     os.environ |= of_azd()
@@ -94,7 +101,7 @@ def main() -> None:
     app.LOCAL_FILE = Path(os.devnull, app.LOCAL_FILE)
     from shared.cli.main import main as run
 
-    sys.exit(run())
+    sys.exit(run(as_meant(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from shared.composition import Composition
 from tests import sql_server
 from tests.adapters.mail.servers import AcsServer, acs_fault
-from tests.cli.commands import DIE1, FIRST, Cli, write_csv
+from tests.cli.commands import DIE1, FIRST, SECOND, Cli, write_csv
 from tests.conftest import MSSQL_SERVER
 from tests.postgres import Postgres
 
@@ -138,6 +138,23 @@ def test_the_check_names_the_role_that_is_missing(
         *("die1-prod", "of", FIRST, "(DIE1):", "it", "may", "not", "do"),
         *("Microsoft.Authorization/locks/delete,", "Microsoft.Authorization/locks/write", "there"),
     ]
+
+
+def test_the_check_looks_at_the_roles_of_the_identity_that_is_named(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    charge = Charge(FIRST, "die1-dev", "VM", date(2026, 11, 19), "CAD", Decimal(7))
+    with AzureSimulator(ChargeBook([charge])) as simulator:
+        simulator.permissions.allow(FIRST, "Microsoft.Web/*")
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
+        outcome = cli("check", "--identity", SECOND)
+        asked = [request.target for request in simulator.record.requests()]
+    assert outcome.code == 1
+    assert "the app's identity lacks the role Cost Management Reader" in " ".join(outcome.out.split())
+    assert any("roleAssignments" in path for path in asked)
+    assert not any("permissions" in path for path in asked)
+    assert cli("check", "--identity", "id-x").code == 2
 
 
 def test_a_mail_is_sent_to_whoever_asks_for_one(cli: Cli, queue_names: dict[str, str]) -> None:

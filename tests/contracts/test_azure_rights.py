@@ -13,12 +13,13 @@ from shared.ports.azure import BUDGETS, LOCKS, AzureRights
 from tests.fake_azure import FakeRights
 
 HERE, ELSEWHERE = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
+IDENTITY = "6f1c0d5e-0000-4000-8000-00000000000c"
 READ, WRITE, DELETE = LOCKS.actions
 # Takes the right to the last two away in HERE, and to the last in its group.
 Deny = Callable[[], None]
 
 
-@pytest.fixture(params=["simulator", "fake"])
+@pytest.fixture(params=["simulator", "of an identity", "fake"])
 def world(request: pytest.FixtureRequest) -> Iterator[tuple[AzureRights, Deny]]:
     if request.param == "fake":
         fake = FakeRights()
@@ -32,7 +33,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[tuple[AzureRights, Deny]]:
             simulator.permissions.allow(HERE, "*", but=(WRITE, DELETE))
             simulator.permissions.allow(HERE, WRITE, group="RG")
 
-        yield ArmPermissions(ArmClient(simulator.url)), deny
+        whose = IDENTITY if request.param == "of an identity" else None
+        yield ArmPermissions(ArmClient(simulator.url), whose), deny
 
 
 def test_nothing_is_missing_where_nothing_is_denied(world: tuple[AzureRights, Deny]) -> None:

@@ -78,6 +78,13 @@ def test_a_command_is_run_as_the_app_is_set_whatever_lies_in_the_folder(cli, tmp
     assert done.stderr.count("\n  - ") == 1, done.stderr
 
 
+def test_check_looks_at_the_roles_of_the_apps_identity(monkeypatch):
+    monkeypatch.setenv("WARDEN_IDENTITY_PRINCIPAL_ID", "an-identity")
+    assert operate.as_meant(["check", "--json"]) == ["check", "--json", "--identity", "an-identity"]
+    assert operate.as_meant(["check", "--identity", "another"]) == ["check", "--identity", "another"]
+    assert operate.as_meant(["mails", "list"]) == ["mails", "list"]
+
+
 def test_without_azd_or_its_environment_that_is_said(cli, tmp_path):
     (cli.path / "azd").write_text("#!/bin/sh\necho ERROR: no environment exists >&2; exit 1", "utf-8")
     done = cli.run_hook("operate.py", {}, "status", folder=tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 
@@ -14,6 +16,7 @@ from shared.ports.errors import GoneError, LaterError, NeverError
 from tests.adapters.azure.odd_arm import Answer, OddArm, error, value
 
 SUBSCRIPTION = "6f1c0d5e-0000-4000-8000-00000000000a"
+IDENTITY = "6f1c0d5e-0000-4000-8000-00000000000c"
 PERMISSIONS = "/permissions"
 READ, WRITE, DELETE = LOCKS.actions
 
@@ -69,6 +72,19 @@ def test_a_role_is_asked_for_in_a_subscription_or_a_group_of_it_on_all_pages(odd
         f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-Web/{ending}",
         f"/subscriptions/{SUBSCRIPTION}/{ending}",
     ]
+
+
+def test_the_roles_of_an_identity_are_those_that_are_assigned_to_it_there_or_above(odd: OddArm) -> None:
+    ids = [f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{n}" for n in "ab"]
+    odd.will_answer("/roleAssignments", value(*({"properties": {"roleDefinitionId": each}} for each in ids)))
+    for each, its in zip(ids, (role("*/read"), role("*/write", but=("*/locks/write",))), strict=True):
+        odd.will_answer(each, Answer(json.dumps({"properties": {"permissions": [its]}})))
+    rights = ArmPermissions(ArmClient(odd.url), IDENTITY)
+    assert rights.missing(SUBSCRIPTION, None, LOCKS.actions) == [WRITE, DELETE]
+    asked = unquote_plus(odd.seen[0][1])
+    assert f"$filter=atScope() and assignedTo('{IDENTITY}')" in asked
+    odd.will_answer("/roleAssignments", error(403, "AuthorizationFailed"))
+    assert rights.missing(SUBSCRIPTION, None, LOCKS.actions) is None
 
 
 def test_whoever_may_not_see_their_roles_does_not_know(odd: OddArm) -> None:
