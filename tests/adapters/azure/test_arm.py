@@ -18,12 +18,14 @@ from azure.mgmt.consumption import ConsumptionManagementClient
 from azure.mgmt.costmanagement import CostManagementClient
 
 from localdev.azure_sim import AzureSimulator, ChargeBook
+from shared import settings
 from shared.adapters.azure.access import EndpointPolicy, parse_endpoint
 from shared.adapters.azure.arm import CONNECTIONS, ArmClient, Pages
 from shared.adapters.azure.budgets import ConsumptionBudgets
 from shared.adapters.azure.compute import ArmCompute
 from shared.adapters.azure.locks import ArmLocks
 from shared.adapters.costs.azure import AzureCosts
+from shared.composition import Composition
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE, AzureBudget, GroupLock, LockLevel, Machine, MachineKind, ResourceGroup
 from shared.ports.costs import CostQuery
@@ -201,6 +203,13 @@ def test_a_marked_installation_changes_nothing_in_azure_whoever_asks_for_it(odd:
         CHANGES[change](arm)
     arm.close()
     assert [seen for seen in odd.seen if seen[0] != "GET"] == []
+
+
+@pytest.mark.parametrize("trial", ["WARDEN_STAGING", "USE_MADE_UP_COSTS"])
+def test_the_app_marks_its_client_where_it_is_on_trial(trial: str) -> None:
+    given = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true", "EMAIL_OPERATORS": "ops@example.com"}
+    assert Composition(settings.load(given)).arm.mark == ""
+    assert Composition(settings.load(given | {trial: "true"})).arm.mark != ""
 
 
 def test_a_marked_installation_reads_what_others_do(odd: OddArm) -> None:
