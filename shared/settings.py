@@ -706,15 +706,14 @@ def _alert_faults(settings: Settings) -> list[str]:
 
 def _trial_faults(settings: Settings) -> list[str]:
     trials = {"WARDEN_STAGING": settings.staging, "USE_MADE_UP_COSTS": settings.made_up_costs}
-    faults = []
-    for name in (name for name, is_set in trials.items() if is_set):
-        if settings.lock_mode is LockMode.ENFORCE:
-            faults.append(f"LOCK_MODE is enforce, and {name} is true: then nobody is locked. It takes dry-run or off.")
-        if settings.lock_action_group_id is not None:
-            faults.append(
-                f"LOCK_ACTION_GROUP_ID is set, and {name} is true: Azure's budgets of the projects, which production "
-                "looks after, would be written. Leave it out."
-            )
+    trial, faults = next((name for name, is_set in trials.items() if is_set), None), []
+    if trial and settings.lock_mode is LockMode.ENFORCE:
+        faults.append(f"LOCK_MODE is enforce, and {trial} is true: then nobody is locked. It takes dry-run or off.")
+    if trial and settings.lock_action_group_id is not None:
+        faults.append(
+            f"LOCK_ACTION_GROUP_ID is set, and {trial} is true: Azure's budgets of the projects, which production "
+            "looks after, would be written. Leave it out."
+        )
     if settings.made_up_costs and settings.azure_instance is not None and not settings.staging:
         faults.append("USE_MADE_UP_COSTS is true in Azure, where it goes with WARDEN_STAGING only.")
     if settings.staging and not settings.email_operators:

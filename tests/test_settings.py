@@ -860,6 +860,7 @@ def test_an_installation_is_marked_as_what_it_is() -> None:
 @pytest.mark.parametrize("trial", ["USE_MADE_UP_COSTS", "WARDEN_STAGING"])
 def test_a_trial_changes_nothing_in_azure(trial: str) -> None:
     given = {**STORAGE, "EMAIL_OPERATORS": "a@example.com", trial: "true"}
+    assert len(faults_of({**given, "WARDEN_STAGING": "true", "LOCK_MODE": "enforce"})) == 1, "once, for both"
     assert faults_of({**given, "LOCK_MODE": "enforce"}) == [
         f"LOCK_MODE is enforce, and {trial} is true: then nobody is locked. It takes dry-run or off."
     ]

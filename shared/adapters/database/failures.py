@@ -40,10 +40,11 @@ TO_MEND = {
 }
 
 # Where servers say in an error what they were given. PostgreSQL: a key or a whole row in the lines after its first one,
-# and a text that it can't read after a colon. SQL Server: of a double key, a text that is too long or no number.
+# and a text that it can't read after a colon. SQL Server: of a double key, a text that is too long or no number; in the
+# text of a tuple (pyodbc), quotes may have a backslash before them.
 VALUES = re.compile(
     r"(?<=: )\"[^\n]*\"(?=$|\n)|\n(?:DETAIL|CONTEXT):.*|(?<=duplicate key value is )\(.*\)(?=\.)|"
-    r"(?<=Truncated value: )'.*'(?=\.)|(?<= value )'.*'(?= to data type| overflowed)",
+    r"(?<=Truncated value: )\\?'.*'(?=\.)|(?<= value )\\?'.*'(?= to data type| overflowed)",
     re.DOTALL,
 )
 

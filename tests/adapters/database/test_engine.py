@@ -217,6 +217,10 @@ def test_no_error_says_what_the_database_was_given(database: Database):
             "would be truncated in table 't', column 'c'. Truncated value: (not shown). (2628)",
         ),
         (
+            str(("22001", "in table \"t\". Truncated value: 'ann@example.com'. (2628)")),
+            "('22001', 'in table \"t\". Truncated value: (not shown). (2628)')",
+        ),
+        (
             "Conversion failed when converting the nvarchar value 'ann's@example.com' to data type int. (245)",
             "Conversion failed when converting the nvarchar value (not shown) to data type int. (245)",
         ),
