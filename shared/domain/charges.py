@@ -12,12 +12,15 @@ from itertools import repeat
 
 from shared.domain.money import EXACT, STORED_PLACES, add, stored
 from shared.domain.periods import Period
+from shared.domain.texts import fitting, units
 
 Key = tuple[str, date, str]
 """What makes a charge one: group key, day, service."""
 # The longest names of a service and of a group that can be stored, on every database.
 LONGEST_SERVICE = 200
 LONGEST_GROUP = 100
+# A charge without a service is shown by Azure's own portal under this word; an empty line in a mail says nothing.
+NO_SERVICE = "Unassigned"
 
 
 class CostMetric(StrEnum):
@@ -79,6 +82,19 @@ class ChargeSet:
 def key_of_group(name: str) -> str:
     """A resource group's name without regard to case and surrounding blanks, as it is compared and stored."""
     return name.strip().lower()
+
+
+def group_name(text: str) -> str:
+    """A group's name as it can be stored. What is longer than any is no project's, and is kept, cut, for its cost."""
+    name = fitting(text, LONGEST_GROUP, "")
+    if units(key_of_group(name)) > LONGEST_GROUP:  # a letter such as İ is longer in lower case
+        name = fitting(key_of_group(name), LONGEST_GROUP, "")
+    return name
+
+
+def service_name(text: str) -> str:
+    """A service as it can be stored: a label, so it may be cut."""
+    return fitting(text.strip(), LONGEST_SERVICE, "").rstrip() or NO_SERVICE
 
 
 def rounded_columns(

@@ -14,10 +14,10 @@ from decimal import Decimal, InvalidOperation
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet, key_of_group, rounded_columns
+from shared.domain.charges import ChargeSet, group_name, key_of_group, rounded_columns, service_name
 from shared.domain.money import MoneyError, add, parse_currency
 from shared.domain.periods import Period
-from shared.domain.texts import fitting, shortened, storable, units
+from shared.domain.texts import shortened, storable
 from shared.ports.costs import CostQuery
 from shared.ports.errors import LaterError, NeverError
 
@@ -29,8 +29,6 @@ COLUMNS = {
     "service": ("servicename",),
     "currency": ("currency",),
 }
-# A charge without a service is shown by Azure's own portal under this word; an empty line in a mail says nothing.
-NO_SERVICE = "Unassigned"
 # More than any database here holds.
 PAST_ALL_BOUNDS = Decimal("1e18")
 
@@ -260,16 +258,11 @@ class KnownCells(dict[Any, Value], Generic[Value]):
 
 
 def group_reader(asked: Sequence[str]) -> Callable[[Any], str]:
-    """Reads a group's name as spelled; empty for what belongs to no group. `asked`: take these only, if any.
-
-    No group has more than 90 characters: what is longer belongs to no project, and is only kept, cut, for its cost.
-    """
+    """Reads a group's name as spelled; empty for what belongs to no group. `asked`: take these only, if any."""
     keys = frozenset(key_of_group(name) for name in asked)
 
     def read(cell: Any) -> str:
-        name = fitting(_text(cell), LONGEST_GROUP, "")
-        if units(key_of_group(name)) > LONGEST_GROUP:  # a letter such as İ is longer in lower case
-            name = fitting(key_of_group(name), LONGEST_GROUP, "")
+        name = group_name(_text(cell))
         if keys and key_of_group(name) not in keys:
             raise CellError(f"is {_shown(cell)}, which was not asked for")
         return name
@@ -295,8 +288,7 @@ def day_reader(window: Period) -> Callable[[Any], date]:
 
 
 def _service(cell: Any) -> str:
-    """A label, so it may be cut."""
-    return fitting(_text(cell).strip(), LONGEST_SERVICE, "").rstrip() or NO_SERVICE
+    return service_name(_text(cell))
 
 
 def _currency(cell: Any) -> str:
