@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import asking_azure, cold_start, forecast, growth, listing, mailing, updater, whole_night
+from benchmarks import asking_azure, cold_start, exports, forecast, growth, listing, mailing, updater, whole_night
 from benchmarks.figure import HEADINGS, Figure
 from benchmarks.fleet import ROOT
 from benchmarks.fresh import machine
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "mailing": mailing.measure,
     "cold_start": cold_start.measure,
     "listing": listing.measure,
+    "exports": exports.measure,
     "forecast": forecast.measure,
 }
 # Measured with another, unless they are asked for by name.

@@ -29,6 +29,7 @@ SDKS = (
     "jinja2",
     "alembic",
     "pyodbc",
+    "polars",
     "psycopg",
     "typer",
     "rich",

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
+    from shared.services.exports import ExportService
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
@@ -646,6 +647,14 @@ class Composition:
         from shared.services.costs import CostService
 
         return CostService(self.projects, self.spending, self.clock)
+
+    @cached_property
+    def export_service(self) -> ExportService:
+        """Cost exports that lie in files."""
+        from shared.adapters.exports.reader import PolarsExports
+        from shared.services.exports import ExportService
+
+        return ExportService(PolarsExports(), self.settings.cost_metric, self.clock)
 
     @cached_property
     def budget_service(self) -> BudgetService:

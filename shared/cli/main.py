@@ -24,6 +24,7 @@ from shared.cli import (
     costs,
     database,
     dead_letters,
+    exports,
     mails,
     project_locks,
     projects,
@@ -60,6 +61,7 @@ app.command("status")(status.status)
 app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
+app.add_typer(exports.commands, name="exports")
 app.add_typer(mails.commands, name="mails")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.cli.commands import (
     write_csv,
 )
 from tests.docs import sources
+from tests.services.test_export_service import write_run
 
 GOLDEN = Path(__file__).parent / "golden"
 READ_AT = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
@@ -69,6 +71,7 @@ COMMANDS = {
     "dead-letters-discard": "dead-letters discard 1 --reason drill",
     "dead-letters-replay": "dead-letters replay 1",
     "cloud-accounts-list": "cloud-accounts list",
+    "exports-read": "exports read exports",
     "db-upgrade": "db upgrade",
     "check": "check",
     "smoke-test": "smoke-test",
@@ -92,6 +95,7 @@ def world(cli: Cli, app: Composition, queue_names: dict[str, str], monkeypatch: 
     app.runs.scope_of("message-6f1c0d5e-2b66-438e-8ab4-bce37d518c5d", RunTrigger.MESSAGE, by_hand, READ_AT)
     decided(app, LOCKED, HOLD, LOCKED_AT)
     _mails(app)
+    _exports(Path("exports"))
     app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99}', "there is no project 99", "a", READ_AT)
     monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", "http://127.0.0.1:9")
     # Rich takes this for a terminal of 80 columns that knows no colours.
@@ -111,6 +115,15 @@ def _mails(app: Composition) -> None:
     failed = app.mails.add(NewMail("notice", "notice", ("ops@example.com",), notice, topic=Topic.COSTS_FAILED), READ_AT)
     app.mails.claim(failed, "me", READ_AT + timedelta(minutes=15), READ_AT)
     app.mails.mark_failed(failed, "me", "there is no valid address")
+
+
+def _exports(folder: Path) -> None:
+    """A run of an export, with its manifest, and a file that is none."""
+    manifest = write_run(folder / "20261101-20261130", 2)
+    whole = json.loads(manifest.read_text())
+    whole["runInfo"] |= {"submittedTime": "2026-11-20T04:05:06", "startDate": "2026-11-01", "endDate": "2026-11-20"}
+    manifest.write_text(json.dumps(whole))
+    (folder / "prices.csv").write_text("MeterId,UnitPrice,Currency\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

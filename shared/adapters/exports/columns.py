@@ -1,0 +1,133 @@
+"""Which column of a file is what, by their names: the datasets of Microsoft, and FOCUS of any provider."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.domain.charges import CostMetric
+from shared.domain.texts import named, readable
+from shared.ports.errors import NeverError
+
+BOM = "\ufeff"
+# Older files in a person's language: `Abonnement-GUID (SubscriptionGuid)`.
+LOCALISED = re.compile(r".*\((\w+)\)")
+MOST_NAMED = 8
+
+# By what we call the cell: the names of its column in small letters; the first that is there counts.
+COST = "cost"
+DAY = "day"
+CURRENCY = "currency"
+SERVICE = "service"
+SUB_ACCOUNT = "sub-account"
+GROUP = "resource group"
+RESOURCE = "resource"
+PERIOD = "billing period"
+BILLING_ACCOUNT = "billing account"
+PROVIDER = "provider"
+FOCUS_COST = {CostMetric.ACTUAL: "BilledCost", CostMetric.AMORTIZED: "EffectiveCost"}
+FOCUS = {
+    DAY: ("ChargePeriodStart",),
+    CURRENCY: ("BillingCurrency",),
+    SERVICE: ("ServiceName",),
+    SUB_ACCOUNT: ("SubAccountId",),
+    GROUP: ("x_ResourceGroupName",),
+    RESOURCE: ("ResourceId",),
+    PERIOD: ("BillingPeriodStart",),
+    BILLING_ACCOUNT: ("BillingAccountId",),
+    PROVIDER: ("ServiceProviderName", "ProviderName"),
+}
+MICROSOFT = {
+    COST: ("CostInBillingCurrency", "Cost", "PreTaxCost"),
+    DAY: ("Date", "UsageDateTime"),
+    CURRENCY: ("BillingCurrencyCode", "BillingCurrency", "Currency"),
+    SERVICE: ("MeterCategory", "ServiceName"),
+    SUB_ACCOUNT: ("SubscriptionId", "SubscriptionGuid"),
+    GROUP: ("ResourceGroup", "ResourceGroupName"),
+    RESOURCE: ("ResourceId", "InstanceId", "InstanceName"),
+    PERIOD: ("BillingPeriodStartDate",),
+    BILLING_ACCOUNT: ("BillingAccountId",),
+}
+# Pay-as-you-go files have both, and what the portal calls the service is ServiceName.
+PAY_AS_YOU_GO = {**MICROSOFT, SERVICE: ("ServiceName", "MeterCategory")}
+NEEDED = (COST, DAY, CURRENCY)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a file is, and the place of each column that is needed, by what we call it."""
+
+    dataset: str
+    places: Mapping[str, int]
+    cost_column: str
+
+
+def layout_of(header: Sequence[str], metric: CostMetric) -> Layout:
+    """What a file with this header is. Raises NeverError where it is none of costs, naming what is missing."""
+    places = _places(header)
+    dataset, wanted = _dataset(places, metric)
+    found = {cell: _place(names, places, header) for cell, names in wanted.items()}
+    missing = [cell for cell in NEEDED if found[cell] is None]
+    if len(missing) > 1:
+        raise NeverError(
+            f"The file has no costs that are known (EA, MCA, CSP, pay-as-you-go or FOCUS): its columns are "
+            f"{_listed(header)}."
+        )
+    if missing:
+        lacks = f"the {missing[0]} ({' or '.join(wanted[missing[0]])})"
+        raise NeverError(f"The file, {dataset} by its columns, has none for {lacks}, only {_listed(header)}.")
+    chosen = {cell: place for cell, place in found.items() if place is not None}
+    if GROUP in chosen:
+        chosen.pop(RESOURCE, None)
+    cost_column = next(name for name in wanted[COST] if places.get(name.lower()) == chosen[COST])
+    return Layout(dataset, chosen, cost_column)
+
+
+def _dataset(has: Container[str], metric: CostMetric) -> tuple[str, Mapping[str, Sequence[str]]]:
+    if "chargeperiodstart" in has or "billedcost" in has:
+        return f"FOCUS {_focus_version(has)}", {COST: (FOCUS_COST[metric],), **FOCUS}
+    if "partnername" in has or "customertenantid" in has:
+        return "CSP", MICROSOFT
+    if "pricingcurrency" in has or "exchangeratepricingtobilling" in has or "resourcegroupname" in has:
+        return "MCA", MICROSOFT
+    if "currency" in has and "usagedatetime" in has:
+        return "pay-as-you-go", PAY_AS_YOU_GO
+    return "EA", MICROSOFT
+
+
+def _focus_version(has: Container[str]) -> str:
+    """The newest version of which it has a column; what a provider leaves out makes it look older."""
+    if "serviceprovidername" in has:
+        return "1.3" if "providername" in has else "1.4"
+    if "invoiceid" in has or "pricingcurrency" in has:
+        return "1.2"
+    return "1.1" if "servicesubcategory" in has else "1.0"
+
+
+def _places(header: Sequence[str]) -> dict[str, int]:
+    """Where each name stands; one in brackets counts where no column is called so."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(header):
+        places.setdefault(_bare(name).lower(), place)
+    for place, name in enumerate(header):
+        if localised := LOCALISED.fullmatch(_bare(name)):
+            places.setdefault(localised[1].lower(), place)
+    return places
+
+
+def _place(names: Sequence[str], places: Mapping[str, int], header: Sequence[str]) -> int | None:
+    name = next((name for name in names if name.lower() in places), None)
+    if name is None:
+        return None
+    if sum(_bare(each).lower() == name.lower() for each in header) > 1:
+        raise NeverError(f"The file has the column {name} twice.")
+    return places[name.lower()]
+
+
+def _bare(name: str) -> str:
+    return name.strip().lstrip(BOM).strip()
+
+
+def _listed(header: Sequence[str]) -> str:
+    return named([readable(_bare(name), 40) or "one without a name" for name in header], MOST_NAMED) or "none"

@@ -1,0 +1,122 @@
+"""CSV files before they are parsed: their header, and what would fill the memory or break the parser is refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import mmap
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from shared.adapters.exports.columns import BOM
+from shared.ports.errors import NeverError
+
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+BOM_BYTES = BOM.encode()
+# What is decoded in place of bytes that are no UTF-8.
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+PIECE = 2**20
+# A line as long as this has to be held whole; the longest that providers write have some 100 kB, of tags.
+LONGEST_LINE = 16 * 2**20
+# Exports shrink to a tenth or less, bombs to a thousandth. What is small does no harm.
+MOST_TIMES, HARMLESS = 200, 64 * 2**20
+
+
+@contextmanager
+def checked(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A file that can be parsed in pieces, the same or a copy for as long as this lasts, and its header.
+
+    A gzip file is unpacked once for this, and thrown away: it can't be known otherwise how long its lines are. What is
+    not seen is a quote that is opened and never closed: of a file as large as that, the parser takes as much memory.
+    Raises NeverError.
+    """
+    start = _start(path)
+    header, end = _header(start)
+    if not start.startswith(BOM_BYTES, end):
+        yield path, header
+        return
+    # Some of Azure's files have one before their first row, too, where the parser would take it for a part of that.
+    with TemporaryDirectory(prefix="budget-warden-") as folder:
+        copy = Path(folder, "export.csv")
+        with opened(path) as file, copy.open("wb") as other:
+            other.write(file.read(end))
+            file.read(len(BOM_BYTES))
+            shutil.copyfileobj(file, other, PIECE)
+        yield copy, header
+
+
+def opened(path: Path) -> io.BufferedIOBase:
+    """A file's content, unpacked."""
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP
+    return gzip.open(path) if packed else path.open("rb")
+
+
+def _start(path: Path) -> bytes:
+    """The first piece, of a file in which no line is too long."""
+    size = path.stat().st_size
+    with opened(path) as file:
+        if isinstance(file, gzip.GzipFile):
+            start = _check_packed(file, size)
+        else:
+            start = file.read(PIECE)
+            if size > LONGEST_LINE:
+                _check_plain(file)
+    if not start:
+        raise NeverError("The file is empty; an export without charges has a header.")
+    if start.startswith((ZIP, *UTF_16)):
+        raise NeverError("The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are read.")
+    # The last character may be cut.
+    return start if len(start) < PIECE else start[: start.rfind(b"\n") + 1]
+
+
+def _check_plain(file: io.BufferedIOBase) -> None:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        at = 0
+        while len(content) - at > LONGEST_LINE:
+            at = content.rfind(b"\n", at, at + LONGEST_LINE) + 1
+            if not at:
+                raise _too_long()
+
+
+def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
+    """Unpacks all of it; returns the first piece."""
+    start, unpacked, line = b"", 0, 0
+    try:
+        while piece := file.read(PIECE):
+            start = start or piece
+            unpacked += len(piece)
+            end = piece.rfind(b"\n")
+            line = line + len(piece) if end < 0 else len(piece) - end - 1
+            if unpacked > max(HARMLESS, MOST_TIMES * size):
+                raise NeverError(f"The file unpacks to more than {MOST_TIMES} times its size, as no export does.")
+            if line > LONGEST_LINE:
+                raise _too_long()
+    except (EOFError, OSError, zlib.error):
+        raise NeverError("The file is cut off or damaged: its gzip can't be unpacked to its end.") from None
+    return start
+
+
+def _header(start: bytes) -> tuple[list[str], int]:
+    """The first record, and where it ends."""
+    text = start.decode(errors="replace")
+    lines = io.StringIO(text, newline="")
+    try:
+        header = next(csv.reader(lines), [])
+    except csv.Error:
+        raise NeverError("The file is no CSV: its first line can't be read.") from None
+    # The reader takes a line after the other, and no more than the record needs.
+    record = text[: lines.tell()]
+    if REPLACED in record:
+        raise NeverError("The file is no CSV in UTF-8: its first line can't be read.")
+    return header, len(record.encode())
+
+
+def _too_long() -> NeverError:
+    return NeverError(f"The file has a line of more than {LONGEST_LINE // 2**20} MB, as no export does.")

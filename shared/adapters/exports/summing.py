@@ -1,0 +1,245 @@
+"""Sums a file's rows exactly, batch by batch: what Polars' Decimal holds exactly there, and the rest in Python's.
+
+A cost of up to 9 digits before its point and 20 after it is summed in Polars' Decimal(38, 20), which holds a billion
+sums of the largest of them; one with an exponent likewise, with those of the same exponent. Others are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from shared.adapters.exports import cells
+from shared.adapters.exports.cells import CellError
+from shared.adapters.exports.columns import (
+    BILLING_ACCOUNT,
+    COST,
+    CURRENCY,
+    DAY,
+    GROUP,
+    PERIOD,
+    PROVIDER,
+    RESOURCE,
+    SERVICE,
+    SUB_ACCOUNT,
+)
+from shared.domain.charges import group_name, service_name
+from shared.domain.exports.sums import SUMMING, Row
+from shared.domain.texts import readable, storable
+from shared.ports.errors import NeverError
+
+PLACES = 20
+PLAIN = r"^-?[0-9]{1,9}(?:\.[0-9]{1,20})?$"
+SCIENTIFIC = r"^(-?[0-9]{1,9}(?:\.[0-9]{1,20})?)(?:[eE]\+?(-?[0-9]{1,2}))?$"
+# Past these a number goes to Python, which says whether anything costs as much.
+EXPONENTS = (-30, 5)
+GROUP_OF_RESOURCE = r"(?i)^/?subscriptions/[^/]+/resourcegroups/([^/]+)"
+KEYS = (SUB_ACCOUNT, GROUP, DAY, SERVICE, CURRENCY, PERIOD, BILLING_ACCOUNT, PROVIDER)
+ROW, AMOUNT, EXPONENT, ROWS = "row", "amount", "exponent", "rows"
+# So many sums of batches are held before they are added up.
+MOST_HELD = 500_000
+
+Key = tuple[Any, ...]
+Columns = dict[str, list[Any]]
+"""Cells of as many sums each, by what we call them"""
+
+
+class Summing:
+    """Takes batches of a file's rows, in their order: columns of text, named by what we call them; absent is null.
+
+    provider: of rows that name none. count: rows so far. Raises NeverError for a row that can't be right, with its
+    number.
+    """
+
+    def __init__(self, today: date, provider: str) -> None:
+        self.count = 0
+        self._today, self._provider = today, provider
+        self._read = 0
+        self._known: dict[str, dict[str, Any]] = {DAY: {}, PERIOD: {}, CURRENCY: {}}
+        self._sums: list[pl.DataFrame] = []
+        self._held = 0
+        self._others: dict[Key, tuple[Decimal, int]] = {}
+        self._without_cost = 0
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Counts a batch in."""
+        frame = batch.with_row_index(ROW, offset=self._read)
+        self._read += frame.height
+        if frame[COST].null_count():
+            frame = self._with_cost(frame)
+        self.count += frame.height
+        frame = self._with_keys(frame)
+        amounts = self._with_amounts(frame)
+        amounts = self._with_currency(amounts)
+        self._sums.append(_summed(amounts, pl.len()))
+        self._held += self._sums[-1].height
+        if self._held > MOST_HELD:
+            self._add_up()
+
+    def rows(self) -> dict[str, list[Row]]:
+        """The sums, by provider."""
+        self._add_up()
+        found: dict[str, list[Row]] = {}
+        for columns in (*map(_columns, self._sums), self._columns_of_others()):
+            for provider, row in zip(_names(columns, PROVIDER, self._provider_of), _rows(columns), strict=True):
+                found.setdefault(provider, []).append(row)
+        return found
+
+    def _provider_of(self, text: str) -> str:
+        return cells.provider(text) or self._provider
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """What a person should know, in sentences."""
+        return (f"{self._without_cost:,} rows have no cost, and count for nothing.",) if self._without_cost else ()
+
+    # --- a batch -------------------------------------------------------------------------------------------------
+
+    def _with_cost(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Without the rows that have no cost; a line without anything is no row."""
+        lacking = frame.filter(pl.col(COST).is_null()).select(pl.exclude(ROW))
+        said = lacking.filter(pl.any_horizontal(pl.all().is_not_null())).height
+        self._without_cost += said
+        self.count += said
+        return frame.filter(pl.col(COST).is_not_null())
+
+    def _with_keys(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if RESOURCE in frame.columns:
+            group = pl.col(RESOURCE).str.extract(GROUP_OF_RESOURCE).alias(GROUP)
+            frame = frame.with_columns(group).drop(RESOURCE)
+        self._refuse(frame, pl.col(DAY).is_null(), f"has no {DAY}")
+        return frame.with_columns(
+            self._read_each(frame, DAY, self._day, pl.Date),
+            self._read_each(frame, CURRENCY, cells.read_currency, pl.String),
+            *([self._read_each(frame, PERIOD, self._month, pl.Date)] if PERIOD in frame.columns else []),
+        )
+
+    def _day(self, text: str) -> date:
+        return cells.read_day(text, self._today)
+
+    def _month(self, text: str) -> date:
+        return self._day(text).replace(day=1)
+
+    def _read_each(self, frame: pl.DataFrame, cell: str, read: Callable[[str], Any], dtype: Any) -> pl.Expr:
+        """A column's values: each text is read once, when it is first met."""
+        known, texts = self._known[cell], frame[cell].drop_nulls().unique().to_list()
+        for text in texts:
+            if text not in known:
+                try:
+                    known[text] = read(text)
+                except CellError as error:
+                    self._refuse(frame, pl.col(cell) == text, f"is wrong: the {cell} {error}")
+        if not texts:
+            return pl.lit(None, dtype).alias(cell)
+        return pl.col(cell).replace_strict(texts, [known[text] for text in texts], return_dtype=dtype)
+
+    def _with_amounts(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Amounts and exponents of the rows that Polars sums exactly; the others are counted here."""
+        cost = pl.col(COST)
+        if frame[COST].str.contains(PLAIN).all():
+            return frame.with_columns(
+                cost.str.to_decimal(scale=PLACES).alias(AMOUNT), pl.lit(0, pl.Int32).alias(EXPONENT)
+            )
+        frame = frame.with_columns(
+            cost.str.extract(SCIENTIFIC, 1).str.to_decimal(scale=PLACES).alias(AMOUNT),
+            cost.str.extract(SCIENTIFIC, 2).cast(pl.Int32).fill_null(0).alias(EXPONENT),
+        )
+        fits = pl.col(AMOUNT).is_not_null() & pl.col(EXPONENT).is_between(*EXPONENTS)
+        others = frame.filter(~fits)
+        keys = _keys(others)
+        for row, text, *values in others.select(ROW, COST, *keys).iter_rows():
+            try:
+                cost_here = cells.read_cost(text)
+            except CellError as error:
+                raise _wrong(row, f"is wrong: the {COST} {error}") from None
+            self._count_other(row, dict(zip(keys, values, strict=True)), cost_here)
+        return frame.filter(fits)
+
+    def _count_other(self, row: int, of: Mapping[str, Any], cost: Decimal) -> None:
+        if of[CURRENCY] is None:
+            if cost:
+                raise _wrong(row, f"has a {COST}, and no {CURRENCY}")
+            return
+        key = tuple(of.get(name) for name in KEYS)
+        before, rows = self._others.get(key, (Decimal(0), 0))
+        self._others[key] = (SUMMING.add(before, cost), rows + 1)
+
+    def _with_currency(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Without the rows of exactly 0 that name no currency: such an amount has none."""
+        if not frame[CURRENCY].null_count():
+            return frame
+        lacking = pl.col(CURRENCY).is_null()
+        self._refuse(frame, lacking & (pl.col(AMOUNT) != 0), f"has a {COST}, and no {CURRENCY}")
+        return frame.filter(~lacking)
+
+    def _refuse(self, frame: pl.DataFrame, wrong: pl.Expr, why: str) -> None:
+        found = frame.lazy().filter(wrong).select(ROW).head(1).collect()
+        if found.height:
+            raise _wrong(found.item(), why)
+
+    # --- all of them -----------------------------------------------------------------------------------------------
+
+    def _add_up(self) -> None:
+        if len(self._sums) > 1:
+            self._sums = [_summed(pl.concat(self._sums), pl.col(ROWS).sum())]
+        self._held = self._sums[0].height if self._sums else 0
+
+    def _columns_of_others(self) -> Columns:
+        columns: Columns = {name: [key[place] for key in self._others] for place, name in enumerate(KEYS)}
+        columns[AMOUNT] = [cost for cost, _ in self._others.values()]
+        columns[ROWS] = [rows for _, rows in self._others.values()]
+        return columns
+
+
+def _summed(frame: pl.DataFrame, rows: pl.Expr) -> pl.DataFrame:
+    keys = [*_keys(frame), EXPONENT]
+    return frame.lazy().group_by(keys).agg(pl.col(AMOUNT).sum(), rows.cast(pl.UInt64).alias(ROWS)).collect()
+
+
+def _keys(frame: pl.DataFrame) -> list[str]:
+    return [name for name in KEYS if name in frame.columns]
+
+
+def _columns(frame: pl.DataFrame) -> Columns:
+    absent = [None] * frame.height
+    columns: Columns = {name: frame[name].to_list() if name in frame.columns else absent for name in (*KEYS, ROWS)}
+    columns[AMOUNT] = frame[AMOUNT].to_list()
+    if (frame[EXPONENT] != 0).any():
+        columns[AMOUNT] = list(map(SUMMING.scaleb, columns[AMOUNT], frame[EXPONENT].to_list()))
+    return columns
+
+
+def _rows(columns: Columns) -> Iterator[Row]:
+    return map(
+        Row,
+        _names(columns, SUB_ACCOUNT, cells.sub_account),
+        _names(columns, GROUP, lambda text: group_name(cells.group(text))),
+        columns[DAY],
+        _names(columns, SERVICE, service_name),
+        columns[CURRENCY],
+        columns[PERIOD],
+        columns[AMOUNT],
+        columns[ROWS],
+        _names(columns, BILLING_ACCOUNT, cells.billing_account),
+    )
+
+
+def _names(columns: Columns, cell: str, clean: Callable[[str], str]) -> Iterator[str]:
+    """A column of names; each is cleaned once, however many sums have it.
+
+    None has two lines: where one seems to, a quote was opened that nobody closed.
+    """
+    known = {}
+    for text in set(columns[cell]):
+        if text and "\n" in text:
+            raise NeverError(f"The file's quotes are broken: the {cell} {readable(text)!r} has two lines.")
+        known[text] = clean(storable(text or ""))
+    return map(known.__getitem__, columns[cell])
+
+
+def _wrong(row: int, why: str) -> NeverError:
+    return NeverError(f"Row {row + 1:,} of the file (its header is none) {why}.")

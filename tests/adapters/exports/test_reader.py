@@ -1,0 +1,499 @@
+"""Files of every dataset and form, and what each faulty one is told."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections import defaultdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+from focus_data_toolkit.cli import main as toolkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.exports import csv_files, reader
+from shared.domain.charges import CostMetric
+from shared.domain.exports.runs import Dataset, Export
+from shared.domain.exports.sums import Row, sums_of
+from shared.ports.errors import NeverError
+from tests.adapters.exports.files import (
+    CSP,
+    DATA,
+    EA,
+    FOCUS,
+    MCA,
+    PAY_AS_YOU_GO,
+    SUB,
+    csv_of,
+    exact,
+    read,
+    rows_of,
+    total,
+)
+
+SEPTEMBER = date(2026, 9, 1)
+CHARGE = Row(SUB, "rg-a", date(2026, 9, 21), "Storage", "CAD", SEPTEMBER, Decimal("1.5"), 1, "8611537")
+DATASETS = {
+    "EA": (EA, CHARGE),
+    "MCA": (MCA, CHARGE),
+    "CSP": (CSP, CHARGE._replace(billing_period=None)),
+    "pay-as-you-go": (PAY_AS_YOU_GO, CHARGE._replace(billing_period=None, billing_account_id="")),
+    "FOCUS 1.0": (FOCUS, CHARGE),
+    "FOCUS 1.1": ({**FOCUS, "ServiceSubcategory": "x"}, CHARGE),
+    "FOCUS 1.2": ({**FOCUS, "InvoiceId": "1"}, CHARGE),
+    "FOCUS 1.3": ({**FOCUS, "ServiceProviderName": "Microsoft"}, CHARGE),
+    "FOCUS 1.4": (
+        {"ServiceProviderName" if name == "ProviderName" else name: cell for name, cell in FOCUS.items()},
+        CHARGE,
+    ),
+}
+
+
+def published(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the published file {name} is not here; it is looked for in ../shared/data")
+    return path
+
+
+# --- what is understood ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("spelled", [str, str.lower, str.upper])
+def test_each_dataset_is_understood_by_its_columns_in_any_case(tmp_path, dataset, spelled):
+    row, charge = DATASETS[dataset]
+    file = read(tmp_path / "part", csv_of([{spelled(name): cell for name, cell in row.items()}]))
+    assert (file.dataset, file.rows, file.count, file.odd) == (dataset, {"azure": [charge]}, 1, ())
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_gzip_and_parquet_hold_the_same_as_csv_whatever_the_files_are_called(tmp_path, dataset):
+    row, charge = DATASETS[dataset]
+    text = csv_of([row, row])
+    twice = {"azure": [charge._replace(cost=Decimal(3), rows=2)]}
+    assert read(tmp_path / "a", gzip.compress(text.encode())).rows == twice
+    frame = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+    for compression in ("snappy", "gzip", "uncompressed"):
+        frame.write_parquet(tmp_path / "b", compression=compression)
+        assert read(tmp_path / "b").rows == twice
+
+
+def test_a_gzip_of_two_members_is_one_file(tmp_path):
+    header, line = csv_of([EA]).encode().split(b"\r\n")[:2]
+    members = gzip.compress(header + b"\r\n" + line + b"\r\n") + gzip.compress(line + b"\r\n")
+    assert total(read(tmp_path / "part.csv.gz", members)) == 3
+
+
+def test_a_localised_header_is_read_by_what_stands_in_its_brackets(tmp_path):
+    localised = {f"Ein Wort ({name})": cell for name, cell in PAY_AS_YOU_GO.items()}
+    file = read(tmp_path / "part", csv_of([localised]))
+    assert (file.dataset, file.cost_column) == ("pay-as-you-go", "PreTaxCost")
+    assert rows_of(file)[0].cost == Decimal("1.5")
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+@pytest.mark.parametrize("first", ["8611537", '"8611537, of Trey"'])
+def test_boms_before_the_header_and_the_first_row_are_no_part_of_them(tmp_path, packed, first):
+    header, line = csv_of([EA]).split("\r\n")[:2]
+    line = line.replace("8611537", first, 1)
+    text = f"\ufeff{header}\n\ufeff{line}\n{line}\n"
+    file = read(tmp_path / "part", packed(text.encode()))
+    account = first.strip('"')
+    assert rows_of(file) == [CHARGE._replace(cost=Decimal("3.0"), rows=2, billing_account_id=account)]
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("09/21/2023", date(2023, 9, 21)),
+        ("9/2/2023", date(2023, 9, 2)),
+        ("2023-09-21", date(2023, 9, 21)),
+        ("09/21/2023 00:00:00", date(2023, 9, 21)),
+        ("2023-09-21T00:00Z", date(2023, 9, 21)),
+        ("2023-09-21T23:59:59Z", date(2023, 9, 21)),
+        ("2023-09-21 23:00:00", date(2023, 9, 21)),
+        ("2023-09-21T00:00:00.0000000Z", date(2023, 9, 21)),
+        ("2023-09-21T00:00:00.0000000", date(2023, 9, 21)),
+        ("2023-09-21T01:00:00+02:00", date(2023, 9, 20)),
+        ("2023-09-21 00:00:00 UTC", date(2023, 9, 21)),
+    ],
+)
+def test_every_form_of_a_day_is_its_utc_day(tmp_path, text, day):
+    assert [row.day for row in rows_of(read(tmp_path / "part", csv_of([{**EA, "Date": text}])))] == [day]
+
+
+@pytest.mark.parametrize("name", ["CostInBillingCurrency", "Cost"])
+@pytest.mark.parametrize("currency", ["BillingCurrencyCode", "BillingCurrency"])
+def test_the_versions_of_a_dataset_name_cost_and_currency_in_their_ways(tmp_path, name, currency):
+    row = {{"Cost": name, "BillingCurrency": currency}.get(each, each): cell for each, cell in EA.items()}
+    assert rows_of(read(tmp_path / "part", csv_of([row]))) == [CHARGE]
+
+
+def test_focus_has_both_metrics_and_the_one_that_is_asked_for_counts(tmp_path):
+    amortized = read(tmp_path / "part", csv_of([FOCUS]), CostMetric.AMORTIZED)
+    assert (amortized.cost_column, total(amortized)) == ("EffectiveCost", Decimal("0.25"))
+    assert read(tmp_path / "part").cost_column == "BilledCost"
+
+
+@pytest.mark.parametrize("absent", ["", "NULL"])
+def test_absent_values_are_empty_or_null(tmp_path, absent):
+    lacking = ("BillingAccountId", "BillingPeriodStart", "ServiceName", "SubAccountId", "x_ResourceGroupName")
+    file = read(tmp_path / "part", csv_of([FOCUS | dict.fromkeys(lacking, absent)]))
+    assert rows_of(file) == [CHARGE._replace(
+        sub_account_id="", group="", service="Unassigned", billing_period=None, billing_account_id=""
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", ["Others", "Not applicable", "not Applicable", " ", ""])
+def test_azures_words_for_no_group_are_no_group(tmp_path, group):
+    assert rows_of(read(tmp_path / "part", csv_of([{**EA, "ResourceGroup": group}])))[0].group == ""
+
+
+@pytest.mark.parametrize("column", ["ResourceId", "InstanceId", "InstanceName"])
+@pytest.mark.parametrize(
+    ("resource", "group"),
+    [
+        (f"/subscriptions/{SUB}/resourceGroups/rg-a/providers/x/y/z", "rg-a"),
+        (f"/subscriptions/{SUB}/resourcegroups/RG-A", "RG-A"),
+        ("/providers/Microsoft.Capacity/reservationOrders/49ed", ""),
+        ("arn:aws:sqs:us-test-2:347410479675:queue", ""),
+        ("", ""),
+    ],
+)
+def test_where_no_column_has_the_group_the_resource_says_it(tmp_path, column, resource, group):
+    row = {name: cell for name, cell in EA.items() if name not in ("ResourceGroup", "ResourceId")} | {column: resource}
+    assert rows_of(read(tmp_path / "part", csv_of([row])))[0].group == group
+
+
+def test_focus_of_other_providers_goes_by_its_sub_accounts_and_ids_stay_texts(tmp_path):
+    names = {"Amazon Web Services": "aws", "AWS": "aws", "Google Cloud": "Google Cloud", "NULL": ""}
+    rows = [{**FOCUS, "ProviderName": name, "SubAccountId": "000123456789", "ResourceId": "arn"} for name in names]
+    rows = [{name: cell for name, cell in row.items() if name != "x_ResourceGroupName"} for row in rows]
+    file = read(tmp_path / "part", csv_of(rows))
+    assert set(file.rows) == set(names.values())
+    assert {(row.sub_account_id, row.group) for row in rows_of(file)} == {("000123456789", "")}
+    assert sum(row.rows for row in file.rows["aws"]) == 2
+
+
+def test_a_purchase_is_on_the_day_on_which_its_year_begins(tmp_path):
+    year = {**FOCUS, "ChargePeriodStart": "2026-09-04T00:00:00Z", "ChargePeriodEnd": "2027-09-04T00:00:00Z"}
+    assert rows_of(read(tmp_path / "part", csv_of([year])))[0].day == date(2026, 9, 4)
+
+
+def test_googles_billing_period_begins_at_midnight_in_los_angeles(tmp_path):
+    row = {**FOCUS, "BillingPeriodStart": "2026-09-01T07:00:00Z", "ChargePeriodStart": "2026-10-01T05:00:00Z"}
+    found = rows_of(read(tmp_path / "part", csv_of([row])))[0]
+    assert (found.billing_period, found.day) == (SEPTEMBER, date(2026, 10, 1))
+
+
+def test_currencies_are_kept_apart_and_a_row_of_nothing_needs_none(tmp_path):
+    rows = [EA, {**EA, "BillingCurrency": "usd"}, {**EA, "BillingCurrency": "", "Cost": "0.00"}]
+    file = read(tmp_path / "part", csv_of(rows))
+    assert {row.currency: row.cost for row in rows_of(file)} == {"CAD": Decimal("1.5"), "USD": Decimal("1.5")}
+    assert file.count == 3
+
+
+def test_a_row_without_a_cost_counts_for_nothing_and_is_told_and_an_empty_line_is_no_row(tmp_path):
+    file = read(tmp_path / "part", csv_of([EA, {**EA, "Cost": ""}, {**EA, "Cost": "NULL"}]) + "\r\n\r\n")
+    assert (total(file), file.count) == (Decimal("1.5"), 3)
+    assert file.odd == ("2 rows have no cost, and count for nothing.",)
+
+
+@pytest.mark.parametrize("ending", ["", "\r\n", "\n"])
+def test_a_header_and_no_rows_is_a_run_of_no_charges(tmp_path, ending):
+    file = read(tmp_path / "part", ",".join(EA) + ending)
+    assert (file.dataset, file.rows, file.count) == ("EA", {}, 0)
+
+
+def test_line_breaks_in_tags_and_three_hundred_columns_do_no_harm(tmp_path):
+    wide = {**EA, "Tags": 'a\nb, "c"', **{f"x_{number}": "1" for number in range(300)}}
+    assert rows_of(read(tmp_path / "part", csv_of([wide, EA | wide]))) == [CHARGE._replace(cost=Decimal(3), rows=2)]
+
+
+def test_a_field_of_a_megabyte_is_read(tmp_path):
+    assert rows_of(read(tmp_path / "part", csv_of([{**EA, "Tags": "x" * 2**20}, EA]))) == [
+        CHARGE._replace(cost=Decimal(3), rows=2)
+    ]
+
+
+def test_many_rows_in_many_batches_are_summed_once_each(tmp_path, monkeypatch):
+    monkeypatch.setattr("shared.adapters.exports.summing.MOST_HELD", 100)
+    monkeypatch.setattr(reader, "BATCH_ROWS", 500)
+    rows = [{**EA, "Cost": f"0.0{number}", "ResourceGroup": f"rg-{number % 70}"} for number in range(5000)]
+    file = read(tmp_path / "part", csv_of(rows))
+    expected: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        expected[row["ResourceGroup"]] += Decimal(row["Cost"])
+    assert {row.group: row.cost for row in rows_of(file)} == expected
+    assert file.count == sum(row.rows for row in rows_of(file)) == 5000
+
+
+# --- exact sums --------------------------------------------------------------------------------------------------
+
+DECIMALS = st.one_of(
+    st.decimals(-(10**9), 10**9, places=20).map(str),
+    st.decimals(-(10**9), 10**9, places=20).map("{:f}".format),
+    st.decimals(-(10**14), 10**14, places=3).map("{:f}".format),
+    st.integers(-(10**14), 10**14).map(str),
+    st.floats(-1e14, 1e14, allow_nan=False).filter(lambda cost: cost == 0 or abs(cost) > 1e-30).map(repr),
+    st.sampled_from(
+        [
+            "0",
+            "-0",
+            "1E-20",
+            "8e-7",
+            "-8.0E-7",
+            "+1.5",
+            ".5",
+            "5.",
+            "1e+3",
+            "1.5e05",
+            "999999999.99999999999999999999",
+            "0." + "0" * 30 + "1234567890123",
+            "123456789012345",
+        ]
+    ),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(DECIMALS, st.sampled_from(["a", "b"])), min_size=1, max_size=12))
+def test_a_files_sums_are_those_of_its_decimals(tmp_path_factory, costs):
+    groups = {group for _, group in costs}
+    expected = {one: exact(Decimal(text) for text, group in costs if group == one) for one in groups}
+    rows = [{**EA, "Cost": text, "ResourceGroup": group} for text, group in costs]
+    file = read(tmp_path_factory.getbasetemp() / "sums.csv", csv_of(rows))
+    summed = sums_of(file.rows["azure"], Export("azure", "x", "x", Dataset.ACTUAL))
+    assert {key.group_key: each.cost for key, each in summed.charges.items()} == expected
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.floats(-1e12, 1e12, allow_nan=False).filter(lambda cost: cost == 0 or abs(cost) > 1e-30), min_size=1)
+)
+def test_doubles_in_parquet_are_summed_by_their_shortest_texts(tmp_path_factory, costs):
+    path = tmp_path_factory.getbasetemp() / "doubles.parquet"
+    pl.DataFrame([{**EA, "Cost": cost} for cost in costs]).write_parquet(path)
+    assert total(read(path)) == exact(Decimal(repr(cost)) for cost in costs)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.decimals(-(10**12), 10**12, places=18), min_size=1))
+def test_decimals_in_parquet_are_summed_as_they_are(tmp_path_factory, costs):
+    path = tmp_path_factory.getbasetemp() / "decimals.parquet"
+    frame = pl.DataFrame([{**EA, "Cost": "0"}] * len(costs))
+    frame.with_columns(pl.Series("Cost", costs, pl.Decimal(38, 18))).write_parquet(path)
+    assert total(read(path)) == exact(costs)
+
+
+def test_a_first_decimal_that_comes_late_is_no_surprise(tmp_path):
+    rows = [{**EA, "Cost": "1"}] * 5000 + [{**EA, "Cost": "0.00000000000000000001"}, {**EA, "Cost": "2e-21"}]
+    assert total(read(tmp_path / "part", csv_of(rows))) == Decimal("5000.000000000000000000012")
+
+
+def test_times_in_parquet_are_their_utc_days(tmp_path):
+    late = datetime(2026, 9, 21, 23, 30, tzinfo=UTC)
+    for value in (late, late.replace(tzinfo=None), late.date()):
+        pl.DataFrame([{**FOCUS, "ChargePeriodStart": value, "BilledCost": 1.5}]).write_parquet(tmp_path / "part")
+        assert rows_of(read(tmp_path / "part")) == [CHARGE]
+    frame = pl.DataFrame([{**FOCUS, "ChargePeriodStart": late}])
+    madrid = frame.with_columns(pl.col("ChargePeriodStart").dt.convert_time_zone("Europe/Madrid"))
+    madrid.write_parquet(tmp_path / "part")
+    assert rows_of(read(tmp_path / "part"))[0].day == late.date()
+
+
+# --- real ones ---------------------------------------------------------------------------------------------------
+
+
+def test_a_real_ea_export_sums_to_what_it_holds():
+    file = read(published("azure/ea_actual_cost.csv"))
+    assert (file.dataset, file.count, total(file)) == ("EA", 11, Decimal("8.5450077867419368"))
+    summed = sums_of(file.rows["azure"], Export("azure", "x", "x", Dataset.ACTUAL))
+    assert sum(summed.rounded().values()) == Decimal("8.5450077867")
+    assert [row.cost for row in rows_of(file) if not row.group] == [Decimal("3.25")]
+
+
+def test_a_real_export_without_rows_is_no_charges():
+    file = read(published("azure/ea_no_rows.csv"))
+    assert (file.dataset, file.rows, file.count) == ("EA", {}, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "group", "cost"),
+    [
+        ("enterprisecamel", "CSP", "databricks", "0.012"),
+        ("german", "pay-as-you-go", "Example-Resource-Group", "0.075"),
+    ],
+)
+def test_headers_that_were_seen_are_understood(name, dataset, group, cost):
+    file = read(published(f"azure/export_header_{name}.csv"))
+    assert (file.dataset, [row.group for row in rows_of(file)], total(file)) == (dataset, [group], Decimal(cost))
+
+
+def test_the_focus_sample_has_all_its_providers():
+    path = published("focus/focus_1_0_sample.csv")
+    file = read(path)
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        expected: dict[str, Decimal] = defaultdict(Decimal)
+        for row in csv.DictReader(text):
+            expected[{"AWS": "aws", "Microsoft": "azure"}.get(row["ProviderName"], row["ProviderName"])] += Decimal(
+                row["BilledCost"]
+            )
+    assert {name: sum(row.cost for row in rows) for name, rows in file.rows.items()} == expected
+    assert expected["azure"] == Decimal("1.97651418586")
+    assert {name: sum(row.rows for row in rows) for name, rows in file.rows.items()} == {
+        "aws": 942,
+        "azure": 51,
+        "Oracle": 7,
+    }
+    assert all(row.group and "/" not in row.sub_account_id for row in file.rows["azure"])
+
+
+@pytest.mark.parametrize("provider", ["aws", "azure", "gcp"])
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_files_of_the_focus_toolkit_sum_to_what_they_hold(tmp_path, provider, version):
+    arguments = ["generate", "--provider", provider, "--focus-version", version, "--rows", "60", "--seed", "7"]
+    assert toolkit([*arguments, "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("*cost_and_usage*.csv")
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        expected = [Decimal(row["BilledCost"]) for row in csv.DictReader(text)]
+    file = read(path)
+    assert (file.dataset, file.count, total(file)) == (f"FOCUS {version}", 60, exact(expected))
+    assert len(file.rows) == 1
+
+
+# --- faulty ones -------------------------------------------------------------------------------------------------
+
+
+def without(column: str) -> str:
+    return csv_of([{name: cell for name, cell in EA.items() if name != column}])
+
+
+def with_cell(**cells: str) -> str:
+    return csv_of([EA, {**EA, **cells}])
+
+
+ROW = "Row 2 of the file (its header is none)"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            without("Cost"),
+            "has none for the cost (CostInBillingCurrency or Cost or PreTaxCost), only BillingAccountId, ",
+        ),
+        (without("Date"), "The file, EA by its columns, has none for the day (Date or UsageDateTime), only "),
+        (
+            without("BillingCurrency"),
+            "none for the currency (BillingCurrencyCode or BillingCurrency or Currency), only",
+        ),
+        (
+            "MeterId,UnitPrice,Currency\r\nm,1,USD\r\n",
+            "no costs that are known (EA, MCA, CSP, pay-as-you-go or FOCUS): its",
+        ),
+        ("line_item_unblended_cost\r\n1\r\n", "its columns are line_item_unblended_cost."),
+        (csv_of([EA]).replace("Quantity", "Cost"), "The file has the column Cost twice."),
+        (csv_of([EA]).replace(",", ";"), "its columns are BillingAccountId;BillingPeriodStartDate…."),
+        (with_cell(Cost="free"), f"{ROW} is wrong: the cost is 'free', which is no number."),
+        (
+            with_cell(Cost="1,5"),
+            f"{ROW} is wrong: the cost is '1,5', which is no number; a decimal comma is not taken.",
+        ),
+        (with_cell(Cost="1 000.5"), f"{ROW} is wrong: the cost is '1 000.5', which is no number."),
+        (with_cell(Cost="NaN"), f"{ROW} is wrong: the cost is 'NaN', which is no number."),
+        (with_cell(Cost="-inf"), f"{ROW} is wrong: the cost is '-inf', which is no number."),
+        (with_cell(Cost="1e30"), f"{ROW} is wrong: the cost is '1e30', which nothing costs."),
+        (with_cell(Cost="1e-99"), f"{ROW} is wrong: the cost is '1e-99', which nothing costs."),
+        (with_cell(Cost="1e-9999"), f"{ROW} is wrong: the cost is '1e-9999', which is no number."),
+        (with_cell(Cost="٣"), f"{ROW} is wrong: the cost is '٣', which is no number."),
+        (with_cell(Date=""), f"{ROW} has no day."),
+        (with_cell(Date="1999-12-31"), f"{ROW} is wrong: the day is '1999-12-31', which is before 2000."),
+        (with_cell(Date="12/02/2027"), f"{ROW} is wrong: the day is '12/02/2027', which is more than a year ahead."),
+        (
+            with_cell(Date="21/09/2026"),
+            f"{ROW} is wrong: the day is '21/09/2026', which is no day such as 2026-09-21 or",
+        ),
+        (with_cell(Date="2026-02-30"), "is '2026-02-30', which is no day such as"),
+        (with_cell(Date="soon"), "is 'soon', which is no day such as"),
+        (with_cell(BillingPeriodStartDate="soon"), f"{ROW} is wrong: the billing period is 'soon', which is no day"),
+        (with_cell(BillingCurrency="dollars"), f"{ROW} is wrong: the currency is wrong: 'dollars' is not a currency"),
+        (with_cell(BillingCurrency=""), f"{ROW} has a cost, and no currency."),
+        (with_cell(BillingCurrency="", Cost="1e12"), f"{ROW} has a cost, and no currency."),
+        (with_cell(ResourceGroup="a\nb"), "The file's quotes are broken: the resource group 'a b' has two lines."),
+        ("", "The file is empty; an export without charges has a header."),
+        (gzip.compress(b""), "The file is empty; an export without charges has a header."),
+        (csv_of([EA]) + '1,"2,3\r\n' + csv_of([EA]), "The file is broken: its quotes are ("),
+        (
+            csv_of([EA, EA])[::-1].replace("7351168", "735,1168", 1)[::-1],
+            f"{ROW} is wrong: the day is '{SUB}', which is",
+        ),
+        (csv_of([{**EA, "ResourceGroup": "é"}]).encode("latin-1"), "The file is broken: it is not in UTF-8."),
+        (csv_of([EA]).encode("utf-16"), "The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are"),
+        (b"PK\x03\x04 and more", "The file is a ZIP or in UTF-16"),
+        (
+            gzip.compress(csv_of([EA] * 500).encode())[:-20],
+            "The file is cut off or damaged: its gzip can't be unpacked",
+        ),
+        (b"\x1f\x8b and no more", "The file is cut off or damaged: its gzip can't be unpacked"),
+        (b"PAR1 and no more", "The file is broken: it is no Parquet file, or not all of one ("),
+        (b"\x00" * 3000, "The file"),
+    ],
+)
+def test_a_faulty_file_ends_in_one_sentence(tmp_path, content, sentence):
+    with pytest.raises(NeverError) as error:
+        read(tmp_path / "part", content)
+    reason = error.value.reason
+    assert sentence in reason
+    assert (reason[0].isupper(), reason[-1], "\n" in reason) == (True, ".", False)
+
+
+def test_a_file_that_is_called_parquet_and_is_none_is_told(tmp_path):
+    with pytest.raises(NeverError, match="it is no Parquet file"):
+        read(tmp_path / "part.parquet", csv_of([EA]))
+
+
+def test_a_parquet_file_that_is_cut_off_or_has_lists_is_told(tmp_path):
+    path = tmp_path / "part.parquet"
+    pl.DataFrame([EA] * 100).write_parquet(path)
+    with pytest.raises(NeverError, match="it is no Parquet file, or not all of one"):
+        read(path, path.read_bytes()[:-9])
+    pl.DataFrame([{**EA, "Cost": ["1"]}]).write_parquet(path)
+    with pytest.raises(NeverError, match="The file's column Cost has lists or structures"):
+        read(path)
+
+
+def test_a_parquet_file_of_nothing_but_repetitions_is_refused(tmp_path):
+    path = tmp_path / "part.parquet"
+    pl.DataFrame([EA]).select(pl.all().repeat_by(300_000).explode()).write_parquet(path)
+    with pytest.raises(NeverError, match="more rows than bytes"):
+        read(path)
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_a_line_that_would_fill_the_memory_is_refused(tmp_path, packed):
+    line = csv_of([{**EA, "Tags": "0123456789abcdef" * 2**16}])[:-2]
+    with pytest.raises(NeverError, match="has a line of more than 16 MB"):
+        read(tmp_path / "part", packed((line + "x" * csv_files.LONGEST_LINE).encode()))
+
+
+def test_a_decompression_bomb_is_refused(tmp_path):
+    bomb = gzip.compress(csv_of([EA]).encode()) + gzip.compress(b"1,2\n" * 2**22, compresslevel=1) * 5
+    with pytest.raises(NeverError, match="unpacks to more than 200 times its size"):
+        read(tmp_path / "part.csv.gz", bomb)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(NeverError, match="The file can't be read: No such file or directory"):
+        read(tmp_path / "part")
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
+    (tmp_path / "part_1.csv").write_text(csv_of([EA, EA]))
+    assert read(tmp_path / "part_[1*].csv", csv_of([EA])).count == 1
