@@ -33,7 +33,9 @@ amounts = (
     | st.decimals("-5", "900", places=10)
     | st.sampled_from([Decimal(500), Decimal(1000), Decimal(1500)])
 )
-charge_events = st.tuples(st.just("charge"), st.sampled_from(PROJECTS), st.sampled_from(DAYS), amounts)
+# Where a large charge becomes 0 the answer is doubted, of which this model knows nothing.
+costs = amounts.filter(bool)
+charge_events = st.tuples(st.just("charge"), st.sampled_from(PROJECTS), st.sampled_from(DAYS), costs)
 budget_events = st.tuples(
     st.just("budget"),
     st.sampled_from(PROJECTS),
