@@ -598,6 +598,13 @@ def test_of_each_group_one_source_counts_that_of_the_last_order_and_without_one_
             assert AMORTIZED.key not in counts
 
 
+def test_of_orders_that_came_before_their_exports_the_later_one_takes_its_group_and_leaves_the_rest():
+    both, orders = [offer(WIDE), offer(GROUP_A, A)], [ordered(WIDE, 21), ordered(GROUP_A, 22)]
+    assert sources(feeding(*both, orders=orders)) == {SUB: ["wide"], A: ["a"]}
+    assert sources(feeding(*both, orders=[ordered(GROUP_A, 21), ordered(WIDE, 22)])) == {SUB: ["wide"]}
+    assert verdicts(*both, orders=orders)["wide"].used
+
+
 def its(covered: Mapping[Feed, Fed], source: str) -> dict[Fed, Feed]:
     return {fed: feed for feed, fed in covered.items() if feed.source == source}
 

@@ -139,10 +139,12 @@ def who_feeds(
     after = _by_sub_account({fed: left for fed, each in feeds.items() if (left := _serving(each, metric))})
     verdicts = []
     for offer in sorted(offers, key=lambda each: _turn(each, orders)):
-        sub_account = offer.fed.whole
-        verdict = _verdict(offer, after[sub_account], metric, orders)
+        here = after[offer.fed.whole]
+        beside = _beside(offer, here, orders)
+        others = {fed: each for fed, each in here.items() if fed not in beside}
+        verdict = _verdict(offer, others, metric, orders)
         if verdict.used:
-            after[sub_account] = _with(after[sub_account], offer.fed, offer.feed)
+            after[offer.fed.whole] = _with(others, offer.fed, offer.feed) | beside
         verdicts.append(verdict)
     return _together(after), verdicts
 
@@ -210,6 +212,18 @@ def _turn(offer: Offer, orders: Sequence[Order]) -> tuple[float, int, tuple[date
 
 def _serving(feeds: tuple[Feed, ...], metric: CostMetric) -> tuple[Feed, ...]:
     return tuple(each for each in feeds if each.export is None or each.export.dataset.serves(metric))
+
+
+def _beside(offer: Offer, feeds: Feeds, orders: Sequence[Order]) -> Feeds:
+    """The groups that were ordered to others later than their whole sub-account to this: it feeds the rest."""
+    at = _ordered_at(offer.feed.source, offer.fed, orders)
+    if not at or offer.fed.group_key is not None:
+        return {}
+    return {
+        fed: groups
+        for fed, groups in feeds.items()
+        if fed.group_key is not None and all(_ordered_at(each.source, fed, orders) > at for each in groups)
+    }
 
 
 def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Order]) -> Verdict:
