@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+TOOLS := .venv/.tools
 RUNS ?= 20
 HISTORIES ?= 1000
 LOCK_HISTORIES ?= 2000
@@ -21,13 +22,18 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## What there is to do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements-dev.txt
+$(READY): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its module venv is needed, and none was" \
 		"found (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
 	@touch $(READY)
+
+# What only developing needs.
+$(TOOLS): $(READY) requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt
+	@touch $(TOOLS)
 
 demo: $(READY) ## Two nights over a dozen sample projects, and a lock at 100 %
 	@$(BIN)/python -m localdev.demo
@@ -35,13 +41,13 @@ demo: $(READY) ## Two nights over a dozen sample projects, and a lock at 100 %
 dev: $(READY) ## Keeps the demo's parts running, for trying things by hand
 	@$(BIN)/python -m localdev.demo --keep
 
-test: $(READY) ## The tests of the app (those of its docs, its package and infra/ are a part of `make check`)
+test: $(TOOLS) ## The tests of the app (those of its docs, its package and infra/ are a part of `make check`)
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m localdev.worker_venv
 	@# One more than the two cores that there are at least: many tests wait for programs.
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(OF_CHECK:%=--ignore %) tests
 
-check: $(READY) ## Style, types, who may import whom, the docs, the package, and infra/ (where a Bicep compiler is)
+check: $(TOOLS) ## Style, types, who may import whom, the docs, the package, and infra/ (where a Bicep compiler is)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -49,26 +55,26 @@ check: $(READY) ## Style, types, who may import whom, the docs, the package, and
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(OF_CHECK)
 	@$(BIN)/python -m localdev.bicep
 
-bench: $(READY) ## The figures of docs/benchmarks.md, measured here
+bench: $(TOOLS) ## The figures of docs/benchmarks.md, measured here
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m benchmarks
 
-test-sql-server: $(READY) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
+test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
 	@$(BIN)/python -m localdev.azurite --install
 	@# A server has one database for all the tests: one at a time.
 	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline)" \
 		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
-crash-test: $(READY) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, and LOCK_HISTORIES=2000 of locks
+crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, and LOCK_HISTORIES=2000 of locks
 	@$(BIN)/python -m localdev.azurite --install
 	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
 
-format: $(READY) ## Puts the code into shape
+format: $(TOOLS) ## Puts the code into shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-lock: $(READY) ## Pins what pyproject.toml asks for
+lock: $(TOOLS) ## Pins what pyproject.toml asks for
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --universal --no-header --no-annotate --quiet -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --universal --extra dev -c requirements.txt --no-header --no-annotate --quiet -o requirements-dev.txt
@@ -81,7 +87,7 @@ audit: ## Whether a vulnerability is known of a package that is pinned (asks the
 		.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement "$$file" || failed=1; \
 	done; exit $${failed:-0}
 
-sbom: $(READY) ## The bill of materials of what is deployed, in build/sbom.json
+sbom: $(TOOLS) ## The bill of materials of what is deployed, in build/sbom.json
 	@$(BIN)/python -m localdev.sbom
 
 clean: ## Takes away everything that was made here; asks before a database goes

@@ -144,7 +144,7 @@ def who_feeds(
         others = {fed: each for fed, each in here.items() if fed not in beside}
         verdict = _verdict(offer, others, metric, orders)
         if verdict.used:
-            after[offer.fed.whole] = _with(others, offer.fed, offer.feed) | beside
+            after[offer.fed.whole] = {**_with(others, offer.fed, offer.feed), **beside}
         verdicts.append(verdict)
     return _together(after), verdicts
 
