@@ -242,4 +242,4 @@ def _names(columns: Columns, cell: str, clean: Callable[[str], str]) -> Iterator
 
 
 def _wrong(row: int, why: str) -> NeverError:
-    return NeverError(f"Row {row + 1:,} of the file (its header is none) {why}.")
+    return NeverError(f"Row {row + 1:,} after the header {why}.")

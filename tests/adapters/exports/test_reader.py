@@ -379,7 +379,7 @@ def with_cell(**cells: str) -> str:
     return csv_of([EA, {**EA, **cells}])
 
 
-ROW = "Row 2 of the file (its header is none)"
+ROW = "Row 2 after the header"
 
 
 @pytest.mark.parametrize(
