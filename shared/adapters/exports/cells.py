@@ -10,7 +10,7 @@ from shared.domain.money import MoneyError, parse_currency
 from shared.domain.texts import readable
 
 # FOCUS files write absent values as this text, too.
-NULL = "NULL"
+ABSENT = ("", "NULL")
 FIRST_DAY = date(2000, 1, 1)
 # A purchase may be charged ahead; no provider does it for years.
 FURTHEST_AHEAD = timedelta(days=366)

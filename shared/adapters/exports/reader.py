@@ -11,7 +11,7 @@ import polars as pl
 from polars.exceptions import ComputeError, InvalidOperationError, NoDataError, PanicException
 from typing_extensions import override
 
-from shared.adapters.exports import cells, csv_files, manifests
+from shared.adapters.exports import csv_files, manifests
 from shared.adapters.exports.columns import Layout, layout_of
 from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
@@ -21,7 +21,7 @@ from shared.ports.errors import NeverError
 from shared.ports.exports import ExportFile, ExportReader, Manifest
 
 PARQUET = b"PAR1"
-BATCH_ROWS = 50_000
+BATCH_ROWS = 200_000
 # Parquet packs rows that are alike into next to nothing; no two costs are alike for long.
 MOST_ROWS_A_BYTE = 20
 
@@ -46,9 +46,7 @@ class PolarsExports(ExportReader):
         with _explained(), csv_files.checked(path) as (checked, header):
             layout = layout_of(header, metric)
             names = [str(place) for place in range(len(header))]
-            rows = pl.scan_csv(
-                checked, infer_schema=False, null_values=[cells.NULL], new_columns=names, glob=False, low_memory=True
-            )
+            rows = pl.scan_csv(checked, infer_schema=False, new_columns=names, glob=False, low_memory=True)
             return _summed(
                 rows.select(pl.col(str(at)).alias(cell) for cell, at in layout.places.items()), layout, today
             )
@@ -73,8 +71,7 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    text = column.cast(pl.String)
-    return pl.when(~text.is_in(["", cells.NULL])).then(text)
+    return column.cast(pl.String)
 
 
 def _summed(rows: pl.LazyFrame, layout: Layout, today: date) -> ExportFile:

@@ -49,7 +49,7 @@ Columns = dict[str, list[Any]]
 
 
 class Summing:
-    """Takes batches of a file's rows, in their order: columns of text, named by what we call them; absent is null.
+    """Takes batches of a file's rows, in their order: columns of text, named by what we call them.
 
     provider: of rows that name none. count: rows so far. Raises NeverError for a row that can't be right, with its
     number.
@@ -69,11 +69,12 @@ class Summing:
         """Counts a batch in."""
         frame = batch.with_row_index(ROW, offset=self._read)
         self._read += frame.height
-        if frame[COST].null_count():
+        is_plain = frame[COST].str.contains(PLAIN).fill_null(False).all()
+        if not is_plain:
             frame = self._with_cost(frame)
         self.count += frame.height
         frame = self._with_keys(frame)
-        amounts = self._with_amounts(frame)
+        amounts = _plain_amounts(frame) if is_plain else self._with_amounts(frame)
         amounts = self._with_currency(amounts)
         self._sums.append(_summed(amounts, pl.len()))
         self._held += self._sums[-1].height
@@ -101,17 +102,18 @@ class Summing:
 
     def _with_cost(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Without the rows that have no cost; a line without anything is no row."""
-        lacking = frame.filter(pl.col(COST).is_null()).select(pl.exclude(ROW))
-        said = lacking.filter(pl.any_horizontal(pl.all().is_not_null())).height
+        lacks = pl.col(COST).is_null() | pl.col(COST).is_in(cells.ABSENT)
+        said = frame.filter(lacks).select(pl.exclude(ROW)).filter(pl.any_horizontal(pl.all().is_not_null())).height
         self._without_cost += said
         self.count += said
-        return frame.filter(pl.col(COST).is_not_null())
+        return frame.filter(~lacks)
 
     def _with_keys(self, frame: pl.DataFrame) -> pl.DataFrame:
         if RESOURCE in frame.columns:
             group = pl.col(RESOURCE).str.extract(GROUP_OF_RESOURCE).alias(GROUP)
             frame = frame.with_columns(group).drop(RESOURCE)
-        self._refuse(frame, pl.col(DAY).is_null(), f"has no {DAY}")
+        lacks_day = pl.col(DAY).is_null() | pl.col(DAY).is_in(cells.ABSENT)
+        self._refuse(frame, lacks_day, f"has no {DAY}")
         return frame.with_columns(
             self._read_each(frame, DAY, self._day, pl.Date),
             self._read_each(frame, CURRENCY, cells.read_currency, pl.String),
@@ -130,7 +132,7 @@ class Summing:
         for text in texts:
             if text not in known:
                 try:
-                    known[text] = read(text)
+                    known[text] = None if text in cells.ABSENT else read(text)
                 except CellError as error:
                     self._refuse(frame, pl.col(cell) == text, f"is wrong: the {cell} {error}")
         if not texts:
@@ -140,10 +142,6 @@ class Summing:
     def _with_amounts(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Amounts and exponents of the rows that Polars sums exactly; the others are counted here."""
         cost = pl.col(COST)
-        if frame[COST].str.contains(PLAIN).all():
-            return frame.with_columns(
-                cost.str.to_decimal(scale=PLACES).alias(AMOUNT), pl.lit(0, pl.Int32).alias(EXPONENT)
-            )
         frame = frame.with_columns(
             cost.str.extract(SCIENTIFIC, 1).str.to_decimal(scale=PLACES).alias(AMOUNT),
             cost.str.extract(SCIENTIFIC, 2).cast(pl.Int32).fill_null(0).alias(EXPONENT),
@@ -195,6 +193,11 @@ class Summing:
         return columns
 
 
+def _plain_amounts(frame: pl.DataFrame) -> pl.DataFrame:
+    amount = pl.col(COST).str.to_decimal(scale=PLACES)
+    return frame.with_columns(amount.alias(AMOUNT), pl.lit(0, pl.Int32).alias(EXPONENT))
+
+
 def _summed(frame: pl.DataFrame, rows: pl.Expr) -> pl.DataFrame:
     keys = [*_keys(frame), EXPONENT]
     return frame.lazy().group_by(keys).agg(pl.col(AMOUNT).sum(), rows.cast(pl.UInt64).alias(ROWS)).collect()
@@ -237,7 +240,7 @@ def _names(columns: Columns, cell: str, clean: Callable[[str], str]) -> Iterator
     for text in set(columns[cell]):
         if text and "\n" in text:
             raise NeverError(f"The file's quotes are broken: the {cell} {readable(text)!r} has two lines.")
-        known[text] = clean(storable(text or ""))
+        known[text] = clean("" if text in cells.ABSENT else storable(text or ""))
     return map(known.__getitem__, columns[cell])
 
 
