@@ -292,6 +292,26 @@ def test_decimals_in_parquet_are_summed_as_they_are(tmp_path_factory, costs):
     assert total(read(path)) == exact(costs)
 
 
+@pytest.mark.parametrize(
+    "cost",
+    [
+        "0.000000000000000000001",
+        "-1.123456789012345678901",
+        "999999999.99999999999999999999",
+        "1234567890.12345678901234567890",
+        "9.99999999999999999999e-30",
+        "9.99999999999999999999e-31",
+        "999999999e5",
+        "999999999e6",
+    ],
+)
+def test_just_within_and_past_what_polars_holds_a_cost_keeps_each_digit(tmp_path, cost):
+    costs = [cost, cost, "1"]
+    for some in ([cost], costs):
+        file = read(tmp_path / "part", csv_of([{**EA, "Cost": each} for each in some]))
+        assert total(file) == exact(Decimal(each) for each in some)
+
+
 def test_a_first_decimal_that_comes_late_is_no_surprise(tmp_path):
     rows = [{**EA, "Cost": "1"}] * 5000 + [{**EA, "Cost": "0.00000000000000000001"}, {**EA, "Cost": "2e-21"}]
     assert total(read(tmp_path / "part", csv_of(rows))) == Decimal("5000.000000000000000000012")
