@@ -51,7 +51,7 @@ def test_every_way_of_deploying_can_be_operated_by_a_person(installed, way, monk
     there = {name: text for name, text in installed(way).settings().items() if name in settings.setting_names()}
     for secret in (lambda _address: "SG.a-secret", refuse):
         read = settings.load(operate.for_a_person(there, secret))
-        assert (read.client_id, read.storage_client_id) == (None, None)
+        assert (read.client_id, read.storage_client_id, read.application_insights) == (None, None, None)
         assert read.lock_mode == there["LOCK_MODE"]
         assert read.email_operators == ("ops@example.com", "on.call@example.com")
         assert "mssqlpython" in read.database_url.get_secret_value()
@@ -83,6 +83,13 @@ def test_check_looks_at_the_roles_of_the_apps_identity(monkeypatch):
     assert operate.as_meant(["check", "--json"]) == ["check", "--json", "--identity", "an-identity"]
     assert operate.as_meant(["check", "--identity", "another"]) == ["check", "--identity", "another"]
     assert operate.as_meant(["mails", "list"]) == ["mails", "list"]
+
+
+def test_the_identity_reaches_the_command(cli, tmp_path):
+    """One that is none is refused before anybody is asked."""
+    cli.azd(AZD | {"WARDEN_IDENTITY_PRINCIPAL_ID": "none"})
+    done = cli.run_hook("operate.py", {}, "check", folder=tmp_path)
+    assert (done.returncode, "--identity takes the object id" in done.stderr) == (2, True), done.stderr
 
 
 def test_without_azd_or_its_environment_that_is_said(cli, tmp_path):
