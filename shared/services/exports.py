@@ -100,7 +100,7 @@ class ExportService:
         if not found:
             raise RequestError(f"{readable(str(folder), 200)} holds no export ({', '.join(ENDINGS)} or a manifest)")
         manifests = {path: self._manifest(path) for path in found if self._reader.is_manifest(path.name)}
-        listed = {part for each in manifests.values() for part in _parts(each, found).values()}
+        listed = {part for path, each in manifests.items() for part in _parts(each, path, found).values()}
         for path, said in manifests.items():
             yield from self._run(path, said, found)
         for path in found:
@@ -124,7 +124,7 @@ class ExportService:
         if isinstance(said, NeverError):
             yield Checked(str(path), fault=said.reason)
             return
-        parts, count = _parts(said, found), 0
+        parts, count = _parts(said, path, found), 0
         sizes = {part.name: part.size for part in said.parts}
         waiting = why_waiting(sizes, {name: Blob(part.stat().st_size, "") for name, part in parts.items()})
         fault = f"It can't be imported yet: {waiting}." if waiting else None
@@ -156,15 +156,25 @@ class ExportService:
         return f"{self._metric}, as COST_METRIC says; the file says nothing of it"
 
 
-def _parts(said: Manifest | NeverError, found: Sequence[Path]) -> dict[str, Path]:
-    """Where a manifest's parts lie: a copy of its container may begin at any folder."""
+def _parts(said: Manifest | NeverError, manifest: Path, found: Sequence[Path]) -> dict[str, Path]:
+    """Where a manifest's parts lie: beside it, or as it says. A copy of its container may begin at any folder.
+
+    Months have files of one name, in folders of their own.
+    """
     if isinstance(said, NeverError):
         return {}
     by_name: dict[str, list[Path]] = {}
     for path in found:
         by_name.setdefault(path.name, []).append(path)
     names = [part.name for part in said.parts]
-    alike = {name: by_name.get(PurePosixPath(name).name, []) for name in names}
+    alike = {
+        name: [
+            path
+            for path in by_name.get(PurePosixPath(name).name, [])
+            if path.parent == manifest.parent or _in_common(PurePosixPath(name).parent, path.parent)
+        ]
+        for name in names
+    }
     return {name: max(paths, key=partial(_in_common, PurePosixPath(name))) for name, paths in alike.items() if paths}
 
 

@@ -134,3 +134,18 @@ def test_where_there_is_nothing_to_read_that_is_said(tmp_path):
         check(tmp_path)
     with pytest.raises(RequestError, match="there is no "):
         check(tmp_path / "none")
+
+
+def test_a_part_that_is_not_there_is_not_taken_from_another_month_whose_file_has_its_name(tmp_path):
+    arn = "arn:aws:bcm-data-exports:us-east-1:111111111111:export/focus-1"
+    for month in ("2026-08", "2026-09"):
+        data, about = (tmp_path / "focus" / name / f"BILLING_PERIOD={month}" for name in ("data", "metadata"))
+        data.mkdir(parents=True)
+        about.mkdir(parents=True)
+        file = f"s3://bucket/costs/focus/data/BILLING_PERIOD={month}/focus-00001.csv"
+        said = {"exportArn": arn, "executionId": month, "dataFiles": [file]}
+        (about / "focus-Manifest.json").write_text(json.dumps(said))
+    (tmp_path / "focus/data/BILLING_PERIOD=2026-08/focus-00001.csv").write_text(csv_of([FOCUS], FOCUS), newline="")
+    faults = {each.manifest.run_id: each.fault for each in check(tmp_path) if each.manifest}
+    assert faults["2026-08"] is None
+    assert "not there yet" in (faults["2026-09"] or "")

@@ -105,7 +105,8 @@ def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
 
 def _header(start: bytes) -> tuple[list[str], int]:
     """The first record, and where it ends."""
-    text = start.decode(errors="replace")
+    # Before a quote, it would be a part of the first name, with the quotes.
+    text = start.removeprefix(BOM_BYTES).decode(errors="replace")
     lines = io.StringIO(text, newline="")
     try:
         header = next(csv.reader(lines), [])
@@ -115,7 +116,7 @@ def _header(start: bytes) -> tuple[list[str], int]:
     record = text[: lines.tell()]
     if REPLACED in record:
         raise NeverError("The file is no CSV in UTF-8: its first line can't be read.")
-    return header, len(record.encode())
+    return header, len(record.encode()) + (len(BOM_BYTES) if start.startswith(BOM_BYTES) else 0)
 
 
 def _too_long() -> NeverError:

@@ -97,6 +97,19 @@ def test_a_localised_header_is_read_by_what_stands_in_its_brackets(tmp_path):
     assert rows_of(file)[0].cost == Decimal("1.5")
 
 
+@pytest.mark.parametrize(
+    "first", ["SubscriptionId", "ResourceGroup", "MeterCategory", "Date", "Cost", "BillingCurrency"]
+)
+def test_a_bom_before_a_quoted_header_is_no_part_of_its_first_name(tmp_path, first):
+    names = [first, *(each for each in EA if each != first)]
+    path = tmp_path / "part.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([names, [EA[name] for name in names]])
+    plain = tmp_path / "plain.csv"
+    plain.write_text(csv_of([EA]), newline="")
+    assert read(path).rows == read(plain).rows
+
+
 @pytest.mark.parametrize("packed", [bytes, gzip.compress])
 @pytest.mark.parametrize("first", ["8611537", '"8611537, of Trey"'])
 def test_boms_before_the_header_and_the_first_row_are_no_part_of_them(tmp_path, packed, first):
