@@ -7,9 +7,16 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 # PostgreSQL refuses a NUL in text, and no driver encodes half of a surrogate pair, which JSON can spell.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What a local part may hold (RFC 5321: atoms with a period between two), but `=`, which mostly follows a name of the
+# address: `to=ann@b.co`. It goes on with a letter or digit before a sign; else the sign is the text's: `'ann@b.co'`.
+SIGNS = re.escape("!#$%&'*+-/?^_`{|}~")
+BEGINS = rf"(?:(?<=\\[bfnrt])|(?<!\w)(?<![\w{SIGNS}]\.)(?<!\w[{SIGNS}])(?<!\w[{SIGNS}]{{2}}))"
+# A domain goes on only with another letter or digit: `b.co.uk`, `b.co-op`, and not `b.co.`, `b.co-`.
+ENDS = r"(?!\w|-+\w|\.\w)"
 # So many names fit into a sentence.
 NAMED = 3
 
@@ -53,9 +60,20 @@ def digest(*texts: str) -> str:
 
 
 def wholly(addresses: Iterable[str]) -> re.Pattern[str]:
-    """What finds addresses in a text, in any letters, and not within others: `ann@b.co` is not in `joann@b.com`."""
+    """What finds addresses in a text, in any letters, and not within others: `ann@b.co` is in neither `joann@b.co` nor
+    `o'ann@b.co` nor `ann@b.co.uk`, but in `'ann@b.co'.`
+    """
     longest_first = sorted(filter(None, addresses), key=len, reverse=True)
-    return re.compile(rf"(?<![\w.+-])(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?![\w-])", re.IGNORECASE)
+    return re.compile(rf"{BEGINS}(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'}){ENDS}", re.IGNORECASE)
+
+
+def bare(recipient: str) -> str:
+    """The address alone, as addresses are compared: `Ann <Ann@É.ca>` is `ann@xn--9ca.ca`."""
+    named = re.search(r"<([^<>]*)>\s*$", recipient)
+    local, at, domain = (named.group(1) if named else recipient).strip().casefold().rpartition("@")
+    with suppress(UnicodeError):
+        domain = domain.encode("idna").decode()
+    return f"{local}{at}{domain}"
 
 
 def storable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -745,6 +746,31 @@ def test_whole_mails_are_forgotten_with_whom_they_were_for_and_so_are_their_dead
         "no JSON of (forgotten)",
     ]
     assert {letter.reason for letter in kept} == {"no (forgotten)"}
+
+
+@pytest.mark.parametrize("other", ["ann@b.ca.uk", "o'ann@b.ca", "kim/ann@b.ca", "Ann <to.ann@b.ca>"])
+def test_whoever_has_an_address_that_holds_one_that_is_forgotten_gets_every_mail(
+    ledgers: Ledgers, database: Database, other: str
+) -> None:
+    mails, letters = SqlMails(database, "warden.example"), SqlDeadLetters(database)
+    ledgers.projects.load([entry(1, contacts=("ann@b.ca",))], "ana", NOW)
+    text = {"subject": "s", "body": "b", "attachments": []}
+    alone, both = (
+        mails.add(NewMail(key, "whole", to, text, topic=Topic.MESSAGE), NOW)
+        for key, to in (("alone", (other,)), ("both", ("ann@b.ca", other)))
+    )
+    mails.claim(both, "me", NOW + timedelta(minutes=5), NOW)
+    mails.note(both, [Delivery(each, Role.TO, DeliveryState.LATER) for each in ("ann@b.ca", other)])
+    body = json.dumps({"To": [other], "Subject": "s", "Body": "b"})
+    letters.record(Queue.EMAIL, body, "no", "1", NOW)
+    assert ledgers.projects.forget(1) == Forgotten(contacts=1, mails=0, letters=0)
+    found = [mails.get(each) for each in (alone, both)]
+    assert [each and (each.mail.to, each.state) for each in found] == [
+        ((other,), MailState.PENDING),
+        ((other,), MailState.CLAIMED),
+    ]
+    assert [each.recipient for each in found[1].deliveries] == [other]  # type: ignore[union-attr] # seen above
+    assert [letter.body for letter in letters.letters()] == [body]
 
 
 def test_an_operator_who_was_a_contact_still_gets_what_operators_are_told(ledgers: Ledgers, database: Database) -> None:

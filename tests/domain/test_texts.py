@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.texts import digest, is_one_line, shortened, wholly
+from shared.domain.texts import bare, digest, is_one_line, shortened, wholly
 
 
 @given(st.text(max_size=50), st.integers(1, 40))
@@ -44,9 +44,29 @@ def test_halves_of_surrogate_pairs_have_a_digest_too() -> None:
         ("no ann@b.co.", ["ann@b.co"]),
         ("<Ann@B.co>, 'ann@b.com'", ["Ann@B.co", "ann@b.com"]),
         ("joann@b.co x.ann@b.co ann@b.community", []),
+        *((f"<x{sign}ann@b.co> <o{sign}{sign}ann@b.co>", []) for sign in "!#$%&'*+-/?^_`{|}~"),
+        *((f"<ann@b.co{more}>", []) for more in (".uk", "-op", "--op", ".2b", "é")),
+        *((f"{sign}ann@b.co{sign}", ["ann@b.co"]) for sign in "!#$%&'*+-/?^`{|}~.,;:()[]<>\"=\n\t"),
+        ("mailto:ann@b.co?x to=ann@b.co all...ann@b.co... ann@b.co's", ["ann@b.co"] * 4),
+        (r"In JSON: x\nann@b.co\r\nann@b.co\tann@b.co", ["ann@b.co"] * 3),
         ("", []),
     ],
 )
 def test_addresses_are_found_in_any_letters_and_not_within_others(text: str, found: list[str]) -> None:
     assert wholly(["ann@b.co", "", "ann@b.com"]).findall(text) == found
     assert wholly([]).findall(text) == []
+
+
+@pytest.mark.parametrize(
+    ("recipient", "address"),
+    [
+        (" Ann@B.co ", "ann@b.co"),
+        ("Ann <x> <ann@B.co> ", "ann@b.co"),
+        ("ann@é.co", "ann@xn--9ca.co"),
+        ("o'ann@b.co", "o'ann@b.co"),
+        ("", ""),
+        ("ann@b..co", "ann@b..co"),
+    ],
+)
+def test_addresses_are_compared_alone_in_small_ascii_letters(recipient: str, address: str) -> None:
+    assert bare(recipient) == address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -13,13 +14,41 @@ from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.tables import dead_letters, deliveries, mails, projects
 from shared.domain.deliveries import Role
-from shared.domain.texts import wholly
+from shared.domain.texts import bare, wholly
 from shared.messages import EmailMessage, MessageError, Queue, in_plain_json, parse_email
 from shared.ports.mails import MailState, Topic
 from shared.ports.projects import Forgotten
 
 FORGOTTEN = "(forgotten)"
 NOBODY: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
+
+
+@dataclass(frozen=True, slots=True)
+class _People:
+    """Who is forgotten. named: finds them in texts, since providers write addresses in letters of their own."""
+
+    addresses: frozenset[str]
+    named: re.Pattern[str]
+
+    def has(self, recipient: str) -> bool:
+        """Whether a recipient is one of them: whoever has an address that holds another's is somebody else."""
+        return bare(recipient) in self.addresses
+
+    def are_all(self, recipients: Iterable[str]) -> bool:
+        """Whether there are recipients, and no others."""
+        found = [self.has(each) for each in recipients]
+        return bool(found) and all(found)
+
+    def taken_out_of(self, value: Any) -> Any:
+        """A JSON value without their addresses."""
+        match value:
+            case str():
+                return self.named.sub(FORGOTTEN, value)
+            case list():
+                return [self.taken_out_of(each) for each in value]
+            case dict():
+                return {self.taken_out_of(name): self.taken_out_of(each) for name, each in value.items()}
+        return value
 
 
 def forget(connection: Connection, project_id: int) -> Forgotten:
@@ -31,12 +60,11 @@ def forget(connection: Connection, project_id: int) -> Forgotten:
     ids = [row.id for row in its]
     others = _of_others(connection, project_id)
     addresses = {each for each in (*contacts, *_told(its), *_handed(connection, ids)) if each.casefold() not in others}
-    # Providers write addresses in letters of their own.
-    named = wholly(addresses)
-    ids += _only_for(connection, named)
+    people = _People(frozenset(map(bare, addresses)), wholly(addresses))
+    ids += _only_for(connection, people)
     _empty(connection, ids)
-    _scrub_mails(connection, named)
-    letters = _forget_letters(connection, set(ids), named)
+    _scrub_mails(connection, people)
+    letters = _forget_letters(connection, set(ids), people)
     connection.execute(update(projects).where(projects.c.id == project_id).values(contacts=(), owner=None))
     return Forgotten(len(contacts), len(ids), letters)
 
@@ -70,69 +98,54 @@ def _empty(connection: Connection, mail_ids: list[int]) -> None:
         connection.execute(update(mails).where(unsent).values(**unclaimed))
 
 
-def _only_for(connection: Connection, named: re.Pattern[str]) -> list[int]:
+def _only_for(connection: Connection, people: _People) -> list[int]:
     """The whole mails that messages asked for, which are of no project, and are for nobody else."""
     by_hand = select(mails.c.id, mails.c.recipients).where(mails.c.project_id.is_(None), mails.c.topic == Topic.MESSAGE)
-    return [row.id for row in connection.execute(by_hand) if _names_only(chain(*row.recipients.values()), named)]
+    return [row.id for row in connection.execute(by_hand) if people.are_all(chain(*row.recipients.values()))]
 
 
-def _names_only(recipients: Iterable[str], named: re.Pattern[str]) -> bool:
-    found = [named.search(each) is not None for each in recipients]
-    return bool(found) and all(found)
-
-
-def _scrub_mails(connection: Connection, named: re.Pattern[str]) -> None:
+def _scrub_mails(connection: Connection, people: _People) -> None:
     """What operators were told of mails that did not arrive names people; a whole mail may be for others too."""
     for row in connection.execute(select(mails).where(mails.c.project_id.is_(None))).all():
         before = {name: getattr(row, name) for name in ("recipients", "context", "reason")}
-        after = before | {name: _without(before[name], named) for name in ("context", "reason")}
+        after = before | {name: people.taken_out_of(before[name]) for name in ("context", "reason")}
         if row.topic is Topic.MESSAGE:
             # Of a notice they are operators, whoever else one of them is.
             after["recipients"] = {
-                role: [each for each in its if not named.search(each)] for role, its in row.recipients.items()
+                role: people.taken_out_of([each for each in its if not people.has(each)])
+                for role, its in row.recipients.items()
             }
-            _scrub_deliveries(connection, row.id, named)
+            _scrub_deliveries(connection, row.id, people)
         if after != before:
             connection.execute(update(mails).where(mails.c.id == row.id).values(**after))
 
 
-def _scrub_deliveries(connection: Connection, mail_id: int, named: re.Pattern[str]) -> None:
+def _scrub_deliveries(connection: Connection, mail_id: int, people: _People) -> None:
     its = deliveries.c.mail_id == mail_id
-    for who in filter(named.search, connection.scalars(select(deliveries.c.recipient).where(its)).all()):
+    for who in filter(people.has, connection.scalars(select(deliveries.c.recipient).where(its)).all()):
         connection.execute(delete(deliveries).where(its, deliveries.c.recipient == who))
 
 
-def _without(value: Any, named: re.Pattern[str]) -> Any:
-    match value:
-        case str():
-            return named.sub(FORGOTTEN, value)
-        case list():
-            return [_without(each, named) for each in value]
-        case dict():
-            return {name: _without(each, named) for name, each in value.items()}
-    return value
-
-
-def _forget_letters(connection: Connection, mail_ids: set[int], named: re.Pattern[str]) -> int:
+def _forget_letters(connection: Connection, mail_ids: set[int], people: _People) -> int:
     """Drops the dead letters about these mails, or with a mail to nobody else; takes the names out of the others.
 
     Returns how many were dropped.
     """
     dropped = []
     for row in connection.execute(select(dead_letters)).all():
-        if row.queue == Queue.EMAIL and _is_about(row.body, mail_ids, named):
+        if row.queue == Queue.EMAIL and _is_about(row.body, mail_ids, people):
             dropped.append(row.id)
             continue
         told = {"body": in_plain_json(row.body), "reason": row.reason}
-        if any(map(named.search, told.values())):
-            scrubbed = _without(told, named)
+        if any(map(people.named.search, told.values())):
+            scrubbed = people.taken_out_of(told)
             connection.execute(update(dead_letters).where(dead_letters.c.id == row.id).values(**scrubbed))
     for some in in_chunks(dropped):
         connection.execute(delete(dead_letters).where(dead_letters.c.id.in_(some)))
     return len(dropped)
 
 
-def _is_about(body: str, mail_ids: set[int], named: re.Pattern[str]) -> bool:
+def _is_about(body: str, mail_ids: set[int], people: _People) -> bool:
     try:
         message = parse_email(body)
     except MessageError:
@@ -140,4 +153,4 @@ def _is_about(body: str, mail_ids: set[int], named: re.Pattern[str]) -> bool:
     if not isinstance(message, EmailMessage):
         return False
     mail = message.mail
-    return message.email_id in mail_ids or (mail is not None and _names_only((*mail.to, *mail.cc, *mail.bcc), named))
+    return message.email_id in mail_ids or (mail is not None and people.are_all((*mail.to, *mail.cc, *mail.bcc)))
