@@ -434,12 +434,16 @@ def without_hosts_own(body: str) -> str:
     return json.dumps({name: value for name, value in members.items() if name.lower() not in HOSTS_OWN})
 
 
-def in_plain_json(body: str) -> str:
-    """The body as JSON without escapes, whether it is base64 of it or not; as it is, where it is none."""
+def changed(body: str, change: Callable[[Any], Any]) -> str:
+    """The body with its JSON value changed, written without escapes, whether it is base64 of it or not; with its text
+    changed, where it is none. As it is, where that changes nothing.
+    """
     try:
-        return json.dumps(_json(body), ensure_ascii=False)
+        value = _json(body)
     except MessageError:
-        return body
+        return str(change(body))
+    after = change(value)
+    return body if after == value else storable(json.dumps(after, ensure_ascii=False))
 
 
 def one_by_one(message: Message) -> list[NotificationMessage]:

@@ -13,8 +13,9 @@ from contextlib import suppress
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What a local part may hold (RFC 5321: atoms with a period between two), but `=`, which mostly follows a name of the
 # address: `to=ann@b.co`. It goes on with a letter or digit before a sign; else the sign is the text's: `'ann@b.co'`.
+# What broken JSON holds, or a reason that quotes some, may follow an escape.
 SIGNS = re.escape("!#$%&'*+-/?^_`{|}~")
-BEGINS = rf"(?:(?<=\\[bfnrt])|(?<!\w)(?<![\w{SIGNS}]\.)(?<!\w[{SIGNS}])(?<!\w[{SIGNS}]{{2}}))"
+BEGINS = rf"(?:(?<=\\[bfnrt])|(?<=\\u[\da-f]{{4}})|(?<!\w)(?<![\w{SIGNS}]\.)(?<!\w[{SIGNS}])(?<!\w[{SIGNS}]{{2}}))"
 # A domain goes on only with another letter or digit: `b.co.uk`, `b.co-op`, and not `b.co.`, `b.co-`.
 ENDS = r"(?!\w|-+\w|\.\w)"
 # So many names fit into a sentence.

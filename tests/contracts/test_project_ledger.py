@@ -748,6 +748,21 @@ def test_whole_mails_are_forgotten_with_whom_they_were_for_and_so_are_their_dead
     assert {letter.reason for letter in kept} == {"no (forgotten)"}
 
 
+@pytest.mark.parametrize("before", ["\n", "\t", "\r\n", "\f", "\b", "\u2028", "<", '"', "\ud800"])
+def test_who_is_forgotten_is_taken_out_of_letters_whatever_escape_is_before_the_name(
+    ledgers: Ledgers, database: Database, before: str
+) -> None:
+    letters = SqlDeadLetters(database)
+    ledgers.projects.load([entry(1, contacts=("ann@b.ca",))], "ana", NOW)
+    text = f"Write to:{before}ann@b.ca"
+    bodies = [json.dumps({"To": ["bo@b.ca"], "Body": text, text: [{"x": text}]}), f'{{"Body": {json.dumps(text)[:-1]}']
+    bodies += [base64.b64encode(bodies[0].encode()).decode()]
+    for number, body in enumerate(bodies):
+        letters.record(Queue.EMAIL, body, f"it is {json.dumps(text)}", str(number), NOW)
+    ledgers.projects.forget(1)
+    assert ["ann@b.ca" in letter.body + letter.reason for letter in letters.letters()] == [False] * 3
+
+
 @pytest.mark.parametrize("other", ["ann@b.ca.uk", "o'ann@b.ca", "kim/ann@b.ca", "Ann <to.ann@b.ca>"])
 def test_whoever_has_an_address_that_holds_one_that_is_forgotten_gets_every_mail(
     ledgers: Ledgers, database: Database, other: str

@@ -15,7 +15,7 @@ from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.tables import dead_letters, deliveries, mails, projects
 from shared.domain.deliveries import Role
 from shared.domain.texts import bare, wholly
-from shared.messages import EmailMessage, MessageError, Queue, in_plain_json, parse_email
+from shared.messages import EmailMessage, MessageError, Queue, changed, parse_email
 from shared.ports.mails import MailState, Topic
 from shared.ports.projects import Forgotten
 
@@ -136,10 +136,10 @@ def _forget_letters(connection: Connection, mail_ids: set[int], people: _People)
         if row.queue == Queue.EMAIL and _is_about(row.body, mail_ids, people):
             dropped.append(row.id)
             continue
-        told = {"body": in_plain_json(row.body), "reason": row.reason}
-        if any(map(people.named.search, told.values())):
-            scrubbed = people.taken_out_of(told)
-            connection.execute(update(dead_letters).where(dead_letters.c.id == row.id).values(**scrubbed))
+        before = {"body": row.body, "reason": row.reason}
+        after = {"body": changed(row.body, people.taken_out_of), "reason": people.taken_out_of(row.reason)}
+        if after != before:
+            connection.execute(update(dead_letters).where(dead_letters.c.id == row.id).values(**after))
     for some in in_chunks(dropped):
         connection.execute(delete(dead_letters).where(dead_letters.c.id.in_(some)))
     return len(dropped)
