@@ -174,7 +174,7 @@ class Deliverer:
     def _send(self, message: EmailMessage, stored: StoredMail, origin: str) -> list[Outgoing]:
         try:
             asked, left_out = self._recipients(stored)
-            mail = self._written(stored, asked, left_out)
+            mail = replace(self._written(stored, asked, left_out), asked_again=message.envelope.replayed)
         except NeverError as error:
             return self._failed(stored, origin, error.reason)
         try:

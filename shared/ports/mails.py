@@ -20,7 +20,8 @@ class OutgoingMail:
 
     urgent: mail programs are to show that it is important. reply_to: where answers go; to the sender if empty.
     everybody: whom it is for in all, always in the same order, with those who have it already or were refused: who has
-    to hand it over in parts makes the same ones each time.
+    to hand it over in parts makes the same ones each time. asked_again: by a person, so that a refusal from
+    before may be over.
     """
 
     message_id: str
@@ -33,6 +34,7 @@ class OutgoingMail:
     urgent: bool = False
     reply_to: str = ""
     everybody: tuple[str, ...] = ()
+    asked_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -52,8 +52,8 @@ class AcsMailer:
 
     endpoint: `https://NAME.communication.azure.com`. client_id: the user-assigned identity's; without one, whoever is
     found. timeout: seconds for a whole answer. The name that mails come from is set at the domain in Azure: the API
-    takes none. A mail that is sent again, to the same people, is the same operation, unless that has ended badly: then
-    nobody has it. Raises ValueError for an endpoint that can't be used.
+    takes none. A mail that is sent again, to the same people, is the same operation, unless that has ended badly over
+    what may pass: then nobody has it. Raises ValueError for an endpoint that can't be used.
     """
 
     endpoint: str
@@ -104,16 +104,21 @@ class AcsMailer:
     def _begun(self, mail: OutgoingMail, some: Recipients) -> dict[str, Any]:
         """The mail's operation, whether it begins now or was there before. Raises AcsError and LaterError.
 
-        One that was there and has ended badly stays so for good: then it is the first that is not there yet.
+        One that was there and has ended badly stays so for good: then it is the first that is not there yet. Where the
+        last that ended refused recipients, its answer was lost: that counts, until a person asks again.
         """
         body, operation = self._body(mail, some), partial(_operation, mail, some)
         answer, is_new = self._posted(operation(0), body)
         if not is_new and _has_ended_badly(answer):
-            others = range(1, MOST_OPERATIONS)
-            at = bisect_left(others, True, key=lambda number: not self._has_ended(operation(number)))
-            answer, _ = self._posted(operation(1 + at), body)
+            state = cache(lambda number: self._state(operation(number)))
+            numbers = range(MOST_OPERATIONS)
+            after = bisect_left(numbers, True, lo=1, key=lambda number: not _has_ended_badly(state(number)))
+            last = _error_of(state(after - 1) if after > 1 else answer)
+            if last.is_of(some) and not (mail.asked_again or state(after)):
+                raise last
+            answer, _ = self._posted(operation(after), body)
         if _has_ended_badly(answer):
-            raise AcsError(ACCEPTED, {}, json.dumps(answer).encode())
+            raise _error_of(answer)
         return answer
 
     def _posted(self, operation: str, body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -125,14 +130,14 @@ class AcsMailer:
                 raise
         return {"id": operation} | self._ask("GET", f"/emails/operations/{operation}"), False
 
-    def _has_ended(self, operation: str) -> bool:
-        """Whether it was there, and ended badly. Raises AcsError and LaterError."""
+    def _state(self, operation: str) -> dict[str, Any]:
+        """How the operation stands; empty if it is not there. Raises AcsError and LaterError."""
         try:
-            return _has_ended_badly(self._ask("GET", f"/emails/operations/{operation}"))
+            return self._ask("GET", f"/emails/operations/{operation}")
         except AcsError as error:
             if error.status != NOT_FOUND:
                 raise
-        return False
+        return {}
 
     def _ask(self, method: str, path: str, body: object = None, operation: str | None = None) -> dict[str, Any]:
         """The answer's JSON. Raises AcsError, and LaterError where there is no token or no answer."""
@@ -228,6 +233,10 @@ def _operation(mail: OutgoingMail, some: Recipients, number: int) -> str:
 
 def _has_ended_badly(answer: Mapping[str, Any]) -> bool:
     return str(answer.get("status")).lower() in ENDED_BADLY
+
+
+def _error_of(ended: Mapping[str, Any]) -> AcsError:
+    return AcsError(ACCEPTED, {}, json.dumps(ended).encode())
 
 
 def _refused(error: AcsError, some: Recipients) -> dict[str, Refusal]:

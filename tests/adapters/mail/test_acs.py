@@ -121,6 +121,30 @@ def test_however_often_its_operations_failed_a_mail_is_sent_once_all_is_well(end
     assert len(ending.shown) - asked <= 15, "it is not asked after each of them"
 
 
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (SUPPRESSED, {"ann@example.ca": True, "bob@example.ca": True}),
+        ({"message": "bob@example.ca is suppressed"}, {"ann@example.ca": False, "bob@example.ca": True}),
+    ],
+)
+@pytest.mark.parametrize("failed_before", [0, 1, 2])
+def test_a_refusal_whose_answer_was_lost_counts_until_a_person_asks_again(
+    server: AcsServer, error: dict[str, str], refused: dict[str, bool], failed_before: int
+) -> None:
+    both = replace(MAIL, cc=("bob@example.ca",))
+    for _ in range(failed_before):
+        passed = mailer(server.endpoint).send(both).receipt
+        server.states[passed] = failed(passed)
+    lost = mailer(server.endpoint).send(both).receipt
+    server.states[lost] = failed(lost, **error)
+    assert [refused_of(server, both) for _ in range(2)] == [refused, refused]
+    assert list(server.operations)[failed_before:] == [lost]
+    assert refused_of(server, replace(both, asked_again=True)) == {}
+    assert refused_of(server, both) == {}, "that one goes on"
+    assert len(server.operations) == failed_before + 2
+
+
 def test_what_becomes_of_an_operation_is_not_known_it_is_the_same(server: AcsServer) -> None:
     """The answer was lost: the mail may have gone out."""
     server.states[mailer(server.endpoint).send(MAIL).receipt] = {"status": "Succeeded"}
