@@ -83,7 +83,9 @@ def of_the_vault(address: str) -> str:
 
 def as_meant(command: Sequence[str]) -> list[str]:
     """The command; of `check` as it judges the app, and not you. Raises HookError."""
-    if list(command[:1]) != ["check"] or "--identity" in command:
+    # The options before a command take no values.
+    name = next((each for each in command if not each.startswith("-")), "")
+    if name != "check" or any(each.partition("=")[0] == "--identity" for each in command):
         return list(command)
     return [*command, "--identity", az.value("WARDEN_IDENTITY_PRINCIPAL_ID")]
 

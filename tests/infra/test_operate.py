@@ -78,11 +78,26 @@ def test_a_command_is_run_as_the_app_is_set_whatever_lies_in_the_folder(cli, tmp
     assert done.stderr.count("\n  - ") == 1, done.stderr
 
 
-def test_check_looks_at_the_roles_of_the_apps_identity(monkeypatch):
+@pytest.mark.parametrize("check", [["check"], ["check", "--json"], ["--debug", "check"]])
+def test_check_looks_at_the_roles_of_the_apps_identity(monkeypatch, check):
     monkeypatch.setenv("WARDEN_IDENTITY_PRINCIPAL_ID", "an-identity")
-    assert operate.as_meant(["check", "--json"]) == ["check", "--json", "--identity", "an-identity"]
-    assert operate.as_meant(["check", "--identity", "another"]) == ["check", "--identity", "another"]
-    assert operate.as_meant(["mails", "list"]) == ["mails", "list"]
+    assert operate.as_meant(check) == [*check, "--identity", "an-identity"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "--identity", "another"],
+        ["check", "--identity=another", "--json"],
+        ["--debug", "check", "--identity=another"],
+        ["mails", "list"],
+        ["projects", "list", "--search", "check"],
+        ["--help"],
+        [],
+    ],
+)
+def test_other_commands_and_a_check_of_another_identity_are_run_as_they_are(command):
+    assert operate.as_meant(command) == command
 
 
 def test_the_identity_reaches_the_command(cli, tmp_path):
