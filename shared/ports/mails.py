@@ -235,7 +235,7 @@ class MailLedger(Protocol):
         ...
 
     def mark_sent(self, mail_id: int, receipt: str, deliveries: Sequence[Delivery], now: datetime) -> None:
-        """It has been sent. That is a fact: whoever holds the mail now."""
+        """It has been sent. That is a fact: whoever holds the mail now, and though it was put aside."""
         ...
 
     def release(

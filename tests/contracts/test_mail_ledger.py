@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from email import headerregistry, policy
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Connection
@@ -37,6 +39,8 @@ MAIL = NewMail(
 )
 LATER = NIGHT + 15 * MINUTE
 TAKEN = Delivery("a@b.ca", Role.TO, DeliveryState.TAKEN)
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -350,6 +354,43 @@ def test_a_mail_whose_sender_is_dead_can_be_put_aside(ledger: MailLedger, mail_i
     assert not ledger.claim(mail_id, "dead", LATER + 2 * HOUR, LATER + HOUR)
 
 
+def test_what_a_sender_takes_in_between_is_not_put_aside(ledger: MailLedger, mail_id: int, database: Database):
+    other = ledger.add(replace(MAIL, key="other"), NIGHT)
+    taken = {"state": MailState.CLAIMED, "claimant": "me", "claimed_until": LATER + HOUR}
+
+    def take(connection: Connection) -> None:
+        connection.execute(tables.mails.update().where(tables.mails.c.id == mail_id).values(taken))
+
+    assert _while_slow(database, take, lambda: ledger.discard(None, "no", LATER)) == [other]
+    assert stored(ledger, mail_id).discarded_at is None
+
+
+def test_what_a_slow_sender_delivered_after_it_was_put_aside_is_sent(ledger: MailLedger, mail_id: int):
+    ledger.claim(mail_id, "slow", LATER, NIGHT)
+    ledger.discard([mail_id], "no", LATER + MINUTE)
+    ledger.mark_sent(mail_id, "r", [TAKEN, Delivery("é@b.ca", Role.TO, DeliveryState.REFUSED, "550")], LATER + HOUR)
+    found = stored(ledger, mail_id)
+    assert (found.state, found.discarded_at, found.reason) == (MailState.SENT, None, None)
+    assert [view.stored.id for view in ledger.listed(11, 10, unsent=True)] == [mail_id]
+
+
+def _while_slow(database: Database, write: Callable[[Connection], None], act: Callable[[], T]) -> T:
+    """Acts while another has written and not committed yet."""
+    written = threading.Event()
+
+    def slowly(connection: Connection) -> None:
+        write(connection)
+        written.set()
+        time.sleep(0.3)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(database.run, slowly)
+        written.wait(10)
+        done = act()
+        slow.result(10)
+    return done
+
+
 # --- whose project's people are forgotten ---
 
 
@@ -367,16 +408,8 @@ def test_what_is_said_of_a_mail_after_it_was_forgotten_is_not_kept(
 
 
 def test_whoever_forgets_waits_for_what_is_being_noted(ledger: MailLedger, mail_id: int, database: Database):
-    noted = threading.Event()
-
-    def note_slowly(connection: Connection) -> None:
+    def note(connection: Connection) -> None:
         write_deliveries(connection, mail_id, [TAKEN])
-        noted.set()
-        time.sleep(0.3)
 
-    with ThreadPoolExecutor(1) as pool:
-        slowly = pool.submit(database.run, note_slowly)
-        noted.wait(10)
-        database.run(lambda connection: forget(connection, 11))
-        slowly.result(10)
+    _while_slow(database, note, lambda: database.run(lambda connection: forget(connection, 11)))
     assert database.read(lambda connection: connection.execute(tables.deliveries.select()).all()) == []

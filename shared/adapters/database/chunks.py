@@ -60,10 +60,10 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, A
 
 def update_in(
     connection: Connection, table: Table, ids: Sequence[int], *which: ColumnElement[bool], **values: object
-) -> None:
-    """Writes the same into each of the rows with these ids, or into some of them."""
-    for some in in_chunks(ids):
-        connection.execute(table.update().where(table.c.id.in_(some), *which).values(values))
+) -> int:
+    """Writes the same into each of the rows with these ids, or into some of them; returns into how many."""
+    updates = (table.update().where(table.c.id.in_(some), *which).values(values) for some in in_chunks(ids))
+    return sum(connection.execute(each).rowcount for each in updates)
 
 
 def update_rows(

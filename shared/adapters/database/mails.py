@@ -61,6 +61,7 @@ MARK_SENT = (
         sent_at=bindparam("at"),
         receipt=bindparam("its_receipt"),
         reason=None,
+        discarded_at=None,
     )
 )
 
@@ -200,12 +201,15 @@ class SqlMails(Ledger, MailLedger):
             if mail_ids is None
             else select_in(connection, columns, mail.id, mail_ids)
         )
-        for row in (rows := list(rows)):
+        put_aside = []
+        for row in rows:
             why = f"{row.reason}; {reason}" if row.reason and row.state not in WAITING else reason
             state = MailState.SENT if row.state == MailState.SENT else MailState.FAILED
             aside = {"state": state, "reason": why, "discarded_at": now, "claimant": None, "claimed_until": None}
-            update_in(connection, tables.mails, [row.id], mail.state == row.state, unheld, **aside)
-        return sorted(row.id for row in rows)
+            # Unless somebody took it in between.
+            if update_in(connection, tables.mails, [row.id], mail.state == row.state, unheld, **aside):
+                put_aside.append(row.id)
+        return sorted(put_aside)
 
     @override
     @reads
