@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from shared.adapters.database.dead_letters import SqlDeadLetters
 from shared.adapters.database.engine import Database
 from shared.adapters.database.locks import SqlLocks
-from shared.adapters.database.mails import SqlMails
+from shared.adapters.database.mails import SqlMails, write_deliveries
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import Rollover
 from shared.domain.deliveries import Delivery, DeliveryState, Role
@@ -746,6 +748,75 @@ def test_whole_mails_are_forgotten_with_whom_they_were_for_and_so_are_their_dead
         "no JSON of (forgotten)",
     ]
     assert {letter.reason for letter in kept} == {"no (forgotten)"}
+
+
+@pytest.fixture
+def both(ledgers: Ledgers, database: Database) -> int:
+    """A whole mail to two, of whom one is forgotten soon, in `me`'s hands."""
+    mails = SqlMails(database, "warden.example")
+    ledgers.projects.load([entry(1, contacts=("ann@b.ca",))], "ana", NOW)
+    to, text = ("Ann <Ann@b.ca>", "Bo <bo@É.ca>"), {"subject": "s", "body": "b", "attachments": []}
+    mail_id = mails.add(NewMail("both", "whole", to, text, topic=Topic.MESSAGE), NOW)
+    mails.claim(mail_id, "me", NOW + timedelta(minutes=5), NOW)
+    return mail_id
+
+
+OF_BOTH = [
+    Delivery(each, role, DeliveryState.LATER, "busy: Ann@b.ca")
+    for each, role in (("Ann@b.ca", Role.TO), ("bo@xn--9ca.ca", Role.TO), ("ops@b.ca", Role.INSTEAD))
+]
+LEFT = {("bo@xn--9ca.ca", "busy: (forgotten)"), ("ops@b.ca", "busy: (forgotten)")}
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda mails, its: mails.mark_sent(its, "", OF_BOTH, NOW),
+        lambda mails, its: mails.release(its, "me", "busy: <Ann@b.ca>", NOW, OF_BOTH),
+        lambda mails, its: (mails.note(its, OF_BOTH), mails.mark_failed(its, "me", "no <Ann@b.ca>")),
+    ],
+    ids=["sent", "released", "failed"],
+)
+def test_who_is_forgotten_of_a_mail_that_is_being_sent_does_not_come_back(
+    ledgers: Ledgers, database: Database, both: int, say: Callable[[SqlMails, int], object]
+) -> None:
+    ledgers.projects.forget(1)
+    say(mails := SqlMails(database, "warden.example"), both)
+    kept = mails.get(both)
+    assert kept is not None and "Ann" not in str(kept)
+    assert {(each.recipient, each.reason) for each in kept.deliveries} == LEFT
+
+
+def test_who_is_forgotten_is_taken_out_of_recipients_that_are_none(ledgers: Ledgers, database: Database) -> None:
+    mails = SqlMails(database, "warden.example")
+    ledgers.projects.load([entry(1, contacts=("ann@b.ca",))], "ana", NOW)
+    to = ("ann@b.ca; bo@b.ca", "'ann@b.ca'", "ann@b.ca <bo@b.ca>", "'ann@b.ca", "x=ann@b.ca")
+    mail_id = mails.add(NewMail("m", "whole", to, {"subject": "s"}, topic=Topic.MESSAGE), NOW)
+    mails.claim(mail_id, "me", NOW + timedelta(minutes=5), NOW)
+    mails.note(mail_id, [Delivery(each, Role.TO, DeliveryState.REFUSED) for each in to])
+    ledgers.projects.forget(1)
+    kept = mails.get(mail_id)
+    assert kept is not None
+    assert kept.mail.to == ("(forgotten); bo@b.ca", "'(forgotten)'", "(forgotten) <bo@b.ca>", *to[3:])
+    assert {each.recipient for each in kept.deliveries} == set(to[3:])
+
+
+def test_whoever_forgets_some_waits_for_what_is_being_noted(ledgers: Ledgers, database: Database, both: int) -> None:
+    noted = threading.Event()
+
+    def note_slowly(connection: Connection) -> None:
+        write_deliveries(connection, both, OF_BOTH)
+        noted.set()
+        time.sleep(0.3)
+
+    with ThreadPoolExecutor(1) as pool:
+        slowly = pool.submit(database.run, note_slowly)
+        noted.wait(10)
+        ledgers.projects.forget(1)
+        slowly.result(10)
+    kept = SqlMails(database, "warden.example").get(both)
+    assert kept is not None
+    assert {(each.recipient, each.reason) for each in kept.deliveries} == LEFT
 
 
 @pytest.mark.parametrize("before", ["\n", "\t", "\r\n", "\f", "\b", "\u2028", "<", '"', "\ud800"])

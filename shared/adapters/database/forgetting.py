@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, select_in
+from shared.adapters.database.mails import FORGOTTEN, SOME_FORGOTTEN
 from shared.adapters.database.tables import dead_letters, deliveries, mails, projects
 from shared.domain.deliveries import Role
 from shared.domain.texts import bare, wholly
@@ -19,7 +20,7 @@ from shared.messages import EmailMessage, MessageError, Queue, changed, parse_em
 from shared.ports.mails import MailState, Topic
 from shared.ports.projects import Forgotten
 
-FORGOTTEN = "(forgotten)"
+ONE_ADDRESS = re.compile(r"\s*[^\s@<>,;]+@[\w.-]+\s*")
 NOBODY: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
 
 
@@ -38,6 +39,10 @@ class _People:
         """Whether there are recipients, and no others."""
         found = [self.has(each) for each in recipients]
         return bool(found) and all(found)
+
+    def left_of(self, recipient: str) -> str:
+        """What is no address may name several, and a name before one may be an address."""
+        return recipient if ONE_ADDRESS.fullmatch(recipient) else self.taken_out_of(recipient)
 
     def taken_out_of(self, value: Any) -> Any:
         """A JSON value without their addresses."""
@@ -111,19 +116,26 @@ def _scrub_mails(connection: Connection, people: _People) -> None:
         after = before | {name: people.taken_out_of(before[name]) for name in ("context", "reason")}
         if row.topic is Topic.MESSAGE:
             # Of a notice they are operators, whoever else one of them is.
-            after["recipients"] = {
-                role: people.taken_out_of([each for each in its if not people.has(each)])
+            left = {
+                role: [people.left_of(each) for each in its if not people.has(each)]
                 for role, its in row.recipients.items()
             }
-            _scrub_deliveries(connection, row.id, people)
+            after["recipients"] = left if left == row.recipients else left | {SOME_FORGOTTEN: []}
+        # First, as in `_empty`.
         if after != before:
             connection.execute(update(mails).where(mails.c.id == row.id).values(**after))
+        if row.topic is Topic.MESSAGE:
+            _scrub_deliveries(connection, row.id, people)
 
 
 def _scrub_deliveries(connection: Connection, mail_id: int, people: _People) -> None:
     its = deliveries.c.mail_id == mail_id
-    for who in filter(people.has, connection.scalars(select(deliveries.c.recipient).where(its)).all()):
-        connection.execute(delete(deliveries).where(its, deliveries.c.recipient == who))
+    for row in connection.execute(select(deliveries).where(its)).all():
+        this = its & (deliveries.c.recipient == row.recipient) & (deliveries.c.role == row.role)
+        if people.has(row.recipient) or people.left_of(row.recipient) != row.recipient:
+            connection.execute(delete(deliveries).where(this))
+        elif (reason := people.taken_out_of(row.reason)) != row.reason:
+            connection.execute(update(deliveries).where(this).values(reason=reason))
 
 
 def _forget_letters(connection: Connection, mail_ids: set[int], people: _People) -> int:

@@ -31,8 +31,8 @@ from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.types import UtcDateTime
-from shared.domain.deliveries import Delivery, DeliveryState, is_made_up_for, merged
-from shared.domain.texts import digest, fitting
+from shared.domain.deliveries import Delivery, DeliveryState, Role, is_made_up_for, merged
+from shared.domain.texts import bare, digest, fitting
 from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredMail, key_of_copies
 
 mail = tables.mails.c
@@ -40,6 +40,10 @@ RECIPIENTS = ("to", "cc", "bcc")
 WAITING = (MailState.PENDING, MailState.CLAIMED)
 # RFC 3696's limit for an address; what is none is cut to it.
 LONGEST_ADDRESS = 320
+# In the recipients of a mail of which some were forgotten: nobody, but whoever is still sending it knows more than it.
+SOME_FORGOTTEN = "forgotten"
+FORGOTTEN = "(forgotten)"
+ANY_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
 
 # Written once: to put them together anew takes as long as to run them, and each mail needs them.
 MAIL = select(tables.mails).where(mail.id == bindparam("which"))
@@ -295,7 +299,7 @@ def write_deliveries(connection: Connection, mail_id: int, news: Sequence[Delive
 
     Another may have noted something in the meantime: that is not lost. Nor does what was forgotten come back.
     """
-    if not news or _is_forgotten(connection, mail_id):
+    if not news or not (news := _of_those_left(connection, mail_id, news)):
         return
     known = {each.key: each for each in deliveries_of(connection, mail_id)}
     # As they lie in the database, whatever an address that is none may hold.
@@ -313,12 +317,20 @@ def write_deliveries(connection: Connection, mail_id: int, news: Sequence[Delive
     )
 
 
-def _is_forgotten(connection: Connection, mail_id: int) -> bool:
-    """Whether its project's people were forgotten. Who is about to forget them waits until the transaction ends: an
-    update is the lock that every database has.
+def _of_those_left(connection: Connection, mail_id: int, news: Sequence[Delivery]) -> list[Delivery]:
+    """The news of those who were not forgotten. Who is about to forget some waits until the transaction ends: an update
+    is the lock that every database has.
     """
     connection.execute(update(tables.mails).where(mail.id == mail_id).values(attempts=mail.attempts))
-    return _mail_in(connection.execute(MAIL, {"which": mail_id}).one()).is_forgotten
+    row = connection.execute(MAIL, {"which": mail_id}).one()
+    its = _mail_in(row)
+    if its.is_forgotten:
+        return []
+    if SOME_FORGOTTEN not in row.recipients:
+        return list(news)
+    left = {bare(each) for each in (*its.to, *its.cc, *its.bcc)}
+    known = (each for each in news if each.role is Role.INSTEAD or bare(each.recipient) in left)
+    return [replace(each, reason=each.reason and ANY_ADDRESS.sub(FORGOTTEN, each.reason)) for each in known]
 
 
 def _forget_refusals(connection: Connection, mail_id: int, where: ColumnElement[bool], **values: object) -> None:
@@ -332,6 +344,10 @@ def _waiting(connection: Connection, before: datetime, which: ColumnElement[bool
     return list(connection.scalars(select(mail.id).where(mail.due_at < before, which).order_by(mail.id)))
 
 
-def _end_claim(connection: Connection, mail_id: int, claimant: str, **values: object) -> None:
+def _end_claim(connection: Connection, mail_id: int, claimant: str, *, reason: str, **values: object) -> None:
     held = (mail.id == mail_id) & (mail.state == MailState.CLAIMED) & (mail.claimant == claimant)
-    connection.execute(update(tables.mails).where(held).values(claimant=None, claimed_until=None, **values))
+    ended = update(tables.mails).where(held).values(claimant=None, claimed_until=None, reason=reason, **values)
+    its = select(mail.recipients).where(mail.id == mail_id)
+    if connection.execute(ended).rowcount and SOME_FORGOTTEN in connection.execute(its).scalar_one():
+        nameless = update(tables.mails).where(mail.id == mail_id).values(reason=ANY_ADDRESS.sub(FORGOTTEN, reason))
+        connection.execute(nameless)
