@@ -18,8 +18,8 @@ LONGEST_REST = timedelta(hours=8)
 # Whoever writes says so for so long ahead, and again once less is left than a function may take.
 SAID_AHEAD = timedelta(minutes=15)
 LEFT_AT_LEAST = timedelta(minutes=10)
-# A round that comes so late has not been left out.
-ROUND_LATE = timedelta(minutes=5)
+# A round that comes so late has not been left out: before it looks, it may wait for messages (`pipeline/left_over.py`).
+ROUND_LATE = timedelta(minutes=7)
 # A night may take so much longer than the one before.
 NIGHT_LATE = timedelta(hours=2)
 # As far as the clocks of those who write notes may be apart.

@@ -15,6 +15,7 @@ from sqlalchemy import event
 from shared.adapters.database.engine import Database
 from shared.domain.locks import LockMode
 from shared.messages import EmailMessage, Queue
+from shared.pipeline.left_over import LeftOver
 from shared.pipeline.rounds import Writing
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import NewMail, Topic
@@ -326,13 +327,16 @@ def test_where_the_notes_stay_away_nobody_waits_for_them_at_each_write(counted: 
 
 
 def test_a_message_that_nobody_gets_hold_of_keeps_no_database_awake(counted: Counted) -> None:
-    """It lies there for a week; operators are told, by the rounds that look."""
+    """It lies there for a week, and each round waits for it; operators are told, by the rounds that look."""
     chain = counted.chain
     counted.rest()
-    sent, before = list[Any](), counted.connections
-    for _ in range(24 * 4):
-        chain.clock.forward(minutes=15)
-        sent += chain.send(chain.app.rounds.next([Queue.LOCK]))
+    chain.queues.put_back_poisoned(Queue.LOCK, '{"InsertionTime": "soon"}', timedelta(days=7))
+    began, before = chain.clock(), counted.connections
+    for number in range(1, 24 * 4 + 1):
+        chain.clock.now = began + number * timedelta(minutes=15)
+        left = LeftOver(chain.app.chain, lambda _: chain.clock.forward(seconds=30), chain.clock).bury()
+        assert left == [Queue.LOCK]
+        chain.send(chain.app.rounds.next(left))
         assert counted.open == 0
         chain.drain()
     assert chain.subjects().count("Messages that can't be read") == 1
