@@ -22,6 +22,7 @@ from shared.messages import Queue, ScopeTarget
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import LateRun, RunScope, ScopeState
 from shared.ports.watch import Standing
+from tests.contracts.ledger_data import Ledgers, entry, terms
 from tests.contracts.rows import HOUR, MINUTE, NIGHT, add_project, run_row, set_project, settle
 
 ONE = ScopeTarget(subscription_id="1caaa5a3-2b66-438e-8ab4-bce37d518c5d")
@@ -184,6 +185,27 @@ def test_each_thing_missing_alone_makes_a_run_late(runs: SqlRuns, mails: SqlMail
         mails.add(a_mail("p"), NIGHT)
     (late,) = runs.late_runs(MORNING)
     assert (late.scopes, len(late.unchecked), len(late.unsent)) == ((), missing == "check", missing == "mail")
+
+
+@pytest.mark.parametrize("is_new_amount", [False, True])
+def test_nights_stay_complete_when_a_project_is_active_again(
+    runs: SqlRuns, watch: SqlWatch, database: Database, is_new_amount: bool
+) -> None:
+    """Since it was deactivated, it was compared with no budget; from now on it is to be."""
+    ledgers = Ledgers(database)
+    ledgers.load(entry(1), entry(2), now=NIGHT - 3 * HOUR)
+    ledgers.load(entry(1, active=False), now=NIGHT - 2 * HOUR)
+    set_project(database, 2, check_due_since=None)
+    for night in ("one", "two"):
+        settle(database, *plan(runs, night, ONE), ScopeState.DONE)
+    before = watch.standing().complete_at
+    again = entry(1, terms=terms("77")) if is_new_amount else entry(1)
+    ledgers.load(again, now=MORNING)
+    assert before is not None
+    assert (runs.late_runs(MORNING), watch.standing().complete_at) == ([], before)
+    (scope,) = plan(runs, "next", ONE, at=MORNING)
+    runs.mark_read(scope.id, None, MORNING + HOUR)
+    assert [late.unchecked for late in runs.late_runs(MORNING + 2 * HOUR)] == [("P1",)]
 
 
 def test_a_check_that_is_asked_for_again_still_belongs_to_its_run(runs: SqlRuns, checks: SqlChecks, database: Database):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, select, true
 
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
@@ -156,7 +156,9 @@ def _update_projects(connection: Connection, changed: Sequence[tuple[Project, Pr
     ]
     update_rows(connection, projects, moving, "id")
     rows = [_row(project) for _, project in changed]
-    update_rows(connection, projects, rows, "id", check_due_since=kept_or(projects.c.check_due_since, now))
+    # Whatever was due of one that was not active is of no night since.
+    known = case((projects.c.active == true(), projects.c.check_due_since))
+    update_rows(connection, projects, rows, "id", check_due_since=kept_or(known, now))
 
 
 def _insert_projects(connection: Connection, new: Sequence[ProjectEntry], now: datetime) -> None:
