@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from shared.adapters.database.engine import TRIES, Database
 from shared.adapters.database.failures import without_values
 from shared.adapters.database.migrate import see_file
-from shared.adapters.database.tables import runs
+from shared.adapters.database.tables import mails, runs
 from shared.ports.errors import LaterError, NeverError
 from tests.postgres import Postgres
 
@@ -181,8 +181,7 @@ def test_no_error_says_what_the_database_was_given(database: Database):
     """A row that may not be so: PostgreSQL would show all of it."""
 
     def write(connection: Connection) -> None:
-        row = {"k": "alert/1", "r": '{"to": ["ann@example.com"]}'}
-        connection.execute(text("INSERT INTO mails (key, recipients) VALUES (:k, :r)"), row)
+        connection.execute(insert(mails).values(key="alert/1", recipients={"to": ["ann@example.com"]}))
 
     with pytest.raises(IntegrityError) as caught:
         database.run(write)
@@ -262,7 +261,7 @@ from datetime import UTC, datetime
 from sqlalchemy import insert
 from shared.adapters.database.engine import Database
 from shared.adapters.database.migrate import upgrade
-from shared.adapters.database.tables import runs
+from shared.adapters.database.tables import mails, runs
 
 database = Database(sys.argv[1])
 row = {"key": sys.argv[2], "trigger": "manual", "state": "running", "started_at": datetime.now(UTC)}
