@@ -67,7 +67,8 @@ test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that 
 
 crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, and LOCK_HISTORIES=2000 of locks
 	@$(BIN)/python -m localdev.azurite --install
-	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py
+	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py \
+		tests/localdev/test_demo_secrets.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
 

@@ -25,7 +25,7 @@ from localdev import demo_lock
 from localdev.azure_sim import AzureSimulator, ChargeBook, Quota, demo_charges
 from localdev.azure_sim.state import as_json
 from localdev.azurite import Azurite, ensure_installed
-from localdev.demo_stage import ROOT, DemoFailedError, command, console, say, shown
+from localdev.demo_stage import LOG, ROOT, DemoFailedError, command, console, keep_log, say, shown
 from localdev.processes import stop_on_signals
 from shared import settings
 from shared.adapters.database.tables import mails
@@ -85,18 +85,18 @@ def _two_nights_and_a_day() -> int:
     with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=quota) as azure:
         environment = _environment(folder, azurite.connection_string, azure.url)
         say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
-        _two_nights(environment, charges, calendar)
+        _two_nights(folder, environment, charges, calendar)
         demo_lock.show_lock_and_unlock(folder, environment, azure)
         refused = azure.stats()["throttled"]
     _show_files(folder, refused, time.monotonic() - begun)
     return 0
 
 
-def _two_nights(environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
+def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
     command(environment, "db", "upgrade")
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
     say("First night: 60 days of charges are there to be read …")
-    _night(environment, NIGHTS[0])
+    _night(folder, environment, NIGHTS[0])
     first = _standings(environment, NIGHTS[0])
     calendar.days += 1
     changes = demo_charges.change_overnight(charges)
@@ -104,7 +104,7 @@ def _two_nights(environment: dict[str, str], charges: ChargeBook, calendar: Cale
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
     changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
     say("Second night: " + "; ".join(changes) + " …")
-    _night(environment, NIGHTS[1])
+    _night(folder, environment, NIGHTS[1])
     _show_standings(first, _standings(environment, NIGHTS[1]))
 
 
@@ -143,8 +143,8 @@ def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str
     }
 
 
-def _night(environment: dict[str, str], clock: str) -> None:
-    arguments = [sys.executable, "-m", "localdev.host", "--quiet", "--once", "ProjectUsageScheduler"]
+def _night(folder: Path, environment: dict[str, str], clock: str) -> None:
+    arguments = [sys.executable, "-m", "localdev.host", "--verbose", "--once", "ProjectUsageScheduler"]
     run = subprocess.run(
         arguments,
         cwd=ROOT,
@@ -154,6 +154,7 @@ def _night(environment: dict[str, str], clock: str) -> None:
         timeout=NIGHT_SECONDS,
         check=False,
     )
+    keep_log(folder, run.stdout + run.stderr)
     if run.returncode:
         raise DemoFailedError(f"the night failed:\n{run.stdout}{run.stderr}")
 
@@ -214,7 +215,8 @@ def _show_standings(first: list[Standing], second: list[Standing]) -> None:
 def _show_files(folder: Path, refused: Any, seconds: float) -> None:
     found = sorted((folder / "outbox").glob("*.eml"))
     say(f"\n{len(found)} mails lie in {shown(folder / 'outbox')}; open one with a mail program or an editor.")
-    say(f"The database is {shown(folder / 'warden.db')}. Azure refused {refused} calls for its quota.")
+    say(f"The database is {shown(folder / 'warden.db')}, the app's log {shown(folder / LOG)}.")
+    say(f"Azure refused {refused} calls for its quota.")
     say(f"All of it took {seconds:.0f} seconds. Everything is stopped.")
 
 

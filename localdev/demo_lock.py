@@ -20,7 +20,16 @@ from azure.storage.queue import QueueClient
 
 from localdev.azure_sim import ActionGroup, AzureSimulator, demo_charges
 from localdev.azure_sim.budgets import Budget
-from localdev.demo_stage import ROOT, WAIT_SECONDS, DemoFailedError, say, say_folded, show_command, wait_until
+from localdev.demo_stage import (
+    ROOT,
+    WAIT_SECONDS,
+    DemoFailedError,
+    keep_log,
+    say,
+    say_folded,
+    show_command,
+    wait_until,
+)
 from localdev.processes import Program, ProgramError, local_host
 from shared.pipeline.azure_budgets.names import azure_name
 
@@ -122,6 +131,8 @@ def show_lock_and_unlock(folder: Path, environment: Mapping[str, str], azure: Az
             _raise_budget(day)
     except (DemoFailedError, ProgramError) as error:
         raise DemoFailedError(f"{error}\nThe host wrote:\n{host.output}") from error
+    finally:
+        keep_log(folder, host.output)
 
 
 def _sync_budgets(day: Day) -> None:

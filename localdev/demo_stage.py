@@ -14,6 +14,7 @@ from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 110
+LOG = "host.log"
 # What is waited for takes a second or two; this is for a machine that is very busy.
 WAIT_SECONDS = 60
 # Where the output goes into a file there is no terminal whose width would matter. Tables are written as for a terminal
@@ -64,6 +65,12 @@ def show_command(environment: Mapping[str, str], *arguments: str, only: str = ""
 def say_folded(text: str) -> None:
     """Prints a longer text, indented, in lines that fit."""
     say(textwrap.fill(text, min(WIDTH, console.width), initial_indent="  ", subsequent_indent="  "))
+
+
+def keep_log(folder: Path, wrote: str) -> None:
+    """Adds what a host wrote to the demo's log."""
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(wrote)
 
 
 def wait_until(what: str, condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
