@@ -90,14 +90,19 @@ def test_a_database_that_is_not_there_is_named_by_every_command(
     assert "az login" not in found["Azure"]
 
 
-def test_the_check_is_good_where_all_is_there(
-    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def simulator(cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureSimulator]:
+    """Azure, with costs of the one project that is loaded."""
     cli("projects", "load", write_csv(DIE1))
     charge = Charge(FIRST, "die1-dev", "VM", date(2026, 11, 19), "CAD", Decimal(7))
-    with AzureSimulator(ChargeBook([charge])) as simulator:
-        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
-        outcome = cli("check")
+    with AzureSimulator(ChargeBook([charge])) as running:
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", running.url)
+        yield running
+
+
+@pytest.mark.usefixtures("simulator")
+def test_the_check_is_good_where_all_is_there(cli: Cli) -> None:
+    outcome = cli("check")
     parts = ("settings", "database", "queues", "Azure", "costs", "accounts", "mail", "lock")
     assert [line.split()[:2] for line in outcome.out.splitlines()] == [[part, "✓"] for part in parts], outcome.out
     assert (outcome.code, outcome.err) == (0, "")
@@ -140,16 +145,10 @@ def test_the_check_names_the_role_that_is_missing(
     ]
 
 
-def test_the_check_looks_at_the_roles_of_the_identity_that_is_named(
-    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cli("projects", "load", write_csv(DIE1))
-    charge = Charge(FIRST, "die1-dev", "VM", date(2026, 11, 19), "CAD", Decimal(7))
-    with AzureSimulator(ChargeBook([charge])) as simulator:
-        simulator.permissions.allow(FIRST, "Microsoft.Web/*")
-        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", simulator.url)
-        outcome = cli("check", "--identity", SECOND)
-        asked = [request.target for request in simulator.record.requests()]
+def test_the_check_looks_at_the_roles_of_the_identity_that_is_named(cli: Cli, simulator: AzureSimulator) -> None:
+    simulator.permissions.allow(FIRST, "Microsoft.Web/*")
+    outcome = cli("check", "--identity", SECOND)
+    asked = [request.target for request in simulator.record.requests()]
     assert outcome.code == 1
     assert "the app's identity lacks the role Cost Management Reader" in " ".join(outcome.out.split())
     assert any("roleAssignments" in path for path in asked)
