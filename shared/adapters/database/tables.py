@@ -15,6 +15,8 @@ from shared.adapters.database.types import Converted, Money, UtcDateTime, cleane
 from shared.domain.budgets import Rollover
 from shared.domain.coverage import CoverageState
 from shared.domain.deliveries import DeliveryState, Role
+from shared.domain.exports.runs import Dataset, Width
+from shared.domain.exports.runs import RunState as ExportRunState
 from shared.domain.locks import LockWhy, Outcome
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
@@ -32,6 +34,8 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+# What stands in keys, of which no part is ever empty, for all groups of a sub-account.
+WHOLE = "*"
 Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
 
@@ -152,6 +156,20 @@ coverage = table(
     *optional(compared_on=Date(), odd=JSON(none_as_null=True)),
 )
 
+
+# The same of a group of it, where exports of groups feed it.
+group_coverage = table(
+    "group_coverage",
+    *key(provider=key_text(20), sub_account_id=key_text(100), group_key=key_text(100), month=Date()),
+    *needed(source=key_text(20)),
+    *optional(read_from=Date(), read_through=Date(), begun_at=UtcDateTime(), good_on=Date()),
+    *needed(state=Converted(Unicode(10), str, CoverageState)),
+    *optional(reason=fitted(1000)),
+    *needed(suspect_nights=Integer()),
+    *optional(suspect_on=Date(), suspect_at=UtcDateTime()),
+    *optional(compared_on=Date(), odd=JSON(none_as_null=True)),
+)
+
 # Which days the answers of the last day have stored, of which groups (none named: of all).
 stored_answers = table(
     "stored_answers",
@@ -189,6 +207,83 @@ charges = table(
     *key(charge_period_start=Date(), service_name=key_text(200), billing_currency=key_text(3)),
     *needed(billed_cost=Money()),
     sqlite_with_rowid=False,
+)
+
+exports = table(
+    "exports",
+    *key(id=Integer()),
+    # domain.exports.runs.Export: its key, and what it says.
+    Column("key", key_text(400), nullable=False, unique=True),
+    *needed(provider=key_text(20), external_id=fitted(400), name=fitted(200)),
+    *needed(dataset=Converted(Unicode(10), str, Dataset), width=Converted(Integer(), int, Width)),
+    *needed(billing_account=fitted(200), found_at=UtcDateTime()),
+)
+
+# What exports have delivered, those that feed nothing too: for each day what the newest run says that speaks for it.
+# In `charges` is what of it counts, by day and service.
+export_charges = table(
+    "export_charges",
+    Column("scope_id", ForeignKey("scopes.id"), primary_key=True),
+    *key(export_id=Integer(), billing_period=Date(), charge_period_start=Date()),
+    *key(service_name=key_text(200), billing_currency=key_text(3)),
+    *needed(billed_cost=Money()),
+    sqlite_with_rowid=False,
+)
+
+# Every run that was found: ports.export_runs.RunRecord.
+export_runs = table(
+    "export_runs",
+    *key(id=Integer()),
+    Column("export_id", ForeignKey("exports.id"), nullable=False, index=True),
+    *optional(cloud_account_id=Integer()),
+    *needed(run_id=fitted(200, key_text), place=fitted(1100), container=fitted(100), content=key_text(64)),
+    *optional(submitted_at=UtcDateTime(), days_start=Date(), days_end=Date()),
+    *needed(modified_at=UtcDateTime(), found_at=UtcDateTime()),
+    Column("state", Converted(Unicode(10), str, ExportRunState), nullable=False, index=True),
+    *optional(started_at=UtcDateTime(), finished_at=UtcDateTime(), parts=Integer()),
+    *optional(rows=sa.BigInteger(), size=sa.BigInteger(), totals=JSON(), reason=fitted(2000)),
+    *optional(added=Integer(), changed=Integer(), removed=Integer(), changed_from=Date(), changed_until=Date()),
+    # How many buckets of its sums are charges already.
+    *optional(made=Integer()),
+)
+
+# Of a run that is being imported. periods: the billing periods in its rows; odd: what a person should know.
+export_parts = table(
+    "export_parts",
+    Column("run_id", ForeignKey("export_runs.id"), primary_key=True),
+    *key(number=Integer()),
+    *needed(name=fitted(1100), etag=fitted(200), size=sa.BigInteger()),
+    *optional(rows=sa.BigInteger(), staged_at=UtcDateTime(), periods=JSON(), odd=JSON()),
+)
+
+# What the parts of a run come to, those of some sub-accounts together (a bucket); gone when they are charges.
+export_sums = table(
+    "export_sums",
+    *key(run_id=Integer(), bucket=Integer(), number=Integer()),
+    *needed(sums=sa.LargeBinary()),
+)
+
+# For which days a run has spoken, where a newer one has not for all of them: domain.exports.days.Spoken.
+export_spoken = table(
+    "export_spoken",
+    *key(export_id=Integer(), provider=key_text(20), sub_account_id=key_text(100), group_key=key_text(100)),
+    *key(billing_period=Date(), run_id=Integer()),
+    *needed(days=JSON(), outside=Boolean()),
+)
+
+# Which exports feed a sub-account, or a group of it: domain.exports.feeding.Feed. None where the query does.
+export_feeds = table(
+    "export_feeds",
+    *key(provider=key_text(20), sub_account_id=key_text(100), group_key=key_text(100), export_id=Integer()),
+    *optional(first_day=Date(), last_day=Date()),
+)
+
+# What operators ordered by `exports use`: domain.exports.feeding.Order. Rows are only ever added.
+export_orders = table(
+    "export_orders",
+    *key(id=Integer()),
+    *needed(source=key_text(400), at=UtcDateTime(), by=fitted(100)),
+    *optional(provider=key_text(20), sub_account_id=key_text(100)),
 )
 
 # A threshold that counts as told, for one revision in one period. `outcome`: domain.thresholds.AlertOutcome.

@@ -90,9 +90,12 @@ class ExportRun:
 
 
 class RunState(StrEnum):
-    """What became of a run. Waiting: for its parts. Not used: others feed all that it holds. No costs: see Dataset."""
+    """What became of a run, or becomes. Waiting: for its parts. Not used: others feed all that it holds. No costs: see
+    Dataset.
+    """
 
     WAITING = "waiting"
+    IMPORTING = "importing"
     IMPORTED = "imported"
     FAILED = "failed"
     NOT_USED = "not used"

@@ -1,0 +1,193 @@
+"""The history of cost exports: which runs were found, and what became of them and of their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from shared.domain.charges import CostMetric
+from shared.domain.exports.feeding import Fed, Order
+from shared.domain.exports.runs import Blob, Export, ExportRun, Found, RunState
+from shared.domain.exports.sums import Sums
+from shared.domain.periods import Period
+
+
+@dataclass(frozen=True, slots=True)
+class RunPart:
+    """A part of a run. number: from 0. blob: as it was when the run was found. rows: by the manifest, None where it
+    does not say. is_staged: whether its sums wait to be made charges.
+    """
+
+    number: int
+    name: str
+    blob: Blob
+    rows: int | None = None
+    is_staged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What importing changed: rows of charges, and the days that hold them (None where none changed)."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    days: Period | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run in the history.
+
+    run: `found` is its id. container: where its parts lie; empty for files. parts, rows, size (bytes): None where they
+    are not known (yet). totals: its exact sum by currency. reason: why it waits, has failed or is not used, or what a
+    person should know; a sentence. staged: how many parts are read.
+    """
+
+    run: ExportRun
+    cloud_account_id: int | None
+    container: str
+    state: RunState
+    found_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    parts: int | None = None
+    staged: int = 0
+    rows: int | None = None
+    size: int | None = None
+    totals: Mapping[str, Decimal] = field(default_factory=dict)
+    reason: str | None = None
+    changes: Changes = Changes()
+
+    @property
+    def id(self) -> int:
+        """Its number in the history, which grows with each run that is found."""
+        return self.run.found
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What was found: a run, and what it consists of. Its `found` is not known yet (0).
+
+    waiting: why it can't be read yet; None where all parts are there. unread: what becomes of one that needs not be
+    read, and why (`feeding.unread`); None where it has to be.
+    """
+
+    run: ExportRun
+    cloud_account_id: int | None
+    container: str
+    parts: tuple[RunPart, ...]
+    waiting: str | None = None
+    unread: tuple[RunState, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feeding:
+    """Who feeds something, for people. name: of an export, or `query`. days: of its charges so far."""
+
+    fed: Fed
+    source: str
+    name: str
+    days: Period | None
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What making a run's charges came to. due_projects: those that are to be checked; told: what operators are told
+    once, in sentences.
+    """
+
+    record: RunRecord
+    due_projects: tuple[int, ...] = ()
+    told: tuple[str, ...] = ()
+
+
+class ExportLedger(Protocol):
+    """Raises LaterError where the database is away, and NeverError with a sentence for what can't be stored."""
+
+    # --- the history ---
+
+    def register(self, found: NewRun, now: datetime, *, again: bool = False) -> tuple[Found, RunRecord]:
+        """What a run that was found is (`runs.what_is`), and the run; one transaction.
+
+        A new one is importing, or as `waiting` and `unread` say; one that waited at the same place becomes it. Known:
+        the run as it is, which may be importing still. A copy: the run of which it is. again: a known one whose parts
+        are all there is read again from its first part, whatever became of it.
+        """
+        ...
+
+    def get(self, run_id: int) -> RunRecord | None:
+        """A run by its number."""
+        ...
+
+    def runs(
+        self,
+        export: str | None = None,
+        states: Collection[RunState] = (),
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        """Runs, the latest found first; of an export (by key, or by name in any case), in these states."""
+        ...
+
+    def exports(self) -> list[Export]:
+        """Every export that was found, by name."""
+        ...
+
+    def parts(self, run_id: int) -> list[RunPart]:
+        """The parts of a run, in order."""
+        ...
+
+    def wait(self, run_id: int, reason: str) -> None:
+        """A part has changed or vanished meanwhile: the run waits, what is staged of it is forgotten."""
+        ...
+
+    def fail(self, run_id: int, reason: str, now: datetime) -> None:
+        """It can't be imported; what is staged of it is forgotten, and what it has changed stays."""
+        ...
+
+    # --- parts, and what they make ---
+
+    def stage(self, run_id: int, number: int, sums: Sums, rows: int, odd: Sequence[str], now: datetime) -> int:
+        """Keeps what a part comes to; how many parts are still missing. Again for a part: nothing more.
+
+        Of a run that is no longer importing nothing is kept, and -1 is returned.
+        """
+        ...
+
+    def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
+        """Makes charges of a run whose parts are all staged, in a transaction for each sub-account.
+
+        closed_on: by provider, the day of the next month on which it calls a month closed; "" for the others. Raises
+        LaterError where a run has to be made first that was found with this, the first of its export, and feeds what
+        both hold (`feeding.who_feeds`). Whoever breaks off goes on at the next call; two at once change nothing twice.
+        """
+        ...
+
+    # --- who feeds ---
+
+    def feeds(self) -> list[Feeding]:
+        """Who feeds what, of all that exports feed or have delivered, by sub-account."""
+        ...
+
+    def use(self, order: Order, by: str) -> tuple[list[Fed], tuple[int, ...]]:
+        """Carries an order out in one transaction: what is fed otherwise now, and the projects that are to be checked.
+
+        What the query feeds from now on is due to be read as if it never had been.
+        """
+        ...
+
+    # --- for comparing ---
+
+    def stored(self, provider: str, sub_account_id: str, month: date) -> Mapping[tuple[str, str], Decimal]:
+        """What is stored of a month: by source (an export's key, or `query`) and currency.
+
+        An export's by its billing period, what the query read by day.
+        """
+        ...
+
+    def silent_exports(self, since: datetime) -> list[tuple[Export, datetime]]:
+        """The exports that feed something, of which no run was found since then, and when the last one was."""
+        ...
