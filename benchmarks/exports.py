@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process, peak_memory_mb
+from localdev.azure_sim.export_runs import COLUMNS
 
 ROWS = 3_000_000
 # How many of them differ; the others are these again.
@@ -36,17 +37,6 @@ SERVICES = (
     "Key Vault",
     "Azure App Service",
 )
-# Azure's own, of EA's actual costs, in its order.
-NAMES = (
-    "BillingAccountId,BillingAccountName,BillingPeriodStartDate,BillingPeriodEndDate,BillingProfileId,BillingProfileName,"
-    "AccountOwnerId,AccountName,SubscriptionId,SubscriptionName,Date,Product,PartNumber,MeterId,ServiceFamily,"
-    "MeterCategory,MeterSubCategory,MeterRegion,MeterName,Quantity,EffectivePrice,Cost,UnitPrice,BillingCurrency,"
-    "ResourceLocation,AvailabilityZone,ConsumedService,ResourceId,ResourceName,ServiceInfo1,ServiceInfo2,AdditionalInfo,"
-    "Tags,InvoiceSectionId,InvoiceSection,CostCenter,UnitOfMeasure,ResourceGroup,ReservationId,ReservationName,"
-    "ProductOrderId,ProductOrderName,OfferId,IsAzureCreditEligible,Term,PublisherName,PlanName,ChargeType,Frequency,"
-    "PublisherType,PayGPrice,PricingModel,CostAllocationRuleName,benefitId,benefitName"
-)
-COLUMNS = NAMES.split(",")
 KEYS = ("SubscriptionId", "ResourceGroup", "Date", "MeterCategory", "BillingCurrency", "BillingPeriodStartDate")
 
 

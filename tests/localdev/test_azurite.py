@@ -1,9 +1,12 @@
 """Installing Azurite once, and running it."""
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from azure.storage.queue import QueueServiceClient
@@ -65,6 +68,15 @@ def test_a_failed_installation_is_told_and_tried_again_the_next_time(tmp_path):
 def test_the_real_one_is_of_the_wanted_version(azurite):
     package = FOLDER / "node_modules" / "azurite" / "package.json"
     assert f'"version": "{VERSION}"' in package.read_text(encoding="utf-8")
+
+
+def test_it_serves_blobs_too(tmp_path):
+    with Azurite(tmp_path, service="blob", in_memory=True) as running:
+        endpoint = re.search("BlobEndpoint=(.+);$", running.connection_string)
+        assert endpoint is not None
+        with pytest.raises(HTTPError) as refused:
+            urlopen(endpoint[1] + "?comp=list")
+    assert refused.value.headers["Server"] == f"Azurite-Blob/{VERSION}"
 
 
 def test_it_keeps_its_port_and_its_messages_over_a_restart(tmp_path):
