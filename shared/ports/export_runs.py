@@ -105,6 +105,15 @@ class Imported:
     told: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What carrying out an order came to. fed: what is fed otherwise now; due_projects: those that are to be checked."""
+
+    fed: tuple[Fed, ...] = ()
+    changes: Changes = Changes()
+    due_projects: tuple[int, ...] = ()
+
+
 class ExportLedger(Protocol):
     """Raises LaterError where the database is away, and NeverError with a sentence for what can't be stored."""
 
@@ -172,11 +181,18 @@ class ExportLedger(Protocol):
         """Who feeds what, of all that exports feed or have delivered, by sub-account."""
         ...
 
-    def use(self, order: Order, by: str) -> tuple[list[Fed], tuple[int, ...]]:
+    def use(self, order: Order, by: str, *, rehearse: bool = False) -> Ordered:
         """Carries an order out in one transaction: what is fed otherwise now, and the projects that are to be checked.
 
-        What the query feeds from now on is due to be read as if it never had been.
+        What the query feeds from now on is due to be read as if it never had been. rehearse: only says what would
+        change; the transaction is rolled back.
         """
+        ...
+
+    # --- files ---
+
+    def last_days(self, exports: Collection[str]) -> Mapping[tuple[str, date], date]:
+        """The last day of what exports (by key) have delivered, by key and billing period, as `files.last_days`."""
         ...
 
     # --- for comparing ---
