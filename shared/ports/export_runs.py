@@ -107,7 +107,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What carrying out an order came to. fed: what is fed otherwise now; due_projects: those that are to be checked."""
+    """What an order came to. fed: what is fed otherwise now. due_projects: those that are to be checked."""
 
     fed: tuple[Fed, ...] = ()
     changes: Changes = Changes()
