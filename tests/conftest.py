@@ -68,6 +68,13 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 
 @pytest.fixture(scope="session")
+def azurite_blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Containers that all tests of this process share: each names containers of its own."""
+    with Azurite(tmp_path_factory.mktemp("azurite-blobs"), in_memory=True, service="blob") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A running server with a migrated, empty database named TEMPLATE, to be copied but not used."""
     if programs() is None:

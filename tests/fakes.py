@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 from shared.adapters.mail.mime import check, recipients
 from shared.domain.charges import ChargeSet, key_of_group
+from shared.domain.exports.runs import Blob
 from shared.domain.quota import Quota
 from shared.messages import Message, Queue, origin_of, to_json
 from shared.ports.azure import AZURE
+from shared.ports.blobs import BlobStore, ListedBlob
 from shared.ports.costs import CostAnswer, CostQuery
-from shared.ports.errors import NeverError
+from shared.ports.errors import GoneError, NeverError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 from shared.ports.notes import Note
 
@@ -162,6 +165,63 @@ class FakeQueues:
         """What was sent since the last time."""
         sent, self.sent = self.sent, []
         return sent
+
+
+@dataclass
+class FakeBlobs(BlobStore):
+    """Containers in memory. fails: by the name of what is asked (`listed`, `read` …). asked: how often, by that."""
+
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    containers: dict[str, dict[str, tuple[bytes, ListedBlob]]] = field(default_factory=dict)
+    fails: Callable[[str], Exception | None] = lambda _what: None
+    asked: list[str] = field(default_factory=list)
+
+    def put(self, container: str, name: str, content: bytes) -> ListedBlob:
+        """Somebody writes a blob; each time with an ETag of its own."""
+        blobs = self.containers.setdefault(container, {})
+        self.written = getattr(self, "written", 0) + 1
+        listed = ListedBlob(name, Blob(len(content), f"0x{self.written:X}"), self.clock().replace(microsecond=0))
+        blobs[name] = (content, listed)
+        return listed
+
+    def delete(self, container: str, name: str) -> None:
+        del self.containers[container][name]
+
+    def listed(self, container: str, folder: str = "") -> Iterator[ListedBlob]:
+        start = f"{folder.strip('/')}/" if folder.strip("/") else ""
+        blobs = self._in(container, "listed")
+        yield from (listed for name, (_, listed) in sorted(blobs.items()) if name.startswith(start))
+
+    def found(self, container: str, names: Collection[str]) -> dict[str, ListedBlob]:
+        blobs = self._in(container, "found")
+        return {name: blobs[name][1] for name in names if name in blobs}
+
+    def read(self, container: str, name: str, most: int) -> tuple[bytes, ListedBlob] | None:
+        found = self._in(container, "read").get(name)
+        return found and (found[0][: most + 1], found[1])
+
+    def download(self, container: str, listed: ListedBlob, path: Path) -> bool:
+        content, now = self._in(container, "download").get(listed.name, (b"", None))
+        if now is None or now.blob.etag != listed.blob.etag:
+            return False
+        path.write_bytes(content)
+        return True
+
+    def write(self, container: str, name: str, content: bytes) -> None:
+        self._meet("write")
+        self.put(container, name, content)
+
+    def _in(self, container: str, what: str) -> dict[str, tuple[bytes, ListedBlob]]:
+        self._meet(what)
+        if container not in self.containers:
+            raise GoneError(f"there is no container {container}")
+        return self.containers[container]
+
+    def _meet(self, what: str) -> None:
+        self.asked.append(what)
+        error = self.fails(what)
+        if error is not None:
+            raise error
 
 
 @dataclass

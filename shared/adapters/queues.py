@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from shared.adapters.storage import TIMEOUT_SECONDS, Service, client_options, identity, translated
 from shared.messages import Message, Queue, origin_of, to_json
-from shared.ports.errors import LaterError, NeverError
 from shared.ports.notes import Note, Notes
 from shared.ports.queues import MessageSender
 
@@ -27,34 +27,19 @@ NEVER_EXPIRES = -1
 POISON = "-poison"
 # The service's limit (learn.microsoft.com, "Put Message": visibilitytimeout).
 LONGEST_DELAY = timedelta(days=7)
-TIMEOUT_SECONDS = 30
 # Nothing waits long for a note.
 FOR_NOTES = {"timeout": 3, "connection_timeout": 3, "read_timeout": 3}
 # Notes are metadata of queues, one of each: they need no further service, name or role.
 NOTED_ON = {Note.WRITING: Queue.UPDATE, Note.ROUND: Queue.NOTIFICATION}
 # Longer than a message is buried.
 TAKEN_SECONDS = 300
-# The request itself can't be right: a name that is none, text that XML can't hold, more than 64 KiB.
-REFUSED = frozenset({400, 405, 411, 413, 414, 415, 431})
-# What to do about a 401 or 403, by the service's code (learn.microsoft.com, "Common REST API error codes"). Keys and
-# signatures (SAS) come with a connection string; where there is no code, it may be either.
-ROLE = "the app's identity needs the role Storage Queue Data Contributor on it"
-KEY = "see that DatahubStorageConnectionString is right (a key that was replaced?), and the clock of this machine"
-SIGNATURE = "the signature (SAS) in DatahubStorageConnectionString does not allow this here"
-WHAT_TO_DO = {
-    "AuthenticationFailed": KEY,
-    "AuthorizationPermissionMismatch": f"{ROLE}; or a signature (SAS) does not allow this",
-    "InsufficientAccountPermissions": ROLE,
-    "KeyBasedAuthenticationNotPermitted": (
-        "it takes no keys: set DatahubStorageConnectionString__queueServiceUri, and no DatahubStorageConnectionString"
-    ),
-    "AuthorizationFailure": "have its firewall (networking) let the app in",
-    "AccountIsDisabled": "have the account, or its subscription, enabled again",
-    "AuthorizationSourceIPMismatch": SIGNATURE,
-    "AuthorizationProtocolMismatch": SIGNATURE,
-    "AuthorizationServiceMismatch": SIGNATURE,
-    "AuthorizationResourceTypeMismatch": SIGNATURE,
-}
+QUEUES = Service(
+    name="the queues",
+    refuses="a message or a queue's name",
+    setting="DatahubStorageConnectionString",
+    uri_setting="DatahubStorageConnectionString__queueServiceUri",
+    role="Storage Queue Data Contributor",
+)
 
 
 class StorageQueues(MessageSender, Notes):
@@ -166,7 +151,7 @@ def by_connection_string(connection: str) -> QueueOpener:
     def make(name: str) -> QueueClient:
         from azure.storage.queue import QueueClient
 
-        return QueueClient.from_connection_string(connection, name, **_client_options())
+        return QueueClient.from_connection_string(connection, name, **client_options())
 
     return make
 
@@ -175,20 +160,11 @@ def by_identity(queue_service_uri: str, client_id: str | None) -> QueueOpener:
     """Opens queues with the app's identity, or the developer's where there is none."""
 
     def make(name: str) -> QueueClient:
-        from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
         from azure.storage.queue import QueueClient
 
-        credential = ManagedIdentityCredential(client_id=client_id) if client_id else DefaultAzureCredential()
-        return QueueClient(queue_service_uri, name, credential=credential, **_client_options())
+        return QueueClient(queue_service_uri, name, credential=identity(client_id), **client_options())
 
     return make
-
-
-def _client_options() -> dict[str, Any]:
-    # The SDK's own retries sleep 15 s and more inside the call; here the message comes again instead. Redirects would
-    # show the other host our token.
-    timeouts = {"connection_timeout": TIMEOUT_SECONDS, "read_timeout": TIMEOUT_SECONDS}
-    return {"retry_total": 0, "permit_redirects": False, **timeouts}
 
 
 def _making(client: QueueClient, work: Callable[[], object]) -> None:
@@ -214,24 +190,5 @@ def _make(client: QueueClient) -> None:
 
 
 def _translating(work: Callable[[], None]) -> None:
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
-
-    try:
+    with translated(QUEUES):
         work()
-    except HttpResponseError as error:
-        # An answer of the queues has a code, if only None; azure-identity's errors have none.
-        if isinstance(error, ClientAuthenticationError) and not hasattr(error, "error_code"):
-            from shared.adapters.azure.refusals import token_error
-
-            raise token_error(error) from error
-        code = getattr(error, "error_code", None)
-        code = str(getattr(code, "value", code) or "")
-        said = f"{error.status_code} {code}".rstrip()
-        if error.status_code in {401, 403}:
-            to_do = WHAT_TO_DO.get(code, f"{KEY}; or {ROLE}")
-            raise NeverError(f"the storage account refuses us ({said}); {to_do}") from error
-        if error.status_code in REFUSED:
-            raise NeverError(f"the queues refuse a message or a queue's name: {said}") from error
-        raise LaterError(f"the queues answered {said}") from error
-    except AzureError as error:
-        raise LaterError(f"the queues can't be reached ({type(error).__name__})") from error

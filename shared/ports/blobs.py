@@ -21,9 +21,11 @@ class ListedBlob:
 
 
 class BlobStore(Protocol):
-    """Reads what lies in containers. Every method raises LaterError, and NeverError with the role that is missing."""
+    """What lies in containers. Every method raises LaterError, and NeverError with the role that is missing, of which a
+    GoneError says that there is no such container.
+    """
 
-    def listed(self, container: str, folder: str) -> Iterator[ListedBlob]:
+    def listed(self, container: str, folder: str = "") -> Iterator[ListedBlob]:
         """Every blob of a folder, and of those in it; of the whole container where its name is empty."""
         ...
 
@@ -40,4 +42,8 @@ class BlobStore(Protocol):
 
     def download(self, container: str, listed: ListedBlob, path: Path) -> bool:
         """Writes a blob to a file, in pieces; whether it was there still, with this ETag."""
+        ...
+
+    def write(self, container: str, name: str, content: bytes) -> None:
+        """Replaces a small blob, or makes it; a container that is missing is made, too."""
         ...
