@@ -73,6 +73,7 @@ from shared.ports.clock import Clock, utc_now
 from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource
 from shared.ports.dead_letters import DeadLetterLedger
+from shared.ports.export_runs import ExportLedger
 from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
@@ -169,6 +170,13 @@ class Composition:
         from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 
         return SqlCloudAccounts(self.database)
+
+    @cached_property
+    def export_runs(self) -> ExportLedger:
+        """The history of cost exports."""
+        from shared.adapters.database.exports import SqlExports
+
+        return SqlExports(self.database)
 
     @cached_property
     def checks(self) -> CheckLedger:

@@ -243,8 +243,8 @@ export_runs = table(
     *optional(started_at=UtcDateTime(), finished_at=UtcDateTime(), parts=Integer()),
     *optional(rows=sa.BigInteger(), size=sa.BigInteger(), totals=JSON(), reason=fitted(2000)),
     *optional(added=Integer(), changed=Integer(), removed=Integer(), changed_from=Date(), changed_until=Date()),
-    # How many buckets of its sums are charges already.
-    *optional(made=Integer()),
+    # Of one whose parts are all read: how many buckets of its sums are charges already, and what was said of those.
+    *optional(made=Integer(), verdicts=JSON(none_as_null=True)),
 )
 
 # Of a run that is being imported. periods: the billing periods in its rows; odd: what a person should know.
@@ -269,6 +269,13 @@ export_spoken = table(
     *key(export_id=Integer(), provider=key_text(20), sub_account_id=key_text(100), group_key=key_text(100)),
     *key(billing_period=Date(), run_id=Integer()),
     *needed(days=JSON(), outside=Boolean()),
+)
+
+# Whose charges of a month count, of a sub-account or a group of it, where that is exports' (by their ids).
+export_months = table(
+    "export_months",
+    *key(provider=key_text(20), sub_account_id=key_text(100), group_key=key_text(100), month=Date()),
+    *needed(export_ids=JSON()),
 )
 
 # Which exports feed a sub-account, or a group of it: domain.exports.feeding.Feed. None where the query does.

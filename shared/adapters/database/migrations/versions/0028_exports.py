@@ -53,6 +53,7 @@ def upgrade() -> None:
         *(Column(name, Integer) for name in ("added", "changed", "removed")),
         *(Column(name, Date) for name in ("changed_from", "changed_until")),
         Column("made", Integer),
+        Column("verdicts", JSON),
     )
     op.create_table(
         "export_parts",
@@ -79,6 +80,12 @@ def upgrade() -> None:
         Column("run_id", Integer, primary_key=True, autoincrement=False),
         Column("days", JSON, nullable=False),
         Column("outside", Boolean, nullable=False),
+    )
+    op.create_table(
+        "export_months",
+        *_account(),
+        Column("month", Date, primary_key=True),
+        Column("export_ids", JSON, nullable=False),
     )
     op.create_table(
         "export_feeds",
@@ -122,8 +129,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    tables = "group_coverage export_charges export_orders export_feeds export_spoken export_sums export_parts"
-    for name in (*tables.split(), "export_runs", "exports"):
+    tables = "group_coverage export_charges export_orders export_feeds export_months export_spoken export_sums"
+    for name in (*tables.split(), "export_parts", "export_runs", "exports"):
         op.drop_table(name)
 
 

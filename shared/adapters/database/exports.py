@@ -1,0 +1,258 @@
+"""The history of cost exports, and what of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from typing_extensions import override
+
+from shared.adapters.database.chunks import insert_rows
+from shared.adapters.database.export_feeds import feedings
+from shared.adapters.database.export_rows import (
+    RECORDS,
+    RUNS,
+    export_of,
+    export_row,
+    known_run,
+    matching,
+    part_rows,
+    parts_of,
+    record_of,
+    refuse_what_does_not_fit,
+    run_of,
+    run_row,
+    runs_like,
+    the_run,
+)
+from shared.adapters.database.export_sums import forget_sums, keep_sums, packed, refuse_unstorable
+from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.tables import export_charges, export_feeds, export_parts, export_runs, exports
+from shared.domain.charges import CostMetric
+from shared.domain.exports.days import billing_period
+from shared.domain.exports.feeding import Order
+from shared.domain.exports.runs import Export, Found, RunState, what_is
+from shared.domain.exports.sums import Sums
+from shared.domain.periods import month_of
+from shared.ports.errors import NeverError
+from shared.ports.export_runs import ExportLedger, Feeding, Imported, NewRun, Ordered, RunPart, RunRecord
+
+run, part = export_runs.c, export_parts.c
+NOT_STARTED = {
+    "started_at": None,
+    "finished_at": None,
+    "totals": None,
+    "reason": None,
+    "added": None,
+    "changed": None,
+    "removed": None,
+    "changed_from": None,
+    "changed_until": None,
+    "made": None,
+    "verdicts": None,
+}
+
+
+class SqlExports(Ledger, ExportLedger):
+    """ExportLedger on a SQL database."""
+
+    @override
+    def register(self, found: NewRun, now: datetime, *, again: bool = False) -> tuple[Found, RunRecord]:
+        refuse_what_does_not_fit(found)
+        return self.database.run(lambda connection: _register(connection, found, now, again))
+
+    @override
+    @reads
+    def get(self, connection: Connection, run_id: int) -> RunRecord | None:
+        return known_run(connection, run_id)
+
+    @override
+    @reads
+    def runs(
+        self,
+        connection: Connection,
+        export: str | None = None,
+        states: Collection[RunState] = (),
+        limit: int | None = None,
+    ) -> list[RunRecord]:
+        found = RECORDS.order_by(run.id.desc()).limit(limit)
+        if export is not None:
+            found = found.where(run.export_id.in_(matching(connection, export)))
+        if states:
+            found = found.where(run.state.in_(list(states)))
+        return [record_of(row) for row in connection.execute(found)]
+
+    @override
+    @reads
+    def exports(self, connection: Connection) -> list[Export]:
+        columns = [column.label(f"export_{column.name}") for column in exports.c]
+        rows = connection.execute(select(*columns).order_by(exports.c.name, exports.c.key))
+        return [export_of(row) for row in rows]
+
+    @override
+    @reads
+    def parts(self, connection: Connection, run_id: int) -> list[RunPart]:
+        return parts_of(connection, run_id)
+
+    @override
+    @writes
+    def wait(self, connection: Connection, run_id: int, reason: str) -> None:
+        # Of a run whose parts are all read, none is needed any more.
+        if _is_importing(connection, run_id) and _missing(connection, run_id):
+            _forget_staged(connection, run_id)
+            waiting = NOT_STARTED | {"state": RunState.WAITING, "reason": reason}
+            connection.execute(update(export_runs).where(run.id == run_id).values(waiting))
+
+    @override
+    @writes
+    def fail(self, connection: Connection, run_id: int, reason: str, now: datetime) -> None:
+        open_states = (RunState.IMPORTING, RunState.WAITING)
+        failed = {"state": RunState.FAILED, "reason": reason, "finished_at": now}
+        this = update(export_runs).where(run.id == run_id, run.state.in_(open_states))
+        if connection.execute(this.values(failed)).rowcount:
+            _forget_staged(connection, run_id)
+
+    @override
+    def stage(self, run_id: int, number: int, sums: Sums, rows: int, odd: Sequence[str], now: datetime) -> int:
+        refuse_unstorable(sums, self.database.engine.dialect)
+        staged = {"staged_at": now, "rows": rows, "odd": list(odd)}
+        of_part = (packed(sums), {(key.day, key.billing_period) for key in sums.charges}, staged)
+        return self.database.run(lambda connection: _stage(connection, run_id, number, *of_part))
+
+    @override
+    def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
+        raise NeverError("Making charges of exports is not built yet.")
+
+    @override
+    @reads
+    def feeds(self, connection: Connection) -> list[Feeding]:
+        return feedings(connection)
+
+    @override
+    def use(self, order: Order, by: str, *, rehearse: bool = False) -> Ordered:
+        raise NeverError("Changing who feeds is not built yet.")
+
+    @override
+    @reads
+    def last_days(self, connection: Connection, keys: Collection[str]) -> Mapping[tuple[str, date], date]:
+        charge = export_charges.c
+        days = select(exports.c.key, charge.billing_period, charge.charge_period_start).distinct()
+        days = days.join_from(exports, export_charges, charge.export_id == exports.c.id)
+        found: dict[tuple[str, date], list[date]] = {}
+        for key, period, day in connection.execute(days.where(exports.c.key.in_(keys))):
+            found.setdefault((key, period), []).append(day)
+        return {key: max(each, key=lambda day: (day in month_of(key[1]), day)) for key, each in found.items()}
+
+    @override
+    def stored(self, provider: str, sub_account_id: str, month: date) -> Mapping[tuple[str, str], Decimal]:
+        raise NeverError("Comparing exports is not built yet.")
+
+    @override
+    @reads
+    def silent_exports(self, connection: Connection, since: datetime) -> list[tuple[Export, datetime]]:
+        fed = select(export_feeds.c.export_id)
+        last = select(func.max(run.id)).where(run.export_id.in_(fed)).group_by(run.export_id)
+        rows = connection.execute(RUNS.where(run.id.in_(last), run.found_at < since).order_by(exports.c.name))
+        return [(export_of(row), row.found_at) for row in rows]
+
+
+# --- what is found -------------------------------------------------------------------------------------------
+
+
+def _register(connection: Connection, found: NewRun, now: datetime, again: bool) -> tuple[Found, RunRecord]:
+    export_id = _locked_export(connection, found.run.export, now)
+    like = {row.id: run_of(row) for row in runs_like(connection, export_id, found.run)}
+    verdict = what_is(found.run, like.values())
+    waiting = connection.scalar(
+        select(run.id).where(
+            *(run.export_id == export_id, run.state == RunState.WAITING, run.place == found.run.place),
+        )
+    )
+    if verdict is Found.NEW:
+        run_id = _noted(connection, export_id, waiting, found, now)
+    else:
+        run_id = next(each for each, known in like.items() if verdict is what_is(found.run, [known]))
+        if waiting is not None:
+            _remove(connection, waiting)
+        if again and verdict is Found.KNOWN and found.waiting is None:
+            _noted(connection, export_id, run_id, found, now)
+    return verdict, the_run(connection, run_id)
+
+
+def _locked_export(connection: Connection, export: Export, now: datetime) -> int:
+    """Locks an export's row until the transaction ends, and makes it where it is missing; its id."""
+    this, row = exports.c.key == export.key, export_row(export)
+    if not connection.execute(update(exports).where(this).values(row)).rowcount:
+        connection.execute(insert(exports).values(row | {"found_at": now}))
+    export_id: int = connection.execute(select(exports.c.id).where(this)).scalar_one()
+    return export_id
+
+
+def _noted(connection: Connection, export_id: int, run_id: int | None, found: NewRun, now: datetime) -> int:
+    """Notes a new run, or this one as it was found now; its number."""
+    row = NOT_STARTED | run_row(found) | _begun(found, now)
+    if run_id is None:
+        row |= {"export_id": export_id, "found_at": now}
+        run_id = connection.execute(insert(export_runs).values(row).returning(run.id)).scalar_one()
+    else:
+        _forget_staged(connection, run_id)
+        connection.execute(delete(export_parts).where(part.run_id == run_id))
+        connection.execute(update(export_runs).where(run.id == run_id).values(row))
+    if found.unread is None:
+        insert_rows(connection, export_parts, part_rows(run_id, found.parts))
+    return run_id
+
+
+def _begun(found: NewRun, now: datetime) -> dict[str, object]:
+    if found.unread is not None:
+        state, reason = found.unread
+        return {"state": state, "reason": reason, "finished_at": now}
+    if found.waiting is not None:
+        return {"state": RunState.WAITING, "reason": found.waiting}
+    return {"state": RunState.IMPORTING, "started_at": now}
+
+
+def _remove(connection: Connection, run_id: int) -> None:
+    """What waited there is one that is known, after all."""
+    _forget_staged(connection, run_id)
+    connection.execute(delete(export_parts).where(part.run_id == run_id))
+    connection.execute(delete(export_runs).where(run.id == run_id))
+
+
+# --- its parts -----------------------------------------------------------------------------------------------
+
+
+def _is_importing(connection: Connection, run_id: int) -> bool:
+    """Locks the run until the transaction ends, if it is being imported."""
+    this = update(export_runs).where(run.id == run_id, run.state == RunState.IMPORTING)
+    return bool(connection.execute(this.values(state=run.state)).rowcount)
+
+
+def _missing(connection: Connection, run_id: int) -> int:
+    missing = select(func.count()).select_from(export_parts).where(part.run_id == run_id, part.staged_at.is_(None))
+    return connection.scalar(missing) or 0
+
+
+def _forget_staged(connection: Connection, run_id: int) -> None:
+    forget_sums(connection, run_id)
+    connection.execute(update(export_parts).where(part.run_id == run_id).values(staged_at=None))
+
+
+def _stage(
+    connection: Connection,
+    run_id: int,
+    number: int,
+    by_bucket: Mapping[int, bytes],
+    days: Collection[tuple[date, date | None]],
+    staged: dict[str, object],
+) -> int:
+    if not _is_importing(connection, run_id):
+        return -1
+    of_run = the_run(connection, run_id).run
+    periods = {billing_period(of_run, *each).isoformat() for each in days}
+    this = update(export_parts).where(part.run_id == run_id, part.number == number, part.staged_at.is_(None))
+    if connection.execute(this.values(staged | {"periods": sorted(periods)})).rowcount:
+        keep_sums(connection, run_id, number, by_bucket)
+    return _missing(connection, run_id)
