@@ -32,8 +32,7 @@ MOST_TIMES, HARMLESS = 200, 64 * 2**20
 def checked(path: Path) -> Iterator[tuple[Path, list[str]]]:
     """A file that can be parsed in pieces, the same or a copy for as long as this lasts, and its header.
 
-    A gzip file is unpacked once for this, and thrown away: it can't be known otherwise how long its lines are. What is
-    not seen is a quote that is opened and never closed: of a file as large as that, the parser takes as much memory.
+    A gzip file is unpacked once for this, and thrown away: it can't be known otherwise how long its lines are.
     Raises NeverError.
     """
     start = _start(path)
@@ -83,14 +82,29 @@ def _check_plain(file: io.BufferedIOBase) -> None:
             at = content.rfind(b"\n", at, at + LONGEST_LINE) + 1
             if not at:
                 raise _too_long()
+        last = content.rfind(b'"')
+        if 0 <= last < len(content) - LONGEST_LINE:
+            _check_closed(content[last : last + 2])
+
+
+def _check_closed(last: bytes) -> None:
+    """Refuses a file whose last quote, far from its end, opens a cell: the parser would hold all that follows.
+
+    last: that quote, and what comes after it.
+    """
+    if last[1:] not in b",\r\n":
+        raise NeverError("The file's quotes are broken: one is opened that nobody closes.")
 
 
 def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
     """Unpacks all of it; returns the first piece."""
-    start, unpacked, line = b"", 0, 0
+    start, unpacked, line, last, quoted = b"", 0, 0, b"", 0
     try:
         while piece := file.read(PIECE):
             start = start or piece
+            last += piece[: last.endswith(b'"')]
+            if (quote := piece.rfind(b'"')) >= 0:
+                last, quoted = piece[quote : quote + 2], unpacked + quote
             unpacked += len(piece)
             end = piece.rfind(b"\n")
             line = line + len(piece) if end < 0 else len(piece) - end - 1
@@ -100,6 +114,8 @@ def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
                 raise _too_long()
     except (EOFError, OSError, zlib.error):
         raise NeverError("The file is cut off or damaged: its gzip can't be unpacked to its end.") from None
+    if last and unpacked - quoted > LONGEST_LINE:
+        _check_closed(last)
     return start
 
 

@@ -8,6 +8,7 @@ import io
 from collections import defaultdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -514,6 +515,15 @@ def test_a_line_that_would_fill_the_memory_is_refused(tmp_path, packed):
     line = csv_of([{**EA, "Tags": "0123456789abcdef" * 2**16}])[:-2]
     with pytest.raises(NeverError, match="has a line of more than 16 MB"):
         read(tmp_path / "part", packed((line + "x" * csv_files.LONGEST_LINE).encode()))
+
+
+@pytest.mark.parametrize("packed", [bytes, partial(gzip.compress, compresslevel=1)])
+def test_a_quote_that_nobody_closes_is_refused_before_it_fills_the_memory(tmp_path, packed):
+    header, row = csv_of([{**EA, "Tags": ""}]).encode().splitlines(keepends=True)
+    many = row * (csv_files.LONGEST_LINE // len(row) + 2)
+    with pytest.raises(NeverError, match="quotes are broken: one is opened that nobody closes"):
+        read(tmp_path / "part", packed(header + row.replace(b"rg-a", b'"rg-a') + many))
+    assert read(tmp_path / "part", packed(header + row.replace(b"rg-a", b'"rg-a"') + many)).count > 50_000
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):
