@@ -117,6 +117,7 @@ var queues = {
   QueueProjectUsageNotification: 'project-usage-notification'
   QueueEmailNotification: 'email-notification'
   QueueProjectLock: 'project-lock'
+  QueueCostExportImport: 'cost-export-import'
 }
 var packageContainer = 'app-package'
 var mailSecret = 'mail-key'
@@ -265,6 +266,7 @@ module app 'modules/app.bicep' = {
         DATABASE_URL: driver[sqlDriver]
         ProjectUsageCRON: usageSchedule
         WatchdogCRON: '0 */15 * * * *'
+        CostExportCRON: '0 15 * * * *'
         EMAIL_PROVIDER: emailProvider
         EMAIL_SENDER: isAcs && !isAcsDomainVerified ? 'DoNotReply@${mail!.outputs.senderDomain}' : emailSender
         EMAIL_OPERATORS: join(operators, ';')

@@ -43,6 +43,12 @@ QUEUE_MESSAGES = UUID("0d7b6f0e-6f5c-4f0b-8a55-0b5f1f1a2c11")
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
+# Event Grid's schema has the first, CloudEvents the second.
+EVENT_TYPES = ("eventType", "type")
+BLOB_CREATED = "microsoft.storage.blobcreated"
+BLOB_SUBJECT = re.compile(r"/blobServices/default/containers/([^/]+)/blobs/(.+)", re.IGNORECASE | re.DOTALL)
+# A container's name has 63 characters, a blob's 1,024.
+LONGEST_PLACE = 63 + 1 + 1024
 TRACE_PARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -53,6 +59,7 @@ class Queue(StrEnum):
     NOTIFICATION = "project-usage-notification"
     EMAIL = "email-notification"
     LOCK = "project-lock"
+    EXPORT = "cost-export-import"
 
 
 class LockAction(StrEnum):
@@ -226,7 +233,46 @@ class BudgetSyncMessage:
     envelope: Envelope = field(default=Envelope())
 
 
-Message = UpdateMessage | NotificationMessage | EmailMessage | EmailsMessage | LockMessage | BudgetSyncMessage
+@dataclass(frozen=True, slots=True)
+class ManifestMessage:
+    """Import the run of a cost export that a manifest lists. manifest: its container and its name there.
+
+    cloud_account_id: of which it is; None where its place says so.
+    """
+
+    manifest: str
+    cloud_account_id: int | None = None
+    envelope: Envelope = field(default=Envelope())
+
+
+@dataclass(frozen=True, slots=True)
+class PartMessage:
+    """Read a part of a run, by the run's number in the history and the part's in the run, from 0."""
+
+    export_run_id: int
+    part: int
+    envelope: Envelope = field(default=Envelope())
+
+
+@dataclass(frozen=True, slots=True)
+class BlobsMessage:
+    """Blobs were written, as Event Grid tells: each by its container and its name there. Some may be manifests."""
+
+    blobs: tuple[str, ...]
+    envelope: Envelope = field(default=Envelope())
+
+
+Message = (
+    UpdateMessage
+    | NotificationMessage
+    | EmailMessage
+    | EmailsMessage
+    | LockMessage
+    | BudgetSyncMessage
+    | ManifestMessage
+    | PartMessage
+    | BlobsMessage
+)
 QUEUES: dict[type[Message], Queue] = {
     UpdateMessage: Queue.UPDATE,
     NotificationMessage: Queue.NOTIFICATION,
@@ -234,11 +280,14 @@ QUEUES: dict[type[Message], Queue] = {
     EmailsMessage: Queue.EMAIL,
     LockMessage: Queue.LOCK,
     BudgetSyncMessage: Queue.LOCK,
+    ManifestMessage: Queue.EXPORT,
+    PartMessage: Queue.EXPORT,
+    BlobsMessage: Queue.EXPORT,
 }
 """On which queue each kind of message goes."""
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
-Sized = TypeVar("Sized", "NotificationMessage", "EmailMessage", "EmailsMessage")
+Sized = TypeVar("Sized", "NotificationMessage", "EmailMessage", "EmailsMessage", "BlobsMessage")
 
 
 def parse_update(body: str | bytes) -> UpdateMessage:
@@ -366,6 +415,51 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
     )
 
 
+def parse_export(body: str | bytes) -> ManifestMessage | PartMessage | BlobsMessage:
+    """A cost-export-import message, or events of Event Grid, in its schema or as CloudEvents. Raises MessageError."""
+    value = _json_within(body)
+    if isinstance(value, list) and value and all(isinstance(each, dict) and _is_event(_Fields(each)) for each in value):
+        return BlobsMessage(tuple(blob for each in value for blob in _blobs_of(_Fields(each))))
+    fields = _Fields(_member(value))
+    manifest, run_id = fields.take("Manifest", _place), fields.take("ExportRunId", _identifier)
+    blobs = fields.take("Blobs", _list_of(_place))
+    if (manifest, run_id, blobs) == (None, None, None) and _is_event(fields):
+        return BlobsMessage(_blobs_of(fields))
+    if [manifest, run_id, blobs].count(None) != 2:
+        raise MessageError(
+            'name a manifest ({"Manifest": "msexports/daily/manifest.json"}) or a part of a run '
+            '({"ExportRunId": 7, "Part": 0}), only one of them'
+        )
+    if blobs is not None:
+        return with_room(BlobsMessage(tuple(blobs), fields.envelope()))
+    if manifest is not None:
+        return ManifestMessage(manifest, fields.take("CloudAccountId", _identifier), fields.envelope())
+    part = fields.take("Part", _count)
+    if part is None:
+        raise MessageError('an ExportRunId goes with a Part, from 0: {"ExportRunId": 7, "Part": 0}')
+    return PartMessage(run_id or 0, part, fields.envelope())
+
+
+def _is_event(fields: _Fields) -> bool:
+    return any(fields.has(name) for name in EVENT_TYPES) and fields.has("subject")
+
+
+def _blobs_of(event: _Fields) -> tuple[str, ...]:
+    """The blob that an event of Event Grid tells of; none where it tells of anything else."""
+    kinds = [str(event.take(name, _if_text)).lower() for name in EVENT_TYPES]
+    found = BLOB_SUBJECT.fullmatch(event.take("subject", _if_text) or "")
+    if found is None or BLOB_CREATED not in kinds:
+        return ()
+    try:
+        return (_place(f"{found[1]}/{found[2]}"),)
+    except ValueError:
+        return ()
+
+
+def _if_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def is_batch(message: Message) -> bool:
     """Whether it is about several projects or mails."""
     return len(getattr(message, "project_ids", ())) > 1 or isinstance(message, EmailsMessage)
@@ -405,6 +499,7 @@ PARSERS: dict[Queue, Callable[[str], Message]] = {
     Queue.NOTIFICATION: parse_notification,
     Queue.EMAIL: parse_email,
     Queue.LOCK: parse_lock,
+    Queue.EXPORT: parse_export,
 }
 
 
@@ -540,8 +635,13 @@ def _as_json(value: Any) -> Any:
 class _Fields:
     """A message's fields, found without regard to the case of their names."""
 
-    def __init__(self, body: str | bytes) -> None:
-        self._values = {name.lower(): value for name, value in _object(body).items()}
+    def __init__(self, body: str | bytes | Mapping[str, Any]) -> None:
+        members = _object(body) if isinstance(body, str | bytes) else body
+        self._values = {name.lower(): value for name, value in members.items()}
+
+    def has(self, name: str) -> bool:
+        """Whether it has this field."""
+        return name.lower() in self._values
 
     def take(self, name: str, read: Callable[[Any], T | None]) -> T | None:
         """The field as `read` takes it; None where it is missing or null."""
@@ -565,14 +665,22 @@ class _Fields:
 
 
 def _object(body: str | bytes) -> Mapping[str, Any]:
+    return _member(_json_within(body))
+
+
+def _member(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise MessageError('the message is not a JSON object; write one such as {"ProjectId": 11}')
+    return value
+
+
+def _json_within(body: str | bytes) -> Any:
+    """The JSON of a message that is not too large."""
     size = len(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body)
     # Base64 makes a message a third larger; the limit is on the text inside.
     if size > LARGEST_BYTES * 4 // 3 + 4:
         raise MessageError(f"the message has {size} bytes; the limit is {LARGEST_BYTES}")
-    value = _json(body)
-    if not isinstance(value, dict):
-        raise MessageError('the message is not a JSON object; write one such as {"ProjectId": 11}')
-    return value
+    return _json(body)
 
 
 def _json(body: str | bytes) -> Any:
@@ -661,6 +769,14 @@ def _one_line(shortest: int, longest: int) -> Callable[[Any], str]:
 
 def _provider(value: Any) -> str:
     return _one_line(1, 20)(value).strip().lower()
+
+
+def _place(value: Any) -> str:
+    place = _one_line(3, LONGEST_PLACE)(value)
+    container, _, name = place.strip("/").partition("/")
+    if not container or not name:
+        raise ValueError("it has to be a container and the name of a blob in it, such as msexports/daily/manifest.json")
+    return f"{container}/{name}"
 
 
 def _one_of(words: Iterable[Word]) -> Callable[[Any], Word]:

@@ -195,23 +195,46 @@ def _groups(text: object) -> object:
     return names
 
 
-def _connection(secret: SecretStr) -> SecretStr:
-    """A connection string in which the queues' SDK finds an account and a key; it takes the names in any case."""
+def _connection(secret: SecretStr, service: str = "Queue") -> SecretStr:
+    """A connection string in which a service's SDK finds an account and a key; it takes the names in any case."""
     parts = [part.partition("=") for part in secret.get_secret_value().rstrip(";").split(";")]
     given = {name.upper(): value for name, _, value in parts}
     if given.get("USEDEVELOPMENTSTORAGE") == "true":
         return secret
     # Raises ValueError (binascii.Error) for what is no base64.
     has_key = bool(b64decode(given.get("ACCOUNTKEY", ""), validate=True)) and "ACCOUNTNAME" in given
-    has_place = any(given.get(name) for name in ("QUEUEENDPOINT", "ACCOUNTNAME"))
+    has_place = any(given.get(name) for name in (f"{service.upper()}ENDPOINT", "ACCOUNTNAME"))
     if not all(sign for _, sign, _ in parts) or not has_place or not (has_key or given.get("SHAREDACCESSSIGNATURE")):
         raise ValueError("not a connection string")
-    if not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", given.get("QUEUEENDPOINT") or "https://host"):
-        raise FaultError("its QueueEndpoint is no web address")
+    if not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", given.get(f"{service.upper()}ENDPOINT") or "https://host"):
+        raise FaultError(f"its {service}Endpoint is no web address")
     # The SDK makes of them the host that it calls.
     for part, form in PARTS_OF_HOST.items():
         if not re.fullmatch(form, given.get(part.upper()) or "a"):
             raise FaultError(f"its {part} holds what no {part} does, such as a blank or https://")
+    return secret
+
+
+def _blob_connection(secret: SecretStr) -> SecretStr:
+    return _connection(secret, "Blob")
+
+
+def _container(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9](-?[a-z0-9])+", name) or not 3 <= len(name) <= 63:
+        raise ValueError("not a container's name")
+    return name
+
+
+def _account_name(name: str) -> str:
+    if not re.fullmatch("[a-z0-9]{3,24}", name):
+        raise ValueError("not a storage account's name")
+    return name
+
+
+def _account_key(secret: SecretStr) -> SecretStr:
+    # Raises ValueError (binascii.Error) for what is no base64.
+    if not b64decode(secret.get_secret_value(), validate=True):
+        raise ValueError("not a key")
     return secret
 
 
@@ -297,7 +320,8 @@ QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 MAY_BE_QUOTED = "SMTP_PASSWORD"
 # Settings with such names are ours, if anybody's.
 OURS = re.compile(
-    r"(COST|EMAIL|SENDGRID|ACS|SMTP|LOCK|ALERT|LOCAL_CLOCK)_|Queue(Project|Email)|ProjectUsage", re.IGNORECASE
+    r"(COST|EMAIL|SENDGRID|ACS|SMTP|LOCK|ALERT|LOCAL_CLOCK)_|Queue(Project|Email|Cost)|ProjectUsage|CostExport",
+    re.IGNORECASE,
 )
 _QUEUE = "a queue name: 3 to 56 lower-case letters, digits and single hyphens"
 _CRON = (
@@ -347,8 +371,37 @@ class Settings(BaseModel):
     queue_notification: QueueName = _setting("QueueProjectUsageNotification", Queue.NOTIFICATION.value, _QUEUE)
     queue_lock: QueueName = _setting("QueueProjectLock", Queue.LOCK.value, _QUEUE)
     queue_email: QueueName = _setting("QueueEmailNotification", Queue.EMAIL.value, _QUEUE)
+    queue_export: QueueName = _setting("QueueCostExportImport", Queue.EXPORT.value, _QUEUE)
     schedule_usage: Cron = _setting("ProjectUsageCRON", "0 0 2 * * *", _CRON)
     schedule_watchdog: Cron = _setting("WatchdogCRON", "0 */15 * * * *", _CRON)
+    schedule_exports: Cron = _setting("CostExportCRON", "0 15 * * * *", _CRON)
+    export_storage: Annotated[SecretStr, AfterValidator(_blob_connection)] | None = _setting(
+        "CostExportStorage",
+        None,
+        "the connection string of the storage account in which cost exports lie, with its AccountName and AccountKey; "
+        "UseDevelopmentStorage=true means Azurite",
+    )
+    export_storage_uri: Endpoint | None = _setting(
+        "CostExportStorage__blobServiceUri",
+        None,
+        "https://<account>.blob.core.windows.net, in place of a connection string, with an identity",
+    )
+    export_client_id: str | None = _setting(
+        "CostExportStorage__clientId",
+        None,
+        "the user-assigned identity for the exports; without it AZURE_CLIENT_ID is taken",
+    )
+    export_account_name: Annotated[str, AfterValidator(_account_name)] | None = _setting(
+        "AZURE_ACCOUNT_NAME", None, "where CostExportStorage is missing: the storage account's name, with its key"
+    )
+    export_account_key: Annotated[SecretStr, AfterValidator(_account_key)] | None = _setting(
+        "AZURE_ACCOUNT_KEY", None, "that account's key"
+    )
+    export_container: Annotated[str, AfterValidator(_container)] = _setting(
+        "COST_EXPORT_CONTAINER",
+        "msexports",
+        "the container of the first cost exports: 3 to 63 lower-case letters, digits and single hyphens",
+    )
     thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
         "ProjectUsageNotificationPercents",
         (25, 50, 80, 100),
@@ -496,7 +549,23 @@ class Settings(BaseModel):
             Queue.NOTIFICATION: self.queue_notification,
             Queue.EMAIL: self.queue_email,
             Queue.LOCK: self.queue_lock,
+            Queue.EXPORT: self.queue_export,
         }
+
+    @property
+    def has_exports(self) -> bool:
+        """Whether it is said where cost exports lie."""
+        return self.export_connection is not None or self.export_storage_uri is not None
+
+    @property
+    def export_connection(self) -> str | None:
+        """The connection string of the account in which they lie; None where an identity signs in, or nobody."""
+        if self.export_storage is not None:
+            return self.export_storage.get_secret_value()
+        if self.export_storage_uri is not None or self.export_account_name is None or self.export_account_key is None:
+            return None
+        key = self.export_account_key.get_secret_value()
+        return f"DefaultEndpointsProtocol=https;AccountName={self.export_account_name};AccountKey={key}"
 
     @property
     def nights(self) -> Schedule:
@@ -647,6 +716,7 @@ def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:
     """What is wrong though each setting is right by itself."""
     return [
         *_storage_faults(settings, given),
+        *_export_faults(settings),
         *_mail_faults(settings),
         *_queue_faults(settings),
         *_alert_faults(settings),
@@ -665,6 +735,17 @@ def _storage_faults(settings: Settings, given: Mapping[str, str]) -> list[str]:
             return [f"{name} is missing, and {short} is not read: its name is {name}."]
         return [f"{name} is missing. It takes {takes}. With an identity, set {name}__queueServiceUri in its place."]
     return []
+
+
+def _export_faults(settings: Settings) -> list[str]:
+    if settings.export_storage and settings.export_storage_uri:
+        name = "CostExportStorage"
+        return [f"{name} and {name}__blobServiceUri are both set; the first would win. Keep one of them."]
+    if settings.has_exports:
+        return []
+    return _half_set(
+        {"AZURE_ACCOUNT_NAME": settings.export_account_name, "AZURE_ACCOUNT_KEY": settings.export_account_key}
+    )
 
 
 def _mail_faults(settings: Settings) -> list[str]:
@@ -688,15 +769,20 @@ def _queue_faults(settings: Settings) -> list[str]:
     with_poison = [*names, *(f"{name}-poison" for name in names)]
     if len(set(with_poison)) < len(with_poison):
         return [
-            "Two of QueueProjectUsageUpdate, QueueProjectUsageNotification, QueueEmailNotification and "
-            "QueueProjectLock have the same name, or one has another's with -poison. Each takes a name of its own."
+            "Two of QueueProjectUsageUpdate, QueueProjectUsageNotification, QueueEmailNotification, QueueProjectLock "
+            "and QueueCostExportImport have the same name, or one has another's with -poison. Each takes a name of its "
+            "own."
         ]
     return []
 
 
 def _alert_faults(settings: Settings) -> list[str]:
     """One without the other would let every caller in that has the function's key, without a word."""
-    names = {"ALERT_AUDIENCE": settings.alert_audience, "ALERT_TENANT_ID": settings.alert_tenant_id}
+    return _half_set({"ALERT_AUDIENCE": settings.alert_audience, "ALERT_TENANT_ID": settings.alert_tenant_id})
+
+
+def _half_set(names: Mapping[str, object]) -> list[str]:
+    """What is wrong where one of two settings is missing."""
     missing = [name for name, value in names.items() if not value]
     if len(missing) != 1:
         return []

@@ -18,6 +18,7 @@ from shared.messages import (
     LARGEST_BYTES,
     LARGEST_ID,
     LONGEST_REASON,
+    BlobsMessage,
     BudgetSyncMessage,
     EmailMessage,
     EmailsMessage,
@@ -26,9 +27,11 @@ from shared.messages import (
     LockMessage,
     LockTrigger,
     MailMessage,
+    ManifestMessage,
     Message,
     MessageError,
     NotificationMessage,
+    PartMessage,
     SentAs,
     UpdateMessage,
     as_replayed,
@@ -36,6 +39,7 @@ from shared.messages import (
     notifications,
     origin_of,
     parse_email,
+    parse_export,
     parse_lock,
     parse_notification,
     parse_update,
@@ -59,11 +63,13 @@ NAMES = [
         "Receipt",
     ),
     *("Action", "BudgetName", "Reason", "Trigger", "By", "Attachments"),
+    *("Manifest", "CloudAccountId", "ExportRunId", "Part", "Blobs", "eventType", "type"),
     *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed", "TraceParent"),
 ]
-PARSERS = [parse_update, parse_notification, parse_email, parse_lock]
+PARSERS = [parse_update, parse_notification, parse_email, parse_lock, parse_export]
 TRACE = "00-2222222222222222222222222222222a-2222222222222222-01"
 ACCOUNT = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
+MANIFEST: dict[str, Any] = {"Manifest": "msexports/daily/manifest.json"}
 NOW = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 
 IDS = st.integers(1, LARGEST_ID)
@@ -142,7 +148,15 @@ LOCKS = st.builds(
     ENVELOPES,
 )
 SYNCS = st.builds(BudgetSyncMessage, GUIDS, ENVELOPES)
-MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS, LOCKS, SYNCS)
+PLACES = st.builds(
+    "{}/{}/manifest.json".format, st.sampled_from(["msexports", "costs-2"]), LINES.map(str.strip)
+).filter(lambda place: "//" not in place)
+EXPORTS = st.one_of(
+    st.builds(ManifestMessage, PLACES, st.none() | IDS, ENVELOPES),
+    st.builds(PartMessage, IDS, st.integers(0, 10_000), ENVELOPES),
+    st.builds(BlobsMessage, st.lists(PLACES, max_size=3).map(tuple), ENVELOPES),
+)
+MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS, LOCKS, SYNCS, EXPORTS)
 
 FORMS: dict[str, Callable[[str], str | bytes]] = {
     "plain": lambda text: text,
@@ -167,6 +181,9 @@ def parser_of(message: Message) -> Callable[[str | bytes], Message]:
         EmailMessage: parse_email,
         LockMessage: parse_lock,
         BudgetSyncMessage: parse_lock,
+        ManifestMessage: parse_export,
+        PartMessage: parse_export,
+        BlobsMessage: parse_export,
     }
     return parsers[type(message)]
 
@@ -452,6 +469,16 @@ def test_a_bad_id_among_many_is_named_by_its_place(value: object) -> None:
         (parse_lock, {"Action": "lock", "ProjectId": 11, "By": "anna\nbob"}, "it has to be one line of text"),
         (parse_lock, {"Action": "lock", "ProjectId": 11, "By": " "}, "it has to be a text of 1 to 100 characters"),
         (parse_lock, {"Action": "lock", "ProjectId": 11, "By": "a" * 101}, "it has to be a text of 1 to 100"),
+        (parse_export, {"ProjectId": 11}, 'name a manifest ({"Manifest": "msexports/daily/manifest.json"}) or a part'),
+        (parse_export, {"Manifest": "c/m", "ExportRunId": 1, "Part": 0}, "only one of them"),
+        (parse_export, {"ExportRunId": 1}, 'an ExportRunId goes with a Part, from 0: {"ExportRunId": 7, "Part": 0}'),
+        (parse_export, {"ExportRunId": 1, "Part": -1}, "Part is -1; it has to be a whole number from 0 to"),
+        (parse_export, {"ExportRunId": 0, "Part": 1}, "ExportRunId is 0; it has to be a whole number from 1 to"),
+        (parse_export, {"Manifest": "manifest.json"}, "it has to be a container and the name of a blob in it"),
+        (parse_export, {"Manifest": "c/a\nb"}, "it has to be one line of text"),
+        (parse_export, {"Manifest": "c/" + "x" * 1100}, "it has to be a text of 3 to 1088 characters"),
+        (parse_export, {"Manifest": "c/m", "CloudAccountId": "all"}, "CloudAccountId is"),
+        (parse_export, {"type": "Microsoft.Storage.BlobCreated"}, "name a manifest"),
     ],
 )
 def test_what_cant_be_right_is_refused_with_what_would_be(
@@ -484,7 +511,8 @@ def test_what_cant_be_right_is_refused_with_what_would_be(
 def test_what_every_message_may_carry_is_checked_in_each(
     parse: Callable[..., Message], extra: dict[str, Any], expected: str
 ) -> None:
-    body: dict[str, Any] = {"EmailId": 1} if parse is parse_email else {"ProjectId": 1}
+    bodies: dict[Any, dict[str, Any]] = {parse_email: {"EmailId": 1}, parse_export: MANIFEST}
+    body = bodies.get(parse, {"ProjectId": 1})
     assert expected in refusal(parse, body | {"Action": "lock"} | extra)
 
 
@@ -690,7 +718,7 @@ BROKEN = ["", "none", 7, None, [], {}, TRACE[:-1], TRACE.upper(), f"{TRACE}-more
 
 @pytest.mark.parametrize("broken", BROKEN, ids=range(len(BROKEN)))
 def test_a_trace_that_can_not_be_right_is_no_reason_to_refuse_a_message(broken: object) -> None:
-    bodies = [{"ProjectId": 11}, {"ProjectId": 11}, {"EmailId": 7}, {"ProjectId": 11, "Action": "lock"}]
+    bodies = [{"ProjectId": 11}, {"ProjectId": 11}, {"EmailId": 7}, {"ProjectId": 11, "Action": "lock"}, MANIFEST]
     for parse, body in zip(PARSERS, bodies, strict=True):
         assert parse(json.dumps(body | {"TraceParent": broken})) == parse(json.dumps(body))
 
@@ -817,11 +845,68 @@ def test_messages_are_written_as_the_contract_says() -> None:
         "By": "anna",
         "RunId": "night-2026-11-20",
     }
+    manifest = ManifestMessage("msexports/daily/manifest.json", 7)
+    assert to_json(manifest) == '{"Manifest":"msexports/daily/manifest.json","CloudAccountId":7}'
+    assert to_json(PartMessage(7, 0)) == '{"ExportRunId":7,"Part":0}'
     sync = BudgetSyncMessage(ACCOUNT)
     assert to_json(sync) == f'{{"SubscriptionId":"{ACCOUNT}","Action":"sync"}}'
     assert to_json(put_back(EmailMessage(123), NOW)) == (
         '{"EmailId":123,"Attempt":1,"FirstQueuedAt":"2026-11-20T02:00:00+00:00"}'
     )
+
+
+# --- events of Event Grid -------------------------------------------------------------------------------------
+
+CREATED = "Microsoft.Storage.BlobCreated"
+PLACE = "/blobServices/default/containers/msexports/blobs/daily/a b/manifest.json"
+EVENT = {
+    "topic": "/subscriptions/x/resourceGroups/y/providers/Microsoft.Storage/storageAccounts/z",
+    "subject": PLACE,
+    "eventType": CREATED,
+    "id": "831e1650-001e-001b-66ab-eeb76e069631",
+    "data": {"api": "PutBlockList", "contentLength": 0, "url": "https://z.blob.core.windows.net/msexports/daily/…"},
+    "eventTime": "2026-11-20T02:00:00.0Z",
+    "metadataVersion": "1",
+    "dataVersion": "",
+}
+CLOUD_EVENT = {
+    "specversion": "1.0",
+    "type": CREATED,
+    "source": "/subscriptions/x",
+    "id": "9",
+    "subject": PLACE,
+    "data": {},
+}
+FOUND = ("msexports/daily/a b/manifest.json",)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("event", "blobs"),
+    [(EVENT, FOUND), (CLOUD_EVENT, FOUND), ([EVENT], FOUND), ([EVENT, CLOUD_EVENT, EVENT], FOUND * 3)],
+    ids=["Event Grid", "CloudEvents", "a list", "several"],
+)
+def test_an_event_names_its_blob_in_every_form(form: str, event: object, blobs: tuple[str, ...]) -> None:
+    assert parse_export(FORMS[form](json.dumps(event))) == BlobsMessage(blobs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eventType": "Microsoft.Storage.BlobDeleted"},
+        {"eventType": None},
+        {"eventType": [1]},
+        {"subject": "/blobServices/default/containers/msexports"},
+        {"subject": "/subscriptions/x"},
+        {"subject": {"a": 1}},
+        {"subject": PLACE + "\x00"},
+        {"subject": PLACE + "\n"},
+        {"subject": PLACE + "x" * 2000},
+    ],
+    ids=lambda change: repr(change)[:40],
+)
+def test_an_event_of_anything_else_names_none(change: dict[str, Any]) -> None:
+    assert parse_export(json.dumps(EVENT | change)) == BlobsMessage(())
 
 
 # --- from 0.1.0: every form that may lie on a queue, or in a dead letter, while the app is updated ------------

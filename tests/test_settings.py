@@ -61,8 +61,11 @@ def test_the_defaults_are_those_of_a_developers_machine_as_the_design_lists_them
         Queue.NOTIFICATION: "project-usage-notification",
         Queue.EMAIL: "email-notification",
         Queue.LOCK: "project-lock",
+        Queue.EXPORT: "cost-export-import",
     }
     assert (settings.schedule_usage, settings.schedule_watchdog) == ("0 0 2 * * *", "0 */15 * * * *")
+    assert (settings.schedule_exports, settings.export_container) == ("0 15 * * * *", "msexports")
+    assert (settings.has_exports, settings.export_connection) == (False, None)
     assert settings.thresholds == (25, 50, 80, 100)
     assert settings.management_endpoint == "https://management.azure.com"
     assert settings.client_id is None
@@ -331,6 +334,13 @@ WRONG = {
         *("0 0 2 * * XYZ", "0 0 2 * MON *", "*/0 * * * * *", "0 0 -2 * * *", "0 0 1- * * *", "0 0 1,, * * *"),
     ],
     "WatchdogCRON": ["every 15 minutes"],
+    "CostExportCRON": ["hourly", "0 0 0 30 2 *"],
+    "QueueCostExportImport": ["Cost-Exports", "x" * 57],
+    "COST_EXPORT_CONTAINER": ["MsExports", "ab", "a--b", "-ab", "x" * 64, "$web", "msexports/daily"],
+    "CostExportStorage": ["storage", "AccountName=a", "BlobEndpoint=https://a", "UseDevelopmentStorage=false"],
+    "CostExportStorage__blobServiceUri": ["http://a.blob.core.windows.net", "a.blob.core.windows.net"],
+    "AZURE_ACCOUNT_NAME": ["Account", "ab", "my-account", "https://a.blob.core.windows.net"],
+    "AZURE_ACCOUNT_KEY": ["a key", "="],
     "ProjectUsageNotificationPercents": ["0", "-25", "1001", "25;50", ",", " , ,", "a", "25.5", "9" * 5000],
     "AZURE_MANAGEMENT_ENDPOINT": [
         "management.azure.com",
@@ -629,6 +639,7 @@ def test_what_only_another_mail_provider_needs_is_not_asked_for() -> None:
         {"QueueProjectLock": "project-usage-notification-poison"},
         {"QueueProjectUsageUpdate": "project-lock"},
         {"QueueProjectUsageUpdate": "project-lock-poison"},
+        {"QueueCostExportImport": "project-lock"},
     ],
 )
 def test_queues_that_would_get_each_others_messages_are_refused(names: dict[str, str]) -> None:
@@ -646,6 +657,39 @@ def test_an_audience_needs_the_tenant_whose_tokens_are_taken() -> None:
     assert faults_of(STORAGE | {"ALERT_TENANT_ID": TENANT}) == [
         f"ALERT_AUDIENCE is missing: ALERT_TENANT_ID is set. It takes {setting_names()['ALERT_AUDIENCE']}."
     ]
+
+
+BY_KEY = {"AZURE_ACCOUNT_NAME": "exports", "AZURE_ACCOUNT_KEY": "a2V5"}
+EXPORTS = "DefaultEndpointsProtocol=https;AccountName=exports;AccountKey=a2V5"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (BY_KEY, EXPORTS),
+        ({"CostExportStorage": "UseDevelopmentStorage=true"}, "UseDevelopmentStorage=true"),
+        (BY_KEY | {"CostExportStorage": "AccountName=a;AccountKey=a2V5"}, "AccountName=a;AccountKey=a2V5"),
+        ({"CostExportStorage": EXPORTS + ";BlobEndpoint=https://x"}, EXPORTS + ";BlobEndpoint=https://x"),
+        (BY_KEY | {"CostExportStorage__blobServiceUri": "https://exports.blob.core.windows.net"}, None),
+    ],
+)
+def test_exports_lie_where_the_first_of_these_settings_says(given: dict[str, str], expected: str | None) -> None:
+    settings = load(STORAGE | given)
+    assert (settings.has_exports, settings.export_connection) == (True, expected)
+
+
+@pytest.mark.parametrize("missing", BY_KEY)
+def test_an_account_of_exports_has_a_name_and_a_key(missing: str) -> None:
+    (other,) = (name for name in BY_KEY if name != missing)
+    assert faults_of(STORAGE | {other: BY_KEY[other]}) == [
+        f"{missing} is missing: {other} is set. It takes {setting_names()[missing]}."
+    ]
+
+
+def test_exports_lie_in_one_place() -> None:
+    both = {"CostExportStorage": EXPORTS, "CostExportStorage__blobServiceUri": "https://exports.blob.core.windows.net"}
+    (fault,) = faults_of(STORAGE | both)
+    assert fault.startswith("CostExportStorage and CostExportStorage__blobServiceUri are both set")
 
 
 def test_a_wrong_tenant_is_not_also_missing() -> None:
@@ -709,6 +753,8 @@ SECRETS = {
     "DATABASE_URL": f"postgresql+psycopg://warden:{SECRET}@server/warden",
     "SENDGRID_API_KEY": f"SG.{SECRET}",
     "SMTP_PASSWORD": SECRET,
+    "CostExportStorage": f"AccountName=a;AccountKey={SECRET}",
+    "AZURE_ACCOUNT_KEY": SECRET,
 }
 
 

@@ -38,6 +38,7 @@ LEFT_TO_THEIR_DEFAULTS = {
     "EMAIL_BCC",
     "EMAIL_BCC_FROM_PERCENT",
     "EMAIL_PRIVATE_RECIPIENTS",
+    "COST_EXPORT_CONTAINER",
     "SENDGRID_ENDPOINT",
     "SMTP_PORT",
     "SMTP_STARTTLS",
@@ -51,6 +52,11 @@ LEFT_TO_THEIR_DEFAULTS = {
 # Of a developer's machine, set by Azure, or of no use on Flex Consumption or with an identity.
 NEVER_SET = {
     "DatahubStorageConnectionString",
+    "CostExportStorage",
+    "CostExportStorage__blobServiceUri",
+    "CostExportStorage__clientId",
+    "AZURE_ACCOUNT_NAME",
+    "AZURE_ACCOUNT_KEY",
     "OUTBOX_DIR",
     "LOCAL_CLOCK_START",
     "LOCAL_CLOCK_SPEED",
@@ -118,7 +124,7 @@ def test_every_setting_that_a_trigger_names_is_set(installed):
 def test_the_defaults_of_infra_are_those_of_the_settings(installed):
     made = installed("defaults").settings()
     usual = {str(field.validation_alias): field.default for field in settings.Settings.model_fields.values()}
-    same = ("ProjectUsageCRON", "WatchdogCRON", "LOCK_MODE", *(name for name in usual if name.startswith("Queue")))
+    same = {"LOCK_MODE", *(name for name in usual if name.startswith("Queue") or name.endswith("CRON"))}
     assert {name: made[name] for name in same} == {name: str(usual[name]) for name in same}
     assert made["LOCK_STOP_COMPUTE"] == "false"
 
