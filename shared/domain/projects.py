@@ -12,6 +12,8 @@ from shared.domain.charges import key_of_group
 LANGUAGES = ("en", "fr")
 # Providers that compare the ids of their sub-accounts without regard to case.
 CASE_BLIND = frozenset({"azure"})
+# Of the others, a scope is a whole sub-account.
+WITH_GROUPS = frozenset({"azure"})
 
 
 class LockPolicy(StrEnum):

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Date, Dialect, Table, and_, bindparam, delete, insert, select, update
 
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks
@@ -97,21 +97,42 @@ def stored_charges(connection: Connection, window: Period, scope_ids: Mapping[st
         yield currency, (group_keys[scope_id], day, service), cost
 
 
+class WrittenTable:
+    """A table of charges whose key is the whole row but for the cost, its last column, and how rows of it are written.
+
+    days: which of its columns hold days.
+    """
+
+    def __init__(self, table: Table) -> None:
+        names = [column.name for column in table.c]
+        self.names = tuple(names)
+        self.parameters = tuple(f"this_{name}" for name in names)
+        is_row = and_(*(table.c[name] == bindparam(f"this_{name}") for name in names[:-1]))
+        self.delete = delete(table).where(is_row)
+        self.update = update(table).where(is_row).values({names[-1]: bindparam(f"this_{names[-1]}")})
+        self.insert = insert(table)
+        places = ", ".join("?" * len(names))
+        self.sqlite_insert = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608 - our own names
+        self.days = [number for number, column in enumerate(table.c) if isinstance(column.type, Date)]
+
+
+CHARGES = WrittenTable(charges)
+
+
 def write(connection: Connection, changes: RowChanges) -> None:
     """Writes the changes, in the order of the table's key; what vanished first, since it may have come back anew."""
-    for statement, rows in ((_DELETE, changes.removed), (_UPDATE, changes.changed)):
+    write_rows(connection, CHARGES, changes.added, changes.changed, changes.removed)
+
+
+def write_rows(
+    connection: Connection, table: WrittenTable, added: list[Any], changed: list[Any], removed: list[Any]
+) -> None:
+    """The same of any table of charges: rows that are added and changed, and the keys of those that go."""
+    for statement, rows in ((table.delete, removed), (table.update, changed)):
         for batch in _batches(rows):
-            connection.execute(statement, [dict(zip(_PARAMETERS, row, strict=False)) for row in batch])
-    for batch in _batches(changes.added):
-        _insert(connection, batch)
-
-
-_NAMES = tuple(column.name for column in charges.c)
-_PARAMETERS = tuple(f"this_{name}" for name in _NAMES)
-_IS_ROW = and_(*(charges.c[name] == bindparam(f"this_{name}") for name in _NAMES[:4]))
-_DELETE = delete(charges).where(_IS_ROW)
-_UPDATE = update(charges).where(_IS_ROW).values(billed_cost=bindparam("this_billed_cost"))
-_SQLITE_INSERT = f"INSERT INTO charges ({', '.join(_NAMES)}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - our own names
+            connection.execute(statement, [dict(zip(table.parameters, row, strict=False)) for row in batch])
+    for batch in _batches(added):
+        _insert(connection, table, batch)
 
 
 def _batches(rows: list[Any]) -> Iterator[list[Any]]:
@@ -119,18 +140,20 @@ def _batches(rows: list[Any]) -> Iterator[list[Any]]:
     return (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
 
 
-def _insert(connection: Connection, rows: list[Row]) -> None:
+def _insert(connection: Connection, table: WrittenTable, rows: list[Any]) -> None:
     if connection.dialect.name == "sqlite":
         # Handing the driver what it takes is twice as fast as SQLAlchemy's way of one dict a row.
-        connection.exec_driver_sql(_SQLITE_INSERT, list(_as_sqlite_keeps(rows, connection.dialect)))
+        connection.exec_driver_sql(table.sqlite_insert, _as_sqlite_keeps(rows, table.days, connection.dialect))
     else:
-        connection.execute(insert(charges), [dict(zip(_NAMES, row, strict=True)) for row in rows])
+        connection.execute(table.insert, [dict(zip(table.names, row, strict=True)) for row in rows])
 
 
-def _as_sqlite_keeps(rows: Iterable[Row], dialect: Dialect) -> Iterator[tuple[int, str, str, str, int]]:
-    kept = Money().process_bind_param
+def _as_sqlite_keeps(rows: Iterable[Any], days: list[int], dialect: Dialect) -> list[Any]:
+    kept, columns = Money().process_bind_param, list(zip(*rows, strict=True))
     try:
-        for scope_id, day, service, currency, cost in rows:
-            yield scope_id, day.isoformat(), service, currency, kept(cost, dialect)
+        columns[-1] = tuple(kept(cost, dialect) for cost in columns[-1])
     except ValueError as error:
         raise NeverError(str(error)) from error
+    for number in days:
+        columns[number] = tuple(map(date.isoformat, columns[number]))
+    return list(zip(*columns, strict=True))

@@ -15,7 +15,7 @@ from typing_extensions import override
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
 from shared.adapters.database.charge_rows import Row, RowChanges, note_changes, stored_charges, write
-from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
+from shared.adapters.database.chunks import insert_rows, kept_or, update_in
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
     gaps_today,
@@ -27,6 +27,7 @@ from shared.adapters.database.coverage import (
 )
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.owners import STILL_READ, owners_by_group, owners_of
+from shared.adapters.database.scope_rows import Scopes, with_scopes
 from shared.adapters.database.tables import (
     accounts,
     answers,
@@ -58,9 +59,6 @@ UNCLOSED = OPENED.where(budget_periods.c.closed == false())
 ANSWERED = tuple(
     answers.c[name] for name in ("provider", "sub_account_id", "window_start", "window_end", "state", "tries", "reason")
 )
-
-Scopes = Mapping[str, AnyRow]
-"""Stored scopes by group key: id, name, project_id"""
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,11 @@ class SqlCharges(Ledger, ChargeLedger):
         if fault := fault_in(reading):
             raise NeverError(fault)
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
-        read = _scopes_read(connection, reading)
         taken = _Taken(reading, self.lookback_days, months_of(connection, reading.provider, reading.sub_account_id))
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
-        read = _with_new_scopes(connection, reading, read)
+        names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}
+        found = with_scopes(connection, reading.provider, reading.sub_account_id, names)
+        read = {key: row for key, row in found.items() if reading.is_whole or key in reading.group_keys}
         ids = {key: row.id for key, row in read.items()}
         parts, changes, odd = list[ReadPart](), RowChanges(), dict[str, str]()
         for part in reading.parts:
@@ -382,28 +381,6 @@ def _too_large(
 def _in_words(row: Row) -> str:
     _, day, service, currency, cost = row
     return f"{plain(cost)} {currency} for {service} on {day}"
-
-
-def _scopes_read(connection: Connection, reading: Reading) -> Scopes:
-    """The stored scopes that were asked for."""
-    columns = (scopes.c.group_key, scopes.c.id, scopes.c.x_resource_group_name.label("name"), scopes.c.project_id)
-    rows = connection.execute(select(*columns).where(_is_of(scopes, reading.provider, reading.sub_account_id)))
-    return {row.group_key: row for row in rows if reading.is_whole or row.group_key in reading.group_keys}
-
-
-def _with_new_scopes(connection: Connection, reading: Reading, read: Scopes) -> Scopes:
-    """The scopes with those that came up; all spelled as the provider does, so that a filter on one is understood."""
-    names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}
-    other = {row.id: names[key] for key, row in read.items() if names.get(key, row.name) != row.name}
-    rows = [{"id": scope_id, "x_resource_group_name": name} for scope_id, name in other.items()]
-    update_rows(connection, scopes, rows, "id")
-    new = sorted(names.keys() - read.keys())
-    if not new:
-        return read
-    account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id}
-    rows = [account | {"group_key": key, "x_resource_group_name": names[key]} for key in new]
-    insert_rows(connection, scopes, rows)
-    return _scopes_read(connection, reading)
 
 
 def _mark_due(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.exports.runs import Export
 from shared.domain.money import MoneyError, stored
-from shared.domain.projects import sub_account_key
+from shared.domain.projects import WITH_GROUPS, sub_account_key
 
 # Costs that need more digits than these have no exact sum here, and no provider's do.
 SUMMING = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow])
@@ -111,7 +111,8 @@ def sums_of(rows: Iterable[Row], export: Export) -> Sums:
     names: dict[tuple[str, str, str], str] = {}
     for row in rows:
         owner = row.sub_account_id.strip() or row.billing_account_id.strip() or export.billing_account or export.id
-        sub_account, group = sub_account_key(export.provider, owner), row.group.strip()
+        sub_account = sub_account_key(export.provider, owner)
+        group = row.group.strip() if export.provider in WITH_GROUPS else ""
         key = ChargeKey(
             export.provider,
             sub_account,
