@@ -30,6 +30,10 @@ LEAST_LEFT = Decimal("0.25")
 NO_CHARGE = "came without any charge"
 FEW_CHARGES = "came without most of its charges"
 DAY = timedelta(days=1)
+# The source of what exports deliver (a connection type).
+BY_EXPORT = "COST_EXPORT"
+# So many days an export's month is recent after it was read: exports come a day late, and a run may fail.
+RECENT_DAYS = 3
 # By so much later than others is a month compared with its total again of which rows were set aside.
 SELDOM = timedelta(weeks=3)
 
@@ -39,18 +43,19 @@ class ReadPart:
     """What one query answered for one window, which lies in one month.
 
     charges: of one currency each. begun_at: when the answer's first page was asked for. odd: what is wrong with rows
-    that can't be charges, by the key of their group.
+    that can't be charges, by the key of their group. left_out: whether it held rows that exports deliver.
     """
 
     window: Period
     charges: tuple[ChargeSet, ...]
     begun_at: datetime
     odd: Mapping[str, str] = field(default_factory=dict)
+    left_out: bool = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no row at all."""
-        return not self.odd and not any(each.amounts for each in self.charges)
+        """Whether it came without any row at all."""
+        return not self.odd and not self.left_out and not any(each.amounts for each in self.charges)
 
     @property
     def is_blank(self) -> bool:
@@ -61,6 +66,12 @@ class ReadPart:
     def group_names(self) -> dict[str, str]:
         """The groups that came up, as the provider spells them, by their keys."""
         return {key: name for each in reversed(self.charges) for key, name in each.group_names.items()}
+
+    def without(self, group_keys: frozenset[str]) -> ReadPart:
+        """The same without what exports deliver of these groups."""
+        charges = tuple(each.on_days(self.window, group_keys) for each in self.charges)
+        odd = {key: reason for key, reason in self.odd.items() if key not in group_keys}
+        return replace(self, charges=charges, odd=odd, left_out=self.left_out or not self.is_empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +170,11 @@ class Reading:
         return replace(self, parts=tuple(parts))
 
 
+def lookback_of(closed_on: int) -> int:
+    """The look-back by which an export's month is final once a run of its closing day or later has read it."""
+    return closed_on + 1
+
+
 class CoverageState(StrEnum):
     """What the last night made of a month: read, answered without its charges and not believed, or not read."""
 
@@ -205,6 +221,11 @@ class Coverage:
         return self.state is CoverageState.GOOD
 
     @property
+    def is_exported(self) -> bool:
+        """Whether an export has delivered it."""
+        return self.source == BY_EXPORT
+
+    @property
     def blank_believed_on(self) -> date | None:
         """The night on which its charges were taken for gone; None where they were not, or have come back."""
         return self.suspect_on if self.suspect_nights and self.state is not CoverageState.SUSPECT else None
@@ -235,11 +256,18 @@ class Coverage:
         if self.odd:
             # The total has what was set aside, so that the month is read again each time.
             turn -= SELDOM
-        is_due = looked_on < turn and self.due_from(night, lookback_days) is None
+        is_due = looked_on < turn and not self.is_exported and self.due_from(night, lookback_days) is None
         return Period(self.read_from, self.read_through + DAY) if is_due else None
 
-    def is_recent(self, today: date, lookback_days: int, days: int = 1) -> bool:
-        """Whether it was read yesterday or later (or so many days ago), or by the last night that had to."""
+    def is_recent(self, today: date, lookback_days: int, closed_on: int) -> bool:
+        """Whether it was read yesterday or later, or by the last night that had to.
+
+        An export's month: whether a run of the last three days has read it, or one of `closed_on` or later, the day of
+        the next month on which its provider calls it closed.
+        """
+        days = 1
+        if self.is_exported:
+            days, lookback_days = RECENT_DAYS, lookback_of(closed_on)
         last_due = self.days.end + (lookback_days - 2) * DAY
         return self.begun_at is not None and utc_day(self.begun_at) >= min(today - days * DAY, last_due)
 
@@ -390,19 +418,26 @@ Known = Mapping[date, Coverage]
 
 
 def gaps(
-    sub_account_id: str, known: Known, needed: Period, today: date, lookback_days: int, opening: bool = False
+    sub_account_id: str,
+    known: Known,
+    needed: Period,
+    today: date,
+    lookback_days: int,
+    closed_on: int,
+    opening: bool = False,
 ) -> list[Gap]:
     """What is missing of a sub-account for a figure of the `needed` days: none where every month of them is complete.
 
-    Days that no night can have read yet are not missing; nor, with an opening balance, those of which no provider can
-    be asked any more, and that were never read: it says what they came to.
+    closed_on: as for `Coverage.is_recent`. Days that no night, or no export, can have read yet are not missing; nor,
+    with an opening balance, those of which no provider can be asked any more, and that were never read: it says what
+    they came to.
     """
     oldest = months_before(today, LONGEST_HISTORY)
     first = min((each.read_from for each in known.values() if each.read_from), default=oldest)
-    start, end = needed.start, min(needed.end, today)
+    start, end = needed.start, min(needed.end, _end_of_readable(known, today))
     found: list[Gap] = []
     for days in split_at_month_ends(Period(start, end)) if start < end else ():
-        gap = _gap(sub_account_id, known.get(days.start.replace(day=1)), days, today, lookback_days)
+        gap = _gap(sub_account_id, known.get(days.start.replace(day=1)), days, today, lookback_days, closed_on)
         is_too_old = gap is not None and gap.state is None and days.start < min(first, oldest)
         if gap and is_too_old:
             if opening:
@@ -452,7 +487,14 @@ def missing_months(lacking: Iterable[Gap]) -> list[tuple[str, Period]]:
     return sorted(found, key=lambda each: each[1].start)
 
 
-def _gap(sub_account_id: str, known: Coverage | None, days: Period, today: date, lookback_days: int) -> Gap | None:
+def _end_of_readable(known: Known, today: date) -> date:
+    """The day before which all can have been read: what comes by exports is the later."""
+    return today - RECENT_DAYS * DAY if known and known[max(known)].is_exported else today
+
+
+def _gap(
+    sub_account_id: str, known: Coverage | None, days: Period, today: date, lookback_days: int, closed_on: int
+) -> Gap | None:
     if known is not None and not known.is_good:
         return Gap(sub_account_id, days, known.state, known.reason)
     if known is None or not (known.read_from and known.read_through and known.begun_at):
@@ -461,7 +503,8 @@ def _gap(sub_account_id: str, known: Coverage | None, days: Period, today: date,
         return Gap(sub_account_id, days)
     if known.read_through < days.end - DAY:
         return Gap(sub_account_id, days, since=known.read_through)
-    return None if known.is_recent(today, lookback_days) else Gap(sub_account_id, days, since=utc_day(known.begun_at))
+    is_recent = known.is_recent(today, lookback_days, closed_on)
+    return None if is_recent else Gap(sub_account_id, days, since=utc_day(known.begun_at))
 
 
 def _is_same(one: Gap, other: Gap) -> bool:
@@ -471,14 +514,22 @@ def _is_same(one: Gap, other: Gap) -> bool:
     return (one.state, one.reason, one.too_old) == (other.state, other.reason, other.too_old)
 
 
-def read_until(known: Known, lookback_days: int, since: date = date.min) -> date | None:
+def whole_until(known: Known) -> date | None:
+    """The day on which a sub-account's charges were exported last, or up to which; None where no export feeds it."""
+    newest = known[max(known)] if known else None
+    if newest is None or not (newest.is_exported and newest.begun_at and newest.read_through):
+        return None
+    return min(utc_day(newest.begun_at), newest.read_through + DAY)
+
+
+def read_until(known: Known, lookback_days: int, closed_on: int, since: date = date.min) -> date | None:
     """The last night by which all was read that was due then, of the months with days from `since` on; None where
     nothing was.
 
     Months that are final are as good as read tonight; of those that never were read nothing is known.
     """
     read = [(each, utc_day(each.begun_at)) for each in known.values() if each.begun_at and each.days.end > since]
-    moving = [day for each, day in read if not each.is_good or not each.is_recent(date.max, lookback_days)]
+    moving = [day for each, day in read if not each.is_good or not each.is_recent(date.max, lookback_days, closed_on)]
     return min(moving) if moving else max((day for _, day in read), default=None)
 
 

@@ -43,10 +43,14 @@ def due_windows(known: Known, needed: date | None, night: date, lookback_days: i
     """What a night has to read, each in one month, oldest first: of each month its look-back, and what was missed.
 
     needed: the day back to which all has to be known (`needed_from`). A month that can't be read is due each night,
-    and holds no other.
+    and holds no other. A month that an export has delivered is read whole: one source says all of its days.
     """
+    exported = {month for month, each in known.items() if each.is_exported}
+    known = {month: known[month] for month in known.keys() - exported}
     oldest, lookback = months_before(night, history), night - (lookback_days - 1) * DAY
     back_to = max(oldest, min(needed or lookback, lookback))
+    if (first := back_to.replace(day=1)) in exported:
+        back_to = max(oldest, first)
     moving = [day for each in known.values() if (day := _moving_from(each, night, lookback_days))]
     since = max(oldest, min([back_to, *moving]))
     months = split_at_month_ends(Period(since, night + DAY))

@@ -106,7 +106,7 @@ class Alerts(Judge):
 
     def _spent_since(self, day: date, usage: ProjectUsage) -> str | None:
         """What was spent from that day up to yesterday; None where some of those days are missing."""
-        if any(day < gap.days.end and gap.days.start < self.today for gap in usage.gaps):
+        if usage.read_on < self.today or any(day < gap.days.end and gap.days.start < self.today for gap in usage.gaps):
             return None
         return plain(spent_between(usage.by_day, day, self.today))
 

@@ -201,9 +201,12 @@ class Asking:
         return [part for days in due for part in windows.split(days, work.source.longest_window)]
 
     def totals(self, work: Work, night: date) -> list[Period]:
-        """The days whose totals are to be compared with what is stored, where the source can tell those."""
+        """The days whose totals are to be compared with what is stored, where the source can tell those.
+
+        It tells none of a sub-account without the groups that exports feed.
+        """
         account = work.account
-        if not isinstance(work.source, TotalsSource):
+        if not isinstance(work.source, TotalsSource) or account.exported_groups:
             return []
         needed = windows.needed_from(account.rules, night, work.source.months_of_history, account.unclosed_from)
         return windows.due_totals(account.sub_account_id, account.known, needed, night, self.lookback_days)

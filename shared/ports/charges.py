@@ -22,6 +22,7 @@ class Account:
     cloud_account_id: what feeds it, None where nothing does. rules: the period rules of its active projects' budgets.
     active_projects: how many there are. opened_from: the first day of the earliest period of those budgets that was
     opened; unclosed_from: of those that late charges still change. known: what is known of its months.
+    exported_groups: the keys of its groups that exports feed.
     """
 
     provider: str
@@ -32,6 +33,7 @@ class Account:
     opened_from: date | None = None
     unclosed_from: date | None = None
     known: Known = field(default_factory=dict, hash=False)
+    exported_groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ class ProjectUsage:
     there are any, the last day in the period with a charge, by currency, the budget's own among them.
     told: the thresholds that count as told for this revision and period. last: the check before in this period.
     by_day: what was spent on each day of the period, in the budget's currency. forecast, used_up_on: of the period, as
-    of today; None where they can't be told. read_on: when its costs were last read (today where they never were).
+    of today (where exports feed it, of their last day); None where they can't be told. read_on: when its costs were
+    last read, and up to when (today where they never were).
     warned: its people had an early warning for this revision and period.
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     over: the period has ended, and the budget is the revision that counted at its end; late charges are still compared

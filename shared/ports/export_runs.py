@@ -13,6 +13,15 @@ from shared.domain.exports.feeding import Fed, Order
 from shared.domain.exports.runs import Blob, Export, ExportRun, Found, RunState
 from shared.domain.exports.sums import Sums
 from shared.domain.periods import Period
+from shared.ports.azure import AZURE
+
+CLOSED_ON: Mapping[str, int] = {AZURE: 5, "": 10}
+"""By provider, the day of the next month on which it calls a month closed; "" for the others."""
+
+
+def closed_on(provider: str) -> int:
+    """The day of the next month on which a provider calls a month closed."""
+    return CLOSED_ON.get(provider, CLOSED_ON[""])
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,8 @@ class ExportLedger(Protocol):
     def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
         """Makes charges of a run whose parts are all staged, in a transaction for each sub-account.
 
-        closed_on: by provider, the day of the next month on which it calls a month closed; "" for the others. Raises
+        closed_on: CLOSED_ON. The costs of the active projects that own some of what it feeds were read at the run's
+        time (costs_read_at, which never goes back); those of which something changed are due for a check. Raises
         LaterError where a run has to be made first that was found with this, the first of its export, and feeds what
         both hold (`feeding.who_feeds`). Whoever breaks off goes on at the next call; two at once change nothing twice.
         """

@@ -38,6 +38,7 @@ from shared.domain.periods import Period
 DAY = timedelta(days=1)
 TODAY = date(2026, 11, 20)
 LOOKBACK = 35
+CLOSED_ON = 5
 NOVEMBER, OCTOBER = Period(date(2026, 11, 1), TODAY + DAY), Period(date(2026, 10, 1), date(2026, 11, 1))
 SUB = "7f0c"
 
@@ -326,16 +327,16 @@ def test_days_that_leave_a_gap_to_those_that_were_read_do_not_count() -> None:
 def test_the_last_night_that_read_all_is_the_oldest_of_the_months_that_still_move() -> None:
     june = good(Period(date(2026, 6, 1), date(2026, 7, 1)), date(2026, 9, 1))
     known = {each.month: each for each in (june, good(OCTOBER, TODAY - DAY), good(NOVEMBER, TODAY))}
-    assert read_until(known, LOOKBACK) == TODAY - DAY
-    assert read_until({}, LOOKBACK) is None
+    assert read_until(known, LOOKBACK, CLOSED_ON) == TODAY - DAY
+    assert read_until({}, LOOKBACK, CLOSED_ON) is None
 
 
 def test_a_month_that_no_open_period_needs_any_more_holds_up_no_other() -> None:
     failed = good(OCTOBER, TODAY - 30 * DAY).failed("no", TODAY, LOOKBACK)
     known = {each.month: each for each in (failed, good(NOVEMBER, TODAY))}
-    assert read_until(known, LOOKBACK) == TODAY - 30 * DAY
-    assert read_until(known, LOOKBACK, OCTOBER.end - DAY) == TODAY - 30 * DAY
-    assert read_until(known, LOOKBACK, OCTOBER.end) == TODAY
+    assert read_until(known, LOOKBACK, CLOSED_ON) == TODAY - 30 * DAY
+    assert read_until(known, LOOKBACK, CLOSED_ON, OCTOBER.end - DAY) == TODAY - 30 * DAY
+    assert read_until(known, LOOKBACK, CLOSED_ON, OCTOBER.end) == TODAY
 
 
 # --- what a figure lacks -------------------------------------------------------------------------------------
@@ -345,7 +346,8 @@ FROM_JUNE = Period(date(2026, 6, 1), date(2027, 6, 1))
 
 
 def said(*known: Coverage, needed: Period = FROM_JUNE, today: date = TODAY, opening: bool = False) -> list[str]:
-    return [str(gap) for gap in gaps(SUB, {each.month: each for each in known}, needed, today, LOOKBACK, opening)]
+    months = {each.month: each for each in known}
+    return [str(gap) for gap in gaps(SUB, months, needed, today, LOOKBACK, CLOSED_ON, opening)]
 
 
 SUMMER = [

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.charges import ChargeSet, CostMetric
-from shared.domain.coverage import NO_CHARGE, Coverage, CoverageState, StoredCharge, gaps
+from shared.domain.coverage import BY_EXPORT, NO_CHARGE, Coverage, CoverageState, StoredCharge, gaps
 from shared.domain.exports.days import Spoken, billing_period, counted, left_to, placed, spoken_by
 from shared.domain.exports.feeding import (
     QUERY,
@@ -34,7 +34,7 @@ from shared.domain.exports.feeding import (
     who_feeds,
 )
 from shared.domain.exports.files import FileRun, file_export, last_days, refusals
-from shared.domain.exports.reading import is_final, is_recent, read_by
+from shared.domain.exports.reading import is_final, read_by
 from shared.domain.exports.runs import (
     Blob,
     Dataset,
@@ -56,6 +56,7 @@ AUGUST, SEPTEMBER, OCTOBER = date(2026, 8, 1), date(2026, 9, 1), date(2026, 10, 
 SUB, OTHER_SUB = Fed("azure", "7f0c"), Fed("azure", "9a1b")
 DAILY = Export("azure", "/subscriptions/7F0C/exports/Daily", "daily", Dataset.ACTUAL, Width.SUB_ACCOUNT)
 CLOSED_ON = 5
+LOOKBACK_DAYS = 35
 
 
 def on(day: int, month: int = 9) -> date:
@@ -813,15 +814,21 @@ def test_a_run_that_speaks_only_for_what_lies_outside_its_month_says_nothing_of_
 
 def test_an_exports_month_is_recent_for_three_days_and_final_once_a_run_of_its_closing_day_has_read_it():
     _, known = known_after((to_date(20), {"charges": costs(on(2))}))
-    assert [is_recent(known, on(day), CLOSED_ON) for day in (20, 23, 24)] == [True, True, False]
+    assert [is_recent(known, on(day)) for day in (20, 23, 24)] == [True, True, False]
     whole = [a_run(days(1, 30), at(on(day, 10))) for day in (4, 5)]
     for run, final in zip(whole, (False, True), strict=True):
         _, known = known_after((run, {"charges": costs(on(2))}))
         assert is_final(known, CLOSED_ON) == final
-        assert is_recent(known, on(30, 11), CLOSED_ON) == final
+        assert is_recent(known, on(30, 11)) == final
     _, short = known_after((a_run(days(1, 29), at(on(6, 10))), {"charges": costs(on(2))}))
     assert not is_final(short, CLOSED_ON)
-    assert [gap.since for gap in gaps("7f0c", {SEPTEMBER: short}, days(1, 30), on(7, 10), 6)] == [on(29)]
+    short = replace(short, source=BY_EXPORT)
+    lacking = gaps("7f0c", {SEPTEMBER: short}, days(1, 30), on(7, 10), LOOKBACK_DAYS, CLOSED_ON)
+    assert [gap.since for gap in lacking] == [on(29)]
+
+
+def is_recent(known: Coverage, today: date) -> bool:
+    return replace(known, source=BY_EXPORT).is_recent(today, LOOKBACK_DAYS, CLOSED_ON)
 
 
 # --- files without a manifest ----------------------------------------------------------------------------------

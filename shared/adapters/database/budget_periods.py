@@ -16,19 +16,22 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
 from shared.adapters.database.chunks import among, insert_rows, select_among, update_rows
-from shared.adapters.database.coverage import known_months
+from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.owners import STILL_READ
-from shared.adapters.database.tables import budget_periods, budgets, projects, scope_owners, scopes
+from shared.adapters.database.tables import budget_periods, budgets, export_feeds, projects, scope_owners, scopes
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod, carried_since
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.coverage import read_until
+from shared.domain.exports.feeding import Fed
 from shared.domain.periods import Period
+from shared.ports.export_runs import closed_on
 
 _REVISIONS = select(budgets.c.project_id, budgets.c.made_at, *BUDGET_TERMS).order_by(budgets.c.number)
 _REVISIONS = among(_REVISIONS, budgets.c.project_id)
-_STILL_READ_OF = select(scope_owners.c.project_id, scopes.c.provider, scopes.c.sub_account_id).distinct()
+_STILL_READ_OF = select(scope_owners.c.project_id, *FED).distinct()
 _STILL_READ_OF = _STILL_READ_OF.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
+_STILL_READ_OF = _STILL_READ_OF.outerjoin(export_feeds, OF_FED_GROUP)
 _STILL_READ_OF = among(_STILL_READ_OF.where(STILL_READ), scope_owners.c.project_id)
 
 Histories = dict[int, BudgetHistory]
@@ -176,14 +179,14 @@ def _read_until(connection: Connection, histories: Histories, lookback_days: int
     Not when its costs were last read: a message about one project or one resource group reads less. Sub-accounts that
     it gave up count as long as nights read its days there.
     """
-    rows = list(select_among(connection, _STILL_READ_OF, list(histories)))
-    known = known_months(connection, [row.sub_account_id for row in rows])
+    rows = [(each, Fed(*key)) for each, *key in select_among(connection, _STILL_READ_OF, list(histories))]
+    known = known_of(connection, {fed for _, fed in rows})
     since = {project_id: history.open_from() for project_id, history in histories.items()}
     # Many projects share a sub-account and their periods.
-    read = cache(lambda account, day: read_until(known.get(account, {}), lookback_days, day))
+    read = cache(lambda fed, day: read_until(known[fed], lookback_days, closed_on(fed.provider), day))
     nights: dict[int, set[date | None]] = {project_id: set() for project_id in histories}
-    for project_id, *account in rows:
-        nights[project_id].add(read((*account,), since[project_id]))
+    for project_id, fed in rows:
+        nights[project_id].add(read(fed, since[project_id]))
     return {each: None if None in found else min(filter(None, found), default=None) for each, found in nights.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,8 +18,10 @@ from shared.adapters.database.charge_rows import Row, RowChanges, note_changes, 
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
+    exported_groups,
     gaps_today,
     known_months,
+    months_delivered,
     months_of,
     note_stored,
     stored_lately,
@@ -29,6 +31,7 @@ from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.owners import STILL_READ, owners_by_group, owners_of
 from shared.adapters.database.scope_rows import Scopes, with_scopes
 from shared.adapters.database.tables import (
+    WHOLE,
     accounts,
     answers,
     budget_periods,
@@ -81,7 +84,8 @@ class SqlCharges(Ledger, ChargeLedger):
         this = _is_of(accounts, provider, sub_account_id)
         feeding = connection.scalar(select(accounts.c.cloud_account_id).where(this))
         months = months_of(connection, provider, sub_account_id)
-        return Account(provider, sub_account_id, feeding, known=months)
+        exported = exported_groups(connection, [sub_account_id]).get((provider, sub_account_id), frozenset())
+        return Account(provider, sub_account_id, feeding, known=months, exported_groups=exported)
 
     @override
     @reads
@@ -101,16 +105,19 @@ class SqlCharges(Ledger, ChargeLedger):
         if fault := fault_in(reading):
             raise NeverError(fault)
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
-        taken = _Taken(reading, self.lookback_days, months_of(connection, reading.provider, reading.sub_account_id))
+        delivered = months_delivered(connection, reading.provider, reading.sub_account_id)
+        known = months_of(connection, reading.provider, reading.sub_account_id)
+        taken = _Taken(reading, self.lookback_days, known, delivered)
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
         names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}
         found = with_scopes(connection, reading.provider, reading.sub_account_id, names)
         read = {key: row for key, row in found.items() if reading.is_whole or key in reading.group_keys}
         ids = {key: row.id for key, row in read.items()}
         parts, changes, odd = list[ReadPart](), RowChanges(), dict[str, str]()
-        for part in reading.parts:
+        counting = list(_not_delivered(reading, delivered))
+        for part, exported in counting:
             current = not_outdated(part, stored)
-            left = [(days, {key: ids[key] for key in ids.keys() - silent}) for days, silent in current]
+            left = [(days, {key: ids[key] for key in ids.keys() - silent - exported}) for days, silent in current]
             its = RowChanges()
             for days, scope_ids in left:
                 note_changes(connection, its, days, scope_ids)
@@ -130,8 +137,8 @@ class SqlCharges(Ledger, ChargeLedger):
         write(connection, changes)
         note_stored(connection, reading, parts, now)
         _note_answers(connection, scope_id, taken, now)
-        if reading.parts:
-            _mark_due(connection, reading, read, taken.suspect, now)
+        if counting:
+            _mark_due(connection, reading.night, [part.window for part, _ in counting], read, taken.suspect, now)
         told = tuple((reason, tuple(owners.get(key, {}).values())) for key, reason in odd.items())
         return Stored(
             added=len(changes.added),
@@ -174,7 +181,7 @@ class SqlCharges(Ledger, ChargeLedger):
     ) -> None:
         lock_accounts(connection, provider, [sub_account_id])
         known = months_of(connection, provider, sub_account_id).get(month)
-        if known is not None:
+        if known is not None and not known.is_exported:
             write_months(connection, provider, sub_account_id, {month: known.compared(night, agrees)})
 
     @override
@@ -260,17 +267,21 @@ def _accounts(connection: Connection, which: ColumnElement[bool]) -> list[Accoun
         .distinct()
         .order_by(*KEY)
     ).all()
-    known = known_months(connection, {row.sub_account_id for row in rows})
-    return [_account(list(same), known.get((*key,), {})) for key, same in groupby(rows, key=lambda row: row[:2])]
+    ids = {row.sub_account_id for row in rows}
+    known, exported = known_months(connection, ids), exported_groups(connection, ids)
+    return [
+        _account(list(same), known.get((*key,), {}), exported.get((*key,), frozenset()))
+        for key, same in groupby(rows, key=lambda row: row[:2])
+    ]
 
 
-def _account(rows: Sequence[AnyRow], known: Known) -> Account:
+def _account(rows: Sequence[AnyRow], known: Known, exported: frozenset[str]) -> Account:
     """An account from a row for each of its active projects. A budget without an amount needs no days."""
     budgeted = [row for row in rows if row.amount]
     opened_from = min((row.opened for row in budgeted if row.opened), default=None)
     unclosed_from = min((row.unclosed for row in budgeted if row.unclosed), default=None)
     projects_too = (frozenset(map(rule_of, budgeted)), len({row.id for row in rows}), opened_from, unclosed_from)
-    return Account(*(*rows[0][:3], *projects_too, known))
+    return Account(*(*rows[0][:3], *projects_too, known, exported))
 
 
 def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
@@ -321,13 +332,15 @@ class _Taken:
     reading: Reading
     lookback_days: int
     known: dict[date, Coverage]
+    delivered: Mapping[date, frozenset[str]]
     suspect: dict[Period, str] = field(default_factory=dict)
     gone: dict[Period, str] = field(default_factory=dict)
     changed: dict[date, Coverage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for window, reason in self.reading.failed:
-            self._know(self._of(window).failed(reason, self.reading.night, self.lookback_days))
+            if WHOLE not in self.delivered.get(_month(window), ()):
+                self._know(self._of(window).failed(reason, self.reading.night, self.lookback_days))
 
     def believes(self, part: ReadPart, doubt: str | None, is_whole: bool) -> bool:
         """Whether the part is to be stored. is_whole: whether no newer answer has stored some of what it is about."""
@@ -344,11 +357,27 @@ class _Taken:
         return believed
 
     def _of(self, window: Period) -> Coverage:
-        month = window.start.replace(day=1)
-        return self.known.get(month) or Coverage(month)
+        return self.known.get(_month(window)) or Coverage(_month(window))
 
     def _know(self, after: Coverage) -> None:
         self.known[after.month] = self.changed[after.month] = after
+
+
+def _month(window: Period) -> date:
+    return window.start.replace(day=1)
+
+
+def _not_delivered(
+    reading: Reading, delivered: Mapping[date, frozenset[str]]
+) -> Iterator[tuple[ReadPart, frozenset[str]]]:
+    """The parts without what exports have delivered that feed it, and of which groups that is.
+
+    An answer may have been on its way when the export took over; its charges would count beside the export's.
+    """
+    for part in reading.parts:
+        exported = delivered.get(_month(part.window), frozenset())
+        if WHOLE not in exported and (reading.is_whole or not reading.group_keys <= exported):
+            yield part.without(exported) if exported else part, exported
 
 
 def _doubt(
@@ -384,11 +413,16 @@ def _in_words(row: Row) -> str:
 
 
 def _mark_due(
-    connection: Connection, reading: Reading, read: Scopes, suspect: Collection[Period], now: datetime
+    connection: Connection,
+    night: date,
+    windows: Iterable[Period],
+    read: Scopes,
+    suspect: Collection[Period],
+    now: datetime,
 ) -> None:
     """The projects of what was asked for are due for a check; their costs were read where the night's day was."""
     due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
-    if any(reading.night in part.window and part.window not in suspect for part in reading.parts):
+    if any(night in window and window not in suspect for window in windows):
         due["costs_read_at"] = now
     owners = sorted(set(owners_of(connection, [row.id for row in read.values()])))
     update_in(connection, projects, owners, projects.c.active == true(), **due)

@@ -15,7 +15,7 @@ from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import turn_to_today
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
-from shared.adapters.database.coverage import gaps_within
+from shared.adapters.database.coverage import exported_until, gaps_within
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
@@ -111,12 +111,15 @@ def _usages(
     told = budget_rows.told_in(connection, {each: period.start for each, period in periods.items() if period})
     warned = _warned(connection, ids)
     locked = {row.project_id: row for row in select_in(connection, select(locks), locks.c.project_id, ids)}
+    exported = exported_until(connection, ids)
     usages = []
     for row in rows:
         budget, period, spent = budgets[row.id], periods[row.id], sums.get(row.id, {})
         days, lock = by_day.get(row.id, {}), locked.get(row.id)
         opening = budget.terms.opening_in(period)
-        forecast, used_up_on = expected(days, budget.amount, period, today, opening) if period else (None, None)
+        # Exports come a day late, or later: those days would be taken for days without costs.
+        until = min(today, exported.get(row.id, today))
+        forecast, used_up_on = expected(days, budget.amount, period, until, opening) if period else (None, None)
         usage = ProjectUsage(
             project=budget_rows.project_in(row),
             budget=budget,
@@ -128,7 +131,7 @@ def _usages(
             by_day=days,
             forecast=forecast,
             used_up_on=used_up_on,
-            read_on=row.costs_read_at.date() if row.costs_read_at else today,
+            read_on=min(until, row.costs_read_at.date() if row.costs_read_at else today),
             warned=row.id in warned or EARLY_WARNING in told.get(row.id, ()),
             held=held_in(lock),
             released=(order := order_in(lock)) is not None and order.releases(budget.first_number, period),

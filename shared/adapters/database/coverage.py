@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select
 
 from shared.adapters.database.budget_rows import ALL, AnyRow, period_at, terms_of
 from shared.adapters.database.chunks import among, insert_rows, select_among
 from shared.adapters.database.ledger import record
 from shared.adapters.database.owners import owners_by_group
-from shared.adapters.database.tables import coverage, projects, scope_owners, scopes, stored_answers
+from shared.adapters.database.tables import (
+    WHOLE,
+    coverage,
+    export_feeds,
+    export_spoken,
+    group_coverage,
+    projects,
+    scope_owners,
+    scopes,
+    stored_answers,
+)
 from shared.domain.budgets import Budget
-from shared.domain.coverage import Coverage, Gap, Known, Reading, ReadPart, StoredAnswer, gaps
+from shared.domain.coverage import Coverage, Gap, Known, Reading, ReadPart, StoredAnswer, gaps, whole_until
+from shared.domain.exports.feeding import Fed, place
 from shared.domain.periods import Period
+from shared.ports.export_runs import closed_on
 
 # Longer than any answer is kept that broke off (`pipeline.asking`, two hours), and a message is worked on.
 ANSWERS_LAST = timedelta(days=1)
@@ -25,8 +38,23 @@ NO_GROUPS = frozenset[str]()
 _MONTHS = select(coverage).order_by(coverage.c.month)
 _MONTHS_OF = among(_MONTHS, coverage.c.sub_account_id)
 
+_OF_GROUPS = among(select(group_coverage).order_by(group_coverage.c.month), group_coverage.c.sub_account_id)
+
+_FED_GROUPS = select(export_feeds.c.provider, export_feeds.c.sub_account_id, export_feeds.c.group_key)
+_FED_GROUPS = among(_FED_GROUPS.where(export_feeds.c.group_key != WHOLE), export_feeds.c.sub_account_id)
+
 Months = dict[tuple[str, str], dict[date, Coverage]]
 """By provider and sub-account, and the month's first day"""
+
+_OF_FED = (export_feeds.c.provider == scopes.c.provider) & (export_feeds.c.sub_account_id == scopes.c.sub_account_id)
+OF_FED_GROUP = _OF_FED & (export_feeds.c.group_key == scopes.c.group_key)
+FED = (scopes.c.provider, scopes.c.sub_account_id, export_feeds.c.group_key)
+"""Columns of a Fed: what feeds a scope, joined by OF_FED_GROUP (outer)"""
+# What exports feed of the scopes that projects have now.
+_EXPORTED_OF = select(scope_owners.c.project_id, *FED).distinct()
+_EXPORTED_OF = _EXPORTED_OF.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
+_EXPORTED_OF = _EXPORTED_OF.join(export_feeds, OF_FED_GROUP | (_OF_FED & (export_feeds.c.group_key == WHOLE)))
+_EXPORTED_OF = among(_EXPORTED_OF.where(scope_owners.c.owned_until.is_(None)), scope_owners.c.project_id)
 
 
 def known_months(connection: Connection, sub_account_ids: Collection[str] | None = None) -> Months:
@@ -40,6 +68,60 @@ def known_months(connection: Connection, sub_account_ids: Collection[str] | None
     for row in rows:
         known.setdefault((row.provider, row.sub_account_id), {})[row.month] = record(Coverage, row)
     return known
+
+
+def known_of(connection: Connection, wanted: Collection[Fed]) -> dict[Fed, Known]:
+    """What is known of these: of a group that exports feed, what they have read, else what its sub-account's is."""
+    ids = sorted({each.sub_account for each in wanted})
+    whole = known_months(connection, ids)
+    found = {each: dict(whole.get((each.provider, each.sub_account), {})) for each in wanted}
+    if any(each.group_key is not None for each in wanted):
+        for row in select_among(connection, _OF_GROUPS, ids):
+            if (fed := Fed(row.provider, row.sub_account_id, row.group_key)) in found:
+                found[fed][row.month] = record(Coverage, row)
+    return dict(found)
+
+
+def exported_groups(connection: Connection, sub_account_ids: Collection[str]) -> dict[tuple[str, str], frozenset[str]]:
+    """The groups that exports feed, of these sub-accounts that have such, by provider and sub-account."""
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for provider, sub_account_id, group_key in select_among(connection, _FED_GROUPS, sorted(set(sub_account_ids))):
+        account = provider, sub_account_id
+        found[account] = found.get(account, NO_GROUPS) | {group_key}
+    return found
+
+
+def months_delivered(connection: Connection, provider: str, sub_account_id: str) -> dict[date, frozenset[str]]:
+    """The months that exports which feed a sub-account have delivered: of which groups, WHOLE for all of it."""
+    spoken, same = export_spoken.c, ("provider", "sub_account_id", "group_key", "export_id")
+    feeds = export_spoken.join(export_feeds, and_(*(spoken[name] == export_feeds.c[name] for name in same)))
+    found = select(spoken.billing_period, spoken.group_key).select_from(feeds).distinct()
+    months = dict[date, frozenset[str]]()
+    for month, group_key in connection.execute(found.where(*_is_of(export_spoken, provider, sub_account_id))):
+        months[month] = months.get(month, NO_GROUPS) | {group_key}
+    return months
+
+
+def exported_until(connection: Connection, project_ids: Sequence[int]) -> dict[int, date]:
+    """The day before which the charges of these projects are whole, of those that exports feed."""
+    fed = {(row.project_id, _fed_in(row)) for row in select_among(connection, _EXPORTED_OF, project_ids)}
+    known = known_of(connection, {each for _, each in fed}) if fed else {}
+    days = defaultdict[int, set[date]](set)
+    for project_id, each in fed:
+        if until := whole_until(known[each]):
+            days[project_id].add(until)
+    return {project_id: min(found) for project_id, found in days.items()}
+
+
+def _fed_in(row: AnyRow) -> Fed:
+    return Fed(row.provider, row.sub_account_id, None if row.group_key == WHOLE else row.group_key)
+
+
+def lacking(
+    fed: Fed, known: Known, needed: Period, today: date, lookback_days: int, opening: bool = False
+) -> list[Gap]:
+    """`gaps` of a sub-account, or of a group that exports feed."""
+    return gaps(fed.name, known, needed, today, lookback_days, closed_on(fed.provider), opening)
 
 
 def months_of(connection: Connection, provider: str, sub_account_id: str) -> dict[date, Coverage]:
@@ -91,50 +173,44 @@ def gaps_within(
     which: ColumnElement[bool] = ALL,
 ) -> dict[tuple[int, Period], tuple[Gap, ...]]:
     """The same of several periods of a project, by its id and the period."""
-    accounts = _accounts_of(connection, which)
-    wanted = {account for project_id, *_ in needed for account in accounts.get(project_id, ())}
-    known = known_months(connection, {sub_account_id for _, sub_account_id in wanted})
-    odd = owners_of_odd(connection, {account: known.get(account, {}) for account in wanted})
+    owned = _owned_by(connection, which)
+    wanted = {fed for project_id, *_ in needed for fed in owned.get(project_id, ())}
+    known = known_of(connection, wanted)
+    odd = owners_of_odd(connection, known)
     # Many projects share a sub-account and a period.
-    found: dict[tuple[str, str, Period, bool, frozenset[str]], list[Gap]] = {}
-    lacking: dict[tuple[int, Period], list[Gap]] = {}
+    found: dict[tuple[Fed, Period, bool, frozenset[str]], list[Gap]] = {}
+    lacks: dict[tuple[int, Period], list[Gap]] = {}
     for project_id, period, opening in needed:
-        for account, (owned_from, owned_until, settles_on) in accounts.get(project_id, {}).items():
+        for fed, (owned_from, owned_until, settles_on) in owned.get(project_id, {}).items():
             first, end = max(period.start, owned_from), min(period.end, owned_until)
-            if first >= end or _is_settled(known.get(account, {}), settles_on):
+            if first >= end or _is_settled(known[fed], settles_on):
                 continue
             days = Period(first, end)
-            groups = odd.get((project_id, account), NO_GROUPS)
-            if (key := (*account, days, opening, groups)) not in found:
-                months = known.get(account, {})
+            groups = odd.get((project_id, fed), NO_GROUPS)
+            if (key := (fed, days, opening, groups)) not in found:
+                months = known[fed]
                 months = {month: each.of_groups(groups) for month, each in months.items()} if groups else months
-                found[key] = gaps(account[1], months, days, today, lookback_days, opening)
-            lacking.setdefault((project_id, period), []).extend(found[key])
-    return {key: tuple(each) for key, each in lacking.items()}
+                found[key] = lacking(fed, months, days, today, lookback_days, opening)
+            lacks.setdefault((project_id, period), []).extend(found[key])
+    return {key: tuple(each) for key, each in lacks.items()}
 
 
 Owned = tuple[date, date, date | None]
 """The first day on which something was owned, the one after the last, and the night after which it is not read."""
 
 
-def _accounts_of(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[tuple[str, str], Owned]]:
-    """The sub-accounts of projects, and when they had groups there. which: what selects these projects."""
-    owned = select(
-        scope_owners.c.project_id,
-        scopes.c.provider,
-        scopes.c.sub_account_id,
-        scope_owners.c.owned_from,
-        scope_owners.c.owned_until,
-        scope_owners.c.settles_on,
-    ).distinct()
+def _owned_by(connection: Connection, which: ColumnElement[bool]) -> dict[int, dict[Fed, Owned]]:
+    """In which sub-accounts, and groups that exports feed, projects had groups, and when. which: what selects these."""
+    days = (scope_owners.c.owned_from, scope_owners.c.owned_until, scope_owners.c.settles_on)
+    owned = select(scope_owners.c.project_id, *FED, *days).distinct()
     owned = owned.join_from(scope_owners, scopes, scopes.c.id == scope_owners.c.scope_id)
-    owned = owned.join(projects, projects.c.id == scope_owners.c.project_id).where(which)
-    accounts: dict[int, dict[tuple[str, str], Owned]] = {}
-    for row in sorted(connection.execute(owned), key=lambda row: (row.project_id, row.provider, row.sub_account_id)):
-        its, account = accounts.setdefault(row.project_id, {}), (row.provider, row.sub_account_id)
-        this = row.owned_from or date.min, row.owned_until or date.max, row.settles_on
-        its[account] = _both(its[account], this) if account in its else this
-    return accounts
+    owned = owned.join(projects, projects.c.id == scope_owners.c.project_id).outerjoin(export_feeds, OF_FED_GROUP)
+    found: dict[int, dict[Fed, Owned]] = {}
+    for project_id, *key, owned_from, owned_until, settles_on in connection.execute(owned.where(which)):
+        its, fed = found.setdefault(project_id, {}), Fed(*key)
+        this = owned_from or date.min, owned_until or date.max, settles_on
+        its[fed] = _both(its[fed], this) if fed in its else this
+    return {project_id: {fed: its[fed] for fed in sorted(its, key=place)} for project_id, its in found.items()}
 
 
 def _both(one: Owned, other: Owned) -> Owned:
@@ -148,16 +224,15 @@ def _is_settled(known: Known, settles_on: date | None) -> bool:
     return settles_on is not None and read_on >= settles_on - LAST_NIGHTS
 
 
-def owners_of_odd(
-    connection: Connection, known: Mapping[tuple[str, str], Known]
-) -> dict[tuple[int, tuple[str, str]], frozenset[str]]:
-    """The groups of which rows were set aside, by the project that owns them and the sub-account."""
-    found: dict[tuple[int, tuple[str, str]], frozenset[str]] = {}
-    for account, months in known.items():
+def owners_of_odd(connection: Connection, known: Mapping[Fed, Known]) -> dict[tuple[int, Fed], frozenset[str]]:
+    """The groups of which rows were set aside, by the project that owns them and what holds them."""
+    found: dict[tuple[int, Fed], frozenset[str]] = {}
+    for fed, months in known.items():
         odd = {group_key for each in months.values() for group_key in each.odd or ()}
-        for group_key, owners in (owners_by_group(connection, *account, odd) if odd else {}).items():
-            for project_id in owners:
-                found[project_id, account] = found.get((project_id, account), NO_GROUPS) | {group_key}
+        owners = owners_by_group(connection, fed.provider, fed.sub_account, odd) if odd else {}
+        for group_key, of_group in owners.items():
+            for project_id in of_group:
+                found[project_id, fed] = found.get((project_id, fed), NO_GROUPS) | {group_key}
     return found
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, delete, exists, insert, or_, select
+from sqlalchemy import Connection, and_, delete, exists, insert, or_, select
 
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
 from shared.adapters.database.ledger import columns, record
-from shared.adapters.database.tables import coverage, projects, scope_owners, scopes
+from shared.adapters.database.tables import coverage, group_coverage, projects, scope_owners, scopes
 from shared.domain.owners import DAY, Ownership, handed_over
 
-_read = coverage.alias().c
+_reads = [each.alias().c for each in (coverage, group_coverage)]
 # An ownership whose days nights still read: one of now, or one that ended lately. What is the latest of all nights
 # stands for today.
 STILL_READ = or_(
     scope_owners.c.settles_on.is_(None),
-    ~exists(select(_read.provider).where(_read.good_on >= scope_owners.c.settles_on)),
+    and_(*(~exists(select(read.provider).where(read.good_on >= scope_owners.c.settles_on)) for read in _reads)),
 )
 
 

@@ -13,10 +13,11 @@ from typing_extensions import override
 
 from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED
 from shared.adapters.database.chunks import in_chunks, select_in
-from shared.adapters.database.coverage import known_months, owners_of_odd
+from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of, lacking, owners_of_odd
 from shared.adapters.database.ledger import Ledger, reads
-from shared.adapters.database.tables import charges, projects, scope_owners, scopes
-from shared.domain.coverage import Gap, gaps
+from shared.adapters.database.tables import charges, export_feeds, projects, scope_owners, scopes
+from shared.domain.coverage import Gap
+from shared.domain.exports.feeding import Fed, place
 from shared.domain.periods import Period
 from shared.ports.spending import By, Selection, SpendingLedger, Spent
 
@@ -65,22 +66,20 @@ class SqlSpending(Ledger, SpendingLedger):
     @override
     @reads
     def lacking(self, connection: Connection, which: Selection, today: date) -> list[Gap]:
-        asked = sorted(_asked(connection, which))
-        known = known_months(connection, {sub_account_id for _, sub_account_id, _ in asked})
+        asked = dict(_asked(connection, which))
+        known = known_of(connection, asked)
         owners = owners_of_odd(connection, known)
         found = list[Gap]()
-        for provider, sub_account_id, days in asked:
-            months = known.get((provider, sub_account_id), {})
+        for fed in sorted(asked, key=place):
+            months = known[fed]
             odd = {group_key for each in months.values() for group_key in each.odd or ()}
-            owned = {
-                each: groups for (each, account), groups in owners.items() if account == (provider, sub_account_id)
-            }
+            owned = {each: groups for (each, owned), groups in owners.items() if owned == fed}
             if which.project_ids is not None:
                 odd = {group for each in which.project_ids for group in owned.get(each, ())}
             elif which.unallocated:
                 odd = odd.difference(*owned.values())
             of_them = {month: each.of_groups(odd) for month, each in months.items()}
-            found += gaps(sub_account_id, of_them, days, today, self.lookback_days)
+            found += lacking(fed, of_them, asked[fed], today, self.lookback_days)
         return found
 
     @override
@@ -108,30 +107,31 @@ def _selected(which: Selection) -> Iterator[ColumnElement[bool]]:
         yield scopes.c.sub_account_id == which.sub_account_id
 
 
-def _asked(connection: Connection, which: Selection) -> Iterator[tuple[str, str, Period]]:
-    """Each sub-account with such charges, and the days that count: of projects', those on which they had groups."""
-    account = (scopes.c.provider, scopes.c.sub_account_id)
+def _asked(connection: Connection, which: Selection) -> Iterator[tuple[Fed, Period]]:
+    """What has such charges, and the days that count: of projects', those on which they had groups."""
+    fed = scopes.outerjoin(export_feeds, OF_FED_GROUP)
     if which.project_ids is not None:
-        yield from _asked_for(connection, which, select(*account, *OWNED_DAYS).join(scope_owners))
+        owned = fed.join(scope_owners, scope_owners.c.scope_id == scopes.c.id)
+        yield from _asked_for(connection, which, select(*FED, *OWNED_DAYS).select_from(owned))
         return
-    every = select(*account).distinct()
+    every = select(*FED).select_from(fed).distinct()
     if which.sub_account_id is not None:
         every = every.where(scopes.c.sub_account_id == which.sub_account_id)
-    for provider, sub_account_id in connection.execute(every):
-        yield provider, sub_account_id, which.days
+    for row in connection.execute(every):
+        yield Fed(*row), which.days
 
 
 def _asked_for(
-    connection: Connection, which: Selection, owned: Select[str, str, date | None, date | None]
-) -> Iterator[tuple[str, str, Period]]:
+    connection: Connection, which: Selection, owned: Select[str, str, str | None, date | None, date | None]
+) -> Iterator[tuple[Fed, Period]]:
     rows = select_in(connection, owned, scope_owners.c.project_id, which.project_ids or ())
-    spans: dict[tuple[str, str], list[tuple[date, date]]] = {}
-    for provider, sub_account_id, owned_from, owned_until in rows:
+    spans: dict[Fed, list[tuple[date, date]]] = {}
+    for provider, sub_account_id, group_key, owned_from, owned_until in rows:
         span = max(owned_from or date.min, which.days.start), min(owned_until or date.max, which.days.end)
         if span[0] < span[1] and which.sub_account_id in (None, sub_account_id):
-            spans.setdefault((provider, sub_account_id), []).append(span)
-    for account, days in spans.items():
-        yield *account, Period(min(start for start, _ in days), max(end for _, end in days))
+            spans.setdefault(Fed(provider, sub_account_id, group_key), []).append(span)
+    for fed, days in spans.items():
+        yield fed, Period(min(start for start, _ in days), max(end for _, end in days))
 
 
 def _text(part: Any, by: By) -> str:

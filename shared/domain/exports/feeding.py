@@ -32,9 +32,19 @@ class Fed(NamedTuple):
         """The sub-account."""
         return self._replace(group_key=None)
 
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"group {self.group_key} of {self.sub_account}" if self.group_key else self.sub_account
+
     def overlaps(self, other: Fed) -> bool:
         """Whether a charge can be of both."""
         return self.whole == other.whole and (None in (self.group_key, other.group_key) or self == other)
+
+
+def place(fed: Fed) -> tuple[str, str, str]:
+    """What puts them in order."""
+    return fed.provider, fed.sub_account, fed.group_key or ""
 
 
 def fed_with(export: Export, key: ChargeKey) -> Fed:
@@ -116,7 +126,7 @@ def offers_of(run: ExportRun, charges: Sums) -> list[Offer]:
         fed = fed_with(run.export, key)
         is_spent = each.cost > 0 and key.billing_period == key.day.replace(day=1)
         days[fed] = _both(days.get(fed), Period(key.day, key.day + DAY) if is_spent else None)
-    return [Offer(fed, run, days[fed]) for fed in sorted(days, key=_place)]
+    return [Offer(fed, run, days[fed]) for fed in sorted(days, key=place)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +166,10 @@ def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds,
     for `who_feeds`, which has to know the order.
     """
     by_sub_account = _by_sub_account(feeds)
-    for fed in sorted(filter(order.holds_for, covered), key=_place):
+    for fed in sorted(filter(order.holds_for, covered), key=place):
         by_sub_account[fed.whole] = _taken_over(by_sub_account[fed.whole], fed, covered[fed])
     after = _together(by_sub_account)
-    changed = [fed for fed in sorted(feeds.keys() | after.keys(), key=_place) if feeds.get(fed) != after.get(fed)]
+    changed = [fed for fed in sorted(feeds.keys() | after.keys(), key=place) if feeds.get(fed) != after.get(fed)]
     return after, changed
 
 
@@ -206,7 +216,7 @@ def _together(by_sub_account: Mapping[Fed, Feeds]) -> Feeds:
 
 
 def _turn(offer: Offer, orders: Sequence[Order]) -> tuple[float, int, tuple[datetime, int], str, str]:
-    export, (_, _, group) = offer.run.export, _place(offer.fed)
+    export, (_, _, group) = offer.run.export, place(offer.fed)
     return -_ordered_at(export.key, offer.fed, orders), -export.width, offer.run.age, export.key, group
 
 
@@ -233,7 +243,7 @@ def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Or
     here = feeds.get(offer.fed, ())
     if _is_among(offer.run.export, here):
         return Verdict(offer, True)
-    others = [each for fed in sorted(feeds, key=_place) if fed.overlaps(offer.fed) for each in feeds[fed]]
+    others = [each for fed in sorted(feeds, key=place) if fed.overlaps(offer.fed) for each in feeds[fed]]
     if others and all(each in here and _follows(each, offer.feed) for each in others):
         return Verdict(offer, True, _why_both(offer, others))
     if all(_is_ordered(offer, each, orders) for each in others):
@@ -286,17 +296,9 @@ def _both(one: Period | None, other: Period | None) -> Period | None:
 def _why_not_used(offer: Offer, other: Feed) -> str:
     who = f"by the export {other.export.name}" if other.export else "by the query"
     name, sub_account = in_shell(offer.run.export.name), in_shell(offer.fed.sub_account)
-    return f"{_in_words(offer.fed)} is fed {who}; `exports use {name} --for {sub_account}` changes that"
+    return f"{offer.fed.name} is fed {who}; `exports use {name} --for {sub_account}` changes that"
 
 
 def _why_both(offer: Offer, others: Sequence[Feed]) -> str:
     names = " and ".join([each.export.name for each in others if each.export] + [offer.run.export.name])
-    return f"the agreement of {_in_words(offer.fed)} changed: what {names} deliver counts"
-
-
-def _in_words(fed: Fed) -> str:
-    return f"group {fed.group_key} of {fed.sub_account}" if fed.group_key else fed.sub_account
-
-
-def _place(fed: Fed) -> tuple[str, str, str]:
-    return fed.provider, fed.sub_account, fed.group_key or ""
+    return f"the agreement of {offer.fed.name} changed: what {names} deliver counts"

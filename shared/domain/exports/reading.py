@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 from shared.domain.charges import ChargeSet
-from shared.domain.coverage import NO_CHARGE, Coverage, ReadPart, StoredCharge, doubt_about, utc_day
+from shared.domain.coverage import NO_CHARGE, Coverage, ReadPart, StoredCharge, doubt_about, lookback_of, utc_day
 from shared.domain.exports.days import Spoken
 from shared.domain.exports.runs import ExportRun
 from shared.domain.periods import Period
 
 DAY = timedelta(days=1)
-# So many days an export's month is recent after it was read: exports come a day late, and a run may fail.
-RECENT_DAYS = 3
 
 
 def read_by(
@@ -40,16 +38,6 @@ def read_by(
     if _is_of_all(known, part):
         return known.read(part, night, lookback_of(closed_on), doubt)
     return known.read_partly(part, night, doubt)
-
-
-def lookback_of(closed_on: int) -> int:
-    """The look-back by which a month is final once a run of its closing day or later has read it."""
-    return closed_on + 1
-
-
-def is_recent(known: Coverage, today: date, closed_on: int) -> bool:
-    """Whether an export's month was read in the last three days, or once it was closed."""
-    return known.is_recent(today, lookback_of(closed_on), RECENT_DAYS)
 
 
 def is_final(known: Coverage, closed_on: int) -> bool:
