@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
     from shared.services.exports import ExportService
+    from shared.services.focus import FocusService
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
@@ -663,6 +664,16 @@ class Composition:
         from shared.services.exports import ExportService
 
         return ExportService(PolarsExports(), self.settings.cost_metric, self.clock)
+
+    @cached_property
+    def focus_service(self) -> FocusService:
+        """Stored charges as FOCUS files."""
+        from shared.adapters.database.focus import SqlChargeStore
+        from shared.adapters.exports.focus import PolarsFocus
+        from shared.services.focus import FocusService
+
+        store, writer = SqlChargeStore(self.database), PolarsFocus()
+        return FocusService(self.projects, self.spending, store, writer, self.settings.cost_metric, self.clock)
 
     @cached_property
     def budget_service(self) -> BudgetService:

@@ -18,9 +18,10 @@ from shared.ports.spending import KEYS, By
 from shared.services.costs import CostsWish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
+    from shared.domain.coverage import Gap
     from shared.ports.spending import Spent
     from shared.services.costs import Costs
 
@@ -90,7 +91,7 @@ def _write(found: Costs, of_whom: str) -> None:
     if found.opening:
         balance = output.money(found.opening, found.opening_currency)
         output.say(f"Besides, the budget's opening balance: {balance}.")
-    for sentence in _missing(found):
+    for sentence in missing_in(found.gaps):
         output.say(f"Incomplete: {sentence}", "yellow")
 
 
@@ -129,10 +130,11 @@ def _totals(found: Costs) -> str:
     return f"{together}; currencies are not added" if len(found.totals) > 1 else together
 
 
-def _missing(found: Costs) -> list[str]:
-    missing = list(map(str, found.gaps[:MOST_GAPS]))
-    rest = len(found.gaps) - len(missing)
-    return [*missing, f"and {rest:,} more (--json names them)"] if rest else missing
+def missing_in(gaps: Sequence[Gap]) -> list[str]:
+    """What figures lack, in so many sentences as a person reads."""
+    missing = list(map(str, gaps[:MOST_GAPS]))
+    rest = len(gaps) - len(missing)
+    return [*missing, f"and {rest:,} more (`costs --json` names them)"] if rest else missing
 
 
 # --- for programs --------------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def _write_csv(found: Costs) -> None:
     writer = csv_format.writer(output.in_utf8(), lineterminator="\n")
     writer.writerow((*KEYS[found.by], "cost", "currency"))
     writer.writerows((*each.key, plain(each.cost), each.currency) for each in found.spent)
-    for sentence in _missing(found):
+    for sentence in missing_in(found.gaps):
         output.warn(f"incomplete: {sentence}")
 
 

@@ -10,13 +10,9 @@ import typer
 from shared.cli import output
 from shared.cli.app import AsJson, command_group, open_app
 from shared.cli.failures import FAILED
-from shared.domain.money import plain
 from shared.domain.texts import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from decimal import Decimal
-
     from shared.services.exports import Checked
 
 commands = command_group("Costs that a provider writes as files.")
@@ -69,8 +65,8 @@ def _facts(checked: Checked) -> list[tuple[str, str]]:
             ("metric", f"{checked.metric} (column {file.cost_column})"),
             ("rows", f"{file.count:,}"),
             ("days", f"{checked.days[0]} to {checked.days[1]}" if checked.days else "none"),
-            ("sum", _amounts(checked.totals)),
-            ("without a group", _amounts(checked.without_group)),
+            ("sum", output.exact(checked.totals)),
+            ("without a group", output.exact(checked.without_group)),
             ("sub-accounts", _sub_accounts(checked)),
             ("odd", " ".join(file.odd)),
         ]
@@ -80,11 +76,6 @@ def _facts(checked: Checked) -> list[tuple[str, str]]:
 def _sub_accounts(checked: Checked) -> str:
     names = [f"{provider} {sub_account_id or 'without an id'}" for provider, sub_account_id in checked.sub_accounts]
     return f"{len(names):,}: {named(names)}" if names else ""
-
-
-def _amounts(totals: Mapping[str, Decimal]) -> str:
-    """To the last digit: it is compared with other exact sums."""
-    return " and ".join(f"{plain(total)} {currency}" for currency, total in totals.items()) or "nothing"
 
 
 def _listed(checked: Checked) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from shared.cli import (
     database,
     dead_letters,
     exports,
+    focus,
     mails,
     project_locks,
     projects,
@@ -62,6 +63,7 @@ app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
 app.add_typer(exports.commands, name="exports")
+app.add_typer(focus.commands, name="focus")
 app.add_typer(mails.commands, name="mails")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")

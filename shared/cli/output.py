@@ -189,6 +189,11 @@ def money(value: Decimal, currency: str | None) -> str:
     return f"{amount(value)} {currency or ''}".rstrip()
 
 
+def exact(totals: Mapping[str, Decimal]) -> str:
+    """Sums by currency, to the last digit: they are compared with other exact sums."""
+    return " and ".join(f"{plain(total)} {currency}" for currency, total in totals.items()) or "nothing"
+
+
 def short(value: Decimal) -> str:
     """An amount for tables that are wide: `12,500`, with cents only where there are some."""
     return f"{value:,.0f}" if value == value.to_integral_value() else amount(value)

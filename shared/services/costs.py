@@ -84,10 +84,11 @@ class CostService:
             raise RequestError("name a project, or who answers for projects, not both")
         today = self.clock().date()
         view = view_of(self.projects, wish.project, self.clock()) if wish.project else None
-        first, last = _asked(wish)
+        first, last = asked_days(wish.first, wish.last)
         days = _days(first, min(last or today, today), view, today)
         ids = (view.project.id,) if view else self._answered_for(wish) if answers else None
-        which = Selection(days, ids, self._sub_account(wish), wish.unallocated)
+        sub_account_id = known_sub_account(self.spending, wish.subscription) if wish.subscription.strip() else None
+        which = Selection(days, ids, sub_account_id, wish.unallocated)
         found = Costs(
             days,
             by,
@@ -108,17 +109,6 @@ class CostService:
             "no project has this owner, department or cost centre; `costs --by owner` and its like list them"
         )
 
-    def _sub_account(self, wish: CostsWish) -> str | None:
-        written = wish.subscription.strip()
-        if not written:
-            return None
-        stored = self.spending.stored_sub_account(written)
-        if stored is None:
-            raise RequestError(
-                f"nothing is known of a subscription {written}; `projects show` tells those of a project"
-            )
-        return stored
-
 
 def _of_project(found: Costs, view: ProjectView) -> Costs:
     opening = view.terms.opening
@@ -127,9 +117,20 @@ def _of_project(found: Costs, view: ProjectView) -> Costs:
     return replace(found, project=view.project, opening=opening.amount, opening_currency=view.terms.currency)
 
 
-def _asked(wish: CostsWish) -> tuple[date | None, date | None]:
+def known_sub_account(spending: SpendingLedger, written: str) -> str:
+    """The id of a sub-account as it is stored, however it is spelled. Raises RequestError for one that is unknown."""
+    stored = spending.stored_sub_account(written.strip())
+    if stored is None:
+        raise RequestError(
+            f"nothing is known of a subscription {written.strip()}; `projects show` tells those of a project"
+        )
+    return stored
+
+
+def asked_days(first_text: str, last_text: str) -> tuple[date | None, date | None]:
+    """The first and the last day as a person wrote them; None for one that is empty. Raises RequestError."""
     try:
-        first, last = parse_day(wish.first.strip()), parse_day(wish.last.strip())
+        first, last = parse_day(first_text.strip()), parse_day(last_text.strip())
     except ValueError as error:
         raise RequestError(str(error)) from None
     if first and last and first > last:

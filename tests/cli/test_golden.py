@@ -72,6 +72,7 @@ COMMANDS = {
     "dead-letters-replay": "dead-letters replay 1",
     "cloud-accounts-list": "cloud-accounts list",
     "exports-read": "exports read exports",
+    "focus-export": "focus export --from 2026-11-02 --to 2026-11-03 --output november.csv",
     "db-upgrade": "db upgrade",
     "check": "check",
     "smoke-test": "smoke-test",

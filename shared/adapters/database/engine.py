@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
@@ -102,16 +103,33 @@ class Database:
         """
         return self._retried(lambda: self._read(work))
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction as `read` has it, which is not run again: for what is handed on while it is read.
+
+        Raises LaterError where the database is unwell.
+        """
+        try:
+            with self._to_read() as connection:
+                yield connection
+        except exc.SQLAlchemyError as error:
+            raise failures.translated(error, self.url) from error
+
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self.engine.begin() as connection:
             return work(connection)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
+        with self._to_read() as connection:
+            return work(connection)
+
+    @contextmanager
+    def _to_read(self) -> Iterator[Connection]:
         options: dict[str, Any] = {READ_ONLY: True}
         if self.url.get_backend_name() == "postgresql":
             options["isolation_level"] = "REPEATABLE READ"
         with self.engine.connect().execution_options(**options) as connection, connection.begin():
-            return work(connection)
+            yield connection
 
     def _retried(self, transaction: Callable[[], T]) -> T:
         for attempt in range(TRIES):

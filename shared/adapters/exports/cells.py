@@ -34,6 +34,8 @@ PROVIDERS = {
     "amazon web services": "aws",
     "amazon web services, inc.": "aws",
 }
+# And as we write those whom FOCUS names otherwise.
+FOCUS_NAMES = {"azure": "Microsoft", "aws": "AWS"}
 
 
 class CellError(ValueError):

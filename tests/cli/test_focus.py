@@ -1,0 +1,148 @@
+"""`focus export`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from shared.adapters.exports.focus import PolarsFocus
+from shared.composition import Composition
+from shared.domain.charges import CostMetric
+from shared.ports.errors import NeverError
+from shared.ports.focus import FocusCharges, FocusFormat, Given
+from shared.services.focus import FocusWish
+from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, program, spend, write_csv
+
+DAYS = ("--from", "2026-09-01", "--to", "2026-11-20")
+
+
+@pytest.fixture
+def spent(cli: Cli, app: Composition) -> Composition:
+    """DIE1 spent 1.005 in September and 30 in November; EAU 5 on three days."""
+    cli("projects", "load", write_csv(DIE1, EAU, BARE))
+    for day, cost in ((date(2026, 9, 1), "1.005"), (date(2026, 11, 20), "30")):
+        spend(app, 11, cost, day)
+    spend(app, 12, "5", date(2026, 9, 30), date(2026, 10, 1), date(2026, 11, 1))
+    costs_were_read(app, datetime(2026, 11, 20, 2, 10, tzinfo=UTC))
+    return app
+
+
+def rows_in(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def by_project(text: str) -> dict[str, Decimal]:
+    sums = Counter[str]()
+    for row in rows_in(text):
+        sums[row["x_Project"]] += Decimal(row["BilledCost"])  # type: ignore[assignment]
+    return dict(sums)  # type: ignore[arg-type]
+
+
+def test_csv_goes_to_standard_output_and_nothing_else_does(spent: Composition) -> None:
+    outcome = program("focus", "export", *DAYS)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert by_project(outcome.out) == {"DIE1": Decimal("31.005"), "EAU": Decimal(15)}
+
+
+def test_days_projects_and_subscriptions_can_be_chosen(cli: Cli, spent: Composition) -> None:
+    def chosen(*options: str) -> dict[str, Decimal]:
+        return by_project(program("focus", "export", *options).out)
+
+    assert chosen("--from", "2026-09-30", "--to", "2026-10-01") == {"EAU": Decimal(10)}
+    assert chosen(*DAYS, "--project", "die1") == {"DIE1": Decimal("31.005")}
+    assert chosen(*DAYS, "--project", "die1", "--project", "12") == {"DIE1": Decimal("31.005"), "EAU": Decimal(15)}
+    assert chosen(*DAYS, "--subscription", SECOND.upper()) == {"EAU": Decimal(15)}
+    assert chosen(*DAYS, "--subscription", SECOND, "--project", "DIE1") == {}
+
+
+@pytest.mark.parametrize(("name", "option"), [("f.parquet", ()), ("f", ("--format", "parquet"))])
+def test_a_file_is_said_with_its_exact_sums(cli: Cli, spent: Composition, name: str, option: tuple[str, ...]) -> None:
+    outcome = cli("focus", "export", *DAYS, "--output", name, *option)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == f"5 charges of 2026-09-01 to 2026-11-20 written to {name}: 46.005 CAD.\n"
+    assert pl.read_parquet(name)["BilledCost"].sum() == Decimal("46.005")
+    assert [path.name for path in Path().iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_what_was_exported_is_read_by_exports_read(cli: Cli, spent: Composition) -> None:
+    cli("focus", "export", *DAYS, "--output", "f.csv")
+    (read,) = cli("exports", "read", "f.csv", "--json").json
+    assert (read["fault"], read["rows"], read["sums"]) == (None, 5, {"CAD": "46.005"})
+    assert {each["sub_account_id"] for each in read["sub_accounts"]} == {FIRST, SECOND}
+
+
+def test_a_file_that_is_there_is_kept_without_force(cli: Cli, spent: Composition) -> None:
+    Path("f.csv").write_text("mine")
+    outcome = cli("focus", "export", *DAYS, "--output", "f.csv")
+    assert (outcome.code, "f.csv is there already" in outcome.err, Path("f.csv").read_text()) == (2, True, "mine")
+    assert cli("focus", "export", *DAYS, "--output", "f.csv", "--force").code == 0
+    assert len(rows_in(Path("f.csv").read_text())) == 5
+
+
+class FullDisk(PolarsFocus):
+    """Has room for half of a file."""
+
+    def write(self, charges: FocusCharges, metric: CostMetric, path: Path, form: FocusFormat) -> Given:
+        path.write_text("half")
+        raise NeverError("the file can't be written")
+
+
+@pytest.mark.parametrize("held", ["mine", None])
+def test_a_file_that_could_not_be_written_to_its_end_is_not_there(spent: Composition, held: str | None) -> None:
+    file = Path("f.csv")
+    if held:
+        file.write_text(held)
+    before = set(Path().iterdir())
+    service = replace(spent.focus_service, writer=FullDisk())
+    with pytest.raises(NeverError):
+        service.write(service.selected(FocusWish(*DAYS[1::2])), file, FocusFormat.CSV, force=True)
+    assert set(Path().iterdir()) == before
+    assert not held or file.read_text() == held
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--from", "2026-09-02", "--to", "2026-09-01"), "the first day, 2026-09-02, is after the last, 2026-09-01"),
+        (("--from", "2026-09-01", "--to", "2026-11-21"), "the last day, 2026-11-21, is in the future"),
+        (("--from", "yesterday", "--to", "2026-11-20"), "'yesterday' is no date"),
+        (("--from", "", "--to", "2026-11-20"), "--from is empty"),
+        (("--to", "2026-11-20"), "--from"),
+        ((*DAYS, "--project", "nobody"), "there is no project nobody"),
+        ((*DAYS, "--project", ""), "--project is empty"),
+        ((*DAYS, "--subscription", "nowhere"), "nothing is known of a subscription nowhere"),
+        ((*DAYS, "--format", "parquet"), "Parquet is written to a file only"),
+        ((*DAYS, "--format", "xlsx"), "xlsx"),
+        ((*DAYS, "--output", "."), "is a folder"),
+        ((*DAYS, "--output", "nowhere/f.csv"), "there is no folder nowhere"),
+    ],
+)
+def test_what_can_not_be_right_is_said(cli: Cli, spent: Composition, options: tuple[str, ...], said: str) -> None:
+    outcome = cli("focus", "export", *options)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.out == ""
+
+
+def test_figures_that_lack_something_are_told_beside_the_file(cli: Cli, spent: Composition) -> None:
+    outcome = program("focus", "export", "--from", "2025-12-01", "--to", "2026-11-20")
+    assert outcome.code == 0
+    assert outcome.err.count("warning: incomplete: ") == 2
+    assert len(rows_in(outcome.out)) == 5
+
+
+def test_amortized_costs_are_told_for_what_they_are(
+    cli: Cli, spent: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COST_METRIC", "AmortizedCost")
+    outcome = cli("focus", "export", *DAYS, "--output", "f.csv")
+    assert "BilledCost too, is the amortized one" in outcome.err
+    assert {row["x_CostMetric"] for row in rows_in(Path("f.csv").read_text())} == {"AmortizedCost"}
