@@ -6,20 +6,27 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import NoReturn
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
+from shared.domain.exports.feeding import Fed
 from shared.domain.periods import Period, months_before
 from shared.messages import GUID, Envelope, MessageError, ScopeTarget, UpdateMessage
 from shared.pipeline.events import event
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger, ProjectScopes
 from shared.ports.clock import Clock
-from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger
+from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource, TotalsSource
 
 PROJECTS = "`python -m shared.cli projects list` shows them"
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
+SCAN = "can't be asked for; `python -m shared.cli exports scan` looks for what was exported since"
+
+
+class ExportedError(MessageError):
+    """What is named comes by cost exports, so that there is nothing to be asked."""
 
 
 @dataclass(slots=True)
@@ -152,14 +159,15 @@ class Asking:
         works, not_asked = [], [f"project {project.acronym} owns nothing that costs are read of"]
         for key, groups in _chosen_groups(message.resource_group, project).items():
             account = self.charges.account(*key)
+            asked = tuple(each for each in groups if key_of_group(each) not in account.exported_groups)
             try:
-                source = self._source_of(account)
+                source = self._source_of(account) if asked else _not_asked(Fed(*key, key_of_group(groups[0])).name)
             except MessageError as error:
                 not_asked.insert(0, str(error))
             else:
                 only = replace(account, rules=rules, opened_from=None)
                 # Where the provider has no groups, all of the account is read.
-                works.append(Work(only, source, groups) if source.has_groups else Work(account, source))
+                works.append(Work(only, source, asked) if source.has_groups else Work(account, source))
         if not works:
             raise MessageError(not_asked[0])
         return works
@@ -168,6 +176,8 @@ class Asking:
 
     def _source_of(self, account: Account) -> CostSource:
         feeding = self.cloud_accounts.get(account.cloud_account_id or 0)
+        if feeding is not None and feeding.connection_type == ConnectionType.COST_EXPORT:
+            _not_asked(account.sub_account_id)
         if feeding is None:
             whose = f"{account.sub_account_id} of {account.provider}"
             raise MessageError(f"no cloud account feeds {whose}; {CLOUD_ACCOUNTS}")
@@ -178,6 +188,8 @@ class Asking:
         name = f"cloud account {cloud_account.id} ({cloud_account.name})"
         if cloud_account.status is AccountStatus.DISABLED:
             raise MessageError(f"{name} is disabled: name one that is read; {CLOUD_ACCOUNTS}")
+        if cloud_account.connection_type == ConnectionType.COST_EXPORT:
+            _not_asked(name)
         source = self.sources.get(cloud_account.connection_type)
         if source is None:
             raise MessageError(
@@ -213,6 +225,10 @@ class Asking:
 
     def _today(self) -> date:
         return self.clock().date()
+
+
+def _not_asked(whose: str) -> NoReturn:
+    raise ExportedError(f"the costs of {whose} come by cost exports, which {SCAN}")
 
 
 def _target(cloud_account: CloudAccount) -> ScopeTarget:

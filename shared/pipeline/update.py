@@ -13,7 +13,7 @@ from shared.domain.charges import key_of_group
 from shared.domain.coverage import Reading, ReadPart, agrees, is_forgotten, months_in_words, spent_in
 from shared.domain.periods import Period
 from shared.messages import Envelope, MessageError, ScopeTarget, UpdateMessage, notifications
-from shared.pipeline.asking import Asking, Work
+from shared.pipeline.asking import Asking, ExportedError, Work
 from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import event
@@ -76,7 +76,7 @@ class Updater:
         except MessageError as error:
             if not known_run:
                 raise
-            return self._changed_since(message, str(error), origin)
+            return self._changed_since(message, error, origin)
         except LaterError as error:
             return self._later(message, scope, works, error)
         except NeverError as error:
@@ -86,7 +86,7 @@ class Updater:
                 return self._failed(scope, works, error.reason)
             if not known_run:
                 raise MessageError(error.reason) from error
-            return self._changed_since(message, error.reason, origin)
+            return self._changed_since(message, MessageError(error.reason), origin)
 
     def _without_costs(
         self, message: UpdateMessage, scope: RunScope, works: list[Work], error: NoCostsError
@@ -107,13 +107,19 @@ class Updater:
         turn = self.pace.turn(scope, message.envelope, now)
         return None if turn == now else [Outgoing(message, turn - now)]
 
-    def _changed_since(self, message: UpdateMessage, reason: str, origin: str) -> list[Outgoing]:
+    def _changed_since(self, message: UpdateMessage, error: MessageError, origin: str) -> list[Outgoing]:
         """The run planned it, and things have changed since: it must not wait for this scope for ever."""
+        run_key, target = str(message.envelope.run_id), ScopeTarget.of(message)
         try:
-            self.dead_letters.give_up(message, reason, origin)
-            return self.ending.fail(str(message.envelope.run_id), ScopeTarget.of(message), reason)
-        except LaterError as error:
-            return self._later(message, None, [], error)
+            if isinstance(error, ExportedError):
+                # An export has taken it over, and nothing is left to be read.
+                scope = self.runs.scope_of(run_key, RunTrigger.MESSAGE, target, self.clock())
+                self.runs.mark_read(scope.id, None, self.clock())
+                return self._checks_of(message, scope)
+            self.dead_letters.give_up(message, str(error), origin)
+            return self.ending.fail(run_key, target, str(error))
+        except LaterError as later:
+            return self._later(message, None, [], later)
 
     def _go_on(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
         """Reads some of what is left, and says what follows: the rest, what is to be read again, or the checks."""

@@ -458,9 +458,15 @@ def test_an_account_that_nothing_feeds_is_not_read_and_the_log_says_so(
         ({"CloudAccountId": 3, "Provider": "aws"}, "cloud account 3 is of hetzner, not of aws; write hetzner, or"),
         ({"CloudAccountId": 4}, "cloud account 4 (acc-15) is disabled: name one that is read;"),
         ({"CloudAccountId": 5}, "cloud account 5 (acc-16) has no active project; `python -m shared.cli projects list`"),
-        ({"CloudAccountId": 1}, "connected by COST_EXPORT, which is not asked for costs; name one that is connected"),
-        ({"SubscriptionId": OTHER_SUBSCRIPTION}, "by COST_MANAGEMENT or HETZNER_API"),
-        ({"ProjectId": 12}, "connected by COST_EXPORT"),
+        (
+            {"CloudAccountId": 1},
+            f"the costs of cloud account 1 ({OTHER_SUBSCRIPTION}) come by cost exports",
+        ),
+        (
+            {"SubscriptionId": OTHER_SUBSCRIPTION},
+            "which can't be asked for; `python -m shared.cli exports scan`",
+        ),
+        ({"ProjectId": 12}, f"the costs of {OTHER_SUBSCRIPTION} come by cost exports"),
         ({"ProjectId": 14}, "no cloud account feeds acc-14 of hetzner"),
         ({"ProjectId": 15}, "is disabled"),
         ({"CloudAccountId": 3, "ResourceGroup": "rg"}, "a ResourceGroup goes with a ProjectId"),
