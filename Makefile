@@ -16,7 +16,7 @@ OF_CHECK := tests/docs tests/infra tests/cli/test_installed.py
 # Tests start many processes: without byte code on the disk, each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev test test-sql-server check bench crash-test format lock audit sbom clean
+.PHONY: help demo dev test test-sql-server check bench focus-validate crash-test format lock audit sbom clean
 .DEFAULT_GOAL := help
 
 help: ## What there is to do
@@ -58,6 +58,9 @@ check: $(TOOLS) ## Style, types, who may import whom, the docs, the package, and
 bench: $(TOOLS) ## The figures of docs/benchmarks.md, measured here
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m benchmarks
+
+focus-validate: $(TOOLS) ## FOCUS files by the official validator (where Python 3.12 is; 650 MB), or FILE=october.parquet
+	@$(BIN)/python -m localdev.focus_validator $(FILE)
 
 test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that TEST_MSSQL_URL names, or on the stand-in
 	@$(BIN)/python -m localdev.azurite --install

@@ -18,16 +18,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / ".venv-3.13"
 WORKER = "azure-functions-runtime"
 # A pyenv shim is found in PATH and then fails; Debian's Python can lack what makes environments.
-_PROBE = "import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 13))"
+_PROBE = "import ensurepip, sys, venv; sys.exit('{{}}.{{}}'.format(*sys.version_info) != '{version}')"
+VERSION = "3.13"
 
 
 class WorkerVenvError(Exception):
     """The environment can't be made; the text says why."""
 
 
-def find_python(candidates: Iterable[str] | None = None) -> str | None:
-    """The first of these programs that is a Python 3.13 and really runs; by default, all usual places are tried."""
-    return next((program for program in (_candidates() if candidates is None else candidates) if _runs(program)), None)
+def find_python(candidates: Iterable[str] | None = None, version: str = VERSION) -> str | None:
+    """The first of these programs that is this Python and really runs; by default, all usual places are tried."""
+    tried = _candidates(version) if candidates is None else candidates
+    return next((program for program in tried if _runs(program, version)), None)
 
 
 def ready_python(folder: Path = FOLDER) -> Path | None:
@@ -58,18 +60,19 @@ def mark_ready(folder: Path) -> None:
     _marker(folder).write_text(_fingerprint(), encoding="utf-8")
 
 
-def _candidates() -> Iterable[str]:
-    if found := shutil.which("python3.13"):
+def _candidates(version: str) -> Iterable[str]:
+    if found := shutil.which(f"python{version}"):
         yield found
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from map(str, sorted(pyenv.glob("versions/3.13*/bin/python"), reverse=True))
+    yield from map(str, sorted(pyenv.glob(f"versions/{version}*/bin/python"), reverse=True))
     for folder in ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"):
-        yield f"{folder}/python3.13"
+        yield f"{folder}/python{version}"
 
 
-def _runs(program: str) -> bool:
+def _runs(program: str, version: str) -> bool:
+    command = [program, "-c", _PROBE.format(version=version)]
     try:
-        return subprocess.run([program, "-c", _PROBE], capture_output=True, timeout=30, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

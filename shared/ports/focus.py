@@ -23,15 +23,15 @@ class FocusFormat(StrEnum):
 
 
 class FocusScope(NamedTuple):
-    """Where charges were made. Names are None where nobody said them; resource_group is empty outside of any group."""
+    """Where charges were made. What nobody gave a name to has its id for one; no resource_group outside of any."""
 
     id: int
     provider: str
     sub_account_id: str
-    sub_account_name: str | None
+    sub_account_name: str
     resource_group: str
     billing_account_id: str
-    billing_account_name: str | None
+    billing_account_name: str
 
 
 class FocusProject(NamedTuple):

@@ -121,7 +121,7 @@ def test_a_sub_account_is_its_own_billing_account_until_another_is_known(spent: 
     def write(*statements):
         spent.database.run(lambda connection: [connection.execute(each) for each in statements] and None)
 
-    assert scope_of(spent, SUB)[1:] == ("azure", SUB, None, "RG-1", SUB, None)
+    assert scope_of(spent, SUB)[1:] == ("azure", SUB, SUB, "RG-1", SUB, SUB)
     mine = cloud_accounts.c.external_account_id == SUB
     write(update(cloud_accounts).where(mine).values(name="Water"))
     assert scope_of(spent, SUB)[1:] == ("azure", SUB, "Water", "RG-1", SUB, "Water")
@@ -129,10 +129,10 @@ def test_a_sub_account_is_its_own_billing_account_until_another_is_known(spent: 
     export |= {"dataset": Dataset.ACTUAL, "width": Width.BILLING_ACCOUNT, "billing_account": "8611537"}
     feed = {"provider": "azure", "sub_account_id": SUB, "group_key": "*", "export_id": 7}
     write(insert(exports).values(export), insert(export_feeds).values(feed))
-    assert scope_of(spent, SUB)[1:] == ("azure", SUB, "Water", "RG-1", "8611537", None)
+    assert scope_of(spent, SUB)[1:] == ("azure", SUB, "Water", "RG-1", "8611537", "8611537")
     container = {"external_account_id": "msexports", "connection_type": ConnectionType.COST_EXPORT}
     write(update(cloud_accounts).where(mine).values(container))
-    assert scope_of(spent, SUB)[1:] == ("azure", SUB, None, "RG-1", "8611537", None)
+    assert scope_of(spent, SUB)[1:] == ("azure", SUB, SUB, "RG-1", "8611537", "8611537")
     assert scope_of(spent, OTHER).billing_account_id == OTHER
 
 
@@ -146,7 +146,7 @@ def test_a_payer_is_the_billing_account_of_its_members(spent: Ledgers) -> None:
             and None
         )
     )
-    assert scope_of(spent, SUB)[3:] == (None, "RG-1", "111122223333", "The payer")
+    assert scope_of(spent, SUB)[3:] == (SUB, "RG-1", "111122223333", "The payer")
 
 
 def test_a_database_that_is_away_is_said_at_once() -> None:

@@ -100,16 +100,15 @@ def _of_scopes(which: Selection) -> Iterator[ColumnElement[bool]]:
 def _scope(row: Any) -> FocusScope:
     """What FOCUS wants to know of it; without a billing account that is known, a sub-account is its own."""
     billing_account = row.exported or row.external_account_id or row.sub_account_id
-    # One that nobody gave a name to is called by its id.
-    name_of = {row.external_account_id: row.name} if row.name != row.external_account_id else {}
+    name_of = {row.external_account_id: row.name}
     return FocusScope(
         row.id,
         row.provider,
         row.sub_account_id,
-        name_of.get(row.sub_account_id),
+        name_of.get(row.sub_account_id, row.sub_account_id),
         row.x_resource_group_name,
         billing_account,
-        name_of.get(billing_account),
+        name_of.get(billing_account, billing_account),
     )
 
 

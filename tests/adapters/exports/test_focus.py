@@ -23,7 +23,7 @@ from shared.ports.errors import LaterError, NeverError
 from shared.ports.focus import FocusCharge, FocusCharges, FocusFormat, FocusProject, FocusScope, Given
 from tests.adapters.exports.files import SUB, exact, read, rows_of
 
-SCOPE = FocusScope(1, "azure", SUB, "Water, clean", "RG-a", "8611537", None)
+SCOPE = FocusScope(1, "azure", SUB, "Water, clean", "RG-a", "8611537", "The state")
 PROJECT = FocusProject(11, "DIE1", "Ann Roy", None, "CC-1")
 CHARGE = FocusCharge(1, date(2026, 11, 30), "Storage", "CAD", Decimal("1.5000000000"), 11)
 # Of the specification's version 1.2, and of 1.4.
@@ -60,6 +60,7 @@ def test_a_row_says_what_is_stored_and_nothing_that_is_not():
         **costs,
         **dict.fromkeys(provider, "Microsoft"),
         "BillingAccountId": "8611537",
+        "BillingAccountName": "The state",
         "BillingCurrency": "CAD",
         "BillingPeriodStart": "2026-11-01T00:00:00Z",
         "BillingPeriodEnd": "2026-12-01T00:00:00Z",
@@ -179,7 +180,7 @@ def test_what_was_written_is_read_as_what_was_stored(tmp_path_factory, form, dat
         st.lists(st.tuples(PROVIDERS, SUB_ACCOUNTS, NAMES.map(group_name)), min_size=1, max_size=5), label="scopes"
     )
     scopes = [
-        FocusScope(number, provider, account, data.draw(ODD), group, "b", None)
+        FocusScope(number, provider, account, data.draw(ODD), group, "b", data.draw(ODD))
         for number, (provider, account, group) in enumerate(places)
     ]
     project = FocusProject(1, data.draw(ODD), data.draw(ODD), data.draw(ODD), None)
