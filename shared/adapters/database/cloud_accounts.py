@@ -18,6 +18,7 @@ from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccoun
 account, cloud = accounts.c, cloud_accounts.c
 ALL = select(*(column for column in cloud if column is not cloud.credentials)).order_by(cloud.id)
 NEW = {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
+FILES = "files"
 NOT_DISABLED = update(cloud_accounts).where(func.lower(cloud.status) != AccountStatus.DISABLED)
 
 
@@ -72,6 +73,34 @@ def _feed(connection: Connection, provider: str, connection_type: str, ids: Coll
         new = connection.scalars(select(account.sub_account_id).where(unfed, ~own.exists())).all()
         insert_rows(connection, cloud_accounts, [kind | {"name": each, "external_account_id": each} for each in new])
         connection.execute(update(accounts).where(unfed).values(cloud_account_id=own.scalar_subquery()))
+
+
+def feeding_account(connection: Connection, provider: str, sub_account_id: str) -> int | None:
+    """The cloud account that feeds a sub-account; None where none does."""
+    this = (account.provider == provider) & (account.sub_account_id == sub_account_id)
+    return connection.scalar(select(account.cloud_account_id).where(this))
+
+
+def export_account(connection: Connection, provider: str) -> int:
+    """The cloud account of what exports in no container feed: files that people import. Nobody looks for more."""
+    of_files = {"provider": provider, "connection_type": ConnectionType.COST_EXPORT, "external_account_id": FILES}
+    return _its_own(connection, of_files | {"status": AccountStatus.DISABLED})
+
+
+def query_account(connection: Connection, sub_account_id: str) -> int:
+    """The cloud account by which an Azure subscription is asked for its costs."""
+    of_query = {"provider": AZURE, "connection_type": ConnectionType.COST_MANAGEMENT}
+    return _its_own(connection, of_query | {"external_account_id": sub_account_id})
+
+
+def _its_own(connection: Connection, row: dict[str, str]) -> int:
+    """The cloud account that is told by these values, made where it is missing."""
+    told_by = ("provider", "connection_type", "external_account_id")
+    this = select(cloud.id).where(*(cloud[name] == row[name] for name in told_by))
+    if connection.scalar(this) is None:
+        insert_rows(connection, cloud_accounts, [NEW | {"name": row["external_account_id"]} | row])
+    found: int = connection.scalars(this).one()
+    return found
 
 
 def lock_accounts(connection: Connection, provider: str, ids: Collection[str]) -> None:

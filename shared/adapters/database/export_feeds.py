@@ -29,6 +29,11 @@ def fed_of(row: AnyRow) -> Fed:
     return Fed(row.provider, row.sub_account_id, None if row.group_key == WHOLE else row.group_key)
 
 
+def group_key_of(fed: Fed) -> str:
+    """How a group stands in keys, or all of a sub-account."""
+    return WHOLE if fed.group_key is None else fed.group_key
+
+
 def days_of(row: AnyRow) -> Period | None:
     """The days of what a row of FEEDS feeds."""
     return Period(row.first_day, row.last_day + DAY) if row.first_day else None

@@ -10,7 +10,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import insert_rows
+from shared.adapters.database.export_comparing import of_exports, of_query
 from shared.adapters.database.export_feeds import feedings
+from shared.adapters.database.export_making import Making
+from shared.adapters.database.export_orders import carry_out
 from shared.adapters.database.export_rows import (
     RECORDS,
     RUNS,
@@ -32,11 +35,11 @@ from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.tables import export_charges, export_feeds, export_parts, export_runs, exports
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import billing_period
-from shared.domain.exports.feeding import Order
+from shared.domain.exports.feeding import Fed, Order
 from shared.domain.exports.runs import Export, Found, RunState, what_is
 from shared.domain.exports.sums import Sums
 from shared.domain.periods import month_of
-from shared.ports.errors import NeverError
+from shared.domain.projects import sub_account_key
 from shared.ports.export_runs import ExportLedger, Feeding, Imported, NewRun, Ordered, RunPart, RunRecord
 
 run, part = export_runs.c, export_parts.c
@@ -53,6 +56,14 @@ NOT_STARTED = {
     "made": None,
     "verdicts": None,
 }
+
+
+class _RehearsedError(Exception):
+    """Ends the transaction of an order that is only rehearsed."""
+
+    def __init__(self, ordered: Ordered) -> None:
+        super().__init__()
+        self.ordered = ordered
 
 
 class SqlExports(Ledger, ExportLedger):
@@ -123,7 +134,8 @@ class SqlExports(Ledger, ExportLedger):
 
     @override
     def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
-        raise NeverError("Making charges of exports is not built yet.")
+        record = self.database.read(lambda connection: the_run(connection, run_id))
+        return Making(self.database, record, metric, closed_on, now).make()
 
     @override
     @reads
@@ -132,7 +144,16 @@ class SqlExports(Ledger, ExportLedger):
 
     @override
     def use(self, order: Order, by: str, *, rehearse: bool = False) -> Ordered:
-        raise NeverError("Changing who feeds is not built yet.")
+        def work(connection: Connection) -> Ordered:
+            ordered = carry_out(connection, order, by)
+            if rehearse:
+                raise _RehearsedError(ordered)
+            return ordered
+
+        try:
+            return self.database.run(work)
+        except _RehearsedError as rehearsed:
+            return rehearsed.ordered
 
     @override
     @reads
@@ -146,8 +167,12 @@ class SqlExports(Ledger, ExportLedger):
         return {key: max(each, key=lambda day: (day in month_of(key[1]), day)) for key, each in found.items()}
 
     @override
-    def stored(self, provider: str, sub_account_id: str, month: date) -> Mapping[tuple[str, str], Decimal]:
-        raise NeverError("Comparing exports is not built yet.")
+    @reads
+    def stored(
+        self, connection: Connection, provider: str, sub_account_id: str, month: date
+    ) -> Mapping[tuple[str, str], Decimal]:
+        account = Fed(provider, sub_account_key(provider, sub_account_id))
+        return of_exports(connection, account, month) | of_query(connection, account, month)
 
     @override
     @reads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -62,16 +62,17 @@ def spoken_by(run: ExportRun, periods: Iterable[date]) -> dict[date, Spoken]:
     that too. A run without speaks for the periods in its rows, whole.
     """
     if run.days is None:
-        return {period: Spoken(period, _days_of(month_of(period)), True) for period in sorted(periods)}
+        return {period: Spoken(period, days_within(month_of(period)), True) for period in sorted(periods)}
     months = split_at_month_ends(run.days)
     first = months[0].start
     spoken = (
-        Spoken(days.start.replace(day=1), _days_of(days), days.start == first and first.day == 1) for days in months
+        Spoken(days.start.replace(day=1), days_within(days), days.start == first and first.day == 1) for days in months
     )
     return {each.period: each for each in spoken}
 
 
-def _days_of(days: Period) -> frozenset[date]:
+def days_within(days: Period) -> frozenset[date]:
+    """Each day of a period."""
     return frozenset(days.start + number * DAY for number in range(days.days))
 
 
@@ -101,18 +102,23 @@ class Placed:
     @property
     def sentence(self) -> str | None:
         """What is left out; None where nothing is."""
-        if not self.left_out.charges:
-            return None
-        days = sorted({key.day for key in self.left_out.charges})
-        span = day_in_words(days[0]) + (f" to {day_in_words(days[-1])}" if len(days) > 1 else "")
-        rows = self.left_out.rows
-        return f"{rows:,} {'row' if rows == 1 else 'rows'} of {span} left out, for which a run of other days speaks"
+        days = [key.day for key in self.left_out.charges]
+        return left_out_in_words(self.left_out.rows, min(days), max(days)) if days else None
 
 
-def placed(run: ExportRun, sums: Sums) -> Placed:
-    """Where a run's charges count, and which it has to leave to another run of its export."""
+def left_out_in_words(rows: int, first: date, last: date) -> str:
+    """That so many rows of these days are left out."""
+    span = day_in_words(first) + (f" to {day_in_words(last)}" if first < last else "")
+    return f"{rows:,} {'row' if rows == 1 else 'rows'} of {span} left out, for which a run of other days speaks"
+
+
+def placed(run: ExportRun, sums: Sums, periods: Iterable[date] = ()) -> Placed:
+    """Where a run's charges count, and which it has to leave to another run of its export.
+
+    periods: those to which its other charges count, where these are not all that it has.
+    """
     whole = sums.placed(lambda key: billing_period(run, key.day, key.billing_period))
-    spoken = spoken_by(run, {_period_of(key) for key in whole.charges})
+    spoken = spoken_by(run, {_period_of(key) for key in whole.charges} | set(periods))
 
     def speaks(key: ChargeKey) -> bool:
         return _speaks(spoken.get(_period_of(key)), key.day)
@@ -120,15 +126,9 @@ def placed(run: ExportRun, sums: Sums) -> Placed:
     return Placed(whole.where(speaks), whole.where(lambda key: not speaks(key)), spoken)
 
 
-def counted(charges: Sums, spoken: Spoken, of_query: Container[date] = ()) -> Sums:
-    """What a run's placed charges put in the place of all that its export delivered where it still speaks.
-
-    of_query: the first days of other months that the query feeds. It reads a day's charges whatever their billing
-    period, so that those of its days would count twice.
-    """
-    return charges.where(
-        lambda key: key.billing_period == spoken.period and key.day in spoken and key.day.replace(day=1) not in of_query
-    )
+def counted(charges: Sums, spoken: Spoken) -> Sums:
+    """What a run's placed charges put in the place of all that its export delivered where it still speaks."""
+    return charges.where(lambda key: key.billing_period == spoken.period and key.day in spoken)
 
 
 def _period_of(key: ChargeKey) -> date:

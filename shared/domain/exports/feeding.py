@@ -192,11 +192,21 @@ def unread(export: Export, metric: CostMetric) -> tuple[RunState, str] | None:
     return None
 
 
-def outcome(verdicts: Iterable[Verdict]) -> tuple[RunState, tuple[str, ...]]:
-    """What became of a run that was read, and why not all of it is used: each reason once. One without rows is used."""
+def goes_first(run: ExportRun, offer: Offer, orders: Sequence[Order] = ()) -> bool:
+    """Whether a run, which may hold what this offer is of, has the better turn to feed it."""
+    export = run.export
+    may_hold = export.width > Width.SUB_ACCOUNT or offer.fed.sub_account in export.key
+    return may_hold and _turn(replace(offer, run=run), orders) < _turn(offer, orders)
+
+
+def outcome(verdicts: Iterable[tuple[bool, str | None]]) -> tuple[RunState, tuple[str, ...]]:
+    """What became of a run that was read, and why not all of it is used: each reason once. One without rows is used.
+
+    verdicts: whether each of its offers is used, and the reason.
+    """
     of_run = list(verdicts)
-    reasons = dict.fromkeys(each.reason for each in of_run if each.reason and not each.used)
-    is_used = not of_run or any(each.used for each in of_run)
+    reasons = dict.fromkeys(reason for used, reason in of_run if reason and not used)
+    is_used = not of_run or any(used for used, _ in of_run)
     return RunState.IMPORTED if is_used else RunState.NOT_USED, tuple(reasons)
 
 

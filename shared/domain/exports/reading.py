@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 from shared.domain.charges import ChargeSet
@@ -38,6 +39,20 @@ def read_by(
     if _is_of_all(known, part):
         return known.read(part, night, lookback_of(closed_on), doubt)
     return known.read_partly(part, night, doubt)
+
+
+def read_through_all(runs: Iterable[tuple[ExportRun, Spoken]], month: date) -> Coverage:
+    """What is known of a month that these runs say, each of which was believed, once it is theirs."""
+    known = Coverage(month)
+    for run, spoken in sorted(runs, key=lambda each: each[0].age):
+        night = utc_day(run.at)
+        window = _read_through(spoken, night)
+        if window is None:
+            continue
+        part = ReadPart(window, (), run.at)
+        _, after = known.read_partly(part, night, None)
+        known = replace(after, begun_at=run.at, good_on=night) if _is_of_all(known, part) else after
+    return known
 
 
 def is_final(known: Coverage, closed_on: int) -> bool:

@@ -1,0 +1,123 @@
+"""The rows of what exports deliver, and the charges that they come to; only rows that differ are written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from shared.adapters.database.charge_rows import CHARGES, FETCHED, WrittenTable, within, write_rows
+from shared.adapters.database.chunks import in_chunks
+from shared.adapters.database.export_state import State
+from shared.adapters.database.scope_rows import Scopes
+from shared.adapters.database.tables import charges, export_charges
+from shared.domain.coverage import StoredCharge
+from shared.domain.exports.days import Spoken
+from shared.domain.exports.feeding import Fed
+from shared.domain.exports.sums import Sums
+from shared.domain.periods import DAY, Period, month_of
+from shared.ports.export_runs import Changes
+
+EXPORT_CHARGES = WrittenTable(export_charges)
+delivered = export_charges.c
+_CHUNK = 300
+
+
+def scope_ids_of(scopes: Scopes, fed: Fed, feeds: Collection[Fed]) -> list[int]:
+    """The scopes of what is fed: of a sub-account, without the groups that are fed by themselves."""
+    if fed.group_key is not None:
+        return [scopes[fed.group_key].id] if fed.group_key in scopes else []
+    others = {each.group_key for each in feeds if each.whole == fed}
+    return [row.id for key, row in scopes.items() if key not in others]
+
+
+def deliver(connection: Connection, export_id: int, left: Spoken, its: Sums, scopes: Scopes, of: Fed) -> set[date]:
+    """Puts charges in the place of all that an export delivered where a run still speaks; the months of what changed.
+
+    its: of that billing period, and of what the export can feed.
+    """
+    ids = scope_ids_of(scopes, of, ())
+    missing = {
+        (scopes[key.group_key].id, export_id, left.period, key.day, key.service, key.currency): cost
+        for key, cost in its.rounded().items()
+    }
+    changed, removed = list[Any](), list[Any]()
+    for some in in_chunks(sorted(ids)):
+        stored = select(*delivered).where(
+            delivered.scope_id.in_(some), delivered.export_id == export_id, delivered.billing_period == left.period
+        )
+        for row in connection.execute(stored, execution_options={"yield_per": FETCHED}):
+            *key, stored_cost = row
+            if key[3] not in left:
+                continue
+            cost = missing.pop(tuple(key), None)
+            if cost is None:
+                removed.append(tuple(key))
+            elif cost != stored_cost:
+                changed.append((*key, cost))
+    new = [(*key, cost) for key, cost in missing.items()]
+    write_rows(connection, EXPORT_CHARGES, new, changed, removed)
+    return {row[3].replace(day=1) for rows in (new, changed, removed) for row in rows}
+
+
+def is_something_stored(connection: Connection, scope_ids: Sequence[int], left: Spoken) -> Iterable[StoredCharge]:
+    """One of the charges that are stored on the days for which a run still speaks; nothing where there are none."""
+    for days in left.windows:
+        for which in within(days, scope_ids):
+            row = connection.execute(select(charges).where(which).limit(1)).first()
+            if row is not None:
+                return [(row.billing_currency, ("", row.charge_period_start, row.service_name), row.billed_cost)]
+    return ()
+
+
+def count(
+    connection: Connection, state: State, scope_ids: Sequence[int], month: date, sources: Sequence[str]
+) -> Changes:
+    """Makes the charges of a month, in these scopes, what these exports have delivered of its days."""
+    window = month_of(month)
+    missing = _delivered(connection, state, scope_ids, window, sources)
+    changed, removed = list[Any](), list[Any]()
+    for which in within(window, scope_ids):
+        for row in connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED}):
+            *key, stored_cost = row
+            cost = missing.pop(tuple(key), None)
+            if cost is None:
+                removed.append(tuple(key))
+            elif cost != stored_cost:
+                changed.append((*key, cost))
+    new = [(*key, cost) for key, cost in missing.items()]
+    write_rows(connection, CHARGES, new, changed, removed)
+    days = [row[1] for rows in (new, changed, removed) for row in rows]
+    span = Period(min(days), max(days) + DAY) if days else None
+    return Changes(len(new), len(changed), len(removed), span)
+
+
+def _delivered(
+    connection: Connection, state: State, scope_ids: Sequence[int], window: Period, sources: Sequence[str]
+) -> dict[Any, Any]:
+    """What these exports have delivered of these days, whatever its billing period."""
+    ids = [state.exports[each] for each in sources]
+    # Named, they are looked up in the key; else all that was ever delivered would be read.
+    periods = sorted({each.spoken.period for each in state.deliveries if each.run.export.key in sources})
+    day = delivered.charge_period_start
+    key = (delivered.scope_id, day, delivered.service_name, delivered.billing_currency)
+    summed = select(*key, func.sum(delivered.billed_cost)).group_by(*key)
+    found: dict[Any, Any] = {}
+    for start in range(0, len(scope_ids), _CHUNK):
+        these = delivered.scope_id.in_(scope_ids[start : start + _CHUNK]) & delivered.export_id.in_(ids)
+        these &= delivered.billing_period.in_(periods) & (day >= window.start) & (day < window.end)
+        rows = connection.execute(summed.where(these), execution_options={"yield_per": FETCHED})
+        found.update((tuple(row[:4]), row[4]) for row in rows)
+    return found
+
+
+def added_up(changes: Iterable[Changes]) -> Changes:
+    """Several changes as one."""
+    every = list(changes)
+    counts = ((0, 0, 0), *((each.added, each.changed, each.removed) for each in every))
+    added, changed, removed = map(sum, zip(*counts, strict=True))
+    days = [each.days for each in every if each.days]
+    span = Period(min(each.start for each in days), max(each.end for each in days)) if days else None
+    return Changes(added, changed, removed, span)

@@ -1,0 +1,105 @@
+"""What counts of a sub-account once something was delivered, or others feed it: charges, coverage, projects due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, or_, true
+
+from shared.adapters.database.chunks import kept_or, update_in
+from shared.adapters.database.export_charges import added_up, count, scope_ids_of
+from shared.adapters.database.export_delivering import Delivering
+from shared.adapters.database.export_state import State, forget_group, write_feeds, write_held, write_known
+from shared.adapters.database.owners import owners_of
+from shared.adapters.database.scope_rows import Scopes
+from shared.adapters.database.tables import projects
+from shared.domain.charges import CostMetric
+from shared.domain.coverage import Coverage
+from shared.domain.exports.counting import is_of_exports
+from shared.domain.exports.feeding import Fed
+from shared.domain.exports.runs import ExportRun
+from shared.ports.cloud_accounts import ConnectionType
+from shared.ports.export_runs import Changes
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Works out what counts of a sub-account, which is locked, from what was known of it before and is now.
+
+    metric: whose deliveries count; None for any.
+    """
+
+    connection: Connection
+    scopes: Scopes
+    before: State
+    after: State
+    metric: CostMetric | None = None
+
+    def count(self, its: Delivering | None = None) -> tuple[Changes, list[int]]:
+        """Makes charges and coverage what they are now; what changed, and the scopes of what did, or was read.
+
+        its: what a run has delivered meanwhile.
+        """
+        write_feeds(self.connection, self.before, self.after)
+        for fed in self.before.feeds.keys() - self.after.feeds.keys():
+            if fed.group_key is not None:
+                forget_group(self.connection, fed)
+        found = [self._count(fed, its) for fed in self.after.feeds]
+        return added_up(changes for changes, _ in found), [each for _, ids in found for each in ids]
+
+    def _count(self, fed: Fed, its: Delivering | None) -> tuple[Changes, list[int]]:
+        sources, changes = self.after.sources(self.metric), []
+        scope_ids = scope_ids_of(self.scopes, fed, self.after.feeds)
+        held: dict[date, Collection[str]] = {}
+        known = {} if its is None else {month: each for (of, month), each in its.read.items() if of == fed}
+        if fed.group_key is not None and fed not in self.before.feeds:
+            known = dict(self.before.known[fed.whole]) | known
+        touched = set[date]() if its is None else its.touched
+        for month in sources.months if self._is_fed_otherwise else sorted(touched):
+            of_month = sources.of(fed, month)
+            is_new = self._is_new(fed, month, of_month)
+            is_delivered = its is not None and its.run.export.key in of_month and month in its.touched
+            if not is_of_exports(of_month) or not (is_new or is_delivered):
+                continue
+            changes.append(count(self.connection, self.after, scope_ids, month, of_month))
+            if is_new:
+                held[month] = of_month
+            if is_new or (its is not None and month in its.believed and month not in known):
+                known[month] = sources.known(fed, month, of_month)
+        write_held(self.connection, self.after, fed, held)
+        write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
+        return added_up(changes), scope_ids if changes or known else []
+
+    def _is_new(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
+        """Whether the month's charges were others', or those of a group were that is no longer fed by itself."""
+        parts = (each for each in self.before.feeds.keys() - self.after.feeds.keys() if each.whole == fed)
+        of_parts = any((each, month) in self.before.held for each in parts)
+        return of_parts or set(sources) != set(self.before.held.get((fed, month), ()))
+
+    @property
+    def _is_fed_otherwise(self) -> bool:
+        """Whether another source feeds something, and not only other days."""
+        return _sources(self.before) != _sources(self.after)
+
+    def _of_source(self, known: Coverage, held: Collection[date]) -> Coverage:
+        is_of_export = known.month in held or not known.source
+        return replace(known, source=ConnectionType.COST_EXPORT) if is_of_export else known
+
+
+def _sources(state: State) -> dict[Fed, tuple[str, ...]]:
+    return {fed: tuple(each.source for each in feeds) for fed, feeds in state.feeds.items()}
+
+
+def mark_due(connection: Connection, scope_ids: Collection[int], now: datetime, read_by: ExportRun | None) -> list[int]:
+    """The projects of these scopes are due for a check; read_by: what has read their costs of its day."""
+    owners = sorted(set(owners_of(connection, scope_ids)))
+    due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
+    update_in(connection, projects, owners, projects.c.active == true(), **due)
+    if read_by is not None:
+        read_at = projects.c.costs_read_at
+        is_newer = or_(read_at.is_(None), read_at < read_by.at)
+        update_in(connection, projects, owners, projects.c.active == true(), is_newer, costs_read_at=read_by.at)
+    return owners

@@ -1,0 +1,73 @@
+"""What a run delivers of one sub-account: the rows that it replaces, and for what it has spoken then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection
+
+from shared.adapters.database.export_charges import deliver, is_something_stored, scope_ids_of
+from shared.adapters.database.export_state import State, write_deliveries
+from shared.adapters.database.scope_rows import Scopes
+from shared.domain.coverage import Coverage
+from shared.domain.exports.counting import Delivery
+from shared.domain.exports.days import Placed, Spoken, counted, left_to
+from shared.domain.exports.feeding import Fed, fed_by, fed_with
+from shared.domain.exports.reading import read_by
+from shared.domain.exports.runs import ExportRun
+from shared.domain.exports.sums import ChargeKey, Sum, Sums
+
+
+@dataclass
+class Delivering:
+    """What a run delivers of one sub-account, and is believed of it."""
+
+    connection: Connection
+    run: ExportRun
+    state: State
+    scopes: Scopes
+    found: Placed
+    closed_on: int
+
+    def __post_init__(self) -> None:
+        self.touched: set[date] = set()
+        self.believed: set[date] = set()
+        self.read: dict[tuple[Fed, date], Coverage] = {}
+
+    def deliver(self) -> None:
+        """Goes through what the export can feed, and the billing periods of which the run speaks."""
+        fed, delivered = fed_by(self.state.feeds, self.run.export, self.found.charges), self._delivered()
+        for each in sorted(fed.keys() | delivered.keys(), key=str):
+            for spoken in self.found.spoken.values():
+                earlier = [(its.run, its.spoken) for its in self.state.deliveries if its.fed == each]
+                left = left_to(self.run, spoken, earlier)
+                if left and self._is_believed(each, left, fed.get(each), delivered.get(each, Sums())):
+                    self._deliver(each, spoken, left, delivered.get(each, Sums()))
+
+    def _delivered(self) -> dict[Fed, Sums]:
+        """What there is of each that the export can feed, whoever does."""
+        found: dict[Fed, dict[ChargeKey, Sum]] = {}
+        for key, each in self.found.charges.charges.items():
+            found.setdefault(fed_with(self.run.export, key), {})[key] = each
+        return {fed: Sums(charges, self.found.charges.group_names) for fed, charges in found.items()}
+
+    def _is_believed(self, each: Fed, left: Spoken, fed: Sums | None, delivered: Sums) -> bool:
+        """Of what it does not feed, a run says nothing that it has no row of."""
+        if fed is None:
+            return bool(delivered.charges)
+        here, month = counted(fed, left), left.period
+        ids = scope_ids_of(self.scopes, each, self.state.feeds)
+        stored = () if here.charges else is_something_stored(self.connection, ids, left)
+        known = self.state.known.get(each, {}).get(month) or Coverage(month)
+        is_believed, after = read_by(self.run, left, here.charge_sets(), stored, known, self.closed_on)
+        self.read[each, month] = after
+        return is_believed
+
+    def _deliver(self, each: Fed, spoken: Spoken, left: Spoken, delivered: Sums) -> None:
+        export_id = self.state.exports[self.run.export.key]
+        its = counted(delivered, left)
+        self.touched |= deliver(self.connection, export_id, left, its, self.scopes, each) | {left.period}
+        self.believed.add(left.period)
+        self.state = self.state.with_delivery(Delivery(each, self.run, spoken))
+        write_deliveries(self.connection, self.state, self.run.export, each, left.period)

@@ -1,0 +1,258 @@
+"""Makes charges of a run whose parts are all staged: bucket by bucket, in a transaction for each sub-account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, true, update
+
+from shared.adapters.database.cloud_accounts import export_account, feeding_account, lock_accounts
+from shared.adapters.database.engine import Database
+from shared.adapters.database.export_counting import Counting, mark_due
+from shared.adapters.database.export_delivering import Delivering
+from shared.adapters.database.export_rows import RUNS, run_of, the_run
+from shared.adapters.database.export_state import State, state_of, write_feeding_account
+from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums
+from shared.adapters.database.scope_rows import with_scopes
+from shared.adapters.database.tables import (
+    export_feeds,
+    export_parts,
+    export_runs,
+    export_spoken,
+    projects,
+    scope_owners,
+    scopes,
+)
+from shared.domain.charges import CostMetric
+from shared.domain.exports.days import left_out_in_words, placed
+from shared.domain.exports.feeding import Fed, Offer, goes_first, offers_of, outcome, who_feeds
+from shared.domain.exports.runs import ExportRun, RunState
+from shared.domain.exports.sums import ChargeKey, Sum, Sums
+from shared.ports.errors import LaterError
+from shared.ports.export_runs import Changes, Imported, RunRecord
+
+run = export_runs.c
+# So many reasons of a run are kept; of thousands of sub-accounts most are the same but for the name.
+REASONS = 20
+COUNTED = ("added", "changed", "removed")
+# A run with the better turn is waited for so long, and looked at again so often.
+WAITED_FOR, LOOKED_AGAIN = timedelta(hours=6), timedelta(minutes=1)
+
+
+class _MovedError(Exception):
+    """Another is making the same run, and further on."""
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A bucket of a run. sums: of its sub-accounts. periods: of all of the run. fed: those that its export feeds."""
+
+    number: int
+    sums: Sums
+    periods: frozenset[date]
+    fed: frozenset[Fed]
+
+
+@dataclass(frozen=True)
+class Making:
+    """Makes charges of one run. closed_on: by provider, when it calls a month closed; "" for others."""
+
+    database: Database
+    record: RunRecord
+    metric: CostMetric
+    closed_on: Mapping[str, int]
+    now: datetime
+
+    @property
+    def run(self) -> ExportRun:
+        """The run."""
+        return self.record.run
+
+    def make(self) -> Imported:
+        """Goes on where it broke off, to the end."""
+        while (bucket := self.database.read(self._next_bucket)) is not None:
+            with suppress(_MovedError):
+                self._make_bucket(bucket)
+        return self.database.run(self._end)
+
+    def _make_bucket(self, bucket: _Bucket) -> None:
+        left_out = [
+            self.database.run(partial(self._make, bucket=bucket, account=account, sums=sums))
+            for account, sums in _by_account(bucket)
+        ]
+        self.database.run(partial(self._end_bucket, bucket=bucket, left_out=left_out))
+
+    def _next_bucket(self, connection: Connection) -> _Bucket | None:
+        made = self._made(connection)
+        if made is None or made == BUCKETS:
+            return None
+        sums = kept_sums(connection, self.record.id, made)
+        # Sums go as the next bucket begins: what was read is whole where it has not begun even now.
+        if self._made(connection) != made:
+            return self._next_bucket(connection)
+        said = connection.scalars(select(export_parts.c.periods).where(export_parts.c.run_id == self.record.id))
+        periods = frozenset(date.fromisoformat(each) for of_part in said for each in of_part or ())
+        feed = export_feeds.c
+        fed = select(feed.provider, feed.sub_account_id).where(feed.export_id == self._export_id(connection)).distinct()
+        accounts = {Fed(*row) for row in connection.execute(fed)}
+        return _Bucket(made, sums, periods, frozenset(each for each in accounts if bucket_of(*each[:2]) == made))
+
+    def _made(self, connection: Connection) -> int | None:
+        """How many buckets are made; None of a run that is not to be made (any more)."""
+        row = connection.execute(select(run.state, run.made).where(run.id == self.record.id)).one()
+        unread = select(export_parts.c.number).where(export_parts.c.run_id == self.record.id)
+        is_unread = connection.execute(unread.where(export_parts.c.staged_at.is_(None)).limit(1)).first() is not None
+        return None if row.state is not RunState.IMPORTING or is_unread else row.made or 0
+
+    def _export_id(self, connection: Connection) -> int | None:
+        return connection.scalar(select(run.export_id).where(run.id == self.record.id))
+
+    # --- one sub-account ---
+
+    def _make(self, connection: Connection, bucket: _Bucket, account: Fed, sums: Sums) -> Sums:
+        """Makes what a run has of a sub-account its charges; what of it is left out."""
+        lock_accounts(connection, account.provider, [account.sub_account])
+        if self._made(connection) != bucket.number:
+            raise _MovedError
+        before, found = state_of(connection, account), placed(self.run, sums, bucket.periods)
+        offers = offers_of(self.run, found.charges)
+        self._wait_for_better(connection, before, offers)
+        feeds, verdicts = who_feeds(offers, before.feeds, self.metric, before.orders)
+        names = {key[2]: name for key, name in found.charges.group_names.items()}
+        scopes = with_scopes(connection, account.provider, account.sub_account, names)
+        its = Delivering(connection, self.run, before.with_feeds(feeds), scopes, found, self._closed_on(account))
+        its.deliver()
+        counting = Counting(connection, scopes, before, its.state, self.metric)
+        changes, scope_ids = counting.count(its)
+        mark_due(connection, scope_ids, self.now, self.run)
+        self._feed(connection, before, its.state)
+        self._note(connection, changes, {(each.used, each.reason) for each in verdicts})
+        return found.left_out
+
+    def _closed_on(self, account: Fed) -> int:
+        return self.closed_on[account.provider if account.provider in self.closed_on else ""]
+
+    def _wait_for_better(self, connection: Connection, before: State, offers: Iterable[Offer]) -> None:
+        """Raises LaterError where another run, found before this or with it, is to feed what nothing feeds yet."""
+        unfed = [each for each in offers if not any(fed.overlaps(each.fed) for fed in before.feeds)]
+        if not unfed:
+            return
+        others = RUNS.where(
+            *(run.state == RunState.IMPORTING, run.id != self.record.id, run.found_at <= self.record.found_at),
+            *(run.started_at >= self.now - WAITED_FOR, run.export_id != self._export_id(connection)),
+        )
+        for other in map(run_of, connection.execute(others)):
+            serves = other.export.dataset.serves(self.metric)
+            if serves and any(goes_first(other, each, before.orders) for each in unfed):
+                name = unfed[0].fed.sub_account
+                reason = f"The export {other.export.name} is imported first, which may feed {name}."
+                raise LaterError(reason, LOOKED_AGAIN)
+
+    def _feed(self, connection: Connection, before: State, after: State) -> None:
+        """An export that feeds a whole sub-account is its cloud account from then on, so that no night asks for it."""
+        if self.run.export.key not in {each.source for each in after.feeds.get(after.account, ())}:
+            return
+        is_new = self.run.export.key not in {each.source for each in before.feeds.get(after.account, ())}
+        if is_new or feeding_account(connection, *after.account[:2]) is None:
+            feeding = self.record.cloud_account_id or export_account(connection, after.account.provider)
+            write_feeding_account(connection, after.account, feeding)
+
+    def _note(self, connection: Connection, changes: Changes, verdicts: set[tuple[bool, str | None]]) -> None:
+        """Adds to what this run has changed, and what was said of it."""
+        row, said = self._locked(connection)
+        for each in sorted(verdicts, key=str):
+            if list(each) not in said["verdicts"] and len(said["verdicts"]) < REASONS:
+                said["verdicts"].append(list(each))
+        values: dict[str, Any] = {name: (getattr(row, name) or 0) + getattr(changes, name) for name in COUNTED}
+        if changes.days:
+            values["changed_from"] = min(row.changed_from or changes.days.start, changes.days.start)
+            values["changed_until"] = max(row.changed_until or changes.days.end, changes.days.end)
+        self._write(connection, verdicts=said, **values)
+
+    # --- the run ---
+
+    def _locked(self, connection: Connection) -> tuple[Any, dict[str, Any]]:
+        """The run's row, locked until the transaction ends, and what was said of it so far."""
+        self._write(connection, state=run.state)
+        row = connection.execute(select(export_runs).where(run.id == self.record.id)).one()
+        return row, row.verdicts or {"verdicts": [], "left_out": None, "told": []}
+
+    def _write(self, connection: Connection, **values: object) -> None:
+        connection.execute(update(export_runs).where(run.id == self.record.id).values(values))
+
+    def _end_bucket(self, connection: Connection, bucket: _Bucket, left_out: Sequence[Sums]) -> None:
+        row, said = self._locked(connection)
+        if self._made(connection) != bucket.number:
+            raise _MovedError
+        totals = {currency: Decimal(total) for currency, total in (row.totals or {}).items()}
+        for currency, more in bucket.sums.totals.items():
+            totals[currency] = totals.get(currency, Decimal(0)) + more
+        days = [key.day.isoformat() for sums in left_out for key in sums.charges]
+        if days:
+            rows, *span = said["left_out"] or (0, days[0])
+            rows += sum(sums.rows for sums in left_out)
+            said["left_out"] = [rows, min(*span, *days), max(*span, *days)]
+        kept = {currency: str(total) for currency, total in totals.items()}
+        self._write(connection, made=bucket.number + 1, totals=kept, verdicts=said)
+        forget_sums(connection, self.record.id, bucket.number)
+
+    def _end(self, connection: Connection) -> Imported:
+        row, said = self._locked(connection)
+        if self._made(connection) == BUCKETS:
+            parts = select(export_parts.c.rows, export_parts.c.odd).where(export_parts.c.run_id == self.record.id)
+            read = connection.execute(parts.order_by(export_parts.c.number)).all()
+            state, reasons = outcome((used, reason) for used, reason in said["verdicts"])
+            said["told"] = self._untold(connection, row.export_id, said["verdicts"])
+            odd = dict.fromkeys(each for part in read for each in part.odd or ())
+            reason = _as_text([*reasons, *_left_out(said["left_out"]), *odd])
+            rows = sum(each.rows or 0 for each in read)
+            self._write(connection, state=state, reason=reason, rows=rows, finished_at=self.now, verdicts=said)
+            connection.execute(delete(export_parts).where(export_parts.c.run_id == self.record.id))
+        record = the_run(connection, self.record.id)
+        return Imported(record, self._due(connection, row.export_id), tuple(said["told"]))
+
+    def _untold(self, connection: Connection, export_id: int, verdicts: list[tuple[bool, str | None]]) -> list[str]:
+        """What was said of this run and of none before it."""
+        earlier = select(run.reason).where(run.export_id == export_id, run.id < self.record.id, run.reason.is_not(None))
+        texts = connection.scalars(earlier.order_by(run.id.desc()).limit(REASONS)).all()
+        reasons = dict.fromkeys(reason for _, reason in verdicts if reason)
+        return [each for each in reasons if not any(each in text for text in texts)]
+
+    def _due(self, connection: Connection, export_id: int) -> tuple[int, ...]:
+        """The projects of what the export has delivered that are to be checked."""
+        said = select(export_spoken.c.provider, export_spoken.c.sub_account_id).distinct()
+        its = said.where(export_spoken.c.export_id == export_id).subquery()
+        is_its = (scopes.c.provider == its.c.provider) & (scopes.c.sub_account_id == its.c.sub_account_id)
+        due = select(projects.c.id).distinct().join(scope_owners, scope_owners.c.project_id == projects.c.id)
+        due = due.join(scopes, scopes.c.id == scope_owners.c.scope_id).join(its, is_its)
+        due = due.where(projects.c.active == true(), projects.c.check_due_since.is_not(None))
+        return tuple(connection.scalars(due.order_by(projects.c.id)))
+
+
+def _by_account(bucket: _Bucket) -> Iterable[tuple[Fed, Sums]]:
+    """The sums of each sub-account, those of which there are none too."""
+    by_account: dict[Fed, dict[ChargeKey, Sum]] = {each: {} for each in bucket.fed}
+    for key, each in bucket.sums.charges.items():
+        by_account.setdefault(Fed(key.provider, key.sub_account), {})[key] = each
+    names: dict[Fed, dict[tuple[str, str, str], str]] = {}
+    for group, name in bucket.sums.group_names.items():
+        names.setdefault(Fed(*group[:2]), {})[group] = name
+    for account in sorted(by_account, key=str):
+        yield account, Sums(by_account[account], names.get(account, {}))
+
+
+def _left_out(left_out: tuple[int, str, str] | None) -> list[str]:
+    if left_out is None:
+        return []
+    rows, first, last = left_out
+    return [left_out_in_words(rows, date.fromisoformat(first), date.fromisoformat(last))]
+
+
+def _as_text(sentences: Iterable[str]) -> str | None:
+    return ". ".join(each.rstrip(".") for each in sentences) or None

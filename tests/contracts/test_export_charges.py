@@ -1,0 +1,328 @@
+"""What of exports is charges: of each day what the newest run says that speaks for it, whole, of whoever feeds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from shared.adapters.database.engine import Database
+from shared.domain.coverage import CoverageState
+from shared.domain.exports.runs import Dataset, RunState, Width
+from shared.ports.errors import LaterError
+from shared.ports.export_runs import Changes
+from tests.contracts.export_world import CONTAINER, SUB, World, amounts, days, each_day, export, on, row
+
+DAILY = export("daily")
+MONTHLY = export("monthly")
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def test_a_run_s_charges_are_stored_as_they_are_and_what_it_changed_is_said(world: World) -> None:
+    imported = world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20, "1.5"), parts=3)
+    record = imported.record
+    assert world.total(9) == 30
+    assert (record.state, record.reason, record.rows, record.totals) == (
+        RunState.IMPORTED,
+        None,
+        20,
+        {"CAD": Decimal(30)},
+    )
+    assert (record.parts, record.staged, record.changes) == (3, 3, Changes(20, 0, 0, days(9, 1, 20)))
+    assert world.feeding() == {"": ["daily"]}
+    assert world.cloud_account() == CONTAINER
+    known = world.coverage(9)
+    assert known is not None
+    assert (known.source, known.read_from, known.read_through) == ("COST_EXPORT", on(9, 1), on(9, 20))
+    assert (known.begun_at, known.state) == (record.run.at, CoverageState.GOOD)
+
+
+def test_exact_sums_of_all_parts_are_rounded_once(world: World) -> None:
+    rows = [row(9, 3, "0.00000000004"), row(9, 3, "0.00000000004"), row(9, 4, "-2.5"), row(9, 4, "0", group="")]
+    world.deliver(DAILY, days(9, 1, 20), rows, parts=4)
+    assert world.rows() == {
+        (SUB, "rg", on(9, 3), "Storage", "CAD"): Decimal("0.0000000001"),
+        (SUB, "rg", on(9, 4), "Storage", "CAD"): Decimal("-2.5"),
+        (SUB, "", on(9, 4), "Storage", "CAD"): Decimal(0),
+    }
+
+
+def test_a_newer_run_takes_the_place_of_an_older_one_and_only_rows_that_differ_are_written(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    rows = [*each_day(9, 1, 18), row(9, 19, "5"), row(9, 21, "7")]
+    newer = world.deliver(DAILY, days(9, 1, 21), rows)
+    assert world.total(9) == 18 + 5 + 7
+    assert newer.record.changes == Changes(1, 1, 1, days(9, 19, 21))
+
+
+def test_the_same_content_twice_changes_nothing(world: World) -> None:
+    first = world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20), name="same")
+    again = world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20, "9"), name="same")
+    assert (again.record.id, again.record.changes) == (first.record.id, first.record.changes)
+    assert world.total(9) == 20
+
+
+def test_the_same_run_read_again_on_purpose_changes_nothing(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20), name="same")
+    again = world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20), name="same", again=True)
+    assert (again.record.state, again.record.changes) == (RunState.IMPORTED, Changes())
+    assert world.total(9) == 20
+
+
+def test_an_older_run_that_comes_later_changes_only_days_for_which_no_newer_one_spoke(world: World) -> None:
+    world.deliver(DAILY, days(9, 10, 15), each_day(9, 10, 10, "5"), at=on(9, 25))
+    assert world.total(9) == 5
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    assert amounts(world.by_day()) == {**dict.fromkeys([*range(1, 10), *range(16, 21)], "1"), 10: "5"}
+    world.deliver(DAILY, days(9, 1, 15), each_day(9, 1, 15, "3"))
+    assert world.total(9) == 19
+
+
+def test_selected_dates_replace_these_days_alone(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), row(8, 15, "0.5")])
+    world.deliver(DAILY, days(9, 10, 15), [row(9, 10, "5")], at=on(9, 25))
+    assert amounts(world.by_day()) == {**dict.fromkeys([*range(1, 10), *range(16, 21)], "1"), 10: "5"}
+    assert (world.total(8), world.total(9)) == (0, 19)
+
+
+def test_what_lies_outside_of_selected_dates_is_left_out_and_said(world: World) -> None:
+    imported = world.deliver(DAILY, days(9, 10, 15), [row(9, 10), row(9, 20), row(8, 15)])
+    assert imported.record.reason == (
+        "2 rows of 15 August 2026 to 20 September 2026 left out, for which a run of other days speaks"
+    )
+    assert world.total(9) == 1
+
+
+def test_corrections_in_a_later_month_s_file_count_on_their_day_beside_that_month_s_own(world: World) -> None:
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31))
+    world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), row(8, 15, "-0.5")])
+    assert (world.total(8), world.total(9)) == (Decimal("30.5"), 20)
+    assert world.by_day()[on(8, 15)] == Decimal("0.5")
+    # August once more, as it was: the correction of September's file stays beside it.
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31, "2"), at=on(9, 21))
+    assert world.total(8) == Decimal("61.5")
+    # September's next file has it no more.
+    world.deliver(DAILY, days(9, 1, 22), each_day(9, 1, 22))
+    assert (world.total(8), world.total(9)) == (62, 22)
+
+
+def test_one_day_of_a_neighbour_month_is_that_day_s_and_of_the_file_that_has_it(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 30), [*each_day(9, 1, 30), row(10, 1, "0.25")])
+    assert (world.total(9), world.total(10)) == (30, 0)
+    world.deliver(DAILY, days(10, 1, 2), each_day(10, 1, 2))
+    assert (world.total(9), world.total(10)) == (30, Decimal("2.25"))
+
+
+def test_daily_and_monthly_exports_of_one_scope_count_once(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    other = world.deliver(MONTHLY, days(8, 1, 31), each_day(8, 1, 31, "2"), at=on(9, 21))
+    reason = "7f0c is fed by the export daily; `exports use monthly --for 7f0c` changes that"
+    assert (other.record.state, other.record.reason, other.told) == (RunState.NOT_USED, reason, (reason,))
+    # Nobody else has August.
+    assert (world.total(8), world.total(9)) == (62, 20)
+    again = world.deliver(MONTHLY, days(9, 1, 30), each_day(9, 1, 30, "2"))
+    assert (again.record.state, again.told) == (RunState.NOT_USED, ())
+    assert (world.total(8), world.total(9)) == (62, 20)
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31), at=on(10, 1))
+    assert (world.total(8), world.total(9)) == (31, 20)
+
+
+def test_scopes_that_overlap_count_once_each_sub_account_by_itself(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    both = world.deliver(wide, days(9, 1, 20), [*each_day(9, 1, 20, "3"), *each_day(9, 1, 20, "7", sub="9a1b")])
+    assert (world.total(9), world.total(9, "9a1b")) == (20, 140)
+    assert both.record.state is RunState.IMPORTED
+    assert both.record.reason == "7f0c is fed by the export daily; `exports use all --for 7f0c` changes that"
+    assert (world.feeding(), world.feeding("9a1b")) == ({"": ["daily"]}, {"": ["all"]})
+
+
+def test_of_two_found_in_one_scan_the_wider_feeds_whichever_is_made_first(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    narrow = world.stage(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    whole = world.stage(wide, days(9, 1, 20), each_day(9, 1, 20, "3"), found_at=narrow.found_at)
+    with pytest.raises(LaterError, match="The export all is imported first, which may feed 7f0c") as later:
+        world.make(narrow)
+    assert later.value.wait is not None
+    assert world.make(whole).record.state is RunState.IMPORTED
+    assert world.make(narrow).record.state is RunState.NOT_USED
+    assert world.total(9) == 60
+
+
+def test_of_two_as_wide_the_one_that_was_submitted_first_feeds(world: World) -> None:
+    late = world.stage(MONTHLY, days(9, 1, 20), each_day(9, 1, 20, "3"), at=on(9, 21))
+    early = world.stage(DAILY, days(9, 1, 20), each_day(9, 1, 20), at=on(9, 20), found_at=late.found_at)
+    with pytest.raises(LaterError):
+        world.make(late)
+    world.make(early)
+    world.make(late)
+    assert world.feeding() == {"": ["daily"]}
+
+
+def test_one_that_was_found_later_is_not_waited_for_nor_one_that_hangs(world: World) -> None:
+    narrow = world.stage(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    world.stage(export("all", Width.BILLING_ACCOUNT), days(9, 1, 21), each_day(9, 1, 20, "3"))
+    assert world.make(narrow).record.state is RunState.IMPORTED
+
+
+def test_exports_of_two_groups_lie_side_by_side(world: World) -> None:
+    one, other = (export(name, Width.GROUP) for name in ("one", "other"))
+    world.deliver(one, days(9, 1, 20), each_day(9, 1, 20, group="rg-one"))
+    world.deliver(other, days(9, 1, 20), each_day(9, 1, 20, "3", group="RG-other"))
+    assert (world.total(9, group="rg-one"), world.total(9, group="rg-other")) == (20, 60)
+    world.deliver(one, days(9, 1, 21), each_day(9, 1, 21, "2", group="rg-one"))
+    assert (world.total(9, group="rg-one"), world.total(9, group="rg-other")) == (42, 60)
+    assert world.feeding() == {"rg-one": ["one"], "rg-other": ["other"]}
+    assert world.group_coverage() == [("rg-one", on(9, 1), "good"), ("rg-other", on(9, 1), "good")]
+    assert world.coverage(9) is None
+    whole = world.deliver(DAILY, days(9, 1, 21), each_day(9, 1, 21, "9", group="third"))
+    assert whole.record.state is RunState.NOT_USED
+    assert world.total(9) == 42 + 60
+
+
+def test_actual_beside_amortized_is_not_used_and_focus_serves_both(world: World) -> None:
+    focus = export("focus", dataset=Dataset.FOCUS)
+    world.deliver(focus, days(9, 1, 20), each_day(9, 1, 20))
+    assert world.total(9) == 20
+    actual = world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20, "3"))
+    assert actual.record.state is RunState.NOT_USED
+    assert world.total(9) == 20
+
+
+def test_an_agreement_that_changes_in_mid_month_counts_both(world: World) -> None:
+    old, new = export("old", account="42"), export("new", account="43")
+    world.deliver(old, days(9, 1, 15), each_day(9, 1, 15))
+    both = world.deliver(new, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    assert both.told == ("the agreement of 7f0c changed: what old and new deliver counts",)
+    assert world.total(9) == 15 + 18
+    assert amounts(world.by_day())[15] == "4"
+    again = world.deliver(new, days(9, 1, 21), each_day(9, 15, 21, "2"))
+    assert (again.told, world.total(9)) == ((), 15 + 14)
+    world.deliver(old, days(9, 1, 30), each_day(9, 1, 15, "1.5"))
+    assert world.total(9) == Decimal("22.5") + 14
+
+
+def test_what_a_newer_run_no_longer_holds_is_taken_on_the_third_run_in_a_row_each_of_another_day(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    other = each_day(9, 1, 20, sub="9a1b")
+    world.deliver(wide, days(9, 1, 20), [*each_day(9, 1, 20), *other])
+    for day, left in ((21, 20), (22, 20), (23, 0)):
+        world.deliver(wide, days(9, 1, day), [*other, row(9, day, sub="9a1b")])
+        assert (day, world.total(9)) == (day, left)
+        known = world.coverage(9)
+        assert known is not None
+        assert known.state is (CoverageState.SUSPECT if left else CoverageState.GOOD)
+    assert world.total(9, "9a1b") == 21
+
+
+def test_three_runs_of_one_day_are_one_and_a_run_that_leaves_a_row_is_what_it_says(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    for hour in range(3):
+        world.deliver(DAILY, days(9, 1, 21), [], at=world_time(21, hour))
+    assert world.total(9) == 20
+    world.deliver(DAILY, days(9, 1, 22), [row(9, 3)])
+    assert world.total(9) == 1
+
+
+def world_time(day: int, hour: int):
+    from datetime import UTC, datetime
+
+    return datetime(2026, 9, day, 20 + hour, tzinfo=UTC)
+
+
+def test_a_charge_without_a_sub_account_is_its_billing_account_s_and_unallocated(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT, account="42")
+    world.deliver(wide, days(9, 1, 20), [row(9, 3, "12.5", sub="", group="")])
+    assert world.rows() == {("42", "", on(9, 3), "Storage", "CAD"): Decimal("12.5")}
+
+
+# --- changing who feeds --------------------------------------------------------------------------------------
+
+
+def test_what_the_query_feeds_an_export_takes_over_by_an_order_and_back(world: World) -> None:
+    world.asked()
+    asked = world.cloud_account()
+    world.query(each_day(7, 1, 31, "4"), days(7, 1, 31))
+    world.query(each_day(8, 1, 31, "4"), days(8, 1, 31))
+    not_used = world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31), at=on(9, 3))
+    reason = "7f0c is fed by the query; `exports use daily --for 7f0c` changes that"
+    assert (not_used.record.state, not_used.record.reason) == (RunState.NOT_USED, reason)
+    assert (world.total(7), world.total(8), world.feeding()) == (124, 124, {"": ["query"]})
+    rehearsed = world.use(DAILY, on(9, 4), SUB, rehearse=True)
+    assert (world.total(8), world.feeding()) == (124, {"": ["query"]})
+    ordered = world.use(DAILY, on(9, 4), SUB)
+    assert rehearsed == ordered
+    assert ordered.changes == Changes(0, 31, 0, days(8, 1, 31))
+    assert (world.total(7), world.total(8), world.feeding()) == (124, 31, {"": ["daily"]})
+    assert world.cloud_account() == CONTAINER
+    known = world.coverage(8)
+    assert known is not None
+    assert (known.source, known.read_through, known.good_on) == ("COST_EXPORT", on(8, 31), on(9, 3))
+    # July is the query's: a correction does not count there, and in August it does.
+    world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), row(7, 15, "-1"), row(8, 15, "-0.5")])
+    assert (world.total(7), world.total(8), world.total(9)) == (124, Decimal("30.5"), 20)
+    # Back: what is stored stays until the query has read it.
+    world.use("query", on(9, 21), SUB)
+    assert (world.total(8), world.feeding(), world.cloud_account()) == (Decimal("30.5"), {"": ["query"]}, asked)
+    known = world.coverage(8)
+    assert known is not None
+    assert known.good_on is None
+    world.query(each_day(8, 1, 31, "4"), days(8, 1, 31), at=on(9, 22))
+    assert world.total(8) == 124
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31, "2"), at=on(9, 23))
+    assert world.total(8) == 124
+
+
+def test_an_order_holds_for_what_its_export_delivers_later_too(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    world.deliver(wide, days(9, 1, 19), each_day(9, 1, 19, sub="9a1b"))
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    assert world.use(wide, on(9, 20)).fed == ()
+    world.deliver(wide, days(9, 1, 21), each_day(9, 1, 21, "3"))
+    assert (world.total(9), world.feeding()) == (63, {"": ["all"]})
+    world.deliver(DAILY, days(9, 1, 22), each_day(9, 1, 22))
+    assert world.total(9) == 63
+    world.use(DAILY, on(9, 23))
+    assert world.total(9) == 22
+
+
+def test_a_month_that_the_feeding_export_has_not_delivered_keeps_the_other_s(world: World) -> None:
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31))
+    world.deliver(MONTHLY, days(9, 1, 20), each_day(9, 1, 20, "3"))
+    world.use(MONTHLY, on(9, 21), SUB)
+    assert (world.total(8), world.total(9)) == (31, 60)
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31, "2"), at=on(9, 22))
+    assert world.total(8) == 62
+    world.deliver(MONTHLY, days(8, 1, 31), each_day(8, 1, 31, "3"), at=on(9, 23))
+    assert (world.total(8), world.total(9)) == (93, 60)
+    world.use(DAILY, on(9, 24), SUB)
+    assert (world.total(8), world.total(9)) == (62, 60)
+
+
+def test_a_group_that_is_ordered_to_another_is_taken_out_of_its_sub_account(world: World) -> None:
+    one = export("one", Width.GROUP)
+    world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), *each_day(9, 1, 20, "2", group="rg-one")])
+    world.deliver(one, days(9, 1, 20), each_day(9, 1, 20, "5", group="rg-one"))
+    assert world.total(9) == 60
+    world.use(one, on(9, 21), SUB)
+    assert (world.total(9, group="rg"), world.total(9, group="rg-one")) == (20, 100)
+    world.deliver(DAILY, days(9, 1, 22), [*each_day(9, 1, 22), *each_day(9, 1, 22, "2", group="rg-one")])
+    assert (world.total(9, group="rg"), world.total(9, group="rg-one")) == (22, 100)
+    world.use(DAILY, on(9, 23), SUB)
+    assert (world.total(9, group="rg"), world.total(9, group="rg-one")) == (22, 44)
+    assert (world.feeding(), world.group_coverage()) == ({"": ["daily"]}, [])
+
+
+def test_what_is_stored_of_a_month_is_told_by_source_and_currency(world: World) -> None:
+    world.asked()
+    world.query(each_day(8, 1, 31, "4"), days(8, 1, 31))
+    world.deliver(DAILY, days(8, 1, 31), [*each_day(8, 1, 31), row(7, 31, "0.5"), row(8, 1, "9", currency="USD")])
+    stored = {(DAILY.key, "CAD"): Decimal("31.5"), (DAILY.key, "USD"): Decimal(9)}
+    assert world.ledger.stored("azure", SUB.upper(), on(8, 1)) == stored | {("query", "CAD"): Decimal(124)}
+    world.use(DAILY, on(9, 1), SUB)
+    assert world.ledger.stored("azure", SUB, on(8, 1)) == stored
+    assert world.ledger.last_days([DAILY.key]) == {(DAILY.key, on(8, 1)): on(8, 31)}
