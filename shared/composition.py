@@ -52,6 +52,7 @@ from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Outgoing, Retry
 from shared.pipeline.update import Updater
 from shared.pipeline.watch import Watchdog
+from shared.ports.allocations import AllocationLedger
 from shared.ports.azure import (
     ACTION_GROUPS,
     AZURE,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shared.adapters.azure.arm import ArmClient
+    from shared.services.allocations import AllocationService
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
@@ -213,6 +215,13 @@ class Composition:
         from shared.adapters.database.spending import SqlSpending
 
         return SqlSpending(self.database, self.lookback_days)
+
+    @cached_property
+    def allocations(self) -> AllocationLedger:
+        """Rules that allocate what no project owns."""
+        from shared.adapters.database.allocations import SqlAllocations
+
+        return SqlAllocations(self.database)
 
     @cached_property
     def lock_ledger(self) -> LockLedger:
@@ -655,7 +664,14 @@ class Composition:
         """Where the money went."""
         from shared.services.costs import CostService
 
-        return CostService(self.projects, self.spending, self.clock)
+        return CostService(self.projects, self.spending, self.allocations, self.clock)
+
+    @cached_property
+    def allocation_service(self) -> AllocationService:
+        """Rules that allocate what no project owns."""
+        from shared.services.allocations import AllocationService
+
+        return AllocationService(self.allocations, self.projects, self.spending, self.clock)
 
     @cached_property
     def export_service(self) -> ExportService:

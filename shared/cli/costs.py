@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
+from shared.cli.allocations import given_as_json
 from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Column
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
+    from shared.domain.allocation import Given
     from shared.domain.coverage import Gap
     from shared.ports.spending import Spent
     from shared.services.costs import Costs
 
+ALLOCATED: output.Table[Given] = {
+    Column("by rule", words=True): lambda given: given.rule,
+    Column("amount", right=True): lambda given: output.money(given.amount, given.currency),
+}
 TITLES = {"sub_account_id": "sub-account", "resource_group": "resource group", "cost_centre": "cost centre"}
 NOTHING = {"resource_group": "outside of any group", "project": "unallocated"}
 NOTHING |= dict.fromkeys(("owner", "department", "cost_centre"), "none")
@@ -91,8 +97,26 @@ def _write(found: Costs, of_whom: str) -> None:
     if found.opening:
         balance = output.money(found.opening, found.opening_currency)
         output.say(f"Besides, the budget's opening balance: {balance}.")
+    _write_allocated(found)
     for sentence in missing_in(found.gaps):
         output.say(f"Incomplete: {sentence}", "yellow")
+
+
+def _write_allocated(found: Costs) -> None:
+    """Apart from what was spent: what rules gave the projects, and what of unallocated costs is left."""
+    given = [each for each in found.allocated if each.project_id is not None and each.amount]
+    if not given:
+        return
+    output.say()
+    output.say("Allocated besides:" if found.of_projects else "Allocated of what no project owns:", "bold")
+    output.write_records({Column("project", words=True): partial(_getter, found=found), **ALLOCATED}, given)
+    if found.unallocated:
+        left = " and ".join(output.money(amount, currency) for currency, amount in found.left.items())
+        output.say(f"Left unallocated: {left}.")
+
+
+def _getter(given: Given, found: Costs) -> str:
+    return found.acronyms.get(given.project_id or 0, "")
 
 
 def _whose(found: Costs, of_whom: str) -> str:
@@ -162,5 +186,7 @@ def _listed(found: Costs) -> dict[str, Any]:
         ],
         "totals": dict(found.totals),
         "opening_balance": found.opening,
+        "allocated": given_as_json(found.allocated, found.acronyms),
+        "left": dict(found.left) if found.unallocated else None,
         "missing": list(map(str, found.gaps)),
     }

@@ -16,6 +16,7 @@ import typer
 
 from shared import __version__
 from shared.cli import (
+    allocations,
     audit,
     budget_revisions,
     budget_sync,
@@ -61,6 +62,7 @@ app.command("run")(runs.run)
 app.command("status")(status.status)
 app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)
+app.add_typer(allocations.commands, name="allocations")
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
 app.add_typer(exports.commands, name="exports")
 app.add_typer(focus.commands, name="focus")

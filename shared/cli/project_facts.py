@@ -84,6 +84,7 @@ PERIODS: output.Table[PeriodView] = {
     ),
     Column("that is"): lambda view: ("final" if view.settled else "provisional") if view.carried else "",
     Column("spent", right=True): lambda view: output.money(view.spent, view.currency),
+    Column("allocated", right=True): lambda view: output.money(view.allocated, view.currency) if view.allocated else "",
     Column("note", words=True): lambda view: Cell("stopped: no budget" if view.stopped else "", "yellow"),
 }
 REVISIONS: output.Table[RevisionView] = {
@@ -121,6 +122,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("after it", _after(view)),
         ("thresholds", _thresholds(view, thresholds)),
         ("spent", _spent(view)),
+        ("allocated", output.money(view.allocated, view.currency) if view.allocated else ""),
         ("used", output.percent(view.percent)),
         *_expected(view),
         ("mailed", _mailed(view)),
@@ -184,7 +186,7 @@ def _thresholds(view: ProjectView, of_the_settings: Sequence[int]) -> str:
 def _expected(view: ProjectView) -> list[tuple[str, Cell | str]]:
     if view.period is None or view.forecast is None:
         return [("forecast", ""), ("used up", str(view.used_up_on or ""))]
-    told = as_told(view.forecast, view.spent)
+    told = as_told(view.forecast, view.used)
     low, high = output.short(told.low), output.short(told.high)
     total = f"{output.short(told.total)} {view.currency}"
     lasts = "not before the period's end" if view.amount else ""
@@ -236,7 +238,7 @@ def _period(view: PeriodView) -> dict[str, Any]:
     return {
         "period_start": view.period.start,
         "period_end": view.period.last_day,
-        **output.chosen(view, "carried", "stopped", "spent"),
+        **output.chosen(view, "carried", "stopped", "spent", "allocated"),
         "final": view.settled,
         "currency": view.currency or None,
     }

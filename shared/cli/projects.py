@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +14,7 @@ import typer
 from shared.cli import output, project_changes, project_facts
 from shared.cli.app import AsJson, ProjectName, command_group, open_app, refuse_empty, user_name
 from shared.cli.failures import WrongUsageError
+from shared.cli.files import HERE, content_of
 from shared.cli.output import Cell, Column
 from shared.services.projects import ListWish, Order
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 commands = command_group("Projects: load them, list them.")
 
-# As a path: what is read from the standard input, or written to the standard output.
-HERE = Path("-")
 HIGH, FULL = Decimal(80), Decimal(100)
 # A night reads all costs: whoever was not read for longer than this was left out.
 FRESH = timedelta(hours=36)
@@ -51,7 +49,7 @@ def load(
     Where a line is faulty, every fault is named, and nothing is loaded. Nor is it without --yes where a budget that was
     set by hand would be undone, a project would be at 100 % or more, or a fixed period would end a day later.
     """
-    content, name = _content(file), "the standard input" if file == HERE else file.name
+    content, name = content_of(file), "the standard input" if file == HERE else file.name
     app = open_app()
     with output.working(f"Loading {name} …"):
         if not dry_run and app.make_missing_database() and not json:
@@ -185,13 +183,6 @@ def show(project: ProjectName, json: AsJson = False) -> None:
         project_facts.write(details, app.settings.thresholds, app.settings.lock_mode)
 
 
-def _content(file: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if file == HERE else file.read_bytes()
-    except OSError as error:
-        raise WrongUsageError(f"{file} can't be read: {error.strerror}") from None
-
-
 # --- for people ----------------------------------------------------------------------------------------------
 
 
@@ -202,6 +193,7 @@ def _table(now: datetime) -> output.Table[ProjectView]:
         Column("name", words=True, spare=3): attrgetter("project.name"),
         Column("budget", right=True, spare=2): _budget,
         Column("spent", right=True, spare=1): lambda view: output.amount(view.spent),
+        Column("allocated", right=True, spare=1): lambda view: output.amount(view.allocated) if view.allocated else "",
         Column("used", right=True): _used,
         Column("forecast", right=True, spare=5): lambda view: f"{view.forecast.total:,.0f}" if view.forecast else "",
         Column("used up", spare=4): lambda view: str(view.used_up_on or ""),
@@ -280,7 +272,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         "missing": [str(gap) for gap in view.gaps],
         **output.chosen(view, "amount", "currency"),
         "rollover": view.terms.rollover,
-        **output.chosen(view, "spent", "percent"),
+        **output.chosen(view, "spent", "allocated", "percent"),
         "opening_balance": view.opening,
         "forecast": output.chosen(view.forecast, "total", "low", "high") if view.forecast else None,
         "used_up_on": view.used_up_on,

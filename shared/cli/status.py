@@ -113,9 +113,13 @@ def _locked(found: Status) -> output.Cell:
 
 
 def _high(found: Status) -> output.Cell:
-    high = [f"{view.project.acronym} {output.percent(view.percent)}" for view in found.high]
+    high = [f"{view.project.acronym} {output.percent(view.percent)}{_with_allocated(view)}" for view in found.high]
     is_full = any(view.percent is not None and view.percent >= FULL for view in found.high)
     return output.Cell(_named(high) or "none", "red" if is_full else "yellow" if high else "")
+
+
+def _with_allocated(view: ProjectView) -> str:
+    return f" (with {output.money(view.allocated, view.currency)} allocated)" if view.allocated else ""
 
 
 def _named(names: Sequence[str]) -> str:
@@ -141,4 +145,4 @@ def _page(found: Status) -> dict[str, Any]:
 
 
 def _project(view: ProjectView) -> dict[str, Any]:
-    return output.chosen(view.project, "id", "acronym") | output.chosen(view, "percent", "locked_since")
+    return output.chosen(view.project, "id", "acronym") | output.chosen(view, "percent", "allocated", "locked_since")

@@ -140,6 +140,7 @@ class Alerts(Judge):
             "spent": plain(usage.usage),
             "missing": missing_context(usage.gaps),
             "opening_balance": plain(opening) if (opening := budget.terms.opening_in(period)) else None,
+            "allocated": plain(usage.allocated) if usage.allocated else None,
             "percent": plain(budget.percent(usage.usage) or Decimal(0)),
             "amount": plain(budget.amount),
             "currency": budget.terms.currency,
@@ -148,7 +149,7 @@ class Alerts(Judge):
             "used_up_on": usage.used_up_on.isoformat() if usage.used_up_on else None,
             "period_over": usage.over,
             "as_of": self.today.isoformat(),
-            "at_100": "nothing" if usage.released else self.policy.at_100(project),
+            "at_100": self._at_100(usage),
             "lock_level": self.policy.lock_level,
             "lock_stops": self.policy.lock_stops,
             "portal_link": portal_link(self.policy.portal_url, project),
@@ -168,12 +169,17 @@ class Alerts(Judge):
             run_key=self.run_key,
         )
 
+    def _at_100(self, usage: ProjectUsage) -> str:
+        """As `AlertPolicy.at_100`; own: what is allocated counts, and only what the project itself spends locks it."""
+        happens = "nothing" if usage.released else self.policy.at_100(usage.project)
+        return "own" if happens == "lock" and usage.allocated and not _is_full(usage) else happens
+
     def _lock_asked(self, usage: ProjectUsage) -> tuple[LockAction, str] | None:
         """Asked again at each check: so neither a crash nor a hand in the portal undoes a lock, and it comes off."""
         if self.policy.lock_mode is LockMode.OFF or usage.over:
             return None
         available, currency = usage.budget.available or Decimal(0), usage.budget.terms.currency
-        figure = f"{Figure(usage.usage, available, currency)} is used"
+        figure = f"{Figure(usage.own, available, currency)} is used"
         if _is_full(usage) and not usage.released:
             return LockAction.LOCK, figure
         return None if usage.held is None else (LockAction.UNLOCK, figure)
@@ -233,11 +239,11 @@ def _way_out(usage: ProjectUsage) -> str:
 
 
 def _is_full(usage: ProjectUsage) -> bool:
-    """Whether all of the budget is used, as far as that can be told."""
+    """Whether the project itself has used all of the budget, as far as that can be told."""
     available = usage.budget.available
     if available is None or usage.period is None or usage.other_currencies:
         return False
-    return thresholds.reached(FULL, usage.usage, available)
+    return thresholds.reached(FULL, usage.own, available)
 
 
 def _about(usage: ProjectUsage, notice: NewMail) -> NewMail:

@@ -12,6 +12,7 @@ from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
 from shared.domain.forecast import Forecast
 from shared.domain.locks import HeldLock
+from shared.domain.money import EXACT
 from shared.domain.periods import Period
 from shared.domain.projects import Project
 from shared.domain.thresholds import Checked, Decision
@@ -24,12 +25,13 @@ class ProjectUsage:
     """A project as one check sees it.
 
     period: None where the budget has no period today. usage: the sum of its charges in the period, in the
-    budget's currency. other_currencies: those of charges in the period that could not be added. last_charged: where
-    there are any, the last day in the period with a charge, by currency, the budget's own among them.
+    budget's currency, and `allocated`: what rules give it in that period and currency. other_currencies: those of
+    charges in the period that could not be added. last_charged: where there are any, the last day in the period with a
+    charge, by currency, the budget's own among them.
     told: the thresholds that count as told for this revision and period. last: the check before in this period.
-    by_day: what was spent on each day of the period, in the budget's currency. forecast, used_up_on: of the period, as
-    of today (where exports feed it, of their last day); None where they can't be told. read_on: when its costs were
-    last read, and up to when (today where they never were).
+    by_day: what was spent on each day of the period, in the budget's currency, with what is allocated. forecast,
+    used_up_on: of the period, as of today (where exports feed it, of their last day); None where they can't be told.
+    read_on: when its costs were last read, and up to when (today where they never were).
     warned: its people had an early warning for this revision and period.
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     over: the period has ended, and the budget is the revision that counted at its end; late charges are still compared
@@ -54,6 +56,12 @@ class ProjectUsage:
     over: bool = False
     last_charged: Mapping[str, date] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
+    allocated: Decimal = Decimal(0)
+
+    @property
+    def own(self) -> Decimal:
+        """What the project itself has spent: all that a lock goes by."""
+        return EXACT.subtract(self.usage, self.allocated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 from shared.domain.budgets import ALL_OF_IT, Budget, BudgetTerms
 from shared.domain.coverage import Gap
 from shared.domain.forecast import Forecast
+from shared.domain.money import add
 from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period
 from shared.domain.projects import Project, ProjectEntry, Scope
@@ -41,6 +42,7 @@ class Forgotten:
 @dataclass(frozen=True, slots=True)
 class ProjectView:
     """A project as it stands. budget: None without one. spent: in the period that holds today, in `currency`.
+    allocated: what rules give it besides, in the same.
 
     terms: those of the revision that counts, without an amount too. updated_at: when its costs were last read.
     problem: why it can't be watched, if so. gaps: what the figure lacks; it is complete without one.
@@ -66,6 +68,7 @@ class ProjectView:
     forecast: Forecast | None = None
     used_up_on: date | None = None
     handed_over: tuple[OwnedScope, ...] = ()
+    allocated: Decimal = Decimal(0)
 
     @property
     def currency(self) -> str | None:
@@ -83,16 +86,21 @@ class ProjectView:
         return self.terms.opening_in(self.period)
 
     @property
+    def used(self) -> Decimal:
+        """What counts against the budget: what is spent, and allocated."""
+        return add(self.spent, self.allocated)
+
+    @property
     def percent(self) -> Decimal | None:
-        """How much of it is spent, rounded down; None without a budget, and where the two can't be compared."""
-        return self.budget.percent(self.spent) if self.budget and not self.problem else None
+        """How much of it is used, rounded down; None without a budget, and where the two can't be compared."""
+        return self.budget.percent(self.used) if self.budget and not self.problem else None
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodView:
     """A period of a project's budget that was opened: what came into it from the one before.
 
-    settled: what was carried is final. spent: in `currency`, so far.
+    settled: what was carried is final. spent: in `currency`, so far; allocated: what rules gave it besides.
     """
 
     period: Period
@@ -101,6 +109,7 @@ class PeriodView:
     stopped: bool
     settled: bool
     spent: Decimal
+    allocated: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
+from shared.domain.allocation import Given
 from shared.domain.coverage import DAY, Gap
 from shared.domain.periods import Period, month_of
 from shared.domain.projects import Project
+from shared.ports.allocations import AllocationLedger
 from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.spending import By, Selection, SpendingLedger, Spent
+from shared.services.allocations import amounts
 from shared.services.errors import RequestError
 from shared.services.projects import is_answered_for, view_of
 from shared.services.terms import parse_day
@@ -41,6 +44,8 @@ class Costs:
     """What was spent on these days: days and months in their order, all else by currency, the dearest first.
 
     opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
+    allocated: what rules gave the projects whose costs these are (of_projects), or else what they gave to whom, and
+    their rests; that is a part of what is unallocated, and no sum of a project's holds it. acronyms: of these projects.
     gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future.
     """
 
@@ -54,6 +59,9 @@ class Costs:
     opening: Decimal = Decimal(0)
     opening_currency: str = ""
     cut_from: date | None = None
+    allocated: Sequence[Given] = ()
+    acronyms: Mapping[int, str] = field(default_factory=dict)
+    of_projects: bool = False
 
     @property
     def totals(self) -> Mapping[str, Decimal]:
@@ -63,6 +71,12 @@ class Costs:
             totals[each.currency] = totals.get(each.currency, Decimal(0)) + each.cost
         return dict(sorted(totals.items()))
 
+    @property
+    def left(self) -> Mapping[str, Decimal]:
+        """What of unallocated costs no rule gave to anybody, by currency."""
+        given = amounts(self.allocated)
+        return {currency: total - given.get(currency, Decimal(0)) for currency, total in self.totals.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class CostService:
@@ -70,6 +84,7 @@ class CostService:
 
     projects: ProjectLedger
     spending: SpendingLedger
+    allocations: AllocationLedger
     clock: Clock
 
     def costs(self, wish: CostsWish, by: By) -> Costs:
@@ -97,8 +112,18 @@ class CostService:
             sub_account_id=which.sub_account_id,
             unallocated=which.unallocated,
             cut_from=last if last and last > today else None,
+            allocated=self._allocated(which),
+            of_projects=ids is not None,
         )
+        if found.allocated:
+            found = replace(found, acronyms={each.project.id: each.project.acronym for each in self.projects.entries()})
         return _of_project(found, view) if view else found
+
+    def _allocated(self, which: Selection) -> list[Given]:
+        given = self.allocations.given(which.days, which.sub_account_id)
+        if which.project_ids is None:
+            return given
+        return [each for each in given if each.project_id in set(which.project_ids)]
 
     def _answered_for(self, wish: CostsWish) -> tuple[int, ...]:
         projects = (entry.project for entry in self.projects.entries())

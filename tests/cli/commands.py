@@ -19,7 +19,7 @@ from tempfile import TemporaryFile
 from typing import Any, TextIO
 
 from azure.storage.queue import QueueClient
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from shared.adapters.database.tables import budget_periods, charges, coverage, projects, scopes
 from shared.composition import Composition
@@ -111,6 +111,31 @@ def spend(app: Composition, project_id: int, cost: str, *days: date, currency: s
         connection.execute(insert(charges), on_days)
 
     app.database.run(write)
+
+
+def spend_unowned(app: Composition, group: str, cost: str, *days: date, currency: str = "CAD") -> None:
+    """A charge of a group of the first subscription that no project owns, on each of these days."""
+
+    def write(connection: Connection) -> None:
+        key = {"provider": "azure", "sub_account_id": FIRST, "group_key": group.lower()}
+        known = select(scopes.c.id).where(*(scopes.c[name] == value for name, value in key.items()))
+        if connection.scalar(known) is None:
+            connection.execute(insert(scopes).values(key | {"x_resource_group_name": group}))
+        row = {"scope_id": connection.scalar(known), "service_name": "Firewall", "billing_currency": currency}
+        rows = [row | {"charge_period_start": day, "billed_cost": Decimal(cost)} for day in days]
+        connection.execute(insert(charges), rows)
+
+    app.database.run(write)
+
+
+RULES_HEADER = "name,sub_account_id,method,first_day,project,percent"
+
+
+def write_rules(*lines: str, header: str = RULES_HEADER) -> str:
+    """An allocations file in the folder of this test; FIRST stands for the first subscription."""
+    file = Path("rules.csv")
+    file.write_text("\n".join([header, *lines]).replace("FIRST", FIRST) + "\n", encoding="utf-8")
+    return file.name
 
 
 DAY = timedelta(days=1)

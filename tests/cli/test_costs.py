@@ -43,6 +43,8 @@ def test_what_a_project_spent_is_that_of_its_period_by_service(cli: Cli, spent: 
         "costs": [{"service": "VM", "cost": "31.005", "currency": "CAD"}],
         "totals": {"CAD": "31.005"},
         "opening_balance": "0",
+        "allocated": [],
+        "left": None,
         "missing": [],
     }
     assert listed(cli, "EAU", "--by", "month") == {"2026-10": "5", "2026-11": "5"}

@@ -32,7 +32,9 @@ from tests.cli.commands import (
     decided,
     night,
     spend,
+    spend_unowned,
     write_csv,
+    write_rules,
 )
 from tests.docs import sources
 from tests.services.test_export_service import write_run
@@ -59,6 +61,10 @@ COMMANDS = {
     "costs": "costs DIE1 --by month",
     "costs-subscription": f"costs --subscription {SECOND} --by resource-group",
     "costs-unallocated": "costs --unallocated",
+    "allocations-load": "allocations load rules.csv --dry-run",
+    "allocations-list": "allocations list",
+    "allocations-show": "allocations show hub",
+    "allocations-end": "allocations end Hub --last-day 2026-11-30 --reason moved",
     "audit": "audit",
     "run": "run --project DIE1",
     "status": "status",
@@ -97,6 +103,7 @@ def world(cli: Cli, app: Composition, queue_names: dict[str, str], monkeypatch: 
     decided(app, LOCKED, HOLD, LOCKED_AT)
     _mails(app)
     _exports(Path("exports"))
+    _rules(app, cli)
     app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99}', "there is no project 99", "a", READ_AT)
     monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", "http://127.0.0.1:9")
     # Rich takes this for a terminal of 80 columns that knows no colours.
@@ -116,6 +123,14 @@ def _mails(app: Composition) -> None:
     failed = app.mails.add(NewMail("notice", "notice", ("ops@example.com",), notice, topic=Topic.COSTS_FAILED), READ_AT)
     app.mails.claim(failed, "me", READ_AT + timedelta(minutes=15), READ_AT)
     app.mails.mark_failed(failed, "me", "there is no valid address")
+
+
+def _rules(app: Composition, cli: Cli) -> None:
+    """Shared costs of a subscription, and a rule that gives most of them to two projects."""
+    spend_unowned(app, "Network hub", "90.5", date(2026, 11, 4), date(2026, 11, 5))
+    cli("allocations", "load", write_rules("Hub,FIRST,fixed,2026-11-01,DIE1,60", "Hub,,,,FORÊT,20"))
+    lines = ("Hub,FIRST,,fixed,2026-11-20,DIE1,70", "DNS,FIRST,dns-zones,proportional-everywhere,2026-12-01,*,")
+    write_rules(*lines, header="name,sub_account_id,resource_group,method,first_day,project,percent")
 
 
 def _exports(folder: Path) -> None:
@@ -161,7 +176,7 @@ def test_every_command_has_its_golden_file() -> None:
 
 LISTS = [
     *("projects-list", "projects-list-over", "mails-list", "dead-letters-list", "cloud-accounts-list", "audit"),
-    *("costs", "costs-subscription", "status"),
+    *("costs", "costs-subscription", "status", "allocations-list"),
 ]
 
 

@@ -55,6 +55,7 @@ def test_loaded_projects_are_listed_as_json(cli: Cli, app: Composition) -> None:
         "currency": "CAD",
         "rollover": "reset",
         "spent": "8.5450077867",
+        "allocated": "0",
         "opening_balance": "0",
         "percent": "0.06836",
         "forecast": None,
@@ -574,6 +575,7 @@ def test_what_was_carried_counts_and_is_said_to_be_provisional_or_final(cli: Cli
         "final": False,
         "stopped": False,
         "spent": "1500",
+        "allocated": "0",
         "currency": "CAD",
     }
 

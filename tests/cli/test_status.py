@@ -124,7 +124,7 @@ def test_locked_and_nearly_used_up_projects_are_named_and_need_no_hand(cli: Cli,
     assert "at 80 % or more  EAU 90.0 %" in outcome.out
     page = cli("status", "--json", "--page").json
     assert [each["acronym"] for each in page["locked"]] == ["DIE1"]
-    assert page["high"] == [{"id": 12, "acronym": "EAU", "percent": "90", "locked_since": None}]
+    assert page["high"] == [{"id": 12, "acronym": "EAU", "percent": "90", "allocated": "0", "locked_since": None}]
 
 
 def test_a_pipeline_fails_over_its_percent_and_for_nothing_else(cli: Cli, well: Composition) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from shared.adapters.database.allocations import SqlAllocations
 from shared.adapters.database.charges import SqlCharges
 from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.cloud_accounts import SqlCloudAccounts
@@ -150,6 +151,10 @@ class Ledgers:
     @property
     def spending(self) -> SqlSpending:
         return SqlSpending(self.database, LOOKBACK_DAYS)
+
+    @property
+    def allocations(self) -> SqlAllocations:
+        return SqlAllocations(self.database)
 
     @property
     def cloud_accounts(self) -> SqlCloudAccounts:

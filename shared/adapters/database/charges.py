@@ -9,9 +9,10 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, false, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, false, func, insert, or_, select, true
 from typing_extensions import override
 
+from shared.adapters.database.allocated import may_get
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
 from shared.adapters.database.charge_rows import Row, RowChanges, note_changes, stored_charges, write
@@ -33,6 +34,7 @@ from shared.adapters.database.scope_rows import Scopes, with_scopes
 from shared.adapters.database.tables import (
     WHOLE,
     accounts,
+    allocation_rules,
     answers,
     budget_periods,
     budgets,
@@ -217,7 +219,8 @@ class SqlCharges(Ledger, ChargeLedger):
     @override
     @reads
     def due_projects_of(self, connection: Connection, target: ScopeTarget) -> list[int]:
-        due = select(projects.c.id).where(_is_about(target), projects.c.check_due_since.is_not(None))
+        concerned = or_(_is_about(target), (projects.c.active == true()) & may_get(_rules_about(target)))
+        due = select(projects.c.id).where(concerned, projects.c.check_due_since.is_not(None))
         return list(connection.scalars(due.order_by(projects.c.id)))
 
     @override
@@ -249,7 +252,9 @@ def _turning(connection: Connection, which: ColumnElement[bool], today: date) ->
     return [row.id for row in rows if period_in(row) != rule_of(row).period_at(today)]
 
 
-def _is_of(table: Table, provider: str, sub_account_id: str) -> ColumnElement[bool]:
+def _is_of(
+    table: Table, provider: str | ColumnElement[str], sub_account_id: str | ColumnElement[str]
+) -> ColumnElement[bool]:
     return (table.c.provider == provider) & (table.c.sub_account_id == sub_account_id)
 
 
@@ -294,6 +299,16 @@ def _is_about(target: ScopeTarget) -> ColumnElement[bool]:
     else:
         owners = owners.join(accounts, IN_ACCOUNT).where(accounts.c.cloud_account_id == target.cloud_account_id)
     return (projects.c.active == true()) & projects.c.id.in_(owners)
+
+
+def _rules_about(target: ScopeTarget) -> ColumnElement[bool]:
+    """The rules that allocate what a target's sub-accounts cost."""
+    if target.project_id is not None:
+        return false()  # of its own groups only
+    if target.subscription_id is not None:
+        return _is_of(allocation_rules, AZURE, target.subscription_id)
+    same = _is_of(allocation_rules, accounts.c.provider, accounts.c.sub_account_id)
+    return exists().where(same, accounts.c.cloud_account_id == target.cloud_account_id)
 
 
 def _answer_key(scope_id: int, query: CostQuery) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, or_, select, true
 from typing_extensions import override
 
 from shared.adapters.database import budget_rows
+from shared.adapters.database.allocated import allocated_to
 from shared.adapters.database.budget_periods import turn_to_today
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
@@ -21,9 +22,11 @@ from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
+from shared.domain.allocation import Allocated, total, with_days
 from shared.domain.budget_periods import OverPeriod
 from shared.domain.budgets import Budget
 from shared.domain.forecast import expected
+from shared.domain.money import add
 from shared.domain.periods import Period, is_same_period
 from shared.domain.thresholds import EARLY_WARNING, AlertOutcome, Checked, compared
 from shared.ports.checks import CheckLedger, CheckResult, Judge, Judgement, ProjectUsage
@@ -77,8 +80,9 @@ class SqlChecks(Ledger, CheckLedger):
         # The days of a year of thousands of projects are not held in memory at once.
         for some in in_chunks([row for row in rows if row.active]):
             turned, today = turn_to_today(connection, some, now, self.lookback_days), now.astimezone(UTC).date()
-            over = _usages_over(connection, some, turned.over)
-            present = _usages(connection, some, turned.present, today)
+            allocated = allocated_to(connection, _periods(some, turned.over, today))
+            over = _usages_over(connection, some, turned.over, allocated)
+            present = _usages(connection, some, turned.present, today, allocated)
             usages = _with_gaps(connection, [*over, *present], today, self.lookback_days)
             these = _judged(connection, usages, judge)
             _insert_alerts(connection, these, now)
@@ -99,8 +103,18 @@ class SqlChecks(Ledger, CheckLedger):
 # --- what is known -------------------------------------------------------------------------------------------
 
 
+def _periods(
+    rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], today: date
+) -> Iterator[tuple[int, Period]]:
+    """All the periods that are compared, by project."""
+    for row in rows:
+        if (present := budget_rows.period_at(row, today)) is not None:
+            yield row.id, present
+        yield from ((row.id, each.opened.period) for each in over.get(row.id, ()))
+
+
 def _usages(
-    connection: Connection, rows: Sequence[AnyRow], budgets: Mapping[int, Budget], today: date
+    connection: Connection, rows: Sequence[AnyRow], budgets: Mapping[int, Budget], today: date, allocated: Allocated
 ) -> list[ProjectUsage]:
     ids = [row.id for row in rows]
     periods = {row.id: budget_rows.period_at(row, today) for row in rows}
@@ -115,7 +129,8 @@ def _usages(
     usages = []
     for row in rows:
         budget, period, spent = budgets[row.id], periods[row.id], sums.get(row.id, {})
-        days, lock = by_day.get(row.id, {}), locked.get(row.id)
+        shares = allocated.by_day(row.id, period, row.currency)
+        days, lock = with_days(by_day.get(row.id, {}), shares), locked.get(row.id)
         opening = budget.terms.opening_in(period)
         # Exports come a day late, or later: those days would be taken for days without costs.
         until = min(today, exported.get(row.id, today))
@@ -124,7 +139,8 @@ def _usages(
             project=budget_rows.project_in(row),
             budget=budget,
             period=period,
-            usage=budget.terms.used(spent.get(row.currency, Decimal(0)), period),
+            usage=add(budget.terms.used(spent.get(row.currency, Decimal(0)), period), total(shares.values())),
+            allocated=total(shares.values()),
             other_currencies=tuple(sorted(spent.keys() - {row.currency})),
             told=told.get(row.id, frozenset()) - {EARLY_WARNING},
             last=_last_check(row, period),
@@ -142,7 +158,7 @@ def _usages(
 
 
 def _usages_over(
-    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]]
+    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], allocated: Allocated
 ) -> list[ProjectUsage]:
     """The periods that are over and still to be compared."""
     revisions, told = _revisions_of(connection, [project_id for project_id, periods in over.items() if periods])
@@ -156,11 +172,13 @@ def _usages_over(
                 currency: cost for (period, currency), cost in sums.get(row.id, {}).items() if period == opened.period
             }
             carried = opened.carried_in(terms.currency)
+            share = allocated.within(row.id, opened.period, terms.currency)
             usage = ProjectUsage(
                 project=budget_rows.project_in(row),
                 budget=Budget(budget_id, each.number, terms, carried, opened.stopped, carried_since=each.carried_since),
                 period=opened.period,
-                usage=terms.used(here.get(terms.currency, Decimal(0)), opened.period),
+                usage=add(terms.used(here.get(terms.currency, Decimal(0)), opened.period), share),
+                allocated=share,
                 other_currencies=tuple(sorted(here.keys() - {terms.currency})),
                 told=told.get((budget_id, opened.period.start), frozenset()),
                 last=_last_check(row, opened.period) or _checked(opened.checked_usage, opened.checked_thresholds),

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select
 
+from shared.adapters.database.allocated import getters_of
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.tables import coverage, group_coverage, projects, scope_owners, scopes
@@ -51,9 +52,10 @@ def hand_over(
 
 
 def owners_of(connection: Connection, scope_ids: Collection[int]) -> Iterator[int]:
-    """The projects for which nights still read charges of these scopes."""
+    """The projects for which nights still read charges of these scopes, and those that may get a share of them."""
     found = select(scope_owners.c.project_id).where(STILL_READ)
-    return (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
+    yield from (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
+    yield from getters_of(connection, scope_ids)
 
 
 def owners_by_group(

@@ -12,6 +12,7 @@ from sqlalchemy import JSON, Boolean, Column, Date, ForeignKey, Index, Integer, 
 from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.types import Converted, Money, UtcDateTime, cleaned, fitted, key_text
+from shared.domain.allocation import Method
 from shared.domain.budgets import Rollover
 from shared.domain.coverage import CoverageState
 from shared.domain.deliveries import DeliveryState, Role
@@ -207,6 +208,31 @@ charges = table(
     *key(charge_period_start=Date(), service_name=key_text(200), billing_currency=key_text(3)),
     *needed(billed_cost=Money()),
     sqlite_with_rowid=False,
+)
+
+# Every version of every rule that allocates charges of no project: domain.allocation.Rule. Rows are only ever added.
+# A condition on a tag would be one more column here, empty for rules without one.
+allocation_rules = table(
+    "allocation_rules",
+    *key(id=Integer()),
+    # The key is in lower case, so that no two rules differ by case only.
+    *needed(name_key=key_text(100), name=Unicode(100), number=Integer()),
+    *needed(provider=key_text(20), sub_account_id=key_text(100)),
+    # Empty for all that no rule of a group allocates.
+    *optional(group_key=key_text(100), x_resource_group_name=Unicode(100)),
+    *needed(method=Converted(Unicode(30), str, Method), first_day=Date()),
+    *optional(last_day=Date()),
+    *needed(made_at=UtcDateTime(), made_by=fitted(100), reason=fitted(1000)),
+    UniqueConstraint("name_key", "number"),
+)
+
+# Whom a version gives shares, in its order; a proportional one without any gives them to all projects.
+allocation_shares = table(
+    "allocation_shares",
+    Column("rule_id", ForeignKey("allocation_rules.id"), primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), primary_key=True, index=True),
+    *needed(position=Integer()),
+    *optional(percent=Money()),
 )
 
 exports = table(

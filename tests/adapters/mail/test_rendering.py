@@ -373,3 +373,32 @@ def test_french_has_its_elisions_and_spaces(acronym: str, whose: str) -> None:
     assert f"aux personnes-ressources {whose}." in mail.text
     assert f"Que faire{NO_BREAK}?" in mail.text
     assert "avant qu’il ne soit épuisé" in mail.text
+
+
+@pytest.mark.parametrize(
+    ("language", "label", "locks"),
+    [
+        (
+            "en",
+            "of which allocated",
+            "Allocated costs lock nothing. Only once its own costs reach the budget is the project locked: nothing in "
+            "it can be created, changed or deleted until the lock is taken off.",
+        ),
+        (
+            "fr",
+            "dont coûts répartis",
+            "Les coûts répartis ne verrouillent rien. Le projet n’est verrouillé que lorsque ses propres coûts "
+            "atteignent le budget : rien ne peut y être créé, modifié ni supprimé tant que le verrou n’est pas retiré.",
+        ),
+    ],
+)
+def test_what_is_allocated_is_shown_apart_and_locks_nothing(language: str, label: str, locks: str) -> None:
+    mail = alert(language, threshold=100, spent="13000", allocated="4000.5", at_100="own", lock_level="ReadOnly")
+    for content in (mail.text, mail.html):
+        assert label in content
+        assert re.search(r"4.000[.,]50", plain_spaces(content))
+        assert locks in plain_spaces(content)
+        assert "being locked" not in content
+        assert "en train d" not in content
+    without = alert(language, allocated=None)
+    assert label not in without.text + without.html

@@ -1,0 +1,262 @@
+"""Allocation: charges that no project owns, given to projects by dated rules; docs/allocation.md says it in words.
+
+Only what is counted against budgets changes by it, never a charge. What is allocated, and the rest, add up to the
+charges to the last digit: each share is rounded once, and the last one takes what the others leave of all they get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import reduce
+from itertools import combinations
+
+from shared.domain.charges import key_of_group
+from shared.domain.money import EXACT, add, stored
+from shared.domain.periods import Period
+from shared.domain.projects import sub_account_key
+
+DAY = timedelta(days=1)
+ALL_OF_IT = Decimal(100)
+NOTHING = Decimal(0)
+
+
+class Method(StrEnum):
+    """How a rule's shares are found."""
+
+    FIXED = "fixed"
+    """percents of their own"""
+    PROPORTIONAL = "proportional"
+    """by what the projects' own charges in the same sub-account come to on the day, in the currency"""
+    EVERYWHERE = "proportional-everywhere"
+    """the same, by their own charges wherever they are"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What a rule allocates: charges of a sub-account that no project owns on their day.
+
+    group: those of one resource group, as it is spelled; None: all that no rule of a group allocates on that day.
+    """
+
+    provider: str
+    sub_account_id: str
+    group: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What two spellings of the same pool have in common."""
+        group = None if self.group is None else key_of_group(self.group)
+        return self.provider, sub_account_key(self.provider, self.sub_account_id), group
+
+    def __str__(self) -> str:
+        whole = f"what no project owns in {self.sub_account_id}"
+        return whole if self.group is None else f"the group {self.group} of {self.sub_account_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A project that gets a part. percent: of the pool, with fixed shares only."""
+
+    project_id: int
+    percent: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One version of a rule: from its first day on, it counts instead of those before.
+
+    last_day: None where it goes on; before the first day in a version that only ends the rule. shares: in their order;
+    of a proportional rule, none stands for all projects.
+    """
+
+    name: str
+    pool: Pool
+    method: Method
+    first_day: date
+    last_day: date | None
+    shares: tuple[Share, ...]
+
+    def ended(self, last_day: date) -> Rule:
+        """The version that ends it, with this as its last day."""
+        return Rule(self.name, self.pool, self.method, last_day + DAY, last_day, self.shares)
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it only ends the rule."""
+        return self.last_day is not None and self.last_day < self.first_day
+
+    def says(self, other: Rule) -> bool:
+        """Whether both say the same, however it is spelled."""
+        mine, its = ((each.pool.key, each.method, each.first_day, each.last_day, each.shares) for each in (self, other))
+        return mine == its
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Days on which a version of a rule counts. until: the first day after them; None where it goes on."""
+
+    rule: Rule
+    first: date
+    until: date | None
+
+    def within(self, days: Period) -> Period | None:
+        """Those of these days on which it counts."""
+        start, end = max(self.first, days.start), min(self.until or days.end, days.end)
+        return Period(start, end) if start < end else None
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day and (self.until is None or day < self.until)
+
+
+def rule_key(name: str) -> str:
+    """A rule's name as it is compared: without regard to case and surrounding blanks."""
+    return name.strip().lower()
+
+
+def in_force(versions: Sequence[Rule]) -> list[InForce]:
+    """On which days each version of one rule counts, oldest first: a new one never decides days before its first.
+
+    versions: oldest first.
+    """
+    found: list[InForce] = []
+    decided_from: date | None = None
+    for rule in reversed(versions):
+        if decided_from is not None and rule.first_day >= decided_from:
+            continue
+        ends = [day for day in (decided_from, rule.last_day and rule.last_day + DAY) if day]
+        until = min(ends, default=None)
+        if until is None or rule.first_day < until:
+            found.append(InForce(rule, rule.first_day, until))
+        decided_from = rule.first_day
+    return found[::-1]
+
+
+def clash(rules: Iterable[Sequence[Rule]]) -> tuple[Rule, Rule, date] | None:
+    """Two rules that allocate the same pool on a day, and the first such day; None where there are none.
+
+    rules: the versions of each, oldest first. A group's rule goes before that of its sub-account: these don't clash.
+    """
+    for one, other in combinations((each for versions in rules for each in in_force(versions)), 2):
+        first = max(one.first, other.first)
+        is_other_rule = rule_key(one.rule.name) != rule_key(other.rule.name)
+        if is_other_rule and one.rule.pool.key == other.rule.pool.key and first in one and first in other:
+            return one.rule, other.rule, first
+    return None
+
+
+def allocating(rules: Sequence[InForce], group_key: str | None, day: date) -> int | None:
+    """By which of one sub-account's rules a charge that no project owns is allocated: its place; None for none.
+
+    group_key: None for a charge of whose group there is no rule.
+    """
+    groups = {each.rule.pool.key[2]: place for place, each in enumerate(rules) if day in each}
+    return groups.get(group_key, groups.get(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What became of a pool's charges of one day and currency. given: by project; nothing is left out of it but 0."""
+
+    rule: Rule
+    day: date
+    currency: str
+    amount: Decimal
+    given: Mapping[int, Decimal]
+
+    @property
+    def rest(self) -> Decimal:
+        """What stays unallocated."""
+        return EXACT.subtract(self.amount, total(self.given.values()))
+
+
+def split(rule: Rule, amount: Decimal, own: Mapping[int, Decimal]) -> dict[int, Decimal]:
+    """What each project gets of a pool's charges of one day and currency, in the same places as charges are stored in.
+
+    own: what the projects' own charges of that day and currency come to, for proportional rules; who has spent nothing,
+    or has got back more, has no share. Without any share nothing is given. An amount below 0 (credits) is given by the
+    same shares.
+    """
+    if rule.method is Method.FIXED:
+        weights = [(each.project_id, each.percent or NOTHING) for each in rule.shares]
+        return _given(amount, weights, ALL_OF_IT)
+    sharing = {each.project_id for each in rule.shares} or own.keys()
+    # The largest last: what it takes of the others' rounding is the least of it.
+    weights = sorted(((each, own[each]) for each in sharing & own.keys() if own[each] > 0), key=lambda pair: pair[::-1])
+    return _given(amount, weights, total(weight for _, weight in weights))
+
+
+def _given(amount: Decimal, weights: Sequence[tuple[int, Decimal]], whole: Decimal) -> dict[int, Decimal]:
+    if not weights:
+        return {}
+    given = {project_id: _part(amount, weight, whole) for project_id, weight in weights[:-1]}
+    together = _part(amount, total(weight for _, weight in weights), whole)
+    given[weights[-1][0]] = EXACT.subtract(together, total(given.values()))
+    return {project_id: part for project_id, part in given.items() if part}
+
+
+def _part(amount: Decimal, weight: Decimal, whole: Decimal) -> Decimal:
+    return stored(EXACT.divide(EXACT.multiply(amount, weight), whole))
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum of amounts of one currency."""
+    return reduce(add, amounts, NOTHING)
+
+
+def with_days(daily: Mapping[date, Decimal], more: Mapping[date, Decimal]) -> Mapping[date, Decimal]:
+    """What was spent on each day, with what is allocated on it."""
+    return {day: add(daily.get(day, NOTHING), more.get(day, NOTHING)) for day in {*daily, *more}} if more else daily
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """What rules have given projects: by project, day and currency."""
+
+    given: Mapping[int, Mapping[tuple[date, str], Decimal]] = field(default_factory=dict)
+
+    def by_day(self, project_id: int, period: Period | None, currency: str | None) -> dict[date, Decimal]:
+        """What a project got on each day of a period, in one currency: others never count."""
+        its = self.given.get(project_id)
+        if not its or period is None:
+            return {}
+        return {day: cost for (day, each), cost in its.items() if each == currency and day in period}
+
+    def within(self, project_id: int, period: Period | None, currency: str | None) -> Decimal:
+        """All of that."""
+        return total(self.by_day(project_id, period, currency).values())
+
+    @classmethod
+    def of(cls, splits: Iterable[Split], project_ids: Iterable[int]) -> Allocated:
+        """What these projects got."""
+        given: dict[int, dict[tuple[date, str], Decimal]] = {each: {} for each in project_ids}
+        for each in splits:
+            for project_id in given.keys() & each.given.keys():
+                its, key = given[project_id], (each.day, each.currency)
+                its[key] = add(its.get(key, NOTHING), each.given[project_id])
+        return cls(given)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a rule gave one project of some days, in one currency; None for the rest, which nobody got."""
+
+    rule: str
+    project_id: int | None
+    currency: str
+    amount: Decimal
+
+
+def summed(splits: Iterable[Split]) -> list[Given]:
+    """What each rule gave to whom, and its rest, by currency; in order."""
+    sums: dict[tuple[str, str, int | None], Decimal] = {}
+    for each in splits:
+        parts: Iterator[tuple[int | None, Decimal]] = iter([*each.given.items(), (None, each.rest)])
+        for project_id, part in parts:
+            key = each.rule.name, each.currency, project_id
+            sums[key] = add(sums.get(key, NOTHING), part)
+    ordered = sorted(sums.items(), key=lambda item: (item[0][:2], item[0][2] is None, item[0][2] or 0))
+    return [Given(name, project_id, currency, amount) for (name, currency, project_id), amount in ordered]

@@ -1,0 +1,198 @@
+"""Rules that allocate what no project owns: a file of them, what they give, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from shared.domain.allocation import DAY, Given, InForce, Rule, rule_key
+from shared.domain.periods import Period, month_of
+from shared.domain.projects import ProjectEntry, acronym_key
+from shared.domain.texts import named, shortened
+from shared.ports.allocations import AllocationLedger, RuleChange, RuleView
+from shared.ports.clock import Clock
+from shared.ports.errors import NeverError
+from shared.ports.projects import ProjectLedger
+from shared.ports.spending import By, Selection, SpendingLedger
+from shared.services.allocation_file import read_rules
+from shared.services.errors import RequestError
+from shared.services.reasons import given_reason
+from shared.services.terms import parse_day
+
+# In which currency a pool is charged is seen in its latest charges.
+CURRENCIES_SINCE = timedelta(days=100)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """What a file changed, or would change where it was not loaded. unchanged: how many rules said the same before.
+
+    warnings: sentences on what a person may not have meant. acronyms: of all projects, by id.
+    """
+
+    loaded: bool
+    changes: Sequence[RuleChange]
+    unchanged: int
+    warnings: Sequence[str]
+    acronyms: Mapping[int, str]
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether a person has to say that it is meant: an end by hand is undone."""
+        return any(change.ended for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDetails:
+    """A rule, and what it gave of the charges of some days. entries: of all projects, by id."""
+
+    view: RuleView
+    days: Period
+    given: Sequence[Given]
+    entries: Mapping[int, ProjectEntry]
+
+    @property
+    def acronyms(self) -> dict[int, str]:
+        """Of all projects, by id."""
+        return {number: entry.project.acronym for number, entry in self.entries.items()}
+
+    def note(self, given: Given) -> str:
+        """Why a project is not told of what it got, or why that does not count."""
+        entry = self.entries.get(given.project_id or 0)
+        if entry is None:
+            return ""
+        terms = entry.terms
+        if terms.amount and terms.currency != given.currency:
+            return f"does not count: its budget is in {terms.currency}"
+        return "" if entry.project.active else "not active"
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationService:
+    """Raises LaterError where the database is away."""
+
+    allocations: AllocationLedger
+    projects: ProjectLedger
+    spending: SpendingLedger
+    clock: Clock
+
+    def load(
+        self, content: bytes, made_by: str, reason: str = "", *, agreed: bool = False, dry_run: bool = False
+    ) -> LoadedRules:
+        """Loads the rules of a file, all or none; those that it does not name stay. Raises RequestError.
+
+        ProjectFileError among them, with every fault. agreed: it is loaded though an end by hand is undone by it.
+        """
+        entries = self.projects.entries()
+        ids = {str(entry.project.id): entry.project.id for entry in entries}
+        ids |= {acronym_key(entry.project.acronym): entry.project.id for entry in entries}
+        rules = read_rules(content, ids)
+        why = given_reason(reason) if reason else "loaded"
+        loaded = False
+
+        def approval(changes: Sequence[RuleChange]) -> bool:
+            nonlocal loaded
+            loaded = not dry_run and (agreed or not any(change.ended for change in changes))
+            return loaded
+
+        try:
+            changes = self.allocations.load(rules, made_by, why, self.clock(), approval)
+        except NeverError as error:
+            raise RequestError(error.reason) from None
+        warnings = [each for change in changes for each in self._warnings(change.after, entries)]
+        acronyms = {entry.project.id: entry.project.acronym for entry in entries}
+        return LoadedRules(loaded, changes, len(rules) - len(changes), warnings, acronyms)
+
+    def _warnings(self, rule: Rule, entries: Sequence[ProjectEntry]) -> Iterator[str]:
+        today = self.clock().date()
+        which = Selection(Period(today - CURRENCIES_SINCE, today + DAY), None, rule.pool.key[1], unallocated=True)
+        currencies = {spent.currency for spent in self.spending.sums(which, By.SUB_ACCOUNT)}
+        if not currencies:
+            yield f"{rule.name}: no costs without a project are stored of {rule.pool.sub_account_id}"
+        sharing = {share.project_id for share in rule.shares}
+        getting = [entry for entry in entries if entry.project.id in sharing]
+        if closed := [entry.project.acronym for entry in getting if not entry.project.active]:
+            yield f"{rule.name}: not active, so nobody is told of what it gets: {named(closed)}"
+        others = [
+            each for each in getting if currencies and each.terms.amount and each.terms.currency not in currencies
+        ]
+        if others:
+            listed = named([f"{each.project.acronym} ({each.terms.currency})" for each in others])
+            yield (
+                f"{rule.name}: it allocates {' and '.join(sorted(currencies))}, which does not count for a budget in "
+                f"another currency: {listed}"
+            )
+        if rule.first_day < today:
+            yield f"{rule.name}: it counts from {rule.first_day} on, so that what was used since then changes"
+
+    def listed(self) -> list[RuleView]:
+        """All rules, by name."""
+        return self.allocations.rules()
+
+    def acronyms(self) -> dict[int, str]:
+        """The acronyms of all projects, by id."""
+        return {entry.project.id: entry.project.acronym for entry in self.projects.entries()}
+
+    def get(self, name: str, month: str = "") -> RuleDetails:
+        """The rule of this name, and what it gave in a month (2026-11; by default the present one).
+
+        Raises RequestError.
+        """
+        view, days = self._view(name), self._month(month)
+        given = [each for each in self.allocations.given(days) if rule_key(each.rule) == rule_key(name)]
+        return RuleDetails(view, days, given, {entry.project.id: entry for entry in self.projects.entries()})
+
+    def end(self, name: str, last_day: str, reason: str, made_by: str) -> RuleView:
+        """Ends a rule with this day; what it gave until then stays. Raises RequestError."""
+        why, view = given_reason(reason), self._view(name)
+        try:
+            last = parse_day(last_day.strip())
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        if last is None:
+            raise RequestError("the last day is empty; write year-month-day, such as 2026-11-30")
+        _refuse_end(view, last)
+        ended = self.allocations.end(view.latest.name, last, made_by, why, self.clock())
+        return ended or replace(view)
+
+    def _view(self, name: str) -> RuleView:
+        views = self.allocations.rules()
+        for view in views:
+            if rule_key(view.latest.name) == rule_key(name):
+                return view
+        raise RequestError(f"there is no rule {shortened(name)}; `allocations list` shows them all")
+
+    def _month(self, text: str) -> Period:
+        if not text.strip():
+            return month_of(self.clock().date())
+        try:
+            first = parse_day(f"{text.strip()}-01")
+        except ValueError:
+            first = None
+        if first is None:
+            raise RequestError(f"'{shortened(text)}' is no month; write year-month, such as 2026-11")
+        return month_of(first)
+
+
+def _refuse_end(view: RuleView, last: date) -> None:
+    counting: Sequence[InForce] = view.in_force
+    name = view.latest.name
+    if not counting:
+        raise RequestError(f"{name} counts on no day; there is nothing to end")
+    if last < counting[0].first - DAY:
+        before = counting[0].first - DAY
+        raise RequestError(f"{name} begins on {counting[0].first}; to take all of it back, end it with {before}")
+    until = counting[-1].until
+    if until is not None and last >= until - DAY:
+        raise RequestError(f"{name} ends with {until - DAY} already")
+
+
+def amounts(given: Sequence[Given]) -> dict[str, Decimal]:
+    """What projects got of these, by currency."""
+    found: dict[str, Decimal] = {}
+    for each in given:
+        if each.project_id is not None:
+            found[each.currency] = found.get(each.currency, Decimal(0)) + each.amount
+    return found
