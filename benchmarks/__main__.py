@@ -15,7 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import asking_azure, cold_start, exports, forecast, growth, listing, mailing, updater, whole_night
+from benchmarks import (
+    asking_azure,
+    cold_start,
+    exports,
+    focus_out,
+    forecast,
+    growth,
+    listing,
+    mailing,
+    updater,
+    whole_night,
+)
 from benchmarks.figure import HEADINGS, Figure
 from benchmarks.fleet import ROOT
 from benchmarks.fresh import machine
@@ -31,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "cold_start": cold_start.measure,
     "listing": listing.measure,
     "exports": exports.measure,
+    "focus_out": focus_out.measure,
     "forecast": forecast.measure,
 }
 # Measured with another, unless they are asked for by name.
