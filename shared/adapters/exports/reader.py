@@ -65,10 +65,12 @@ def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A column as it would stand in a CSV; a DOUBLE by the shortest text that means it."""
+    """A column as it would stand in a CSV; a DOUBLE by the shortest text that means it. A DECIMAL stays one."""
     if dtype.is_nested():
         raise NeverError(f"The file's column {readable(name)} has lists or structures, and no plain values.")
     column = pl.col(name)
+    if dtype.is_decimal():
+        return column
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return column.cast(pl.String)
