@@ -73,6 +73,20 @@ def project_lock_handler(msg: func.QueueMessage, context: func.Context) -> None:
     warden.chain.take(Queue.LOCK, _body(msg), _origin(msg), call=_call(context))
 
 
+@app.function_name("CostExportScanner")
+@app.timer_trigger(arg_name="timer", schedule="%CostExportCRON%")
+def cost_export_scanner(timer: func.TimerRequest, context: func.Context) -> None:
+    """Finds cost exports that are new, and asks for their import."""
+    warden.chain.begin(warden.scan_exports(), _call(context))
+
+
+@app.function_name("CostExportImporter")
+@app.queue_trigger(arg_name="msg", queue_name="%QueueCostExportImport%", connection=STORAGE)
+def cost_export_importer(msg: func.QueueMessage, context: func.Context) -> None:
+    """Imports a run of a cost export, part by part."""
+    warden.chain.take(Queue.EXPORT, _body(msg), _origin(msg), call=_call(context))
+
+
 @app.function_name("PipelineWatchdog")
 @app.timer_trigger(arg_name="timer", schedule="%WatchdogCRON%")
 def pipeline_watchdog(timer: func.TimerRequest, context: func.Context) -> None:
@@ -95,6 +109,7 @@ POISONED = {
     "ProjectUsageNotification": Queue.NOTIFICATION,
     "EmailNotification": Queue.EMAIL,
     "ProjectLock": Queue.LOCK,
+    "CostExportImport": Queue.EXPORT,
 }
 
 

@@ -6,7 +6,7 @@ Everything is built when it is first asked for, so that a function loads only th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,15 @@ from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_str
 from shared.domain.locks import LockMode, LockRules
 from shared.domain.windows import least_lookback
 from shared.messages import (
+    BlobsMessage,
     BudgetSyncMessage,
     EmailMessage,
     EmailsMessage,
     LockMessage,
+    ManifestMessage,
     Message,
     NotificationMessage,
+    PartMessage,
     UpdateMessage,
 )
 from shared.pipeline.alerts import AlertPolicy
@@ -36,6 +39,11 @@ from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import observers
+from shared.pipeline.exports.importer import Importer, not_set_up
+from shared.pipeline.exports.places import Finder
+from shared.pipeline.exports.scanner import Scanner
+from shared.pipeline.exports.seen import SeenBlob
+from shared.pipeline.exports.telling import Telling
 from shared.pipeline.left_over import LeftOver
 from shared.pipeline.locking.carry_out import Locking
 from shared.pipeline.locking.groups import GroupLocks
@@ -68,6 +76,7 @@ from shared.ports.azure import (
     TokenCheck,
 )
 from shared.ports.azure_budgets import SeenBudgets
+from shared.ports.blobs import BlobStore
 from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
@@ -75,6 +84,7 @@ from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource
 from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.export_runs import ExportLedger
+from shared.ports.exports import ExportReader
 from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.projects import ProjectLedger
@@ -106,6 +116,8 @@ if TYPE_CHECKING:
 
 # A subscription's currency is seen in its latest charges.
 CURRENCIES_SINCE = timedelta(days=100)
+# AWS's, the latest that we know of.
+LATEST_CLOSED_ON = 10
 OUTBOX_SENDER = "budget-warden@localhost.localdomain"
 
 
@@ -264,6 +276,30 @@ class Composition:
         """What costs are asked of, by connection type."""
         return {ConnectionType.COST_MANAGEMENT: self.costs}
 
+    @property
+    def months_closed_on(self) -> Mapping[str, int]:
+        """By provider, the day of the next month on which it calls a month closed; "" for all others."""
+        said = {source.provider: source.month_closed_on for source in self.sources.values()}
+        return {"": LATEST_CLOSED_ON, **said}
+
+    @cached_property
+    def export_blobs(self) -> BlobStore:
+        """Where cost exports lie."""
+        from shared.adapters import blobs
+
+        settings = self.settings
+        if settings.export_connection is not None:
+            return blobs.StorageBlobs(blobs.by_connection_string(settings.export_connection))
+        client_id = settings.export_client_id or settings.client_id
+        return blobs.StorageBlobs(blobs.by_identity(str(settings.export_storage_uri), client_id))
+
+    @cached_property
+    def export_reader(self) -> ExportReader:
+        """Reads files of cost exports."""
+        from shared.adapters.exports.reader import PolarsExports
+
+        return PolarsExports()
+
     @cached_property
     def lookback_days(self) -> int:
         """How many days a night reads again: at least the month before, until each source calls it closed."""
@@ -372,10 +408,16 @@ class Composition:
             EmailsMessage: lambda: self.deliverer.deliver_each,
             LockMessage: lambda: self.locker.handle,
             BudgetSyncMessage: lambda: self.budget_sync_handler.handle,
+            ManifestMessage: lambda: self._of_exports(lambda: self.export_importer.take_manifest),
+            PartMessage: lambda: self._of_exports(lambda: self.export_importer.take_part),
+            BlobsMessage: lambda: self._of_exports(lambda: self.export_importer.take_blobs),
         }
         # The projects' ledger is built for a message by hand only.
         naming = Naming(self._project_id, self.retry)
         return Chain(stages, naming.by_id, self.dead_letters, self.queues, self.telemetry)
+
+    def _of_exports(self, stage: Callable[[], Stage]) -> Stage:
+        return stage() if self.settings.has_exports else not_set_up
 
     def tell(self) -> None:
         """Has telemetry told of what happens from now on in this process, where there is somewhere to send it.
@@ -413,11 +455,15 @@ class Composition:
             self.operators,
             self.clock,
             self._lock_failed,
+            self._export_failed,
         )
 
     def _lock_failed(self, message: LockMessage, origin: str) -> list[Outgoing]:
         # Built only then, since it needs the dead letters itself.
         return self.locker.poisoned(message, origin)
+
+    def _export_failed(self, message: PartMessage, origin: str) -> list[Outgoing]:
+        return self.export_importer.poisoned(message, origin) if self.settings.has_exports else []
 
     @cached_property
     def ending(self) -> Ending:
@@ -563,6 +609,54 @@ class Composition:
         )
 
     @cached_property
+    def export_finder(self) -> Finder:
+        """What manifests list."""
+        from shared.adapters.exports.manifests import Manifests
+
+        return Finder(Manifests(), self.export_blobs, self.settings.cost_metric)
+
+    @cached_property
+    def export_telling(self) -> Telling:
+        """What operators are told of cost exports."""
+        return Telling(self.mails, self.operators, self.clock)
+
+    @cached_property
+    def export_scanner(self) -> Scanner:
+        """CostExportScanner."""
+        return Scanner(
+            ledger=self.export_runs,
+            cloud_accounts=self.cloud_accounts,
+            blobs=self.export_blobs,
+            finder=self.export_finder,
+            seen=SeenBlob(self.export_blobs),
+            telling=self.export_telling,
+            container=self.settings.export_container,
+            let_go=self.database.let_go,
+            clock=self.clock,
+        )
+
+    def scan_exports(self) -> Iterable[Outgoing]:
+        """What CostExportScanner wants sent: nothing where it is not said where exports lie."""
+        return self.export_scanner.scan() if self.settings.has_exports else ()
+
+    @cached_property
+    def export_importer(self) -> Importer:
+        """CostExportImporter."""
+        return Importer(
+            ledger=self.export_runs,
+            cloud_accounts=self.cloud_accounts,
+            blobs=self.export_blobs,
+            finder=self.export_finder,
+            reader=lambda: self.export_reader,
+            metric=self.settings.cost_metric,
+            closed_on=self.months_closed_on,
+            telling=self.export_telling,
+            dead_letters=self.dead_letters,
+            retry=self.retry,
+            clock=self.clock,
+        )
+
+    @cached_property
     def watchdog(self) -> Watchdog:
         """PipelineWatchdog."""
         return Watchdog(
@@ -676,10 +770,9 @@ class Composition:
     @cached_property
     def export_service(self) -> ExportService:
         """Cost exports that lie in files."""
-        from shared.adapters.exports.reader import PolarsExports
         from shared.services.exports import ExportService
 
-        return ExportService(PolarsExports(), self.settings.cost_metric, self.clock)
+        return ExportService(self.export_reader, self.settings.cost_metric, self.clock)
 
     @cached_property
     def focus_service(self) -> FocusService:

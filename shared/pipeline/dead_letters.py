@@ -16,6 +16,7 @@ from shared.messages import (
     Message,
     MessageError,
     NotificationMessage,
+    PartMessage,
     Queue,
     ScopeTarget,
     UpdateMessage,
@@ -41,7 +42,8 @@ CLOSING_CLAIM = timedelta(minutes=5)
 class DeadLetters:
     """Records messages that failed for good, and closes the work that hung on them.
 
-    lock_failed: writes down that a lock message has failed, and tells whom it concerns; may raise anything.
+    lock_failed: writes down that a lock message has failed, and tells whom it concerns; export_failed: the same of a
+    message of cost exports. Both may raise anything.
     """
 
     ledger: DeadLetterLedger
@@ -51,6 +53,7 @@ class DeadLetters:
     operators: Operators
     clock: Clock
     lock_failed: Callable[[LockMessage, str], list[Outgoing]]
+    export_failed: Callable[[PartMessage, str], list[Outgoing]]
 
     def record(self, queue: Queue, body: str, reason: str, origin: str) -> None:
         """Keeps one message. origin: the queue message's id, or what else makes it the same one."""
@@ -105,16 +108,18 @@ class DeadLetters:
             case EmailMessage(email_id=int(mail_id)):
                 self._close_mail(mail_id, origin)
             case LockMessage():
-                return self._close_lock(message, origin)
+                return self._closed("lock", lambda: self.lock_failed(message, origin), origin)
+            case PartMessage():
+                return self._closed("export", lambda: self.export_failed(message, origin), origin)
         return []
 
-    def _close_lock(self, message: LockMessage, origin: str) -> list[Outgoing]:
+    def _closed(self, what: str, close: Callable[[], list[Outgoing]], origin: str) -> list[Outgoing]:
         try:
-            return self.lock_failed(message, origin)
+            return close()
         except LaterError:
             raise
         except Exception:  # noqa: BLE001 - what nobody foresaw may be the same again; the operators hear of it all the same
-            log.warning("lock_not_closed origin=%s", origin, exc_info=True)
+            log.warning("%s_not_closed origin=%s", what, origin, exc_info=True)
             return []
 
     def _close_mail(self, mail_id: int, origin: str) -> None:

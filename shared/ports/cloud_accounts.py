@@ -73,6 +73,12 @@ class CloudAccountLedger(Protocol):
         """
         ...
 
+    def register_exports(self, provider: str, place: str) -> None:
+        """Makes the cloud account of a container's (`container` or `container/folder`) exports, where there is none of
+        this kind at all.
+        """
+        ...
+
     def mark_synced(self, cloud_account_id: int, now: datetime) -> None:
         """Its last sync worked. One that is disabled stays so."""
         ...

@@ -62,8 +62,8 @@ class ExportFile:
         return self.dataset.startswith("FOCUS")
 
 
-class ExportReader(Protocol):
-    """Reads what providers export."""
+class ManifestReader(Protocol):
+    """Reads what manifests say."""
 
     def is_manifest(self, name: str) -> bool:
         """Whether a file of this name (or path) says what a run consists of, in any case."""
@@ -73,6 +73,10 @@ class ExportReader(Protocol):
 
         Raises NeverError with what is wrong with it.
         """
+
+
+class ExportReader(ManifestReader, Protocol):
+    """Reads what providers export."""
 
     def read(self, path: Path, metric: CostMetric, today: date) -> ExportFile:
         """What a file comes to: CSV (plain, gzip) or Parquet, whatever its name; with bounded memory.

@@ -73,7 +73,7 @@ def test_the_docs_speak_of_no_setting_that_there_is_not(page):
 def test_every_setting_that_a_trigger_names_is_in_the_example_of_local_settings():
     source = sources.read("function_app.py")
     named = {*re.findall(r"%(\w+)%", source), *re.findall(r'^STORAGE = "(\w+)"', source, re.MULTILINE)}
-    assert len(named) == 7
+    assert len(named) == 9
     assert named <= set(json.loads(sources.read("local.settings.json.example"))["Values"])
 
 

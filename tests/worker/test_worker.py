@@ -40,11 +40,12 @@ SUBSCRIPTION = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 NIGHT = datetime(2026, 11, 20, 2, tzinfo=UTC)
 NOVEMBER = PeriodRule(PeriodKind.MONTHLY, date(2026, 11, 1))
 STORAGE = "DatahubStorageConnectionString"
-UPDATE, NOTIFICATION, EMAIL, LOCK = (
+UPDATE, NOTIFICATION, EMAIL, LOCK, EXPORT = (
     "%QueueProjectUsageUpdate%",
     "%QueueProjectUsageNotification%",
     "%QueueEmailNotification%",
     "%QueueProjectLock%",
+    "%QueueCostExportImport%",
 )
 # Each function's trigger, with its schedule, queue or route.
 FUNCTIONS = {
@@ -55,13 +56,16 @@ FUNCTIONS = {
     "BudgetAlert": ("httpTrigger", "budget-alert"),
     "Health": ("httpTrigger", "health"),
     "ProjectLockHandler": ("queueTrigger", LOCK),
+    "CostExportScanner": ("timerTrigger", "%CostExportCRON%"),
+    "CostExportImporter": ("queueTrigger", EXPORT),
     "PipelineWatchdog": ("timerTrigger", "%WatchdogCRON%"),
     "DeadLettersProjectUsageUpdate": ("queueTrigger", f"{UPDATE}-poison"),
     "DeadLettersProjectUsageNotification": ("queueTrigger", f"{NOTIFICATION}-poison"),
     "DeadLettersEmailNotification": ("queueTrigger", f"{EMAIL}-poison"),
     "DeadLettersProjectLock": ("queueTrigger", f"{LOCK}-poison"),
+    "DeadLettersCostExportImport": ("queueTrigger", f"{EXPORT}-poison"),
 }
-QUEUES = tuple(name.strip("%") for name in (UPDATE, NOTIFICATION, EMAIL, LOCK))
+QUEUES = tuple(name.strip("%") for name in (UPDATE, NOTIFICATION, EMAIL, LOCK, EXPORT))
 ON = {"timerTrigger": "schedule", "queueTrigger": "queueName", "httpTrigger": "route"}
 ALERT = {
     "schemaId": "azureMonitorCommonAlertSchema",

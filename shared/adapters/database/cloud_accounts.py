@@ -45,6 +45,14 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
 
     @override
     @writes
+    def register_exports(self, connection: Connection, provider: str, place: str) -> None:
+        kind = {"provider": provider, "connection_type": ConnectionType.COST_EXPORT}
+        if connection.scalar(select(func.count()).where(cloud.connection_type == ConnectionType.COST_EXPORT)) == 0:
+            row = NEW | kind | {"name": place, "external_account_id": place}
+            insert_rows(connection, cloud_accounts, [row])
+
+    @override
+    @writes
     def mark_synced(self, connection: Connection, cloud_account_id: int, now: datetime) -> None:
         synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(synced))

@@ -9,12 +9,14 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import unquote
 
+from typing_extensions import override
+
 from shared.domain.exports.runs import Dataset, Export, Width
 from shared.domain.periods import DAY, Period
 from shared.domain.texts import readable
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
-from shared.ports.exports import Manifest, ManifestPart
+from shared.ports.exports import Manifest, ManifestPart, ManifestReader
 
 AWS = "aws"
 NAME = re.compile(r"(?:^|[/\\])(?:_?manifest|[^/\\]*-manifest)\.json$", re.IGNORECASE)
@@ -43,6 +45,18 @@ S3 = re.compile(r"s3://([^/]+)/(.+)")
 TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?=$|[.Z+-]))?)(?:\.(\d+))?)?(Z|[+-]\d\d:?\d\d)?")
 
 Fields = Mapping[str, Any]
+
+
+class Manifests(ManifestReader):
+    """Azure's and AWS's."""
+
+    @override
+    def is_manifest(self, name: str) -> bool:
+        return is_manifest(name)
+
+    @override
+    def manifest(self, content: bytes, container: str = "") -> Manifest:
+        return read_manifest(content, container)
 
 
 def is_manifest(name: str) -> bool:

@@ -11,14 +11,15 @@ import polars as pl
 from polars.exceptions import ComputeError, InvalidOperationError, NoDataError, PanicException
 from typing_extensions import override
 
-from shared.adapters.exports import csv_files, manifests
+from shared.adapters.exports import csv_files
 from shared.adapters.exports.columns import Layout, layout_of
+from shared.adapters.exports.manifests import Manifests
 from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
 from shared.domain.texts import readable
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
-from shared.ports.exports import ExportFile, ExportReader, Manifest
+from shared.ports.exports import ExportFile, ExportReader
 
 PARQUET = b"PAR1"
 BATCH_ROWS = 200_000
@@ -26,16 +27,8 @@ BATCH_ROWS = 200_000
 MOST_ROWS_A_BYTE = 20
 
 
-class PolarsExports(ExportReader):
+class PolarsExports(Manifests, ExportReader):
     """Manifests and files, as they lie on a disk."""
-
-    @override
-    def is_manifest(self, name: str) -> bool:
-        return manifests.is_manifest(name)
-
-    @override
-    def manifest(self, content: bytes, container: str = "") -> Manifest:
-        return manifests.read_manifest(content, container)
 
     @override
     def read(self, path: Path, metric: CostMetric, today: date) -> ExportFile:

@@ -1,0 +1,342 @@
+"""CostExportImporter: registers runs of cost exports, reads their parts, and has their charges made."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+from threading import Lock
+
+from shared.domain.charges import CostMetric
+from shared.domain.exports.runs import Export, RunState
+from shared.domain.exports.sums import Sums, added, sums_of
+from shared.domain.money import MoneyError
+from shared.messages import (
+    BlobsMessage,
+    Envelope,
+    ManifestMessage,
+    MessageError,
+    PartMessage,
+    notifications,
+)
+from shared.pipeline.dead_letters import POISONED, DeadLetters
+from shared.pipeline.events import event
+from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, place_of, places
+from shared.pipeline.exports.scanner import part_messages
+from shared.pipeline.exports.telling import Telling
+from shared.pipeline.stage import Outgoing, Retry, growing_wait, outgoing
+from shared.ports.blobs import BlobStore, ListedBlob
+from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import AccountStatus, CloudAccountLedger
+from shared.ports.errors import LaterError, NeverError, PauseError, UntilMendedError
+from shared.ports.export_runs import ExportLedger, NewRun, RunPart, RunRecord
+from shared.ports.exports import ExportFile, ExportReader
+
+CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
+# A run whose parts are not there is looked at again for so long; after that the scanner does it.
+WAITS_FOR = timedelta(hours=2)
+# Some time for whoever writes parts anew to write the manifest, too.
+CHANGED_AGAIN_IN = timedelta(seconds=30)
+# Parts take a gigabyte of memory and disk each: an instance reads one at a time, and the others' messages wait so long
+# in it, then on the queue.
+TURN_WITHIN = 120.0
+NEXT_TURN_IN = timedelta(seconds=30)
+TEMPORARY = "budget-warden-part-"
+# Nothing runs for longer than ten minutes.
+LONGEST_SECONDS = 1800
+
+
+class RefusedError(UntilMendedError):
+    """The storage account refuses us."""
+
+
+def not_set_up(message: object, _origin: str) -> list[Outgoing]:
+    """Where it is not said in which storage account exports lie, nothing is opened for a message."""
+    event("exports_not_set_up", level=logging.WARNING, message=type(message).__name__)
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """reader: is loaded with the first part. closed_on: as of `ExportLedger.make`."""
+
+    ledger: ExportLedger
+    cloud_accounts: CloudAccountLedger
+    blobs: BlobStore
+    finder: Finder
+    reader: Callable[[], ExportReader]
+    metric: CostMetric
+    closed_on: Mapping[str, int]
+    telling: Telling
+    dead_letters: DeadLetters
+    retry: Retry
+    clock: Clock
+    turn: Lock = field(default_factory=Lock)
+
+    # --- events ---
+
+    def take_blobs(self, message: BlobsMessage, _origin: str) -> list[Outgoing]:
+        """Events: of the manifests among them, those are imported that lie where exports do."""
+        manifests = [each for each in dict.fromkeys(message.blobs) if self.finder.reader.is_manifest(each)]
+        if not manifests:
+            return []
+        try:
+            asked = places(self.cloud_accounts.accounts())
+        except LaterError as error:
+            return self.retry.later(message, error, "export_events", blobs=len(manifests))
+        wanted = ((each, _holding(asked, each)) for each in manifests)
+        return outgoing(ManifestMessage(each, place.cloud_account_id) for each, place in wanted if place)
+
+    # --- manifests ---
+
+    def take_manifest(self, message: ManifestMessage, _origin: str) -> list[Outgoing]:
+        """A manifest: its run is registered, and its parts are asked for. Raises MessageError."""
+        try:
+            place = self._place(message)
+            with _refusals_pass():
+                found = self.finder.run_at(place, _name(message.manifest))
+            if found is None:
+                return self._gone(message)
+            return self._registered(message, found)
+        except LaterError as error:
+            container = message.manifest.partition("/")[0]
+            told = self.telling.refused(container, error.reason) if isinstance(error, RefusedError) else []
+            return [*told, *self._manifest_later(message, error)]
+
+    def _place(self, message: ManifestMessage) -> Place:
+        if not self.finder.reader.is_manifest(message.manifest):
+            raise MessageError(f"{message.manifest} is no manifest: its name has to end with manifest.json")
+        container, name = message.manifest.partition("/")[0], _name(message.manifest)
+        accounts = export_accounts(self.cloud_accounts.accounts())
+        if message.cloud_account_id is not None:
+            accounts = [each for each in accounts if each.id == message.cloud_account_id]
+            if not accounts:
+                raise MessageError(f"there is no cloud account {message.cloud_account_id} of exports; {CLOUD_ACCOUNTS}")
+        holding = place_holding(map(place_of, accounts), container, name)
+        if holding is None:
+            raise MessageError(f"no cloud account of exports has {message.manifest}; {CLOUD_ACCOUNTS}")
+        account = next(each for each in accounts if each.id == holding.cloud_account_id)
+        if account.status is AccountStatus.DISABLED:
+            raise MessageError(f"cloud account {account.id} ({account.name}) is disabled; {CLOUD_ACCOUNTS}")
+        return holding
+
+    def _gone(self, message: ManifestMessage) -> list[Outgoing]:
+        """An overwriting export takes its manifest away for a moment."""
+        if self.retry.is_over(message.envelope.first_queued_at, WAITS_FOR):
+            raise MessageError(f"there is no blob {message.manifest}")
+        return self._again(message)
+
+    def _registered(self, message: ManifestMessage, found: NewRun) -> list[Outgoing]:
+        again = message.envelope.replayed
+        try:
+            verdict, record = self.ledger.register(found, self.clock(), again=again)
+        except NeverError as error:
+            raise MessageError(error.reason) from error
+        event("export_found", run=record.id, export=record.run.export.name, found=verdict, state=record.state)
+        if record.state is RunState.IMPORTING and record.container:
+            return outgoing(part_messages(self.ledger, record))
+        if record.state is RunState.WAITING:
+            if self.retry.is_over(message.envelope.first_queued_at, WAITS_FOR):
+                return []
+            return self._again(message)
+        return self._ended(record)
+
+    def _ended(self, record: RunRecord) -> list[Outgoing]:
+        """What follows a run of which nothing is read."""
+        if record.state is RunState.FAILED:
+            return self._told_failed(record.run.export, record, record.reason or "")
+        if record.cloud_account_id is not None:
+            self.cloud_accounts.mark_synced(record.cloud_account_id, self.clock())
+        return self.telling.kept_apart(record, ()) if record.state is RunState.NOT_USED else []
+
+    def _manifest_later(self, message: ManifestMessage, error: LaterError) -> list[Outgoing]:
+        return self.retry.later(
+            message, error, "export_manifest", give_up=self._manifest_given_up, manifest=message.manifest
+        )
+
+    def _manifest_given_up(self, reason: str) -> list[Outgoing]:
+        """Nothing is known of its run; the scanner sees the manifest again once it changes, or a person does."""
+        raise MessageError(reason)
+
+    # --- parts ---
+
+    def take_part(self, message: PartMessage, origin: str) -> list[Outgoing]:
+        """A part: its sums are kept, and the last one in has the run's charges made. Raises MessageError."""
+        try:
+            record = self._run(message)
+        except LaterError as error:
+            return self._part_later(message, error)
+        try:
+            if record.state is not RunState.IMPORTING:
+                return self._ended_before(message, record)
+            return self._work_on(message, record)
+        except NeverError as error:
+            return self._failed(record, error.reason)
+        except LaterError as error:
+            told = self.telling.refused(record.container, error.reason) if isinstance(error, RefusedError) else []
+            return [
+                *told,
+                *self._part_later(message, error, lambda reason: self._given_up(message, record, reason, origin)),
+            ]
+
+    def _part_later(
+        self, message: PartMessage, error: LaterError, give_up: Callable[[str], list[Outgoing]] | None = None
+    ) -> list[Outgoing]:
+        run_id, part = message.export_run_id, message.part
+        return self.retry.later(message, error, "export_part", give_up=give_up, run=run_id, part=part)
+
+    def _given_up(self, message: PartMessage, record: RunRecord, reason: str, origin: str) -> list[Outgoing]:
+        """Replayed, the message has the run read from its manifest."""
+        self.dead_letters.give_up(message, reason, origin)
+        return self._failed(record, reason)
+
+    def _ended_before(self, message: PartMessage, record: RunRecord) -> list[Outgoing]:
+        """A person sent the message again: the run is read anew. Else somebody may have died before this was told."""
+        if message.envelope.replayed and record.container:
+            return outgoing([ManifestMessage(record.run.place, record.cloud_account_id, Envelope(replayed=True))])
+        return self.telling.kept_apart(record, ())
+
+    def _run(self, message: PartMessage) -> RunRecord:
+        record = self.ledger.get(message.export_run_id)
+        if record is None:
+            raise MessageError(f"there is no run {message.export_run_id} of an export; `exports list` shows them")
+        return record
+
+    def _work_on(self, message: PartMessage, record: RunRecord) -> list[Outgoing]:
+        parts = self.ledger.parts(record.id)
+        if parts and message.part >= len(parts):
+            raise MessageError(f"run {record.id} has {len(parts):,} parts, counted from 0: there is no {message.part}")
+        missing: int | None = sum(not each.is_staged for each in parts)
+        if parts and not parts[message.part].is_staged:
+            with self._our_turn():
+                missing = self._read(record, parts[message.part])
+            if missing is None:
+                return self._changed(record, parts[message.part])
+        return self._made(record) if missing == 0 else []
+
+    @contextmanager
+    def _our_turn(self) -> Iterator[None]:
+        if not self.turn.acquire(timeout=TURN_WITHIN):
+            raise PauseError("other parts are being read", NEXT_TURN_IN)
+        try:
+            yield
+        finally:
+            self.turn.release()
+
+    def _read(self, record: RunRecord, part: RunPart) -> int | None:
+        """Reads a part and keeps its sums; how many are missing still. None where it is another than it was."""
+        with _temporary_folder() as folder:
+            # The name's end says what it means to be, where nothing in the file does.
+            path = folder / f"part{Path(part.name.lower()).suffix}"
+            with _refusals_pass():
+                is_there = self.blobs.download(record.container, _as_found(part, record), path)
+            if not is_there:
+                return None
+            file = self._file(part, path)
+        sums = _sums(part, file, record.run.export)
+        event("export_part_read", run=record.id, part=part.number, rows=file.count, sums=len(sums.charges))
+        odd = [f"{part.name}: {each}" for each in file.odd]
+        return self.ledger.stage(record.id, part.number, sums, file.count, odd, self.clock())
+
+    def _file(self, part: RunPart, path: Path) -> ExportFile:
+        size = path.stat().st_size
+        if size != part.blob.size:
+            raise LaterError(f"{part.name} came with {size:,} bytes of {part.blob.size:,}")
+        try:
+            file = self.reader().read(path, self.metric, self.clock().date())
+        except NeverError as error:
+            raise NeverError(f"{part.name}: {error.reason}") from error
+        if part.rows is not None and file.count != part.rows:
+            raise NeverError(f"{part.name}: It has {file.count:,} rows, and {part.rows:,} by its manifest.")
+        return file
+
+    def _changed(self, record: RunRecord, part: RunPart) -> list[Outgoing]:
+        self.ledger.wait(record.id, f"{part.name} was written anew, or is gone, while the run was read")
+        event("export_changed", level=logging.WARNING, run=record.id, part=part.number)
+        return [Outgoing(ManifestMessage(record.run.place, record.cloud_account_id), CHANGED_AGAIN_IN)]
+
+    # --- charges ---
+
+    def _made(self, record: RunRecord) -> list[Outgoing]:
+        now = self.clock()
+        imported = self.ledger.make(record.id, self.metric, self.closed_on, now)
+        after, changes = imported.record, imported.record.changes
+        counted = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+        event("export_imported", run=after.id, export=after.run.export.name, state=after.state, **counted)
+        if after.cloud_account_id is not None:
+            self.cloud_accounts.mark_synced(after.cloud_account_id, now)
+        checks = notifications(imported.due_projects, Envelope(f"export-{after.id}"))
+        return [*outgoing(checks), *self.telling.kept_apart(after, imported.told)]
+
+    # --- the end of those that can't be ---
+
+    def poisoned(self, message: object, _origin: str) -> list[Outgoing]:
+        """The host gave up on a message: its run has failed for good. Raises LaterError."""
+        if not isinstance(message, PartMessage):
+            return []
+        record = self.ledger.get(message.export_run_id)
+        return [] if record is None else self._failed(record, POISONED)
+
+    def _failed(self, record: RunRecord, reason: str) -> list[Outgoing]:
+        self.ledger.fail(record.id, reason, self.clock())
+        return self._told_failed(record.run.export, record, reason)
+
+    def _told_failed(self, export: Export, record: RunRecord, reason: str) -> list[Outgoing]:
+        event("export_failed", level=logging.ERROR, run=record.id, export=export.name, reason=reason)
+        if record.cloud_account_id is not None:
+            self.cloud_accounts.mark_failed(record.cloud_account_id, reason)
+        return self.telling.failed(export.name, record.run.place, reason)
+
+    def _again(self, message: ManifestMessage) -> list[Outgoing]:
+        return self.retry.put_back(message, self.clock() + growing_wait(message.envelope.attempt))
+
+
+@contextmanager
+def _refusals_pass() -> Iterator[None]:
+    """A role that is missing is no fault of a run: it works once somebody has given it."""
+    try:
+        yield
+    except NeverError as error:
+        raise RefusedError(error.reason) from error
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for a download; those of processes that were killed are gone by then."""
+    for left in Path(gettempdir()).glob(f"{TEMPORARY}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LONGEST_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(mkdtemp(prefix=TEMPORARY))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sums(part: RunPart, file: ExportFile, export: Export) -> Sums:
+    """What a part comes to. Rows that name no provider are of the export's."""
+    try:
+        return added(
+            sums_of(rows, replace(export, provider=name or export.provider)) for name, rows in file.rows.items()
+        )
+    except MoneyError as error:
+        raise NeverError(f"{part.name}: {error}.") from error
+
+
+def _as_found(part: RunPart, record: RunRecord) -> ListedBlob:
+    return ListedBlob(part.name, part.blob, record.run.modified_at)
+
+
+def _name(manifest: str) -> str:
+    return manifest.partition("/")[2]
+
+
+def _holding(asked: list[Place], manifest: str) -> Place | None:
+    return place_holding(asked, manifest.partition("/")[0], _name(manifest))

@@ -1,0 +1,231 @@
+"""CostExportScanner: finds runs of cost exports that are new, and asks for their import."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.domain.exports.runs import RunState, content_of
+from shared.domain.texts import digest
+from shared.messages import ManifestMessage, PartMessage
+from shared.pipeline.events import event
+from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, places
+from shared.pipeline.exports.seen import CONTAINER, Seen, SeenBlob, SeenManifest
+from shared.pipeline.exports.telling import Telling
+from shared.pipeline.stage import Outgoing, outgoing
+from shared.ports.azure import AZURE
+from shared.ports.blobs import BlobStore, ListedBlob
+from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccountLedger
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.export_runs import ExportLedger, NewRun, RunRecord
+
+# So often the database is asked, whatever lies there: for accounts that came or went, for exports that are silent, and
+# for runs of which nobody has heard any more.
+ASKS_EVERY = timedelta(hours=20)
+# A function that runs for ten minutes is killed. What is not reached is found by the next look.
+SCANS_FOR = timedelta(minutes=4)
+# A manifest may come after its files.
+UNNAMED_AFTER = timedelta(days=1)
+SILENT_AFTER = timedelta(days=3)
+# What a part may be called, and a manifest may not.
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+UNFINISHED = (RunState.WAITING, RunState.IMPORTING)
+
+
+@dataclass(frozen=True, slots=True)
+class Scanner:
+    """container: of the cloud account that registers itself, where there is none of exports.
+
+    let_go: of the connections that wait in this process, which would keep the database awake.
+    """
+
+    ledger: ExportLedger
+    cloud_accounts: CloudAccountLedger
+    blobs: BlobStore
+    finder: Finder
+    seen: SeenBlob
+    telling: Telling
+    container: str
+    let_go: Callable[[], None]
+    clock: Clock
+
+    def scan(self, *, asks: bool = False) -> Iterator[Outgoing]:
+        """One look: the messages that import what is new. asks: the database in any case.
+
+        Raises LaterError where the database is away; the next look finds the same.
+        """
+        seen, now = self.seen.read(), self.clock()
+        look = Look(seen, now, is_first=seen.looked_at is None)
+        try:
+            yield from self._look(look, asks)
+        finally:
+            self.let_go()
+        self.seen.write(seen)
+        if self.seen.unkept:
+            yield from self.telling.stateless(CONTAINER, self.seen.unkept)
+
+    def _look(self, look: Look, asks: bool) -> Iterator[Outgoing]:
+        seen = look.seen
+        if asks or seen.looked_at is None or look.now - seen.looked_at >= ASKS_EVERY:
+            yield from self._ask(look)
+        for place in seen.places:
+            yield from self._look_at(look, place)
+        if seen.staged or seen.has_queued:
+            yield from self._go_on(look)
+        seen.has_queued = bool(look.queued)
+        event("exports_scanned", places=len(seen.places), queued=look.queued)
+
+    # --- what the database knows ---
+
+    def _ask(self, look: Look) -> Iterator[Outgoing]:
+        """Where to look, and of what nobody has heard for long."""
+        self._ask_where(look)
+        yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
+        for record in self.ledger.runs(states=[RunState.WAITING]):
+            yield from self._wait_on(record, look.now)
+        if look.is_first:
+            # The blob is new, or lost: what is known already needs no message.
+            done = (each for each in self.ledger.runs() if each.state not in UNFINISHED)
+            look.known = {each.run.content for each in done}
+
+    def _ask_where(self, look: Look) -> None:
+        if not export_accounts(self.cloud_accounts.accounts()):
+            self.cloud_accounts.register_exports(AZURE, self.container)
+        look.seen.places = tuple(places(self.cloud_accounts.accounts()))
+        look.seen.looked_at, look.is_fresh = look.now, True
+
+    def _wait_on(self, record: RunRecord, now: datetime) -> Iterator[Outgoing]:
+        """What still waits for its parts is looked at again, in case nobody is on it."""
+        container, _, name = record.run.place.partition("/")
+        try:
+            is_there = bool(self.blobs.found(container, [name]))
+        except (LaterError, NeverError):
+            return  # listing it tells why
+        if is_there:
+            yield Outgoing(ManifestMessage(record.run.place, record.cloud_account_id))
+        else:
+            self.ledger.fail(record.id, "Its manifest is gone, and not all of its parts were there before.", now)
+
+    def _go_on(self, look: Look) -> Iterator[Outgoing]:
+        """A run of which no part was read since the last look may have lost its messages."""
+        importing = [each for each in self.ledger.runs(states=[RunState.IMPORTING]) if each.container]
+        for record in importing:
+            if look.seen.staged.get(record.id) == record.staged:
+                event("export_stuck", level=logging.WARNING, run=record.id, staged=record.staged)
+                yield from outgoing(part_messages(self.ledger, record))
+        look.seen.staged = {each.id: each.staged for each in importing}
+
+    # --- what lies there ---
+
+    def _look_at(self, look: Look, place: Place) -> Iterator[Outgoing]:
+        seen = look.seen
+        try:
+            listed = {each.name: each for each in self.blobs.listed(place.container, place.folder)}
+        except NeverError as error:
+            yield from self._refused(look, place, error.reason)
+            return
+        except LaterError as error:
+            event("exports_not_listed", level=logging.WARNING, container=place.container, reason=error.reason)
+            return
+        seen.refused.pop(place.container, None)
+        listed = {
+            name: each for name, each in listed.items() if place_holding(seen.places, place.container, name) == place
+        }
+        _forget_gone(seen, place, listed)
+        is_complete = yield from self._queue(look, place, listed)
+        if is_complete:
+            yield from self._tell_unnamed(look, place, listed)
+
+    def _refused(self, look: Look, place: Place, reason: str) -> Iterator[Outgoing]:
+        """Once a day, so that the database is opened no more often."""
+        told = f"{look.now.date()} {reason}"
+        if look.seen.refused.get(place.container) != told:
+            yield from self.telling.refused(place.container, reason)
+            self.cloud_accounts.mark_failed(place.cloud_account_id, reason)
+            look.seen.refused[place.container] = told
+
+    def _queue(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Generator[Outgoing, None, bool]:
+        """Asks for what is new, the newest first: what an older run says of the same days then changes nothing.
+
+        Returns whether it came to the end. A message is sent first, and noted after.
+        """
+        changed = [each for each in listed.values() if self._is_changed(look.seen, place, each, listed)]
+        for manifest in sorted(changed, key=lambda each: (each.modified_at, each.name), reverse=True):
+            if self.clock() >= look.now + SCANS_FOR:
+                return False
+            if not look.is_fresh:
+                self._ask_where(look)
+            if place not in look.seen.places:
+                return False
+            found = self._found(place, manifest.name, listed)
+            if found is None:
+                continue
+            if found.run.content not in look.known:
+                yield Outgoing(ManifestMessage(found.run.place, place.cloud_account_id))
+                look.queued += 1
+            parts = tuple(each.name for each in found.parts)
+            look.seen.manifests[found.run.place] = SeenManifest(parts, found.run.content)
+        return True
+
+    def _is_changed(self, seen: Seen, place: Place, each: ListedBlob, listed: Mapping[str, ListedBlob]) -> bool:
+        if not self.finder.reader.is_manifest(each.name):
+            return False
+        known = seen.manifests.get(f"{place.container}/{each.name}")
+        if known is None:
+            return True
+        etags = [listed[name].blob.etag for name in known.parts if name in listed]
+        return content_of(each.blob.etag, etags) != known.content
+
+    def _found(self, place: Place, name: str, listed: Mapping[str, ListedBlob]) -> NewRun | None:
+        """What is to be imported; None where that can't be said yet: the next look sees it again."""
+        try:
+            return self.finder.run_at(
+                place, name, lookup=lambda names: {each: listed[each] for each in names if each in listed}
+            )
+        except (LaterError, NeverError) as error:
+            event("manifest_not_read", level=logging.WARNING, container=place.container, reason=error.reason)
+            return None
+
+    def _tell_unnamed(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Iterator[Outgoing]:
+        named = {name for each in look.seen.manifests.values() for name in each.parts}
+        since = look.now - UNNAMED_AFTER
+        new = {
+            digest(place.container, name): name
+            for name, each in listed.items()
+            if name not in named and name.lower().endswith(ENDINGS) and each.modified_at < since
+        }
+        unnamed = [name for key, name in sorted(new.items()) if key not in look.seen.told]
+        if unnamed:
+            yield from self.telling.unnamed(place.container, sorted(unnamed))
+            look.seen.told |= new.keys()
+
+
+@dataclass(slots=True)
+class Look:
+    """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. known: the
+    contents of runs that need no message.
+    """
+
+    seen: Seen
+    now: datetime
+    is_first: bool
+    is_fresh: bool = False
+    known: Collection[str] = ()
+    queued: int = 0
+
+
+def part_messages(ledger: ExportLedger, record: RunRecord) -> list[PartMessage]:
+    """What reads the parts of a run that are still missing; where none is, what makes its charges."""
+    missing = [each.number for each in ledger.parts(record.id) if not each.is_staged]
+    return [PartMessage(record.id, number) for number in missing or [0]]
+
+
+def _forget_gone(seen: Seen, place: Place, listed: Mapping[str, ListedBlob]) -> None:
+    for at in list(seen.manifests):
+        container, _, name = at.partition("/")
+        holding = place_holding(seen.places, container, name)
+        if holding is None or (holding == place and name not in listed):
+            del seen.manifests[at]

@@ -1,0 +1,122 @@
+"""What the scanner has seen, in a small blob: by it, a look that finds nothing new opens no database."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shared.pipeline.events import event
+from shared.pipeline.exports.places import Place
+from shared.ports.blobs import BlobStore
+from shared.ports.errors import GoneError, LaterError, NeverError
+
+CONTAINER, NAME = "budget-warden", "cost-exports.json.gz"
+# Ten thousand manifests of a hundred parts each take some megabytes.
+LARGEST = 64 * 2**20
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SeenManifest:
+    """A manifest that was queued: the names of its parts, and what they and it were (`runs.content_of`)."""
+
+    parts: tuple[str, ...]
+    content: str
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the last looks have seen.
+
+    places: where to look, as of looked_at, when the database was last asked; None before. manifests: by container and
+    name. told: `texts.digest` of the files that operators were told of. staged: of the runs that were being imported
+    then, by their number, how many parts were read; has_queued: whether the last look has asked for runs. refused: why
+    a container can't be read, by name.
+    """
+
+    looked_at: datetime | None = None
+    places: tuple[Place, ...] = ()
+    manifests: dict[str, SeenManifest] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    staged: dict[int, int] = field(default_factory=dict)
+    has_queued: bool = False
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class SeenBlob:
+    """Keeps it: in the blob, and in this process, where the blob can't be written or read.
+
+    unkept: why not, in a sentence; None where it can.
+    """
+
+    blobs: BlobStore
+    unkept: str | None = None
+    _here: Seen | None = None
+
+    def read(self) -> Seen:
+        """What was seen; nothing where nothing is known."""
+        try:
+            found = self.blobs.read(CONTAINER, NAME, LARGEST)
+        except GoneError:
+            found = None
+        except (LaterError, NeverError) as error:
+            event("seen_not_read", level=logging.WARNING, reason=error.reason)
+            found = None
+        text = None if found is None else _unpacked(found[0])
+        return _seen(text) if text is not None else self._here or Seen()
+
+    def write(self, seen: Seen) -> None:
+        """Keeps what was seen."""
+        self._here = seen
+        try:
+            self.blobs.write(CONTAINER, NAME, gzip.compress(json.dumps(_as_json(seen)).encode(), mtime=0))
+        except (LaterError, NeverError) as error:
+            event("seen_not_written", level=logging.WARNING, reason=error.reason)
+            self.unkept = error.reason if isinstance(error, NeverError) else self.unkept
+        else:
+            self.unkept = None
+
+
+def _unpacked(content: bytes) -> Any:
+    """Whatever it may hold: nothing of it is needed, and a broken one is as good as none."""
+    try:
+        return json.loads(gzip.decompress(content))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
+        return None
+
+
+def _as_json(seen: Seen) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "looked_at": seen.looked_at and seen.looked_at.isoformat(),
+        "places": [asdict(each) for each in seen.places],
+        "manifests": {name: [each.content, list(each.parts)] for name, each in seen.manifests.items()},
+        "told": sorted(seen.told),
+        "staged": seen.staged,
+        "has_queued": seen.has_queued,
+        "refused": seen.refused,
+    }
+
+
+def _seen(found: Mapping[str, Any]) -> Seen:
+    try:
+        if found["version"] != VERSION:
+            return Seen()
+        return Seen(
+            datetime.fromisoformat(found["looked_at"]) if found["looked_at"] else None,
+            tuple(Place(**each) for each in found["places"]),
+            {name: SeenManifest(tuple(parts), content) for name, (content, parts) in found["manifests"].items()},
+            set(found["told"]),
+            {int(number): staged for number, staged in found["staged"].items()},
+            bool(found["has_queued"]),
+            dict(found["refused"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Seen()

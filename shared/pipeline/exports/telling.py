@@ -1,0 +1,127 @@
+"""What operators are told of cost exports: each thing once, or once a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.exports.runs import Export, RunState
+from shared.domain.texts import digest, in_shell
+from shared.pipeline.operators import Operators, at_most
+from shared.pipeline.stage import Outgoing, mails_out
+from shared.ports.clock import Clock
+from shared.ports.export_runs import RunRecord
+from shared.ports.mails import MailLedger, NewMail, Topic
+
+HISTORY = "`python -m shared.cli exports list` shows what became of each run."
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Each method returns what sends the mail: nothing where it was made, and sent, before."""
+
+    mails: MailLedger
+    operators: Operators
+    clock: Clock
+
+    def failed(self, export: str, place: str, reason: str) -> list[Outgoing]:
+        """A run can't be imported; once a day and export."""
+        return self._tell(
+            self.operators.notice(
+                Topic.COSTS_FAILED,
+                f"export-failed/{self.clock().date()}/{digest(export)}",
+                f"A cost export can't be imported: {export}",
+                f"A run of the export {export} ({place}) can't be imported. What is stored stays as it was. There may "
+                "be more: this is told once a day.",
+                [reason],
+                f"{HISTORY} The next run of the export is imported by itself.",
+            )
+        )
+
+    def refused(self, container: str, reason: str) -> list[Outgoing]:
+        """A container can't be read; once a day."""
+        return self._tell(
+            self.operators.notice(
+                Topic.COSTS_FAILED,
+                f"export-refused/{self.clock().date()}/{digest(container)}",
+                f"Cost exports can't be read: {container}",
+                f"The cost exports in the container {container} can't be read.",
+                [reason],
+                "Once that is mended they are imported by themselves, within the hour.",
+            )
+        )
+
+    def kept_apart(self, record: RunRecord, told: Sequence[str]) -> list[Outgoing]:
+        """A run is not used, or not all of it, or something changed that a person should know; each reason once."""
+        reasons = list(told)
+        if record.state is RunState.NOT_USED and record.reason:
+            reasons.append(record.reason)
+        name = record.run.export.name
+        return [
+            each
+            for reason in dict.fromkeys(reasons)
+            for each in self._tell(
+                self.operators.notice(
+                    Topic.OTHER,
+                    f"export-told/{digest(record.run.export.key, reason)}",
+                    f"About the cost export {name}",
+                    f"Of what the export {name} delivers, this is to be known. It is told once.",
+                    [reason],
+                    HISTORY,
+                )
+            )
+        ]
+
+    def unnamed(self, container: str, names: Sequence[str]) -> list[Outgoing]:
+        """Files that no manifest names; each set once."""
+        command = f"python -m shared.cli exports import {in_shell(f'{container}/{names[0]}')}"
+        return self._tell(
+            self.operators.notice(
+                Topic.OTHER,
+                f"export-unnamed/{digest(container, *names)}",
+                f"Files that no manifest names: {container}",
+                f"In the container {container} there are files that no manifest names. They are left alone, and told "
+                "once.",
+                at_most(list(names)),
+                f"If they are cost exports, import them: `{command}`.",
+            )
+        )
+
+    def silent(self, exports: Sequence[tuple[Export, datetime]]) -> list[Outgoing]:
+        """Exports without a new run, with when the last one was found; each silence once."""
+        return [
+            each
+            for export, last in exports
+            for each in self._tell(
+                self.operators.notice(
+                    Topic.COSTS_FAILED,
+                    f"export-silent/{digest(export.key)}/{last:%Y-%m-%d}",
+                    f"No new run of the cost export {export.name}",
+                    f"The last run of the export {export.name} was found on {last:%Y-%m-%d}, and there has been none "
+                    "for three days. What it feeds is watched with the costs known so far.",
+                    [export.id],
+                    "See at the provider whether it still runs, and whether it writes where Budget Warden looks "
+                    "(`python -m shared.cli cloud-accounts list`).",
+                )
+            )
+        ]
+
+    def stateless(self, container: str, reason: str) -> list[Outgoing]:
+        """The scanner can't keep what it has seen; once."""
+        return self._tell(
+            self.operators.notice(
+                Topic.OTHER,
+                f"export-state/{digest(container)}",
+                "The scanner of cost exports keeps nothing",
+                f"What the scanner has seen can't be kept in the container {container}. Each look goes by the "
+                "database, which costs more; nothing is lost. This is told once.",
+                [reason],
+                f"The app's identity needs the role Storage Blob Data Contributor on the container {container}.",
+            )
+        )
+
+    def _tell(self, mail: NewMail) -> list[Outgoing]:
+        if self.mails.find(mail.key) is not None:
+            return []
+        return mails_out([self.mails.add(mail, self.clock())])

@@ -1,0 +1,312 @@
+"""CostExportScanner: what is new is queued, and a look that finds nothing opens no database."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select, update
+
+from shared.adapters.database.tables import cloud_accounts, mails
+from shared.domain.exports.runs import RunState
+from shared.messages import ManifestMessage, Message, PartMessage, Queue, to_json
+from shared.pipeline.exports.seen import CONTAINER as OF_STATE
+from shared.pipeline.exports.seen import NAME as STATE
+from shared.ports.cloud_accounts import AccountStatus, ConnectionType
+from shared.ports.errors import LaterError, NeverError
+from tests.fakes import FakeBlobs
+from tests.pipeline.conftest import Chain, only
+from tests.pipeline.export_files import CONTAINER, Exported, ea, with_exports
+
+DAY = date(2026, 11, 12)
+
+
+@pytest.fixture
+def blobs(chain: Chain) -> FakeBlobs:
+    return with_exports(chain)
+
+
+def scan(chain: Chain, **how: bool) -> list[Message]:
+    """One look, by a process of its own."""
+    chain.configure()
+    return chain.send(chain.export_scanner.scan(**how))
+
+
+def manifests(messages: list[Message]) -> list[str]:
+    return [each.manifest for each in only(ManifestMessage, messages)]
+
+
+def opened(chain: Chain) -> list[str]:
+    """Fills with the statements that run from now on."""
+    statements: list[str] = []
+    event.listen(chain.database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    return statements
+
+
+def told(chain: Chain) -> list[Any]:
+    """What operators are told, in mails that are made and perhaps not sent."""
+    rows = chain.database.read(lambda connection: connection.execute(select(mails.c.context)).all())
+    return [row.context for row in rows]
+
+
+def notices(chain: Chain) -> list[str]:
+    """The subjects of that."""
+    return [str(each["subject"]) for each in told(chain)]
+
+
+def the_account(chain: Chain) -> Any:
+    (found,) = [each for each in chain.cloud_accounts.accounts() if each.connection_type == ConnectionType.COST_EXPORT]
+    return found
+
+
+def test_the_first_look_makes_a_cloud_account_for_the_container_of_the_settings(chain: Chain, blobs: FakeBlobs) -> None:
+    for _ in range(2):
+        assert scan(chain, asks=True) == []
+    account = the_account(chain)
+    assert (account.external_account_id, account.provider, account.status) == (
+        CONTAINER,
+        "azure",
+        AccountStatus.PENDING,
+    )
+
+
+def test_a_new_manifest_is_queued_once(chain: Chain, blobs: FakeBlobs) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    (queued,) = scan(chain)
+    assert queued == ManifestMessage(place, the_account(chain).id)
+    assert [queue for queue, *_ in chain.queues.take()] == [Queue.EXPORT]
+    assert scan(chain) == []
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "_manifest.json", "MANIFEST.JSON", "focus-Manifest.json"])
+def test_a_manifest_is_told_by_its_name_in_any_case(chain: Chain, blobs: FakeBlobs, name: str) -> None:
+    blobs.put(CONTAINER, f"a/{name}", b"{}")
+    blobs.put(CONTAINER, "a/app.json", b"{}")
+    assert manifests(scan(chain)) == [f"{CONTAINER}/a/{name}"]
+
+
+def test_an_idle_look_opens_no_database_and_reads_no_manifest(chain: Chain, blobs: FakeBlobs) -> None:
+    """But once a day."""
+    Exported(blobs).run([ea("1", DAY)])
+    work_off(chain)
+    scan(chain)
+    statements = opened(chain)
+    blobs.asked.clear()
+    for _ in range(19):
+        chain.clock.forward(hours=1)
+        assert scan(chain) == []
+    assert statements == []
+    assert set(blobs.asked) == {"read", "listed", "write"}
+    assert blobs.asked.count("read") == 19, "the state's blob alone"
+    chain.clock.forward(hours=1)
+    scan(chain)
+    assert statements != []
+
+
+def work_off(chain: Chain) -> None:
+    """Looks, and ends the runs that were found, as if their parts could not be read."""
+    for message in only(ManifestMessage, scan(chain)):
+        chain.work(Queue.EXPORT, to_json(message))
+    for record in chain.export_runs.runs(states=[RunState.IMPORTING]):
+        chain.export_runs.fail(record.id, "no", chain.clock())
+    chain.queues.take()
+
+
+def test_a_part_that_was_written_anew_under_the_same_manifest_is_seen_by_its_etag(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    place = Exported(blobs).run([ea("1", DAY)], [ea("2", DAY)])
+    work_off(chain)
+    part = place.removeprefix(f"{CONTAINER}/").replace("manifest.json", "part_1.csv")
+    blobs.put(CONTAINER, part, blobs.containers[CONTAINER][part][0])
+    assert manifests(scan(chain)) == [place]
+    assert scan(chain) == []
+
+
+def test_a_part_that_came_later_or_went_is_seen(chain: Chain, blobs: FakeBlobs) -> None:
+    export = Exported(blobs)
+    place = export.run([ea("1", DAY)], [ea("2", DAY)], missing=1)
+    assert manifests(scan(chain)) == [place]
+    export.catch_up()
+    assert manifests(scan(chain)) == [place]
+    blobs.delete(CONTAINER, place.removeprefix(f"{CONTAINER}/").replace("manifest.json", "part_0.csv"))
+    assert manifests(scan(chain)) == [place]
+
+
+def test_the_newest_manifest_is_queued_first(chain: Chain, blobs: FakeBlobs) -> None:
+    export, places = Exported(blobs), []
+    for _ in range(3):
+        places.append(export.run([ea("1", DAY)]))
+        chain.clock.forward(hours=1)
+    assert manifests(scan(chain)) == places[::-1]
+
+
+def test_what_a_look_has_no_time_for_the_next_one_finds(chain: Chain, blobs: FakeBlobs) -> None:
+    export = Exported(blobs)
+    places = {export.run([ea("1", DAY)]) for _ in range(5)}
+    looked = chain.clock.now
+
+    def slow(what: str) -> None:
+        if what == "read":
+            chain.clock.forward(minutes=1)
+
+    blobs.fails = slow
+    first, second = manifests(scan(chain)), manifests(scan(chain))
+    assert len(first) < 5 and set(first + second) == places
+    assert chain.clock.now > looked
+
+
+def test_a_disabled_account_is_not_looked_at_and_is_again_once_it_is_enabled(chain: Chain, blobs: FakeBlobs) -> None:
+    scan(chain)
+    set_status(chain, AccountStatus.DISABLED)
+    place = Exported(blobs).run([ea("1", DAY)])
+    assert scan(chain) == [], "though the look before knew the account as one to look at"
+    set_status(chain, AccountStatus.ACTIVE)
+    assert manifests(scan(chain, asks=True)) == [place]
+
+
+def set_status(chain: Chain, status: AccountStatus) -> None:
+    this = update(cloud_accounts).where(cloud_accounts.c.id == the_account(chain).id)
+    chain.database.run(lambda connection: connection.execute(this.values(status=status)))
+
+
+def test_an_account_of_a_folder_is_for_that_folder_and_the_nearest_one_counts(chain: Chain, blobs: FakeBlobs) -> None:
+    chain.cloud_accounts.register_exports("azure", f"{CONTAINER}/costs")
+    inside, outside = Exported(blobs).run([ea("1", DAY)]), Exported(blobs, folder="costs2").run([ea("1", DAY)])
+    assert manifests(scan(chain)) == [inside]
+    another = {"provider": "azure", "connection_type": "COST_EXPORT", "external_account_id": CONTAINER, "name": "all"}
+    more = another | {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
+    chain.database.run(lambda connection: connection.execute(cloud_accounts.insert().values(more)))
+    assert manifests(scan(chain, asks=True)) == [outside]
+
+
+def test_a_manifest_that_is_gone_is_forgotten(chain: Chain, blobs: FakeBlobs) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    work_off(chain)
+    for name in list(blobs.containers[CONTAINER]):
+        blobs.delete(CONTAINER, name)
+    assert scan(chain) == []
+    state = json.loads(gzip.decompress(blobs.containers[OF_STATE][STATE][0]))
+    assert place not in state["manifests"]
+
+
+# --- where nothing can be kept -------------------------------------------------------------------------------
+
+
+def test_where_the_state_can_not_be_kept_each_look_goes_by_the_database_and_it_is_told_once(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    blobs.fails = lambda what: NeverError("no role") if what == "write" else None
+    Exported(blobs).run([ea("1", DAY)])
+    work_off(chain)
+    assert scan(chain) == scan(chain) == [], "the run is known, by its content"
+    assert notices(chain).count("The scanner of cost exports keeps nothing") == 1
+
+
+BROKEN = [b"", b"no gzip", *map(gzip.compress, (b"{", b"{}", b"[1]", b'{"version": 9}', b"\x80"))]
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
+def test_a_state_that_can_not_be_read_is_as_good_as_none(chain: Chain, blobs: FakeBlobs, content: bytes) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    scan(chain)
+    blobs.put(OF_STATE, STATE, content)
+    assert manifests(scan(chain)) == [place]
+
+
+def test_a_message_that_could_not_be_sent_is_sent_by_the_next_look(chain: Chain, blobs: FakeBlobs) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    scan_first = chain.export_scanner.scan()
+    chain.queues.fails = lambda: LaterError("away")
+    with pytest.raises(LaterError):
+        chain.send(scan_first)
+    chain.queues.fails = lambda: None
+    assert manifests(scan(chain)) == [place]
+
+
+# --- what operators are told ---------------------------------------------------------------------------------
+
+
+def test_files_that_no_manifest_names_are_told_once_when_they_are_a_day_old(chain: Chain, blobs: FakeBlobs) -> None:
+    Exported(blobs).run([ea("1", DAY)])
+    for name in ("lost/part.csv", "lost/b.CSV.gz", "readme.txt"):
+        blobs.put(CONTAINER, name, b"x")
+    scan(chain)
+    chain.clock.forward(hours=23)
+    scan(chain)
+    assert f"Files that no manifest names: {CONTAINER}" not in notices(chain)
+    chain.clock.forward(hours=2)
+    for _ in range(2):
+        scan(chain)
+    assert notices(chain).count(f"Files that no manifest names: {CONTAINER}") == 1
+    (notice,) = told(chain)
+    assert notice["lines"] == ["lost/b.CSV.gz", "lost/part.csv"]
+    assert f"exports import {CONTAINER}/lost/b.CSV.gz" in notice["advice"]
+
+
+def test_a_container_that_can_not_be_read_is_told_once_a_day_and_the_account_says_why(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    blobs.fails = lambda what: NeverError("it needs a role") if what == "listed" else None
+    for _ in range(3):
+        scan(chain)
+        chain.clock.forward(hours=1)
+    assert notices(chain) == [f"Cost exports can't be read: {CONTAINER}"]
+    account = the_account(chain)
+    assert (account.status, account.last_sync_error) == (AccountStatus.ERROR, "it needs a role")
+    chain.clock.forward(days=1)
+    scan(chain)
+    assert len(notices(chain)) == 2
+
+
+def test_a_container_that_is_away_is_looked_at_by_the_next_look(chain: Chain, blobs: FakeBlobs) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    blobs.fails = lambda what: LaterError("503") if what == "listed" else None
+    assert scan(chain) == []
+    blobs.fails = lambda _what: None
+    assert manifests(scan(chain)) == [place]
+
+
+# --- what got stuck ------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_messages_were_lost_is_picked_up_once_nothing_was_read_of_it_for_an_hour(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    Exported(blobs).run([ea("1", DAY)], [ea("2", DAY)])
+    (message,) = scan(chain)
+    chain.work(Queue.EXPORT, to_json(message))
+    chain.queues.take()
+    assert scan(chain) == []
+    (record,) = chain.export_runs.runs()
+    assert scan(chain) == [PartMessage(record.id, 0), PartMessage(record.id, 1)]
+    chain.export_runs.fail(record.id, "no", chain.clock())
+    assert scan(chain) == scan(chain) == []
+
+
+def test_a_run_that_waits_for_parts_is_looked_at_once_a_day_until_its_manifest_is_gone(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    place = Exported(blobs).run([ea("1", DAY)], missing=1)
+    (message,) = scan(chain)
+    chain.work(Queue.EXPORT, to_json(message))
+    assert scan(chain) == []
+    chain.clock.forward(days=1)
+    assert manifests(scan(chain)) == [place]
+    blobs.delete(CONTAINER, place.removeprefix(f"{CONTAINER}/"))
+    chain.clock.forward(days=1)
+    assert scan(chain) == []
+    (record,) = chain.export_runs.runs()
+    assert (record.state, record.reason) == (
+        RunState.FAILED,
+        "Its manifest is gone, and not all of its parts were there before.",
+    )
+
+
+def test_without_storage_nothing_is_done(chain: Chain) -> None:
+    chain.parts["database"] = None
+    chain.configure()
+    assert list(chain.scan_exports()) == []
