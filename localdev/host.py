@@ -50,14 +50,14 @@ def _serve(host: Host, stopping: threading.Event) -> int:
 
 
 def _drain(host: Host, wanted: argparse.Namespace, stopping: threading.Event) -> int:
-    if wanted.once:
-        host.timer(wanted.once)
+    for name in wanted.once:
+        host.timer(name)
     host.start_queues()
     _say_ready(host)
     # A signal in the middle must not wait for the drain: what is running finishes, the rest stays queued.
     threading.Thread(target=lambda: _leave_on(stopping, host), daemon=True).start()
-    if wanted.once:
-        host.fire(wanted.once)
+    for name in wanted.once:
+        host.fire(name)
     failures = host.drain(wanted.drain_timeout)
     _stop(host)
     if failures:
@@ -128,7 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7071, help="port for HTTP functions, 0 for any (7071)")
     parser.add_argument("--function-key", default="", help="key for HTTP functions that need one (none: open)")
     parser.add_argument("--lease", type=_lease, default=LEASE_SECONDS, help="seconds a message stays hidden (600)")
-    parser.add_argument("--once", metavar="NAME", help="fire this timer, drain the queues, exit")
+    parser.add_argument(
+        "--once",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="fire this timer (given again: one after the other), drain the queues, exit",
+    )
     parser.add_argument("--drain", action="store_true", help="drain the queues, exit")
     parser.add_argument("--drain-timeout", type=float, default=3600.0, help="seconds for draining (3600)")
     parser.add_argument("--verbose", action="store_true", help="tracebacks of failures too")

@@ -106,6 +106,8 @@ if TYPE_CHECKING:
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
+    from shared.services.export_history import ExportHistory
+    from shared.services.export_import import ExportImport
     from shared.services.exports import ExportService
     from shared.services.focus import FocusService
     from shared.services.installation import Installation
@@ -783,6 +785,28 @@ class Composition:
 
         store, writer = SqlChargeStore(self.database), PolarsFocus()
         return FocusService(self.projects, self.spending, store, writer, self.settings.cost_metric, self.clock)
+
+    @cached_property
+    def export_history(self) -> ExportHistory:
+        """What became of cost exports, and who feeds."""
+        from shared.services.export_history import ExportHistory
+
+        return ExportHistory(self.export_runs, self.projects, self.queues, self.clock)
+
+    @cached_property
+    def export_import(self) -> ExportImport:
+        """Imports cost exports at once."""
+        from shared.services.export_import import ExportImport
+
+        return ExportImport(
+            ledger=self.export_runs,
+            reader=self.export_reader,
+            metric=self.settings.cost_metric,
+            closed_on=self.months_closed_on,
+            blobs=lambda: None,
+            queues=self.queues,
+            clock=self.clock,
+        )
 
     @cached_property
     def budget_service(self) -> BudgetService:

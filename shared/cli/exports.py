@@ -9,6 +9,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, command_group, open_app
+from shared.cli.export_runs import days
 from shared.cli.failures import FAILED
 from shared.domain.texts import named
 
@@ -55,7 +56,7 @@ def _facts(checked: Checked) -> list[tuple[str, str]]:
         facts = [
             ("manifest of", f"{said.export.name} ({said.export.provider})"),
             ("dataset", " ".join([said.export.dataset, said.version]).rstrip()),
-            ("days", f"{said.days.start} to {said.days.last_day}" if said.days else ""),
+            ("days", days(said.days)),
             ("submitted", f"{output.minute(said.submitted_at)} UTC" if said.submitted_at else ""),
             ("files", f"{len(said.parts):,}"),
         ]

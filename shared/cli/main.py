@@ -25,6 +25,8 @@ from shared.cli import (
     costs,
     database,
     dead_letters,
+    export_imports,
+    export_runs,
     exports,
     focus,
     mails,
@@ -54,6 +56,11 @@ budgets = command_group("What projects may spend, and Azure's own budgets.")
 # Unknown options are left to the argument, so that -5 is told to be no amount rather than no option.
 budgets.command("set", context_settings={"ignore_unknown_options": True})(budget_revisions.set_budget)
 budgets.command("sync")(budget_sync.sync)
+exports.commands.command("list")(export_runs.list_runs)
+exports.commands.command("show")(export_runs.show)
+exports.commands.command("feeds")(export_runs.feeds)
+exports.commands.command("use")(export_runs.use)
+exports.commands.command("import")(export_imports.import_files)
 for commands, name in ((projects.commands, "project"), (budgets, "budget")):
     app.add_typer(commands, name=f"{name}s")
     # How some of them were called in 0.1.0.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -23,6 +24,7 @@ from shared.domain.money import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
     from shared.domain.budgets import BudgetTerms
 
@@ -159,6 +161,35 @@ def tracked(items: Sequence[T], what: str) -> Iterator[T]:
     from rich.progress import track
 
     yield from track(items, what, console=console, transient=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal: is told how many are done, of how many, and what to add to the words."""
+    from rich.progress import MofNCompleteColumn
+
+    with _bar(MofNCompleteColumn(), what) as update:
+        yield lambda done, total, more: update(completed=done, total=total, description=what + more)
+
+
+@contextmanager
+def reading(what: str, size: int) -> Iterator[Callable[[str, int], None]]:
+    """A bar on a terminal: is told on what somebody was at work, and how many bytes of it are done."""
+    from rich.progress import DownloadColumn
+
+    with _bar(DownloadColumn(), what) as update:
+        update(total=size)
+        yield lambda on, done: update(advance=done, description=printable(f"{what} {on}"))
+
+
+@contextmanager
+def _bar(counts: ProgressColumn, what: str) -> Iterator[Callable[..., None]]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = _console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield partial(bar.update, bar.add_task(what))
 
 
 def printable(text: str) -> str:

@@ -55,15 +55,15 @@ def run(
     what = f"project {project}" if project else output.count(sent, "subscription")
     queued = f"{what} queued." if sent else "no project is active, so there is nothing to read."
     view = None
-    with _noticing_ctrl_c() as stopped:
+    with noticing_ctrl_c() as stopped:
         if not json:
             output.say(f"Run {key}: {queued}")
         if wait and sent:
-            view = _wait(app, key, stopped)
+            view = wait_for(app, key, stopped)
     if json:
         output.write_json({"key": key, "queued": sent, "run": as_json(view) if view else None})
     elif view:
-        _write_outcome(app.run_service, view)
+        write_outcome(app.run_service, view)
     elif sent:
         output.say("`python -m shared.cli status` shows how far it is.")
     if view and view.state is RunState.FAILED:
@@ -74,7 +74,7 @@ def run(
 
 
 @contextmanager
-def _noticing_ctrl_c() -> Iterator[threading.Event]:
+def noticing_ctrl_c() -> Iterator[threading.Event]:
     """Ctrl-C sets the event. An exception in its place can come in the middle of a driver's callback and get lost."""
     stopped = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
@@ -84,9 +84,10 @@ def _noticing_ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _wait(app: Composition, key: str, stopped: threading.Event) -> RunView:
-    with _progress() as show:
-        view = _until_finished(app, key, stopped, show)
+def wait_for(app: Composition, key: str, stopped: threading.Event) -> RunView:
+    """The finished run. Ends the command where the person has stopped waiting."""
+    with output.counting("subscriptions read") as show:
+        view = _until_finished(app, key, stopped, lambda view: _show(view, show))
     if view is None:
         output.warn("no longer waiting; the run goes on")
         raise KeyboardInterrupt
@@ -131,25 +132,11 @@ class Unmoved:
         return self.told
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[RunView], None]]:
-    """A bar on a terminal, with how many subscriptions are through; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("subscriptions read")
-
-        def show(view: RunView) -> None:
-            scopes = _scopes(view)
-            waiting = scopes["waiting"] + scopes["deferred"]
-            total = sum(scopes.values())
-            words = f", {scopes['deferred']} deferred" if scopes["deferred"] else ""
-            bar.update(task, completed=total - waiting, total=total, description=f"subscriptions read{words}")
-
-        yield show
+def _show(view: RunView, show: Callable[[int, int, str], None]) -> None:
+    """How many subscriptions are through."""
+    scopes = _scopes(view)
+    waiting, total = scopes["waiting"] + scopes["deferred"], sum(scopes.values())
+    show(total - waiting, total, f", {scopes['deferred']} deferred" if scopes["deferred"] else "")
 
 
 # --- for people ----------------------------------------------------------------------------------------------
@@ -207,7 +194,8 @@ def _outcome(view: RunView) -> str:
     return f"{scopes['done']} done, {scopes['failed']} failed, {scopes['suspect']} suspect"
 
 
-def _write_outcome(service: RunService, view: RunView) -> None:
+def write_outcome(service: RunService, view: RunView) -> None:
+    """What a finished run has come to."""
     write_errors([view])
     if view.state is not RunState.FAILED:
         output.say(f"Run {view.key} is done: {_outcome(view)}.")

@@ -9,11 +9,10 @@ from decimal import Decimal
 from shared.domain.budgets import BudgetTerms, OpeningBalance
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodRule, make_rule
-from shared.messages import NotificationMessage, Queue
 from shared.ports.clock import Clock
-from shared.ports.errors import LaterError, NeverError
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.queues import MessageSender
+from shared.services.checking import ask_for_checks
 from shared.services.errors import RequestError
 from shared.services.projects import view_of
 from shared.services.reasons import given_reason
@@ -80,14 +79,7 @@ class BudgetService:
             return Revised(view.terms, view)
         number = self.projects.revise_budget(view.project.id, terms, made_by, why, now)
         after = self.projects.get(view.project.id, now.date()) or view
-        return Revised(view.terms, after, number, self._ask_for_check(view.project.id))
-
-    def _ask_for_check(self, project_id: int) -> str | None:
-        try:
-            self.queues.send(Queue.NOTIFICATION, NotificationMessage((project_id,)))
-        except (LaterError, NeverError) as error:
-            return error.reason
-        return None
+        return Revised(view.terms, after, number, ask_for_checks(self.queues, [view.project.id]))
 
 
 def wished(present: BudgetTerms, wish: Wish, today: date) -> BudgetTerms:

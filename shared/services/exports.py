@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import partial
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from shared.domain.charges import CostMetric
 from shared.domain.exports.runs import SERVED_BY, Blob, Dataset, why_waiting
@@ -19,8 +16,7 @@ from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
 from shared.ports.exports import ExportFile, ExportReader, Manifest
 from shared.services.errors import RequestError
-
-ENDINGS = (".csv", ".csv.gz", ".parquet")
+from shared.services.export_folders import ENDINGS, found_in, parts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +87,12 @@ class ExportService:
             if path.is_dir():
                 yield from self._folder(path)
             elif self._reader.is_manifest(path.name):
-                yield from self._run(path, self._manifest(path), self._found(path.parent))
+                yield from self._run(path, self._manifest(path), found_in(path.parent, self._reader))
             else:
                 yield self._file(path)
 
     def _folder(self, folder: Path) -> Iterator[Checked]:
-        found = self._found(folder)
+        found = found_in(folder, self._reader)
         if not found:
             raise RequestError(f"{readable(str(folder), 200)} holds no export ({', '.join(ENDINGS)} or a manifest)")
         manifests = {path: self._manifest(path) for path in found if self._reader.is_manifest(path.name)}
@@ -106,10 +102,6 @@ class ExportService:
         for path in found:
             if path not in manifests and path not in listed:
                 yield self._file(path)
-
-    def _found(self, folder: Path) -> list[Path]:
-        paths = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
-        return [path for path in paths if path.name.lower().endswith(ENDINGS) or self._reader.is_manifest(path.name)]
 
     # --- a run -----------------------------------------------------------------------------------------------------
 
@@ -124,7 +116,7 @@ class ExportService:
         if isinstance(said, NeverError):
             yield Checked(str(path), fault=said.reason)
             return
-        parts, count = _parts(said, path, found), 0
+        parts, count = parts_of(said, path, found), 0
         sizes = {part.name: part.size for part in said.parts}
         waiting = why_waiting(sizes, {name: Blob(part.stat().st_size, "") for name, part in parts.items()})
         fault = f"It can't be imported yet: {waiting}." if waiting else None
@@ -157,31 +149,7 @@ class ExportService:
 
 
 def _parts(said: Manifest | NeverError, manifest: Path, found: Sequence[Path]) -> dict[str, Path]:
-    """Where a manifest's parts lie: beside it, or as it says. A copy of its container may begin at any folder.
-
-    Months have files of one name, in folders of their own.
-    """
-    if isinstance(said, NeverError):
-        return {}
-    by_name: dict[str, list[Path]] = {}
-    for path in found:
-        by_name.setdefault(path.name, []).append(path)
-    names = [part.name for part in said.parts]
-    alike = {
-        name: [
-            path
-            for path in by_name.get(PurePosixPath(name).name, [])
-            if path.parent == manifest.parent or _in_common(PurePosixPath(name).parent, path.parent)
-        ]
-        for name in names
-    }
-    return {name: max(paths, key=partial(_in_common, PurePosixPath(name))) for name, paths in alike.items() if paths}
-
-
-def _in_common(one: PurePosixPath, other: Path) -> int:
-    """How many steps of two paths are the same, from their ends."""
-    pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return {} if isinstance(said, NeverError) else parts_of(said, manifest, found)
 
 
 def _counted(checked: Checked, rows: int | None) -> Checked:

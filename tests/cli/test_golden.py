@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from localdev.azure_sim import Charge, ChargeBook, SimulatedExport
 from shared.cli.app import user_name
 from shared.composition import Composition
 from shared.domain.deliveries import Delivery, DeliveryState, Role
 from shared.messages import Queue
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunTrigger, ScopeTarget
+from tests.adapters.exports.files import EA, csv_of
 from tests.cli.commands import (
     BARE,
     DIE1,
@@ -40,6 +43,7 @@ from tests.docs import sources
 from tests.services.test_export_service import write_run
 
 GOLDEN = Path(__file__).parent / "golden"
+THIRD = "3caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 READ_AT = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
 FORET = (
     f"14,FORÊT,Observatoire des forêts boréales et de leurs lacs,{SECOND},foret,3000,EUR,monthly,,,"
@@ -79,6 +83,11 @@ COMMANDS = {
     "cloud-accounts-list": "cloud-accounts list",
     "exports-read": "exports read exports",
     "focus-export": "focus export --from 2026-11-02 --to 2026-11-03 --output november.csv",
+    "exports-import": "exports import exports october.csv",
+    "exports-list": "exports list",
+    "exports-show": "exports show 1",
+    "exports-feeds": "exports feeds",
+    "exports-use": "exports use daily --yes",
     "db-upgrade": "db upgrade",
     "check": "check",
     "smoke-test": "smoke-test",
@@ -142,10 +151,25 @@ def _exports(folder: Path) -> None:
     (folder / "prices.csv").write_text("MeterId,UnitPrice,Currency\n", encoding="utf-8")
 
 
+def _imported(app: Composition) -> None:
+    """A file, and then a run of an export that has the same subscription, and is not used."""
+    rows = [{**EA, "SubscriptionId": THIRD, "Date": f"10/{day:02}/2026", "Cost": "12.3456789"} for day in range(1, 32)]
+    Path("october.csv").write_text(csv_of([{**each, "BillingPeriodStartDate": "10/01/2026"} for each in rows]))
+    export = SimulatedExport(THIRD)
+    book = ChargeBook(Charge(THIRD, "rg-a", "Storage", date(2026, 10, day), "CAD", Decimal(12)) for day in range(1, 32))
+    for name, content in export.month_before(book, datetime(2026, 11, 5, 1, tzinfo=UTC)).items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(content)
+    for path in ("october.csv", "costs"):
+        list(app.export_import.carry_out(app.export_import.look([path]), lambda *_: None))
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_writes_what_it_did(
     world: Composition, cli: Cli, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
+    if name.startswith("exports-"):
+        _imported(world)
     outcome = cli(*COMMANDS[name].split())
     written = f"$ budget-warden {COMMANDS[name]}\n{outcome.out}{outcome.err}exit code {outcome.code}\n"
     written = _steady(written, tmp_path)

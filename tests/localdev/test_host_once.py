@@ -31,6 +31,12 @@ def test_once_fires_its_timer_only_and_ends_when_everything_is_handled(sample):
     assert sample.count("in") == 0
 
 
+def test_several_timers_are_fired_one_after_the_other(sample):
+    host = sample.write(CHAIN).host("--once", "Begin", "--once", "Begin", **CRON).start()
+    assert host.wait() == 0
+    assert sorted(sample.records()) == ["begin", "begin", *["next a"] * 2, *["next b"] * 2]
+
+
 def test_what_fails_for_good_is_handled_by_the_poison_queue_and_told_by_the_exit_code(sample):
     host = sample.write(CHAIN, maxDequeueCount=2).host("--once", "Begin", Bodies="a,bad,b", **CRON).start()
     assert host.wait() == 1

@@ -1,0 +1,122 @@
+"""`exports import`: files and folders, at once."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import AsJson, open_app
+from shared.cli.export_runs import days, run_as_json
+from shared.cli.failures import FAILED
+from shared.cli.output import Cell, Column
+from shared.domain.exports.runs import Found, RunState
+
+if TYPE_CHECKING:
+    from shared.services.export_import import Plan, Result
+
+
+def import_files(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|FOLDER…",
+            help="CSV (plain, gzip), Parquet, manifests, folders of them; or CONTAINER/PATH in export storage.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read them, and say what would be imported.")] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="The files that no manifest names are parts of one export.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="A file that ends before what it would replace is meant to.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Import cost exports now, in this process. What was imported before changes nothing.
+
+    A file that no manifest names replaces what was imported for its billing account and months. Exit code 1 where one
+    can't be imported; the others are.
+    """
+    service = open_app().export_import
+    with output.working("Looking …"):
+        plan = service.look(paths, parts=parts, force=force)
+    with output.reading("Reading", plan.size) as show:
+        results = list((service.rehearse if dry_run else service.carry_out)(plan, show))
+    if json:
+        output.write_json(_as_json(plan, results))
+    else:
+        _write(plan, results)
+    if plan.faults or any(result.fault for result in results):
+        raise typer.Exit(FAILED)
+
+
+# --- for people --------------------------------------------------------------------------------------------------
+
+
+def _write(plan: Plan, results: list[Result]) -> None:
+    if results:
+        output.write_records(IMPORTED, results)
+    for place in plan.without_rows:
+        output.say(f"{place} has no charges.")
+    for place, fault in [*plan.faults, *((each.place, each.fault) for each in results if each.fault)]:
+        output.say(f"{place}: {fault}", "red")
+    checked = sorted({project for result in results for project in result.due_projects})
+    if checked:
+        output.say(f"{output.count(len(checked), 'project')} checked anew.")
+    for unasked in dict.fromkeys(result.unasked for result in results if result.unasked):
+        output.warn(f"{unasked}; the watchdog has these projects checked")
+
+
+def _outcome(result: Result) -> Cell:
+    """What became of it, or would."""
+    if result.fault:
+        return Cell("failed", "red")
+    number = f" as run {result.record.id}" if result.record.id else ""
+    match result.found:
+        case Found.KNOWN:
+            return Cell(f"was {result.record.state} before{number}")
+        case Found.COPY:
+            return Cell(f"a copy of what was {result.record.state}{number}")
+    is_new = result.record.state is RunState.IMPORTING and not number
+    return Cell("would be imported" if is_new else f"{result.record.state}{number}")
+
+
+def _changed(result: Result) -> str:
+    changes = result.record.changes
+    if result.found is not Found.NEW or result.record.state is not RunState.IMPORTED:
+        return ""
+    return f"{changes.added:,}/{changes.changed:,}/{changes.removed:,}"
+
+
+def _file(result: Result) -> str:
+    """Of a run with a manifest, the export says more than the name of that."""
+    return "" if result.record.run.run_id else PurePath(result.place).name
+
+
+IMPORTED: output.Table[Result] = {
+    Column("file", words=True): _file,
+    Column("export", words=True): lambda each: each.record.run.export.name,
+    Column("account", spare=3): lambda each: each.record.run.export.billing_account,
+    Column("days", spare=1): lambda each: days(each.record.run.days),
+    Column("rows", right=True): lambda each: "" if each.record.rows is None else f"{each.record.rows:,}",
+    Column("sum", right=True): lambda each: output.exact(each.record.totals) if each.record.totals else "",
+    Column("added/changed/removed", right=True, spare=2): _changed,
+    Column("what became of it", words=True): _outcome,
+    Column("reason", words=True): lambda each: each.record.reason or "",
+}
+
+# --- for programs ------------------------------------------------------------------------------------------------
+
+
+def _as_json(plan: Plan, results: list[Result]) -> dict[str, Any]:
+    runs = [
+        {"file": each.place, "found": each.found, "fault": each.fault}
+        | run_as_json(each.record)
+        | {"projects": list(each.due_projects)}
+        for each in results
+    ]
+    faults = [{"file": place, "fault": fault} for place, fault in plan.faults]
+    return {"runs": runs, "faults": faults, "without_charges": list(plan.without_rows)}

@@ -1,0 +1,132 @@
+"""The history of cost exports, for people: what was imported, who feeds what, and changing that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from shared.domain.exports.feeding import QUERY, Fed, Order
+from shared.domain.exports.runs import Export, RunState
+from shared.domain.projects import sub_account_key
+from shared.domain.texts import named, readable
+from shared.ports.clock import Clock
+from shared.ports.export_runs import Changes, ExportLedger, Feeding, RunPart, RunRecord
+from shared.ports.projects import ProjectLedger
+from shared.ports.queues import MessageSender
+from shared.services.checking import ask_for_checks
+from shared.services.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What is fed by another source now, or would be. fed_by: by whose name now, and from then on."""
+
+    fed: Fed
+    fed_by: str
+    then_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What an order changes. source: its name. projects: the acronyms of those that are checked.
+
+    unasked: why their check could not be asked for now; the watchdog does it later.
+    """
+
+    order: Order
+    source: str
+    handovers: tuple[Handover, ...]
+    changes: Changes
+    projects: tuple[str, ...]
+    unasked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportHistory:
+    """Every method raises LaterError where the database is away."""
+
+    ledger: ExportLedger
+    projects: ProjectLedger
+    queues: MessageSender
+    clock: Clock
+
+    def listed(self, export: str = "", states: Collection[RunState] = (), limit: int | None = None) -> list[RunRecord]:
+        """Runs, the latest found first; of an export, by its name or key. Raises RequestError for one unknown."""
+        if export:
+            self._named(export)
+        return self.ledger.runs(export or None, states, limit)
+
+    def shown(self, run_id: int) -> tuple[RunRecord, list[RunPart]]:
+        """A run, with its parts. Raises RequestError where there is none of this number."""
+        record = self.ledger.get(run_id)
+        if record is None:
+            raise RequestError(f"there is no run {run_id}; `exports list` shows those that there are")
+        return record, self.ledger.parts(run_id)
+
+    def feeds(self) -> list[Feeding]:
+        """Who feeds what, by sub-account."""
+        return self.ledger.feeds()
+
+    def order(self, source: str, sub_account: str = "") -> Order:
+        """The order to have an export (by name or key), or the query, feed a sub-account, or all that it covers.
+
+        Raises RequestError where the name is that of none or of several, or the sub-account is unknown.
+        """
+        export = None if source.strip().lower() == QUERY else self._one(source)
+        fed = self._fed(sub_account, export) if sub_account else None
+        return Order(export.key if export else QUERY, self.clock(), fed)
+
+    def look(self, order: Order) -> Switch:
+        """What an order would change; nothing is changed."""
+        return self._carried_out(order, "", rehearse=True)
+
+    def use(self, order: Order, by: str) -> Switch:
+        """Carries an order out, and asks for the check of the projects whose figures change."""
+        return self._carried_out(order, by)
+
+    def _carried_out(self, order: Order, by: str, *, rehearse: bool = False) -> Switch:
+        before = {each.fed: each.name for each in self.ledger.feeds()}
+        ordered = self.ledger.use(order, by, rehearse=rehearse)
+        exports = {each.key: each.name for each in self.ledger.exports()}
+        source = exports.get(order.source, QUERY)
+        handovers = tuple(Handover(fed, before.get(fed, ""), source) for fed in ordered.fed)
+        unasked = None if rehearse else ask_for_checks(self.queues, ordered.due_projects)
+        acronyms = {entry.project.id: entry.project.acronym for entry in self.projects.entries()}
+        projects = tuple(acronyms.get(each, str(each)) for each in ordered.due_projects)
+        return Switch(order, source, handovers, ordered.changes, projects, unasked)
+
+    # --- names -------------------------------------------------------------------------------------------------------
+
+    def _one(self, text: str) -> Export:
+        found = self._named(text)
+        if len(found) > 1:
+            keys = "\n  ".join(export.key for export in found)
+            raise RequestError(f"{len(found)} exports are called {readable(text)}; say which, by its key:\n  {keys}")
+        return found[0]
+
+    def _named(self, text: str) -> Sequence[Export]:
+        """Those of this key, else of this name, in any case. Raises RequestError where there is none."""
+        wanted, every = text.strip().casefold(), self.ledger.exports()
+        found = [each for each in every if each.key.casefold() == wanted] or [
+            each for each in every if each.name.casefold() == wanted
+        ]
+        if not found:
+            known = named(sorted({each.name for each in every}, key=str.casefold))
+            raise RequestError(f"there is no export {readable(text)}" + (f"; there are {known}" if known else ""))
+        return found
+
+    def _fed(self, text: str, export: Export | None) -> Fed:
+        """A sub-account that something feeds, or that an export has delivered."""
+        known = {each.fed.whole for each in self.ledger.feeds()}
+        found = [
+            fed
+            for fed in sorted(known, key=lambda each: each[:2])
+            if (export is None or fed.provider == export.provider)
+            and fed.sub_account == sub_account_key(fed.provider, text.strip())
+        ]
+        if not found:
+            raise RequestError(f"no export has delivered {readable(text)}; `exports feeds` shows what they have")
+        if len(found) > 1:
+            providers = named([fed.provider for fed in found])
+            raise RequestError(f"{readable(text)} is a sub-account of {providers}; name the export instead")
+        return found[0]

@@ -1,0 +1,328 @@
+"""Importing cost exports at once, in this process: the same runs, by the same rules, as what the scanner finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from shared.domain.charges import CostMetric
+from shared.domain.exports.days import placed
+from shared.domain.exports.feeding import unread
+from shared.domain.exports.files import FileRun, file_export, last_days, refusals
+from shared.domain.exports.runs import Export, ExportRun, Found, RunState, content_of, what_is, why_waiting
+from shared.domain.exports.sums import Row, Sums, added, sums_of
+from shared.ports.blobs import BlobStore
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.export_runs import ExportLedger, NewRun, RunPart, RunRecord
+from shared.ports.exports import ExportFile, ExportReader
+from shared.ports.queues import MessageSender
+from shared.services.checking import ask_for_checks
+from shared.services.errors import RequestError
+from shared.services.export_sources import ExportSource, SourceFile, sources_of
+
+Shown = Callable[[str, int], None]
+"""Is told what was worked on, and how many bytes of it there are"""
+BROKEN_OFF = "its import was broken off; `exports import` goes on with it"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A run that is to be imported.
+
+    files: its parts, in order. whole: whether all rows in them are its own, as where a manifest lists them.
+    """
+
+    place: str
+    new: NewRun
+    source: ExportSource
+    files: tuple[SourceFile, ...]
+    whole: bool
+
+    @property
+    def size(self) -> int:
+        """The bytes of its parts."""
+        return sum(file.blob.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be imported. faults: what can't be, and why. without_rows: files of no charges. Both by place."""
+
+    runs: tuple[Planned, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+    without_rows: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The bytes that are to be read."""
+        return sum(run.size for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a run, or would. found: whether it was new. record: as it stands; of one that was only looked at,
+    what its files come to. fault: why it could not be imported. due_projects: those that are checked now; unasked:
+    why that could not be asked for.
+    """
+
+    place: str
+    found: Found
+    record: RunRecord
+    fault: str | None = None
+    due_projects: tuple[int, ...] = ()
+    unasked: str | None = None
+
+
+@dataclass(slots=True)
+class ExportImport:
+    """Imports cost exports that a person names.
+
+    closed_on: as of `ExportLedger.make`. blobs: export storage, None where none is set.
+    """
+
+    ledger: ExportLedger
+    reader: ExportReader
+    metric: CostMetric
+    closed_on: Mapping[str, int]
+    blobs: Callable[[], BlobStore | None]
+    queues: MessageSender
+    clock: Clock
+    _last_read: tuple[SourceFile, ExportFile] | None = field(default=None, init=False)
+
+    def look(self, paths: Sequence[str], *, parts: bool = False, force: bool = False) -> Plan:
+        """What there is at these paths, and in these folders: on this machine, or CONTAINER/PATH in export storage.
+
+        parts: the files that no manifest names are parts of one run. force: one that ends before what it would replace
+        is meant to. Raises RequestError where there is nothing, or the files can't be imported together.
+        """
+        plans = []
+        lone: list[tuple[ExportSource, SourceFile]] = []
+        for source in sources_of(paths, self.reader, self.blobs()):
+            plan, listed = self._of_manifests(source)
+            plans.append(plan)
+            lone += [(source, file) for file in source.others(listed)]
+        plans.append(self._of_files(lone, parts, force))
+        return Plan(
+            tuple(run for plan in plans for run in plan.runs),
+            tuple(fault for plan in plans for fault in plan.faults),
+            tuple(place for plan in plans for place in plan.without_rows),
+        )
+
+    def rehearse(self, plan: Plan, show: Shown) -> Iterator[Result]:
+        """What each run is, and what its files come to. Nothing is stored."""
+        for planned in plan.runs:
+            new, run = planned.new, planned.new.run
+            known = [each for each in self.ledger.runs(run.export.key) if each.state is not RunState.WAITING]
+            found = what_is(run, (each.run for each in known))
+            state, reason = new.unread or (RunState.IMPORTING, None)
+            record = RunRecord(run, None, new.container, state, run.modified_at, reason=reason)
+            try:
+                sums = added(self._staged(planned, part, show)[0] for part in ([] if new.unread else new.parts))
+            except NeverError as error:
+                yield Result(planned.place, found, record, error.reason)
+                continue
+            rows, totals = sums.rows, sums.totals
+            yield Result(
+                planned.place, found, replace(record, parts=len(new.parts), rows=rows, size=planned.size, totals=totals)
+            )
+
+    def carry_out(self, plan: Plan, show: Shown) -> Iterator[Result]:
+        """Imports the runs. Those that are known, and did not fail, are left as they are."""
+        open_runs: dict[int, Planned] = {}
+        try:
+            for planned in plan.runs:
+                found, record = self._registered(planned.new)
+                if record.state is RunState.IMPORTING and found is not Found.COPY:
+                    open_runs[record.id] = planned
+                else:
+                    show(planned.place, planned.size)
+                    yield Result(planned.place, found, record)
+            for run_id, planned in list(open_runs.items()):
+                fault = self._stage(run_id, planned, show)
+                if fault:
+                    yield self._failed(run_id, open_runs.pop(run_id), fault)
+            yield from self._made(open_runs)
+        except BaseException:
+            # Nobody would go on with them.
+            with suppress(LaterError):
+                for run_id in open_runs:
+                    self.ledger.fail(run_id, BROKEN_OFF, self.clock())
+            raise
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    def _of_manifests(self, source: ExportSource) -> tuple[Plan, set[str]]:
+        """The runs that manifests tell of; and all the places of files that they list."""
+        runs, faults, listed = [], [], set()
+        for file, content in source.manifests():
+            try:
+                planned = self._run_of(source, file, content)
+            except NeverError as error:
+                faults.append((file.place, error.reason))
+                continue
+            listed |= {part.place for part in planned.files}
+            if planned.new.waiting:
+                faults.append((file.place, f"It can't be imported yet: {planned.new.waiting}."))
+            else:
+                runs.append(planned)
+        return Plan(tuple(runs), tuple(faults)), listed
+
+    def _run_of(self, source: ExportSource, file: SourceFile, content: bytes) -> Planned:
+        said = self.reader.manifest(content, source.container)
+        there = source.parts(file, said)
+        waiting = why_waiting(
+            {part.name: part.size for part in said.parts}, {name: part.blob for name, part in there.items()}
+        )
+        parts = [part for part in said.parts if part.name in there]
+        run = ExportRun(
+            export=said.export,
+            run_id=said.run_id,
+            place=file.place,
+            submitted_at=said.submitted_at,
+            modified_at=file.modified_at,
+            found=0,
+            days=said.days,
+            content=content_of(file.blob.etag, [part.blob.etag for part in there.values()]),
+        )
+        new = NewRun(
+            run,
+            None,
+            source.container,
+            tuple(RunPart(at, part.name, there[part.name].blob, part.rows) for at, part in enumerate(parts)),
+            waiting,
+            unread(said.export, self.metric),
+        )
+        return Planned(file.place, new, source, tuple(there[part.name] for part in parts), True)
+
+    # --- files without a manifest ------------------------------------------------------------------------------------
+
+    def _of_files(self, lone: Sequence[tuple[ExportSource, SourceFile]], parts: bool, force: bool) -> Plan:
+        """A run for each file and billing account in it; with `parts`, one for each billing account."""
+        runs: dict[tuple[str, str], Planned] = {}
+        speaking, faults, without_rows = [], [], []
+        for source, file in lone:
+            try:
+                sums = self._sums_by_export(self._read(source, file))
+            except NeverError as error:
+                faults.append((file.place, error.reason))
+                continue
+            if not sums:
+                without_rows.append(file.place)
+            for export, of_export in sums.items():
+                key = (export.key, "" if parts else file.place)
+                runs[key] = self._with_file(runs.get(key), export, source, file)
+                speaking.append(FileRun(file.place, export, last_days(placed(runs[key].new.run, of_export).charges)))
+        if parts and faults:
+            raise RequestError("\n  ".join(["nothing was imported:", *(f"{place}: {why}" for place, why in faults)]))
+        stored = self.ledger.last_days({each.export.key for each in speaking}) if speaking else {}
+        refused = refusals(self._not_known(speaking, runs), stored, parts=parts, force=force)
+        if refused:
+            raise RequestError("\n  ".join(["nothing was imported:", *refused]))
+        return Plan(tuple(runs.values()), tuple(faults), tuple(without_rows))
+
+    def _not_known(self, speaking: Iterable[FileRun], runs: Mapping[tuple[str, str], Planned]) -> list[FileRun]:
+        """Without files that were imported before: they change nothing, whatever has come after them."""
+        places: dict[str, set[str]] = {}
+        for planned in runs.values():
+            export = planned.new.run.export.key
+            before = (each.run for each in self.ledger.runs(export) if each.state is not RunState.WAITING)
+            if what_is(planned.new.run, before) is not Found.KNOWN:
+                places.setdefault(export, set()).update(file.place for file in planned.files)
+        return [each for each in speaking if each.name in places.get(each.export.key, ())]
+
+    def _with_file(self, before: Planned | None, export: Export, source: ExportSource, file: SourceFile) -> Planned:
+        files = (*before.files, file) if before else (file,)
+        new_parts = tuple(RunPart(number, each.place, each.blob) for number, each in enumerate(files))
+        run = ExportRun(
+            export=export,
+            run_id="",
+            place=files[0].place,
+            submitted_at=self.clock(),
+            modified_at=max(each.modified_at for each in files),
+            found=0,
+            days=None,
+            content=content_of("", [each.blob.etag for each in files]),
+        )
+        return Planned(files[0].place, NewRun(run, None, "", new_parts), source, files, False)
+
+    def _sums_by_export(self, file: ExportFile) -> dict[Export, Sums]:
+        """What a file comes to, by its billing accounts, each with its export `file`."""
+        rows: dict[str, tuple[Export, list[Row]]] = {}
+        for provider, of_provider in file.rows.items():
+            for row in of_provider:
+                export = file_export(provider, row.billing_account_id, self.metric, file.is_focus)
+                rows.setdefault(export.key, (export, []))[1].append(row)
+        return {export: sums_of(of_export, export) for export, of_export in rows.values()}
+
+    # --- importing ---------------------------------------------------------------------------------------------------
+
+    def _registered(self, new: NewRun) -> tuple[Found, RunRecord]:
+        """One that failed is tried again: whoever asks has a reason to."""
+        found, record = self.ledger.register(new, self.clock())
+        if found is Found.KNOWN and record.state is RunState.FAILED:
+            return self.ledger.register(new, self.clock(), again=True)
+        return found, record
+
+    def _stage(self, run_id: int, planned: Planned, show: Shown) -> str | None:
+        """Has the ledger keep the sums of its parts; why that can't be."""
+        for part in self.ledger.parts(run_id):
+            if part.is_staged:
+                show(planned.place, part.blob.size)
+                continue
+            try:
+                sums, file = self._staged(planned, part, show)
+                self.ledger.stage(run_id, part.number, sums, sums.rows, file.odd, self.clock())
+            except NeverError as error:
+                return error.reason
+        return None
+
+    def _staged(self, planned: Planned, part: RunPart, show: Shown) -> tuple[Sums, ExportFile]:
+        """What a part comes to. Raises NeverError."""
+        of_part = planned.files[part.number]
+        file = self._read(planned.source, of_part)
+        show(planned.place, of_part.blob.size)
+        if part.rows is not None and file.count != part.rows:
+            raise NeverError(f"{part.name} has {file.count:,} rows, and {part.rows:,} by its manifest.")
+        export = planned.new.run.export
+        if planned.whole:
+            return sums_of((row for rows in file.rows.values() for row in rows), export), file
+        return self._sums_by_export(file)[export], file
+
+    def _read(self, source: ExportSource, file: SourceFile) -> ExportFile:
+        """The last file is remembered: most imports are of one, which is looked at before."""
+        if self._last_read is None or self._last_read[0] != file:
+            with source.opened(file) as path:
+                self._last_read = (file, self.reader.read(path, self.metric, self.clock().date()))
+        return self._last_read[1]
+
+    def _made(self, open_runs: dict[int, Planned]) -> Iterator[Result]:
+        """Makes charges of runs whose parts are all there, and takes each out. One may have to wait for another."""
+        waiting: dict[int, str] = {}
+        while open_runs.keys() - waiting.keys():
+            for run_id, planned in list(open_runs.items()):
+                try:
+                    imported = self.ledger.make(run_id, self.metric, self.closed_on, self.clock())
+                except LaterError as error:
+                    waiting[run_id] = error.reason
+                    continue
+                except NeverError as error:
+                    yield self._failed(run_id, open_runs.pop(run_id), error.reason)
+                    continue
+                del open_runs[run_id]
+                waiting = {}
+                unasked = ask_for_checks(self.queues, imported.due_projects)
+                yield Result(planned.place, Found.NEW, imported.record, None, imported.due_projects, unasked)
+        for run_id, reason in waiting.items():
+            yield Result(open_runs.pop(run_id).place, Found.NEW, self._known(run_id), reason)
+
+    def _failed(self, run_id: int, planned: Planned, reason: str) -> Result:
+        self.ledger.fail(run_id, reason, self.clock())
+        return Result(planned.place, Found.NEW, self._known(run_id), reason)
+
+    def _known(self, run_id: int) -> RunRecord:
+        record = self.ledger.get(run_id)
+        if record is None:
+            raise NeverError(f"run {run_id} is gone from the database")
+        return record

@@ -1,0 +1,114 @@
+"""`exports list`, `show`, `feeds`, `use` and `import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.adapters.exports.files import EA, SUB, csv_of
+from tests.cli.commands import Cli
+from tests.services.test_export_service import write_run
+
+DAILY = f"azure:/subscriptions/{SUB}/providers/microsoft.costmanagement/exports/daily"
+FILE = {
+    "key": "azure:8611537/file",
+    "provider": "azure",
+    "id": "8611537/file",
+    "name": "file",
+    "dataset": "actual",
+    "billing_account": "8611537",
+}
+IMPORTED: dict[str, Any] = {
+    "run": 1,
+    "export": FILE,
+    "first_day": None,
+    "last_day": None,
+    "run_id": None,
+    "container": None,
+    "place": "file.csv",
+    "state": "imported",
+    "reason": None,
+    "parts": 1,
+    "staged": 1,
+    "rows": 1,
+    "size": 379,
+    "sums": {"CAD": "1.50000000000000000001"},
+    "changes": {"added": 1, "changed": 0, "removed": 0, "first_day": "2026-09-21", "last_day": "2026-09-21"},
+}
+
+
+def without_times(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if not name.endswith("_at")}
+
+
+@pytest.fixture
+def file(environment: dict[str, str]) -> str:
+    Path("file.csv").write_text(csv_of([{**EA, "Cost": "1.50000000000000000001"}]), newline="")
+    return "file.csv"
+
+
+def test_what_was_imported_is_written_for_programs_to_the_last_digit(cli: Cli, file: str) -> None:
+    outcome = cli("exports", "import", file, "--json")
+    assert outcome.code == 0
+    ours = {"file": file, "found": "new", "fault": None, "projects": []}
+    (run,) = outcome.json.pop("runs")
+    assert without_times(run) == ours | IMPORTED
+    (listed,) = cli("exports", "list", "--json").json
+    assert without_times(listed) == IMPORTED
+    times = [listed[f"{what}_at"][:10] for what in ("submitted", "found", "started", "finished")]
+    assert times == ["2026-11-20"] * 4
+    assert cli("exports", "show", "1", "--json").json == listed | {"files": []}
+    span = {"first_day": "2026-09-21", "last_day": "2026-09-21"}
+    fed = {"provider": "azure", "sub_account_id": SUB, "group": None}
+    assert cli("exports", "feeds", "--json").json == [fed | {"source": FILE["key"], "name": "file"} | span]
+
+
+def test_a_rehearsal_stores_nothing(cli: Cli, file: str) -> None:
+    outcome = cli("exports", "import", "--dry-run", file)
+    assert (outcome.code, "would be imported" in outcome.out) == (0, True)
+    assert cli("exports", "list").out == "No run of an export was found yet.\n"
+
+
+def test_what_cannot_be_imported_is_told_by_the_exit_code_too(cli: Cli, file: str) -> None:
+    Path("broken.csv").write_text("a,b\n")
+    outcome = cli("exports", "import", "broken.csv", file)
+    assert (outcome.code, "broken.csv: The file has no costs that are known" in outcome.out) == (1, True)
+    assert [each["place"] for each in cli("exports", "list", "--json").json] == [file]
+    assert cli("exports", "import", "nowhere.csv").code == 2
+
+
+def test_an_order_is_refused_where_nobody_can_be_asked(cli: Cli, file: str, queue_names: dict[str, str]) -> None:
+    cli("exports", "import", file)
+    write_run(Path("run"), 2)
+    cli("exports", "import", "run")
+    outcome = cli("exports", "use", "daily")
+    assert (outcome.code, outcome.err) == (2, "error: nothing was changed; where this is meant, add --yes\n")
+    assert "1 charge changed (September 2026)" in outcome.out
+    refused = cli("exports", "use", "daily", "--json")
+    assert (refused.code, refused.json["done"]) == (2, False)
+    assert cli("exports", "feeds", "--json").json[0]["name"] == "file"
+    done = cli("exports", "use", "daily", "--for", SUB, "--yes", "--json")
+    assert (done.code, done.json["done"], done.json["source"]) == (0, True, DAILY)
+    assert done.json["handovers"] == [
+        {"provider": "azure", "sub_account_id": SUB, "group": None, "fed_by": "file", "then_by": "daily"}
+    ]
+    again = cli("exports", "use", "DAILY")
+    assert (again.code, again.out) == (0, "It is so already: daily feeds all that this says.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "--export", "nightly"], "there is no export nightly"),
+        (["show", "7"], "there is no run 7"),
+        (["use", "nightly"], "there is no export nightly"),
+        (["use", "query", "--for", "7f0c"], "no export has delivered 7f0c"),
+        (["use", "query", "--for", ""], "--for is empty"),
+        (["list", "--state", "done"], "'done' is not one of"),
+    ],
+)
+def test_what_there_is_not_is_wrong_usage(cli: Cli, arguments: list[str], words: str) -> None:
+    outcome = cli("exports", *arguments)
+    assert (outcome.code, words in outcome.err) == (2, True)
