@@ -10,6 +10,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,17 +29,59 @@ LONGEST_LINE = 16 * 2**20
 MOST_TIMES, HARMLESS = 200, 64 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """A file that can be parsed in pieces. lines: how many it has after its header; None where nobody counted them."""
+
+    path: Path
+    header: list[str]
+    header_lines: int
+    lines: int | None
+
+    def check(self, rows: int, lines: int) -> None:
+        """Refuses a file of which a parser has found these rows, where rows were lost between quotes.
+
+        lines: of the file. A row is a line, or several where a cell has more than one, which costs have not: then all
+        of it is read again, slowly.
+        """
+        if rows != lines - self.header_lines and rows != self._records():
+            raise NeverError(
+                f"The file's quotes are broken: {rows:,} rows were found in {lines - self.header_lines:,} lines."
+            )
+
+    def _records(self) -> int | None:
+        """How many rows it has by the letter; None where one has more or fewer cells than the header."""
+        with opened(self.path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            try:
+                rows = csv.reader(text, strict=True)
+                return sum(1 for row in rows if _is_row(row, self.header)) - 1
+            except (csv.Error, UnicodeDecodeError, _OddError):
+                return None
+
+
+class _OddError(Exception):
+    """A row that is none."""
+
+
+def _is_row(row: list[str], header: list[str]) -> bool:
+    if row and len(row) != len(header):
+        raise _OddError
+    return True
+
+
 @contextmanager
-def checked(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """A file that can be parsed in pieces, the same or a copy for as long as this lasts, and its header.
+def checked(path: Path) -> Iterator[CheckedFile]:
+    """A file that can be parsed in pieces, the same or a copy for as long as this lasts.
 
     A gzip file is unpacked once for this, and thrown away: it can't be known otherwise how long its lines are.
     Raises NeverError.
     """
-    start = _start(path)
+    start, lines = _start(path)
     header, end = _header(start)
+    _check_cells(start[end:], header)
+    whole = CheckedFile(path, header, start.count(b"\n", 0, end) or 1, lines)
     if not start.startswith(BOM_BYTES, end):
-        yield path, header
+        yield whole
         return
     # Some of Azure's files have one before their first row, too, where the parser would take it for a part of that.
     with TemporaryDirectory(prefix="budget-warden-") as folder:
@@ -47,22 +90,22 @@ def checked(path: Path) -> Iterator[tuple[Path, list[str]]]:
             other.write(file.read(end))
             file.read(len(BOM_BYTES))
             shutil.copyfileobj(file, other, PIECE)
-        yield copy, header
+        yield replace(whole, path=copy)
 
 
-def opened(path: Path) -> io.BufferedIOBase:
+def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
     """A file's content, unpacked."""
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     return gzip.open(path) if packed else path.open("rb")
 
 
-def _start(path: Path) -> bytes:
-    """The first piece, of a file in which no line is too long."""
-    size = path.stat().st_size
+def _start(path: Path) -> tuple[bytes, int | None]:
+    """The first piece, of a file in which no line is too long; and how many lines it has, where they were counted."""
+    size, lines = path.stat().st_size, None
     with opened(path) as file:
         if isinstance(file, gzip.GzipFile):
-            start = _check_packed(file, size)
+            start, lines = _check_packed(file, size)
         else:
             start = file.read(PIECE)
             if size > LONGEST_LINE:
@@ -72,7 +115,7 @@ def _start(path: Path) -> bytes:
     if start.startswith((ZIP, *UTF_16)):
         raise NeverError("The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are read.")
     # The last character may be cut.
-    return start if len(start) < PIECE else start[: start.rfind(b"\n") + 1]
+    return (start if len(start) < PIECE else start[: start.rfind(b"\n") + 1]), lines
 
 
 def _check_plain(file: io.BufferedIOBase) -> None:
@@ -96,9 +139,9 @@ def _check_closed(last: bytes) -> None:
         raise NeverError("The file's quotes are broken: one is opened that nobody closes.")
 
 
-def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
-    """Unpacks all of it; returns the first piece."""
-    start, unpacked, line, last, quoted = b"", 0, 0, b"", 0
+def _check_packed(file: gzip.GzipFile, size: int) -> tuple[bytes, int]:
+    """Unpacks all of it; returns the first piece, and how many lines there are."""
+    start, unpacked, line, last, quoted, lines = b"", 0, 0, b"", 0, 0
     try:
         while piece := file.read(PIECE):
             start = start or piece
@@ -106,6 +149,7 @@ def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
             if (quote := piece.rfind(b'"')) >= 0:
                 last, quoted = piece[quote : quote + 2], unpacked + quote
             unpacked += len(piece)
+            lines += piece.count(b"\n")
             end = piece.rfind(b"\n")
             line = line + len(piece) if end < 0 else len(piece) - end - 1
             if unpacked > max(HARMLESS, MOST_TIMES * size):
@@ -116,7 +160,7 @@ def _check_packed(file: gzip.GzipFile, size: int) -> bytes:
         raise NeverError("The file is cut off or damaged: its gzip can't be unpacked to its end.") from None
     if last and unpacked - quoted > LONGEST_LINE:
         _check_closed(last)
-    return start
+    return start, lines + bool(line)
 
 
 def _header(start: bytes) -> tuple[list[str], int]:
@@ -133,6 +177,25 @@ def _header(start: bytes) -> tuple[list[str], int]:
     if REPLACED in record:
         raise NeverError("The file is no CSV in UTF-8: its first line can't be read.")
     return header, len(record.encode()) + (len(BOM_BYTES) if start.startswith(BOM_BYTES) else 0)
+
+
+def _check_cells(rows: bytes, header: list[str]) -> None:
+    """Refuses a file whose first rows have more or fewer cells than its header: such as an amount with a comma.
+
+    What a maker of files does wrong, it does in all of them. rows: whole lines, or all there are.
+    """
+    if b"\r" in rows.replace(b"\r\n", b""):
+        raise NeverError("The file has lines that end in a carriage return alone, which is read as no end of a line.")
+    text = rows.decode(errors="replace").removeprefix(BOM)
+    try:
+        for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True)):
+            if row and len(row) != len(header):
+                said = f"{len(row):,} cells, and the header {len(header):,}"
+                raise NeverError(f"Row {number + 1:,} after the header has {said}.")
+    except csv.Error as error:
+        # Of a piece of a file, the last cell may be cut.
+        if len(rows) < PIECE // 2 or "unexpected end" not in str(error):
+            raise NeverError(f"The file's quotes are broken ({error}).") from None
 
 
 def _too_long() -> NeverError:

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import ComputeError, InvalidOperationError, NoDataError, PanicException
+from polars.exceptions import PanicException, PolarsError
 from typing_extensions import override
 
 from shared.adapters.exports import csv_files
@@ -23,6 +23,7 @@ from shared.ports.exports import ExportFile, ExportReader
 
 PARQUET = b"PAR1"
 BATCH_ROWS = 200_000
+LAST, NO_SEPARATOR = "last", "\x1f"
 # Parquet packs rows that are alike into next to nothing; no two costs are alike for long.
 MOST_ROWS_A_BYTE = 20
 
@@ -36,13 +37,15 @@ class PolarsExports(Manifests, ExportReader):
             is_parquet = file.read(len(PARQUET)) == PARQUET
         if is_parquet or path.suffix.lower() == ".parquet":
             return _read_parquet(path, metric, today)
-        with _explained(), csv_files.checked(path) as (checked, header):
-            layout = layout_of(header, metric)
-            names = [str(place) for place in range(len(header))]
-            rows = pl.scan_csv(checked, infer_schema=False, new_columns=names, glob=False, low_memory=True)
-            return _summed(
-                rows.select(pl.col(str(at)).alias(cell) for cell, at in layout.places.items()), layout, today
-            )
+        with _explained(), csv_files.checked(path) as checked:
+            layout = layout_of(checked.header, metric)
+            names = [str(place) for place in range(len(checked.header))]
+            rows = pl.scan_csv(checked.path, infer_schema=False, new_columns=names, glob=False, low_memory=True)
+            columns = [pl.col(str(at)).alias(cell) for cell, at in layout.places.items()]
+            # Where the last column is not read, the parser jumps over what lies behind the others, quotes and all.
+            summing = _summed(rows.select(*columns, pl.col(names[-1]).alias(LAST)), layout, today)
+            checked.check(summing.read, _lines(checked.path) if checked.lines is None else checked.lines)
+            return _file(summing, layout)
 
 
 def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
@@ -50,11 +53,25 @@ def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         schema = rows.collect_schema()
         layout = layout_of(schema.names(), metric)
-        if rows.select(pl.len()).collect().item() > MOST_ROWS_A_BYTE * path.stat().st_size:
+        count = rows.select(pl.len()).collect().item()
+        if count > MOST_ROWS_A_BYTE * path.stat().st_size:
             raise NeverError("The file has more rows than bytes, as no export does.")
         names = {cell: schema.names()[place] for cell, place in layout.places.items()}
         columns = (_as_text(name, schema[name]).alias(cell) for cell, name in names.items())
-        return _summed(rows.select(columns), layout, today)
+        summing = _summed(rows.select(columns), layout, today)
+        # A thread of the parser that breaks ends the rows, and that is all.
+        if summing.read != count:
+            raise NeverError(f"The file is broken: of its {count:,} rows, {summing.read:,} can be read.")
+        return _file(summing, layout)
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has, whatever its quotes."""
+    lines = pl.scan_csv(
+        path, has_header=False, quote_char=None, separator=NO_SEPARATOR, infer_schema=False, new_columns=["line"],
+        glob=False,
+    )  # fmt: skip
+    return int(lines.select(pl.len()).collect().item())
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -69,13 +86,19 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.cast(pl.String)
 
 
-def _summed(rows: pl.LazyFrame, layout: Layout, today: date) -> ExportFile:
-    is_focus = layout.dataset.startswith("FOCUS")
-    summing = Summing(today, "" if is_focus else AZURE)
+def _summed(rows: pl.LazyFrame, layout: Layout, today: date) -> Summing:
+    summing = Summing(today, "" if _is_focus(layout) else AZURE)
     for batch in rows.collect_batches(chunk_size=BATCH_ROWS, lazy=True, engine="streaming"):
-        summing.add(batch)
-    found = summing.rows()
-    return ExportFile(layout.dataset, layout.cost_column, found, summing.count, summing.odd)
+        summing.add(batch.drop(LAST, strict=False))
+    return summing
+
+
+def _file(summing: Summing, layout: Layout) -> ExportFile:
+    return ExportFile(layout.dataset, layout.cost_column, summing.rows(), summing.count, summing.odd)
+
+
+def _is_focus(layout: Layout) -> bool:
+    return layout.dataset.startswith("FOCUS")
 
 
 @contextmanager
@@ -83,7 +106,7 @@ def _explained() -> Iterator[None]:
     """What Polars, or the file system, says of a file that can't be read, as a sentence."""
     try:
         yield
-    except (ComputeError, InvalidOperationError, NoDataError, PanicException) as error:
+    except (PolarsError, PanicException) as error:
         raise NeverError(f"The file is broken: {_reason(str(error))}.") from error
     except OSError as error:
         raise NeverError(f"The file can't be read: {readable(error.strerror or str(error), 200)}.") from error

@@ -53,14 +53,13 @@ Columns = dict[str, list[Any]]
 class Summing:
     """Takes batches of a file's rows, in their order: columns of text, named by what we call them.
 
-    provider: of rows that name none. count: rows so far. Raises NeverError for a row that can't be right, with its
-    number.
+    provider: of rows that name none. count: rows so far; read: these, and lines without anything. Raises NeverError
+    for a row that can't be right, with its number.
     """
 
     def __init__(self, today: date, provider: str) -> None:
-        self.count = 0
+        self.count = self.read = 0
         self._today, self._provider = today, provider
-        self._read = 0
         self._known: dict[str, dict[str, Any]] = {DAY: {}, PERIOD: {}, CURRENCY: {}}
         self._sums: list[pl.DataFrame] = []
         self._held = 0
@@ -72,8 +71,8 @@ class Summing:
         is_plain = _is_plain(batch[COST])
         # Only a cost is summed as a number: what else, by an odd provider, is a DECIMAL is a text here.
         as_texts = pl.col(pl.Decimal).exclude(COST) if is_plain else pl.col(pl.Decimal)
-        frame = batch.with_columns(as_texts.cast(pl.String)).with_row_index(ROW, offset=self._read)
-        self._read += frame.height
+        frame = batch.with_columns(as_texts.cast(pl.String)).with_row_index(ROW, offset=self.read)
+        self.read += frame.height
         if not is_plain:
             frame = self._with_cost(frame)
         self.count += frame.height
@@ -104,7 +103,10 @@ class Summing:
     @property
     def odd(self) -> tuple[str, ...]:
         """What a person should know, in sentences."""
-        return (f"{self._without_cost:,} rows have no cost, and count for nothing.",) if self._without_cost else ()
+        if not self._without_cost:
+            return ()
+        rows = "1 row has" if self._without_cost == 1 else f"{self._without_cost:,} rows have"
+        return (f"{rows} no cost, and count for nothing.",)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 

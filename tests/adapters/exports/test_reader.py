@@ -463,11 +463,11 @@ ROW = "Row 2 after the header"
         (with_cell(ResourceGroup="a\nb"), "The file's quotes are broken: the resource group 'a b' has two lines."),
         ("", "The file is empty; an export without charges has a header."),
         (gzip.compress(b"", mtime=0), "The file is empty; an export without charges has a header."),
-        (csv_of([EA]) + '1,"2,3\r\n' + csv_of([EA]), "The file is broken: its quotes are ("),
-        (
-            csv_of([EA, EA])[::-1].replace("7351168", "735,1168", 1)[::-1],
-            f"{ROW} is wrong: the day is '{SUB}', which is",
-        ),
+        (csv_of([EA]) + '1,"2,3\r\n' + csv_of([EA]), "The file's quotes are broken ("),
+        (csv_of([EA, {**EA, "Cost": "1,5"}]).replace('"1,5"', "1,5"), "Row 2 after the header has 12 cells, and the"),
+        (csv_of([EA, EA]).rsplit(",", 2)[0], "Row 2 after the header has 9 cells, and the header 11."),
+        (csv_of([EA, EA]).replace("\r\n", "\r"), "The file has"),
+        (csv_of([EA]) + csv_of([EA, EA]).split("\n", 1)[1].replace("\r\n", "\r"), "end in a carriage return alone"),
         (csv_of([{**EA, "ResourceGroup": "é"}]).encode("latin-1"), "The file is broken: it is not in UTF-8."),
         (csv_of([EA]).encode("utf-16"), "The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are"),
         (b"PK\x03\x04 and more", "The file is a ZIP or in UTF-16"),
@@ -486,6 +486,46 @@ def test_a_faulty_file_ends_in_one_sentence(tmp_path, content, sentence):
     reason = error.value.reason
     assert sentence in reason
     assert (reason[0].isupper(), reason[-1], "\n" in reason) == (True, ".", False)
+
+
+FILLING = 40_000
+"""So many rows are more than is looked at before a file is parsed"""
+
+
+@pytest.mark.parametrize("packed", [bytes, partial(gzip.compress, compresslevel=1)])
+@pytest.mark.parametrize("other", ['7" disk', '"{"a": 7", "c": "d"}"', '"abc'])
+@pytest.mark.parametrize("one", ['5" disk', '"abc', '"{"a": 5", "c": "d"}"'])
+def test_no_row_is_lost_between_two_odd_quotes_of_a_column_that_is_not_read(tmp_path, packed, one, other):
+    header, row = (
+        "SubscriptionId,ResourceGroup,Date,Cost,BillingCurrency,MeterCategory,Tags\n",
+        "s,rg,09/21/2026,1,CAD,Storage,{}\n",
+    )
+    text = header + row.format("") * FILLING + "".join(map(row.format, (one, "", "", other, "")))
+    assert len(header) + len(row) * FILLING > csv_files.PIECE
+    try:
+        file = read(tmp_path / "part", packed(text.encode()))
+    except NeverError as error:
+        assert "broken" in error.reason
+    else:
+        assert (file.count, total(file)) == (FILLING + 5, FILLING + 5)
+
+
+def test_cells_of_several_lines_are_a_part_of_their_row(tmp_path):
+    rows = [{**EA, "Tags": "a\nb\n\nc"}, EA, {**EA, "Tags": "\r\n"}] * FILLING
+    assert total(read(tmp_path / "part", csv_of(rows))) == Decimal("4.5") * FILLING
+
+
+@pytest.mark.parametrize("rows", [3, 400_000])
+def test_a_parquet_file_of_which_not_all_rows_can_be_read_is_refused(tmp_path, rows):
+    """A day that no calendar has breaks a thread of the parser, which ends the rows and says nothing."""
+    is_last = pl.int_range(rows) == rows - 1
+    day = pl.when(is_last).then(2**30).otherwise(20717).cast(pl.Int32).cast(pl.Date)
+    others = {"SubscriptionId": "s", "BillingCurrency": "CAD"}
+    cost = pl.int_range(rows).cast(pl.String).alias("Cost")
+    columns = [day.alias("Date"), cost, *(pl.lit(value).alias(name) for name, value in others.items())]
+    pl.select(columns).write_parquet(tmp_path / "part.parquet", row_group_size=50_000)
+    with pytest.raises(NeverError, match="The file is broken"):
+        read(tmp_path / "part.parquet")
 
 
 def test_a_file_that_is_called_parquet_and_is_none_is_told(tmp_path):
