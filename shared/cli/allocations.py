@@ -10,6 +10,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, command_group, given_reason, open_app, refuse_empty, user_name
+from shared.cli.costs import given_as_json, missing_in
 from shared.cli.failures import WrongUsageError
 from shared.cli.files import HERE, content_of
 from shared.cli.output import Cell, Column
@@ -17,7 +18,7 @@ from shared.domain.allocation import Method
 from shared.domain.money import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from shared.domain.allocation import Given, Rule
     from shared.ports.allocations import RuleChange, RuleVersion, RuleView
@@ -195,6 +196,8 @@ def _write(details: RuleDetails) -> None:
         output.write_records(_table(details), details.given)
     else:
         output.say("Nothing: no costs without a project are stored of these days on which it counts.")
+    for sentence in missing_in(details.gaps):
+        output.say(f"Incomplete: {sentence}", "yellow")
 
 
 def _shares(rule: Rule, acronyms: Mapping[int, str]) -> list[str]:
@@ -265,13 +268,5 @@ def _given(details: RuleDetails) -> dict[str, Any]:
         "first_day": details.days.start,
         "last_day": details.days.last_day,
         "given": given_as_json(details.given, details.acronyms),
+        "missing": list(map(str, details.gaps)),
     }
-
-
-def given_as_json(given: Sequence[Given], acronyms: Mapping[int, str]) -> list[dict[str, Any]]:
-    """What rules gave: each with its rule, the project's acronym (null for the rest), amount and currency."""
-    return [
-        {"rule": each.rule, "project": None if each.project_id is None else acronyms.get(each.project_id)}
-        | output.chosen(each, "amount", "currency")
-        for each in given
-    ]

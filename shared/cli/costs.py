@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.allocations import given_as_json
 from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Column
@@ -190,3 +189,12 @@ def _listed(found: Costs) -> dict[str, Any]:
         "left": dict(found.left) if found.unallocated else None,
         "missing": list(map(str, found.gaps)),
     }
+
+
+def given_as_json(given: Sequence[Given], acronyms: Mapping[int, str]) -> list[dict[str, Any]]:
+    """What rules gave: each with its rule, the project's acronym (null for the rest), amount and currency."""
+    return [
+        {"rule": each.rule, "project": None if each.project_id is None else acronyms.get(each.project_id)}
+        | output.chosen(each, "amount", "currency")
+        for each in given
+    ]

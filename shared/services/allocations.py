@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from shared.domain.allocation import DAY, Given, InForce, Rule, rule_key
+from shared.domain.coverage import Gap
 from shared.domain.periods import Period, month_of
 from shared.domain.projects import ProjectEntry, acronym_key
 from shared.domain.texts import named, shortened
@@ -46,12 +47,16 @@ class LoadedRules:
 
 @dataclass(frozen=True, slots=True)
 class RuleDetails:
-    """A rule, and what it gave of the charges of some days. entries: of all projects, by id."""
+    """A rule, and what it gave of the charges of some days. entries: of all projects, by id.
+
+    gaps: what these charges lack.
+    """
 
     view: RuleView
     days: Period
     given: Sequence[Given]
     entries: Mapping[int, ProjectEntry]
+    gaps: Sequence[Gap]
 
     @property
     def acronyms(self) -> dict[int, str]:
@@ -142,7 +147,9 @@ class AllocationService:
         """
         view, days = self._view(name), self._month(month)
         given = [each for each in self.allocations.given(days) if rule_key(each.rule) == rule_key(name)]
-        return RuleDetails(view, days, given, {entry.project.id: entry for entry in self.projects.entries()})
+        which = Selection(days, None, view.latest.pool.key[1], unallocated=True)
+        gaps = self.spending.lacking(which, self.clock().date())
+        return RuleDetails(view, days, given, {entry.project.id: entry for entry in self.projects.entries()}, gaps)
 
     def end(self, name: str, last_day: str, reason: str, made_by: str) -> RuleView:
         """Ends a rule with this day; what it gave until then stays. Raises RequestError."""

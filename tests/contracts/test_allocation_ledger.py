@@ -15,12 +15,15 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.tables import projects
 from shared.domain.allocation import Given, InForce, Method, Pool, Rule, Share, allocating, split
+from shared.domain.budgets import Rollover
 from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.checks import Judgement, ProjectUsage
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectView
+from tests.contracts.export_world import SUB as EXPORTED
+from tests.contracts.export_world import World, days, each_day, export
 from tests.contracts.ledger_data import (
     LOOKBACK_DAYS,
     MONTHLY,
@@ -56,10 +59,10 @@ def load(ledgers: Ledgers, *rules: Rule, now: datetime = NOW) -> int:
     return len(ledgers.allocations.load(rules, "ann", "agreed", now, lambda _changes: True))
 
 
-def given(ledgers: Ledgers, days: Period = NOVEMBER) -> dict[tuple[int | None, str], str]:
+def given(ledgers: Ledgers, of: Period = NOVEMBER) -> dict[tuple[int | None, str], str]:
     """What projects got, and the rest, by project and currency."""
     found: dict[tuple[int | None, str], Decimal] = {}
-    for each in ledgers.allocations.given(days):
+    for each in ledgers.allocations.given(of):
         key = each.project_id, each.currency
         found[key] = found.get(key, Decimal(0)) + each.amount
     return {key: f"{amount.normalize():f}" for key, amount in found.items()}
@@ -205,8 +208,6 @@ def test_a_lock_goes_by_own_charges_only(hub: Ledgers) -> None:
 
 
 def test_what_is_carried_on_goes_by_own_charges_only(hub: Ledgers) -> None:
-    from shared.domain.budgets import Rollover
-
     hub.load(entry(1, terms=terms(rule=MONTHLY, rollover=Rollover.CARRY_OVER)))
     load(hub, rule((1, "100")))
     hub.check(1)
@@ -398,11 +399,11 @@ def has(part: OwnedScope, day: date) -> bool:
     return (part.owned_from or date.min) <= day < (part.owned_until or date.max)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_own_allocated_and_rest_are_all_charges_after_any_history(ledgers: Ledgers, seed: int) -> None:
     dice, now = random.Random(seed), datetime(2026, 11, 2, 2, tzinfo=UTC)
     ledgers.load(*(entry(each, terms=terms(rule=MONTHLY)) for each in (1, 2, 3)), now=now)
-    for _ in range(12):
+    for _ in range(10):
         now += timedelta(hours=7)
         random_step(ledgers, dice, now)
         holds(ledgers)
@@ -426,8 +427,8 @@ def holds(ledgers: Ledgers) -> None:
 
 def adds_up(ledgers: Ledgers, own: Daily, got: Daily, unruled: Daily, of: tuple[date, str]) -> None:
     """Own charges, what is given, the rules' rests and what has no rule are all charges of a day and currency."""
-    days = Period(of[0], of[0] + timedelta(days=1))
-    found = [each for each in ledgers.allocations.given(days) if each.currency == of[1]]
+    this = Period(of[0], of[0] + timedelta(days=1))
+    found = [each for each in ledgers.allocations.given(this) if each.currency == of[1]]
     by_project: dict[int, Decimal] = {}
     for each in found:
         if each.project_id is not None:
@@ -442,3 +443,20 @@ def adds_up(ledgers: Ledgers, own: Daily, got: Daily, unruled: Daily, of: tuple[
 def by_day(ledgers: Ledgers, sub: str) -> dict[tuple[Any, ...], Decimal]:
     """The stored charges by group and service together, day and currency."""
     return {((group, name), day, cur): cost for (group, day, name, cur), cost in ledgers.stored_charges(sub).items()}
+
+
+# --- exports ---
+
+
+@pytest.mark.parametrize("method", [Method.FIXED, Method.EVERYWHERE])
+def test_who_gets_a_share_of_what_an_export_delivers_is_checked_after_its_run(
+    database: Database, method: Method
+) -> None:
+    ledgers, world = Ledgers(database), World(database)
+    ledgers.load(entry(1, terms=terms(rule=MONTHLY)), entry(2, terms=terms(rule=MONTHLY)))
+    shares = (Share(1, Decimal(50)),) if method is Method.FIXED else ()
+    load(ledgers, rule(pool=Pool("azure", EXPORTED), method=method, shares=shares))
+    ledgers.check(1, 2)
+    imported = world.deliver(export("daily"), days(11, 1, 19), each_day(11, 1, 19, "2"))
+    assert imported.due_projects == ((1,) if method is Method.FIXED else (1, 2))
+    assert given(ledgers) == ({(1, "CAD"): "19", (None, "CAD"): "19"} if shares else {(None, "CAD"): "38"})

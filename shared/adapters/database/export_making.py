@@ -10,8 +10,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, true, update
+from sqlalchemy import Connection, delete, exists, or_, select, true, update
 
+from shared.adapters.database.allocated import may_get
 from shared.adapters.database.cloud_accounts import export_account, feeding_account, lock_accounts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.export_counting import Counting, mark_due
@@ -21,6 +22,7 @@ from shared.adapters.database.export_state import State, state_of, write_feeding
 from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums
 from shared.adapters.database.scope_rows import with_scopes
 from shared.adapters.database.tables import (
+    allocation_rules,
     export_feeds,
     export_parts,
     export_runs,
@@ -229,8 +231,12 @@ class Making:
         said = select(export_spoken.c.provider, export_spoken.c.sub_account_id).distinct()
         its = said.where(export_spoken.c.export_id == export_id).subquery()
         is_its = (scopes.c.provider == its.c.provider) & (scopes.c.sub_account_id == its.c.sub_account_id)
-        due = select(projects.c.id).distinct().join(scope_owners, scope_owners.c.project_id == projects.c.id)
-        due = due.join(scopes, scopes.c.id == scope_owners.c.scope_id).join(its, is_its)
+        owners = (
+            select(scope_owners.c.project_id).join(scopes, scopes.c.id == scope_owners.c.scope_id).join(its, is_its)
+        )
+        rules = allocation_rules.c
+        of_rules = exists().where(rules.provider == its.c.provider, rules.sub_account_id == its.c.sub_account_id)
+        due = select(projects.c.id).where(or_(projects.c.id.in_(owners), may_get(of_rules)))
         due = due.where(projects.c.active == true(), projects.c.check_due_since.is_not(None))
         return tuple(connection.scalars(due.order_by(projects.c.id)))
 
