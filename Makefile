@@ -10,6 +10,7 @@ TOOLS := .venv/.tools
 RUNS ?= 20
 HISTORIES ?= 1000
 LOCK_HISTORIES ?= 2000
+EXPORT_HISTORIES ?= 1000
 # What `make check` tests, and `make test` does not.
 OF_CHECK := tests/docs tests/infra tests/cli/test_installed.py
 
@@ -68,12 +69,13 @@ test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that 
 	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline)" \
 		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
-crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, and LOCK_HISTORIES=2000 of locks
+crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, LOCK_HISTORIES=2000 of locks, EXPORT_HISTORIES=1000 of exports
 	@$(BIN)/python -m localdev.azurite --install
 	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py \
 		tests/localdev/test_demo_secrets.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
+	@EXPORT_HISTORIES=$(EXPORT_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/contracts/test_export_histories.py
 
 format: $(TOOLS) ## Puts the code into shape
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
