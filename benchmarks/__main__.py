@@ -22,6 +22,7 @@ from benchmarks import (
     focus_out,
     forecast,
     growth,
+    importing,
     listing,
     mailing,
     updater,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "cold_start": cold_start.measure,
     "listing": listing.measure,
     "exports": exports.measure,
+    "importing": importing.measure,
     "focus_out": focus_out.measure,
     "forecast": forecast.measure,
 }
