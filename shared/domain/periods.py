@@ -6,6 +6,7 @@ import calendar
 from dataclasses import dataclass
 from datetime import MAXYEAR, date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 DAY = timedelta(days=1)
 DEFAULT_ANNUAL_START = date(2000, 4, 1)
@@ -130,6 +131,7 @@ def months_before(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
+@lru_cache(maxsize=1_000)
 def month_of(day: date) -> Period:
     """The calendar month that holds `day`."""
     return Period(day.replace(day=1), (day.replace(day=1) + timedelta(days=32)).replace(day=1))

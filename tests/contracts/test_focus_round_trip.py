@@ -23,7 +23,7 @@ from tests.contracts.export_world import World
 
 AUGUST, SEPTEMBER = date(2026, 8, 1), date(2026, 9, 1)
 AZURE = [
-    Row("7f0c", "RG, \"a\"; l'eau", date(2026, 9, 1), "Storage", "CAD", SEPTEMBER, Decimal("1.00000000005")),
+    Row("7f0c", 'RG, "a"; l\'eau', date(2026, 9, 1), "Storage", "CAD", SEPTEMBER, Decimal("1.00000000005")),
     Row("7f0c", "", date(2026, 9, 1), 'Odd, "service"', "CAD", SEPTEMBER, Decimal("-0.0000000001")),
     Row("7f0c", "Forêt", date(2026, 9, 30), "Éditions 😀", "USD", SEPTEMBER, Decimal("899999.9999999999")),
     Row("7f0c", "Forêt", date(2026, 8, 2), "Storage", "CAD", AUGUST, Decimal(12)),
