@@ -38,6 +38,16 @@ class CheckedFile:
     header_lines: int
     lines: int | None
 
+    def count_lines(self) -> int:
+        """How many lines it has, whatever its quotes, in memory that does not grow with it."""
+        if self.lines is not None:
+            return self.lines
+        lines, last = 0, b""
+        with self.path.open("rb", buffering=0) as file:
+            while piece := file.read(PIECE // 4):
+                lines, last = lines + piece.count(b"\n"), piece
+        return lines + (not last.endswith(b"\n"))
+
     def check(self, rows: int, lines: int) -> None:
         """Refuses a file of which a parser has found these rows, where rows were lost between quotes.
 

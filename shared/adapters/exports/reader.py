@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -23,7 +24,7 @@ from shared.ports.exports import ExportFile, ExportReader
 
 PARQUET = b"PAR1"
 BATCH_ROWS = 200_000
-LAST, NO_SEPARATOR = "last", "\x1f"
+LAST = "last"
 # Parquet packs rows that are alike into next to nothing; no two costs are alike for long.
 MOST_ROWS_A_BYTE = 20
 
@@ -43,8 +44,10 @@ class PolarsExports(Manifests, ExportReader):
             rows = pl.scan_csv(checked.path, infer_schema=False, new_columns=names, glob=False, low_memory=True)
             columns = [pl.col(str(at)).alias(cell) for cell, at in layout.places.items()]
             # Where the last column is not read, the parser jumps over what lies behind the others, quotes and all.
-            summing = _summed(rows.select(*columns, pl.col(names[-1]).alias(LAST)), layout, today)
-            checked.check(summing.read, _lines(checked.path) if checked.lines is None else checked.lines)
+            with ThreadPoolExecutor(1) as beside:
+                lines = beside.submit(checked.count_lines)
+                summing = _summed(rows.select(*columns, pl.col(names[-1]).alias(LAST)), layout, today)
+            checked.check(summing.read, lines.result())
             return _file(summing, layout)
 
 
@@ -63,15 +66,6 @@ def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
         if summing.read != count:
             raise NeverError(f"The file is broken: of its {count:,} rows, {summing.read:,} can be read.")
         return _file(summing, layout)
-
-
-def _lines(path: Path) -> int:
-    """How many lines a file has, whatever its quotes."""
-    lines = pl.scan_csv(
-        path, has_header=False, quote_char=None, separator=NO_SEPARATOR, infer_schema=False, new_columns=["line"],
-        glob=False,
-    )  # fmt: skip
-    return int(lines.select(pl.len()).collect().item())
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
