@@ -40,7 +40,7 @@ from shared.pipeline.deliver import Deliverer
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import observers
 from shared.pipeline.exports.importer import Importer, not_set_up
-from shared.pipeline.exports.places import Finder
+from shared.pipeline.exports.places import Finder, places
 from shared.pipeline.exports.scanner import Scanner
 from shared.pipeline.exports.seen import SeenBlob
 from shared.pipeline.exports.telling import Telling
@@ -108,6 +108,8 @@ if TYPE_CHECKING:
     from shared.services.costs import CostService
     from shared.services.export_history import ExportHistory
     from shared.services.export_import import ExportImport
+    from shared.services.export_scan import ExportScan
+    from shared.services.export_sources import ExportStorage
     from shared.services.exports import ExportService
     from shared.services.focus import FocusService
     from shared.services.installation import Installation
@@ -794,6 +796,13 @@ class Composition:
         return ExportHistory(self.export_runs, self.projects, self.queues, self.clock)
 
     @cached_property
+    def export_scan(self) -> ExportScan:
+        """Looks for new runs of cost exports by hand."""
+        from shared.services.export_scan import ExportScan
+
+        return ExportScan(lambda: self.export_scanner.scan(asks=True), self.chain, self.queues, self.export_runs)
+
+    @cached_property
     def export_import(self) -> ExportImport:
         """Imports cost exports at once."""
         from shared.services.export_import import ExportImport
@@ -803,10 +812,18 @@ class Composition:
             reader=self.export_reader,
             metric=self.settings.cost_metric,
             closed_on=self.months_closed_on,
-            blobs=lambda: None,
-            queues=self.queues,
+            storage=self._export_storage,
+            telling=self.export_telling,
+            chain=self.chain,
             clock=self.clock,
         )
+
+    def _export_storage(self) -> ExportStorage | None:
+        from shared.services.export_sources import ExportStorage
+
+        if not self.settings.has_exports:
+            return None
+        return ExportStorage(self.export_finder, places(self.cloud_accounts.accounts()))
 
     @cached_property
     def budget_service(self) -> BudgetService:

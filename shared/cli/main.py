@@ -27,6 +27,7 @@ from shared.cli import (
     dead_letters,
     export_imports,
     export_runs,
+    export_scan,
     exports,
     focus,
     mails,
@@ -60,12 +61,16 @@ exports.commands.command("list")(export_runs.list_runs)
 exports.commands.command("show")(export_runs.show)
 exports.commands.command("feeds")(export_runs.feeds)
 exports.commands.command("use")(export_runs.use)
+exports.commands.command("scan")(export_scan.scan)
 exports.commands.command("import")(export_imports.import_files)
 for commands, name in ((projects.commands, "project"), (budgets, "budget")):
     app.add_typer(commands, name=f"{name}s")
     # How some of them were called in 0.1.0.
     app.add_typer(commands, name=name, hidden=True)
 app.command("run")(runs.run)
+app.command("sync")(export_scan.sync)
+# As other tools call it.
+app.command("sync_daily_costs", hidden=True)(export_scan.sync)
 app.command("status")(status.status)
 app.command("costs")(costs.costs)
 app.command("audit")(audit.audit)

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field, replace
 
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import placed
-from shared.domain.exports.feeding import unread
 from shared.domain.exports.files import FileRun, file_export, last_days, refusals
-from shared.domain.exports.runs import Export, ExportRun, Found, RunState, content_of, what_is, why_waiting
+from shared.domain.exports.runs import Export, ExportRun, Found, RunState, content_of, what_is
 from shared.domain.exports.sums import Row, Sums, added, sums_of
-from shared.ports.blobs import BlobStore
+from shared.domain.money import MoneyError
+from shared.messages import Envelope, notifications
+from shared.pipeline.chain import Chain
+from shared.pipeline.exports.importer import sums_of_part
+from shared.pipeline.exports.telling import Telling
+from shared.pipeline.stage import outgoing
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.export_runs import ExportLedger, NewRun, RunPart, RunRecord
+from shared.ports.export_runs import ExportLedger, Imported, NewRun, RunPart, RunRecord
 from shared.ports.exports import ExportFile, ExportReader
-from shared.ports.queues import MessageSender
-from shared.services.checking import ask_for_checks
 from shared.services.errors import RequestError
-from shared.services.export_sources import ExportSource, SourceFile, sources_of
+from shared.services.export_sources import ExportSource, ExportStorage, SourceFile, source_at
 
 Shown = Callable[[str, int], None]
 """Is told what was worked on, and how many bytes of it there are"""
@@ -79,15 +81,16 @@ class Result:
 class ExportImport:
     """Imports cost exports that a person names.
 
-    closed_on: as of `ExportLedger.make`. blobs: export storage, None where none is set.
+    closed_on: as of `ExportLedger.make`. storage: export storage; None where none is set.
     """
 
     ledger: ExportLedger
     reader: ExportReader
     metric: CostMetric
     closed_on: Mapping[str, int]
-    blobs: Callable[[], BlobStore | None]
-    queues: MessageSender
+    storage: Callable[[], ExportStorage | None]
+    telling: Telling
+    chain: Chain
     clock: Clock
     _last_read: tuple[SourceFile, ExportFile] | None = field(default=None, init=False)
 
@@ -99,7 +102,7 @@ class ExportImport:
         """
         plans = []
         lone: list[tuple[ExportSource, SourceFile]] = []
-        for source in sources_of(paths, self.reader, self.blobs()):
+        for source in [source_at(path, self.reader, self.metric, self.storage) for path in paths]:
             plan, listed = self._of_manifests(source)
             plans.append(plan)
             lone += [(source, file) for file in source.others(listed)]
@@ -155,46 +158,12 @@ class ExportImport:
 
     def _of_manifests(self, source: ExportSource) -> tuple[Plan, set[str]]:
         """The runs that manifests tell of; and all the places of files that they list."""
-        runs, faults, listed = [], [], set()
-        for file, content in source.manifests():
-            try:
-                planned = self._run_of(source, file, content)
-            except NeverError as error:
-                faults.append((file.place, error.reason))
-                continue
-            listed |= {part.place for part in planned.files}
-            if planned.new.waiting:
-                faults.append((file.place, f"It can't be imported yet: {planned.new.waiting}."))
-            else:
-                runs.append(planned)
-        return Plan(tuple(runs), tuple(faults)), listed
-
-    def _run_of(self, source: ExportSource, file: SourceFile, content: bytes) -> Planned:
-        said = self.reader.manifest(content, source.container)
-        there = source.parts(file, said)
-        waiting = why_waiting(
-            {part.name: part.size for part in said.parts}, {name: part.blob for name, part in there.items()}
+        found = list(source.runs())
+        faults = tuple((each.place, each.fault) for each in found if each.fault is not None)
+        runs = tuple(
+            Planned(each.place, each.new, source, each.files, True) for each in found if each.new and not each.fault
         )
-        parts = [part for part in said.parts if part.name in there]
-        run = ExportRun(
-            export=said.export,
-            run_id=said.run_id,
-            place=file.place,
-            submitted_at=said.submitted_at,
-            modified_at=file.modified_at,
-            found=0,
-            days=said.days,
-            content=content_of(file.blob.etag, [part.blob.etag for part in there.values()]),
-        )
-        new = NewRun(
-            run,
-            None,
-            source.container,
-            tuple(RunPart(at, part.name, there[part.name].blob, part.rows) for at, part in enumerate(parts)),
-            waiting,
-            unread(said.export, self.metric),
-        )
-        return Planned(file.place, new, source, tuple(there[part.name] for part in parts), True)
+        return Plan(runs, faults), {file.place for each in found for file in each.files}
 
     # --- files without a manifest ------------------------------------------------------------------------------------
 
@@ -254,7 +223,10 @@ class ExportImport:
             for row in of_provider:
                 export = file_export(provider, row.billing_account_id, self.metric, file.is_focus)
                 rows.setdefault(export.key, (export, []))[1].append(row)
-        return {export: sums_of(of_export, export) for export, of_export in rows.values()}
+        try:
+            return {export: sums_of(of_export, export) for export, of_export in rows.values()}
+        except MoneyError as error:
+            raise NeverError(f"{error}.") from error
 
     # --- importing ---------------------------------------------------------------------------------------------------
 
@@ -273,7 +245,8 @@ class ExportImport:
                 continue
             try:
                 sums, file = self._staged(planned, part, show)
-                self.ledger.stage(run_id, part.number, sums, sums.rows, file.odd, self.clock())
+                odd = [f"{part.name}: {each}" for each in file.odd]
+                self.ledger.stage(run_id, part.number, sums, sums.rows, odd, self.clock())
             except NeverError as error:
                 return error.reason
         return None
@@ -284,11 +257,9 @@ class ExportImport:
         file = self._read(planned.source, of_part)
         show(planned.place, of_part.blob.size)
         if part.rows is not None and file.count != part.rows:
-            raise NeverError(f"{part.name} has {file.count:,} rows, and {part.rows:,} by its manifest.")
+            raise NeverError(f"{part.name}: It has {file.count:,} rows, and {part.rows:,} by its manifest.")
         export = planned.new.run.export
-        if planned.whole:
-            return sums_of((row for rows in file.rows.values() for row in rows), export), file
-        return self._sums_by_export(file)[export], file
+        return sums_of_part(part, file, export) if planned.whole else self._sums_by_export(file)[export], file
 
     def _read(self, source: ExportSource, file: SourceFile) -> ExportFile:
         """The last file is remembered: most imports are of one, which is looked at before."""
@@ -312,10 +283,19 @@ class ExportImport:
                     continue
                 del open_runs[run_id]
                 waiting = {}
-                unasked = ask_for_checks(self.queues, imported.due_projects)
+                unasked = self._follow_up(imported)
                 yield Result(planned.place, Found.NEW, imported.record, None, imported.due_projects, unasked)
         for run_id, reason in waiting.items():
             yield Result(open_runs.pop(run_id).place, Found.NEW, self._known(run_id), reason)
+
+    def _follow_up(self, imported: Imported) -> str | None:
+        """Asks for the checks, and tells operators what they are told of any run; why that can't be."""
+        checks = notifications(imported.due_projects, Envelope())
+        try:
+            self.chain.send([*outgoing(checks), *self.telling.kept_apart(imported.record, imported.told)])
+        except (LaterError, NeverError) as error:
+            return error.reason
+        return None
 
     def _failed(self, run_id: int, planned: Planned, reason: str) -> Result:
         self.ledger.fail(run_id, reason, self.clock())

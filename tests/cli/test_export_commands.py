@@ -112,3 +112,16 @@ def test_an_order_is_refused_where_nobody_can_be_asked(cli: Cli, file: str, queu
 def test_what_there_is_not_is_wrong_usage(cli: Cli, arguments: list[str], words: str) -> None:
     outcome = cli("exports", *arguments)
     assert (outcome.code, words in outcome.err) == (2, True)
+
+
+def test_where_no_storage_is_set_there_is_nothing_to_scan(cli: Cli) -> None:
+    outcome = cli("exports", "scan")
+    assert (outcome.code, "set CostExportStorage" in outcome.err) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["sync", "sync_daily_costs"])
+def test_a_sync_without_projects_and_exports_has_nothing_to_do(
+    cli: Cli, command: str, queue_names: dict[str, str]
+) -> None:
+    outcome = cli(command, "--json")
+    assert (outcome.code, outcome.json) == (0, {"exports": None, "run": None})

@@ -185,6 +185,7 @@ def _steady(text: str, folder: Path) -> str:
     text = re.sub(r"\bt[0-9a-f]{12}-", "", text)
     text = re.sub(rf"\b{re.escape(user_name())}\b", "USER", text)
     text = re.sub(r"revision \d{4}\b", "revision NNNN", text)
+    text = re.sub(r"(\d\d:\d\d):\d\d UTC", r"\1:SS UTC", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
     text = re.sub(r"manual-\S+?(?=[: ])", "manual-TIME", text)
     return "\n".join(line.rstrip() for line in text.split("\n"))

@@ -201,10 +201,20 @@ def test_a_pipeline_is_warned_of_what_is_not_known(cli: Cli, app: Composition) -
     assert outcome.err.startswith("warning: not all costs are known of DIE1, EAU; ")
 
 
-@pytest.mark.parametrize("outcome", ["done", "failed"])
-def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names: dict[str, str], outcome: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "outcome", "error"),
+    [
+        ("run --wait", "done", ""),
+        ("run --wait", "failed", "error: run manual-"),
+        ("sync", "done", ""),
+        ("sync", "failed", "error: not all could be read:\n  run manual-"),
+    ],
+)
+def test_waiting_for_a_run_ends_with_it(
+    cli: Cli, app: Composition, queue_names: dict[str, str], command: str, outcome: str, error: str
+) -> None:
     cli("projects", "load", write_csv(DIE1))
-    waiting = start("run", "--wait")
+    waiting = start(*command.split())
     deadline = time.monotonic() + 30
     while not (views := app.runs.recent_runs(1)) or not views[0].scopes.get("queued"):
         assert time.monotonic() < deadline
@@ -221,7 +231,7 @@ def test_waiting_for_a_run_ends_with_it(cli: Cli, app: Composition, queue_names:
         assert "is done: 1 done, 0 failed, 0 suspect." in out
     else:
         assert f"subscription {FIRST}: Azure says no (403)" in out
-        assert err.startswith("error: run manual-")
+        assert err.startswith(error)
 
 
 def test_whoever_waits_is_told_that_nobody_takes_the_messages(

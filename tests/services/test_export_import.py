@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
-from localdev.azure_sim import AzureSimulator, SimulatedExport, demo_charges
+from localdev.azure_sim import AzureSimulator, Charge, SimulatedExport, demo_charges
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, export_charges, scopes
 from shared.domain.exports.runs import Found, RunState
+from shared.domain.money import stored as stored_amount
 from shared.messages import NotificationMessage
 from shared.ports.errors import NeverError
 from shared.ports.export_runs import Imported
 from shared.services.errors import RequestError
 from shared.services.export_import import BROKEN_OFF, Result
 from tests.adapters.exports.files import DATA, EA, FOCUS, SUB, csv_of
+from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import Chain, entry, only
 from tests.services.test_export_service import write_run
 
-NORTH = demo_charges.NORTH
+NORTH, SOUTH = demo_charges.NORTH, demo_charges.SOUTH
 NIGHT = datetime(2026, 11, 20, 1, tzinfo=UTC)
 
 
@@ -182,12 +186,14 @@ def test_a_run_of_the_other_metric_is_noted_with_the_reason(chain: Chain, tmp_pa
 
 def test_a_part_that_lacks_rows_fails_its_run_and_no_other(chain: Chain, tmp_path: Path):
     manifest = write_run(tmp_path / "bad", 2, 1)
-    manifest.write_text(manifest.read_text().replace('"dataRowCount": 2,', '"dataRowCount": 7,').replace("2}", "7}"))
+    whole = json.loads(manifest.read_text())
+    whole["blobs"][0]["dataRowCount"], whole["dataRowCount"] = 7, 8
+    manifest.write_text(json.dumps(whole))
     write(tmp_path / "good.csv", on("09/03/2026", "2"))
     bad, good = imported(chain, tmp_path)
     assert (bad.record.state, bad.fault) == (
         RunState.FAILED,
-        "costs/daily/bad/part_0.csv has 2 rows, and 7 by its manifest.",
+        "costs/daily/bad/part_0.csv: It has 2 rows, and 7 by its manifest.",
     )
     assert bad.record.reason == bad.fault
     assert (good.record.state, total(chain)) == (RunState.IMPORTED, Decimal(2))
@@ -319,3 +325,29 @@ def test_a_rehearsal_says_what_would_come_and_stores_nothing(chain: Chain, tmp_p
         (tmp_path.name, Found.KNOWN, RunState.IMPORTING, {"CAD": Decimal(2)}),
     ]
     assert (len(chain.export_history.listed()), total(chain)) == (1, Decimal(2))
+
+
+def test_what_lies_in_export_storage_is_imported_from_there(chain: Chain, tmp_path: Path):
+    blobs = FakeBlobs()
+    export, book = SimulatedExport(NORTH), demo_charges.book()
+    for name, content in export.nightly(book, NIGHT).items():
+        blobs.put("msexports", name, content)
+    blobs.put("msexports", "by-hand/file.csv", csv_of([on("09/03/2026", "2", SubscriptionId=SOUTH)]).encode())
+    chain.parts["export_blobs"] = blobs
+    chain.configure(export_storage=SecretStr("UseDevelopmentStorage=true"))
+    by_export = {each.record.run.export.name: each for each in imported(chain, "msexports/")}
+    assert {name: (each.record.state, each.record.container) for name, each in by_export.items()} == {
+        "daily": (RunState.IMPORTED, "msexports"),
+        "file": (RunState.IMPORTED, ""),
+    }
+    assert by_export["file"].place == "msexports/by-hand/file.csv"
+    assert total(chain) - 2 == sum(map(rounded, book.charges(NORTH, date(2026, 11, 1), date(2026, 11, 19))))
+    assert [each.found for each in imported(chain, "msexports/costs/daily")] == [Found.KNOWN]
+    with pytest.raises(RequestError, match="msexports/nothing holds no export"):
+        imported(chain, "msexports/nothing")
+    with pytest.raises(RequestError, match="there is no nowhere"):
+        imported(chain, "nowhere")
+
+
+def rounded(charge: Charge) -> Decimal:
+    return stored_amount(charge.amount)

@@ -239,7 +239,7 @@ class Importer:
             if not is_there:
                 return None
             file = self._file(part, path)
-        sums = _sums(part, file, record.run.export)
+        sums = sums_of_part(part, file, record.run.export)
         event("export_part_read", run=record.id, part=part.number, rows=file.count, sums=len(sums.charges))
         odd = [f"{part.name}: {each}" for each in file.odd]
         return self.ledger.stage(record.id, part.number, sums, file.count, odd, self.clock())
@@ -320,7 +320,7 @@ def _temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sums(part: RunPart, file: ExportFile, export: Export) -> Sums:
+def sums_of_part(part: RunPart, file: ExportFile, export: Export) -> Sums:
     """What a part comes to. Rows that name no provider are of the export's."""
     try:
         return added(

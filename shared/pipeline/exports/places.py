@@ -24,7 +24,10 @@ Lookup = Callable[[Collection[str]], Mapping[str, ListedBlob]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the exports of a cloud account lie. folder: empty for the whole container."""
+    """Where the exports of a cloud account lie. folder: empty for the whole container.
+
+    cloud_account_id: 0 where it is no account's.
+    """
 
     cloud_account_id: int
     provider: str
@@ -86,30 +89,44 @@ class Finder:
         parts = _lying(manifest, place)
         names = [each.name for each in parts]
         there = (lookup or (lambda names: self.blobs.found(place.container, names)))(names) if names else {}
-        return self._run(place, listed, replace(manifest, parts=parts), there)
+        at = f"{place.container}/{listed.name}"
+        return new_run(replace(manifest, parts=parts), at, listed, there, self.metric, place)
 
-    def _run(self, place: Place, listed: ListedBlob, manifest: Manifest, there: Mapping[str, ListedBlob]) -> NewRun:
-        blobs = {name: each.blob for name, each in there.items()}
-        needs_not = unread(manifest.export, self.metric) or _miscounted(manifest)
-        sizes = {each.name: each.size for each in manifest.parts}
-        run = ExportRun(
-            export=manifest.export,
-            run_id=manifest.run_id,
-            place=f"{place.container}/{listed.name}",
-            submitted_at=manifest.submitted_at,
-            modified_at=listed.modified_at,
-            found=0,
-            days=manifest.days,
-            content=content_of(listed.blob.etag, (each.etag for each in blobs.values())),
-        )
-        return NewRun(
-            run=run,
-            cloud_account_id=place.cloud_account_id,
-            container=place.container,
-            parts=tuple(_part(number, each, there, manifest) for number, each in enumerate(manifest.parts)),
-            waiting=None if needs_not else why_waiting(sizes, blobs),
-            unread=needs_not,
-        )
+
+NOWHERE = Place(0, "", "", "")
+"""In no container: on a disk"""
+
+
+def new_run(
+    manifest: Manifest,
+    at: str,
+    listed: ListedBlob,
+    there: Mapping[str, ListedBlob],
+    metric: CostMetric,
+    place: Place = NOWHERE,
+) -> NewRun:
+    """The run that a manifest lists. at: where that lies. there: the parts that are there, by name."""
+    blobs = {name: each.blob for name, each in there.items()}
+    needs_not = unread(manifest.export, metric) or _miscounted(manifest)
+    sizes = {each.name: each.size for each in manifest.parts}
+    run = ExportRun(
+        export=manifest.export,
+        run_id=manifest.run_id,
+        place=at,
+        submitted_at=manifest.submitted_at,
+        modified_at=listed.modified_at,
+        found=0,
+        days=manifest.days,
+        content=content_of(listed.blob.etag, (each.etag for each in blobs.values())),
+    )
+    return NewRun(
+        run=run,
+        cloud_account_id=place.cloud_account_id or None,
+        container=place.container,
+        parts=tuple(_part(number, each, there, manifest) for number, each in enumerate(manifest.parts)),
+        waiting=None if needs_not else why_waiting(sizes, blobs),
+        unread=needs_not,
+    )
 
 
 def _lying(manifest: Manifest, place: Place) -> tuple[ManifestPart, ...]:
@@ -146,4 +163,4 @@ def _broken(place: Place, listed: ListedBlob, reason: str) -> NewRun:
         place.provider, at[-LONGEST_NAME:], readable(listed.name[-LONGEST_NAME:], LONGEST_NAME), Dataset.OTHER
     )
     run = ExportRun(export, "", at, None, listed.modified_at, 0, None, content_of(listed.blob.etag, ()))
-    return NewRun(run, place.cloud_account_id, place.container, (), unread=(RunState.FAILED, reason))
+    return NewRun(run, place.cloud_account_id or None, place.container, (), unread=(RunState.FAILED, reason))

@@ -1,0 +1,128 @@
+"""`exports scan` and `sync`: reading what is new now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.cli import output, runs
+from shared.cli.app import AsJson, open_app
+from shared.cli.export_runs import TABLE, run_as_json
+from shared.cli.failures import FailedError
+from shared.domain.exports.runs import RunState
+from shared.ports.runs import RunState as NightState
+
+if TYPE_CHECKING:
+    import threading
+
+    from shared.composition import Composition
+    from shared.ports.export_runs import RunRecord
+    from shared.ports.runs import RunView
+    from shared.services.export_scan import Scanned
+
+# A message is in nobody's sight while it is worked on, and its run is not there before: so many looks in a row have to
+# find nothing going on.
+QUIET_LOOKS = 10
+NO_STORAGE = "it is not set where cost exports lie; set CostExportStorage, or CostExportStorage__blobServiceUri"
+
+
+def scan(
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until what was found is imported.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Look for new runs of cost exports now, besides the hourly look; with --wait, exit code 1 where one failed."""
+    app = open_app()
+    if not app.settings.has_exports:
+        raise FailedError(NO_STORAGE)
+    scanned = _look(app, json)
+    records: tuple[RunRecord, ...] = ()
+    if wait and scanned.manifests:
+        with runs.noticing_ctrl_c() as stopped:
+            records = _until_imported(app, scanned, stopped)
+    if json:
+        output.write_json(_as_json(scanned, records))
+    else:
+        _write(scanned, records, wait)
+    _fail_for(_failed_imports(records) if wait else [])
+
+
+def sync(json: AsJson = False) -> None:
+    """Read all costs now, and wait: new cost exports, and a run of all that is read by query.
+
+    Exit code 1 where an export or a subscription could not be read.
+    """
+    app = open_app()
+    with runs.noticing_ctrl_c() as stopped:
+        scanned = _look(app, json) if app.settings.has_exports else None
+        key, sent = app.run_service.start()
+        if not json:
+            output.say(f"Run {key}: {output.count(sent, 'subscription')} queued.")
+        view = runs.wait_for(app, key, stopped) if sent else None
+        records = _until_imported(app, scanned, stopped) if scanned else ()
+    if json:
+        output.write_json(
+            {"exports": _as_json(scanned, records) if scanned else None, "run": runs.as_json(view) if view else None}
+        )
+    else:
+        if scanned:
+            _write(scanned, records, True)
+        if view:
+            runs.write_outcome(app.run_service, view)
+    _fail_for([*_failed_imports(records), *_failed_run(view)])
+
+
+def _look(app: Composition, json: bool) -> Scanned:
+    with output.working("Looking for new runs of exports …"):
+        scanned = app.export_scan.look()
+    if not json:
+        found = output.count(len(scanned.manifests), "new run")
+        output.say(f"Exports: {found} found." if scanned.manifests else "Exports: nothing new.")
+    return scanned
+
+
+def _until_imported(app: Composition, scanned: Scanned, stopped: threading.Event) -> tuple[RunRecord, ...]:
+    """The runs that have ended; the others are put off, or nothing new came of their manifests."""
+    queue, quiet = runs.Unmoved(app.clock()), 0
+    imports = app.export_scan.imports(scanned)
+    with output.counting("runs imported") as show:
+        while len(imports.ended) < imports.total and quiet < QUIET_LOOKS:
+            if stopped.wait(runs.POLL_SECONDS):
+                output.warn("no longer waiting; the imports go on")
+                raise KeyboardInterrupt
+            imports = app.export_scan.imports(scanned)
+            show(len(imports.ended), imports.total, "")
+            quiet = quiet + 1 if imports.is_quiet else 0
+            if queue.is_noticed(app.export_scan.next_message, app.clock()):
+                output.warn(runs.NOBODY)
+    return imports.ended
+
+
+# --- what came of it ---------------------------------------------------------------------------------------------
+
+
+def _write(scanned: Scanned, records: tuple[RunRecord, ...], waited: bool) -> None:
+    if records:
+        output.write_records(TABLE, records)
+    if len(records) < len(scanned.manifests):
+        others = f"{len(scanned.manifests) - len(records):,} not imported yet, or known already: " if waited else ""
+        output.say(f"{others}`python -m shared.cli exports list` shows how far they are.")
+
+
+def _as_json(scanned: Scanned, records: tuple[RunRecord, ...]) -> dict[str, Any]:
+    return {"found": list(scanned.manifests), "runs": [run_as_json(record) for record in records]}
+
+
+def _failed_imports(records: tuple[RunRecord, ...]) -> list[str]:
+    """What of exports could not be read, in words."""
+    bad = (RunState.FAILED, RunState.WAITING)
+    return [f"{record.run.place}: {record.reason}" for record in records if record.state in bad]
+
+
+def _failed_run(view: RunView | None) -> list[str]:
+    return [f"run {view.key} has failed"] if view and view.state is NightState.FAILED else []
+
+
+def _fail_for(reasons: list[str]) -> None:
+    if reasons:
+        raise FailedError("\n  ".join(["not all could be read:", *reasons]))

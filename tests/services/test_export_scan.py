@@ -1,0 +1,72 @@
+"""A look for new runs of exports by hand, and how far their imports are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import SecretStr
+
+from localdev.azure_sim import SimulatedExport, demo_charges
+from shared.adapters.database.engine import Database
+from shared.domain.exports.runs import RunState
+from tests.fakes import FakeBlobs
+from tests.pipeline.conftest import Chain
+from tests.services.test_export_import import total
+
+EXPORT = SimulatedExport(demo_charges.NORTH)
+NIGHT = datetime(2026, 11, 20, 1, tzinfo=UTC)
+BOOK = demo_charges.book()
+
+
+@pytest.fixture
+def blobs() -> FakeBlobs:
+    return FakeBlobs()
+
+
+@pytest.fixture
+def chain(fresh_database: Callable[[], Database], blobs: FakeBlobs) -> Chain:
+    """The container has the run of a night."""
+    chain = Chain(fresh_database())
+    blobs.clock = chain.clock
+    chain.parts["export_blobs"] = blobs
+    chain.configure(export_storage=SecretStr("UseDevelopmentStorage=true"))
+    put(blobs, EXPORT.nightly(BOOK, NIGHT))
+    return chain
+
+
+def put(blobs: FakeBlobs, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        blobs.put(EXPORT.container, name, content)
+
+
+def test_what_is_new_is_found_once_and_its_import_is_followed_to_its_end(chain: Chain, blobs: FakeBlobs):
+    scan = chain.export_scan
+    scanned = scan.look()
+    (manifest,) = scanned.manifests
+    before = scan.imports(scanned)
+    assert (before.ended, before.total, before.is_quiet) == ((), 1, False)
+    chain.drain()
+    after = scan.imports(scanned)
+    assert [(each.run.place, each.state) for each in after.ended] == [(manifest, RunState.IMPORTED)]
+    assert total(chain) > 0
+    assert scan.look().manifests == ()
+
+
+def test_runs_of_before_are_none_of_what_was_found(chain: Chain, blobs: FakeBlobs):
+    chain.export_scan.look()
+    chain.drain()
+    put(blobs, EXPORT.nightly(BOOK, NIGHT.replace(day=21)))
+    scanned = chain.export_scan.look()
+    assert (len(scanned.manifests), chain.export_scan.imports(scanned).ended) == (1, ())
+
+
+def test_a_run_that_fails_has_ended_too(chain: Chain, blobs: FakeBlobs):
+    later = EXPORT.nightly(BOOK, NIGHT.replace(day=21))
+    put(blobs, {name: b"x" * len(content) if name.endswith(".gz") else content for name, content in later.items()})
+    scanned = chain.export_scan.look()
+    assert len(scanned.manifests) == 2
+    chain.drain()
+    states = {each.state for each in chain.export_scan.imports(scanned).ended}
+    assert states == {RunState.IMPORTED, RunState.FAILED}
