@@ -73,6 +73,7 @@ crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the ap
 	@$(BIN)/python -m localdev.azurite --install
 	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py \
 		tests/localdev/test_demo_secrets.py
+	@EXPORT_STEPS=1 $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
 	@EXPORT_HISTORIES=$(EXPORT_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/contracts/test_export_histories.py

@@ -89,6 +89,18 @@ param sqlDriver 'pyodbc' | 'mssqlpython' = 'pyodbc'
 @description('When a night begins: six fields, UTC.')
 param usageSchedule string = '0 0 2 * * *'
 
+@description('Where cost exports lie: the resource id of a storage account, or own for the app\'s; empty: there are none.')
+param exportStorage string = ''
+
+@description('The container of the exports.')
+param exportContainer string = 'msexports'
+
+@description('With events: the region of that storage account; empty: the app\'s.')
+param exportLocation string = ''
+
+@description('Whether Event Grid tells of new exports at once; without it they are found within the hour.')
+param exportEvents bool = false
+
 @description('The megabytes that an instance has.')
 param instanceMegabytes 512 | 2048 | 4096 = 2048
 
@@ -111,6 +123,7 @@ var names = {
   plan: 'plan-${token}'
   app: 'func-${token}'
   lockGroup: 'ag-lock-${token}'
+  exportTopic: 'evgt-exports-${token}'
 }
 var queues = {
   QueueProjectUsageUpdate: 'project-usage-update'
@@ -118,6 +131,14 @@ var queues = {
   QueueEmailNotification: 'email-notification'
   QueueProjectLock: 'project-lock'
   QueueCostExportImport: 'cost-export-import'
+}
+var exports = {
+  have: !empty(exportStorage)
+  subscription: exportStorage == 'own' || empty(exportStorage)
+    ? subscription().subscriptionId
+    : split(exportStorage, '/')[2]
+  group: exportStorage == 'own' || empty(exportStorage) ? names.group : split(exportStorage, '/')[4]
+  storage: exportStorage == 'own' || empty(exportStorage) ? names.storage : last(split(exportStorage, '/'))
 }
 var packageContainer = 'app-package'
 var mailSecret = 'mail-key'
@@ -230,6 +251,35 @@ module access 'modules/access.bicep' = {
   dependsOn: [storage, monitoring, vault, mail]
 }
 
+module costExports 'modules/exports.bicep' = if (exports.have) {
+  scope: resourceGroup(exports.subscription, exports.group)
+  params: {
+    storageName: exports.storage
+    location: empty(exportLocation) ? location : exportLocation
+    tags: tags
+    container: exportContainer
+    principalId: identity.outputs.principalId
+    topicName: exportEvents ? names.exportTopic : ''
+  }
+  dependsOn: [storage]
+}
+
+module exportSender 'modules/queue-sender.bicep' = if (exports.have && exportEvents) {
+  scope: group
+  params: { storageName: names.storage, principalId: costExports!.outputs.topicPrincipalId }
+}
+
+module exportSubscription 'modules/export-events.bicep' = if (exports.have && exportEvents) {
+  scope: resourceGroup(exports.subscription, exports.group)
+  params: {
+    topicName: names.exportTopic
+    container: exportContainer
+    queueAccountId: '${group.id}/providers/Microsoft.Storage/storageAccounts/${names.storage}'
+    queueName: queues.QueueCostExportImport
+  }
+  dependsOn: [exportSender]
+}
+
 module app 'modules/app.bicep' = {
   scope: group
   params: {
@@ -267,6 +317,11 @@ module app 'modules/app.bicep' = {
         ProjectUsageCRON: usageSchedule
         WatchdogCRON: '0 */15 * * * *'
         CostExportCRON: '0 15 * * * *'
+        CostExportStorage__blobServiceUri: exports.have
+          ? 'https://${exports.storage}.blob.${environment().suffixes.storage}'
+          : ''
+        CostExportStorage__clientId: exports.have ? identity.outputs.clientId : ''
+        COST_EXPORT_CONTAINER: exportContainer
         EMAIL_PROVIDER: emailProvider
         EMAIL_SENDER: isAcs && !isAcsDomainVerified ? 'DoNotReply@${mail!.outputs.senderDomain}' : emailSender
         EMAIL_OPERATORS: join(operators, ';')

@@ -39,6 +39,7 @@ from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import observers
+from shared.pipeline.exports import seen
 from shared.pipeline.exports.importer import Importer, not_set_up
 from shared.pipeline.exports.places import Finder, places
 from shared.pipeline.exports.scanner import Scanner
@@ -838,9 +839,10 @@ class Composition:
         from shared.adapters.database.migrate import is_current
         from shared.adapters.mail.addresses import valid_addresses
         from shared.adapters.mail.rendering import TemplateRenderer
-        from shared.services.installation import Installation, LockSetup, MailSetup
+        from shared.services.installation import ExportSetup, Installation, LockSetup, MailSetup
 
         settings = self.settings
+        exports = ExportSetup(self.export_blobs, settings.export_container, (seen.CONTAINER, seen.NAME))
         return Installation(
             database=self.database.url.render_as_string(hide_password=True),
             tables_are_current=lambda: is_current(self.database),
@@ -858,6 +860,7 @@ class Composition:
             ),
             lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
             clock=self.clock,
+            exports=exports if settings.has_exports else None,
         )
 
     @cached_property

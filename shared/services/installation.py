@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from shared.domain.locks import LockMode
 from shared.domain.texts import digest
 from shared.pipeline.operators import Operators
+from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock
-from shared.ports.errors import NeverError
+from shared.ports.errors import GoneError, NeverError
 from shared.ports.mails import AddressCheck, Mailer, MailRenderer, OutgoingMail, Topic
 from shared.services.azure_check import AzureCheck, not_asked
 from shared.services.findings import Explain, Finding, found
@@ -49,12 +51,21 @@ class LockSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportSetup:
+    """Where cost exports lie, and where the scanner keeps what it has seen."""
+
+    blobs: BlobStore
+    container: str
+    state: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """The parts of the app.
 
     database: where it is, without its password; tables_are_current and reads_snapshots ask it (the second: whether its
     readers see what is committed, and do not wait for who writes). make_queues: makes what is missing of
-    `queue_names`.
+    `queue_names`. exports: None where there are none.
     """
 
     database: str
@@ -66,12 +77,15 @@ class Installation:
     mail: MailSetup
     lock: LockSetup
     clock: Clock
+    exports: ExportSetup | None = None
 
     def findings(self, explain: Explain) -> list[Finding]:
         """Looks at each part, in the order in which the app needs them; none says anything of another's faults."""
         database = found("database", self._database, explain, SERVER)
         queues = found("queues", self._queues, explain, STORAGE)
-        return [database, queues, *self._azure(database, explain), found("mail", self._mail, explain), self._at_100()]
+        mail = found("mail", self._mail, explain)
+        exports = [found("exports", partial(_exports, self.exports), explain)] if self.exports else []
+        return [database, queues, *exports, *self._azure(database, explain), mail, self._at_100()]
 
     def send_mail(self, address: str, explain: Explain) -> Finding:
         """Sends somebody a mail, as alerts are sent."""
@@ -124,3 +138,18 @@ class Installation:
         if lock.mode is LockMode.ENFORCE and lock.action_group_id is None:
             return Finding("lock", True, text, f"but LOCK_ACTION_GROUP_ID is missing, {NO_FAILSAFE}")
         return Finding("lock", True, text)
+
+
+def _exports(setup: ExportSetup) -> Finding:
+    """Whether the container can be read, and what the scanner keeps."""
+    first = next(iter(setup.blobs.listed(setup.container)), None)
+    text = f"the container {setup.container} can be read" + ("" if first else "; nothing lies in it yet")
+    try:
+        setup.blobs.read(*setup.state, most=0)
+    except GoneError:
+        return Finding(
+            "exports", True, text, f"but there is no container {setup.state[0]} yet; the first look makes it"
+        )
+    except NeverError as error:
+        return Finding("exports", True, text, f"but each look opens the database: {error.reason}")
+    return Finding("exports", True, text)

@@ -109,8 +109,8 @@ def _scope(assignment: dict[str, Any]) -> str:
     """Where the principal is known, so is the id; else it is an expression."""
     expression = re.match(r"\[extensionResourceId\('([^']*)'", assignment["id"])
     scope = expression[1] if expression else assignment["id"].rpartition("/providers/")[0]
-    within = re.fullmatch(r".*/providers/([^/]+/[^/]+)/[^/]+", scope)
-    return within[1] if within else "subscription"
+    within = re.fullmatch(r".*/providers/([^/]+/[^/]+)/[^/]+(?:/[^/]+/[^/]+/([^/]+)/[^/]+)?", scope)
+    return "/".join(filter(None, within.groups())) if within else "subscription"
 
 
 def nested(template: dict[str, Any]) -> Iterator[dict[str, Any]]:

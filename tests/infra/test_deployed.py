@@ -132,6 +132,9 @@ BUILT_IN = {
     "Cost Management Contributor": "434105ed-43f6-45c7-a02f-909b2ba83430",
     "Locks Contributor": "28bf596f-4eb7-45ce-b5bc-6cf482fec137",
     "Virtual Machine Contributor": "9980e02c-c2be-4d73-94e8-173b1dc7cf3c",
+    "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+    "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+    "Storage Queue Data Message Sender": "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a",
     "Monitoring Reader": "43d0d8ad-25c7-4714-9337-8ba259a9fe05",
 }
 

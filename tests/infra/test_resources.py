@@ -8,7 +8,8 @@ import pytest
 
 from shared.ports import azure
 from tests.docs import sources
-from tests.infra.conftest import A_GROUP
+from tests.infra import azd
+from tests.infra.conftest import A_GROUP, MAIL
 from tests.infra.deployment import ROLES, nested
 
 WHO_DEPLOYS = "99999999-0000-0000-0000-000000000003"
@@ -26,6 +27,13 @@ WITHIN_THE_GROUP = {
     ("Monitoring Metrics Publisher", "Microsoft.Insights/components"),
     ("Key Vault Secrets User", "Microsoft.KeyVault/vaults"),
 }
+
+CONTAINERS = "Microsoft.Storage/storageAccounts/containers"
+OF_EXPORTS = {
+    ("Storage Blob Data Reader", "Microsoft.Storage/storageAccounts"),
+    ("Storage Blob Data Contributor", CONTAINERS),
+}
+OF_EVENTS = {("Storage Queue Data Message Sender", "Microsoft.Storage/storageAccounts")}
 
 
 def test_all_is_in_one_resource_group_with_azds_tag(deployment):
@@ -48,7 +56,36 @@ def test_names_are_short_and_plain_enough_for_azure(deployment):
 
 def test_the_identity_may_do_within_the_group_what_it_needs_and_no_more(way, deployment):
     mail = {("Communication and Email Service Owner", "Microsoft.Communication/communicationServices")}
-    assert deployment.rights() == WITHIN_THE_GROUP | (mail if "acs" in way else set())
+    more = (mail if "acs" in way else set()) | (OF_EXPORTS | OF_EVENTS if way == "exports" else set())
+    assert deployment.rights() == WITHIN_THE_GROUP | more
+
+
+def test_exports_may_lie_in_another_group_where_the_app_may_read_and_keep_what_it_has_seen(deploy):
+    there = (
+        f"/subscriptions/{WHO_DEPLOYS}/resourceGroups/rg-exports/providers/Microsoft.Storage/storageAccounts/stexports"
+    )
+    values = azd.parameters(MAIL | {"COST_EXPORT_STORAGE": there, "COST_EXPORT_CONTAINER": "costs"})
+    deployment = deploy("main.bicep", values, location="westeurope")
+    assert deployment.rights() == WITHIN_THE_GROUP | OF_EXPORTS
+    found = deployment.of("Microsoft.Storage/storageAccounts/blobServices/containers")
+    made = {each["name"].rpartition("/")[2] for each in found if "/rg-exports/" in each["id"]}
+    assert made == {"costs", "budget-warden"}
+    settings = deployment.settings()
+    assert settings["CostExportStorage__blobServiceUri"] == "https://stexports.blob.core.windows.net"
+    assert settings["COST_EXPORT_CONTAINER"] == "costs"
+    assert deployment.of("Microsoft.EventGrid/systemTopics") == []
+
+
+def test_an_export_has_an_identity_that_may_write_its_container_and_no_more(deploy):
+    there = (
+        f"/subscriptions/{WHO_DEPLOYS}/resourceGroups/rg-exports/providers/Microsoft.Storage/storageAccounts/stexports"
+    )
+    deployment = deploy(
+        "cost-export.bicep", {"storageId": there, "from": "2026-12-01T00:00:00Z"}, location="westeurope"
+    )
+    export = deployment.one("Microsoft.CostManagement/exports")
+    assert export["identity"] == {"type": "SystemAssigned"}
+    assert deployment.rights() == {("Storage Blob Data Contributor", CONTAINERS)}
 
 
 SWITCHES = {

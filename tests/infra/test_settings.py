@@ -38,7 +38,6 @@ LEFT_TO_THEIR_DEFAULTS = {
     "EMAIL_BCC",
     "EMAIL_BCC_FROM_PERCENT",
     "EMAIL_PRIVATE_RECIPIENTS",
-    "COST_EXPORT_CONTAINER",
     "SENDGRID_ENDPOINT",
     "SMTP_PORT",
     "SMTP_STARTTLS",
@@ -53,8 +52,6 @@ LEFT_TO_THEIR_DEFAULTS = {
 NEVER_SET = {
     "DatahubStorageConnectionString",
     "CostExportStorage",
-    "CostExportStorage__blobServiceUri",
-    "CostExportStorage__clientId",
     "AZURE_ACCOUNT_NAME",
     "AZURE_ACCOUNT_KEY",
     "OUTBOX_DIR",

@@ -17,6 +17,7 @@ from shared.ports.mails import Mailer, Refusal
 from shared.services.findings import Finding
 from shared.services.installation import Installation
 from tests.pipeline.conftest import ACTION_GROUP, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry
+from tests.pipeline.export_files import with_exports
 
 
 @pytest.fixture
@@ -295,3 +296,22 @@ def test_a_lock_without_a_failsafe_is_a_warning(
     finding = found(replace(installation, lock=lock))["lock"]
     assert (finding.ok, finding.warning is not None) == (True, warns)
     assert f"LOCK_MODE is {mode}" in finding.text
+
+
+# --- cost exports ---
+
+
+def test_the_container_of_exports_is_looked_at_where_there_is_one(chain: Chain) -> None:
+    blobs = with_exports(chain)
+    first = "but there is no container budget-warden yet; the first look makes it"
+    assert found(chain.installation)["exports"] == Finding(
+        "exports", True, "the container msexports can be read; nothing lies in it yet", first
+    )
+    blobs.put("msexports", "manifest.json", b"{}")
+    blobs.write("budget-warden", "other", b"")
+    assert found(chain.installation)["exports"] == Finding("exports", True, "the container msexports can be read")
+    blobs.fails = lambda what: NeverError("no role to read") if what == "read" else None
+    assert found(chain.installation)["exports"].warning == "but each look opens the database: no role to read"
+    blobs.fails = lambda what: NeverError("no role to list")
+    exports = found(chain.installation)["exports"]
+    assert not exports.ok and "no role to list" in exports.text

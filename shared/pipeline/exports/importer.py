@@ -35,7 +35,7 @@ from shared.ports.blobs import BlobStore, ListedBlob
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccountLedger
 from shared.ports.errors import LaterError, NeverError, PauseError, UntilMendedError
-from shared.ports.export_runs import ExportLedger, NewRun, RunPart, RunRecord
+from shared.ports.export_runs import ExportLedger, Imported, NewRun, RunPart, RunRecord
 from shared.ports.exports import ExportFile, ExportReader
 
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
@@ -48,6 +48,7 @@ CHANGED_AGAIN_IN = timedelta(seconds=30)
 TURN_WITHIN = 120.0
 NEXT_TURN_IN = timedelta(seconds=30)
 TEMPORARY = "budget-warden-part-"
+MADE = (RunState.IMPORTED, RunState.NOT_USED)
 # Nothing runs for longer than ten minutes.
 LONGEST_SECONDS = 1800
 
@@ -153,7 +154,8 @@ class Importer:
             return self._told_failed(record.run.export, record, record.reason or "")
         if record.cloud_account_id is not None:
             self.cloud_accounts.mark_synced(record.cloud_account_id, self.clock())
-        return self.telling.kept_apart(record, ()) if record.state is RunState.NOT_USED else []
+        is_told = record.state is RunState.NOT_USED and record.reason
+        return self.telling.known(record.run.export, [str(record.reason)]) if is_told else []
 
     def _manifest_later(self, message: ManifestMessage, error: LaterError) -> list[Outgoing]:
         return self.retry.later(
@@ -200,7 +202,7 @@ class Importer:
         """A person sent the message again: the run is read anew. Else somebody may have died before this was told."""
         if message.envelope.replayed and record.container:
             return outgoing([ManifestMessage(record.run.place, record.cloud_account_id, Envelope(replayed=True))])
-        return self.telling.kept_apart(record, ())
+        return self._follow(self._make(record)) if record.state in MADE else []
 
     def _run(self, message: PartMessage) -> RunRecord:
         record = self.ledger.get(message.export_run_id)
@@ -264,15 +266,21 @@ class Importer:
     # --- charges ---
 
     def _made(self, record: RunRecord) -> list[Outgoing]:
-        now = self.clock()
-        imported = self.ledger.make(record.id, self.metric, self.closed_on, now)
+        imported = self._make(record)
         after, changes = imported.record, imported.record.changes
         counted = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
         event("export_imported", run=after.id, export=after.run.export.name, state=after.state, **counted)
         if after.cloud_account_id is not None:
-            self.cloud_accounts.mark_synced(after.cloud_account_id, now)
-        checks = notifications(imported.due_projects, Envelope(f"export-{after.id}"))
-        return [*outgoing(checks), *self.telling.kept_apart(after, imported.told)]
+            self.cloud_accounts.mark_synced(after.cloud_account_id, self.clock())
+        return self._follow(imported)
+
+    def _make(self, record: RunRecord) -> Imported:
+        return self.ledger.make(record.id, self.metric, self.closed_on, self.clock())
+
+    def _follow(self, imported: Imported) -> list[Outgoing]:
+        """The checks, and what is told: of a run that is made already, what nobody has seen to yet."""
+        checks = notifications(imported.due_projects, Envelope(f"export-{imported.record.id}"))
+        return [*outgoing(checks), *self.telling.known(imported.record.run.export, imported.told)]
 
     # --- the end of those that can't be ---
 

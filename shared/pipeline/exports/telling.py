@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain.exports.runs import Export, RunState
+from shared.domain.exports.runs import Export
 from shared.domain.texts import digest, in_shell
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.clock import Clock
-from shared.ports.export_runs import RunRecord
 from shared.ports.mails import MailLedger, NewMail, Topic
 
 HISTORY = "`python -m shared.cli exports list` shows what became of each run."
@@ -52,26 +51,20 @@ class Telling:
             )
         )
 
-    def kept_apart(self, record: RunRecord, told: Sequence[str]) -> list[Outgoing]:
-        """A run is not used, or not all of it, or something changed that a person should know; each reason once."""
-        reasons = list(told)
-        if record.state is RunState.NOT_USED and record.reason:
-            reasons.append(record.reason)
-        name = record.run.export.name
-        return [
-            each
-            for reason in dict.fromkeys(reasons)
-            for each in self._tell(
-                self.operators.notice(
-                    Topic.OTHER,
-                    f"export-told/{digest(record.run.export.key, reason)}",
-                    f"About the cost export {name}",
-                    f"Of what the export {name} delivers, this is to be known. It is told once.",
-                    [reason],
-                    HISTORY,
-                )
+    def known(self, export: Export, reasons: Sequence[str]) -> list[Outgoing]:
+        """A run is not used, or not all of it, or something changed that a person should know; the same once."""
+        if not reasons:
+            return []
+        return self._tell(
+            self.operators.notice(
+                Topic.OTHER,
+                f"export-told/{digest(export.key, *reasons)}",
+                f"About the cost export {export.name}",
+                f"Of what the export {export.name} delivers, this is to be known. It is told once.",
+                at_most(list(reasons)),
+                HISTORY,
             )
-        ]
+        )
 
     def unnamed(self, container: str, names: Sequence[str]) -> list[Outgoing]:
         """Files that no manifest names; each set once."""
