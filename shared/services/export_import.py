@@ -292,7 +292,7 @@ class ExportImport:
         """Asks for the checks, and tells operators what they are told of any run; why that can't be."""
         checks = notifications(imported.due_projects, Envelope())
         try:
-            self.chain.send([*outgoing(checks), *self.telling.kept_apart(imported.record, imported.told)])
+            self.chain.send([*outgoing(checks), *self.telling.known(imported.record.run.export, imported.told)])
         except (LaterError, NeverError) as error:
             return error.reason
         return None
