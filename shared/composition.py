@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
+from shared.domain.charges import CostMetric
 from shared.domain.locks import LockMode, LockRules
 from shared.domain.windows import least_lookback
 from shared.messages import (
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
+    from shared.services.reconcile import ReconcileService
     from shared.services.smoke_test import SmokeTest
     from shared.services.status import StatusService
 
@@ -266,11 +268,14 @@ class Composition:
             from shared.adapters.costs.made_up import MadeUpCosts
 
             return MadeUpCosts(lambda: self.projects.entries(), self.clock)  # noqa: PLW0108 - projects need the sources
+        return self._azure_costs(self.settings.cost_metric)
+
+    def _azure_costs(self, metric: CostMetric) -> CostSource:
         from shared.adapters.costs.azure import AzureCosts
 
         return AzureCosts(
             self.arm,
-            metric=self.settings.cost_metric.value,
+            metric=metric.value,
             units_per_minute=self.settings.units_per_minute,
             units_per_hour=self.settings.units_per_hour,
             clock=self.clock,
@@ -771,6 +776,19 @@ class Composition:
         from shared.services.allocations import AllocationService
 
         return AllocationService(self.allocations, self.projects, self.spending, self.clock)
+
+    @cached_property
+    def reconcile_service(self) -> ReconcileService:
+        """Whether what is stored is what others say."""
+        from shared.adapters.database.reconcile import SqlReconcile
+        from shared.services.reconcile import ReconcileService
+
+        metric = self.settings.cost_metric
+        return ReconcileService(
+            *(self.charges, self.spending, self.export_runs, SqlReconcile(self.database)),
+            {each: self._azure_costs(each) for each in CostMetric} | {metric: self.costs},
+            *(metric, self.lookback_days, self.clock),
+        )
 
     @cached_property
     def export_service(self) -> ExportService:

@@ -4,6 +4,7 @@ import binascii
 import json
 import math
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from datetime import date
 from itertools import count
 from typing import Any
@@ -31,12 +32,14 @@ GUARDRAIL = {PER_SCOPE.name: ENTITY_RETRY_AFTER, PER_IDENTITY.name: CLIENT_RETRY
 
 
 class CostQueryApi:
-    """Answers cost queries out of a book, within a quota and behind a guardrail, if there is one; with `vary`, as
-    irregularly as Azure does."""
+    """Answers cost queries out of a book for each metric, within a quota and behind a guardrail, if there is one; with
+    `vary`, as irregularly as Azure does."""
 
-    def __init__(self, book: ChargeBook, quota: Quota, guardrail: Guardrail | None, record: Record, vary: bool) -> None:
+    def __init__(
+        self, books: Mapping[str, ChargeBook], quota: Quota, guardrail: Guardrail | None, record: Record, vary: bool
+    ) -> None:
         self._quota, self._guardrail, self._record, self._vary = quota, guardrail, record, vary
-        self._pages = Pages(book, vary)
+        self._pages = {metric: Pages(book, vary) for metric, book in books.items()}
         self._numbers = count()
         self._refusals = count()
 
@@ -55,7 +58,7 @@ class CostQueryApi:
         self._count_call(request, subscription)
         self._use_quota(qpu)
         number = next(self._numbers)
-        table, following = self._pages.cut(subscription, query, start, size, number)
+        table, following = self._pages[query.metric].cut(subscription, query, start, size, number)
         self._record.page(subscription, len(table.rows), qpu)
         next_link = _next_link(request, _token(following, subscription, query)) if following else None
         answer = self._answer(request, table, next_link, number)

@@ -22,7 +22,7 @@ Matches = Callable[[tuple[str, str]], bool]
 class CostQuery:
     """A query that passed: both days included; `grouping`: GROUP and SERVICE in its order; `digest`: of the body.
 
-    by_day: False for one sum of all the days, by currency.
+    by_day: False for one sum of all the days, by currency. metric: ActualCost or AmortizedCost.
     """
 
     first: date
@@ -31,6 +31,7 @@ class CostQuery:
     matches: Matches | None
     digest: str
     by_day: bool = True
+    metric: str = "ActualCost"
 
     @property
     def qpu(self) -> int:
@@ -45,7 +46,7 @@ def parse_query(body: bytes) -> CostQuery:
     except ValueError:
         raise AzureError(400, "InvalidRequestContent", "The request content was invalid JSON.") from None
     _need(isinstance(value, dict), "Query is invalid or not supplied.")
-    _one_of(value, "type", ("ActualCost", "AmortizedCost"))
+    metric = _one_of(value, "type", ("ActualCost", "AmortizedCost"))
     _one_of(value, "timeframe", ("Custom",))
     dataset = value.get("dataset")
     _need(isinstance(dataset, dict), "Dataset is invalid or not supplied.")
@@ -60,6 +61,7 @@ def parse_query(body: bytes) -> CostQuery:
         matches=_filter(dataset["filter"]) if dataset.get("filter") is not None else None,
         digest=sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16],
         by_day=by_day,
+        metric=metric,
     )
 
 

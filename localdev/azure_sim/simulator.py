@@ -46,6 +46,7 @@ class AzureSimulator:
     kept beside it, in a file whose name ends in `.resources`.
     page_size: of lists (budgets, locks, machines).
     today: the day against which a new budget's start is checked (None: it isn't).
+    amortized: what it answers of amortized costs (None: the same).
     """
 
     book: ChargeBook
@@ -57,6 +58,7 @@ class AzureSimulator:
     state_file: Path | None = None
     page_size: int = 100
     today: Callable[[], date] | None = None
+    amortized: ChargeBook | None = None
     faults: FaultList = field(default_factory=FaultList, init=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +78,8 @@ class AzureSimulator:
         self._add_control_routes()
 
     def _add_apis(self) -> None:
-        CostQueryApi(self.book, self.counted, self.guardrail, self.record, self.vary).add_to(self._routes)
+        books = {"ActualCost": self.book, "AmortizedCost": self.amortized or self.book}
+        CostQueryApi(books, self.counted, self.guardrail, self.record, self.vary).add_to(self._routes)
         BudgetsApi(self.budgets, self.page_size).add_to(self._routes)
         LocksApi(self.locks, self.page_size).add_to(self._routes)
         ComputeApi(self.machines, self.page_size, self.vary).add_to(self._routes)

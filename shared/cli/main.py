@@ -33,6 +33,7 @@ from shared.cli import (
     mails,
     project_locks,
     projects,
+    reconcile,
     runs,
     smoke_test,
     status,
@@ -73,6 +74,7 @@ app.command("sync")(export_scan.sync)
 app.command("sync_daily_costs", hidden=True)(export_scan.sync)
 app.command("status")(status.status)
 app.command("costs")(costs.costs)
+app.command("reconcile")(reconcile.reconcile)
 app.command("audit")(audit.audit)
 app.add_typer(allocations.commands, name="allocations")
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")

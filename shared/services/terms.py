@@ -37,6 +37,17 @@ def parse_day(text: str) -> date | None:
     return day
 
 
+def parse_month(text: str) -> date:
+    """The first day of a month from 2000 up to 2100."""
+    try:
+        day = parse_day(f"{text}-01")
+    except ValueError:
+        day = None
+    if day is None:
+        raise ValueError(f"'{shortened(text)}' is no month; write year-month, such as 2026-09")
+    return day
+
+
 def parse_opening_balance(text: str) -> Decimal:
     """What was spent before the costs that can be read; 0 for nothing."""
     try:

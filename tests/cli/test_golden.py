@@ -69,6 +69,7 @@ COMMANDS = {
     "allocations-list": "allocations list",
     "allocations-show": "allocations show hub",
     "allocations-end": "allocations end Hub --last-day 2026-11-30 --reason moved",
+    "reconcile": "reconcile --month 2026-11",
     "audit": "audit",
     "run": "run --project DIE1",
     "status": "status",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -15,10 +16,14 @@ from shared.adapters.database.locks import SqlLocks
 from shared.adapters.database.tables import WHOLE, export_feeds
 from shared.domain.budgets import Rollover
 from shared.domain.coverage import NO_CHARGE, Coverage, CoverageState, Gap
+from shared.domain.exports.runs import Width
+from shared.domain.exports.sums import Row
+from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, AnswerState, Stored
 from shared.ports.checks import Judgement, ProjectUsage
 from shared.ports.spending import Selection
+from tests.contracts.export_world import World, export, row
 from tests.contracts.exported import exported, feed, feeding, know
 from tests.contracts.ledger_data import (
     DAY,
@@ -226,6 +231,8 @@ def test_months_of_a_group_that_its_export_has_not_delivered_go_by_the_sub_accou
     ledgers.load(entry(1, "rg-1", terms=terms(rule=MONTHLY)))
     ledgers.store(reading(("rg-1", november(3), "Storage", "3")))
     feed(ledgers.database, "rg-1", months=(OCTOBER.start,))
+    # What the query has read until the export took over is not its group's alone.
+    know(ledgers.database, exported(november(5), source="COST_MANAGEMENT"), group="rg-1")
     know(ledgers.database, exported(OCTOBER.last_day, november(3)), group="rg-1")
     assert lacking(ledgers, TODAY) == {}
     assert lacking(ledgers, TODAY + 2 * DAY) == {
@@ -317,3 +324,71 @@ def test_what_a_project_has_left_is_no_longer_its_account_once_exports_have_read
         know(ledgers.database, exported(TODAY + days * DAY), group=group)
         read.append([each.sub_account_id for each in ledgers.charges.accounts()])
     assert read == [[SUB, "another"], ["another"]]
+
+
+# --- with what the import makes --------------------------------------------------------------------------------
+
+SEPTEMBER = Period(date(2026, 9, 1), date(2026, 10, 1))
+DAILY, OF_GROUP = export(), export("rg-1", Width.GROUP)
+
+
+def cost(day: int, amount: str, group: str = "rg-1") -> Row:
+    return row(11, day, amount, group=group, sub=SUB)
+
+
+def test_a_query_that_was_on_its_way_when_an_export_took_over_changes_nothing_of_its_months(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1"))
+    exports = World(ledgers.database)
+    asked = reading(("rg-1", november(3), "Storage", "7"), ("rg-1", november(19), "Storage", "8"))
+    before = part(("rg-1", date(2026, 10, 31), "Storage", "4"), window=OCTOBER)
+    exports.deliver(DAILY, Period(NOVEMBER.start, november(20)), [cost(3, "1.5"), cost(4, "2")], at=november(19))
+    assert ledgers.amounts() == {("rg-1", 3): "1.5", ("rg-1", 4): "2"}
+    exports.use(DAILY, november(20))
+    assert ledgers.store(replace(asked, parts=(before, *asked.parts))) == Stored(added=1)
+    assert ledgers.amounts() == {("rg-1", 31): "4", ("rg-1", 3): "1.5", ("rg-1", 4): "2"}
+    assert {month.month: known.source for month, known in known_months(ledgers).items()} == {
+        10: "COST_MANAGEMENT",
+        11: "COST_EXPORT",
+    }
+
+
+def test_once_the_query_feeds_again_its_answers_count(ledgers: Ledgers) -> None:
+    exports = World(ledgers.database)
+    exports.asked(SUB)
+    exports.deliver(DAILY, Period(NOVEMBER.start, november(20)), [cost(3, "1.5")], at=november(18))
+    exports.use(DAILY, november(19))
+    exports.use("query", november(20), SUB)
+    assert ledgers.store(reading(("rg-1", november(3), "Storage", "7"))) == Stored(changed=1)
+    assert ledgers.amounts() == {("rg-1", 3): "7"}
+
+
+def test_a_figure_of_groups_by_exports_and_the_query_is_the_sum_of_what_each_feeds(ledgers: Ledgers) -> None:
+    monthly = terms(rule=MONTHLY)
+    ledgers.load(entry(1, "rg-1", terms=monthly), entry(2, "rg-2", terms=monthly), entry(3, "rg-3", terms=monthly))
+    exports = World(ledgers.database)
+    exports.deliver(OF_GROUP, Period(NOVEMBER.start, november(20)), [cost(3, "1.5")], at=november(19))
+    exports.use(OF_GROUP, november(19))
+    ledgers.store(reading(("rg-1", november(3), "Storage", "9"), ("rg-2", november(3), "Storage", "3")))
+    assert ledgers.amounts() == {("rg-1", 3): "1.5", ("rg-2", 3): "3"}
+    assert lacking(ledgers, TODAY) == {}
+    assert lacking(ledgers, november(23)) == {
+        f"costs of {SUB} not read since 20 November 2026": ("P2", "P3"),
+        f"costs of group rg-1 of {SUB} not read since 19 November 2026": ("P1",),
+    }
+    found = ledgers.projects.get(1, TODAY)
+    assert found is not None
+    assert (found.spent, found.gaps) == (Decimal("1.5"), ())
+
+
+def test_an_exports_months_are_recent_and_final_by_its_runs(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1, "rg-1", terms=terms(rule=PeriodRule(PeriodKind.ANNUAL, SEPTEMBER.start))))
+    exports = World(ledgers.database)
+    in_september, in_october = [row(9, 3, "1", group="rg-1", sub=SUB)], [row(10, 3, "1", group="rg-1", sub=SUB)]
+    exports.deliver(DAILY, SEPTEMBER, in_september, at=date(2026, 10, 5))
+    exports.use(DAILY, date(2026, 10, 5))
+    exports.deliver(DAILY, OCTOBER, in_october, at=november(4))
+    exports.deliver(DAILY, Period(NOVEMBER.start, november(19)), [cost(3, "1")], at=november(18))
+    assert lacking(ledgers, TODAY) == {f"costs of {SUB} not read since 4 November 2026": ("P1",)}
+    exports.deliver(DAILY, OCTOBER, in_october, at=november(5), name="second of October")
+    assert lacking(ledgers, november(21)) == {}
+    assert lacking(ledgers, november(22)) == {f"costs of {SUB} not read since 18 November 2026": ("P1",)}

@@ -71,14 +71,15 @@ def known_months(connection: Connection, sub_account_ids: Collection[str] | None
 
 
 def known_of(connection: Connection, wanted: Collection[Fed]) -> dict[Fed, Known]:
-    """What is known of these: of a group that exports feed, what they have read, else what its sub-account's is."""
+    """What is known of these: of a group that exports feed, the months that they have read, else its sub-account's."""
     ids = sorted({each.sub_account for each in wanted})
     whole = known_months(connection, ids)
     found = {each: dict(whole.get((each.provider, each.sub_account), {})) for each in wanted}
     if any(each.group_key is not None for each in wanted):
         for row in select_among(connection, _OF_GROUPS, ids):
-            if (fed := Fed(row.provider, row.sub_account_id, row.group_key)) in found:
-                found[fed][row.month] = record(Coverage, row)
+            fed, known = Fed(row.provider, row.sub_account_id, row.group_key), record(Coverage, row)
+            if fed in found and known.is_exported:
+                found[fed][row.month] = known
     return dict(found)
 
 

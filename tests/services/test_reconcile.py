@@ -1,0 +1,320 @@
+"""`reconcile`: each cause of a difference, made with Azure's API as the simulator plays it, and a real database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import update
+
+from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
+from shared.adapters.azure.arm import ArmClient
+from shared.adapters.costs.azure import AzureCosts
+from shared.adapters.database.exports import SqlExports
+from shared.adapters.database.reconcile import SqlReconcile
+from shared.adapters.database.tables import charges
+from shared.domain.charges import CostMetric
+from shared.domain.coverage import ReadPart
+from shared.domain.exports.runs import Width
+from shared.domain.exports.sums import Row
+from shared.domain.periods import Period
+from shared.domain.reconcile import Cause, Difference
+from shared.ports.azure import AZURE
+from shared.ports.costs import CostQuery
+from shared.services.errors import RequestError
+from shared.services.reconcile import Compared, Reconciled, ReconcileService
+from tests.conftest import emptied
+from tests.contracts.export_world import World as Exports
+from tests.contracts.export_world import export, row
+from tests.contracts.ledger_data import LOOKBACK_DAYS, SUB, Ledgers, entry
+
+SEPTEMBER = Period(date(2026, 9, 1), date(2026, 10, 1))
+CLOSED = datetime(2026, 11, 20, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def on(day: int) -> date:
+    return date(2026, 9, day)
+
+
+@dataclass
+class World:
+    """What Azure says, and what was stored of it. exports: what brings those in. now: of the comparison."""
+
+    azure: AzureSimulator
+    ledgers: Ledgers
+    exports: Exports
+    now: datetime = CLOSED
+    waits: list[float] = field(default_factory=list)
+
+    @property
+    def service(self) -> ReconcileService:
+        database, arm = self.ledgers.database, ArmClient(self.azure.url)
+        return ReconcileService(
+            *(self.ledgers.charges, self.ledgers.spending, SqlExports(database), SqlReconcile(database)),
+            {metric: AzureCosts(arm, metric.value) for metric in CostMetric},
+            *(CostMetric.ACTUAL, LOOKBACK_DAYS, lambda: self.now, self.waits.append),
+        )
+
+    def spend(self, day: int, amount: str, currency: str = "CAD", group: str = "rg-1", month: int = 9) -> None:
+        self.azure.book.add([Charge(SUB, group, "VM", date(2026, month, day), currency, Decimal(amount))])
+
+    def night(self, at: datetime = CLOSED, days: Period = SEPTEMBER, metric: CostMetric = CostMetric.ACTUAL) -> None:
+        """Reads the days by the API, and stores them."""
+        days = Period(days.start, min(days.end, at.date() + DAY))
+        answer = AzureCosts(ArmClient(self.azure.url), metric.value).read(CostQuery(AZURE, SUB, days))
+        part = ReadPart(days, answer.charges, at)
+        self.ledgers.spend(
+            now=at, parts=(part,), night=at.date(), provider=AZURE, sub_account_id=SUB, source="COST_MANAGEMENT"
+        )
+
+    def reconciled(self, month: str = "2026-09", subscription: str = "") -> Reconciled:
+        return self.service.reconcile(month, subscription)
+
+    def account(self) -> Compared:
+        [compared] = self.reconciled().accounts
+        return compared
+
+    def difference(self, against: str = "API") -> Difference | None:
+        return self.account().differences.get(against)
+
+
+DAILY = export()
+
+
+def cost(day: int, amount: str, period: date | None = None, **changes: str) -> Row:
+    return row(9, day, amount, sub=SUB, period=period, **changes)
+
+
+@pytest.fixture
+def fed(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A subscription that no project names, so that the first export feeds it."""
+    with AzureSimulator(ChargeBook(), amortized=ChargeBook()) as azure:
+        database = emptied(request)
+        yield World(azure, Ledgers(database), Exports(database))
+
+
+@pytest.fixture
+def world(fed: World) -> World:
+    """A subscription that is read by its API."""
+    fed.ledgers.load(entry(1, "rg-1"))
+    return fed
+
+
+def test_what_is_stored_and_what_the_api_says_agree(world: World) -> None:
+    world.spend(3, "1.25")
+    world.spend(30, "2.5", "USD")
+    world.night()
+    compared = world.account()
+    assert compared.stored == compared.api == {"CAD": Decimal("1.25"), "USD": Decimal("2.5")}
+    assert (compared.differences, compared.exports, compared.not_asked) == ({}, {}, "")
+    assert world.reconciled().is_explained
+
+
+def test_rounding_explains_what_charges_of_more_than_10_places_differ_by(world: World) -> None:
+    world.spend(3, "1.00000000004")
+    world.spend(4, "1.00000000004")
+    world.night()
+    difference = world.difference()
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal("8E-11")}, Cause.ROUNDING)
+
+
+def test_more_than_rounding_can_be_is_unexplained(world: World) -> None:
+    world.spend(3, "1")
+    world.night()
+    world.spend(3, "0.0000000001")
+    difference = world.difference()
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal("1E-10")}, Cause.UNEXPLAINED)
+    assert not world.reconciled().is_explained
+
+
+def test_two_currencies_are_not_compared(fed: World) -> None:
+    """An export that bills in another currency than the API answers in."""
+    fed.spend(3, "1.25", "USD")
+    fed.exports.deliver(DAILY, SEPTEMBER, [cost(3, "1.7")], at=on(30))
+    difference = fed.difference()
+    assert difference is not None
+    assert difference.cause is Cause.CURRENCY
+    assert difference.amounts == {"CAD": Decimal("-1.7"), "USD": Decimal("1.25")}
+    assert difference.why == "what is stored and what the API says are not comparable: CAD and USD"
+
+
+def test_costs_of_the_other_metric_are_told_as_such(world: World) -> None:
+    world.spend(3, "365")
+    world.azure.amortized.add([Charge(SUB, "rg-1", "VM", on(day), "CAD", Decimal(1)) for day in range(1, 31)])
+    world.night(metric=CostMetric.AMORTIZED)
+    difference = world.difference()
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal(335)}, Cause.METRIC)
+    assert difference.why == "what is stored is AmortizedCost, and COST_METRIC is ActualCost"
+
+
+def test_days_that_no_night_has_read_are_not_read_yet(world: World) -> None:
+    world.spend(3, "1")
+    world.spend(20, "2")
+    world.night(datetime(2026, 9, 19, 2, tzinfo=UTC))
+    difference = world.difference()
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal(2)}, Cause.UNREAD)
+    assert difference.why == "it was read through 19 September 2026"
+
+
+def test_a_month_that_was_never_read_is_not_read_yet(world: World) -> None:
+    world.spend(3, "1")
+    difference = world.difference()
+    assert difference is not None
+    assert difference.cause is Cause.UNREAD
+    assert difference.why == f"costs of {SUB} not read for September 2026"
+
+
+def test_a_month_that_still_moves_may_be_older_than_what_the_api_says(world: World) -> None:
+    world.now = datetime(2026, 10, 3, 8, tzinfo=UTC)
+    world.spend(3, "1")
+    world.night(datetime(2026, 10, 3, 2, tzinfo=UTC))
+    world.spend(30, "2")
+    difference = world.difference()
+    assert difference is not None
+    assert difference.cause is Cause.NEWER
+    assert difference.why == "the API is newer: the month still moves, and was read on 3 October 2026"
+    # Of one that is final, nothing is newer.
+    world.now = CLOSED
+    world.night(CLOSED)
+    assert world.difference() is None
+    world.spend(30, "3")
+    difference = world.difference()
+    assert difference is not None
+    assert difference.cause is Cause.UNEXPLAINED
+
+
+def test_who_is_not_asked_is_told_with_the_reason(world: World) -> None:
+    world.spend(3, "1")
+    world.night()
+    world.azure.fault("forbidden", times=None)
+    compared = world.account()
+    assert compared.api is None
+    assert "Cost Management Reader" in compared.not_asked
+    assert compared.differences == {}
+    world.now = CLOSED.replace(year=2027)
+    assert world.account().not_asked == "it is longer ago than the API answers for"
+
+
+def test_an_api_that_says_how_long_to_wait_is_asked_again(world: World) -> None:
+    world.spend(3, "1")
+    world.night()
+    world.azure.fault("throttled_many", seconds=20)
+    assert world.account().api == {"CAD": Decimal(1)}
+    assert world.waits == [20.0]
+    world.azure.fault("throttled_many", seconds=600)
+    assert world.account().api is None
+    assert world.waits == [20.0]
+
+
+@pytest.mark.parametrize(
+    ("month", "said"),
+    [
+        ("2026-13", "'2026-13' is no month; write year-month, such as 2026-09"),
+        ("September", "'September' is no month; write year-month, such as 2026-09"),
+        ("2026-12", "2026-12 has not begun yet"),
+    ],
+)
+def test_what_is_no_month_is_refused(world: World, month: str, said: str) -> None:
+    with pytest.raises(RequestError, match=f"^{said}$"):
+        world.reconciled(month)
+
+
+def test_one_sub_account_is_compared_in_any_spelling_and_an_unknown_one_refused(world: World) -> None:
+    world.ledgers.load(entry(2, "rg-2", subscription_id="ed570627-0265-4620-bb42-bae06bcfa914"))
+    world.spend(3, "1")
+    assert [each.sub_account_id for each in world.reconciled(subscription=SUB.upper()).accounts] == [SUB]
+    assert len(world.reconciled().accounts) == 1
+    with pytest.raises(RequestError, match=r"^nothing is known of 7f0c; "):
+        world.reconciled(subscription="7f0c")
+
+
+# --- exports ---------------------------------------------------------------------------------------------------
+
+
+def test_what_an_export_has_delivered_is_what_is_stored_and_what_the_api_says(fed: World) -> None:
+    fed.spend(3, "1.25")
+    fed.exports.deliver(DAILY, SEPTEMBER, [cost(3, "0.75"), cost(3, "0.5")], at=on(30))
+    found = fed.reconciled()
+    [compared], [run] = found.accounts, found.runs
+    assert compared.stored == compared.api == compared.exports["daily"] == {"CAD": Decimal("1.25")}
+    assert (run.export, run.exact, run.stored, run.difference) == ("daily", compared.stored, compared.stored, None)
+    assert found.differences == []
+
+
+def test_what_rounding_takes_from_an_exports_exact_sum_is_told(fed: World) -> None:
+    rows = [cost(day, "0.00000000004") for day in range(1, 31)]
+    fed.exports.deliver(DAILY, SEPTEMBER, [*rows, cost(3, "1")], at=on(30))
+    [run] = fed.reconciled().runs
+    assert (run.exact, run.stored) == ({"CAD": Decimal("1.0000000012")}, {"CAD": Decimal(1)})
+    assert run.difference is not None
+    assert (run.difference.amounts, run.difference.cause) == ({"CAD": Decimal("1.2E-9")}, Cause.ROUNDING)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_newer_run_that_is_not_imported_explains_what_the_api_has_more(fed: World, parts: int) -> None:
+    fed.now = datetime(2026, 9, 23, 2, tzinfo=UTC)
+    fed.spend(3, "1")
+    fed.spend(21, "2")
+    to_20 = Period(on(1), on(21))
+    fed.exports.deliver(DAILY, to_20, [cost(3, "1")], at=on(20))
+    fed.exports.stage(DAILY, Period(on(1), on(23)), [cost(3, "1"), cost(21, "2")], at=on(22), parts=parts)
+    difference = fed.difference()
+    assert difference is not None
+    # Of the days that were exported the API says the same: those after them are not read yet.
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal(2)}, Cause.UNREAD)
+    fed.spend(3, "0.5")
+    difference = fed.difference()
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal("2.5")}, Cause.NEWER)
+    assert difference.why == "the run of daily of 22 September 2026 is importing"
+
+
+def test_corrections_of_other_months_are_told_apart_from_what_an_export_says_of_its_billing_period(
+    fed: World,
+) -> None:
+    september = [cost(3, "1"), row(8, 15, "0.25", sub=SUB)]
+    fed.exports.deliver(DAILY, Period(date(2026, 8, 1), date(2026, 9, 1)), [row(8, 1, "4", sub=SUB)], at=on(5))
+    fed.exports.deliver(DAILY, SEPTEMBER, september, at=on(30))
+    difference = fed.difference("exports")
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal("0.25")}, Cause.PERIOD)
+    assert fed.account().exports == {"daily": {"CAD": Decimal("1.25")}}
+    assert fed.reconciled().runs[0].difference is None
+
+
+def test_charges_that_no_export_has_delivered_are_unexplained(fed: World) -> None:
+    fed.exports.deliver(DAILY, SEPTEMBER, [cost(3, "1")], at=on(30))
+    with fed.ledgers.database.engine.begin() as connection:
+        connection.execute(update(charges).values(billed_cost=Decimal(7)))
+    difference = fed.difference("exports")
+    assert difference is not None
+    assert (difference.amounts, difference.cause) == ({"CAD": Decimal(-6)}, Cause.UNEXPLAINED)
+    assert not fed.reconciled().is_explained
+
+
+def test_of_groups_that_exports_feed_their_charges_alone_are_compared_with_them(world: World) -> None:
+    world.spend(3, "1", group="rg-1")
+    world.spend(4, "2", group="rg-2")
+    groups = export("rg-1", Width.GROUP)
+    world.exports.deliver(groups, SEPTEMBER, [cost(3, "1", group="rg-1")], at=on(30))
+    world.night()
+    compared = world.account()
+    assert compared.stored == compared.api == {"CAD": Decimal(3)}
+    assert (compared.exports, compared.differences) == ({"rg-1": {"CAD": Decimal(1)}}, {})
+
+
+def test_an_export_that_is_not_used_is_shown_and_not_compared(world: World) -> None:
+    world.spend(3, "1")
+    world.night()
+    world.exports.deliver(DAILY, SEPTEMBER, [cost(3, "9")], at=on(30))
+    compared = world.account()
+    assert compared.stored == {"CAD": Decimal(1)}
+    assert (compared.exports, compared.differences) == ({"daily": {"CAD": Decimal(9)}}, {})
