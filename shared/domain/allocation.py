@@ -7,7 +7,7 @@ charges to the last digit: each share is rounded once, and the last one takes wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -204,7 +204,7 @@ def _part(amount: Decimal, weight: Decimal, whole: Decimal) -> Decimal:
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum of amounts of one currency."""
-    return reduce(add, amounts, NOTHING)
+    return reduce(EXACT.add, amounts, NOTHING)
 
 
 def with_days(daily: Mapping[date, Decimal], more: Mapping[date, Decimal]) -> Mapping[date, Decimal]:
@@ -212,32 +212,40 @@ def with_days(daily: Mapping[date, Decimal], more: Mapping[date, Decimal]) -> Ma
     return {day: add(daily.get(day, NOTHING), more.get(day, NOTHING)) for day in {*daily, *more}} if more else daily
 
 
-@dataclass(frozen=True, slots=True)
-class Allocated:
-    """What rules have given projects: by project, day and currency."""
+Key = tuple[int, Period | None, str]
+"""A project, one of its periods (None: there is none), and a currency: another than its budget's never counts"""
+Allocated = Mapping[Key, Decimal]
+"""What projects got in periods"""
+AllocatedByDay = Mapping[Key, Mapping[date, Decimal]]
+"""The same, day by day"""
 
-    given: Mapping[int, Mapping[tuple[date, str], Decimal]] = field(default_factory=dict)
 
-    def by_day(self, project_id: int, period: Period | None, currency: str | None) -> dict[date, Decimal]:
-        """What a project got on each day of a period, in one currency: others never count."""
-        its = self.given.get(project_id)
-        if not its or period is None:
-            return {}
-        return {day: cost for (day, each), cost in its.items() if each == currency and day in period}
+def allocated_within(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> Allocated:
+    """What these projects got in these periods."""
+    sums: dict[Key, Decimal] = {}
+    for key, _, part in _got(splits, wanted):
+        sums[key] = add(sums.get(key, NOTHING), part)
+    return sums
 
-    def within(self, project_id: int, period: Period | None, currency: str | None) -> Decimal:
-        """All of that."""
-        return total(self.by_day(project_id, period, currency).values())
 
-    @classmethod
-    def of(cls, splits: Iterable[Split], project_ids: Iterable[int]) -> Allocated:
-        """What these projects got."""
-        given: dict[int, dict[tuple[date, str], Decimal]] = {each: {} for each in project_ids}
-        for each in splits:
-            for project_id in given.keys() & each.given.keys():
-                its, key = given[project_id], (each.day, each.currency)
-                its[key] = add(its.get(key, NOTHING), each.given[project_id])
-        return cls(given)
+def allocated_by_day(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> AllocatedByDay:
+    """The same, day by day."""
+    daily: dict[Key, dict[date, Decimal]] = {}
+    for key, day, part in _got(splits, wanted):
+        days = daily.setdefault(key, {})
+        days[day] = add(days.get(day, NOTHING), part)
+    return daily
+
+
+def _got(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> Iterator[tuple[Key, date, Decimal]]:
+    # Many projects share a few periods.
+    ids: dict[Period, set[int]] = {}
+    for project_id, period in wanted:
+        ids.setdefault(period, set()).add(project_id)
+    for each in splits:
+        for period, project_ids in ids.items():
+            for project_id in project_ids & each.given.keys() if each.day in period else ():
+                yield (project_id, period, each.currency), each.day, each.given[project_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +261,13 @@ class Given:
 def summed(splits: Iterable[Split]) -> list[Given]:
     """What each rule gave to whom, and its rest, by currency; in order."""
     sums: dict[tuple[str, str, int | None], Decimal] = {}
+    names: dict[str, str] = {}
     for each in splits:
-        parts: Iterator[tuple[int | None, Decimal]] = iter([*each.given.items(), (None, each.rest)])
-        for project_id, part in parts:
-            key = each.rule.name, each.currency, project_id
+        rule = rule_key(each.rule.name)
+        names[rule] = each.rule.name
+        rest: tuple[int | None, Decimal] = (None, each.rest)
+        for project_id, part in (*each.given.items(), rest):
+            key = rule, each.currency, project_id
             sums[key] = add(sums.get(key, NOTHING), part)
     ordered = sorted(sums.items(), key=lambda item: (item[0][:2], item[0][2] is None, item[0][2] or 0))
-    return [Given(name, project_id, currency, amount) for (name, currency, project_id), amount in ordered]
+    return [Given(names[rule], project_id, currency, amount) for (rule, currency, project_id), amount in ordered]

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.allocation import (
-    Allocated,
     Method,
     Pool,
     Rule,
     Share,
     Split,
+    allocated_by_day,
+    allocated_within,
     allocating,
     clash,
     in_force,
@@ -207,12 +208,17 @@ def test_what_a_project_got_is_counted_by_period_and_currency():
         Split(rule, november(2), "CAD", Decimal(20), {1: Decimal(10), 2: Decimal(1)}),
         Split(rule, november(2), "USD", Decimal(40), {1: Decimal(20)}),
     ]
-    allocated = Allocated.of(made, [1, 3])
-    assert allocated.within(1, NOVEMBER, "CAD") == 15
-    assert allocated.within(1, Period(november(2), november(3)), "CAD") == 10
-    assert allocated.within(1, NOVEMBER, "EUR") == allocated.within(2, NOVEMBER, "CAD") == 0
-    assert allocated.within(1, None, "CAD") == 0
-    assert allocated.by_day(1, NOVEMBER, "USD") == {november(2): Decimal(20)}
+    second = Period(november(2), november(3))
+    assert allocated_within(made, [(1, NOVEMBER), (1, second), (3, second)]) == {
+        (1, NOVEMBER, "CAD"): 15,
+        (1, second, "CAD"): 10,
+        (1, NOVEMBER, "USD"): 20,
+        (1, second, "USD"): 20,
+    }
+    assert allocated_by_day(made, [(1, NOVEMBER)]) == {
+        (1, NOVEMBER, "CAD"): {november(1): 5, november(2): 10},
+        (1, NOVEMBER, "USD"): {november(2): 20},
+    }
     assert [(each.project_id, each.currency, each.amount) for each in summed(made)] == [
         (1, "CAD", 15),
         (2, "CAD", 1),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, false, func, null, or_, select
 
@@ -24,18 +24,21 @@ from shared.adapters.database.tables import (
 from shared.domain.allocation import (
     DAY,
     Allocated,
+    AllocatedByDay,
     InForce,
     Method,
     Pool,
     Rule,
     Share,
     Split,
+    allocated_by_day,
+    allocated_within,
     allocating,
     in_force,
     split,
 )
 from shared.domain.money import add
-from shared.domain.periods import Period
+from shared.domain.periods import Period, split_at_month_ends
 from shared.ports.allocations import RuleVersion
 
 DAY_AND_CURRENCY = (charges.c.charge_period_start, charges.c.billing_currency)
@@ -74,15 +77,23 @@ def stored_rules(connection: Connection) -> list[list[RuleVersion]]:
     return [[each for _, each in same] for _, same in groupby(versions, key=lambda pair: pair[0])]
 
 
-def allocated_to(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> Allocated:
-    """What projects got, on all the days from the first of these periods to the last."""
+def shares_within(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> Allocated:
+    """What projects got in periods."""
     spans = list(wanted)
+    return allocated_within(_splits_of(connection, spans), spans)
+
+
+def shares_by_day(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> AllocatedByDay:
+    """The same, day by day: of many projects it is as much as their own days are."""
+    spans = list(wanted)
+    return allocated_by_day(_splits_of(connection, spans), spans)
+
+
+def _splits_of(connection: Connection, spans: Sequence[tuple[int, Period]]) -> Iterator[Split]:
     rules = stored_rules(connection) if spans else []
-    if not rules:
-        return Allocated()
-    days = Period(min(period.start for _, period in spans), max(period.end for _, period in spans))
-    ids = {project_id for project_id, _ in spans}
-    return Allocated.of(splits(connection, rules, days, ids), ids)
+    if rules:
+        days = Period(min(period.start for _, period in spans), max(period.end for _, period in spans))
+        yield from splits(connection, rules, days, {project_id for project_id, _ in spans})
 
 
 def splits(
@@ -145,11 +156,13 @@ def _split(connection: Connection, rule: Rule, pooled: Pooled) -> Iterator[Split
         return
     days = Period(min(day for day, _ in pooled), max(day for day, _ in pooled) + DAY)
     left = dict(pooled)
-    rows = connection.execute(_own(rule, days), execution_options={"yield_per": FETCHED})
-    for key, same in groupby(rows, key=attrgetter("charge_period_start", "billing_currency")):
-        if key in left:
-            amount = left.pop(key)
-            yield Split(rule, *key, amount, split(rule, amount, {row.project_id: row.own for row in same}))
+    # Databases sort a month of all projects in memory, and a year of them on the disk.
+    for month in split_at_month_ends(days):
+        rows = connection.execute(_own(rule, month), execution_options={"yield_per": FETCHED})
+        for (day, currency), same in groupby(rows, key=itemgetter(1, 2)):
+            if (day, currency) in left:
+                amount = left.pop((day, currency))
+                yield Split(rule, day, currency, amount, split(rule, amount, {row[0]: row[3] for row in same}))
     for (day, currency), amount in sorted(left.items()):
         yield Split(rule, day, currency, amount, {})
 

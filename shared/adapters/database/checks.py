@@ -12,7 +12,7 @@ from sqlalchemy import Connection, or_, select, true
 from typing_extensions import override
 
 from shared.adapters.database import budget_rows
-from shared.adapters.database.allocated import allocated_to
+from shared.adapters.database.allocated import shares_by_day
 from shared.adapters.database.budget_periods import turn_to_today
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
@@ -22,7 +22,7 @@ from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
-from shared.domain.allocation import Allocated, total, with_days
+from shared.domain.allocation import AllocatedByDay, total, with_days
 from shared.domain.budget_periods import OverPeriod
 from shared.domain.budgets import Budget
 from shared.domain.forecast import expected
@@ -80,7 +80,7 @@ class SqlChecks(Ledger, CheckLedger):
         # The days of a year of thousands of projects are not held in memory at once.
         for some in in_chunks([row for row in rows if row.active]):
             turned, today = turn_to_today(connection, some, now, self.lookback_days), now.astimezone(UTC).date()
-            allocated = allocated_to(connection, _periods(some, turned.over, today))
+            allocated = shares_by_day(connection, _periods(some, turned.over, today))
             over = _usages_over(connection, some, turned.over, allocated)
             present = _usages(connection, some, turned.present, today, allocated)
             usages = _with_gaps(connection, [*over, *present], today, self.lookback_days)
@@ -114,7 +114,11 @@ def _periods(
 
 
 def _usages(
-    connection: Connection, rows: Sequence[AnyRow], budgets: Mapping[int, Budget], today: date, allocated: Allocated
+    connection: Connection,
+    rows: Sequence[AnyRow],
+    budgets: Mapping[int, Budget],
+    today: date,
+    allocated: AllocatedByDay,
 ) -> list[ProjectUsage]:
     ids = [row.id for row in rows]
     periods = {row.id: budget_rows.period_at(row, today) for row in rows}
@@ -129,7 +133,7 @@ def _usages(
     usages = []
     for row in rows:
         budget, period, spent = budgets[row.id], periods[row.id], sums.get(row.id, {})
-        shares = allocated.by_day(row.id, period, row.currency)
+        shares = allocated.get((row.id, period, row.currency), {})
         days, lock = with_days(by_day.get(row.id, {}), shares), locked.get(row.id)
         opening = budget.terms.opening_in(period)
         # Exports come a day late, or later: those days would be taken for days without costs.
@@ -158,7 +162,7 @@ def _usages(
 
 
 def _usages_over(
-    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], allocated: Allocated
+    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], allocated: AllocatedByDay
 ) -> list[ProjectUsage]:
     """The periods that are over and still to be compared."""
     revisions, told = _revisions_of(connection, [project_id for project_id, periods in over.items() if periods])
@@ -172,7 +176,7 @@ def _usages_over(
                 currency: cost for (period, currency), cost in sums.get(row.id, {}).items() if period == opened.period
             }
             carried = opened.carried_in(terms.currency)
-            share = allocated.within(row.id, opened.period, terms.currency)
+            share = total(allocated.get((row.id, opened.period, terms.currency), {}).values())
             usage = ProjectUsage(
                 project=budget_rows.project_in(row),
                 budget=Budget(budget_id, each.number, terms, carried, opened.stopped, carried_since=each.carried_since),

@@ -12,7 +12,7 @@ from operator import itemgetter
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from shared.adapters.database import budget_rows
-from shared.adapters.database.allocated import allocated_to
+from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
 from shared.adapters.database.coverage import gaps_today
@@ -86,7 +86,7 @@ def views_of(
     present = {project_id: period for project_id, period in periods.items() if period}
     # Where a row holds another period, its check is to come.
     others = budget_rows.sums_within(connection, [each for each in present.items() if each[0] not in held])
-    allocated = allocated_to(connection, present.items())
+    allocated = shares_within(connection, present.items())
     budgets_now = present_budgets(connection, rows, today)
     starts = {project_id: period.start for project_id, period in present.items()}
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
@@ -107,7 +107,7 @@ def views_of(
             spent=budget.terms.used(
                 (row.spent if here else elsewhere.get(row.currency)) or Decimal(0), periods[row.id]
             ),
-            allocated=allocated.within(row.id, periods[row.id], row.currency),
+            allocated=allocated.get((row.id, periods[row.id], row.currency), Decimal(0)),
             updated_at=row.costs_read_at,
             problem=row.problem,
             gaps=lacking.get(row.id, ()),
@@ -144,14 +144,14 @@ def periods_of(connection: Connection, project_id: int) -> list[PeriodView]:
     opened = opened_periods(connection, [project_id])
     history = histories(connection, opened)[project_id]
     spent = budget_rows.sums_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
-    allocated = allocated_to(connection, [(project_id, each.period) for each in opened[project_id].values()])
+    allocated = shares_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
     views = []
     for each in opened[project_id].values():
         terms = history.terms_in(each.period)
         currency = terms.currency if terms else each.currency
         cost = spent.get(project_id, {}).get((each.period, currency), Decimal(0))
         cost = terms.used(cost, each.period) if terms else cost
-        share = allocated.within(project_id, each.period, currency)
+        share = allocated.get((project_id, each.period, currency), Decimal(0))
         carried = each.carried_in(currency)
         views.append(PeriodView(each.period, currency, carried, each.stopped, each.settled, cost, share))
     return views

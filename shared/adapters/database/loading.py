@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, select, true
 
-from shared.adapters.database.allocated import allocated_to
+from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
 from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
@@ -127,12 +127,12 @@ def _percents(connection: Connection, entries: Sequence[ProjectEntry], now: date
     budgets = present_budgets(connection, rows, today)
     periods = {row.id: period for row in rows if (period := period_at(row, today))}
     spent = sums_within(connection, periods.items())
-    allocated = allocated_to(connection, periods.items())
+    allocated = shares_within(connection, periods.items())
     percents = {}
     for project_id, period in periods.items():
         budget = budgets[project_id]
         charged = spent.get(project_id, {}).get((period, budget.terms.currency), Decimal(0))
-        share = allocated.within(project_id, period, budget.terms.currency)
+        share = allocated.get((project_id, period, budget.terms.currency), Decimal(0))
         percents[project_id] = budget.percent(add(budget.terms.used(charged, period), share))
     return percents
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from shared.adapters.database import budget_periods, budget_rows
-from shared.adapters.database.allocated import allocated_to
+from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.chunks import insert_rows, kept_or, select_in, update_rows
 from shared.adapters.database.ledger import record
 from shared.adapters.database.locks import look_soon
@@ -110,12 +110,12 @@ def _carry(
     sums = budget_rows.sums_in_periods(connection, sorted(told))
     present = budget_rows.with_budget(connection, sorted(told))
     periods = {row.id: budget_rows.period_in(row) for row in present}
-    allocated = allocated_to(connection, [(each, period) for each, period in periods.items() if period])
+    allocated = shares_within(connection, [(each, period) for each, period in periods.items() if period])
     rows: list[dict[str, Any]] = []
     for row in present:
         budget = budget_periods.budget_in(row, known[row.id].opened[row.period_start])
         usage = budget.terms.used(sums.get(row.id, {}).get(row.currency, Decimal(0)), periods[row.id])
-        usage = add(usage, allocated.within(row.id, periods[row.id], row.currency))
+        usage = add(usage, allocated.get((row.id, periods[row.id], row.currency), Decimal(0)))
         carried = {"budget_id": row.budget_id, "period_start": row.period_start, "usage": usage, "made_at": now}
         carried |= {"outcome": AlertOutcome.CARRIED}
         stays = told[row.id] if row.id in same else still_told(told[row.id], usage, budget.available)
