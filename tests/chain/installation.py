@@ -58,6 +58,7 @@ SETTING_OF = {
     Queue.NOTIFICATION: "QueueProjectUsageNotification",
     Queue.EMAIL: "QueueEmailNotification",
     Queue.LOCK: "QueueProjectLock",
+    Queue.EXPORT: "QueueCostExportImport",
 }
 PLACES = Decimal("1e-10")
 FUNCTION_KEY = "the-key-of-the-function"
@@ -154,6 +155,7 @@ class Installation:
             "EMAIL_BCC": "audit@example.com",
             "ProjectUsageCRON": "0 0 2 * * *",
             "WatchdogCRON": "0 */15 * * * *",
+            "CostExportCRON": "0 15 * * * *",
             # What happens at 100 % is the subject of test_locks.py and test_lock_crashes.py, which set it otherwise.
             "LOCK_MODE": "off",
             "LOCAL_CLOCK_START": self.now.isoformat(),
