@@ -18,9 +18,13 @@ FURTHEST_AHEAD = timedelta(days=366)
 LARGEST_COST, MOST_DECIMALS = Decimal(10) ** 15, 60
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 LONGEST_NUMBER = 100
-AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[T ].*)?")
+AMERICAN = re.compile(
+    r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[T ]\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[AP]M)?)?", re.IGNORECASE | re.ASCII
+)
 # FOCUS before 1.0r2 has no seconds, Azure's Parquet seven digits of one; Python reads six.
-ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?)? ?(Z|UTC|[+-]\d\d:?\d\d)?", re.IGNORECASE)
+ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?)? ?(Z|UTC|[+-]\d\d:?\d\d)?", re.IGNORECASE | re.ASCII
+)
 # Azure's words for a charge of no group.
 NO_GROUP = frozenset({"others", "not applicable"})
 SUBSCRIPTION = re.compile(r"/?subscriptions/([^/]+)/?", re.IGNORECASE)
@@ -64,7 +68,8 @@ def _day(text: str) -> date:
     if iso is None:
         raise ValueError
     day_text, time, zone = iso.groups()
-    zone = "Z" if not zone or zone.upper() == "UTC" else zone
+    # A day without a time is the day that it says, in whatever zone.
+    zone = "Z" if not zone or not time or zone.upper() == "UTC" else zone
     return datetime.fromisoformat(f"{day_text}T{time or '00:00'}{zone}").astimezone(UTC).date()
 
 

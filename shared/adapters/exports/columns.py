@@ -120,7 +120,9 @@ def _place(names: Sequence[str], places: Mapping[str, int], header: Sequence[str
     name = next((name for name in names if name.lower() in places), None)
     if name is None:
         return None
-    if sum(_bare(each).lower() == name.lower() for each in header) > 1:
+    called = [_bare(each).lower() for each in header]
+    in_brackets = [found[1] for each in called if (found := LOCALISED.fullmatch(each))]
+    if called.count(name.lower()) > 1 or (name.lower() not in called and in_brackets.count(name.lower()) > 1):
         raise NeverError(f"The file has the column {name} twice.")
     return places[name.lower()]
 

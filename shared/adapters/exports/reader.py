@@ -13,7 +13,7 @@ from polars.exceptions import PanicException, PolarsError
 from typing_extensions import override
 
 from shared.adapters.exports import csv_files
-from shared.adapters.exports.columns import Layout, layout_of
+from shared.adapters.exports.columns import COST, Layout, layout_of
 from shared.adapters.exports.manifests import Manifests
 from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
@@ -60,7 +60,7 @@ def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
         if count > MOST_ROWS_A_BYTE * path.stat().st_size:
             raise NeverError("The file has more rows than bytes, as no export does.")
         names = {cell: schema.names()[place] for cell, place in layout.places.items()}
-        columns = (_as_text(name, schema[name]).alias(cell) for cell, name in names.items())
+        columns = (_as_text(cell, name, schema[name]).alias(cell) for cell, name in names.items())
         summing = _summed(rows.select(columns), layout, today)
         # A thread of the parser that breaks ends the rows, and that is all.
         if summing.read != count:
@@ -68,10 +68,12 @@ def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
         return _file(summing, layout)
 
 
-def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+def _as_text(cell: str, name: str, dtype: pl.DataType) -> pl.Expr:
     """A column as it would stand in a CSV; a DOUBLE by the shortest text that means it. A DECIMAL stays one."""
     if dtype.is_nested():
         raise NeverError(f"The file's column {readable(name)} has lists or structures, and no plain values.")
+    if dtype.is_float() and cell != COST:
+        raise NeverError(f"The file's column {readable(name)} has numbers with a point, where the {cell} is a text.")
     column = pl.col(name)
     if dtype.is_decimal():
         return column

@@ -18,6 +18,7 @@ from shared.adapters.exports import cells
 from shared.adapters.exports.cells import CellError
 from shared.adapters.exports.columns import (
     BILLING_ACCOUNT,
+    BOM,
     COST,
     CURRENCY,
     DAY,
@@ -44,6 +45,8 @@ KEYS = (SUB_ACCOUNT, GROUP, DAY, SERVICE, CURRENCY, PERIOD, BILLING_ACCOUNT, PRO
 ROW, AMOUNT, EXPONENT, ROWS = "row", "amount", "exponent", "rows"
 # So many sums of batches are held before they are added up.
 MOST_HELD = 500_000
+# A part has a million rows or two; each sum takes some hundred bytes, several times.
+MOST_SUMS = 2_000_000
 
 Key = tuple[Any, ...]
 Columns = dict[str, list[Any]]
@@ -57,9 +60,9 @@ class Summing:
     for a row that can't be right, with its number.
     """
 
-    def __init__(self, today: date, provider: str) -> None:
+    def __init__(self, today: date, provider: str, most_sums: int = MOST_SUMS) -> None:
         self.count = self.read = 0
-        self._today, self._provider = today, provider
+        self._today, self._provider, self._most_sums = today, provider, most_sums
         self._known: dict[str, dict[str, Any]] = {DAY: {}, PERIOD: {}, CURRENCY: {}}
         self._sums: list[pl.DataFrame] = []
         self._held = 0
@@ -139,6 +142,8 @@ class Summing:
     def _read_each(self, frame: pl.DataFrame, cell: str, read: Callable[[str], Any], dtype: Any) -> pl.Expr:
         """A column's values: each text is read once, when it is first met."""
         known, texts = self._known[cell], frame[cell].drop_nulls().unique().to_list()
+        if len(known) > MOST_HELD:
+            known.clear()
         for text in texts:
             if text not in known:
                 try:
@@ -195,6 +200,10 @@ class Summing:
         if len(self._sums) > 1:
             self._sums = [_summed(pl.concat(self._sums), pl.col(ROWS).sum())]
         self._held = self._sums[0].height if self._sums else 0
+        if self._held + len(self._others) > self._most_sums:
+            raise NeverError(
+                f"The file has more than {self._most_sums:,} different charges, as no part of an export does."
+            )
 
     def _columns_of_others(self) -> Columns:
         columns: Columns = {name: [key[place] for key in self._others] for place, name in enumerate(KEYS)}
@@ -261,7 +270,7 @@ def _names(columns: Columns, cell: str, clean: Callable[[str], str]) -> Iterator
     for text in set(columns[cell]):
         if text and "\n" in text:
             raise NeverError(f"The file's quotes are broken: the {cell} {readable(text)!r} has two lines.")
-        known[text] = clean("" if text in cells.ABSENT else storable(text or ""))
+        known[text] = clean("" if text in cells.ABSENT else storable((text or "").removeprefix(BOM)))
     return map(known.__getitem__, columns[cell])
 
 

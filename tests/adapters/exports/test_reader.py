@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.exports import csv_files, reader
+from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
 from shared.domain.exports.runs import Dataset, Export
 from shared.domain.exports.sums import Row, sums_of
@@ -456,6 +457,8 @@ ROW = "Row 2 after the header"
         ),
         (with_cell(Date="2026-02-30"), "is '2026-02-30', which is no day such as"),
         (with_cell(Date="soon"), "is 'soon', which is no day such as"),
+        (with_cell(Date="09/21/2026 garbage"), "which is no day such as"),
+        (with_cell(Date="٠٩/٢١/٢٠٢٦"), "which is no day such as"),
         (with_cell(BillingPeriodStartDate="soon"), f"{ROW} is wrong: the billing period is 'soon', which is no day"),
         (with_cell(BillingCurrency="dollars"), f"{ROW} is wrong: the currency is wrong: 'dollars' is not a currency"),
         (with_cell(BillingCurrency=""), f"{ROW} has a cost, and no currency."),
@@ -526,6 +529,43 @@ def test_a_parquet_file_of_which_not_all_rows_can_be_read_is_refused(tmp_path, r
     pl.select(columns).write_parquet(tmp_path / "part.parquet", row_group_size=50_000)
     with pytest.raises(NeverError, match="The file is broken"):
         read(tmp_path / "part.parquet")
+
+
+def test_a_day_with_a_zone_and_no_time_is_the_day_that_it_says(tmp_path):
+    assert rows_of(read(tmp_path / "part", csv_of([{**EA, "Date": "2026-09-21+02:00"}]))) == [CHARGE]
+
+
+def test_a_column_that_is_there_twice_in_brackets_is_told(tmp_path):
+    header, rows = csv_of([{**EA, "Quantity": "7"}]).split("\r\n", 1)
+    twice = header.replace("Quantity", "Prix (Cost)").replace(",Cost,", ",Kosten (Cost),")
+    with pytest.raises(NeverError, match="The file has the column Cost twice"):
+        read(tmp_path / "part", f"{twice}\r\n{rows}")
+
+
+def test_boms_of_parts_that_were_put_together_are_no_part_of_ids(tmp_path):
+    names = ["SubscriptionId", *(each for each in EA if each != "SubscriptionId")]
+    one = csv_of([{name: EA[name] for name in names}])
+    again = "\ufeff" + one.split("\r\n", 1)[1]
+    assert {row.sub_account_id for row in rows_of(read(tmp_path / "part", one + again))} == {SUB}
+
+
+def test_ids_that_were_made_numbers_with_a_point_are_told(tmp_path):
+    pl.DataFrame([{**EA, "SubscriptionId": 123456789012.0}]).write_parquet(tmp_path / "part.parquet")
+    with pytest.raises(
+        NeverError, match="column SubscriptionId has numbers with a point, where the sub-account is a text"
+    ):
+        read(tmp_path / "part.parquet")
+
+
+def test_more_different_charges_than_fit_into_memory_are_told():
+    cells = {"day": "2026-09-21", "currency": "CAD", "cost": "1"}
+    few = Summing(date(2026, 11, 30), "azure", most_sums=2)
+    few.add(pl.DataFrame([{**cells, "sub-account": str(number % 2)} for number in range(9)]))
+    assert len(few.rows()["azure"]) == 2
+    many = Summing(date(2026, 11, 30), "azure", most_sums=2)
+    many.add(pl.DataFrame([{**cells, "sub-account": str(number)} for number in range(3)]))
+    with pytest.raises(NeverError, match="more than 2 different charges"):
+        many.rows()
 
 
 def test_a_file_that_is_called_parquet_and_is_none_is_told(tmp_path):
