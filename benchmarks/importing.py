@@ -29,7 +29,7 @@ NOW = datetime(2026, 10, 2, 4, tzinfo=UTC)
 SEPTEMBER_ENDS = date(2026, 10, 1)
 # Rows of about 1 GB.
 PART_ROWS = 935_000
-PARTS, INSTANCES, STAGED = 500, 20, 20
+PARTS, INSTANCES, STAGED = 500, 20, 5
 CLOSED_ON = {"azure": 5, "": 10}
 # Of one row in a hundred the cost is another in the restated month.
 RESTATED = 100

@@ -20,6 +20,7 @@ from shared.ports.errors import NeverError
 from shared.ports.focus import FocusCharges, FocusFormat, Given
 from shared.services.focus import FocusWish
 from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, program, spend, write_csv
+from tests.conftest import new_sqlite
 
 DAYS = ("--from", "2026-09-01", "--to", "2026-11-20")
 
@@ -77,6 +78,19 @@ def test_what_was_exported_is_read_by_exports_read(cli: Cli, spent: Composition)
     (read,) = cli("exports", "read", "f.csv", "--json").json
     assert (read["fault"], read["rows"], read["sums"]) == (None, 5, {"CAD": "46.005"})
     assert {each["sub_account_id"] for each in read["sub_accounts"]} == {FIRST, SECOND}
+
+
+def test_what_was_exported_is_imported_into_a_fresh_database_with_the_same_result(
+    cli: Cli, spent: Composition, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("focus", "export", *DAYS, "--output", "f.csv")
+    monkeypatch.setenv("DATABASE_URL", new_sqlite(request, Path("fresh.db").resolve()))
+    assert cli("exports", "import", "f.csv").code == 0
+    cli("focus", "export", *DAYS, "--output", "again.csv")
+    whose = ("x_Project", "x_Owner", "x_Department", "x_CostCentre")
+    before, after = (rows_in(Path(name).read_text()) for name in ("f.csv", "again.csv"))
+    assert all(row["x_Project"] for row in before)
+    assert sorted(after, key=str) == sorted((row | dict.fromkeys(whose, "") for row in before), key=str)
 
 
 def test_a_file_that_is_there_is_kept_without_force(cli: Cli, spent: Composition) -> None:
