@@ -21,7 +21,7 @@ from typing import Any
 from rich.table import Table
 from sqlalchemy import select
 
-from localdev import demo_lock
+from localdev import demo_exports, demo_lock
 from localdev.azure_sim import AzureSimulator, ChargeBook, Quota, demo_charges
 from localdev.azure_sim.state import as_json
 from localdev.azurite import Azurite, ensure_installed
@@ -35,9 +35,12 @@ from shared.ports.mails import MailState, Topic
 
 PROJECTS = ROOT / "localdev" / "sample_projects.csv"
 NIGHTS = ["2026-11-20T02:00:00+00:00", "2026-11-21T02:00:00+00:00"]
+DAY_BETWEEN = "2026-11-20T14:00:00+00:00"
+# The exports that lie there by then are read in the same night.
+ONCE = ["--once", demo_exports.SCANNER, "--once", "ProjectUsageScheduler"]
 # A night takes some ten seconds; this is for a machine that is very busy.
 NIGHT_SECONDS = 300
-AZURITE_PORT = 10001
+AZURITE_PORT, BLOBS_PORT = 10001, 10000
 SIMULATOR_PORT = 10080
 
 
@@ -82,8 +85,12 @@ def _two_nights_and_a_day() -> int:
     charges, calendar = demo_charges.book(), Calendar()
     begun = time.monotonic()
     quota = Quota(clock=calendar.seconds)
-    with Azurite(folder / "azurite") as azurite, AzureSimulator(charges, quota=quota) as azure:
-        environment = _environment(folder, azurite.connection_string, azure.url)
+    with (
+        Azurite(folder / "azurite") as azurite,
+        Azurite(folder / "azurite", service="blob") as blobs,
+        AzureSimulator(charges, quota=quota) as azure,
+    ):
+        environment = _environment(folder, azurite, blobs, azure.url)
         say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
         _two_nights(folder, environment, charges, calendar)
         demo_lock.show_lock_and_unlock(folder, environment, azure)
@@ -95,17 +102,21 @@ def _two_nights_and_a_day() -> int:
 def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
     command(environment, "db", "upgrade")
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
+    demo_exports.begin(environment["CostExportStorage"], charges, NIGHTS[0])
     say("First night: 60 days of charges are there to be read …")
     _night(folder, environment, NIGHTS[0])
     first = _standings(environment, NIGHTS[0])
+    demo_exports.switch(environment | {"LOCAL_CLOCK_START": DAY_BETWEEN})
     calendar.days += 1
     changes = demo_charges.change_overnight(charges)
     raise_budget = ("budgets", "set", "OCEAN", "4500", "--reason", "second phase approved")
     command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
     changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
-    say("Second night: " + "; ".join(changes) + " …")
+    demo_exports.deliver(environment["CostExportStorage"], charges, NIGHTS[1])
+    say("\nSecond night: " + "; ".join(changes) + " …")
     _night(folder, environment, NIGHTS[1])
     _show_standings(first, _standings(environment, NIGHTS[1]))
+    demo_exports.show(environment | {"LOCAL_CLOCK_START": NIGHTS[1]})
 
 
 def _keep() -> int:
@@ -114,13 +125,15 @@ def _keep() -> int:
     charges = demo_charges.book()
     with (
         Azurite(folder / "azurite", port=AZURITE_PORT) as azurite,
+        Azurite(folder / "azurite", service="blob", port=BLOBS_PORT) as blobs,
         # What is kept of Azure goes with what the database keeps: locks, budgets, what was spent by hand.
         AzureSimulator(charges, quota=Quota(), port=SIMULATOR_PORT, state_file=folder / "azure.json") as azure,
     ):
-        environment = _environment(folder, azurite.connection_string, azure.url) | demo_lock.SETTINGS
+        environment = _environment(folder, azurite, blobs, azure.url) | demo_lock.SETTINGS
         environment["LOCAL_CLOCK_START"] = NIGHTS[0]
         command(environment, "db", "upgrade")
         command(environment, "projects", "load", str(PROJECTS))
+        demo_exports.begin(blobs.connection_string, charges, NIGHTS[0])
         demo_lock.make_azure_ready(azure)
         with demo_lock.host_with_key(environment) as host:
             _say_what_to_try(folder, environment, demo_lock.connect(azure, host), azure.url)
@@ -129,11 +142,12 @@ def _keep() -> int:
     return 0
 
 
-def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str]:
+def _environment(folder: Path, queues: Azurite, blobs: Azurite, azure_url: str) -> dict[str, str]:
     """The settings of local.settings.json.example, with this demo's own places."""
     example: dict[str, str] = json.loads((ROOT / "local.settings.json.example").read_text("utf-8"))["Values"]
     return example | {
-        "DatahubStorageConnectionString": connection,
+        "DatahubStorageConnectionString": queues.connection_string,
+        "CostExportStorage": blobs.connection_string,
         "DATABASE_URL": f"sqlite:///{folder / 'warden.db'}",
         "OUTBOX_DIR": str(folder / "outbox"),
         "AZURE_MANAGEMENT_ENDPOINT": azure_url,
@@ -144,7 +158,7 @@ def _environment(folder: Path, connection: str, azure_url: str) -> dict[str, str
 
 
 def _night(folder: Path, environment: dict[str, str], clock: str) -> None:
-    arguments = [sys.executable, "-m", "localdev.host", "--verbose", "--once", "ProjectUsageScheduler"]
+    arguments = [sys.executable, "-m", "localdev.host", "--verbose", *ONCE]
     run = subprocess.run(
         arguments,
         cwd=ROOT,
@@ -223,13 +237,15 @@ def _show_files(folder: Path, refused: Any, seconds: float) -> None:
 def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, azure_url: str) -> None:
     file = folder / "environment"
     file.write_text("".join(f"export {name}='{value}'\n" for name, value in environment.items()), "utf-8")
-    say("Running: Azurite (queues), the Azure simulator, the Functions host. Ctrl-C stops them.")
+    say("Running: Azurite (queues, blobs), the Azure simulator, the Functions host. Ctrl-C stops them.")
     say("In another terminal:")
     for line in [
         "source .venv/bin/activate",
         f"source {shown(file)}",
         "python -m shared.cli run --wait",
         "python -m shared.cli projects list",
+        "python -m shared.cli exports scan --wait",
+        "python -m shared.cli exports list",
         f"ls {shown(folder / 'outbox')}",
     ]:
         say(f"  {line}")

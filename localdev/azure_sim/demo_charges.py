@@ -12,6 +12,8 @@ FIRST_NIGHT = date(2026, 11, 20)
 DAYS = 60
 NORTH = "1caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 SOUTH = "ed570627-0265-4620-bb42-bae06bcfa914"
+# It has a cost export, too (localdev/demo_exports.py).
+EAST, LAKES = "7b0c2f6e-9f4d-4a53-8a3e-5d1f0c9b7e42", "LAKES"
 WAVES_GROUP = "fsdh_proj_waves_rg"
 
 COMPUTE = {"Virtual Machines": Decimal("0.62"), "Storage": Decimal("0.25"), "Bandwidth": Decimal("0.13")}
@@ -42,6 +44,8 @@ GROUPS = [
     (SOUTH, "radar-rg", "61.2", DATA, "0.001"),
     (SOUTH, "soils-rg", "8.9", COMPUTE, "0"),
     (SOUTH, "tides-rg", "3.3", COMPUTE, "0"),
+    (EAST, "lakes-rg", "27.45", DATA, "0"),
+    (EAST, "shared-monitoring-rg", "6.2", COMPUTE, "0"),
 ]
 
 
