@@ -71,7 +71,7 @@ test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that 
 
 crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, LOCK_HISTORIES=2000 of locks, EXPORT_HISTORIES=1000 of exports
 	@$(BIN)/python -m localdev.azurite --install
-	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py \
+	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py tests/chain/test_exports.py \
 		tests/localdev/test_demo_secrets.py
 	@EXPORT_STEPS=1 $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py

@@ -17,6 +17,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
 from shared.domain.charges import CostMetric
 from shared.domain.locks import LockMode, LockRules
+from shared.domain.texts import digest
 from shared.domain.windows import least_lookback
 from shared.messages import (
     BlobsMessage,
@@ -40,11 +41,10 @@ from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.deliver import Deliverer
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import observers
-from shared.pipeline.exports import seen
 from shared.pipeline.exports.importer import Importer, not_set_up
 from shared.pipeline.exports.places import Finder, places
 from shared.pipeline.exports.scanner import Scanner
-from shared.pipeline.exports.seen import SeenBlob
+from shared.pipeline.exports.seen import CONTAINER, SeenBlob
 from shared.pipeline.exports.telling import Telling
 from shared.pipeline.left_over import LeftOver
 from shared.pipeline.locking.carry_out import Locking
@@ -631,6 +631,11 @@ class Composition:
         return Telling(self.mails, self.operators, self.clock)
 
     @cached_property
+    def export_seen(self) -> SeenBlob:
+        """What the scanner has seen, for the database that this installation has."""
+        return SeenBlob(self.export_blobs, digest(self.database.url.render_as_string(hide_password=True)))
+
+    @cached_property
     def export_scanner(self) -> Scanner:
         """CostExportScanner."""
         return Scanner(
@@ -638,7 +643,7 @@ class Composition:
             cloud_accounts=self.cloud_accounts,
             blobs=self.export_blobs,
             finder=self.export_finder,
-            seen=SeenBlob(self.export_blobs),
+            seen=self.export_seen,
             telling=self.export_telling,
             container=self.settings.export_container,
             let_go=self.database.let_go,
@@ -860,7 +865,7 @@ class Composition:
         from shared.services.installation import ExportSetup, Installation, LockSetup, MailSetup
 
         settings = self.settings
-        exports = ExportSetup(self.export_blobs, settings.export_container, (seen.CONTAINER, seen.NAME))
+        exports = ExportSetup(self.export_blobs, settings.export_container, (CONTAINER, self.export_seen.name))
         return Installation(
             database=self.database.url.render_as_string(hide_password=True),
             tables_are_current=lambda: is_current(self.database),

@@ -86,6 +86,19 @@ answer = function_app.health(func.HttpRequest("GET", "/api/health", body=b""))
 print(json.dumps(answer.status_code))
 print(json.dumps(sorted(sys.modules)))
 """
+# Both functions of cost exports, where it is not said where those lie.
+WITHOUT_EXPORTS = """
+import json, sys
+from types import SimpleNamespace
+import azure.functions as func
+import function_app
+
+context = SimpleNamespace(function_name="", trace_context=SimpleNamespace(trace_parent=None))
+function_app.cost_export_scanner(None, context)
+message = func.QueueMessage(id="1", body=b'{"Manifest": "msexports/manifest.json"}')
+function_app.cost_export_importer(message, context)
+print(json.dumps(sorted(sys.modules)))
+"""
 LOAD_TELEMETRY = """
 import json, os
 from opentelemetry import metrics
@@ -155,6 +168,12 @@ def test_whoever_asks_how_the_app_is_needs_the_queues_and_no_more(azurite):
     answered, modules = run_fresh(ASK_HOW_IT_IS, DatahubStorageConnectionString=azurite.connection_string)
     assert answered in (200, 503)
     assert later_ones_in(modules) == QUEUES_SDK
+
+
+def test_without_exports_their_functions_load_no_sdk_and_open_no_database():
+    (modules,) = run_fresh(WITHOUT_EXPORTS, DATABASE_URL="sqlite:////there/is/no/such/folder/warden.db")
+    # Our own modules, and none of an SDK: how far back nights read, each source says.
+    assert later_ones_in(modules) == {"shared.adapters.azure", "shared.adapters.costs"}
 
 
 def test_telemetry_is_loaded_however_its_connection_string_is_written():

@@ -53,6 +53,14 @@ MEASURES: Mapping[str, tuple[Measure, ...]] = {
         *(Measure(Metric.CHARGES_WRITTEN, what, fixed={"what": what}) for what in ("added", "changed", "removed")),
         Measure(Metric.COVERAGE_SUSPECT, "not_believed"),
     ),
+    "export_imported": tuple(
+        Measure(Metric.CHARGES_WRITTEN, what, fixed={"what": what}) for what in ("added", "changed", "removed")
+    ),
+    "export_failed": (Measure(Metric.PARTS_FAILED, fixed={"part": "export"}),),
+    "export_part_deferred": (
+        Measure(Metric.PARTS_DEFERRED, fixed={"part": "export"}),
+        Measure(Metric.THROTTLE_WAIT, "asked_to_wait_seconds"),
+    ),
     "checked": (Measure(Metric.PROJECTS_UPDATED, "projects"),),
     "alert_made": (Measure(Metric.ALERTS, by=("threshold",)),),
     "lock_deferred": (Measure(Metric.LOCK_ERRORS, fixed={"outcome": "put_back"}),),

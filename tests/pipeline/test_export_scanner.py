@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
-from shared.adapters.database.tables import cloud_accounts, mails
+from shared.adapters.database.engine import Database
+from shared.adapters.database.tables import cloud_accounts, export_parts, export_runs, mails
 from shared.domain.exports.runs import RunState
 from shared.messages import ManifestMessage, Message, PartMessage, Queue, to_json
 from shared.pipeline.exports.seen import CONTAINER as OF_STATE
-from shared.pipeline.exports.seen import NAME as STATE
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.errors import LaterError, NeverError
 from tests.fakes import FakeBlobs
@@ -189,7 +189,7 @@ def test_a_manifest_that_is_gone_is_forgotten(chain: Chain, blobs: FakeBlobs) ->
     for name in list(blobs.containers[CONTAINER]):
         blobs.delete(CONTAINER, name)
     assert scan(chain) == []
-    state = json.loads(gzip.decompress(blobs.containers[OF_STATE][STATE][0]))
+    state = json.loads(gzip.decompress(blobs.containers[OF_STATE][chain.export_seen.name][0]))
     assert place not in state["manifests"]
 
 
@@ -213,8 +213,34 @@ BROKEN = [b"", b"no gzip", *map(gzip.compress, (b"{", b"{}", b"[1]", b'{"version
 def test_a_state_that_can_not_be_read_is_as_good_as_none(chain: Chain, blobs: FakeBlobs, content: bytes) -> None:
     place = Exported(blobs).run([ea("1", DAY)])
     scan(chain)
-    blobs.put(OF_STATE, STATE, content)
+    blobs.put(OF_STATE, chain.export_seen.name, content)
     assert manifests(scan(chain)) == [place]
+
+
+def test_after_a_database_was_restored_what_it_no_longer_knows_is_queued_again(chain: Chain, blobs: FakeBlobs) -> None:
+    export = Exported(blobs)
+    export.run([ea("1", DAY)])
+    work_off(chain)
+    place = export.run([ea("2", DAY)])
+    for message in only(ManifestMessage, scan(chain)):
+        chain.work(Queue.EXPORT, to_json(message))
+    scan(chain)
+    latest = chain.export_runs.runs(limit=1)[0].id
+    chain.database.run(lambda on: on.execute(export_parts.delete().where(export_parts.c.run_id == latest)))
+    chain.database.run(lambda on: on.execute(export_runs.delete().where(export_runs.c.id == latest)))
+    chain.clock.forward(days=1)
+    assert manifests(scan(chain)) == [place]
+
+
+def test_another_installation_that_reads_the_same_exports_has_seen_nothing(
+    chain: Chain, blobs: FakeBlobs, sqlite_url: str
+) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    scan(chain)
+    staging = chain.parts["database"] = Database(sqlite_url)
+    assert manifests(scan(chain)) == [place]
+    assert len(blobs.containers[OF_STATE]) == 2
+    staging.close()
 
 
 def test_a_message_that_could_not_be_sent_is_sent_by_the_next_look(chain: Chain, blobs: FakeBlobs) -> None:

@@ -86,8 +86,10 @@ class Scanner:
         yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
         for record in self.ledger.runs(states=[RunState.WAITING]):
             yield from self._wait_on(record, look.now)
-        if look.is_first:
-            # The blob is new, or lost: what is known already needs no message.
+        latest = max((each.id for each in self.ledger.runs(limit=1)), default=0)
+        if look.is_first or latest < look.seen.latest:
+            # The blob is new, or lost, or the database is of an earlier day: what is known needs no message.
+            look.seen.manifests.clear()
             done = (each for each in self.ledger.runs() if each.state not in UNFINISHED)
             look.known = {each.run.content for each in done}
 
@@ -116,6 +118,7 @@ class Scanner:
             if look.seen.staged.get(record.id) == record.staged:
                 event("export_stuck", level=logging.WARNING, run=record.id, staged=record.staged)
                 yield from outgoing(part_messages(self.ledger, record))
+        look.seen.latest = max([look.seen.latest, *(each.id for each in importing)])
         look.seen.staged = {each.id: each.staged for each in importing}
 
     # --- what lies there ---

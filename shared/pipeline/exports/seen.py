@@ -16,7 +16,7 @@ from shared.pipeline.exports.places import Place
 from shared.ports.blobs import BlobStore
 from shared.ports.errors import GoneError, LaterError, NeverError
 
-CONTAINER, NAME = "budget-warden", "cost-exports.json.gz"
+CONTAINER = "budget-warden"
 # Ten thousand manifests of a hundred parts each take some megabytes.
 LARGEST = 64 * 2**20
 VERSION = 1
@@ -37,7 +37,7 @@ class Seen:
     places: where to look, as of looked_at, when the database was last asked; None before. manifests: by container and
     name. told: `texts.digest` of the files that operators were told of. staged: of the runs that were being imported
     then, by their number, how many parts were read; has_queued: whether the last look has asked for runs. refused: why
-    a container can't be read, by name.
+    a container can't be read, by name. latest: the last run that the history had.
     """
 
     looked_at: datetime | None = None
@@ -47,23 +47,31 @@ class Seen:
     staged: dict[int, int] = field(default_factory=dict)
     has_queued: bool = False
     refused: dict[str, str] = field(default_factory=dict)
+    latest: int = 0
 
 
 @dataclass(slots=True)
 class SeenBlob:
     """Keeps it: in the blob, and in this process, where the blob can't be written or read.
 
-    unkept: why not, in a sentence; None where it can.
+    installation: what tells it from others that read the same exports, such as staging. unkept: why not, in a
+    sentence; None where it can.
     """
 
     blobs: BlobStore
+    installation: str
     unkept: str | None = None
     _here: Seen | None = None
+
+    @property
+    def name(self) -> str:
+        """The blob's."""
+        return f"cost-exports-{self.installation}.json.gz"
 
     def read(self) -> Seen:
         """What was seen; nothing where nothing is known."""
         try:
-            found = self.blobs.read(CONTAINER, NAME, LARGEST)
+            found = self.blobs.read(CONTAINER, self.name, LARGEST)
         except GoneError:
             found = None
         except (LaterError, NeverError) as error:
@@ -76,7 +84,7 @@ class SeenBlob:
         """Keeps what was seen."""
         self._here = seen
         try:
-            self.blobs.write(CONTAINER, NAME, gzip.compress(json.dumps(_as_json(seen)).encode(), mtime=0))
+            self.blobs.write(CONTAINER, self.name, gzip.compress(json.dumps(_as_json(seen)).encode(), mtime=0))
         except (LaterError, NeverError) as error:
             event("seen_not_written", level=logging.WARNING, reason=error.reason)
             self.unkept = error.reason if isinstance(error, NeverError) else self.unkept
@@ -102,6 +110,7 @@ def _as_json(seen: Seen) -> dict[str, Any]:
         "staged": seen.staged,
         "has_queued": seen.has_queued,
         "refused": seen.refused,
+        "latest": seen.latest,
     }
 
 
@@ -117,6 +126,7 @@ def _seen(found: Mapping[str, Any]) -> Seen:
             {int(number): staged for number, staged in found["staged"].items()},
             bool(found["has_queued"]),
             dict(found["refused"]),
+            int(found["latest"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return Seen()
