@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
+from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 from shared.adapters.database.engine import Database
+from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import CoverageState
+from shared.domain.exports.feeding import Fed, Order
 from shared.domain.exports.runs import Dataset, RunState, Width
-from shared.ports.errors import LaterError
+from shared.ports.cloud_accounts import AccountStatus
+from shared.ports.errors import LaterError, NeverError
 from shared.ports.export_runs import Changes
 from tests.contracts.export_world import CONTAINER, SUB, World, amounts, days, each_day, export, on, row
+from tests.contracts.ledger_data import Ledgers, entry
 
 DAILY = export("daily")
 MONTHLY = export("monthly")
@@ -228,9 +235,7 @@ def test_three_runs_of_one_day_are_one_and_a_run_that_leaves_a_row_is_what_it_sa
     assert world.total(9) == 1
 
 
-def world_time(day: int, hour: int):
-    from datetime import UTC, datetime
-
+def world_time(day: int, hour: int) -> datetime:
     return datetime(2026, 9, day, 20 + hour, tzinfo=UTC)
 
 
@@ -326,3 +331,85 @@ def test_what_is_stored_of_a_month_is_told_by_source_and_currency(world: World) 
     world.use(DAILY, on(9, 1), SUB)
     assert world.ledger.stored("azure", SUB, on(8, 1)) == stored
     assert world.ledger.last_days([DAILY.key]) == {(DAILY.key, on(8, 1)): on(8, 31)}
+
+
+def test_an_order_without_a_sub_account_is_for_all_and_the_query_takes_back_what_it_can_read(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    world.asked()
+    rows = [*each_day(9, 1, 20), *each_day(9, 1, 20, sub="9a1b")]
+    assert world.deliver(wide, days(9, 1, 20), rows).record.state is RunState.IMPORTED
+    assert (world.feeding(), world.feeding("9a1b")) == ({"": ["query"]}, {"": ["all"]})
+    assert [each.sub_account for each in world.use(wide, on(9, 21)).fed] == [SUB]
+    assert (world.feeding(), world.feeding("9a1b")) == ({"": ["all"]}, {"": ["all"]})
+    # The other one no project names, and nobody ever asked for it.
+    assert [each.sub_account for each in world.use("query", on(9, 22)).fed] == [SUB]
+    assert world.use("query", on(9, 23)).fed == ()
+    assert (world.total(9), world.total(9, "9a1b")) == (20, 20)
+
+
+def test_an_order_for_what_nobody_has_is_refused_in_a_sentence(world: World) -> None:
+    with pytest.raises(NeverError, match=r"There is no export azure:nobody\.$"):
+        world.use("azure:nobody", on(9, 21))
+    with pytest.raises(NeverError, match="12 is no Azure subscription: nobody can be asked for it"):
+        world.ledger.use(Order("query", world_time(21, 0), Fed("aws", "12")), "tester")
+
+
+# --- other providers, and what is due ------------------------------------------------------------------------
+
+
+def test_of_another_provider_the_scope_is_the_sub_account_whatever_its_rows_say_of_groups(world: World) -> None:
+    focus = replace(export("focus", Width.BILLING_ACCOUNT, dataset=Dataset.FOCUS), provider="aws")
+    rows = [row(9, 3, "2", sub="012345", group="named"), row(9, 3, "0.5", sub="012345", group="other")]
+    world.deliver(focus, None, rows)
+    assert world.rows() == {("012345", "", on(9, 3), "Storage", "CAD"): Decimal("2.5")}
+    assert world.cloud_account("012345") == CONTAINER
+
+
+def test_a_run_without_dates_speaks_for_the_periods_in_its_rows_of_all_that_it_feeds(world: World) -> None:
+    focus = export("focus", Width.BILLING_ACCOUNT, dataset=Dataset.FOCUS)
+    september = on(9, 1)
+    world.deliver(focus, None, [row(8, 31, period=september), row(9, 3, period=september), row(9, 3, sub="9a1b")])
+    assert (world.total(8), world.total(9), world.total(9, "9a1b")) == (0, 1, 1)
+    # Of the other sub-account it has no row: that is not believed at once.
+    world.deliver(focus, None, [row(9, 3, "5", period=september)], at=on(9, 20))
+    assert (world.total(9), world.total(9, "9a1b")) == (5, 1)
+    world.deliver(focus, None, [row(10, 3)])
+    assert (world.total(9), world.total(10)) == (5, 1)
+
+
+def test_files_that_lie_in_no_container_feed_by_an_account_that_nobody_asks_or_scans(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20), cloud_account_id=None)
+    accounts = SqlCloudAccounts(world.database).accounts()
+    assert [(each.connection_type, each.status) for each in accounts] == [("COST_EXPORT", AccountStatus.DISABLED)]
+    assert world.cloud_account() == accounts[0].id
+
+
+def test_sums_that_can_not_be_stored_are_refused_before_a_charge_of_them_is_made(world: World) -> None:
+    most = largest_amount(world.database.engine.dialect)
+    record = world.stage(DAILY, days(9, 1, 20), [row(9, 3, str(most)), row(9, 3, "1")], parts=2)
+    with pytest.raises(NeverError, match="which can't be stored; the largest amount is"):
+        world.make(record)
+    assert world.rows() == {}
+
+
+def test_whose_groups_are_fed_is_due_for_a_check_and_read_at_the_run_s_time(world: World) -> None:
+    ledgers = Ledgers(world.database)
+    ledgers.load(entry(1, "rg", subscription_id="9a1b"), entry(2, "other", subscription_id="unfed"))
+    world.deliver(export("all", Width.BILLING_ACCOUNT), days(9, 1, 20), each_day(9, 1, 20, sub="else"))
+    world.use(export("all", Width.BILLING_ACCOUNT), on(9, 20))
+    imported = world.deliver(export("all", Width.BILLING_ACCOUNT), days(9, 1, 21), each_day(9, 1, 20, sub="9a1b"))
+    assert imported.due_projects == (1,)
+    (one, other) = ledgers.projects.list_projects(on(9, 22))
+    assert (one.updated_at, other.updated_at) == (imported.record.run.at, None)
+    # Whoever asks again is told the same, until the check was made.
+    assert world.make(imported.record).due_projects == (1,)
+    ledgers.check(1)
+    assert world.make(imported.record).due_projects == ()
+
+
+def test_an_export_that_feeds_and_is_silent_is_told_with_its_last_run(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    last = world.deliver(DAILY, days(9, 1, 21), each_day(9, 1, 21)).record.found_at
+    world.deliver(MONTHLY, days(9, 1, 20), each_day(9, 1, 20))
+    assert world.ledger.silent_exports(last) == []
+    assert world.ledger.silent_exports(last + (last - last.replace(hour=0))) == [(DAILY, last)]

@@ -39,8 +39,9 @@ def deliver(connection: Connection, export_id: int, left: Spoken, its: Sums, sco
     its: of that billing period, and of what the export can feed.
     """
     ids = scope_ids_of(scopes, of, ())
+    id_of = {key: row.id for key, row in scopes.items()}
     missing = {
-        (scopes[key.group_key].id, export_id, left.period, key.day, key.service, key.currency): cost
+        (id_of[key.group_key], export_id, left.period, key.day, key.service, key.currency): cost
         for key, cost in its.rounded().items()
     }
     changed, removed = list[Any](), list[Any]()

@@ -48,8 +48,11 @@ class Delivering:
     def _delivered(self) -> dict[Fed, Sums]:
         """What there is of each that the export can feed, whoever does."""
         found: dict[Fed, dict[ChargeKey, Sum]] = {}
+        by_group: dict[str, dict[ChargeKey, Sum]] = {}
         for key, each in self.found.charges.charges.items():
-            found.setdefault(fed_with(self.run.export, key), {})[key] = each
+            if key.group_key not in by_group:
+                by_group[key.group_key] = found.setdefault(fed_with(self.run.export, key), {})
+            by_group[key.group_key][key] = each
         return {fed: Sums(charges, self.found.charges.group_names) for fed, charges in found.items()}
 
     def _is_believed(self, each: Fed, left: Spoken, fed: Sums | None, delivered: Sums) -> bool:
@@ -60,7 +63,7 @@ class Delivering:
         ids = scope_ids_of(self.scopes, each, self.state.feeds)
         stored = () if here.charges else is_something_stored(self.connection, ids, left)
         known = self.state.known.get(each, {}).get(month) or Coverage(month)
-        is_believed, after = read_by(self.run, left, here.charge_sets(), stored, known, self.closed_on)
+        is_believed, after = read_by(self.run, left, here.some().charge_sets(), stored, known, self.closed_on)
         self.read[each, month] = after
         return is_believed
 

@@ -19,7 +19,7 @@ from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_rows import RUNS, run_of, the_run
 from shared.adapters.database.export_state import State, state_of, write_feeding_account
-from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums
+from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums, refuse_unstorable
 from shared.adapters.database.scope_rows import with_scopes
 from shared.adapters.database.tables import (
     allocation_rules,
@@ -95,6 +95,7 @@ class Making:
         if made is None or made == BUCKETS:
             return None
         sums = kept_sums(connection, self.record.id, made)
+        refuse_unstorable(sums, connection.dialect)
         # Sums go as the next bucket begins: what was read is whole where it has not begun even now.
         if self._made(connection) != made:
             return self._next_bucket(connection)

@@ -71,7 +71,8 @@ def kept_sums(connection: Connection, run_id: int, bucket: int) -> Sums:
     """What the parts of a run come to together, of the sub-accounts of a bucket."""
     this = (export_sums.c.run_id == run_id) & (export_sums.c.bucket == bucket)
     rows = connection.scalars(select(export_sums.c.sums).where(this).order_by(export_sums.c.number))
-    return added(_unpacked(bytes(each)) for each in rows)
+    parts = [_unpacked(bytes(each)) for each in rows]
+    return parts[0] if len(parts) == 1 else added(parts)
 
 
 def forget_sums(connection: Connection, run_id: int, bucket: int | None = None) -> None:

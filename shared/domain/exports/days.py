@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache, partial
 
 from shared.domain.coverage import day_in_words
 from shared.domain.exports.runs import ExportRun
@@ -33,7 +34,8 @@ class Spoken:
     outside: bool
 
     def __contains__(self, day: date) -> bool:
-        return day in self.days if day in month_of(self.period) else self.outside
+        is_in_month = (day.year, day.month) == (self.period.year, self.period.month)
+        return day in self.days if is_in_month else self.outside
 
     def __bool__(self) -> bool:
         return self.outside or bool(self.days)
@@ -117,18 +119,19 @@ def placed(run: ExportRun, sums: Sums, periods: Iterable[date] = ()) -> Placed:
 
     periods: those to which its other charges count, where these are not all that it has.
     """
-    whole = sums.placed(lambda key: billing_period(run, key.day, key.billing_period))
-    spoken = spoken_by(run, {_period_of(key) for key in whole.charges} | set(periods))
-
-    def speaks(key: ChargeKey) -> bool:
-        return _speaks(spoken.get(_period_of(key)), key.day)
-
-    return Placed(whole.where(speaks), whole.where(lambda key: not speaks(key)), spoken)
+    # There are few days, and a great many charges.
+    period_of = cache(partial(billing_period, run))
+    whole = sums.placed(lambda key: period_of(key.day, key.billing_period))
+    spoken = spoken_by(run, {*periods, *(_period_of(key) for key in whole.charges)})
+    speaks = cache(lambda period, day: _speaks(spoken.get(period), day))
+    charges, left_out = whole.parted(lambda key: speaks(_period_of(key), key.day))
+    return Placed(charges, left_out, spoken)
 
 
 def counted(charges: Sums, spoken: Spoken) -> Sums:
     """What a run's placed charges put in the place of all that its export delivered where it still speaks."""
-    return charges.where(lambda key: key.billing_period == spoken.period and key.day in spoken)
+    speaks = cache(spoken.__contains__)
+    return charges.where(lambda key: key.billing_period == spoken.period and speaks(key.day))
 
 
 def _period_of(key: ChargeKey) -> date:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from shared.domain.charges import CostMetric
@@ -77,12 +77,15 @@ def feeds_of(feeds: Feeds, fed: Fed) -> tuple[Feed, ...]:
 def fed_by(feeds: Feeds, export: Export, charges: Sums) -> dict[Fed, Sums]:
     """What an export's charges come to for each that it feeds, those of which it has none too."""
     found: dict[Fed, dict[ChargeKey, Sum]] = {fed: {} for fed, each in feeds.items() if _is_among(export, each)}
+    by_group: dict[tuple[str, str, str], dict[ChargeKey, Sum]] = {}
     for key, each in charges.charges.items():
-        fed = fed_with(export, key)
-        if fed in found and _is_among(export, feeds_of(feeds, fed._replace(group_key=key.group_key))):
-            found[fed][key] = each
-    names = charges.group_names
-    return {fed: Sums(of_fed, {key[:3]: names[key[:3]] for key in of_fed}) for fed, of_fed in found.items()}
+        group = key[:3]
+        if group not in by_group:
+            fed = fed_with(export, key)
+            feeds_it = fed in found and _is_among(export, feeds_of(feeds, fed._replace(group_key=key.group_key)))
+            by_group[group] = found[fed] if feeds_it else {}
+        by_group[group][key] = each
+    return {fed: Sums(of_fed, charges.group_names) for fed, of_fed in found.items()}
 
 
 def _is_among(export: Export, feeds: tuple[Feed, ...]) -> bool:
@@ -121,12 +124,21 @@ class Offer:
 
 def offers_of(run: ExportRun, charges: Sums) -> list[Offer]:
     """What a run could feed. charges: as placed. Corrections of other months say nothing of when an agreement began."""
-    days: dict[Fed, Period | None] = {}
+    days: dict[Fed, set[date]] = {}
+    by_group: dict[tuple[str, str, str], set[date]] = {}
     for key, each in charges.charges.items():
-        fed = fed_with(run.export, key)
-        is_spent = each.cost > 0 and key.billing_period == key.day.replace(day=1)
-        days[fed] = _both(days.get(fed), Period(key.day, key.day + DAY) if is_spent else None)
-    return [Offer(fed, run, days[fed]) for fed in sorted(days, key=place)]
+        group = key[:3]
+        if group not in by_group:
+            by_group[group] = days.setdefault(fed_with(run.export, key), set())
+        its = by_group[group]
+        if each.cost > 0 and key.day not in its and key.billing_period == key.day.replace(day=1):
+            its.add(key.day)
+    return [Offer(fed, run, _span(days[fed])) for fed in sorted(days, key=place)]
+
+
+def _span(days: Iterable[date]) -> Period | None:
+    found = sorted(days)
+    return Period(found[0], found[-1] + DAY) if found else None
 
 
 @dataclass(frozen=True, slots=True)

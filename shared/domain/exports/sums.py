@@ -78,7 +78,17 @@ class Sums:
 
     def where(self, wanted: Callable[[ChargeKey], bool]) -> Sums:
         """Those of some charges only."""
-        charges = {key: each for key, each in self.charges.items() if wanted(key)}
+        return self.parted(wanted)[0]
+
+    def parted(self, wanted: Callable[[ChargeKey], bool]) -> tuple[Sums, Sums]:
+        """Those of some charges, and the rest."""
+        rest = {key: each for key, each in self.charges.items() if not wanted(key)}
+        if not rest:
+            return self, Sums()
+        charges = {key: each for key, each in self.charges.items() if key not in rest}
+        return self._of(charges), self._of(rest)
+
+    def _of(self, charges: dict[ChargeKey, Sum]) -> Sums:
         groups = {key[:3] for key in charges}
         return Sums(charges, {key: name for key, name in self.group_names.items() if key in groups})
 
@@ -86,8 +96,14 @@ class Sums:
         """The same with a billing period for each charge; those that are one then are counted together."""
         charges: dict[ChargeKey, Sum] = {}
         for key, each in self.charges.items():
-            _count(charges, key._replace(billing_period=period_of(key)), each)
+            _count(charges, ChargeKey._make((*key[:6], period_of(key))), each)
         return Sums(charges, self.group_names)
+
+    def some(self) -> Sums:
+        """One of the charges, of those that are not 0 where there are such: whether there is anything."""
+        spent = ((key, each) for key, each in self.charges.items() if stored(each.cost))
+        one = next(spent, None) or next(iter(self.charges.items()), None)
+        return self._of(dict([one] if one else []))
 
     def rounded(self) -> dict[ChargeKey, Decimal]:
         """What is stored of each charge. This happens once, when all parts are in and each charge has its period."""
@@ -140,8 +156,8 @@ def added(parts: Iterable[Sums]) -> Sums:
 
 
 def _count(charges: dict[ChargeKey, Sum], key: ChargeKey, more: Sum) -> None:
-    before = charges.get(key, Sum(Decimal(0), 0))
-    charges[key] = Sum(_plus(before.cost, more.cost), before.rows + more.rows)
+    before = charges.get(key)
+    charges[key] = more if before is None else Sum(_plus(before.cost, more.cost), before.rows + more.rows)
 
 
 def _name(names: dict[tuple[str, str, str], str], group: tuple[str, str, str], name: str) -> None:
