@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -263,7 +264,7 @@ def test_a_load_of_projects_knows_who_it_brings_to_100_percent(hub: Ledgers) -> 
 
 def due(ledgers: Ledgers) -> list[int]:
     with ledgers.database.engine.connect() as connection:
-        return list(connection.scalars(select(projects.c.id).where(projects.c.check_due_since.is_not(None))))
+        return sorted(connection.scalars(select(projects.c.id).where(projects.c.check_due_since.is_not(None))))
 
 
 def test_who_gets_a_share_is_due_when_the_rule_or_what_it_allocates_changes(hub: Ledgers) -> None:
@@ -279,6 +280,31 @@ def test_who_gets_a_share_is_due_when_the_rule_or_what_it_allocates_changes(hub:
     hub.check(1, 2)
     load(hub, rule(method=Method.EVERYWHERE), now=later)
     assert due(hub) == [1, 2]
+
+
+def test_who_gets_a_share_is_due_when_what_it_allocates_becomes_somebodys_own(hub: Ledgers) -> None:
+    load(hub, rule((1, "10")))
+    hub.check(1, 2)
+    hub.load(entry(2, "fire", subscription_id=HUB, terms=terms(rule=MONTHLY)))
+    assert due(hub) == [1, 2]
+    hub.check(1, 2)
+    hub.load(entry(2, terms=terms(rule=MONTHLY)), now=LATER)
+    assert due(hub) == [1, 2]
+
+
+def test_of_two_loads_at_once_whose_rules_would_clash_one_is_refused(hub: Ledgers) -> None:
+    def loaded(name: str) -> str:
+        try:
+            load(hub, rule((1, "10"), name=name))
+        except NeverError as error:
+            return error.reason
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        refused = list(filter(None, pool.map(loaded, "ABCD")))
+    assert len(refused) == 3
+    assert all("would both allocate" in reason for reason in refused)
+    assert len(hub.allocations.rules()) == 1
 
 
 # --- any history ---

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, case, select, true
 
-from shared.adapters.database.allocated import shares_within
+from shared.adapters.database.allocated import getters_of, shares_within
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
-from shared.adapters.database.chunks import insert_rows, kept_or, update_rows
+from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
 from shared.adapters.database.ledger import columns
 from shared.adapters.database.listings import stored_entries
@@ -94,6 +94,9 @@ def _move_scopes(
     kept = hand_over(connection, given, now.astimezone(UTC).date(), lookback_days, correction)
     regrouped = [entry for before, entry in changed if entry.scopes_by_key.keys() != before.scopes_by_key.keys()]
     update_rows(connection, projects, [{"id": entry.project.id} | NO_FORECAST for entry in regrouped], "id")
+    # What becomes somebody's own is allocated no more, and what becomes nobody's is.
+    sharing, due = sorted(getters_of(connection, given)), kept_or(projects.c.check_due_since, now)
+    update_in(connection, projects, sharing, projects.c.active == true(), check_due_since=due)
     return kept
 
 
