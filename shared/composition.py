@@ -85,7 +85,7 @@ from shared.ports.clock import Clock, utc_now
 from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource
 from shared.ports.dead_letters import DeadLetterLedger
-from shared.ports.export_runs import ExportLedger
+from shared.ports.export_runs import CLOSED_ON, ExportLedger
 from shared.ports.exports import ExportReader
 from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
@@ -123,8 +123,6 @@ if TYPE_CHECKING:
 
 # A subscription's currency is seen in its latest charges.
 CURRENCIES_SINCE = timedelta(days=100)
-# AWS's, the latest that we know of.
-LATEST_CLOSED_ON = 10
 OUTBOX_SENDER = "budget-warden@localhost.localdomain"
 
 
@@ -285,12 +283,6 @@ class Composition:
     def sources(self) -> Mapping[str, CostSource]:
         """What costs are asked of, by connection type."""
         return {ConnectionType.COST_MANAGEMENT: self.costs}
-
-    @property
-    def months_closed_on(self) -> Mapping[str, int]:
-        """By provider, the day of the next month on which it calls a month closed; "" for all others."""
-        said = {source.provider: source.month_closed_on for source in self.sources.values()}
-        return {"": LATEST_CLOSED_ON, **said}
 
     @cached_property
     def export_blobs(self) -> BlobStore:
@@ -664,7 +656,7 @@ class Composition:
             finder=self.export_finder,
             reader=lambda: self.export_reader,
             metric=self.settings.cost_metric,
-            closed_on=self.months_closed_on,
+            closed_on=CLOSED_ON,
             telling=self.export_telling,
             dead_letters=self.dead_letters,
             retry=self.retry,
@@ -835,7 +827,7 @@ class Composition:
             ledger=self.export_runs,
             reader=self.export_reader,
             metric=self.settings.cost_metric,
-            closed_on=self.months_closed_on,
+            closed_on=CLOSED_ON,
             storage=self._export_storage,
             telling=self.export_telling,
             chain=self.chain,

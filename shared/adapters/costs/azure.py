@@ -25,6 +25,7 @@ from shared.ports.azure import AZURE
 from shared.ports.clock import Clock, utc_now
 from shared.ports.costs import CostAnswer, CostQuery
 from shared.ports.errors import LaterError, NeverError, PauseError
+from shared.ports.export_runs import closed_on
 
 API_VERSION = "2025-03-01"
 METRICS = ("ActualCost", "AmortizedCost")
@@ -61,7 +62,7 @@ class AzureCosts:
     longest_window = timedelta(days=31)
     months_of_history = 13
     # Late usage of a month comes in, and is rated, until it is invoiced.
-    month_closed_on = 5
+    month_closed_on = closed_on(AZURE)
     has_groups = True
 
     def __post_init__(self) -> None:

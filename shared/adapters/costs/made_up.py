@@ -15,6 +15,7 @@ from shared.ports.azure import AZURE
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import ConnectionType
 from shared.ports.costs import CostAnswer, CostQuery
+from shared.ports.export_runs import closed_on
 
 SERVICES = {"Virtual Machines": 55, "Storage": 30, "Bandwidth": 15}  # percents
 # What a project has spent of its budget by its period's end, in percent: some reach 100 %, some do not.
@@ -35,7 +36,7 @@ class MadeUpCosts:
     connection_type = ConnectionType.COST_MANAGEMENT.value
     longest_window = timedelta(days=31)
     months_of_history = 13
-    month_closed_on = 5
+    month_closed_on = closed_on(AZURE)
     has_groups = True
     quota = Quota(6000, 100_000, 10.0, 1000, 1000)
 
