@@ -331,6 +331,8 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "truncated gzip": (gzip.compress(csv_of([ROW] * 99).encode())[:-20], "cut off or damaged"),
     "no Parquet": (b"PAR1 and no more", "no Parquet file"),
     "an empty file": (b"", "The file is empty"),
+    "a bomb": (gzip.compress(csv_of([ROW]).encode() + b"0" * (80 * 2**20)), "The file"),
+    "a line without an end": (csv_of([ROW | {"Tags": "x" * (17 * 2**20)}]).encode(), "a line of more than 16 MB"),
     "no currency": (csv_of([ROW | {"BillingCurrency": ""}]).encode(), "has a cost, and no currency"),
 }
 
@@ -482,6 +484,21 @@ def test_a_file_of_a_header_alone_is_a_run_of_no_charges(chain: Chain, blobs: Fa
     load(chain)
     record = deliver(chain, Exported(blobs).run([]))
     assert (record.state, record.rows, record.totals) == (RunState.IMPORTED, 0, {})
+
+
+def test_300_columns_and_a_field_of_a_megabyte_are_read(chain: Chain, blobs: FakeBlobs) -> None:
+    load(chain)
+    row = mine("10") | {f"More{number}": "x" for number in range(300)} | {"Tags": "x" * 2**20}
+    record = deliver(chain, Exported(blobs).run(files={"wide.csv": csv_of([row]).encode()}))
+    assert (record.state, record.totals) == (RunState.IMPORTED, {"CAD": Decimal(10)})
+
+
+def test_a_part_of_nothing_at_all_is_no_charges_where_its_manifest_says_so(chain: Chain, blobs: FakeBlobs) -> None:
+    load(chain)
+    blobs.put(CONTAINER, "empty.csv", b"")
+    changes = {"blobs": [{"blobName": " empty.csv ", "byteCount": 0, "dataRowCount": 0}]}
+    record = deliver(chain, Exported(blobs).run(changes=changes | {"blobCount": 1}))
+    assert (record.state, record.rows) == (RunState.IMPORTED, 0)
 
 
 def test_what_the_query_feeds_stays_so_and_that_is_told_once(chain: Chain, blobs: FakeBlobs) -> None:

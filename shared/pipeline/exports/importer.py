@@ -233,6 +233,9 @@ class Importer:
 
     def _read(self, record: RunRecord, part: RunPart) -> int | None:
         """Reads a part and keeps its sums; how many are missing still. None where it is another than it was."""
+        if part.rows == 0 and not part.blob.size:
+            # Nothing by its manifest either.
+            return self.ledger.stage(record.id, part.number, Sums(), 0, (), self.clock())
         with _temporary_folder() as folder:
             # The name's end says what it means to be, where nothing in the file does.
             path = folder / f"part{Path(part.name.lower()).suffix}"
