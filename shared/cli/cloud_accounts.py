@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, command_group, open_app
@@ -41,6 +43,25 @@ def list_accounts(json: AsJson = False) -> None:
         output.say("There are no cloud accounts yet: `python -m shared.cli projects load FILE.csv` brings the first.")
     else:
         output.write_records(TABLE, accounts)
+
+
+@commands.command("add-exports")
+def add_exports(
+    place: Annotated[str, typer.Argument(metavar="CONTAINER[/FOLDER]", help="Where they lie, in export storage.")],
+    json: AsJson = False,
+) -> None:
+    """Have cost exports looked for in a further container, or in a folder of one.
+
+    The one that COST_EXPORT_CONTAINER names is added by itself, where there is none.
+    """
+    account = open_app().cloud_account_service.add_exports(place)
+    if json:
+        output.write_json(_listed(account))
+    else:
+        output.say(
+            f"Cloud account {account.id} is {account.external_account_id}; "
+            "`python -m shared.cli exports scan` looks there now, CostExportScanner within the day."
+        )
 
 
 def _listed(account: CloudAccount) -> dict[str, Any]:

@@ -73,9 +73,9 @@ class CloudAccountLedger(Protocol):
         """
         ...
 
-    def register_exports(self, provider: str, place: str) -> None:
+    def add_exports(self, provider: str, place: str) -> int:
         """Makes the cloud account of a container's (`container` or `container/folder`) exports, where there is none of
-        this kind at all.
+        this place yet; its id.
         """
         ...
 

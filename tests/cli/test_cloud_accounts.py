@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import update
 
 from shared.adapters.database.tables import cloud_accounts
@@ -52,3 +53,18 @@ def test_what_became_of_the_last_sync_is_listed_for_people_and_programs(cli: Cli
     assert heads.split()[:6] == ["ID", "NAME", "PROVIDER", "CONNECTION", "ACCOUNT", "STATUS"]
     assert rows[0].split() == ["1", FIRST, "azure", "COST_MANAGEMENT", FIRST, "active", "2026-11-20", "02:01"]
     assert rows[1].endswith("error                     Azure says no (403)")
+
+
+def test_a_further_place_of_exports_is_added_once(cli: Cli) -> None:
+    for place in ("costs/aws/", "/costs/aws"):
+        added = cli("cloud-accounts", "add-exports", place, "--json").json
+        assert (added["connection_type"], added["external_account_id"]) == ("COST_EXPORT", "costs/aws")
+    cli("cloud-accounts", "add-exports", "costs")
+    found = [each["external_account_id"] for each in cli("cloud-accounts", "list", "--json").json]
+    assert sorted(found) == ["costs", "costs/aws"]
+
+
+@pytest.mark.parametrize("place", ["", "a", "Costs", "$web/x", "costs/" + "x" * 300, "costs\n"])
+def test_what_is_no_place_of_exports_is_refused(cli: Cli, place: str) -> None:
+    refused = cli("cloud-accounts", "add-exports", place)
+    assert refused.code != 0 and "is no place of exports" in refused.err

@@ -82,6 +82,7 @@ COMMANDS = {
     "dead-letters-discard": "dead-letters discard 1 --reason drill",
     "dead-letters-replay": "dead-letters replay 1",
     "cloud-accounts-list": "cloud-accounts list",
+    "cloud-accounts-add-exports": "cloud-accounts add-exports costs/aws",
     "exports-read": "exports read exports",
     "focus-export": "focus export --from 2026-11-02 --to 2026-11-03 --output november.csv",
     "exports-import": "exports import exports october.csv",

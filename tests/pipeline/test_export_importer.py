@@ -34,7 +34,7 @@ DAY = date(2026, 11, 12)
 @pytest.fixture
 def blobs(chain: Chain) -> FakeBlobs:
     found = with_exports(chain)
-    chain.cloud_accounts.register_exports("azure", CONTAINER)
+    chain.cloud_accounts.add_exports("azure", CONTAINER)
     return found
 
 

@@ -174,7 +174,7 @@ def set_status(chain: Chain, status: AccountStatus) -> None:
 
 
 def test_an_account_of_a_folder_is_for_that_folder_and_the_nearest_one_counts(chain: Chain, blobs: FakeBlobs) -> None:
-    chain.cloud_accounts.register_exports("azure", f"{CONTAINER}/costs")
+    chain.cloud_accounts.add_exports("azure", f"{CONTAINER}/costs")
     inside, outside = Exported(blobs).run([ea("1", DAY)]), Exported(blobs, folder="costs2").run([ea("1", DAY)])
     assert manifests(scan(chain)) == [inside]
     another = {"provider": "azure", "connection_type": "COST_EXPORT", "external_account_id": CONTAINER, "name": "all"}

@@ -79,7 +79,7 @@ def counted(chain: Chain) -> Iterator[Counted]:
     chain.load(entry())
     chain.spend("100", TODAY)
     with_exports(chain)
-    chain.cloud_accounts.register_exports("azure", CONTAINER)
+    chain.cloud_accounts.add_exports("azure", CONTAINER)
     found = Counted(chain)
     yield found
     found.database.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
@@ -45,11 +45,15 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
 
     @override
     @writes
-    def register_exports(self, connection: Connection, provider: str, place: str) -> None:
+    def add_exports(self, connection: Connection, provider: str, place: str) -> int:
         kind = {"provider": provider, "connection_type": ConnectionType.COST_EXPORT}
-        if connection.scalar(select(func.count()).where(cloud.connection_type == ConnectionType.COST_EXPORT)) == 0:
-            row = NEW | kind | {"name": place, "external_account_id": place}
-            insert_rows(connection, cloud_accounts, [row])
+        same = (cloud.connection_type == ConnectionType.COST_EXPORT) & (cloud.external_account_id == place)
+        found: int | None = connection.scalar(select(cloud.id).where(same))
+        if found is not None:
+            return found
+        row = NEW | kind | {"name": place, "external_account_id": place}
+        made: int = connection.execute(insert(cloud_accounts).values(row).returning(cloud.id)).scalar_one()
+        return made
 
     @override
     @writes

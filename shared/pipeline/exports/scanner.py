@@ -95,7 +95,7 @@ class Scanner:
 
     def _ask_where(self, look: Look) -> None:
         if not export_accounts(self.cloud_accounts.accounts()):
-            self.cloud_accounts.register_exports(AZURE, self.container)
+            self.cloud_accounts.add_exports(AZURE, self.container)
         look.seen.places = tuple(places(self.cloud_accounts.accounts()))
         look.seen.looked_at, look.is_fresh = look.now, True
 
