@@ -148,3 +148,17 @@ def test_a_status_that_somebody_wrote_by_hand_keeps_no_account_from_being_listed
     assert [found for _, found, _ in statuses(ledgers)] == [status]
     ledgers.cloud_accounts.mark_failed(account.id, "no")
     assert [found for _, found, _ in statuses(ledgers)] == ["disabled" if status == "disabled" else "error"]
+
+
+def test_a_place_of_exports_is_a_cloud_account_once_and_feeds_nothing_by_itself(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    first = ledgers.cloud_accounts.add_exports(AZURE, "msexports/costs")
+    again = ledgers.cloud_accounts.add_exports(AZURE, "msexports/costs")
+    other = ledgers.cloud_accounts.add_exports(AZURE, "msexports")
+    assert (first == again, first == other) == (True, False)
+    (made,) = [each for each in ledgers.cloud_accounts.accounts() if each.id == first]
+    assert (made.connection_type, made.name, made.status) == (
+        ConnectionType.COST_EXPORT,
+        "msexports/costs",
+        AccountStatus.PENDING,
+    )

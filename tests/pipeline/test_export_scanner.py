@@ -136,6 +136,15 @@ def test_a_part_that_came_later_or_went_is_seen(chain: Chain, blobs: FakeBlobs) 
     assert manifests(scan(chain)) == [place]
 
 
+def test_a_manifest_that_is_still_empty_is_nothing_yet_and_opens_no_database(chain: Chain, blobs: FakeBlobs) -> None:
+    scan(chain)
+    blobs.put(CONTAINER, "a/manifest.json", b"")
+    statements = opened(chain)
+    assert (scan(chain), statements) == ([], [])
+    blobs.put(CONTAINER, "a/manifest.json", b"{}")
+    assert manifests(scan(chain)) == [f"{CONTAINER}/a/manifest.json"]
+
+
 def test_the_newest_manifest_is_queued_first(chain: Chain, blobs: FakeBlobs) -> None:
     export, places = Exported(blobs), []
     for _ in range(3):

@@ -174,7 +174,8 @@ class Scanner:
         return True
 
     def _is_changed(self, seen: Seen, place: Place, each: ListedBlob, listed: Mapping[str, ListedBlob]) -> bool:
-        if not self.finder.reader.is_manifest(each.name):
+        # An empty one is still being written, and says nothing yet.
+        if not each.blob.size or not self.finder.reader.is_manifest(each.name):
             return False
         known = seen.manifests.get(f"{place.container}/{each.name}")
         if known is None:
