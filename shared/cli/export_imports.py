@@ -9,7 +9,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, open_app
-from shared.cli.export_runs import days, run_as_json
+from shared.cli.export_runs import months, run_as_json
 from shared.cli.failures import FAILED
 from shared.cli.output import Cell, Column
 from shared.domain.exports.runs import Found, RunState
@@ -100,7 +100,7 @@ IMPORTED: output.Table[Result] = {
     Column("file", words=True): _file,
     Column("export", words=True): lambda each: each.record.run.export.name,
     Column("account", spare=3): lambda each: each.record.run.export.billing_account,
-    Column("days", spare=1): lambda each: days(each.record.run.days),
+    Column("month", spare=1): lambda each: months(each.record),
     Column("rows", right=True): lambda each: "" if each.record.rows is None else f"{each.record.rows:,}",
     Column("sum", right=True): lambda each: output.exact(each.record.totals) if each.record.totals else "",
     Column("added/changed/removed", right=True, spare=2): _changed,

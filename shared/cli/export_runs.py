@@ -140,6 +140,7 @@ def run_facts(record: RunRecord, parts: list[RunPart]) -> list[tuple[str, Cell |
         ("scope", export.id),
         ("billing account", export.billing_account),
         ("dataset", export.dataset),
+        ("month", months(record)),
         ("days", days(run.days) or "those in its rows"),
         ("run id", run.run_id),
         ("submitted", _utc(run.at)),
@@ -170,6 +171,16 @@ def _part(part: RunPart) -> str:
     return f"{part.name} ({part.blob.size:,} bytes{rows})"
 
 
+def months(record: RunRecord) -> str:
+    """The billing periods in its rows, or those of its days: `2026-09`, `2026-08 to 2026-10`."""
+    span = record.run.days
+    periods = record.periods or ((span.start, span.last_day) if span else ())
+    if not periods:
+        return ""
+    first, last = f"{periods[0]:%Y-%m}", f"{periods[-1]:%Y-%m}"
+    return first if first == last else f"{first} to {last}"
+
+
 def days(of_run: Period | None) -> str:
     """`2026-11-01 to 2026-11-19`; empty where a run names none."""
     return f"{of_run.start} to {of_run.last_day}" if of_run else ""
@@ -198,7 +209,8 @@ TABLE: output.Table[RunRecord] = {
     Column("run", right=True): lambda record: str(record.id),
     Column("export", words=True): lambda record: record.run.export.name,
     Column("dataset", spare=2): lambda record: record.run.export.dataset,
-    Column("days", spare=1): lambda record: days(record.run.days),
+    Column("month"): months,
+    Column("days", spare=5): lambda record: days(record.run.days),
     Column("state"): lambda record: Cell(record.state, STYLES.get(record.state, "")),
     Column("rows", right=True, spare=3): lambda record: "" if record.rows is None else f"{record.rows:,}",
     Column("sum", right=True): _money,
@@ -233,6 +245,7 @@ def run_as_json(record: RunRecord) -> dict[str, Any]:
     return {
         "run": record.id,
         "export": output.chosen(export, "key", "provider", "id", "name", "dataset", "billing_account"),
+        "months": list(record.periods),
         "first_day": span and span.start,
         "last_day": span and span.last_day,
         "run_id": run.run_id or None,

@@ -52,8 +52,9 @@ class RunRecord:
     """A run in the history.
 
     run: `found` is its id. container: where its parts lie; empty for files. parts, rows, size (bytes): None where they
-    are not known (yet). totals: its exact sum by currency. reason: why it waits, has failed or is not used, or what a
-    person should know; a sentence. staged: how many parts are read.
+    are not known (yet). totals: its exact sum by currency; periods: the billing periods in its rows, oldest first, both
+    known once its charges are made. reason: why it waits, has failed or is not used, or what a person should know; a
+    sentence. staged: how many parts are read.
     """
 
     run: ExportRun
@@ -68,6 +69,7 @@ class RunRecord:
     rows: int | None = None
     size: int | None = None
     totals: Mapping[str, Decimal] = field(default_factory=dict)
+    periods: tuple[date, ...] = ()
     reason: str | None = None
     changes: Changes = Changes()
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from shared.domain.charges import CostMetric
-from shared.domain.exports.days import placed
+from shared.domain.exports.days import billing_period, placed
 from shared.domain.exports.files import FileRun, file_export, last_days, refusals
 from shared.domain.exports.runs import Export, ExportRun, Found, RunState, content_of, what_is
 from shared.domain.exports.sums import Row, Sums, added, sums_of
@@ -126,10 +126,9 @@ class ExportImport:
             except NeverError as error:
                 yield Result(planned.place, found, record, error.reason)
                 continue
-            rows, totals = sums.rows, sums.totals
-            yield Result(
-                planned.place, found, replace(record, parts=len(new.parts), rows=rows, size=planned.size, totals=totals)
-            )
+            months = sorted({billing_period(run, key.day, key.billing_period) for key in sums.charges})
+            read = replace(record, rows=sums.rows, totals=sums.totals, periods=tuple(months))
+            yield Result(planned.place, found, replace(read, parts=len(new.parts), size=planned.size))
 
     def carry_out(self, plan: Plan, show: Shown) -> Iterator[Result]:
         """Imports the runs. Those that are known, and did not fail, are left as they are."""

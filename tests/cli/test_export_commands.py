@@ -23,6 +23,7 @@ FILE = {
 IMPORTED: dict[str, Any] = {
     "run": 1,
     "export": FILE,
+    "months": ["2026-09-01"],
     "first_day": None,
     "last_day": None,
     "run_id": None,

@@ -208,14 +208,17 @@ class Making:
     def _end(self, connection: Connection) -> Imported:
         row, said = self._locked(connection)
         if self._made(connection) == BUCKETS:
-            parts = select(export_parts.c.rows, export_parts.c.odd).where(export_parts.c.run_id == self.record.id)
+            said_of_parts = (export_parts.c.rows, export_parts.c.odd, export_parts.c.periods)
+            parts = select(*said_of_parts).where(export_parts.c.run_id == self.record.id)
             read = connection.execute(parts.order_by(export_parts.c.number)).all()
             state, reasons = outcome((used, reason) for used, reason in said["verdicts"])
             said["told"] = self._untold(connection, row.export_id, said["verdicts"])
             odd = dict.fromkeys(each for part in read for each in part.odd or ())
             reason = _as_text([*reasons, *_left_out(said["left_out"]), *odd])
             rows = sum(each.rows or 0 for each in read)
-            self._write(connection, state=state, reason=reason, rows=rows, finished_at=self.now, verdicts=said)
+            periods = sorted({period for each in read for period in each.periods or ()})
+            ended = {"state": state, "reason": reason, "rows": rows, "periods": periods, "finished_at": self.now}
+            self._write(connection, verdicts=said, **ended)
             connection.execute(delete(export_parts).where(export_parts.c.run_id == self.record.id))
         record = the_run(connection, self.record.id)
         return Imported(record, self._due(connection, row.export_id), tuple(said["told"]))

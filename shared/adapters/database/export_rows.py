@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -49,6 +50,7 @@ def record_of(row: AnyRow) -> RunRecord:
         # Whose charges are made, all its parts are read, and forgotten.
         staged=row.staged if row.made is None else row.parts,
         totals={currency: Decimal(total) for currency, total in (row.totals or {}).items()},
+        periods=tuple(map(date.fromisoformat, row.periods or ())),
         changes=changes,
     )
 

@@ -55,6 +55,7 @@ NOT_STARTED = {
     "changed_until": None,
     "made": None,
     "verdicts": None,
+    "periods": None,
 }
 
 

@@ -271,6 +271,8 @@ export_runs = table(
     *optional(added=Integer(), changed=Integer(), removed=Integer(), changed_from=Date(), changed_until=Date()),
     # Of one whose parts are all read: how many buckets of its sums are charges already, and what was said of those.
     *optional(made=Integer(), verdicts=JSON(none_as_null=True)),
+    # The billing periods in its rows, once its charges are made.
+    *optional(periods=JSON(none_as_null=True)),
 )
 
 # Of a run that is being imported. periods: the billing periods in its rows; odd: what a person should know.

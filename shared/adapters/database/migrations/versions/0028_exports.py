@@ -54,6 +54,7 @@ def upgrade() -> None:
         *(Column(name, Date) for name in ("changed_from", "changed_until")),
         Column("made", Integer),
         Column("verdicts", JSON),
+        Column("periods", JSON),
     )
     op.create_table(
         "export_parts",
