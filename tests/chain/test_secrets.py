@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 from localdev.azure_sim import AzureSimulator
+from localdev.azurite import Azurite
 from shared.messages import Queue
 from tests.adapters.mail.servers import PASSWORD, USERNAME, SmtpServer, make_certificate, read
 from tests.chain.conftest import Install
@@ -30,7 +32,7 @@ def test_a_secret_would_be_found() -> None:
 
 @pytest.mark.postgres
 def test_no_secret_is_in_a_log_a_mail_an_answer_or_telemetry(
-    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    install: Install, azurite_blobs: Azurite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingestion = Ingestion()
     certificate, context = make_certificate(tmp_path)
@@ -42,12 +44,17 @@ def test_no_secret_is_in_a_log_a_mail_an_answer_or_telemetry(
     settings = {"EMAIL_PROVIDER": "smtp", "EMAIL_SENDER": "warden@example.com", "SENDGRID_API_KEY": SENDGRID_KEY}
     settings |= ingestion.environment
     settings |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(server.port), "SMTP_USERNAME": USERNAME}
+    # Its key is the queues' too.
+    settings |= {"CostExportStorage": azurite_blobs.connection_string, "COST_EXPORT_CONTAINER": "of-secrets"}
+    blobs = BlobServiceClient.from_connection_string(azurite_blobs.connection_string)
+    blobs.create_container("of-secrets").upload_blob("costs/manifest.json", b"no JSON")
     with AzureSimulator(book_of((NORTH, "rg-11", "30"))) as azure:
         app = install(azure, "postgresql", **settings, SMTP_PASSWORD=PASSWORD)
         app.database_url = app.database_url.replace("postgres@", f"postgres:{DATABASE_PASSWORD}@")
         app.load(entry(11, "400"))
         app.queue(Queue.UPDATE).send_message('{"ProjectId": 99}')
         app.run("--verbose", "--once", "ProjectUsageScheduler")
+        app.run("--verbose", "--once", "CostExportScanner")
         _, url = app.listening()
         reply = post(url, b"no alert", {"Authorization": f"Bearer {TOKEN}"})
         for command in (["check"], ["mails", "list"], ["dead-letters", "list"]):
@@ -69,6 +76,7 @@ def test_no_secret_is_in_a_log_a_mail_an_answer_or_telemetry(
         "ProjectUsageUpdater",
     ]
     assert USERNAME.encode() in server.signed_in
+    assert leaks(["export_failed"], written) == ["export_failed"]
     assert leaks(["no such user, ***", "mail_sent", "there is no project 99", "400"], written + mails) == [
         "no such user, ***",
         "mail_sent",
