@@ -63,11 +63,21 @@ def deliver(connection: Connection, export_id: int, left: Spoken, its: Sums, sco
     return {row[3].replace(day=1) for rows in (new, changed, removed) for row in rows}
 
 
-def is_something_stored(connection: Connection, scope_ids: Sequence[int], left: Spoken) -> Iterable[StoredCharge]:
-    """One of the charges that are stored on the days for which a run still speaks; nothing where there are none."""
+def is_something_stored(
+    connection: Connection, scope_ids: Sequence[int], left: Spoken, export_id: int | None = None
+) -> Iterable[StoredCharge]:
+    """One of the charges that are stored on the days for which a run still speaks; nothing where there are none.
+
+    export_id: only of those that this export has delivered.
+    """
+    table = charges if export_id is None else export_charges
+    day = table.c.charge_period_start
     for days in left.windows:
-        for which in within(days, scope_ids):
-            row = connection.execute(select(charges).where(which).limit(1)).first()
+        for some in in_chunks(sorted(scope_ids)):
+            which = table.c.scope_id.in_(some) & (day >= days.start) & (day < days.end)
+            if export_id is not None:
+                which &= (delivered.export_id == export_id) & (delivered.billing_period == left.period)
+            row = connection.execute(select(table).where(which).limit(1)).first()
             if row is not None:
                 return [(row.billing_currency, ("", row.charge_period_start, row.service_name), row.billed_cost)]
     return ()

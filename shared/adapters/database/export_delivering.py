@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,11 +11,11 @@ from sqlalchemy import Connection
 from shared.adapters.database.export_charges import deliver, is_something_stored, scope_ids_of
 from shared.adapters.database.export_state import State, write_deliveries
 from shared.adapters.database.scope_rows import Scopes
-from shared.domain.coverage import Coverage
-from shared.domain.exports.counting import Delivery
+from shared.domain.coverage import Coverage, StoredCharge
+from shared.domain.exports.counting import Delivery, runs_of
 from shared.domain.exports.days import Placed, Spoken, counted, left_to
-from shared.domain.exports.feeding import Fed, fed_by, fed_with
-from shared.domain.exports.reading import read_by
+from shared.domain.exports.feeding import Fed, Feed, fed_by, fed_with, feeds_of, told_by
+from shared.domain.exports.reading import read_by, with_days
 from shared.domain.exports.runs import ExportRun
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
 
@@ -58,14 +59,21 @@ class Delivering:
     def _is_believed(self, each: Fed, left: Spoken, fed: Sums | None, delivered: Sums) -> bool:
         """Of what it does not feed, a run says nothing that it has no row of."""
         if fed is None:
-            return bool(delivered.charges)
-        here, month = counted(fed, left), left.period
-        ids = scope_ids_of(self.scopes, each, self.state.feeds)
-        stored = () if here.charges else is_something_stored(self.connection, ids, left)
+            return bool(counted(delivered, left).charges)
+        here, month, feeds = counted(fed, left), left.period, feeds_of(self.state.feeds, each)
+        stored = () if here.charges else self._stored(each, left, feeds)
         known = self.state.known.get(each, {}).get(month) or Coverage(month)
         is_believed, after = read_by(self.run, left, here.some().charge_sets(), stored, known, self.closed_on)
-        self.read[each, month] = after
+        teller = told_by(feeds, month)
+        if not is_believed or teller is None or teller.source == self.run.export.key:
+            self.read[each, month] = after
         return is_believed
+
+    def _stored(self, each: Fed, left: Spoken, feeds: Sequence[Feed]) -> Iterable[StoredCharge]:
+        """What would be gone; where another feeds this, too, only what this export has delivered itself."""
+        ids = scope_ids_of(self.scopes, each, self.state.feeds)
+        only = self.state.exports[self.run.export.key] if len(feeds) > 1 else None
+        return is_something_stored(self.connection, ids, left, only)
 
     def _deliver(self, each: Fed, spoken: Spoken, left: Spoken, delivered: Sums) -> None:
         export_id = self.state.exports[self.run.export.key]
@@ -73,4 +81,7 @@ class Delivering:
         self.touched |= deliver(self.connection, export_id, left, its, self.scopes, each) | {left.period}
         self.believed.add(left.period)
         self.state = self.state.with_delivery(Delivery(each, self.run, spoken))
+        if (known := self.read.get((each, left.period))) is not None:
+            runs = runs_of(self.state.deliveries, each, left.period, [self.run.export.key])
+            self.read[each, left.period] = with_days(known, runs)
         write_deliveries(self.connection, self.state, self.run.export, each, left.period)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from shared.domain.coverage import Coverage
 from shared.domain.exports.days import Spoken
-from shared.domain.exports.feeding import QUERY, Fed, Feeds, feeds_of, suppliers
+from shared.domain.exports.feeding import QUERY, Fed, Feeds, feeds_of, suppliers, told_by
 from shared.domain.exports.reading import read_through_all
 from shared.domain.exports.runs import ExportRun
 
@@ -39,6 +39,17 @@ def needed(deliveries: Iterable[Delivery]) -> list[Delivery]:
     return [each for of_one in kept.values() for each in of_one]
 
 
+def runs_of(
+    deliveries: Iterable[Delivery], fed: Fed, month: date, sources: Collection[str]
+) -> list[tuple[ExportRun, Spoken]]:
+    """Those of some exports that have spoken for a month of what is fed, and for what of it."""
+    return [
+        (each.run, each.spoken)
+        for each in deliveries
+        if each.covers(fed) and each.spoken.period == month and each.run.export.key in sources
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Who feeds a sub-account, what was delivered of it, and whose charges are stored.
@@ -65,12 +76,9 @@ class Sources:
 
     def known(self, fed: Fed, month: date, sources: Sequence[str]) -> Coverage:
         """What is known of a month once these exports say it."""
-        runs = [
-            (each.run, each.spoken)
-            for each in self.deliveries
-            if each.covers(fed) and each.spoken.period == month and each.run.export.key in sources
-        ]
-        return read_through_all(runs, month)
+        teller = told_by(feeds_of(self.feeds, fed), month)
+        tellers = [teller.source] if teller and teller.source in sources else sources
+        return read_through_all(runs_of(self.deliveries, fed, month, tellers), month)
 
 
 def is_of_exports(sources: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from shared.domain.charges import CostMetric
 from shared.domain.exports.runs import Dataset, Export, ExportRun, RunState, Width
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
-from shared.domain.periods import Period
+from shared.domain.periods import Period, month_of
 from shared.domain.projects import sub_account_key
 from shared.domain.texts import in_shell
 
@@ -72,6 +72,18 @@ Feeds = Mapping[Fed, tuple[Feed, ...]]
 def feeds_of(feeds: Feeds, fed: Fed) -> tuple[Feed, ...]:
     """What feeds a group, or a sub-account: what feeds a group counts before what feeds all of its sub-account."""
     return feeds.get(fed) or feeds.get(fed.whole) or ()
+
+
+def told_by(feeds: Sequence[Feed], month: date) -> Feed | None:
+    """Which of those that feed something one after the other says how far a month is known.
+
+    The last that has begun by the month's end: one whose agreement has ended may run on, or not, for others.
+    """
+    by_start = sorted(
+        (each for each in feeds if each.days), key=lambda each: each.days.start if each.days else date.max
+    )
+    begun = [each for each in by_start if each.days and each.days.start < month_of(month).end]
+    return begun[-1] if begun else next(iter([*by_start, *feeds]), None)
 
 
 def fed_by(feeds: Feeds, export: Export, charges: Sums) -> dict[Fed, Sums]:

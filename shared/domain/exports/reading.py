@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from shared.domain.charges import ChargeSet
 from shared.domain.coverage import NO_CHARGE, Coverage, ReadPart, StoredCharge, doubt_about, lookback_of, utc_day
@@ -43,16 +43,26 @@ def read_by(
 
 def read_through_all(runs: Iterable[tuple[ExportRun, Spoken]], month: date) -> Coverage:
     """What is known of a month that these runs say, each of which was believed, once it is theirs."""
-    known = Coverage(month)
+    return with_days(Coverage(month, good_on=date.min), runs)
+
+
+def with_days(known: Coverage, runs: Iterable[tuple[ExportRun, Spoken]]) -> Coverage:
+    """A month through the days that these runs have read, in whatever order they were found.
+
+    Each day is as old as the newest run that speaks for it, and the month as its oldest day; days that leave a gap to
+    the first ones do not count.
+    """
+    read_at: dict[date, datetime] = {}
     for run, spoken in sorted(runs, key=lambda each: each[0].age):
-        night = utc_day(run.at)
-        window = _read_through(spoken, night)
-        if window is None:
-            continue
-        part = ReadPart(window, (), run.at)
-        _, after = known.read_partly(part, night, None)
-        known = replace(after, begun_at=run.at, good_on=night) if _is_of_all(known, part) else after
-    return known
+        read_at |= dict.fromkeys((day for day in spoken.days if day <= utc_day(run.at)), run.at)
+    if not read_at:
+        return known
+    first = last = min(read_at)
+    while last + DAY in read_at:
+        last += DAY
+    begun_at = min(at for day, at in read_at.items() if day <= last)
+    good_on = None if known.good_on is None else utc_day(begun_at)
+    return replace(known, read_from=first, read_through=last, begun_at=begun_at, good_on=good_on)
 
 
 def is_final(known: Coverage, closed_on: int) -> bool:

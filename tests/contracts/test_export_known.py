@@ -1,0 +1,110 @@
+"""What is known of months that exports feed, in whatever order their runs are found, and who says it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import permutations
+
+import pytest
+
+from shared.adapters.database.engine import Database
+from shared.domain.coverage import gaps
+from shared.domain.exports.runs import Width
+from shared.domain.periods import Period, month_of
+from tests.contracts.export_world import SUB, World, days, each_day, export, on, row
+from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, terms
+
+DAILY, WIDE = export("daily"), export("all", Width.BILLING_ACCOUNT)
+OLD, NEW = (export(name, Width.BILLING_ACCOUNT, account=account) for name, account in (("old", "42"), ("new", "43")))
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def others(month: int, first: int, last: int):
+    return each_day(month, first, last, sub="9a1b")
+
+
+def at(month: int, day: int, hour: int) -> datetime:
+    return datetime(2026, month, day, hour, tzinfo=UTC)
+
+
+def test_after_an_agreement_changed_the_old_exports_new_month_is_not_suspect(world: World) -> None:
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 30), each_day(9, 15, 30, "3"))
+    assert world.feeding() == {"": ["old", "new"]}
+    states = []
+    for day in range(1, 8):  # a week of October, each day: the new one has the sub-account, the old one only others
+        world.deliver(NEW, days(10, 1, day), each_day(10, 1, day, "3"), at=at(10, day, 20))
+        world.deliver(OLD, days(10, 1, day), others(10, 1, day), at=at(10, day, 21))
+        known = world.coverage(10)
+        states.append((str(known.state), known.reason))
+    assert states == [("good", None)] * 7
+
+
+def test_an_agreement_that_changed_and_the_new_exports_backfill_of_an_earlier_month(world: World) -> None:
+    world.deliver(OLD, days(8, 1, 31), each_day(8, 1, 31) + others(8, 1, 31), at=on(9, 6))
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    # Run once, "for the months before": of the sub-account it rightly has none, since it was the old account's.
+    world.deliver(NEW, days(8, 1, 31), [row(8, 3, sub="c0c0")], at=on(9, 21))
+    assert str(world.coverage(8).state) == "good"
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+def test_an_older_run_that_is_found_after_a_newer_one_is_no_newer_for_that(world: World, newer_first: bool) -> None:
+    """In order: not read since 30 September, since no run of 5 October or later has read all of it."""
+    Ledgers(world.database).load(entry(1, "rg", subscription_id=SUB, terms=terms(rule=MONTHLY)))
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31), at=on(9, 6))
+    world.use(DAILY, on(9, 7), SUB)
+    runs = [(days(9, 1, 30), each_day(9, 1, 30), on(9, 30)), (days(9, 10, 15), each_day(9, 10, 15, "5"), on(10, 6))]
+    for period, rows, submitted in reversed(runs) if newer_first else runs:
+        world.deliver(DAILY, period, rows, at=submitted)
+    known = world.coverage(9)
+    assert world.total(9) == 24 + 30
+    said = [str(gap) for gap in gaps(SUB, {on(9, 1): known}, month_of(on(9, 1)), on(10, 20), 35, 5)]
+    assert said == ["costs of 7f0c not read since 30 September 2026"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_month_in_three_pieces_is_known_whole_in_whatever_order_they_come(world: World, order) -> None:
+    pieces = [(1, 10), (11, 20), (21, 30)]
+    for number in order:
+        first, last = pieces[number]
+        world.deliver(DAILY, days(9, first, last), each_day(9, first, last), at=on(10, 6 + number))
+    known = world.coverage(9)
+    assert world.total(9) == 30
+    assert (known.read_from, known.read_through) == (on(9, 1), on(9, 30))
+    assert known.begun_at == at(10, 6, 20)
+
+
+def test_where_both_count_a_month_is_as_new_as_the_older_of_both(world: World) -> None:
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    # The new account's export stands still. The old one's next runs still hold the first half of September.
+    world.deliver(OLD, days(9, 1, 26), each_day(9, 1, 15) + others(9, 1, 26))
+    known = world.coverage(9)
+    # Nobody has said anything of the 21st to the 26th, of the account to which the sub-account belongs now.
+    assert (known.read_through, known.begun_at) == (on(9, 20), at(9, 20, 20))
+
+
+def test_an_order_leaves_a_month_of_which_the_export_has_no_row_as_it_is_without_dates(world: World) -> None:
+    """A file of a billing account: of the sub-account it has September, of another one August, too."""
+    world.asked()
+    world.query(each_day(8, 1, 31, "4"), days(8, 1, 31), at=on(9, 6))
+    rows = [*each_day(9, 1, 19, "3"), row(8, 25, "9", sub="9a1b")]
+    world.deliver(WIDE, None, rows, at=on(9, 19))
+    world.use(WIDE, on(9, 20), "7f0c")
+    assert (world.total(8), world.total(9)) == (124, 57)
+    assert world.coverage(8).source == "COST_MANAGEMENT"
+
+
+def test_an_order_leaves_a_month_of_which_a_run_of_two_months_has_no_row_as_it_is(world: World) -> None:
+    world.deliver(DAILY, days(8, 1, 31), each_day(8, 1, 31), at=on(9, 6))
+    world.deliver(
+        WIDE, Period(on(8, 20), on(9, 20)), [*each_day(9, 1, 19, "3"), row(8, 25, "9", sub="9a1b")], at=on(9, 19)
+    )
+    world.use(WIDE, on(9, 20), "7f0c")
+    assert (world.total(8), world.total(9)) == (31, 57)
