@@ -14,7 +14,7 @@ from shared.domain.exports.sums import Row, Sums, added, sums_of
 from shared.domain.money import MoneyError
 from shared.messages import Envelope, notifications
 from shared.pipeline.chain import Chain
-from shared.pipeline.exports.importer import sums_of_part
+from shared.pipeline.exports.importer import is_of_nothing, read_part, sums_of_part
 from shared.pipeline.exports.telling import Telling
 from shared.pipeline.stage import outgoing
 from shared.ports.clock import Clock
@@ -172,9 +172,9 @@ class ExportImport:
         speaking, faults, without_rows = [], [], []
         for source, file in lone:
             try:
-                sums = self._sums_by_export(self._read(source, file))
+                sums = self._sums_by_export(self._read(source, file, RunPart(0, file.place, file.blob)))
             except NeverError as error:
-                faults.append((file.place, error.reason))
+                faults.append((file.place, error.reason.removeprefix(f"{file.place}: ")))
                 continue
             if not sums:
                 without_rows.append(file.place)
@@ -243,28 +243,28 @@ class ExportImport:
                 show(planned.place, part.blob.size)
                 continue
             try:
-                sums, file = self._staged(planned, part, show)
-                odd = [f"{part.name}: {each}" for each in file.odd]
+                sums, odd = self._staged(planned, part, show)
                 self.ledger.stage(run_id, part.number, sums, sums.rows, odd, self.clock())
             except NeverError as error:
                 return error.reason
         return None
 
-    def _staged(self, planned: Planned, part: RunPart, show: Shown) -> tuple[Sums, ExportFile]:
-        """What a part comes to. Raises NeverError."""
-        of_part = planned.files[part.number]
-        file = self._read(planned.source, of_part)
-        show(planned.place, of_part.blob.size)
-        if part.rows is not None and file.count != part.rows:
-            raise NeverError(f"{part.name}: It has {file.count:,} rows, and {part.rows:,} by its manifest.")
+    def _staged(self, planned: Planned, part: RunPart, show: Shown) -> tuple[Sums, tuple[str, ...]]:
+        """What a part comes to, and what a person should know of it. Raises NeverError."""
+        show(planned.place, part.blob.size)
+        if is_of_nothing(part):
+            return Sums(), ()
+        file = self._read(planned.source, planned.files[part.number], part)
         export = planned.new.run.export
-        return sums_of_part(part, file, export) if planned.whole else self._sums_by_export(file)[export], file
+        sums = sums_of_part(part, file, export) if planned.whole else self._sums_by_export(file)[export]
+        return sums, tuple(f"{part.name}: {each}" for each in file.odd)
 
-    def _read(self, source: ExportSource, file: SourceFile) -> ExportFile:
+    def _read(self, source: ExportSource, file: SourceFile, part: RunPart) -> ExportFile:
         """The last file is remembered: most imports are of one, which is looked at before."""
         if self._last_read is None or self._last_read[0] != file:
             with source.opened(file) as path:
-                self._last_read = (file, self.reader.read(path, self.metric, self.clock().date()))
+                read = read_part(self.reader, part, path, self.metric, self.clock().date())
+            self._last_read = (file, read)
         return self._last_read[1]
 
     def _made(self, open_runs: dict[int, Planned]) -> Iterator[Result]:

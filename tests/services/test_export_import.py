@@ -199,6 +199,16 @@ def test_a_part_that_lacks_rows_fails_its_run_and_no_other(chain: Chain, tmp_pat
     assert (good.record.state, total(chain)) == (RunState.IMPORTED, Decimal(2))
 
 
+def test_a_part_of_nothing_is_none_where_its_manifest_says_so(chain: Chain, tmp_path: Path):
+    manifest = write_run(tmp_path / "run", 2, 0)
+    (tmp_path / "run" / "part_1.csv").write_text("")
+    whole = json.loads(manifest.read_text())
+    whole["blobs"][1]["byteCount"] = 0
+    manifest.write_text(json.dumps(whole))
+    (result,) = imported(chain, tmp_path)
+    assert (result.record.state, result.record.parts, total(chain)) == (RunState.IMPORTED, 2, Decimal(3))
+
+
 def test_what_failed_is_tried_again(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_run(tmp_path / "run", 2)
     ledger, make = chain.export_runs, chain.export_runs.make

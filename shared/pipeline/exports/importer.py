@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 from threading import Lock
@@ -233,8 +233,7 @@ class Importer:
 
     def _read(self, record: RunRecord, part: RunPart) -> int | None:
         """Reads a part and keeps its sums; how many are missing still. None where it is another than it was."""
-        if part.rows == 0 and not part.blob.size:
-            # Nothing by its manifest either.
+        if is_of_nothing(part):
             return self.ledger.stage(record.id, part.number, Sums(), 0, (), self.clock())
         with _temporary_folder() as folder:
             # The name's end says what it means to be, where nothing in the file does.
@@ -253,13 +252,7 @@ class Importer:
         size = path.stat().st_size
         if size != part.blob.size:
             raise LaterError(f"{part.name} came with {size:,} bytes of {part.blob.size:,}")
-        try:
-            file = self.reader().read(path, self.metric, self.clock().date())
-        except NeverError as error:
-            raise NeverError(f"{part.name}: {error.reason}") from error
-        if part.rows is not None and file.count != part.rows:
-            raise NeverError(f"{part.name}: It has {file.count:,} rows, and {part.rows:,} by its manifest.")
-        return file
+        return read_part(self.reader(), part, path, self.metric, self.clock().date())
 
     def _changed(self, record: RunRecord, part: RunPart) -> list[Outgoing]:
         self.ledger.wait(record.id, f"{part.name} was written anew, or is gone, while the run was read")
@@ -329,6 +322,22 @@ def _temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_of_nothing(part: RunPart) -> bool:
+    """Whether there is nothing to read in it, by its manifest either."""
+    return part.rows == 0 and not part.blob.size
+
+
+def read_part(reader: ExportReader, part: RunPart, path: Path, metric: CostMetric, today: date) -> ExportFile:
+    """What a part comes to. Raises NeverError, with its name, where it can't be read, or lacks rows."""
+    try:
+        file = reader.read(path, metric, today)
+    except NeverError as error:
+        raise NeverError(f"{part.name}: {error.reason}") from error
+    if part.rows is not None and file.count != part.rows:
+        raise NeverError(f"{part.name}: It has {file.count:,} rows, and {part.rows:,} by its manifest.")
+    return file
 
 
 def sums_of_part(part: RunPart, file: ExportFile, export: Export) -> Sums:
