@@ -212,7 +212,7 @@ def imported(url: str, paths: list[Path], run: int) -> Took:
         file = PolarsExports().read(path, CostMetric.ACTUAL, TODAY)
         read = time.perf_counter()
         sums = sums_of(file.rows["azure"], found.run.export)
-        ledger.stage(record.id, number, sums, file.count, file.odd, now)
+        ledger.stage(record.run, number, sums, file.count, file.odd, now)
         reading, staging = reading + read - begun, staging + time.perf_counter() - read
         rows += file.count
     begun = time.perf_counter()

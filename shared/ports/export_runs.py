@@ -160,22 +160,25 @@ class ExportLedger(Protocol):
         """The parts of a run, in order."""
         ...
 
-    def wait(self, run_id: int, reason: str) -> None:
+    # These three change a run as it was read. One that was found anew since then (`register`), with other content
+    # under its number, is another: nothing becomes of it.
+
+    def wait(self, this: ExportRun, reason: str) -> None:
         """A part has changed or vanished meanwhile: the run waits, what is staged of it is forgotten."""
         ...
 
-    def fail(self, run_id: int, reason: str, now: datetime) -> None:
+    def fail(self, this: ExportRun, reason: str, now: datetime) -> None:
         """It can't be imported; what is staged of it is forgotten, and what it has changed stays."""
         ...
 
-    # --- parts, and what they make ---
-
-    def stage(self, run_id: int, number: int, sums: Sums, rows: int, odd: Sequence[str], now: datetime) -> int:
+    def stage(self, this: ExportRun, number: int, sums: Sums, rows: int, odd: Sequence[str], now: datetime) -> int:
         """Keeps what a part comes to; how many parts are still missing. Again for a part: nothing more.
 
         Of a run that is no longer importing nothing is kept, and -1 is returned.
         """
         ...
+
+    # --- what the parts make ---
 
     def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
         """Makes charges of a run whose parts are all staged, in a transaction for each sub-account.

@@ -137,20 +137,20 @@ class ExportImport:
             for planned in plan.runs:
                 found, record = self._registered(planned.new)
                 if record.state is RunState.IMPORTING and found is not Found.COPY:
-                    open_runs[record.id] = planned
+                    open_runs[record.id] = _numbered(planned, record.id)
                 else:
                     show(planned.place, planned.size)
                     yield Result(planned.place, found, record)
             for run_id, planned in list(open_runs.items()):
-                fault = self._stage(run_id, planned, show)
+                fault = self._stage(planned, show)
                 if fault:
                     yield self._failed(run_id, open_runs.pop(run_id), fault)
             yield from self._made(open_runs)
         except BaseException:
             # Nobody would go on with them.
             with suppress(LaterError):
-                for run_id in open_runs:
-                    self.ledger.fail(run_id, BROKEN_OFF, self.clock())
+                for planned in open_runs.values():
+                    self.ledger.fail(planned.new.run, BROKEN_OFF, self.clock())
             raise
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -236,15 +236,15 @@ class ExportImport:
             return self.ledger.register(new, self.clock(), again=True)
         return found, record
 
-    def _stage(self, run_id: int, planned: Planned, show: Shown) -> str | None:
+    def _stage(self, planned: Planned, show: Shown) -> str | None:
         """Has the ledger keep the sums of its parts; why that can't be."""
-        for part in self.ledger.parts(run_id):
+        for part in self.ledger.parts(planned.new.run.found):
             if part.is_staged:
                 show(planned.place, part.blob.size)
                 continue
             try:
                 sums, odd = self._staged(planned, part, show)
-                self.ledger.stage(run_id, part.number, sums, sums.rows, odd, self.clock())
+                self.ledger.stage(planned.new.run, part.number, sums, sums.rows, odd, self.clock())
             except NeverError as error:
                 return error.reason
         return None
@@ -297,7 +297,7 @@ class ExportImport:
         return None
 
     def _failed(self, run_id: int, planned: Planned, reason: str) -> Result:
-        self.ledger.fail(run_id, reason, self.clock())
+        self.ledger.fail(planned.new.run, reason, self.clock())
         return Result(planned.place, Found.NEW, self._known(run_id), reason)
 
     def _known(self, run_id: int) -> RunRecord:
@@ -305,3 +305,8 @@ class ExportImport:
         if record is None:
             raise NeverError(f"run {run_id} is gone from the database")
         return record
+
+
+def _numbered(planned: Planned, run_id: int) -> Planned:
+    """The same with the number that its run has in the history."""
+    return replace(planned, new=replace(planned.new, run=replace(planned.new.run, found=run_id)))

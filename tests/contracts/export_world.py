@@ -91,7 +91,7 @@ class World:
         _, record = self.ledger.register(NewRun(this, cloud_account, "msexports", listed), found_at, **run)
         for number in range(parts):
             self.ledger.stage(
-                record.id, number, sums_of(whole[number::parts], of), len(whole[number::parts]), (), found_at
+                record.run, number, sums_of(whole[number::parts], of), len(whole[number::parts]), (), found_at
             )
         return record
 

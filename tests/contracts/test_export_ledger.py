@@ -120,8 +120,8 @@ def test_a_run_that_need_not_be_read_is_noted_with_its_reason(ledger: SqlExports
 
 def test_a_known_run_is_read_again_from_its_first_part_if_that_is_wanted(ledger: SqlExports) -> None:
     _, record = ledger.register(found(parts=2), NOW)
-    ledger.stage(record.id, 0, sums(row()), 1, (), NOW)
-    ledger.fail(record.id, "The file is none.", NOW)
+    ledger.stage(record.run, 0, sums(row()), 1, (), NOW)
+    ledger.fail(record.run, "The file is none.", NOW)
     is_known, again = ledger.register(found(parts=2), NOW + HOUR, again=True)
     assert (is_known, again.id, again.state) == (Found.KNOWN, record.id, RunState.IMPORTING)
     assert (again.staged, again.reason, again.finished_at, again.started_at) == (0, None, None, NOW + HOUR)
@@ -182,7 +182,7 @@ def test_parts_are_kept_exactly_and_added_in_any_order(ledger: SqlExports) -> No
         sums(row(cost="0.00000000004", group="rG")),
         sums(),
     ]
-    assert [ledger.stage(record.id, number, parts[number], 9, (), NOW) for number in (2, 0, 1)] == [2, 1, 0]
+    assert [ledger.stage(record.run, number, parts[number], 9, (), NOW) for number in (2, 0, 1)] == [2, 1, 0]
     assert staged(ledger, record.id, of=("7f0c", "other")) == added(parts)
     assert [each.is_staged for each in ledger.parts(record.id)] == [True] * 3
     assert [each.rows for each in ledger.parts(record.id)] == [9] * 3
@@ -193,18 +193,18 @@ def test_parts_are_kept_exactly_and_added_in_any_order(ledger: SqlExports) -> No
 
 def test_a_part_that_comes_again_changes_nothing(ledger: SqlExports) -> None:
     _, record = ledger.register(found(parts=2), NOW)
-    assert [ledger.stage(record.id, 1, sums(row()), 1, (), NOW) for _ in range(2)] == [1, 1]
-    assert ledger.stage(record.id, 0, sums(row()), 1, ("A row without a cost.",), NOW) == 0
-    assert ledger.stage(record.id, 1, sums(row(cost="99")), 1, (), NOW) == 0
+    assert [ledger.stage(record.run, 1, sums(row()), 1, (), NOW) for _ in range(2)] == [1, 1]
+    assert ledger.stage(record.run, 0, sums(row()), 1, ("A row without a cost.",), NOW) == 0
+    assert ledger.stage(record.run, 1, sums(row(cost="99")), 1, (), NOW) == 0
     assert staged(ledger, record.id).totals == {"CAD": Decimal(3)}
 
 
 def test_of_a_run_that_is_not_being_imported_nothing_is_kept(ledger: SqlExports) -> None:
     _, record = ledger.register(found(parts=2), NOW)
-    ledger.stage(record.id, 0, sums(row()), 1, (), NOW)
-    ledger.fail(record.id, "The file is none.", NOW + HOUR)
-    assert ledger.stage(record.id, 1, sums(row()), 1, (), NOW) == -1
-    assert ledger.stage(99, 0, sums(row()), 1, (), NOW) == -1
+    ledger.stage(record.run, 0, sums(row()), 1, (), NOW)
+    ledger.fail(record.run, "The file is none.", NOW + HOUR)
+    assert ledger.stage(record.run, 1, sums(row()), 1, (), NOW) == -1
+    assert ledger.stage(replace(record.run, found=99), 0, sums(row()), 1, (), NOW) == -1
     failed = ledger.get(record.id)
     assert failed is not None
     assert (failed.state, failed.reason, failed.finished_at) == (RunState.FAILED, "The file is none.", NOW + HOUR)
@@ -213,8 +213,8 @@ def test_of_a_run_that_is_not_being_imported_nothing_is_kept(ledger: SqlExports)
 
 def test_a_run_of_which_a_part_vanished_waits_from_its_first_part_on(ledger: SqlExports) -> None:
     _, record = ledger.register(found(parts=2), NOW)
-    ledger.stage(record.id, 0, sums(row()), 1, (), NOW)
-    ledger.wait(record.id, "1.csv is not there any more")
+    ledger.stage(record.run, 0, sums(row()), 1, (), NOW)
+    ledger.wait(record.run, "1.csv is not there any more")
     waiting = ledger.get(record.id)
     assert waiting is not None
     assert (waiting.state, waiting.staged, waiting.started_at) == (RunState.WAITING, 0, None)
@@ -225,15 +225,29 @@ def test_a_run_of_which_a_part_vanished_waits_from_its_first_part_on(ledger: Sql
 
 def test_a_run_whose_parts_are_all_read_waits_for_none(ledger: SqlExports) -> None:
     _, record = ledger.register(found(), NOW)
-    ledger.stage(record.id, 0, sums(row()), 1, (), NOW)
-    ledger.wait(record.id, "0.csv is not there any more")
+    ledger.stage(record.run, 0, sums(row()), 1, (), NOW)
+    ledger.wait(record.run, "0.csv is not there any more")
     assert staged(ledger, record.id) == sums(row())
+
+
+def test_of_a_run_that_was_found_anew_with_other_content_what_was_read_before_changes_nothing(
+    ledger: SqlExports,
+) -> None:
+    _, old = ledger.register(found(parts=2), NOW)
+    ledger.wait(old.run, "0.csv was written anew")
+    _, new = ledger.register(found(parts=2, content="other"), NOW + HOUR)
+    assert (new.id, new.run == old.run) == (old.id, False)
+    assert ledger.stage(old.run, 0, sums(row()), 1, (), NOW) == -1
+    ledger.fail(old.run, "The file is none.", NOW)
+    ledger.wait(old.run, "0.csv was written anew")
+    assert (ledger.get(new.id), rows_in(ledger, export_sums)) == (new, 0)
+    assert ledger.stage(new.run, 0, sums(row()), 1, (), NOW) == 1
 
 
 def test_what_ended_does_not_fail_any_more(ledger: SqlExports) -> None:
     unread = (RunState.NO_COSTS, "It holds no costs")
     _, record = ledger.register(found(unread=unread), NOW)
-    ledger.fail(record.id, "The file is none.", NOW)
+    ledger.fail(record.run, "The file is none.", NOW)
     assert ledger.get(record.id) == record
 
 
@@ -249,7 +263,7 @@ def test_what_ended_does_not_fail_any_more(ledger: SqlExports) -> None:
 def test_charges_that_no_row_can_hold_are_refused(ledger: SqlExports, row: Row, sentence: str) -> None:
     _, record = ledger.register(found(), NOW)
     with pytest.raises(NeverError, match=sentence):
-        ledger.stage(record.id, 0, sums(row), 1, (), NOW)
+        ledger.stage(record.run, 0, sums(row), 1, (), NOW)
     assert rows_in(ledger, export_sums) == 0
 
 
@@ -276,7 +290,7 @@ def test_of_parts_that_are_read_at_once_one_is_the_last(ledger: SqlExports) -> N
 
     def read(number: int) -> None:
         barrier.wait()
-        left.append(ledger.stage(record.id, number, sums(row()), 1, (), NOW))
+        left.append(ledger.stage(record.run, number, sums(row()), 1, (), NOW))
 
     threads = [Thread(target=read, args=[number]) for number in range(4)]
     for each in threads:

@@ -253,6 +253,41 @@ def test_a_part_that_is_another_than_it_was_makes_the_run_wait_and_its_manifest_
     assert latest(chain).state is (RunState.WAITING if change == "gone" else RunState.IMPORTING)
 
 
+class ReaderWithMeanwhile:
+    """Reads as the app does, and something happens before what it read is kept."""
+
+    def __init__(self, chain: Chain, meanwhile: Callable[[], None]) -> None:
+        self.reader, self.meanwhile = chain.app.export_reader, meanwhile
+        chain.app.__dict__["export_reader"] = self
+
+    def read(self, *what: Any) -> Any:
+        try:
+            return self.reader.read(*what)
+        finally:
+            self.meanwhile()
+
+
+@pytest.mark.parametrize("old", ["right", "broken"])
+def test_a_part_that_was_read_before_its_run_was_found_anew_is_none_of_it(
+    chain: Chain, blobs: FakeBlobs, old: str
+) -> None:
+    """An export that overwrites its files does so while one instance reads a part, and another sees it first."""
+    export = Exported(blobs)
+    of_old = {"part_9.csv": csv_of([ea("1", DAY)], EA).encode() if old == "right" else b"a,b\n1"}
+    place = export.run(files=of_old, run_id="r")
+    record = register(chain, place)
+
+    def found_anew() -> None:
+        export.run([ea("10", DAY)], [ea("20", DAY)], run_id="r")
+        chain.export_runs.wait(record.run, "part_9.csv was written anew")
+        take(chain, ManifestMessage(place))
+
+    ReaderWithMeanwhile(chain, found_anew)
+    take(chain, PartMessage(record.id, 0))
+    assert (latest(chain).id, latest(chain).state, latest(chain).staged) == (record.id, RunState.IMPORTING, 0)
+    assert (staged(chain), notices(chain)) == (0, [])
+
+
 # --- later ---
 
 
@@ -408,6 +443,25 @@ def test_a_manifest_that_can_not_be_right_is_a_failed_run_with_one_sentence(
 
 
 # --- poison ---
+
+
+def test_who_dies_between_a_failure_and_its_mail_leaves_nobody_untold(chain: Chain, blobs: FakeBlobs) -> None:
+    record = register(chain, Exported(blobs).run([ea("x", DAY)]))
+    chain.export_runs.fail(record.run, "It can't be read.", chain.clock())
+    for _ in range(2):
+        take(chain, PartMessage(record.id, 0))
+    (mail,) = told(chain)
+    assert (mail["subject"], mail["lines"]) == ("A cost export can't be imported: daily", ["It can't be read."])
+    assert the_account(chain).status is AccountStatus.ERROR
+
+
+def test_a_message_that_the_host_gave_up_on_once_its_run_was_imported_tells_of_no_failure(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    record = register(chain, Exported(blobs).run([ea("1", DAY)]))
+    take(chain, PartMessage(record.id, 0))
+    chain.bury(Queue.EXPORT, to_json(PartMessage(record.id, 0)), "a part")
+    assert (latest(chain).state, notices(chain)) == (RunState.IMPORTED, ["A message failed for good"])
 
 
 def test_a_message_that_the_host_gave_up_on_fails_its_run_for_good(chain: Chain, blobs: FakeBlobs) -> None:

@@ -111,7 +111,7 @@ def work_off(chain: Chain) -> None:
     for message in only(ManifestMessage, scan(chain)):
         chain.work(Queue.EXPORT, to_json(message))
     for record in chain.export_runs.runs(states=[RunState.IMPORTING]):
-        chain.export_runs.fail(record.id, "no", chain.clock())
+        chain.export_runs.fail(record.run, "no", chain.clock())
     chain.queues.take()
 
 
@@ -318,7 +318,7 @@ def test_a_run_whose_messages_were_lost_is_picked_up_once_nothing_was_read_of_it
     assert scan(chain) == []
     (record,) = chain.export_runs.runs()
     assert scan(chain) == [PartMessage(record.id, 0), PartMessage(record.id, 1)]
-    chain.export_runs.fail(record.id, "no", chain.clock())
+    chain.export_runs.fail(record.run, "no", chain.clock())
     assert scan(chain) == scan(chain) == []
 
 
@@ -339,6 +339,21 @@ def test_a_run_that_waits_for_parts_is_looked_at_once_a_day_until_its_manifest_i
         RunState.FAILED,
         "Its manifest is gone, and not all of its parts were there before.",
     )
+
+
+def test_what_nobody_has_heard_of_is_looked_at_once_a_day_however_often_there_is_something_new(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    waiting, alive = Exported(blobs, name="waiting"), Exported(blobs, name="alive")
+    place = waiting.run([ea("1", DAY)], missing=1)
+    (message,) = scan(chain)
+    chain.work(Queue.EXPORT, to_json(message))
+    other = alive.run([ea("1", DAY)])
+    chain.clock.forward(hours=12)
+    assert manifests(scan(chain)) == [other]
+    other = alive.run([ea("1", DAY)])
+    chain.clock.forward(hours=12)
+    assert manifests(scan(chain)) == [place, other]
 
 
 def test_without_storage_nothing_is_done(chain: Chain) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import insert_rows
@@ -36,7 +36,7 @@ from shared.adapters.database.tables import export_charges, export_feeds, export
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import billing_period
 from shared.domain.exports.feeding import Fed, Order
-from shared.domain.exports.runs import Export, Found, RunState, what_is
+from shared.domain.exports.runs import Export, ExportRun, Found, RunState, what_is
 from shared.domain.exports.sums import Sums
 from shared.domain.periods import month_of
 from shared.domain.projects import sub_account_key
@@ -110,28 +110,28 @@ class SqlExports(Ledger, ExportLedger):
 
     @override
     @writes
-    def wait(self, connection: Connection, run_id: int, reason: str) -> None:
+    def wait(self, connection: Connection, this: ExportRun, reason: str) -> None:
         # Of a run whose parts are all read, none is needed any more.
-        if _is_importing(connection, run_id) and _missing(connection, run_id):
-            _forget_staged(connection, run_id)
+        if _is_importing(connection, this) and _missing(connection, this.found):
+            _forget_staged(connection, this.found)
             waiting = NOT_STARTED | {"state": RunState.WAITING, "reason": reason}
-            connection.execute(update(export_runs).where(run.id == run_id).values(waiting))
+            connection.execute(update(export_runs).where(_is(this)).values(waiting))
 
     @override
     @writes
-    def fail(self, connection: Connection, run_id: int, reason: str, now: datetime) -> None:
+    def fail(self, connection: Connection, this: ExportRun, reason: str, now: datetime) -> None:
         open_states = (RunState.IMPORTING, RunState.WAITING)
         failed = {"state": RunState.FAILED, "reason": reason, "finished_at": now}
-        this = update(export_runs).where(run.id == run_id, run.state.in_(open_states))
-        if connection.execute(this.values(failed)).rowcount:
-            _forget_staged(connection, run_id)
+        open_run = update(export_runs).where(_is(this), run.state.in_(open_states))
+        if connection.execute(open_run.values(failed)).rowcount:
+            _forget_staged(connection, this.found)
 
     @override
-    def stage(self, run_id: int, number: int, sums: Sums, rows: int, odd: Sequence[str], now: datetime) -> int:
+    def stage(self, this: ExportRun, number: int, sums: Sums, rows: int, odd: Sequence[str], now: datetime) -> int:
         refuse_unstorable(sums, self.database.engine.dialect)
         staged = {"staged_at": now, "rows": rows, "odd": list(odd)}
         of_part = (packed(sums), {(key.day, key.billing_period) for key in sums.charges}, staged)
-        return self.database.run(lambda connection: _stage(connection, run_id, number, *of_part))
+        return self.database.run(lambda connection: _stage(connection, this, number, *of_part))
 
     @override
     def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
@@ -250,10 +250,15 @@ def _remove(connection: Connection, run_id: int) -> None:
 # --- its parts -----------------------------------------------------------------------------------------------
 
 
-def _is_importing(connection: Connection, run_id: int) -> bool:
+def _is(this: ExportRun) -> ColumnElement[bool]:
+    """What selects a run that was read, unless it was found anew since then, with other content."""
+    return (run.id == this.found) & (run.content == this.content)
+
+
+def _is_importing(connection: Connection, this: ExportRun) -> bool:
     """Locks the run until the transaction ends, if it is being imported."""
-    this = update(export_runs).where(run.id == run_id, run.state == RunState.IMPORTING)
-    return bool(connection.execute(this.values(state=run.state)).rowcount)
+    importing = update(export_runs).where(_is(this), run.state == RunState.IMPORTING)
+    return bool(connection.execute(importing.values(state=run.state)).rowcount)
 
 
 def _missing(connection: Connection, run_id: int) -> int:
@@ -268,17 +273,17 @@ def _forget_staged(connection: Connection, run_id: int) -> None:
 
 def _stage(
     connection: Connection,
-    run_id: int,
+    this: ExportRun,
     number: int,
     by_bucket: Mapping[int, bytes],
     days: Collection[tuple[date, date | None]],
     staged: dict[str, object],
 ) -> int:
-    if not _is_importing(connection, run_id):
+    if not _is_importing(connection, this):
         return -1
-    of_run = the_run(connection, run_id).run
-    periods = {billing_period(of_run, *each).isoformat() for each in days}
-    this = update(export_parts).where(part.run_id == run_id, part.number == number, part.staged_at.is_(None))
-    if connection.execute(this.values(staged | {"periods": sorted(periods)})).rowcount:
-        keep_sums(connection, run_id, number, by_bucket)
-    return _missing(connection, run_id)
+    periods = {billing_period(this, *each).isoformat() for each in days}
+    missing = (part.run_id == this.found, part.number == number, part.staged_at.is_(None))
+    of_part = staged | {"periods": sorted(periods)}
+    if connection.execute(update(export_parts).where(*missing).values(of_part)).rowcount:
+        keep_sums(connection, this.found, number, by_bucket)
+    return _missing(connection, this.found)

@@ -151,7 +151,7 @@ class Importer:
     def _ended(self, record: RunRecord) -> list[Outgoing]:
         """What follows a run of which nothing is read."""
         if record.state is RunState.FAILED:
-            return self._told_failed(record.run.export, record, record.reason or "")
+            return self._told_failed(record)
         if record.cloud_account_id is not None:
             self.cloud_accounts.mark_synced(record.cloud_account_id, self.clock())
         is_told = record.state is RunState.NOT_USED and record.reason
@@ -202,6 +202,8 @@ class Importer:
         """A person sent the message again: the run is read anew. Else somebody may have died before this was told."""
         if message.envelope.replayed and record.container:
             return outgoing([ManifestMessage(record.run.place, record.cloud_account_id, Envelope(replayed=True))])
+        if record.state is RunState.FAILED:
+            return self._told_failed(record)
         return self._follow(self._make(record)) if record.state in MADE else []
 
     def _run(self, message: PartMessage) -> RunRecord:
@@ -234,7 +236,7 @@ class Importer:
     def _read(self, record: RunRecord, part: RunPart) -> int | None:
         """Reads a part and keeps its sums; how many are missing still. None where it is another than it was."""
         if is_of_nothing(part):
-            return self.ledger.stage(record.id, part.number, Sums(), 0, (), self.clock())
+            return self.ledger.stage(record.run, part.number, Sums(), 0, (), self.clock())
         with _temporary_folder() as folder:
             # The name's end says what it means to be, where nothing in the file does.
             path = folder / f"part{Path(part.name.lower()).suffix}"
@@ -246,7 +248,7 @@ class Importer:
         sums = sums_of_part(part, file, record.run.export)
         event("export_part_read", run=record.id, part=part.number, rows=file.count, sums=len(sums.charges))
         odd = [f"{part.name}: {each}" for each in file.odd]
-        return self.ledger.stage(record.id, part.number, sums, file.count, odd, self.clock())
+        return self.ledger.stage(record.run, part.number, sums, file.count, odd, self.clock())
 
     def _file(self, part: RunPart, path: Path) -> ExportFile:
         size = path.stat().st_size
@@ -255,7 +257,7 @@ class Importer:
         return read_part(self.reader(), part, path, self.metric, self.clock().date())
 
     def _changed(self, record: RunRecord, part: RunPart) -> list[Outgoing]:
-        self.ledger.wait(record.id, f"{part.name} was written anew, or is gone, while the run was read")
+        self.ledger.wait(record.run, f"{part.name} was written anew, or is gone, while the run was read")
         event("export_changed", level=logging.WARNING, run=record.id, part=part.number)
         return [Outgoing(ManifestMessage(record.run.place, record.cloud_account_id), CHANGED_AGAIN_IN)]
 
@@ -288,10 +290,13 @@ class Importer:
         return [] if record is None else self._failed(record, POISONED)
 
     def _failed(self, record: RunRecord, reason: str) -> list[Outgoing]:
-        self.ledger.fail(record.id, reason, self.clock())
-        return self._told_failed(record.run.export, record, reason)
+        """Tells what became of it: another may have ended it, or found it anew."""
+        self.ledger.fail(record.run, reason, self.clock())
+        after = self.ledger.get(record.id)
+        return self._told_failed(after) if after and after.state is RunState.FAILED else []
 
-    def _told_failed(self, export: Export, record: RunRecord, reason: str) -> list[Outgoing]:
+    def _told_failed(self, record: RunRecord) -> list[Outgoing]:
+        export, reason = record.run.export, record.reason or ""
         event("export_failed", level=logging.ERROR, run=record.id, export=export.name, reason=reason)
         if record.cloud_account_id is not None:
             self.cloud_accounts.mark_failed(record.cloud_account_id, reason)

@@ -83,6 +83,7 @@ class Scanner:
     def _ask(self, look: Look) -> Iterator[Outgoing]:
         """Where to look, and of what nobody has heard for long."""
         self._ask_where(look)
+        look.seen.looked_at = look.now
         yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
         for record in self.ledger.runs(states=[RunState.WAITING]):
             yield from self._wait_on(record, look.now)
@@ -97,7 +98,7 @@ class Scanner:
         if not export_accounts(self.cloud_accounts.accounts()):
             self.cloud_accounts.add_exports(AZURE, self.container)
         look.seen.places = tuple(places(self.cloud_accounts.accounts()))
-        look.seen.looked_at, look.is_fresh = look.now, True
+        look.is_fresh = True
 
     def _wait_on(self, record: RunRecord, now: datetime) -> Iterator[Outgoing]:
         """What still waits for its parts is looked at again, in case nobody is on it."""
@@ -109,7 +110,7 @@ class Scanner:
         if is_there:
             yield Outgoing(ManifestMessage(record.run.place, record.cloud_account_id))
         else:
-            self.ledger.fail(record.id, "Its manifest is gone, and not all of its parts were there before.", now)
+            self.ledger.fail(record.run, "Its manifest is gone, and not all of its parts were there before.", now)
 
     def _go_on(self, look: Look) -> Iterator[Outgoing]:
         """A run of which no part was read since the last look may have lost its messages."""
