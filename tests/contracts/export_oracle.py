@@ -211,11 +211,31 @@ class Oracle:
                 delivered = [
                     each for each in self.found for of in {unit, (sub, None)} if (each, of, month) in self.believed
                 ] + [each for each in held if each == QUERY]
-                counting = {each for each in sources if each in delivered} or held or set(delivered[:1])
+                holding = {each for each in held if each in delivered}
+                counting = {each for each in sources if each in delivered} or holding or set(delivered[:1])
+                # Of a month of nobody's, there is what the feeding ones' other months hold of its days.
+                if not counting and (
+                    (unit, month) in self.held or not self._is_something_there(unit, month, mine.keys())
+                ):
+                    exports = {each for each in sources if each != QUERY}
+                    lines = [each for source in exports for _, each in self._lines_for(source, unit)]
+                    counting = (
+                        exports
+                        if (unit, month) in self.held or any(first(each.day) == month for each in lines)
+                        else set()
+                    )
                 if counting:
                     self.held[unit, month] = counting
                 if counting and QUERY not in counting:
                     self._replace(unit, month, counting, mine.keys())
+
+    def _lines_for(self, source: str, unit: Unit) -> list[tuple[date, Line]]:
+        return [each for of in {unit, (unit[0], None)} for each in self._lines(source, of)]
+
+    def _is_something_there(self, unit: Unit, month: date, fed: Iterable[Unit]) -> bool:
+        apart = {group for _, group in fed if group is not None}
+        groups = [each for each in self.groups if each == unit[1] or (unit[1] is None and each not in apart)]
+        return any((unit[0], group, day) in self.charges for group in groups for day in days_of(month))
 
     def _replace(self, unit: Unit, month: date, counting: set[str], fed: Iterable[Unit]) -> None:
         apart = {group for _, group in fed if group is not None}

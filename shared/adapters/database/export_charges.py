@@ -83,6 +83,15 @@ def is_something_stored(
     return ()
 
 
+def months_delivered_in(connection: Connection, scope_ids: Sequence[int]) -> set[date]:
+    """The months on whose days exports have delivered charges of these scopes, whatever their billing period."""
+    days = select(delivered.charge_period_start).distinct()
+    found = (
+        connection.scalars(days.where(delivered.scope_id.in_(some))).all() for some in in_chunks(sorted(scope_ids))
+    )
+    return {day.replace(day=1) for some in found for day in some}
+
+
 def count(
     connection: Connection, state: State, scope_ids: Sequence[int], month: date, sources: Sequence[str]
 ) -> Changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, or_, true
 
 from shared.adapters.database.chunks import kept_or, update_in
-from shared.adapters.database.export_charges import added_up, count, scope_ids_of
+from shared.adapters.database.export_charges import (
+    added_up,
+    count,
+    is_something_stored,
+    months_delivered_in,
+    scope_ids_of,
+)
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_state import State, forget_group, write_feeds, write_held, write_known
 from shared.adapters.database.owners import owners_of
@@ -19,8 +25,10 @@ from shared.adapters.database.tables import projects
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import Coverage
 from shared.domain.exports.counting import is_of_exports
+from shared.domain.exports.days import Spoken, days_within
 from shared.domain.exports.feeding import Fed
 from shared.domain.exports.runs import ExportRun
+from shared.domain.periods import month_of
 from shared.ports.cloud_accounts import ConnectionType
 from shared.ports.export_runs import Changes
 
@@ -58,20 +66,29 @@ class Counting:
         if fed.group_key is not None and fed not in self.before.feeds:
             known = dict(self.before.known[fed.whole]) | known
         touched = set[date]() if its is None else its.touched
-        for month in sources.months if self._is_fed_otherwise else sorted(touched):
+        if self._is_fed_otherwise:
+            touched = {*touched, *sources.months, *months_delivered_in(self.connection, scope_ids)}
+        for month in sorted(touched):
             of_month = sources.of(fed, month)
             is_new = self._is_new(fed, month, of_month)
             is_delivered = its is not None and its.run.export.key in of_month and month in its.touched
             if not is_of_exports(of_month) or not (is_new or is_delivered):
                 continue
+            is_known = any(each in of_month for each in sources.delivered(fed, month))
+            if not is_known and (fed, month) not in self.before.held and self._is_something_there(scope_ids, month):
+                continue
             changes.append(count(self.connection, self.after, scope_ids, month, of_month))
             if is_new:
                 held[month] = of_month
-            if is_new or (its is not None and month in its.believed and month not in known):
+            if is_known and (is_new or (its is not None and month in its.believed and month not in known)):
                 known[month] = sources.known(fed, month, of_month)
         write_held(self.connection, self.after, fed, held)
         write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
         return added_up(changes), scope_ids if changes or known else []
+
+    def _is_something_there(self, scope_ids: Sequence[int], month: date) -> bool:
+        """Whether charges are stored of a month: of one that nobody holds, they stay as they are."""
+        return bool(is_something_stored(self.connection, scope_ids, Spoken(month, days_within(month_of(month)), False)))
 
     def _is_new(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
         """Whether the month's charges were others', or those of a group were that is no longer fed by itself."""

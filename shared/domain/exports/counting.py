@@ -63,16 +63,26 @@ class Sources:
     held: Mapping[tuple[Fed, date], tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, fed: Fed, month: date) -> tuple[str, ...]:
-        """Whose charges of the month count for what is fed: all of its days, whatever their billing period."""
-        held = self.held.get((fed, month)) or self.held.get((fed.whole, month)) or ()
+        """Whose charges of the month count for what is fed: all of its days, whatever their billing period.
+
+        Of a month that nobody has delivered or read, that is what the feeding exports' other months hold of its days.
+        """
+        delivered, feeding = self.delivered(fed, month), [each.source for each in feeds_of(self.feeds, fed)]
+        holding = [each for each in self._held(fed, month) if each in delivered]
+        return suppliers(feeding, delivered, holding) or tuple(each for each in feeding if each != QUERY)
+
+    def delivered(self, fed: Fed, month: date) -> list[str]:
+        """Who has delivered a month, the query too where it is held as that has read it."""
         exports = (each.run.export.key for each in self.deliveries if each.covers(fed) and each.spoken.period == month)
-        delivered = [*dict.fromkeys(exports), *(each for each in held if each == QUERY)]
-        return suppliers([each.source for each in feeds_of(self.feeds, fed)], delivered, held)
+        return [*dict.fromkeys(exports), *(each for each in self._held(fed, month) if each == QUERY)]
+
+    def _held(self, fed: Fed, month: date) -> tuple[str, ...]:
+        return self.held.get((fed, month)) or self.held.get((fed.whole, month)) or ()
 
     @property
     def months(self) -> list[date]:
-        """Every month of which something was delivered."""
-        return sorted({each.spoken.period for each in self.deliveries})
+        """Every month of which something was delivered, or is held."""
+        return sorted({each.spoken.period for each in self.deliveries} | {month for _, month in self.held})
 
     def known(self, fed: Fed, month: date, sources: Sequence[str]) -> Coverage:
         """What is known of a month once these exports say it."""
