@@ -9,7 +9,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, open_app
-from shared.cli.export_runs import months, run_as_json
+from shared.cli.export_runs import has_changed, months, run_as_json
 from shared.cli.failures import FAILED
 from shared.cli.output import Cell, Column
 from shared.domain.exports.runs import Found, RunState
@@ -86,7 +86,7 @@ def _outcome(result: Result) -> Cell:
 
 def _changed(result: Result) -> str:
     changes = result.record.changes
-    if result.found is not Found.NEW or result.record.state is not RunState.IMPORTED:
+    if result.found is not Found.NEW or not has_changed(result.record):
         return ""
     return f"{changes.added:,}/{changes.changed:,}/{changes.removed:,}"
 

@@ -154,9 +154,14 @@ def run_facts(record: RunRecord, parts: list[RunPart]) -> list[tuple[str, Cell |
         ("finished", _utc(record.finished_at)),
         ("state", Cell(record.state, STYLES.get(record.state, ""))),
         ("reason", record.reason or ""),
-        ("changed", _changes(record.changes) if record.state is RunState.IMPORTED else ""),
+        ("changed", _changes(record.changes) if has_changed(record) else ""),
         *((f"part {part.number + 1}", _part(part)) for part in parts),
     ]
+
+
+def has_changed(record: RunRecord) -> bool:
+    """Whether to say what a run has changed; one that has failed may have made some of its charges before."""
+    return record.state is RunState.IMPORTED or record.changes.days is not None
 
 
 def _parts(record: RunRecord) -> str:

@@ -88,7 +88,8 @@ class World:
         this = ExportRun(of, name, f"costs/{name}/manifest.json", submitted, submitted, 0, period, content)
         listed = tuple(RunPart(number, f"{name}/{number}.csv", blob) for number, blob in enumerate(blobs))
         found_at, cloud_account = run.pop("found_at", submitted + MINUTE), run.pop("cloud_account_id", CONTAINER)
-        _, record = self.ledger.register(NewRun(this, cloud_account, "msexports", listed), found_at, **run)
+        new = NewRun(this, cloud_account, run.pop("container", "msexports"), listed, run.pop("waiting", None))
+        _, record = self.ledger.register(new, found_at, **run)
         for number in range(parts):
             self.ledger.stage(
                 record.run, number, sums_of(whole[number::parts], of), len(whole[number::parts]), (), found_at

@@ -413,3 +413,18 @@ def test_an_export_that_feeds_and_is_silent_is_told_with_its_last_run(world: Wor
     world.deliver(MONTHLY, days(9, 1, 20), each_day(9, 1, 20))
     assert world.ledger.silent_exports(last) == []
     assert world.ledger.silent_exports(last + (last - last.replace(hour=0))) == [(DAILY, last)]
+
+
+def test_runs_that_wait_for_parts_end_no_silence_and_what_was_imported_by_hand_begins_none(world: World) -> None:
+    last = world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20)).record.found_at
+    world.stage(DAILY, days(9, 1, 21), each_day(9, 1, 21), waiting="1 of its 2 parts not there yet")
+    world.deliver(MONTHLY, days(8, 1, 20), each_day(8, 1, 20, sub="9a1b"), container="")
+    assert world.ledger.silent_exports(last.replace(year=2027)) == [(DAILY, last)]
+
+
+def test_an_export_of_which_every_run_waits_is_silent_since_the_first(world: World) -> None:
+    first = world.stage(DAILY, days(9, 1, 20), each_day(9, 1, 20), waiting="1 part not there yet").found_at
+    world.stage(DAILY, days(9, 1, 21), each_day(9, 1, 21), waiting="1 part not there yet")
+    assert world.ledger.silent_exports(first.replace(year=2027)) == [(DAILY, first)]
+    world.stage(DAILY, days(9, 1, 22), each_day(9, 1, 22))
+    assert world.ledger.silent_exports(first.replace(year=2027)) == []

@@ -15,16 +15,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from shared.adapters.database.tables import cloud_accounts, export_sums
+from shared.adapters.database.export_counting import Counting
+from shared.adapters.database.tables import charges, cloud_accounts, export_sums
 from shared.domain.exports.runs import RunState
-from shared.messages import BlobsMessage, ManifestMessage, PartMessage, Queue, to_json
+from shared.domain.periods import Period
+from shared.messages import BlobsMessage, Envelope, ManifestMessage, PartMessage, Queue, to_json
 from shared.pipeline.exports import importer
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.export_runs import RunRecord
+from shared.ports.export_runs import Changes, RunRecord
 from tests.adapters.exports.files import EA, FOCUS, csv_of
 from tests.fakes import FakeBlobs
-from tests.pipeline.conftest import OTHER_SUBSCRIPTION, Chain, entry, only
+from tests.pipeline.conftest import OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
 from tests.pipeline.export_files import CONTAINER, Exported, ea, with_exports
 from tests.pipeline.test_export_scanner import notices, set_status, the_account, told
 
@@ -476,6 +478,45 @@ def test_a_message_that_the_host_gave_up_on_fails_its_run_for_good(chain: Chain,
     ((queue, text, _),) = chain.queues.take()
     (again,) = chain.work(queue, text)
     assert take(chain, again) == [PartMessage(record.id, 0)]
+
+
+def test_a_run_that_dies_half_made_says_what_it_has_changed_and_read_again_it_is_made_whole(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [ea("1", DAY, subscription=f"5b6c1f2e-0000-4000-8000-00000000000{number}") for number in range(3)]
+    place = Exported(blobs).run(rows)
+    record = register(chain, place)
+    count, made = Counting.count, []
+
+    def dies(*what: Any) -> Any:
+        made.append(count(*what))
+        if len(made) == 2:
+            raise ZeroDivisionError
+        return made[-1]
+
+    monkeypatch.setattr(Counting, "count", dies)
+    with pytest.raises(ZeroDivisionError):
+        take(chain, PartMessage(record.id, 0))
+    chain.bury(Queue.EXPORT, to_json(PartMessage(record.id, 0)), "one")
+    failed = latest(chain)
+    assert (failed.state, failed.changes) == (RunState.FAILED, Changes(1, 0, 0, Period(DAY, DAY + timedelta(days=1))))
+    (mail,) = [each for each in told(chain) if each["subject"] == "A cost export can't be imported: daily"]
+    assert "Some of its charges were stored before that, and count (November 2026)." in mail["intro"]
+    assert f"`python -m shared.cli exports import {place}`" in mail["advice"]
+    for part in take(chain, ManifestMessage(place, envelope=Envelope(replayed=True))):
+        take(chain, part)
+    assert (latest(chain).state, len(totals(chain))) == (RunState.IMPORTED, 3)
+
+
+def totals(chain: Chain) -> list[Decimal]:
+    return list(chain.database.read(lambda connection: connection.scalars(select(charges.c.billed_cost))))
+
+
+def test_of_two_exports_of_one_name_that_fail_on_one_day_both_are_told(chain: Chain, blobs: FakeBlobs) -> None:
+    for subscription in (SUBSCRIPTION, OTHER_SUBSCRIPTION):
+        export = Exported(blobs, subscription=subscription, folder=subscription)
+        take(chain, PartMessage(register(chain, export.run([ea("x", DAY)])).id, 0))
+    assert notices(chain) == ["A cost export can't be imported: daily"] * 2
 
 
 # --- charges ---

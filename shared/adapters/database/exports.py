@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import insert_rows
@@ -178,9 +178,14 @@ class SqlExports(Ledger, ExportLedger):
     @override
     @reads
     def silent_exports(self, connection: Connection, since: datetime) -> list[tuple[Export, datetime]]:
-        fed = select(export_feeds.c.export_id)
-        last = select(func.max(run.id)).where(run.export_id.in_(fed)).group_by(run.export_id)
-        rows = connection.execute(RUNS.where(run.id.in_(last), run.found_at < since).order_by(exports.c.name))
+        feeds = run.export_id.in_(select(export_feeds.c.export_id))
+        # What was imported by hand lies in none.
+        in_container, waits = run.container != "", run.state == RunState.WAITING
+        last = select(func.max(run.id)).where(feeds, in_container, ~waits).group_by(run.export_id)
+        first = select(func.min(run.id)).where(in_container).group_by(run.export_id)
+        all_wait = first.having(func.min(case((waits, 1), else_=0)) == 1)
+        these = or_(run.id.in_(last), run.id.in_(all_wait)) & (run.found_at < since)
+        rows = connection.execute(RUNS.where(these).order_by(exports.c.name))
         return [(export_of(row), row.found_at) for row in rows]
 
 

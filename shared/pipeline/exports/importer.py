@@ -296,11 +296,11 @@ class Importer:
         return self._told_failed(after) if after and after.state is RunState.FAILED else []
 
     def _told_failed(self, record: RunRecord) -> list[Outgoing]:
-        export, reason = record.run.export, record.reason or ""
-        event("export_failed", level=logging.ERROR, run=record.id, export=export.name, reason=reason)
+        reason = record.reason or ""
+        event("export_failed", level=logging.ERROR, run=record.id, export=record.run.export.name, reason=reason)
         if record.cloud_account_id is not None:
             self.cloud_accounts.mark_failed(record.cloud_account_id, reason)
-        return self.telling.failed(export.name, record.run.place, reason)
+        return self.telling.failed(record)
 
     def _again(self, message: ManifestMessage) -> list[Outgoing]:
         return self.retry.put_back(message, self.clock() + growing_wait(message.envelope.attempt))

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.domain.coverage import months_in_words
 from shared.domain.exports.runs import Export
 from shared.domain.texts import digest, in_shell
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.clock import Clock
+from shared.ports.export_runs import RunRecord
 from shared.ports.mails import MailLedger, NewMail, Topic
 
 HISTORY = "`python -m shared.cli exports list` shows what became of each run."
@@ -24,17 +26,22 @@ class Telling:
     operators: Operators
     clock: Clock
 
-    def failed(self, export: str, place: str, reason: str) -> list[Outgoing]:
+    def failed(self, record: RunRecord) -> list[Outgoing]:
         """A run can't be imported; once a day and export."""
+        export, place, changed = record.run.export, record.run.place, record.changes.days
+        stored, advice = "What is stored stays as it was.", ""
+        if changed:
+            stored = f"Some of its charges were stored before that, and count ({months_in_words([changed])})."
+            advice = f" Read again, this one is stored whole: `python -m shared.cli exports import {in_shell(place)}`."
         return self._tell(
             self.operators.notice(
                 Topic.COSTS_FAILED,
-                f"export-failed/{self.clock().date()}/{digest(export)}",
-                f"A cost export can't be imported: {export}",
-                f"A run of the export {export} ({place}) can't be imported. What is stored stays as it was. There may "
-                "be more: this is told once a day.",
-                [reason],
-                f"{HISTORY} The next run of the export is imported by itself.",
+                f"export-failed/{self.clock().date()}/{digest(export.key)}",
+                f"A cost export can't be imported: {export.name}",
+                f"A run of the export {export.name} ({place}) can't be imported. {stored} There may be more: this is "
+                "told once a day.",
+                [record.reason or ""],
+                f"{HISTORY} The next run of the export is imported by itself.{advice}",
             )
         )
 
@@ -82,7 +89,7 @@ class Telling:
         )
 
     def silent(self, exports: Sequence[tuple[Export, datetime]]) -> list[Outgoing]:
-        """Exports without a new run, with when the last one was found; each silence once."""
+        """Exports without a new run that has all its parts, and since when; each silence once."""
         return [
             each
             for export, last in exports
@@ -91,11 +98,12 @@ class Telling:
                     Topic.COSTS_FAILED,
                     f"export-silent/{digest(export.key)}/{last:%Y-%m-%d}",
                     f"No new run of the cost export {export.name}",
-                    f"The last run of the export {export.name} was found on {last:%Y-%m-%d}, and there has been none "
-                    "for three days. What it feeds is watched with the costs known so far.",
+                    f"Since {last:%Y-%m-%d} no run of the export {export.name} was found that has all its parts. What "
+                    "it feeds is watched with the costs known so far.",
                     [export.id],
                     "See at the provider whether it still runs, and whether it writes where Budget Warden looks "
-                    "(`python -m shared.cli cloud-accounts list`).",
+                    "(`python -m shared.cli cloud-accounts list`); `exports list --state waiting` says which parts are "
+                    "not there.",
                 )
             )
         ]
