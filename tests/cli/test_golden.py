@@ -72,6 +72,8 @@ COMMANDS = {
     "reconcile": "reconcile --month 2026-11",
     "audit": "audit",
     "run": "run --project DIE1",
+    # Without a host, it would wait.
+    "sync": "sync --help",
     "status": "status",
     "status-quiet": "status --quiet",
     "mails-list": "mails list",
@@ -88,6 +90,7 @@ COMMANDS = {
     "exports-import": "exports import exports october.csv",
     "exports-list": "exports list",
     "exports-show": "exports show 1",
+    "exports-scan": "exports scan",
     "exports-feeds": "exports feeds",
     "exports-use": "exports use daily --yes",
     "db-upgrade": "db upgrade",
