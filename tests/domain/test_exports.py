@@ -122,6 +122,14 @@ def test_a_copy_of_a_run_without_submitted_time_is_told_by_its_id_and_files_have
     assert what_is(replace(copy, run_id=""), [replace(run, run_id="")]) is Found.NEW
 
 
+def test_two_billing_periods_of_one_execution_are_two_runs_and_a_copy_of_either_is_none():
+    october = replace(a_run(), submitted_at=None, place="aws/metadata/BILLING_PERIOD=2026-10/focus-Manifest.json")
+    november = replace(october, place=october.place.replace("-10/", "-11/"), content="of November")
+    assert what_is(november, [october]) is Found.NEW
+    copy = replace(november, place=f"mirror/{november.place}", content="other ETags")
+    assert what_is(copy, [october, november]) is Found.COPY
+
+
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [

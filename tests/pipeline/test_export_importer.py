@@ -332,10 +332,12 @@ def test_a_part_waits_its_turn_while_another_is_read(
     monkeypatch.setattr(importer, "TURN_WITHIN", 0.01)
     record = register(chain, Exported(blobs).run([ea("1", DAY)], [ea("2", DAY)]))
     chain.queues.take()
+    long_ago = chain.clock.now - timedelta(days=2)
     with chain.export_importer.turn:
-        take(chain, PartMessage(record.id, 0))
+        (again,) = take(chain, PartMessage(record.id, 0, Envelope(first_queued_at=long_ago)))
     ((_queue, _text, delay),) = chain.queues.take()
-    assert (delay, latest(chain).staged) == (timedelta(seconds=30), 0)
+    assert (delay, latest(chain).state, latest(chain).staged) == (timedelta(seconds=30), RunState.IMPORTING, 0)
+    assert again.envelope.first_queued_at == chain.clock.now, "it is given up a day after its turn, and no sooner"
 
 
 def test_without_storage_a_message_opens_nothing(chain: Chain) -> None:

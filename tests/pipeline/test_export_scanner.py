@@ -13,7 +13,7 @@ from sqlalchemy import event, select, update
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import cloud_accounts, export_parts, export_runs, mails
 from shared.domain.exports.runs import RunState
-from shared.messages import ManifestMessage, Message, PartMessage, Queue, to_json
+from shared.messages import BlobsMessage, ManifestMessage, Message, PartMessage, Queue, to_json
 from shared.pipeline.exports.seen import CONTAINER as OF_STATE
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.errors import LaterError, NeverError
@@ -190,6 +190,18 @@ def test_an_account_of_a_folder_is_for_that_folder_and_the_nearest_one_counts(ch
     more = another | {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
     chain.database.run(lambda connection: connection.execute(cloud_accounts.insert().values(more)))
     assert manifests(scan(chain, asks=True)) == [outside]
+
+
+def test_what_lies_in_the_folder_of_a_disabled_account_is_no_other_account_s(chain: Chain, blobs: FakeBlobs) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    chain.cloud_accounts.add_exports("azure", f"{CONTAINER}/costs")
+    set_status(chain, AccountStatus.DISABLED)
+    chain.cloud_accounts.add_exports("azure", CONTAINER)
+    assert scan(chain) == []
+    assert chain.work(Queue.EXPORT, to_json(BlobsMessage((place,)))) == []
+    this = update(cloud_accounts).values(status=AccountStatus.PENDING)
+    chain.database.run(lambda connection: connection.execute(this))
+    assert manifests(scan(chain, asks=True)) == [place]
 
 
 def test_a_manifest_that_is_gone_is_forgotten(chain: Chain, blobs: FakeBlobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,6 +103,10 @@ class RunState(StrEnum):
     NO_COSTS = "no costs"
 
 
+# A folder of one billing period: `BILLING_PERIOD=2026-11`.
+NAMED_PERIOD = re.compile(r"/billing_period=([^/]+)/", re.IGNORECASE)
+
+
 # --- whether it is new -----------------------------------------------------------------------------------------
 
 
@@ -122,7 +127,8 @@ def what_is(run: ExportRun, known: Iterable[ExportRun]) -> Found:
     """Whether a run has to be imported. known: those in the history, whatever became of them, but those that wait.
 
     New parts under an unchanged manifest are a new run. A copy has its run's id and submitted time, at another place;
-    who moves an export's folder copies its runs.
+    who moves an export's folder copies its runs. Where one execution is a run for each billing period (AWS), the place
+    names that.
     """
     of_export = [each for each in known if each.export.key == run.export.key]
     if any(each.content == run.content for each in of_export):
@@ -131,8 +137,9 @@ def what_is(run: ExportRun, known: Iterable[ExportRun]) -> Found:
     return Found.COPY if same and all(each.place != run.place for each in same) else Found.NEW
 
 
-def _says(run: ExportRun) -> tuple[str, datetime | None]:
-    return run.run_id, run.submitted_at
+def _says(run: ExportRun) -> tuple[str, datetime | None, str | None]:
+    period = NAMED_PERIOD.search(run.place)
+    return run.run_id, run.submitted_at, period and period[1]
 
 
 # --- whether it is there ---------------------------------------------------------------------------------------

@@ -88,11 +88,13 @@ class Importer:
         if not manifests:
             return []
         try:
-            asked = places(self.cloud_accounts.accounts())
+            known = places(self.cloud_accounts.accounts())
         except LaterError as error:
             return self.retry.later(message, error, "export_events", blobs=len(manifests))
-        wanted = ((each, _holding(asked, each)) for each in manifests)
-        return outgoing(ManifestMessage(each, place.cloud_account_id) for each, place in wanted if place)
+        held = ((each, _holding(known, each)) for each in manifests)
+        return outgoing(
+            ManifestMessage(each, place.cloud_account_id) for each, place in held if place and place.is_asked
+        )
 
     # --- manifests ---
 
@@ -180,6 +182,10 @@ class Importer:
             return self._work_on(message, record)
         except NeverError as error:
             return self._failed(record, error.reason)
+        except PauseError as pause:
+            # Its time to be read begins with its turn.
+            fresh = replace(message, envelope=replace(message.envelope, first_queued_at=None))
+            return self._part_later(fresh, pause)
         except LaterError as error:
             told = self.telling.refused(record.container, error.reason) if isinstance(error, RefusedError) else []
             return [
@@ -363,5 +369,5 @@ def _name(manifest: str) -> str:
     return manifest.partition("/")[2]
 
 
-def _holding(asked: list[Place], manifest: str) -> Place | None:
-    return place_holding(asked, manifest.partition("/")[0], _name(manifest))
+def _holding(known: list[Place], manifest: str) -> Place | None:
+    return place_holding(known, manifest.partition("/")[0], _name(manifest))

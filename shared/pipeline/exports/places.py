@@ -26,13 +26,14 @@ Lookup = Callable[[Collection[str]], Mapping[str, ListedBlob]]
 class Place:
     """Where the exports of a cloud account lie. folder: empty for the whole container.
 
-    cloud_account_id: 0 where it is no account's.
+    cloud_account_id: 0 where it is no account's. is_asked: whether to look there; not where the account is disabled.
     """
 
     cloud_account_id: int
     provider: str
     container: str
     folder: str
+    is_asked: bool = True
 
     def holds(self, container: str, name: str) -> bool:
         """Whether a blob lies in it."""
@@ -42,7 +43,8 @@ class Place:
 def place_of(account: CloudAccount) -> Place:
     """Where an account's exports lie: its external id is `container` or `container/folder`."""
     container, _, folder = account.external_account_id.strip().strip("/").partition("/")
-    return Place(account.id, account.provider, container, folder.strip("/"))
+    is_asked = account.status is not AccountStatus.DISABLED
+    return Place(account.id, account.provider, container, folder.strip("/"), is_asked)
 
 
 def export_accounts(accounts: Iterable[CloudAccount]) -> list[CloudAccount]:
@@ -51,9 +53,8 @@ def export_accounts(accounts: Iterable[CloudAccount]) -> list[CloudAccount]:
 
 
 def places(accounts: Iterable[CloudAccount]) -> list[Place]:
-    """Where to look: the accounts that nobody has disabled."""
-    asked = [each for each in export_accounts(accounts) if each.status is not AccountStatus.DISABLED]
-    return [place_of(each) for each in asked]
+    """Where exports lie; those of disabled accounts too, which no other account has."""
+    return [place_of(each) for each in export_accounts(accounts)]
 
 
 def place_holding(found: Iterable[Place], container: str, name: str) -> Place | None:

@@ -71,12 +71,12 @@ class Scanner:
         seen = look.seen
         if asks or seen.looked_at is None or look.now - seen.looked_at >= ASKS_EVERY:
             yield from self._ask(look)
-        for place in seen.places:
+        for place in [each for each in seen.places if each.is_asked]:
             yield from self._look_at(look, place)
         if seen.staged or seen.has_queued:
             yield from self._go_on(look)
         seen.has_queued = bool(look.queued)
-        event("exports_scanned", places=len(seen.places), queued=look.queued)
+        event("exports_scanned", places=sum(each.is_asked for each in seen.places), queued=look.queued)
 
     # --- what the database knows ---
 
@@ -232,5 +232,5 @@ def _forget_gone(seen: Seen, place: Place, listed: Mapping[str, ListedBlob]) -> 
     for at in list(seen.manifests):
         container, _, name = at.partition("/")
         holding = place_holding(seen.places, container, name)
-        if holding is None or (holding == place and name not in listed):
+        if holding is None or not holding.is_asked or (holding == place and name not in listed):
             del seen.manifests[at]

@@ -35,7 +35,7 @@ class Seen:
     """What the last looks have seen.
 
     looked_at: when the database was last asked for all that nobody has heard of, whatever was new since then; None
-    before. places: where to look. manifests: by container and
+    before. places: where exports lie. manifests: by container and
     name. told: `texts.digest` of the files that operators were told of. staged: of the runs that were being imported
     then, by their number, how many parts were read; has_queued: whether the last look has asked for runs. refused: why
     a container can't be read, by name. latest: the last run that the history had.
