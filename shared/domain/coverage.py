@@ -43,7 +43,8 @@ class ReadPart:
     """What one query answered for one window, which lies in one month.
 
     charges: of one currency each. begun_at: when the answer's first page was asked for. odd: what is wrong with rows
-    that can't be charges, by the key of their group. left_out: whether it held rows that exports deliver.
+    that can't be charges, by the key of their group. left_out: whether it held more than these: rows that exports
+    deliver, or all else that is in a file.
     """
 
     window: Period

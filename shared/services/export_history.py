@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.exports.feeding import QUERY, Fed, Order
 from shared.domain.exports.runs import Export, RunState
@@ -81,8 +81,11 @@ class ExportHistory:
         return self._carried_out(order, "", rehearse=True)
 
     def use(self, order: Order, by: str) -> Switch:
-        """Carries an order out, and asks for the check of the projects whose figures change."""
-        return self._carried_out(order, by)
+        """Carries an order out, and asks for the check of the projects whose figures change.
+
+        It is of now, however long somebody has thought about it: of two the one that was carried out later counts.
+        """
+        return self._carried_out(replace(order, at=self.clock()), by)
 
     def _carried_out(self, order: Order, by: str, *, rehearse: bool = False) -> Switch:
         before = {each.fed: each.name for each in self.ledger.feeds()}

@@ -164,7 +164,8 @@ class Oracle:
         accounts = {self.accounts.get(one, ""), self.accounts.get(other, "")}
         if its is None or span is None or "" in accounts or len(accounts) == 1:
             return False
-        return (min(its[1], span[1]) - max(its[0], span[0])).days + 1 <= 1
+        (begun, ended), (then, _) = sorted((its, span))
+        return begun < then and ended <= then
 
     def _ordered(self, source: str, sub: str) -> float:
         return max((at.timestamp() for name, at, of in self.orders if name == source and of in (None, sub)), default=0)

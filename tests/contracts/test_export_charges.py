@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 
 import pytest
@@ -92,8 +92,8 @@ def test_an_older_run_that_comes_later_changes_only_days_for_which_no_newer_one_
 def test_selected_dates_replace_these_days_alone(world: World) -> None:
     world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), row(8, 15, "0.5")])
     world.deliver(DAILY, days(9, 10, 15), [row(9, 10, "5")], at=on(9, 25))
-    assert amounts(world.by_day()) == {**dict.fromkeys([*range(1, 10), *range(16, 21)], "1"), 10: "5"}
-    assert (world.total(8), world.total(9)) == (0, 19)
+    assert amounts(world.by_day()) == {**dict.fromkeys([*range(1, 10), *range(16, 21)], "1"), 10: "5", 15: "0.5"}
+    assert (world.total(8), world.total(9)) == (Decimal("0.5"), 19)
 
 
 def test_what_lies_outside_of_selected_dates_is_left_out_and_said(world: World) -> None:
@@ -119,7 +119,7 @@ def test_corrections_in_a_later_month_s_file_count_on_their_day_beside_that_mont
 
 def test_one_day_of_a_neighbour_month_is_that_day_s_and_of_the_file_that_has_it(world: World) -> None:
     world.deliver(DAILY, days(9, 1, 30), [*each_day(9, 1, 30), row(10, 1, "0.25")])
-    assert (world.total(9), world.total(10)) == (30, 0)
+    assert (world.total(9), world.total(10)) == (30, Decimal("0.25"))
     world.deliver(DAILY, days(10, 1, 2), each_day(10, 1, 2))
     assert (world.total(9), world.total(10)) == (30, Decimal("2.25"))
 
@@ -211,6 +211,23 @@ def test_an_agreement_that_changes_in_mid_month_counts_both(world: World) -> Non
     assert (again.told, world.total(9)) == ((), 15 + 14)
     world.deliver(old, days(9, 1, 30), each_day(9, 1, 15, "1.5"))
     assert world.total(9) == Decimal("22.5") + 14
+
+
+def test_an_order_for_what_feeds_already_changes_nothing_after_an_agreement_changed(world: World) -> None:
+    old, new = export("old", account="42"), export("new", account="43")
+    world.deliver(old, days(9, 1, 15), each_day(9, 1, 15))
+    world.deliver(new, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    assert [world.use(each, on(9, 26), SUB).fed for each in (old, new)] == [(), ()]
+
+
+def test_an_export_whose_charges_begin_before_the_feeding_ones_is_a_rival(world: World) -> None:
+    """The feeding one has charges of one day so far, within the other's: nothing was handed over there."""
+    old, new = export("old", account="42"), export("new", account="43")
+    world.deliver(old, days(9, 1, 12), each_day(9, 10, 10))
+    other = world.deliver(new, days(9, 1, 20), each_day(9, 1, 20))
+    assert (other.record.state, world.total(9)) == (RunState.NOT_USED, 1)
+    world.deliver(old, days(9, 1, 21), each_day(9, 10, 21))
+    assert world.total(9) == 12
 
 
 def test_what_a_newer_run_no_longer_holds_is_taken_on_the_third_run_in_a_row_each_of_another_day(world: World) -> None:
@@ -369,7 +386,7 @@ def test_a_run_without_dates_speaks_for_the_periods_in_its_rows_of_all_that_it_f
     focus = export("focus", Width.BILLING_ACCOUNT, dataset=Dataset.FOCUS)
     september = on(9, 1)
     world.deliver(focus, None, [row(8, 31, period=september), row(9, 3, period=september), row(9, 3, sub="9a1b")])
-    assert (world.total(8), world.total(9), world.total(9, "9a1b")) == (0, 1, 1)
+    assert (world.total(8), world.total(9), world.total(9, "9a1b")) == (1, 1, 1)
     # Of the other sub-account it has no row: that is not believed at once.
     world.deliver(focus, None, [row(9, 3, "5", period=september)], at=on(9, 20))
     assert (world.total(9), world.total(9, "9a1b")) == (5, 1)
@@ -386,10 +403,23 @@ def test_files_that_lie_in_no_container_feed_by_an_account_that_nobody_asks_or_s
 
 def test_sums_that_can_not_be_stored_are_refused_before_a_charge_of_them_is_made(world: World) -> None:
     most = largest_amount(world.database.engine.dialect)
-    record = world.stage(DAILY, days(9, 1, 20), [row(9, 3, str(most)), row(9, 3, "1")], parts=2)
-    with pytest.raises(NeverError, match="which can't be stored; the largest amount is"):
+    wide, others = export("all", Width.BILLING_ACCOUNT), [row(9, 3, sub=f"sub-{number}") for number in range(40)]
+    record = world.stage(wide, days(9, 1, 20), [row(9, 3, str(most)), row(9, 3, "1"), *others], parts=2)
+    with pytest.raises(NeverError, match="CAD for Storage of 7f0c on 2026-09-03, which can't be stored; the largest"):
         world.make(record)
     assert world.rows() == {}
+
+
+def test_what_lies_in_two_billing_periods_and_comes_to_too_much_on_its_day_is_refused_too(world: World) -> None:
+    half = largest_amount(world.database.engine.dialect) / 2 + 1
+    rows = [row(9, 3, str(half), period=on(month, 1)) for month in (8, 9)]
+    record = world.stage(export("focus", dataset=Dataset.FOCUS), None, rows, at=on(9, 20))
+    with pytest.raises(NeverError, match=r"It has .* CAD for Storage of 7f0c on 2026-09-03, which can't be stored"):
+        world.make(record)
+    assert world.rows() == {}
+    world.ledger.fail(record.run, "too much", record.found_at)
+    one = world.deliver(DAILY, days(9, 1, 20), [row(9, 3, str(half)), row(9, 4, str(half)), row(9, 5, f"-{half}")])
+    assert one.record.state is RunState.IMPORTED
 
 
 def test_whose_groups_are_fed_is_due_for_a_check_and_read_at_the_run_s_time(world: World) -> None:
@@ -405,6 +435,27 @@ def test_whose_groups_are_fed_is_due_for_a_check_and_read_at_the_run_s_time(worl
     assert world.make(imported.record).due_projects == (1,)
     ledgers.check(1)
     assert world.make(imported.record).due_projects == ()
+
+
+def test_whoever_had_a_group_on_the_days_that_change_is_due_however_long_ago_that_was(world: World) -> None:
+    ledgers, noon = Ledgers(world.database), time(12, tzinfo=UTC)
+    ledgers.load(entry(1, "rg", subscription_id=SUB), now=datetime.combine(on(8, 1), noon))
+    ledgers.load(
+        entry(1, "rg-other", subscription_id="9a1b"),
+        entry(2, "rg", subscription_id=SUB),
+        now=datetime.combine(on(9, 16), noon),
+    )
+    world.deliver(DAILY, days(9, 1, 30), each_day(9, 1, 30), at=on(10, 5))
+    world.use(DAILY, on(10, 6))
+    world.deliver(DAILY, days(11, 1, 1), each_day(11, 1, 1))
+    ledgers.check(1, 2, now=datetime.combine(on(11, 2), noon))
+    same = world.deliver(DAILY, days(9, 1, 30), each_day(9, 1, 30), at=on(11, 2))
+    assert same.due_projects == (2,)
+    ledgers.check(2, now=datetime.combine(on(11, 2), noon))
+    later = world.deliver(DAILY, days(9, 1, 30), [*each_day(9, 1, 29), row(9, 30, "6")], at=on(11, 3))
+    assert later.due_projects == (2,)
+    restated = world.deliver(DAILY, days(9, 1, 30), each_day(9, 1, 30, "6"), at=on(11, 4))
+    assert restated.due_projects == (1, 2)
 
 
 def test_an_export_that_feeds_and_is_silent_is_told_with_its_last_run(world: World) -> None:

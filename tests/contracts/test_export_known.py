@@ -10,11 +10,12 @@ import pytest
 from shared.adapters.database.engine import Database
 from shared.domain.coverage import gaps
 from shared.domain.exports.runs import Width
-from shared.domain.periods import Period, month_of
+from shared.domain.periods import Period, PeriodKind, PeriodRule, month_of
 from tests.contracts.export_world import SUB, World, days, each_day, export, on, row
 from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, terms
 
 DAILY, WIDE = export("daily"), export("all", Width.BILLING_ACCOUNT)
+ONE = export("one", Width.GROUP)
 OLD, NEW = (export(name, Width.BILLING_ACCOUNT, account=account) for name, account in (("old", "42"), ("new", "43")))
 
 
@@ -108,3 +109,40 @@ def test_an_order_leaves_a_month_of_which_a_run_of_two_months_has_no_row_as_it_i
     )
     world.use(WIDE, on(9, 20), "7f0c")
     assert (world.total(8), world.total(9)) == (31, 57)
+
+
+def test_an_idle_sub_account_is_read_by_a_run_that_has_none_of_it(world: World) -> None:
+    """Once a month, and on the first days of one: nothing was ever stored of these days, so nothing is gone."""
+    world.deliver(WIDE, days(8, 1, 31), each_day(8, 1, 31) + others(8, 1, 31), at=on(9, 6))
+    world.deliver(WIDE, days(9, 1, 30), others(9, 1, 30), at=on(10, 6))
+    world.deliver(WIDE, days(10, 1, 2), others(10, 1, 2), at=on(10, 7))
+    known = [world.coverage(9), world.coverage(10)]
+    assert [(str(each.state), each.read_through) for each in known] == [("good", on(9, 30)), ("good", on(10, 2))]
+
+
+@pytest.mark.parametrize("rest", ["query", "daily"])
+def test_a_month_that_a_groups_export_has_not_delivered_goes_by_the_sub_accounts_own(world: World, rest: str) -> None:
+    ledgers, quarter = Ledgers(world.database), PeriodRule(PeriodKind.QUARTERLY, on(10, 1))
+    ledgers.load(entry(1, "rg-one", subscription_id=SUB, terms=terms(rule=quarter)))
+
+    def read(through: int) -> None:
+        for window in (days(10, 1, 31), days(11, 1, through)):
+            month, last = window.start.month, window.last_day.day
+            rows = each_day(month, 1, last) + each_day(month, 1, last, group="rg-one")
+            if rest == "query":
+                world.query(rows, window, at=on(11, through + 1))
+            else:
+                world.deliver(DAILY, window, rows, at=on(11, through + 1))
+
+    read(1)
+    if rest == "daily":
+        world.use(DAILY, at(11, 3, 1), SUB)
+    world.deliver(ONE, days(11, 1, 2), each_day(11, 1, 2, group="rg-one"), at=on(11, 2))
+    world.use(ONE, on(11, 3), SUB)
+    assert world.feeding() == {"": [rest], "rg-one": ["one"]}
+    # What feeds the rest reads October on until that is final, and the group's export November alone.
+    for day in range(3, 28, 3 if rest == "daily" else 1):
+        read(day)
+    world.deliver(ONE, days(11, 1, 28), each_day(11, 1, 28, group="rg-one"), at=on(11, 28))
+    assert [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 28)).gaps] == []
+    assert world.group_coverage() == [("rg-one", on(11, 1), "good")]

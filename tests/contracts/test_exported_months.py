@@ -380,6 +380,25 @@ def test_a_figure_of_groups_by_exports_and_the_query_is_the_sum_of_what_each_fee
     assert (found.spent, found.gaps) == (Decimal("1.5"), ())
 
 
+@pytest.mark.parametrize("steps", ["export query export", "query export", "export query"])
+def test_until_its_export_has_delivered_it_a_groups_month_is_the_querys_whoever_writes_last(
+    database: Database, steps: str
+) -> None:
+    exports = World(database)
+    exports.asked(SUB)
+    of_group = [row(10, 3, "1", group="rg-1", sub=SUB)]
+    exports.deliver(OF_GROUP, OCTOBER, of_group, at=november(1))
+    exports.use(OF_GROUP, november(2), SUB)
+    for day, step in enumerate(steps.split(), 20):
+        if step == "export":  # which feeds nothing
+            exports.deliver(DAILY, Period(NOVEMBER.start, november(day)), [cost(3, "5"), cost(3, "5", "rg-2")])
+        else:
+            exports.query([cost(3, "4"), cost(3, "4", "rg-2")], NOVEMBER, at=november(day), sub=SUB)
+    assert [exports.total(11, SUB, group) for group in ("rg-1", "rg-2")] == [4, 4]
+    exports.deliver(OF_GROUP, Period(NOVEMBER.start, november(25)), [cost(3, "9")])
+    assert [exports.total(11, SUB, group) for group in ("rg-1", "rg-2")] == [9, 4]
+
+
 def test_an_exports_months_are_recent_and_final_by_its_runs(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg-1", terms=terms(rule=PeriodRule(PeriodKind.ANNUAL, SEPTEMBER.start))))
     exports = World(ledgers.database)

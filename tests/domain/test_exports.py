@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shared.domain.charges import ChargeSet, CostMetric
 from shared.domain.coverage import BY_EXPORT, NO_CHARGE, Coverage, CoverageState, StoredCharge, gaps
-from shared.domain.exports.days import Spoken, billing_period, counted, left_to, placed, spoken_by
+from shared.domain.exports.days import Spoken, billing_period, counted, days_within, left_to, placed, spoken_by
 from shared.domain.exports.feeding import (
     QUERY,
     Fed,
@@ -34,7 +34,7 @@ from shared.domain.exports.feeding import (
     who_feeds,
 )
 from shared.domain.exports.files import FileRun, file_export, last_days, refusals
-from shared.domain.exports.reading import is_final, read_by
+from shared.domain.exports.reading import is_final, read_by, read_through_all
 from shared.domain.exports.runs import (
     Blob,
     Dataset,
@@ -673,6 +673,9 @@ def test_an_export_of_another_billing_account_that_begins_where_the_feeding_one_
         offer(new, of=days(14, 30)),
         offer(replace(new, billing_account="BILLING-1"), of=days(16, 30)),
         offer(replace(new, billing_account=""), of=days(16, 30)),
+        # Nothing was handed over within the other's days, nor where both begin.
+        offer(new, of=days(10, 10)),
+        offer(new, of=days(1, 1)),
     ):
         assert not verdicts(rival, feeds=feeds)["monthly"].used
     # What an export of a group feeds would count beside all of its sub-account.
@@ -758,13 +761,9 @@ def test_a_run_reads_as_of_its_submitted_time_through_its_last_day_and_no_later_
     assert known_after((ahead, {"charges": costs(on(1))}))[1].read_through == on(20)
 
 
-def test_what_has_no_rows_and_never_had_any_is_believed_on_the_third_run():
-    runs = [(to_date(day), {}) for day in (18, 19, 20)]
-    believed, known = known_after(*runs)
-    assert believed == [False, False, True]
-    assert (known.is_good, known.read_through) == (True, on(20))
-    # As it is not doubted once its days have been read.
-    assert known_after(*runs, (to_date(21), {}))[0][-1]
+def test_what_has_no_rows_and_never_had_any_is_believed_at_once():
+    believed, known = known_after((to_date(1), {}), (to_date(20), {}))
+    assert (believed, known.is_good, known.read_through) == ([True, True], True, on(20))
 
 
 def test_what_a_newer_run_no_longer_holds_is_believed_on_the_third_in_a_row_each_of_another_day():
@@ -795,6 +794,14 @@ def test_selected_dates_leave_the_other_days_as_old_as_they_were_and_are_doubted
     believed, after = known_after(*runs, known=known)
     assert (believed, after.begun_at, after.is_good) == ([False, False, True], known.begun_at, True)
     assert known_after(*runs[:2], known=known)[1].state is CoverageState.SUSPECT
+
+
+def test_a_month_that_is_taken_over_is_known_by_the_days_that_were_read_and_not_at_all_before_it_began():
+    spoken = Spoken(SEPTEMBER, days_within(days(1, 30)), True)
+    ahead, whole = (a_run(days(1, 30), at(day)) for day in (on(31, 8), on(20)))
+    assert read_through_all([(ahead, spoken)], SEPTEMBER) == Coverage(SEPTEMBER)
+    known = read_through_all([(whole, spoken), (ahead, spoken)], SEPTEMBER)
+    assert known == Coverage(SEPTEMBER, "", on(1), on(20), at(on(20)), on(20))
 
 
 def test_an_older_run_that_comes_late_takes_no_doubt_away():

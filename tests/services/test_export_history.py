@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -75,6 +75,16 @@ def test_an_order_is_carried_out_and_its_projects_are_checked(chain: Chain):
     assert total(chain) == Decimal(10)
     again = history.use(history.order("daily"), "ann")
     assert (again.handovers, again.changes.days, again.projects) == ((), None, ())
+
+
+def test_of_two_orders_the_one_carried_out_later_counts_however_long_somebody_thought_about_it(chain: Chain):
+    history = chain.export_history
+    thought_about = history.order("daily")
+    chain.clock.now += timedelta(minutes=5)
+    history.use(history.order("file"), "ben")
+    chain.clock.now += timedelta(minutes=5)
+    assert history.use(thought_about, "ann").order.at == chain.clock()
+    assert [each.name for each in history.feeds()] == ["daily"]
 
 
 def test_where_the_queues_are_away_the_order_is_carried_out(chain: Chain):

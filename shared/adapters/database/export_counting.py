@@ -19,7 +19,7 @@ from shared.adapters.database.export_charges import (
 )
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_state import State, forget_group, write_feeds, write_held, write_known
-from shared.adapters.database.owners import owners_of
+from shared.adapters.database.owners import owners_of, owners_within
 from shared.adapters.database.scope_rows import Scopes
 from shared.adapters.database.tables import projects
 from shared.domain.charges import CostMetric
@@ -28,7 +28,7 @@ from shared.domain.exports.counting import is_of_exports
 from shared.domain.exports.days import Spoken, days_within
 from shared.domain.exports.feeding import Fed
 from shared.domain.exports.runs import ExportRun
-from shared.domain.periods import month_of
+from shared.domain.periods import Period, month_of
 from shared.ports.cloud_accounts import ConnectionType
 from shared.ports.export_runs import Changes
 
@@ -63,8 +63,6 @@ class Counting:
         scope_ids = scope_ids_of(self.scopes, fed, self.after.feeds)
         held: dict[date, Collection[str]] = {}
         known = {} if its is None else {month: each for (of, month), each in its.read.items() if of == fed}
-        if fed.group_key is not None and fed not in self.before.feeds:
-            known = dict(self.before.known[fed.whole]) | known
         touched = set[date]() if its is None else its.touched
         if self._is_fed_otherwise:
             touched = {*touched, *sources.months, *months_delivered_in(self.connection, scope_ids)}
@@ -80,7 +78,8 @@ class Counting:
             changes.append(count(self.connection, self.after, scope_ids, month, of_month))
             if is_new:
                 held[month] = of_month
-            if is_known and (is_new or (its is not None and month in its.believed and month not in known)):
+            is_read = is_new or (its is not None and month in its.believed and month not in known)
+            if is_known and is_read and self._is_own(fed, of_month):
                 known[month] = sources.known(fed, month, of_month)
         write_held(self.connection, self.after, fed, held)
         write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
@@ -96,6 +95,10 @@ class Counting:
         of_parts = any((each, month) in self.before.held for each in parts)
         return of_parts or set(sources) != set(self.before.held.get((fed, month), ()))
 
+    def _is_own(self, fed: Fed, sources: Collection[str]) -> bool:
+        """Whether a group's own exports say a month of it: else it is known as its sub-account is."""
+        return fed.group_key is None or any(each.source in sources for each in self.after.feeds[fed])
+
     @property
     def _is_fed_otherwise(self) -> bool:
         """Whether another source feeds something, and not only other days."""
@@ -110,13 +113,20 @@ def _sources(state: State) -> dict[Fed, tuple[str, ...]]:
     return {fed: tuple(each.source for each in feeds) for fed, feeds in state.feeds.items()}
 
 
-def mark_due(connection: Connection, scope_ids: Collection[int], now: datetime, read_by: ExportRun | None) -> list[int]:
-    """The projects of these scopes are due for a check; read_by: what has read their costs of its day."""
+def mark_due(
+    connection: Connection, scope_ids: Collection[int], changed: Period | None, now: datetime, read_by: ExportRun | None
+) -> list[int]:
+    """The projects of these scopes are due for a check; read_by: what has read their costs of its day.
+
+    changed: the days of charges that changed: an export may bring some of long ago, of whoever had the scopes then.
+    """
     owners = sorted(set(owners_of(connection, scope_ids)))
+    due_too = owners_within(connection, scope_ids, changed) if changed else ()
     due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
-    update_in(connection, projects, owners, projects.c.active == true(), **due)
+    every = sorted({*owners, *due_too})
+    update_in(connection, projects, every, projects.c.active == true(), **due)
     if read_by is not None:
         read_at = projects.c.costs_read_at
         is_newer = or_(read_at.is_(None), read_at < read_by.at)
         update_in(connection, projects, owners, projects.c.active == true(), is_newer, costs_read_at=read_by.at)
-    return owners
+    return every

@@ -19,7 +19,7 @@ from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_rows import RUNS, run_of, the_run
 from shared.adapters.database.export_state import State, state_of, write_feeding_account
-from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums, refuse_unstorable
+from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums, refuse_unstorable_together
 from shared.adapters.database.scope_rows import with_scopes
 from shared.adapters.database.tables import (
     allocation_rules,
@@ -32,7 +32,7 @@ from shared.adapters.database.tables import (
     scopes,
 )
 from shared.domain.charges import CostMetric
-from shared.domain.exports.days import left_out_in_words, placed
+from shared.domain.exports.days import billing_period, left_out_in_words, placed
 from shared.domain.exports.feeding import Fed, Offer, goes_first, offers_of, outcome, who_feeds
 from shared.domain.exports.runs import ExportRun, RunState
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
@@ -77,7 +77,8 @@ class Making:
         return self.record.run
 
     def make(self) -> Imported:
-        """Goes on where it broke off, to the end."""
+        """Goes on where it broke off, to the end. Raises NeverError, before any charge is made, for what can't be."""
+        self.database.read(self._refuse_unstorable)
         while (bucket := self.database.read(self._next_bucket)) is not None:
             with suppress(_MovedError):
                 self._make_bucket(bucket)
@@ -90,12 +91,17 @@ class Making:
         ]
         self.database.run(partial(self._end_bucket, bucket=bucket, left_out=left_out))
 
+    def _refuse_unstorable(self, connection: Connection) -> None:
+        """Each part was looked at as it came, and what they come to together is, in all buckets, before the first."""
+        if self._made(connection) == 0:
+            placed_in = partial(billing_period, self.run)
+            refuse_unstorable_together(connection, self.record.id, lambda key: placed_in(key.day, key.billing_period))
+
     def _next_bucket(self, connection: Connection) -> _Bucket | None:
         made = self._made(connection)
         if made is None or made == BUCKETS:
             return None
         sums = kept_sums(connection, self.record.id, made)
-        refuse_unstorable(sums, connection.dialect)
         # Sums go as the next bucket begins: what was read is whole where it has not begun even now.
         if self._made(connection) != made:
             return self._next_bucket(connection)
@@ -133,7 +139,7 @@ class Making:
         its.deliver()
         counting = Counting(connection, scopes, before, its.state, self.metric)
         changes, scope_ids = counting.count(its)
-        mark_due(connection, scope_ids, self.now, self.run)
+        mark_due(connection, scope_ids, changes.days, self.now, self.run)
         self._feed(connection, before, its.state)
         self._note(connection, changes, {(each.used, each.reason) for each in verdicts})
         return found.left_out

@@ -103,7 +103,7 @@ def _carry_out(connection: Connection, order: Order, source: _Source, account: F
     _hand_over(connection, source, before, after)
     if source.export is None:
         scope_ids = [row.id for row in its_scopes.values()]
-    due = mark_due(connection, scope_ids, order.at, None)
+    due = mark_due(connection, scope_ids, changes.days, order.at, None)
     return Ordered(tuple(changed), changes, tuple(due))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, delete, select
 
@@ -48,8 +49,12 @@ def _pack(what: object) -> bytes:
     return zlib.compress(json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode("utf-8"), LEVEL)
 
 
+def _loaded(kept: bytes) -> Any:
+    return json.loads(zlib.decompress(kept))
+
+
 def _unpacked(kept: bytes) -> Sums:
-    rows, names = json.loads(zlib.decompress(kept))
+    rows, names = _loaded(kept)
     days: dict[str | None, date | None] = {None: None}
     for row in rows:
         for text in (row[3], row[6]):
@@ -69,10 +74,14 @@ def keep_sums(connection: Connection, run_id: int, number: int, by_bucket: Mappi
 
 def kept_sums(connection: Connection, run_id: int, bucket: int) -> Sums:
     """What the parts of a run come to together, of the sub-accounts of a bucket."""
+    parts = [_unpacked(each) for each in _kept(connection, run_id, bucket)]
+    return parts[0] if len(parts) == 1 else added(parts)
+
+
+def _kept(connection: Connection, run_id: int, bucket: int) -> Iterator[bytes]:
     this = (export_sums.c.run_id == run_id) & (export_sums.c.bucket == bucket)
     rows = connection.scalars(select(export_sums.c.sums).where(this).order_by(export_sums.c.number))
-    parts = [_unpacked(bytes(each)) for each in rows]
-    return parts[0] if len(parts) == 1 else added(parts)
+    return map(bytes, rows)
 
 
 def forget_sums(connection: Connection, run_id: int, bucket: int | None = None) -> None:
@@ -98,6 +107,21 @@ def refuse_unstorable(sums: Sums, dialect: Dialect) -> None:
         if each.cost.copy_abs() > largest:
             said = f"{plain(each.cost)} {key.currency} for {key.service} of {key.sub_account} on {key.day}"
             raise NeverError(f"It has {said}, which can't be stored; the largest amount is {plain(largest)}.")
+
+
+def refuse_unstorable_together(connection: Connection, run_id: int, period_of: Callable[[ChargeKey], date]) -> None:
+    """The same of what the parts of a run come to, each of which can be stored: in billing periods, and on their days.
+
+    period_of: the billing period of a charge.
+    """
+    most = 0.99 * float(largest_amount(connection.dialect))
+    for bucket in range(BUCKETS):
+        # Where all of them are less than one may be, which takes little to see, none is too large.
+        costs = (abs(float(row[7])) for kept in _kept(connection, run_id, bucket) for row in _loaded(kept)[0])
+        if sum(costs) > most:
+            sums = kept_sums(connection, run_id, bucket)
+            for each in (period_of, lambda key: key.day.replace(day=1)):
+                refuse_unstorable(sums.placed(each), connection.dialect)
 
 
 def _both(names: Iterable[tuple[tuple[str, str, str], str]]) -> Iterable[str]:

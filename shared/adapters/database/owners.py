@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, and_, delete, exists, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select
 
 from shared.adapters.database.allocated import getters_of
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.tables import coverage, group_coverage, projects, scope_owners, scopes
 from shared.domain.owners import DAY, Ownership, handed_over
+from shared.domain.periods import Period
 
 _reads = [each.alias().c for each in (coverage, group_coverage)]
 # An ownership whose days nights still read: one of now, or one that ended lately. What is the latest of all nights
@@ -53,9 +54,20 @@ def hand_over(
 
 def owners_of(connection: Connection, scope_ids: Collection[int]) -> Iterator[int]:
     """The projects for which nights still read charges of these scopes, and those that may get a share of them."""
-    found = select(scope_owners.c.project_id).where(STILL_READ)
-    yield from (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
+    yield from _owners(connection, scope_ids, STILL_READ)
     yield from getters_of(connection, scope_ids)
+
+
+def owners_within(connection: Connection, scope_ids: Collection[int], days: Period) -> Iterator[int]:
+    """The projects that had these scopes on one of these days, however long ago."""
+    since, until = scope_owners.c.owned_from, scope_owners.c.owned_until
+    owned = or_(since.is_(None), since < days.end) & or_(until.is_(None), until > days.start)
+    yield from _owners(connection, scope_ids, owned)
+
+
+def _owners(connection: Connection, scope_ids: Collection[int], which: ColumnElement[bool]) -> Iterator[int]:
+    found = select(scope_owners.c.project_id).where(which)
+    yield from (row.project_id for row in select_in(connection, found, scope_owners.c.scope_id, sorted(scope_ids)))
 
 
 def owners_by_group(

@@ -77,7 +77,9 @@ class Sources:
         return [*dict.fromkeys(exports), *(each for each in self._held(fed, month) if each == QUERY)]
 
     def _held(self, fed: Fed, month: date) -> tuple[str, ...]:
-        return self.held.get((fed, month)) or self.held.get((fed.whole, month)) or ()
+        # The query reads all of a sub-account but the groups of which their own exports have delivered the month.
+        whole = self.held.get((fed.whole, month), ())
+        return whole if QUERY in whole else self.held.get((fed, month)) or whole
 
     @property
     def months(self) -> list[date]:

@@ -193,8 +193,12 @@ def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds,
     for fed in sorted(filter(order.holds_for, covered), key=place):
         by_sub_account[fed.whole] = _taken_over(by_sub_account[fed.whole], fed, covered[fed])
     after = _together(by_sub_account)
-    changed = [fed for fed in sorted(feeds.keys() | after.keys(), key=place) if feeds.get(fed) != after.get(fed)]
-    return after, changed
+    both = sorted(feeds.keys() | after.keys(), key=place)
+    return after, [fed for fed in both if _sources(feeds.get(fed, ())) != _sources(after.get(fed, ()))]
+
+
+def _sources(feeds: Iterable[Feed]) -> set[str]:
+    return {each.source for each in feeds}
 
 
 def suppliers(feeding: Sequence[str], delivered: Sequence[str], holding: Sequence[str] = ()) -> tuple[str, ...]:
@@ -286,12 +290,15 @@ def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Or
 
 
 def _follows(one: Feed, other: Feed) -> bool:
-    """Whether the charges of one billing account begin where those of another end: one day may be in both."""
+    """Whether the charges of one billing account begin where those of another end: one day may be in both.
+
+    That of both begins on the same day, or within the other's days, is no sign of it.
+    """
     if not (one.export and other.export and one.days and other.days):
         return False
     accounts = {sub_account_key(each.provider, each.billing_account) for each in (one.export, other.export)}
-    overlap = min(one.days.end, other.days.end) - max(one.days.start, other.days.start)
-    return "" not in accounts and len(accounts) == 2 and overlap <= DAY
+    first, then = sorted((one.days, other.days), key=lambda each: each.start)
+    return "" not in accounts and len(accounts) == 2 and first.start < then.start and first.last_day <= then.start
 
 
 def _is_ordered(offer: Offer, other: Feed, orders: Sequence[Order]) -> bool:

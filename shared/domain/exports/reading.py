@@ -35,7 +35,8 @@ def read_by(
     window = _read_through(spoken, night)
     if window is None:
         return doubt is None, known
-    part = ReadPart(window, tuple(charges), run.at)
+    # Of a run, which is of more, no row is an answer where nothing was either: a month begins so, and much is idle.
+    part = ReadPart(window, tuple(charges), run.at, left_out=True)
     if _is_of_all(known, part):
         return known.read(part, night, lookback_of(closed_on), doubt)
     return known.read_partly(part, night, doubt)
@@ -43,7 +44,8 @@ def read_by(
 
 def read_through_all(runs: Iterable[tuple[ExportRun, Spoken]], month: date) -> Coverage:
     """What is known of a month that these runs say, each of which was believed, once it is theirs."""
-    return with_days(Coverage(month, good_on=date.min), runs)
+    known = with_days(Coverage(month), runs)
+    return replace(known, good_on=known.begun_at and utc_day(known.begun_at))
 
 
 def with_days(known: Coverage, runs: Iterable[tuple[ExportRun, Spoken]]) -> Coverage:
