@@ -133,9 +133,12 @@ class ExportImport:
     def carry_out(self, plan: Plan, show: Shown) -> Iterator[Result]:
         """Imports the runs. Those that are known, and did not fail, are left as they are."""
         open_runs: dict[int, Planned] = {}
+        of_functions: set[int] = set()
         try:
             for planned in plan.runs:
-                found, record = self._registered(planned.new)
+                found, record, is_begun = self._registered(planned.new)
+                if record.container and not is_begun:
+                    of_functions.add(record.id)
                 if record.state is RunState.IMPORTING and found is not Found.COPY:
                     open_runs[record.id] = _numbered(planned, record.id)
                 else:
@@ -147,10 +150,10 @@ class ExportImport:
                     yield self._failed(run_id, open_runs.pop(run_id), fault)
             yield from self._made(open_runs)
         except BaseException:
-            # Nobody would go on with them.
+            # Nobody would go on with them, but for those that were being imported before.
             with suppress(LaterError):
-                for planned in open_runs.values():
-                    self.ledger.fail(planned.new.run, BROKEN_OFF, self.clock())
+                for run_id in open_runs.keys() - of_functions:
+                    self.ledger.fail(open_runs[run_id].new.run, BROKEN_OFF, self.clock())
             raise
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -229,12 +232,15 @@ class ExportImport:
 
     # --- importing ---------------------------------------------------------------------------------------------------
 
-    def _registered(self, new: NewRun) -> tuple[Found, RunRecord]:
-        """One that failed is tried again: whoever asks has a reason to."""
+    def _registered(self, new: NewRun) -> tuple[Found, RunRecord, bool]:
+        """What a run is, and whether its import begins here.
+
+        One that failed is tried again: whoever asks has a reason to.
+        """
         found, record = self.ledger.register(new, self.clock())
         if found is Found.KNOWN and record.state is RunState.FAILED:
-            return self.ledger.register(new, self.clock(), again=True)
-        return found, record
+            return *self.ledger.register(new, self.clock(), again=True), True
+        return found, record, found is Found.NEW
 
     def _stage(self, planned: Planned, show: Shown) -> str | None:
         """Has the ledger keep the sums of its parts; why that can't be."""

@@ -290,6 +290,26 @@ def test_a_part_that_was_read_before_its_run_was_found_anew_is_none_of_it(
     assert (staged(chain), notices(chain)) == (0, [])
 
 
+def test_messages_of_a_run_as_it_was_before_it_was_found_anew_are_no_dead_letters(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    export = Exported(blobs)
+    place = export.run([ea("1", DAY)], [ea("2", DAY)], run_id="r")
+    gone = register(chain, place)
+    export.run([ea("10", DAY)], [ea("20", DAY)], [ea("30", DAY)], run_id="r")
+    kept = register(chain, place)
+    chain.export_runs.wait(gone.run, "part_0.csv was written anew")
+    take(chain, ManifestMessage(place))
+    assert chain.export_runs.runs() == [kept]
+    assert take(chain, PartMessage(gone.id, 1)) == []
+    chain.clock.forward(minutes=1)
+    export.run([ea("7", DAY)], run_id="r")
+    chain.export_runs.wait(kept.run, "part_0.csv was written anew")
+    assert register(chain, place).id == kept.id
+    assert take(chain, PartMessage(kept.id, 2)) == []
+    assert letters(chain) == []
+
+
 # --- later ---
 
 

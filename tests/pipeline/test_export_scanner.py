@@ -13,7 +13,7 @@ from sqlalchemy import event, select, update
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import cloud_accounts, export_parts, export_runs, mails
 from shared.domain.exports.runs import RunState
-from shared.messages import BlobsMessage, ManifestMessage, Message, PartMessage, Queue, to_json
+from shared.messages import BlobsMessage, Envelope, ManifestMessage, Message, PartMessage, Queue, to_json
 from shared.pipeline.exports.seen import CONTAINER as OF_STATE
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.errors import LaterError, NeverError
@@ -145,6 +145,21 @@ def test_a_manifest_that_is_still_empty_is_nothing_yet_and_opens_no_database(cha
     assert manifests(scan(chain)) == [f"{CONTAINER}/a/manifest.json"]
 
 
+def test_a_manifest_that_can_not_be_read_opens_no_database(chain: Chain, blobs: FakeBlobs) -> None:
+    scan(chain)
+    blobs.put(CONTAINER, "a/manifest.json", b"{}")
+    read, statements = blobs.read, opened(chain)
+
+    def refuse(container: str, name: str, most: int) -> Any:
+        if container == CONTAINER:
+            raise NeverError("the blob is archived")
+        return read(container, name, most)
+
+    blobs.read = refuse  # type: ignore[method-assign]
+    assert scan(chain) == []
+    assert statements == []
+
+
 def test_the_newest_manifest_is_queued_first(chain: Chain, blobs: FakeBlobs) -> None:
     export, places = Exported(blobs), []
     for _ in range(3):
@@ -238,6 +253,17 @@ def test_a_state_that_can_not_be_read_is_as_good_as_none(chain: Chain, blobs: Fa
     assert manifests(scan(chain)) == [place]
 
 
+@pytest.mark.parametrize("looked_at", ["2026-11-01T00:00:00", "2126-11-20T00:00:00+00:00"])
+def test_a_state_of_no_zone_or_of_the_future_stops_no_look(chain: Chain, blobs: FakeBlobs, looked_at: str) -> None:
+    scan(chain)
+    state = json.loads(gzip.decompress(blobs.containers[OF_STATE][chain.export_seen.name][0]))
+    changed = json.dumps(state | {"looked_at": looked_at}).encode()
+    blobs.put(OF_STATE, chain.export_seen.name, gzip.compress(changed))
+    statements = opened(chain)
+    scan(chain)
+    assert statements != []
+
+
 def test_after_a_database_was_restored_what_it_no_longer_knows_is_queued_again(chain: Chain, blobs: FakeBlobs) -> None:
     export = Exported(blobs)
     export.run([ea("1", DAY)])
@@ -292,6 +318,17 @@ def test_files_that_no_manifest_names_are_told_once_when_they_are_a_day_old(chai
     (notice,) = told(chain)
     assert notice["lines"] == ["lost/b.CSV.gz", "lost/part.csv"]
     assert f"exports import {CONTAINER}/lost/b.CSV.gz" in notice["advice"]
+
+
+def test_a_file_that_is_called_as_a_part_in_another_container_is_named_by_none(chain: Chain, blobs: FakeBlobs) -> None:
+    part = Exported(blobs).run([ea("1", DAY)]).removeprefix(f"{CONTAINER}/").replace("manifest.json", "part_0.csv")
+    for container in (CONTAINER, "other"):
+        chain.cloud_accounts.add_exports("azure", container)
+    blobs.put("other", part, b"x")
+    scan(chain)
+    chain.clock.forward(days=2)
+    scan(chain)
+    assert "Files that no manifest names: other" in notices(chain)
 
 
 def test_a_container_that_can_not_be_read_is_told_once_a_day_and_the_account_says_why(
@@ -351,6 +388,21 @@ def test_a_run_that_waits_for_parts_is_looked_at_once_a_day_until_its_manifest_i
         RunState.FAILED,
         "Its manifest is gone, and not all of its parts were there before.",
     )
+
+
+def test_a_run_that_another_began_and_left_is_picked_up_within_the_day(chain: Chain, blobs: FakeBlobs) -> None:
+    """As `exports import` that was killed, or a message sent again by hand that was lost."""
+    place = Exported(blobs).run([ea("1", DAY)])
+    work_off(chain)
+    scan(chain)
+    (record,) = chain.export_runs.runs()
+    chain.work(Queue.EXPORT, to_json(ManifestMessage(place, envelope=Envelope(replayed=True))))
+    chain.queues.take()
+    messages = []
+    for _ in range(22):
+        chain.clock.forward(hours=1)
+        messages += scan(chain)
+    assert PartMessage(record.id, 0) in messages
 
 
 def test_what_nobody_has_heard_of_is_looked_at_once_a_day_however_often_there_is_something_new(

@@ -21,7 +21,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, export_charges, scopes
 from shared.domain.exports.runs import Found, RunState
 from shared.domain.money import stored as stored_amount
-from shared.messages import NotificationMessage
+from shared.messages import ManifestMessage, NotificationMessage, Queue, to_json
 from shared.ports.errors import NeverError
 from shared.ports.export_runs import Imported
 from shared.services.errors import RequestError
@@ -29,6 +29,7 @@ from shared.services.export_import import BROKEN_OFF, Result
 from tests.adapters.exports.files import DATA, EA, FOCUS, SUB, csv_of
 from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import Chain, entry, only
+from tests.pipeline.export_files import CONTAINER, Exported, ea, with_exports
 from tests.services.test_export_service import write_run
 
 NORTH, SOUTH = demo_charges.NORTH, demo_charges.SOUTH
@@ -237,6 +238,21 @@ def test_who_breaks_off_leaves_runs_that_can_be_imported_again(chain: Chain, tmp
     (record,) = chain.export_history.listed()
     assert (record.state, record.reason) == (RunState.FAILED, BROKEN_OFF)
     assert [each.record.state for each in imported(chain, tmp_path)] == [RunState.IMPORTED]
+
+
+def test_breaking_off_leaves_alone_what_the_app_was_importing_before(chain: Chain):
+    blobs = with_exports(chain)
+    chain.cloud_accounts.add_exports("azure", CONTAINER)
+    place = Exported(blobs).run([ea("1", date(2026, 11, 3))])
+    chain.work(Queue.EXPORT, to_json(ManifestMessage(place)))
+
+    def stop(_place: str, _size: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(chain.export_import.carry_out(chain.export_import.look([place]), stop))
+    (record,) = chain.export_history.listed()
+    assert record.state is RunState.IMPORTING
 
 
 def test_the_projects_whose_figures_change_are_checked(chain: Chain, tmp_path: Path):

@@ -176,6 +176,9 @@ class Importer:
             record = self._run(message)
         except LaterError as error:
             return self._part_later(message, error)
+        return self._of_another(message) if record is None else self._take(message, record, origin)
+
+    def _take(self, message: PartMessage, record: RunRecord, origin: str) -> list[Outgoing]:
         try:
             if record.state is not RunState.IMPORTING:
                 return self._ended_before(message, record)
@@ -212,15 +215,23 @@ class Importer:
             return self._told_failed(record)
         return self._follow(self._make(record)) if record.state in MADE else []
 
-    def _run(self, message: PartMessage) -> RunRecord:
+    def _run(self, message: PartMessage) -> RunRecord | None:
+        """None of one that was taken out of the history: what it had is another run's."""
         record = self.ledger.get(message.export_run_id)
-        if record is None:
+        if record is None and message.export_run_id > max((each.id for each in self.ledger.runs(limit=1)), default=0):
             raise MessageError(f"there is no run {message.export_run_id} of an export; `exports list` shows them")
         return record
+
+    def _of_another(self, message: PartMessage) -> list[Outgoing]:
+        """A message of a run as it was: since then it was found anew, and the messages of that were sent."""
+        event("export_part_gone", run=message.export_run_id, part=message.part)
+        return []
 
     def _work_on(self, message: PartMessage, record: RunRecord) -> list[Outgoing]:
         parts = self.ledger.parts(record.id)
         if parts and message.part >= len(parts):
+            if record.started_at != record.found_at:
+                return self._of_another(message)
             raise MessageError(f"run {record.id} has {len(parts):,} parts, counted from 0: there is no {message.part}")
         missing: int | None = sum(not each.is_staged for each in parts)
         if parts and not parts[message.part].is_staged:

@@ -69,11 +69,11 @@ class Scanner:
 
     def _look(self, look: Look, asks: bool) -> Iterator[Outgoing]:
         seen = look.seen
-        if asks or seen.looked_at is None or look.now - seen.looked_at >= ASKS_EVERY:
+        if asks or seen.looked_at is None or not timedelta(0) <= look.now - seen.looked_at < ASKS_EVERY:
             yield from self._ask(look)
         for place in [each for each in seen.places if each.is_asked]:
             yield from self._look_at(look, place)
-        if seen.staged or seen.has_queued:
+        if seen.staged or seen.has_queued or look.has_asked:
             yield from self._go_on(look)
         seen.has_queued = bool(look.queued)
         event("exports_scanned", places=sum(each.is_asked for each in seen.places), queued=look.queued)
@@ -83,7 +83,7 @@ class Scanner:
     def _ask(self, look: Look) -> Iterator[Outgoing]:
         """Where to look, and of what nobody has heard for long."""
         self._ask_where(look)
-        look.seen.looked_at = look.now
+        look.seen.looked_at, look.has_asked = look.now, True
         yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
         for record in self.ledger.runs(states=[RunState.WAITING]):
             yield from self._wait_on(record, look.now)
@@ -160,13 +160,13 @@ class Scanner:
         for manifest in sorted(changed, key=lambda each: (each.modified_at, each.name), reverse=True):
             if self.clock() >= look.now + SCANS_FOR:
                 return False
+            found = self._found(place, manifest.name, listed)
+            if found is None:
+                continue
             if not look.is_fresh:
                 self._ask_where(look)
             if place not in look.seen.places:
                 return False
-            found = self._found(place, manifest.name, listed)
-            if found is None:
-                continue
             if found.run.content not in look.known:
                 yield Outgoing(ManifestMessage(found.run.place, place.cloud_account_id))
                 look.queued += 1
@@ -195,7 +195,8 @@ class Scanner:
             return None
 
     def _tell_unnamed(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Iterator[Outgoing]:
-        named = {name for each in look.seen.manifests.values() for name in each.parts}
+        manifests = look.seen.manifests.items()
+        named = {name for at, each in manifests if at.startswith(f"{place.container}/") for name in each.parts}
         since = look.now - UNNAMED_AFTER
         new = {
             digest(place.container, name): name
@@ -210,14 +211,15 @@ class Scanner:
 
 @dataclass(slots=True)
 class Look:
-    """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. known: the
-    contents of runs that need no message.
+    """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. has_asked: it
+    was asked for what nobody has heard of, too. known: the contents of runs that need no message.
     """
 
     seen: Seen
     now: datetime
     is_first: bool
     is_fresh: bool = False
+    has_asked: bool = False
     known: Collection[str] = ()
     queued: int = 0
 

@@ -8,7 +8,7 @@ import logging
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.pipeline.events import event
@@ -120,7 +120,7 @@ def _seen(found: Mapping[str, Any]) -> Seen:
         if found["version"] != VERSION:
             return Seen()
         return Seen(
-            datetime.fromisoformat(found["looked_at"]) if found["looked_at"] else None,
+            datetime.fromisoformat(found["looked_at"]).astimezone(UTC) if found["looked_at"] else None,
             tuple(Place(**each) for each in found["places"]),
             {name: SeenManifest(tuple(parts), content) for name, (content, parts) in found["manifests"].items()},
             set(found["told"]),
