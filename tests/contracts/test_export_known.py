@@ -146,3 +146,21 @@ def test_a_month_that_a_groups_export_has_not_delivered_goes_by_the_sub_accounts
     world.deliver(ONE, days(11, 1, 28), each_day(11, 1, 28, group="rg-one"), at=on(11, 28))
     assert [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 28)).gaps] == []
     assert world.group_coverage() == [("rg-one", on(11, 1), "good")]
+
+
+def test_a_projects_costs_are_read_by_runs_of_these_days_that_are_believed(world: World) -> None:
+    ledgers, read = Ledgers(world.database), list[datetime | None]()
+    ledgers.load(entry(1, "rg", subscription_id=SUB))
+    world.deliver(WIDE, days(10, 1, 10), each_day(10, 1, 10))
+    world.use(WIDE, on(10, 11))
+    for period, rows, submitted in (
+        (days(10, 1, 12), each_day(10, 1, 12), on(10, 12)),
+        (days(8, 1, 31), each_day(8, 1, 31), on(10, 20)),
+        (days(10, 1, 21), others(10, 1, 21), on(10, 21)),
+        (days(10, 1, 21), each_day(10, 1, 21), on(10, 22)),
+    ):
+        world.deliver(WIDE, period, rows, at=submitted)
+        (project,) = ledgers.projects.list_projects(on(10, 22))
+        read.append(project.updated_at)
+    # Neither a run of August nor one that is not believed has read October's costs.
+    assert read == [at(10, 12, 20)] * 3 + [at(10, 22, 20)]

@@ -34,6 +34,7 @@ from shared.adapters.database.tables import (
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import billing_period, left_out_in_words, placed
 from shared.domain.exports.feeding import Fed, Offer, goes_first, offers_of, outcome, who_feeds
+from shared.domain.exports.reading import is_of_its_day
 from shared.domain.exports.runs import ExportRun, RunState
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
 from shared.ports.errors import LaterError
@@ -139,7 +140,9 @@ class Making:
         its.deliver()
         counting = Counting(connection, scopes, before, its.state, self.metric)
         changes, scope_ids = counting.count(its)
-        mark_due(connection, scope_ids, changes.days, self.now, self.run)
+        believed = [spoken for period, spoken in found.spoken.items() if period in its.believed]
+        read_by = self.run if is_of_its_day(self.run, believed) else None
+        mark_due(connection, scope_ids, changes.days, self.now, read_by)
         self._feed(connection, before, its.state)
         self._note(connection, changes, {(each.used, each.reason) for each in verdicts})
         return found.left_out

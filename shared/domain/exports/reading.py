@@ -7,7 +7,16 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from shared.domain.charges import ChargeSet
-from shared.domain.coverage import NO_CHARGE, Coverage, ReadPart, StoredCharge, doubt_about, lookback_of, utc_day
+from shared.domain.coverage import (
+    NO_CHARGE,
+    RECENT_DAYS,
+    Coverage,
+    ReadPart,
+    StoredCharge,
+    doubt_about,
+    lookback_of,
+    utc_day,
+)
 from shared.domain.exports.days import Spoken
 from shared.domain.exports.runs import ExportRun
 from shared.domain.periods import Period
@@ -65,6 +74,15 @@ def with_days(known: Coverage, runs: Iterable[tuple[ExportRun, Spoken]]) -> Cove
     begun_at = min(at for day, at in read_at.items() if day <= last)
     good_on = None if known.good_on is None else utc_day(begun_at)
     return replace(known, read_from=first, read_through=last, begun_at=begun_at, good_on=good_on)
+
+
+def is_of_its_day(run: ExportRun, spoken: Iterable[Spoken]) -> bool:
+    """Whether a run that speaks for these has read costs of its own day, or of the last that may be missing by then.
+
+    One that was made of an earlier month has not.
+    """
+    night = utc_day(run.at)
+    return any(night - RECENT_DAYS * DAY <= day for each in spoken for day in each.days)
 
 
 def is_final(known: Coverage, closed_on: int) -> bool:
