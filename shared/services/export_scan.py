@@ -19,10 +19,19 @@ ENDED = frozenset(RunState) - {RunState.IMPORTING}
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What a look found: manifests, each by its container and name. last: the number of the last run before it."""
+    """What a look found: manifests, each by its container and name. last: the number of the last run before it.
+
+    waiting: the numbers of those that waited for parts then; they keep them.
+    """
 
     manifests: tuple[str, ...]
     last: int
+    waiting: frozenset[int] = frozenset()
+
+    def has(self, record: RunRecord) -> bool:
+        """Whether a run is of what was found, as it is now."""
+        is_new = record.id > self.last or (record.id in self.waiting and record.state is not RunState.WAITING)
+        return is_new and record.run.place in self.manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,10 @@ class ExportScan:
     def look(self) -> Scanned:
         """Looks for runs that are new, and asks for their import."""
         before = self.ledger.runs(limit=1)
+        waiting = frozenset(each.id for each in self.ledger.runs(states=[RunState.WAITING]))
         found: list[str] = []
         self.chain.send(self._noting(found))
-        return Scanned(tuple(dict.fromkeys(found)), before[0].id if before else 0)
+        return Scanned(tuple(dict.fromkeys(found)), before[0].id if before else 0, waiting)
 
     def _noting(self, found: list[str]) -> Iterator[Outgoing]:
         for each in self.scan():
@@ -63,7 +73,7 @@ class ExportScan:
         """How far what was found is."""
         since: dict[str, RunRecord] = {}
         for record in self.ledger.runs(limit=len(scanned.manifests) + 100):
-            if record.id > scanned.last and record.run.place in scanned.manifests:
+            if scanned.has(record):
                 since.setdefault(record.run.place, record)
         ended = tuple(record for record in since.values() if record.state in ENDED)
         is_quiet = len(ended) == len(since) and self.next_message() is None

@@ -479,6 +479,18 @@ def test_who_dies_between_a_failure_and_its_mail_leaves_nobody_untold(chain: Cha
     assert the_account(chain).status is AccountStatus.ERROR
 
 
+def test_a_failure_is_no_news_once_a_later_run_was_imported(chain: Chain, blobs: FakeBlobs) -> None:
+    export = Exported(blobs)
+    place = export.run([ea("x", DAY)])
+    failed = register(chain, place)
+    take(chain, PartMessage(failed.id, 0))
+    take(chain, PartMessage(register(chain, export.run([ea("1", DAY)])).id, 0))
+    chain.clock.forward(days=1)
+    for message in (ManifestMessage(place), PartMessage(failed.id, 0)):
+        take(chain, message)
+    assert (len(notices(chain)), the_account(chain).status) == (1, AccountStatus.ACTIVE)
+
+
 def test_a_message_that_the_host_gave_up_on_once_its_run_was_imported_tells_of_no_failure(
     chain: Chain, blobs: FakeBlobs
 ) -> None:

@@ -62,6 +62,21 @@ def test_runs_of_before_are_none_of_what_was_found(chain: Chain, blobs: FakeBlob
     assert (len(scanned.manifests), chain.export_scan.imports(scanned).ended) == (1, ())
 
 
+def test_a_run_that_waited_before_ends_once_its_parts_have_come(chain: Chain, blobs: FakeBlobs):
+    chain.export_scan.look()
+    chain.drain()
+    later = EXPORT.nightly(BOOK, NIGHT.replace(day=21))
+    put(blobs, {name: content for name, content in later.items() if name.endswith("manifest.json")})
+    chain.export_scan.look()
+    chain.work_off(hours=4)
+    assert chain.export_runs.runs(limit=1)[0].state is RunState.WAITING
+    put(blobs, later)
+    scanned = chain.export_scan.look()
+    assert chain.export_scan.imports(scanned).ended == ()
+    chain.drain()
+    assert [each.state for each in chain.export_scan.imports(scanned).ended] == [RunState.IMPORTED]
+
+
 def test_a_run_that_fails_has_ended_too(chain: Chain, blobs: FakeBlobs):
     later = EXPORT.nightly(BOOK, NIGHT.replace(day=21))
     put(blobs, {name: b"x" * len(content) if name.endswith(".gz") else content for name, content in later.items()})

@@ -153,7 +153,7 @@ class Importer:
     def _ended(self, record: RunRecord) -> list[Outgoing]:
         """What follows a run of which nothing is read."""
         if record.state is RunState.FAILED:
-            return self._told_failed(record)
+            return self._told_again(record)
         if record.cloud_account_id is not None:
             self.cloud_accounts.mark_synced(record.cloud_account_id, self.clock())
         is_told = record.state is RunState.NOT_USED and record.reason
@@ -212,7 +212,7 @@ class Importer:
         if message.envelope.replayed and record.container:
             return outgoing([ManifestMessage(record.run.place, record.cloud_account_id, Envelope(replayed=True))])
         if record.state is RunState.FAILED:
-            return self._told_failed(record)
+            return self._told_again(record)
         return self._follow(self._make(record)) if record.state in MADE else []
 
     def _run(self, message: PartMessage) -> RunRecord | None:
@@ -311,6 +311,11 @@ class Importer:
         self.ledger.fail(record.run, reason, self.clock())
         after = self.ledger.get(record.id)
         return self._told_failed(after) if after and after.state is RunState.FAILED else []
+
+    def _told_again(self, record: RunRecord) -> list[Outgoing]:
+        """Somebody may have died before it was told. Once a later run of the export was imported, it is no news."""
+        made = self.ledger.runs(record.run.export.key, MADE, limit=1)
+        return [] if made and made[0].id > record.id else self._told_failed(record)
 
     def _told_failed(self, record: RunRecord) -> list[Outgoing]:
         reason = record.reason or ""
