@@ -772,7 +772,7 @@ class Composition:
         """Rules that allocate what no project owns."""
         from shared.services.allocations import AllocationService
 
-        return AllocationService(self.allocations, self.projects, self.spending, self.clock)
+        return AllocationService(self.allocations, self.projects, self.spending, self.queues, self.clock)
 
     @cached_property
     def reconcile_service(self) -> ReconcileService:

@@ -16,13 +16,14 @@ from shared.cli.files import HERE, content_of
 from shared.cli.output import Cell, Column
 from shared.domain.allocation import Method
 from shared.domain.money import plain
+from shared.domain.texts import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.domain.allocation import Given, Rule
     from shared.ports.allocations import RuleChange, RuleVersion, RuleView
-    from shared.services.allocations import LoadedRules, RuleDetails
+    from shared.services.allocations import EndedRule, LoadedRules, RuleDetails
 
 commands = command_group("Rules that give projects shares of what no project owns.")
 RuleName = Annotated[str, typer.Argument(metavar="NAME", help="The rule's name, in any case.")]
@@ -53,6 +54,7 @@ def load(
         output.write_json(_loaded(loaded))
     else:
         _say_loaded(name, loaded, dry_run)
+    _say_checked(loaded, json)
     if loaded.needs_consent and not yes:
         if not dry_run:
             raise WrongUsageError(
@@ -101,11 +103,12 @@ def end(
     """End a rule with a day. What it gave up to that day stays."""
     refuse_empty(**{"--last-day": last_day})
     why, service = given_reason(reason), open_app().allocation_service
-    view = service.end(name, last_day, why, user_name())
+    ended = service.end(name, last_day, why, user_name())
     if json:
-        output.write_json(_rule(view, service.acronyms()))
+        output.write_json(_rule(ended.view, ended.acronyms))
     else:
-        output.say(f"{view.latest.name} ends with {view.latest.last_day}.")
+        output.say(f"{ended.view.latest.name} ends with {ended.view.latest.last_day}.")
+    _say_checked(ended, json)
 
 
 # --- for people ----------------------------------------------------------------------------------------------
@@ -122,6 +125,14 @@ def _say_loaded(file: str, loaded: LoadedRules, dry_run: bool) -> None:
         output.say(f"{file}: {would}{new:,} added, {others:,} {changed}, {loaded.unchanged:,} unchanged.")
     for sentence in loaded.warnings:
         output.warn(sentence)
+
+
+def _say_checked(done: LoadedRules | EndedRule, json: bool) -> None:
+    if done.unasked:
+        output.warn(f"{done.unasked}; the watchdog has these projects checked")
+    elif done.checked and not json:
+        acronyms = [done.acronyms.get(each, str(each)) for each in done.checked]
+        output.say(f"{output.count(len(acronyms), 'project')} checked anew: {named(sorted(acronyms))}.")
 
 
 def _in_words(change: RuleChange, acronyms: Mapping[int, str]) -> str:
@@ -149,6 +160,13 @@ def _last(view: RuleView) -> str:
     return str(until - DAY) if until else ""
 
 
+def _counting(view: RuleView) -> str:
+    if not view.in_force:
+        return "none"
+    last = _last(view)
+    return f"{_first(view)} to {last}" if last else f"from {_first(view)} on"
+
+
 def _note(view: RuleView) -> Cell:
     return Cell("" if view.in_force else "counts on no day", "yellow")
 
@@ -167,15 +185,23 @@ RULES: output.Table[RuleView] = {
     Column("to"): _last,
     Column("note", words=True): _note,
 }
-VERSIONS: output.Table[RuleVersion] = {
-    Column("version", right=True): lambda version: str(version.number),
-    Column("from"): lambda version: "" if version.rule.is_end else str(version.rule.first_day),
-    Column("to"): lambda version: str(version.rule.last_day or ""),
-    Column("shares", words=True): lambda version: "" if version.rule.is_end else version.rule.method.value,
-    Column("made, UTC"): lambda version: output.minute(version.made_at),
-    Column("by", words=True): lambda version: version.made_by,
-    Column("reason", words=True): lambda version: version.reason,
-}
+
+
+def _versions(acronyms: Mapping[int, str]) -> output.Table[RuleVersion]:
+    return {
+        Column("version", right=True): lambda version: str(version.number),
+        Column("from"): lambda version: "" if version.rule.is_end else str(version.rule.first_day),
+        Column("to"): lambda version: str(version.rule.last_day or ""),
+        Column("shares", words=True): lambda version: _says(version.rule, acronyms),
+        Column("made, UTC"): lambda version: output.minute(version.made_at),
+        Column("by", words=True): lambda version: version.made_by,
+        Column("reason", words=True): lambda version: version.reason,
+    }
+
+
+def _says(rule: Rule, acronyms: Mapping[int, str]) -> str:
+    shares = [share.removesuffix(" %") for share in _shares(rule, acronyms)]
+    return "" if rule.is_end else f"{rule.method}: {named(shares)}"
 
 
 def _write(details: RuleDetails) -> None:
@@ -185,17 +211,19 @@ def _write(details: RuleDetails) -> None:
         ("allocates", str(rule.pool)),
         ("shares", WORDS[rule.method]),
         ("projects", "\n".join(_shares(rule, details.acronyms))),
-        ("days", f"{_first(view)} to {_last(view) or 'any'}" if view.in_force else "none"),
+        ("days", _counting(view)),
     ]
     output.write_facts(facts)
     output.say()
-    output.write_records(VERSIONS, view.versions)
+    output.write_records(_versions(details.acronyms), view.versions)
     output.say()
     output.say(f"What it gave, {details.days.start} to {details.days.last_day}:", "bold")
     if details.given:
         output.write_records(_table(details), details.given)
-    else:
+    elif details.counts:
         output.say("Nothing: no costs without a project are stored of these days on which it counts.")
+    else:
+        output.say("Nothing: it counts on none of these days.")
     for sentence in missing_in(details.gaps):
         output.say(f"Incomplete: {sentence}", "yellow")
 

@@ -17,7 +17,7 @@ from itertools import combinations
 from shared.domain.charges import key_of_group
 from shared.domain.money import EXACT, add, stored
 from shared.domain.periods import Period
-from shared.domain.projects import sub_account_key
+from shared.domain.projects import WITH_GROUPS, sub_account_key
 
 DAY = timedelta(days=1)
 ALL_OF_IT = Decimal(100)
@@ -53,8 +53,8 @@ class Pool:
         return self.provider, sub_account_key(self.provider, self.sub_account_id), group
 
     def __str__(self) -> str:
-        whole = f"what no project owns in {self.sub_account_id}"
-        return whole if self.group is None else f"the group {self.group} of {self.sub_account_id}"
+        account = self.sub_account_id if self.provider in WITH_GROUPS else f"{self.provider} {self.sub_account_id}"
+        return f"what no project owns in {account}" if self.group is None else f"the group {self.group} of {account}"
 
 
 @dataclass(frozen=True, slots=True)

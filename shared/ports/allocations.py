@@ -66,6 +66,10 @@ class AllocationLedger(Protocol):
         """Makes the version that ends the rule; as `load` else. None where there is no such rule."""
         ...
 
+    def due_projects(self, names: Sequence[str]) -> list[int]:
+        """The active projects that get a share of these rules, or got one by a version before, and are due."""
+        ...
+
     def rules(self) -> list[RuleView]:
         """All rules, by name."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -16,8 +16,10 @@ from shared.ports.allocations import AllocationLedger, RuleChange, RuleView
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectLedger
+from shared.ports.queues import MessageSender
 from shared.ports.spending import By, Selection, SpendingLedger
 from shared.services.allocation_file import read_rules
+from shared.services.checking import ask_for_checks
 from shared.services.errors import RequestError
 from shared.services.reasons import given_reason
 from shared.services.terms import parse_day
@@ -30,7 +32,8 @@ CURRENCIES_SINCE = timedelta(days=100)
 class LoadedRules:
     """What a file changed, or would change where it was not loaded. unchanged: how many rules said the same before.
 
-    warnings: sentences on what a person may not have meant. acronyms: of all projects, by id.
+    warnings: sentences on what a person may not have meant. acronyms: of all projects, by id. checked: the projects
+    that are checked now. unasked: why that could not be asked for; the watchdog does it later.
     """
 
     loaded: bool
@@ -38,11 +41,23 @@ class LoadedRules:
     unchanged: int
     warnings: Sequence[str]
     acronyms: Mapping[int, str]
+    checked: Sequence[int] = ()
+    unasked: str | None = None
 
     @property
     def needs_consent(self) -> bool:
         """Whether a person has to say that it is meant: an end by hand is undone."""
         return any(change.ended for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRule:
+    """A rule that was ended. acronyms, checked, unasked: as of LoadedRules."""
+
+    view: RuleView
+    acronyms: Mapping[int, str]
+    checked: Sequence[int]
+    unasked: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,11 @@ class RuleDetails:
         """Of all projects, by id."""
         return {number: entry.project.acronym for number, entry in self.entries.items()}
 
+    @property
+    def counts(self) -> bool:
+        """Whether it counts on any of the days."""
+        return any(each.within(self.days) for each in self.view.in_force)
+
     def note(self, given: Given) -> str:
         """Why a project is not told of what it got, or why that does not count."""
         entry = self.entries.get(given.project_id or 0)
@@ -81,13 +101,15 @@ class AllocationService:
     allocations: AllocationLedger
     projects: ProjectLedger
     spending: SpendingLedger
+    queues: MessageSender
     clock: Clock
 
     def load(
         self, content: bytes, made_by: str, reason: str = "", *, agreed: bool = False, dry_run: bool = False
     ) -> LoadedRules:
-        """Loads the rules of a file, all or none; those that it does not name stay. Raises RequestError.
+        """Loads the rules of a file, all or none; those that it does not name stay; asks for checks.
 
+        Raises RequestError;
         ProjectFileError among them, with every fault. agreed: it is loaded though an end by hand is undone by it.
         """
         entries = self.projects.entries()
@@ -108,7 +130,13 @@ class AllocationService:
             raise RequestError(error.reason) from None
         warnings = [each for change in changes for each in self._warnings(change.after, entries)]
         acronyms = {entry.project.id: entry.project.acronym for entry in entries}
-        return LoadedRules(loaded, changes, len(rules) - len(changes), warnings, acronyms)
+        checked, unasked = self._check([change.after.name for change in changes] if loaded else [])
+        return LoadedRules(loaded, changes, len(rules) - len(changes), warnings, acronyms, checked, unasked)
+
+    def _check(self, rules: Sequence[str]) -> tuple[list[int], str | None]:
+        """Asks for the check of whoever these rules, which were changed, may give something."""
+        due = self.allocations.due_projects(rules)
+        return due, ask_for_checks(self.queues, due)
 
     def _warnings(self, rule: Rule, entries: Sequence[ProjectEntry]) -> Iterator[str]:
         today = self.clock().date()
@@ -130,7 +158,7 @@ class AllocationService:
                 f"another currency: {listed}"
             )
         if rule.first_day < today:
-            yield f"{rule.name}: it counts from {rule.first_day} on, so that what was used since then changes"
+            yield f"{rule.name}: it counts from {rule.first_day} on, so what has been used since then changes"
 
     def listed(self) -> list[RuleView]:
         """All rules, by name."""
@@ -151,8 +179,8 @@ class AllocationService:
         gaps = self.spending.lacking(which, self.clock().date())
         return RuleDetails(view, days, given, {entry.project.id: entry for entry in self.projects.entries()}, gaps)
 
-    def end(self, name: str, last_day: str, reason: str, made_by: str) -> RuleView:
-        """Ends a rule with this day; what it gave until then stays. Raises RequestError."""
+    def end(self, name: str, last_day: str, reason: str, made_by: str) -> EndedRule:
+        """Ends a rule with this day; what it gave until then stays. Asks for checks. Raises RequestError."""
         why, view = given_reason(reason), self._view(name)
         try:
             last = parse_day(last_day.strip())
@@ -162,7 +190,7 @@ class AllocationService:
             raise RequestError("the last day is empty; write year-month-day, such as 2026-11-30")
         _refuse_end(view, last)
         ended = self.allocations.end(view.latest.name, last, made_by, why, self.clock())
-        return ended or replace(view)
+        return EndedRule(ended or view, self.acronyms(), *self._check([view.latest.name]))
 
     def _view(self, name: str) -> RuleView:
         views = self.allocations.rules()
@@ -193,7 +221,8 @@ def _refuse_end(view: RuleView, last: date) -> None:
         raise RequestError(f"{name} begins on {counting[0].first}; to take all of it back, end it with {before}")
     until = counting[-1].until
     if until is not None and last >= until - DAY:
-        raise RequestError(f"{name} ends with {until - DAY} already")
+        again = "load it again with a later last_day" + (" and --yes" if view.latest.is_end else "")
+        raise RequestError(f"{name} ends with {until - DAY} already; to prolong it, {again}")
 
 
 def amounts(given: Sequence[Given]) -> dict[str, Decimal]:

@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -201,7 +201,9 @@ def _header(line: int, cells: Sequence[str], columns: Columns) -> list[str]:
     if len(missing) == len(columns.needed):
         faults = [f"line {line}: the first line has to name the columns: {', '.join(columns.needed)}"]
     else:
-        faults += [f"line {line}: {fault}" for fault in (*_missing(missing, unknown), *_unknown(unknown, columns))]
+        faults += [
+            f"line {line}: {fault}" for fault in (*_missing(missing, unknown), *_unknown(unknown, columns, names))
+        ]
     if faults:
         raise ProjectFileError(faults)
     return names
@@ -216,10 +218,11 @@ def _missing(missing: Iterable[str], unknown: list[str]) -> Iterator[str]:
         yield f"the column {column} is missing" + "".join(f"; is {_quoted(name)} meant to be it?" for name in similar)
 
 
-def _unknown(unknown: Iterable[str], columns: Columns) -> Iterator[str]:
-    """Of each column that is none: passed over, a project that is never to be locked would be."""
+def _unknown(unknown: Iterable[str], columns: Columns, names: Collection[str]) -> Iterator[str]:
+    """Of each column that is none: passed over, a project that is never to be locked would be. names: all there are."""
+    lacking = [each for each in columns.known if each not in names]
     for name in unknown:
-        similar = difflib.get_close_matches(name, columns.known, n=1)
+        similar = difflib.get_close_matches(name, lacking, n=1) or difflib.get_close_matches(name, columns.known, n=1)
         yield (
             f"there is no column {_quoted(name)}; "
             + "".join(f"name it {each}, or " for each in similar)

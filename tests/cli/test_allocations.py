@@ -8,7 +8,18 @@ import pytest
 
 from shared.cli.app import user_name
 from shared.composition import Composition
-from tests.cli.commands import DIE1, EAU, FIRST, RULES_HEADER, Cli, spend, spend_unowned, write_csv, write_rules
+from tests.cli.commands import (
+    DIE1,
+    EAU,
+    FIRST,
+    RULES_HEADER,
+    Cli,
+    queued,
+    spend,
+    spend_unowned,
+    write_csv,
+    write_rules,
+)
 
 HUB = ("Hub,FIRST,fixed,2026-11-01,DIE1,60", "Hub,,,,EAU,20")
 WITH_GROUP = "name,sub_account_id,resource_group,method,first_day,last_day,project,percent"
@@ -42,7 +53,7 @@ def test_rules_are_loaded_once_and_give_what_they_say(cli: Cli, shared_costs: Co
         "changed": 0,
         "unchanged": 0,
         "changes": [{"name": "Hub", "new": True, "undoes_an_end": False}],
-        "warnings": ["Hub: it counts from 2026-11-01 on, so that what was used since then changes"],
+        "warnings": ["Hub: it counts from 2026-11-01 on, so what has been used since then changes"],
     }
     assert "0 added, 0 changed, 1 unchanged" in cli("allocations", "load", file).out
     assert given(cli) == {"DIE1": "120", "EAU": "40", None: "40"}
@@ -50,6 +61,30 @@ def test_rules_are_loaded_once_and_give_what_they_say(cli: Cli, shared_costs: Co
     (listed,) = cli("allocations", "list", "--json").json
     assert listed["shares"] == [{"project": "DIE1", "percent": "60"}, {"project": "EAU", "percent": "20"}]
     assert listed["in_force"] == [{"first_day": "2026-11-01", "last_day": None, "version": 1}]
+
+
+def test_whoever_gets_a_share_or_got_one_is_checked_at_once(
+    cli: Cli, shared_costs: Composition, queue_names: dict[str, str]
+) -> None:
+    checks = "QueueProjectUsageNotification"
+    dry = cli("allocations", "load", write_rules(*HUB), "--dry-run")
+    assert "checked anew" not in dry.out
+    loaded = cli("allocations", "load", write_rules(HUB[0]))
+    assert "1 project checked anew: DIE1." in loaded.out
+    assert queued(checks) == [{"ProjectId": 11}]
+    assert "checked anew" not in cli("allocations", "load", write_rules(HUB[0])).out
+    changed = cli("allocations", "load", write_rules("Hub,FIRST,fixed,2026-11-05,EAU,100"))
+    assert "2 projects checked anew: DIE1, EAU." in changed.out
+    ended = cli("allocations", "end", "hub", "--last-day", "2026-11-10", "--reason", "moved")
+    assert ended.out == "Hub ends with 2026-11-10.\n2 projects checked anew: DIE1, EAU.\n"
+    assert queued(checks) == [{"ProjectId": 11}, {"ProjectIds": [11, 12]}, {"ProjectIds": [11, 12]}]
+
+
+def test_rules_are_loaded_though_checks_can_not_be_queued(cli: Cli, shared_costs: Composition) -> None:
+    outcome = cli("allocations", "load", write_rules(*HUB))
+    assert outcome.code == 0
+    assert "; the watchdog has these projects checked" in outcome.err
+    assert given(cli)["DIE1"] == "120"
 
 
 def test_a_dry_run_loads_nothing(cli: Cli, shared_costs: Composition) -> None:
@@ -107,9 +142,44 @@ def test_an_end_keeps_what_was_given_and_a_file_undoes_it_only_with_yes(cli: Cli
     assert given(cli)["DIE1"] == "120"
 
 
+def test_what_was_ended_by_hand_goes_on_with_yes(cli: Cli, shared_costs: Composition) -> None:
+    load(cli, *HUB)
+    end = ("allocations", "end", "Hub", "--reason", "x", "--last-day")
+    assert cli(*end, "2026-11-10").code == 0
+    again = "Hub ends with 2026-11-10 already; to prolong it, load it again with a later last_day and --yes"
+    assert cli(*end, "2026-11-12").err == f"error: {again}\n"
+
+
+def test_each_version_shows_its_shares_and_a_month_without_the_rule_says_so(
+    cli: Cli, shared_costs: Composition
+) -> None:
+    load(cli, *HUB)
+    load(cli, "Hub,FIRST,fixed,2026-11-05,EAU,100")
+    shown = cli("allocations", "show", "hub").out
+    assert "fixed: DIE1 60, EAU 20" in shown
+    assert "fixed: EAU 100" in shown
+    assert "days       from 2026-11-01 on\n" in shown
+    assert "Nothing: it counts on none of these days.\n" in cli("allocations", "show", "hub", "--month", "2026-10").out
+    later = cli("allocations", "show", "hub", "--month", "2026-12").out
+    assert "Nothing: no costs without a project are stored of these days on which it counts.\n" in later
+    assert cli("allocations", "end", "hub", "--last-day", "2026-10-31", "--reason", "x").code == 0
+    assert "Nothing: it counts on none of these days.\n" in cli("allocations", "show", "hub").out
+
+
+def test_a_pool_of_another_cloud_names_its_provider_and_a_column_is_told_by_one_that_lacks(
+    cli: Cli, shared_costs: Composition
+) -> None:
+    header = "name,provider,sub_account_id,method,first_day,project"
+    file = write_rules("Amz,AWS,123456789012,proportional,2026-12-01,DIE1", header=header)
+    outcome = cli("allocations", "load", file, "--dry-run")
+    assert "new: Amz: what no project owns in aws 123456789012, from 2026-12-01 on" in outcome.out
+    file = write_rules("Hub,FIRST,fixed,2026-12-01,DIE1,60", header=RULES_HEADER.replace("percent", "pct"))
+    assert "there is no column 'pct'; name it percent, or take it out" in cli("allocations", "load", file).err
+
+
 ENDS = {
     "2026-10-30": "Hub begins on 2026-11-01; to take all of it back, end it with 2026-10-31",
-    "2026-11-20": "Hub ends with 2026-11-10 already",
+    "2026-11-20": "Hub ends with 2026-11-10 already; to prolong it, load it again with a later last_day",
     "tomorrow": "'tomorrow' is no date; write year-month-day, such as 2026-04-01",
 }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, true, update
 from typing_extensions import override
 
 from shared.adapters.database.allocated import may_get, splits, stored_rules
@@ -60,6 +60,15 @@ class SqlAllocations(Ledger, AllocationLedger):
             return None
         _write(connection, known, [versions[-1].rule.ended(last_day)], made_by, reason, now)
         return _view(_by_key(connection)[rule_key(name)])
+
+    @override
+    @reads
+    def due_projects(self, connection: Connection, names: Sequence[str]) -> list[int]:
+        due: set[int] = set()
+        for getting in _getting(names):
+            which = select(projects.c.id).where(getting, projects.c.check_due_since.is_not(None))
+            due.update(connection.scalars(which))
+        return sorted(due)
 
     @override
     @reads
@@ -145,7 +154,12 @@ def _owner(connection: Connection, rule: Rule) -> str | None:
 
 def _mark_due(connection: Connection, rules: Sequence[Rule], now: datetime) -> None:
     """Whoever gets a share, or got one by a version before, is due for a check."""
-    for some in in_chunks([rule_key(rule.name) for rule in rules]):
-        getting = may_get(allocation_rules.c.name_key.in_(some))
-        due = update(projects).where(projects.c.active == true(), getting)
+    for getting in _getting([rule.name for rule in rules]):
+        due = update(projects).where(getting)
         connection.execute(due.values(check_due_since=kept_or(projects.c.check_due_since, now)))
+
+
+def _getting(names: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """The active projects to which these rules may give something, in chunks of rules."""
+    for some in in_chunks(list(map(rule_key, names))):
+        yield and_(projects.c.active == true(), may_get(allocation_rules.c.name_key.in_(some)))
