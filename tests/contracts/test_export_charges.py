@@ -299,6 +299,25 @@ def test_what_the_query_feeds_an_export_takes_over_by_an_order_and_back(world: W
     assert world.total(8) == 124
 
 
+def test_an_order_says_anew_what_became_of_the_runs_that_it_concerns_and_keeps_what_else_was_said(world: World) -> None:
+    other = export("other", Width.BILLING_ACCOUNT)
+    world.deliver(DAILY, days(9, 5, 10), each_day(9, 5, 10))
+    world.deliver(other, days(9, 5, 10), [*each_day(9, 5, 10), row(9, 6, sub="b00c"), row(9, 20, sub="b00c")])
+
+    def said() -> list[tuple[RunState, str | None]]:
+        return [(each.state, each.reason) for each in world.ledger.runs()]
+
+    why = "7f0c is fed by the export {}; `exports use {} --for 7f0c` changes that"
+    (_, before), _ = of_daily = said()
+    left_out = (before or "").removeprefix(why.format("daily", "other"))
+    assert left_out == ". 1 row of 20 September 2026 left out, for which a run of other days speaks"
+    assert of_daily == [(RunState.IMPORTED, why.format("daily", "other") + left_out), (RunState.IMPORTED, None)]
+    world.use(other, on(10, 2), SUB)
+    assert said() == [(RunState.IMPORTED, left_out[2:]), (RunState.NOT_USED, why.format("other", "daily"))]
+    world.use(DAILY, on(10, 3), SUB)
+    assert said() == of_daily
+
+
 def test_an_order_holds_for_what_its_export_delivers_later_too(world: World) -> None:
     wide = export("all", Width.BILLING_ACCOUNT)
     world.deliver(wide, days(9, 1, 19), each_day(9, 1, 19, sub="9a1b"))

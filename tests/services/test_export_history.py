@@ -77,6 +77,29 @@ def test_an_order_is_carried_out_and_its_projects_are_checked(chain: Chain):
     assert (again.handovers, again.changes.days, again.projects) == ((), None, ())
 
 
+def test_after_an_order_the_list_says_of_each_run_what_counts_now(chain: Chain, tmp_path: Path):
+    history = chain.export_history
+    why = f"{SUB} is fed by the export {{}}; `exports use {{}} --for {SUB}` changes that"
+
+    def said() -> list[tuple[RunState, str | None]]:
+        return [(each.state, each.reason) for each in history.listed()]
+
+    # Of a run that a newer one has replaced nothing counts, whoever feeds: it is as its export is.
+    newer = write_run(tmp_path / "newer", 3)
+    newer.write_text(newer.read_text().replace("7e4b", "7e4c"))
+    imported(chain, newer)
+    by_file = [(RunState.NOT_USED, why.format("file", "daily"))] * 2 + [(RunState.IMPORTED, None)]
+    by_daily = [(RunState.IMPORTED, None)] * 2 + [(RunState.NOT_USED, why.format("daily", "file"))]
+    assert said() == by_file
+    history.look(history.order("daily"))
+    assert said() == by_file
+    history.use(history.order("daily"), "ann")
+    assert said() == by_daily
+    chain.clock.now += timedelta(minutes=5)
+    history.use(history.order("file", SUB), "ann")
+    assert said() == by_file
+
+
 def test_of_two_orders_the_one_carried_out_later_counts_however_long_somebody_thought_about_it(chain: Chain):
     history = chain.export_history
     thought_about = history.order("daily")

@@ -17,6 +17,7 @@ from shared.adapters.database.cloud_accounts import export_account, feeding_acco
 from shared.adapters.database.engine import Database
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
+from shared.adapters.database.export_outcomes import REASONS, as_text
 from shared.adapters.database.export_rows import RUNS, run_of, the_run
 from shared.adapters.database.export_state import State, state_of, write_feeding_account
 from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums, refuse_unstorable_together
@@ -41,8 +42,6 @@ from shared.ports.errors import LaterError
 from shared.ports.export_runs import Changes, Imported, RunRecord
 
 run = export_runs.c
-# So many reasons of a run are kept; of thousands of sub-accounts most are the same but for the name.
-REASONS = 20
 COUNTED = ("added", "changed", "removed")
 # A run with the better turn is waited for so long, and looked at again so often.
 WAITED_FOR, LOOKED_AGAIN = timedelta(hours=6), timedelta(minutes=1)
@@ -223,7 +222,7 @@ class Making:
             state, reasons = outcome((used, reason) for used, reason in said["verdicts"])
             said["told"] = self._untold(connection, row.export_id, said["verdicts"])
             odd = dict.fromkeys(each for part in read for each in part.odd or ())
-            reason = _as_text([*reasons, *_left_out(said["left_out"]), *odd])
+            reason = as_text([*reasons, *_left_out(said["left_out"]), *odd])
             rows = sum(each.rows or 0 for each in read)
             periods = sorted({period for each in read for period in each.periods or ()})
             ended = {"state": state, "reason": reason, "rows": rows, "periods": periods, "finished_at": self.now}
@@ -271,7 +270,3 @@ def _left_out(left_out: tuple[int, str, str] | None) -> list[str]:
         return []
     rows, first, last = left_out
     return [left_out_in_words(rows, date.fromisoformat(first), date.fromisoformat(last))]
-
-
-def _as_text(sentences: Iterable[str]) -> str | None:
-    return ". ".join(each.rstrip(".") for each in sentences) or None

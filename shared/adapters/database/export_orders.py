@@ -12,6 +12,7 @@ from shared.adapters.database.chunks import select_in
 from shared.adapters.database.cloud_accounts import export_account, lock_accounts, query_account
 from shared.adapters.database.export_charges import added_up, scope_ids_of
 from shared.adapters.database.export_counting import Counting, mark_due
+from shared.adapters.database.export_outcomes import tell_anew
 from shared.adapters.database.export_rows import export_of
 from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account, write_order
 from shared.adapters.database.scope_rows import Scopes, scopes_of
@@ -55,6 +56,7 @@ def carry_out(connection: Connection, order: Order, by: str) -> Ordered:
     done = [_carry_out(connection, order, source, each) for each in accounts]
     owners = {owner for each in done for owner in each.due_projects}
     fed = tuple(fed for each in done for fed in each.fed)
+    tell_anew(connection, fed)
     return Ordered(fed, added_up(each.changes for each in done), tuple(sorted(owners)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -238,6 +238,31 @@ def outcome(verdicts: Iterable[tuple[bool, str | None]]) -> tuple[RunState, tupl
     return RunState.IMPORTED if is_used else RunState.NOT_USED, tuple(reasons)
 
 
+def outcome_anew(
+    said: Sequence[tuple[bool, str | None]],
+    export: Export,
+    spoken: Collection[Fed],
+    feeds: Feeds,
+    changed: Collection[Fed],
+) -> list[tuple[bool, str | None]]:
+    """What is said of a run once an order has changed who feeds.
+
+    said: what was, as `outcome` takes it. spoken: that of which its days count for its export; of a run that newer ones
+    have replaced, that of the whole export. feeds: of what was changed, and of what the export feeds.
+    """
+    about = {each: f"{each.name} is fed " for each in changed}
+    is_about = {fed for fed, begins in about.items() if any((reason or "").startswith(begins) for _, reason in said)}
+    concerned = {*is_about, *spoken}
+    fed = {each for each in concerned if _is_among(export, feeds.get(each, ()))}
+    of_others = [(used, reason) for used, reason in said if not (reason or "").startswith(tuple(about.values()))]
+    after = [(used, reason) for used, reason in of_others if not used or fed]
+    after += [(True, None)] if fed and (True, None) not in after else []
+    for each in sorted(concerned.intersection(changed) - fed, key=place):
+        by = feeds_of(feeds, each)
+        after += [(False, _why_not_used(export, each, by[0]))] if by else []
+    return after
+
+
 def _by_sub_account(feeds: Feeds) -> defaultdict[Fed, Feeds]:
     """Apart, since there are thousands of them, and none concerns another."""
     found = defaultdict[Fed, Feeds](dict)
@@ -286,7 +311,7 @@ def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Or
         return Verdict(offer, True, _why_both(offer, others))
     if all(_is_ordered(offer, each, orders) for each in others):
         return Verdict(offer, True)
-    return Verdict(offer, False, _why_not_used(offer, others[0]))
+    return Verdict(offer, False, _why_not_used(offer.run.export, offer.fed, others[0]))
 
 
 def _follows(one: Feed, other: Feed) -> bool:
@@ -334,10 +359,10 @@ def _both(one: Period | None, other: Period | None) -> Period | None:
 # --- in words --------------------------------------------------------------------------------------------------
 
 
-def _why_not_used(offer: Offer, other: Feed) -> str:
+def _why_not_used(export: Export, fed: Fed, other: Feed) -> str:
     who = f"by the export {other.export.name}" if other.export else "by the query"
-    name, sub_account = in_shell(offer.run.export.name), in_shell(offer.fed.sub_account)
-    return f"{offer.fed.name} is fed {who}; `exports use {name} --for {sub_account}` changes that"
+    name, sub_account = in_shell(export.name), in_shell(fed.sub_account)
+    return f"{fed.name} is fed {who}; `exports use {name} --for {sub_account}` changes that"
 
 
 def _why_both(offer: Offer, others: Sequence[Feed]) -> str:
