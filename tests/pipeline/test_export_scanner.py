@@ -346,6 +346,27 @@ def test_a_container_that_can_not_be_read_is_told_once_a_day_and_the_account_say
     assert len(notices(chain)) == 2
 
 
+def test_a_folder_that_can_not_be_read_is_told_once_a_day_though_others_of_its_container_can(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a", "b", "c"):
+        chain.cloud_accounts.add_exports("azure", f"{CONTAINER}/{folder}")
+    listed = blobs.listed
+
+    def refuse(container: str, folder: str = "") -> Any:
+        if folder != "c":
+            raise NeverError("it needs a role")
+        return listed(container, folder)
+
+    monkeypatch.setattr(blobs, "listed", refuse)
+    scan(chain)
+    assert [each.last_sync_error for each in chain.cloud_accounts.accounts()] == ["it needs a role"] * 2 + [None]
+    statements = opened(chain)
+    chain.clock.forward(hours=1)
+    scan(chain)
+    assert statements == []
+
+
 def test_a_container_that_is_away_is_looked_at_by_the_next_look(chain: Chain, blobs: FakeBlobs) -> None:
     place = Exported(blobs).run([ea("1", DAY)])
     blobs.fails = lambda what: LaterError("503") if what == "listed" else None

@@ -35,6 +35,11 @@ class Place:
     folder: str
     is_asked: bool = True
 
+    @property
+    def at(self) -> str:
+        """Where it is: `container` or `container/folder`."""
+        return f"{self.container}/{self.folder}".rstrip("/")
+
     def holds(self, container: str, name: str) -> bool:
         """Whether a blob lies in it."""
         return container == self.container and (not self.folder or name.startswith(f"{self.folder}/"))

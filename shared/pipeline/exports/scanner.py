@@ -134,7 +134,7 @@ class Scanner:
         except LaterError as error:
             event("exports_not_listed", level=logging.WARNING, container=place.container, reason=error.reason)
             return
-        seen.refused.pop(place.container, None)
+        seen.refused.pop(place.at, None)
         listed = {
             name: each for name, each in listed.items() if place_holding(seen.places, place.container, name) == place
         }
@@ -146,10 +146,10 @@ class Scanner:
     def _refused(self, look: Look, place: Place, reason: str) -> Iterator[Outgoing]:
         """Once a day, so that the database is opened no more often."""
         told = f"{look.now.date()} {reason}"
-        if look.seen.refused.get(place.container) != told:
+        if look.seen.refused.get(place.at) != told:
             yield from self.telling.refused(place.container, reason)
             self.cloud_accounts.mark_failed(place.cloud_account_id, reason)
-            look.seen.refused[place.container] = told
+            look.seen.refused[place.at] = told
 
     def _queue(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Generator[Outgoing, None, bool]:
         """Asks for what is new, the newest first: what an older run says of the same days then changes nothing.

@@ -38,7 +38,7 @@ class Seen:
     before. places: where exports lie. manifests: by container and
     name. told: `texts.digest` of the files that operators were told of. staged: of the runs that were being imported
     then, by their number, how many parts were read; has_queued: whether the last look has asked for runs. refused: why
-    a container can't be read, by name. latest: the last run that the history had.
+    a place can't be read, by where it is. latest: the last run that the history had.
     """
 
     looked_at: datetime | None = None
