@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from ipaddress import ip_address
@@ -599,27 +599,41 @@ class Settings(BaseModel):
         return self.own_resource_group or (found[1] if found else None)
 
 
-def load(environment: Mapping[str, str] | None = None, local_file: Path | None = None) -> Settings:
+def load(
+    environment: Mapping[str, str] | None = None, local_file: Path | None = None, only: Collection[str] = ()
+) -> Settings:
     """The settings from the environment (or the mapping given, for tests).
 
-    local_file: a local.settings.json whose Values count where the environment says nothing, as with Core Tools.
-    Raises SettingsError.
+    local_file: a local.settings.json whose Values count where the environment says nothing, as with Core Tools. only:
+    the names of those that are read; the others have their defaults, and nothing is told of them. Raises SettingsError.
     """
+    if only:
+        settings, faulty = _read({name.lower(): text for name, text in _given(environment, local_file) if name in only})
+        if faulty:
+            raise _refused(_not_right(faulty))
+        return settings
     for doubt in doubts(environment, local_file):
         logging.getLogger("warden").warning("setting_in_doubt %s", doubt)
     given = {name.lower(): value for name, value in _given(environment, local_file)}
     no_values = {name: why for name in setting_names() if (why := _no_value(name, given.get(name.lower(), "")))}
     settings, faulty = _read({key: value for key, value in given.items() if key not in map(str.lower, no_values)})
-    takes = setting_names()
-    faults = [f"{name} {why}" for name, why in no_values.items()]
-    faults += [f"{name} is not right{why}. It takes {takes[name]}." for name, why in faulty.items()]
+    faults = [f"{name} {why}" for name, why in no_values.items()] + _not_right(faulty)
     # In the place of a faulty setting stands its default, of which nothing is to be said.
     between = _faults_between(settings, given)
     faults += [fault for fault in between if not any(name in fault for name in (*no_values, *faulty))]
     if faults:
-        listed = "\n".join(f"  - {fault}" for fault in faults)
-        raise SettingsError(f"The app settings can't be used:\n{listed}")
+        raise _refused(faults)
     return settings
+
+
+def _not_right(faulty: Mapping[str, str]) -> list[str]:
+    takes = setting_names()
+    return [f"{name} is not right{why}. It takes {takes[name]}." for name, why in faulty.items()]
+
+
+def _refused(faults: Iterable[str]) -> SettingsError:
+    listed = "\n".join(f"  - {fault}" for fault in faults)
+    return SettingsError(f"The app settings can't be used:\n{listed}")
 
 
 def _no_value(name: str, text: str) -> str | None:

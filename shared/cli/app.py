@@ -25,13 +25,16 @@ def command_group(about: str) -> typer.Typer:
     return commands
 
 
-def open_app() -> Composition:
-    """The app as the environment, and local.settings.json in this folder, set it. Raises SettingsError."""
+def open_app(*only: str) -> Composition:
+    """The app as the environment, and local.settings.json in this folder, set it. Raises SettingsError.
+
+    only: the names of the settings that are read, where the others need not be there.
+    """
     # Imported here, so that --help and wrong usage are answered at once.
     from shared import settings
     from shared.composition import Composition
 
-    app = Composition(settings.load(local_file=LOCAL_FILE))
+    app = Composition(settings.load(local_file=LOCAL_FILE, only=only))
     if app.settings.mark:
         from shared.cli import output
 

@@ -16,6 +16,8 @@ from shared.domain.texts import named
 if TYPE_CHECKING:
     from shared.services.exports import Checked
 
+# What is read of the settings: a laptop that has none will do.
+NEEDED = ("COST_METRIC", "LOCAL_CLOCK_START")
 commands = command_group("Costs that a provider writes as files.")
 Paths = Annotated[
     list[Path],
@@ -32,7 +34,7 @@ def read(paths: Paths, json: AsJson = False) -> None:
     """
     faulty, listed = False, []
     with output.working("Reading …"):
-        for checked in open_app().export_service.read(paths):
+        for checked in open_app(*NEEDED).export_service.read(paths):
             faulty = faulty or checked.fault is not None
             if json:
                 listed.append(_listed(checked))

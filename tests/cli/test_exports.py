@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.adapters.exports.files import EA, SUB, csv_of
 from tests.cli.commands import Cli
 
@@ -35,6 +37,20 @@ def test_a_file_that_cannot_be_read_ends_in_a_sentence_and_exit_code_1(cli: Cli)
     outcome = cli("exports", "read", "part.csv")
     assert outcome.code == 1
     assert "The file has no costs that are known" in outcome.out
+
+
+def test_no_setting_is_needed_and_the_metric_alone_is_read(
+    cli: Cli, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in environment:
+        monkeypatch.delenv(name)
+    Path("part.csv").write_text(csv_of([EA]), newline="")
+    monkeypatch.setenv("COST_METRIC", "AmortizedCost")
+    (checked,) = cli("exports", "read", "part.csv", "--json").json
+    assert checked["metric"] == "AmortizedCost, as COST_METRIC says; the file says nothing of it"
+    monkeypatch.setenv("COST_METRIC", "Nothing")
+    outcome = cli("exports", "read", "part.csv")
+    assert (outcome.code, "COST_METRIC is not right. It takes ActualCost or AmortizedCost." in outcome.err) == (1, True)
 
 
 def test_a_folder_without_exports_is_wrong_usage(cli: Cli) -> None:
