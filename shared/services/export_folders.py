@@ -25,7 +25,8 @@ def parts_of(said: Manifest, manifest: Path, found: Sequence[Path]) -> dict[str,
     Months have files of one name, in folders of their own.
     """
     by_name: dict[str, list[Path]] = {}
-    for path in found:
+    # A link may lead nowhere.
+    for path in filter(Path.exists, found):
         by_name.setdefault(path.name, []).append(path)
     names = [part.name for part in said.parts]
     alike = {

@@ -110,6 +110,8 @@ class ExportService:
             return self._reader.manifest(path.read_bytes())
         except NeverError as error:
             return error
+        except OSError as error:
+            return NeverError(f"The file can't be read: {error.strerror}.")
 
     def _run(self, path: Path, said: Manifest | NeverError, found: Sequence[Path]) -> Iterator[Checked]:
         """Its parts, and then its manifest, which may disagree with them."""

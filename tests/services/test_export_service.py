@@ -53,6 +53,19 @@ def test_a_file_says_days_exact_sums_sub_accounts_and_what_has_no_group(tmp_path
     assert checked.sub_accounts == [("azure", ""), ("azure", SUB)]
 
 
+def test_links_that_lead_nowhere_hide_no_other_file_and_are_told_by_their_names(tmp_path):
+    broken = write_run(tmp_path / "run", 1, 1).with_name("part_1.csv")
+    broken.unlink()
+    (tmp_path / "good.csv").write_text(csv_of([EA]), newline="")
+    for link in (broken, tmp_path / "manifest.json"):
+        link.symlink_to(tmp_path / "nowhere")
+    told = {Path(each.name).relative_to(tmp_path).as_posix(): each.fault for each in check(tmp_path)}
+    unread = "The file can't be read: No such file or directory."
+    assert (told["manifest.json"], told["run/part_1.csv"]) == (unread, unread)
+    assert (told["good.csv"], told["run/part_0.csv"]) == (None, None)
+    assert str(told["run/manifest.json"]).startswith("It can't be imported yet: ")
+
+
 def test_a_faulty_file_hides_no_other(tmp_path):
     (tmp_path / "a.csv").write_text("no,costs\n")
     (tmp_path / "b.CSV").write_text(csv_of([EA]), newline="")

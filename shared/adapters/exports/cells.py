@@ -29,6 +29,8 @@ ISO = re.compile(
 NO_GROUP = frozenset({"others", "not applicable"})
 SUBSCRIPTION = re.compile(r"/?subscriptions/([^/]+)/?", re.IGNORECASE)
 BILLING_ACCOUNT = re.compile(r"/?providers/microsoft\.billing/billingaccounts/([^/]+)/?", re.IGNORECASE)
+# What spreadsheets make of an id of digits: all that begin alike become one.
+ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", re.IGNORECASE)
 # As FOCUS files name those whom we call otherwise.
 PROVIDERS = {
     "microsoft": "azure",
@@ -95,16 +97,20 @@ def read_currency(text: str) -> str:
 
 
 def sub_account(text: str) -> str:
-    """A sub-account's id: Azure's FOCUS files write a subscription as `/subscriptions/<id>`."""
-    text = text.strip()
-    known = SUBSCRIPTION.fullmatch(text)
-    return known[1] if known else text
+    """A sub-account's id: Azure's FOCUS files write a subscription as `/subscriptions/<id>`. Raises CellError."""
+    return _id(text, SUBSCRIPTION)
 
 
 def billing_account(text: str) -> str:
-    """A billing account's id: Azure's FOCUS files write it with its path."""
+    """A billing account's id: Azure's FOCUS files write it with its path. Raises CellError."""
+    return _id(text, BILLING_ACCOUNT)
+
+
+def _id(text: str, in_a_path: re.Pattern[str]) -> str:
     text = text.strip()
-    known = BILLING_ACCOUNT.fullmatch(text)
+    if ROUNDED.fullmatch(text):
+        raise CellError(f"is {readable(text)!r}, a number that a spreadsheet has rounded, and no id any more")
+    known = in_a_path.fullmatch(text)
     return known[1] if known else text
 
 

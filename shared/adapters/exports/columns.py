@@ -14,6 +14,8 @@ BOM = "\ufeff"
 # Older files in a person's language: `Abonnement-GUID (SubscriptionGuid)`.
 LOCALISED = re.compile(r".*\((\w+)\)")
 MOST_NAMED = 8
+# A column of the files that we write: FOCUS 1.2, with the names of later versions beside.
+OURS = "x_costmetric"
 
 # By what we call the cell: the names of its column in small letters; the first that is there counts.
 COST = "cost"
@@ -56,11 +58,15 @@ NEEDED = (COST, DAY, CURRENCY)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a file is, and the place of each column that is needed, by what we call it."""
+    """What a file is, and the place of each column that is needed, by what we call it.
+
+    older_provider: the place of the column that counts where the provider's is empty.
+    """
 
     dataset: str
     places: Mapping[str, int]
     cost_column: str
+    older_provider: int | None = None
 
 
 def layout_of(header: Sequence[str], metric: CostMetric) -> Layout:
@@ -81,7 +87,8 @@ def layout_of(header: Sequence[str], metric: CostMetric) -> Layout:
     if GROUP in chosen:
         chosen.pop(RESOURCE, None)
     cost_column = next(name for name in wanted[COST] if places.get(name.lower()) == chosen[COST])
-    return Layout(dataset, chosen, cost_column)
+    older = places.get("providername") if PROVIDER in chosen else None
+    return Layout(dataset, chosen, cost_column, None if older == chosen.get(PROVIDER) else older)
 
 
 def _dataset(has: Container[str], metric: CostMetric) -> tuple[str, Mapping[str, Sequence[str]]]:
@@ -98,6 +105,8 @@ def _dataset(has: Container[str], metric: CostMetric) -> tuple[str, Mapping[str,
 
 def _focus_version(has: Container[str]) -> str:
     """The newest version of which it has a column; what a provider leaves out makes it look older."""
+    if OURS in has:
+        return "1.2"
     if "serviceprovidername" in has:
         return "1.3" if "providername" in has else "1.4"
     if "invoiceid" in has or "pricingcurrency" in has:

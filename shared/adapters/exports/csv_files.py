@@ -18,6 +18,7 @@ from shared.adapters.exports.columns import BOM
 from shared.ports.errors import NeverError
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 BOM_BYTES = BOM.encode()
 # What is decoded in place of bytes that are no UTF-8.
@@ -88,6 +89,7 @@ def checked(path: Path) -> Iterator[CheckedFile]:
     """
     start, lines = _start(path)
     header, end = _header(start)
+    _check_separator(header)
     _check_cells(start[end:], header)
     whole = CheckedFile(path, header, start.count(b"\n", 0, end) or 1, lines)
     if not start.startswith(BOM_BYTES, end):
@@ -124,6 +126,8 @@ def _start(path: Path) -> tuple[bytes, int | None]:
         raise NeverError("The file is empty; an export without charges has a header.")
     if start.startswith((ZIP, *UTF_16)):
         raise NeverError("The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are read.")
+    if start.removeprefix(BOM_BYTES).lstrip().startswith((b"{", b"[")):
+        raise NeverError("The file is JSON, and no manifest of an export.")
     # The last character may be cut.
     return (start if len(start) < PIECE else start[: start.rfind(b"\n") + 1]), lines
 
@@ -187,6 +191,12 @@ def _header(start: bytes) -> tuple[list[str], int]:
     if REPLACED in record:
         raise NeverError("The file is no CSV in UTF-8: its first line can't be read.")
     return header, len(record.encode()) + (len(BOM_BYTES) if start.startswith(BOM_BYTES) else 0)
+
+
+def _check_separator(header: list[str]) -> None:
+    used = next((word for separator, word in OTHER_SEPARATORS.items() if separator in header[0]), None)
+    if len(header) == 1 and used:
+        raise NeverError(f"The file's cells are separated by {used}; commas are read.")
 
 
 def _check_cells(rows: bytes, header: list[str]) -> None:

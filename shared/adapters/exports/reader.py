@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
@@ -13,7 +13,8 @@ from polars.exceptions import PanicException, PolarsError
 from typing_extensions import override
 
 from shared.adapters.exports import csv_files
-from shared.adapters.exports.columns import COST, Layout, layout_of
+from shared.adapters.exports.cells import ABSENT
+from shared.adapters.exports.columns import COST, PROVIDER, Layout, layout_of
 from shared.adapters.exports.manifests import Manifests
 from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
@@ -42,7 +43,7 @@ class PolarsExports(Manifests, ExportReader):
             layout = layout_of(checked.header, metric)
             names = [str(place) for place in range(len(checked.header))]
             rows = pl.scan_csv(checked.path, infer_schema=False, new_columns=names, glob=False, low_memory=True)
-            columns = [pl.col(str(at)).alias(cell) for cell, at in layout.places.items()]
+            columns = _columns(layout, lambda _, at: pl.col(names[at]))
             # Where the last column is not read, the parser jumps over what lies behind the others, quotes and all.
             with ThreadPoolExecutor(1) as beside:
                 lines = beside.submit(checked.count_lines)
@@ -59,13 +60,22 @@ def _read_parquet(path: Path, metric: CostMetric, today: date) -> ExportFile:
         count = rows.select(pl.len()).collect().item()
         if count > MOST_ROWS_A_BYTE * path.stat().st_size:
             raise NeverError("The file has more rows than bytes, as no export does.")
-        names = {cell: schema.names()[place] for cell, place in layout.places.items()}
-        columns = (_as_text(cell, name, schema[name]).alias(cell) for cell, name in names.items())
+        names = schema.names()
+        columns = _columns(layout, lambda cell, at: _as_text(cell, names[at], schema[names[at]]))
         summing = _summed(rows.select(columns), layout, today)
         # A thread of the parser that breaks ends the rows, and that is all.
         if summing.read != count:
             raise NeverError(f"The file is broken: of its {count:,} rows, {summing.read:,} can be read.")
         return _file(summing, layout)
+
+
+def _columns(layout: Layout, column: Callable[[str, int], pl.Expr]) -> list[pl.Expr]:
+    """What is read, by what we call it. column: that at a place."""
+    found = {cell: column(cell, at) for cell, at in layout.places.items()}
+    if layout.older_provider is not None:
+        newer, older = found[PROVIDER], column(PROVIDER, layout.older_provider)
+        found[PROVIDER] = pl.when(newer.is_null() | newer.is_in(ABSENT)).then(older).otherwise(newer)
+    return [each.alias(cell) for cell, each in found.items()]
 
 
 def _as_text(cell: str, name: str, dtype: pl.DataType) -> pl.Expr:

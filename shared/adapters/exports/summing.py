@@ -270,7 +270,10 @@ def _names(columns: Columns, cell: str, clean: Callable[[str], str]) -> Iterator
     for text in set(columns[cell]):
         if text and "\n" in text:
             raise NeverError(f"The file's quotes are broken: the {cell} {readable(text)!r} has two lines.")
-        known[text] = clean("" if text in cells.ABSENT else storable((text or "").removeprefix(BOM)))
+        try:
+            known[text] = clean("" if text in cells.ABSENT else storable((text or "").removeprefix(BOM)))
+        except CellError as error:
+            raise NeverError(f"The file is wrong: the {cell} {error}.") from None
     return map(known.__getitem__, columns[cell])
 
 

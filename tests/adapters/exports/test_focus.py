@@ -118,7 +118,7 @@ def test_no_charges_are_a_file_of_columns_alone(tmp_path, form):
     path = tmp_path / "f"
     assert written(path, [], form) == Given(0, {})
     file = read(path)
-    assert (file.count, file.dataset) == (0, "FOCUS 1.3")
+    assert (file.count, file.dataset) == (0, "FOCUS 1.2")
     assert streamed() == []
 
 

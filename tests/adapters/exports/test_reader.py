@@ -196,6 +196,23 @@ def test_focus_of_other_providers_goes_by_its_sub_accounts_and_ids_stay_texts(tm
     assert sum(row.rows for row in file.rows["aws"]) == 2
 
 
+@pytest.mark.parametrize("absent", ["", "NULL", None])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_where_the_newer_column_of_the_provider_is_empty_the_older_one_counts(tmp_path, absent, form):
+    empty, other = ({**FOCUS, "ServiceProviderName": name} for name in (absent, "AWS"))
+    path = tmp_path / "part"
+    frame = pl.DataFrame([empty, other, {**other, "ProviderName": absent}])
+    if form == "csv":
+        frame.write_csv(path)
+    else:
+        frame.write_parquet(path)
+    file = read(path)
+    assert (file.dataset, {name: len(rows) for name, rows in file.rows.items()}) == (
+        "FOCUS 1.3",
+        {"azure": 1, "aws": 1},
+    )
+
+
 def test_a_purchase_is_on_the_day_on_which_its_year_begins(tmp_path):
     year = {**FOCUS, "ChargePeriodStart": "2026-09-04T00:00:00Z", "ChargePeriodEnd": "2027-09-04T00:00:00Z"}
     assert rows_of(read(tmp_path / "part", csv_of([year])))[0].day == date(2026, 9, 4)
@@ -435,7 +452,15 @@ ROW = "Row 2 after the header"
         ),
         ("line_item_unblended_cost\r\n1\r\n", "its columns are line_item_unblended_cost."),
         (csv_of([EA]).replace("Quantity", "Cost"), "The file has the column Cost twice."),
-        (csv_of([EA]).replace(",", ";"), "its columns are BillingAccountId;BillingPeriodStartDate…."),
+        (csv_of([EA]).replace(",", ";"), "The file's cells are separated by semicolons; commas are read."),
+        (csv_of([{**EA, "Cost": "1,5"}]).replace(",", ";").replace('"1;5"', "1,5"), "are separated by semicolons"),
+        (csv_of([EA]).replace(",", "\t"), "The file's cells are separated by tabs; commas are read."),
+        ('\ufeff {"properties": {"rows": [1, 2]}}', "The file is JSON, and no manifest of an export."),
+        (
+            with_cell(SubscriptionId="1.23457E+11"),
+            "the sub-account is '1.23457E+11', a number that a spreadsheet has rounded, and no id any more.",
+        ),
+        (with_cell(BillingAccountId="8,6e+6"), "the billing account is '8,6e+6', a number that"),
         (with_cell(Cost="free"), f"{ROW} is wrong: the cost is 'free', which is no number."),
         (
             with_cell(Cost="1,5"),
