@@ -26,7 +26,9 @@ def import_files(
             help="CSV (plain, gzip), Parquet, manifests, folders of them; or CONTAINER/PATH in export storage.",
         ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read them, and say what would be imported.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read them, and say what would become of each. Nothing is kept.")
+    ] = False,
     parts: Annotated[
         bool, typer.Option("--parts", help="The files that no manifest names are parts of one export.")
     ] = False,
@@ -53,6 +55,13 @@ def import_files(
         raise typer.Exit(FAILED)
 
 
+# What would become of one that is only rehearsed.
+WOULD = {
+    RunState.IMPORTED: "would be imported",
+    RunState.NOT_USED: "would not be used",
+    RunState.NO_COSTS: "has no costs",
+}
+
 # --- for people --------------------------------------------------------------------------------------------------
 
 
@@ -74,14 +83,13 @@ def _outcome(result: Result) -> Cell:
     """What became of it, or would."""
     if result.fault:
         return Cell("failed", "red")
-    number = f" as run {result.record.id}" if result.record.id else ""
+    state, number = result.record.state, result.record.id
     match result.found:
         case Found.KNOWN:
-            return Cell(f"was {result.record.state} before{number}")
+            return Cell(f"known as run {number}, {state}")
         case Found.COPY:
-            return Cell(f"a copy of what was {result.record.state}{number}")
-    is_new = result.record.state is RunState.IMPORTING and not number
-    return Cell("would be imported" if is_new else f"{result.record.state}{number}")
+            return Cell(f"a copy of run {number}, {state}")
+    return Cell(f"run {number}: {state}" if number else WOULD.get(state, state))
 
 
 def _changed(result: Result) -> str:

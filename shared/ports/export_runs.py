@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -188,6 +189,10 @@ class ExportLedger(Protocol):
         LaterError where a run has to be made first that was found with this, the first of its export, and feeds what
         both hold (`feeding.who_feeds`). Whoever breaks off goes on at the next call; two at once change nothing twice.
         """
+        ...
+
+    def rehearsing(self) -> AbstractContextManager[ExportLedger]:
+        """The same ledger as long as it lasts: nothing of what is done there is kept, and others wait for its end."""
         ...
 
     # --- who feeds ---

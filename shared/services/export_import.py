@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from shared.domain.charges import CostMetric
-from shared.domain.exports.days import billing_period, placed
+from shared.domain.exports.days import placed
 from shared.domain.exports.files import FileRun, file_export, last_days, refusals
 from shared.domain.exports.runs import Export, ExportRun, Found, RunState, content_of, what_is
 from shared.domain.exports.sums import Row, Sums, added, sums_of
@@ -114,21 +114,40 @@ class ExportImport:
         )
 
     def rehearse(self, plan: Plan, show: Shown) -> Iterator[Result]:
-        """What each run is, and what its files come to. Nothing is stored."""
+        """What would become of each run, if it came alone. Nothing is kept."""
         for planned in plan.runs:
-            new, run = planned.new, planned.new.run
-            known = [each for each in self.ledger.runs(run.export.key) if each.state is not RunState.WAITING]
-            found = what_is(run, (each.run for each in known))
-            state, reason = new.unread or (RunState.IMPORTING, None)
-            record = RunRecord(run, None, new.container, state, run.modified_at, reason=reason)
-            try:
-                sums = added(self._staged(planned, part, show)[0] for part in ([] if new.unread else new.parts))
-            except NeverError as error:
-                yield Result(planned.place, found, record, error.reason)
-                continue
-            months = sorted({billing_period(run, key.day, key.billing_period) for key in sums.charges})
-            read = replace(record, rows=sums.rows, totals=sums.totals, periods=tuple(months))
-            yield Result(planned.place, found, replace(read, parts=len(new.parts), size=planned.size))
+            with self.ledger.rehearsing() as ledger:
+                found, record, _ = self._registered(ledger, planned.new)
+            fault = None
+            if record.state is RunState.IMPORTING and found is not Found.COPY:
+                found, (record, fault) = Found.NEW, self._rehearsed(planned, show)
+            else:
+                show(planned.place, planned.size)
+            # Its number is nobody's.
+            record = replace(record, run=planned.new.run) if found is Found.NEW else record
+            yield Result(planned.place, found, record, fault)
+
+    def _rehearsed(self, planned: Planned, show: Shown) -> tuple[RunRecord, str | None]:
+        """What would become of a run that is read, or why it could not be imported."""
+        sums, odd = [], list[str]()
+        fault = None
+        try:
+            for part in planned.new.parts:
+                of_part, said = self._staged(planned, part, show)
+                sums.append(of_part)
+                odd += said
+        except NeverError as error:
+            fault = error.reason
+        with self.ledger.rehearsing() as ledger:
+            record = self._registered(ledger, planned.new)[1]
+            if fault is None:
+                for number, each in enumerate([added(sums), *(Sums() for _ in sums[1:])]):
+                    ledger.stage(record.run, number, each, each.rows, () if number else odd, self.clock())
+                try:
+                    record = ledger.make(record.id, self.metric, self.closed_on, self.clock()).record
+                except (LaterError, NeverError) as error:
+                    fault = error.reason
+        return record, fault
 
     def carry_out(self, plan: Plan, show: Shown) -> Iterator[Result]:
         """Imports the runs. Those that are known, and did not fail, are left as they are."""
@@ -136,7 +155,7 @@ class ExportImport:
         of_functions: set[int] = set()
         try:
             for planned in plan.runs:
-                found, record, is_begun = self._registered(planned.new)
+                found, record, is_begun = self._registered(self.ledger, planned.new)
                 if record.container and not is_begun:
                     of_functions.add(record.id)
                 if record.state is RunState.IMPORTING and found is not Found.COPY:
@@ -232,14 +251,14 @@ class ExportImport:
 
     # --- importing ---------------------------------------------------------------------------------------------------
 
-    def _registered(self, new: NewRun) -> tuple[Found, RunRecord, bool]:
+    def _registered(self, ledger: ExportLedger, new: NewRun) -> tuple[Found, RunRecord, bool]:
         """What a run is, and whether its import begins here.
 
         One that failed is tried again: whoever asks has a reason to.
         """
-        found, record = self.ledger.register(new, self.clock())
+        found, record = ledger.register(new, self.clock())
         if found is Found.KNOWN and record.state is RunState.FAILED:
-            return *self.ledger.register(new, self.clock(), again=True), True
+            return *ledger.register(new, self.clock(), again=True), True
         return found, record, found is Found.NEW
 
     def _stage(self, planned: Planned, show: Shown) -> str | None:

@@ -262,6 +262,14 @@ def test_a_charge_without_a_sub_account_is_its_billing_account_s_and_unallocated
     assert world.rows() == {("42", "", on(9, 3), "Storage", "CAD"): Decimal("12.5")}
 
 
+def test_of_what_is_rehearsed_nothing_is_kept(world: World) -> None:
+    with world.database.rehearsing() as database:
+        rehearsed = World(database)
+        imported = rehearsed.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20), parts=3)
+        assert (imported.record.state, rehearsed.total(9)) == (RunState.IMPORTED, 20)
+    assert (world.ledger.runs(), world.ledger.exports(), world.total(9), world.feeding()) == ([], [], 0, {})
+
+
 # --- changing who feeds --------------------------------------------------------------------------------------
 
 

@@ -346,10 +346,25 @@ def test_a_rehearsal_says_what_would_come_and_stores_nothing(chain: Chain, tmp_p
     results = list(service.rehearse(service.look([str(tmp_path)]), lambda *_: None))
     assert [(Path(each.place).parent.name, each.found, each.record.state, each.record.totals) for each in results] == [
         ("prices", Found.NEW, RunState.NO_COSTS, {}),
-        ("run", Found.NEW, RunState.IMPORTING, {"CAD": Decimal("4.5")}),
-        (tmp_path.name, Found.KNOWN, RunState.IMPORTING, {"CAD": Decimal(2)}),
+        ("run", Found.NEW, RunState.NOT_USED, {"CAD": Decimal("4.5")}),
+        (tmp_path.name, Found.KNOWN, RunState.IMPORTED, {"CAD": Decimal(2)}),
     ]
+    _, run, known = results
+    why = f"{SUB} is fed by the export file; `exports use daily --for {SUB}` changes that"
+    assert (run.record.reason, run.record.rows, run.record.id, known.record.id) == (why, 3, 0, 1)
     assert (len(chain.export_history.listed()), total(chain)) == (1, Decimal(2))
+
+
+def test_a_rehearsal_says_what_a_file_would_change_and_the_import_does_that(chain: Chain, tmp_path: Path):
+    imported(chain, write(tmp_path / "a.csv", on("09/03/2026", "2"), on("09/04/2026", "3")))
+    newer = write(tmp_path / "b.csv", on("09/03/2026", "5"), on("09/05/2026", "1"))
+    service = chain.export_import
+    (rehearsed,) = service.rehearse(service.look([str(newer)]), lambda *_: None)
+    assert total(chain) == Decimal(5)
+    (result,) = imported(chain, newer)
+    changes = result.record.changes
+    assert (changes.added, changes.changed, changes.removed) == (1, 1, 1)
+    assert rehearsed.record.changes == changes
 
 
 def test_what_lies_in_export_storage_is_imported_from_there(chain: Chain, tmp_path: Path):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from typing_extensions import override
 
 from shared.adapters.database import failures, postgresql, sql_server
 from shared.ports.errors import NeverError
@@ -115,6 +116,16 @@ class Database:
         except exc.SQLAlchemyError as error:
             raise failures.translated(error, self.url) from error
 
+    @contextmanager
+    def rehearsing(self) -> Iterator[Database]:
+        """The same database while it lasts, as one transaction, of which nothing is kept: it is rolled back at the end.
+
+        It is not run again where it meets another.
+        """
+        self._before_writing()
+        with self.engine.connect() as connection:
+            yield _Rehearsal(self, connection)
+
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self.engine.begin() as connection:
             return work(connection)
@@ -151,6 +162,30 @@ class Database:
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
+
+
+class _Rehearsal(Database):
+    """All that is done is one transaction on this connection, which another ends."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        super().__init__("sqlite://")
+        self.url, self._engine = database.url, database.engine
+        self._connection = connection
+
+    @override
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        return work(self._connection)
+
+    @override
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return work(self._connection)
+
+    @override
+    def _retried(self, transaction: Callable[[], T]) -> T:
+        try:
+            return transaction()
+        except exc.SQLAlchemyError as error:
+            raise failures.translated(error, self.url) from error
 
 
 def _make_engine(url: URL, options: dict[str, Any]) -> Engine:

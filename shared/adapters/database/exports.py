@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -137,6 +138,12 @@ class SqlExports(Ledger, ExportLedger):
     def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
         record = self.database.read(lambda connection: the_run(connection, run_id))
         return Making(self.database, record, metric, closed_on, now).make()
+
+    @override
+    @contextmanager
+    def rehearsing(self) -> Iterator[ExportLedger]:
+        with self.database.rehearsing() as database:
+            yield SqlExports(database)
 
     @override
     @reads
