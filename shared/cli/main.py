@@ -39,7 +39,7 @@ from shared.cli import (
     status,
 )
 from shared.cli.app import command_group
-from shared.cli.failures import FAILED, STOPPED, explain
+from shared.cli.failures import FAILED, STOPPED, WRONG_USAGE, explain
 from shared.cli.program import INSTALLED, PROGRAM
 
 # A command holds many thousands of records at once, and looking for circles among them takes a third of its time.
@@ -111,6 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     gc.set_threshold(OBJECTS_BEFORE_A_LOOK)
     _write_any_character()
+    if sys.stdout is None:
+        return _closed()
     try:
         code = _commands()(args=given, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -159,6 +161,14 @@ def _failed(error: Exception, debug: bool) -> int:
     sentence, code = explain(error)
     complain(sentence)
     return code
+
+
+def _closed() -> int:
+    """Before anything is done: it could not be said."""
+    from shared.cli.output import complain
+
+    complain("the standard output is closed; what is not wanted can go to /dev/null")
+    return WRONG_USAGE
 
 
 def _reader_left() -> int:

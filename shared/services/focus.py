@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -56,17 +57,22 @@ class FocusService:
         return [gap for each in which for gap in self.spending.lacking(each, self.clock().date())]
 
     def write(self, which: Sequence[Selection], path: Path, form: FocusFormat, force: bool = False) -> Given:
-        """Writes a file, which is there whole or not at all. force: even where there is one already.
+        """Writes a file, which is there whole or not at all; of a link, what it leads to.
 
-        Raises RequestError; NeverError where it can't be written.
+        force: even where there is one already. Raises RequestError; NeverError where it can't be written.
         """
         if path.is_dir():
             raise RequestError(f"{_named(path)} is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            raise RequestError(f"{_named(path)} is a device or a pipe; name a file, or - for the standard output")
         if path.exists() and not force:
-            raise RequestError(f"{_named(path)} is there already; take another name, or add --force")
+            raise _taken(path)
+        if path.is_symlink():
+            # What is moved to a link's place would take it, and leave what it leads to as it was.
+            path = Path(os.path.realpath(path))
         if not path.parent.is_dir():
             raise RequestError(f"there is no folder {_named(path.parent)}")
-        with self.charges.charges(which) as charges, _moved_into_place(path) as unfinished:
+        with self.charges.charges(which) as charges, _moved_into_place(path, force) as unfinished:
             return self.writer.write(charges, self.metric, unfinished, form)
 
     def stream(self, which: Sequence[Selection], out: BinaryIO) -> Given:
@@ -85,15 +91,29 @@ class FocusService:
 
 
 @contextmanager
-def _moved_into_place(path: Path) -> Iterator[Path]:
-    """Where to write what is to be called so, once all of it is there."""
+def _moved_into_place(path: Path, force: bool) -> Iterator[Path]:
+    """Where to write what is to be called so, once all of it is there. force: though something is called so by then."""
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield unfinished
+        if not force:
+            _claim(path)
         unfinished.replace(path)
     finally:
         with suppress(FileNotFoundError):
             unfinished.unlink()
+
+
+def _claim(path: Path) -> None:
+    """Makes the file, as only one of two that write at once can. Raises RequestError."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        raise _taken(path) from None
+
+
+def _taken(path: Path) -> RequestError:
+    return RequestError(f"{_named(path)} is there already; take another name, or add --force")
 
 
 def _named(path: Path) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,10 +17,12 @@ import polars as pl
 import pytest
 
 from shared.adapters.exports.focus import PolarsFocus
+from shared.cli.main import main
 from shared.composition import Composition
 from shared.domain.charges import CostMetric
 from shared.ports.errors import NeverError
 from shared.ports.focus import FocusCharges, FocusFormat, Given
+from shared.services.errors import RequestError
 from shared.services.focus import FocusWish
 from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, program, spend, write_csv
 from tests.conftest import new_sqlite
@@ -99,6 +104,52 @@ def test_a_file_that_is_there_is_kept_without_force(cli: Cli, spent: Composition
     assert (outcome.code, "f.csv is there already" in outcome.err, Path("f.csv").read_text()) == (2, True, "mine")
     assert cli("focus", "export", *DAYS, "--output", "f.csv", "--force").code == 0
     assert len(rows_in(Path("f.csv").read_text())) == 5
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_a_pipe_is_not_replaced_by_a_file(cli: Cli, spent: Composition, options: tuple[str, ...]) -> None:
+    os.mkfifo("pipe")
+    outcome = cli("focus", "export", *DAYS, "--output", "pipe", *options)
+    assert (outcome.code, "pipe is a device or a pipe; name a file, or - for the" in outcome.err) == (2, True)
+    assert Path("pipe").is_fifo()
+    assert "/dev/null is a device or a pipe" in cli("focus", "export", *DAYS, "--output", "/dev/null").err
+
+
+@pytest.mark.parametrize("held", ["old", None])
+def test_what_a_link_leads_to_is_written_and_the_link_stays(cli: Cli, spent: Composition, held: str | None) -> None:
+    target, link = Path("target.csv"), Path("link.csv")
+    link.symlink_to(target)
+    if held:
+        target.write_text(held)
+        assert "link.csv is there already" in cli("focus", "export", *DAYS, "--output", "link.csv").err
+    assert cli("focus", "export", *DAYS, "--output", "link.csv", *(["--force"] if held else [])).code == 0
+    assert (link.is_symlink(), len(rows_in(target.read_text()))) == (True, 5)
+
+
+class Meanwhile(PolarsFocus):
+    """Somebody else makes the file while this one writes."""
+
+    def write(self, charges: FocusCharges, metric: CostMetric, path: Path, form: FocusFormat) -> Given:
+        Path("f.csv").write_text("theirs")
+        return super().write(charges, metric, path, form)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_that_came_into_being_meanwhile_is_kept_without_force(spent: Composition, force: bool) -> None:
+    service = replace(spent.focus_service, writer=Meanwhile())
+    which, before = service.selected(FocusWish(*DAYS[1::2])), {each.name for each in Path().iterdir()}
+    with nullcontext() if force else pytest.raises(RequestError, match=r"f\.csv is there already; take another"):
+        service.write(which, Path("f.csv"), FocusFormat.CSV, force=force)
+    assert (Path("f.csv").read_text() == "theirs") is not force
+    assert {each.name for each in Path().iterdir()} == before | {"f.csv"}
+
+
+def test_a_closed_standard_output_is_said(
+    spent: Composition, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after `>&-`
+    assert main(["focus", "export", *DAYS]) == 2
+    assert capsys.readouterr().err == "error: the standard output is closed; what is not wanted can go to /dev/null\n"
 
 
 class FullDisk(PolarsFocus):
