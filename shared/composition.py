@@ -737,7 +737,7 @@ class Composition:
     @cached_property
     def cloud_account_service(self) -> CloudAccountService:
         """Cloud accounts, for people."""
-        return CloudAccountService(self.cloud_accounts)
+        return CloudAccountService(self.cloud_accounts, self.export_blobs if self.settings.has_exports else None)
 
     @cached_property
     def dead_letter_service(self) -> DeadLetterService:
@@ -816,7 +816,11 @@ class Composition:
         """Looks for new runs of cost exports by hand."""
         from shared.services.export_scan import ExportScan
 
-        return ExportScan(lambda: self.export_scanner.scan(asks=True), self.chain, self.queues, self.export_runs)
+        return ExportScan(
+            lambda: self.export_scanner.scan(asks=True),
+            *(self.chain, self.queues, self.export_runs, self.export_blobs),
+            lambda: places(self.cloud_accounts.accounts()),
+        )
 
     @cached_property
     def export_import(self) -> ExportImport:

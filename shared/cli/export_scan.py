@@ -31,7 +31,10 @@ def scan(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until what was found is imported.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Look for new runs of cost exports now, besides the hourly look; with --wait, exit code 1 where one failed."""
+    """Look for new runs of cost exports now, besides the hourly look.
+
+    Exit code 1 where a place of exports could not be read; with --wait, also where a run has failed.
+    """
     app = open_app()
     if not app.settings.has_exports:
         raise FailedError(NO_STORAGE)
@@ -44,7 +47,7 @@ def scan(
         output.write_json(_as_json(scanned, records))
     else:
         _write(scanned, records, wait)
-    _fail_for(_failed_imports(records) if wait else [])
+    _fail_for([*scanned.refused, *(_failed_imports(records) if wait else [])])
 
 
 def sync(json: AsJson = False) -> None:
@@ -69,7 +72,7 @@ def sync(json: AsJson = False) -> None:
             _write(scanned, records, True)
         if view:
             runs.write_outcome(app.run_service, view)
-    _fail_for([*_failed_imports(records), *_failed_run(view)])
+    _fail_for([*(scanned.refused if scanned else ()), *_failed_imports(records), *_failed_run(view)])
 
 
 def _look(app: Composition, json: bool) -> Scanned:
@@ -77,7 +80,8 @@ def _look(app: Composition, json: bool) -> Scanned:
         scanned = app.export_scan.look()
     if not json:
         found = output.count(len(scanned.manifests), "new run")
-        output.say(f"Exports: {found} found." if scanned.manifests else "Exports: nothing new.")
+        nothing = "nothing new where they could be read" if scanned.refused else "nothing new"
+        output.say(f"Exports: {f'{found} found' if scanned.manifests else nothing}.")
     return scanned
 
 
@@ -110,7 +114,11 @@ def _write(scanned: Scanned, records: tuple[RunRecord, ...], waited: bool) -> No
 
 
 def _as_json(scanned: Scanned, records: tuple[RunRecord, ...]) -> dict[str, Any]:
-    return {"found": list(scanned.manifests), "runs": [run_as_json(record) for record in records]}
+    return {
+        "found": list(scanned.manifests),
+        "refused": list(scanned.refused),
+        "runs": [run_as_json(record) for record in records],
+    }
 
 
 def _failed_imports(records: tuple[RunRecord, ...]) -> list[str]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from shared.domain.exports.runs import RunState
 from shared.messages import ManifestMessage, Queue
 from shared.pipeline.chain import Chain
+from shared.pipeline.exports.places import Place, why_unread
 from shared.pipeline.stage import Outgoing
+from shared.ports.blobs import BlobStore
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.export_runs import ExportLedger, RunRecord
 from shared.ports.queues import MessageSender
@@ -21,12 +23,14 @@ ENDED = frozenset(RunState) - {RunState.IMPORTING}
 class Scanned:
     """What a look found: manifests, each by its container and name. last: the number of the last run before it.
 
-    waiting: the numbers of those that waited for parts then; they keep them.
+    waiting: the numbers of those that waited for parts then; they keep them. refused: the places that can't be read,
+    and why.
     """
 
     manifests: tuple[str, ...]
     last: int
     waiting: frozenset[int] = frozenset()
+    refused: tuple[str, ...] = ()
 
     def has(self, record: RunRecord) -> bool:
         """Whether a run is of what was found, as it is now."""
@@ -48,12 +52,17 @@ class Imports:
 
 @dataclass(frozen=True, slots=True)
 class ExportScan:
-    """scan: what CostExportScanner does. Every method raises LaterError where the database or the queues are away."""
+    """scan: what CostExportScanner does. places: where cloud accounts have their exports.
+
+    Every method raises LaterError where the database or the queues are away.
+    """
 
     scan: Callable[[], Iterable[Outgoing]]
     chain: Chain
     queues: MessageSender
     ledger: ExportLedger
+    blobs: BlobStore
+    places: Callable[[], Iterable[Place]]
 
     def look(self) -> Scanned:
         """Looks for runs that are new, and asks for their import."""
@@ -61,7 +70,14 @@ class ExportScan:
         waiting = frozenset(each.id for each in self.ledger.runs(states=[RunState.WAITING]))
         found: list[str] = []
         self.chain.send(self._noting(found))
-        return Scanned(tuple(dict.fromkeys(found)), before[0].id if before else 0, waiting)
+        last = before[0].id if before else 0
+        return Scanned(tuple(dict.fromkeys(found)), last, waiting, tuple(self._refused()))
+
+    def _refused(self) -> Iterator[str]:
+        """The places that can't be read now. The hourly look tells each once a day."""
+        for place in self.places():
+            if place.is_asked and (reason := why_unread(self.blobs, place)):
+                yield f"{place.at}: {reason}"
 
     def _noting(self, found: list[str]) -> Iterator[Outgoing]:
         for each in self.scan():

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from localdev.azurite import Azurite
+from shared.composition import Composition
 from tests.adapters.exports.files import EA, SUB, csv_of
 from tests.cli.commands import Cli
 from tests.services.test_export_service import write_run
@@ -118,6 +120,18 @@ def test_what_there_is_not_is_wrong_usage(cli: Cli, arguments: list[str], words:
 def test_where_no_storage_is_set_there_is_nothing_to_scan(cli: Cli) -> None:
     outcome = cli("exports", "scan")
     assert (outcome.code, "set CostExportStorage" in outcome.err) == (1, True)
+
+
+def test_a_scan_fails_where_a_place_cannot_be_read(
+    cli: Cli, app: Composition, queue_names: dict[str, str], azurite_blobs: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.cloud_accounts.add_exports("azure", "nix")
+    monkeypatch.setenv("CostExportStorage", azurite_blobs.connection_string)
+    outcome = cli("exports", "scan")
+    assert (outcome.code, outcome.out) == (1, "Exports: nothing new where they could be read.\n")
+    assert outcome.err.startswith("error: not all could be read:\n  nix: there is no container nix")
+    added = cli("cloud-accounts", "add-exports", "nix2")
+    assert (added.code, "there is no container nix2" in added.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["sync", "sync_daily_costs"])

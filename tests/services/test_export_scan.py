@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from localdev.azure_sim import SimulatedExport, demo_charges
 from shared.adapters.database.engine import Database
 from shared.domain.exports.runs import RunState
+from shared.ports.errors import NeverError
+from shared.services.errors import RequestError
 from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import Chain
 from tests.services.test_export_import import total
@@ -85,3 +87,17 @@ def test_a_run_that_fails_has_ended_too(chain: Chain, blobs: FakeBlobs):
     chain.drain()
     states = {each.state for each in chain.export_scan.imports(scanned).ended}
     assert states == {RunState.IMPORTED, RunState.FAILED}
+
+
+def test_a_place_that_cannot_be_read_is_named_and_no_container_is_added_that_is_not_there(
+    chain: Chain, blobs: FakeBlobs
+):
+    assert chain.export_scan.look().refused == ()
+    chain.cloud_accounts.add_exports("azure", "nix/costs")
+    (refused,) = chain.export_scan.look().refused
+    assert refused.startswith("nix/costs: there is no container nix")
+    with pytest.raises(RequestError, match="there is no container nix2"):
+        chain.cloud_account_service.add_exports("nix2")
+    # The role may come later.
+    blobs.fails = lambda _what: NeverError("the role is missing")
+    assert chain.cloud_account_service.add_exports("nix3").external_account_id == "nix3"

@@ -68,6 +68,15 @@ def place_holding(found: Iterable[Place], container: str, name: str) -> Place | 
     return max(holding, key=lambda each: len(each.folder), default=None)
 
 
+def why_unread(blobs: BlobStore, place: Place) -> str | None:
+    """Why nothing can be found in a place now; None where it can be read."""
+    try:
+        next(iter(blobs.listed(place.container, place.folder)), None)
+    except (LaterError, NeverError) as error:
+        return error.reason
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Finder:
     """metric: which costs count."""
