@@ -12,6 +12,7 @@ from shared.cli.app import AsJson, open_app, refuse_empty, user_name
 from shared.cli.failures import FAILED, WrongUsageError
 from shared.cli.output import Cell, Column
 from shared.domain.coverage import months_in_words
+from shared.domain.exports.feeding import QUERY
 from shared.domain.exports.runs import RunState
 from shared.domain.texts import named
 from shared.messages import LARGEST_ID
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from shared.ports.export_runs import Changes, Feeding, RunPart, RunRecord
     from shared.services.export_history import Switch
 
+NO_CHARGE = "No charge changes."
 STYLES = {RunState.IMPORTED: "green", RunState.FAILED: "red", RunState.IMPORTING: "cyan", RunState.WAITING: "yellow"}
 
 
@@ -98,7 +100,8 @@ def use(
     if json:
         output.write_json(_switch_as_json(switch))
     elif switch.handovers:
-        output.say(f"Done: {_changes(switch.changes)}. {_checked(switch)}")
+        done = f"Done: {_changes(switch.changes)}." if switch.changes.days else NO_CHARGE
+        output.say(f"{done} {_checked(switch)}")
     else:
         output.say(f"It is so already: {switch.source} feeds all that this says.")
     if switch.unasked:
@@ -119,7 +122,11 @@ def _ask(switch: Switch, json: bool) -> None:
 
 def _say_switch(switch: Switch) -> None:
     output.write_records(HANDOVERS, switch.handovers)
-    output.say(f"That comes to {_changes(switch.changes)}.")
+    output.say(f"That comes to {_changes(switch.changes)}." if switch.changes.days else NO_CHARGE)
+    if switch.order.source == QUERY:
+        output.say("Their months are read anew from the next night on; until then, what exports delivered stays.")
+    if switch.projects:
+        output.say(f"Checked anew: {named(switch.projects)}.")
 
 
 def _checked(switch: Switch) -> str:
@@ -213,6 +220,7 @@ def _money(record: RunRecord) -> str:
 TABLE: output.Table[RunRecord] = {
     Column("run", right=True): lambda record: str(record.id),
     Column("export", words=True): lambda record: record.run.export.name,
+    Column("account", spare=6): lambda record: record.run.export.billing_account,
     Column("dataset", spare=2): lambda record: record.run.export.dataset,
     Column("month"): months,
     Column("days", spare=5): lambda record: days(record.run.days),

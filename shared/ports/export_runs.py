@@ -201,6 +201,10 @@ class ExportLedger(Protocol):
         """Who feeds what, of all that exports feed or have delivered, by sub-account."""
         ...
 
+    def delivering(self, sub_accounts: Collection[str]) -> Collection[str]:
+        """The keys of the exports that have delivered one of these, by their ids, whether it counts or not."""
+        ...
+
     def use(self, order: Order, by: str, *, rehearse: bool = False) -> Ordered:
         """Carries an order out in one transaction: what is fed otherwise now, and the projects that are to be checked.
 

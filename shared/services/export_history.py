@@ -72,7 +72,7 @@ class ExportHistory:
 
         Raises RequestError where the name is that of none or of several, or the sub-account is unknown.
         """
-        export = None if source.strip().lower() == QUERY else self._one(source)
+        export = None if source.strip().lower() == QUERY else self._one(source, sub_account)
         fed = self._fed(sub_account, export) if sub_account else None
         return Order(export.key if export else QUERY, self.clock(), fed)
 
@@ -100,8 +100,13 @@ class ExportHistory:
 
     # --- names -------------------------------------------------------------------------------------------------------
 
-    def _one(self, text: str) -> Export:
+    def _one(self, text: str, sub_account: str) -> Export:
+        """The one that has this key or name; of several the only one that has delivered the sub-account."""
         found = self._named(text)
+        if len(found) > 1 and sub_account:
+            ids = {sub_account_key(export.provider, sub_account.strip()) for export in found}
+            keys = self.ledger.delivering(ids)
+            found = [export for export in found if export.key in keys] or found
         if len(found) > 1:
             keys = "\n  ".join(export.key for export in found)
             raise RequestError(f"{len(found)} exports are called {readable(text)}; say which, by its key:\n  {keys}")

@@ -97,6 +97,11 @@ def test_an_order_is_refused_where_nobody_can_be_asked(cli: Cli, file: str, queu
     assert done.json["handovers"] == [
         {"provider": "azure", "sub_account_id": SUB, "group": None, "fed_by": "file", "then_by": "daily"}
     ]
+    back = cli("exports", "use", "query", "--for", SUB, "--yes")
+    stays = "Their months are read anew from the next night on; until then, what exports delivered stays."
+    said = ["No charge changes.", stays, "No charge changes. No project's figures change."]
+    assert back.out.splitlines()[-3:] == said
+    cli("exports", "use", "daily", "--yes")
     again = cli("exports", "use", "DAILY")
     assert (again.code, again.out) == (0, "It is so already: daily feeds all that this says.\n")
 

@@ -24,6 +24,7 @@ from tests.services.test_export_service import write_run
 
 SEPTEMBER = PeriodRule(PeriodKind.ANNUAL, date(2026, 9, 1))
 WHOLE = Fed(AZURE, SUB)
+OTHER = "00000000-0000-4000-8000-000000000abc"
 DAILY = f"azure:/subscriptions/{SUB}/providers/microsoft.costmanagement/exports/daily"
 
 
@@ -126,6 +127,17 @@ def test_exports_of_one_name_are_told_apart_by_their_keys(chain: Chain, tmp_path
         chain.export_history.order("daily")
     assert str(refused.value) == f"2 exports are called daily; say which, by its key:\n  {DAILY}\n  {key}"
     assert chain.export_history.order(key.upper()).source == key
+
+
+def test_of_several_of_one_name_the_one_that_has_delivered_the_sub_account_is_meant(chain: Chain, tmp_path: Path):
+    imported(chain, write(tmp_path / "other.csv", on("09/21/2026", "2", BillingAccountId="9", SubscriptionId=OTHER)))
+    imported(chain, write(tmp_path / "both.csv", on("10/21/2026", "2", BillingAccountId="7")))
+    history = chain.export_history
+    assert history.order("file", OTHER.upper()).source == "azure:9/file"
+    with pytest.raises(RequestError, match="2 exports are called file; say which, by its key:\n  azure:7/file"):
+        history.order("file", SUB)
+    with pytest.raises(RequestError, match="3 exports are called file"):
+        history.order("file")
 
 
 def test_an_order_names_what_an_export_has_delivered(chain: Chain):

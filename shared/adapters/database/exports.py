@@ -33,7 +33,14 @@ from shared.adapters.database.export_rows import (
 )
 from shared.adapters.database.export_sums import forget_sums, keep_sums, packed, refuse_unstorable
 from shared.adapters.database.ledger import Ledger, reads, writes
-from shared.adapters.database.tables import export_charges, export_feeds, export_parts, export_runs, exports
+from shared.adapters.database.tables import (
+    export_charges,
+    export_feeds,
+    export_parts,
+    export_runs,
+    export_spoken,
+    exports,
+)
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import billing_period
 from shared.domain.exports.feeding import Fed, Order
@@ -149,6 +156,12 @@ class SqlExports(Ledger, ExportLedger):
     @reads
     def feeds(self, connection: Connection) -> list[Feeding]:
         return feedings(connection)
+
+    @override
+    @reads
+    def delivering(self, connection: Connection, sub_accounts: Collection[str]) -> Collection[str]:
+        its = select(exports.c.key).join(export_spoken, export_spoken.c.export_id == exports.c.id).distinct()
+        return connection.scalars(its.where(export_spoken.c.sub_account_id.in_(sub_accounts))).all()
 
     @override
     def use(self, order: Order, by: str, *, rehearse: bool = False) -> Ordered:
