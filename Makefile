@@ -10,6 +10,7 @@ TOOLS := .venv/.tools
 RUNS ?= 20
 HISTORIES ?= 1000
 LOCK_HISTORIES ?= 2000
+EXPORT_STEPS ?= 1
 EXPORT_HISTORIES ?= 1000
 # What `make check` tests, and `make test` does not.
 OF_CHECK := tests/docs tests/infra tests/cli/test_installed.py
@@ -73,7 +74,7 @@ crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the ap
 	@$(BIN)/python -m localdev.azurite --install
 	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py tests/chain/test_exports.py \
 		tests/localdev/test_demo_secrets.py
-	@EXPORT_STEPS=1 $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py
+	@EXPORT_STEPS=$(EXPORT_STEPS) $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
 	@EXPORT_HISTORIES=$(EXPORT_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/contracts/test_export_histories.py

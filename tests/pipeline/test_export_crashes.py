@@ -29,7 +29,7 @@ SUBSCRIPTIONS = (OTHER_SUBSCRIPTION, "5b6c1f2e-0000-4000-8000-000000000001", "5b
 Waiting = tuple[datetime, int, Queue, str]
 """A message: when it can be seen, its number, its queue and its text"""
 LOOKS = 4
-EACH = int(os.environ.get("EXPORT_STEPS", "29"))
+EACH = int(os.environ.get("EXPORT_STEPS", "71"))
 
 
 @dataclass

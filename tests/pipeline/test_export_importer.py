@@ -543,7 +543,7 @@ def test_a_run_that_dies_half_made_says_what_it_has_changed_and_read_again_it_is
 
 
 def totals(chain: Chain) -> list[Decimal]:
-    return list(chain.database.read(lambda connection: connection.scalars(select(charges.c.billed_cost))))
+    return chain.database.read(lambda connection: list(connection.scalars(select(charges.c.billed_cost))))
 
 
 def test_of_two_exports_of_one_name_that_fail_on_one_day_both_are_told(chain: Chain, blobs: FakeBlobs) -> None:
