@@ -219,14 +219,7 @@ class ExportLedger(Protocol):
         """The last day of what exports (by key) have delivered, by key and billing period, as `files.last_days`."""
         ...
 
-    # --- for comparing ---
-
-    def stored(self, provider: str, sub_account_id: str, month: date) -> Mapping[tuple[str, str], Decimal]:
-        """What is stored of a month: by source (an export's key, or `query`) and currency.
-
-        An export's by its billing period, what the query read by day.
-        """
-        ...
+    # --- what stands still ---
 
     def silent_exports(self, since: datetime) -> list[tuple[Export, datetime]]:
         """The exports of which no run was found since then that has all its parts, and when the last one was.

@@ -366,14 +366,8 @@ def test_a_group_that_is_ordered_to_another_is_taken_out_of_its_sub_account(worl
     assert (world.feeding(), world.group_coverage()) == ({"": ["daily"]}, [])
 
 
-def test_what_is_stored_of_a_month_is_told_by_source_and_currency(world: World) -> None:
-    world.asked()
-    world.query(each_day(8, 1, 31, "4"), days(8, 1, 31))
-    world.deliver(DAILY, days(8, 1, 31), [*each_day(8, 1, 31), row(7, 31, "0.5"), row(8, 1, "9", currency="USD")])
-    stored = {(DAILY.key, "CAD"): Decimal("31.5"), (DAILY.key, "USD"): Decimal(9)}
-    assert world.ledger.stored("azure", SUB.upper(), on(8, 1)) == stored | {("query", "CAD"): Decimal(124)}
-    world.use(DAILY, on(9, 1), SUB)
-    assert world.ledger.stored("azure", SUB, on(8, 1)) == stored
+def test_the_last_day_that_an_export_delivered_to_a_billing_period_is_known(world: World) -> None:
+    world.deliver(DAILY, days(8, 1, 31), [*each_day(8, 1, 31), row(7, 31, "0.5")])
     assert world.ledger.last_days([DAILY.key]) == {(DAILY.key, on(8, 1)): on(8, 31)}
 
 

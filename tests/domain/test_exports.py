@@ -34,7 +34,7 @@ from shared.domain.exports.feeding import (
     who_feeds,
 )
 from shared.domain.exports.files import FileRun, file_export, last_days, refusals
-from shared.domain.exports.reading import is_final, read_by, read_through_all
+from shared.domain.exports.reading import read_by, read_through_all
 from shared.domain.exports.runs import (
     Blob,
     Dataset,
@@ -826,10 +826,8 @@ def test_an_exports_month_is_recent_for_three_days_and_final_once_a_run_of_its_c
     whole = [a_run(days(1, 30), at(on(day, 10))) for day in (4, 5)]
     for run, final in zip(whole, (False, True), strict=True):
         _, known = known_after((run, {"charges": costs(on(2))}))
-        assert is_final(known, CLOSED_ON) == final
         assert is_recent(known, on(30, 11)) == final
     _, short = known_after((a_run(days(1, 29), at(on(6, 10))), {"charges": costs(on(2))}))
-    assert not is_final(short, CLOSED_ON)
     short = replace(short, source=BY_EXPORT)
     lacking = gaps("7f0c", {SEPTEMBER: short}, days(1, 30), on(7, 10), LOOKBACK_DAYS, CLOSED_ON)
     assert [gap.since for gap in lacking] == [on(29)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.charge_rows import CHARGES, FETCHED, WrittenTable, within, write_rows
 from shared.adapters.database.chunks import in_chunks
 from shared.adapters.database.export_state import State
@@ -44,23 +45,33 @@ def deliver(connection: Connection, export_id: int, left: Spoken, its: Sums, sco
         (id_of[key.group_key], export_id, left.period, key.day, key.service, key.currency): cost
         for key, cost in its.rounded().items()
     }
-    changed, removed = list[Any](), list[Any]()
-    for some in in_chunks(sorted(ids)):
-        stored = select(*delivered).where(
-            delivered.scope_id.in_(some), delivered.export_id == export_id, delivered.billing_period == left.period
-        )
-        for row in connection.execute(stored, execution_options={"yield_per": FETCHED}):
-            *key, stored_cost = row
-            if key[3] not in left:
-                continue
-            cost = missing.pop(tuple(key), None)
-            if cost is None:
-                removed.append(tuple(key))
-            elif cost != stored_cost:
-                changed.append((*key, cost))
-    new = [(*key, cost) for key, cost in missing.items()]
-    write_rows(connection, EXPORT_CHARGES, new, changed, removed)
+    its_own = (delivered.export_id == export_id) & (delivered.billing_period == left.period)
+    which = [delivered.scope_id.in_(some) & its_own for some in in_chunks(sorted(ids))]
+    rows = (row for row in _rows(connection, export_charges, which) if row[3] in left)
+    new, changed, removed = _put(connection, EXPORT_CHARGES, rows, missing)
     return {row[3].replace(day=1) for rows in (new, changed, removed) for row in rows}
+
+
+def _rows(connection: Connection, table: Table, which: Iterable[ColumnElement[bool]]) -> Iterator[AnyRow]:
+    for some in which:
+        yield from connection.execute(select(table).where(some), execution_options={"yield_per": FETCHED})
+
+
+def _put(
+    connection: Connection, table: WrittenTable, stored: Iterable[AnyRow], missing: dict[Any, Any]
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Makes stored rows what is missing, costs by key, which is used up; what was new, changed and removed."""
+    changed, removed = list[Any](), list[Any]()
+    for row in stored:
+        *key, stored_cost = row
+        cost = missing.pop(tuple(key), None)
+        if cost is None:
+            removed.append(tuple(key))
+        elif cost != stored_cost:
+            changed.append((*key, cost))
+    new = [(*key, cost) for key, cost in missing.items()]
+    write_rows(connection, table, new, changed, removed)
+    return new, changed, removed
 
 
 def is_something_stored(
@@ -98,17 +109,8 @@ def count(
     """Makes the charges of a month, in these scopes, what these exports have delivered of its days."""
     window = month_of(month)
     missing = _delivered(connection, state, scope_ids, window, sources)
-    changed, removed = list[Any](), list[Any]()
-    for which in within(window, scope_ids):
-        for row in connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED}):
-            *key, stored_cost = row
-            cost = missing.pop(tuple(key), None)
-            if cost is None:
-                removed.append(tuple(key))
-            elif cost != stored_cost:
-                changed.append((*key, cost))
-    new = [(*key, cost) for key, cost in missing.items()]
-    write_rows(connection, CHARGES, new, changed, removed)
+    stored = _rows(connection, charges, within(window, scope_ids))
+    new, changed, removed = _put(connection, CHARGES, stored, missing)
     days = [row[1] for rows in (new, changed, removed) for row in rows]
     span = Period(min(days), max(days) + DAY) if days else None
     return Changes(len(new), len(changed), len(removed), span)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, or_, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import insert_rows
-from shared.adapters.database.export_comparing import of_exports, of_query
 from shared.adapters.database.export_feeds import feedings
 from shared.adapters.database.export_making import Making
 from shared.adapters.database.export_orders import carry_out
@@ -43,11 +41,10 @@ from shared.adapters.database.tables import (
 )
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import billing_period
-from shared.domain.exports.feeding import Fed, Order
+from shared.domain.exports.feeding import Order
 from shared.domain.exports.runs import Export, ExportRun, Found, RunState, what_is
 from shared.domain.exports.sums import Sums
 from shared.domain.periods import month_of
-from shared.domain.projects import sub_account_key
 from shared.ports.export_runs import ExportLedger, Feeding, Imported, NewRun, Ordered, RunPart, RunRecord
 
 run, part = export_runs.c, export_parts.c
@@ -186,14 +183,6 @@ class SqlExports(Ledger, ExportLedger):
         for key, period, day in connection.execute(days.where(exports.c.key.in_(keys))):
             found.setdefault((key, period), []).append(day)
         return {key: max(each, key=lambda day: (day in month_of(key[1]), day)) for key, each in found.items()}
-
-    @override
-    @reads
-    def stored(
-        self, connection: Connection, provider: str, sub_account_id: str, month: date
-    ) -> Mapping[tuple[str, str], Decimal]:
-        account = Fed(provider, sub_account_key(provider, sub_account_id))
-        return of_exports(connection, account, month) | of_query(connection, account, month)
 
     @override
     @reads

@@ -85,12 +85,6 @@ def is_of_its_day(run: ExportRun, spoken: Iterable[Spoken]) -> bool:
     return any(night - RECENT_DAYS * DAY <= day for each in spoken for day in each.days)
 
 
-def is_final(known: Coverage, closed_on: int) -> bool:
-    """Whether a run of the month's closing day or later has read it, through its last day."""
-    is_whole = known.read_through is not None and known.read_through >= known.days.last_day
-    return is_whole and known.due_from(date.max, lookback_of(closed_on)) is None
-
-
 def _read_through(spoken: Spoken, night: date) -> Period | None:
     """The days from the first to the last; what lies between and is not its own, a newer run has read."""
     days = [day for day in spoken.days if day <= night]
