@@ -10,6 +10,7 @@ import pytest
 
 from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 from shared.adapters.database.engine import Database
+from shared.adapters.database.export_sums import BUCKETS, bucket_of
 from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import CoverageState
 from shared.domain.exports.feeding import Fed, Order
@@ -46,6 +47,16 @@ def test_a_run_s_charges_are_stored_as_they_are_and_what_it_changed_is_said(worl
     assert known is not None
     assert (known.source, known.read_from, known.read_through) == ("COST_EXPORT", on(9, 1), on(9, 20))
     assert (known.begun_at, known.state) == (record.run.at, CoverageState.GOOD)
+
+
+def test_sums_are_made_charges_in_whichever_bucket_they_lie(world: World) -> None:
+    by_bucket = {bucket_of("azure", name): name for name in map(str, range(999))}
+    subs = [by_bucket[each] for each in (0, 1, 9, BUCKETS - 1)]
+    shared = export("all", Width.BILLING_ACCOUNT)
+    imported = world.deliver(shared, days(9, 1, 2), [row(9, 1, sub=each) for each in subs])
+    assert (imported.record.totals, sorted({key[0] for key in world.rows()})) == ({"CAD": 4}, sorted(subs))
+    world.deliver(shared, days(9, 1, 3), [row(9, 3, "2", sub=subs[2])])
+    assert world.rows()[subs[2], "rg", on(9, 3), "Storage", "CAD"] == 2
 
 
 def test_exact_sums_of_all_parts_are_rounded_once(world: World) -> None:

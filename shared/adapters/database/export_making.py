@@ -20,7 +20,14 @@ from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_outcomes import REASONS, as_text
 from shared.adapters.database.export_rows import RUNS, run_of, the_run
 from shared.adapters.database.export_state import State, state_of, write_feeding_account
-from shared.adapters.database.export_sums import BUCKETS, bucket_of, forget_sums, kept_sums, refuse_unstorable_together
+from shared.adapters.database.export_sums import (
+    BUCKETS,
+    bucket_of,
+    forget_sums,
+    kept_buckets,
+    kept_sums,
+    refuse_unstorable_together,
+)
 from shared.adapters.database.scope_rows import with_scopes
 from shared.adapters.database.tables import (
     allocation_rules,
@@ -53,8 +60,12 @@ class _MovedError(Exception):
 
 @dataclass(frozen=True)
 class _Bucket:
-    """A bucket of a run. sums: of its sub-accounts. periods: of all of the run. fed: those that its export feeds."""
+    """A bucket of a run, the next after so many made ones in which there is anything.
 
+    sums: of its sub-accounts. periods: of all of the run. fed: those that its export feeds.
+    """
+
+    made: int
     number: int
     sums: Sums
     periods: frozenset[date]
@@ -101,16 +112,19 @@ class Making:
         made = self._made(connection)
         if made is None or made == BUCKETS:
             return None
-        sums = kept_sums(connection, self.record.id, made)
+        feed = export_feeds.c
+        fed = select(feed.provider, feed.sub_account_id).where(feed.export_id == self._export_id(connection)).distinct()
+        buckets = {Fed(*row): bucket_of(*row) for row in connection.execute(fed)}
+        filled = {*kept_buckets(connection, self.record.id), *buckets.values()}
+        number = min((each for each in filled if each >= made), default=BUCKETS - 1)
+        sums = kept_sums(connection, self.record.id, number)
         # Sums go as the next bucket begins: what was read is whole where it has not begun even now.
         if self._made(connection) != made:
             return self._next_bucket(connection)
         said = connection.scalars(select(export_parts.c.periods).where(export_parts.c.run_id == self.record.id))
         periods = frozenset(date.fromisoformat(each) for of_part in said for each in of_part or ())
-        feed = export_feeds.c
-        fed = select(feed.provider, feed.sub_account_id).where(feed.export_id == self._export_id(connection)).distinct()
-        accounts = {Fed(*row) for row in connection.execute(fed)}
-        return _Bucket(made, sums, periods, frozenset(each for each in accounts if bucket_of(*each[:2]) == made))
+        its = frozenset(each for each, bucket in buckets.items() if bucket == number)
+        return _Bucket(made, number, sums, periods, its)
 
     def _made(self, connection: Connection) -> int | None:
         """How many buckets are made; None of a run that is not to be made (any more)."""
@@ -127,7 +141,7 @@ class Making:
     def _make(self, connection: Connection, bucket: _Bucket, account: Fed, sums: Sums) -> Sums:
         """Makes what a run has of a sub-account its charges; what of it is left out."""
         lock_accounts(connection, account.provider, [account.sub_account])
-        if self._made(connection) != bucket.number:
+        if self._made(connection) != bucket.made:
             raise _MovedError
         before, found = state_of(connection, account), placed(self.run, sums, bucket.periods)
         offers = offers_of(self.run, found.charges)
@@ -199,7 +213,7 @@ class Making:
 
     def _end_bucket(self, connection: Connection, bucket: _Bucket, left_out: Sequence[Sums]) -> None:
         row, said = self._locked(connection)
-        if self._made(connection) != bucket.number:
+        if self._made(connection) != bucket.made:
             raise _MovedError
         totals = {currency: Decimal(total) for currency, total in (row.totals or {}).items()}
         for currency, more in bucket.sums.totals.items():

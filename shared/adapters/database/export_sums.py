@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -78,6 +78,12 @@ def kept_sums(connection: Connection, run_id: int, bucket: int) -> Sums:
     return parts[0] if len(parts) == 1 else added(parts)
 
 
+def kept_buckets(connection: Connection, run_id: int) -> Sequence[int]:
+    """The buckets of a run in which sums are kept."""
+    these = select(export_sums.c.bucket).where(export_sums.c.run_id == run_id)
+    return connection.scalars(these.distinct().order_by(export_sums.c.bucket)).all()
+
+
 def _kept(connection: Connection, run_id: int, bucket: int) -> Iterator[bytes]:
     this = (export_sums.c.run_id == run_id) & (export_sums.c.bucket == bucket)
     rows = connection.scalars(select(export_sums.c.sums).where(this).order_by(export_sums.c.number))
@@ -115,7 +121,7 @@ def refuse_unstorable_together(connection: Connection, run_id: int, period_of: C
     period_of: the billing period of a charge.
     """
     most = 0.99 * float(largest_amount(connection.dialect))
-    for bucket in range(BUCKETS):
+    for bucket in kept_buckets(connection, run_id):
         # Where all of them are less than one may be, which takes little to see, none is too large.
         costs = (abs(float(row[7])) for kept in _kept(connection, run_id, bucket) for row in _loaded(kept)[0])
         if sum(costs) > most:
