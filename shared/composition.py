@@ -737,7 +737,8 @@ class Composition:
     @cached_property
     def cloud_account_service(self) -> CloudAccountService:
         """Cloud accounts, for people."""
-        return CloudAccountService(self.cloud_accounts, self.export_blobs if self.settings.has_exports else None)
+        blobs = self.export_blobs if self.settings.has_exports else None
+        return CloudAccountService(self.cloud_accounts, self.clock, self.settings.export_container, blobs)
 
     @cached_property
     def dead_letter_service(self) -> DeadLetterService:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.failures import WrongUsageError
+from shared.cli.failures import FAILED, WrongUsageError
 from shared.services import reasons
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def refuse_empty(**options: str | None) -> None:
     for name, text in options.items():
         if text is not None and not text.strip():
             raise WrongUsageError(f"{name} is empty; say what it is, or leave it out")
+
+
+def ask_or_refuse(question: str, json: bool) -> None:
+    """Has a person agree; where there is nobody to ask, raises WrongUsageError."""
+    if json or not sys.stdin.isatty():
+        raise WrongUsageError("nothing was changed; where this is meant, add --yes")
+    if not typer.confirm(question):
+        raise typer.Exit(FAILED)
 
 
 def _named(text: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app, refuse_empty, user_name
-from shared.cli.failures import FAILED, WrongUsageError
+from shared.cli.app import AsJson, ask_or_refuse, open_app, refuse_empty, user_name
 from shared.cli.output import Cell, Column
 from shared.domain.coverage import months_in_words
 from shared.domain.exports.feeding import QUERY
@@ -114,10 +112,7 @@ def _ask(switch: Switch, json: bool) -> None:
         output.write_json(_switch_as_json(switch) | {"done": False})
     else:
         _say_switch(switch)
-    if json or not sys.stdin.isatty():
-        raise WrongUsageError("nothing was changed; where this is meant, add --yes")
-    if not typer.confirm("Change it?"):
-        raise typer.Exit(FAILED)
+    ask_or_refuse("Change it?", json)
 
 
 def _say_switch(switch: Switch) -> None:

@@ -17,6 +17,10 @@ class ConnectionType(StrEnum):
     COST_EXPORT = "COST_EXPORT"
 
 
+OF_FILES = "(files)"
+"""The external id of the one that stands for files that people import: no container, nor folder, is called so"""
+
+
 class AccountStatus(StrEnum):
     """Whether a cloud account works: before its first sync, after one that worked or failed; disabled by a person."""
 
@@ -37,7 +41,8 @@ class CloudAccount:
 
     provider: as FOCUS names it. connection_type: a ConnectionType, or the word of a source that has its own.
     external_account_id: the provider's: a subscription's, a payer's. role_arn, external_id: AWS only.
-    detail: `service` or `meter`. last_sync_error: of the last sync, if that one failed.
+    detail: `service` or `meter`. last_sync_error: of the last sync, if that one failed. disabled_why: who disabled it,
+    and why; None where it is not, or nobody said.
     """
 
     id: int
@@ -53,6 +58,12 @@ class CloudAccount:
     last_synced_at: datetime | None
     last_sync_error: str | None
     last_manual_sync_at: datetime | None
+    disabled_why: str | None = None
+
+    @property
+    def is_of_files(self) -> bool:
+        """Whether it stands for files that people import: they lie nowhere, and nobody looks for more."""
+        return self.connection_type == ConnectionType.COST_EXPORT and self.external_account_id == OF_FILES
 
 
 class CloudAccountLedger(Protocol):
@@ -76,6 +87,24 @@ class CloudAccountLedger(Protocol):
     def add_exports(self, provider: str, place: str) -> int:
         """Makes the cloud account of a container's (`container` or `container/folder`) exports, where there is none of
         this place yet; its id.
+        """
+        ...
+
+    def fed_by(self, cloud_account_id: int) -> list[str]:
+        """The ids of the sub-accounts that it feeds, or of whose groups its exports feed some; in order."""
+        ...
+
+    def disable(self, cloud_account_id: int, why: str) -> None:
+        """It is left out of runs from now on."""
+        ...
+
+    def enable(self, cloud_account_id: int) -> None:
+        """One that is disabled is as it was before its first sync."""
+        ...
+
+    def remove(self, cloud_account_id: int) -> None:
+        """Takes it away, and nothing that is stored. What its exports feed they go on to feed, as those that were
+        imported by hand do; what it was asked for is fed by nothing.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Cloud accounts: where costs are read from, looked at and added."""
+"""Cloud accounts: where costs are read from, looked at, added, disabled and removed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,39 @@ import re
 from dataclasses import dataclass
 
 from shared.domain.texts import is_one_line, readable
+from shared.pipeline.exports.places import export_accounts
 from shared.ports.azure import AZURE
 from shared.ports.blobs import BlobStore
-from shared.ports.cloud_accounts import CloudAccount, CloudAccountLedger
+from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.errors import GoneError, LaterError, NeverError
 from shared.services.errors import RequestError
+from shared.services.reasons import given_reason
 
 CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
 LONGEST_PLACE = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Fed:
+    """A cloud account, and the ids of the sub-accounts that it feeds. comes_back: by what it is made anew once it is
+    removed, in a sentence; None where only a person does.
+    """
+
+    account: CloudAccount
+    sub_accounts: tuple[str, ...]
+    comes_back: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CloudAccountService:
-    """blobs: where exports lie; None where that is not set. Raises LaterError where the database is away."""
+    """container: the one that registers itself (COST_EXPORT_CONTAINER). blobs: where exports lie; None where that is
+    not set. Raises LaterError where the database is away, and RequestError where there is no cloud account of an id.
+    """
 
     ledger: CloudAccountLedger
+    clock: Clock
+    container: str
     blobs: BlobStore | None = None
 
     def accounts(self) -> list[CloudAccount]:
@@ -42,6 +60,55 @@ class CloudAccountService:
         if found is None:
             raise RequestError(f"the cloud account of {readable(at)} is gone")
         return found
+
+    def shown(self, cloud_account_id: int) -> Fed:
+        """A cloud account, what it feeds, and what brings it back."""
+        account = self.ledger.get(cloud_account_id)
+        if account is None:
+            raise RequestError(f"there is no cloud account {cloud_account_id}; `cloud-accounts list` shows them")
+        return Fed(account, tuple(self.ledger.fed_by(account.id)), self._comes_back(account))
+
+    def disable(self, cloud_account_id: int, by: str, reason: str = "") -> Fed:
+        """Nothing is read from it from now on. Raises RequestError where that is so already."""
+        if self.shown(cloud_account_id).account.status is AccountStatus.DISABLED:
+            raise RequestError(f"cloud account {cloud_account_id} is disabled already")
+        why = f": {given_reason(reason)}" if reason else ""
+        self.ledger.disable(cloud_account_id, f"by {by} on {self.clock():%Y-%m-%d}{why}")
+        return self.shown(cloud_account_id)
+
+    def enable(self, cloud_account_id: int) -> Fed:
+        """It is read again. Raises RequestError where it is not disabled, or there is nothing to be read."""
+        account = self.shown(cloud_account_id).account
+        if account.is_of_files:
+            raise RequestError(
+                f"cloud account {account.id} stands for files imported by hand: nobody can look for more"
+            )
+        if account.status is not AccountStatus.DISABLED:
+            raise RequestError(f"cloud account {account.id} is not disabled")
+        self.ledger.enable(account.id)
+        return self.shown(account.id)
+
+    def remove(self, cloud_account_id: int) -> None:
+        """Takes it away, and nothing that is stored. Raises RequestError for that of files while it feeds something."""
+        known = self.shown(cloud_account_id)
+        if known.account.is_of_files and known.sub_accounts:
+            raise RequestError(
+                f"cloud account {cloud_account_id} stands for what was imported by hand or from a cloud account that "
+                "was removed, and feeds sub-accounts; `exports use` gives those to another"
+            )
+        self.ledger.remove(cloud_account_id)
+
+    def _comes_back(self, account: CloudAccount) -> str | None:
+        if account.is_of_files:
+            return "The next file that is imported by hand makes it anew."
+        if account.connection_type == ConnectionType.COST_MANAGEMENT:
+            return "The next load of a project that names the subscription makes it anew."
+        others = [each for each in export_accounts(self.ledger.accounts()) if each.id != account.id]
+        if self.blobs and not others and account.external_account_id == self.container:
+            return (
+                "CostExportScanner makes it anew within the day: COST_EXPORT_CONTAINER names it, and there is no other."
+            )
+        return None
 
     def _refuse_missing(self, container: str) -> None:
         """One that can't be read yet, or now, is taken: the role may come later."""

@@ -223,12 +223,13 @@ def night(app: Composition) -> tuple[RunScope, RunScope]:
     return first, second
 
 
-def on_terminal(columns: int, *arguments: str, code: int = 0) -> str:
-    """What a command writes onto a terminal of this width."""
+def on_terminal(columns: int, *arguments: str, code: int = 0, typed: str = "") -> str:
+    """What a command writes onto a terminal of this width, at which somebody types."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = forked(*arguments, files=[theirs] * 3)
     os.close(theirs)
+    os.write(ours, typed.encode())
     written = b""
     while True:
         try:

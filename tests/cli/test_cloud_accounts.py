@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import update
 
 from shared.adapters.database.tables import cloud_accounts
+from shared.cli.app import user_name
 from shared.composition import Composition
-from tests.cli.commands import DIE1, EAU, FIRST, SECOND, Cli, write_csv
+from tests.cli.commands import DIE1, EAU, FIRST, SECOND, Cli, on_terminal, write_csv
 
 
 def test_without_any_it_says_what_brings_the_first(cli: Cli) -> None:
@@ -30,6 +31,7 @@ def test_subscriptions_are_listed_as_soon_as_projects_name_them(cli: Cli) -> Non
         "status": "pending",
         "last_synced_at": None,
         "last_sync_error": None,
+        "disabled_why": None,
     }
     assert second["name"] == SECOND
     cli("projects", "load", write_csv(DIE1, EAU))
@@ -68,3 +70,46 @@ def test_a_further_place_of_exports_is_added_once(cli: Cli) -> None:
 def test_what_is_no_place_of_exports_is_refused(cli: Cli, place: str) -> None:
     refused = cli("cloud-accounts", "add-exports", place)
     assert refused.code != 0 and "is no place of exports" in refused.err
+
+
+def test_one_is_disabled_and_enabled_again_and_the_list_says_why(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    disabled = cli("cloud-accounts", "disable", "1", "--reason", "it moves")
+    assert disabled.out == f"Cloud account 1 ({FIRST}) is disabled: nothing is read from it. What is stored stays.\n"
+    assert (
+        disabled.err == f"warning: nobody reads the costs of 1 sub-account ({FIRST}) now; figures say what they lack\n"
+    )
+    known = cli("cloud-accounts", "list", "--json").json[0]
+    assert (known["status"], known["disabled_why"]) == ("disabled", f"by {user_name()} on 2026-11-20: it moves")
+    assert cli("cloud-accounts", "list").out.splitlines()[1].endswith("on 2026-11-20: it moves")
+    assert cli("cloud-accounts", "disable", "1").code == 2
+    enabled = cli("cloud-accounts", "enable", "1")
+    assert enabled.out == f"Cloud account 1 ({FIRST}) is read again; `python -m shared.cli run` does it now.\n"
+    assert cli("cloud-accounts", "enable", "1").err == "error: cloud account 1 is not disabled\n"
+
+
+def test_a_mistyped_place_is_removed_without_a_question(cli: Cli) -> None:
+    number = cli("cloud-accounts", "add-exports", "costs/awss", "--json").json["id"]
+    removed = cli("cloud-accounts", "remove", str(number))
+    said = f"Cloud account {number} (costs/awss) is removed. What is stored stays.\n"
+    assert (removed.code, removed.out, removed.err) == (0, said, "")
+    assert cli("cloud-accounts", "list", "--json").json == []
+    gone = cli("cloud-accounts", "remove", str(number))
+    said = f"error: there is no cloud account {number}; `cloud-accounts list` shows them\n"
+    assert (gone.code, gone.err) == (2, said)
+
+
+def test_what_feeds_something_is_removed_only_where_somebody_agrees(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    for more in ([], ["--json"]):
+        refused = cli("cloud-accounts", "remove", "1", *more)
+        assert (refused.code, refused.err) == (2, "error: nothing was changed; where this is meant, add --yes\n")
+    assert refused.json["done"] is False and refused.json["sub_accounts"] == [FIRST]
+    said = f"Cloud account 1 ({FIRST}) feeds 1 sub-account ({FIRST}), whose costs nobody reads then."
+    on_screen = on_terminal(200, "cloud-accounts", "remove", "1", code=1, typed="n\n")
+    assert said in on_screen and "Remove it? [y/N]" in on_screen
+    assert len(cli("cloud-accounts", "list", "--json").json) == 2
+    assert "is removed" in on_terminal(200, "cloud-accounts", "remove", "1", typed="y\n")
+    removed = cli("cloud-accounts", "remove", "2", "--yes", "--json").json
+    assert (removed["done"], "makes it anew" in removed["comes_back"]) == (True, True)
+    assert cli("cloud-accounts", "list", "--json").json == []

@@ -85,6 +85,9 @@ COMMANDS = {
     "dead-letters-replay": "dead-letters replay 1",
     "cloud-accounts-list": "cloud-accounts list",
     "cloud-accounts-add-exports": "cloud-accounts add-exports costs/aws",
+    "cloud-accounts-disable": "cloud-accounts disable 2 --reason moved",
+    "cloud-accounts-enable": "cloud-accounts enable 2",
+    "cloud-accounts-remove": "cloud-accounts remove 2 --yes",
     "exports-read": "exports read exports",
     "focus-export": "focus export --from 2026-11-02 --to 2026-11-03 --output november.csv",
     "exports-import": "exports import exports october.csv",
@@ -175,6 +178,8 @@ def test_each_command_writes_what_it_did(
 ) -> None:
     if name.startswith("exports-"):
         _imported(world)
+    if name == "cloud-accounts-enable":
+        cli("cloud-accounts", "disable", "2")
     outcome = cli(*COMMANDS[name].split())
     written = f"$ budget-warden {COMMANDS[name]}\n{outcome.out}{outcome.err}exit code {outcome.code}\n"
     written = _steady(written, tmp_path)

@@ -75,7 +75,10 @@ def _run_all(cli: Cli, app: Composition) -> tuple[int, int]:
             app.mails.add(mail, AT),
             app.letters.record(Queue.UPDATE, '{"ProjectId": 11}', "?", text, AT)[0],
         )
-        given = arguments(text, letter if text.startswith("dead") else mail_id)
+        account = app.cloud_accounts.add_exports("azure", f"{app.settings.export_container}/{number}")
+        if text.startswith("cloud-accounts enable"):
+            app.cloud_accounts.disable(account, "by ann")
+        given = arguments(text, {"dead-letters": letter, "cloud-accounts": account}.get(text.split()[0], mail_id))
         if given[:2] == ["projects", "load"]:
             # What was ordered since the file was written would need consent.
             cli("projects", "export", given[2])

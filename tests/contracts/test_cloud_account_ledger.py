@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Unicode, column, table, update
+from sqlalchemy import Connection, Unicode, column, insert, select, table, update
 
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import accounts, cloud_accounts
+from shared.adapters.database.tables import WHOLE, accounts, cloud_accounts, export_feeds, export_runs, exports
 from shared.domain.projects import ProjectEntry, Scope
 from shared.ports.azure import AZURE
-from shared.ports.cloud_accounts import AccountStatus, CloudAccount, ConnectionType
+from shared.ports.cloud_accounts import OF_FILES, AccountStatus, CloudAccount, ConnectionType
 from tests.contracts.ledger_data import NOW, SUB, Ledgers, entry
 
 OTHER = "other-subscription"
@@ -162,3 +162,71 @@ def test_a_place_of_exports_is_a_cloud_account_once_and_feeds_nothing_by_itself(
         "msexports/costs",
         AccountStatus.PENDING,
     )
+
+
+def test_one_that_is_disabled_says_why_and_is_pending_once_it_is_enabled(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    (known,) = ledgers.cloud_accounts.accounts()
+    ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
+    ledgers.cloud_accounts.disable(known.id, "by ann: moved")
+    ledgers.cloud_accounts.disable(known.id, "by bob")
+    (disabled,) = ledgers.cloud_accounts.accounts()
+    assert (disabled.status, disabled.disabled_why) == (AccountStatus.DISABLED, "by ann: moved")
+    ledgers.cloud_accounts.enable(known.id)
+    assert ledgers.cloud_accounts.accounts() == [known]
+    ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
+    ledgers.cloud_accounts.enable(known.id)
+    assert statuses(ledgers) == [(SUB, AccountStatus.ERROR, "no (403)")], "it was not disabled"
+
+
+def test_what_was_asked_for_by_one_that_is_removed_nobody_feeds_until_it_is_named_again(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, subscription_id=OTHER))
+    (sub, _) = ledgers.cloud_accounts.accounts()
+    assert ledgers.cloud_accounts.fed_by(sub.id) == [SUB]
+    ledgers.cloud_accounts.remove(sub.id)
+    assert statuses(ledgers) == [(OTHER, AccountStatus.PENDING, None)]
+    assert ledgers.charges.account(AZURE, SUB).cloud_account_id is None
+    ledgers.load(entry(1, subscription_id=SUB, name="Again"))
+    assert {each for each, *_ in statuses(ledgers)} == {SUB, OTHER}
+
+
+def test_what_exports_of_one_that_is_removed_feed_they_go_on_to_feed_and_its_number_is_no_runs(
+    ledgers: Ledgers,
+) -> None:
+    """One container has exports of several providers."""
+    ledgers.load(entry(1), elsewhere(2))
+    gone = ledgers.cloud_accounts.add_exports(AZURE, "msexports")
+    for sub_account in (SUB, "acc-2"):
+        feed(ledgers, sub_account, gone)
+    ran(ledgers, gone, OTHER)
+    assert ledgers.cloud_accounts.fed_by(gone) == sorted([SUB, OTHER, "acc-2"])
+    ledgers.cloud_accounts.remove(gone)
+    of_files = {each.provider: each for each in ledgers.cloud_accounts.accounts() if each.is_of_files}
+    assert {each.external_account_id for each in of_files.values()} == {OF_FILES}
+    for provider, sub_account in ((AZURE, SUB), ("hetzner", "acc-2")):
+        assert ledgers.charges.account(provider, sub_account).cloud_account_id == of_files[provider].id
+    ids = ledgers.database.read(lambda connection: connection.scalars(select(export_runs.c.cloud_account_id)).all())
+    assert ids == [None]
+    ledgers.cloud_accounts.remove(gone)
+
+
+def ran(ledgers: Ledgers, cloud_account_id: int, sub_account_id: str) -> None:
+    """A run of an export of that account, which feeds a group of a sub-account, and no other of it."""
+    export = {"key": "azure:e", "provider": AZURE, "external_id": "e", "name": "e", "dataset": "actual"}
+    export |= {"width": 1, "billing_account": "", "found_at": NOW}
+    run = {"cloud_account_id": cloud_account_id, "run_id": "1", "place": "p", "container": "c", "content": "x"}
+    run |= {"modified_at": NOW, "found_at": NOW, "state": "imported"}
+    fed = {"provider": AZURE, "sub_account_id": sub_account_id}
+
+    def write(connection: Connection) -> None:
+        made = connection.execute(insert(exports).values(export).returning(exports.c.id)).scalar_one()
+        connection.execute(insert(export_runs).values(run | {"export_id": made}))
+        connection.execute(insert(export_feeds).values(fed | {"group_key": "rg", "export_id": made}))
+        connection.execute(insert(export_feeds).values(fed | {"group_key": WHOLE, "export_id": made + 1}))
+
+    ledgers.database.run(write)
+
+
+def test_one_that_is_mistyped_is_removed_without_a_trace(ledgers: Ledgers) -> None:
+    ledgers.cloud_accounts.remove(ledgers.cloud_accounts.add_exports(AZURE, "msexprots"))
+    assert ledgers.cloud_accounts.accounts() == []

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.tables import accounts, cloud_accounts
+from shared.adapters.database.tables import WHOLE, accounts, cloud_accounts, export_feeds, export_runs
 from shared.domain.projects import sub_account_key
 from shared.ports.azure import AZURE
-from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
+from shared.ports.cloud_accounts import OF_FILES, AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 
 account, cloud = accounts.c, cloud_accounts.c
 ALL = select(*(column for column in cloud if column is not cloud.credentials)).order_by(cloud.id)
 NEW = {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
-FILES = "files"
 NOT_DISABLED = update(cloud_accounts).where(func.lower(cloud.status) != AccountStatus.DISABLED)
 
 
@@ -56,6 +55,45 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
         return made
 
     @override
+    @reads
+    def fed_by(self, connection: Connection, cloud_account_id: int) -> list[str]:
+        run, feed = export_runs.c, export_feeds.c
+        exports_of_it = select(run.export_id).where(run.cloud_account_id == cloud_account_id)
+        of_groups = select(feed.sub_account_id).where(feed.group_key != WHOLE, feed.export_id.in_(exports_of_it))
+        whole = (each for ids in _fed_by(connection, cloud_account_id).values() for each in ids)
+        return sorted({*whole, *connection.scalars(of_groups)})
+
+    @override
+    @writes
+    def disable(self, connection: Connection, cloud_account_id: int, why: str) -> None:
+        disabled = {"status": AccountStatus.DISABLED, "disabled_why": why}
+        connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(disabled))
+
+    @override
+    @writes
+    def enable(self, connection: Connection, cloud_account_id: int) -> None:
+        pending = {"status": AccountStatus.PENDING, "disabled_why": None, "last_sync_error": None}
+        this = (cloud.id == cloud_account_id) & (func.lower(cloud.status) == AccountStatus.DISABLED)
+        connection.execute(update(cloud_accounts).where(this).values(pending))
+
+    @override
+    @writes
+    def remove(self, connection: Connection, cloud_account_id: int) -> None:
+        row = connection.execute(ALL.where(cloud.id == cloud_account_id)).one_or_none()
+        if row is None:
+            return
+        for provider, ids in _fed_by(connection, cloud_account_id).items():
+            lock_accounts(connection, provider, ids)
+            is_of_exports = row.connection_type == ConnectionType.COST_EXPORT
+            then = export_account(connection, provider) if is_of_exports else None
+            fed = (account.provider == provider) & (account.cloud_account_id == cloud_account_id)
+            connection.execute(update(accounts).where(fed).values(cloud_account_id=then))
+        # A database may give its number again.
+        of_it = export_runs.c.cloud_account_id == cloud_account_id
+        connection.execute(update(export_runs).where(of_it).values(cloud_account_id=None))
+        connection.execute(delete(cloud_accounts).where(cloud.id == cloud_account_id))
+
+    @override
     @writes
     def mark_synced(self, connection: Connection, cloud_account_id: int, now: datetime) -> None:
         synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
@@ -87,6 +125,15 @@ def _feed(connection: Connection, provider: str, connection_type: str, ids: Coll
         connection.execute(update(accounts).where(unfed).values(cloud_account_id=own.scalar_subquery()))
 
 
+def _fed_by(connection: Connection, cloud_account_id: int) -> dict[str, list[str]]:
+    """The sub-accounts that it feeds whole, by provider: one container may have exports of several."""
+    of_it = select(account.provider, account.sub_account_id).where(account.cloud_account_id == cloud_account_id)
+    found: dict[str, list[str]] = {}
+    for provider, sub_account_id in connection.execute(of_it.order_by(account.provider)):
+        found.setdefault(provider, []).append(sub_account_id)
+    return found
+
+
 def feeding_account(connection: Connection, provider: str, sub_account_id: str) -> int | None:
     """The cloud account that feeds a sub-account; None where none does."""
     this = (account.provider == provider) & (account.sub_account_id == sub_account_id)
@@ -95,7 +142,7 @@ def feeding_account(connection: Connection, provider: str, sub_account_id: str) 
 
 def export_account(connection: Connection, provider: str) -> int:
     """The cloud account of what exports in no container feed: files that people import. Nobody looks for more."""
-    of_files = {"provider": provider, "connection_type": ConnectionType.COST_EXPORT, "external_account_id": FILES}
+    of_files = {"provider": provider, "connection_type": ConnectionType.COST_EXPORT, "external_account_id": OF_FILES}
     return _its_own(connection, of_files | {"status": AccountStatus.DISABLED})
 
 

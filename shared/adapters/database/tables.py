@@ -134,6 +134,7 @@ cloud_accounts = table(
     *needed(status=Converted(Unicode(10), str, AccountStatus)),
     *optional(role_arn=Unicode(300), external_id=Unicode(200), credentials=sa.LargeBinary()),
     *optional(last_synced_at=UtcDateTime(), last_sync_error=fitted(1000), last_manual_sync_at=UtcDateTime()),
+    *optional(disabled_why=fitted(1000)),
     UniqueConstraint("provider", "connection_type", "external_account_id"),
 )
 

@@ -53,8 +53,8 @@ def place_of(account: CloudAccount) -> Place:
 
 
 def export_accounts(accounts: Iterable[CloudAccount]) -> list[CloudAccount]:
-    """Those that are fed by exports."""
-    return [each for each in accounts if each.connection_type == ConnectionType.COST_EXPORT]
+    """Those that say where exports lie."""
+    return [each for each in accounts if each.connection_type == ConnectionType.COST_EXPORT and not each.is_of_files]
 
 
 def places(accounts: Iterable[CloudAccount]) -> list[Place]:

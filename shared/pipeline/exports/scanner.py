@@ -86,7 +86,7 @@ class Scanner:
         look.seen.looked_at, look.has_asked = look.now, True
         yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
         for record in self.ledger.runs(states=[RunState.WAITING]):
-            yield from self._wait_on(record, look.now)
+            yield from self._wait_on(look, record)
         latest = max((each.id for each in self.ledger.runs(limit=1)), default=0)
         if look.is_first or latest < look.seen.latest:
             # The blob is new, or lost, or the database is of an earlier day: what is known needs no message.
@@ -100,9 +100,15 @@ class Scanner:
         look.seen.places = tuple(places(self.cloud_accounts.accounts()))
         look.is_fresh = True
 
-    def _wait_on(self, record: RunRecord, now: datetime) -> Iterator[Outgoing]:
+    def _wait_on(self, look: Look, record: RunRecord) -> Iterator[Outgoing]:
         """What still waits for its parts is looked at again, in case nobody is on it."""
         container, _, name = record.run.place.partition("/")
+        holding = place_holding(look.seen.places, container, name)
+        if holding is None:
+            self.ledger.fail(record.run, "Its cloud account was removed before all of its parts were there.", look.now)
+            return
+        if not holding.is_asked:
+            return
         try:
             is_there = bool(self.blobs.found(container, [name]))
         except (LaterError, NeverError):
@@ -110,7 +116,7 @@ class Scanner:
         if is_there:
             yield Outgoing(ManifestMessage(record.run.place, record.cloud_account_id))
         else:
-            self.ledger.fail(record.run, "Its manifest is gone, and not all of its parts were there before.", now)
+            self.ledger.fail(record.run, "Its manifest is gone, and not all of its parts were there before.", look.now)
 
     def _go_on(self, look: Look) -> Iterator[Outgoing]:
         """A run of which no part was read since the last look may have lost its messages."""
@@ -147,6 +153,10 @@ class Scanner:
         """Once a day, so that the database is opened no more often."""
         told = f"{look.now.date()} {reason}"
         if look.seen.refused.get(place.at) != told:
+            if not look.is_fresh:
+                self._ask_where(look)
+            if place not in look.seen.places:
+                return
             yield from self.telling.refused(place.container, reason)
             self.cloud_accounts.mark_failed(place.cloud_account_id, reason)
             look.seen.refused[place.at] = told
