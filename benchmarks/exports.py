@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -21,6 +23,7 @@ from pathlib import Path
 from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process, peak_memory_mb
 from localdev.azure_sim.export_runs import COLUMNS
+from shared.ports.errors import NeverError
 
 ROWS = 3_000_000
 # How many of them differ; the others are these again.
@@ -100,14 +103,24 @@ def _form(path: Path, form: str, what: str) -> Generator[Figure, None, Read]:
 
 
 def ours(path: Path) -> Read:
-    """The app's own reader."""
-    from shared.adapters.exports.reader import PolarsExports
+    """The app's own reader. The process for Parquet is there, as Polars is loaded for the floor; both count."""
+    from shared.adapters.exports.reader import APART, PolarsExports
     from shared.domain.charges import CostMetric
 
-    begun, cpu = time.perf_counter(), time.process_time()
+    if path.suffix == ".parquet":
+        with suppress(NeverError):
+            APART.read(Path("none"), CostMetric.ACTUAL, TODAY)
+    begun, cpu = time.perf_counter(), _processors(APART.process_id)
     file = PolarsExports().read(path, CostMetric.ACTUAL, TODAY)
-    seconds = time.perf_counter() - begun
-    return Read(seconds, peak_memory_mb(), file.count, len(file.rows["azure"]), time.process_time() - cpu)
+    seconds, cpu = time.perf_counter() - begun, _processors(APART.process_id) - cpu
+    memory = peak_memory_mb() + (peak_memory_mb(APART.process_id) if APART.process_id else 0)
+    return Read(seconds, memory, file.count, len(file.rows["azure"]), cpu)
+
+
+def _processors(other: int | None) -> float:
+    """What this process, and another, have taken of processors, in seconds."""
+    ticks = Path(f"/proc/{other}/stat").read_text().split()[13:15] if other else []
+    return time.process_time() + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def by_polars_alone(path: Path) -> Read:

@@ -68,6 +68,11 @@ class Layout:
     cost_column: str
     older_provider: int | None = None
 
+    @property
+    def is_focus(self) -> bool:
+        """Whether it says of which provider its rows are."""
+        return self.dataset.startswith("FOCUS")
+
 
 def layout_of(header: Sequence[str], metric: CostMetric) -> Layout:
     """What a file with this header is. Raises NeverError where it is none of costs, naming what is missing."""

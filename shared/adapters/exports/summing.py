@@ -28,10 +28,12 @@ from shared.adapters.exports.columns import (
     RESOURCE,
     SERVICE,
     SUB_ACCOUNT,
+    Layout,
 )
 from shared.domain.charges import group_name, service_name
 from shared.domain.exports.sums import SUMMING, Row
 from shared.domain.texts import readable, storable
+from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
 
 PLACES = 20
@@ -86,6 +88,12 @@ class Summing:
         self._held += self._sums[-1].height
         if self._held > MOST_HELD:
             self._add_up()
+
+    def added_up(self) -> Summing:
+        """Itself, when all rows are in: no more than has to be kept for rows()."""
+        self._add_up()
+        self._known.clear()
+        return self
 
     def rows(self) -> dict[str, list[Row]]:
         """The sums, by provider."""
@@ -212,6 +220,20 @@ class Summing:
         return columns
 
 
+def summing_of(layout: Layout, today: date) -> Summing:
+    """For the rows of a file of this layout."""
+    return Summing(today, "" if layout.is_focus else AZURE)
+
+
+def columns_of(layout: Layout, column: Callable[[str, int], pl.Expr]) -> list[pl.Expr]:
+    """What is read, by what we call it. column: that of a cell, at a place."""
+    found = {cell: column(cell, at) for cell, at in layout.places.items()}
+    if layout.older_provider is not None:
+        newer, older = found[PROVIDER], column(PROVIDER, layout.older_provider)
+        found[PROVIDER] = pl.when(newer.is_null() | newer.is_in(cells.ABSENT)).then(older).otherwise(newer)
+    return [each.alias(cell) for cell, each in found.items()]
+
+
 def _is_plain(costs: pl.Series) -> bool:
     """Whether Polars holds and sums each of these costs exactly."""
     if isinstance(costs.dtype, pl.Decimal):
@@ -228,7 +250,12 @@ def _plain_amounts(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _summed(frame: pl.DataFrame, rows: pl.Expr) -> pl.DataFrame:
     keys = [*_keys(frame), EXPONENT]
-    return frame.lazy().group_by(keys).agg(pl.col(AMOUNT).sum(), rows.cast(pl.UInt64).alias(ROWS)).collect()
+    return (
+        frame.lazy()
+        .group_by(keys)
+        .agg(pl.col(AMOUNT).sum(), rows.cast(pl.UInt64).alias(ROWS))
+        .collect(engine="streaming")
+    )
 
 
 def _keys(frame: pl.DataFrame) -> list[str]:
