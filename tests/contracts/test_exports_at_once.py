@@ -10,10 +10,13 @@ from functools import partial
 from threading import Barrier
 
 import pytest
+from sqlalchemy import Connection, text
 
+from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.engine import Database
 from shared.domain.exports.runs import RunState, Width
 from shared.ports.export_runs import Changes
+from tests.chain.installation import until
 from tests.contracts.export_world import SUB, World, days, each_day, export, on
 
 pytestmark = pytest.mark.postgres
@@ -86,6 +89,27 @@ def test_an_order_and_an_import_at_once_leave_what_the_ordered_one_has_delivered
         order = partial(world.use, WIDE, datetime(2026, 9, last, 13, tzinfo=UTC), SUB)
         at_once(partial(world.make, record), order)
         assert (world.feeding(), world.total(9)) == ({"": ["all"]}, 3 * (last + 1))
+
+
+def test_an_order_for_all_holds_for_a_sub_account_that_a_run_delivers_meanwhile(world: World) -> None:
+    """A third one holds the only sub-account that the export has so far: the order has looked, and waits for it."""
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    world.deliver(WIDE, days(9, 1, 19), each_day(9, 1, 19, sub="9a1b"))
+    record = world.stage(WIDE, days(9, 1, 20), each_day(9, 1, 20, "3"))
+    with ThreadPoolExecutor(2) as pool, world.database.engine.connect() as third:
+        lock_accounts(third, "azure", ["9a1b"])
+        order = pool.submit(world.use, WIDE, on(9, 21))
+        until(lambda: waiting(third) == 1)
+        run = pool.submit(world.make, record)
+        until(lambda: waiting(third) == 2 or run.done())
+        third.commit()
+        order.result(), run.result()
+    assert (world.feeding(), world.total(9)) == ({"": ["all"]}, 60)
+
+
+def waiting(connection: Connection) -> int:
+    """How many wait for a lock."""
+    return connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one()
 
 
 def test_a_night_that_stores_while_an_export_takes_over_changes_nothing_of_what_that_delivered(world: World) -> None:

@@ -18,8 +18,8 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_outcomes import REASONS, as_text
-from shared.adapters.database.export_rows import RUNS, run_of, the_run
-from shared.adapters.database.export_state import State, state_of, write_feeding_account
+from shared.adapters.database.export_rows import RUNS, lock_export, run_of, the_run
+from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account
 from shared.adapters.database.export_sums import (
     BUCKETS,
     bucket_of,
@@ -133,14 +133,14 @@ class Making:
         is_unread = connection.execute(unread.where(export_parts.c.staged_at.is_(None)).limit(1)).first() is not None
         return None if row.state is not RunState.IMPORTING or is_unread else row.made or 0
 
-    def _export_id(self, connection: Connection) -> int | None:
-        return connection.scalar(select(run.export_id).where(run.id == self.record.id))
+    def _export_id(self, connection: Connection) -> int:
+        return connection.execute(select(run.export_id).where(run.id == self.record.id)).scalar_one()
 
     # --- one sub-account ---
 
     def _make(self, connection: Connection, bucket: _Bucket, account: Fed, sums: Sums) -> Sums:
         """Makes what a run has of a sub-account its charges; what of it is left out."""
-        lock_accounts(connection, account.provider, [account.sub_account])
+        self._lock(connection, account)
         if self._made(connection) != bucket.made:
             raise _MovedError
         before, found = state_of(connection, account), placed(self.run, sums, bucket.periods)
@@ -159,6 +159,14 @@ class Making:
         self._feed(connection, before, its.state)
         self._note(connection, changes, {(each.used, each.reason) for each in verdicts})
         return found.left_out
+
+    def _lock(self, connection: Connection, account: Fed) -> None:
+        """Locks a sub-account; before it the export that never has delivered it: an order may be for all of its own."""
+        export_id = self._export_id(connection)
+        said = select(export_spoken.c.run_id).where(export_spoken.c.export_id == export_id)
+        if connection.execute(said.where(of_account(export_spoken, account)).limit(1)).first() is None:
+            lock_export(connection, export_id)
+        lock_accounts(connection, account.provider, [account.sub_account])
 
     def _closed_on(self, account: Fed) -> int:
         return self.closed_on[account.provider if account.provider in self.closed_on else ""]

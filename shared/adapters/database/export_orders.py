@@ -13,7 +13,7 @@ from shared.adapters.database.cloud_accounts import export_account, lock_account
 from shared.adapters.database.export_charges import added_up, scope_ids_of
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_outcomes import tell_anew
-from shared.adapters.database.export_rows import export_of
+from shared.adapters.database.export_rows import export_of, lock_export
 from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account, write_order
 from shared.adapters.database.scope_rows import Scopes, scopes_of
 from shared.adapters.database.tables import (
@@ -49,6 +49,9 @@ class _Source:
 def carry_out(connection: Connection, order: Order, by: str) -> Ordered:
     """Notes an order, and lets its source feed what it has delivered so far, or can be asked for."""
     source = _source(connection, order)
+    if source.export is not None:
+        # What a run delivers meanwhile for the first time is seen here, or this order is seen there.
+        lock_export(connection, source.export_id)
     accounts = sorted(_covered(connection, order, source), key=str)
     for provider in sorted({each.provider for each in accounts}):
         lock_accounts(connection, provider, [each.sub_account for each in accounts if each.provider == provider])

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, or_, select, update
 
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.ledger import record
@@ -152,6 +152,11 @@ def refuse_what_does_not_fit(found: NewRun) -> None:
         if units(text) > longest:
             said = f"{units(text):,} characters, of which {longest:,} can be stored"
             raise NeverError(f"{what[0].upper()}{what[1:]} has {said}: {shortened(text, 41)}")
+
+
+def lock_export(connection: Connection, export_id: int) -> None:
+    """Locks an export until the transaction ends; whoever locks sub-accounts as well has locked it before them."""
+    connection.execute(update(exports).where(exports.c.id == export_id).values(key=exports.c.key))
 
 
 def matching(connection: Connection, export: str) -> Collection[int]:
