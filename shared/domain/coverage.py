@@ -323,21 +323,25 @@ class Coverage:
             believed, after = self._doubted(part, night, doubt, reaches=True)
         return believed, replace(after, begun_at=self.begun_at)
 
-    def _doubted(self, part: ReadPart, night: date, doubt: str, reaches: bool) -> tuple[bool, Coverage]:
+    def suspected(self, begun_at: datetime, night: date, doubt: str) -> Coverage:
+        """What is known once a doubtful answer, begun then, is not believed; one night counts once."""
         suspect = replace(self, state=CoverageState.SUSPECT, reason=doubt)
         if self.state is not CoverageState.SUSPECT or self.suspect_on is None:
-            suspect = replace(suspect, suspect_nights=1, suspect_on=night, suspect_at=part.begun_at)
-        elif self._is_another_night(part, night):
-            nights = self.suspect_nights + 1
-            suspect = replace(suspect, suspect_nights=nights, suspect_on=night, suspect_at=part.begun_at)
+            return replace(suspect, suspect_nights=1, suspect_on=night, suspect_at=begun_at)
+        if self._is_another_night(begun_at, night):
+            return replace(suspect, suspect_nights=self.suspect_nights + 1, suspect_on=night, suspect_at=begun_at)
+        return suspect
+
+    def _doubted(self, part: ReadPart, night: date, doubt: str, reaches: bool) -> tuple[bool, Coverage]:
+        suspect = self.suspected(part.begun_at, night, doubt)
         if suspect.suspect_nights < BELIEVED_ON_NIGHT or not reaches:
             return False, suspect
         believed = replace(self._reaching(part), suspect_nights=suspect.suspect_nights)
         return True, replace(believed, suspect_on=night, suspect_at=suspect.suspect_at)
 
-    def _is_another_night(self, part: ReadPart, night: date) -> bool:
+    def _is_another_night(self, begun_at: datetime, night: date) -> bool:
         """Whether a doubtful answer counts beside the last: that of a late night and one by hand soon after are one."""
-        is_later = self.suspect_at is None or part.begun_at - self.suspect_at >= NIGHTS_APART
+        is_later = self.suspect_at is None or begun_at - self.suspect_at >= NIGHTS_APART
         return is_later and (self.suspect_on is None or self.suspect_on < night)
 
     def _reaching(self, part: ReadPart) -> Coverage:
@@ -542,6 +546,11 @@ def month_in_words(month: date) -> str:
 def day_in_words(day: date) -> str:
     """`12 November 2026`."""
     return f"{day.day} {month_in_words(day)}"
+
+
+def days_in_words(first: date, last: date) -> str:
+    """`12 November 2026`, or `12 November 2026 to 14 November 2026`."""
+    return day_in_words(first) + (f" to {day_in_words(last)}" if first < last else "")
 
 
 MONTHS = (

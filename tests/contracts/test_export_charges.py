@@ -23,6 +23,8 @@ from tests.contracts.ledger_data import Ledgers, entry
 
 DAILY = export("daily")
 MONTHLY = export("monthly")
+# Of the sub-accounts here that whose charges are made last.
+LAST = "c0c0"
 
 
 @pytest.fixture
@@ -179,6 +181,49 @@ def test_of_two_as_wide_the_one_that_was_submitted_first_feeds(world: World) -> 
     world.make(early)
     world.make(late)
     assert world.feeding() == {"": ["daily"]}
+
+
+def test_an_order_within_a_run_is_known_when_that_ends(world: World) -> None:
+    """The run has made 7f0c, and waits with another sub-account for an export that may feed it."""
+    world.asked()
+    world.query(each_day(9, 1, 20, "4"), days(9, 1, 30), at=on(9, 20))
+    wide, wider = export("all", Width.BILLING_ACCOUNT), export("first", Width.BILLING_ACCOUNT)
+    earlier = world.stage(wider, days(9, 1, 20), each_day(9, 1, 20, sub=LAST), at=on(9, 19))
+    run = world.stage(
+        wide, days(9, 1, 20), each_day(9, 1, 20) + each_day(9, 1, 20, sub=LAST), found_at=earlier.found_at
+    )
+    with pytest.raises(LaterError, match="The export first is imported first"):
+        world.make(run)
+    assert world.total(9) == 80
+    world.use(wide, run.found_at, SUB)
+    assert world.total(9) == 20
+    world.make(earlier)
+    ended = world.make(run)
+    reason = f"{LAST} is fed by the export first; `exports use all --for {LAST}` changes that"
+    assert (ended.record.state, ended.record.reason, ended.told) == (RunState.IMPORTED, reason, (reason,))
+    assert (world.total(9), world.feeding()) == (20, {"": ["all"]})
+
+
+def test_a_run_that_reads_what_its_export_feeds_is_used_though_it_has_no_row_of_that(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    world.asked("9a1b")
+    others = each_day(9, 1, 20, sub="9a1b")
+    runs = [world.deliver(wide, days(9, 1, 20), each_day(9, 1, 20) + others, at=on(9, 20))]
+    runs += [world.deliver(wide, days(9, 1, 20), others, at=on(9, day)) for day in (21, 22, 23, 24)]
+    states = [(str(each.record.state), each.record.changes.removed) for each in runs]
+    assert states == [("imported", 0), ("not used", 0), ("not used", 0), ("imported", 20), ("imported", 0)]
+    reason = "9a1b is fed by the query; `exports use all --for 9a1b` changes that"
+    assert {each.record.reason for each in runs} == {reason}
+
+
+def test_a_run_of_which_one_sub_account_is_used_and_a_great_many_are_not_is_used(world: World) -> None:
+    wide = export("all", Width.BILLING_ACCOUNT)
+    rivals = [f"sub-{number}" for number in range(30)]
+    world.asked()
+    for each in rivals:
+        world.asked(each)
+    rows = [row(9, 3, sub=each) for each in (*rivals, LAST)]
+    assert world.deliver(wide, days(9, 1, 20), rows).record.state is RunState.IMPORTED
 
 
 def test_one_that_was_found_later_is_not_waited_for_nor_one_that_hangs(world: World) -> None:

@@ -81,6 +81,60 @@ def test_a_month_in_three_pieces_is_known_whole_in_whatever_order_they_come(worl
     assert known.begun_at == at(10, 6, 20)
 
 
+def test_what_the_old_exports_runs_no_longer_hold_is_taken_on_the_third_in_a_row_whatever_the_new_ones_say(
+    world: World,
+) -> None:
+    """The new one comes each day between them: it neither ends the old one's row of blank runs, nor hides the doubt."""
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    found = []
+    for day in range(21, 25):
+        world.deliver(OLD, days(9, 1, day), others(9, 1, day), at=at(9, day, 8))
+        world.deliver(NEW, days(9, 1, day), each_day(9, 15, day, "3"), at=at(9, day, 20))
+        found.append((world.total(9) - 3 * (day - 14), str(world.coverage(9).state)))
+    assert found == [(15, "suspect"), (15, "suspect"), (0, "good"), (0, "good")]
+    assert (world.coverage(9).read_through, world.total(9, "9a1b")) == (on(9, 24), 24)
+
+
+def test_what_the_new_exports_runs_no_longer_hold_is_in_doubt_whatever_the_old_ones_say(world: World) -> None:
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    found = []
+    for day in range(21, 24):
+        world.deliver(NEW, days(9, 1, day), others(9, 1, day), at=at(9, day, 8))
+        world.deliver(OLD, days(9, 1, day), each_day(9, 1, 15) + others(9, 1, day), at=at(9, day, 20))
+        found.append((world.total(9), str(world.coverage(9).state)))
+    assert found == [(33, "suspect"), (33, "suspect"), (15, "good")]
+
+
+def test_a_doubt_ends_as_soon_as_the_old_export_holds_the_charges_again(world: World) -> None:
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    found = []
+    for day, has in ((21, False), (22, False), (23, True), (24, False), (25, False)):
+        world.deliver(OLD, days(9, 1, day), (each_day(9, 1, 15) if has else []) + others(9, 1, day), at=at(9, day, 8))
+        world.deliver(NEW, days(9, 1, day), each_day(9, 15, 20, "3"), at=at(9, day, 20))
+        found.append((world.total(9), str(world.coverage(9).state)))
+    assert found == [(33, each) for each in ("suspect", "suspect", "good", "suspect", "suspect")]
+
+
+def test_operators_are_told_once_where_both_agreements_exports_come_to_hold_the_same_days(world: World) -> None:
+    world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15))
+    world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
+    told = [
+        world.deliver(OLD, days(9, 1, day), each_day(9, 1, last), at=at(9, day, 8)).told
+        for day, last in ((21, 15), (22, 18), (23, 19))
+    ]
+    both = (
+        "old and new both have charges of 7f0c of 15 September 2026 to 18 September 2026, and all of them count; "
+        "`exports use old --for 7f0c` or `exports use new --for 7f0c` lets those of one count alone"
+    )
+    assert told == [(), (both,), ()]
+    assert world.total(9) == 19 + 18
+    world.use(NEW, on(9, 24), SUB)
+    assert (world.feeding(), world.total(9)) == ({"": ["new"]}, 18)
+
+
 def test_where_both_count_a_month_is_as_new_as_the_older_of_both(world: World) -> None:
     world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
     world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))
@@ -146,6 +200,54 @@ def test_a_month_that_a_groups_export_has_not_delivered_goes_by_the_sub_accounts
     world.deliver(ONE, days(11, 1, 28), each_day(11, 1, 28, group="rg-one"), at=on(11, 28))
     assert [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 28)).gaps] == []
     assert world.group_coverage() == [("rg-one", on(11, 1), "good")]
+
+
+ANEW = export("one anew", Width.GROUP)
+
+
+def test_months_of_a_group_that_its_new_export_has_not_delivered_are_the_querys_again(world: World) -> None:
+    ledgers, quarter = Ledgers(world.database), PeriodRule(PeriodKind.QUARTERLY, on(10, 1))
+    ledgers.load(entry(1, "rg-one", subscription_id=SUB, terms=terms(rule=quarter)))
+    world.asked()
+
+    def night(day: int) -> None:
+        for window in (days(10, 1, 31), days(11, 1, day - 1)):
+            rows = each_day(window.start.month, 1, window.last_day.day, "7", group="rg-one")
+            world.query(rows, window, at=on(11, day))
+
+    night(3)
+    for window, rows in ((days(10, 1, 31), (10, 1, 31)), (days(11, 1, 2), (11, 1, 2))):
+        world.deliver(ONE, window, each_day(*rows, group="rg-one"), at=on(11, 2))
+    world.use(ONE, on(11, 3), SUB)
+    assert (world.total(10), world.total(11)) == (31, 2)
+    night(4)
+    assert (world.total(10), world.total(11)) == (31, 2)
+    world.deliver(ANEW, days(11, 1, 4), each_day(11, 1, 4, "3", group="rg-one"), at=on(11, 4))
+    world.use(ANEW, on(11, 5), SUB)
+    assert world.feeding() == {"": ["query"], "rg-one": ["one anew"]}
+    # October is due as if nobody had read it: what is stored of it is the old export's until then.
+    assert (world.total(10), world.total(11), world.coverage(10).good_on) == (31, 12, None)
+    for day in range(6, 28):
+        night(day)
+    world.deliver(ANEW, days(11, 1, 27), each_day(11, 1, 27, "3", group="rg-one"), at=on(11, 27))
+    assert (world.total(10), world.total(11)) == (31 * 7, 27 * 3)
+    assert world.group_coverage() == [("rg-one", on(11, 1), "good")]
+    assert [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 28)).gaps] == []
+
+
+def test_months_of_a_group_that_its_new_export_has_not_delivered_are_known_as_the_old_one_goes_on(world: World) -> None:
+    ledgers, quarter = Ledgers(world.database), PeriodRule(PeriodKind.QUARTERLY, on(10, 1))
+    ledgers.load(entry(1, "rg-one", subscription_id=SUB, terms=terms(rule=quarter)))
+    world.deliver(ONE, days(10, 1, 30), each_day(10, 1, 30, group="rg-one"), at=on(10, 30))
+    world.deliver(ANEW, days(11, 1, 4), each_day(11, 1, 4, "3", group="rg-one"), at=on(11, 4))
+    world.use(ANEW, on(11, 5), SUB)
+    assert (world.total(10), world.total(11)) == (30, 12)
+    lacks = [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 6)).gaps]
+    assert lacks == ["costs of group rg-one of 7f0c not read since 30 October 2026"]
+    # The old export delivers October to its end, and what counts of it is known as of then.
+    world.deliver(ONE, days(10, 1, 31), each_day(10, 1, 31, "2", group="rg-one"), at=on(11, 6))
+    assert (world.total(10), world.total(11)) == (62, 12)
+    assert [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 7)).gaps] == []
 
 
 def test_a_projects_costs_are_read_by_runs_of_these_days_that_are_believed(world: World) -> None:

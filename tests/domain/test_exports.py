@@ -667,7 +667,15 @@ def test_an_export_of_another_billing_account_that_begins_where_the_feeding_one_
     both = feeding(offer(new, of=days(15, 30)), feeds=feeds)
     assert sources(both) == {SUB: ["daily", "monthly"]}
     # It is told once; and what has feeds goes on.
-    assert {each.reason for each in verdicts(offer(new), offer(old), feeds=both).values()} == {None}
+    again = offer(new, of=days(15, 30)), offer(old, of=days(1, 15))
+    assert {each.reason for each in verdicts(*again, feeds=both).values()} == {None}
+    # That both come to hold the same days is told once, too.
+    longer = offer(old, of=days(1, 16))
+    assert {each.used: each.reason for each in verdicts(longer, feeds=both).values()} == {
+        True: "daily and monthly both have charges of 7f0c of 15 September 2026 to 16 September 2026, and all of them "
+        "count; `exports use daily --for 7f0c` or `exports use monthly --for 7f0c` lets those of one count alone"
+    }
+    assert {each.reason for each in verdicts(longer, feeds=feeding(longer, feeds=both)).values()} == {None}
     # A day more in both, the same account in another spelling, or none that is known: a rival.
     for rival in (
         offer(new, of=days(14, 30)),

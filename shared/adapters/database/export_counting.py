@@ -18,7 +18,14 @@ from shared.adapters.database.export_charges import (
     scope_ids_of,
 )
 from shared.adapters.database.export_delivering import Delivering
-from shared.adapters.database.export_state import State, forget_group, write_feeds, write_held, write_known
+from shared.adapters.database.export_state import (
+    State,
+    forget_group,
+    leave_to_whole,
+    write_feeds,
+    write_held,
+    write_known,
+)
 from shared.adapters.database.owners import owners_of, owners_within
 from shared.adapters.database.scope_rows import Scopes
 from shared.adapters.database.tables import projects
@@ -78,9 +85,9 @@ class Counting:
             changes.append(count(self.connection, self.after, scope_ids, month, of_month))
             if is_new:
                 held[month] = of_month
-            is_read = is_new or (its is not None and month in its.believed and month not in known)
-            if is_known and is_read and self._is_own(fed, of_month):
-                known[month] = sources.known(fed, month, of_month)
+            if is_known and (after := self._known(fed, month, of_month, its, known.get(month), is_new)):
+                known[month] = after
+        leave_to_whole(self.connection, fed, self._left_to_whole(fed))
         write_held(self.connection, self.after, fed, held)
         write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
         return added_up(changes), scope_ids if changes or known else []
@@ -95,9 +102,27 @@ class Counting:
         of_parts = any((each, month) in self.before.held for each in parts)
         return of_parts or set(sources) != set(self.before.held.get((fed, month), ()))
 
-    def _is_own(self, fed: Fed, sources: Collection[str]) -> bool:
-        """Whether a group's own exports say a month of it: else it is known as its sub-account is."""
-        return fed.group_key is None or any(each.source in sources for each in self.after.feeds[fed])
+    def _known(
+        self, fed: Fed, month: date, sources: Sequence[str], its: Delivering | None, read: Coverage | None, is_new: bool
+    ) -> Coverage | None:
+        """What is known of a month once these say it; None where that is what it was. read: by a run that said it."""
+        is_read = is_new or (its is not None and month in its.believed and read is None)
+        if is_read and self._is_own(fed, month, sources):
+            read = self.after.sources(self.metric).known(fed, month, sources)
+        return its.in_doubt(fed, read, sources) if its is not None and read is not None else read
+
+    def _left_to_whole(self, fed: Fed) -> list[date]:
+        """The months of a group that others fed, which its sub-account's source says now."""
+        if fed.group_key is None or not self._is_fed_otherwise:
+            return []
+        sources = self.after.sources(self.metric)
+        known = self.before.known.get(fed, ())
+        return [month for month in known if not self._is_own(fed, month, sources.of(fed, month))]
+
+    def _is_own(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
+        """Whether exports of a group itself say a month of it: else it is known as its sub-account is."""
+        delivered = (each for each in self.after.deliveries if each.fed == fed and each.spoken.period == month)
+        return fed.group_key is None or any(each.run.export.key in sources for each in delivered)
 
     @property
     def _is_fed_otherwise(self) -> bool:

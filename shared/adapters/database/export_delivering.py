@@ -9,20 +9,21 @@ from datetime import date
 from sqlalchemy import Connection
 
 from shared.adapters.database.export_charges import deliver, is_something_stored, scope_ids_of
+from shared.adapters.database.export_rows import runs_ended
 from shared.adapters.database.export_state import State, write_deliveries
 from shared.adapters.database.scope_rows import Scopes
-from shared.domain.coverage import Coverage, StoredCharge
+from shared.domain.coverage import Coverage, CoverageState, StoredCharge
 from shared.domain.exports.counting import Delivery, runs_of
 from shared.domain.exports.days import Placed, Spoken, counted, left_to
 from shared.domain.exports.feeding import Fed, Feed, fed_by, fed_with, feeds_of, told_by
-from shared.domain.exports.reading import read_by, with_days
+from shared.domain.exports.reading import doubted, read_by, with_days, with_doubts
 from shared.domain.exports.runs import ExportRun
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
 
 
 @dataclass
 class Delivering:
-    """What a run delivers of one sub-account, and is believed of it."""
+    """What a run delivers of one sub-account, and is believed of it; is_read: of something that its export feeds."""
 
     connection: Connection
     run: ExportRun
@@ -34,6 +35,7 @@ class Delivering:
     def __post_init__(self) -> None:
         self.touched: set[date] = set()
         self.believed: set[date] = set()
+        self.is_read = False
         self.read: dict[tuple[Fed, date], Coverage] = {}
 
     def deliver(self) -> None:
@@ -45,6 +47,7 @@ class Delivering:
                 left = left_to(self.run, spoken, earlier)
                 if left and self._is_believed(each, left, fed.get(each), delivered.get(each, Sums())):
                     self._deliver(each, spoken, left, delivered.get(each, Sums()))
+                    self.is_read |= each in fed
 
     def _delivered(self) -> dict[Fed, Sums]:
         """What there is of each that the export can feed, whoever does."""
@@ -63,6 +66,9 @@ class Delivering:
         here, month, feeds = counted(fed, left), left.period, feeds_of(self.state.feeds, each)
         stored = () if here.charges else self._stored(each, left, feeds)
         known = self.state.known.get(each, {}).get(month) or Coverage(month)
+        if stored and len(feeds) > 1:
+            # What is in doubt is this export's, whatever the others' runs have said meanwhile.
+            known = with_doubts(known, self._doubted(each, month, self.run.export.key))
         is_believed, after = read_by(self.run, left, here.some().charge_sets(), stored, known, self.closed_on)
         teller = told_by(feeds, month)
         if not is_believed or teller is None or teller.source == self.run.export.key:
@@ -74,6 +80,24 @@ class Delivering:
         ids = scope_ids_of(self.scopes, each, self.state.feeds)
         only = self.state.exports[self.run.export.key] if len(feeds) > 1 else None
         return is_something_stored(self.connection, ids, left, only)
+
+    def in_doubt(self, each: Fed, known: Coverage, sources: Iterable[str]) -> Coverage:
+        """What is known of a month, once it is looked for runs of these exports that are still in doubt.
+
+        It was suspect then before, too, by whichever of them.
+        """
+        before = self.state.known.get(each, {}).get(known.month)
+        if not (known.is_good and before and before.state is CoverageState.SUSPECT):
+            return known
+        doubts = (self._doubted(each, known.month, source) for source in sources if source != self.run.export.key)
+        return next((with_doubts(known, its) for its in doubts if its), known)
+
+    def _doubted(self, each: Fed, month: date, source: str) -> list[ExportRun]:
+        """The other runs of an export of which it was not believed that what it had delivered of a month is gone."""
+        believed = runs_of(self.state.deliveries, each, month, [source])
+        ended = runs_ended(self.connection, self.state.exports[source])
+        spoken = ((run, by.get(month)) for run, by in ended if run.found != self.run.found)
+        return doubted([(run, its) for run, its in spoken if its], believed)
 
     def _deliver(self, each: Fed, spoken: Spoken, left: Spoken, delivered: Sums) -> None:
         export_id = self.state.exports[self.run.export.key]

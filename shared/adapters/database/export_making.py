@@ -17,7 +17,7 @@ from shared.adapters.database.cloud_accounts import export_account, feeding_acco
 from shared.adapters.database.engine import Database
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
-from shared.adapters.database.export_outcomes import REASONS, as_text
+from shared.adapters.database.export_outcomes import REASONS, Said, as_text, kept
 from shared.adapters.database.export_rows import RUNS, lock_export, run_of, the_run
 from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account
 from shared.adapters.database.export_sums import (
@@ -134,7 +134,8 @@ class Making:
         return None if row.state is not RunState.IMPORTING or is_unread else row.made or 0
 
     def _export_id(self, connection: Connection) -> int:
-        return connection.execute(select(run.export_id).where(run.id == self.record.id)).scalar_one()
+        export_id: int = connection.execute(select(run.export_id).where(run.id == self.record.id)).scalar_one()
+        return export_id
 
     # --- one sub-account ---
 
@@ -157,7 +158,9 @@ class Making:
         read_by = self.run if is_of_its_day(self.run, believed) else None
         mark_due(connection, scope_ids, changes.days, self.now, read_by)
         self._feed(connection, before, its.state)
-        self._note(connection, changes, {(each.used, each.reason) for each in verdicts})
+        # Of what its export feeds, a run is used by what it leaves out, too.
+        read = [(True, None)] if its.is_read else []
+        self._note(connection, changes, [*read, *((each.used, each.reason) for each in verdicts)])
         return found.left_out
 
     def _lock(self, connection: Connection, account: Fed) -> None:
@@ -196,12 +199,10 @@ class Making:
             feeding = self.record.cloud_account_id or export_account(connection, after.account.provider)
             write_feeding_account(connection, after.account, feeding)
 
-    def _note(self, connection: Connection, changes: Changes, verdicts: set[tuple[bool, str | None]]) -> None:
+    def _note(self, connection: Connection, changes: Changes, verdicts: Iterable[Said]) -> None:
         """Adds to what this run has changed, and what was said of it."""
         row, said = self._locked(connection)
-        for each in sorted(verdicts, key=str):
-            if list(each) not in said["verdicts"] and len(said["verdicts"]) < REASONS:
-                said["verdicts"].append(list(each))
+        said["verdicts"] = kept([*map(tuple, said["verdicts"]), *sorted(verdicts, key=str)])
         values: dict[str, Any] = {name: (getattr(row, name) or 0) + getattr(changes, name) for name in COUNTED}
         if changes.days:
             values["changed_from"] = min(row.changed_from or changes.days.start, changes.days.start)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from shared.adapters.database.budget_rows import AnyRow
-from shared.adapters.database.chunks import select_in
+from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.export_feeds import FEEDS, days_of, fed_by_query, fed_of
 from shared.adapters.database.export_rows import RUNS, export_of
 from shared.adapters.database.tables import export_feeds, export_runs, export_spoken
@@ -19,6 +19,15 @@ from shared.domain.exports.runs import RunState
 run, spoken = export_runs.c, export_spoken.c
 # So many reasons of a run are kept; of thousands of sub-accounts most are the same but for the name.
 REASONS = 20
+Said = tuple[bool, str | None]
+"""Whether something that a run delivered is used, and the reason, as `feeding.outcome` takes it"""
+
+
+def kept(verdicts: Iterable[Said]) -> list[Said]:
+    """What is kept of what was said of a run: that something is used, and some reasons, each once."""
+    every = list(dict.fromkeys(verdicts))
+    used = [(True, None)] if any(used for used, _ in every) else []
+    return used + [each for each in every if each[1] is not None][:REASONS]
 
 
 def tell_anew(connection: Connection, changed: Collection[Fed]) -> None:
@@ -33,8 +42,13 @@ def tell_anew(connection: Connection, changed: Collection[Fed]) -> None:
         of_run[row.run_id].add(fed_of(row))
         of_export[row.export_id].add(fed_of(row))
     feeds = _feeds(connection, changed, ids)
-    ended = RUNS.where(run.state.in_((RunState.IMPORTED, RunState.NOT_USED)), run.verdicts.is_not(None))
-    for row in select_in(connection, ended, run.export_id, ids):
+    # One that is half made goes on with what is said of it then, and waits until this is written.
+    half_made = update(export_runs).where(run.state == RunState.IMPORTING, run.verdicts.is_not(None))
+    for some in in_chunks(ids):
+        connection.execute(half_made.where(run.export_id.in_(some)).values(state=run.state))
+    states = (RunState.IMPORTED, RunState.NOT_USED, RunState.IMPORTING)
+    said = RUNS.where(run.state.in_(states), run.verdicts.is_not(None))
+    for row in select_in(connection, said, run.export_id, ids):
         _tell(connection, row, of_run.get(row.id) or of_export[row.export_id], feeds, changed)
 
 
@@ -58,14 +72,16 @@ def _feeds(connection: Connection, changed: Collection[Fed], export_ids: Collect
 
 def _tell(connection: Connection, row: AnyRow, its: Collection[Fed], feeds: Feeds, changed: Collection[Fed]) -> None:
     said = [(used, reason) for used, reason in row.verdicts["verdicts"]]
-    after = outcome_anew(said, export_of(row), its, feeds, changed)[:REASONS]
+    after = kept(outcome_anew(said, export_of(row), its, feeds, changed))
     if after == said:
         return
     state, reasons = outcome(after)
     # What else a person should know of a run comes after that.
     beside = (row.reason or "").removeprefix(as_text(outcome(said)[1]) or "").removeprefix(". ")
     verdicts: Mapping[str, Any] = {**row.verdicts, "verdicts": [list(each) for each in after]}
-    values = {"state": state, "reason": as_text([*reasons, *filter(None, [beside])]), "verdicts": verdicts}
+    values: dict[str, Any] = {"verdicts": verdicts}
+    if row.state is not RunState.IMPORTING:
+        values |= {"state": state, "reason": as_text([*reasons, *filter(None, [beside])])}
     connection.execute(update(export_runs).where(run.id == row.id, run.state == row.state).values(values))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, or_, select, update
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.ledger import record
 from shared.adapters.database.tables import export_parts, export_runs, exports
+from shared.domain.exports.days import Spoken, spoken_by
 from shared.domain.exports.runs import Blob, Export, ExportRun, RunState
 from shared.domain.periods import Period
 from shared.domain.texts import shortened, units
@@ -71,6 +72,13 @@ def runs_like(connection: Connection, export_id: int, this: ExportRun) -> list[A
     same = or_(run.content == this.content, run.run_id == this.run_id)
     rows = connection.execute(RECORDS.where(run.export_id == export_id, run.state != RunState.WAITING, same))
     return sorted(rows, key=lambda row: -row.id)
+
+
+def runs_ended(connection: Connection, export_id: int) -> list[tuple[ExportRun, Mapping[date, Spoken]]]:
+    """The runs of an export of which all is made, and for what they spoke, by billing period."""
+    ended = RUNS.where(run.export_id == export_id, run.state.in_((RunState.IMPORTED, RunState.NOT_USED)))
+    found = ((run_of(row), map(date.fromisoformat, row.periods or ())) for row in connection.execute(ended))
+    return [(this, spoken_by(this, periods)) for this, periods in found]
 
 
 def parts_of(connection: Connection, run_id: int) -> list[RunPart]:

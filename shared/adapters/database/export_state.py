@@ -16,6 +16,7 @@ from shared.adapters.database.export_rows import RUNS, export_of, run_of
 from shared.adapters.database.ledger import record
 from shared.adapters.database.tables import (
     accounts,
+    coverage,
     export_feeds,
     export_months,
     export_orders,
@@ -210,6 +211,20 @@ def forget_group(connection: Connection, fed: Fed) -> None:
     """Forgets what was known of a group that is no longer fed by itself: its sub-account's source has it."""
     for table in (export_months, group_coverage):
         connection.execute(delete(table).where(of_account(table, fed), table.c.group_key == group_key_of(fed)))
+
+
+def leave_to_whole(connection: Connection, fed: Fed, months: Collection[date]) -> None:
+    """Forgets what was known of these months of a group, which its sub-account's source has from now on.
+
+    Where that is the query, it has not read the group's charges of them: they are due as if they never had been read.
+    """
+    if not months:
+        return
+    for table in (export_months, group_coverage):
+        of_fed = of_account(table, fed) & (table.c.group_key == group_key_of(fed))
+        connection.execute(delete(table).where(of_fed, table.c.month.in_(list(months))))
+    by_query = of_account(coverage, fed) & (coverage.c.source != ConnectionType.COST_EXPORT)
+    connection.execute(update(coverage).where(by_query, coverage.c.month.in_(list(months))).values(good_on=None))
 
 
 def write_order(connection: Connection, order: Order, by: str) -> None:

@@ -79,7 +79,8 @@ class Sources:
     def _held(self, fed: Fed, month: date) -> tuple[str, ...]:
         # The query reads all of a sub-account but the groups of which their own exports have delivered the month.
         whole = self.held.get((fed.whole, month), ())
-        return whole if QUERY in whole else self.held.get((fed, month)) or whole
+        is_read = QUERY in whole and any(each.source == QUERY for each in self.feeds.get(fed.whole, ()))
+        return whole if is_read else self.held.get((fed, month)) or whole
 
     @property
     def months(self) -> list[date]:

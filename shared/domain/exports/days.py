@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache, partial
 
-from shared.domain.coverage import day_in_words
+from shared.domain.coverage import days_in_words
 from shared.domain.exports.runs import ExportRun
 from shared.domain.exports.sums import ChargeKey, Sums
 from shared.domain.periods import Period, month_of, split_at_month_ends
@@ -110,7 +110,7 @@ class Placed:
 
 def left_out_in_words(rows: int, first: date, last: date) -> str:
     """That so many rows of these days are left out."""
-    span = day_in_words(first) + (f" to {day_in_words(last)}" if first < last else "")
+    span = days_in_words(first, last)
     return f"{rows:,} {'row' if rows == 1 else 'rows'} of {span} left out, for which a run of other days speaks"
 
 

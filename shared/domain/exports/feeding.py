@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from shared.domain.charges import CostMetric
+from shared.domain.coverage import days_in_words
 from shared.domain.exports.runs import Dataset, Export, ExportRun, RunState, Width
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
 from shared.domain.periods import Period, month_of
@@ -305,7 +306,7 @@ def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Or
         return Verdict(offer, False, unfit[1])
     here = feeds.get(offer.fed, ())
     if _is_among(offer.run.export, here):
-        return Verdict(offer, True)
+        return Verdict(offer, True, _why_no_longer(offer, here))
     others = [each for fed in sorted(feeds, key=place) if fed.overlaps(offer.fed) for each in feeds[fed]]
     if others and all(each in here and _follows(each, offer.feed) for each in others):
         return Verdict(offer, True, _why_both(offer, others))
@@ -324,6 +325,14 @@ def _follows(one: Feed, other: Feed) -> bool:
     accounts = {sub_account_key(each.provider, each.billing_account) for each in (one.export, other.export)}
     first, then = sorted((one.days, other.days), key=lambda each: each.start)
     return "" not in accounts and len(accounts) == 2 and first.start < then.start and first.last_day <= then.start
+
+
+def _why_no_longer(offer: Offer, here: Sequence[Feed]) -> str | None:
+    """That this is the first charge by which one export no longer begins where another ends; None where it is not."""
+    before = next(each for each in here if each.source == offer.feed.source)
+    after = replace(before, days=_both(before.days, offer.days))
+    others = [each for each in here if _follows(each, before) and not _follows(each, after)]
+    return _why_twice(offer.fed, after, others[0]) if others else None
 
 
 def _is_ordered(offer: Offer, other: Feed, orders: Sequence[Order]) -> bool:
@@ -368,3 +377,16 @@ def _why_not_used(export: Export, fed: Fed, other: Feed) -> str:
 def _why_both(offer: Offer, others: Sequence[Feed]) -> str:
     names = " and ".join([each.export.name for each in others if each.export] + [offer.run.export.name])
     return f"the agreement of {offer.fed.name} changed: what {names} deliver counts"
+
+
+def _why_twice(fed: Fed, one: Feed, other: Feed) -> str | None:
+    if not (one.export and other.export and one.days and other.days):
+        return None
+    first, last = max(one.days.start, other.days.start), min(one.days.last_day, other.days.last_day)
+    commands = " or ".join(
+        f"`exports use {in_shell(each.name)} --for {in_shell(fed.sub_account)}`" for each in (one.export, other.export)
+    )
+    return (
+        f"{one.export.name} and {other.export.name} both have charges of {fed.name} of {days_in_words(first, last)}, "
+        f"and all of them count; {commands} lets those of one count alone"
+    )

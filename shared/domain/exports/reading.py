@@ -11,13 +11,14 @@ from shared.domain.coverage import (
     NO_CHARGE,
     RECENT_DAYS,
     Coverage,
+    CoverageState,
     ReadPart,
     StoredCharge,
     doubt_about,
     lookback_of,
     utc_day,
 )
-from shared.domain.exports.days import Spoken
+from shared.domain.exports.days import Spoken, left_to
 from shared.domain.exports.runs import ExportRun
 from shared.domain.periods import Period
 
@@ -49,6 +50,29 @@ def read_by(
     if _is_of_all(known, part):
         return known.read(part, night, lookback_of(closed_on), doubt)
     return known.read_partly(part, night, doubt)
+
+
+def doubted(runs: Iterable[tuple[ExportRun, Spoken]], believed: Sequence[tuple[ExportRun, Spoken]]) -> list[ExportRun]:
+    """Those of an export's runs that said nothing of what it had delivered before, and were not believed; oldest first.
+
+    runs: all that speak for a month, whatever was made of them. believed: those that were, of what is looked at.
+    """
+    known = {run.found for run, _ in believed}
+    found = []
+    for run, spoken in runs:
+        left = left_to(run, spoken, believed)
+        older = (its for other, its in believed if other.age < run.age)
+        if run.found not in known and any(left.without(its) != left for its in older):
+            found.append(run)
+    return sorted(found, key=lambda each: each.age)
+
+
+def with_doubts(known: Coverage, doubts: Iterable[ExportRun]) -> Coverage:
+    """A month of which these runs of an export are the only ones in doubt."""
+    known = replace(known, state=CoverageState.GOOD, reason=None, suspect_nights=0, suspect_on=None, suspect_at=None)
+    for run in doubts:
+        known = known.suspected(run.at, utc_day(run.at), NO_CHARGE)
+    return known
 
 
 def read_through_all(runs: Iterable[tuple[ExportRun, Spoken]], month: date) -> Coverage:
