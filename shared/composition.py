@@ -84,6 +84,7 @@ from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
 from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
 from shared.ports.costs import CostSource
+from shared.ports.credentials import Credentials
 from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.export_runs import CLOSED_ON, ExportLedger
 from shared.ports.exports import ExportReader
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
+    from shared.services.credentials import CredentialService
     from shared.services.export_history import ExportHistory
     from shared.services.export_import import ExportImport
     from shared.services.export_scan import ExportScan
@@ -190,6 +192,14 @@ class Composition:
         from shared.adapters.database.cloud_accounts import SqlCloudAccounts
 
         return SqlCloudAccounts(self.database)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Access keys of cloud accounts, sealed."""
+        from shared.adapters.database.credentials import SqlCredentials
+        from shared.adapters.sealing import KeyRing
+
+        return SqlCredentials(self.database, KeyRing(self.settings.key_ring))
 
     @cached_property
     def export_runs(self) -> ExportLedger:
@@ -741,6 +751,13 @@ class Composition:
         return CloudAccountService(self.cloud_accounts, self.clock, self.settings.export_container, blobs)
 
     @cached_property
+    def credential_service(self) -> CredentialService:
+        """Access keys, for people."""
+        from shared.services.credentials import CredentialService
+
+        return CredentialService(self.cloud_accounts, self.credentials, self.clock)
+
+    @cached_property
     def dead_letter_service(self) -> DeadLetterService:
         """Dead letters: looked at, sent again."""
         return DeadLetterService(self.letters, self.queues, self.clock)
@@ -859,7 +876,7 @@ class Composition:
         from shared.adapters.database.migrate import is_current
         from shared.adapters.mail.addresses import valid_addresses
         from shared.adapters.mail.rendering import TemplateRenderer
-        from shared.services.installation import ExportSetup, Installation, LockSetup, MailSetup
+        from shared.services.installation import ExportSetup, Installation, LockSetup, MailSetup, SealedSetup
 
         settings = self.settings
         exports = ExportSetup(self.export_blobs, settings.export_container, (CONTAINER, self.export_seen.name))
@@ -881,6 +898,7 @@ class Composition:
             lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
             clock=self.clock,
             exports=exports if settings.has_exports else None,
+            sealed=SealedSetup(self.credentials.state, list(settings.key_ring)),
         )
 
     @cached_property

@@ -219,6 +219,35 @@ def _blob_connection(secret: SecretStr) -> SecretStr:
     return _connection(secret, "Blob")
 
 
+def _encryption_keys(secret: SecretStr) -> SecretStr:
+    """Keys with their ids. What is wrong with them is told without them, by their place."""
+    ids = list[str]()
+    for number, part in enumerate(filter(None, map(str.strip, secret.get_secret_value().split(";"))), start=1):
+        key_id, colon, text = (each.strip() for each in part.partition(":"))
+        if not colon:
+            raise FaultError(f"part {number} has no colon between an id and its key")
+        if not KEY_ID.fullmatch(key_id):
+            raise FaultError(f"the id of part {number} is not of 1 to 40 letters, digits, hyphens and underscores")
+        if key_id in ids:
+            raise FaultError(f"the id of part {number} is that of part {ids.index(key_id) + 1}")
+        if (length := _decoded_length(text)) != KEY_BYTES:
+            said = "no base64" if length is None else f"{length} bytes in base64"
+            raise FaultError(f"the key of part {number} is {said}, and has to be {KEY_BYTES} bytes")
+        ids.append(key_id)
+    return secret
+
+
+def _decoded_length(text: str) -> int | None:
+    try:
+        return len(b64decode(text, validate=True))
+    except ValueError:
+        return None
+
+
+KEY_ID = re.compile("[A-Za-z0-9_-]{1,40}")
+KEY_BYTES = 32
+
+
 def _container(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9](-?[a-z0-9])+", name) or not 3 <= len(name) <= 63:
         raise ValueError("not a container's name")
@@ -402,6 +431,12 @@ class Settings(BaseModel):
         "msexports",
         "the container of the first cost exports: 3 to 63 lower-case letters, digits and single hyphens",
     )
+    encryption_keys: Annotated[SecretStr, AfterValidator(_encryption_keys)] | None = _setting(
+        "ENCRYPTION_KEYS",
+        None,
+        "the keys that seal credentials, each an id, a colon and the base64 of 32 bytes, joined by ;, the current one "
+        "first, such as 2026-11:… (`openssl rand -base64 32` makes one)",
+    )
     thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
         "ProjectUsageNotificationPercents",
         (25, 50, 80, 100),
@@ -568,6 +603,13 @@ class Settings(BaseModel):
         return f"DefaultEndpointsProtocol=https;AccountName={self.export_account_name};AccountKey={key}"
 
     @property
+    def key_ring(self) -> dict[str, bytes]:
+        """The keys that seal credentials, by their ids, the current one first; empty where there are none."""
+        given = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
+        pairs = (part.partition(":") for part in given.split(";") if part.strip())
+        return {key_id.strip(): b64decode(text.strip()) for key_id, _, text in pairs}
+
+    @property
     def nights(self) -> Schedule:
         """When the host begins a night."""
         return Schedule.read(self.schedule_usage, _zone(self.time_zone if self.zone_counts else None))
@@ -731,6 +773,7 @@ def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:
     return [
         *_storage_faults(settings, given),
         *_export_faults(settings),
+        *_key_faults(given),
         *_mail_faults(settings),
         *_queue_faults(settings),
         *_alert_faults(settings),
@@ -760,6 +803,14 @@ def _export_faults(settings: Settings) -> list[str]:
     return _half_set(
         {"AZURE_ACCOUNT_NAME": settings.export_account_name, "AZURE_ACCOUNT_KEY": settings.export_account_key}
     )
+
+
+def _key_faults(given: Mapping[str, str]) -> list[str]:
+    """The name that most others take holds one key without an id, of which nobody could change to another."""
+    if "encryption_key" not in given:
+        return []
+    takes = setting_names()["ENCRYPTION_KEYS"]
+    return [f"ENCRYPTION_KEY is not read: give its key an id, and set ENCRYPTION_KEYS, which takes {takes}."]
 
 
 def _mail_faults(settings: Settings) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import traceback
+from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -315,6 +316,8 @@ def test_in_azure_the_app_enforces_locks_only_where_it_knows_its_own_group(mode:
 
 # --- what is refused -----------------------------------------------------------------------------------------
 
+# 32 bytes.
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 WRONG = {
     "DatahubStorageConnectionString": [
         *("x", "warden", "https://warden.queue.core.windows.net", "UseDevelopmentStorage=True", ";", "="),
@@ -744,10 +747,49 @@ def test_in_azure_a_wrong_setting_is_not_also_blamed_for_its_default() -> None:
     assert [fault.partition(" is not right")[0] for fault in faults_of(IN_AZURE | wrong)] == list(wrong)
 
 
+# --- keys that seal credentials ---
+
+
+def test_keys_that_seal_are_read_in_their_order_with_blanks_and_line_breaks_around_them() -> None:
+    other = b64encode(bytes(range(1, 33))).decode()
+    ring = load(STORAGE | {"ENCRYPTION_KEYS": f" now : {KEY} ;\n2025-old:{other};"}).key_ring
+    assert list(ring.items()) == [("now", bytes(range(32))), ("2025-old", bytes(range(1, 33)))]
+    assert load(STORAGE).key_ring == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (KEY, "part 1 has no colon between an id and its key"),
+        (f"k:{KEY};:{KEY}", "the id of part 2 is not of 1 to 40 letters, digits, hyphens and underscores"),
+        (f"k:{KEY};o:{KEY};k:{KEY}", "the id of part 3 is that of part 1"),
+        (f"k:{KEY},old:{KEY}", "the key of part 1 is no base64, and has to be 32 bytes"),
+        ("k:", "the key of part 1 is 0 bytes in base64, and has to be 32 bytes"),
+        (f"k:{KEY[:-4]}", "the key of part 1 is 30 bytes in base64, and has to be 32 bytes"),
+        (f"k k:{KEY}", "the id of part 1 is not of 1 to 40 letters, digits, hyphens and underscores"),
+        (f"{'k' * 41}:{KEY}", "the id of part 1 is not of 1 to 40 letters, digits, hyphens and underscores"),
+        ("k:a2V5", "the key of part 1 is 3 bytes in base64, and has to be 32 bytes"),
+        (f"k:{KEY};o:not base64", "the key of part 2 is no base64, and has to be 32 bytes"),
+    ],
+)
+def test_of_keys_that_seal_it_is_told_which_is_wrong_and_why(keys: str, why: str) -> None:
+    (fault,) = faults_of(STORAGE | {"ENCRYPTION_KEYS": keys})
+    assert fault.startswith(f"ENCRYPTION_KEYS is not right: {why}. It takes the keys that seal credentials, each an id")
+    assert "such as 2026-11:…" in fault
+
+
+def test_a_key_without_an_id_is_refused_with_the_name_and_the_form_that_are_right() -> None:
+    (fault,) = faults_of(STORAGE | {"ENCRYPTION_KEY": KEY})
+    assert fault.startswith("ENCRYPTION_KEY is not read: give its key an id, and set ENCRYPTION_KEYS, which takes")
+    assert "such as 2026-11:…" in fault
+    assert KEY not in fault
+
+
 # --- secrets -------------------------------------------------------------------------------------------------
 
 # Base64 as well, so that it may be a storage account's key.
 SECRET = "hunter2VerySecretKey"
+SECRET_KEY = (SECRET * 3)[:43] + "="
 SECRETS = {
     "DatahubStorageConnectionString": f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET};",
     "DATABASE_URL": f"postgresql+psycopg://warden:{SECRET}@server/warden",
@@ -755,6 +797,7 @@ SECRETS = {
     "SMTP_PASSWORD": SECRET,
     "CostExportStorage": f"AccountName=a;AccountKey={SECRET}",
     "AZURE_ACCOUNT_KEY": SECRET,
+    "ENCRYPTION_KEYS": f"now:{SECRET_KEY};old:{KEY}",
 }
 
 
@@ -780,6 +823,10 @@ def test_secrets_are_not_in_what_settings_look_like() -> None:
         {"DatahubStorageConnectionString__queueServiceUri": SECRET},
         {"AZURE_MANAGEMENT_ENDPOINT": f"http://user:{SECRET}@example.com"},
         {"EMAIL_SENDER": SECRET},
+        {"ENCRYPTION_KEYS": SECRET},
+        {"ENCRYPTION_KEYS": f"k:{SECRET}"},
+        {"ENCRYPTION_KEYS": f"{SECRET_KEY}:k"},
+        {"ENCRYPTION_KEY": SECRET_KEY},
         dict.fromkeys(WRONG, SECRET),
     ],
     ids=lambda more: next(iter(more)),

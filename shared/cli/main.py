@@ -23,6 +23,7 @@ from shared.cli import (
     check,
     cloud_accounts,
     costs,
+    credentials,
     database,
     dead_letters,
     export_imports,
@@ -58,6 +59,8 @@ budgets = command_group("What projects may spend, and Azure's own budgets.")
 # Unknown options are left to the argument, so that -5 is told to be no amount rather than no option.
 budgets.command("set", context_settings={"ignore_unknown_options": True})(budget_revisions.set_budget)
 budgets.command("sync")(budget_sync.sync)
+cloud_accounts.commands.command("keys")(credentials.give_keys)
+cloud_accounts.commands.command("reseal")(credentials.reseal)
 exports.commands.command("list")(export_runs.list_runs)
 exports.commands.command("show")(export_runs.show)
 exports.commands.command("feeds")(export_runs.feeds)

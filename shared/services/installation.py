@@ -11,9 +11,11 @@ from shared.domain.texts import digest
 from shared.pipeline.operators import Operators
 from shared.ports.blobs import BlobStore
 from shared.ports.clock import Clock
+from shared.ports.credentials import SealedState
 from shared.ports.errors import GoneError, NeverError
 from shared.ports.mails import AddressCheck, Mailer, MailRenderer, OutgoingMail, Topic
 from shared.services.azure_check import AzureCheck, not_asked
+from shared.services.credentials import sealed_finding
 from shared.services.findings import Explain, Finding, found
 
 # What may help where a part does not answer.
@@ -25,6 +27,7 @@ NO_SNAPSHOTS = (
     "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE"
 )
 UPGRADE = "python -m shared.cli db upgrade"
+NOTHING_SEALED = Finding("credentials", True, "nothing is sealed")
 NO_FAILSAFE = "so that nothing locks a project while this app is down: Azure's own budgets have nobody to call"
 
 
@@ -60,12 +63,20 @@ class ExportSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedSetup:
+    """What is kept sealed, and the ids of the keys for it, the current one first."""
+
+    state: Callable[[], SealedState]
+    key_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """The parts of the app.
 
     database: where it is, without its password; tables_are_current and reads_snapshots ask it (the second: whether its
     readers see what is committed, and do not wait for who writes). make_queues: makes what is missing of
-    `queue_names`. exports: None where there are none.
+    `queue_names`. exports: None where there are none. sealed: None where nothing ever is.
     """
 
     database: str
@@ -78,6 +89,7 @@ class Installation:
     lock: LockSetup
     clock: Clock
     exports: ExportSetup | None = None
+    sealed: SealedSetup | None = None
 
     def findings(self, explain: Explain) -> list[Finding]:
         """Looks at each part, in the order in which the app needs them; none says anything of another's faults."""
@@ -85,7 +97,8 @@ class Installation:
         queues = found("queues", self._queues, explain, STORAGE)
         mail = found("mail", self._mail, explain)
         exports = [found("exports", partial(_exports, self.exports), explain)] if self.exports else []
-        return [database, queues, *exports, *self._azure(database, explain), mail, self._at_100()]
+        azure, credentials = self._azure(database, explain), self._credentials(database, explain)
+        return [database, queues, *exports, *azure, *credentials, mail, self._at_100()]
 
     def send_mail(self, address: str, explain: Explain) -> Finding:
         """Sends somebody a mail, as alerts are sent."""
@@ -96,6 +109,14 @@ class Installation:
             return list(self.azure.findings(explain))
         except Exception as error:  # noqa: BLE001 - the database has said it
             return [not_asked(database if not database.ok else Finding("database", False, explain(error)))]
+
+    def _credentials(self, database: Finding, explain: Explain) -> list[Finding]:
+        """How access keys are kept; nothing where there are none, or where the database has said why nobody knows."""
+        sealed = self.sealed
+        if sealed is None or not database.ok:
+            return []
+        seen = found("credentials", lambda: sealed_finding(sealed.state(), sealed.key_ids) or NOTHING_SEALED, explain)
+        return [] if seen is NOTHING_SEALED else [seen]
 
     def _database(self) -> Finding:
         if not self.tables_are_current():

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -223,14 +223,13 @@ def night(app: Composition) -> tuple[RunScope, RunScope]:
     return first, second
 
 
-def on_terminal(columns: int, *arguments: str, code: int = 0, typed: str = "") -> str:
-    """What a command writes onto a terminal of this width, at which somebody types."""
+def on_terminal(columns: int, *arguments: str, code: int = 0, answers: Sequence[str] = ()) -> str:
+    """What a command writes onto a terminal of this width. answers: what a person types, a line each time it asks."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = forked(*arguments, files=[theirs] * 3)
     os.close(theirs)
-    os.write(ours, typed.encode())
-    written = b""
+    written, left = b"", list(answers)
     while True:
         try:
             part = os.read(ours, 65536)
@@ -240,6 +239,9 @@ def on_terminal(columns: int, *arguments: str, code: int = 0, typed: str = "") -
         if not part:
             break
         written += part
+        # What is typed before a password is asked for is thrown away.
+        if left and written.endswith(b": "):
+            os.write(ours, f"{left.pop(0)}\n".encode())
     os.close(ours)
     assert process.wait(30) == code
     return written.decode()

@@ -106,10 +106,10 @@ def test_what_feeds_something_is_removed_only_where_somebody_agrees(cli: Cli) ->
         assert (refused.code, refused.err) == (2, "error: nothing was changed; where this is meant, add --yes\n")
     assert refused.json["done"] is False and refused.json["sub_accounts"] == [FIRST]
     said = f"Cloud account 1 ({FIRST}) feeds 1 sub-account ({FIRST}), whose costs nobody reads then."
-    on_screen = on_terminal(200, "cloud-accounts", "remove", "1", code=1, typed="n\n")
+    on_screen = on_terminal(200, "cloud-accounts", "remove", "1", code=1, answers=["n"])
     assert said in on_screen and "Remove it? [y/N]" in on_screen
     assert len(cli("cloud-accounts", "list", "--json").json) == 2
-    assert "is removed" in on_terminal(200, "cloud-accounts", "remove", "1", typed="y\n")
+    assert "is removed" in on_terminal(200, "cloud-accounts", "remove", "1", answers=["y"])
     removed = cli("cloud-accounts", "remove", "2", "--yes", "--json").json
     assert (removed["done"], "makes it anew" in removed["comes_back"]) == (True, True)
     assert cli("cloud-accounts", "list", "--json").json == []

@@ -83,6 +83,9 @@ COMMANDS = {
     "dead-letters-show": "dead-letters show 1",
     "dead-letters-discard": "dead-letters discard 1 --reason drill",
     "dead-letters-replay": "dead-letters replay 1",
+    # Without AWS accounts, there is nothing to seal.
+    "cloud-accounts-keys": "cloud-accounts keys 1",
+    "cloud-accounts-reseal": "cloud-accounts reseal",
     "cloud-accounts-list": "cloud-accounts list",
     "cloud-accounts-add-exports": "cloud-accounts add-exports costs/aws",
     "cloud-accounts-disable": "cloud-accounts disable 2 --reason moved",

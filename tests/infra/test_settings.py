@@ -30,6 +30,7 @@ READ_BY_AZURE = {
 LEFT_TO_THEIR_DEFAULTS = {
     "ProjectUsageNotificationPercents",
     "AZURE_MANAGEMENT_ENDPOINT",
+    "ENCRYPTION_KEYS",
     "COST_METRIC",
     "COST_LOOKBACK_DAYS",
     "COST_QPU_PER_MINUTE",

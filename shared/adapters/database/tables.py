@@ -138,6 +138,13 @@ cloud_accounts = table(
     UniqueConstraint("provider", "connection_type", "external_account_id"),
 )
 
+# The keys of ENCRYPTION_KEYS that have sealed credentials: what each has sealed tells whether it is still the same.
+sealing_keys = table(
+    "sealing_keys",
+    *key(key_id=key_text(40)),
+    *needed(sealed=Unicode(200), made_at=UtcDateTime()),
+)
+
 # The sub-accounts, and which cloud account feeds each.
 accounts = table(
     "accounts",

@@ -1,0 +1,146 @@
+"""Access keys of cloud accounts, sealed in their rows; and what tells a wrong key from a damaged row."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, delete, select, update
+from typing_extensions import override
+
+from shared.adapters.database.chunks import insert_rows
+from shared.adapters.database.ledger import Ledger, reads, writes
+from shared.adapters.database.tables import cloud_accounts, sealing_keys
+from shared.adapters.sealing import KeyRing, key_id_of
+from shared.ports.credentials import AccessKeys, Credentials, Resealed, SealedState
+from shared.ports.errors import NeverError
+
+cloud, check = cloud_accounts.c, sealing_keys.c
+SEALED = select(cloud.id, cloud.name, cloud.credentials).where(cloud.credentials.is_not(None)).order_by(cloud.id)
+# What each key has sealed once: that it opens tells that the key is the same.
+CHECKED = "Budget Warden"
+
+
+@dataclass(frozen=True)
+class SqlCredentials(Ledger, Credentials):
+    """Credentials on a SQL database, under the keys of a ring."""
+
+    ring: KeyRing
+
+    @override
+    @reads
+    def keys_of(self, connection: Connection, cloud_account_id: int) -> AccessKeys | None:
+        row = connection.execute(SEALED.where(cloud.id == cloud_account_id)).mappings().one_or_none()
+        if row is None:
+            return None
+        self._see_keys(connection)
+        return _read(self._opened(row), _whose(row))
+
+    @override
+    @writes
+    def keep(self, connection: Connection, cloud_account_id: int, keys: AccessKeys | None, now: datetime) -> bool:
+        sealed = None
+        if keys is not None:
+            self._see_keys(connection)
+            self._note_current(connection, now)
+            text = json.dumps({"id": keys.access_key_id, "secret": keys.secret_access_key})
+            sealed = self.ring.seal(text, _place(cloud_account_id)).encode()
+        kept = update(cloud_accounts).where(cloud.id == cloud_account_id).values(credentials=sealed)
+        return connection.execute(kept).rowcount == 1
+
+    @override
+    @writes
+    def reseal(self, connection: Connection, now: datetime) -> Resealed:
+        current, resealed, faults = self.ring.current, 0, list[str]()
+        self._see_keys(connection)
+        self._note_current(connection, now)
+        for row in connection.execute(SEALED).mappings().all():
+            if key_id_of(_text(row)) == current:
+                continue
+            try:
+                sealed = self.ring.seal(self._opened(row), _place(row["id"])).encode()
+            except NeverError as error:
+                faults.append(error.reason)
+                continue
+            # Not over what somebody has given meanwhile.
+            same = (cloud.id == row["id"]) & (cloud.credentials == row["credentials"])
+            resealed += connection.execute(update(cloud_accounts).where(same).values(credentials=sealed)).rowcount
+        self._forget_unused(connection)
+        return Resealed(resealed, current, tuple(faults))
+
+    @override
+    @reads
+    def state(self, connection: Connection) -> SealedState:
+        rows = connection.execute(SEALED).mappings().all()
+        faults = self._wrong_keys(connection)
+        # By a wrong key no row opens, and each would be called damaged.
+        if not faults:
+            for row in rows:
+                try:
+                    _read(self._opened(row), _whose(row))
+                except NeverError as error:
+                    faults.append(error.reason)
+        sealed_by = Counter(key_id_of(_text(row)) or "?" for row in rows)
+        return SealedState(dict(sealed_by), tuple(faults))
+
+    def _opened(self, row: RowMapping) -> str:
+        return self.ring.unseal(_text(row), _place(row["id"]), _whose(row))
+
+    # --- the check of the keys ---
+
+    def _see_keys(self, connection: Connection) -> None:
+        """Raises NeverError where a key is another than the one that has its id."""
+        for fault in self._wrong_keys(connection):
+            raise NeverError(fault)
+
+    def _wrong_keys(self, connection: Connection) -> list[str]:
+        wrong = []
+        for key_id, sealed in connection.execute(select(check.key_id, check.sealed)):
+            try:
+                if key_id in self.ring.keys:
+                    self.ring.unseal(sealed, _place_of_check(key_id), "")
+            except NeverError:
+                wrong.append(
+                    f"ENCRYPTION_KEYS has another key under the id '{key_id}' than the one that has sealed credentials "
+                    "here: put that one back, and give a new key an id of its own."
+                )
+        return wrong
+
+    def _note_current(self, connection: Connection, now: datetime) -> None:
+        key_id = self.ring.current
+        if connection.scalar(select(check.key_id).where(check.key_id == key_id)) is None:
+            sealed = self.ring.seal(CHECKED, _place_of_check(key_id))
+            insert_rows(connection, sealing_keys, [{"key_id": key_id, "sealed": sealed, "made_at": now}])
+
+    def _forget_unused(self, connection: Connection) -> None:
+        """A key that seals nothing any more may leave the ring, and its id may come again."""
+        used = {key_id_of(_text(row)) for row in connection.execute(SEALED).mappings()} | {self.ring.current}
+        for key_id in connection.scalars(select(check.key_id)).all():
+            if key_id not in used:
+                connection.execute(delete(sealing_keys).where(check.key_id == key_id))
+
+
+def _read(text: str, whose: str) -> AccessKeys:
+    try:
+        content = json.loads(text)
+        return AccessKeys(content["id"], content["secret"])
+    except (ValueError, KeyError, TypeError):
+        raise NeverError(f"{whose} open, and are none: give them again.") from None
+
+
+def _text(row: RowMapping) -> str:
+    return bytes(row["credentials"]).decode("ascii", "replace")
+
+
+def _place(cloud_account_id: int) -> str:
+    return f"cloud_accounts.credentials.{cloud_account_id}"
+
+
+def _place_of_check(key_id: str) -> str:
+    return f"sealing_keys.sealed.{key_id}"
+
+
+def _whose(row: RowMapping) -> str:
+    return f"The access keys of cloud account {row['id']} ({row['name']})"

@@ -1,0 +1,53 @@
+"""`cloud-accounts keys`, `cloud-accounts reseal`: access keys, which come in by a prompt or standard input only."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shared.cli import output
+from shared.cli.app import open_app
+from shared.cli.failures import FailedError
+
+if TYPE_CHECKING:
+    from shared.ports.credentials import AccessKeys
+
+
+def give_keys(
+    cloud_account_id: Annotated[int, typer.Argument(metavar="ID", help="The cloud account, as `list` shows it.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take its access keys away.")] = False,
+) -> None:
+    """Give an AWS cloud account access keys, which are kept sealed; a role without any is better, where it can be had.
+
+    They are asked for, or read from the standard input: the id and the secret on a line each, or what
+    `aws iam create-access-key` writes. They are never shown again.
+    """
+    service = open_app().credential_service
+    if remove:
+        service.remove(cloud_account_id)
+        output.say(f"Cloud account {cloud_account_id} has no access keys of ours any more.")
+        return
+    account = service.of_explorer(cloud_account_id)
+    service.keep(account.id, _given())
+    output.say(f"The access keys of cloud account {account.id} ({account.name}) are sealed.")
+
+
+def _given() -> AccessKeys:
+    from shared.services.credentials import keys_in
+
+    if not sys.stdin.isatty():
+        return keys_in(sys.stdin.read())
+    access_key_id = typer.prompt("Access key id", err=True)
+    return keys_in(f"{access_key_id}\n{typer.prompt('Secret access key', hide_input=True, err=True)}")
+
+
+def reseal() -> None:
+    """Seal all access keys anew, by the first of ENCRYPTION_KEYS; the others may then leave that setting."""
+    done = open_app().credential_service.reseal()
+    for fault in done.faults:
+        output.warn(fault)
+    output.say(f"Sealed {output.count(done.resealed, 'cloud account')} anew by the key {done.current}.")
+    if done.faults:
+        raise FailedError(f"{output.count(len(done.faults), 'cloud account')} stayed as before")

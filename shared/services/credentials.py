@@ -1,0 +1,104 @@
+"""Access keys of AWS cloud accounts: given, taken away, sealed anew."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccount, CloudAccountLedger, ConnectionType
+from shared.ports.credentials import AccessKeys, Credentials, Resealed, SealedState
+from shared.services.errors import RequestError
+from shared.services.findings import Finding
+
+LONG_LIVED = re.compile(r"AKIA[A-Z0-9]{12,124}")
+TEMPORARY = re.compile(r"ASIA[A-Z0-9]+")
+SECRET = re.compile(r"[A-Za-z0-9/+=]{40,128}")
+RESEAL = "`python -m shared.cli cloud-accounts reseal`"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialService:
+    """Raises LaterError where the database is away, NeverError where keys don't open."""
+
+    accounts: CloudAccountLedger
+    credentials: Credentials
+    clock: Clock
+
+    def of_explorer(self, cloud_account_id: int) -> CloudAccount:
+        """The cloud account to which access keys can be given. Raises RequestError for any other."""
+        account = self.accounts.get(cloud_account_id)
+        if account is None:
+            raise RequestError(f"there is no cloud account {cloud_account_id}")
+        if account.connection_type != ConnectionType.COST_EXPLORER:
+            raise RequestError(
+                f"cloud account {account.id} ({account.name}) is read by {account.connection_type}, which takes no "
+                "access keys; those of AWS that are read by COST_EXPLORER do"
+            )
+        return account
+
+    def keep(self, cloud_account_id: int, keys: AccessKeys) -> None:
+        """Seals and keeps them. Raises RequestError where they can't be right; it shows nothing of them."""
+        account = self.of_explorer(cloud_account_id)
+        _refuse_wrong(keys)
+        if not self.credentials.keep(account.id, keys, self.clock()):
+            raise RequestError(f"there is no cloud account {cloud_account_id} any more")
+
+    def remove(self, cloud_account_id: int) -> None:
+        """Takes its access keys away, if it has any."""
+        self.credentials.keep(self.of_explorer(cloud_account_id).id, None, self.clock())
+
+    def reseal(self) -> Resealed:
+        """Seals everything by the current key."""
+        return self.credentials.reseal(self.clock())
+
+
+def keys_in(text: str) -> AccessKeys:
+    """Access keys from a text: what `aws iam create-access-key` writes, or the id and the secret on a line each.
+
+    Raises RequestError, which shows nothing of the text.
+    """
+    words = _created(text) if text.lstrip().startswith("{") else text.split()
+    if len(words) != 2:
+        raise RequestError(
+            "what came in holds no access keys: write the access key id on a line, and the secret access key on the "
+            "next, or hand in what `aws iam create-access-key` has written"
+        )
+    return AccessKeys(*words)
+
+
+def _created(text: str) -> list[str]:
+    """The id and the secret in JSON of AWS's; nothing where they are not there."""
+    try:
+        content: Any = json.loads(text)
+        given = content.get("AccessKey", content)
+        return [str(given["AccessKeyId"]), str(given["SecretAccessKey"])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _refuse_wrong(keys: AccessKeys) -> None:
+    if TEMPORARY.fullmatch(keys.access_key_id):
+        raise RequestError("these access keys are temporary (ASIA…) and end within hours: give a user's, AKIA…")
+    if not LONG_LIVED.fullmatch(keys.access_key_id):
+        raise RequestError("the access key id has to be AKIA and 16 or more capitals and digits behind it, and is not")
+    if not SECRET.fullmatch(keys.secret_access_key):
+        raise RequestError("the secret access key has to be of 40 letters, digits, / + and =, and is not")
+
+
+def sealed_finding(sealed: SealedState, key_ids: Sequence[str]) -> Finding | None:
+    """How sealed credentials are found; None where there are none, and no keys for them. key_ids: the current first."""
+    current, *older = key_ids or [""]
+    if sealed.faults:
+        return Finding("credentials", False, " ".join(sealed.faults))
+    if not sealed.rows and not key_ids:
+        return None
+    count = sum(sealed.rows.values())
+    text = f"access keys of {count} cloud account{'' if count == 1 else 's'} are sealed, and open"
+    if sealed.rows.keys() - {current}:
+        return Finding("credentials", True, text, f"but not all by the current key, {current}: run {RESEAL}")
+    idle = f"and {', '.join(older)} in ENCRYPTION_KEYS seals nothing any more, and may go" if older else None
+    return Finding("credentials", True, text, idle)
