@@ -112,6 +112,12 @@ class CloudAccountLedger(Protocol):
         """Its last sync worked. One that is disabled stays so."""
         ...
 
+    def mark_readable(self, cloud_account_id: int) -> None:
+        """What kept it from being read is mended: it is as after its last sync, or before the first. One that is
+        disabled stays so.
+        """
+        ...
+
     def mark_failed(self, cloud_account_id: int, reason: str) -> None:
         """Its last sync failed. One that is disabled stays so."""
         ...

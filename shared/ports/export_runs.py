@@ -153,6 +153,10 @@ class ExportLedger(Protocol):
         """Runs, the latest found first; of an export (by key, or by name in any case), in these states."""
         ...
 
+    def contents(self, states: Collection[RunState] = ()) -> set[str]:
+        """What tells the contents of runs apart (`runs.content_of`), of those in these states, or of all."""
+        ...
+
     def exports(self) -> list[Export]:
         """Every export that was found, by name."""
         ...

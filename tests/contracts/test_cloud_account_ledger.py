@@ -116,6 +116,20 @@ def test_one_that_is_disabled_stays_so_whatever_comes_of_it(ledgers: Ledgers) ->
     assert statuses(ledgers) == [(SUB, AccountStatus.DISABLED, None)]
 
 
+def test_one_that_can_be_read_again_is_as_it_was_before_it_could_not(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1))
+    (known,) = ledgers.cloud_accounts.accounts()
+    for status in (AccountStatus.PENDING, AccountStatus.ACTIVE):
+        if status is AccountStatus.ACTIVE:
+            ledgers.cloud_accounts.mark_synced(known.id, NOW)
+        ledgers.cloud_accounts.mark_failed(known.id, "no (403)")
+        ledgers.cloud_accounts.mark_readable(known.id)
+        assert statuses(ledgers) == [(SUB, status, None)]
+    ledgers.cloud_accounts.disable(known.id, "by ann")
+    ledgers.cloud_accounts.mark_readable(known.id)
+    assert statuses(ledgers) == [(SUB, AccountStatus.DISABLED, None)]
+
+
 def test_a_long_reason_is_kept_as_far_as_it_fits(ledgers: Ledgers) -> None:
     ledgers.load(entry(1))
     (known,) = ledgers.cloud_accounts.accounts()

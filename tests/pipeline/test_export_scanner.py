@@ -126,14 +126,14 @@ def test_a_part_that_was_written_anew_under_the_same_manifest_is_seen_by_its_eta
     assert scan(chain) == []
 
 
-def test_a_part_that_came_later_or_went_is_seen(chain: Chain, blobs: FakeBlobs) -> None:
+def test_a_part_that_came_later_is_seen_and_one_that_went_is_nothing_new(chain: Chain, blobs: FakeBlobs) -> None:
     export = Exported(blobs)
     place = export.run([ea("1", DAY)], [ea("2", DAY)], missing=1)
     assert manifests(scan(chain)) == [place]
     export.catch_up()
     assert manifests(scan(chain)) == [place]
     blobs.delete(CONTAINER, place.removeprefix(f"{CONTAINER}/").replace("manifest.json", "part_0.csv"))
-    assert manifests(scan(chain)) == [place]
+    assert manifests(scan(chain)) == []
 
 
 def test_a_manifest_that_is_still_empty_is_nothing_yet_and_opens_no_database(chain: Chain, blobs: FakeBlobs) -> None:
@@ -145,19 +145,65 @@ def test_a_manifest_that_is_still_empty_is_nothing_yet_and_opens_no_database(cha
     assert manifests(scan(chain)) == [f"{CONTAINER}/a/manifest.json"]
 
 
-def test_a_manifest_that_can_not_be_read_opens_no_database(chain: Chain, blobs: FakeBlobs) -> None:
-    scan(chain)
-    blobs.put(CONTAINER, "a/manifest.json", b"{}")
-    read, statements = blobs.read, opened(chain)
+def unreadable(blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """From now on no manifest can be read."""
+    read = blobs.read
 
     def refuse(container: str, name: str, most: int) -> Any:
         if container == CONTAINER:
-            raise NeverError("the blob is archived")
+            raise error
         return read(container, name, most)
 
-    blobs.read = refuse  # type: ignore[method-assign]
-    assert scan(chain) == []
-    assert statements == []
+    monkeypatch.setattr(blobs, "read", refuse)
+
+
+def test_a_manifest_that_can_not_be_read_is_told_once_and_in_the_history_until_it_can(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    with monkeypatch.context() as meanwhile:
+        unreadable(blobs, meanwhile, NeverError("the blob is archived"))
+        scan(chain)
+        statements = opened(chain)
+        chain.clock.forward(hours=1)
+        assert (scan(chain), statements) == ([], [])
+        (record,) = chain.export_runs.runs()
+        assert (record.state, record.reason, record.run.place) == (RunState.FAILED, "the blob is archived", place)
+        (notice,) = told(chain)
+        assert notice["subject"] == f"A manifest can't be read: {record.run.export.name}"
+        assert notice["lines"] == ["the blob is archived"]
+        blobs.delete(OF_STATE, chain.export_seen.name)
+        chain.clock.forward(days=1)
+        scan(chain)
+        assert (len(told(chain)), len(chain.export_runs.runs())) == (1, 1)
+        blobs.put(CONTAINER, place.partition("/")[2], b"{}")
+        scan(chain)
+        assert len(told(chain)) == 2, "another content"
+    assert manifests(scan(chain)) == [place]
+
+
+def test_a_manifest_that_stays_empty_is_told_after_a_day(chain: Chain, blobs: FakeBlobs) -> None:
+    blobs.put(CONTAINER, "a/manifest.json", b"")
+    scan(chain)
+    assert told(chain) == []
+    chain.clock.forward(hours=25)
+    for _ in range(2):
+        scan(chain)
+    assert [each["lines"] for each in told(chain)] == [[f"{CONTAINER}/a/manifest.json is still empty"]]
+    blobs.put(CONTAINER, "a/manifest.json", b"{}")
+    assert manifests(scan(chain)) == [f"{CONTAINER}/a/manifest.json"]
+
+
+def test_what_a_manifest_may_name_that_can_not_be_read_now_is_told_by_no_look(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    chain.clock.forward(days=2)
+    with monkeypatch.context() as meanwhile:
+        unreadable(blobs, meanwhile, LaterError("503"))
+        assert manifests(scan(chain)) == []
+    assert manifests(scan(chain)) == [place]
+    assert told(chain) == []
 
 
 def test_the_newest_manifest_is_queued_first(chain: Chain, blobs: FakeBlobs) -> None:
@@ -219,6 +265,24 @@ def test_what_lies_in_the_folder_of_a_disabled_account_is_no_other_account_s(cha
     assert manifests(scan(chain, asks=True)) == [place]
 
 
+def test_a_run_whose_parts_are_cleared_away_is_no_new_one(chain: Chain, blobs: FakeBlobs) -> None:
+    """Those of an old run go before its manifest; and whoever looks may have forgotten what was seen."""
+    export = Exported(blobs)
+    place = export.run([ea("1", DAY)], [ea("2", DAY)])
+    chain.send(chain.export_scanner.scan())
+    chain.drain()
+    part = place.partition("/")[2].replace("manifest.json", "part_1.csv")
+    content = blobs.containers[CONTAINER][part][0]
+    blobs.delete(CONTAINER, part)
+    assert scan(chain) == []
+    blobs.delete(OF_STATE, chain.export_seen.name)
+    chain.send(chain.export_scanner.scan())
+    chain.drain()
+    assert [each.state for each in chain.export_runs.runs()] == [RunState.IMPORTED]
+    blobs.put(CONTAINER, part, content)
+    assert manifests(scan(chain)) == [place], "it was written anew"
+
+
 def test_a_manifest_that_is_gone_is_forgotten(chain: Chain, blobs: FakeBlobs) -> None:
     place = Exported(blobs).run([ea("1", DAY)])
     work_off(chain)
@@ -240,6 +304,24 @@ def test_where_the_state_can_not_be_kept_each_look_goes_by_the_database_and_it_i
     work_off(chain)
     assert scan(chain) == scan(chain) == [], "the run is known, by its content"
     assert notices(chain).count("The scanner of cost exports keeps nothing") == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"places": [{"cloud_account_id": 1, "provider": "azure", "container": 5, "folder": "", "is_asked": True}]},
+        {"places": [{"cloud_account_id": "1", "provider": "azure", "container": "c", "folder": "", "is_asked": True}]},
+        {"places": ["msexports"]},
+        {"manifests": {"msexports/a/manifest.json": "x"}},
+        {"manifests": {"msexports/a/manifest.json": [["a"], "x", 1, 1, 1, False]}},
+    ],
+)
+def test_a_state_of_another_type_stops_no_look(chain: Chain, blobs: FakeBlobs, changed: dict[str, Any]) -> None:
+    place = Exported(blobs).run([ea("1", DAY)])
+    scan(chain)
+    state = json.loads(gzip.decompress(blobs.containers[OF_STATE][chain.export_seen.name][0]))
+    blobs.put(OF_STATE, chain.export_seen.name, gzip.compress(json.dumps(state | changed).encode()))
+    assert manifests(scan(chain)) == [place]
 
 
 BROKEN = [b"", b"no gzip", *map(gzip.compress, (b"{", b"{}", b"[1]", b'{"version": 9}', b"\x80"))]
@@ -277,6 +359,38 @@ def test_after_a_database_was_restored_what_it_no_longer_knows_is_queued_again(c
     chain.database.run(lambda on: on.execute(export_runs.delete().where(export_runs.c.id == latest)))
     chain.clock.forward(days=1)
     assert manifests(scan(chain)) == [place]
+
+
+def test_after_a_restore_runs_that_had_ended_are_queued_again_and_nothing_is_told(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    places = []
+    for _ in range(3):
+        places.append(Exported(blobs, name=f"daily-{len(places)}").run([ea("1", DAY)]))
+        work_off(chain)
+        chain.clock.forward(days=1)
+        scan(chain)
+    chain.database.run(lambda on: on.execute(export_parts.delete()))
+    chain.database.run(lambda on: on.execute(export_runs.delete().where(export_runs.c.id > 1)))
+    subjects = notices(chain)
+    chain.clock.forward(days=4)
+    assert sorted(manifests(scan(chain))) == places[1:]
+    assert notices(chain) == subjects
+
+
+def test_a_copy_of_a_run_is_asked_for_twice_and_no_more(chain: Chain, blobs: FakeBlobs) -> None:
+    """It is nothing in the history, as what was lost is."""
+    Exported(blobs).run([ea("1", DAY)])
+    copied = Exported(blobs, folder="copies").run([ea("1", DAY)])
+    asked = []
+    for _ in range(4):
+        for message in only(ManifestMessage, scan(chain)):
+            asked.append(message.manifest)
+            chain.work(Queue.EXPORT, to_json(message))
+        chain.drain()
+        chain.clock.forward(days=1)
+    assert asked.count(copied) == 2
+    assert len(asked) == 3
 
 
 def test_another_installation_that_reads_the_same_exports_has_seen_nothing(
@@ -320,6 +434,17 @@ def test_files_that_no_manifest_names_are_told_once_when_they_are_a_day_old(chai
     assert f"exports import {CONTAINER}/lost/b.CSV.gz" in notice["advice"]
 
 
+def test_files_are_not_told_again_where_it_is_forgotten_that_they_were(chain: Chain, blobs: FakeBlobs) -> None:
+    for name in ("lost/a.csv", "lost/b.csv"):
+        blobs.put(CONTAINER, name, b"x")
+        chain.clock.forward(days=2)
+        scan(chain)
+    assert len(told(chain)) == 2
+    blobs.delete(OF_STATE, chain.export_seen.name)
+    scan(chain)
+    assert len(told(chain)) == 2
+
+
 def test_a_file_that_is_called_as_a_part_in_another_container_is_named_by_none(chain: Chain, blobs: FakeBlobs) -> None:
     part = Exported(blobs).run([ea("1", DAY)]).removeprefix(f"{CONTAINER}/").replace("manifest.json", "part_0.csv")
     for container in (CONTAINER, "other"):
@@ -344,6 +469,19 @@ def test_a_container_that_can_not_be_read_is_told_once_a_day_and_the_account_say
     chain.clock.forward(days=1)
     scan(chain)
     assert len(notices(chain)) == 2
+
+
+def test_an_account_whose_container_can_be_read_again_is_as_it_was(chain: Chain, blobs: FakeBlobs) -> None:
+    for synced, status in ((False, AccountStatus.PENDING), (True, AccountStatus.ACTIVE)):
+        if synced:
+            chain.cloud_accounts.mark_synced(the_account(chain).id, chain.clock())
+        blobs.fails = lambda what: NeverError("it needs a role") if what == "listed" else None
+        scan(chain)
+        assert the_account(chain).status is AccountStatus.ERROR
+        blobs.fails = lambda _what: None
+        scan(chain)
+        assert (the_account(chain).status, the_account(chain).last_sync_error) == (status, None)
+        chain.clock.forward(days=1)
 
 
 def test_a_folder_that_can_not_be_read_is_told_once_a_day_though_others_of_its_container_can(
@@ -435,7 +573,9 @@ def test_what_nobody_has_heard_of_is_looked_at_once_a_day_however_often_there_is
     chain.work(Queue.EXPORT, to_json(message))
     other = alive.run([ea("1", DAY)])
     chain.clock.forward(hours=12)
-    assert manifests(scan(chain)) == [other]
+    (message,) = scan(chain)
+    assert isinstance(message, ManifestMessage) and message.manifest == other
+    chain.work(Queue.EXPORT, to_json(message))
     other = alive.run([ea("1", DAY)])
     chain.clock.forward(hours=12)
     assert manifests(scan(chain)) == [place, other]

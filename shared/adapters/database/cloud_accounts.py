@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, case, delete, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
@@ -98,6 +98,13 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     def mark_synced(self, connection: Connection, cloud_account_id: int, now: datetime) -> None:
         synced = {"status": AccountStatus.ACTIVE, "last_synced_at": now, "last_sync_error": None}
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(synced))
+
+    @override
+    @writes
+    def mark_readable(self, connection: Connection, cloud_account_id: int) -> None:
+        before = case((cloud.last_synced_at.is_(None), AccountStatus.PENDING), else_=AccountStatus.ACTIVE)
+        readable = {"status": before, "last_sync_error": None}
+        connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(readable))
 
     @override
     @writes

@@ -103,6 +103,12 @@ class SqlExports(Ledger, ExportLedger):
 
     @override
     @reads
+    def contents(self, connection: Connection, states: Collection[RunState] = ()) -> set[str]:
+        found = select(run.content)
+        return set(connection.scalars(found.where(run.state.in_(list(states))) if states else found))
+
+    @override
+    @reads
     def exports(self, connection: Connection) -> list[Export]:
         columns = [column.label(f"export_{column.name}") for column in exports.c]
         rows = connection.execute(select(*columns).order_by(exports.c.name, exports.c.key))

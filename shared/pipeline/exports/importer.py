@@ -14,7 +14,7 @@ from tempfile import gettempdir, mkdtemp
 from threading import Lock
 
 from shared.domain.charges import CostMetric
-from shared.domain.exports.runs import Export, RunState
+from shared.domain.exports.runs import Export, ExportRun, RunState
 from shared.domain.exports.sums import Sums, added, sums_of
 from shared.domain.money import MoneyError
 from shared.messages import (
@@ -137,6 +137,8 @@ class Importer:
 
     def _registered(self, message: ManifestMessage, found: NewRun) -> list[Outgoing]:
         again = message.envelope.replayed
+        if found.waiting and not again and (before := self._made_before(found)):
+            return self._ended(before)
         try:
             verdict, record = self.ledger.register(found, self.clock(), again=again)
         except NeverError as error:
@@ -149,6 +151,11 @@ class Importer:
                 return []
             return self._again(message)
         return self._ended(record)
+
+    def _made_before(self, found: NewRun) -> RunRecord | None:
+        """The same run as it was imported; its parts were cleared away since."""
+        same = (each for each in self.ledger.runs(found.run.export.key, MADE) if _said(each.run) == _said(found.run))
+        return next(same, None)
 
     def _ended(self, record: RunRecord) -> list[Outgoing]:
         """What follows a run of which nothing is read."""
@@ -379,6 +386,11 @@ def sums_of_part(part: RunPart, file: ExportFile, export: Export) -> Sums:
 
 def _as_found(part: RunPart, record: RunRecord) -> ListedBlob:
     return ListedBlob(part.name, part.blob, record.run.modified_at)
+
+
+def _said(run: ExportRun) -> tuple[object, ...]:
+    """What its manifest says of a run, and when it was written."""
+    return run.place, run.run_id, run.submitted_at, run.modified_at
 
 
 def _name(manifest: str) -> str:

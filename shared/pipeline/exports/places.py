@@ -100,7 +100,7 @@ class Finder:
         try:
             manifest = self.reader.manifest(content, place.container)
         except NeverError as error:
-            return _broken(place, listed, error.reason)
+            return unreadable(place, listed, error.reason)
         parts = _lying(manifest, place)
         names = [each.name for each in parts]
         there = (lookup or (lambda names: self.blobs.found(place.container, names)))(names) if names else {}
@@ -170,7 +170,7 @@ def _miscounted(manifest: Manifest) -> tuple[RunState, str] | None:
     return RunState.FAILED, f"Its manifest counts {manifest.rows:,} rows, and {sum(rows):,} in its parts."
 
 
-def _broken(place: Place, listed: ListedBlob, reason: str) -> NewRun:
+def unreadable(place: Place, listed: ListedBlob, reason: str) -> NewRun:
     """A manifest that nobody can read is a failed run of an export of its own, so that the history has it."""
     at = f"{place.container}/{listed.name}"
     # Its end tells more than its beginning.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.domain.exports.runs import RunState, content_of
 from shared.domain.texts import digest
 from shared.messages import ManifestMessage, PartMessage
 from shared.pipeline.events import event
-from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, places
+from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, places, unreadable
 from shared.pipeline.exports.seen import CONTAINER, Seen, SeenBlob, SeenManifest
 from shared.pipeline.exports.telling import Telling
 from shared.pipeline.stage import Outgoing, outgoing
@@ -27,12 +27,14 @@ from shared.ports.export_runs import ExportLedger, NewRun, RunRecord
 ASKS_EVERY = timedelta(hours=20)
 # A function that runs for ten minutes is killed. What is not reached is found by the next look.
 SCANS_FOR = timedelta(minutes=4)
+# What was queued longer ago, and nobody has registered, may be lost.
+ON_ITS_WAY = timedelta(hours=2)
 # A manifest may come after its files.
 UNNAMED_AFTER = timedelta(days=1)
 SILENT_AFTER = timedelta(days=3)
 # What a part may be called, and a manifest may not.
 ENDINGS = (".csv", ".csv.gz", ".parquet")
-UNFINISHED = (RunState.WAITING, RunState.IMPORTING)
+ENDED = frozenset(RunState) - {RunState.WAITING, RunState.IMPORTING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,27 @@ class Scanner:
         """Where to look, and of what nobody has heard for long."""
         self._ask_where(look)
         look.seen.looked_at, look.has_asked = look.now, True
-        yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
+        if look.is_first:
+            # The blob is new, or lost: what is known needs no message.
+            look.known = self.ledger.contents(ENDED)
+        else:
+            self._ask_again(look)
+        if not look.again:
+            yield from self.telling.silent(self.ledger.silent_exports(look.now - SILENT_AFTER))
         for record in self.ledger.runs(states=[RunState.WAITING]):
             yield from self._wait_on(look, record)
-        latest = max((each.id for each in self.ledger.runs(limit=1)), default=0)
-        if look.is_first or latest < look.seen.latest:
-            # The blob is new, or lost, or the database is of an earlier day: what is known needs no message.
-            look.seen.manifests.clear()
-            done = (each for each in self.ledger.runs() if each.state not in UNFINISHED)
-            look.known = {each.run.content for each in done}
+
+    def _ask_again(self, look: Look) -> None:
+        """What was queued, and the history has nothing of: its message was lost, or the database is of an earlier day.
+
+        A copy of a run is asked for twice, and no more.
+        """
+        known = self.ledger.contents()
+        for at, each in look.seen.manifests.items():
+            if each.content in known:
+                look.seen.manifests[at] = replace(each, is_asked_again=False)
+            elif not each.is_asked_again and each.at < (look.now - ON_ITS_WAY).timestamp():
+                look.again.add(at)
 
     def _ask_where(self, look: Look) -> None:
         if not export_accounts(self.cloud_accounts.accounts()):
@@ -125,7 +139,6 @@ class Scanner:
             if look.seen.staged.get(record.id) == record.staged:
                 event("export_stuck", level=logging.WARNING, run=record.id, staged=record.staged)
                 yield from outgoing(part_messages(self.ledger, record))
-        look.seen.latest = max([look.seen.latest, *(each.id for each in importing)])
         look.seen.staged = {each.id: each.staged for each in importing}
 
     # --- what lies there ---
@@ -140,7 +153,8 @@ class Scanner:
         except LaterError as error:
             event("exports_not_listed", level=logging.WARNING, container=place.container, reason=error.reason)
             return
-        seen.refused.pop(place.at, None)
+        if seen.refused.pop(place.at, None) is not None:
+            self.cloud_accounts.mark_readable(place.cloud_account_id)
         listed = {
             name: each for name, each in listed.items() if place_holding(seen.places, place.container, name) == place
         }
@@ -166,12 +180,14 @@ class Scanner:
 
         Returns whether it came to the end. A message is sent first, and noted after.
         """
-        changed = [each for each in listed.values() if self._is_changed(look.seen, place, each, listed)]
+        changed = [each for each in listed.values() if self._is_changed(look, place, each, listed)]
+        are_all_read = True
         for manifest in sorted(changed, key=lambda each: (each.modified_at, each.name), reverse=True):
             if self.clock() >= look.now + SCANS_FOR:
                 return False
-            found = self._found(place, manifest.name, listed)
+            found = yield from self._found(look, place, manifest, listed)
             if found is None:
+                are_all_read = False
                 continue
             if not look.is_fresh:
                 self._ask_where(look)
@@ -180,49 +196,69 @@ class Scanner:
             if found.run.content not in look.known:
                 yield Outgoing(ManifestMessage(found.run.place, place.cloud_account_id))
                 look.queued += 1
-            parts = tuple(each.name for each in found.parts)
-            look.seen.manifests[found.run.place] = SeenManifest(parts, found.run.content)
-        return True
+            look.seen.manifests[found.run.place] = _as_seen(look, found, manifest, listed)
+        return are_all_read
 
-    def _is_changed(self, seen: Seen, place: Place, each: ListedBlob, listed: Mapping[str, ListedBlob]) -> bool:
+    def _is_changed(self, look: Look, place: Place, each: ListedBlob, listed: Mapping[str, ListedBlob]) -> bool:
         # An empty one is still being written, and says nothing yet.
-        if not each.blob.size or not self.finder.reader.is_manifest(each.name):
+        is_empty = not each.blob.size and each.modified_at >= look.now - UNNAMED_AFTER
+        if is_empty or not self.finder.reader.is_manifest(each.name):
             return False
-        known = seen.manifests.get(f"{place.container}/{each.name}")
-        if known is None:
+        at = f"{place.container}/{each.name}"
+        known = look.seen.manifests.get(at)
+        if known is None or at in look.again:
             return True
         etags = [listed[name].blob.etag for name in known.parts if name in listed]
+        if each.blob.etag == known.etag and len(etags) < known.there:
+            # Somebody clears old files away, or writes them anew: then they come again.
+            return False
         return content_of(each.blob.etag, etags) != known.content
 
-    def _found(self, place: Place, name: str, listed: Mapping[str, ListedBlob]) -> NewRun | None:
+    def _found(
+        self, look: Look, place: Place, manifest: ListedBlob, listed: Mapping[str, ListedBlob]
+    ) -> Generator[Outgoing, None, NewRun | None]:
         """What is to be imported; None where that can't be said yet: the next look sees it again."""
         try:
-            return self.finder.run_at(
-                place, name, lookup=lambda names: {each: listed[each] for each in names if each in listed}
+            found = self.finder.run_at(
+                place, manifest.name, lookup=lambda names: {each: listed[each] for each in names if each in listed}
             )
         except (LaterError, NeverError) as error:
             event("manifest_not_read", level=logging.WARNING, container=place.container, reason=error.reason)
+            if isinstance(error, NeverError) or not manifest.blob.size:
+                yield from self._unread(look, place, manifest, error.reason)
             return None
+        look.seen.unread.pop(f"{place.container}/{manifest.name}", None)
+        return found
+
+    def _unread(self, look: Look, place: Place, manifest: ListedBlob, reason: str) -> Iterator[Outgoing]:
+        """Each content once: a failed run in the history, of which operators are told."""
+        at = f"{place.container}/{manifest.name}"
+        if look.seen.unread.get(at) == manifest.blob.etag:
+            return
+        _, record = self.ledger.register(unreadable(place, manifest, reason), look.now)
+        yield from self.telling.unread(record, reason)
+        look.seen.unread[at] = manifest.blob.etag
 
     def _tell_unnamed(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Iterator[Outgoing]:
         manifests = look.seen.manifests.items()
         named = {name for at, each in manifests if at.startswith(f"{place.container}/") for name in each.parts}
         since = look.now - UNNAMED_AFTER
         new = {
-            digest(place.container, name): name
+            digest(place.container, name): each
             for name, each in listed.items()
             if name not in named and name.lower().endswith(ENDINGS) and each.modified_at < since
         }
-        unnamed = [name for key, name in sorted(new.items()) if key not in look.seen.told]
+        unnamed = [each for key, each in new.items() if key not in look.seen.told]
         if unnamed:
-            yield from self.telling.unnamed(place.container, sorted(unnamed))
+            yield from self.telling.unnamed(place.container, sorted(unnamed, key=lambda each: each.modified_at))
             look.seen.told |= new.keys()
 
 
 @dataclass(slots=True)
 class Look:
     """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. has_asked: it
-    was asked for what nobody has heard of, too. known: the contents of runs that need no message.
+    was asked for what nobody has heard of, too. known: the contents of runs that need no message. again: the manifests
+    that need one though they were seen.
     """
 
     seen: Seen
@@ -231,6 +267,7 @@ class Look:
     is_fresh: bool = False
     has_asked: bool = False
     known: Collection[str] = ()
+    again: set[str] = field(default_factory=set)
     queued: int = 0
 
 
@@ -240,9 +277,24 @@ def part_messages(ledger: ExportLedger, record: RunRecord) -> list[PartMessage]:
     return [PartMessage(record.id, number) for number in missing or [0]]
 
 
+def _as_seen(look: Look, found: NewRun, manifest: ListedBlob, listed: Mapping[str, ListedBlob]) -> SeenManifest:
+    names = tuple(each.name for each in found.parts)
+    there = sum(name in listed for name in names)
+    of_now = (manifest.blob.etag, there, int(look.now.timestamp()), found.run.place in look.again)
+    return SeenManifest(names, found.run.content, *of_now)
+
+
 def _forget_gone(seen: Seen, place: Place, listed: Mapping[str, ListedBlob]) -> None:
     for at in list(seen.manifests):
-        container, _, name = at.partition("/")
+        container, name = _apart(at)
         holding = place_holding(seen.places, container, name)
         if holding is None or not holding.is_asked or (holding == place and name not in listed):
             del seen.manifests[at]
+    for at in [at for at in seen.unread if place.holds(*_apart(at)) and _apart(at)[1] not in listed]:
+        del seen.unread[at]
+
+
+def _apart(at: str) -> tuple[str, str]:
+    """A container, and a name in it."""
+    container, _, name = at.partition("/")
+    return container, name

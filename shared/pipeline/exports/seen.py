@@ -7,9 +7,9 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.pipeline.events import event
 from shared.pipeline.exports.places import Place
@@ -17,17 +17,26 @@ from shared.ports.blobs import BlobStore
 from shared.ports.errors import GoneError, LaterError, NeverError
 
 CONTAINER = "budget-warden"
+T = TypeVar("T", Place, "SeenManifest")
 # Ten thousand manifests of a hundred parts each take some megabytes.
 LARGEST = 64 * 2**20
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SeenManifest:
-    """A manifest that was queued: the names of its parts, and what they and it were (`runs.content_of`)."""
+    """A manifest that was queued: the names of its parts, and what they and it were (`runs.content_of`).
+
+    etag: the manifest's own. there: how many of its parts were there. at: when it was queued, in seconds since 1970.
+    is_asked_again: it was queued a second time, as nothing of its content was in the history: a copy of a run.
+    """
 
     parts: tuple[str, ...]
     content: str
+    etag: str = ""
+    there: int = 0
+    at: int = 0
+    is_asked_again: bool = False
 
 
 @dataclass(slots=True)
@@ -38,7 +47,7 @@ class Seen:
     before. places: where exports lie. manifests: by container and
     name. told: `texts.digest` of the files that operators were told of. staged: of the runs that were being imported
     then, by their number, how many parts were read; has_queued: whether the last look has asked for runs. refused: why
-    a place can't be read, by where it is. latest: the last run that the history had.
+    a place can't be read, by where it is. unread: the ETags of manifests that can't be read, by container and name.
     """
 
     looked_at: datetime | None = None
@@ -48,7 +57,7 @@ class Seen:
     staged: dict[int, int] = field(default_factory=dict)
     has_queued: bool = False
     refused: dict[str, str] = field(default_factory=dict)
-    latest: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -106,12 +115,12 @@ def _as_json(seen: Seen) -> dict[str, Any]:
         "version": VERSION,
         "looked_at": seen.looked_at and seen.looked_at.isoformat(),
         "places": [asdict(each) for each in seen.places],
-        "manifests": {name: [each.content, list(each.parts)] for name, each in seen.manifests.items()},
+        "manifests": {name: list(astuple(each)) for name, each in seen.manifests.items()},
         "told": sorted(seen.told),
         "staged": seen.staged,
         "has_queued": seen.has_queued,
         "refused": seen.refused,
-        "latest": seen.latest,
+        "unread": seen.unread,
     }
 
 
@@ -121,13 +130,21 @@ def _seen(found: Mapping[str, Any]) -> Seen:
             return Seen()
         return Seen(
             datetime.fromisoformat(found["looked_at"]).astimezone(UTC) if found["looked_at"] else None,
-            tuple(Place(**each) for each in found["places"]),
-            {name: SeenManifest(tuple(parts), content) for name, (content, parts) in found["manifests"].items()},
+            tuple(_typed(Place(**each)) for each in found["places"]),
+            {name: _typed(SeenManifest(tuple(each[0]), *each[1:])) for name, each in found["manifests"].items()},
             set(found["told"]),
             {int(number): staged for number, staged in found["staged"].items()},
             bool(found["has_queued"]),
             dict(found["refused"]),
-            int(found["latest"]),
+            dict(found["unread"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return Seen()
+
+
+def _typed(said: T) -> T:
+    """As its fields say that it is. Raises TypeError for what is not."""
+    for each in fields(said):
+        if type(getattr(said, each.name)).__name__ != str(each.type).partition("[")[0]:
+            raise TypeError(each.name)
+    return said

@@ -11,6 +11,7 @@ from shared.domain.exports.runs import Export
 from shared.domain.texts import digest, in_shell
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out
+from shared.ports.blobs import ListedBlob
 from shared.ports.clock import Clock
 from shared.ports.export_runs import RunRecord
 from shared.ports.mails import MailLedger, NewMail, Topic
@@ -45,6 +46,20 @@ class Telling:
             )
         )
 
+    def unread(self, record: RunRecord, reason: str) -> list[Outgoing]:
+        """A manifest can't be read; each content once."""
+        place = record.run.place
+        return self._tell(
+            self.operators.notice(
+                Topic.COSTS_FAILED,
+                f"export-unread/{digest(place, record.run.content)}",
+                f"A manifest can't be read: {record.run.export.name}",
+                f"The manifest {place} can't be read, so what it lists is not imported. It is told once.",
+                [reason],
+                "Once it can be read, or another is in its place, that is imported by itself, within the hour.",
+            )
+        )
+
     def refused(self, container: str, reason: str) -> list[Outgoing]:
         """A container can't be read; once a day."""
         return self._tell(
@@ -73,17 +88,18 @@ class Telling:
             )
         )
 
-    def unnamed(self, container: str, names: Sequence[str]) -> list[Outgoing]:
-        """Files that no manifest names; each set once."""
-        command = f"python -m shared.cli exports import {in_shell(f'{container}/{names[0]}')}"
+    def unnamed(self, container: str, files: Sequence[ListedBlob]) -> list[Outgoing]:
+        """Files that no manifest names, the newest last; once, though what was told is forgotten (by the newest)."""
+        listed, newest = sorted(each.name for each in files), files[-1]
+        command = f"python -m shared.cli exports import {in_shell(f'{container}/{listed[0]}')}"
         return self._tell(
             self.operators.notice(
                 Topic.OTHER,
-                f"export-unnamed/{digest(container, *names)}",
+                f"export-unnamed/{digest(container, newest.name, str(newest.modified_at))}",
                 f"Files that no manifest names: {container}",
                 f"In the container {container} there are files that no manifest names. They are left alone, and told "
                 "once.",
-                at_most(list(names)),
+                at_most(listed),
                 f"If they are cost exports, import them: `{command}`.",
             )
         )
