@@ -27,6 +27,8 @@ NAMES = (
 )
 COLUMNS = NAMES.split(",")
 BILLING_ACCOUNT = "8611537"
+# What Azure names where one would look for the container.
+STORAGE_ACCOUNT = "/subscriptions/0/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/exports"
 RUNS = uuid.UUID("5d5f3bd6-4a0b-4c5e-9d55-0d6a3d3f6a11")
 
 
@@ -97,7 +99,7 @@ class SimulatedExport:
                 "dataOverwriteBehavior": "CreateNewReport",
                 "fileFormat": "Csv",
                 "compressionMode": "gzip",
-                "containerUri": f"https://example.blob.core.windows.net/{self.container}",
+                "containerUri": STORAGE_ACCOUNT,
                 "rootFolderPath": self.folder,
             },
             "runInfo": {

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from localdev.azure_sim.export_runs import STORAGE_ACCOUNT
 from tests.adapters.exports.files import EA, csv_of
 from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import SUBSCRIPTION, Chain
@@ -92,7 +93,7 @@ class Exported:
                 "type": self.kind,
                 "dataVersion": "2021-10-01",
             },
-            "deliveryConfig": {"containerUri": f"https://example.blob.core.windows.net/{self.container}"},
+            "deliveryConfig": {"containerUri": STORAGE_ACCOUNT},
             "runInfo": {
                 "runId": run_id,
                 "submittedTime": at.isoformat().replace("+00:00", "Z"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.domain.charges import CostMetric
 from shared.domain.texts import named, readable
@@ -38,7 +38,7 @@ FOCUS = {
     RESOURCE: ("ResourceId",),
     PERIOD: ("BillingPeriodStart",),
     BILLING_ACCOUNT: ("BillingAccountId",),
-    PROVIDER: ("ServiceProviderName", "ProviderName"),
+    PROVIDER: ("ProviderName", "InvoiceIssuerName", "ServiceProviderName", "HostProviderName"),
 }
 MICROSOFT = {
     COST: ("CostInBillingCurrency", "Cost", "PreTaxCost"),
@@ -60,13 +60,13 @@ NEEDED = (COST, DAY, CURRENCY)
 class Layout:
     """What a file is, and the place of each column that is needed, by what we call it.
 
-    older_provider: the place of the column that counts where the provider's is empty.
+    provider_names: the places of all columns that name one of those who take part in a charge, by their names.
     """
 
     dataset: str
     places: Mapping[str, int]
     cost_column: str
-    older_provider: int | None = None
+    provider_names: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_focus(self) -> bool:
@@ -92,8 +92,8 @@ def layout_of(header: Sequence[str], metric: CostMetric) -> Layout:
     if GROUP in chosen:
         chosen.pop(RESOURCE, None)
     cost_column = next(name for name in wanted[COST] if places.get(name.lower()) == chosen[COST])
-    older = places.get("providername") if PROVIDER in chosen else None
-    return Layout(dataset, chosen, cost_column, None if older == chosen.get(PROVIDER) else older)
+    named = {name: places[name.lower()] for name in wanted.get(PROVIDER, ()) if name.lower() in places}
+    return Layout(dataset, chosen, cost_column, named)
 
 
 def _dataset(has: Container[str], metric: CostMetric) -> tuple[str, Mapping[str, Sequence[str]]]:

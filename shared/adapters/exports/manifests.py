@@ -40,6 +40,7 @@ WIDTHS = (
 )
 BILLING_ACCOUNT = re.compile(r"/billingaccounts/([^/]+)", re.IGNORECASE)
 ARN = re.compile(r"arn:[a-z-]+:bcm-data-exports:[^:]*:(\d*):export/(.+)")
+IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 S3 = re.compile(r"s3://([^/]+)/(.+)")
 # Azure writes seven digits of a second, of which Python reads six.
 TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?=$|[.Z+-]))?)(?:\.(\d+))?)?(Z|[+-]\d\d:?\d\d)?")
@@ -88,7 +89,9 @@ def _of_azure(fields: Fields, container: str) -> Manifest:
     config, run = _fields(fields["exportconfig"], "exportConfig"), _fields(fields.get("runinfo"), "runInfo")
     delivery = _fields(fields.get("deliveryconfig") or {}, "deliveryConfig")
     uri = _text(delivery, "containerUri").rstrip("/")
-    named = unquote(uri.rpartition("://")[2].partition("/")[2]).rpartition("/")[2]
+    # Azure writes the storage account's resource id there (its own tutorial does): only an address names a container.
+    address = uri.partition("://")[2] if IS_ADDRESS.match(uri) else ""
+    named = unquote(address.partition("/")[2]).rpartition("/")[2]
     if container and named and named.lower() != container.lower():
         raise _wrong(f"its files are in the container {readable(named)}, and it lies in {readable(container)}")
     blobs = fields.get("blobs")

@@ -53,6 +53,12 @@ MOST_SUMS = 2_000_000
 Key = tuple[Any, ...]
 Columns = dict[str, list[Any]]
 """Cells of as many sums each, by what we call them"""
+PARTIES = ("InvoiceIssuerName", "ServiceProviderName", "HostProviderName")
+# By the name that `cells.provider` knows: how the names of its companies begin, and what ids of its sub-accounts are.
+CLOUDS = {
+    "Microsoft": ("(microsoft|azure)", "(/?subscriptions/.+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"),
+    "AWS": (r"(aws|amazon web services)\b", "[0-9]{12}"),
+}
 
 
 class Summing:
@@ -228,10 +234,28 @@ def summing_of(layout: Layout, today: date) -> Summing:
 def columns_of(layout: Layout, column: Callable[[str, int], pl.Expr]) -> list[pl.Expr]:
     """What is read, by what we call it. column: that of a cell, at a place."""
     found = {cell: column(cell, at) for cell, at in layout.places.items()}
-    if layout.older_provider is not None:
-        newer, older = found[PROVIDER], column(PROVIDER, layout.older_provider)
-        found[PROVIDER] = pl.when(newer.is_null() | newer.is_in(cells.ABSENT)).then(older).otherwise(newer)
+    if len(layout.provider_names) > 1:
+        named = {name: column(PROVIDER, at) for name, at in layout.provider_names.items()}
+        found[PROVIDER] = _provider(named, found.get(SUB_ACCOUNT, pl.lit("")))
     return [each.alias(cell) for cell, each in found.items()]
+
+
+def _provider(named: Mapping[str, pl.Expr], sub_account: pl.Expr) -> pl.Expr:
+    """Whose sub-account a charge is of: ProviderName says it, which FOCUS 1.4 has no more.
+
+    For what is sold through a cloud's marketplace the service provider is the seller, and the cloud issues the invoice;
+    for what a reseller sells, he may be both, and the cloud is the host; and what runs on a cloud, and is sold by its
+    maker, is of its maker (FOCUS 1.3, Participating Entity Identification).
+    """
+    given = {name: pl.when(~each.is_in(cells.ABSENT)).then(each.str.strip_chars()) for name, each in named.items()}
+    issuer, service, host = (given.get(name, pl.lit(None, pl.String)) for name in PARTIES)
+    clouds = [
+        pl.when(each.str.contains(f"(?i)^{pattern}") & is_its).then(pl.lit(cloud))
+        for each, of_cloud in ((issuer, False), (service, False), (host, True))
+        for cloud, (pattern, ids) in CLOUDS.items()
+        for is_its in ([sub_account.str.contains(f"(?i)^{ids}$")] if of_cloud else [pl.lit(value=True)])
+    ]
+    return pl.coalesce(given.get("ProviderName", pl.lit(None, pl.String)), *clouds, service, issuer, host)
 
 
 def _is_plain(costs: pl.Series) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from localdev.azure_sim.export_runs import STORAGE_ACCOUNT
 from shared.adapters.exports.manifests import MOST_BYTES, is_manifest, read_manifest
 from shared.domain.exports.runs import Dataset, Width
 from shared.domain.periods import Period
@@ -60,6 +61,12 @@ def aws(**more: Any) -> bytes:
         "additionalOutputFiles": [],
     }
     return json.dumps(whole | more).encode()
+
+
+def test_the_storage_account_s_resource_id_says_nothing_of_the_container():
+    """As Microsoft's own tutorial, and manifests of real exports, have it."""
+    content = azure(deliveryConfig={"containerUri": STORAGE_ACCOUNT, "rootFolderPath": "costs"})
+    assert [read_manifest(content, name).container for name in ("msexports", "")] == ["msexports", ""]
 
 
 @pytest.mark.parametrize(

@@ -196,21 +196,36 @@ def test_focus_of_other_providers_goes_by_its_sub_accounts_and_ids_stay_texts(tm
     assert sum(row.rows for row in file.rows["aws"]) == 2
 
 
-@pytest.mark.parametrize("absent", ["", "NULL", None])
+GUID, LINKED = f"/subscriptions/{SUB}", "123456789012"
+# ProviderName (of 1.3), ServiceProviderName, InvoiceIssuerName, HostProviderName, sub-account: the provider of that.
+WHO_TAKES_PART = [
+    (("Microsoft", "Solora AI", "Microsoft", "Microsoft", GUID), "azure"),
+    (("", "Solora AI", "Microsoft", "Microsoft", GUID), "azure"),
+    (("NULL", "Solora AI", "Microsoft Ireland Operations Limited", "", SUB), "azure"),
+    ((None, "Solora AI", "Amazon Web Services EMEA SARL", "Hetzner", LINKED), "aws"),
+    (("", "AWS", "A Reseller Ltd", "AWS", LINKED), "aws"),
+    (("", "A Reseller Ltd", "A Reseller Ltd", "AWS", LINKED), "aws"),
+    (("", "A Reseller Ltd", "A Reseller Ltd", "Microsoft", GUID), "azure"),
+    (("", "Databricks", "Databricks", "AWS", "workspace-1"), "Databricks"),
+    (("", "Awsome Hosting", "Awsome Hosting", "Awsome Hosting", "123456789012"), "Awsome Hosting"),
+    (("Oracle", "AWS", "AWS", "AWS", LINKED), "Oracle"),
+]
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_where_the_newer_column_of_the_provider_is_empty_the_older_one_counts(tmp_path, absent, form):
-    empty, other = ({**FOCUS, "ServiceProviderName": name} for name in (absent, "AWS"))
+@pytest.mark.parametrize(("parties", "provider"), WHO_TAKES_PART)
+def test_a_charge_is_of_the_cloud_whose_sub_account_it_is_whoever_sells_it(tmp_path, parties, provider, form):
+    *names, sub_account = parties
+    columns = ("ProviderName", "ServiceProviderName", "InvoiceIssuerName", "HostProviderName")
+    row = {**FOCUS, "SubAccountId": sub_account, **dict(zip(columns, names, strict=True))}
     path = tmp_path / "part"
-    frame = pl.DataFrame([empty, other, {**other, "ProviderName": absent}])
+    frame = pl.DataFrame([row], schema=dict.fromkeys(row, pl.String))
     if form == "csv":
         frame.write_csv(path)
     else:
         frame.write_parquet(path)
     file = read(path)
-    assert (file.dataset, {name: len(rows) for name, rows in file.rows.items()}) == (
-        "FOCUS 1.3",
-        {"azure": 1, "aws": 1},
-    )
+    assert (file.dataset, {name: len(rows) for name, rows in file.rows.items()}) == ("FOCUS 1.3", {provider: 1})
 
 
 def test_a_purchase_is_on_the_day_on_which_its_year_begins(tmp_path):
