@@ -52,9 +52,14 @@ class Pool:
         group = None if self.group is None else key_of_group(self.group)
         return self.provider, sub_account_key(self.provider, self.sub_account_id), group
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """The sub-account, or the group of it."""
         account = self.sub_account_id if self.provider in WITH_GROUPS else f"{self.provider} {self.sub_account_id}"
-        return f"what no project owns in {account}" if self.group is None else f"the group {self.group} of {account}"
+        return account if self.group is None else f"the group {self.group} of {account}"
+
+    def __str__(self) -> str:
+        return f"what no project owns in {self.where}" if self.group is None else self.where
 
 
 @dataclass(frozen=True, slots=True)

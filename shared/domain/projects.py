@@ -12,6 +12,15 @@ from shared.domain.charges import key_of_group
 LANGUAGES = ("en", "fr")
 # Providers that compare the ids of their sub-accounts without regard to case.
 CASE_BLIND = frozenset({"azure"})
+# As FOCUS files name those whom we call otherwise.
+PROVIDERS = {
+    "microsoft": "azure",
+    "azure": "azure",
+    "microsoft azure": "azure",
+    "aws": "aws",
+    "amazon web services": "aws",
+    "amazon web services, inc.": "aws",
+}
 # Of the others, a scope is a whole sub-account.
 WITH_GROUPS = frozenset({"azure"})
 
@@ -132,6 +141,11 @@ def sub_account_key(provider: str, sub_account_id: str) -> str:
     """What the spellings of a sub-account's id have in common that its provider takes for the same."""
     key = sub_account_id.strip()
     return key.lower() if provider in CASE_BLIND else key
+
+
+def provider_of(name: str) -> str:
+    """`azure`, `aws`, or FOCUS's name of another, as it is spelled."""
+    return PROVIDERS.get(name.strip().lower(), name.strip())
 
 
 def acronym_key(acronym: str) -> str:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from shared.domain.allocation import ALL_OF_IT, Method, Pool, Rule, Share, rule_key, total
 from shared.domain.charges import LONGEST_GROUP
 from shared.domain.money import plain, stored
-from shared.domain.projects import acronym_key
+from shared.domain.projects import acronym_key, provider_of
 from shared.domain.texts import shortened, units
 from shared.messages import GUID
 from shared.ports.azure import AZURE
@@ -132,7 +132,7 @@ def _name(text: str) -> str:
 
 
 def _provider(text: str) -> str:
-    return _fitting(text.lower(), LONGEST_PROVIDER) or AZURE
+    return _fitting(provider_of(text), LONGEST_PROVIDER) or AZURE
 
 
 def _sub_account(text: str, provider: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from shared.domain.allocation import DAY, Given, InForce, Rule, rule_key
+from shared.domain.allocation import DAY, Given, InForce, Pool, Rule, rule_key
+from shared.domain.charges import key_of_group
 from shared.domain.coverage import Gap
 from shared.domain.periods import Period, month_of
 from shared.domain.projects import ProjectEntry, acronym_key
@@ -17,7 +18,7 @@ from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
-from shared.ports.spending import By, Selection, SpendingLedger
+from shared.ports.spending import By, Selection, SpendingLedger, Spent
 from shared.services.allocation_file import read_rules
 from shared.services.checking import ask_for_checks
 from shared.services.errors import RequestError
@@ -115,7 +116,7 @@ class AllocationService:
         entries = self.projects.entries()
         ids = {str(entry.project.id): entry.project.id for entry in entries}
         ids |= {acronym_key(entry.project.acronym): entry.project.id for entry in entries}
-        rules = read_rules(content, ids)
+        rules = [self._as_stored(rule) for rule in read_rules(content, ids)]
         why = given_reason(reason) if reason else "loaded"
         loaded = False
 
@@ -133,6 +134,26 @@ class AllocationService:
         checked, unasked = self._check([change.after.name for change in changes] if loaded else [])
         return LoadedRules(loaded, changes, len(rules) - len(changes), warnings, acronyms, checked, unasked)
 
+    def _as_stored(self, rule: Rule) -> Rule:
+        """With its provider spelled as it is in what is stored: only some have names of ours."""
+        pool = rule.pool
+        spelled = {spent.key[0] for spent in self._unowned(pool, By.SUB_ACCOUNT)}
+        same = sorted(each for each in spelled if each.casefold() == pool.provider.casefold())
+        return replace(rule, pool=replace(pool, provider=same[0])) if same else rule
+
+    def _unowned(self, pool: Pool, by: By) -> list[Spent]:
+        """What no project owns of its sub-account, whichever provider's."""
+        today = self.clock().date()
+        which = Selection(Period(today - CURRENCIES_SINCE, today + DAY), None, pool.key[1], unallocated=True)
+        return self.spending.sums(which, by)
+
+    def _currencies(self, pool: Pool) -> set[str]:
+        """Of what no project owns of it, or of its group."""
+        if pool.group is None:
+            return {each.currency for each in self._unowned(pool, By.SUB_ACCOUNT) if each.key[0] == pool.provider}
+        found = self._unowned(pool, By.RESOURCE_GROUP)
+        return {each.currency for each in found if key_of_group(each.key[1]) == pool.key[2]}
+
     def _check(self, rules: Sequence[str]) -> tuple[list[int], str | None]:
         """Asks for the check of whoever these rules, which were changed, may give something."""
         due = self.allocations.due_projects(rules)
@@ -140,10 +161,9 @@ class AllocationService:
 
     def _warnings(self, rule: Rule, entries: Sequence[ProjectEntry]) -> Iterator[str]:
         today = self.clock().date()
-        which = Selection(Period(today - CURRENCIES_SINCE, today + DAY), None, rule.pool.key[1], unallocated=True)
-        currencies = {spent.currency for spent in self.spending.sums(which, By.SUB_ACCOUNT)}
+        currencies = self._currencies(rule.pool)
         if not currencies:
-            yield f"{rule.name}: no costs without a project are stored of {rule.pool.sub_account_id}"
+            yield f"{rule.name}: no costs without a project are stored of {rule.pool.where}"
         sharing = {share.project_id for share in rule.shares}
         getting = [entry for entry in entries if entry.project.id in sharing]
         if closed := [entry.project.acronym for entry in getting if not entry.project.active]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -235,3 +236,54 @@ def test_rules_that_can_not_be_are_refused_in_one_sentence(cli: Cli, shared_cost
     assert "line 2, project: there is no project NOPE" in faulty.err
     assert "line 2, percent: '500' is no share" in faulty.err
     assert cli("allocations", "load", "missing.csv").code == 2
+
+
+FOCUS = (
+    "BilledCost,BillingCurrency,BillingAccountId,SubAccountId,ProviderName,ServiceName,ChargePeriodStart,"
+    "ChargePeriodEnd,BillingPeriodStart,BillingPeriodEnd"
+)
+OF_A_DAY = "2026-11-02T00:00:00Z,2026-11-02T01:00:00Z,2026-11-01T00:00:00Z,2026-12-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("provider", "sub_account", "written"),
+    [
+        ("Oracle", "Sub-O", "Oracle"),
+        ("Google Cloud", "My-Proj", "google CLOUD"),
+        ("AWS", "123456789012", "Amazon Web Services"),
+        ("AWS", "123456789012", "aws"),
+    ],
+)
+def test_a_rule_for_any_provider_s_sub_account_allocates_what_exports_have_brought(
+    cli: Cli, queue_names: dict[str, str], provider: str, sub_account: str, written: str
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    Path("f.csv").write_text(f"{FOCUS}\n50,CAD,a-o,{sub_account},{provider},DB,{OF_A_DAY}\n")
+    assert cli("exports", "import", "f.csv").code == 0
+    header = "name,provider,sub_account_id,method,first_day,project,percent"
+    loaded = cli(
+        "allocations", "load", write_rules(f"O,{written},{sub_account},fixed,2026-11-20,DIE1,100", header=header)
+    )
+    assert (loaded.code, loaded.err) == (0, "")
+    shown = cli("allocations", "show", "O", "--json").json
+    assert shown["given"] == [], "none before its first day"
+    cli("allocations", "load", write_rules(f"O,{written},{sub_account},fixed,2026-11-01,DIE1,100", header=header))
+    given = {each["project"]: each["amount"] for each in cli("allocations", "show", "O", "--json").json["given"]}
+    assert given["DIE1"] == "50"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("azure,FIRST,dns-zone-typo", f"the group dns-zone-typo of {FIRST}"),
+        ("oracle,FIRST,", f"oracle {FIRST}"),
+    ],
+)
+def test_a_rule_of_what_nothing_is_stored_of_is_warned_of(cli: Cli, app: Composition, written: str, said: str) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    spend_unowned(app, "Network", "100", date(2026, 11, 4))
+    header = "name,provider,sub_account_id,resource_group,method,first_day,project,percent"
+    loaded = cli(
+        "allocations", "load", write_rules(f"O,{written},fixed,2026-12-01,DIE1,100", header=header), "--dry-run"
+    )
+    assert loaded.err == f"warning: O: no costs without a project are stored of {said}\n"

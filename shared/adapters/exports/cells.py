@@ -31,16 +31,7 @@ SUBSCRIPTION = re.compile(r"/?subscriptions/([^/]+)/?", re.IGNORECASE)
 BILLING_ACCOUNT = re.compile(r"/?providers/microsoft\.billing/billingaccounts/([^/]+)/?", re.IGNORECASE)
 # What spreadsheets make of an id of digits: all that begin alike become one.
 ROUNDED = re.compile(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", re.IGNORECASE)
-# As FOCUS files name those whom we call otherwise.
-PROVIDERS = {
-    "microsoft": "azure",
-    "azure": "azure",
-    "microsoft azure": "azure",
-    "aws": "aws",
-    "amazon web services": "aws",
-    "amazon web services, inc.": "aws",
-}
-# And as we write those whom FOCUS names otherwise.
+# As we write those whom FOCUS names otherwise.
 FOCUS_NAMES = {"azure": "Microsoft", "aws": "AWS"}
 
 
@@ -118,8 +109,3 @@ def group(text: str) -> str:
     """A resource group's name; empty for Azure's words for none."""
     text = text.strip()
     return "" if text.lower() in NO_GROUP else text
-
-
-def provider(text: str) -> str:
-    """`azure`, `aws`, or FOCUS's name of another."""
-    return PROVIDERS.get(text.strip().lower(), text.strip())

@@ -32,6 +32,7 @@ from shared.adapters.exports.columns import (
 )
 from shared.domain.charges import group_name, service_name
 from shared.domain.exports.sums import SUMMING, Row
+from shared.domain.projects import provider_of
 from shared.domain.texts import readable, storable
 from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
@@ -115,7 +116,7 @@ class Summing:
         return found
 
     def _provider_of(self, text: str) -> str:
-        return cells.provider(text) or self._provider
+        return provider_of(text) or self._provider
 
     @property
     def odd(self) -> tuple[str, ...]:
