@@ -28,8 +28,12 @@ $(READY): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its module venv is needed, and none was" \
 		"found (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) …"
-	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
+	@rm -rf .venv
+	@# Azurite comes meanwhile, to those that need it, where there is Node. What fails of it they try again, and tell.
+	@$(if $(filter demo dev test,$(MAKECMDGOALS)),$(PYTHON) -m localdev.azurite --install --if-node >/dev/null &) \
+		$(PYTHON) -m venv .venv \
+		&& $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt; \
+		code=$$?; wait; exit $$code
 	@touch $(READY)
 
 # What only developing needs.

@@ -207,11 +207,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m localdev.azurite", description="Azurite's queue service.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--install", action="store_true", help="install it into .azurite/ and exit")
+    parser.add_argument("--if-node", action="store_true", help="install it only where this machine has Node")
     what.add_argument("--run", action="store_true", help="run it until Ctrl-C")
     parser.add_argument("--port", type=int, default=10001, help="port, 0 for any (10001)")
     parser.add_argument("--folder", type=Path, default=Path(".local/azurite"), help="where messages are kept")
     wanted = parser.parse_args(arguments)
     try:
+        if wanted.if_node and _usable_node(None) is None:
+            return 0
         return _install_only() if wanted.install else _run(wanted.folder.resolve(), wanted.port)
     except AzuriteError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -25,7 +25,7 @@ from localdev import demo_exports, demo_lock
 from localdev.azure_sim import AzureSimulator, ChargeBook, Quota, demo_charges
 from localdev.azure_sim.state import as_json
 from localdev.azurite import Azurite, ensure_installed
-from localdev.demo_stage import LOG, ROOT, DemoFailedError, command, console, keep_log, say, shown
+from localdev.demo_stage import LOG, ROOT, DemoFailedError, command, console, keep_log, say, shown, together
 from localdev.processes import stop_on_signals
 from shared import settings
 from shared.adapters.database.tables import mails
@@ -85,32 +85,36 @@ def _two_nights_and_a_day() -> int:
     charges, calendar = demo_charges.book(), Calendar()
     begun = time.monotonic()
     quota = Quota(clock=calendar.seconds)
-    with (
-        Azurite(folder / "azurite") as azurite,
-        Azurite(folder / "azurite", service="blob") as blobs,
-        AzureSimulator(charges, quota=quota) as azure,
-    ):
-        environment = _environment(folder, azurite, blobs, azure.url)
-        say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
-        _two_nights(folder, environment, charges, calendar)
-        demo_lock.show_lock_and_unlock(folder, environment, azure)
-        refused = azure.stats()["throttled"]
+    queues, blobs = Azurite(folder / "azurite"), Azurite(folder / "azurite", service="blob")
+    try:
+        together(queues.start, blobs.start, lambda: command(_settings(folder), "db", "upgrade"))
+        with AzureSimulator(charges, quota=quota) as azure:
+            environment = _environment(folder, queues, blobs, azure.url)
+            say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
+            _two_nights(folder, environment, charges, calendar)
+            demo_lock.show_lock_and_unlock(folder, environment, azure)
+            refused = azure.stats()["throttled"]
+    finally:
+        together(queues.stop, blobs.stop)
     _show_files(folder, refused, time.monotonic() - begun)
     return 0
 
 
 def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
-    command(environment, "db", "upgrade")
-    command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS))
-    demo_exports.begin(environment["CostExportStorage"], charges, NIGHTS[0])
+    together(
+        lambda: command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS)),
+        lambda: demo_exports.begin(environment["CostExportStorage"], charges, NIGHTS[0]),
+    )
     say("First night: 60 days of charges are there to be read …")
     _night(folder, environment, NIGHTS[0])
     first = _standings(environment, NIGHTS[0])
-    demo_exports.switch(environment | {"LOCAL_CLOCK_START": DAY_BETWEEN})
+    raise_budget = ("budgets", "set", "OCEAN", "4500", "--reason", "second phase approved")
+    together(
+        lambda: demo_exports.switch(environment | {"LOCAL_CLOCK_START": DAY_BETWEEN}),
+        lambda: command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget),
+    )
     calendar.days += 1
     changes = demo_charges.change_overnight(charges)
-    raise_budget = ("budgets", "set", "OCEAN", "4500", "--reason", "second phase approved")
-    command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget)
     changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
     demo_exports.deliver(environment["CostExportStorage"], charges, NIGHTS[1])
     say("\nSecond night: " + "; ".join(changes) + " …")
@@ -142,16 +146,22 @@ def _keep() -> int:
     return 0
 
 
-def _environment(folder: Path, queues: Azurite, blobs: Azurite, azure_url: str) -> dict[str, str]:
-    """The settings of local.settings.json.example, with this demo's own places."""
+def _settings(folder: Path) -> dict[str, str]:
+    """The settings of local.settings.json.example, with this demo's own database."""
     example: dict[str, str] = json.loads((ROOT / "local.settings.json.example").read_text("utf-8"))["Values"]
-    return example | {
+    return example | {"DATABASE_URL": f"sqlite:///{folder / 'warden.db'}"}
+
+
+def _environment(folder: Path, queues: Azurite, blobs: Azurite, azure_url: str) -> dict[str, str]:
+    """The same, with this demo's own places of everything."""
+    return _settings(folder) | {
         "DatahubStorageConnectionString": queues.connection_string,
         "CostExportStorage": blobs.connection_string,
-        "DATABASE_URL": f"sqlite:///{folder / 'warden.db'}",
         "OUTBOX_DIR": str(folder / "outbox"),
         "AZURE_MANAGEMENT_ENDPOINT": azure_url,
         "PORTAL_URL": "https://portal.example.com/projects/{acronym}",
+        # All that Azure lets through: nobody else asks this one.
+        "COST_QPU_PER_MINUTE": "60",
         # Nobody should wait for a look into a queue that is on the same machine.
         "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.3",
     }

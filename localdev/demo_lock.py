@@ -107,8 +107,8 @@ def connect(azure: AzureSimulator, host: Program) -> str:
 
 
 def host_with_key(environment: Mapping[str, str]) -> Program:
-    """The local host, whose HTTP function asks for FUNCTION_KEY."""
-    return local_host(ROOT, "--function-key", FUNCTION_KEY, environment=environment)
+    """The local host, whose HTTP function asks for FUNCTION_KEY; it is `connect` that waits until it is ready."""
+    return local_host(ROOT, "--function-key", FUNCTION_KEY, environment=environment, ready="")
 
 
 def show_lock_and_unlock(folder: Path, environment: Mapping[str, str], azure: AzureSimulator) -> None:
@@ -124,8 +124,8 @@ def show_lock_and_unlock(folder: Path, environment: Mapping[str, str], azure: Az
         with host:
             day = Day(folder, settings, azure, host, begun)
             day.seen |= set(day.outbox("*"))
-            connect(azure, host)
             _sync_budgets(day)
+            connect(azure, host)
             _reach_100(day)
             _show_lock(day)
             _raise_budget(day)

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -60,6 +61,13 @@ def show_command(environment: Mapping[str, str], *arguments: str, only: str = ""
     else:
         lines = _run(arguments, {"COLUMNS": str(WIDTH)} | wide | AS_TERMINAL, captured=True).splitlines()
         say("\n".join(line.rstrip() for line in lines).rstrip())
+
+
+def together(*work: Callable[[], object]) -> None:
+    """Does all of this at once, and comes back when all of it is done. Raises what one of them raised."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        for each in [pool.submit(one) for one in work]:
+            each.result()
 
 
 def say_folded(text: str) -> None:

@@ -109,3 +109,10 @@ def test_the_command_says_where_it_installed_it():
     command = [sys.executable, "-m", "localdev.azurite", "--install"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER.parent)
     assert result.stdout == f"Azurite {VERSION} is installed in {FOLDER}.\n"
+
+
+def test_where_there_is_no_node_it_can_be_left_to_later(tmp_path):
+    command = [sys.executable, "-m", "localdev.azurite", "--install", "--if-node"]
+    here = {"env": {"PATH": str(tmp_path)}, "cwd": FOLDER.parent}
+    done = subprocess.run(command, **here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
