@@ -49,7 +49,10 @@ dev: $(READY) ## Keeps the demo's parts running, for trying things by hand
 
 test: $(TOOLS) ## The tests of the app (those of its docs, its package and infra/ are a part of `make check`)
 	@$(BIN)/python -m localdev.azurite --install
-	@$(BIN)/python -m localdev.worker_venv
+	@# Once, or each of the workers would compile all tests.
+	@test -e .venv/.compiled || $(BIN)/python -m pytest -q --collect-only $(OF_CHECK:%=--ignore %) tests >/dev/null \
+		&& touch .venv/.compiled & \
+		$(BIN)/python -m localdev.worker_venv; code=$$?; wait; exit $$code
 	@# One more than the two cores that there are at least: many tests wait for programs.
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(OF_CHECK:%=--ignore %) tests
 
@@ -76,8 +79,10 @@ test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that 
 
 crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, LOCK_HISTORIES=2000 of locks, EXPORT_HISTORIES=1000 of exports
 	@$(BIN)/python -m localdev.azurite --install
-	@CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py tests/chain/test_exports.py \
+	@EVERY_CASE=1 CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py tests/chain/test_exports.py \
 		tests/localdev/test_demo_secrets.py
+	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -k "every_combination or steps or any_history or life" tests/pipeline/test_lock.py \
+		tests/pipeline/test_lock_steps.py tests/pipeline/test_any_history.py tests/contracts/test_budget_life.py
 	@EXPORT_STEPS=$(EXPORT_STEPS) $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py
 	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py

@@ -1,4 +1,7 @@
-"""Whatever happens to a budget, what may be spent in its period is what a slow walk through all the days comes to."""
+"""Whatever happens to a budget, what may be spent in its period is what a slow walk through all the days comes to.
+
+`make test` plays 25 lives, `make crash-test` 400.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from shared.domain.periods import PeriodKind, PeriodRule
 from shared.domain.thresholds import Decision
 from shared.ports.azure import AZURE
 from shared.ports.checks import Judgement, ProjectUsage
+from tests.cases import ALL
 from tests.conftest import EMPTIED
 from tests.contracts.ledger_data import SUB, Judges, entry
 from tests.postgres import Postgres
@@ -273,7 +277,7 @@ def live(database: Database, lookback_days: int, first: date, terms: BudgetTerms
 
 
 @given(lookback_days=st.sampled_from([5, 35]), first=firsts, terms=st.one_of(all_terms, carrying), happened=histories)
-@settings(max_examples=80)
+@settings(max_examples=400 if ALL else 25)
 def test_any_life_of_a_budget_is_what_the_walk_says(
     fresh_database: Callable[[], Database],
     lookback_days: int,
@@ -286,7 +290,7 @@ def test_any_life_of_a_budget_is_what_the_walk_says(
 
 @pytest.mark.postgres
 @given(first=firsts, terms=carrying, happened=histories)
-@settings(max_examples=8)
+@settings(max_examples=20 if ALL else 4)
 def test_so_it_is_on_a_server(postgres: Postgres, first: date, terms: BudgetTerms, happened: list[object]) -> None:
     postgres.empty(EMPTIED, list(metadata.tables))
     database = Database(postgres.url(EMPTIED))

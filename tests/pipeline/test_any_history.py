@@ -1,4 +1,7 @@
-"""Whatever happens in whatever order, charges, usage, mails and locks are those of a slow, obvious model."""
+"""Whatever happens in whatever order, charges, usage, mails and locks are those of a slow, obvious model.
+
+`make test` plays 20 histories, `make crash-test` 200.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from shared.domain.locks import LockMode, WhenUnsure
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
 from shared.ports.azure import AzureBudget, ResourceGroup
+from tests.cases import ALL
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 from tests.subjects import short
 
@@ -189,7 +193,7 @@ class Model:
 @example(happened=RAISED_BELOW_WHAT_AZURE_SHOWED)
 @example(happened=AZURE_SILENT_SINCE)
 @example(happened=LOCKED_AND_WITHOUT_BUDGET)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200 if ALL else 20, deadline=None)
 def test_any_history_ends_as_the_model_says(
     fresh_database: Callable[[], Database], happened: list[tuple[object, ...]]
 ) -> None:

@@ -23,6 +23,7 @@ from shared.pipeline.stage import Outgoing
 from shared.ports.azure import AzureBudget, GroupLock, LockLevel, ResourceGroup
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import AuditView
+from tests.cases import some
 from tests.pipeline.conftest import NOVEMBER, OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
 from tests.subjects import short
 
@@ -183,7 +184,9 @@ EVERY = [
 def test_every_combination_of_mode_figures_exemption_and_lock_ends_as_the_rules_say(
     locking: Chain, fresh_database: Callable[[], Database]
 ) -> None:
-    for mode, azure, database, policy, already, unsure in EVERY:
+    """`make crash-test` tries all 120, `make test` 17 of them, others each time."""
+    # One in 8 would all have one policy, and nearly all be locked already, or not.
+    for mode, azure, database, policy, already, unsure in some(EVERY, 7):
         chain = Chain(fresh_database())
         rows, locked = ends(chain, mode, azure, database, policy, already, unsure)
         wanted_rows, wanted_lock = should_end(mode, azure, database, policy, already, unsure)
