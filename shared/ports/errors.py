@@ -26,6 +26,10 @@ class PauseError(LaterError):
     """Work that is getting on: it goes on after `wait`, however often that was so."""
 
 
+class CallsUsedError(LaterError):
+    """The paid calls of the day are made: the rest is asked for on another one."""
+
+
 class UntilMendedError(LaterError):
     """It works once somebody has mended what `reason` names: tried again as well, and nobody is told to wait."""
 
