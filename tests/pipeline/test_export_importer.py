@@ -673,3 +673,89 @@ def test_the_same_content_again_changes_nothing(chain: Chain, blobs: FakeBlobs) 
     assert take(chain, ManifestMessage(place)) == []
     assert blobs.asked == ["read", "found"]
     assert len(chain.export_runs.runs()) == 1
+
+
+# --- what is told, and asked for again ---
+
+
+def other_metric(chain: Chain, blobs: FakeBlobs) -> str:
+    return Exported(blobs, name="amortized", kind="AmortizedCost").run([ROW])
+
+
+def test_a_run_that_is_not_used_is_told_once_though_event_and_scanner_bring_it(chain: Chain, blobs: FakeBlobs) -> None:
+    """Its file has something odd, which is another text each night."""
+    chain.load(entry())
+    export = Exported(blobs)
+    for _ in range(3):
+        place = export.run([ea("1", DAY), ea("", DAY)], at=chain.clock.now)
+        for _ in range(2):
+            take(chain, ManifestMessage(place))
+            chain.drain()
+        assert latest(chain).state is RunState.NOT_USED
+        assert len(notices(chain)) == 1
+        chain.clock.forward(days=1)
+    place = other_metric(chain, blobs)
+    for _ in range(2):
+        take(chain, ManifestMessage(place))
+    assert len(notices(chain)) == 2, "what is not read at all is told by its manifest"
+
+
+def test_a_failure_of_a_month_is_told_though_another_month_s_run_was_imported_since(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    export = Exported(blobs)
+    october = {"first": date(2026, 10, 1), "last": date(2026, 10, 31), "run_id": "october"}
+    place = export.run([ea("1", date(2026, 10, 12))], missing=1, **october)
+    assert register(chain, place).state is RunState.WAITING
+    take(chain, PartMessage(register(chain, export.run([ROW])).id, 0))
+    place = export.run([ea("1", date(2026, 10, 12))], changes={"dataRowCount": 7}, **october)
+    take(chain, ManifestMessage(place))
+    assert notices(chain) == ["A cost export can't be imported: daily"]
+    assert the_account(chain).status is AccountStatus.ERROR
+
+
+def test_a_failure_is_told_once_whenever_its_message_comes_again(chain: Chain, blobs: FakeBlobs) -> None:
+    place = Exported(blobs).run([ea("x", DAY)])
+    record = register(chain, place)
+    for _ in range(2):
+        for message in (PartMessage(record.id, 0), ManifestMessage(place)):
+            take(chain, message)
+        chain.clock.forward(days=1)
+    assert notices(chain) == ["A cost export can't be imported: daily"]
+
+
+def test_what_we_are_refused_for_days_is_imported_once_that_is_mended(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one run a manifest was queued, of the other its parts."""
+    export = Exported(blobs)
+    take(chain, ManifestMessage(export.run([ROW])))
+    export.run([ea("2", DAY)])
+    chain.send(chain.export_scanner.scan())
+    within = blobs._in
+
+    def refuse(container: str, what: str) -> Any:
+        if container == CONTAINER:
+            raise NeverError("it needs the role Storage Blob Data Reader")
+        return within(container, what)
+
+    def hours(count: int) -> None:
+        for _ in range(count):
+            chain.send(chain.export_scanner.scan())
+            chain.work_off(hours=1)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(blobs, "_in", refuse)
+        hours(48)
+    assert {each.state for each in chain.export_runs.runs()} == {RunState.WAITING}
+    hours(2)
+    assert [each.state for each in chain.export_runs.runs()] == [RunState.IMPORTED] * 2
+
+
+def test_messages_of_parts_that_can_not_be_read_now_are_not_sent_each_hour(chain: Chain, blobs: FakeBlobs) -> None:
+    take(chain, ManifestMessage(Exported(blobs).run(*[[ROW]] * 10)))
+    blobs.fails = lambda what: LaterError("503") if what == "download" else None
+    for _ in range(20):
+        chain.send(chain.export_scanner.scan())
+        chain.work_off(hours=1)
+    assert len(chain.queues.sent) <= 30

@@ -14,7 +14,7 @@ from tempfile import gettempdir, mkdtemp
 from threading import Lock
 
 from shared.domain.charges import CostMetric
-from shared.domain.exports.runs import Export, ExportRun, RunState
+from shared.domain.exports.runs import Export, ExportRun, Found, RunState
 from shared.domain.exports.sums import Sums, added, sums_of
 from shared.domain.money import MoneyError
 from shared.messages import (
@@ -138,7 +138,7 @@ class Importer:
     def _registered(self, message: ManifestMessage, found: NewRun) -> list[Outgoing]:
         again = message.envelope.replayed
         if found.waiting and not again and (before := self._made_before(found)):
-            return self._ended(before)
+            return self._ended(before, found)
         try:
             verdict, record = self.ledger.register(found, self.clock(), again=again)
         except NeverError as error:
@@ -150,21 +150,23 @@ class Importer:
             if self.retry.is_over(message.envelope.first_queued_at, WAITS_FOR):
                 return []
             return self._again(message)
-        return self._ended(record)
+        if record.state is RunState.FAILED and verdict is Found.NEW:
+            return self._told_failed(record)
+        return self._ended(record, found)
 
     def _made_before(self, found: NewRun) -> RunRecord | None:
         """The same run as it was imported; its parts were cleared away since."""
         same = (each for each in self.ledger.runs(found.run.export.key, MADE) if _said(each.run) == _said(found.run))
         return next(same, None)
 
-    def _ended(self, record: RunRecord) -> list[Outgoing]:
-        """What follows a run of which nothing is read."""
+    def _ended(self, record: RunRecord, found: NewRun) -> list[Outgoing]:
+        """What follows a run of which nothing is read. What is to be known of one that was read its making has told."""
         if record.state is RunState.FAILED:
             return self._told_again(record)
         if record.cloud_account_id is not None:
             self.cloud_accounts.mark_synced(record.cloud_account_id, self.clock())
-        is_told = record.state is RunState.NOT_USED and record.reason
-        return self.telling.known(record.run.export, [str(record.reason)]) if is_told else []
+        is_told = record.state is RunState.NOT_USED and found.unread
+        return self.telling.known(record.run.export, [found.unread[1]]) if is_told and found.unread else []
 
     def _manifest_later(self, message: ManifestMessage, error: LaterError) -> list[Outgoing]:
         return self.retry.later(
@@ -197,11 +199,10 @@ class Importer:
             fresh = replace(message, envelope=replace(message.envelope, first_queued_at=None))
             return self._part_later(fresh, pause)
         except LaterError as error:
-            told = self.telling.refused(record.container, error.reason) if isinstance(error, RefusedError) else []
-            return [
-                *told,
-                *self._part_later(message, error, lambda reason: self._given_up(message, record, reason, origin)),
-            ]
+            if isinstance(error, RefusedError):
+                told = self.telling.refused(record.container, error.reason)
+                return [*told, *self._part_later(message, error, lambda reason: self._left(record, reason))]
+            return self._part_later(message, error, lambda reason: self._given_up(message, record, reason, origin))
 
     def _part_later(
         self, message: PartMessage, error: LaterError, give_up: Callable[[str], list[Outgoing]] | None = None
@@ -213,6 +214,11 @@ class Importer:
         """Replayed, the message has the run read from its manifest."""
         self.dead_letters.give_up(message, reason, origin)
         return self._failed(record, reason)
+
+    def _left(self, record: RunRecord, reason: str) -> list[Outgoing]:
+        """Where we are refused, the run waits until that is mended: the scanner sees it."""
+        self.ledger.wait(record.run, reason)
+        return []
 
     def _ended_before(self, message: PartMessage, record: RunRecord) -> list[Outgoing]:
         """A person sent the message again: the run is read anew. Else somebody may have died before this was told."""
@@ -320,9 +326,8 @@ class Importer:
         return self._told_failed(after) if after and after.state is RunState.FAILED else []
 
     def _told_again(self, record: RunRecord) -> list[Outgoing]:
-        """Somebody may have died before it was told. Once a later run of the export was imported, it is no news."""
-        made = self.ledger.runs(record.run.export.key, MADE, limit=1)
-        return [] if made and made[0].id > record.id else self._told_failed(record)
+        """Somebody may have died before it was told."""
+        return [] if self.telling.has_told(record) else self._told_failed(record)
 
     def _told_failed(self, record: RunRecord) -> list[Outgoing]:
         reason = record.reason or ""

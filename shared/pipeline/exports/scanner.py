@@ -133,13 +133,19 @@ class Scanner:
             self.ledger.fail(record.run, "Its manifest is gone, and not all of its parts were there before.", look.now)
 
     def _go_on(self, look: Look) -> Iterator[Outgoing]:
-        """A run of which no part was read since the last look may have lost its messages."""
+        """A run of which no part was read since the last look may have lost its messages.
+
+        They are sent again once an hour after they were, and then once a day: they may be alive, and only put back.
+        """
         importing = [each for each in self.ledger.runs(states=[RunState.IMPORTING]) if each.container]
+        staged: dict[int, tuple[int, int]] = {}
         for record in importing:
-            if look.seen.staged.get(record.id) == record.staged:
+            before, looks = look.seen.staged.get(record.id, (-1, 0))
+            staged[record.id] = (record.staged, looks + 1 if before == record.staged else 0)
+            if before == record.staged and (not looks or look.has_asked):
                 event("export_stuck", level=logging.WARNING, run=record.id, staged=record.staged)
                 yield from outgoing(part_messages(self.ledger, record))
-        look.seen.staged = {each.id: each.staged for each in importing}
+        look.seen.staged = staged
 
     # --- what lies there ---
 
@@ -154,7 +160,7 @@ class Scanner:
             event("exports_not_listed", level=logging.WARNING, container=place.container, reason=error.reason)
             return
         if seen.refused.pop(place.at, None) is not None:
-            self.cloud_accounts.mark_readable(place.cloud_account_id)
+            yield from self._mended(look, place)
         listed = {
             name: each for name, each in listed.items() if place_holding(seen.places, place.container, name) == place
         }
@@ -162,6 +168,14 @@ class Scanner:
         is_complete = yield from self._queue(look, place, listed)
         if is_complete:
             yield from self._tell_unnamed(look, place, listed)
+
+    def _mended(self, look: Look, place: Place) -> Iterator[Outgoing]:
+        """It can be read again: what was given up meanwhile is asked for."""
+        self.cloud_accounts.mark_readable(place.cloud_account_id)
+        self._ask_again(look)
+        for record in self.ledger.runs(states=[RunState.WAITING]):
+            if place.holds(*_apart(record.run.place)):
+                yield from self._wait_on(look, record)
 
     def _refused(self, look: Look, place: Place, reason: str) -> Iterator[Outgoing]:
         """Once a day, so that the database is opened no more often."""

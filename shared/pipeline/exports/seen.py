@@ -44,17 +44,17 @@ class Seen:
     """What the last looks have seen.
 
     looked_at: when the database was last asked for all that nobody has heard of, whatever was new since then; None
-    before. places: where exports lie. manifests: by container and
-    name. told: `texts.digest` of the files that operators were told of. staged: of the runs that were being imported
-    then, by their number, how many parts were read; has_queued: whether the last look has asked for runs. refused: why
-    a place can't be read, by where it is. unread: the ETags of manifests that can't be read, by container and name.
+    before. places: where exports lie. manifests: by container and name. told: `texts.digest` of the files that
+    operators were told of. staged: of the runs that were being imported then, by their number, how many parts were
+    read, and for how many looks no other was; has_queued: whether the last look has asked for runs. refused: why a
+    place can't be read, by where it is. unread: the ETags of manifests that can't be read, by container and name.
     """
 
     looked_at: datetime | None = None
     places: tuple[Place, ...] = ()
     manifests: dict[str, SeenManifest] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
-    staged: dict[int, int] = field(default_factory=dict)
+    staged: dict[int, tuple[int, int]] = field(default_factory=dict)
     has_queued: bool = False
     refused: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
@@ -133,7 +133,7 @@ def _seen(found: Mapping[str, Any]) -> Seen:
             tuple(_typed(Place(**each)) for each in found["places"]),
             {name: _typed(SeenManifest(tuple(each[0]), *each[1:])) for name, each in found["manifests"].items()},
             set(found["told"]),
-            {int(number): staged for number, staged in found["staged"].items()},
+            {int(number): (int(staged), int(looks)) for number, (staged, looks) in found["staged"].items()},
             bool(found["has_queued"]),
             dict(found["refused"]),
             dict(found["unread"]),

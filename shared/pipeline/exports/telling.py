@@ -28,22 +28,28 @@ class Telling:
     clock: Clock
 
     def failed(self, record: RunRecord) -> list[Outgoing]:
-        """A run can't be imported; once a day and export."""
+        """A run can't be imported; once an export and day on which one failed."""
+        return self._tell(self._failure(record))
+
+    def has_told(self, record: RunRecord) -> bool:
+        """Whether that was told, of this run or of another of its export and day."""
+        return self.mails.find(self._failure(record).key) is not None
+
+    def _failure(self, record: RunRecord) -> NewMail:
         export, place, changed = record.run.export, record.run.place, record.changes.days
         stored, advice = "What is stored stays as it was.", ""
         if changed:
             stored = f"Some of its charges were stored before that, and count ({months_in_words([changed])})."
             advice = f" Read again, this one is stored whole: `python -m shared.cli exports import {in_shell(place)}`."
-        return self._tell(
-            self.operators.notice(
-                Topic.COSTS_FAILED,
-                f"export-failed/{self.clock().date()}/{digest(export.key)}",
-                f"A cost export can't be imported: {export.name}",
-                f"A run of the export {export.name} ({place}) can't be imported. {stored} There may be more: this is "
-                "told once a day.",
-                [record.reason or ""],
-                f"{HISTORY} The next run of the export is imported by itself.{advice}",
-            )
+        day = (record.finished_at or self.clock()).date()
+        return self.operators.notice(
+            Topic.COSTS_FAILED,
+            f"export-failed/{day}/{digest(export.key)}",
+            f"A cost export can't be imported: {export.name}",
+            f"A run of the export {export.name} ({place}) can't be imported. {stored} There may be more: this is "
+            "told once a day.",
+            [record.reason or ""],
+            f"{HISTORY} The next run of the export is imported by itself.{advice}",
         )
 
     def unread(self, record: RunRecord, reason: str) -> list[Outgoing]:
