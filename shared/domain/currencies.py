@@ -1,0 +1,139 @@
+"""Amounts in another currency: exact, repeatable, and rounded once.
+
+A charge converts at its own day's rate. The European Central Bank sets none on weekends and holidays: then the last one
+before counts, up to a week; after that nobody knows it, and nobody guesses.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from shared.domain.money import EXACT, add, stored
+from shared.domain.periods import Period
+
+EURO = "EUR"
+# How long a rate counts where no later one was set.
+LASTS = timedelta(days=7)
+
+
+class RateSource(StrEnum):
+    """Who says what a currency is worth."""
+
+    ECB = "ecb"
+    FIXED = "fixed"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRate:
+    """What one `base` is worth in `to` on these days, as the organization has set it for its budgets."""
+
+    base: str
+    to: str
+    days: Period
+    rate: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What an amount is multiplied with and then divided by. day: on which the rate was set; None where it is fixed."""
+
+    multiplier: Decimal
+    divisor: Decimal
+    source: RateSource
+    day: date | None
+
+    def converted(self, amount: Decimal) -> Decimal:
+        """The amount in the other currency, rounded half-even to the places that are stored.
+
+        The quotient's 80 digits hide no tie: what is none differs from one by more than their last.
+        """
+        return stored(EXACT.divide(EXACT.multiply(amount, self.multiplier), self.divisor))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Sums in one currency, made of those in others.
+
+    by_day: of each day, rounded once for each currency. missing: the first day of each currency for which nobody knows
+    a rate; its amounts are in no sum. sources, last_rate_day: of what was used.
+    """
+
+    by_day: Mapping[date, Decimal] = field(default_factory=dict)
+    missing: Mapping[str, date] = field(default_factory=dict)
+    sources: frozenset[RateSource] = frozenset()
+    last_rate_day: date | None = None
+
+    @property
+    def total(self) -> Decimal:
+        """All that could be converted."""
+        total = Decimal(0)
+        for amount in self.by_day.values():
+            total = add(total, amount)
+        return total
+
+
+class Rates:
+    """What currencies are worth. per_euro: units for one euro, by currency and day. fixed: what counts before those."""
+
+    def __init__(self, per_euro: Mapping[str, Mapping[date, Decimal]], fixed: Iterable[FixedRate] = ()) -> None:
+        self._per_euro = per_euro
+        self._days = {currency: sorted(rates) for currency, rates in per_euro.items()}
+        self._fixed: dict[tuple[str, str], list[FixedRate]] = {}
+        for each in fixed:
+            self._fixed.setdefault((each.base, each.to), []).append(each)
+        self._known: dict[tuple[str, str, date], Rate | None] = {}
+
+    def rate(self, base: str, to: str, day: date) -> Rate | None:
+        """What an amount of a day is converted by: of one day for both currencies. None where nobody knows."""
+        key = (base, to, day)
+        if key not in self._known:
+            self._known[key] = self._fixed_rate(*key) or self._set_rate(*key)
+        return self._known[key]
+
+    def _fixed_rate(self, base: str, to: str, day: date) -> Rate | None:
+        # Of two for the same day, the one that was set last.
+        for each in reversed(self._fixed.get((base, to), [])):
+            if day in each.days:
+                return Rate(each.rate, Decimal(1), RateSource.FIXED, None)
+        return None
+
+    def _set_rate(self, base: str, to: str, day: date) -> Rate | None:
+        needed = {base, to} - {EURO}
+        if not needed <= self._per_euro.keys():
+            return None
+        for set_on in self._days_before(min(needed, key=lambda each: len(self._days[each])), day) if needed else ():
+            if all(set_on in self._per_euro[currency] for currency in needed):
+                return Rate(self._worth(to, set_on), self._worth(base, set_on), RateSource.ECB, set_on)
+        return None
+
+    def _days_before(self, currency: str, day: date) -> Iterable[date]:
+        """The days on which its rate was set that may count for a day, the latest first."""
+        days = self._days[currency]
+        for place in range(bisect_right(days, day) - 1, -1, -1):
+            if day - days[place] > LASTS:
+                return
+            yield days[place]
+
+    def _worth(self, currency: str, day: date) -> Decimal:
+        return Decimal(1) if currency == EURO else self._per_euro[currency][day]
+
+
+def convert(sums: Iterable[tuple[date, str, Decimal]], to: str, rates: Rates) -> Conversion:
+    """Sums of days in their currencies, each day and currency once, in another currency."""
+    by_day: dict[date, Decimal] = {}
+    missing: dict[str, date] = {}
+    sources, days = set[RateSource](), set[date]()
+    for day, currency, amount in sums:
+        rate = rates.rate(currency, to, day)
+        if rate is None:
+            missing[currency] = min(day, missing.get(currency, day))
+            continue
+        by_day[day] = add(by_day.get(day, Decimal(0)), rate.converted(amount))
+        sources.add(rate.source)
+        days.update([rate.day] if rate.day else [])
+    return Conversion(by_day, missing, frozenset(sources), max(days, default=None))
