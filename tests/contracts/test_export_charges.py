@@ -71,6 +71,44 @@ def test_exact_sums_of_all_parts_are_rounded_once(world: World) -> None:
     }
 
 
+def test_names_are_stored_letter_by_letter(world: World) -> None:
+    """Drivers are handed a great many at once: none is taken for an end, an escape, or nothing."""
+    services = ['"', "\\", '\\"', "a,b", "{}", "NULL", "null", "é 漢", "'", "%s", "x\ny", "(1)"]
+    world.deliver(DAILY, days(9, 1, 20), [row(9, 3, service=each, group=f"rg {each}") for each in services])
+    found = {(group, service) for _, group, _, service, _ in world.rows()}
+    assert found == {(f"rg {each}".lower(), each) for each in services}
+
+
+def test_totals_are_exact_however_many_digits_they_have(world: World) -> None:
+    """Those of sub-accounts that are made one after the other, too."""
+    costs = {SUB: "123456789.12345678901234567891", "9a1b": "0.00000000000000000000001", LAST: "1"}
+    wide = export("all", Width.BILLING_ACCOUNT)
+    imported = world.deliver(wide, days(9, 1, 20), [row(9, 3, cost, sub=sub) for sub, cost in costs.items()])
+    assert imported.record.totals == {"CAD": Decimal("123456790.12345678901234567891001")}
+
+
+def test_what_is_too_large_only_with_what_earlier_runs_delivered_fails_its_sub_account_alone(world: World) -> None:
+    wide, most = export("all", Width.BILLING_ACCOUNT), largest_amount(world.database.engine.dialect)
+    large, others = str(most * Decimal("0.6")), each_day(9, 1, 20, sub="9a1b")
+    world.deliver(wide, days(8, 1, 31), [row(8, 15, large)], at=on(9, 6))
+    failed = world.deliver(wide, days(9, 1, 20), [row(8, 15, large), row(9, 3), *others])
+    reason = (
+        "Together with what was delivered before, Storage of 7f0c on 15 August 2026 comes to more CAD than can be "
+        f"stored; the largest amount is {most:f}"
+    )
+    assert (failed.record.state, failed.record.reason, failed.told) == (RunState.IMPORTED, reason, (f"{reason}.",))
+    assert (world.total(8), world.total(9), world.total(9, "9a1b")) == (Decimal(large), 0, 20)
+    known = world.coverage(9)
+    assert known is not None
+    assert (known.state, known.reason) == (CoverageState.FAILED, f"{reason}.")
+    # The next run has what can be stored, and an order for what can't be stored changes nothing.
+    world.deliver(wide, days(9, 1, 21), [row(8, 15, "1"), row(9, 3), *others], at=on(9, 21))
+    assert (world.total(8), world.total(9)) == (Decimal(large) + 1, 1)
+    known = world.coverage(9)
+    assert known is not None
+    assert known.state is CoverageState.GOOD
+
+
 def test_a_newer_run_takes_the_place_of_an_older_one_and_only_rows_that_differ_are_written(world: World) -> None:
     world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
     rows = [*each_day(9, 1, 18), row(9, 19, "5"), row(9, 21, "7")]
@@ -267,6 +305,56 @@ def test_an_agreement_that_changes_in_mid_month_counts_both(world: World) -> Non
     assert (again.told, world.total(9)) == ((), 15 + 14)
     world.deliver(old, days(9, 1, 30), each_day(9, 1, 15, "1.5"))
     assert world.total(9) == Decimal("22.5") + 14
+
+
+def test_what_an_export_has_taken_back_is_none_of_its_days_when_the_agreement_changes(world: World) -> None:
+    old, new = export("old", account="42"), export("new", account="43")
+    world.deliver(old, days(9, 1, 28), each_day(9, 1, 15) + each_day(9, 28, 28))
+    assert world.total(9) == 16
+    world.deliver(old, days(9, 1, 29), each_day(9, 1, 15))
+    assert (world.total(9), [each.days for each in world.ledger.feeds()]) == (15, [days(9, 1, 15)])
+    world.deliver(new, days(9, 1, 30), each_day(9, 16, 30, "2"))
+    assert (world.feeding(), world.total(9)) == ({"": ["old", "new"]}, 45)
+    world.use(new, on(10, 1), SUB)
+    assert (world.feeding(), world.total(9)) == ({"": ["old", "new"]}, 45)
+
+
+def test_a_run_of_which_nothing_counts_once_another_has_what_it_was_ordered_to_is_told_as_not_used(
+    world: World,
+) -> None:
+    weekly, wide = export("weekly", Width.BILLING_ACCOUNT), export("all", Width.BILLING_ACCOUNT)
+    run = world.deliver(weekly, days(9, 1, 20), each_day(9, 1, 20, sub="9a1b")).record
+    world.deliver(wide, days(9, 1, 20), each_day(9, 1, 20))
+    world.use(wide, on(9, 21))
+    world.deliver(wide, days(9, 1, 22), each_day(9, 1, 22) + each_day(9, 1, 22, "3", sub="9a1b"))
+    assert (world.feeding("9a1b"), world.total(9, "9a1b")) == ({"": ["all"]}, 66)
+    told = world.ledger.get(run.id)
+    assert told is not None
+    reason = "9a1b is fed by the export all; `exports use weekly --for 9a1b` changes that"
+    assert (told.state, told.reason) == (RunState.NOT_USED, reason)
+
+
+def test_an_export_of_a_group_feeds_nothing_of_what_is_in_no_group(world: World) -> None:
+    one = export("one", Width.GROUP)
+    world.asked()
+    night = [
+        each
+        for group, cost in (("rg-one", "1"), ("rg-two", "1"), ("", "7"))
+        for each in each_day(9, 1, 30, cost, group=group)
+    ]
+    world.query(night, days(9, 1, 30), on(10, 2))
+    rows = each_day(9, 1, 30, "2", group="rg-one") + each_day(9, 5, 5, "0.01", group="")
+    run = world.deliver(one, days(9, 1, 30), rows, at=on(10, 2))
+    world.use(one, on(10, 3), SUB)
+    assert world.feeding() == {"": ["query"], "rg-one": ["one"]}
+    assert [world.total(9, group=each) for each in ("rg-one", "rg-two", "")] == [60, 30, 210]
+    told = world.ledger.get(run.record.id)
+    assert told is not None
+    reason = (
+        "one holds charges of 7f0c that are in no resource group, and count by what feeds all of it: an export of a "
+        "group feeds that group"
+    )
+    assert (told.state, told.reason) == (RunState.IMPORTED, reason)
 
 
 def test_an_order_for_what_feeds_already_changes_nothing_after_an_agreement_changed(world: World) -> None:

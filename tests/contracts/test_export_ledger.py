@@ -55,7 +55,8 @@ def sums(*rows: Row) -> Sums:
 def staged(ledger: SqlExports, run_id: int, *, of: Iterable[str] = ("7f0c",)) -> Sums:
     """What is kept of a run, of these sub-accounts."""
     buckets = sorted({bucket_of("azure", each) for each in of})
-    return ledger.database.read(lambda connection: added(kept_sums(connection, run_id, each) for each in buckets))
+    kept = ledger.database.read(lambda connection: [kept_sums(connection, run_id, each) for each in buckets])
+    return added(sums for by_account in kept for sums in by_account.values())
 
 
 def rows_in(ledger: SqlExports, table: object) -> int:

@@ -24,6 +24,7 @@ from shared.domain.exports.feeding import (
     Offer,
     Order,
     Verdict,
+    by_fed,
     fed_by,
     feeds_of,
     offers_of,
@@ -622,8 +623,8 @@ def test_an_order_for_a_group_leaves_the_rest_to_what_feeds_the_sub_account_and_
     # Its next run changes nothing of that.
     assert sources(feeding(offer(DAILY, submitted=22), feeds=feeds)) == {SUB: ["daily"], A: ["a"]}
     rows = sums_of([row(on(1), group=name) for name in ("rg-a", "rg-b", "")], DAILY)
-    assert groups(fed_by(feeds, DAILY, rows)) == {SUB: {"rg-b", ""}}
-    assert groups(fed_by(feeds, GROUP_A, rows)) == {A: {"rg-a"}}
+    assert groups(fed_by(feeds, DAILY, by_fed(DAILY, rows))) == {SUB: {"rg-b", ""}}
+    assert groups(fed_by(feeds, GROUP_A, by_fed(GROUP_A, rows))) == {A: {"rg-a"}}
     after, changed = use(ordered(None, 23, SUB), {SUB: Feed()}, feeds)
     assert (sources(after), changed) == ({SUB: [QUERY]}, [SUB, A])
 
@@ -631,7 +632,7 @@ def test_an_order_for_a_group_leaves_the_rest_to_what_feeds_the_sub_account_and_
 def test_what_an_export_feeds_is_read_though_it_has_no_rows_and_nothing_else_is():
     feeds = feeding(offer(WIDE), offer(WIDE, OTHER_SUB))
     rows = sums_of([row(on(1)), row(on(1), sub="unknown"), row(on(2), "0.1", "RG")], WIDE)
-    shares = fed_by(feeds, WIDE, rows)
+    shares = fed_by(feeds, WIDE, by_fed(WIDE, rows))
     assert groups(shares) == {SUB: {"rg"}, OTHER_SUB: set()}
     (charges,) = shares[SUB].charge_sets()
     assert charges.group_names == {"rg": "rg"}
@@ -880,6 +881,14 @@ def test_a_file_that_ends_before_what_it_would_replace_is_refused_unless_that_is
     # Parts of one run end where the last one does.
     assert refusals(files, stored, parts=True) == []
     assert len(refusals(files, stored, force=True)) == 1
+
+
+def test_a_file_ends_early_by_its_own_months_days_and_by_others_only_where_there_are_none():
+    """An hour of 1 October in a first file of September says nothing of how far September is delivered."""
+    file = a_file("one.csv", on(20))
+    assert refusals([file], {(file.export.key, SEPTEMBER): on(1, 10)}) == []
+    only_others = FileRun("two.csv", file.export, {SEPTEMBER: on(1, 10)})
+    assert len(refusals([only_others], {(file.export.key, SEPTEMBER): on(20)})) == 1
 
 
 def test_a_file_ends_on_the_last_day_of_its_own_months_charges():

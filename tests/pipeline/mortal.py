@@ -63,6 +63,22 @@ class Fate:
         return self.counted["kills"]
 
 
+@dataclass
+class AtStep(Fate):
+    """It happens at one step, once. count: the steps so far."""
+
+    random: Random = field(default_factory=Random)
+    chance: float = 0.0
+    at: int = 0
+    count: int = 0
+    what: Callable[[], BaseException] = Killed
+
+    def step(self) -> None:
+        self.count += 1
+        if self.count == self.at:
+            raise self.what()
+
+
 class MortalDatabase(Database):
     """A database, before and after whose transactions the process may die."""
 

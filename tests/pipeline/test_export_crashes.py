@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import count
 from random import Random
@@ -23,29 +22,13 @@ from shared.messages import Queue
 from shared.ports.errors import LaterError
 from tests.pipeline.conftest import OTHER_SUBSCRIPTION, Chain, entry
 from tests.pipeline.export_files import Exported, ea, with_exports
-from tests.pipeline.mortal import Fate, Killed, MortalDatabase, MortalQueues
+from tests.pipeline.mortal import AtStep, Killed, MortalDatabase, MortalQueues
 
 SUBSCRIPTIONS = (OTHER_SUBSCRIPTION, "5b6c1f2e-0000-4000-8000-000000000001", "5b6c1f2e-0000-4000-8000-000000000002")
 Waiting = tuple[datetime, int, Queue, str]
 """A message: when it can be seen, its number, its queue and its text"""
 LOOKS = 4
 EACH = int(os.environ.get("EXPORT_STEPS", "71"))
-
-
-@dataclass
-class AtStep(Fate):
-    """It happens at one step, once. count: the steps so far."""
-
-    random: Random = field(default_factory=Random)
-    chance: float = 0.0
-    at: int = 0
-    count: int = 0
-    what: Callable[[], BaseException] = Killed
-
-    def step(self) -> None:
-        self.count += 1
-        if self.count == self.at:
-            raise self.what()
 
 
 def world(database: Database, fate: AtStep) -> Chain:

@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from shared.adapters.database.export_counting import Counting
+from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, cloud_accounts, export_sums
 from shared.domain.exports.runs import RunState
 from shared.domain.periods import Period
@@ -28,6 +29,7 @@ from tests.adapters.exports.files import EA, FOCUS, csv_of
 from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import OTHER_SUBSCRIPTION, SUBSCRIPTION, Chain, entry, only
 from tests.pipeline.export_files import CONTAINER, Exported, ea, with_exports
+from tests.pipeline.mortal import AtStep, Killed, MortalDatabase
 from tests.pipeline.test_export_scanner import notices, set_status, the_account, told
 
 DAY = date(2026, 11, 12)
@@ -515,22 +517,19 @@ def test_a_message_that_the_host_gave_up_on_fails_its_run_for_good(chain: Chain,
 
 
 def test_a_run_that_dies_half_made_says_what_it_has_changed_and_read_again_it_is_made_whole(
-    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+    chain: Chain, blobs: FakeBlobs
 ) -> None:
     rows = [ea("1", DAY, subscription=f"5b6c1f2e-0000-4000-8000-00000000000{number}") for number in range(3)]
     place = Exported(blobs).run(rows)
     record = register(chain, place)
-    count, made = Counting.count, []
-
-    def dies(*what: Any) -> Any:
-        made.append(count(*what))
-        if len(made) == 2:
-            raise ZeroDivisionError
-        return made[-1]
-
-    monkeypatch.setattr(Counting, "count", dies)
-    with pytest.raises(ZeroDivisionError):
-        take(chain, PartMessage(record.id, 0))
+    # Whoever takes it is killed a step further each time, until the first of three sub-accounts is made.
+    for step in count(1):
+        with_database(chain, MortalDatabase(chain.database, AtStep(at=step)))
+        with pytest.raises(Killed):
+            take(chain, PartMessage(record.id, 0))
+        if totals(chain):
+            break
+    with_database(chain, chain.database)
     chain.bury(Queue.EXPORT, to_json(PartMessage(record.id, 0)), "one")
     failed = latest(chain)
     assert (failed.state, failed.changes) == (RunState.FAILED, Changes(1, 0, 0, Period(DAY, DAY + timedelta(days=1))))
@@ -540,6 +539,11 @@ def test_a_run_that_dies_half_made_says_what_it_has_changed_and_read_again_it_is
     for part in take(chain, ManifestMessage(place, envelope=Envelope(replayed=True))):
         take(chain, part)
     assert (latest(chain).state, len(totals(chain))) == (RunState.IMPORTED, 3)
+
+
+def with_database(chain: Chain, database: Database) -> None:
+    chain.parts["database"] = database
+    chain.configure()
 
 
 def totals(chain: Chain) -> list[Decimal]:

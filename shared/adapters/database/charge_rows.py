@@ -5,13 +5,27 @@ A window of one sub-account has 140,000 rows. Each costs Python a microsecond he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Date, Dialect, Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Date,
+    Dialect,
+    Integer,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks
@@ -97,6 +111,13 @@ def stored_charges(connection: Connection, window: Period, scope_ids: Mapping[st
         yield currency, (group_keys[scope_id], day, service), cost
 
 
+def _postgresql_kind(kind: TypeEngine[Any]) -> str:
+    """What an array holds of it: texts of any length, so that none is cut off without a word."""
+    if isinstance(kind, Money):
+        return "numeric"
+    return "integer" if isinstance(kind, Integer) else "date" if isinstance(kind, Date) else "text"
+
+
 class WrittenTable:
     """A table of charges whose key is the whole row but for the cost, its last column, and how rows of it are written.
 
@@ -111,8 +132,10 @@ class WrittenTable:
         self.delete = delete(table).where(is_row)
         self.update = update(table).where(is_row).values({names[-1]: bindparam(f"this_{names[-1]}")})
         self.insert = insert(table)
-        places = ", ".join("?" * len(names))
-        self.sqlite_insert = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608 - our own names
+        into, places = f"INSERT INTO {table.name} ({', '.join(names)})", ", ".join("?" * len(names))
+        self.sqlite_insert = f"{into} VALUES ({places})"
+        arrays = ", ".join(f"%s::{_postgresql_kind(column.type)}[]" for column in table.c)
+        self.postgresql_insert = f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
         self.days = [number for number, column in enumerate(table.c) if isinstance(column.type, Date)]
 
 
@@ -141,19 +164,33 @@ def _batches(rows: list[Any]) -> Iterator[list[Any]]:
 
 
 def _insert(connection: Connection, table: WrittenTable, rows: list[Any]) -> None:
-    if connection.dialect.name == "sqlite":
-        # Handing the driver what it takes is twice as fast as SQLAlchemy's way of one dict a row.
-        connection.exec_driver_sql(table.sqlite_insert, _as_sqlite_keeps(rows, table.days, connection.dialect))
-    else:
+    """Hands the driver what it takes at once: SQLAlchemy's way of one dict a row takes twice as long, or more."""
+    dialect = connection.dialect
+    if dialect.name not in ("sqlite", "postgresql"):
         connection.execute(table.insert, [dict(zip(table.names, row, strict=True)) for row in rows])
+        return
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    columns[-1] = _kept(columns[-1], dialect)
+    if dialect.name == "postgresql":
+        connection.exec_driver_sql(table.postgresql_insert, tuple(map(_array, columns)))
+        return
+    for number in table.days:
+        columns[number] = tuple(map(date.isoformat, columns[number]))
+    connection.exec_driver_sql(table.sqlite_insert, list(zip(*columns, strict=True)))
 
 
-def _as_sqlite_keeps(rows: Iterable[Any], days: list[int], dialect: Dialect) -> list[Any]:
-    kept, columns = Money().process_bind_param, list(zip(*rows, strict=True))
+def _array(values: Sequence[Any]) -> str:
+    """A literal of an array, which the driver makes of a list item by item."""
+    if isinstance(values[0], str):
+        quoted = {text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in set(values)}
+        return "{" + ",".join(map(quoted.__getitem__, values)) + "}"
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _kept(costs: Iterable[Decimal], dialect: Dialect) -> list[Any]:
+    """Amounts as a column of them keeps them."""
+    keep = Money().process_bind_param
     try:
-        columns[-1] = tuple(kept(cost, dialect) for cost in columns[-1])
+        return [keep(cost, dialect) for cost in costs]
     except ValueError as error:
         raise NeverError(str(error)) from error
-    for number in days:
-        columns[number] = tuple(map(date.isoformat, columns[number]))
-    return list(zip(*columns, strict=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, true
+from sqlalchemy import Connection, Select, or_, true
 
 from shared.adapters.database.chunks import kept_or, update_in
 from shared.adapters.database.export_charges import (
@@ -16,6 +16,7 @@ from shared.adapters.database.export_charges import (
     is_something_stored,
     months_delivered_in,
     scope_ids_of,
+    scopes_in,
 )
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_state import (
@@ -67,12 +68,12 @@ class Counting:
 
     def _count(self, fed: Fed, its: Delivering | None) -> tuple[Changes, list[int]]:
         sources, changes = self.after.sources(self.metric), []
-        scope_ids = scope_ids_of(self.scopes, fed, self.after.feeds)
+        its_scopes = scopes_in(fed, self.after.feeds)
         held: dict[date, Collection[str]] = {}
         known = {} if its is None else {month: each for (of, month), each in its.read.items() if of == fed}
         touched = set[date]() if its is None else its.touched
         if self._is_fed_otherwise:
-            touched = {*touched, *sources.months, *months_delivered_in(self.connection, scope_ids)}
+            touched = {*touched, *sources.months, *months_delivered_in(self.connection, its_scopes)}
         for month in sorted(touched):
             of_month = sources.of(fed, month)
             is_new = self._is_new(fed, month, of_month)
@@ -80,9 +81,9 @@ class Counting:
             if not is_of_exports(of_month) or not (is_new or is_delivered):
                 continue
             is_known = any(each in of_month for each in sources.delivered(fed, month))
-            if not is_known and (fed, month) not in self.before.held and self._is_something_there(scope_ids, month):
+            if not is_known and (fed, month) not in self.before.held and self._is_something_there(its_scopes, month):
                 continue
-            changes.append(count(self.connection, self.after, scope_ids, month, of_month))
+            changes.append(count(self.connection, self.after, its_scopes, month, of_month))
             if is_new:
                 held[month] = of_month
             if is_known and (after := self._known(fed, month, of_month, its, known.get(month), is_new)):
@@ -90,11 +91,13 @@ class Counting:
         leave_to_whole(self.connection, fed, self._left_to_whole(fed))
         write_held(self.connection, self.after, fed, held)
         write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
-        return added_up(changes), scope_ids if changes or known else []
+        return added_up(changes), scope_ids_of(self.scopes, fed, self.after.feeds) if changes or known else []
 
-    def _is_something_there(self, scope_ids: Sequence[int], month: date) -> bool:
+    def _is_something_there(self, its_scopes: Select[tuple[int]], month: date) -> bool:
         """Whether charges are stored of a month: of one that nobody holds, they stay as they are."""
-        return bool(is_something_stored(self.connection, scope_ids, Spoken(month, days_within(month_of(month)), False)))
+        return bool(
+            is_something_stored(self.connection, its_scopes, Spoken(month, days_within(month_of(month)), False))
+        )
 
     def _is_new(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
         """Whether the month's charges were others', or those of a group were that is no longer fed by itself."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from sqlalchemy import Connection
 
-from shared.adapters.database.export_charges import deliver, is_something_stored, scope_ids_of
+from shared.adapters.database.export_charges import days_delivered, deliver, is_something_stored, scopes_in
 from shared.adapters.database.export_rows import runs_ended
 from shared.adapters.database.export_state import State, write_deliveries
 from shared.adapters.database.scope_rows import Scopes
 from shared.domain.coverage import Coverage, CoverageState, StoredCharge
 from shared.domain.exports.counting import Delivery, runs_of
 from shared.domain.exports.days import Placed, Spoken, counted, left_to
-from shared.domain.exports.feeding import Fed, Feed, fed_by, fed_with, feeds_of, told_by
+from shared.domain.exports.feeding import Fed, Feed, Feeds, by_fed, fed_by, feeds_of, told_by
 from shared.domain.exports.reading import doubted, read_by, with_days, with_doubts
 from shared.domain.exports.runs import ExportRun
-from shared.domain.exports.sums import ChargeKey, Sum, Sums
+from shared.domain.exports.sums import Sums
 
 
 @dataclass
@@ -35,12 +35,14 @@ class Delivering:
     def __post_init__(self) -> None:
         self.touched: set[date] = set()
         self.believed: set[date] = set()
+        self.less: dict[Fed, set[date]] = {}
         self.is_read = False
         self.read: dict[tuple[Fed, date], Coverage] = {}
 
     def deliver(self) -> None:
         """Goes through what the export can feed, and the billing periods of which the run speaks."""
-        fed, delivered = fed_by(self.state.feeds, self.run.export, self.found.charges), self._delivered()
+        delivered = by_fed(self.run.export, self.found.charges)
+        fed = fed_by(self.state.feeds, self.run.export, delivered)
         for each in sorted(fed.keys() | delivered.keys(), key=str):
             for spoken in self.found.spoken.values():
                 earlier = [(its.run, its.spoken) for its in self.state.deliveries if its.fed == each]
@@ -48,16 +50,17 @@ class Delivering:
                 if left and self._is_believed(each, left, fed.get(each), delivered.get(each, Sums())):
                     self._deliver(each, spoken, left, delivered.get(each, Sums()))
                     self.is_read |= each in fed
+        self.state = self.state.with_feeds(self._with_days())
 
-    def _delivered(self) -> dict[Fed, Sums]:
-        """What there is of each that the export can feed, whoever does."""
-        found: dict[Fed, dict[ChargeKey, Sum]] = {}
-        by_group: dict[str, dict[ChargeKey, Sum]] = {}
-        for key, each in self.found.charges.charges.items():
-            if key.group_key not in by_group:
-                by_group[key.group_key] = found.setdefault(fed_with(self.run.export, key), {})
-            by_group[key.group_key][key] = each
-        return {fed: Sums(charges, self.found.charges.group_names) for fed, charges in found.items()}
+    def _with_days(self) -> Feeds:
+        """Who feeds, with the days that this export has left where it has taken the first or the last of them back."""
+        return {fed: tuple(self._left(fed, each) for each in feeds) for fed, feeds in self.state.feeds.items()}
+
+    def _left(self, fed: Fed, feed: Feed) -> Feed:
+        ends = {feed.days.start, feed.days.last_day} if feed.days else set()
+        if feed.source != self.run.export.key or not ends & self.less.get(fed, set()):
+            return feed
+        return replace(feed, days=days_delivered(self.connection, self.state.exports[feed.source], fed))
 
     def _is_believed(self, each: Fed, left: Spoken, fed: Sums | None, delivered: Sums) -> bool:
         """Of what it does not feed, a run says nothing that it has no row of."""
@@ -77,9 +80,8 @@ class Delivering:
 
     def _stored(self, each: Fed, left: Spoken, feeds: Sequence[Feed]) -> Iterable[StoredCharge]:
         """What would be gone; where another feeds this, too, only what this export has delivered itself."""
-        ids = scope_ids_of(self.scopes, each, self.state.feeds)
         only = self.state.exports[self.run.export.key] if len(feeds) > 1 else None
-        return is_something_stored(self.connection, ids, left, only)
+        return is_something_stored(self.connection, scopes_in(each, self.state.feeds), left, only)
 
     def in_doubt(self, each: Fed, known: Coverage, sources: Iterable[str]) -> Coverage:
         """What is known of a month, once it is looked for runs of these exports that are still in doubt.
@@ -102,7 +104,9 @@ class Delivering:
     def _deliver(self, each: Fed, spoken: Spoken, left: Spoken, delivered: Sums) -> None:
         export_id = self.state.exports[self.run.export.key]
         its = counted(delivered, left)
-        self.touched |= deliver(self.connection, export_id, left, its, self.scopes, each) | {left.period}
+        months, less = deliver(self.connection, export_id, left, its, self.scopes, each)
+        self.touched |= months | {left.period}
+        self.less.setdefault(each, set()).update(less)
         self.believed.add(left.period)
         self.state = self.state.with_delivery(Delivery(each, self.run, spoken))
         if (known := self.read.get((each, left.period))) is not None:

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, delete, exists, or_, select, true, update
 from shared.adapters.database.allocated import may_get
 from shared.adapters.database.cloud_accounts import export_account, feeding_account, lock_accounts
 from shared.adapters.database.engine import Database
+from shared.adapters.database.export_charges import TooLargeError
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
-from shared.adapters.database.export_outcomes import REASONS, Said, as_text, kept
+from shared.adapters.database.export_outcomes import REASONS, Said, as_text, kept, tell_anew
 from shared.adapters.database.export_rows import RUNS, lock_export, run_of, the_run
-from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account
+from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account, write_known
 from shared.adapters.database.export_sums import (
     BUCKETS,
     bucket_of,
@@ -40,11 +41,12 @@ from shared.adapters.database.tables import (
     scopes,
 )
 from shared.domain.charges import CostMetric
+from shared.domain.coverage import BY_EXPORT, Coverage, lookback_of, utc_day
 from shared.domain.exports.days import billing_period, left_out_in_words, placed
-from shared.domain.exports.feeding import Fed, Offer, goes_first, offers_of, outcome, who_feeds
+from shared.domain.exports.feeding import Fed, Offer, goes_first, offers_of, outcome, superseded, who_feeds
 from shared.domain.exports.reading import is_of_its_day
 from shared.domain.exports.runs import ExportRun, RunState
-from shared.domain.exports.sums import ChargeKey, Sum, Sums
+from shared.domain.exports.sums import Sums, totals_of
 from shared.ports.errors import LaterError
 from shared.ports.export_runs import Changes, Imported, RunRecord
 
@@ -62,14 +64,13 @@ class _MovedError(Exception):
 class _Bucket:
     """A bucket of a run, the next after so many made ones in which there is anything.
 
-    sums: of its sub-accounts. periods: of all of the run. fed: those that its export feeds.
+    sums: by sub-account, of those that its export feeds too. periods: of all of the run.
     """
 
     made: int
     number: int
-    sums: Sums
+    sums: Mapping[Fed, Sums]
     periods: frozenset[date]
-    fed: frozenset[Fed]
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,13 @@ class Making:
         return self.database.run(self._end)
 
     def _make_bucket(self, bucket: _Bucket) -> None:
-        left_out = [
-            self.database.run(partial(self._make, bucket=bucket, account=account, sums=sums))
-            for account, sums in _by_account(bucket)
-        ]
+        left_out = [self._make_account(bucket, account, sums) for account, sums in bucket.sums.items()]
         self.database.run(partial(self._end_bucket, bucket=bucket, left_out=left_out))
 
     def _refuse_unstorable(self, connection: Connection) -> None:
         """Each part was looked at as it came, and what they come to together is, in all buckets, before the first."""
         if self._made(connection) == 0:
-            placed_in = partial(billing_period, self.run)
-            refuse_unstorable_together(connection, self.record.id, lambda key: placed_in(key.day, key.billing_period))
+            refuse_unstorable_together(connection, self.record.id, partial(billing_period, self.run))
 
     def _next_bucket(self, connection: Connection) -> _Bucket | None:
         made = self._made(connection)
@@ -117,14 +114,14 @@ class Making:
         buckets = {Fed(*row): bucket_of(*row) for row in connection.execute(fed)}
         filled = {*kept_buckets(connection, self.record.id), *buckets.values()}
         number = min((each for each in filled if each >= made), default=BUCKETS - 1)
-        sums = kept_sums(connection, self.record.id, number)
+        sums = {Fed(*account): its for account, its in kept_sums(connection, self.record.id, number).items()}
         # Sums go as the next bucket begins: what was read is whole where it has not begun even now.
         if self._made(connection) != made:
             return self._next_bucket(connection)
         said = connection.scalars(select(export_parts.c.periods).where(export_parts.c.run_id == self.record.id))
         periods = frozenset(date.fromisoformat(each) for of_part in said for each in of_part or ())
-        its = frozenset(each for each, bucket in buckets.items() if bucket == number)
-        return _Bucket(made, number, sums, periods, its)
+        its = sums.keys() | {each for each, bucket in buckets.items() if bucket == number}
+        return _Bucket(made, number, {each: sums.get(each, Sums()) for each in sorted(its, key=str)}, periods)
 
     def _made(self, connection: Connection) -> int | None:
         """How many buckets are made; None of a run that is not to be made (any more)."""
@@ -138,6 +135,14 @@ class Making:
         return export_id
 
     # --- one sub-account ---
+
+    def _make_account(self, bucket: _Bucket, account: Fed, sums: Sums) -> Sums:
+        """Makes it charges; where they come to more than can be stored, that says the run, and the others are made."""
+        try:
+            return self.database.run(partial(self._make, bucket=bucket, account=account, sums=sums))
+        except TooLargeError as error:
+            self.database.run(partial(self._refuse, bucket=bucket, account=account, sums=sums, reason=str(error)))
+            return Sums()
 
     def _make(self, connection: Connection, bucket: _Bucket, account: Fed, sums: Sums) -> Sums:
         """Makes what a run has of a sub-account its charges; what of it is left out."""
@@ -158,10 +163,28 @@ class Making:
         read_by = self.run if is_of_its_day(self.run, believed) else None
         mark_due(connection, scope_ids, changes.days, self.now, read_by)
         self._feed(connection, before, its.state)
+        tell_anew(connection, superseded(before.feeds, its.state.feeds))
         # Of what its export feeds, a run is used by what it leaves out, too.
         read = [(True, None)] if its.is_read else []
         self._note(connection, changes, [*read, *((each.used, each.reason) for each in verdicts)])
         return found.left_out
+
+    def _refuse(self, connection: Connection, bucket: _Bucket, account: Fed, sums: Sums, reason: str) -> None:
+        """Nothing of it changes, and its months could not be read."""
+        self._lock(connection, account)
+        if self._made(connection) != bucket.made:
+            raise _MovedError
+        state, night, lookback = (
+            state_of(connection, account),
+            utc_day(self.run.at),
+            lookback_of(self._closed_on(account)),
+        )
+        for fed, feeds in state.feeds.items():
+            if self.run.export.key in {each.source for each in feeds}:
+                months = placed(self.run, sums, bucket.periods).spoken
+                known = (state.known.get(fed, {}).get(month) or Coverage(month, BY_EXPORT) for month in months)
+                write_known(connection, fed, {each.month: each.failed(reason, night, lookback) for each in known})
+        self._note(connection, Changes(), [(False, reason)])
 
     def _lock(self, connection: Connection, account: Fed) -> None:
         """Locks a sub-account; before it the export that never has delivered it: an order may be for all of its own."""
@@ -224,9 +247,8 @@ class Making:
         row, said = self._locked(connection)
         if self._made(connection) != bucket.made:
             raise _MovedError
-        totals = {currency: Decimal(total) for currency, total in (row.totals or {}).items()}
-        for currency, more in bucket.sums.totals.items():
-            totals[currency] = totals.get(currency, Decimal(0)) + more
+        before = {currency: Decimal(total) for currency, total in (row.totals or {}).items()}
+        totals = totals_of([before, *(each.totals for each in bucket.sums.values())])
         days = [key.day.isoformat() for sums in left_out for key in sums.charges]
         if days:
             rows, *span = said["left_out"] or (0, days[0])
@@ -274,18 +296,6 @@ class Making:
         due = select(projects.c.id).where(or_(projects.c.id.in_(owners), may_get(of_rules)))
         due = due.where(projects.c.active == true(), projects.c.check_due_since.is_not(None))
         return tuple(connection.scalars(due.order_by(projects.c.id)))
-
-
-def _by_account(bucket: _Bucket) -> Iterable[tuple[Fed, Sums]]:
-    """The sums of each sub-account, those of which there are none too."""
-    by_account: dict[Fed, dict[ChargeKey, Sum]] = {each: {} for each in bucket.fed}
-    for key, each in bucket.sums.charges.items():
-        by_account.setdefault(Fed(key.provider, key.sub_account), {})[key] = each
-    names: dict[Fed, dict[tuple[str, str, str], str]] = {}
-    for group, name in bucket.sums.group_names.items():
-        names.setdefault(Fed(*group[:2]), {})[group] = name
-    for account in sorted(by_account, key=str):
-        yield account, Sums(by_account[account], names.get(account, {}))
 
 
 def _left_out(left_out: tuple[int, str, str] | None) -> list[str]:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from decimal import Decimal
 
 from sqlalchemy import Connection, select, update
 
 from shared.adapters.database.chunks import select_in
 from shared.adapters.database.cloud_accounts import export_account, lock_accounts, query_account
-from shared.adapters.database.export_charges import added_up, scope_ids_of
+from shared.adapters.database.export_charges import added_up, days_delivered
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_outcomes import tell_anew
 from shared.adapters.database.export_rows import export_of, lock_export
 from shared.adapters.database.export_state import State, of_account, state_of, write_feeding_account, write_order
-from shared.adapters.database.scope_rows import Scopes, scopes_of
+from shared.adapters.database.scope_rows import scopes_of
 from shared.adapters.database.tables import (
     cloud_accounts,
     coverage,
-    export_charges,
     export_feeds,
     export_runs,
     export_spoken,
@@ -29,13 +27,10 @@ from shared.adapters.database.tables import (
 )
 from shared.domain.exports.feeding import QUERY, Fed, Feed, Order, use
 from shared.domain.exports.runs import Export
-from shared.domain.periods import DAY, Period, month_of
 from shared.ports.azure import AZURE
 from shared.ports.cloud_accounts import ConnectionType
 from shared.ports.errors import NeverError
 from shared.ports.export_runs import Ordered
-
-delivered = export_charges.c
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,9 @@ def _covered(connection: Connection, order: Order, source: _Source) -> Collectio
 def _carry_out(connection: Connection, order: Order, source: _Source, account: Fed) -> Ordered:
     before = state_of(connection, account)
     its_scopes = scopes_of(connection, *account[:2])
-    covered = {fed: Feed(source.export, _days(connection, source, its_scopes, fed)) for fed in _feds(before, source)}
+    covered = {
+        fed: Feed(source.export, days_delivered(connection, source.export_id, fed)) for fed in _feds(before, source)
+    }
     feeds, changed = use(order, covered, before.feeds)
     if not changed:
         return Ordered()
@@ -117,17 +114,6 @@ def _feds(before: State, source: _Source) -> Collection[Fed]:
     if source.export is None:
         return [before.account]
     return {each.fed for each in before.deliveries if each.run.export.key == source.export.key}
-
-
-def _days(connection: Connection, source: _Source, its_scopes: Scopes, fed: Fed) -> Period | None:
-    """The days of what an export has delivered, each in its own month; None where it has nothing there."""
-    if source.export is None:
-        return None
-    days = select(delivered.billing_period, delivered.charge_period_start).distinct()
-    days = days.where(delivered.export_id == source.export_id, delivered.billed_cost > Decimal(0))
-    rows = select_in(connection, days, delivered.scope_id, sorted(scope_ids_of(its_scopes, fed, ())))
-    found = [day for period, day in rows if day in month_of(period)]
-    return Period(min(found), max(found) + DAY) if found else None
 
 
 def _hand_over(connection: Connection, source: _Source, before: State, after: State) -> None:

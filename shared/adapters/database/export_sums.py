@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, delete, select
@@ -24,6 +25,8 @@ from shared.ports.errors import NeverError
 # A sub-account's sums are in one of so many: making one after the other, a run of any size takes little memory.
 BUCKETS = 32
 LONGEST_SUB_ACCOUNT = 100
+Account = tuple[str, str]
+"""provider, sub-account"""
 # Faster than what packs tighter, and most of what there is to gain.
 LEVEL = 1
 
@@ -34,36 +37,53 @@ def bucket_of(provider: str, sub_account: str) -> int:
 
 
 def packed(sums: Sums) -> dict[int, bytes]:
-    """The sums as they are kept, by bucket."""
-    rows, names = defaultdict[int, list[object]](list), defaultdict[int, list[object]](list)
-    for key, each in sums.charges.items():
-        period = key.billing_period and key.billing_period.isoformat()
-        kept = (*key[:3], key.day.isoformat(), key.service, key.currency, period, str(each.cost), each.rows)
-        rows[bucket_of(*key[:2])].append(kept)
-    for group, name in sums.group_names.items():
-        names[bucket_of(*group[:2])].append((*group, name))
-    return {bucket: _pack([rows[bucket], names[bucket]]) for bucket in rows}
+    """The sums as they are kept, by bucket: group by group, and what is the same of many charges once."""
+    groups: dict[tuple[str, str, str], list[tuple[ChargeKey, Sum]]] = {}
+    for charge in sums.charges.items():
+        groups.setdefault(charge[0][:3], []).append(charge)
+    buckets = defaultdict[int, list[tuple[str, str, str]]](list)
+    for group in groups:
+        buckets[bucket_of(*group[:2])].append(group)
+    return {bucket: _pack({group: groups[group] for group in its}, sums) for bucket, its in buckets.items()}
 
 
-def _pack(what: object) -> bytes:
-    return zlib.compress(json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode("utf-8"), LEVEL)
+def _pack(groups: Mapping[tuple[str, str, str], list[tuple[ChargeKey, Sum]]], sums: Sums) -> bytes:
+    kinds: dict[tuple[Any, ...], int] = {}
+    kept = [
+        (
+            *group,
+            sums.group_names[group],
+            [kinds.setdefault(key[3:], len(kinds)) for key, _ in charges],
+            [str(cost) for _, (cost, _) in charges],
+            [rows for _, (_, rows) in charges],
+        )
+        for group, charges in groups.items()
+    ]
+    said = [(day.isoformat(), *names, period and period.isoformat()) for day, *names, period in kinds]
+    text = json.dumps([said, kept], ensure_ascii=False, separators=(",", ":"))
+    return zlib.compress(text.encode("utf-8"), LEVEL)
 
 
 def _loaded(kept: bytes) -> Any:
     return json.loads(zlib.decompress(kept))
 
 
-def _unpacked(kept: bytes) -> Sums:
-    rows, names = _loaded(kept)
-    days: dict[str | None, date | None] = {None: None}
-    for row in rows:
-        for text in (row[3], row[6]):
-            if text not in days:
-                days[text] = date.fromisoformat(text)
-    charges = {
-        ChargeKey._make((*row[:3], days[row[3]], *row[4:6], days[row[6]])): Sum(Decimal(row[7]), row[8]) for row in rows
-    }
-    return Sums(charges, {(provider, sub, group): name for provider, sub, group, name in names})
+# As `_make` does, without a call of Python's for each of a great many.
+_KEY, _SUM = partial(tuple.__new__, ChargeKey), partial(tuple.__new__, Sum)
+
+
+def _unpacked(kept: bytes) -> dict[Account, Sums]:
+    said, groups = _loaded(kept)
+    kinds = [(date.fromisoformat(day), *names, period and date.fromisoformat(period)) for day, *names, period in said]
+    charges: dict[Account, dict[ChargeKey, Sum]] = {}
+    group_names: dict[Account, dict[tuple[str, str, str], str]] = {}
+    for provider, sub_account, group_key, name, of_kind, costs, rows in groups:
+        account, group = (provider, sub_account), (provider, sub_account, group_key)
+        keys: Iterable[ChargeKey] = map(_KEY, [group + kinds[each] for each in of_kind])
+        sums: Iterable[Sum] = map(_SUM, zip(map(Decimal, costs), rows, strict=True))
+        charges.setdefault(account, {}).update(zip(keys, sums, strict=True))
+        group_names.setdefault(account, {})[group] = name
+    return {account: Sums(its, group_names[account]) for account, its in charges.items()}
 
 
 def keep_sums(connection: Connection, run_id: int, number: int, by_bucket: Mapping[int, bytes]) -> None:
@@ -72,10 +92,13 @@ def keep_sums(connection: Connection, run_id: int, number: int, by_bucket: Mappi
     insert_rows(connection, export_sums, rows)
 
 
-def kept_sums(connection: Connection, run_id: int, bucket: int) -> Sums:
-    """What the parts of a run come to together, of the sub-accounts of a bucket."""
-    parts = [_unpacked(each) for each in _kept(connection, run_id, bucket)]
-    return parts[0] if len(parts) == 1 else added(parts)
+def kept_sums(connection: Connection, run_id: int, bucket: int) -> dict[Account, Sums]:
+    """What the parts of a run come to together, by sub-account, of those of a bucket."""
+    parts: dict[Account, list[Sums]] = {}
+    for kept in _kept(connection, run_id, bucket):
+        for account, sums in _unpacked(kept).items():
+            parts.setdefault(account, []).append(sums)
+    return {account: its[0] if len(its) == 1 else added(its) for account, its in parts.items()}
 
 
 def kept_buckets(connection: Connection, run_id: int) -> Sequence[int]:
@@ -101,33 +124,35 @@ def refuse_unstorable(sums: Sums, dialect: Dialect) -> None:
     for what, names, longest in (
         ("sub-account", (key[1] for key in sums.group_names), LONGEST_SUB_ACCOUNT),
         ("resource group", _both(sums.group_names.items()), LONGEST_GROUP),
-        ("service", (key.service for key in sums.charges), LONGEST_SERVICE),
-        ("currency", (key.currency for key in sums.charges), 3),
+        ("service", {key.service: 1 for key in sums.charges}, LONGEST_SERVICE),
+        ("currency", {key.currency: 1 for key in sums.charges}, 3),
     ):
         for name in dict.fromkeys(names):
             if units(name) > longest:
                 said = f"{units(name)} characters, of which {longest} can be stored"
                 raise NeverError(f"It has a {what} of {said}: {shortened(name, 41)}")
     largest = largest_amount(dialect)
-    for key, each in sums.charges.items():
-        if each.cost.copy_abs() > largest:
-            said = f"{plain(each.cost)} {key.currency} for {key.service} of {key.sub_account} on {key.day}"
-            raise NeverError(f"It has {said}, which can't be stored; the largest amount is {plain(largest)}.")
+    if any(abs(each.cost) > largest for each in sums.charges.values()):
+        key, cost = next((key, each.cost) for key, each in sums.charges.items() if abs(each.cost) > largest)
+        said = f"{plain(cost)} {key.currency} for {key.service} of {key.sub_account} on {key.day}"
+        raise NeverError(f"It has {said}, which can't be stored; the largest amount is {plain(largest)}.")
 
 
-def refuse_unstorable_together(connection: Connection, run_id: int, period_of: Callable[[ChargeKey], date]) -> None:
+def refuse_unstorable_together(
+    connection: Connection, run_id: int, period_of: Callable[[date, date | None], date]
+) -> None:
     """The same of what the parts of a run come to, each of which can be stored: in billing periods, and on their days.
 
-    period_of: the billing period of a charge.
+    period_of: the billing period of a charge, by its day and the period that its rows name.
     """
     most = 0.99 * float(largest_amount(connection.dialect))
     for bucket in kept_buckets(connection, run_id):
         # Where all of them are less than one may be, which takes little to see, none is too large.
-        costs = (abs(float(row[7])) for kept in _kept(connection, run_id, bucket) for row in _loaded(kept)[0])
-        if sum(costs) > most:
-            sums = kept_sums(connection, run_id, bucket)
-            for each in (period_of, lambda key: key.day.replace(day=1)):
-                refuse_unstorable(sums.placed(each), connection.dialect)
+        groups = (group for kept in _kept(connection, run_id, bucket) for group in _loaded(kept)[1])
+        if sum(abs(float(cost)) for group in groups for cost in group[5]) > most:
+            for sums in kept_sums(connection, run_id, bucket).values():
+                for each in (period_of, lambda day, _: day.replace(day=1)):
+                    refuse_unstorable(sums.placed(each), connection.dialect)
 
 
 def _both(names: Iterable[tuple[tuple[str, str, str], str]]) -> Iterable[str]:

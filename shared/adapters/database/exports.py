@@ -42,9 +42,9 @@ from shared.adapters.database.tables import (
 from shared.domain.charges import CostMetric
 from shared.domain.exports.days import billing_period
 from shared.domain.exports.feeding import Order
+from shared.domain.exports.files import last_of
 from shared.domain.exports.runs import Export, ExportRun, Found, RunState, what_is
 from shared.domain.exports.sums import Sums
-from shared.domain.periods import month_of
 from shared.ports.export_runs import ExportLedger, Feeding, Imported, NewRun, Ordered, RunPart, RunRecord
 
 run, part = export_runs.c, export_parts.c
@@ -188,7 +188,7 @@ class SqlExports(Ledger, ExportLedger):
         found: dict[tuple[str, date], list[date]] = {}
         for key, period, day in connection.execute(days.where(exports.c.key.in_(keys))):
             found.setdefault((key, period), []).append(day)
-        return {key: max(each, key=lambda day: (day in month_of(key[1]), day)) for key, each in found.items()}
+        return {key: last_of(key[1], each) for key, each in found.items()}
 
     @override
     @reads

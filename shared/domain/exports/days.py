@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache, partial
+from functools import partial
 
 from shared.domain.coverage import days_in_words
 from shared.domain.exports.runs import ExportRun
-from shared.domain.exports.sums import ChargeKey, Sums
+from shared.domain.exports.sums import Sums
 from shared.domain.periods import Period, month_of, split_at_month_ends
 
 DAY = timedelta(days=1)
@@ -119,23 +119,19 @@ def placed(run: ExportRun, sums: Sums, periods: Iterable[date] = ()) -> Placed:
 
     periods: those to which its other charges count, where these are not all that it has.
     """
-    # There are few days, and a great many charges.
-    period_of = cache(partial(billing_period, run))
-    whole = sums.placed(lambda key: period_of(key.day, key.billing_period))
-    spoken = spoken_by(run, {*periods, *(_period_of(key) for key in whole.charges)})
-    speaks = cache(lambda period, day: _speaks(spoken.get(period), day))
-    charges, left_out = whole.parted(lambda key: speaks(_period_of(key), key.day))
+    whole = sums.placed(partial(billing_period, run))
+    spoken = spoken_by(run, {*periods, *(_month(*each) for each in whole.days)})
+    charges, left_out = whole.parted(lambda day, period: _speaks(spoken.get(_month(day, period)), day))
     return Placed(charges, left_out, spoken)
 
 
 def counted(charges: Sums, spoken: Spoken) -> Sums:
     """What a run's placed charges put in the place of all that its export delivered where it still speaks."""
-    speaks = cache(spoken.__contains__)
-    return charges.where(lambda key: key.billing_period == spoken.period and speaks(key.day))
+    return charges.parted(lambda day, period: period == spoken.period and day in spoken)[0]
 
 
-def _period_of(key: ChargeKey) -> date:
-    return key.billing_period or key.day.replace(day=1)
+def _month(day: date, period: date | None) -> date:
+    return period or day.replace(day=1)
 
 
 def _speaks(spoken: Spoken | None, day: date) -> bool:

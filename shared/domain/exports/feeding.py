@@ -38,6 +38,11 @@ class Fed(NamedTuple):
         """As people read it."""
         return f"group {self.group_key} of {self.sub_account}" if self.group_key else self.sub_account
 
+    @property
+    def is_fed_alone(self) -> bool:
+        """Whether a source can feed it: what is in no group is a part of the rest, which feeds who feeds all of it."""
+        return self.group_key != ""
+
     def overlaps(self, other: Fed) -> bool:
         """Whether a charge can be of both."""
         return self.whole == other.whole and (None in (self.group_key, other.group_key) or self == other)
@@ -87,18 +92,29 @@ def told_by(feeds: Sequence[Feed], month: date) -> Feed | None:
     return begun[-1] if begun else next(iter([*by_start, *feeds]), None)
 
 
-def fed_by(feeds: Feeds, export: Export, charges: Sums) -> dict[Fed, Sums]:
-    """What an export's charges come to for each that it feeds, those of which it has none too."""
-    found: dict[Fed, dict[ChargeKey, Sum]] = {fed: {} for fed, each in feeds.items() if _is_among(export, each)}
-    by_group: dict[tuple[str, str, str], dict[ChargeKey, Sum]] = {}
+def by_fed(export: Export, charges: Sums) -> dict[Fed, Sums]:
+    """What an export's charges come to for each that it can feed, whoever does."""
+    groups = {key[:3]: key for key in charges.charges}
+    fed = {group: fed_with(export, key) for group, key in groups.items()}
+    if len(set(fed.values())) == 1:
+        return dict.fromkeys(fed.values(), charges)
+    found: dict[Fed, dict[ChargeKey, Sum]] = {each: {} for each in fed.values()}
     for key, each in charges.charges.items():
-        group = key[:3]
-        if group not in by_group:
-            fed = fed_with(export, key)
-            feeds_it = fed in found and _is_among(export, feeds_of(feeds, fed._replace(group_key=key.group_key)))
-            by_group[group] = found[fed] if feeds_it else {}
-        by_group[group][key] = each
-    return {fed: Sums(of_fed, charges.group_names) for fed, of_fed in found.items()}
+        found[fed[key[:3]]][key] = each
+    return {each: Sums(its, charges.group_names) for each, its in found.items()}
+
+
+def fed_by(feeds: Feeds, export: Export, charges: Mapping[Fed, Sums]) -> dict[Fed, Sums]:
+    """What of an export's charges (`by_fed`) is for those that it feeds, and has none of some."""
+    found = {}
+    for fed in (fed for fed, each in feeds.items() if _is_among(export, each)):
+        others = {each for each, its in feeds.items() if each.whole == fed and its and not _is_among(export, its)}
+        found[fed] = _without(charges.get(fed, Sums()), others)
+    return found
+
+
+def _without(charges: Sums, groups: Collection[Fed]) -> Sums:
+    return charges.where(lambda key: Fed(*key[:3]) not in groups) if groups else charges
 
 
 def _is_among(export: Export, feeds: tuple[Feed, ...]) -> bool:
@@ -137,15 +153,12 @@ class Offer:
 
 def offers_of(run: ExportRun, charges: Sums) -> list[Offer]:
     """What a run could feed. charges: as placed. Corrections of other months say nothing of when an agreement began."""
-    days: dict[Fed, set[date]] = {}
-    by_group: dict[tuple[str, str, str], set[date]] = {}
-    for key, each in charges.charges.items():
-        group = key[:3]
-        if group not in by_group:
-            by_group[group] = days.setdefault(fed_with(run.export, key), set())
-        its = by_group[group]
-        if each.cost > 0 and key.day not in its and key.billing_period == key.day.replace(day=1):
-            its.add(key.day)
+    days = dict[Fed, set[date]]()
+    for fed, its in by_fed(run.export, charges).items():
+        found = days[fed] = set()
+        for key, each in its.charges.items():
+            if key.day not in found and key.billing_period == key.day.replace(day=1) and each.cost > 0:
+                found.add(key.day)
     return [Offer(fed, run, _span(days[fed])) for fed in sorted(days, key=place)]
 
 
@@ -191,7 +204,7 @@ def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds,
     for `who_feeds`, which has to know the order.
     """
     by_sub_account = _by_sub_account(feeds)
-    for fed in sorted(filter(order.holds_for, covered), key=place):
+    for fed in sorted((each for each in covered if order.holds_for(each) and each.is_fed_alone), key=place):
         by_sub_account[fed.whole] = _taken_over(by_sub_account[fed.whole], fed, covered[fed])
     after = _together(by_sub_account)
     both = sorted(feeds.keys() | after.keys(), key=place)
@@ -200,6 +213,11 @@ def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds,
 
 def _sources(feeds: Iterable[Feed]) -> set[str]:
     return {each.source for each in feeds}
+
+
+def superseded(before: Feeds, after: Feeds) -> list[Fed]:
+    """Of what something fed that no longer does: by an order that another takes it over once it has it."""
+    return [fed for fed, feeds in before.items() if _sources(feeds) - _sources(after.get(fed, ()))]
 
 
 def suppliers(feeding: Sequence[str], delivered: Sequence[str], holding: Sequence[str] = ()) -> tuple[str, ...]:
@@ -304,6 +322,8 @@ def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Or
     unfit = unread(offer.run.export, metric)
     if unfit:
         return Verdict(offer, False, unfit[1])
+    if not offer.fed.is_fed_alone:
+        return Verdict(offer, False, _why_never(offer))
     here = feeds.get(offer.fed, ())
     if _is_among(offer.run.export, here):
         return Verdict(offer, True, _why_no_longer(offer, here))
@@ -372,6 +392,13 @@ def _why_not_used(export: Export, fed: Fed, other: Feed) -> str:
     who = f"by the export {other.export.name}" if other.export else "by the query"
     name, sub_account = in_shell(export.name), in_shell(fed.sub_account)
     return f"{fed.name} is fed {who}; `exports use {name} --for {sub_account}` changes that"
+
+
+def _why_never(offer: Offer) -> str:
+    return (
+        f"{offer.run.export.name} holds charges of {offer.fed.sub_account} that are in no resource group, and count "
+        "by what feeds all of it: an export of a group feeds that group"
+    )
 
 
 def _why_both(offer: Offer, others: Sequence[Feed]) -> str:

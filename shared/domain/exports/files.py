@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import combinations
 
 from shared.domain.charges import CostMetric
@@ -34,11 +35,19 @@ class FileRun:
 
 def last_days(charges: Sums) -> dict[date, date]:
     """The last day of placed charges in each billing period, of its own month's days where there are some."""
-    found: dict[date, tuple[bool, date]] = {}
-    for key in charges.charges:
-        period = key.billing_period or key.day.replace(day=1)
-        found[period] = max(found.get(period, (False, date.min)), (key.day in month_of(period), key.day))
-    return {period: day for period, (_, day) in found.items()}
+    found: dict[date, set[date]] = {}
+    for day, of_rows in charges.days:
+        found.setdefault(of_rows or day.replace(day=1), set()).add(day)
+    return {period: last_of(period, days) for period, days in found.items()}
+
+
+def last_of(period: date, days: Iterable[date]) -> date:
+    """The last of some days on which a billing period has charges: of its own month's, where there are such."""
+    return max(days, key=partial(_rank, period))
+
+
+def _rank(period: date, day: date) -> tuple[bool, date]:
+    return day in month_of(period), day
 
 
 Stored = Mapping[tuple[str, date], date]
@@ -64,14 +73,18 @@ def _of_one_period(one: FileRun, other: FileRun) -> str | None:
 
 
 def _ending_early(files: Sequence[FileRun], stored: Stored) -> list[str]:
-    last: dict[tuple[str, date], tuple[date, str]] = {}
+    names: dict[tuple[str, date], dict[date, str]] = {}
     for file in files:
         for period, day in file.last_days.items():
-            key = (file.export.key, period)
-            last[key] = max(last.get(key, (day, file.name)), (day, file.name))
-    return [
-        f"{name} ends on {day_in_words(day)}, and what it would replace of {month_in_words(key[1])} on "
-        f"{day_in_words(stored[key])}: add --force if that is meant"
-        for key, (day, name) in sorted(last.items())
-        if key in stored and day < stored[key]
-    ]
+            of_days = names.setdefault((file.export.key, period), {})
+            of_days[day] = max(of_days.get(day, ""), file.name)
+    found = []
+    for (key, period), of_days in sorted(names.items()):
+        day, last = last_of(period, of_days), stored.get((key, period))
+        # Of a month's own days, and of others, which say nothing of how far it is delivered, the own ones are later.
+        if last is not None and _rank(period, day) < _rank(period, last):
+            found.append(
+                f"{of_days[day]} ends on {day_in_words(day)}, and what it would replace of {month_in_words(period)} on "
+                f"{day_in_words(last)}: add --force if that is meant"
+            )
+    return found

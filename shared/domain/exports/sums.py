@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
+from functools import reduce
 from typing import NamedTuple
 
 from shared.domain.charges import ChargeSet, key_of_group
@@ -71,39 +72,47 @@ class Sums:
     @property
     def totals(self) -> dict[str, Decimal]:
         """What they come to by currency, exactly."""
-        found: dict[str, Decimal] = {}
+        costs: dict[str, list[Decimal]] = {}
         for key, each in self.charges.items():
-            found[key.currency] = _plus(found.get(key.currency, Decimal(0)), each.cost)
-        return found
+            costs.setdefault(key.currency, []).append(each.cost)
+        return {currency: reduce(_plus, its, Decimal(0)) for currency, its in costs.items()}
 
     def where(self, wanted: Callable[[ChargeKey], bool]) -> Sums:
         """Those of some charges only."""
-        return self.parted(wanted)[0]
-
-    def parted(self, wanted: Callable[[ChargeKey], bool]) -> tuple[Sums, Sums]:
-        """Those of some charges, and the rest."""
-        rest = {key: each for key, each in self.charges.items() if not wanted(key)}
-        if not rest:
-            return self, Sums()
-        charges = {key: each for key, each in self.charges.items() if key not in rest}
-        return self._of(charges), self._of(rest)
-
-    def _of(self, charges: dict[ChargeKey, Sum]) -> Sums:
+        charges = {key: each for key, each in self.charges.items() if wanted(key)}
         groups = {key[:3] for key in charges}
         return Sums(charges, {key: name for key, name in self.group_names.items() if key in groups})
 
-    def placed(self, period_of: Callable[[ChargeKey], date]) -> Sums:
-        """The same with a billing period for each charge; those that are one then are counted together."""
+    def parted(self, wanted: Callable[[date, date | None], bool]) -> tuple[Sums, Sums]:
+        """Those of some days and billing periods, and the rest: there are few of these, and a great many charges."""
+        is_wanted = {each: wanted(*each) for each in self.days}
+        if all(is_wanted.values()):
+            return self, Sums()
+        return self.where(lambda key: is_wanted[key[3], key[6]]), self.where(lambda key: not is_wanted[key[3], key[6]])
+
+    def placed(self, period_of: Callable[[date, date | None], date]) -> Sums:
+        """The same with a billing period for each charge, by day and the period that its rows name.
+
+        Those that are one charge then are counted together.
+        """
+        periods = {each: period_of(*each) for each in self.days}
+        if all(each[1] == period for each, period in periods.items()):
+            return self
         charges: dict[ChargeKey, Sum] = {}
         for key, each in self.charges.items():
-            _count(charges, ChargeKey._make((*key[:6], period_of(key))), each)
+            _count(charges, ChargeKey._make((*key[:6], periods[key[3], key[6]])), each)
         return Sums(charges, self.group_names)
+
+    @property
+    def days(self) -> set[tuple[date, date | None]]:
+        """The days of charges, each with the billing periods that rows name: few, where there is a great many rows."""
+        return {(key[3], key[6]) for key in self.charges}
 
     def some(self) -> Sums:
         """One of the charges, of those that are not 0 where there are such: whether there is anything."""
         spent = ((key, each) for key, each in self.charges.items() if stored(each.cost))
         one = next(spent, None) or next(iter(self.charges.items()), None)
-        return self._of(dict([one] if one else []))
+        return Sums(dict([one]), {one[0][:3]: self.group_names[one[0][:3]]}) if one else Sums()
 
     def rounded(self) -> dict[ChargeKey, Decimal]:
         """What is stored of each charge. This happens once, when all parts are in and each charge has its period."""
@@ -125,22 +134,25 @@ def sums_of(rows: Iterable[Row], export: Export) -> Sums:
     """
     charges: dict[ChargeKey, Sum] = {}
     names: dict[tuple[str, str, str], str] = {}
+    # A great many rows are of few groups.
+    places: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     for row in rows:
-        owner = row.sub_account_id.strip() or row.billing_account_id.strip() or export.billing_account or export.id
-        sub_account = sub_account_key(export.provider, owner)
-        group = row.group.strip() if export.provider in WITH_GROUPS else ""
-        key = ChargeKey(
-            export.provider,
-            sub_account,
-            key_of_group(group),
-            row.day,
-            row.service.strip(),
-            row.currency,
-            row.billing_period,
-        )
+        spelled = row.sub_account_id, row.group, row.billing_account_id
+        if spelled not in places:
+            places[spelled] = _place(*spelled, export)
+            _name(names, places[spelled], _group(row.group, export))
+        key = ChargeKey._make((*places[spelled], row.day, row.service.strip(), row.currency, row.billing_period))
         _count(charges, key, Sum(row.cost, row.rows))
-        _name(names, key[:3], group)
     return Sums(charges, names)
+
+
+def _place(sub_account_id: str, group: str, billing_account_id: str, export: Export) -> tuple[str, str, str]:
+    owner = sub_account_id.strip() or billing_account_id.strip() or export.billing_account or export.id
+    return export.provider, sub_account_key(export.provider, owner), key_of_group(_group(group, export))
+
+
+def _group(group: str, export: Export) -> str:
+    return group.strip() if export.provider in WITH_GROUPS else ""
 
 
 def added(parts: Iterable[Sums]) -> Sums:
@@ -162,6 +174,15 @@ def _count(charges: dict[ChargeKey, Sum], key: ChargeKey, more: Sum) -> None:
 
 def _name(names: dict[tuple[str, str, str], str], group: tuple[str, str, str], name: str) -> None:
     names[group] = max(names.get(group, ""), name)
+
+
+def totals_of(every: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    """What several totals come to, by currency, exactly."""
+    totals: dict[str, Decimal] = {}
+    for each in every:
+        for currency, more in each.items():
+            totals[currency] = _plus(totals.get(currency, Decimal(0)), more)
+    return totals
 
 
 def _plus(one: Decimal, other: Decimal) -> Decimal:
