@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -105,9 +106,30 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(scope="session")
+def kept_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder of the first test's world is kept: the others begin with a copy."""
+    return tmp_path_factory.mktemp("golden") / "world"
+
+
 @pytest.fixture
-def world(cli: Cli, app: Composition, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Composition:
+def world(
+    cli: Cli, app: Composition, queue_names: dict[str, str], kept_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> Composition:
     """Four projects after a night in which one subscription could not be read, on a terminal of 80 columns."""
+    if not kept_world.exists():
+        _make_world(cli, app)
+        app.database.close()
+        shutil.copytree(Path(), kept_world)
+    shutil.copytree(kept_world, Path(), dirs_exist_ok=True)
+    monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", "http://127.0.0.1:9")
+    # Rich takes this for a terminal of 80 columns that knows no colours.
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    return app
+
+
+def _make_world(cli: Cli, app: Composition) -> None:
     cli("projects", "load", write_csv(DIE1, EAU, BARE, FORET))
     for day in range(1, 20):
         spend(app, 11, "350.1234", date(2026, 11, day))
@@ -125,11 +147,6 @@ def world(cli: Cli, app: Composition, queue_names: dict[str, str], monkeypatch: 
     _exports(Path("exports"))
     _rules(app, cli)
     app.letters.record(Queue.NOTIFICATION, '{"ProjectId": 99}', "there is no project 99", "a", READ_AT)
-    monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", "http://127.0.0.1:9")
-    # Rich takes this for a terminal of 80 columns that knows no colours.
-    monkeypatch.setenv("TERM", "dumb")
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    return app
 
 
 def _mails(app: Composition) -> None:
