@@ -290,6 +290,10 @@ Word = TypeVar("Word", bound=str)
 Sized = TypeVar("Sized", "NotificationMessage", "EmailMessage", "EmailsMessage", "BlobsMessage")
 
 
+# What a person may write, where what is there is no message.
+A_PROJECT, A_MANIFEST = '{"ProjectId": 11}', '{"Manifest": "msexports/daily/manifest.json"}'
+
+
 def parse_update(body: str | bytes) -> UpdateMessage:
     """A project-usage-update message. Raises MessageError."""
     fields = _Fields(body)
@@ -417,18 +421,17 @@ def parse_lock(body: str | bytes) -> LockMessage | BudgetSyncMessage:
 
 def parse_export(body: str | bytes) -> ManifestMessage | PartMessage | BlobsMessage:
     """A cost-export-import message, or events of Event Grid, in its schema or as CloudEvents. Raises MessageError."""
-    value = _json_within(body)
+    value = _json_within(body, A_MANIFEST)
     if isinstance(value, list) and value and all(isinstance(each, dict) and _is_event(_Fields(each)) for each in value):
         return BlobsMessage(tuple(blob for each in value for blob in _blobs_of(_Fields(each))))
-    fields = _Fields(_member(value))
+    fields = _Fields(_member(value, A_MANIFEST))
     manifest, run_id = fields.take("Manifest", _place), fields.take("ExportRunId", _identifier)
     blobs = fields.take("Blobs", _list_of(_place))
     if (manifest, run_id, blobs) == (None, None, None) and _is_event(fields):
         return BlobsMessage(_blobs_of(fields))
     if [manifest, run_id, blobs].count(None) != 2:
         raise MessageError(
-            'name a manifest ({"Manifest": "msexports/daily/manifest.json"}) or a part of a run '
-            '({"ExportRunId": 7, "Part": 0}), only one of them'
+            f'name a manifest ({A_MANIFEST}) or a part of a run ({{"ExportRunId": 7, "Part": 0}}), only one of them'
         )
     if blobs is not None:
         return with_room(BlobsMessage(tuple(blobs), fields.envelope()))
@@ -668,22 +671,22 @@ def _object(body: str | bytes) -> Mapping[str, Any]:
     return _member(_json_within(body))
 
 
-def _member(value: Any) -> Mapping[str, Any]:
+def _member(value: Any, such_as: str = A_PROJECT) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise MessageError('the message is not a JSON object; write one such as {"ProjectId": 11}')
+        raise MessageError(f"the message is not a JSON object; write one such as {such_as}")
     return value
 
 
-def _json_within(body: str | bytes) -> Any:
+def _json_within(body: str | bytes, such_as: str = A_PROJECT) -> Any:
     """The JSON of a message that is not too large."""
     size = len(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body)
     # Base64 makes a message a third larger; the limit is on the text inside.
     if size > LARGEST_BYTES * 4 // 3 + 4:
         raise MessageError(f"the message has {size} bytes; the limit is {LARGEST_BYTES}")
-    return _json(body)
+    return _json(body, such_as)
 
 
-def _json(body: str | bytes) -> Any:
+def _json(body: str | bytes, such_as: str = A_PROJECT) -> Any:
     text = _decoded(body)
     if text is not None and not text.startswith("{"):
         text = _from_base64(text) or text
@@ -694,9 +697,7 @@ def _json(body: str | bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise MessageError(
-            'the message is neither JSON nor base64 of JSON; write one such as {"ProjectId": 11}'
-        ) from None
+        raise MessageError(f"the message is neither JSON nor base64 of JSON; write one such as {such_as}") from None
 
 
 def _decoded(body: str | bytes) -> str | None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -485,6 +486,16 @@ def test_what_cant_be_right_is_refused_with_what_would_be(
     parse: Callable[..., Message], body: dict[str, Any], expected: str
 ) -> None:
     assert expected in refusal(parse, body)
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "no JSON"])
+def test_what_is_no_message_is_refused_with_one_for_its_queue(body: str) -> None:
+    for parse, example in (
+        (parse_export, '{"Manifest": "msexports/daily/manifest.json"}'),
+        (parse_update, '{"ProjectId": 11}'),
+    ):
+        with pytest.raises(MessageError, match=re.escape(f"write one such as {example}")):
+            parse(body)
 
 
 @pytest.mark.parametrize("parse", PARSERS)

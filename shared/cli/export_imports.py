@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app
+from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.export_runs import has_changed, months, run_as_json
 from shared.cli.failures import FAILED
 from shared.cli.output import Cell, Column
@@ -42,6 +42,8 @@ def import_files(
     A file that no manifest names replaces what was imported for its billing account and months. Exit code 1 where one
     can't be imported; the others are.
     """
+    for path in paths:
+        refuse_empty(FILE=path)
     service = open_app().export_import
     with output.working("Looking …"):
         plan = service.look(paths, parts=parts, force=force)

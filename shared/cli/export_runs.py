@@ -16,6 +16,8 @@ from shared.domain.texts import named
 from shared.messages import LARGEST_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from shared.domain.exports.feeding import Fed
     from shared.domain.periods import Period
     from shared.ports.export_runs import Changes, Feeding, RunPart, RunRecord
@@ -36,13 +38,14 @@ def list_runs(
 ) -> None:
     """List the last runs of cost exports, newest first: what each held, and what became of it."""
     refuse_empty(**{"--export": export})
-    records = open_app().export_history.listed(export or "", states or (), limit)
+    service = open_app().export_history
+    records = service.listed(export or "", states or (), limit)
     if json:
         output.write_json([run_as_json(record) for record in records])
     elif not records:
         output.say("There is no such run." if export or states else "No run of an export was found yet.")
     else:
-        output.write_records(TABLE, records)
+        write_runs(records, service.called())
 
 
 def show(
@@ -60,13 +63,16 @@ def show(
 
 def feeds(json: AsJson = False) -> None:
     """List who feeds what: the export, or the query, whose costs of a sub-account (or group) count."""
-    found = open_app().export_history.feeds()
+    service = open_app().export_history
+    found = service.feeds()
     if json:
         output.write_json([_feeding_as_json(each) for each in found])
     elif not found:
         output.say("No export has delivered anything yet: all costs are read by query.")
     else:
-        output.write_records(FEEDS, found)
+        called = service.called()
+        by: output.Table[Feeding] = {Column("fed by", words=True): lambda each: called.get(each.source, each.name)}
+        output.write_records({**WHAT, **by, **ITS_CHARGES}, found)
 
 
 def use(
@@ -139,6 +145,7 @@ def run_facts(record: RunRecord, parts: list[RunPart]) -> list[tuple[str, Cell |
     return [
         ("run", str(record.id)),
         ("export", f"{export.name} ({export.provider})"),
+        ("key", export.key),
         ("scope", export.id),
         ("billing account", export.billing_account),
         ("dataset", export.dataset),
@@ -212,9 +219,14 @@ def _money(record: RunRecord) -> str:
     return ", ".join(output.money(total, currency) for currency, total in record.totals.items())
 
 
+def write_runs(records: Sequence[RunRecord], called: Mapping[str, str]) -> None:
+    """Runs as a list. called: what tells each export from the others, by its key."""
+    name: output.Table[RunRecord] = {Column("export", words=True): lambda each: called[each.run.export.key]}
+    output.write_records({**NUMBER, **name, **TABLE}, records)
+
+
+NUMBER: output.Table[RunRecord] = {Column("run", right=True): lambda record: str(record.id)}
 TABLE: output.Table[RunRecord] = {
-    Column("run", right=True): lambda record: str(record.id),
-    Column("export", words=True): lambda record: record.run.export.name,
     Column("account", spare=6): lambda record: record.run.export.billing_account,
     Column("dataset", spare=2): lambda record: record.run.export.dataset,
     Column("month"): months,
@@ -225,11 +237,12 @@ TABLE: output.Table[RunRecord] = {
     Column("finished, UTC", spare=4): lambda record: output.minute(record.finished_at),
     Column("reason", words=True): lambda record: record.reason or "",
 }
-FEEDS: output.Table[Feeding] = {
+WHAT: output.Table[Feeding] = {
     Column("provider", spare=2): lambda each: each.fed.provider,
     Column("sub-account"): lambda each: each.fed.sub_account,
     Column("group"): lambda each: each.fed.group_key or "",
-    Column("fed by"): lambda each: each.name,
+}
+ITS_CHARGES: output.Table[Feeding] = {
     Column("its charges", spare=1): lambda each: days(each.days),
 }
 

@@ -8,7 +8,7 @@ import typer
 
 from shared.cli import output, runs
 from shared.cli.app import AsJson, open_app
-from shared.cli.export_runs import TABLE, run_as_json
+from shared.cli.export_runs import run_as_json, write_runs
 from shared.cli.failures import FailedError
 from shared.domain.exports.runs import RunState
 from shared.ports.runs import RunState as NightState
@@ -46,7 +46,7 @@ def scan(
     if json:
         output.write_json(_as_json(scanned, records))
     else:
-        _write(scanned, records, wait)
+        _write(app, scanned, records, wait)
     _fail_for([*scanned.refused, *(_failed_imports(records) if wait else [])])
 
 
@@ -69,7 +69,7 @@ def sync(json: AsJson = False) -> None:
         )
     else:
         if scanned:
-            _write(scanned, records, True)
+            _write(app, scanned, records, True)
         if view:
             runs.write_outcome(app.run_service, view)
     _fail_for([*(scanned.refused if scanned else ()), *_failed_imports(records), *_failed_run(view)])
@@ -105,9 +105,9 @@ def _until_imported(app: Composition, scanned: Scanned, stopped: threading.Event
 # --- what came of it ---------------------------------------------------------------------------------------------
 
 
-def _write(scanned: Scanned, records: tuple[RunRecord, ...], waited: bool) -> None:
+def _write(app: Composition, scanned: Scanned, records: tuple[RunRecord, ...], waited: bool) -> None:
     if records:
-        output.write_records(TABLE, records)
+        write_runs(records, app.export_history.called())
     if len(records) < len(scanned.manifests):
         others = f"{len(scanned.manifests) - len(records):,} not imported yet, or known already: " if waited else ""
         output.say(f"{others}`python -m shared.cli exports list` shows how far they are.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, command_group, open_app
+from shared.cli.app import AsJson, command_group, open_app, refuse_empty
 from shared.cli.export_runs import days
 from shared.cli.failures import FAILED
 from shared.domain.texts import named
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NEEDED = ("COST_METRIC", "LOCAL_CLOCK_START")
 commands = command_group("Costs that a provider writes as files.")
 Paths = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(metavar="FILE|FOLDER…", help="CSV (plain, gzip), Parquet, manifests, or folders of them."),
 ]
 
@@ -32,9 +32,11 @@ def read(paths: Paths, json: AsJson = False) -> None:
     For whoever means to switch to exports: is everything there, and does it add up to the invoice? Exit code 1 where
     a file can't be read, or is not what its manifest says.
     """
+    for path in paths:
+        refuse_empty(FILE=path)
     faulty, listed = False, []
     with output.working("Reading …"):
-        for checked in open_app(*NEEDED).export_service.read(paths):
+        for checked in open_app(*NEEDED).export_service.read(list(map(Path, paths))):
             faulty = faulty or checked.fault is not None
             if json:
                 listed.append(_listed(checked))

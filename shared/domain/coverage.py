@@ -372,7 +372,7 @@ class Gap:
 
     state: None where they were not read (lately). reason: of a provider, or ours. since: the last day that was read of
     the month, or on which it was read. too_old: no provider answers for
-    them any more.
+    them any more. exported: all that is known of the sub-account came by exports.
     """
 
     sub_account_id: str
@@ -381,6 +381,7 @@ class Gap:
     reason: str | None = None
     since: date | None = None
     too_old: bool = False
+    exported: bool = False
 
     def __str__(self) -> str:
         """As a sentence without its end."""
@@ -390,6 +391,11 @@ class Gap:
         if self.state is CoverageState.SUSPECT:
             return f"{months} of {whose} {self.reason}, which is not believed yet"
         since = self._since_when(months)
+        if self.too_old and self.exported:
+            return (
+                f"{months} of {whose} came by no export; `exports import` takes files of it, or `budgets set "
+                "--opening-balance` what was spent then"
+            )
         if self.too_old:
             return (
                 f"{months} of {whose} can't be read any more; `budgets set --opening-balance` takes what was spent then"
@@ -412,6 +418,8 @@ class Gap:
             return f"{months} could not be read"
         if self.state is CoverageState.SUSPECT:
             return f"{months} came blank" if self.why == "blank" else f"{months} came in part"
+        if self.too_old and self.exported:
+            return f"{months} came by no export"
         return f"{months} can't be read" if self.too_old else f"not read {self._since_when(months)}"
 
     def _since_when(self, months: str) -> str:
@@ -439,6 +447,7 @@ def gaps(
     """
     oldest = months_before(today, LONGEST_HISTORY)
     first = min((each.read_from for each in known.values() if each.read_from), default=oldest)
+    is_exported = bool(known) and all(each.is_exported for each in known.values())
     start, end = needed.start, min(needed.end, _end_of_readable(known, today))
     found: list[Gap] = []
     for days in split_at_month_ends(Period(start, end)) if start < end else ():
@@ -447,7 +456,7 @@ def gaps(
         if gap and is_too_old:
             if opening:
                 continue
-            gap = replace(gap, too_old=True)
+            gap = replace(gap, too_old=True, exported=is_exported)
         before = found[-1] if found else None
         if gap and before and before.days.end == gap.days.start and _is_same(before, gap):
             found[-1] = replace(before, days=Period(before.days.start, gap.days.end))

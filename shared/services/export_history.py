@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.domain.exports.feeding import QUERY, Fed, Order
-from shared.domain.exports.runs import Export, RunState
+from shared.domain.exports.runs import Export, RunState, told_apart
 from shared.domain.projects import sub_account_key
 from shared.domain.texts import named, readable
 from shared.ports.clock import Clock
@@ -63,6 +63,10 @@ class ExportHistory:
             raise RequestError(f"there is no run {run_id}; `exports list` shows those that there are")
         return record, self.ledger.parts(run_id)
 
+    def called(self) -> Mapping[str, str]:
+        """What to call each export, by its key, so that it is told from the others (`runs.told_apart`)."""
+        return told_apart(self.ledger.exports())
+
     def feeds(self) -> list[Feeding]:
         """Who feeds what, by sub-account."""
         return self.ledger.feeds()
@@ -88,10 +92,10 @@ class ExportHistory:
         return self._carried_out(replace(order, at=self.clock()), by)
 
     def _carried_out(self, order: Order, by: str, *, rehearse: bool = False) -> Switch:
-        before = {each.fed: each.name for each in self.ledger.feeds()}
+        called = self.called()
+        before = {each.fed: called.get(each.source, each.name) for each in self.ledger.feeds()}
         ordered = self.ledger.use(order, by, rehearse=rehearse)
-        exports = {each.key: each.name for each in self.ledger.exports()}
-        source = exports.get(order.source, QUERY)
+        source = called.get(order.source, QUERY)
         handovers = tuple(Handover(fed, before.get(fed, ""), source) for fed in ordered.fed)
         unasked = None if rehearse else ask_for_checks(self.queues, ordered.due_projects)
         acronyms = {entry.project.id: entry.project.acronym for entry in self.projects.entries()}

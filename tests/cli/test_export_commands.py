@@ -145,3 +145,38 @@ def test_a_sync_without_projects_and_exports_has_nothing_to_do(
 ) -> None:
     outcome = cli(command, "--json")
     assert (outcome.code, outcome.json) == (0, {"exports": None, "run": None})
+
+
+def two_called_daily() -> tuple[str, str]:
+    """Exports of one name, of one subscription, that have both delivered it: the second is not used."""
+    keys = []
+    for scope in (f"/subscriptions/{SUB}", "/providers/microsoft.billing/billingaccounts/8611537"):
+        resource = f"{scope}/providers/microsoft.costmanagement/exports/daily"
+        config = {"exportName": "daily", "type": "ActualCost", "dataVersion": "2024-08-01", "resourceId": resource}
+        folder = f"run-{len(keys)}"
+        write_run(Path(folder), 1, exportConfig=config, runInfo={"runId": folder})
+        keys.append(f"azure:{resource}")
+    return keys[0], keys[1]
+
+
+def test_exports_of_one_name_are_told_apart_by_their_keys(cli: Cli, queue_names: dict[str, str]) -> None:
+    narrow, wide = two_called_daily()
+    for folder in ("run-0", "run-1"):
+        assert cli("exports", "import", folder).code == 0
+    assert cli("exports", "feeds").out.splitlines()[-1].split()[2] == narrow
+    rows = cli("exports", "list").out.splitlines()
+    assert [row.split()[1] for row in rows[1:3]] == [wide, narrow]
+    reason = cli("exports", "list", "--json").json[0]["reason"]
+    assert reason == f"{SUB} is fed by the export {narrow}; `exports use {wide} --for {SUB}` changes that"
+    assert f"  {narrow}" in cli("exports", "use", "daily", "--for", SUB).err
+    done = cli("exports", "use", wide, "--for", SUB, "--yes", "--json").json
+    assert [(each["fed_by"], each["then_by"]) for each in done["handovers"]] == [(narrow, wide)]
+    assert cli("exports", "show", "1").out.splitlines()[2].split() == ["key", narrow]
+
+
+def test_an_empty_file_is_no_folder(cli: Cli, file: str) -> None:
+    """It is a script's variable that was not set."""
+    for command in (("import",), ("import", "--dry-run", file), ("read",)):
+        refused = cli("exports", *command, "")
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err == "error: FILE is empty; say what it is, or leave it out\n"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
 from shared.domain.coverage import (
     BELIEVED_ON_NIGHT,
+    BY_EXPORT,
     FEW_CHARGES,
     NO_CHARGE,
     Coverage,
@@ -394,6 +395,17 @@ def test_what_no_provider_answers_for_any_more_is_missing_until_an_opening_balan
         "costs of 7f0c not read for November 2025 to May 2026",
     ]
     assert said(*read, needed=old, opening=True) == said(*read, needed=old)[1:], "those are still to be read"
+
+
+def test_months_that_came_by_no_export_are_imported_where_only_exports_feed() -> None:
+    old = Period(date(2025, 1, 1), date(2027, 1, 1))
+    read = [replace(each, source=BY_EXPORT) for each in (*SUMMER, good(OCTOBER), good(NOVEMBER))]
+    assert said(*read, needed=old)[0] == (
+        "January to October 2025 of 7f0c came by no export; `exports import` takes files of it, or "
+        "`budgets set --opening-balance` what was spent then"
+    )
+    assert said(SUMMER[0], *read[1:], needed=old)[0].startswith("January to October 2025 of 7f0c can't be read")
+    assert gaps(SUB, {}, old, TODAY, LOOKBACK, CLOSED_ON)[0].exported is False
 
 
 def test_an_opening_balance_says_nothing_of_months_that_could_not_be_read_since() -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import days_in_words
-from shared.domain.exports.runs import Dataset, Export, ExportRun, RunState, Width
+from shared.domain.exports.runs import Dataset, Export, ExportRun, RunState, Width, told_apart
 from shared.domain.exports.sums import ChargeKey, Sum, Sums
 from shared.domain.periods import Period, month_of
 from shared.domain.projects import sub_account_key
@@ -389,8 +389,9 @@ def _both(one: Period | None, other: Period | None) -> Period | None:
 
 
 def _why_not_used(export: Export, fed: Fed, other: Feed) -> str:
-    who = f"by the export {other.export.name}" if other.export else "by the query"
-    name, sub_account = in_shell(export.name), in_shell(fed.sub_account)
+    called = told_apart(each for each in (export, other.export) if each)
+    who = f"by the export {called[other.export.key]}" if other.export else "by the query"
+    name, sub_account = in_shell(called[export.key]), in_shell(fed.sub_account)
     return f"{fed.name} is fed {who}; `exports use {name} --for {sub_account}` changes that"
 
 
@@ -402,7 +403,8 @@ def _why_never(offer: Offer) -> str:
 
 
 def _why_both(offer: Offer, others: Sequence[Feed]) -> str:
-    names = " and ".join([each.export.name for each in others if each.export] + [offer.run.export.name])
+    exports = [*(each.export for each in others if each.export), offer.run.export]
+    names = " and ".join(told_apart(exports).values())
     return f"the agreement of {offer.fed.name} changed: what {names} deliver counts"
 
 
@@ -410,10 +412,9 @@ def _why_twice(fed: Fed, one: Feed, other: Feed) -> str | None:
     if not (one.export and other.export and one.days and other.days):
         return None
     first, last = max(one.days.start, other.days.start), min(one.days.last_day, other.days.last_day)
-    commands = " or ".join(
-        f"`exports use {in_shell(each.name)} --for {in_shell(fed.sub_account)}`" for each in (one.export, other.export)
-    )
+    names = list(told_apart([one.export, other.export]).values())
+    commands = " or ".join(f"`exports use {in_shell(name)} --for {in_shell(fed.sub_account)}`" for name in names)
     return (
-        f"{one.export.name} and {other.export.name} both have charges of {fed.name} of {days_in_words(first, last)}, "
+        f"{' and '.join(names)} both have charges of {fed.name} of {days_in_words(first, last)}, "
         f"and all of them count; {commands} lets those of one count alone"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,6 +89,13 @@ class ExportRun:
     def age(self) -> tuple[datetime, int]:
         """What is greater for the newer of two runs: of two as old as each other, the one found later counts."""
         return self.at, self.found
+
+
+def told_apart(exports: Iterable[Export]) -> Mapping[str, str]:
+    """What people call each of these exports, by its key: its name, or the key where others of them have that name."""
+    names = {each.key: each.name for each in exports}
+    alike = Counter(name.casefold() for name in names.values())
+    return {key: key if alike[name.casefold()] > 1 else name for key, name in names.items()}
 
 
 class RunState(StrEnum):
