@@ -228,7 +228,7 @@ class ExportLedger(Protocol):
     def silent_exports(self, since: datetime) -> list[tuple[Export, datetime]]:
         """The exports of which no run was found since then that has all its parts, and when the last one was.
 
-        Of those that feed something, where the files lie in a container; and those of which all runs wait for parts,
+        Of those that feed something, where a cloud account looks for more; and those of which all runs wait for parts,
         with when the first of these was found.
         """
         ...

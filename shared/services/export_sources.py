@@ -132,11 +132,13 @@ class Container(ExportSource):
 
     def __init__(self, storage: ExportStorage, container: str, path: str) -> None:
         self._storage, self._container, self._path = storage, container, path.strip("/")
+        self._as_written = path
         self._reader, self._blobs = storage.finder.reader, storage.finder.blobs
 
     @cached_property
     def _found(self) -> dict[str, ListedBlob]:
-        alone = self._blobs.found(self._container, [self._path]) if self._path else {}
+        # A name may begin with a slash.
+        alone = self._blobs.found(self._container, [self._as_written, self._path]) if self._path else {}
         listed = alone or {each.name: each for each in self._blobs.listed(self._container, self._path)}
         names = _not_none([name for name in sorted(listed) if self._is_of_export(name)], self._at(self._path))
         return {name: listed[name] for name in names}

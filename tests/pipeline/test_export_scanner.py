@@ -171,7 +171,7 @@ def test_a_manifest_that_can_not_be_read_is_told_once_and_in_the_history_until_i
         assert (record.state, record.reason, record.run.place) == (RunState.FAILED, "the blob is archived", place)
         (notice,) = told(chain)
         assert notice["subject"] == f"A manifest can't be read: {record.run.export.name}"
-        assert notice["lines"] == ["the blob is archived"]
+        assert notice["lines"] == [f"{place}: the blob is archived"]
         blobs.delete(OF_STATE, chain.export_seen.name)
         chain.clock.forward(days=1)
         scan(chain)
@@ -182,6 +182,35 @@ def test_a_manifest_that_can_not_be_read_is_told_once_and_in_the_history_until_i
     assert manifests(scan(chain)) == [place]
 
 
+def test_manifests_that_can_not_be_read_and_those_of_other_programs_are_told_together(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        blobs.put(CONTAINER, f"app-{number}/manifest.json", b"{}")
+    with monkeypatch.context() as meanwhile:
+        unreadable(blobs, meanwhile, NeverError("the blob is archived"))
+        scan(chain)
+    assert [len(each["lines"]) for each in told(chain)] == [5]
+    chain.send(chain.export_scanner.scan())
+    chain.drain()
+    assert notices(chain)[1:] == ["A cost export can't be imported: app-4/manifest.json"]
+    assert len(chain.export_runs.runs()) == 10
+
+
+def test_what_nobody_looks_at_any_more_is_not_told_as_silent(chain: Chain, blobs: FakeBlobs) -> None:
+    Exported(blobs).run([ea("1", DAY)])
+    chain.send(chain.export_scanner.scan())
+    chain.drain()
+    set_status(chain, AccountStatus.DISABLED)
+    chain.clock.forward(days=5)
+    scan(chain)
+    assert notices(chain) == []
+    set_status(chain, AccountStatus.ACTIVE)
+    chain.clock.forward(days=1)
+    scan(chain)
+    assert notices(chain) == ["No new run of the cost export daily"]
+
+
 def test_a_manifest_that_stays_empty_is_told_after_a_day(chain: Chain, blobs: FakeBlobs) -> None:
     blobs.put(CONTAINER, "a/manifest.json", b"")
     scan(chain)
@@ -189,7 +218,8 @@ def test_a_manifest_that_stays_empty_is_told_after_a_day(chain: Chain, blobs: Fa
     chain.clock.forward(hours=25)
     for _ in range(2):
         scan(chain)
-    assert [each["lines"] for each in told(chain)] == [[f"{CONTAINER}/a/manifest.json is still empty"]]
+    place = f"{CONTAINER}/a/manifest.json"
+    assert [each["lines"] for each in told(chain)] == [[f"{place}: {place} is still empty"]]
     blobs.put(CONTAINER, "a/manifest.json", b"{}")
     assert manifests(scan(chain)) == [f"{CONTAINER}/a/manifest.json"]
 

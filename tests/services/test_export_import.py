@@ -262,6 +262,13 @@ def test_the_projects_whose_figures_change_are_checked(chain: Chain, tmp_path: P
     assert [each.project_ids for each in only(NotificationMessage, messages)] == [(11,)]
 
 
+def test_a_blob_whose_name_begins_with_a_slash_is_found_by_the_command_that_operators_are_told(chain: Chain):
+    blobs = with_exports(chain)
+    blobs.put(CONTAINER, "/costs.csv", csv_of([EA]).encode())
+    (result,) = imported(chain, f"{CONTAINER}//costs.csv")
+    assert result.record.state is RunState.IMPORTED
+
+
 # --- files without one -----------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from shared.adapters.database.export_rows import (
 from shared.adapters.database.export_sums import forget_sums, keep_sums, packed, refuse_unstorable
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.tables import (
+    cloud_accounts,
     export_charges,
     export_feeds,
     export_parts,
@@ -45,6 +46,7 @@ from shared.domain.exports.feeding import Order
 from shared.domain.exports.files import last_of
 from shared.domain.exports.runs import Export, ExportRun, Found, RunState, what_is
 from shared.domain.exports.sums import Sums
+from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.export_runs import ExportLedger, Feeding, Imported, NewRun, Ordered, RunPart, RunRecord
 
 run, part = export_runs.c, export_parts.c
@@ -194,8 +196,10 @@ class SqlExports(Ledger, ExportLedger):
     @reads
     def silent_exports(self, connection: Connection, since: datetime) -> list[tuple[Export, datetime]]:
         feeds = run.export_id.in_(select(export_feeds.c.export_id))
-        # What was imported by hand lies in none.
-        in_container, waits = run.container != "", run.state == RunState.WAITING
+        # What was imported by hand, of files or where no cloud account looks (any more), nobody expects to come again.
+        disabled = select(cloud_accounts.c.id).where(func.lower(cloud_accounts.c.status) == AccountStatus.DISABLED)
+        in_container = (run.container != "") & run.cloud_account_id.is_not(None) & run.cloud_account_id.not_in(disabled)
+        waits = run.state == RunState.WAITING
         last = select(func.max(run.id)).where(feeds, in_container, ~waits).group_by(run.export_id)
         first = select(func.min(run.id)).where(in_container).group_by(run.export_id)
         all_wait = first.having(func.min(case((waits, 1), else_=0)) == 1)

@@ -166,6 +166,8 @@ class Scanner:
         }
         _forget_gone(seen, place, listed)
         is_complete = yield from self._queue(look, place, listed)
+        yield from self.telling.unread(look.unread)
+        look.unread.clear()
         if is_complete:
             yield from self._tell_unnamed(look, place, listed)
 
@@ -199,7 +201,7 @@ class Scanner:
         for manifest in sorted(changed, key=lambda each: (each.modified_at, each.name), reverse=True):
             if self.clock() >= look.now + SCANS_FOR:
                 return False
-            found = yield from self._found(look, place, manifest, listed)
+            found = self._found(look, place, manifest, listed)
             if found is None:
                 are_all_read = False
                 continue
@@ -228,9 +230,7 @@ class Scanner:
             return False
         return content_of(each.blob.etag, etags) != known.content
 
-    def _found(
-        self, look: Look, place: Place, manifest: ListedBlob, listed: Mapping[str, ListedBlob]
-    ) -> Generator[Outgoing, None, NewRun | None]:
+    def _found(self, look: Look, place: Place, manifest: ListedBlob, listed: Mapping[str, ListedBlob]) -> NewRun | None:
         """What is to be imported; None where that can't be said yet: the next look sees it again."""
         try:
             found = self.finder.run_at(
@@ -239,18 +239,21 @@ class Scanner:
         except (LaterError, NeverError) as error:
             event("manifest_not_read", level=logging.WARNING, container=place.container, reason=error.reason)
             if isinstance(error, NeverError) or not manifest.blob.size:
-                yield from self._unread(look, place, manifest, error.reason)
+                self._unread(look, place, manifest, error.reason)
             return None
         look.seen.unread.pop(f"{place.container}/{manifest.name}", None)
         return found
 
-    def _unread(self, look: Look, place: Place, manifest: ListedBlob, reason: str) -> Iterator[Outgoing]:
+    def _unread(self, look: Look, place: Place, manifest: ListedBlob, reason: str) -> None:
         """Each content once: a failed run in the history, of which operators are told."""
         at = f"{place.container}/{manifest.name}"
         if look.seen.unread.get(at) == manifest.blob.etag:
             return
-        _, record = self.ledger.register(unreadable(place, manifest, reason), look.now)
-        yield from self.telling.unread(record, reason)
+        found = unreadable(place, manifest, reason)
+        # What it says once it can be read is another content.
+        run = replace(found.run, content=content_of(manifest.blob.etag, ["unread"]))
+        _, record = self.ledger.register(replace(found, run=run), look.now)
+        look.unread.append((record, reason))
         look.seen.unread[at] = manifest.blob.etag
 
     def _tell_unnamed(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Iterator[Outgoing]:
@@ -272,7 +275,7 @@ class Scanner:
 class Look:
     """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. has_asked: it
     was asked for what nobody has heard of, too. known: the contents of runs that need no message. again: the manifests
-    that need one though they were seen.
+    that need one though they were seen. unread: what operators are to be told of, and why that can't be read.
     """
 
     seen: Seen
@@ -282,6 +285,7 @@ class Look:
     has_asked: bool = False
     known: Collection[str] = ()
     again: set[str] = field(default_factory=set)
+    unread: list[tuple[RunRecord, str]] = field(default_factory=list)
     queued: int = 0
 
 

@@ -42,9 +42,11 @@ class Telling:
             stored = f"Some of its charges were stored before that, and count ({months_in_words([changed])})."
             advice = f" Read again, this one is stored whole: `python -m shared.cli exports import {in_shell(place)}`."
         day = (record.finished_at or self.clock()).date()
+        # Any program may have a manifest: those that are none of an export are told together.
+        whose = export.key if record.run.run_id else record.run.place.partition("/")[0]
         return self.operators.notice(
             Topic.COSTS_FAILED,
-            f"export-failed/{day}/{digest(export.key)}",
+            f"export-failed/{day}/{digest(whose)}",
             f"A cost export can't be imported: {export.name}",
             f"A run of the export {export.name} ({place}) can't be imported. {stored} There may be more: this is "
             "told once a day.",
@@ -52,17 +54,19 @@ class Telling:
             f"{HISTORY} The next run of the export is imported by itself.{advice}",
         )
 
-    def unread(self, record: RunRecord, reason: str) -> list[Outgoing]:
-        """A manifest can't be read; each content once."""
-        place = record.run.place
+    def unread(self, found: Sequence[tuple[RunRecord, str]]) -> list[Outgoing]:
+        """Manifests that can't be read, and why; each content once."""
+        if not found:
+            return []
+        (first, _), more = found[0], len(found) - 1
         return self._tell(
             self.operators.notice(
                 Topic.COSTS_FAILED,
-                f"export-unread/{digest(place, record.run.content)}",
-                f"A manifest can't be read: {record.run.export.name}",
-                f"The manifest {place} can't be read, so what it lists is not imported. It is told once.",
-                [reason],
-                "Once it can be read, or another is in its place, that is imported by itself, within the hour.",
+                f"export-unread/{digest(*sorted(record.run.place + record.run.content for record, _ in found))}",
+                f"A manifest can't be read: {first.run.export.name}{f' and {more} more' if more else ''}",
+                "What these manifests list is not imported. It is told once.",
+                at_most([f"{record.run.place}: {reason}" for record, reason in found]),
+                "Once one can be read, or another is in its place, that is imported by itself, within the hour.",
             )
         )
 
