@@ -27,10 +27,16 @@ def sealing(cli: Cli, app: Composition, monkeypatch: pytest.MonkeyPatch) -> Comp
     """An app with a key, an Azure subscription (1) and an AWS account (2)."""
     monkeypatch.setenv("ENCRYPTION_KEYS", f"2026:{FIRST}")
     cli("projects", "load", write_csv(DIE1))
+    explored(app)
+    return Composition(settings.load())
+
+
+def explored(app: Composition) -> int:
+    """An AWS account that is read by Cost Explorer; its id."""
     row = {"organization": "default", "provider": "aws", "connection_type": ConnectionType.COST_EXPLORER}
     row |= {"detail": "service", "status": AccountStatus.PENDING, "name": "shop", "external_account_id": "123456789012"}
-    app.database.run(lambda connection: connection.execute(insert(cloud_accounts).values(row)))
-    return Composition(settings.load())
+    new = insert(cloud_accounts).values(row).returning(cloud_accounts.c.id)
+    return int(app.database.run(lambda connection: connection.execute(new).scalar_one()))
 
 
 def hand_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

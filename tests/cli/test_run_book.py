@@ -16,6 +16,8 @@ from shared.ports.mails import NewMail, Topic
 from shared.settings import load
 from tests.adapters.exports.files import EA, csv_of
 from tests.cli.commands import DIE1, EAU, FIRST, SECOND, Cli, write_csv, write_rules
+from tests.cli.test_credentials import CREATED, explored, hand_in
+from tests.cli.test_credentials import FIRST as KEY
 from tests.docs import run_book
 
 AT = datetime(2026, 11, 20, 2, 12, tzinfo=UTC)
@@ -52,13 +54,14 @@ def test_every_command_that_needs_no_azure_does_what_it_says(
     monkeypatch.setenv("CostExportStorage", azurite_blobs.connection_string)
     with AzureSimulator(book) as azure:
         monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", azure.url)
-        without, needing = _run_all(cli, Composition(load()))
+        monkeypatch.setenv("ENCRYPTION_KEYS", f"2026:{KEY}")
+        without, needing = _run_all(cli, Composition(load()), monkeypatch)
     assert without >= 25
     with capsys.disabled():
         print(f"\nrun book: {without} commands run, {needing} need Azure")
 
 
-def _run_all(cli: Cli, app: Composition) -> tuple[int, int]:
+def _run_all(cli: Cli, app: Composition, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """How many were run, and how many need Azure."""
     write_csv(DIE1, EAU.replace(",true", ",false"))
     write_rules("network,FIRST,fixed,2026-12-01,DIE1,100")
@@ -76,6 +79,9 @@ def _run_all(cli: Cli, app: Composition) -> tuple[int, int]:
             app.letters.record(Queue.UPDATE, '{"ProjectId": 11}', "?", text, AT)[0],
         )
         account = app.cloud_accounts.add_exports("azure", f"{app.settings.export_container}/{number}")
+        if text.startswith("cloud-accounts keys"):
+            account = explored(app)
+            hand_in(monkeypatch, CREATED)
         if text.startswith("cloud-accounts enable"):
             app.cloud_accounts.disable(account, "by ann")
         given = arguments(text, {"dead-letters": letter, "cloud-accounts": account}.get(text.split()[0], mail_id))
