@@ -6,11 +6,12 @@ import gc
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -111,6 +112,8 @@ def options(
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. No error leaves here."""
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _ended)
     given = sys.argv[1:] if arguments is None else arguments
     gc.set_threshold(OBJECTS_BEFORE_A_LOOK)
     _write_any_character()
@@ -128,6 +131,11 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one sentence and an exit code
         return _failed(error, "--debug" in given)
     return code if isinstance(code, int) else 0
+
+
+def _ended(*_: object) -> NoReturn:
+    """Whoever is told to end tidies up first, as after Ctrl-C: what is not whole, and what nobody would go on with."""
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from localdev.azurite import Azurite
 from shared.composition import Composition
 from tests.adapters.exports.files import EA, SUB, csv_of
-from tests.cli.commands import Cli
+from tests.cli.commands import DIE1, FIRST, Cli, on_terminal, write_csv
 from tests.services.test_export_service import write_run
 
 DAILY = f"azure:/subscriptions/{SUB}/providers/microsoft.costmanagement/exports/daily"
@@ -180,3 +180,19 @@ def test_an_empty_file_is_no_folder(cli: Cli, file: str) -> None:
         refused = cli("exports", *command, "")
         assert (refused.code, refused.out) == (2, "")
         assert refused.err == "error: FILE is empty; say what it is, or leave it out\n"
+
+
+def test_on_a_terminal_an_order_says_who_is_checked_anew_before_it_asks(
+    cli: Cli, file: str, queue_names: dict[str, str]
+) -> None:
+    cli("exports", "import", file)
+    cli("projects", "load", write_csv(DIE1.replace(FIRST, SUB).replace("die1-dev;die1-prod", "rg-a")))
+    write_run(Path("run"), 2)
+    cli("exports", "import", "run")
+    asked = on_terminal(200, "exports", "use", "daily", code=1, answers=["n"])
+    said, question = asked.index("Checked anew: DIE1."), asked.index("Change it? [y/N]: ")
+    assert said < question
+    assert cli("exports", "feeds", "--json").json[0]["name"] == "file"
+    agreed = on_terminal(200, "exports", "use", "daily", answers=["y"])
+    assert "Done: 1 charge changed (September 2026). 1 project checked anew: DIE1." in agreed
+    assert cli("exports", "feeds", "--json").json[0]["name"] == "daily"

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import sys
+import time
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sqlalchemy import text
 
 from shared.adapters.exports.focus import PolarsFocus
 from shared.cli.main import main
@@ -24,7 +26,7 @@ from shared.ports.errors import NeverError
 from shared.ports.focus import FocusCharges, FocusFormat, Given
 from shared.services.errors import RequestError
 from shared.services.focus import FocusWish
-from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, program, spend, write_csv
+from tests.cli.commands import BARE, DIE1, EAU, FIRST, SECOND, Cli, costs_were_read, program, spend, start, write_csv
 from tests.conftest import new_sqlite
 
 DAYS = ("--from", "2026-09-01", "--to", "2026-11-20")
@@ -211,3 +213,17 @@ def test_amortized_costs_are_told_for_what_they_are(
     outcome = cli("focus", "export", *DAYS, "--output", "f.csv")
     assert "BilledCost too, is the amortized one" in outcome.err
     assert {row["x_CostMetric"] for row in rows_in(Path("f.csv").read_text())} == {"AmortizedCost"}
+
+
+def test_whoever_is_told_to_end_leaves_no_file_that_is_not_whole(spent: Composition) -> None:
+    many = text(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
+        "INSERT INTO charges (scope_id, charge_period_start, service_name, billing_currency, billed_cost) "
+        "SELECT 1, '2026-11-02', 's' || i, 'CAD', 10000000000 FROM n"
+    )
+    spent.database.run(lambda connection: connection.execute(many))
+    writing = start("focus", "export", *DAYS, "--output", "all.csv")
+    while writing.poll() is None and not list(Path().glob(".all.csv.*.tmp")):
+        time.sleep(0.005)
+    writing.terminate()
+    assert (writing.wait(30), list(Path().glob("*all.csv*"))) == (143, [])
