@@ -145,6 +145,21 @@ sealing_keys = table(
     *needed(sealed=Unicode(200), made_at=UtcDateTime()),
 )
 
+# How much of a currency one euro was worth on a day, as the European Central Bank has set it.
+rates = table(
+    "rates",
+    *key(day=Date(), currency=key_text(3)),
+    *needed(per_euro=Money()),
+)
+
+# What the organization has fixed for its budgets: what one `base` is worth in `to`. Rows are only ever added.
+fixed_rates = table(
+    "fixed_rates",
+    *key(id=Integer()),
+    *needed(base=key_text(3), to=key_text(3), first_day=Date(), last_day=Date(), rate=Money()),
+    *needed(made_at=UtcDateTime(), made_by=fitted(100), reason=fitted(1000)),
+)
+
 # The sub-accounts, and which cloud account feeds each.
 accounts = table(
     "accounts",

@@ -1,0 +1,61 @@
+"""Exchange rates: where they come from, and those that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from shared.domain.currencies import FixedRate, Rates
+from shared.domain.periods import Period
+
+SetRate = tuple[date, str, Decimal]
+"""The day on which a rate was set, the currency, and how much of it one euro is worth"""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRecord:
+    """A fixed rate, and who set it. Of two for the same day, the one with the larger id counts."""
+
+    id: int
+    fixed: FixedRate
+    made_at: datetime
+    made_by: str
+    reason: str
+
+
+class RateFeed(Protocol):
+    """Who sets the rates of days."""
+
+    def read(self, since: date) -> list[SetRate]:
+        """All rates that were set on this day and later. Raises LaterError, NeverError."""
+        ...
+
+
+class RateLedger(Protocol):
+    """The rates that are kept. Raises LaterError where the database is away."""
+
+    def rates(self, currencies: Collection[str], days: Period) -> Rates:
+        """What is known of these currencies for charges of these days, with all fixed rates between them."""
+        ...
+
+    def newest(self) -> date | None:
+        """The last day of which a rate is kept; None where none is."""
+        ...
+
+    def keep(self, rates: Iterable[SetRate]) -> int:
+        """Keeps rates of days, each in the place of the one before; how many are new or others than before.
+
+        Raises NeverError where one can't be kept.
+        """
+        ...
+
+    def fix(self, fixed: FixedRate, by: str, reason: str, now: datetime) -> None:
+        """Sets a fixed rate, which counts before those that were set earlier. Raises NeverError for one too fine."""
+        ...
+
+    def fixed(self) -> list[FixedRecord]:
+        """All fixed rates, in the order in which they were set."""
+        ...
