@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shared.cli import output
-from shared.cli.app import open_app
+from shared.cli.app import AsJson, open_app
 from shared.cli.failures import FailedError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def give_keys(
     cloud_account_id: Annotated[int, typer.Argument(metavar="ID", help="The cloud account, as `list` shows it.")],
     remove: Annotated[bool, typer.Option("--remove", help="Take its access keys away.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Give an AWS cloud account access keys, which are kept sealed; a role without any is better, where it can be had.
 
@@ -25,13 +26,17 @@ def give_keys(
     `aws iam create-access-key` writes. They are never shown again.
     """
     service = open_app().credential_service
-    if remove:
-        service.remove(cloud_account_id)
-        output.say(f"Cloud account {cloud_account_id} has no access keys of ours any more.")
-        return
     account = service.of_explorer(cloud_account_id)
-    service.keep(account.id, _given())
-    output.say(f"The access keys of cloud account {account.id} ({account.name}) are sealed.")
+    if remove:
+        service.remove(account.id)
+    else:
+        service.keep(account.id, _given())
+    if json:
+        output.write_json({"id": account.id, "name": account.name, "sealed": not remove})
+    elif remove:
+        output.say(f"Cloud account {account.id} ({account.name}) has no access keys of ours any more.")
+    else:
+        output.say(f"The access keys of cloud account {account.id} ({account.name}) are sealed.")
 
 
 def _given() -> AccessKeys:
@@ -43,11 +48,14 @@ def _given() -> AccessKeys:
     return keys_in(f"{access_key_id}\n{typer.prompt('Secret access key', hide_input=True, err=True)}")
 
 
-def reseal() -> None:
+def reseal(json: AsJson = False) -> None:
     """Seal all access keys anew, by the first of ENCRYPTION_KEYS; the others may then leave that setting."""
     done = open_app().credential_service.reseal()
     for fault in done.faults:
         output.warn(fault)
-    output.say(f"Sealed {output.count(done.resealed, 'cloud account')} anew by the key {done.current}.")
+    if json:
+        output.write_json(output.chosen(done, "resealed", "current", "faults"))
+    else:
+        output.say(f"Sealed {output.count(done.resealed, 'cloud account')} anew by the key {done.current}.")
     if done.faults:
         raise FailedError(f"{output.count(len(done.faults), 'cloud account')} stayed as before")

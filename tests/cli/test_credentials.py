@@ -96,6 +96,16 @@ def test_without_a_key_ring_keys_are_refused_with_the_setting(
     assert "ENCRYPTION_KEYS is missing: set it to an id, a colon and the base64 of 32 random bytes" in refused.err
 
 
+def test_programs_are_told_what_was_done_and_no_key(
+    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_in(monkeypatch, CREATED)
+    assert cli("cloud-accounts", "keys", "2", "--json").json == {"id": 2, "name": "shop", "sealed": True}
+    monkeypatch.setenv("ENCRYPTION_KEYS", f"2027:{SECOND};2026:{FIRST}")
+    assert cli("cloud-accounts", "reseal", "--json").json == {"resealed": 1, "current": "2027", "faults": []}
+    assert cli("cloud-accounts", "keys", "2", "--remove", "--json").json["sealed"] is False
+
+
 def test_keys_can_be_taken_away(cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch) -> None:
     hand_in(monkeypatch, CREATED)
     cli("cloud-accounts", "keys", "2")
