@@ -247,10 +247,14 @@ class ManifestMessage:
 
 @dataclass(frozen=True, slots=True)
 class PartMessage:
-    """Read a part of a run, by the run's number in the history and the part's in the run, from 0."""
+    """Read a part of a run, by the run's number in the history and the part's in the run, from 0.
+
+    content: of the run as the app found it (`runs.content_of`); None where a person sends it.
+    """
 
     export_run_id: int
     part: int
+    content: str | None = None
     envelope: Envelope = field(default=Envelope())
 
 
@@ -440,7 +444,7 @@ def parse_export(body: str | bytes) -> ManifestMessage | PartMessage | BlobsMess
     part = fields.take("Part", _count)
     if part is None:
         raise MessageError('an ExportRunId goes with a Part, from 0: {"ExportRunId": 7, "Part": 0}')
-    return PartMessage(run_id or 0, part, fields.envelope())
+    return PartMessage(run_id or 0, part, fields.take("Content", _one_line(1, 64)), fields.envelope())
 
 
 def _is_event(fields: _Fields) -> bool:

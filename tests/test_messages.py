@@ -64,7 +64,7 @@ NAMES = [
         "Receipt",
     ),
     *("Action", "BudgetName", "Reason", "Trigger", "By", "Attachments"),
-    *("Manifest", "CloudAccountId", "ExportRunId", "Part", "Blobs", "eventType", "type"),
+    *("Manifest", "CloudAccountId", "ExportRunId", "Part", "Content", "Blobs", "eventType", "type"),
     *("To", "Cc", "Bcc", "Subject", "Body", "RunId", "Attempt", "FirstQueuedAt", "Replayed", "TraceParent"),
 ]
 PARSERS = [parse_update, parse_notification, parse_email, parse_lock, parse_export]
@@ -154,7 +154,7 @@ PLACES = st.builds(
 ).filter(lambda place: "//" not in place)
 EXPORTS = st.one_of(
     st.builds(ManifestMessage, PLACES, st.none() | IDS, ENVELOPES),
-    st.builds(PartMessage, IDS, st.integers(0, 10_000), ENVELOPES),
+    st.builds(PartMessage, IDS, st.integers(0, 10_000), st.none() | st.just("a" * 64), ENVELOPES),
     st.builds(BlobsMessage, st.lists(PLACES, max_size=3).map(tuple), ENVELOPES),
 )
 MESSAGES = st.one_of(UPDATES, NOTIFICATIONS, EMAILS, LOCKS, SYNCS, EXPORTS)
@@ -859,6 +859,7 @@ def test_messages_are_written_as_the_contract_says() -> None:
     manifest = ManifestMessage("msexports/daily/manifest.json", 7)
     assert to_json(manifest) == '{"Manifest":"msexports/daily/manifest.json","CloudAccountId":7}'
     assert to_json(PartMessage(7, 0)) == '{"ExportRunId":7,"Part":0}'
+    assert to_json(PartMessage(7, 0, "1f")) == '{"ExportRunId":7,"Part":0,"Content":"1f"}'
     sync = BudgetSyncMessage(ACCOUNT)
     assert to_json(sync) == f'{{"SubscriptionId":"{ACCOUNT}","Action":"sync"}}'
     assert to_json(put_back(EmailMessage(123), NOW)) == (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
@@ -199,13 +199,17 @@ def test_scopes_that_overlap_count_once_each_sub_account_by_itself(world: World)
     assert (world.feeding(), world.feeding("9a1b")) == ({"": ["daily"]}, {"": ["all"]})
 
 
-def test_of_two_found_in_one_scan_the_wider_feeds_whichever_is_made_first(world: World) -> None:
+@pytest.mark.parametrize("later", [0, 5])
+def test_of_two_found_in_one_scan_the_wider_feeds_whichever_is_made_first(world: World, later: int) -> None:
+    """Each has a message of its own, so that they are found minutes apart."""
     wide = export("all", Width.BILLING_ACCOUNT)
     narrow = world.stage(DAILY, days(9, 1, 20), each_day(9, 1, 20))
-    whole = world.stage(wide, days(9, 1, 20), each_day(9, 1, 20, "3"), found_at=narrow.found_at)
-    with pytest.raises(LaterError, match="The export all is imported first, which may feed 7f0c") as later:
+    whole = world.stage(
+        wide, days(9, 1, 20), each_day(9, 1, 20, "3"), found_at=narrow.found_at + timedelta(minutes=later)
+    )
+    with pytest.raises(LaterError, match="The export all is imported first, which may feed 7f0c") as waits:
         world.make(narrow)
-    assert later.value.wait is not None
+    assert waits.value.wait is not None
     assert world.make(whole).record.state is RunState.IMPORTED
     assert world.make(narrow).record.state is RunState.NOT_USED
     assert world.total(9) == 60

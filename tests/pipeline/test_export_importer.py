@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import count
@@ -50,6 +51,11 @@ def register(chain: Chain, place: str) -> RunRecord:
     """Takes a manifest; its run."""
     take(chain, ManifestMessage(place))
     return latest(chain)
+
+
+def of_part(record: RunRecord, number: int = 0) -> PartMessage:
+    """The message of a part, as the app sends it."""
+    return PartMessage(record.id, number, record.run.content)
 
 
 def latest(chain: Chain) -> RunRecord:
@@ -111,7 +117,7 @@ def test_a_run_that_is_there_is_registered_and_each_part_is_a_message(chain: Cha
     place = Exported(blobs).run([ea("1", DAY)], [ea("2", DAY)])
     messages = take(chain, ManifestMessage(place, the_account(chain).id))
     record = latest(chain)
-    assert messages == [PartMessage(record.id, 0), PartMessage(record.id, 1)]
+    assert messages == [of_part(record), of_part(record, 1)]
     assert (record.state, record.parts, record.cloud_account_id) == (RunState.IMPORTING, 2, the_account(chain).id)
     assert (record.run.place, record.run.run_id, record.container) == (place, "run-1", CONTAINER)
     assert take(chain, ManifestMessage(place)) == messages, "whoever broke off before they were sent sends them again"
@@ -303,13 +309,53 @@ def test_messages_of_a_run_as_it_was_before_it_was_found_anew_are_no_dead_letter
     chain.export_runs.wait(gone.run, "part_0.csv was written anew")
     take(chain, ManifestMessage(place))
     assert chain.export_runs.runs() == [kept]
-    assert take(chain, PartMessage(gone.id, 1)) == []
+    assert take(chain, of_part(gone, 1)) == []
     chain.clock.forward(minutes=1)
     export.run([ea("7", DAY)], run_id="r")
     chain.export_runs.wait(kept.run, "part_0.csv was written anew")
     assert register(chain, place).id == kept.id
-    assert take(chain, PartMessage(kept.id, 2)) == []
+    assert take(chain, of_part(kept, 2)) == []
     assert letters(chain) == []
+
+
+def test_a_message_of_the_newest_run_that_was_taken_out_again_is_no_dead_letter(chain: Chain, blobs: FakeBlobs) -> None:
+    """An export overwrote its files twice while they were read."""
+    export, runs = Exported(blobs), []
+    for amount in ("1", "2", "3"):
+        place = export.run([ea(amount, DAY)], run_id="r")
+        if amount < "3":
+            runs.append(register(chain, place))
+    for record in runs:
+        chain.export_runs.wait(record.run, "part_0.csv was written anew")
+    for _ in range(2):
+        take(chain, ManifestMessage(place))
+    assert [each.id for each in chain.export_runs.runs()] == [runs[0].id]
+    assert (take(chain, of_part(runs[1])), letters(chain)) == ([], [])
+
+
+def test_a_message_that_the_host_gave_up_on_fails_nothing_that_was_found_anew_since(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    export = Exported(blobs)
+    old = register(chain, export.run([ea("1", DAY)], run_id="r"))
+    chain.export_runs.wait(old.run, "part_0.csv was written anew")
+    new = register(chain, export.run([ea("10", DAY)], run_id="r"))
+    chain.bury(Queue.EXPORT, to_json(of_part(old)), "one")
+    assert (latest(chain).id, latest(chain).state, new.id) == (old.id, RunState.IMPORTING, old.id)
+    take(chain, of_part(new))
+    assert latest(chain).state is RunState.IMPORTED
+
+
+def test_a_message_of_old_content_that_a_person_sends_again_has_the_run_read_as_it_lies_there(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    export = Exported(blobs)
+    old = register(chain, export.run([ea("1", DAY)], run_id="r"))
+    chain.export_runs.wait(old.run, "part_0.csv was written anew")
+    new = register(chain, export.run([ea("10", DAY)], run_id="r"))
+    chain.export_runs.fail(new.run, "no", chain.clock())
+    (manifest,) = take(chain, replace(of_part(old), envelope=Envelope(replayed=True)))
+    assert take(chain, manifest) == [of_part(new)]
 
 
 # --- later ---
@@ -332,7 +378,7 @@ def test_a_storage_that_is_unwell_is_tried_again_for_a_day_and_then_the_run_has_
     chain.clock.forward(minutes=1)
     ((queue, text, _),) = chain.queues.take()
     (again,) = only(ManifestMessage, chain.work(queue, text))
-    assert take(chain, again) == [PartMessage(record.id, 0)]
+    assert take(chain, again) == [of_part(record)]
     assert latest(chain).state is RunState.IMPORTING
 
 
@@ -356,7 +402,7 @@ def test_a_part_waits_its_turn_while_another_is_read(
     chain.queues.take()
     long_ago = chain.clock.now - timedelta(days=2)
     with chain.export_importer.turn:
-        (again,) = take(chain, PartMessage(record.id, 0, Envelope(first_queued_at=long_ago)))
+        (again,) = take(chain, PartMessage(record.id, 0, envelope=Envelope(first_queued_at=long_ago)))
     ((_queue, _text, delay),) = chain.queues.take()
     assert (delay, latest(chain).state, latest(chain).staged) == (timedelta(seconds=30), RunState.IMPORTING, 0)
     assert again.envelope.first_queued_at == chain.clock.now, "it is given up a day after its turn, and no sooner"
@@ -513,7 +559,7 @@ def test_a_message_that_the_host_gave_up_on_fails_its_run_for_good(chain: Chain,
     chain.dead_letter_service.replay(letter.id)
     ((queue, text, _),) = chain.queues.take()
     (again,) = chain.work(queue, text)
-    assert take(chain, again) == [PartMessage(record.id, 0)]
+    assert take(chain, again) == [of_part(record)]
 
 
 def test_a_run_that_dies_half_made_says_what_it_has_changed_and_read_again_it_is_made_whole(

@@ -244,6 +244,16 @@ def test_the_newest_manifest_is_queued_first(chain: Chain, blobs: FakeBlobs) -> 
     assert manifests(scan(chain)) == places[::-1]
 
 
+def test_the_widest_is_queued_before_the_newest(chain: Chain, blobs: FakeBlobs) -> None:
+    """It is to feed what both hold."""
+    billing = "/providers/Microsoft.Billing/billingAccounts/1/providers/Microsoft.CostManagement/exports/wide"
+    config = {"exportName": "wide", "resourceId": billing, "type": "ActualCost", "dataVersion": "2021-10-01"}
+    wide = Exported(blobs, name="wide").run([ea("1", DAY)], changes={"exportConfig": config})
+    chain.clock.forward(hours=1)
+    narrow = Exported(blobs).run([ea("1", DAY)])
+    assert manifests(scan(chain)) == [wide, narrow]
+
+
 def test_what_a_look_has_no_time_for_the_next_one_finds(chain: Chain, blobs: FakeBlobs) -> None:
     export = Exported(blobs)
     places = {export.run([ea("1", DAY)]) for _ in range(5)}
@@ -555,7 +565,7 @@ def test_a_run_whose_messages_were_lost_is_picked_up_once_nothing_was_read_of_it
     chain.queues.take()
     assert scan(chain) == []
     (record,) = chain.export_runs.runs()
-    assert scan(chain) == [PartMessage(record.id, 0), PartMessage(record.id, 1)]
+    assert scan(chain) == [PartMessage(record.id, number, record.run.content) for number in (0, 1)]
     chain.export_runs.fail(record.run, "no", chain.clock())
     assert scan(chain) == scan(chain) == []
 
@@ -591,7 +601,7 @@ def test_a_run_that_another_began_and_left_is_picked_up_within_the_day(chain: Ch
     for _ in range(22):
         chain.clock.forward(hours=1)
         messages += scan(chain)
-    assert PartMessage(record.id, 0) in messages
+    assert PartMessage(record.id, 0, record.run.content) in messages
 
 
 def test_what_nobody_has_heard_of_is_looked_at_once_a_day_however_often_there_is_something_new(

@@ -52,6 +52,8 @@ from shared.ports.export_runs import Changes, Imported, RunRecord
 
 run = export_runs.c
 COUNTED = ("added", "changed", "removed")
+# What one look of the scanner finds is registered within so long: each has a message of its own.
+TOGETHER = timedelta(minutes=10)
 # A run with the better turn is waited for so long, and looked at again so often.
 WAITED_FOR, LOOKED_AGAIN = timedelta(hours=6), timedelta(minutes=1)
 
@@ -198,13 +200,17 @@ class Making:
         return self.closed_on[account.provider if account.provider in self.closed_on else ""]
 
     def _wait_for_better(self, connection: Connection, before: State, offers: Iterable[Offer]) -> None:
-        """Raises LaterError where another run, found before this or with it, is to feed what nothing feeds yet."""
+        """Raises LaterError where another run, found before this or soon after, is to feed what nothing feeds yet."""
         unfed = [each for each in offers if not any(fed.overlaps(each.fed) for fed in before.feeds)]
         if not unfed:
             return
         others = RUNS.where(
-            *(run.state == RunState.IMPORTING, run.id != self.record.id, run.found_at <= self.record.found_at),
-            *(run.started_at >= self.now - WAITED_FOR, run.export_id != self._export_id(connection)),
+            *(run.state == RunState.IMPORTING, run.id != self.record.id),
+            *(
+                run.found_at <= self.record.found_at + TOGETHER,
+                run.started_at >= self.now - WAITED_FOR,
+                run.export_id != self._export_id(connection),
+            ),
         )
         for other in map(run_of, connection.execute(others)):
             serves = other.export.dataset.serves(self.metric)

@@ -229,11 +229,12 @@ class Importer:
         return self._follow(self._make(record)) if record.state in MADE else []
 
     def _run(self, message: PartMessage) -> RunRecord | None:
-        """None of one that was taken out of the history: what it had is another run's."""
+        """None of one that was taken out of the history, or was found anew with other content."""
         record = self.ledger.get(message.export_run_id)
-        if record is None and message.export_run_id > max((each.id for each in self.ledger.runs(limit=1)), default=0):
+        if record is None and message.content is None:
             raise MessageError(f"there is no run {message.export_run_id} of an export; `exports list` shows them")
-        return record
+        # Sent again by a person, it is about whatever lies there now.
+        return record if message.envelope.replayed else _as_meant(message, record)
 
     def _of_another(self, message: PartMessage) -> list[Outgoing]:
         """A message of a run as it was: since then it was found anew, and the messages of that were sent."""
@@ -243,8 +244,6 @@ class Importer:
     def _work_on(self, message: PartMessage, record: RunRecord) -> list[Outgoing]:
         parts = self.ledger.parts(record.id)
         if parts and message.part >= len(parts):
-            if record.started_at != record.found_at:
-                return self._of_another(message)
             raise MessageError(f"run {record.id} has {len(parts):,} parts, counted from 0: there is no {message.part}")
         missing: int | None = sum(not each.is_staged for each in parts)
         if parts and not parts[message.part].is_staged:
@@ -316,7 +315,7 @@ class Importer:
         """The host gave up on a message: its run has failed for good. Raises LaterError."""
         if not isinstance(message, PartMessage):
             return []
-        record = self.ledger.get(message.export_run_id)
+        record = _as_meant(message, self.ledger.get(message.export_run_id))
         return [] if record is None else self._failed(record, POISONED)
 
     def _failed(self, record: RunRecord, reason: str) -> list[Outgoing]:
@@ -338,6 +337,11 @@ class Importer:
 
     def _again(self, message: ManifestMessage) -> list[Outgoing]:
         return self.retry.put_back(message, self.clock() + growing_wait(message.envelope.attempt))
+
+
+def _as_meant(message: PartMessage, record: RunRecord | None) -> RunRecord | None:
+    """The run that a message is about; None where that was found anew since, with other content."""
+    return record if record and message.content in (None, record.run.content) else None
 
 
 @contextmanager

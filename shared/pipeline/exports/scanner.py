@@ -192,28 +192,28 @@ class Scanner:
             look.seen.refused[place.at] = told
 
     def _queue(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Generator[Outgoing, None, bool]:
-        """Asks for what is new, the newest first: what an older run says of the same days then changes nothing.
+        """Asks for what is new: the widest first, which is to feed what several hold; of these the newest, as then what
+        an older run says of the same days changes nothing.
 
         Returns whether it came to the end. A message is sent first, and noted after.
         """
         changed = [each for each in listed.values() if self._is_changed(look, place, each, listed)]
-        are_all_read = True
+        read: list[tuple[NewRun, ListedBlob]] = []
         for manifest in sorted(changed, key=lambda each: (each.modified_at, each.name), reverse=True):
             if self.clock() >= look.now + SCANS_FOR:
-                return False
-            found = self._found(look, place, manifest, listed)
-            if found is None:
-                are_all_read = False
-                continue
-            if not look.is_fresh:
-                self._ask_where(look)
-            if place not in look.seen.places:
-                return False
+                break
+            if found := self._found(look, place, manifest, listed):
+                read.append((found, manifest))
+        if read and not look.is_fresh:
+            self._ask_where(look)
+        if read and place not in look.seen.places:
+            return False
+        for found, manifest in sorted(read, key=lambda each: -each[0].run.export.width):
             if found.run.content not in look.known:
                 yield Outgoing(ManifestMessage(found.run.place, place.cloud_account_id))
                 look.queued += 1
             look.seen.manifests[found.run.place] = _as_seen(look, found, manifest, listed)
-        return are_all_read
+        return len(read) == len(changed)
 
     def _is_changed(self, look: Look, place: Place, each: ListedBlob, listed: Mapping[str, ListedBlob]) -> bool:
         # An empty one is still being written, and says nothing yet.
@@ -292,7 +292,7 @@ class Look:
 def part_messages(ledger: ExportLedger, record: RunRecord) -> list[PartMessage]:
     """What reads the parts of a run that are still missing; where none is, what makes its charges."""
     missing = [each.number for each in ledger.parts(record.id) if not each.is_staged]
-    return [PartMessage(record.id, number) for number in missing or [0]]
+    return [PartMessage(record.id, number, record.run.content) for number in missing or [0]]
 
 
 def _as_seen(look: Look, found: NewRun, manifest: ListedBlob, listed: Mapping[str, ListedBlob]) -> SeenManifest:
