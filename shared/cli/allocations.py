@@ -274,17 +274,22 @@ def _rule(view: RuleView, acronyms: Mapping[int, str]) -> dict[str, Any]:
         **output.chosen(latest.pool, "provider", "sub_account_id"),
         "resource_group": latest.pool.group,
         "method": latest.method,
-        "shares": [{"project": acronyms.get(share.project_id), "percent": share.percent} for share in latest.shares],
+        "shares": _shares_as_json(latest, acronyms),
         "in_force": [
             {"first_day": each.first, "last_day": each.until and each.until - DAY, "version": _number(view, each.rule)}
             for each in view.in_force
         ],
         "versions": [
             output.chosen(version.rule, "first_day", "last_day", "method")
+            | {"shares": _shares_as_json(version.rule, acronyms), "is_end": version.rule.is_end}
             | output.chosen(version, "number", "made_at", "made_by", "reason")
             for version in view.versions
         ],
     }
+
+
+def _shares_as_json(rule: Rule, acronyms: Mapping[int, str]) -> list[dict[str, Any]]:
+    return [{"project": acronyms.get(share.project_id), "percent": share.percent} for share in rule.shares]
 
 
 def _number(view: RuleView, rule: Rule) -> int:

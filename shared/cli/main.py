@@ -110,6 +110,10 @@ def options(
     logging.basicConfig(level=logging.INFO if debug else logging.CRITICAL)
 
 
+# In Typer's words.
+NO_NUMBER = "Input should be a valid integer, unable to parse string as an integer"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. No error leaves here."""
     if arguments is None:
@@ -160,7 +164,8 @@ def _wrong_usage(error: typer.TyperException) -> int:
         sys.stderr.write(error.format_message() + "\n")
         return error.exit_code
     command = context.command_path if context else PROGRAM
-    complain(f"{error.format_message().rstrip('.')} (`{command} --help` says what it takes)")
+    said = error.format_message().rstrip(".").replace("Value error, ", "").replace(NO_NUMBER, "it has to be a number")
+    complain(f"{said} (`{command} --help` says what it takes)")
     return error.exit_code
 
 

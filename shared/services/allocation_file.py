@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -29,11 +29,14 @@ ALL = 0
 LONGEST_NAME, LONGEST_PROVIDER, LONGEST_SUB_ACCOUNT = 100, 20, 100
 
 
-def read_rules(content: bytes, projects: Mapping[str, int]) -> list[Rule]:
+def read_rules(
+    content: bytes, projects: Mapping[str, int], is_stored: Callable[[str], bool] = lambda _sub_account: False
+) -> list[Rule]:
     """The rules of an allocations file, in its order.
 
-    content: CSV as `read_sheet` takes it. projects: ids by acronym (its key), and by the id as a text. Raises
-    ProjectFileError with every fault; then nothing of the file is to be used.
+    content: CSV as `read_sheet` takes it. projects: ids by acronym (its key), and by the id as a text.
+    is_stored: whether charges are stored of a sub-account; some are their billing account's. Raises ProjectFileError
+    with every fault; then nothing of the file is to be used.
     """
     sheet = read_sheet(content, COLUMNS)
     forms = forms_of(sheet.column("percent"), sheet.column("first_day") + sheet.column("last_day"), sheet.separator)
@@ -42,7 +45,7 @@ def read_rules(content: bytes, projects: Mapping[str, int]) -> list[Rule]:
         # The cells of one that has faults already may stand in the wrong columns.
         if not record.faults and (name := record.read("name", _name, "")):
             lines.setdefault(rule_key(name), []).append(record)
-    rules = [_rule(records, projects, forms) for records in lines.values()]
+    rules = [_rule(records, projects, forms, is_stored) for records in lines.values()]
     faults = [*sheet.ambiguities(), *(fault for record in sheet.records for fault in record.faults), *sheet.faults]
     if not sheet.records and not faults:
         faults = ["the file names no rule; each line after the first is a share of one"]
@@ -51,7 +54,9 @@ def read_rules(content: bytes, projects: Mapping[str, int]) -> list[Rule]:
     return rules
 
 
-def _rule(records: Sequence[Record], projects: Mapping[str, int], forms: Forms) -> Rule:
+def _rule(
+    records: Sequence[Record], projects: Mapping[str, int], forms: Forms, is_stored: Callable[[str], bool]
+) -> Rule:
     """The rule that these lines give; what can't be right becomes a fault of one of them."""
     first = records[0]
     for column in OF_THE_RULE:
@@ -60,13 +65,13 @@ def _rule(records: Sequence[Record], projects: Mapping[str, int], forms: Forms) 
     provider = first.read("provider", _provider, AZURE)
     pool = Pool(
         provider,
-        first.read("sub_account_id", lambda text: _sub_account(text, provider), ""),
+        first.read("sub_account_id", lambda text: _sub_account(text, provider, is_stored), ""),
         first.read("resource_group", _group, None),
     )
     method = first.read("method", _method, Method.FIXED)
     doubts = first.doubts
     first_day = first.read("first_day", lambda text: _first_day(text, forms), date.min)
-    last_day = first.read("last_day", lambda text: parse_day(forms.day(text)), None)
+    last_day = first.read("last_day", lambda text: _last_day(text, forms), None)
     if last_day is not None and last_day < first_day and first.doubts == doubts:
         first.fault("last_day", f"{last_day} is before the first day, {first_day}")
     shares = _shares(records, method, projects, forms)
@@ -135,9 +140,11 @@ def _provider(text: str) -> str:
     return _fitting(provider_of(text), LONGEST_PROVIDER) or AZURE
 
 
-def _sub_account(text: str, provider: str) -> str:
-    if provider == AZURE and text and not GUID.fullmatch(text):
-        raise ValueError(f"'{shortened(text)}' is no subscription's id")
+def _sub_account(text: str, provider: str, is_stored: Callable[[str], bool]) -> str:
+    if provider == AZURE and text and not GUID.fullmatch(text) and not is_stored(text):
+        raise ValueError(
+            f"'{shortened(text)}' is no subscription's id, and nothing is stored of such a billing account"
+        )
     return _needed(text, LONGEST_SUB_ACCOUNT, "it is empty; write the id of the subscription, or other sub-account")
 
 
@@ -157,6 +164,13 @@ def _first_day(text: str, forms: Forms) -> date:
     if day is None:
         raise ValueError("it is empty; write the first day from which the rule counts, such as 2026-04-01")
     return day
+
+
+def _last_day(text: str, forms: Forms) -> date | None:
+    try:
+        return parse_day(forms.day(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; or leave it empty, where the rule goes on") from None
 
 
 def _needed(text: str, longest: int, otherwise: str) -> str:

@@ -116,7 +116,7 @@ class AllocationService:
         entries = self.projects.entries()
         ids = {str(entry.project.id): entry.project.id for entry in entries}
         ids |= {acronym_key(entry.project.acronym): entry.project.id for entry in entries}
-        rules = [self._as_stored(rule) for rule in read_rules(content, ids)]
+        rules = [self._as_stored(rule) for rule in read_rules(content, ids, self._is_stored)]
         why = given_reason(reason) if reason else "loaded"
         loaded = False
 
@@ -133,6 +133,9 @@ class AllocationService:
         acronyms = {entry.project.id: entry.project.acronym for entry in entries}
         checked, unasked = self._check([change.after.name for change in changes] if loaded else [])
         return LoadedRules(loaded, changes, len(rules) - len(changes), warnings, acronyms, checked, unasked)
+
+    def _is_stored(self, sub_account_id: str) -> bool:
+        return self.spending.stored_sub_account(sub_account_id) is not None
 
     def _as_stored(self, rule: Rule) -> Rule:
         """With its provider spelled as it is in what is stored: only some have names of ours."""

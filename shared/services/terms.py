@@ -32,7 +32,9 @@ def parse_day(text: str) -> date | None:
         day = date.fromisoformat(text) if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else None
     except ValueError:
         day = None
-    if day is None or not EARLIEST <= day <= LATEST:
+    if day is not None and not EARLIEST <= day <= LATEST:
+        raise ValueError(f"'{text}' is not within the days that can be stored, {EARLIEST} to {LATEST}")
+    if day is None:
         raise ValueError(f"'{shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
     return day
 

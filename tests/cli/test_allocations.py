@@ -9,6 +9,7 @@ import pytest
 
 from shared.cli.app import user_name
 from shared.composition import Composition
+from tests.adapters.exports.files import EA, csv_of
 from tests.cli.commands import (
     DIE1,
     EAU,
@@ -287,3 +288,29 @@ def test_a_rule_of_what_nothing_is_stored_of_is_warned_of(cli: Cli, app: Composi
         "allocations", "load", write_rules(f"O,{written},fixed,2026-12-01,DIE1,100", header=header), "--dry-run"
     )
     assert loaded.err == f"warning: O: no costs without a project are stored of {said}\n"
+
+
+def test_what_an_export_has_of_no_subscription_is_allocated_as_its_billing_account_s(
+    cli: Cli, queue_names: dict[str, str]
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    support = EA | {"SubscriptionId": "", "BillingAccountId": "9876", "ResourceGroup": "", "ResourceId": ""}
+    row = support | {"Date": "11/03/2026", "BillingPeriodStartDate": "11/01/2026", "Cost": "40"}
+    Path("support.csv").write_text(csv_of([row]), newline="")
+    rule = ("Support,9876,fixed,2026-11-01,DIE1,50",)
+    refused = cli("allocations", "load", write_rules(*rule))
+    assert "'9876' is no subscription's id, and nothing is stored of such a billing account" in refused.err
+    assert cli("exports", "import", "support.csv").code == 0
+    load(cli, *rule)
+    assert given(cli, "Support")["DIE1"] == "20"
+    (version,) = cli("allocations", "show", "Support", "--json").json["versions"]
+    assert (version["shares"], version["is_end"]) == ([{"project": "DIE1", "percent": "50"}], False)
+
+
+def test_a_last_day_that_means_never_is_refused_with_what_would_be_taken(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    lines = write_rules("Hub,FIRST,,fixed,2026-11-01,9999-12-31,DIE1,50", header=WITH_GROUP)
+    assert cli("allocations", "load", lines).err.endswith(
+        "'9999-12-31' is not within the days that can be stored, 2000-01-01 to 2100-01-01; or leave it empty, where "
+        "the rule goes on\n"
+    )

@@ -114,7 +114,8 @@ def test_an_order_is_refused_where_nobody_can_be_asked(cli: Cli, file: str, queu
         (["use", "nightly"], "there is no export nightly"),
         (["use", "query", "--for", "7f0c"], "no export has delivered 7f0c"),
         (["use", "query", "--for", ""], "--for is empty"),
-        (["list", "--state", "done"], "'done' is not one of"),
+        (["list", "--state", "done"], "Invalid value for '--state': 'done' is not one of"),
+        (["show", "abc"], "Invalid value for 'RUN': it has to be a number ("),
     ],
 )
 def test_what_there_is_not_is_wrong_usage(cli: Cli, arguments: list[str], words: str) -> None:

@@ -112,7 +112,10 @@ WRONG = {
         "line 2, method: 'even' is no method; write one of fixed, proportional, proportional-everywhere",
     ),
     "no name": (",SUB,,fixed,2026-04-01,,DIE1,5", "line 2, name: it is empty; give the rule a name"),
-    "no subscription": ("Hub,hub,,fixed,2026-04-01,,DIE1,5", "line 2, sub_account_id: 'hub' is no subscription's id"),
+    "no subscription": (
+        "Hub,hub,,fixed,2026-04-01,,DIE1,5",
+        "line 2, sub_account_id: 'hub' is no subscription's id, and nothing is stored of such a billing account",
+    ),
     "no sub-account": (
         "Hub,,,fixed,2026-04-01,,DIE1,5",
         "line 2, sub_account_id: it is empty; write the id of the subscription, or other sub-account",
