@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 # Files of three million rows take half of it. What counts is what is asked for, not what is used.
 MOST_MEMORY_MB = 1_200
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 180.0
 IDLE_SECONDS = 60.0
 # With these, what is read ahead does not grow with the machine.
 FRUGAL = {"POLARS_ROW_GROUP_PREFETCH_SIZE": "2", "POLARS_MAX_THREADS": str(min(os.cpu_count() or 1, 4))}
+# Where there is no memory left, what a thread has to say of it may wait for ever for some.
+QUIET = {"RUST_BACKTRACE": "0"}
 READY = b"ready"
 IDLE = 0
 
@@ -104,7 +106,7 @@ class ReadingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**FRUGAL, **os.environ, "PYTHONPATH": places},
+            env={**FRUGAL, **os.environ, **QUIET, "PYTHONPATH": places},
         )
         child = _Child(process, cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout))
         if child.answers.read(len(READY)) != READY:

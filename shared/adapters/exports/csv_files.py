@@ -1,18 +1,19 @@
-"""CSV files before they are parsed: their header, and what would fill the memory or break the parser is refused."""
+"""CSV files before they are parsed: unpacked, in pieces of whole lines, and what would fill the memory is refused."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import mmap
-import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from io import FileIO
+from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import cast
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from shared.adapters.exports.columns import BOM
 from shared.ports.errors import NeverError
@@ -23,158 +24,159 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 BOM_BYTES = BOM.encode()
 # What is decoded in place of bytes that are no UTF-8.
 REPLACED = "\N{REPLACEMENT CHARACTER}"
-PIECE = 2**20
+# What a maker of files does wrong, it does in all of them: the first piece is read by the letter.
+FIRST_PIECE, PIECE = 2**20, 8 * 2**20
+NEAR = 2**16
 # A line as long as this has to be held whole; the longest that providers write have some 100 kB, of tags.
 LONGEST_LINE = 16 * 2**20
 # Exports shrink to a tenth or less, bombs to a thousandth. What is small does no harm.
 MOST_TIMES, HARMLESS = 200, 64 * 2**20
+# Its types say that it is an error, not a kind of them.
+DAMAGED = cast("type[Exception]", IsalError)
+# By itself, the module refuses a cell of more than 128 kB. Pieces are not longer than we say.
+csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedFile:
-    """A file that can be parsed in pieces. lines: how many it has after its header; None where nobody counted them."""
+class CsvFile:
+    """A file of which the header is read, and what follows is still to come."""
 
-    path: Path
     header: list[str]
-    header_lines: int
-    lines: int | None
+    content: Iterator[bytes]
 
-    def count_lines(self) -> int:
-        """How many lines it has, whatever its quotes, in memory that does not grow with it."""
-        if self.lines is not None:
-            return self.lines
-        lines, last = 0, b""
-        with self.path.open("rb", buffering=0) as file:
-            while piece := file.read(PIECE // 4):
-                lines, last = lines + piece.count(b"\n"), piece
-        return lines + (not last.endswith(b"\n"))
-
-    def check(self, rows: int, lines: int) -> None:
-        """Refuses a file of which a parser has found these rows, where rows were lost between quotes.
-
-        lines: of the file. A row is a line, or several where a cell has more than one, which costs have not: then all
-        of it is read again, slowly.
-        """
-        if rows != lines - self.header_lines and rows != self._records():
-            raise NeverError(
-                f"The file's quotes are broken: {rows:,} rows were found in {lines - self.header_lines:,} lines."
-            )
-
-    def _records(self) -> int | None:
-        """How many rows it has by the letter; None where one has more or fewer cells than the header."""
-        with opened(self.path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            try:
-                rows = csv.reader(text, strict=True)
-                return sum(1 for row in rows if _is_row(row, self.header)) - 1
-            except (csv.Error, UnicodeDecodeError, _OddError):
-                return None
-
-
-class _OddError(Exception):
-    """A row that is none."""
-
-
-def _is_row(row: list[str], header: list[str]) -> bool:
-    if row and len(row) != len(header):
-        raise _OddError
-    return True
+    def pieces(self) -> Iterator[bytes]:
+        """What follows, in whole lines of some MB; the last may lack its end."""
+        held: list[bytes | memoryview] = []
+        size, enough = 0, FIRST_PIECE // 2
+        for chunk in self.content:
+            size += len(chunk)
+            end = chunk.rfind(b"\n") + 1 if size >= enough else 0
+            if end:
+                # One that is whole by itself is not copied.
+                yield b"".join((*held, chunk if end == len(chunk) else memoryview(chunk)[:end]))
+                held, size, enough = [], len(chunk) - end, PIECE
+            if end < len(chunk):
+                held.append(chunk[end:])
+            if size > LONGEST_LINE:
+                raise NeverError(f"The file has a line of more than {LONGEST_LINE // 2**20} MB, as no export does.")
+        if held:
+            yield b"".join(held)
 
 
 @contextmanager
-def checked(path: Path) -> Iterator[CheckedFile]:
-    """A file that can be parsed in pieces, the same or a copy for as long as this lasts.
+def opened(path: Path) -> Iterator[CsvFile]:
+    """A file, for as long as this lasts. Raises NeverError, as the pieces do."""
+    with path.open("rb", buffering=0) as file:
+        content = _content(file, path.stat().st_size)
+        start = b""
+        while len(start) < FIRST_PIECE and (chunk := next(content, b"")):
+            start += chunk
+        _check_kind(start)
+        header, end = _header(start)
+        _check_separator(header)
+        # Some of Azure's files have one before their first row, too.
+        rows = start[end:].removeprefix(BOM_BYTES)
+        yield CsvFile(header, chain((rows[:FIRST_PIECE], rows[FIRST_PIECE:]), content))
 
-    A gzip file is unpacked once for this, and thrown away: it can't be known otherwise how long its lines are.
-    Raises NeverError.
-    """
-    start, lines = _start(path)
-    header, end = _header(start)
-    _check_separator(header)
-    _check_cells(start[end:], header)
-    whole = CheckedFile(path, header, start.count(b"\n", 0, end) or 1, lines)
-    if not start.startswith(BOM_BYTES, end):
-        yield whole
+
+def _content(file: FileIO, size: int) -> Iterator[bytes]:
+    packed = file.read(len(GZIP)) == GZIP
+    file.seek(0)
+    if packed:
+        yield from _unpacked(file, size)
         return
-    # Some of Azure's files have one before their first row, too, where the parser would take it for a part of that.
-    with TemporaryDirectory(prefix="budget-warden-") as folder:
-        copy = Path(folder, "export.csv")
-        with opened(path) as file, copy.open("wb") as other:
-            other.write(file.read(end))
-            file.read(len(BOM_BYTES))
-            shutil.copyfileobj(file, other, PIECE)
-        yield replace(whole, path=copy)
+    yield file.read(FIRST_PIECE)
+    while chunk := file.read(_to_a_line_end(file)):
+        yield chunk
 
 
-def opened(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    """A file's content, unpacked."""
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP
-    return gzip.open(path) if packed else path.open("rb")
+def _to_a_line_end(file: FileIO) -> int:
+    """How many bytes to read for a piece, that a line may end with them."""
+    at = file.tell()
+    file.seek(at + PIECE - NEAR)
+    near = file.read(NEAR)
+    file.seek(at)
+    return PIECE - NEAR + (near.rfind(b"\n") + 1 or NEAR)
 
 
-def _start(path: Path) -> tuple[bytes, int | None]:
-    """The first piece, of a file in which no line is too long; and how many lines it has, where they were counted."""
-    size, lines = path.stat().st_size, None
-    with opened(path) as file:
-        if isinstance(file, gzip.GzipFile):
-            start, lines = _check_packed(file, size)
-        else:
-            start = file.read(PIECE)
-            if size > LONGEST_LINE:
-                _check_plain(file)
+def _unpacked(file: FileIO, size: int) -> Iterator[bytes]:
+    """What a gzip file's members hold, each of them checked by its sum."""
+    left, packed = max(HARMLESS, MOST_TIMES * size), file.read(FIRST_PIECE)
+    while packed:
+        member = isal_zlib.decompressobj(wbits=31)
+        while not member.eof:
+            packed = packed or file.read(FIRST_PIECE)
+            try:
+                chunk = member.decompress(packed, PIECE)
+            except DAMAGED:
+                raise _cut_off() from None
+            if not packed and not chunk and not member.eof:
+                raise _cut_off()
+            packed = member.unconsumed_tail
+            left -= len(chunk)
+            if left < 0:
+                raise NeverError(f"The file unpacks to more than {MOST_TIMES} times its size, as no export does.")
+            if chunk:
+                yield chunk
+        packed = _next_member(member.unused_data, file)
+
+
+def _next_member(packed: bytes, file: FileIO) -> bytes:
+    """What is left of a file; zeros after the last member only fill a block of some store."""
+    while not (packed := packed.lstrip(b"\0")):
+        if not (packed := file.read(FIRST_PIECE)):
+            break
+    return packed
+
+
+def by_the_letter(piece: bytes, header: list[str], before: int) -> tuple[list[list[str]], int]:
+    """The rows of a piece, each with as many cells as the header or none, and where the last whole one of them ends.
+
+    Slow. before: how many rows come before it. Raises NeverError.
+    """
+    rows: list[list[str]] = []
+    read = end = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal read
+        for line in io.BytesIO(piece):
+            read += len(line)
+            yield line.decode()
+
+    try:
+        for row in csv.reader(lines(), strict=True):
+            rows.append(row)
+            end = read
+            if row and len(row) != len(header):
+                said = f"{len(row):,} cell{'' if len(row) == 1 else 's'}, and the header {len(header):,}"
+                raise NeverError(f"Row {before + len(rows):,} after the header has {said}.")
+    except UnicodeDecodeError:
+        raise NeverError("The file is broken: it is not in UTF-8.") from None
+    except csv.Error as error:
+        # The next piece may have the rest of a cell with several lines.
+        if "unexpected end" not in str(error):
+            raise _broken(str(error)) from None
+    return rows, end
+
+
+def _broken(said: str) -> NeverError:
+    if "new-line character" in said:
+        return NeverError("The file has lines that end in a carriage return alone, which is read as no end of a line.")
+    return NeverError(f"The file's quotes are broken ({said}).")
+
+
+def not_closed() -> NeverError:
+    """What is to be said of a cell that does not end."""
+    return NeverError("The file's quotes are broken: one is opened that nobody closes.")
+
+
+def _check_kind(start: bytes) -> None:
     if not start:
         raise NeverError("The file is empty; an export without charges has a header.")
     if start.startswith((ZIP, *UTF_16)):
         raise NeverError("The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are read.")
     if start.removeprefix(BOM_BYTES).lstrip().startswith((b"{", b"[")):
         raise NeverError("The file is JSON, and no manifest of an export.")
-    # The last character may be cut.
-    return (start if len(start) < PIECE else start[: start.rfind(b"\n") + 1]), lines
-
-
-def _check_plain(file: io.BufferedIOBase) -> None:
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        at = 0
-        while len(content) - at > LONGEST_LINE:
-            at = content.rfind(b"\n", at, at + LONGEST_LINE) + 1
-            if not at:
-                raise _too_long()
-        last = content.rfind(b'"')
-        if 0 <= last < len(content) - LONGEST_LINE:
-            _check_closed(content[last : last + 2])
-
-
-def _check_closed(last: bytes) -> None:
-    """Refuses a file whose last quote, far from its end, opens a cell: the parser would hold all that follows.
-
-    last: that quote, and what comes after it.
-    """
-    if last[1:] not in b",\r\n":
-        raise NeverError("The file's quotes are broken: one is opened that nobody closes.")
-
-
-def _check_packed(file: gzip.GzipFile, size: int) -> tuple[bytes, int]:
-    """Unpacks all of it; returns the first piece, and how many lines there are."""
-    start, unpacked, line, last, quoted, lines = b"", 0, 0, b"", 0, 0
-    try:
-        while piece := file.read(PIECE):
-            start = start or piece
-            last += piece[: last.endswith(b'"')]
-            if (quote := piece.rfind(b'"')) >= 0:
-                last, quoted = piece[quote : quote + 2], unpacked + quote
-            unpacked += len(piece)
-            lines += piece.count(b"\n")
-            end = piece.rfind(b"\n")
-            line = line + len(piece) if end < 0 else len(piece) - end - 1
-            if unpacked > max(HARMLESS, MOST_TIMES * size):
-                raise NeverError(f"The file unpacks to more than {MOST_TIMES} times its size, as no export does.")
-            if line > LONGEST_LINE:
-                raise _too_long()
-    except (EOFError, OSError, zlib.error):
-        raise NeverError("The file is cut off or damaged: its gzip can't be unpacked to its end.") from None
-    if last and unpacked - quoted > LONGEST_LINE:
-        _check_closed(last)
-    return start, lines + bool(line)
 
 
 def _header(start: bytes) -> tuple[list[str], int]:
@@ -199,24 +201,5 @@ def _check_separator(header: list[str]) -> None:
         raise NeverError(f"The file's cells are separated by {used}; commas are read.")
 
 
-def _check_cells(rows: bytes, header: list[str]) -> None:
-    """Refuses a file whose first rows have more or fewer cells than its header: such as an amount with a comma.
-
-    What a maker of files does wrong, it does in all of them. rows: whole lines, or all there are.
-    """
-    if b"\r" in rows.replace(b"\r\n", b""):
-        raise NeverError("The file has lines that end in a carriage return alone, which is read as no end of a line.")
-    text = rows.decode(errors="replace").removeprefix(BOM)
-    try:
-        for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True)):
-            if row and len(row) != len(header):
-                said = f"{len(row):,} cells, and the header {len(header):,}"
-                raise NeverError(f"Row {number + 1:,} after the header has {said}.")
-    except csv.Error as error:
-        # Of a piece of a file, the last cell may be cut.
-        if len(rows) < PIECE // 2 or "unexpected end" not in str(error):
-            raise NeverError(f"The file's quotes are broken ({error}).") from None
-
-
-def _too_long() -> NeverError:
-    return NeverError(f"The file has a line of more than {LONGEST_LINE // 2**20} MB, as no export does.")
+def _cut_off() -> NeverError:
+    return NeverError("The file is cut off or damaged: its gzip can't be unpacked to its end.")

@@ -48,6 +48,7 @@ KEYS = (SUB_ACCOUNT, GROUP, DAY, SERVICE, CURRENCY, PERIOD, BILLING_ACCOUNT, PRO
 ROW, AMOUNT, EXPONENT, ROWS = "row", "amount", "exponent", "rows"
 # So many sums of batches are held before they are added up.
 MOST_HELD = 500_000
+SOME = 100
 # A part has a million rows or two; each sum takes some hundred bytes, several times.
 MOST_SUMS = 2_000_000
 
@@ -165,8 +166,8 @@ class Summing:
                     known[text] = None if text in cells.ABSENT else read(text)
                 except CellError as error:
                     self._refuse(frame, pl.col(cell) == text, f"is wrong: the {cell} {error}")
-        if not texts:
-            return pl.lit(None, dtype).alias(cell)
+        if len(texts) <= 1 and frame[cell].null_count() in (0, frame.height):
+            return pl.lit(known[texts[0]] if texts else None, dtype).alias(cell)
         return pl.col(cell).replace_strict(texts, [known[text] for text in texts], return_dtype=dtype)
 
     def _with_amounts(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -275,12 +276,17 @@ def _plain_amounts(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _summed(frame: pl.DataFrame, rows: pl.Expr) -> pl.DataFrame:
     keys = [*_keys(frame), EXPONENT]
-    return (
-        frame.lazy()
-        .group_by(keys)
-        .agg(pl.col(AMOUNT).sum(), rows.cast(pl.UInt64).alias(ROWS))
-        .collect(engine="streaming")
-    )
+    # What is the same in all rows need not be compared in each.
+    same = {key: pl.lit(frame[key][0], frame.schema[key]) for key in keys if _is_one(frame[key])}
+    found = frame.lazy().group_by([key for key in keys if key not in same])
+    sums = found.agg(pl.col(AMOUNT).sum(), rows.cast(pl.UInt64).alias(ROWS)).with_columns(**same)
+    return sums.select(*keys, AMOUNT, ROWS).collect(engine="streaming")
+
+
+def _is_one(column: pl.Series) -> bool:
+    """Whether its values are all the same; of none there is no value."""
+    some = column.head(SOME)
+    return bool(column.len()) and all(each.eq_missing(some.head(1)).all() for each in (some, column))
 
 
 def _keys(frame: pl.DataFrame) -> list[str]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from focus_data_toolkit.cli import main as toolkit
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.exports import csv_files, reader
+from shared.adapters.exports import csv_files, csv_rows
 from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
 from shared.domain.exports.runs import Dataset, Export
@@ -271,7 +271,10 @@ def test_a_field_of_a_megabyte_is_read(tmp_path):
 
 def test_many_rows_in_many_batches_are_summed_once_each(tmp_path, monkeypatch):
     monkeypatch.setattr("shared.adapters.exports.summing.MOST_HELD", 100)
-    monkeypatch.setattr(reader, "BATCH_ROWS", 500)
+    monkeypatch.setattr(csv_rows, "BATCH_ROWS", 500)
+    monkeypatch.setattr(csv_files, "FIRST_PIECE", 2**12)
+    monkeypatch.setattr(csv_files, "PIECE", 2**16)
+    monkeypatch.setattr(csv_files, "NEAR", 2**10)
     rows = [{**EA, "Cost": f"0.0{number}", "ResourceGroup": f"rg-{number % 70}"} for number in range(5000)]
     file = read(tmp_path / "part", csv_of(rows))
     expected: dict[str, Decimal] = defaultdict(Decimal)
@@ -544,13 +547,100 @@ def test_no_row_is_lost_between_two_odd_quotes_of_a_column_that_is_not_read(tmp_
         "s,rg,09/21/2026,1,CAD,Storage,{}\n",
     )
     text = header + row.format("") * FILLING + "".join(map(row.format, (one, "", "", other, "")))
-    assert len(header) + len(row) * FILLING > csv_files.PIECE
+    assert len(header) + len(row) * FILLING > csv_files.FIRST_PIECE
     try:
         file = read(tmp_path / "part", packed(text.encode()))
     except NeverError as error:
         assert "broken" in error.reason
     else:
         assert (file.count, total(file)) == (FILLING + 5, FILLING + 5)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    for name, size in {"FIRST_PIECE": 2**9, "PIECE": 2**11, "NEAR": 2**8}.items():
+        monkeypatch.setattr(csv_files, name, size)
+
+
+CELLS = st.text(alphabet='ab,;"\n\r é', max_size=12).map(lambda text: text.replace("\r", "\r\n"))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(CELLS, CELLS, st.integers(0, 10**6)), min_size=30, max_size=150),
+    st.booleans(),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([1, 700, 2**20]),
+)
+def test_wherever_pieces_and_members_end_all_rows_are_summed(
+    tmp_path_factory, small_pieces, rows, quoted, line, member
+):
+    path, written = tmp_path_factory.getbasetemp() / "pieces", io.StringIO()
+    writer = csv.writer(written, lineterminator=line, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
+    writer.writerow(["Tags", "Date", "Cost", "BillingCurrency", "Note"])
+    writer.writerows([tags, "2026-09-21", f"{cost / 1000:.3f}", "CAD", note] for tags, note, cost in rows)
+    content = written.getvalue().encode()
+    members = [gzip.compress(content[at : at + member], 1) for at in range(0, len(content), member)]
+    for each in (content, b"".join(members)) if member > 1 or len(content) < 4000 else (content,):
+        file = read(path, each)
+        assert (file.count, total(file)) == (len(rows), Decimal(sum(cost for *_, cost in rows)) / 1000)
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        # What moves is empty, or not read.
+        (",3,1.5,", ",3,5,1.5,", "Row 251 after the header has 7 cells, and the header 6."),
+        (",,\n", ",\n", "Row 251 after the header has 5 cells, and the header 6."),
+        ("CAD,,\n", "CAD\n", "Row 251 after the header has 4 cells, and the header 6."),
+        (",,\n", ",,,\n", "Row 251 after the header has 7 cells, and the header 6."),
+        (",,\n", ',,"a\n', "The file's quotes are broken: one is opened that nobody closes."),
+        (",,\n", ",,\r", "The file has lines that end in a carriage return alone"),
+    ],
+)
+def test_a_late_row_that_is_no_row_is_refused_by_its_number(tmp_path, small_pieces, packed, before, after, sentence):
+    row = "2026-09-21,3,1.5,CAD,,\n"
+    odd = row.replace(before, after, 1)
+    text = "Date,Quantity,Cost,BillingCurrency,Tags,Note\n" + row * 250 + odd + row * 250
+    assert odd != row
+    with pytest.raises(NeverError) as error:
+        read(tmp_path / "part", packed(text.encode()))
+    assert sentence in error.value.reason
+
+
+def test_quotes_in_the_midst_of_cells_move_no_column(tmp_path, small_pieces):
+    row = "x,,,,y,,2026-09-21,1.5,CAD\n"
+    odd = 'x",,a_b,"""""",x",,2026-09-21,908.70,CAD\n'
+    file = read(tmp_path / "part", "A,B,C,D,E,F,Date,Cost,BillingCurrency\n" + row * 100 + odd + row * 100)
+    assert (file.count, file.odd, total(file)) == (201, (), Decimal("1208.70"))
+
+
+def test_empty_lines_are_no_rows_wherever_they_are(tmp_path, small_pieces):
+    row = "2026-09-21,1.5,CAD\n"
+    file = read(tmp_path / "part", "Date,Cost,BillingCurrency\n\n" + (row * 40 + "\n\r\n\n") * 20 + "\n" * 3000 + row)
+    assert (file.count, file.odd, total(file)) == (801, (), Decimal("1201.5"))
+
+
+@pytest.mark.parametrize("zeros", [1, 511, 2**21])
+def test_zeros_after_a_gzip_fill_a_block_and_say_nothing(tmp_path, zeros):
+    one, other = (gzip.compress(each.encode()) for each in (csv_of([EA]), csv_of([EA]).split("\r\n")[1]))
+    assert total(read(tmp_path / "part", one + bytes(zeros) + other + bytes(zeros))) == 3
+
+
+@pytest.mark.parametrize("left", [b"x", b"\x1f\x8b", b"\n", bytes(9) + b"x"])
+def test_anything_else_after_a_gzip_is_refused(tmp_path, left):
+    with pytest.raises(NeverError, match="its gzip can't be unpacked to its end"):
+        read(tmp_path / "part", gzip.compress(csv_of([EA]).encode()) + left)
+
+
+@pytest.mark.parametrize("damage", [(-8, b"\0"), (-4, b"\1"), (40, b"\0\0\0\0")])
+def test_a_gzip_of_which_a_byte_was_changed_is_refused(tmp_path, damage):
+    at, put = damage
+    packed = bytearray(gzip.compress(csv_of([{**EA, "Tags": str(number)} for number in range(999)]).encode(), mtime=0))
+    packed[at : len(packed) + at + len(put) if at < 0 else at + len(put)] = put
+    with pytest.raises(NeverError, match="its gzip can't be unpacked to its end"):
+        read(tmp_path / "part", bytes(packed))
 
 
 def test_cells_of_several_lines_are_a_part_of_their_row(tmp_path):
@@ -647,7 +737,8 @@ def test_a_quote_that_nobody_closes_is_refused_before_it_fills_the_memory(tmp_pa
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):
-    bomb = gzip.compress(csv_of([EA]).encode()) + gzip.compress(b"1,2\n" * 2**22, compresslevel=1) * 5
+    header, row = csv_of([EA]).encode().splitlines(keepends=True)
+    bomb = gzip.compress(header) + gzip.compress(row * 2**16) * 6
     with pytest.raises(NeverError, match="unpacks to more than 200 times its size"):
         read(tmp_path / "part.csv.gz", bomb)
 
