@@ -141,6 +141,24 @@ def test_what_was_imported_by_hand_keeps_no_container_from_being_looked_at(chain
     assert manifests(scan(chain, asks=True)) == [place]
 
 
+def test_a_disabled_subscription_is_given_back_to_the_query_only_where_an_order_names_it(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    chain.load(entry())
+    Exported(blobs).run([ea("1", DAY)])
+    chain.send(chain.export_scanner.scan())
+    chain.drain()
+    history = chain.export_history
+    history.use(history.order("daily"), "ann")
+    chain.cloud_account_service.disable(1, "ann")
+    assert history.use(history.order("query"), "ann").handovers == ()
+    assert chain.tonight() == 0
+    assert len(history.use(history.order("query", SUBSCRIPTION), "ann").handovers) == 1
+    assert chain.cloud_accounts.get(1).status is AccountStatus.PENDING
+    chain.clock.forward(days=1)
+    assert chain.tonight() == 1
+
+
 def test_a_reason_that_can_not_be_kept_disables_nothing(chain: Chain) -> None:
     chain.load(entry())
     with pytest.raises((RequestError, NeverError)):

@@ -72,9 +72,7 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     @override
     @writes
     def enable(self, connection: Connection, cloud_account_id: int) -> None:
-        pending = {"status": AccountStatus.PENDING, "disabled_why": None, "last_sync_error": None}
-        this = (cloud.id == cloud_account_id) & (func.lower(cloud.status) == AccountStatus.DISABLED)
-        connection.execute(update(cloud_accounts).where(this).values(pending))
+        _enable(connection, cloud_account_id)
 
     @override
     @writes
@@ -154,9 +152,17 @@ def export_account(connection: Connection, provider: str) -> int:
 
 
 def query_account(connection: Connection, sub_account_id: str) -> int:
-    """The cloud account by which an Azure subscription is asked for its costs."""
+    """The cloud account by which an Azure subscription is asked for its costs; enabled, where it was not."""
     of_query = {"provider": AZURE, "connection_type": ConnectionType.COST_MANAGEMENT}
-    return _its_own(connection, of_query | {"external_account_id": sub_account_id})
+    found = _its_own(connection, of_query | {"external_account_id": sub_account_id})
+    _enable(connection, found)
+    return found
+
+
+def _enable(connection: Connection, cloud_account_id: int) -> None:
+    pending = {"status": AccountStatus.PENDING, "disabled_why": None, "last_sync_error": None}
+    this = (cloud.id == cloud_account_id) & (func.lower(cloud.status) == AccountStatus.DISABLED)
+    connection.execute(update(cloud_accounts).where(this).values(pending))
 
 
 def _its_own(connection: Connection, row: dict[str, str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from shared.adapters.database.chunks import select_in
 from shared.adapters.database.cloud_accounts import export_account, lock_accounts, query_account
@@ -28,7 +28,7 @@ from shared.adapters.database.tables import (
 from shared.domain.exports.feeding import QUERY, Fed, Feed, Order, use
 from shared.domain.exports.runs import Export
 from shared.ports.azure import AZURE
-from shared.ports.cloud_accounts import ConnectionType
+from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.errors import NeverError
 from shared.ports.export_runs import Ordered
 
@@ -71,7 +71,10 @@ def _source(connection: Connection, order: Order) -> _Source:
 
 
 def _covered(connection: Connection, order: Order, source: _Source) -> Collection[Fed]:
-    """The sub-accounts of which the source has delivered something, or which the query can read."""
+    """The sub-accounts of which the source has delivered something, or which the query can read.
+
+    One whose cloud account is disabled it can't, but where it is named: then that is enabled.
+    """
     if source.export is not None:
         said = select(export_spoken.c.provider, export_spoken.c.sub_account_id).distinct()
         rows = connection.execute(said.where(export_spoken.c.export_id == source.export_id))
@@ -83,12 +86,15 @@ def _covered(connection: Connection, order: Order, source: _Source) -> Collectio
     by_exports = sorted(row.sub_account_id for row in fed)
     owned = select(scopes.c.sub_account_id).join(scope_owners, scope_owners.c.scope_id == scopes.c.id)
     cloud, of_projects = cloud_accounts.c, owned.where(scopes.c.provider == AZURE).distinct()
-    asked = select(cloud.external_account_id).where(cloud.connection_type == ConnectionType.COST_MANAGEMENT)
+    by_query = cloud.connection_type == ConnectionType.COST_MANAGEMENT
+    asked = select(cloud.external_account_id).where(by_query)
+    disabled = asked.where(func.lower(cloud.status) == AccountStatus.DISABLED)
     readable = {
         *(row[0] for row in select_in(connection, of_projects, scopes.c.sub_account_id, by_exports)),
         *(row[0] for row in select_in(connection, asked, cloud.external_account_id, by_exports)),
     }
-    return [Fed(AZURE, each) for each in readable]
+    left_out = {row[0] for row in select_in(connection, disabled, cloud.external_account_id, by_exports)}
+    return [Fed(AZURE, each) for each in readable - left_out]
 
 
 def _carry_out(connection: Connection, order: Order, source: _Source, account: Fed) -> Ordered:
