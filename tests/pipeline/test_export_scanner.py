@@ -485,6 +485,17 @@ def test_files_are_not_told_again_where_it_is_forgotten_that_they_were(chain: Ch
     assert len(told(chain)) == 2
 
 
+def test_files_are_told_though_a_manifest_beside_them_can_never_be_read(chain: Chain, blobs: FakeBlobs) -> None:
+    blobs.put(CONTAINER, "a/manifest.json", b"")
+    blobs.put(CONTAINER, "lost/a.csv", b"x")
+    chain.clock.forward(days=2)
+    scan(chain)
+    assert sorted(notices(chain)) == [
+        "A manifest can't be read: a/manifest.json",
+        f"Files that no manifest names: {CONTAINER}",
+    ]
+
+
 def test_a_file_that_is_called_as_a_part_in_another_container_is_named_by_none(chain: Chain, blobs: FakeBlobs) -> None:
     part = Exported(blobs).run([ea("1", DAY)]).removeprefix(f"{CONTAINER}/").replace("manifest.json", "part_0.csv")
     for container in (CONTAINER, "other"):

@@ -199,8 +199,10 @@ class Scanner:
         """
         changed = [each for each in listed.values() if self._is_changed(look, place, each, listed)]
         read: list[tuple[NewRun, ListedBlob]] = []
+        look.is_unsure = False
         for manifest in sorted(changed, key=lambda each: (each.modified_at, each.name), reverse=True):
             if self.clock() >= look.now + SCANS_FOR:
+                look.is_unsure = True
                 break
             if found := self._found(look, place, manifest, listed):
                 read.append((found, manifest))
@@ -213,7 +215,7 @@ class Scanner:
                 yield Outgoing(ManifestMessage(found.run.place, place.cloud_account_id))
                 look.queued += 1
             look.seen.manifests[found.run.place] = _as_seen(look, found, manifest, listed)
-        return len(read) == len(changed)
+        return not look.is_unsure
 
     def _is_changed(self, look: Look, place: Place, each: ListedBlob, listed: Mapping[str, ListedBlob]) -> bool:
         # An empty one is still being written, and says nothing yet.
@@ -240,6 +242,8 @@ class Scanner:
             event("manifest_not_read", level=logging.WARNING, container=place.container, reason=error.reason)
             if isinstance(error, NeverError) or not manifest.blob.size:
                 self._unread(look, place, manifest, error.reason)
+            else:
+                look.is_unsure = True
             return None
         look.seen.unread.pop(f"{place.container}/{manifest.name}", None)
         return found
@@ -259,11 +263,14 @@ class Scanner:
     def _tell_unnamed(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Iterator[Outgoing]:
         manifests = look.seen.manifests.items()
         named = {name for at, each in manifests if at.startswith(f"{place.container}/") for name in each.parts}
+        # What lies beside a manifest that can't be read may be its own.
+        beside = tuple(at.rpartition("/")[0] + "/" for at in look.seen.unread)
         since = look.now - UNNAMED_AFTER
         new = {
             digest(place.container, name): each
             for name, each in listed.items()
             if name not in named and name.lower().endswith(ENDINGS) and each.modified_at < since
+            if not f"{place.container}/{name}".startswith(beside)
         }
         unnamed = [each for key, each in new.items() if key not in look.seen.told]
         if unnamed:
@@ -276,6 +283,7 @@ class Look:
     """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. has_asked: it
     was asked for what nobody has heard of, too. known: the contents of runs that need no message. again: the manifests
     that need one though they were seen. unread: what operators are to be told of, and why that can't be read.
+    is_unsure: not every manifest of a place was read, which may name any file.
     """
 
     seen: Seen
@@ -286,6 +294,7 @@ class Look:
     known: Collection[str] = ()
     again: set[str] = field(default_factory=set)
     unread: list[tuple[RunRecord, str]] = field(default_factory=list)
+    is_unsure: bool = False
     queued: int = 0
 
 
