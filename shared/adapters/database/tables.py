@@ -165,6 +165,23 @@ accounts = table(
     "accounts",
     *key(provider=key_text(20), sub_account_id=key_text(100)),
     *optional(cloud_account_id=Integer()),
+    # As its provider lists it: ports.payers.Member.
+    *optional(name=fitted(200), state=fitted(40), left_on=Date()),
+)
+
+# How many paid calls a cloud account has made on a day.
+paid_calls = table(
+    "paid_calls",
+    *key(cloud_account_id=Integer(), day=Date()),
+    *needed(calls=Integer()),
+)
+
+# What each sync of a cloud account came to: ports.payers.Sync.
+syncs = table(
+    "syncs",
+    *key(cloud_account_id=Integer(), run_key=key_text(100)),
+    *needed(started_at=UtcDateTime(), finished_at=UtcDateTime(), rows=Integer(), totals=JSON(), services=Integer()),
+    *needed(calls=Integer(), errors=JSON()),
 )
 
 # What is known of one month of a sub-account's charges: domain.coverage.Coverage.

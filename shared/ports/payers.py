@@ -1,0 +1,83 @@
+"""Cloud accounts that are asked for all of their sub-accounts at once: whom they read, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from shared.ports.costs import SubAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A sub-account that a cloud account reads, or has read.
+
+    state: the provider's word for it, None where it was never listed. left_on: since which night it is not listed, or
+    not active, any more: what is stored of it stays, and no answer without its charges says anything of it.
+    """
+
+    id: str
+    name: str | None = None
+    state: str | None = None
+    left_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """What one sync of a cloud account came to.
+
+    rows: charges that were read. totals: what they come to, by currency. services: how many there were. calls: paid
+    ones. errors: in a sentence each; none where all that was due was read.
+    """
+
+    run_key: str
+    started_at: datetime
+    finished_at: datetime
+    rows: int = 0
+    totals: Mapping[str, Decimal] | None = None
+    services: int = 0
+    calls: int = 0
+    errors: tuple[str, ...] = ()
+
+
+class PayerLedger(Protocol):
+    """Raises LaterError where the database is away."""
+
+    def may_call(self, cloud_account_id: int, day: date, most: int) -> bool:
+        """Counts one paid call of a day, before it is made, where that is not the one too many; whether it may be."""
+        ...
+
+    def calls_on(self, cloud_account_id: int, day: date) -> int:
+        """How many paid calls were counted on a day."""
+        ...
+
+    def members(self, cloud_account_id: int) -> list[Member]:
+        """The sub-accounts that it feeds, by id."""
+        ...
+
+    def adopt(self, cloud_account_id: int, provider: str, ids: Collection[str]) -> dict[str, int]:
+        """Has it feed those of these sub-accounts that nothing else feeds: that is not there, or that is disabled.
+
+        Returns the others, with the cloud account that feeds each.
+        """
+        ...
+
+    def note_listed(
+        self, cloud_account_id: int, provider: str, listed: Iterable[SubAccount], active: Collection[str], day: date
+    ) -> None:
+        """Keeps what a provider lists of the sub-accounts that it feeds. active: the states of those that go on.
+
+        A member that is not listed any more, or in another state, has left since this night.
+        """
+        ...
+
+    def keep_sync(self, cloud_account_id: int, sync: Sync) -> None:
+        """Keeps what a sync came to; another one of the same run takes its place."""
+        ...
+
+    def syncs(self, cloud_account_id: int, most: int) -> list[Sync]:
+        """The last ones, the newest first."""
+        ...
