@@ -8,15 +8,22 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from shared.ports.exports import ExportReader, Manifest
+from shared.ports.exports import ExportReader, Manifest, ManifestReader
 
-ENDINGS = (".csv", ".csv.gz", ".parquet")
+ENDINGS = (".csv", ".gz", ".parquet")
+# One that somebody packed is told so, and not passed over.
+PACKED = ".zip"
+
+
+def is_of_export(name: str, reader: ManifestReader) -> bool:
+    """Whether a file that is called so may be an export's, or a manifest."""
+    return name.lower().endswith((*ENDINGS, PACKED)) or reader.is_manifest(name)
 
 
 def found_in(folder: Path, reader: ExportReader) -> list[Path]:
     """The files of exports, and the manifests, in a folder and in those in it."""
     paths = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    return [path for path in paths if path.name.lower().endswith(ENDINGS) or reader.is_manifest(path.name)]
+    return [path for path in paths if is_of_export(path.name, reader)]
 
 
 def parts_of(said: Manifest, manifest: Path, found: Sequence[Path]) -> dict[str, Path]:

@@ -24,7 +24,7 @@ from shared.ports.errors import NeverError
 from shared.ports.export_runs import NewRun
 from shared.ports.exports import ExportReader
 from shared.services.errors import RequestError
-from shared.services.export_folders import ENDINGS, found_in, parts_of
+from shared.services.export_folders import ENDINGS, found_in, is_of_export, parts_of
 
 T = TypeVar("T")
 
@@ -140,11 +140,8 @@ class Container(ExportSource):
         # A name may begin with a slash.
         alone = self._blobs.found(self._container, [self._as_written, self._path]) if self._path else {}
         listed = alone or {each.name: each for each in self._blobs.listed(self._container, self._path)}
-        names = _not_none([name for name in sorted(listed) if self._is_of_export(name)], self._at(self._path))
+        names = _not_none([name for name in sorted(listed) if is_of_export(name, self._reader)], self._at(self._path))
         return {name: listed[name] for name in names}
-
-    def _is_of_export(self, name: str) -> bool:
-        return name.lower().endswith(ENDINGS) or self._reader.is_manifest(name)
 
     @override
     def runs(self) -> Iterator[FoundRun]:

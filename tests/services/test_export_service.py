@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -142,8 +143,17 @@ def test_a_faulty_manifest_is_told(tmp_path):
     assert [each.fault for each in check(tmp_path)] == ["The manifest can't be used: it is no JSON."]
 
 
+def test_files_that_are_packed_in_whatever_way_are_read_or_told_and_not_passed_over(tmp_path):
+    (tmp_path / "part_0_0001.gz").write_bytes(gzip.compress(csv_of([EA]).encode()))
+    (tmp_path / "september.csv.zip").write_bytes(b"PK\x03\x04 and more")
+    (tmp_path / "notes.txt").write_text("nothing")
+    read, zipped = check(tmp_path)
+    assert (read.name, read.totals) == (str(tmp_path / "part_0_0001.gz"), {"CAD": Decimal("1.5")})
+    assert zipped.fault and "ZIP" in zipped.fault
+
+
 def test_where_there_is_nothing_to_read_that_is_said(tmp_path):
-    with pytest.raises(RequestError, match=r"holds no export \(.csv, .csv.gz, .parquet or a manifest\)"):
+    with pytest.raises(RequestError, match=r"holds no export \(.csv, .gz, .parquet or a manifest\)"):
         check(tmp_path)
     with pytest.raises(RequestError, match="there is no "):
         check(tmp_path / "none")

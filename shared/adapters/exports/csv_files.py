@@ -196,9 +196,9 @@ def _header(start: bytes) -> tuple[list[str], int]:
 
 
 def _check_separator(header: list[str]) -> None:
-    used = next((word for separator, word in OTHER_SEPARATORS.items() if separator in header[0]), None)
-    if len(header) == 1 and used:
-        raise NeverError(f"The file's cells are separated by {used}; commas are read.")
+    used = [word for separator, word in OTHER_SEPARATORS.items() if len(header) == 1 and separator in header[0]]
+    if used:
+        raise NeverError(f"The file's cells are separated by {used[0]}; commas are read.")
 
 
 def _cut_off() -> NeverError:

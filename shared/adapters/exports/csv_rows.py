@@ -30,8 +30,14 @@ def read_csv(path: Path, metric: CostMetric, today: date) -> tuple[Layout, Summi
     with explained(), csv_files.opened(path) as file:
         layout = layout_of(file.header, metric)
         summing = summing_of(layout, today)
-        for batch in _batches(_Parsing(file.header, layout).frames(file)):
+        parsing = _Parsing(file.header, layout)
+        for batch in _batches(parsing.frames(file)):
             summing.add(batch)
+        if parsing.last_cell and not parsing.ends_with_line:
+            summing.notes.append(
+                f"The file does not end with a line break: were it cut off, its last cell, the {parsing.last_cell}, "
+                "might lack its end."
+            )
         return layout, summing
 
 
@@ -65,6 +71,9 @@ class _Parsing:
         self._schema = dict.fromkeys(names, pl.String)
         # Where the last column is not read, the parser jumps over what lies behind the others, quotes and all.
         self._columns = [*columns_of(layout, lambda _, at: pl.col(names[at])), pl.col(names[-1]).alias(LAST)]
+        # Where this is read, nothing shows that it was cut off; where not, nothing is lost by that.
+        self.last_cell = next((cell for cell, at in layout.places.items() if at == len(header) - 1), None)
+        self.ends_with_line = True
         used = {name for column in self._columns for name in column.meta.root_names()}
         self._needed = [(place, name) for place, name in enumerate(names) if name in used]
 
@@ -77,6 +86,7 @@ class _Parsing:
             if frame is None:
                 frame, cut = self._by_the_letter(whole, count)
             count += frame.height
+            self.ends_with_line = whole.endswith(b"\n")
             yield frame.drop(LAST)
         if cut:
             raise csv_files.not_closed()

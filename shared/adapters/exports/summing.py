@@ -78,6 +78,7 @@ class Summing:
         self._held = 0
         self._others: dict[Key, tuple[Decimal, int]] = {}
         self._without_cost = 0
+        self.notes: list[str] = []
 
     def add(self, batch: pl.DataFrame) -> None:
         """Counts a batch in."""
@@ -122,10 +123,9 @@ class Summing:
     @property
     def odd(self) -> tuple[str, ...]:
         """What a person should know, in sentences."""
-        if not self._without_cost:
-            return ()
         rows = "1 row has" if self._without_cost == 1 else f"{self._without_cost:,} rows have"
-        return (f"{rows} no cost, and count for nothing.",)
+        without_cost = [f"{rows} no cost, and count for nothing."] if self._without_cost else []
+        return (*without_cost, *self.notes)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import io
+import re
+import zlib
 from collections import defaultdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -696,6 +699,48 @@ def test_more_different_charges_than_fit_into_memory_are_told():
     many.add(pl.DataFrame([{**cells, "sub-account": str(number)} for number in range(3)]))
     with pytest.raises(NeverError, match="more than 2 different charges"):
         many.rows()
+
+
+@pytest.mark.parametrize("zone", ["-07:30", "+05:30", "Z     "])
+def test_times_in_zones_that_only_arrow_knows_are_in_utc_all_the_same(tmp_path, zone):
+    """As pyarrow writes them: in a copy of the schema, beside Parquet's own. Six letters take the place of six."""
+    path = tmp_path / "part.parquet"
+    late = datetime(2026, 9, 21, 23, 30, tzinfo=UTC)
+    frame = pl.DataFrame([{**EA, "Date": late}]).with_columns(pl.col("Date").dt.convert_time_zone("Turkey"))
+    frame.write_parquet(path)
+    content = path.read_bytes()
+    schema = re.search(rb"ARROW:schema.{1,8}?([A-Za-z0-9+/]{40,}=*)", content, re.DOTALL)
+    assert schema
+    arrows = base64.b64decode(schema[1])
+    assert b"Turkey" in arrows
+    path.write_bytes(content.replace(schema[1], base64.b64encode(arrows.replace(b"Turkey", zone.encode()))))
+    assert rows_of(read(path)) == [CHARGE]
+
+
+# Date, BillingCurrency, and a Cost of 1.5 as DECIMAL(76, 10): by pyarrow, packed.
+DECIMAL_256 = (
+    "c-jka3^EjD5Y-UX&=F+<GT21fWEdD2m_V433rHFn7@6rBSn3*qlu3z7VNu2mB%K{yfWkhaK3L=#a0BK#!D|enERsH^3=(X`$r-7+iK1)_"
+    "qCBch5-cu>C8??mJ|J_z0{l*yIXRhm>CUA^MX7nol`uIzQ3p|=a_9Ww5>+ly5z!fpIx%1hC@IDyDI;m4#vmigBdN;9APF&56eup{C+4Td"
+    ";VA=jEQ2T$gN>MoB%7of*u_Z7(d`85bP#h;3q#V$hN6=XY7xjiVC6+(MQYO+5$ZKzs>K?Z#F*4LfE0s<LP26tVQFfKZgN3^ZemeUez`(f"
+    "YEf}!ex8DnnVx~3p`;Davk=5!2=rP2Fya746h3<"
+)
+
+
+def test_decimals_of_more_digits_than_are_read_are_told(tmp_path):
+    with pytest.raises(NeverError, match=r"The file's column Cost has decimals of 76 digits; 38 are read\."):
+        read(tmp_path / "part.parquet", zlib.decompress(base64.b85decode(DECIMAL_256)))
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress])
+def test_that_a_last_cell_which_counts_may_have_been_cut_off_is_said(tmp_path, packed):
+    said = "The file does not end with a line break: were it cut off, its last cell, the cost, might lack its end."
+    whole = "Date,BillingCurrency,Cost\n2026-09-21,CAD,123.45\n"
+    odd = {text: read(tmp_path / "part", packed(text.encode())).odd for text in (whole, whole[:-1], whole[:-3])}
+    assert list(odd.values()) == [(), (said,), (said,)]
+    # Where the last cell is not read, nothing is lost with its end; and a row that ends before is none.
+    assert read(tmp_path / "part", csv_of([{**EA, "Tags": "abc"}])[:-3]).odd == ()
+    with pytest.raises(NeverError, match="Row 1 after the header has 2 cells, and the header 3"):
+        read(tmp_path / "part", packed(whole.rsplit(",", 1)[0].encode()))
 
 
 def test_a_file_that_is_called_parquet_and_is_none_is_told(tmp_path):
