@@ -6,6 +6,7 @@ The floor, in a process like it: the command line is imported, and the rows that
 from __future__ import annotations
 
 import os
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -22,9 +23,10 @@ from benchmarks import fleet
 from benchmarks.figure import Figure
 from benchmarks.fresh import in_fresh_process
 from shared.adapters.database.tables import charges, scopes
+from shared.domain.allocation import Method, Pool, Rule
 from shared.domain.budgets import BudgetTerms
 from shared.domain.money import stored
-from shared.domain.periods import PeriodKind, PeriodRule
+from shared.domain.periods import Period, PeriodKind, PeriodRule, split_at_month_ends
 from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import NotificationMessage
 from shared.ports.azure import AZURE
@@ -38,6 +40,14 @@ YEAR = PeriodRule(PeriodKind.ANNUAL, date(2025, 11, 21))
 # Far from any threshold: nobody is mailed.
 AMOUNT = Decimal(100_000_000)
 AT_ONCE = 500
+# In floors: each of 3,650,000 sums is a row, a share that is rounded, and counted.
+SHARING_AIM = 4
+OF_NOBODY = 1_000_000
+SUMMING = """
+    SELECT charge_period_start, billing_currency, project_id, sum(billed_cost)
+    FROM scope_owners JOIN charges ON charges.scope_id = scope_owners.scope_id
+    WHERE charge_period_start >= ? AND charge_period_start < ? GROUP BY 1, 2, 3 ORDER BY 1, 2
+"""
 READING = """
 import sqlite3, sys
 import shared.cli.main
@@ -59,9 +69,19 @@ def measure() -> Iterator[Figure]:
         runs = [
             [_seconds(command, path) for command in (reading, listing, [*listing, "--json"])] for _ in range(ROUNDS)
         ]
+        shared = in_fresh_process(share, f"sqlite:///{path}")
+        summing = in_fresh_process(sum_alone, path)
     floor, table, as_json = (statistics.median(taken) for taken in zip(*runs, strict=True))
     yield _figure("projects list", table, floor)
     yield _figure("projects list --json", as_json, floor)
+    yield Figure(
+        f"Listing: what a rule gives by all spend, {PROJECTS:,} projects with a year of days",
+        shared,
+        "s",
+        summing,
+        "the driver alone sums what is proportional, by project and day",
+        SHARING_AIM * summing,
+    )
 
 
 def make(database_url: str) -> None:
@@ -75,6 +95,36 @@ def make(database_url: str) -> None:
     for first in range(1, PROJECTS + 1, AT_ONCE):
         warden.notifier.notify(NotificationMessage(tuple(range(first, first + AT_ONCE))), f"benchmark-{first}")
     warden.database.close()
+
+
+def share(database_url: str) -> float:
+    """What it takes to share a year of what nobody owns, by a rule for all projects: seconds."""
+    from shared.adapters.database.allocated import shares_within
+
+    warden, first = fleet.app(database_url, "http://127.0.0.1:9"), YEAR.start
+    group = Scope(AZURE, fleet.SUBSCRIPTIONS[0], "shared")
+    with warden.database.engine.begin() as connection:
+        row = {"provider": AZURE, "sub_account_id": group.sub_account_id, "group_key": "shared"}
+        connection.execute(insert(scopes), row | {"id": OF_NOBODY, "x_resource_group_name": "shared"})
+        connection.execute(insert(charges), _days(OF_NOBODY, 1))
+    rule = Rule("all", Pool(AZURE, group.sub_account_id), Method.EVERYWHERE, first, None, ())
+    warden.allocations.load([rule], "benchmark", "benchmark", fleet.NIGHT, lambda _changes: True)
+    wanted = [(number, Period(first, fleet.NIGHT.date())) for number in range(1, PROJECTS + 1)]
+    begun = time.perf_counter()
+    got = warden.database.read(lambda connection: shares_within(connection, wanted))
+    seconds = time.perf_counter() - begun
+    if len(got) != PROJECTS:
+        raise RuntimeError(f"{len(got)} projects got something")
+    return seconds
+
+
+def sum_alone(path: Path) -> float:
+    """The floor of that, month by month: seconds."""
+    begun, connection = time.perf_counter(), sqlite3.connect(path)
+    for month in split_at_month_ends(Period(YEAR.start, fleet.NIGHT.date())):
+        for _ in connection.execute(SUMMING, (month.start.isoformat(), month.end.isoformat())):
+            pass
+    return time.perf_counter() - begun
 
 
 def _entry(number: int) -> ProjectEntry:

@@ -6,7 +6,7 @@ charges to the last digit: each share is rounded once, and the last one takes wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from functools import reduce
 from itertools import combinations
 
 from shared.domain.charges import key_of_group
-from shared.domain.money import EXACT, add, stored
+from shared.domain.money import EXACT, STORED_DIGITS, add
 from shared.domain.periods import Period
 from shared.domain.projects import WITH_GROUPS, sub_account_key
 
@@ -186,25 +186,34 @@ def split(rule: Rule, amount: Decimal, own: Mapping[int, Decimal]) -> dict[int, 
     same shares.
     """
     if rule.method is Method.FIXED:
-        weights = [(each.project_id, each.percent or NOTHING) for each in rule.shares]
-        return _given(amount, weights, ALL_OF_IT)
+        weights = [(each.project_id, _units(each.percent or NOTHING)) for each in rule.shares]
+        return _given(_units(amount), weights, _units(ALL_OF_IT))
     sharing = {each.project_id for each in rule.shares} or own.keys()
+    its = {each: own[each] for each in sharing & own.keys()}
     # The largest last: what it takes of the others' rounding is the least of it.
-    weights = sorted(((each, own[each]) for each in sharing & own.keys() if own[each] > 0), key=lambda pair: pair[::-1])
-    return _given(amount, weights, total(weight for _, weight in weights))
+    by_weight = sorted((_units(cost), each) for each, cost in its.items() if cost > 0)
+    return _given(_units(amount), [(each, units) for units, each in by_weight], sum(units for units, _ in by_weight))
 
 
-def _given(amount: Decimal, weights: Sequence[tuple[int, Decimal]], whole: Decimal) -> dict[int, Decimal]:
+def _given(amount: int, weights: Sequence[tuple[int, int]], whole: int) -> dict[int, Decimal]:
+    """Amounts and weights in units: there are thousands of weights a day, and whole numbers are quickly shared."""
     if not weights:
         return {}
-    given = {project_id: _part(amount, weight, whole) for project_id, weight in weights[:-1]}
-    together = _part(amount, total(weight for _, weight in weights), whole)
-    given[weights[-1][0]] = EXACT.subtract(together, total(given.values()))
-    return {project_id: part for project_id, part in given.items() if part}
+    parts = [_part(amount, weight, whole) for _, weight in weights[:-1]]
+    parts.append(_part(amount, sum(weight for _, weight in weights), whole) - sum(parts))
+    places = -STORED_DIGITS
+    return {each: Decimal(part).scaleb(places, EXACT) for (each, _), part in zip(weights, parts, strict=True) if part}
 
 
-def _part(amount: Decimal, weight: Decimal, whole: Decimal) -> Decimal:
-    return stored(EXACT.divide(EXACT.multiply(amount, weight), whole))
+def _units(amount: Decimal) -> int:
+    """An amount, or a percent, in units of the last digit that is stored; all that is stored is whole in them."""
+    return int(amount.scaleb(STORED_DIGITS, EXACT))
+
+
+def _part(amount: int, weight: int, whole: int) -> int:
+    """Rounded half-even, as amounts are stored."""
+    part, left = divmod(amount * weight, whole)
+    return part + (2 * left > whole or (2 * left == whole and part % 2))
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
@@ -227,30 +236,39 @@ AllocatedByDay = Mapping[Key, Mapping[date, Decimal]]
 
 def allocated_within(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> Allocated:
     """What these projects got in these periods."""
-    sums: dict[Key, Decimal] = {}
-    for key, _, part in _got(splits, wanted):
-        sums[key] = add(sums.get(key, NOTHING), part)
-    return sums
+    sums: dict[tuple[Period, str], dict[int, Decimal]] = {}
+    for period, project_ids, each in _within(splits, wanted):
+        its = sums.setdefault((period, each.currency), {})
+        for project_id, part in each.given.items():
+            if project_id in project_ids:
+                its[project_id] = EXACT.add(its.get(project_id, NOTHING), part)
+    return {(each, period, currency): got for (period, currency), its in sums.items() for each, got in its.items()}
 
 
 def allocated_by_day(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> AllocatedByDay:
     """The same, day by day."""
-    daily: dict[Key, dict[date, Decimal]] = {}
-    for key, day, part in _got(splits, wanted):
-        days = daily.setdefault(key, {})
-        days[day] = add(days.get(day, NOTHING), part)
-    return daily
+    daily: dict[tuple[Period, str], dict[int, dict[date, Decimal]]] = {}
+    for period, project_ids, each in _within(splits, wanted):
+        its = daily.setdefault((period, each.currency), {})
+        for project_id, part in each.given.items():
+            if project_id in project_ids:
+                days = its.setdefault(project_id, {})
+                days[each.day] = add(days.get(each.day, NOTHING), part)
+    return {(each, period, currency): got for (period, currency), its in daily.items() for each, got in its.items()}
 
 
-def _got(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> Iterator[tuple[Key, date, Decimal]]:
+def _within(
+    splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]
+) -> Iterator[tuple[Period, Collection[int], Split]]:
+    """The periods with a day of which something was given, and the projects of which that is asked."""
     # Many projects share a few periods.
     ids: dict[Period, set[int]] = {}
     for project_id, period in wanted:
         ids.setdefault(period, set()).add(project_id)
     for each in splits:
         for period, project_ids in ids.items():
-            for project_id in project_ids & each.given.keys() if each.day in period else ():
-                yield (project_id, period, each.currency), each.day, each.given[project_id]
+            if each.day in period:
+                yield period, project_ids, each
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 from shared.domain.texts import shortened
 
 # Providers charge in tiny fractions; past ten places, what is cut off does not add up to a cent in millions of rows.
-STORED_PLACES = Decimal("1E-10")
+STORED_DIGITS = 10
+STORED_PLACES = Decimal(1).scaleb(-STORED_DIGITS)
 # Wide enough that no sum or product of stored amounts is ever rounded by the arithmetic itself.
 EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 # Past this an amount can't be stored on the embedded database, and no project budget comes near it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, false, func, null, or_, select
@@ -159,17 +159,19 @@ def _split(connection: Connection, rule: Rule, pooled: Pooled) -> Iterator[Split
     # Databases sort a month of all projects in memory, and a year of them on the disk.
     for month in split_at_month_ends(days):
         rows = connection.execute(_own(rule, month), execution_options={"yield_per": FETCHED})
-        for (day, currency), same in groupby(rows, key=itemgetter(1, 2)):
+        # One by one, rows take longer to come.
+        every = chain.from_iterable(rows.partitions())
+        for (day, currency), same in groupby(every, key=itemgetter(0, 1)):
             if (day, currency) in left:
                 amount = left.pop((day, currency))
-                yield Split(rule, day, currency, amount, split(rule, amount, {row[0]: row[3] for row in same}))
+                yield Split(rule, day, currency, amount, split(rule, amount, {each: own for _, _, each, own in same}))
     for (day, currency), amount in sorted(left.items()):
         yield Split(rule, day, currency, amount, {})
 
 
-def _own(rule: Rule, days: Period) -> Select[int, date, str, Decimal]:
+def _own(rule: Rule, days: Period) -> Select[date, str, int, Decimal]:
     """What the projects' own charges come to, to which a rule's shares are proportional."""
-    by = (scope_owners.c.project_id, *DAY_AND_CURRENCY)
+    by = (*DAY_AND_CURRENCY, scope_owners.c.project_id)
     day = charges.c.charge_period_start
     own = select(*by, func.sum(charges.c.billed_cost).label("own")).join_from(scope_owners, charges, OWNED)
     own = own.where(day >= days.start, day < days.end, COSTS).group_by(*by).order_by(*DAY_AND_CURRENCY)
