@@ -33,7 +33,7 @@ def parse_day(text: str) -> date | None:
     except ValueError:
         day = None
     if day is not None and not EARLIEST <= day <= LATEST:
-        raise ValueError(f"'{text}' is not within the days that can be stored, {EARLIEST} to {LATEST}")
+        raise ValueError(f"'{text}' is too far away; write year-month-day, from {EARLIEST} to {LATEST}")
     if day is None:
         raise ValueError(f"'{shortened(text)}' is no date; write year-month-day, such as 2026-04-01")
     return day

@@ -311,6 +311,6 @@ def test_a_last_day_that_means_never_is_refused_with_what_would_be_taken(cli: Cl
     cli("projects", "load", write_csv(DIE1))
     lines = write_rules("Hub,FIRST,,fixed,2026-11-01,9999-12-31,DIE1,50", header=WITH_GROUP)
     assert cli("allocations", "load", lines).err.endswith(
-        "'9999-12-31' is not within the days that can be stored, 2000-01-01 to 2100-01-01; or leave it empty, where "
+        "'9999-12-31' is too far away; write year-month-day, from 2000-01-01 to 2100-01-01; or leave it empty, where "
         "the rule goes on\n"
     )
