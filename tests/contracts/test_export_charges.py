@@ -642,6 +642,20 @@ def test_runs_that_wait_for_parts_end_no_silence_and_what_was_imported_by_hand_b
     assert world.ledger.silent_exports(last.replace(year=2027)) == [(DAILY, last)]
 
 
+def test_a_run_that_waited_ends_the_silence_when_its_parts_come(world: World) -> None:
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    late = days(9, 1, 21), each_day(9, 1, 21)
+    found_at = world.stage(DAILY, *late, name="late", waiting="1 of its 2 parts not there yet").found_at
+    came_at = found_at + timedelta(days=5)
+    record = world.stage(DAILY, *late, name="late", found_at=came_at)
+    assert (record.found_at, record.started_at) == (found_at, came_at)
+    world.make(record)
+    # An older one fails meanwhile: the last one counts, whatever its number.
+    world.stage(DAILY, days(8, 1, 31), each_day(8, 1, 31), found_at=found_at + timedelta(days=1))
+    assert world.ledger.silent_exports(came_at) == []
+    assert world.ledger.silent_exports(came_at + timedelta(days=1)) == [(DAILY, came_at)]
+
+
 def test_an_export_of_which_every_run_waits_is_silent_since_the_first(world: World) -> None:
     first = world.stage(DAILY, days(9, 1, 20), each_day(9, 1, 20), waiting="1 part not there yet").found_at
     world.stage(DAILY, days(9, 1, 21), each_day(9, 1, 21), waiting="1 part not there yet")

@@ -418,6 +418,23 @@ def test_after_a_restore_runs_that_had_ended_are_queued_again_and_nothing_is_tol
     assert notices(chain) == subjects
 
 
+def test_a_manifest_whose_message_was_lost_is_queued_again_within_three_hours(chain: Chain, blobs: FakeBlobs) -> None:
+    """As where the queues were moved. No database is opened for it once the history has it."""
+    place = Exported(blobs).run([ea("1", DAY)])
+    assert manifests(scan(chain)) == [place]
+    asked = []
+    for _ in range(3):
+        chain.clock.forward(hours=1)
+        asked.append(manifests(scan(chain)))
+    assert asked == [[], [], [place]]
+    chain.work(Queue.EXPORT, to_json(ManifestMessage(place)))
+    chain.export_runs.fail(chain.export_runs.runs()[0].run, "no", chain.clock())
+    scan(chain)
+    statements = opened(chain)
+    chain.clock.forward(hours=3)
+    assert (scan(chain), statements) == ([], [])
+
+
 def test_a_copy_of_a_run_is_asked_for_twice_and_no_more(chain: Chain, blobs: FakeBlobs) -> None:
     """It is nothing in the history, as what was lost is."""
     Exported(blobs).run([ea("1", DAY)])
@@ -477,7 +494,7 @@ def test_files_that_no_manifest_names_are_told_once_when_they_are_a_day_old(chai
 def test_files_are_not_told_again_where_it_is_forgotten_that_they_were(chain: Chain, blobs: FakeBlobs) -> None:
     for name in ("lost/a.csv", "lost/b.csv"):
         blobs.put(CONTAINER, name, b"x")
-        chain.clock.forward(days=2)
+        chain.clock.forward(days=7)
         scan(chain)
     assert len(told(chain)) == 2
     blobs.delete(OF_STATE, chain.export_seen.name)
@@ -494,6 +511,19 @@ def test_files_are_told_though_a_manifest_beside_them_can_never_be_read(chain: C
         "A manifest can't be read: a/manifest.json",
         f"Files that no manifest names: {CONTAINER}",
     ]
+
+
+def test_where_files_that_no_manifest_names_come_each_day_they_are_told_once_a_week(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    for number in range(21):
+        blobs.put(CONTAINER, f"legacy/{number:02}.csv", b"x")
+        chain.clock.forward(days=1)
+        scan(chain)
+    listed = [notice["lines"] for notice in told(chain)]
+    assert len(listed) in (3, 4), "by the weeks of the calendar"
+    everything = [name for lines in listed for name in lines]
+    assert len(set(everything)) == len(everything), "and each file once"
 
 
 def test_a_file_that_is_called_as_a_part_in_another_container_is_named_by_none(chain: Chain, blobs: FakeBlobs) -> None:
@@ -554,6 +584,30 @@ def test_a_folder_that_can_not_be_read_is_told_once_a_day_though_others_of_its_c
     chain.clock.forward(hours=1)
     scan(chain)
     assert statements == []
+
+
+def test_storage_that_can_not_be_reached_for_a_day_is_told_once_a_day_until_it_can(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    scan(chain)
+    for _ in range(2):
+        blobs.fails = lambda what: LaterError("its name is not known") if what == "listed" else None
+        for _ in range(24):
+            scan(chain)
+            chain.clock.forward(hours=1)
+        assert (notices(chain), the_account(chain).status) == ([], AccountStatus.PENDING)
+        blobs.fails = lambda _what: None
+        scan(chain)
+    blobs.fails = lambda what: LaterError("its name is not known") if what == "listed" else None
+    for _ in range(48):
+        scan(chain)
+        chain.clock.forward(hours=1)
+    scan(chain)
+    assert notices(chain) == [f"Cost exports can't be read: {CONTAINER}"] * 2
+    assert the_account(chain).last_sync_error == "its name is not known"
+    blobs.fails = lambda _what: None
+    scan(chain)
+    assert (the_account(chain).status, the_account(chain).last_sync_error) == (AccountStatus.PENDING, None)
 
 
 def test_a_container_that_is_away_is_looked_at_by_the_next_look(chain: Chain, blobs: FakeBlobs) -> None:

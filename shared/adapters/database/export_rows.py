@@ -21,11 +21,11 @@ from shared.ports.export_runs import Changes, NewRun, RunPart, RunRecord
 
 run, part = export_runs.c, export_parts.c
 LONGEST_KEY = 400
-_OF_EXPORT = tuple(
+OF_EXPORT = tuple(
     column.label(f"export_{column.name}") for column in exports.c if column.name not in ("id", "found_at")
 )
 _STAGED = select(func.count(part.staged_at)).where(part.run_id == run.id).scalar_subquery().label("staged")
-RUNS = select(export_runs, *_OF_EXPORT).join(exports, exports.c.id == run.export_id)
+RUNS = select(export_runs, *OF_EXPORT).join(exports, exports.c.id == run.export_id)
 RECORDS = RUNS.add_columns(_STAGED)
 
 

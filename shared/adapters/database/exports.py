@@ -14,8 +14,8 @@ from shared.adapters.database.export_feeds import feedings
 from shared.adapters.database.export_making import Making
 from shared.adapters.database.export_orders import carry_out
 from shared.adapters.database.export_rows import (
+    OF_EXPORT,
     RECORDS,
-    RUNS,
     export_of,
     export_row,
     known_run,
@@ -112,8 +112,7 @@ class SqlExports(Ledger, ExportLedger):
     @override
     @reads
     def exports(self, connection: Connection) -> list[Export]:
-        columns = [column.label(f"export_{column.name}") for column in exports.c]
-        rows = connection.execute(select(*columns).order_by(exports.c.name, exports.c.key))
+        rows = connection.execute(select(*OF_EXPORT).order_by(exports.c.name, exports.c.key))
         return [export_of(row) for row in rows]
 
     @override
@@ -195,17 +194,18 @@ class SqlExports(Ledger, ExportLedger):
     @override
     @reads
     def silent_exports(self, connection: Connection, since: datetime) -> list[tuple[Export, datetime]]:
-        feeds = run.export_id.in_(select(export_feeds.c.export_id))
         # What was imported by hand, of files or where no cloud account looks (any more), nobody expects to come again.
         disabled = select(cloud_accounts.c.id).where(func.lower(cloud_accounts.c.status) == AccountStatus.DISABLED)
         in_container = (run.container != "") & run.cloud_account_id.is_not(None) & run.cloud_account_id.not_in(disabled)
-        waits = run.state == RunState.WAITING
-        last = select(func.max(run.id)).where(feeds, in_container, ~waits).group_by(run.export_id)
-        first = select(func.min(run.id)).where(in_container).group_by(run.export_id)
-        all_wait = first.having(func.min(case((waits, 1), else_=0)) == 1)
-        these = or_(run.id.in_(last), run.id.in_(all_wait)) & (run.found_at < since)
-        rows = connection.execute(RUNS.where(these).order_by(exports.c.name))
-        return [(export_of(row), row.found_at) for row in rows]
+        # One that waited for its parts was there when they were.
+        was_there = case((run.state != RunState.WAITING, func.coalesce(run.started_at, run.found_at)))
+        last, first = func.max(was_there), func.min(run.found_at)
+        of_each = select(run.export_id, last.label("last"), func.coalesce(last, first).label("at"))
+        each = of_each.where(in_container).group_by(run.export_id).subquery()
+        feeds = exports.c.id.in_(select(export_feeds.c.export_id))
+        these = or_(feeds, each.c.last.is_(None)) & (each.c.at < since)
+        found = select(*OF_EXPORT, each.c.at).join(each, each.c.export_id == exports.c.id)
+        return [(export_of(row), row.at) for row in connection.execute(found.where(these).order_by(exports.c.name))]
 
 
 # --- what is found -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from shared.messages import ManifestMessage, PartMessage
 from shared.pipeline.events import event
 from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, places, unreadable
 from shared.pipeline.exports.seen import CONTAINER, Seen, SeenBlob, SeenManifest
-from shared.pipeline.exports.telling import Telling
+from shared.pipeline.exports.telling import Telling, Unnamed
 from shared.pipeline.stage import Outgoing, outgoing
 from shared.ports.azure import AZURE
 from shared.ports.blobs import BlobStore, ListedBlob
@@ -29,6 +29,8 @@ ASKS_EVERY = timedelta(hours=20)
 SCANS_FOR = timedelta(minutes=4)
 # What was queued longer ago, and nobody has registered, may be lost.
 ON_ITS_WAY = timedelta(hours=2)
+# Storage that can't be reached for so long is told as one that refuses us.
+AWAY_AFTER = timedelta(days=1)
 # A manifest may come after its files.
 UNNAMED_AFTER = timedelta(days=1)
 SILENT_AFTER = timedelta(days=3)
@@ -73,11 +75,13 @@ class Scanner:
         seen = look.seen
         if asks or seen.looked_at is None or not timedelta(0) <= look.now - seen.looked_at < ASKS_EVERY:
             yield from self._ask(look)
+        elif seen.has_queued:
+            self._ask_again(look)
         for place in [each for each in seen.places if each.is_asked]:
             yield from self._look_at(look, place)
         if seen.staged or seen.has_queued or look.has_asked:
             yield from self._go_on(look)
-        seen.has_queued = bool(look.queued)
+        seen.has_queued = bool(look.queued) or look.is_on_its_way
         event("exports_scanned", places=sum(each.is_asked for each in seen.places), queued=look.queued)
 
     # --- what the database knows ---
@@ -107,6 +111,8 @@ class Scanner:
                 look.seen.manifests[at] = replace(each, is_asked_again=False)
             elif not each.is_asked_again and each.at < (look.now - ON_ITS_WAY).timestamp():
                 look.again.add(at)
+            elif not each.is_asked_again:
+                look.is_on_its_way = True
 
     def _ask_where(self, look: Look) -> None:
         if not export_accounts(self.cloud_accounts.accounts()):
@@ -158,7 +164,11 @@ class Scanner:
             return
         except LaterError as error:
             event("exports_not_listed", level=logging.WARNING, container=place.container, reason=error.reason)
+            since = seen.away.setdefault(place.at, int(look.now.timestamp()))
+            if look.now.timestamp() - since >= AWAY_AFTER.total_seconds():
+                yield from self._refused(look, place, error.reason)
             return
+        seen.away.pop(place.at, None)
         if seen.refused.pop(place.at, None) is not None:
             yield from self._mended(look, place)
         listed = {
@@ -272,18 +282,22 @@ class Scanner:
             if name not in named and name.lower().endswith(ENDINGS) and each.modified_at < since
             if not f"{place.container}/{name}".startswith(beside)
         }
-        unnamed = [each for key, each in new.items() if key not in look.seen.told]
-        if unnamed:
-            yield from self.telling.unnamed(place.container, sorted(unnamed, key=lambda each: each.modified_at))
-            look.seen.told |= new.keys()
+        untold = [each for key, each in new.items() if key not in look.seen.told]
+        if not untold:
+            return
+        notice = Unnamed.of(place, untold)
+        if digest(notice.key) not in look.seen.told:
+            yield from self.telling.unnamed(notice)
+            look.seen.told |= {*new, digest(notice.key)}
 
 
 @dataclass(slots=True)
 class Look:
     """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. has_asked: it
     was asked for what nobody has heard of, too. known: the contents of runs that need no message. again: the manifests
-    that need one though they were seen. unread: what operators are to be told of, and why that can't be read.
-    is_unsure: not every manifest of a place was read, which may name any file.
+    that need one though they were seen. is_on_its_way: whether others were queued that may come yet. unread: what
+    operators are to be told of, and why that can't be read. is_unsure: not every manifest of a place was read, which
+    may name any file.
     """
 
     seen: Seen
@@ -293,6 +307,7 @@ class Look:
     has_asked: bool = False
     known: Collection[str] = ()
     again: set[str] = field(default_factory=set)
+    is_on_its_way: bool = False
     unread: list[tuple[RunRecord, str]] = field(default_factory=list)
     is_unsure: bool = False
     queued: int = 0

@@ -45,9 +45,10 @@ class Seen:
 
     looked_at: when the database was last asked for all that nobody has heard of, whatever was new since then; None
     before. places: where exports lie. manifests: by container and name. told: `texts.digest` of the files that
-    operators were told of. staged: of the runs that were being imported then, by their number, how many parts were
-    read, and for how many looks no other was; has_queued: whether the last look has asked for runs. refused: why a
-    place can't be read, by where it is. unread: the ETags of manifests that can't be read, by container and name.
+    operators were told of, and of the weeks in which they were. staged: of the runs that were being imported then, by
+    their number, how many parts were read, and for how many looks no other was; has_queued: whether something that was
+    asked for may not be in the history yet. refused: why a place can't be read, by where it is; away: since when (in
+    seconds since 1970) it can't be reached. unread: the ETags of manifests that can't be read, by container and name.
     """
 
     looked_at: datetime | None = None
@@ -58,6 +59,7 @@ class Seen:
     has_queued: bool = False
     refused: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+    away: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -121,6 +123,7 @@ def _as_json(seen: Seen) -> dict[str, Any]:
         "has_queued": seen.has_queued,
         "refused": seen.refused,
         "unread": seen.unread,
+        "away": seen.away,
     }
 
 
@@ -137,6 +140,7 @@ def _seen(found: Mapping[str, Any]) -> Seen:
             bool(found["has_queued"]),
             dict(found["refused"]),
             dict(found["unread"]),
+            {at: int(since) for at, since in found.get("away", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return Seen()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.coverage import months_in_words
 from shared.domain.exports.runs import Export
 from shared.domain.texts import digest, in_shell
+from shared.pipeline.exports.places import Place
 from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.blobs import ListedBlob
@@ -17,6 +18,24 @@ from shared.ports.export_runs import RunRecord
 from shared.ports.mails import MailLedger, NewMail, Topic
 
 HISTORY = "`python -m shared.cli exports list` shows what became of each run."
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """Files that no manifest names. key: the same for all whose newest is of one week, also where it is forgotten what
+    was told: some programs write one each day.
+    """
+
+    container: str
+    names: tuple[str, ...]
+    key: str
+
+    @staticmethod
+    def of(place: Place, files: Collection[ListedBlob]) -> Unnamed:
+        """Those that lie in a place."""
+        newest = max(each.modified_at for each in files)
+        names = tuple(sorted(each.name for each in files))
+        return Unnamed(place.container, names, f"export-unnamed/{newest:%G-W%V}/{digest(place.at)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +117,18 @@ class Telling:
             )
         )
 
-    def unnamed(self, container: str, files: Sequence[ListedBlob]) -> list[Outgoing]:
-        """Files that no manifest names, the newest last; once, though what was told is forgotten (by the newest)."""
-        listed, newest = sorted(each.name for each in files), files[-1]
-        command = f"python -m shared.cli exports import {in_shell(f'{container}/{listed[0]}')}"
+    def unnamed(self, found: Unnamed) -> list[Outgoing]:
+        """Files that no manifest names."""
+        container = found.container
+        command = f"python -m shared.cli exports import {in_shell(f'{container}/{found.names[0]}')}"
         return self._tell(
             self.operators.notice(
                 Topic.OTHER,
-                f"export-unnamed/{digest(container, newest.name, str(newest.modified_at))}",
+                found.key,
                 f"Files that no manifest names: {container}",
                 f"In the container {container} there are files that no manifest names. They are left alone, and told "
-                "once.",
-                at_most(listed),
+                "once; others that come are told once a week.",
+                at_most(list(found.names)),
                 f"If they are cost exports, import them: `{command}`.",
             )
         )
