@@ -95,7 +95,7 @@ class _Parsing:
         """The rows of a piece; None where they may not be right: the next may have the rest of a cell, too."""
         try:
             rows = pl.scan_csv(whole, has_header=False, schema=self._schema)
-            frame = rows.select(self._columns).collect(engine="streaming")
+            frame = rows.select(self._columns).collect()
         except PolarsError:
             return None
         commas = _count(whole, ",") - (not whole.endswith(b","))
