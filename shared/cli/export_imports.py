@@ -13,8 +13,11 @@ from shared.cli.export_runs import has_changed, months, run_as_json
 from shared.cli.failures import FAILED
 from shared.cli.output import Cell, Column
 from shared.domain.exports.runs import Found, RunState
+from shared.domain.texts import named
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from shared.services.export_import import Plan, Result
 
 
@@ -44,7 +47,8 @@ def import_files(
     """
     for path in paths:
         refuse_empty(FILE=path)
-    service = open_app().export_import
+    app = open_app()
+    service = app.export_import
     with output.working("Looking …"):
         plan = service.look(paths, parts=parts, force=force)
     with output.reading("Reading", plan.size) as show:
@@ -52,7 +56,7 @@ def import_files(
     if json:
         output.write_json(_as_json(plan, results))
     else:
-        _write(plan, results)
+        _write(plan, results, app.export_history.acronyms)
     if plan.faults or any(result.fault for result in results):
         raise typer.Exit(FAILED)
 
@@ -67,7 +71,7 @@ WOULD = {
 # --- for people --------------------------------------------------------------------------------------------------
 
 
-def _write(plan: Plan, results: list[Result]) -> None:
+def _write(plan: Plan, results: list[Result], acronyms: Callable[[Iterable[int]], Sequence[str]]) -> None:
     if results:
         output.write_records(IMPORTED, results)
     for place in plan.without_rows:
@@ -76,7 +80,7 @@ def _write(plan: Plan, results: list[Result]) -> None:
         output.say(f"{place}: {fault}", "red")
     checked = sorted({project for result in results for project in result.due_projects})
     if checked:
-        output.say(f"{output.count(len(checked), 'project')} checked anew.")
+        output.say(f"{output.count(len(checked), 'project')} checked anew: {named(acronyms(checked))}.")
     for unasked in dict.fromkeys(result.unasked for result in results if result.unasked):
         output.warn(f"{unasked}; the watchdog has these projects checked")
 

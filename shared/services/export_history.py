@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.domain.exports.feeding import QUERY, Fed, Order
@@ -63,6 +63,11 @@ class ExportHistory:
             raise RequestError(f"there is no run {run_id}; `exports list` shows those that there are")
         return record, self.ledger.parts(run_id)
 
+    def acronyms(self, project_ids: Iterable[int]) -> tuple[str, ...]:
+        """What people call these projects."""
+        known = {entry.project.id: entry.project.acronym for entry in self.projects.entries()}
+        return tuple(known.get(each, str(each)) for each in project_ids)
+
     def called(self) -> Mapping[str, str]:
         """What to call each export, by its key, so that it is told from the others (`runs.told_apart`)."""
         return told_apart(self.ledger.exports())
@@ -98,9 +103,7 @@ class ExportHistory:
         source = called.get(order.source, QUERY)
         handovers = tuple(Handover(fed, before.get(fed, ""), source) for fed in ordered.fed)
         unasked = None if rehearse else ask_for_checks(self.queues, ordered.due_projects)
-        acronyms = {entry.project.id: entry.project.acronym for entry in self.projects.entries()}
-        projects = tuple(acronyms.get(each, str(each)) for each in ordered.due_projects)
-        return Switch(order, source, handovers, ordered.changes, projects, unasked)
+        return Switch(order, source, handovers, ordered.changes, self.acronyms(ordered.due_projects), unasked)
 
     # --- names -------------------------------------------------------------------------------------------------------
 

@@ -197,3 +197,11 @@ def test_on_a_terminal_an_order_says_who_is_checked_anew_before_it_asks(
     agreed = on_terminal(200, "exports", "use", "daily", answers=["y"])
     assert "Done: 1 charge changed (September 2026). 1 project checked anew: DIE1." in agreed
     assert cli("exports", "feeds", "--json").json[0]["name"] == "daily"
+
+
+def test_an_import_names_whose_figures_it_changes(cli: Cli, file: str, queue_names: dict[str, str]) -> None:
+    cli("exports", "import", file)
+    cli("projects", "load", write_csv(DIE1.replace(FIRST, SUB).replace("die1-dev;die1-prod", "rg-a")))
+    Path("november.csv").write_text(csv_of([EA | {"Date": "11/03/2026", "BillingPeriodStartDate": "11/01/2026"}]))
+    imported = cli("exports", "import", "november.csv")
+    assert imported.out.splitlines()[-1] == "1 project checked anew: DIE1."
