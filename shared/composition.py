@@ -827,7 +827,8 @@ class Composition:
         """What became of cost exports, and who feeds."""
         from shared.services.export_history import ExportHistory
 
-        return ExportHistory(self.export_runs, self.projects, self.queues, self.clock)
+        ledgers = self.export_runs, self.projects
+        return ExportHistory(*ledgers, self.queues, self.clock, self.settings.cost_metric)
 
     @cached_property
     def export_scan(self) -> ExportScan:

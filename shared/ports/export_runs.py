@@ -11,7 +11,7 @@ from typing import Protocol
 
 from shared.domain.charges import CostMetric
 from shared.domain.exports.feeding import Fed, Order
-from shared.domain.exports.runs import Blob, Export, ExportRun, Found, RunState
+from shared.domain.exports.runs import Blob, Dataset, Export, ExportRun, Found, RunState
 from shared.domain.exports.sums import Sums
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
@@ -55,7 +55,8 @@ class RunRecord:
     run: `found` is its id. container: where its parts lie; empty for files. parts, rows, size (bytes): None where they
     are not known (yet). totals: its exact sum by currency; periods: the billing periods in its rows, oldest first, both
     known once its charges are made. reason: why it waits, has failed or is not used, or what a person should know; a
-    sentence. staged: how many parts are read.
+    sentence. staged: how many parts are read. metric: which cost its rows were read as; None where that is not known,
+    or newer runs have said all anew.
     """
 
     run: ExportRun
@@ -73,6 +74,11 @@ class RunRecord:
     periods: tuple[date, ...] = ()
     reason: str | None = None
     changes: Changes = Changes()
+    metric: CostMetric | None = None
+
+    def is_read_otherwise(self, metric: CostMetric) -> bool:
+        """Whether its files hold the cost that is asked for, and it was read as the other one."""
+        return self.run.export.dataset is Dataset.FOCUS and self.metric not in (None, metric)
 
     @property
     def id(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from shared.domain.charges import CostMetric
 from shared.domain.exports.feeding import QUERY, Fed, Order
 from shared.domain.exports.runs import Export, RunState, told_apart
 from shared.domain.projects import sub_account_key
-from shared.domain.texts import named, readable
+from shared.domain.texts import in_shell, named, readable
 from shared.ports.clock import Clock
 from shared.ports.export_runs import Changes, ExportLedger, Feeding, RunPart, RunRecord
 from shared.ports.projects import ProjectLedger
@@ -49,19 +50,28 @@ class ExportHistory:
     projects: ProjectLedger
     queues: MessageSender
     clock: Clock
+    metric: CostMetric
 
     def listed(self, export: str = "", states: Collection[RunState] = (), limit: int | None = None) -> list[RunRecord]:
         """Runs, the latest found first; of an export, by its name or key. Raises RequestError for one unknown."""
         if export:
             self._named(export)
-        return self.ledger.runs(export or None, states, limit)
+        return [self._as_read(each) for each in self.ledger.runs(export or None, states, limit)]
 
     def shown(self, run_id: int) -> tuple[RunRecord, list[RunPart]]:
         """A run, with its parts. Raises RequestError where there is none of this number."""
         record = self.ledger.get(run_id)
         if record is None:
             raise RequestError(f"there is no run {run_id}; `exports list` shows those that there are")
-        return record, self.ledger.parts(run_id)
+        return self._as_read(record), self.ledger.parts(run_id)
+
+    def _as_read(self, record: RunRecord) -> RunRecord:
+        """A run that was read before COST_METRIC was changed says so: its rows are as they were."""
+        if not record.is_read_otherwise(self.metric):
+            return record
+        again = f"`exports import {in_shell(record.run.place)}` reads it again, where its files are there still"
+        said = f"read as {record.metric}, and COST_METRIC is {self.metric}: {again}"
+        return replace(record, reason=". ".join(filter(None, [said, record.reason])))
 
     def acronyms(self, project_ids: Iterable[int]) -> tuple[str, ...]:
         """What people call these projects."""

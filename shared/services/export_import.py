@@ -254,10 +254,11 @@ class ExportImport:
     def _registered(self, ledger: ExportLedger, new: NewRun) -> tuple[Found, RunRecord, bool]:
         """What a run is, and whether its import begins here.
 
-        One that failed is tried again: whoever asks has a reason to.
+        One that failed, or was read as the other cost, is read again: whoever asks has a reason to.
         """
         found, record = ledger.register(new, self.clock())
-        if found is Found.KNOWN and record.state is RunState.FAILED:
+        is_wanted = record.state is RunState.FAILED or record.is_read_otherwise(self.metric)
+        if found is Found.KNOWN and is_wanted:
             return *ledger.register(new, self.clock(), again=True), True
         return found, record, found is Found.NEW
 

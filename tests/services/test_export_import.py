@@ -19,6 +19,7 @@ from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, export_charges, scopes
+from shared.domain.charges import CostMetric
 from shared.domain.exports.runs import Found, RunState
 from shared.domain.money import stored as stored_amount
 from shared.messages import ManifestMessage, NotificationMessage, Queue, to_json
@@ -92,6 +93,33 @@ def test_a_real_export_without_rows_imports_as_nothing(chain: Chain):
     assert (plan.runs, plan.faults, plan.without_rows) == ((), (), (path,))
     assert imported(chain, path) == []
     assert (stored(chain), chain.export_history.listed()) == ([], [])
+
+
+def test_after_cost_metric_was_changed_focus_files_are_told_and_imported_again_they_are_read_as_the_other(
+    chain: Chain, tmp_path: Path
+):
+    older, newer = (
+        write(tmp_path / f"{name}.csv", FOCUS | {"BilledCost": cost, "EffectiveCost": "0.25"})
+        for name, cost in (("older", "1"), ("newer", "1.5"))
+    )
+    imported(chain, older)
+    chain.clock.forward(hours=1)
+    imported(chain, newer)
+    assert ([each.reason for each in chain.export_history.listed()], total(chain)) == ([None, None], Decimal("1.5"))
+    chain.configure(cost_metric=CostMetric.AMORTIZED)
+    # The older one says nothing any more, so that it needs not be read.
+    said = (
+        f"read as ActualCost, and COST_METRIC is AmortizedCost: `exports import {newer}` reads it again, where its "
+        "files are there still"
+    )
+    assert ([each.reason for each in chain.export_history.listed()], total(chain)) == ([said, None], Decimal("1.5"))
+    again = imported(chain, tmp_path)
+    assert [(Path(each.place).name, each.found) for each in again] == [
+        ("older.csv", Found.KNOWN),
+        ("newer.csv", Found.NEW),
+    ]
+    assert ([each.reason for each in chain.export_history.listed()], total(chain)) == ([None, None], Decimal("0.25"))
+    assert [each.record.changes.added for each in imported(chain, newer)] == [0]
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the sample exports are not next to this project")

@@ -244,7 +244,7 @@ class Making:
         """The run's row, locked until the transaction ends, and what was said of it so far."""
         self._write(connection, state=run.state)
         row = connection.execute(select(export_runs).where(run.id == self.record.id)).one()
-        return row, row.verdicts or {"verdicts": [], "left_out": None, "told": []}
+        return row, row.verdicts or {"verdicts": [], "left_out": None, "told": [], "metric": self.metric}
 
     def _write(self, connection: Connection, **values: object) -> None:
         connection.execute(update(export_runs).where(run.id == self.record.id).values(values))

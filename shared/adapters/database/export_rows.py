@@ -7,11 +7,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, case, exists, func, or_, select, update
 
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.ledger import record
-from shared.adapters.database.tables import export_parts, export_runs, exports
+from shared.adapters.database.tables import export_parts, export_runs, export_spoken, exports
+from shared.domain.charges import CostMetric
 from shared.domain.exports.days import Spoken, spoken_by
 from shared.domain.exports.runs import Blob, Export, ExportRun, RunState
 from shared.domain.periods import Period
@@ -26,7 +27,8 @@ OF_EXPORT = tuple(
 )
 _STAGED = select(func.count(part.staged_at)).where(part.run_id == run.id).scalar_subquery().label("staged")
 RUNS = select(export_runs, *OF_EXPORT).join(exports, exports.c.id == run.export_id)
-RECORDS = RUNS.add_columns(_STAGED)
+_SPEAKS = exists().where(export_spoken.c.run_id == run.id)
+RECORDS = RUNS.add_columns(_STAGED, case((_SPEAKS, 1), else_=0).label("speaks"))
 
 
 def export_of(row: AnyRow) -> Export:
@@ -53,6 +55,7 @@ def record_of(row: AnyRow) -> RunRecord:
         totals={currency: Decimal(total) for currency, total in (row.totals or {}).items()},
         periods=tuple(map(date.fromisoformat, row.periods or ())),
         changes=changes,
+        metric=CostMetric(metric) if row.speaks and (metric := (row.verdicts or {}).get("metric")) else None,
     )
 
 
