@@ -57,6 +57,7 @@ from shared.pipeline.naming import Naming
 from shared.pipeline.notify import Notifier
 from shared.pipeline.operators import Operators
 from shared.pipeline.pace import Pace
+from shared.pipeline.payers import Payers
 from shared.pipeline.rounds import Rounds, Writing
 from shared.pipeline.schedule import Scheduler
 from shared.pipeline.stage import Outgoing, Retry
@@ -83,13 +84,14 @@ from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
 from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
-from shared.ports.costs import CostSource
+from shared.ports.costs import AccountsSource, CostSource
 from shared.ports.credentials import Credentials
 from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.export_runs import CLOSED_ON, ExportLedger
 from shared.ports.exports import ExportReader
 from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
+from shared.ports.payers import PayerLedger
 from shared.ports.projects import ProjectLedger
 from shared.ports.runs import RunLedger
 from shared.ports.spending import SpendingLedger
@@ -194,6 +196,13 @@ class Composition:
         return SqlCloudAccounts(self.database)
 
     @cached_property
+    def payers(self) -> PayerLedger:
+        """Cloud accounts that are asked for all of their sub-accounts at once."""
+        from shared.adapters.database.payers import SqlPayers
+
+        return SqlPayers(self.database)
+
+    @cached_property
     def credentials(self) -> Credentials:
         """Access keys of cloud accounts, sealed."""
         from shared.adapters.database.credentials import SqlCredentials
@@ -290,7 +299,7 @@ class Composition:
         )
 
     @cached_property
-    def sources(self) -> Mapping[str, CostSource]:
+    def sources(self) -> Mapping[str, CostSource | AccountsSource]:
         """What costs are asked of, by connection type."""
         return {ConnectionType.COST_MANAGEMENT: self.costs}
 
@@ -512,6 +521,7 @@ class Composition:
             pace=self.pace,
             charges=self.charges,
             cloud_accounts=self.cloud_accounts,
+            payers=Payers(self.payers, self.charges, self.clock, self.settings.aws_calls_per_day),
             runs=self.runs,
             dead_letters=self.dead_letters,
             ending=self.ending,

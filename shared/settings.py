@@ -463,6 +463,9 @@ class Settings(BaseModel):
     units_per_hour: int = _number(
         "COST_QPU_PER_HOUR", 500, "query units a run may use in an hour (Azure lets 600 through)", 1, 10000
     )
+    aws_calls_per_day: int = _number(
+        "AWS_CALLS_PER_DAY", 24, "paid calls (0.01 USD each) that a cloud account may make on a UTC day", 1, 10000
+    )
     email_provider: Provider = _setting(
         "EMAIL_PROVIDER", Provider.OUTBOX, "sendgrid, acs, smtp, or outbox (writes .eml files)"
     )

@@ -11,12 +11,22 @@ from pathlib import Path
 from shared.adapters.mail.mime import check, recipients
 from shared.domain.charges import ChargeSet, key_of_group
 from shared.domain.exports.runs import Blob
+from shared.domain.periods import Period
 from shared.domain.quota import Quota
 from shared.messages import Message, Queue, origin_of, to_json
 from shared.ports.azure import AZURE
 from shared.ports.blobs import BlobStore, ListedBlob
-from shared.ports.costs import CostAnswer, CostQuery
-from shared.ports.errors import GoneError, NeverError
+from shared.ports.cloud_accounts import CloudAccount
+from shared.ports.costs import (
+    AccountsAnswer,
+    AccountsQuery,
+    CostAnswer,
+    CostQuery,
+    MayCall,
+    SubAccount,
+    Tried,
+)
+from shared.ports.errors import CallsUsedError, GoneError, NeverError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 from shared.ports.notes import Note
 
@@ -105,6 +115,55 @@ class FakeCostsWithTotals(FakeCosts):
             raise error
         charges = self._charges(query)
         return {str(each.billing_currency): sum(each.amounts.values(), Decimal(0)) for each in charges}
+
+
+@dataclass
+class FakePayers:
+    """Providers whose payers are asked for all sub-accounts: (payer, sub-account, day, service) → amount, in USD.
+
+    listed: what each payer lists; None where that is not allowed. page_days: how many days of an answer a page holds.
+    asked: the payer and the days of each query; pages: how many were handed out.
+    """
+
+    charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
+    listed: dict[str, list[SubAccount] | None] = field(default_factory=dict)
+    page_days: int = 31
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    asked: list[tuple[str, Period]] = field(default_factory=list)
+    pages: int = 0
+    fails: Callable[[AccountsQuery], Exception | None] = lambda _query: None
+    provider: str = "aws"
+    connection_type: str = "COST_EXPLORER"
+    longest_window: timedelta = timedelta(days=31)
+    months_of_history: int = 13
+    month_closed_on: int = 10
+    quota: Quota = SOME_QUOTA
+    has_groups: bool = False
+    price: Decimal = Decimal("0.01")
+    price_currency: str = "USD"
+
+    def read_all(
+        self, query: AccountsQuery, may_call: MayCall, progress: bytes | None = None, until: datetime | None = None
+    ) -> AccountsAnswer:
+        self.asked.append((query.cloud_account.external_account_id, query.window))
+        if (error := self.fails(query)) is not None:
+            raise error
+        for _ in range(-(-query.window.days // self.page_days)):
+            if not may_call():
+                raise CallsUsedError("The paid calls of the day are made.")
+            self.pages += 1
+        found: dict[str, ChargeSet] = {}
+        for (payer, account, day, service), amount in self.charges.items():
+            if payer == query.cloud_account.external_account_id and day in query.window:
+                found.setdefault(account, ChargeSet()).add("", day, service, amount, "USD")
+        return AccountsAnswer({account: (each.rounded(),) for account, each in found.items()}, self.clock())
+
+    def sub_accounts(self, cloud_account: CloudAccount) -> dict[str, SubAccount] | None:
+        listed = self.listed.get(cloud_account.external_account_id)
+        return None if listed is None else {each.id: each for each in listed}
+
+    def test(self, cloud_account: CloudAccount, may_call: MayCall) -> Tried:
+        raise NotImplementedError
 
 
 @dataclass

@@ -361,6 +361,7 @@ WRONG = {
     "COST_LOOKBACK_DAYS": ["0", "-1", "367", "35.5", "month", "1e2"],
     "COST_QPU_PER_MINUTE": ["0", "1001", "fifty"],
     "COST_QPU_PER_HOUR": ["0", "10001"],
+    "AWS_CALLS_PER_DAY": ["0", "-1", "10001", "many"],
     "EMAIL_PROVIDER": ["gmail", "azure"],
     "EMAIL_SENDER": [
         "warden",

@@ -18,7 +18,7 @@ from shared.ports.azure import AZURE
 from shared.ports.charges import Account, ChargeLedger, ProjectScopes
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
-from shared.ports.costs import CostSource, TotalsSource
+from shared.ports.costs import AccountsSource, CostSource, TotalsSource
 
 PROJECTS = "`python -m shared.cli projects list` shows them"
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
@@ -41,17 +41,25 @@ class Asked:
 class Work:
     """One sub-account's share of a message: by what it is read, and which groups (all, if empty).
 
-    account: with the budgets for which it is read.
+    account: with the budgets for which it is read. payer: the cloud account that is asked for it and others at once.
     """
 
     account: Account
-    source: CostSource
+    source: CostSource | AccountsSource
     groups: tuple[str, ...] = ()
+    payer: CloudAccount | None = None
 
     @property
     def key(self) -> tuple[str, str]:
         """The provider and the sub-account."""
         return self.account.provider, self.account.sub_account_id
+
+    @property
+    def asked_alone(self) -> CostSource:
+        """The source of one that no payer is asked for. Raises TypeError for others."""
+        if isinstance(self.source, AccountsSource):
+            raise TypeError(f"{self.key} is read with others")
+        return self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class Asking:
 
     charges: ChargeLedger
     cloud_accounts: CloudAccountLedger
-    sources: Mapping[str, CostSource]
+    sources: Mapping[str, CostSource | AccountsSource]
     clock: Clock
     lookback_days: int
 
@@ -82,7 +90,28 @@ class Asking:
                 target = replace(_target(feeding), left=left)
                 each = asked.setdefault(target, Asked(feeding.connection_type))
                 each.units += self._units(account, self.sources[feeding.connection_type], left)
-        return asked
+        return asked | {replace(_target(each), left=left): self._of_payer(each, left) for each in self._payers(known)}
+
+    def _payers(self, known: Mapping[int, CloudAccount]) -> list[CloudAccount]:
+        """Those that are asked for all of their sub-accounts at once: whether or not a project names any."""
+        return [
+            each
+            for each in known.values()
+            if each.status is not AccountStatus.DISABLED
+            and isinstance(self.sources.get(each.connection_type), AccountsSource)
+        ]
+
+    def _of_payer(self, payer: CloudAccount, left: Period | None) -> Asked:
+        """A query for each month of which any of its sub-accounts lacks something."""
+        source, night = self.sources[payer.connection_type], self._today()
+        works = self._joint_works(payer, source)
+        months = {day.start.replace(day=1) for work in works for day in self.windows(work, left, night)}
+        return Asked(payer.connection_type, len(months) * source.quota.units_per_query)
+
+    def _joint_works(self, payer: CloudAccount, source: CostSource | AccountsSource) -> list[Work]:
+        """Of all its sub-accounts; before the first is known, of itself."""
+        itself = Account(payer.provider, payer.external_account_id, payer.id)
+        return [Work(each, source, payer=payer) for each in self.charges.fed_by(payer.id) or [itself]]
 
     def asked_of(self, target: ScopeTarget) -> Asked:
         """What one target takes. Raises MessageError where it can't be asked."""
@@ -110,7 +139,7 @@ class Asking:
         """The active projects of which no cloud account is asked, and whose present period no check has begun yet."""
         return self.charges.turning_projects_unasked(self.sources, self._today())
 
-    def _units(self, account: Account, source: CostSource, left: Period | None) -> int:
+    def _units(self, account: Account, source: CostSource | AccountsSource, left: Period | None) -> int:
         work, night = Work(account, source), self._today()
         totals = self.totals(work, night) if left is None else []
         return (len(self.windows(work, left, night)) + len(totals)) * source.quota.units_per_query
@@ -144,6 +173,8 @@ class Asking:
                 f"write {found.provider}, or leave Provider out"
             )
         source = self._source(found)
+        if isinstance(source, AccountsSource):
+            return self._joint_works(found, source), replace(message, provider=found.provider)
         works = [Work(account, source) for account in self.charges.accounts(found.id)]
         if not works:
             raise MessageError(f"cloud account {found.id} ({found.name}) has no active project; {PROJECTS}")
@@ -167,14 +198,18 @@ class Asking:
             else:
                 only = replace(account, rules=rules, opened_from=None)
                 # Where the provider has no groups, all of the account is read.
-                works.append(Work(only, source, asked) if source.has_groups else Work(account, source))
+                payer = self._payer_of(account) if isinstance(source, AccountsSource) else None
+                works.append(Work(only, source, asked) if source.has_groups else Work(account, source, payer=payer))
         if not works:
             raise MessageError(not_asked[0])
         return works
 
     # --- which source ---
 
-    def _source_of(self, account: Account) -> CostSource:
+    def _payer_of(self, account: Account) -> CloudAccount | None:
+        return self.cloud_accounts.get(account.cloud_account_id or 0)
+
+    def _source_of(self, account: Account) -> CostSource | AccountsSource:
         feeding = self.cloud_accounts.get(account.cloud_account_id or 0)
         if feeding is not None and feeding.connection_type == ConnectionType.COST_EXPORT:
             _not_asked(account.sub_account_id)
@@ -183,7 +218,7 @@ class Asking:
             raise MessageError(f"no cloud account feeds {whose}; {CLOUD_ACCOUNTS}")
         return self._source(feeding)
 
-    def _source(self, cloud_account: CloudAccount) -> CostSource:
+    def _source(self, cloud_account: CloudAccount) -> CostSource | AccountsSource:
         """What the cloud account is read by. Raises MessageError where it is not asked."""
         name = f"cloud account {cloud_account.id} ({cloud_account.name})"
         if cloud_account.status is AccountStatus.DISABLED:

@@ -13,6 +13,7 @@ from shared.pipeline.operators import Operators, concerning
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.errors import NoCostsError
 from shared.ports.mails import MailLedger
 from shared.ports.runs import RunLedger, RunScope, RunTrigger
@@ -69,6 +70,12 @@ class Ending:
         event("charges_forgotten", level=logging.WARNING, run=scope.run_key, scope=subject, since=days.start)
         mail = self.operators.charges_forgotten(subject, acronyms, days, now.date(), scope.run_key)
         return mails_out([self.mails.add(mail, now)])
+
+    def falls_behind(self, scope: RunScope, payer: CloudAccount, calls_a_day: int) -> list[Outgoing]:
+        """For a week the paid calls of a day did not reach all that was due: the mail on it, once for a setting."""
+        now = self.clock()
+        event("payer_falls_behind", level=logging.WARNING, run=scope.run_key, account=payer.id)
+        return mails_out([self.mails.add(self.operators.falls_behind(payer, calls_a_day, scope.run_key), now)])
 
     def _ended(self, run_key: str, target: ScopeTarget) -> list[Outgoing]:
         # A period begins on its day, whether or not its costs can be read: with it a stop, an unlock, an empty total.

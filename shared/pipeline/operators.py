@@ -9,6 +9,7 @@ from datetime import date, datetime
 from shared.domain.coverage import months_in_words
 from shared.domain.periods import Period
 from shared.domain.texts import digest, named
+from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.dead_letters import DeadLetter
 from shared.ports.mails import NewMail, Topic
 
@@ -127,6 +128,20 @@ class Operators:
             "that. What is stored stays.",
             advice="If they are truly gone, have them read again: what comes so on three nights in a row is taken "
             f"(`python -m shared.cli run --since {days.start}`).",
+            run_key=run_key,
+        )
+
+    def falls_behind(self, payer: CloudAccount, calls_a_day: int, run_key: str) -> NewMail:
+        """A payer's paid calls do not reach all of its days within a week; told once for each limit."""
+        name = f"cloud account {payer.id} ({payer.name})"
+        return self.notice(
+            Topic.COSTS_FAILED,
+            f"falls-behind/{payer.id}/{calls_a_day}",
+            f"Costs fall behind: {name}",
+            f"For a week of nights, the {calls_a_day} paid calls a day that {name} may make did not reach all the days "
+            "that were due. The newest days come first; figures that lack others say so.",
+            advice="Raise AWS_CALLS_PER_DAY: each further call costs what the provider asks for it "
+            f"(`python -m shared.cli cloud-accounts show {payer.id}` shows how many were made).",
             run_key=run_key,
         )
 

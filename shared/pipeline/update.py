@@ -18,12 +18,13 @@ from shared.pipeline.dead_letters import DeadLetters
 from shared.pipeline.ending import Ending
 from shared.pipeline.events import event
 from shared.pipeline.pace import Pace
+from shared.pipeline.payers import Payers, joined
 from shared.pipeline.stage import WORK_LIMIT, Outgoing, Retry, given_up, outgoing
 from shared.ports.charges import Answered, AnswerState, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
-from shared.ports.costs import CostQuery, TotalsSource
-from shared.ports.errors import LaterError, NeverError, NoCostsError
+from shared.ports.costs import AccountsSource, CostQuery, TotalsSource
+from shared.ports.errors import CallsUsedError, LaterError, NeverError, NoCostsError
 from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
 
 # An empty answer is asked for again so often in one night, an hour apart, before the scope stays suspect.
@@ -53,6 +54,7 @@ class Updater:
     pace: Pace
     charges: ChargeLedger
     cloud_accounts: CloudAccountLedger
+    payers: Payers
     runs: RunLedger
     dead_letters: DeadLetters
     ending: Ending
@@ -107,6 +109,13 @@ class Updater:
         turn = self.pace.turn(scope, message.envelope, now)
         return None if turn == now else [Outgoing(message, turn - now)]
 
+    def _listed(self, scope: RunScope, works: list[Work]) -> bool:
+        """Whether a payer's sub-accounts were listed anew, which is done before the first of its answers."""
+        payer, source = works[0].payer, works[0].source
+        if payer is None or scope.target.project_id is not None or self.charges.answers(scope.id):
+            return False
+        return isinstance(source, AccountsSource) and self.payers.list_members(payer, source, self._night(scope))
+
     def _changed_since(self, message: UpdateMessage, error: MessageError, origin: str) -> list[Outgoing]:
         """The run planned it, and things have changed since: it must not wait for this scope for ever."""
         run_key, target = str(message.envelope.run_id), ScopeTarget.of(message)
@@ -123,6 +132,8 @@ class Updater:
 
     def _go_on(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
         """Reads some of what is left, and says what follows: the rest, what is to be read again, or the checks."""
+        if self._listed(scope, works):
+            works, message = self.asking.works(message)
         night = self._night(scope)
         left = self._left(message, scope, works, night)
         due = [] if left else self._uncompared(message, works, night)
@@ -138,6 +149,8 @@ class Updater:
     ) -> list[Outgoing]:
         """What follows what was read and stored."""
         night = self._night(scope)
+        if isinstance(later, CallsUsedError):
+            return self._calls_used(message, scope, works)
         if later is not None:
             # A throttle is over soon, and a check before the rest could make two alerts of one.
             is_soon = later.wait is not None and len(works) == 1
@@ -174,11 +187,12 @@ class Updater:
         return [*left[turn:], *left[:turn]]
 
     def _suspect(self, scope: RunScope, works: list[Work]) -> Left:
-        """What was not believed, and is to be asked for again."""
+        """What was not believed, and is to be asked for again; where that is paid for, not in the same night."""
         again = [
             each for each in self._all(scope) if each.state is AnswerState.SUSPECT and each.tries <= SUSPECT_REREADS
         ]
-        left = [(work, [each.window for each in again if each.account == work.key]) for work in works]
+        asked_alone = (work for work in works if work.payer is None)
+        left = [(work, [each.window for each in again if each.account == work.key]) for work in asked_alone]
         return [each for each in left if each[1]]
 
     # --- totals: a charge that is restated after its month was final ---
@@ -215,7 +229,7 @@ class Updater:
 
     def _spent(self, work: Work, days: Period) -> dict[str, Decimal]:
         """What the provider still says was spent, credits apart. Raises LaterError and NeverError."""
-        return spent_in(work.source.read(CostQuery(*work.key, days)).charges)
+        return spent_in(work.asked_alone.read(CostQuery(*work.key, days)).charges)
 
     def _compare_on(self, message: UpdateMessage, scope: RunScope) -> list[Outgoing]:
         return self._put_off(message, scope, TOTALS_PAUSE, "compares the totals of months that are final")
@@ -231,16 +245,31 @@ class Updater:
         until = self.clock() + READ_FOR
         is_over = self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
         stored, told, later = False, list[Outgoing](), list[LaterError]()
-        for work, rest in left:
-            reading, errors = self._read(scope, work, rest, night, until)
+        for together in joined(left):
+            readings, errors = self._read_together(scope, together, night, until)
             if is_over and errors:
-                reading, errors = _given_up(reading, errors, rest), {}
-            told += self._store(scope, reading)
-            stored = stored or bool(reading.parts)
+                readings = [(_given_up(reading, errors, rest), rest) for reading, rest in readings]
+                errors = {}
+            for reading, _ in readings:
+                told += self._store(scope, reading)
+                stored = stored or bool(reading.parts)
             later += errors.values()
             if any(error.wait is not None for error in later) or self.clock() >= until:
                 break
+        if used := next((error for error in later if isinstance(error, CallsUsedError)), None):
+            return stored, told, used
         return stored, told, max(later, key=lambda error: error.wait or timedelta(0), default=None)
+
+    def _read_together(
+        self, scope: RunScope, together: Left, night: date, until: datetime
+    ) -> tuple[list[tuple[Reading, list[Period]]], dict[Period, LaterError]]:
+        """One sub-account, or all that are left of a payer; with what had been left of each."""
+        (work, rest), *_ = together
+        if work.payer is None:
+            reading, errors = self._read(scope, work, rest, night, until)
+            return [(reading, rest)], errors
+        joint = self.payers.read(scope, together, night, until)
+        return joint.readings, joint.later
 
     def _read(
         self, scope: RunScope, work: Work, left: list[Period], night: date, until: datetime
@@ -275,7 +304,7 @@ class Updater:
     def _part(self, scope: RunScope, work: Work, query: CostQuery, until: datetime) -> ReadPart:
         """The answer to one query; one that broke off a while ago goes on where it did."""
         kept = self.charges.kept_answer(scope.id, query, self.clock() - PROGRESS_LASTS)
-        answer = work.source.read(query, kept, until)
+        answer = work.asked_alone.read(query, kept, until)
         return ReadPart(query.window, answer.charges, answer.begun_at, answer.odd)
 
     def _store(self, scope: RunScope, reading: Reading) -> list[Outgoing]:
@@ -331,6 +360,19 @@ class Updater:
                 self.cloud_accounts.mark_synced(cloud_account_id, self.clock())
         self.runs.mark_read(scope.id, doubt or None, self.clock())
         return [*gone, *self._checks_of(message, scope)]
+
+    def _calls_used(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
+        """The paid calls of the day are made: what they did not reach waits for the nights after, and is not known.
+
+        Nobody has to do anything for a week.
+        """
+        told = list[Outgoing]()
+        for payer in {work.payer.id: work.payer for work in works if work.payer}.values():
+            self.cloud_accounts.mark_synced(payer.id, self.clock())
+            if self.payers.falls_behind(payer):
+                told += self.ending.falls_behind(scope, payer, self.payers.calls_a_day)
+        self.runs.mark_read(scope.id, None, self.clock())
+        return [*self._tell_gone(scope), *told, *self._checks_of(message, scope)]
 
     def _tell_gone(self, scope: RunScope) -> list[Outgoing]:
         """What was taken for gone: by what is written down, so that nobody who dies takes the word with him."""

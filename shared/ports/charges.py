@@ -104,6 +104,10 @@ class ChargeLedger(Protocol):
         """Every sub-account with active projects, by provider and id; only those that one cloud account feeds."""
         ...
 
+    def fed_by(self, cloud_account_id: int) -> list[Account]:
+        """Every sub-account that one cloud account feeds and still reads, by id, those without a project too."""
+        ...
+
     def account(self, provider: str, sub_account_id: str) -> Account:
         """One sub-account, known or not."""
         ...

@@ -130,6 +130,7 @@ MayCall = Callable[[], bool]
 """Asked before each paid call, which it counts: whether that may be made."""
 
 
+@runtime_checkable
 class AccountsSource(Protocol):
     """Where costs are read from for all the sub-accounts of a cloud account at once, each page of an answer at a price.
 

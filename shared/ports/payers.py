@@ -30,7 +30,8 @@ class Sync:
     """What one sync of a cloud account came to.
 
     rows: charges that were read. totals: what they come to, by currency. services: how many there were. calls: paid
-    ones. errors: in a sentence each; none where all that was due was read.
+    ones. errors: in a sentence each; none where all that was due was read. days_unfit: how long the window was for
+    which the day's calls did not suffice; None where they did.
     """
 
     run_key: str
@@ -41,6 +42,7 @@ class Sync:
     services: int = 0
     calls: int = 0
     errors: tuple[str, ...] = ()
+    days_unfit: int | None = None
 
 
 class PayerLedger(Protocol):

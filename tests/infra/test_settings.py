@@ -31,6 +31,7 @@ LEFT_TO_THEIR_DEFAULTS = {
     "ProjectUsageNotificationPercents",
     "AZURE_MANAGEMENT_ENDPOINT",
     "ENCRYPTION_KEYS",
+    "AWS_CALLS_PER_DAY",
     "COST_METRIC",
     "COST_LOOKBACK_DAYS",
     "COST_QPU_PER_MINUTE",

@@ -80,6 +80,16 @@ class SqlCharges(Ledger, ChargeLedger):
 
     @override
     @reads
+    def fed_by(self, connection: Connection, cloud_account_id: int) -> list[Account]:
+        fed = accounts.c.cloud_account_id == cloud_account_id
+        named = {(each.provider, each.sub_account_id): each for each in _accounts(connection, fed)}
+        keys = select(accounts.c.provider, accounts.c.sub_account_id).where(fed, accounts.c.left_on.is_(None))
+        ids = [(*row,) for row in connection.execute(keys.order_by(accounts.c.provider, accounts.c.sub_account_id))]
+        known = known_months(connection, {each for _, each in ids})
+        return [named.get(key) or Account(*key, cloud_account_id, known=known.get(key, {})) for key in ids]
+
+    @override
+    @reads
     def account(self, connection: Connection, provider: str, sub_account_id: str) -> Account:
         for known in _accounts(connection, _is_of(scopes, provider, sub_account_id)):
             return known

@@ -35,6 +35,7 @@ def upgrade() -> None:
         Column("services", Integer, nullable=False),
         Column("calls", Integer, nullable=False),
         Column("errors", JSON, nullable=False),
+        Column("days_unfit", Integer),
     )
 
 

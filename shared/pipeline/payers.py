@@ -1,0 +1,259 @@
+"""Cloud accounts that are asked for all of their sub-accounts at once, and pay for each page of an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from shared.domain import windows
+from shared.domain.charges import ChargeSet
+from shared.domain.coverage import Reading, ReadPart
+from shared.domain.money import add
+from shared.domain.periods import Period
+from shared.messages import ScopeTarget
+from shared.pipeline.asking import Work
+from shared.pipeline.events import event
+from shared.ports.charges import ChargeLedger
+from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccount
+from shared.ports.costs import AccountsAnswer, AccountsQuery, AccountsSource, CostQuery
+from shared.ports.errors import CallsUsedError, LaterError, NeverError
+from shared.ports.payers import PayerLedger, Sync
+from shared.ports.runs import RunScope
+
+# AWS Organizations' words for accounts that cost something, or may.
+ACTIVE = ("ACTIVE", "PENDING_ACTIVATION", "PENDING_CLOSURE")
+# Where so many syncs in a row did not reach all that was due, a day's turn has not come within a week.
+A_WEEK_OF_NIGHTS = 7
+# No page token is kept over a night.
+PROGRESS_LASTS = timedelta(hours=2)
+Left = Sequence[tuple[Work, list[Period]]]
+
+
+@dataclass(slots=True)
+class Joint:
+    """What reading a payer came to. readings: of each sub-account, with what of it had been left. later: what said so,
+    by window. sync: what of it the collection result counts.
+    """
+
+    readings: list[tuple[Reading, list[Period]]] = field(default_factory=list)
+    later: dict[Period, LaterError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Payers:
+    """ledger: whom they read, and their paid calls. calls_a_day: how many one may make on a UTC day."""
+
+    ledger: PayerLedger
+    charges: ChargeLedger
+    clock: Clock
+    calls_a_day: int
+
+    def list_members(self, payer: CloudAccount, source: AccountsSource, night: date) -> bool:
+        """Takes in what the provider lists of its sub-accounts; whether it did. Where that is not allowed, or does not
+        work now, what is known stays: costs are read all the same.
+        """
+        try:
+            listed = source.sub_accounts(payer)
+        except (LaterError, NeverError) as error:
+            event("members_not_listed", level=logging.WARNING, account=payer.id, reason=error.reason)
+            return False
+        if listed is None:
+            return False
+        others = self.ledger.adopt(payer.id, payer.provider, listed.keys())
+        if others:
+            event("members_fed_by_others", account=payer.id, members=len(others))
+        self.ledger.note_listed(payer.id, payer.provider, listed.values(), ACTIVE, night)
+        return True
+
+    def read(self, scope: RunScope, left: Left, night: date, until: datetime) -> Joint:
+        """What is left of a payer's sub-accounts, the newest days first, with no transaction open.
+
+        All are asked for the same windows, each of which holds what any of them lacks of a month.
+        """
+        (first, _), *_ = left
+        payer, source = _payer_of(first), _source_of(first)
+        joint, answers, failed = Joint(), dict[Period, AccountsAnswer](), dict[Period, str]()
+        wanted = self._in_turn(payer, left)
+        for window in wanted[: windows.MOST_PARTS]:
+            key = CostQuery(payer.provider, payer.external_account_id, window)
+            try:
+                kept = self.charges.kept_answer(
+                    scope.id, key, datetime.combine(night, datetime.min.time(), until.tzinfo)
+                )
+                answers[window] = source.read_all(AccountsQuery(payer, window), self._may_call(payer), kept, until)
+            except NeverError as error:
+                # What refuses one window refuses all: it is said of the role, or of the payer.
+                failed = dict.fromkeys(wanted, error.reason)
+                break
+            except LaterError as error:
+                self.charges.keep_answer(scope.id, key, error.progress, self.clock())
+                joint.later[window] = error
+                break
+            if self.clock() >= until:
+                break
+        joint.readings = list(self._readings(scope.target, payer, source, left, answers, failed, night))
+        self._note(payer, scope, answers, joint, failed)
+        return joint
+
+    def _may_call(self, payer: CloudAccount) -> Callable[[], bool]:
+        return lambda: self.ledger.may_call(payer.id, self.clock().date(), self.calls_a_day)
+
+    def _in_turn(self, payer: CloudAccount, left: Left) -> list[Period]:
+        """The windows to ask for: the newest first, then what has waited longest; no longer than fitted last time."""
+        hulls: dict[date, Period] = {}
+        for _, rest in left:
+            for each in rest:
+                hull = hulls.get(month := each.start.replace(day=1), each)
+                hulls[month] = Period(min(hull.start, each.start), max(hull.end, each.end))
+        longest = self._longest(payer)
+        parts = [part for each in hulls.values() for part in _cut(each, longest)]
+        newest, *others = sorted(parts, key=lambda each: each.start, reverse=True)
+        return [newest, *sorted(others, key=lambda each: self._read_on(left, each))]
+
+    def _longest(self, payer: CloudAccount) -> int:
+        """How many days a window may have: half of one that did not fit the last time."""
+        last = next(iter(self.ledger.syncs(payer.id, 1)), None)
+        return max(1, last.days_unfit // 2) if last and last.days_unfit else windows.LONGEST_MONTH
+
+    def _read_on(self, left: Left, window: Period) -> date:
+        """The night on which the month was read whole by all; one that never was is the first."""
+        month = window.start.replace(day=1)
+        nights = [known.good_on if (known := work.account.known.get(month)) else None for work, _ in left]
+        return min((night or date.min for night in nights), default=date.min)
+
+    # --- what is made of the answers ---
+
+    def _readings(
+        self,
+        target: ScopeTarget,
+        payer: CloudAccount,
+        source: AccountsSource,
+        left: Left,
+        answers: Mapping[Period, AccountsAnswer],
+        failed: Mapping[Period, str],
+        night: date,
+    ) -> Iterator[tuple[Reading, list[Period]]]:
+        reading = Reading(payer.provider, "", frozenset(), (), night, source.connection_type, tuple(failed.items()))
+        for work, rest in left:
+            if work.key[1] == payer.external_account_id and (elsewhere := self._fed_elsewhere(payer)):
+                refused = tuple((window, elsewhere) for window in answers)
+                yield replace(reading, sub_account_id=work.key[1], failed=(*reading.failed, *refused)), rest
+                continue
+            yield replace(reading, sub_account_id=work.key[1], parts=_parts(answers, work.key[1])), rest
+        if target.project_id is None:
+            known = {work.key[1] for work, _ in left}
+            new = sorted(_ids(answers) - known)
+            others = self.ledger.adopt(payer.id, payer.provider, new) if new else {}
+            for each in new:
+                if each not in others:
+                    yield replace(reading, sub_account_id=each, parts=_parts(answers, each, with_empty=False)), []
+
+    def _fed_elsewhere(self, payer: CloudAccount) -> str | None:
+        """Why a payer, which is an account of its own, does not read itself; None where it does from now on."""
+        others = self.ledger.adopt(payer.id, payer.provider, [payer.external_account_id])
+        if not others:
+            return None
+        return f"Cloud account {others[payer.external_account_id]} reads {payer.external_account_id} already."
+
+    # --- the collection result ---
+
+    def _note(
+        self,
+        payer: CloudAccount,
+        scope: RunScope,
+        answers: Mapping[Period, AccountsAnswer],
+        joint: Joint,
+        failed: Mapping[Period, str],
+    ) -> None:
+        """Adds to what this sync came to so far; several messages may work on one."""
+        now = self.clock()
+        before = next((each for each in self.ledger.syncs(payer.id, 1) if each.run_key == scope.run_key), None)
+        sync = before or Sync(scope.run_key, now, now)
+        sets = [each for answer in answers.values() for charges in answer.charges.values() for each in charges]
+        unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
+        errors = [*sync.errors, *failed.values(), *(error.reason for error in joint.later.values())]
+        self.ledger.keep_sync(
+            payer.id,
+            replace(
+                sync,
+                finished_at=now,
+                rows=sync.rows + sum(len(each.amounts) for each in sets),
+                totals=_totals(sync.totals or {}, sets),
+                services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
+                calls=self.ledger.calls_on(payer.id, now.date()),
+                errors=tuple(dict.fromkeys(errors)),
+                days_unfit=unfit.days if unfit else None,
+            ),
+        )
+
+    def falls_behind(self, payer: CloudAccount) -> bool:
+        """Whether for a week of nights not all that was due was reached."""
+        last = self.ledger.syncs(payer.id, A_WEEK_OF_NIGHTS)
+        return len(last) == A_WEEK_OF_NIGHTS and all(each.days_unfit for each in last)
+
+
+def joined(left: Left) -> Iterator[list[tuple[Work, list[Period]]]]:
+    """What is read together: all that one payer is asked for, and each other sub-account alone."""
+    payers: dict[int, list[tuple[Work, list[Period]]]] = {}
+    for work, rest in left:
+        if work.payer is not None:
+            payers.setdefault(work.payer.id, []).append((work, rest))
+    seen = set[int]()
+    for work, rest in left:
+        if work.payer is None:
+            yield [(work, rest)]
+        elif work.payer.id not in seen:
+            seen.add(work.payer.id)
+            yield payers[work.payer.id]
+
+
+def _payer_of(work: Work) -> CloudAccount:
+    if work.payer is None:
+        raise TypeError(f"{work.key} is not read by a payer")
+    return work.payer
+
+
+def _source_of(work: Work) -> AccountsSource:
+    if not isinstance(work.source, AccountsSource):
+        raise TypeError(f"{work.key} is not read by a source of several sub-accounts")
+    return work.source
+
+
+def _ids(answers: Mapping[Period, AccountsAnswer]) -> set[str]:
+    return {each for answer in answers.values() for each in (*answer.charges, *answer.odd) if each}
+
+
+def _parts(
+    answers: Mapping[Period, AccountsAnswer], sub_account_id: str, *, with_empty: bool = True
+) -> tuple[ReadPart, ...]:
+    """What the answers say of one sub-account; nothing of those in which it does not come up, unless it is known."""
+    parts = []
+    for window, answer in answers.items():
+        charges, odd = answer.charges.get(sub_account_id, ()), answer.odd.get(sub_account_id)
+        if charges or odd or with_empty:
+            # An answer that has others' rows is no empty one, as a file of all is none.
+            others = bool(answer.charges)
+            parts.append(ReadPart(window, charges, answer.begun_at, {"": odd} if odd else {}, left_out=others))
+    return tuple(parts)
+
+
+def _totals(before: Mapping[str, Decimal], sets: Sequence[ChargeSet]) -> dict[str, Decimal]:
+    totals = dict(before)
+    for each in sets:
+        currency = each.billing_currency or ""
+        for cost in each.amounts.values():
+            totals[currency] = add(totals.get(currency, Decimal(0)), cost)
+    return totals
+
+
+def _cut(days: Period, longest: int) -> Iterator[Period]:
+    """The days in parts of at most so many, the newest whole."""
+    end = days.end
+    while end > days.start:
+        start = max(days.start, end - timedelta(days=longest))
+        yield Period(start, end)
+        end = start

@@ -1,0 +1,294 @@
+"""An organization's payer is asked once for all of its accounts, within the paid calls of a day."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import insert
+
+from shared.adapters.database.tables import cloud_accounts
+from shared.domain.periods import Period, PeriodKind, PeriodRule
+from shared.domain.projects import ProjectEntry, Scope
+from shared.messages import Queue, UpdateMessage
+from shared.ports.cloud_accounts import AccountStatus, ConnectionType
+from shared.ports.costs import SubAccount
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.payers import Member
+from shared.ports.spending import By, Selection
+from tests.fakes import FakePayers
+from tests.pipeline.conftest import Chain, entry, only
+
+PAYER, OTHER = "999999999999", "888888888888"
+ONE, TWO, THREE = "111111111111", "222222222222", "333333333333"
+TODAY, YESTERDAY, OCTOBER = date(2026, 11, 20), date(2026, 11, 19), date(2026, 10, 25)
+NOVEMBER = Period(date(2026, 11, 1), date(2026, 11, 21))
+
+
+@pytest.fixture
+def aws(chain: Chain) -> FakePayers:
+    source = FakePayers(clock=chain.clock)
+    chain.parts["sources"] = {
+        ConnectionType.COST_MANAGEMENT: chain.costs,
+        ConnectionType.COST_EXPLORER: source,
+    }
+    chain.configure()
+    return source
+
+
+def add(chain: Chain, payer: str = PAYER, status: AccountStatus = AccountStatus.PENDING) -> int:
+    row = {"organization": "default", "provider": "aws", "connection_type": ConnectionType.COST_EXPLORER}
+    row |= {"detail": "service", "status": status, "name": f"org {payer[0]}", "external_account_id": payer}
+    made = insert(cloud_accounts).values(row)
+    return chain.database.run(lambda connection: connection.execute(made).inserted_primary_key[0])
+
+
+def of(project_id: int, *ids: str, **changes: object) -> ProjectEntry:
+    """A project with these AWS accounts."""
+    known = entry(project_id, currency="USD", **changes)
+    return replace(known, scopes=tuple(Scope("aws", each) for each in ids))
+
+
+def spend(aws: FakePayers, account: str, amount: str, day: date = YESTERDAY, payer: str = PAYER) -> None:
+    aws.charges[payer, account, day, "Amazon EC2"] = Decimal(amount)
+
+
+def spent_on(chain: Chain, days: Period = NOVEMBER) -> dict[str, Decimal]:
+    sums = chain.spending.sums(Selection(days), By.SUB_ACCOUNT)
+    return {each.key[1]: each.cost for each in sums}
+
+
+def status(chain: Chain, cloud_account_id: int) -> tuple[AccountStatus, str | None]:
+    found = chain.cloud_accounts.get(cloud_account_id)
+    return found.status, found.last_sync_error
+
+
+def test_a_night_asks_a_payer_once_a_month_for_all_of_its_accounts(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    chain.load(of(11, ONE), of(12, TWO, THREE), entry(13))
+    for account in (ONE, TWO, THREE):
+        spend(aws, account, "10")
+        spend(aws, account, "7", OCTOBER)
+    assert chain.tonight() == 2
+    chain.drain()
+    assert aws.asked == [(PAYER, NOVEMBER), (PAYER, Period(date(2026, 10, 12), date(2026, 11, 1)))]
+    assert [chain.spent(each) for each in (11, 12)] == [Decimal(10), Decimal(20)]
+    assert spent_on(chain, Period(date(2026, 10, 1), date(2026, 11, 1))) == dict.fromkeys((ONE, TWO, THREE), Decimal(7))
+    assert status(chain, payer) == (AccountStatus.ACTIVE, None)
+    (sync,) = chain.payers.syncs(payer, 9)
+    assert (sync.rows, sync.totals, sync.services, sync.calls, sync.errors) == (6, {"USD": Decimal(51)}, 1, 2, ())
+
+
+def test_accounts_of_no_project_are_read_and_unallocated(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    spend(aws, ONE, "10")
+    chain.night()
+    assert spent_on(chain) == {ONE: Decimal(10)}
+    assert chain.payers.members(payer) == [Member(ONE), Member(PAYER)]
+    unallocated = chain.spending.sums(Selection(NOVEMBER, unallocated=True), By.SUB_ACCOUNT)
+    assert [(each.key, each.cost) for each in unallocated] == [(("aws", ONE), Decimal(10))]
+
+
+def test_a_payer_without_any_costs_is_asked_once_a_night(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    for night in range(1, 4):
+        chain.night()
+        assert len(aws.asked) == 2 * night
+        assert status(chain, payer) == (AccountStatus.ACTIVE, None)
+        chain.clock.now += timedelta(days=1)
+
+
+def test_a_payer_that_reads_nothing_but_what_another_feeds_says_so(chain: Chain, aws: FakePayers) -> None:
+    first, second = add(chain, OTHER), add(chain)
+    chain.payers.adopt(first, "aws", [PAYER])
+    chain.night()
+    assert status(chain, second) == (AccountStatus.ERROR, f"Cloud account {first} reads {PAYER} already.")
+    assert [payer for payer, _ in aws.asked].count(PAYER) == 2
+
+
+def test_one_project_over_two_clouds_has_one_figure_and_one_alert(chain: Chain, aws: FakePayers) -> None:
+    add(chain)
+    both = entry(11, "100", currency="USD")
+    chain.load(replace(both, scopes=(*both.scopes, Scope("aws", ONE))))
+    chain.costs.currency_of = lambda _day: "USD"
+    chain.spend("30", YESTERDAY)
+    spend(aws, ONE, "22")
+    chain.night()
+    assert chain.spent() == 52
+    assert chain.subjects() == ["[P11] 50 % of the budget reached"]
+
+
+def test_listed_accounts_are_taken_in_before_the_first_answer_so_that_their_projects_are_read_back(
+    chain: Chain, aws: FakePayers
+) -> None:
+    payer = add(chain)
+    april = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
+    chain.load(of(11, ONE, rule=april))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE"), SubAccount(TWO, "Lab", "ACTIVE")]
+    spend(aws, ONE, "10")
+    spend(aws, ONE, "5", date(2026, 4, 2))
+    chain.night()
+    assert chain.spent() == 15
+    assert min(window.start for _, window in aws.asked) == date(2026, 4, 1)
+    assert len(aws.asked) == 8
+    assert chain.payers.members(payer) == [Member(ONE, "Shop", "ACTIVE"), Member(TWO, "Lab", "ACTIVE")]
+
+
+def test_an_account_that_left_keeps_what_is_stored_and_its_figure_says_what_it_lacks(
+    chain: Chain, aws: FakePayers
+) -> None:
+    payer = add(chain)
+    chain.load(of(11, ONE))
+    itself = SubAccount(PAYER, "Payer", "ACTIVE")
+    aws.listed[PAYER] = [itself, SubAccount(ONE, "Shop", "ACTIVE")]
+    spend(aws, ONE, "10")
+    chain.night()
+    aws.charges.clear()
+    aws.listed[PAYER] = [itself, SubAccount(ONE, "Shop", "SUSPENDED")]
+    for _ in range(4):
+        chain.clock.now += timedelta(days=1)
+        chain.night()
+    assert chain.spent() == 10
+    assert chain.payers.members(payer)[0] == Member(ONE, "Shop", "SUSPENDED", date(2026, 11, 21))
+    incomplete = chain.charges.incomplete(chain.clock().date())
+    assert "P11" in json.dumps(str(incomplete))
+
+
+def test_without_any_row_a_known_account_is_doubted_as_any_other(chain: Chain, aws: FakePayers) -> None:
+    add(chain)
+    chain.load(of(11, ONE), of(12, TWO))
+    for account in (ONE, TWO):
+        spend(aws, account, "10")
+    chain.night()
+    del aws.charges[PAYER, ONE, YESTERDAY, "Amazon EC2"]
+    spent = []
+    for _ in range(3):
+        chain.clock.now += timedelta(days=1)
+        chain.night()
+        spent.append((chain.spent(11), chain.spent(12)))
+    assert spent == [(10, 10), (10, 10), (0, 10)]
+    # What is paid for is not asked for again in the same night.
+    assert len(aws.asked) == 8
+
+
+def test_what_another_cloud_account_feeds_is_left_out(chain: Chain, aws: FakePayers) -> None:
+    first, second = add(chain, OTHER), add(chain)
+    chain.load(of(11, ONE))
+    chain.payers.adopt(first, "aws", [ONE])
+    spend(aws, ONE, "10", payer=OTHER)
+    spend(aws, ONE, "10")
+    spend(aws, TWO, "3")
+    chain.night()
+    assert spent_on(chain) == {ONE: Decimal(10), TWO: Decimal(3)}
+    assert [each.id for each in chain.payers.members(first)] == [ONE]
+    assert [each.id for each in chain.payers.members(second)] == [TWO, PAYER]
+
+
+def test_one_that_is_disabled_is_not_asked(chain: Chain, aws: FakePayers) -> None:
+    add(chain, status=AccountStatus.DISABLED)
+    chain.load(of(11, ONE))
+    assert chain.tonight() == 0
+    assert aws.asked == []
+
+
+def test_a_payer_that_refuses_fails_alone_and_is_told_once_a_day(chain: Chain, aws: FakePayers) -> None:
+    refused, good = add(chain, OTHER), add(chain)
+    chain.load(of(11, ONE), of(12, TWO))
+    chain.payers.adopt(refused, "aws", [ONE])
+    spend(aws, TWO, "10")
+    aws.fails = lambda query: NeverError("The role may not be assumed.") if query.cloud_account.id == refused else None
+    chain.night()
+    assert status(chain, refused) == (AccountStatus.ERROR, "The role may not be assumed.")
+    assert status(chain, good) == (AccountStatus.ACTIVE, None)
+    assert chain.spent(12) == 10
+    assert chain.payers.syncs(refused, 1)[0].errors == ("The role may not be assumed.",)
+    (told,) = [mail for mail in chain.mailer.sent if "ops@example.com" in mail.to]
+    assert "The role may not be assumed." in told.text
+
+
+def test_a_throttle_puts_the_message_back_and_what_was_read_stays(chain: Chain, aws: FakePayers) -> None:
+    add(chain)
+    chain.load(of(11, ONE))
+    spend(aws, ONE, "10")
+    spend(aws, ONE, "4", OCTOBER)
+    errors = [None, LaterError("throttled", timedelta(seconds=40))]
+    aws.fails = lambda _query: errors.pop(0) if errors else None
+    chain.tonight()
+    ((queue, text, _),) = chain.queues.take()
+    (again,) = only(UpdateMessage, chain.work(queue, text))
+    assert (spent_on(chain), again.envelope.attempt) == ({ONE: Decimal(10)}, 1)
+    assert chain.queues.sent[-1][2] >= timedelta(seconds=40)
+    chain.drain()
+    assert [window.start for _, window in aws.asked] == [NOVEMBER.start, date(2026, 10, 12), date(2026, 10, 12)]
+    assert spent_on(chain, Period(date(2026, 10, 1), date(2026, 11, 1))) == {ONE: Decimal(4)}
+
+
+def test_a_project_s_message_reads_its_account_and_no_other(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    chain.load(of(11, ONE), of(12, TWO))
+    chain.payers.adopt(payer, "aws", [ONE, TWO])
+    spend(aws, ONE, "10")
+    spend(aws, TWO, "10")
+    spend(aws, THREE, "10")
+    chain.work(Queue.UPDATE, json.dumps({"ProjectId": 11}))
+    chain.drain()
+    assert spent_on(chain) == {ONE: Decimal(10)}
+
+
+def test_a_message_by_hand_reads_all_of_a_cloud_account(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    spend(aws, ONE, "10")
+    chain.work(Queue.UPDATE, json.dumps({"CloudAccountId": payer}))
+    chain.drain()
+    assert spent_on(chain) == {ONE: Decimal(10)}
+
+
+# --- the paid calls of a day ---
+
+
+def test_calls_that_do_not_reach_all_leave_the_rest_to_the_nights_after_the_newest_first(
+    chain: Chain, aws: FakePayers
+) -> None:
+    payer = add(chain)
+    chain.configure(aws_calls_per_day=2)
+    chain.load(of(11, ONE))
+    aws.page_days = 10
+    spend(aws, ONE, "10")
+    spend(aws, ONE, "4", OCTOBER)
+    chain.night()
+    # November's 20 days take two pages; October's first is one too many.
+    assert [window for _, window in aws.asked] == [NOVEMBER, Period(date(2026, 10, 12), date(2026, 11, 1))]
+    assert (aws.pages, chain.payers.calls_on(payer, TODAY)) == (2, 2)
+    assert spent_on(chain) == {ONE: Decimal(10)}
+    assert status(chain, payer) == (AccountStatus.ACTIVE, None)
+    (sync,) = chain.payers.syncs(payer, 1)
+    assert (sync.calls, sync.days_unfit, sync.errors) == (2, 20, ("The paid calls of the day are made.",))
+    assert chain.mailer.sent == []
+    # The night after, no window is longer than half of the one that did not fit, and what has waited comes second.
+    chain.clock.now += timedelta(days=1)
+    aws.asked.clear()
+    chain.night()
+    newest, second, *_ = [window for _, window in aws.asked]
+    assert newest == Period(date(2026, 11, 12), date(2026, 11, 22))
+    assert second.start.month == 10
+    assert second.days <= 10
+
+
+def test_after_a_week_of_nights_that_fell_short_operators_are_told_once_which_setting_to_raise(
+    chain: Chain, aws: FakePayers
+) -> None:
+    add(chain)
+    chain.configure(aws_calls_per_day=1)
+    chain.load(of(11, ONE))
+    aws.page_days = 1
+    spend(aws, ONE, "10")
+    for _ in range(10):
+        chain.night()
+        chain.clock.now += timedelta(days=1)
+    told = [mail for mail in chain.mailer.sent if "fall behind" in mail.subject]
+    assert len(told) == 1
+    assert "Raise AWS_CALLS_PER_DAY" in told[0].text
+    assert aws.pages == 10
