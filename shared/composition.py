@@ -847,7 +847,7 @@ class Composition:
 
         return ExportScan(
             lambda: self.export_scanner.scan(asks=True),
-            *(self.chain, self.queues, self.export_runs, self.export_blobs),
+            *(self.chain, self.queues, self.export_runs, self.letters, self.export_finder),
             lambda: places(self.cloud_accounts.accounts()),
         )
 

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from shared.composition import Composition
     from shared.ports.export_runs import RunRecord
     from shared.ports.runs import RunView
-    from shared.services.export_scan import Scanned
+    from shared.services.export_scan import Imports, Scanned
 
 # A message is in nobody's sight while it is worked on, and its run is not there before: so many looks in a row have to
 # find nothing going on.
 QUIET_LOOKS = 10
+# What is put off is tried again after half a minute, then after twice as long, and so on: a few times are waited for.
+PUT_OFF_LOOKS = 600
 NO_STORAGE = "it is not set where cost exports lie; set CostExportStorage, or CostExportStorage__blobServiceUri"
 
 
@@ -33,21 +35,22 @@ def scan(
 ) -> None:
     """Look for new runs of cost exports now, besides the hourly look.
 
-    Exit code 1 where a place of exports could not be read; with --wait, also where a run has failed.
+    Exit code 1 where a place of exports could not be read; with --wait, also where a run has failed, or is put off.
     """
     app = open_app()
     if not app.settings.has_exports:
         raise FailedError(NO_STORAGE)
     scanned = _look(app, json)
-    records: tuple[RunRecord, ...] = ()
+    imports = None
     if wait and scanned.manifests:
         with runs.noticing_ctrl_c() as stopped:
-            records = _until_imported(app, scanned, stopped)
+            imports = _until_imported(app, scanned, stopped)
+    records = imports.ended if imports else ()
     if json:
         output.write_json(_as_json(scanned, records))
     else:
         _write(app, scanned, records, wait)
-    _fail_for([*scanned.refused, *(_failed_imports(records) if wait else [])])
+    _fail_for([*scanned.refused, *_failed_imports(imports)])
 
 
 def sync(json: AsJson = False) -> None:
@@ -62,7 +65,8 @@ def sync(json: AsJson = False) -> None:
         if not json:
             output.say(f"Run {key}: {output.count(sent, 'subscription')} queued.")
         view = runs.wait_for(app, key, stopped) if sent else None
-        records = _until_imported(app, scanned, stopped) if scanned else ()
+        imports = _until_imported(app, scanned, stopped) if scanned else None
+    records = imports.ended if imports else ()
     if json:
         output.write_json(
             {"exports": _as_json(scanned, records) if scanned else None, "run": runs.as_json(view) if view else None}
@@ -72,7 +76,7 @@ def sync(json: AsJson = False) -> None:
             _write(app, scanned, records, True)
         if view:
             runs.write_outcome(app.run_service, view)
-    _fail_for([*(scanned.refused if scanned else ()), *_failed_imports(records), *_failed_run(view)])
+    _fail_for([*(scanned.refused if scanned else ()), *_failed_imports(imports), *_failed_run(view)])
 
 
 def _look(app: Composition, json: bool) -> Scanned:
@@ -85,12 +89,12 @@ def _look(app: Composition, json: bool) -> Scanned:
     return scanned
 
 
-def _until_imported(app: Composition, scanned: Scanned, stopped: threading.Event) -> tuple[RunRecord, ...]:
+def _until_imported(app: Composition, scanned: Scanned, stopped: threading.Event) -> Imports:
     """The runs that have ended; the others are put off, or nothing new came of their manifests."""
     queue, quiet = runs.Unmoved(app.clock()), 0
     imports = app.export_scan.imports(scanned)
     with output.counting("runs imported") as show:
-        while len(imports.ended) < imports.total and quiet < QUIET_LOOKS:
+        while not imports.are_through and quiet < (PUT_OFF_LOOKS if imports.unheard else QUIET_LOOKS):
             if stopped.wait(runs.POLL_SECONDS):
                 output.warn("no longer waiting; the imports go on")
                 raise KeyboardInterrupt
@@ -99,7 +103,7 @@ def _until_imported(app: Composition, scanned: Scanned, stopped: threading.Event
             quiet = quiet + 1 if imports.is_quiet else 0
             if queue.is_noticed(app.export_scan.next_message, app.clock()):
                 output.warn(runs.NOBODY)
-    return imports.ended
+    return imports
 
 
 # --- what came of it ---------------------------------------------------------------------------------------------
@@ -121,10 +125,13 @@ def _as_json(scanned: Scanned, records: tuple[RunRecord, ...]) -> dict[str, Any]
     }
 
 
-def _failed_imports(records: tuple[RunRecord, ...]) -> list[str]:
+def _failed_imports(imports: Imports | None) -> list[str]:
     """What of exports could not be read, in words."""
+    if imports is None:
+        return []
     bad = (RunState.FAILED, RunState.WAITING)
-    return [f"{record.run.place}: {record.reason}" for record in records if record.state in bad]
+    ended = [f"{record.run.place}: {record.reason}" for record in imports.ended if record.state in bad]
+    return [*ended, *imports.failed, *(f"{each}: it is put off, and tried again" for each in imports.unheard)]
 
 
 def _failed_run(view: RunView | None) -> list[str]:

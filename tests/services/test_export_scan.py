@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from localdev.azure_sim import SimulatedExport, demo_charges
 from shared.adapters.database.engine import Database
 from shared.domain.exports.runs import RunState
-from shared.ports.errors import NeverError
+from shared.ports.errors import LaterError, NeverError
 from shared.services.errors import RequestError
 from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import Chain
@@ -87,6 +88,46 @@ def test_a_run_that_fails_has_ended_too(chain: Chain, blobs: FakeBlobs):
     chain.drain()
     states = {each.state for each in chain.export_scan.imports(scanned).ended}
     assert states == {RunState.IMPORTED, RunState.FAILED}
+
+
+def test_a_manifest_that_is_put_off_is_not_through(chain: Chain, blobs: FakeBlobs):
+    scanned = chain.export_scan.look()
+    blobs.fails = lambda what: LaterError("the blobs answered 503") if what == "read" else None
+    ((queue, text, _),) = chain.queues.take()
+    chain.work(queue, text)
+    for _ in range(2):
+        imports = chain.export_scan.imports(scanned)
+        assert (imports.unheard, imports.are_through) == (scanned.manifests, False)
+        blobs.fails = lambda _what: None
+    chain.work_off(hours=1)
+    imports = chain.export_scan.imports(scanned)
+    assert ([each.state for each in imports.ended], imports.unheard) == ([RunState.IMPORTED], ())
+
+
+def test_a_manifest_that_is_a_copy_is_not_waited_for(chain: Chain, blobs: FakeBlobs):
+    chain.export_scan.look()
+    chain.drain()
+    put(blobs, {f"copies/{name}": content for name, content in EXPORT.nightly(BOOK, NIGHT).items()})
+    scanned = chain.export_scan.look()
+    chain.drain()
+    imports = chain.export_scan.imports(scanned)
+    assert (imports.total, imports.ended, imports.is_quiet, imports.unheard) == (1, (), True, ())
+
+
+def test_a_manifest_of_which_no_run_can_be_made_has_failed(chain: Chain, blobs: FakeBlobs):
+    files = EXPORT.nightly(BOOK, NIGHT.replace(day=21))
+    (name,) = [each for each in files if each.endswith("manifest.json")]
+    manifest = json.loads(files[name])
+    manifest["runInfo"]["runId"] = "r" * 250
+    put(blobs, files | {name: json.dumps(manifest).encode()})
+    scanned = chain.export_scan.look()
+    chain.drain()
+    imports = chain.export_scan.imports(scanned)
+    (failed,) = imports.failed
+    assert failed.startswith(f"{EXPORT.container}/{name}: A run's id has 250 characters")
+    assert (imports.total, imports.are_through) == (2, True)
+    # What failed before a look is none of it.
+    assert chain.export_scan.imports(chain.export_scan.look()).failed == ()
 
 
 def test_a_place_that_cannot_be_read_is_named_and_no_container_is_added_that_is_not_there(
