@@ -102,6 +102,9 @@ class Oracle:
             self._offer(run, unit)
         for unit, period in believed:
             self.believed.setdefault((run.source, unit, period), {})[run.number] = run
+        for unit, sources in self.feeds.items():
+            if unit[0] == sub and run.source in sources:
+                sources[run.source] = self._span(self._lines(run.source, unit))
         self._count(sub, before)
 
     def use(self, source: str, at: datetime, sub: str | None) -> None:
@@ -130,8 +133,9 @@ class Oracle:
     def _offer(self, run: Told, unit: Unit) -> None:
         here, span = self.feeds.get(unit, {}), self._span(self._placed(run, unit))
         if run.source in here:
-            here[run.source] = both(here[run.source], span)
             return
+        # All that it has delivered would count, and not this run alone.
+        span = both(span, self._span(self._lines(run.source, unit)))
         mine = self._ordered(run.source, unit[0])
         others = [
             (other, source)

@@ -323,6 +323,23 @@ def test_what_an_export_has_taken_back_is_none_of_its_days_when_the_agreement_ch
     assert (world.feeding(), world.total(9)) == ({"": ["old", "new"]}, 45)
 
 
+def test_a_rivals_backfill_of_the_month_before_is_no_change_of_the_agreement(world: World) -> None:
+    rival, feeding = export("weekly", account="42"), export("other", account="43")
+    world.deliver(feeding, days(9, 1, 20), each_day(9, 1, 20))
+    assert world.deliver(rival, days(9, 1, 20), each_day(9, 1, 20)).record.state is RunState.NOT_USED
+    backfill = world.deliver(rival, days(8, 1, 31), each_day(8, 1, 31), at=on(9, 21))
+    assert (backfill.record.state, world.feeding(), world.total(9)) == (RunState.NOT_USED, {"": ["other"]}, 20)
+
+
+def test_days_of_a_late_run_that_newer_ones_have_replaced_are_none_of_a_feeding_one(world: World) -> None:
+    old, new = export("old", account="42"), export("new", account="43")
+    world.deliver(old, days(9, 1, 29), each_day(9, 1, 15))
+    world.deliver(old, days(9, 1, 28), each_day(9, 1, 15) + each_day(9, 28, 28))
+    assert [each.days for each in world.ledger.feeds()] == [days(9, 1, 15)]
+    world.deliver(new, days(9, 1, 30), each_day(9, 16, 30, "2"))
+    assert (world.feeding(), world.total(9)) == ({"": ["old", "new"]}, 45)
+
+
 def test_a_run_of_which_nothing_counts_once_another_has_what_it_was_ordered_to_is_told_as_not_used(
     world: World,
 ) -> None:

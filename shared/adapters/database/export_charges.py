@@ -68,12 +68,10 @@ def scopes_in(fed: Fed, feeds: Collection[Fed] = ()) -> Select[tuple[int]]:
     return its.where(scopes.c.group_key.not_in(others)) if others else its
 
 
-def deliver(
-    connection: Connection, export_id: int, left: Spoken, its: Sums, its_scopes: Scopes, of: Fed
-) -> tuple[set[date], set[date]]:
-    """Puts charges in the place of all that an export delivered where a run still speaks; its: of what it can feed.
+def deliver(connection: Connection, export_id: int, left: Spoken, its: Sums, its_scopes: Scopes, of: Fed) -> set[date]:
+    """Puts charges in the place of all that an export delivered where a run still speaks; the months of what changed.
 
-    Returns the months of what changed, and the days of which something went, or is another amount.
+    its: of that billing period, and of what the export can feed.
     """
     id_of = {key: row.id for key, row in its_scopes.items()}
     said = [
@@ -85,8 +83,7 @@ def deliver(
     rows = connection.execute(select(export_charges).where(which), execution_options={"yield_per": FETCHED})
     changes = _changes((row for row in rows if row[3] in left), said)
     write_rows(connection, EXPORT_CHARGES, *changes)
-    new, changed, removed = ({row[3] for row in rows} for rows in changes)
-    return {day.replace(day=1) for day in new | changed | removed}, changed | removed
+    return {day.replace(day=1) for rows in changes for day in {row[3] for row in rows}}
 
 
 def _changes(stored_rows: Iterator[AnyRow], said: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -129,6 +126,14 @@ def months_delivered_in(connection: Connection, its_scopes: Select[tuple[int]]) 
     """The months on whose days exports have delivered charges of these scopes, whatever their billing period."""
     days = select(delivered.charge_period_start).where(delivered.scope_id.in_(its_scopes)).distinct()
     return {day.replace(day=1) for day in connection.scalars(days)}
+
+
+def has_delivered(connection: Connection, export_id: int, fed: Fed, day: date) -> bool:
+    """Whether an export has delivered charges of a day, in its own month."""
+    its = (delivered.export_id == export_id) & (delivered.billing_period == day.replace(day=1))
+    its &= (delivered.charge_period_start == day) & (delivered.billed_cost > Decimal(0))
+    found = select(delivered.scope_id).where(its, delivered.scope_id.in_(scopes_in(fed))).limit(1)
+    return connection.execute(found).first() is not None
 
 
 def days_delivered(connection: Connection, export_id: int, fed: Fed) -> Period | None:

@@ -8,7 +8,13 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from shared.adapters.database.export_charges import days_delivered, deliver, is_something_stored, scopes_in
+from shared.adapters.database.export_charges import (
+    days_delivered,
+    deliver,
+    has_delivered,
+    is_something_stored,
+    scopes_in,
+)
 from shared.adapters.database.export_rows import runs_ended
 from shared.adapters.database.export_state import State, write_deliveries
 from shared.adapters.database.scope_rows import Scopes
@@ -35,7 +41,6 @@ class Delivering:
     def __post_init__(self) -> None:
         self.touched: set[date] = set()
         self.believed: set[date] = set()
-        self.less: dict[Fed, set[date]] = {}
         self.is_read = False
         self.read: dict[tuple[Fed, date], Coverage] = {}
 
@@ -53,14 +58,15 @@ class Delivering:
         self.state = self.state.with_feeds(self._with_days())
 
     def _with_days(self) -> Feeds:
-        """Who feeds, with the days that this export has left where it has taken the first or the last of them back."""
-        return {fed: tuple(self._left(fed, each) for each in feeds) for fed, feeds in self.state.feeds.items()}
+        """Who feeds, with the days that this export has: a run may have taken back the first or last, or come late."""
+        return {fed: tuple(self._with_its_days(fed, each) for each in feeds) for fed, feeds in self.state.feeds.items()}
 
-    def _left(self, fed: Fed, feed: Feed) -> Feed:
-        ends = {feed.days.start, feed.days.last_day} if feed.days else set()
-        if feed.source != self.run.export.key or not ends & self.less.get(fed, set()):
+    def _with_its_days(self, fed: Fed, feed: Feed) -> Feed:
+        if feed.source != self.run.export.key or feed.days is None:
             return feed
-        return replace(feed, days=days_delivered(self.connection, self.state.exports[feed.source], fed))
+        its = self.connection, self.state.exports[feed.source], fed
+        ends = {feed.days.start, feed.days.last_day}
+        return feed if all(has_delivered(*its, day) for day in ends) else replace(feed, days=days_delivered(*its))
 
     def _is_believed(self, each: Fed, left: Spoken, fed: Sums | None, delivered: Sums) -> bool:
         """Of what it does not feed, a run says nothing that it has no row of."""
@@ -104,9 +110,7 @@ class Delivering:
     def _deliver(self, each: Fed, spoken: Spoken, left: Spoken, delivered: Sums) -> None:
         export_id = self.state.exports[self.run.export.key]
         its = counted(delivered, left)
-        months, less = deliver(self.connection, export_id, left, its, self.scopes, each)
-        self.touched |= months | {left.period}
-        self.less.setdefault(each, set()).update(less)
+        self.touched |= deliver(self.connection, export_id, left, its, self.scopes, each) | {left.period}
         self.believed.add(left.period)
         self.state = self.state.with_delivery(Delivery(each, self.run, spoken))
         if (known := self.read.get((each, left.period))) is not None:

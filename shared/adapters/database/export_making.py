@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, exists, or_, select, true, update
 from shared.adapters.database.allocated import may_get
 from shared.adapters.database.cloud_accounts import export_account, feeding_account, lock_accounts
 from shared.adapters.database.engine import Database
-from shared.adapters.database.export_charges import TooLargeError
+from shared.adapters.database.export_charges import TooLargeError, days_delivered
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_outcomes import REASONS, Said, as_text, kept, tell_anew
@@ -152,7 +152,7 @@ class Making:
         if self._made(connection) != bucket.made:
             raise _MovedError
         before, found = state_of(connection, account), placed(self.run, sums, bucket.periods)
-        offers = offers_of(self.run, found.charges)
+        offers = [self._of_all(connection, before, each) for each in offers_of(self.run, found.charges)]
         self._wait_for_better(connection, before, offers)
         feeds, verdicts = who_feeds(offers, before.feeds, self.metric, before.orders)
         names = {key[2]: name for key, name in found.charges.group_names.items()}
@@ -170,6 +170,14 @@ class Making:
         read = [(True, None)] if its.is_read else []
         self._note(connection, changes, [*read, *((each.used, each.reason) for each in verdicts)])
         return found.left_out
+
+    def _of_all(self, connection: Connection, before: State, offer: Offer) -> Offer:
+        """What another feeds, the export would feed with all that it has delivered, and not with one run."""
+        feeding = {each.source for each in before.feeds.get(offer.fed, ())}
+        its = (each.fed for each in before.deliveries if each.run.export.key == self.run.export.key)
+        if not before.feeds or self.run.export.key in feeding or offer.fed not in its:
+            return offer
+        return offer.beside(days_delivered(connection, self._export_id(connection), offer.fed))
 
     def _refuse(self, connection: Connection, bucket: _Bucket, account: Fed, sums: Sums, reason: str) -> None:
         """Nothing of it changes, and its months could not be read."""

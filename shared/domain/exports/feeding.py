@@ -150,6 +150,10 @@ class Offer:
         """What it would feed."""
         return Feed(self.run.export, self.days)
 
+    def beside(self, days: Period | None) -> Offer:
+        """The same with the days of what its export has delivered before: those, too, would count."""
+        return replace(self, days=_both(self.days, days))
+
 
 def offers_of(run: ExportRun, charges: Sums) -> list[Offer]:
     """What a run could feed. charges: as placed. Corrections of other months say nothing of when an agreement began."""
