@@ -12,14 +12,14 @@ from shared.domain.periods import PeriodKind
 from shared.domain.projects import ProjectEntry
 from shared.ports.azure import AZURE
 from shared.services.errors import RequestError
-from shared.services.project_file import COLUMNS, OPTIONAL_COLUMNS
+from shared.services.project_file import AWS, COLUMNS, OPTIONAL_COLUMNS
 
 
 def write_projects(entries: Iterable[ProjectEntry]) -> str:
     """CSV as `read_projects` takes it, with every column. What a file can't say (a budget's thresholds, its opening
     balance) a project that is loaded keeps.
 
-    Raises RequestError for a project with resources in several subscriptions, or elsewhere than in Azure.
+    Raises RequestError for a project with resources in several Azure subscriptions.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS + OPTIONAL_COLUMNS, lineterminator="\n")
@@ -37,7 +37,11 @@ def _row(entry: ProjectEntry) -> dict[str, object]:
         "acronym": project.acronym,
         "name": project.name,
         "subscription_id": _subscription(entry),
-        "resource_groups": ";".join(scope.resource_group for scope in entry.scopes),
+        "resource_groups": ";".join(scope.resource_group for scope in entry.scopes if scope.provider == AZURE),
+        "aws_accounts": ";".join(scope.sub_account_id for scope in entry.scopes if scope.provider == AWS),
+        "sub_accounts": ";".join(
+            f"{scope.provider}:{scope.sub_account_id}" for scope in entry.scopes if scope.provider not in (AZURE, AWS)
+        ),
         "budget": None if terms.amount is None else plain(terms.amount),
         "currency": terms.currency,
         "period": rule.kind,
@@ -55,10 +59,10 @@ def _row(entry: ProjectEntry) -> dict[str, object]:
 
 
 def _subscription(entry: ProjectEntry) -> str:
-    accounts = {(scope.provider, scope.sub_account_id) for scope in entry.scopes}
-    if len(accounts) > 1 or any(provider != AZURE for provider, _ in accounts):
+    accounts = {scope.sub_account_id for scope in entry.scopes if scope.provider == AZURE}
+    if len(accounts) > 1:
         raise RequestError(
-            f"project {entry.project.acronym} has resources in more than one Azure subscription, or in another cloud, "
-            "which a projects file can't say"
+            f"project {entry.project.acronym} has resources in more than one Azure subscription, which a projects "
+            "file can't say"
         )
-    return next((account for _, account in accounts), "")
+    return next(iter(accounts), "")

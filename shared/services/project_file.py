@@ -11,7 +11,17 @@ from shared.domain.budgets import BudgetTerms
 from shared.domain.charges import LONGEST_GROUP, key_of_group
 from shared.domain.money import parse_amount, parse_currency
 from shared.domain.periods import PeriodKind, PeriodRule, make_rule
-from shared.domain.projects import LANGUAGES, LockPolicy, Project, ProjectEntry, Scope, Taken, acronym_key, taken
+from shared.domain.projects import (
+    LANGUAGES,
+    LockPolicy,
+    Project,
+    ProjectEntry,
+    Scope,
+    Taken,
+    acronym_key,
+    provider_of,
+    taken,
+)
 from shared.domain.texts import shortened, units
 from shared.messages import GUID, LARGEST_ID
 from shared.ports.azure import AZURE
@@ -36,8 +46,9 @@ COLUMNS = (
     "active",
 )
 # Where a file lacks one of these, a project that is loaded already keeps what it has.
-OPTIONAL_COLUMNS = ("lock", "rollover", "owner", "department", "cost_centre")
-LONGEST_ACRONYM, LONGEST_NAME, LONGEST_COST_CENTRE = 50, 200, 100
+OPTIONAL_COLUMNS = ("aws_accounts", "sub_accounts", "lock", "rollover", "owner", "department", "cost_centre")
+LONGEST_ACRONYM, LONGEST_NAME, LONGEST_COST_CENTRE, LONGEST_PROVIDER = 50, 200, 100, 20
+AWS = "aws"
 # Azure's rule for the names of resource groups (learn.microsoft.com, "Naming rules for Azure resources").
 GROUP_NAME = re.compile(r"[\w().-]{1,90}(?<!\.)")
 # A French Excel turns true and false into VRAI and FAUX when it saves.
@@ -71,11 +82,16 @@ def read_projects(
 
 def _taken(each: Taken, records: Sequence[Record]) -> tuple[str, str]:
     """The column in which something stands that another project has, and a sentence on it."""
-    column = "resource_groups" if each.key[0] == "scope" else each.key[0]
+    column = _column_of(each.key[1]) if each.key[0] == "scope" else each.key[0]
     where = f"belongs to project {each.owner.id} ({each.owner.acronym}), which is not in this file"
     if each.earlier is not None:
         where = f"is on line {records[each.earlier].line} already"
     return column, f"{each.written} {where}, and each project needs its own"
+
+
+def _column_of(provider: str) -> str:
+    """Where a scope of a provider is written."""
+    return {AZURE: "resource_groups", AWS: "aws_accounts"}.get(provider, "sub_accounts")
 
 
 def _entry(
@@ -89,7 +105,7 @@ def _entry(
     present = loaded.get(identifier)
     # Read in the order of the columns: so are the faults.
     acronym, name = record.read("acronym", _acronym, ""), record.read("name", _name, "")
-    scopes = _scopes(record)
+    scopes = _scopes(record, present.scopes if present else ())
     terms = _terms(record, present.terms if present else _no_budget(), forms)
     before = present.project if present else Project(identifier, "", "", None, (), active=False)
     project = Project(
@@ -107,7 +123,20 @@ def _entry(
     return ProjectEntry(project, scopes, terms)
 
 
-def _scopes(record: Record) -> tuple[Scope, ...]:
+def _scopes(record: Record, present: Sequence[Scope]) -> tuple[Scope, ...]:
+    """All clouds' scopes. What the file has no column for, a project that is loaded keeps."""
+    doubts = record.doubts
+    aws = record.read("aws_accounts", _aws_accounts, tuple(each for each in present if each.provider == AWS))
+    apart = tuple(each for each in present if each.provider not in (AZURE, AWS))
+    others = (*aws, *record.read("sub_accounts", _sub_accounts, apart))
+    azure = _azure_scopes(record, is_needed=not others and record.doubts == doubts)
+    return (*azure, *others)
+
+
+def _azure_scopes(record: Record, *, is_needed: bool) -> tuple[Scope, ...]:
+    """Both cells or, for a project that has all it has elsewhere, none."""
+    if not is_needed and not any(record.cells[name].strip() for name in ("subscription_id", "resource_groups")):
+        return ()
     no_groups: tuple[str, ...] = ()
     subscription = record.read("subscription_id", _subscription, "")
     return tuple(Scope(AZURE, subscription, group) for group in record.read("resource_groups", _groups, no_groups))
@@ -198,6 +227,46 @@ def _groups(text: str) -> tuple[str, ...]:
                 "without a period at the end, and join several by ;"
             )
     return tuple(reversed(names.values()))
+
+
+def _aws_accounts(text: str) -> tuple[Scope, ...]:
+    # A spreadsheet leaves an id alone that begins with an apostrophe.
+    ids = list(dict.fromkeys(part.removeprefix("'") for part in _several(text)))
+    for each in ids:
+        if re.fullmatch("[0-9]{12}", each):
+            continue
+        hint = ""
+        if re.fullmatch("[0-9]{9,11}", each):
+            hint = f", and this one may have lost its zeros to a spreadsheet: {each:0>12}?"
+        elif re.fullmatch(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", each, re.IGNORECASE):
+            hint = ", and this one was rounded by a spreadsheet"
+        raise ValueError(
+            f"'{shortened(each)}' is no AWS account; write its 12 digits, several accounts joined by ;{hint}"
+        )
+    return tuple(Scope(AWS, each) for each in ids)
+
+
+def _sub_accounts(text: str) -> tuple[Scope, ...]:
+    return tuple({each.key: each for each in map(_sub_account, _several(text))}.values())
+
+
+def _sub_account(text: str) -> Scope:
+    named, colon, account = (part.strip() for part in text.partition(":"))
+    provider = provider_of(named)
+    if not (named and colon and account):
+        raise ValueError(
+            f"'{shortened(text)}' is no sub-account; write its provider as FOCUS files name it, a colon and its id, "
+            "such as Google Cloud:my-project, and join several by ;"
+        )
+    if provider in (AZURE, AWS):
+        columns = "subscription_id and resource_groups" if provider == AZURE else "aws_accounts"
+        raise ValueError(f"'{shortened(text)}' is of {named}: write it into {columns}")
+    if units(provider) > LONGEST_PROVIDER or units(account) > LONGEST_GROUP:
+        raise ValueError(
+            f"'{shortened(text)}' is too long: a provider has at most {LONGEST_PROVIDER} characters, an id "
+            f"{LONGEST_GROUP}"
+        )
+    return Scope(provider, account)
 
 
 def _contacts(text: str, valid_addresses: AddressCheck) -> tuple[str, ...]:

@@ -337,7 +337,7 @@ def test_projects_are_exported_as_the_file_that_loads_them(cli: Cli) -> None:
     written = cli("projects", "export").out
     assert cli("projects", "export", "out.csv").out == "Wrote out.csv.\n"
     assert Path("out.csv").read_text(encoding="utf-8") == written
-    assert f",en,true,never,reset,Ann Roy,,\n12,EAU,Qualité de l'eau,{SECOND}," in written
+    assert f",en,true,,,never,reset,Ann Roy,,\n12,EAU,Qualité de l'eau,{SECOND}," in written
     assert "0 added, 0 changed, 2 unchanged" in cli("projects", "load", "out.csv").out
     assert cli("projects", "export", "no-such-folder/out.csv").code == 2
 

@@ -58,7 +58,16 @@ PROJECTS = st.builds(
     cost_centre=MAYBE,
 )
 GROUPS = st.lists(st.from_regex(r"[\w().-]{1,20}[a-z]", fullmatch=True), min_size=1, max_size=3, unique_by=key_of_group)
-SCOPES = GROUPS.map(lambda names: tuple(Scope(AZURE, SUBSCRIPTION, name) for name in names))
+ELSEWHERE = st.lists(
+    st.sampled_from([Scope("aws", "012345678901"), Scope("aws", "999999999999")])
+    | st.sampled_from([Scope("Google Cloud", "my-project"), Scope("Oracle", "ocid1.tenancy:x")]),
+    unique=True,
+).map(lambda scopes: sorted(scopes, key=lambda each: each.provider != "aws"))
+SCOPES = st.builds(
+    lambda names, others: (*(Scope(AZURE, SUBSCRIPTION, name) for name in names), *others),
+    GROUPS | st.just([]),
+    ELSEWHERE,
+).filter(bool)
 ENTRIES = st.lists(
     st.builds(ProjectEntry, PROJECTS, SCOPES, TERMS),
     min_size=1,
@@ -70,10 +79,18 @@ ENTRIES = st.lists(
 def of_their_own(entries: list[ProjectEntry]) -> list[ProjectEntry]:
     """The entries, where no two have the same group."""
     return [
-        replace(entry, scopes=tuple(replace(each, resource_group=f"p{place}-{each.resource_group}") for each in scopes))
+        replace(entry, scopes=tuple(_apart(each, place) for each in scopes))
         for place, entry in enumerate(entries)
         for scopes in [entry.scopes]
     ]
+
+
+def _apart(scope: Scope, place: int) -> Scope:
+    if scope.provider == AZURE:
+        return replace(scope, resource_group=f"p{place}-{scope.resource_group}")
+    if scope.provider == "aws":
+        return replace(scope, sub_account_id=f"{place}{scope.sub_account_id[1:]}")
+    return replace(scope, sub_account_id=f"{scope.sub_account_id}-{place}")
 
 
 @given(ENTRIES.map(of_their_own))
@@ -112,12 +129,10 @@ def test_a_file_that_was_loaded_is_written_as_it_says() -> None:
     written = write_projects(entries)
     assert read_projects(written.encode(), valid_addresses) == entries
     assert "16,ICE,Sea Ice Forecast," in written
-    assert ",3000,CAD,fixed,2026-09-01,2027-02-28,per.olsen@example.com,en,true,auto,stop,,,\n" in written
+    assert ",3000,CAD,fixed,2026-09-01,2027-02-28,per.olsen@example.com,en,true,,,auto,stop,,,\n" in written
 
 
-@pytest.mark.parametrize(
-    "other", [Scope(AZURE, SUBSCRIPTION.replace("1", "2"), "b"), Scope("aws", "123456789012")], ids=["two", "aws"]
-)
+@pytest.mark.parametrize("other", [Scope(AZURE, SUBSCRIPTION.replace("1", "2"), "b")], ids=["two"])
 def test_a_project_that_no_file_can_hold_is_named(other: Scope) -> None:
     (entry, *_) = read_projects(SAMPLE.read_bytes(), valid_addresses)
     with pytest.raises(RequestError, match="project DIE1 has resources in more than one Azure subscription"):

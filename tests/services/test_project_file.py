@@ -581,3 +581,77 @@ def test_amounts_are_read_exactly(amounts: list[str]) -> None:
 def test_taken_groups_of_one_line_are_told_in_their_order() -> None:
     told = faults(csv({"resource_groups": "a;b;c"}, {"id": "12", "acronym": "EAU", "resource_groups": "a;b;c"}))
     assert [fault.split(":")[1].split()[0] for fault in told] == ["a", "b", "c"]
+
+
+# --- other clouds ---
+
+NOT_AZURE = {"subscription_id": "", "resource_groups": ""}
+
+
+def test_a_project_has_aws_accounts_and_others_beside_its_groups() -> None:
+    entry = one(
+        aws_accounts="123456789012; '012345678901;123456789012", sub_accounts="Google Cloud:my-project ; Oracle:ocid1:x"
+    )
+    assert entry.scopes[-4:] == (
+        Scope("aws", "123456789012"),
+        Scope("aws", "012345678901"),
+        Scope("Google Cloud", "my-project"),
+        Scope("Oracle", "ocid1:x"),
+    )
+    assert entry.scopes[:-4] == one().scopes
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("aws_accounts", "123456789012"), ("sub_accounts", "Google Cloud:my-project")]
+)
+def test_a_project_may_have_all_it_has_in_another_cloud(column: str, cell: str) -> None:
+    assert len(one(**NOT_AZURE, **{column: cell}).scopes) == 1
+
+
+def test_a_project_without_any_account_or_half_of_azure_is_told_what_is_missing() -> None:
+    assert [fault.partition(":")[0] for fault in faults(csv(NOT_AZURE | {"aws_accounts": "", "sub_accounts": ""}))] == [
+        "line 2, subscription_id",
+        "line 2, resource_groups",
+    ]
+    (fault,) = faults(csv({"resource_groups": "", "aws_accounts": "123456789012"}))
+    assert fault.startswith("line 2, resource_groups: it is empty")
+
+
+def test_a_file_without_these_columns_leaves_a_project_its_accounts_and_an_empty_cell_does_not() -> None:
+    stored = [one(aws_accounts="123456789012", sub_accounts="Oracle:x")]
+    (kept,) = read_projects(csv({}), valid_addresses, stored)
+    assert kept.scopes == stored[0].scopes
+    (bare,) = read_projects(csv({"aws_accounts": "", "sub_accounts": ""}), valid_addresses, stored)
+    assert {each.provider for each in bare.scopes} == {"azure"}
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "why"),
+    [
+        (
+            "aws_accounts",
+            "12345678901",
+            "no AWS account; write its 12 digits, several accounts joined by ;, and this one "
+            "may have lost its zeros to a spreadsheet: 012345678901?",
+        ),
+        ("aws_accounts", "1.23457E+11", "this one was rounded by a spreadsheet"),
+        ("aws_accounts", "1234-5678-9012", "'1234-5678-9012' is no AWS account"),
+        ("aws_accounts", "arn:aws:iam::123456789012:root", "is no AWS account"),
+        ("sub_accounts", "my-project", "write its provider as FOCUS files name it, a colon and its id"),
+        ("sub_accounts", ":my-project", "write its provider"),
+        ("sub_accounts", "Google Cloud:", "write its provider"),
+        ("sub_accounts", "AWS:123456789012", "is of AWS: write it into aws_accounts"),
+        ("sub_accounts", "Microsoft:x", "is of Microsoft: write it into subscription_id and resource_groups"),
+        ("sub_accounts", "A provider of many words:x", "a provider has at most 20 characters"),
+    ],
+)
+def test_accounts_that_can_not_be_right_are_told_with_what_would_be(column: str, cell: str, why: str) -> None:
+    (fault,) = faults(csv({column: cell}))
+    assert fault.startswith(f"line 2, {column}: ")
+    assert why in fault
+
+
+def test_an_account_of_two_projects_is_told_in_its_column() -> None:
+    rows = [{"aws_accounts": "123456789012"}, {"id": "12", "acronym": "B", "resource_groups": "b"}]
+    (fault,) = faults(csv(rows[0], rows[0] | rows[1]))
+    assert fault == "line 3, aws_accounts: 123456789012 is on line 2 already, and each project needs its own"
