@@ -28,7 +28,8 @@ $(READY): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its module venv is needed, and none was" \
 		"found (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) …"
-	@rm -rf .venv
+	@# Under the same Python, other pins are a matter of what differs, and not of minutes.
+	@[ "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || rm -rf .venv
 	@# Azurite comes meanwhile, to those that need it, where there is Node. What fails of it they try again, and tell.
 	@$(if $(filter demo dev test,$(MAKECMDGOALS)),$(PYTHON) -m localdev.azurite --install --if-node >/dev/null &) \
 		$(PYTHON) -m venv .venv \

@@ -42,7 +42,9 @@ class CloudAccount:
     provider: as FOCUS names it. connection_type: a ConnectionType, or the word of a source that has its own.
     external_account_id: the provider's: a subscription's, a payer's. role_arn, external_id: AWS only.
     detail: `service` or `meter`. last_sync_error: of the last sync, if that one failed. disabled_why: who disabled it,
-    and why; None where it is not, or nobody said.
+    and why; None where it is not, or nobody said. is_organization: whether it is an organization's payer, of which
+    reads and organizational_unit choose what is read (neither: all, both: what either names). without_credits: credits
+    and refunds are left out.
     """
 
     id: int
@@ -59,6 +61,10 @@ class CloudAccount:
     last_sync_error: str | None
     last_manual_sync_at: datetime | None
     disabled_why: str | None = None
+    is_organization: bool = False
+    reads: tuple[str, ...] | None = None
+    organizational_unit: str | None = None
+    without_credits: bool = False
 
     @property
     def is_of_files(self) -> bool:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from localdev.aws_sim import AwsCharge, AwsSimulator
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, made_up
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
@@ -16,6 +17,9 @@ from shared.domain.periods import Period
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery, CostSource, TotalsSource
 from shared.ports.errors import LaterError, NeverError
+from tests.aws_worlds import ACCOUNT as AWS_ACCOUNT
+from tests.aws_worlds import OTHER as AWS_OTHER
+from tests.aws_worlds import OneAccount, aws_costs, with_roles
 from tests.fakes import FakeCosts, FakeCostsWithTotals, charges_of
 
 ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
@@ -30,6 +34,8 @@ class AzureWorld:
     simulator: AzureSimulator
     source: CostSource
     trouble: Mapping[str, tuple[str, dict]]
+    account: str = ACCOUNT
+    other: str = OTHER
 
     def spend(self, group: str, service: str, day: date, amount: str, currency: str = "CAD") -> None:
         """Adds a charge to ACCOUNT."""
@@ -65,6 +71,8 @@ class FakeWorld:
 
     source: FakeCosts
     currencies: dict[date, str] = field(default_factory=dict)
+    account: str = ACCOUNT
+    other: str = OTHER
 
     def spend(self, group: str, service: str, day: date, amount: str, currency: str = "CAD") -> None:
         """Adds a charge to ACCOUNT."""
@@ -90,20 +98,62 @@ FAKE_TROUBLE: dict[str, Exception] = {
     **{kind: LaterError(kind) for kind in ("asks to wait", "unwell", "silent", "too slow", "broken off", "garbled")},
     **{kind: NeverError(f"{kind}.") for kind in ("no login", "no permission")},
 }
-World = AzureWorld | FakeWorld
+
+
+@dataclass
+class AwsWorld:
+    """AWS, as the stand-in plays it, of which one account is read. Its charges have no groups."""
+
+    simulator: AwsSimulator
+    source: OneAccount
+    account: str = AWS_ACCOUNT
+    other: str = AWS_OTHER
+
+    def spend(self, group: str, service: str, day: date, amount: str, currency: str = "CAD") -> None:
+        """Adds a charge to the account."""
+        self.simulator.book.add([AwsCharge(self.account, service, day, Decimal(amount), currency)])
+
+    def is_in_trouble(self, kind: str) -> None:
+        """The next page goes wrong in this way."""
+        fault, details = AWS_TROUBLE[kind]
+        self.simulator.fault(fault, operation="GetCostAndUsage", **details)
+
+    def has_odd_rows(self) -> None:
+        """The next answer has a row that can't be right."""
+        self.simulator.fault("amount", operation="GetCostAndUsage", text="NaN")
+
+
+AWS_TROUBLE: dict[str, tuple[str, dict]] = {
+    "asks to wait 90 s": ("throttled", {"seconds": 90}),
+    "asks to wait": ("throttled", {}),
+    "unwell": ("server_error", {}),
+    "unwell for 45 s": ("unavailable", {"seconds": 45}),
+    "silent": ("silent", {}),
+    "too slow": ("slow", {"seconds": 30}),
+    "broken off": ("truncated", {}),
+    "garbled": ("invalid_json", {}),
+    "no login": ("unknown_key", {}),
+    "no permission": ("access_denied", {}),
+}
+World = AzureWorld | FakeWorld | AwsWorld
 
 
 WITH_GROUPS = ("plain azure", "varied azure", "fake")
 only_with_groups = pytest.mark.parametrize("world", WITH_GROUPS, indirect=True)
 
 
-@pytest.fixture(params=[*WITH_GROUPS, "fake without groups"])
+@pytest.fixture(params=[*WITH_GROUPS, "fake without groups", "aws", "aws, in small pages"])
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "fake":
         yield FakeWorld(FakeCostsWithTotals(accounts=frozenset({ACCOUNT})))
         return
     if request.param == "fake without groups":
         yield FakeWorld(FakeCosts(accounts=frozenset({ACCOUNT}), provider="hetzner", has_groups=False))
+        return
+    if request.param.startswith("aws"):
+        with AwsSimulator(rows_a_page=1 if "pages" in request.param else 5000) as aws:
+            with_roles(aws)
+            yield AwsWorld(aws, OneAccount(aws_costs(aws, read_seconds=1.0)))
         return
     book = ChargeBook()
     book.add_subscription(ACCOUNT)
@@ -113,8 +163,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         source.arm.close()
 
 
-def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ACCOUNT):
-    return charges_of(world.source.read(CostQuery(world.source.provider, account, window, groups)))
+def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ""):
+    return charges_of(world.source.read(CostQuery(world.source.provider, account or world.account, window, groups)))
 
 
 def test_a_source_says_what_it_may_be_asked(world: World) -> None:
@@ -145,7 +195,7 @@ def test_every_charge_of_the_window_is_read_exactly(world: World) -> None:
 def test_charges_in_two_currencies_stand_side_by_side(world: World) -> None:
     world.spend("rg-web", "Storage", DAY, "1")
     world.spend("rg-web", "Storage", DAY + timedelta(days=1), "2", "EUR")
-    answer = world.source.read(CostQuery(world.source.provider, ACCOUNT, NOVEMBER))
+    answer = world.source.read(CostQuery(world.source.provider, world.account, NOVEMBER))
     amounts = {each.billing_currency: list(each.amounts.values()) for each in answer.charges}
     assert amounts == {"CAD": [Decimal(1)], "EUR": [Decimal(2)]}
 
@@ -265,7 +315,7 @@ def test_a_row_that_can_not_be_right_is_set_aside_and_named_by_its_group(world: 
     world.spend("rg-web", "Storage", DAY, "1")
     world.spend("rg-db", "Storage", DAY + timedelta(days=1), "1")
     world.has_odd_rows()
-    answer = world.source.read(CostQuery(world.source.provider, ACCOUNT, NOVEMBER))
+    answer = world.source.read(CostQuery(world.source.provider, world.account, NOVEMBER))
     ((odd, reason),) = answer.odd.items()
     (key,) = charges_of(answer).amounts
     assert sorted((odd, key[0])) == sorted(groups)
@@ -274,8 +324,8 @@ def test_a_row_that_can_not_be_right_is_set_aside_and_named_by_its_group(world: 
 
 
 def test_an_unknown_account_is_for_never(world: World) -> None:
-    with pytest.raises(NeverError, match=OTHER):
-        ask(world, account=OTHER)
+    with pytest.raises(NeverError, match=world.other):
+        ask(world, account=world.other)
 
 
 def test_an_answer_of_many_pages_is_read_whole_by_several_threads_at_once() -> None:

@@ -18,7 +18,7 @@ from shared.adapters.azure.access import shown
 from shared.adapters.azure.arm import ArmClient, Pages
 from shared.adapters.azure.refusals import COSTS, refusals
 from shared.adapters.costs.azure_answer import Answer, Totals
-from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
+from shared.adapters.costs.progress import BrokenOff, packed, unpacked
 from shared.domain.charges import key_of_group
 from shared.domain.quota import Quota
 from shared.ports.azure import AZURE
@@ -113,7 +113,7 @@ class AzureCosts:
             if broken_off.asked == self._asked(query, body):
                 begun_anew = broken_off.begun_anew
                 if broken_off.pages and now - broken_off.begun_at <= PROGRESS_LASTS:
-                    return Answer(query, broken_off.begun_at, broken_off.pages, begun_anew), broken_off.next_url
+                    return Answer(query, broken_off.begun_at, broken_off.pages, begun_anew), broken_off.next_page
         return Answer(query, now, begun_anew=begun_anew), query_url(self.arm, query.sub_account_id)
 
     def _asked(self, query: CostQuery, body: bytes) -> str:

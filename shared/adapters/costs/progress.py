@@ -1,4 +1,4 @@
-"""An answer that broke off, as it is kept until Azure goes on: its pages so far, and where the next one is."""
+"""An answer that broke off, as it is kept until its provider goes on: its pages so far, and where the next one is."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class BrokenOff:
-    """pages: their bodies (JSON), as they came. next_url: of the page that is missing, on our own endpoint.
+    """pages: their bodies (JSON), as they came. next_page: where or what the one that is missing is: a URL on our own
+    endpoint, a token.
 
     asked: the question that it answers, word by word. begun_at: when its first page was asked for. begun_anew: how
     often it was, since the next page was refused.
     """
 
     pages: tuple[bytes, ...]
-    next_url: str
+    next_page: str
     asked: str
     begun_at: datetime
     begun_anew: int = 0
@@ -29,7 +30,7 @@ class BrokenOff:
 def packed(answer: BrokenOff) -> bytes:
     """The answer as bytes to be kept."""
     head = {
-        "next_url": answer.next_url,
+        "next_url": answer.next_page,
         "asked": answer.asked,
         "begun_at": answer.begun_at.isoformat(),
         "begun_anew": answer.begun_anew,

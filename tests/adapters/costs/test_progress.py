@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from localdev.azure_sim import AzureSimulator, made_up
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
-from shared.adapters.costs.azure_progress import BrokenOff, packed, unpacked
+from shared.adapters.costs.progress import BrokenOff, packed, unpacked
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery
@@ -84,7 +84,7 @@ def test_a_link_that_azure_no_longer_takes_means_to_begin_anew(azure: AzureSimul
     with pytest.raises(LaterError) as broken_off:
         costs.read(QUERY)
     known = unpacked(broken_off.value.progress or b"")
-    stale = packed(replace(known, next_url=f"{azure.url}/subscriptions/{ACCOUNT}/no-such-page"))
+    stale = packed(replace(known, next_page=f"{azure.url}/subscriptions/{ACCOUNT}/no-such-page"))
     with pytest.raises(LaterError, match="does not go on") as caught:
         costs.read(QUERY, stale)
     given_out = pages_given_out(azure)
