@@ -810,7 +810,7 @@ class Composition:
 
         metric = self.settings.cost_metric
         return ReconcileService(
-            *(self.charges, self.spending, self.export_runs, SqlReconcile(self.database)),
+            *(self.charges, self.export_runs, SqlReconcile(self.database)),
             {each: self._azure_costs(each) for each in CostMetric} | {metric: self.costs},
             *(metric, self.lookback_days, self.clock),
         )

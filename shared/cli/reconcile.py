@@ -63,12 +63,13 @@ def _facts(each: Compared) -> Iterator[tuple[str, output.Cell | str]]:
     yield "API", f"not asked: {each.not_asked}" if each.api is None else output.exact(each.api)
     for name, totals in each.exports.items():
         yield f"export {name}", output.exact(totals)
-    for name, difference in each.differences.items():
-        yield f"{name} less stored", _difference(difference)
+    for name, differences in each.differences.items():
+        for difference in differences:
+            yield f"{name} less stored", _difference(difference)
 
 
 def _of_run(run: ComparedRun) -> list[tuple[str, output.Cell]]:
-    return [("difference", _difference(run.difference))] if run.difference else []
+    return [("difference", _difference(each)) for each in run.differences]
 
 
 def _difference(difference: Difference) -> output.Cell:
@@ -95,12 +96,12 @@ def _listed(found: Reconciled) -> dict[str, Any]:
         "accounts": [
             output.chosen(each, "provider", "sub_account_id", "stored", "api", "exports")
             | {"not_asked": each.not_asked or None}
-            | {"differences": {name: _said(difference) for name, difference in each.differences.items()}}
+            | {"differences": {name: list(map(_said, found)) for name, found in each.differences.items()}}
             for each in found.accounts
         ],
         "runs": [
             output.chosen(each, "export", "run", "exact", "stored")
-            | {"difference": _said(each.difference) if each.difference else None}
+            | {"differences": list(map(_said, each.differences))}
             for each in found.runs
         ],
         "unexplained": sum(each.cause is Cause.UNEXPLAINED for each in found.differences),

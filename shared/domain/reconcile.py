@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from shared.domain.coverage import DAY, Coverage, Known
+from shared.domain.coverage import DAY, ROUNDING, Coverage, Known
 from shared.domain.exports.feeding import Fed
 from shared.domain.exports.runs import ExportRun, RunState
 from shared.domain.money import EXACT
@@ -35,11 +35,64 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """amounts: what others say more than is stored, by currency. why: a sentence without its end."""
+    """What one cause makes others say more than is stored, by currency. why: a sentence without its end."""
 
     amounts: Totals
     cause: Cause
     why: str
+
+
+@dataclass
+class Explained:
+    """What others say more than is stored: what causes explain of it, and what is left."""
+
+    left: Totals
+    found: list[Difference] = field(default_factory=list)
+
+    def explain(self, amounts: Totals, cause: Cause, why: str) -> None:
+        """Takes what a cause comes to out of what is left, in the currencies in which something is."""
+        if its := {currency: amount for currency, amount in amounts.items() if amount and self.left.get(currency)}:
+            self.add(Difference(its, cause, why))
+
+    def add(self, difference: Difference) -> None:
+        """The same, as it is."""
+        self.found.append(difference)
+        self.left = more_in(self.left, difference.amounts)
+
+    def in_all(self, why: str) -> list[Difference]:
+        """All of it: what is left is unexplained, and why."""
+        self.explain(self.left, Cause.UNEXPLAINED, why)
+        return self.found
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is stored of some days, and what others say of them."""
+
+    days: Period
+    stored: Counted
+    others: Totals
+
+    @property
+    def amounts(self) -> dict[str, Decimal]:
+        """What is stored, by currency."""
+        return amounts_of(self.stored)
+
+    @property
+    def more(self) -> dict[str, Decimal]:
+        """What others say more than is stored."""
+        return more_in(self.others, self.amounts)
+
+    @property
+    def rounding(self) -> dict[str, Decimal]:
+        """What of that may come of each stored charge being rounded."""
+        return rounding_in(self.more, self.stored)
+
+    @property
+    def is_in_other_currencies(self) -> bool:
+        """Whether the two have no currency in common, so that nothing can be compared."""
+        ours, theirs = ({each for each, amount in totals.items() if amount} for totals in (self.amounts, self.others))
+        return bool(ours and theirs) and not ours & theirs
 
 
 def more_in(others: Totals, stored: Totals) -> dict[str, Decimal]:
@@ -54,10 +107,18 @@ def amounts_of(stored: Counted) -> dict[str, Decimal]:
     return {currency: amount for currency, (amount, _) in stored.items()}
 
 
-def in_other_currencies(stored: Totals, others: Totals) -> bool:
-    """Whether the two have no currency in common, so that nothing can be compared."""
-    ours, theirs = ({currency for currency, amount in each.items() if amount} for each in (stored, others))
-    return bool(ours and theirs) and not ours & theirs
+def rounding_in(more: Totals, stored: Counted) -> dict[str, Decimal]:
+    """The differences that rounding each of these charges can make, by currency."""
+    none = Decimal(0), 0
+    return {each: amount for each, amount in more.items() if abs(amount) <= ROUNDING * stored.get(each, none)[1]}
+
+
+def come_later(more: Totals, stored: Totals) -> dict[str, Decimal]:
+    """What can have come since it was read: what is more than is stored, and anything where nothing is stored.
+
+    That charges are gone is no sign of that they came late.
+    """
+    return {currency: amount for currency, amount in more.items() if amount > 0 or not stored.get(currency)}
 
 
 def days_read(known: Iterable[Coverage | None], days: Period) -> Period | None:
@@ -69,8 +130,10 @@ def days_read(known: Iterable[Coverage | None], days: Period) -> Period | None:
     read = [each for each in each_read if each]
     if not read or len(read) < len(each_read):
         return None
-    start, end = max(days.start, *(each.start for each in read)), min(days.end, *(each.end for each in read))
-    return Period(start, end) if start < end else None
+    both: Period | None = days
+    for each in read:
+        both = both and overlap(both, each)
+    return both
 
 
 def newer_run(
@@ -82,14 +145,16 @@ def newer_run(
         (run, state)
         for run, state in runs
         if state in NOT_IMPORTED
-        and (run.days is None or _overlap(run.days, days))
+        and (run.days is None or overlap(run.days, days))
         and all(run.at > at for at in read_at)
     ]
     return max(newer, key=lambda each: each[0].age, default=None)
 
 
-def _overlap(one: Period, other: Period) -> bool:
-    return one.start < other.end and other.start < one.end
+def overlap(one: Period, other: Period) -> Period | None:
+    """The days of both; None where there are none."""
+    start, end = max(one.start, other.start), min(one.end, other.end)
+    return Period(start, end) if start < end else None
 
 
 def of_month(known: Mapping[Fed, Known], days: Period) -> list[Coverage | None]:

@@ -53,10 +53,10 @@ class RunRecord:
     """A run in the history.
 
     run: `found` is its id. container: where its parts lie; empty for files. parts, rows, size (bytes): None where they
-    are not known (yet). totals: its exact sum by currency; periods: the billing periods in its rows, oldest first, both
-    known once its charges are made. reason: why it waits, has failed or is not used, or what a person should know; a
-    sentence. staged: how many parts are read. metric: which cost its rows were read as; None where that is not known,
-    or newer runs have said all anew.
+    are not known (yet). totals: its exact sum by currency; left_out: that of its charges for which another run has to
+    speak; periods: the billing periods in its rows, oldest first. All three are known once its charges are made.
+    reason: why it waits, has failed or is not used, or what a person should know; a sentence. staged: how many parts
+    are read. metric: which cost its rows were read as; None where that is not known, or newer runs have said all anew.
     """
 
     run: ExportRun
@@ -71,6 +71,7 @@ class RunRecord:
     rows: int | None = None
     size: int | None = None
     totals: Mapping[str, Decimal] = field(default_factory=dict)
+    left_out: Mapping[str, Decimal] = field(default_factory=dict)
     periods: tuple[date, ...] = ()
     reason: str | None = None
     changes: Changes = Changes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -12,20 +12,22 @@ from shared.domain.coverage import Known
 from shared.domain.exports.feeding import Fed
 from shared.ports.export_runs import RunRecord
 
+Place = tuple[Fed, date, str]
+"""What feeds something of a sub-account, a day, a currency"""
+
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """What an export has delivered of a group, in one currency.
+class Exported:
+    """What of a sub-account's month exports say: those whose charges of it count, whoever feeds it now.
 
-    of_period: to the month as billing period, on whatever days. on_days: on the month's days, to whatever period.
+    stored: what is stored of its days; delivered: what these exports have delivered of them. of_period: what they have
+    delivered to it as billing period, on whatever days, by currency. exports: their keys.
     """
 
-    export: str
-    name: str
-    group_key: str
-    currency: str
-    of_period: Decimal
-    on_days: Decimal
+    exports: Collection[str]
+    stored: Mapping[Place, Decimal]
+    delivered: Mapping[Place, Decimal]
+    of_period: Mapping[str, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,20 @@ class ReconcileLedger(Protocol):
         """What is known of a sub-account, and of its groups that exports feed; where those are all, of these alone."""
         ...
 
-    def delivered(self, provider: str, sub_account_id: str, month: date) -> list[Delivered]:
-        """What exports have delivered of a sub-account's month, also those that feed nothing."""
+    def delivered(self, provider: str, sub_account_id: str, month: date) -> Mapping[str, Mapping[str, Decimal]]:
+        """What exports have delivered to a sub-account's month as billing period, also those that feed nothing.
+
+        By name and currency.
+        """
+        ...
+
+    def exported(self, provider: str, sub_account_id: str, month: date) -> Exported:
+        """What exports say of a sub-account's month, and what is stored of that."""
         ...
 
     def whole_runs(self, month: date, sub_account: tuple[str, str] | None = None) -> list[Whole]:
-        """The runs that each say all of what their export has delivered to a month, and nothing else, by export's name.
+        """The runs, all made, that each say all of what their export has delivered to a month, and nothing else.
 
-        sub_account: only those of exports that have delivered something of it.
+        By export's name.         sub_account: only those of exports that have delivered something of it.
         """
         ...

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from time import sleep
 
-from shared.domain.charges import CostMetric, key_of_group
-from shared.domain.coverage import DAY, Coverage, Gap, agrees, day_in_words, gaps, month_in_words, utc_day
-from shared.domain.exports.feeding import QUERY, Fed
+from shared.domain.charges import CostMetric
+from shared.domain.coverage import (
+    DAY,
+    Coverage,
+    CoverageState,
+    Gap,
+    agrees,
+    day_in_words,
+    gaps,
+    is_forgotten,
+    month_in_words,
+    utc_day,
+)
+from shared.domain.money import add
 from shared.domain.periods import Period, month_of, months_before
 from shared.domain.projects import sub_account_key
 from shared.domain.reconcile import (
@@ -18,13 +29,17 @@ from shared.domain.reconcile import (
     Cause,
     Counted,
     Difference,
+    Explained,
+    Said,
     Totals,
     amounts_of,
+    come_later,
     days_read,
-    in_other_currencies,
     more_in,
     newer_run,
     of_month,
+    overlap,
+    rounding_in,
 )
 from shared.messages import GUID
 from shared.ports.azure import AZURE
@@ -32,21 +47,21 @@ from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.costs import CostQuery, CostSource, TotalsSource
 from shared.ports.errors import LaterError, NeverError
-from shared.ports.export_runs import ExportLedger, Feeding, closed_on
-from shared.ports.reconcile import Delivered, ReconcileLedger, Whole
-from shared.ports.spending import By, Selection, SpendingLedger
+from shared.ports.export_runs import ExportLedger, closed_on
+from shared.ports.reconcile import Exported, Place, ReconcileLedger, Whole
 from shared.services.errors import RequestError
 from shared.services.terms import parse_month
 
 # A tenant has quota for 60 queries a minute, and thousands of subscriptions.
 TRIES, LONGEST_WAIT = 5, timedelta(minutes=2)
+ROUNDED = "each stored charge is rounded to 10 places"
 OTHER_METRIC = {CostMetric.ACTUAL: CostMetric.AMORTIZED, CostMetric.AMORTIZED: CostMetric.ACTUAL}
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """A sub-account's month. api: its total; None where it was not asked for, and why not. exports: what each has
-    delivered to it as billing period, by name. differences: by who says otherwise.
+    delivered to it as billing period, by name. differences: by who says otherwise, one for each cause.
     """
 
     provider: str
@@ -55,7 +70,7 @@ class Compared:
     api: Totals | None
     not_asked: str
     exports: Mapping[str, Totals]
-    differences: Mapping[str, Difference]
+    differences: Mapping[str, Sequence[Difference]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class ComparedRun:
     run: int
     exact: Totals
     stored: Totals
-    difference: Difference | None
+    differences: Sequence[Difference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +95,8 @@ class Reconciled:
     @property
     def differences(self) -> list[Difference]:
         """All of them."""
-        of_runs = [each.difference for each in self.runs if each.difference]
-        return [*(found for each in self.accounts for found in each.differences.values()), *of_runs]
+        of_accounts = (found for each in self.accounts for found in each.differences.values())
+        return [difference for found in (*of_accounts, *(run.differences for run in self.runs)) for difference in found]
 
     @property
     def is_explained(self) -> bool:
@@ -97,7 +112,6 @@ class ReconcileService:
     """
 
     charges: ChargeLedger
-    spending: SpendingLedger
     exports: ExportLedger
     ledger: ReconcileLedger
     sources: Mapping[CostMetric, CostSource]
@@ -111,8 +125,7 @@ class ReconcileService:
         days = self._days(month)
         accounts = self._accounts(subscription.strip())
         only = accounts[0] if subscription.strip() else None
-        feeding = self._feeding()
-        compared = [_Comparison(self, *each, days, feeding.get(Fed(*each), ())).compared() for each in accounts]
+        compared = [_Comparison(self, *each, days).compared() for each in accounts]
         runs = [self._compared_run(each, days) for each in self.ledger.whole_runs(days.start, only)]
         return Reconciled(days, [each for each in compared if each], runs)
 
@@ -137,24 +150,14 @@ class ReconcileService:
             raise RequestError(f"nothing is known of {subscription}; `costs --by sub-account` lists what is stored")
         return found if subscription else known
 
-    def _feeding(self) -> dict[Fed, list[Feeding]]:
-        """Which exports feed, by sub-account."""
-        found: dict[Fed, list[Feeding]] = {}
-        for each in self.exports.feeds():
-            if each.source != QUERY:
-                found.setdefault(each.fed.whole, []).append(each)
-        return found
-
     def _compared_run(self, whole: Whole, days: Period) -> ComparedRun:
-        exact, record = whole.record.totals, whole.record
-        more, difference = more_in(exact, amounts_of(whole.stored)), None
-        if more and agrees(whole.stored, exact):
-            difference = Difference(more, Cause.ROUNDING, "each stored charge is rounded to 10 places")
-        elif more and record.reason:
-            difference = Difference(more, Cause.PERIOD, record.reason)
-        elif more:
-            difference = Difference(more, Cause.UNEXPLAINED, f"{month_in_words(days.start)} is stored otherwise")
-        return ComparedRun(record.run.export.name, record.id, exact, amounts_of(whole.stored), difference)
+        record, stored = whole.record, amounts_of(whole.stored)
+        found = Explained(more_in(record.totals, stored))
+        # Why some was left out stands in the history.
+        found.explain(record.left_out, Cause.PERIOD, "rows were left out, for which a run of other days speaks")
+        found.explain(rounding_in(found.left, whole.stored), Cause.ROUNDING, ROUNDED)
+        of_run = found.in_all(f"{month_in_words(days.start)} is stored otherwise")
+        return ComparedRun(record.run.export.name, record.id, record.totals, stored, of_run)
 
 
 @dataclass(frozen=True)
@@ -165,24 +168,19 @@ class _Comparison:
     provider: str
     sub_account_id: str
     days: Period
-    feeding: Sequence[Feeding]
 
     def compared(self) -> Compared | None:
         """What was found; None where nobody says anything of it."""
-        stored = self._stored(self.days)
-        api, not_asked = self._api(self.service.metric, self.days)
-        delivered = self.service.ledger.delivered(self.provider, self.sub_account_id, self.days.start)
-        if not (stored or api or delivered):
+        account = self.provider, self.sub_account_id
+        stored, (api, not_asked) = self._stored(self.days), self._api(self.service.metric, self.days)
+        delivered = self.service.ledger.delivered(*account, self.days.start)
+        exported = self.service.ledger.exported(*account, self.days.start)
+        if not (stored or api or delivered or exported.delivered):
             return None
-        exports: dict[str, dict[str, Decimal]] = {}
-        for each in delivered:
-            _count(exports.setdefault(each.name, {}), each.currency, each.of_period)
-        found = {"API": self._against_api(stored, api) if api is not None else None}
-        found["exports"] = self._against_exports(delivered)
+        found = {"API": self._against_api(Said(self.days, stored, api), exported) if api is not None else []}
+        found["exports"] = _against_exports(exported)
         differences = {name: each for name, each in found.items() if each}
-        return Compared(
-            self.provider, self.sub_account_id, amounts_of(stored), api, not_asked, exports, differences
-        )  # fmt: skip
+        return Compared(*account, amounts_of(stored), api, not_asked, delivered, differences)
 
     def _stored(self, days: Period) -> Counted:
         return self.service.charges.totals(self.provider, self.sub_account_id, days)
@@ -212,99 +210,115 @@ class _Comparison:
             return None, error.reason
         return self._total(source, query, tries - 1)
 
-    def _against_api(self, stored: Counted, api: Totals) -> Difference | None:
-        """Why the API says otherwise; the first reason that holds."""
-        amounts, more = amounts_of(stored), more_in(api, amounts_of(stored))
-        if not more:
-            return None
-        if agrees(stored, api):
-            return Difference(more, Cause.ROUNDING, "each stored charge is rounded to 10 places")
-        if in_other_currencies(amounts, api):
-            both = " and ".join(" and ".join(sorted(each)) for each in (amounts, api))
-            return Difference(more, Cause.CURRENCY, f"what is stored and what the API says are not comparable: {both}")
-        other = OTHER_METRIC[self.service.metric]
-        said, _ = self._api(other, self.days)
-        if stored and said is not None and agrees(stored, said):
-            return Difference(
-                more, Cause.METRIC, f"what is stored is {other}, and COST_METRIC is {self.service.metric}"
-            )
-        cause, why = self._unread() or self._newer() or (Cause.UNEXPLAINED, "nothing that is known explains it")
-        return Difference(more, cause, why)
+    def _said(self, days: Period) -> Said | None:
+        """What is stored of these days, and what the API says of them; None where it does not answer."""
+        said, _ = self._api(self.service.metric, days)
+        return None if said is None else Said(days, self._stored(days), said)
+
+    def _against_api(self, whole: Said, exported: Exported) -> list[Difference]:
+        """Why the API says otherwise: what each reason comes to, in their order, and what none explains."""
+        found = Explained(whole.more)
+        found.explain(whole.rounding, Cause.ROUNDING, ROUNDED)
+        if found.left and whole.is_in_other_currencies:
+            both = " and ".join(" and ".join(sorted(each)) for each in (whole.amounts, whole.others))
+            why = f"what is stored and what the API says are not comparable: {both}"
+            found.explain(found.left, Cause.CURRENCY, why)
+        if found.left:
+            read = self._read(whole)
+            self._explain_unread(found, whole, read)
+            rest = Explained({each: amount for each, amount in read.more.items() if each in found.left})
+            self._explain_read(rest, read, exported)
+            for each in rest.found:
+                found.add(each)
+        return found.in_all("nothing that is known explains it")
+
+    def _read(self, whole: Said) -> Said:
+        """The days that were read; all of them where none was, or where the API does not answer for some."""
+        read = days_read(self._known(), self.days)
+        return whole if read in (None, self.days) else self._said(read) or whole
+
+    def _explain_unread(self, found: Explained, whole: Said, read: Said) -> None:
+        later = come_later(more_in(whole.more, read.more), more_in(whole.amounts, read.amounts))
+        first = "" if read.days.start == whole.days.start else f"from {day_in_words(read.days.start)} "
+        found.explain(later, Cause.UNREAD, f"it was read {first}through {day_in_words(read.days.last_day)}")
+
+    def _explain_read(self, found: Explained, read: Said, exported: Exported) -> None:
+        """Why the API says otherwise of days that were read, or of all where none was."""
+        found.explain(read.rounding, Cause.ROUNDING, ROUNDED)
+        if found.left and self._is_of_other_metric(read):
+            why = f"what is stored is {OTHER_METRIC[self.service.metric]}, and COST_METRIC is {self.service.metric}"
+            found.explain(found.left, Cause.METRIC, why)
+        if found.left:
+            self._explain_gaps(found, read)
+            self._explain_newer_run(found, read, exported)
+            self._explain_moving(found, read)
+
+    def _is_of_other_metric(self, read: Said) -> bool:
+        if not read.stored:
+            return False
+        said, _ = self._api(OTHER_METRIC[self.service.metric], read.days)
+        return said is not None and agrees(read.stored, said)
+
+    def _explain_gaps(self, found: Explained, read: Said) -> None:
+        """What was read is old, could not be read anew, or was not believed: what has come since is not stored."""
+        for gap in self._gaps(read.days):
+            is_doubted = gap.state is CoverageState.SUSPECT and is_forgotten(read.stored, read.others)
+            more = found.left if is_doubted else come_later(found.left, read.amounts)
+            found.explain(more, Cause.UNREAD, str(gap))
+
+    def _explain_newer_run(self, found: Explained, read: Said, exported: Exported) -> None:
+        """Where exports say the month, one that has found a newer run of it, which is not stored yet."""
+        runs = [
+            (record.run, record.state)
+            for source in sorted(exported.exports)
+            for record in self.service.exports.runs(source, NOT_IMPORTED)
+        ]
+        known = [each for each in self._known() if each]
+        if newer := newer_run(runs, known, read.days):
+            run, state = newer
+            days = run.days and overlap(run.days, read.days)
+            said = self._said(days) if days and days != read.days else None
+            why = f"the run of {run.export.name} of {day_in_words(utc_day(run.at))} is {state}"
+            found.explain(said.more if said else found.left, Cause.NEWER, why)
+
+    def _explain_moving(self, found: Explained, read: Said) -> None:
+        """What the API has got since a month that still moves was read."""
+        lookback, closes = self.service.lookback_days, closed_on(self.provider)
+        known = [each for each in self._known() if each and each.begun_at]
+        moving = [each for each in known if not each.is_recent(date.max, lookback, closes)]
+        if moving:
+            read_on = min(utc_day(each.begun_at) for each in moving if each.begun_at)
+            whose = "exported" if any(each.is_exported for each in moving) else "read"
+            why = f"the API is newer: the month still moves, and was {whose} on {day_in_words(read_on)}"
+            found.explain(come_later(found.left, read.amounts), Cause.NEWER, why)
 
     def _known(self) -> list[Coverage | None]:
         return of_month(self.service.ledger.known(self.provider, self.sub_account_id), self.days)
 
-    def _unread(self) -> tuple[Cause, str] | None:
-        """Where the API agrees on the days that were read; or where a month could not be read at all."""
-        read = days_read(self._known(), self.days)
-        if read is not None and read != self.days:
-            said, _ = self._api(self.service.metric, read)
-            if said is not None and agrees(self._stored(read), said):
-                return Cause.UNREAD, f"it was read through {day_in_words(read.last_day)}"
-        lacking = [gap for gap in self._gaps() if read is None or gap.state]
-        return (Cause.UNREAD, str(lacking[0])) if lacking else None
-
-    def _gaps(self) -> list[Gap]:
+    def _gaps(self, days: Period) -> list[Gap]:
         service, known = self.service, self.service.ledger.known(self.provider, self.sub_account_id)
         recency = (service.today, service.lookback_days, closed_on(self.provider))
-        return [gap for fed, months in known.items() for gap in gaps(fed.name, months, self.days, *recency)]
-
-    def _newer(self) -> tuple[Cause, str] | None:
-        """A run that is not stored yet; or what the API has got since a month that still moves was read."""
-        known = [each for each in self._known() if each]
-        runs = [
-            (record.run, record.state)
-            for source in sorted({each.source for each in self.feeding})
-            for record in self.service.exports.runs(source, NOT_IMPORTED)
-        ]
-        if found := newer_run(runs, known, month_of(self.days.start)):
-            run, state = found
-            return Cause.NEWER, f"the run of {run.export.name} of {day_in_words(utc_day(run.at))} is {state}"
-        lookback, closes = self.service.lookback_days, closed_on(self.provider)
-        moving = [each for each in known if each.begun_at and not each.is_recent(date.max, lookback, closes)]
-        if not moving:
-            return None
-        read_on = min(utc_day(each.begun_at) for each in moving if each.begun_at)
-        whose = "exported" if any(each.is_exported for each in moving) else "read"
-        return Cause.NEWER, f"the API is newer: the month still moves, and was {whose} on {day_in_words(read_on)}"
-
-    # --- exports ---
-
-    def _against_exports(self, delivered: Sequence[Delivered]) -> Difference | None:
-        """Why exports that feed say otherwise of the month, where it is theirs."""
-        own = {each.fed for each in self.feeding if each.fed.group_key is not None}
-        exported = {each.fed for each in self.feeding if self._is_exported(each.fed)}
-        feeds = {(each.fed, each.source) for each in self.feeding}
-        stored, period, on_days = dict[str, Decimal](), dict[str, Decimal](), dict[str, Decimal]()
-        for group_key, currency, cost in self._by_group():
-            if self._fed(group_key, own) in exported:
-                _count(stored, currency, cost)
-        for part in delivered:
-            fed = self._fed(part.group_key, own)
-            if fed in exported and (fed, part.export) in feeds:
-                _count(period, part.currency, part.of_period)
-                _count(on_days, part.currency, part.on_days)
-        more = more_in(period, stored)
-        if not more:
-            return None
-        if not more_in(on_days, stored):
-            why = "some of its charges lie on days of other months, or others' on its days"
-            return Difference(more, Cause.PERIOD, why)
-        return Difference(more, Cause.UNEXPLAINED, "it is not what its exports have delivered")
-
-    def _is_exported(self, fed: Fed) -> bool:
-        known = self.service.ledger.known(self.provider, self.sub_account_id).get(fed, {})
-        return self.days.start in known and known[self.days.start].is_exported
-
-    def _fed(self, group_key: str, own: set[Fed]) -> Fed:
-        fed = Fed(self.provider, self.sub_account_id, group_key)
-        return fed if fed in own else fed.whole
-
-    def _by_group(self) -> Iterable[tuple[str, str, Decimal]]:
-        which = Selection(month_of(self.days.start), sub_account_id=self.sub_account_id)
-        for each in self.service.spending.sums(which, By.RESOURCE_GROUP):
-            yield key_of_group(each.key[1]), each.currency, each.cost
+        return [gap for fed, months in known.items() for gap in gaps(fed.name, months, days, *recency)]
 
 
-def _count(sums: dict[str, Decimal], currency: str, cost: Decimal) -> None:
-    sums[currency] = sums.get(currency, Decimal(0)) + cost
+def _against_exports(exported: Exported) -> list[Difference]:
+    """Why exports say otherwise of what is theirs of a month: all that they have delivered of its days is stored."""
+    stored, delivered = _by_currency(exported.stored), _by_currency(exported.delivered)
+    period = Explained(more_in(exported.of_period, delivered))
+    why = "some of its charges lie on days of other months, or others' on its days"
+    period.explain(period.left, Cause.PERIOD, why)
+    none, places = Decimal(0), {*exported.stored, *exported.delivered}
+    wrong = {each for each in places if exported.stored.get(each, none) != exported.delivered.get(each, none)}
+    if not wrong:
+        return period.found
+    # What is too much of one day, and too little of another, is wrong all the same.
+    more = {currency: none for _, _, currency in sorted(wrong, key=str)} | more_in(delivered, stored)
+    why = f"{day_in_words(min(day for _, day, _ in wrong))} is not stored as its exports have delivered it"
+    return [*period.found, Difference(more, Cause.UNEXPLAINED, why)]
+
+
+def _by_currency(sums: Mapping[Place, Decimal]) -> dict[str, Decimal]:
+    found: dict[str, Decimal] = {}
+    for (_, _, currency), cost in sums.items():
+        found[currency] = add(found.get(currency, Decimal(0)), cost)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -50,8 +50,25 @@ def test_a_difference_that_nothing_explains_fails(cli: Cli, azure: AzureSimulato
     listed = json.loads(cli("reconcile", "--month", "2026-08", "--json").out)
     [account] = listed["accounts"]
     assert (account["stored"], account["api"]) == ({"CAD": "1"}, {"CAD": "2"})
-    assert account["differences"]["API"]["cause"] == "unexplained"
+    assert [each["cause"] for each in account["differences"]["API"]] == ["unexplained"]
     assert (listed["first_day"], listed["last_day"], listed["unexplained"]) == ("2026-08-01", "2026-08-31", 1)
+
+
+def test_each_cause_has_a_line_and_what_it_comes_to(cli: Cli, azure: AzureSimulator, app: Composition) -> None:
+    of_november = (date(2026, 11, 3), "1"), (date(2026, 11, 20), "2")
+    azure.book.add([Charge(FIRST, "die1-dev", "VM", day, "CAD", Decimal(amount)) for day, amount in of_november])
+    spend(app, 11, "4", date(2026, 11, 3))
+    costs_were_read(app, READ_AT - timedelta(days=1))
+    outcome = cli("reconcile", "--month", "2026-11")
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[1:] == [
+        "stored           4 CAD",
+        "API              3 CAD",
+        "API less stored  2 CAD: not read yet (it was read through 19 November 2026)",
+        "API less stored  -3 CAD: unexplained (nothing that is known explains it)",
+        "",
+        "November 2026: 1 sub-account, differences: 1 not read yet, 1 unexplained.",
+    ]
 
 
 @pytest.mark.usefixtures("azure")

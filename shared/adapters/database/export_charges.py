@@ -153,8 +153,8 @@ def count(
     Only rows that differ come here: a great many are as they were, and those of a new month are copied. Raises
     TooLargeError.
     """
-    of_sources, of_days = _of_sources(state, sources), _within(charges, its_scopes, month_of(month))
-    which = of_sources & _within(export_charges, its_scopes, month_of(month))
+    of_these, of_days = of_sources(state, sources), _within(charges, its_scopes, month_of(month))
+    which = of_these & _within(export_charges, its_scopes, month_of(month))
     _refuse_too_large(connection, which, state.account)
     summed = select(*_SUMMED, func.sum(delivered.billed_cost).label("billed_cost")).where(which).group_by(*_SUMMED)
     day = charges.c.charge_period_start
@@ -162,7 +162,7 @@ def count(
         connection.execute(insert(charges).from_select(list(charges.c), summed))
         added, first, last = connection.execute(select(func.count(), func.min(day), func.max(day)).where(of_days)).one()
         return Changes(added, 0, 0, Period(first, last + DAY) if added else None)
-    changes = _differences(connection, summed.subquery(), of_days, of_sources)
+    changes = _differences(connection, summed.subquery(), of_days, of_these)
     write_rows(connection, CHARGES, *changes)
     days = [row[1] for rows in changes for row in rows]
     added, changed, removed = map(len, changes)
@@ -174,7 +174,7 @@ def _within(table: Table, its_scopes: Select[tuple[int]], window: Period) -> Col
     return table.c.scope_id.in_(its_scopes) & (day >= window.start) & (day < window.end)
 
 
-def _of_sources(state: State, sources: Sequence[str]) -> ColumnElement[bool]:
+def of_sources(state: State, sources: Sequence[str]) -> ColumnElement[bool]:
     """What selects all that these exports have delivered, whatever its billing period."""
     # Named, the periods are looked up in the key; else all that was ever delivered would be read.
     periods = sorted({each.spoken.period for each in state.deliveries if each.run.export.key in sources})
@@ -183,7 +183,7 @@ def _of_sources(state: State, sources: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _differences(
-    connection: Connection, summed: Subquery, of_days: ColumnElement[bool], of_sources: ColumnElement[bool]
+    connection: Connection, summed: Subquery, of_days: ColumnElement[bool], of_these: ColumnElement[bool]
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """What makes the stored charges what exports come to: new rows, changed ones, and the keys of those that go."""
     key, cost = charges.primary_key.columns, charges.c.billed_cost
@@ -193,7 +193,7 @@ def _differences(
     new = [tuple(row[:-1]) for row in other if row.stored is None]
     changed = [tuple(row[:-1]) for row in other if row.stored is not None]
     is_its = and_(*(column == delivered[column.name] for column in key))
-    gone = select(*key).where(of_days, ~exists().where(is_its, of_sources))
+    gone = select(*key).where(of_days, ~exists().where(is_its, of_these))
     return new, changed, [tuple(row) for row in connection.execute(gone)]
 
 

@@ -261,15 +261,14 @@ class Making:
         row, said = self._locked(connection)
         if self._made(connection) != bucket.made:
             raise _MovedError
-        before = {currency: Decimal(total) for currency, total in (row.totals or {}).items()}
-        totals = totals_of([before, *(each.totals for each in bucket.sums.values())])
+        totals = _added_to(row.totals, bucket.sums.values())
         days = [key.day.isoformat() for sums in left_out for key in sums.charges]
         if days:
             rows, *span = said["left_out"] or (0, days[0])
             rows += sum(sums.rows for sums in left_out)
             said["left_out"] = [rows, min(*span, *days), max(*span, *days)]
-        kept = {currency: str(total) for currency, total in totals.items()}
-        self._write(connection, made=bucket.number + 1, totals=kept, verdicts=said)
+            said["without"] = _added_to(said.get("without"), left_out)
+        self._write(connection, made=bucket.number + 1, totals=totals, verdicts=said)
         forget_sums(connection, self.record.id, bucket.number)
 
     def _end(self, connection: Connection) -> Imported:
@@ -310,6 +309,13 @@ class Making:
         due = select(projects.c.id).where(or_(projects.c.id.in_(owners), may_get(of_rules)))
         due = due.where(projects.c.active == true(), projects.c.check_due_since.is_not(None))
         return tuple(connection.scalars(due.order_by(projects.c.id)))
+
+
+def _added_to(totals: Mapping[str, str] | None, more: Iterable[Sums]) -> dict[str, str]:
+    """Sums by currency as they are kept, with others."""
+    before = {currency: Decimal(total) for currency, total in (totals or {}).items()}
+    found = totals_of([before, *(each.totals for each in more)])
+    return {currency: str(total) for currency, total in found.items()}
 
 
 def _left_out(left_out: tuple[int, str, str] | None) -> list[str]:

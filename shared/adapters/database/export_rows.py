@@ -52,11 +52,16 @@ def record_of(row: AnyRow) -> RunRecord:
         run=run_of(row),
         # Whose charges are made, all its parts are read, and forgotten.
         staged=row.staged if row.made is None else row.parts,
-        totals={currency: Decimal(total) for currency, total in (row.totals or {}).items()},
+        totals=_totals(row.totals),
+        left_out=_totals((row.verdicts or {}).get("without")),
         periods=tuple(map(date.fromisoformat, row.periods or ())),
         changes=changes,
         metric=CostMetric(metric) if row.speaks and (metric := (row.verdicts or {}).get("metric")) else None,
     )
+
+
+def _totals(kept: Mapping[str, str] | None) -> dict[str, Decimal]:
+    return {currency: Decimal(total) for currency, total in (kept or {}).items()}
 
 
 def known_run(connection: Connection, run_id: int) -> RunRecord | None:

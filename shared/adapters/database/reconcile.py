@@ -6,20 +6,33 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Connection, case, func, select, union
+from sqlalchemy import ColumnElement, Connection, Table, func, select, union
 from typing_extensions import override
 
 from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of
+from shared.adapters.database.export_charges import of_sources, scopes_in
 from shared.adapters.database.export_rows import the_run
+from shared.adapters.database.export_state import state_of
 from shared.adapters.database.ledger import Ledger, reads
-from shared.adapters.database.tables import accounts, export_charges, export_feeds, export_spoken, exports, scopes
-from shared.adapters.database.types import Money
+from shared.adapters.database.tables import (
+    accounts,
+    charges,
+    export_charges,
+    export_feeds,
+    export_spoken,
+    exports,
+    scopes,
+)
 from shared.domain.coverage import Known
 from shared.domain.exports.feeding import Fed
+from shared.domain.exports.runs import RunState
+from shared.domain.money import add
 from shared.domain.periods import month_of
-from shared.ports.reconcile import Delivered, ReconcileLedger, Whole
+from shared.ports.reconcile import Exported, Place, ReconcileLedger, Whole
 
 charge = export_charges.c
+# Of others, not all is stored (yet), and their sums are not whole.
+MADE = (RunState.IMPORTED, RunState.NOT_USED)
 
 
 class SqlReconcile(Ledger, ReconcileLedger):
@@ -40,20 +53,36 @@ class SqlReconcile(Ledger, ReconcileLedger):
 
     @override
     @reads
-    def delivered(self, connection: Connection, provider: str, sub_account_id: str, month: date) -> list[Delivered]:
-        day, days = charge.charge_period_start, month_of(month)
-        of_period, on_days = charge.billing_period == month, (day >= days.start) & (day < days.end)
-        key = (exports.c.key, exports.c.name, scopes.c.group_key, charge.billing_currency)
-        summed = select(*key, _sum_of(of_period), _sum_of(on_days)).join_from(
+    def delivered(
+        self, connection: Connection, provider: str, sub_account_id: str, month: date
+    ) -> Mapping[str, Mapping[str, Decimal]]:
+        key = exports.c.name, charge.billing_currency
+        summed = select(*key, func.sum(charge.billed_cost)).join_from(
             export_charges, exports, exports.c.id == charge.export_id
         )
         summed = summed.join(scopes, scopes.c.id == charge.scope_id).where(*_is_of(provider, sub_account_id))
-        rows = connection.execute(summed.where(of_period | on_days).group_by(*key).order_by(*key))
-        none = Decimal(0)
-        return [
-            Delivered(export, name, group_key, currency, its or none, on or none)
-            for export, name, group_key, currency, its, on in rows
-        ]
+        found: dict[str, dict[str, Decimal]] = {}
+        for name, currency, cost in connection.execute(
+            summed.where(charge.billing_period == month).group_by(*key).order_by(*key)
+        ):
+            found.setdefault(name, {})[currency] = cost
+        return found
+
+    @override
+    @reads
+    def exported(self, connection: Connection, provider: str, sub_account_id: str, month: date) -> Exported:
+        state = state_of(connection, Fed(provider, sub_account_id))
+        stored, delivered = dict[Place, Decimal](), dict[Place, Decimal]()
+        of_period: dict[str, Decimal] = {}
+        said = state.sources().exported(month)
+        for fed, sources in said.items():
+            its_scopes = scopes_in(fed, state.feeds)
+            these = of_sources(state, sources) & charge.scope_id.in_(its_scopes)
+            stored |= _by_day(connection, fed, charges, charges.c.scope_id.in_(its_scopes), month)
+            delivered |= _by_day(connection, fed, export_charges, these, month)
+            for currency, (cost, _) in _of_period(connection, these, month).items():
+                of_period[currency] = add(of_period.get(currency, Decimal(0)), cost)
+        return Exported({each for sources in said.values() for each in sources}, stored, delivered, of_period)
 
     @override
     @reads
@@ -68,20 +97,26 @@ class SqlReconcile(Ledger, ReconcileLedger):
             its = its.where(spoken.export_id.in_(select(spoken.export_id).where(of_this)))
         found = []
         for export_id, run_id in connection.execute(its).all():
-            others = select(spoken.run_id).where(spoken.run_id == run_id, spoken.billing_period != month)
-            if connection.execute(others.limit(1)).first() is None:
-                found.append(Whole(the_run(connection, run_id), _stored(connection, export_id, month)))
+            record = the_run(connection, run_id)
+            # What newer runs say of other months is in its sum all the same.
+            if record.state in MADE and set(record.periods) <= {month}:
+                found.append(Whole(record, _of_period(connection, charge.export_id == export_id, month)))
         return sorted(found, key=lambda each: each.record.run.export.name)
 
 
-def _stored(connection: Connection, export_id: int, month: date) -> dict[str, tuple[Decimal, int]]:
+def _of_period(connection: Connection, these: ColumnElement[bool], month: date) -> dict[str, tuple[Decimal, int]]:
+    """What of these rows is delivered to a billing period: the sum and the number of them, by currency."""
     summed = select(charge.billing_currency, func.sum(charge.billed_cost), func.count())
-    its = summed.where(charge.export_id == export_id, charge.billing_period == month).group_by(charge.billing_currency)
+    its = summed.where(these, charge.billing_period == month).group_by(charge.billing_currency)
     return {row[0]: (row[1], row[2]) for row in connection.execute(its)}
 
 
-def _sum_of(which: ColumnElement[bool]) -> ColumnElement[Decimal]:
-    return func.sum(case((which, charge.billed_cost)), type_=Money())
+def _by_day(
+    connection: Connection, fed: Fed, table: Table, these: ColumnElement[bool], month: date
+) -> dict[Place, Decimal]:
+    day, currency, days = table.c.charge_period_start, table.c.billing_currency, month_of(month)
+    summed = select(day, currency, func.sum(table.c.billed_cost)).where(these, day >= days.start, day < days.end)
+    return {(fed, row[0], row[1]): row[2] for row in connection.execute(summed.group_by(day, currency))}
 
 
 def _is_of(provider: str, sub_account_id: str) -> list[ColumnElement[bool]]:

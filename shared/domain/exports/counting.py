@@ -76,11 +76,25 @@ class Sources:
         exports = (each.run.export.key for each in self.deliveries if each.covers(fed) and each.spoken.period == month)
         return [*dict.fromkeys(exports), *(each for each in self._held(fed, month) if each == QUERY)]
 
+    def exported(self, month: date) -> dict[Fed, tuple[str, ...]]:
+        """The exports whose charges of a month are stored, by what they say."""
+        said = {fed: sources for (fed, of), sources in self.held.items() if of == month and is_of_exports(sources)}
+        return {fed: sources for fed, sources in said.items() if not self._is_read_since(fed, month, sources)}
+
+    def _is_read_since(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
+        """Whether the query has read what is held of a group: that is left to its own exports alone."""
+        its_own = (each.source in sources for each in feeds_of(self.feeds, fed))
+        return self._is_read(fed.whole, month) and not any(its_own)
+
     def _held(self, fed: Fed, month: date) -> tuple[str, ...]:
         # The query reads all of a sub-account but the groups of which their own exports have delivered the month.
         whole = self.held.get((fed.whole, month), ())
-        is_read = QUERY in whole and any(each.source == QUERY for each in self.feeds.get(fed.whole, ()))
-        return whole if is_read else self.held.get((fed, month)) or whole
+        return whole if self._is_read(fed.whole, month) else self.held.get((fed, month)) or whole
+
+    def _is_read(self, whole: Fed, month: date) -> bool:
+        """Whether the query, which feeds a sub-account, has read a month of it."""
+        is_fed = any(each.source == QUERY for each in self.feeds.get(whole, ()))
+        return is_fed and QUERY in self.held.get((whole, month), ())
 
     @property
     def months(self) -> list[date]:
