@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
@@ -27,13 +28,13 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     @override
     @reads
     def accounts(self, connection: Connection) -> list[CloudAccount]:
-        return [record(CloudAccount, row) for row in connection.execute(ALL)]
+        return [_account(row) for row in connection.execute(ALL)]
 
     @override
     @reads
     def get(self, connection: Connection, cloud_account_id: int) -> CloudAccount | None:
         row = connection.execute(ALL.where(cloud.id == cloud_account_id)).one_or_none()
-        return None if row is None else record(CloudAccount, row)
+        return None if row is None else _account(row)
 
     @override
     @writes
@@ -109,6 +110,11 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     def mark_failed(self, connection: Connection, cloud_account_id: int, reason: str) -> None:
         failed = {"status": AccountStatus.ERROR, "last_sync_error": reason}
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(failed))
+
+
+def _account(row: Row[Any]) -> CloudAccount:
+    # What of an organization is read has no columns yet: all of it.
+    return record(CloudAccount, row, is_organization=False, reads=None, organizational_unit=None, without_credits=False)
 
 
 def register_sub_accounts(connection: Connection, provider: str, ids: Collection[str]) -> None:
