@@ -610,6 +610,23 @@ def test_storage_that_can_not_be_reached_for_a_day_is_told_once_a_day_until_it_c
     assert (the_account(chain).status, the_account(chain).last_sync_error) == (AccountStatus.PENDING, None)
 
 
+def test_where_what_was_seen_can_not_be_reached_either_the_last_import_says_since_when(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    """As where the account's name is gone. Each look is of a process of its own, which knows of no other."""
+    scan(chain)
+    chain.cloud_accounts.mark_synced(the_account(chain).id, chain.clock())
+    blobs.fails = lambda _what: LaterError("its name is not known")
+    for _ in range(2):
+        chain.clock.forward(hours=23)
+        scan(chain)
+    assert notices(chain) == []
+    chain.clock.forward(hours=2)
+    scan(chain)
+    assert notices(chain) == [f"Cost exports can't be read: {CONTAINER}"]
+    assert the_account(chain).last_sync_error == "its name is not known"
+
+
 def test_a_container_that_is_away_is_looked_at_by_the_next_look(chain: Chain, blobs: FakeBlobs) -> None:
     place = Exported(blobs).run([ea("1", DAY)])
     blobs.fails = lambda what: LaterError("503") if what == "listed" else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from shared.domain.exports.runs import RunState, content_of
 from shared.domain.texts import digest
@@ -164,7 +164,7 @@ class Scanner:
             return
         except LaterError as error:
             event("exports_not_listed", level=logging.WARNING, container=place.container, reason=error.reason)
-            since = seen.away.setdefault(place.at, int(look.now.timestamp()))
+            since = seen.away.setdefault(place.at, int(self._away_since(look, place).timestamp()))
             if look.now.timestamp() - since >= AWAY_AFTER.total_seconds():
                 yield from self._refused(look, place, error.reason)
             return
@@ -180,6 +180,17 @@ class Scanner:
         look.unread.clear()
         if is_complete:
             yield from self._tell_unnamed(look, place, listed)
+
+    def _away_since(self, look: Look, place: Place) -> datetime:
+        """Since when a place can't be reached, that could be until now.
+
+        Mostly what was seen lies in the same storage, and nobody knows: since a day after the last import, then.
+        """
+        if not self.seen.is_away:
+            return look.now
+        accounts = (each for each in self.cloud_accounts.accounts() if each.id == place.cloud_account_id)
+        last = next((each.last_synced_at for each in accounts if each.last_synced_at), datetime.fromtimestamp(0, UTC))
+        return min(last + timedelta(days=1), look.now)
 
     def _mended(self, look: Look, place: Place) -> Iterator[Outgoing]:
         """It can be read again: what was given up meanwhile is asked for."""

@@ -67,12 +67,13 @@ class SeenBlob:
     """Keeps it: in the blob, and in this process, where the blob can't be written or read.
 
     installation: what tells it from others that read the same exports, such as staging. unkept: why not, in a
-    sentence; None where it can.
+    sentence; None where it can. is_away: whether it could not be read when it was asked for.
     """
 
     blobs: BlobStore
     installation: str
     unkept: str | None = None
+    is_away: bool = False
     _here: Seen | None = None
 
     @property
@@ -82,12 +83,14 @@ class SeenBlob:
 
     def read(self) -> Seen:
         """What was seen; nothing where nothing is known."""
+        self.is_away = False
         try:
             found = self.blobs.read(CONTAINER, self.name, LARGEST)
         except GoneError:
             found = None
         except (LaterError, NeverError) as error:
             event("seen_not_read", level=logging.WARNING, reason=error.reason)
+            self.is_away = isinstance(error, LaterError)
             found = None
         text = None if found is None else _unpacked(found[0])
         return _seen(text) if text is not None else self._here or Seen()
