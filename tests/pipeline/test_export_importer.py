@@ -424,7 +424,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         csv_of([ROW], [name for name in EA if name != "Cost"]).encode(),
         "has none for the cost (Cost",
     ),
-    "no costs at all": (b"a,b\n1,2", "its columns are a, b"),
+    "no costs at all": (b"a,b\n1,2", "its first line, which should name its columns, is a, b."),
     "text in a number": (
         csv_of([ROW | {"Cost": "many"}]).encode(),
         "Row 1 after the header is wrong: the cost is",

@@ -350,15 +350,21 @@ def test_a_file_that_ends_early_is_refused_unless_it_is_meant(chain: Chain, tmp_
 
 
 def test_files_with_several_accounts_and_providers_are_runs_of_each(chain: Chain, tmp_path: Path):
-    other = {**FOCUS, "ProviderName": "AWS", "BillingAccountId": "111", "SubAccountId": "222", "ResourceId": ""}
-    write(tmp_path / "a.csv", FOCUS, other, {**other, "BillingAccountId": "333", "SubAccountId": "444"})
+    other = {
+        **FOCUS,
+        "ProviderName": "AWS",
+        "BillingAccountId": "111",
+        "SubAccountId": "222333444555",
+        "ResourceId": "",
+    }
+    write(tmp_path / "a.csv", FOCUS, other, {**other, "BillingAccountId": "333", "SubAccountId": "22233344455"})
     results = imported(chain, tmp_path)
     assert sorted(each.record.run.export.key for each in results) == [
-        "aws:111/file",
-        "aws:333/file",
+        "aws:000000000111/file",
+        "aws:000000000333/file",
         "azure:8611537/file",
     ]
-    assert [row[:2] for row in stored(chain)] == [("aws", "222"), ("aws", "444"), ("azure", SUB)]
+    assert [row[:2] for row in stored(chain)] == [("aws", "022233344455"), ("aws", "222333444555"), ("azure", SUB)]
 
 
 def test_a_file_that_cannot_be_read_is_told_and_hides_no_other(chain: Chain, tmp_path: Path):

@@ -17,7 +17,7 @@ MOST_NAMED = 8
 # A column of the files that we write: FOCUS 1.2, with the names of later versions beside.
 OURS = "x_costmetric"
 
-# By what we call the cell: the names of its column in small letters; the first that is there counts.
+# By what we call the cell: the names of its column; the first that is there counts.
 COST = "cost"
 DAY = "day"
 CURRENCY = "currency"
@@ -45,7 +45,7 @@ MICROSOFT = {
     DAY: ("Date", "UsageDateTime"),
     CURRENCY: ("BillingCurrencyCode", "BillingCurrency", "Currency"),
     SERVICE: ("MeterCategory", "ServiceName"),
-    SUB_ACCOUNT: ("SubscriptionId", "SubscriptionGuid"),
+    SUB_ACCOUNT: ("SubscriptionGuid", "SubscriptionId"),
     GROUP: ("ResourceGroup", "ResourceGroupName"),
     RESOURCE: ("ResourceId", "InstanceId", "InstanceName"),
     PERIOD: ("BillingPeriodStartDate",),
@@ -54,18 +54,22 @@ MICROSOFT = {
 # Pay-as-you-go files have both, and what the portal calls the service is ServiceName.
 PAY_AS_YOU_GO = {**MICROSOFT, SERVICE: ("ServiceName", "MeterCategory")}
 NEEDED = (COST, DAY, CURRENCY)
+# Of these, the others that are there say what a row's first leaves empty: no two mean different things.
+FILLED_UP = (*NEEDED, SUB_ACCOUNT)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What a file is, and the place of each column that is needed, by what we call it.
 
-    provider_names: the places of all columns that name one of those who take part in a charge, by their names.
+    others: the places of what says the same, for rows in which a cell is empty. provider_names: the places of all
+    columns that name one of those who take part in a charge, by their names.
     """
 
     dataset: str
     places: Mapping[str, int]
     cost_column: str
+    others: Mapping[str, Sequence[int]] = field(default_factory=dict)
     provider_names: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -78,22 +82,24 @@ def layout_of(header: Sequence[str], metric: CostMetric) -> Layout:
     """What a file with this header is. Raises NeverError where it is none of costs, naming what is missing."""
     places = _places(header)
     dataset, wanted = _dataset(places, metric)
-    found = {cell: _place(names, places, header) for cell, names in wanted.items()}
-    missing = [cell for cell in NEEDED if found[cell] is None]
+    found = {cell: _found(names, places, header, every=cell in FILLED_UP) for cell, names in wanted.items()}
+    missing = [cell for cell in NEEDED if not found[cell]]
     if len(missing) > 1:
+        # A title or a hint for spreadsheets may stand where the columns should.
+        are = "its columns are" if any(found.values()) else "its first line, which should name its columns, is"
         raise NeverError(
-            f"The file has no costs that are known (EA, MCA, CSP, pay-as-you-go or FOCUS): its columns are "
-            f"{_listed(header)}."
+            f"The file has no costs that are known (EA, MCA, CSP, pay-as-you-go or FOCUS): {are} {_listed(header)}."
         )
     if missing:
         lacks = f"the {missing[0]} ({' or '.join(wanted[missing[0]])})"
         raise NeverError(f"The file, {dataset} by its columns, has none for {lacks}, only {_listed(header)}.")
-    chosen = {cell: place for cell, place in found.items() if place is not None}
+    chosen = {cell: at[0] for cell, at in found.items() if at}
+    others = {cell: at[1:] for cell, at in found.items() if at[1:]}
     if GROUP in chosen:
         chosen.pop(RESOURCE, None)
     cost_column = next(name for name in wanted[COST] if places.get(name.lower()) == chosen[COST])
     named = {name: places[name.lower()] for name in wanted.get(PROVIDER, ()) if name.lower() in places}
-    return Layout(dataset, chosen, cost_column, named)
+    return Layout(dataset, chosen, cost_column, others, named)
 
 
 def _dataset(has: Container[str], metric: CostMetric) -> tuple[str, Mapping[str, Sequence[str]]]:
@@ -130,15 +136,20 @@ def _places(header: Sequence[str]) -> dict[str, int]:
     return places
 
 
-def _place(names: Sequence[str], places: Mapping[str, int], header: Sequence[str]) -> int | None:
-    name = next((name for name in names if name.lower() in places), None)
-    if name is None:
-        return None
+def _found(names: Sequence[str], places: Mapping[str, int], header: Sequence[str], *, every: bool) -> list[int]:
+    """Where the first of these names stands, or every one."""
+    there = [name for name in names if name.lower() in places]
+    there = there if every else there[:1]
+    for name in there:
+        _check_once(name.lower(), name, header)
+    return [places[name.lower()] for name in there]
+
+
+def _check_once(lowered: str, name: str, header: Sequence[str]) -> None:
     called = [_bare(each).lower() for each in header]
     in_brackets = [found[1] for each in called if (found := LOCALISED.fullmatch(each))]
-    if called.count(name.lower()) > 1 or (name.lower() not in called and in_brackets.count(name.lower()) > 1):
+    if called.count(lowered) > 1 or (lowered not in called and in_brackets.count(lowered) > 1):
         raise NeverError(f"The file has the column {name} twice.")
-    return places[name.lower()]
 
 
 def _bare(name: str) -> str:

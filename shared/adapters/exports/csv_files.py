@@ -18,9 +18,8 @@ from isal.igzip_lib import IsalError
 from shared.adapters.exports.columns import BOM
 from shared.ports.errors import NeverError
 
-GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+GZIP = b"\x1f\x8b"
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 BOM_BYTES = BOM.encode()
 # What is decoded in place of bytes that are no UTF-8.
 REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -173,8 +172,6 @@ def not_closed() -> NeverError:
 def _check_kind(start: bytes) -> None:
     if not start:
         raise NeverError("The file is empty; an export without charges has a header.")
-    if start.startswith((ZIP, *UTF_16)):
-        raise NeverError("The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are read.")
     if start.removeprefix(BOM_BYTES).lstrip().startswith((b"{", b"[")):
         raise NeverError("The file is JSON, and no manifest of an export.")
 

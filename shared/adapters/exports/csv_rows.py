@@ -72,7 +72,9 @@ class _Parsing:
         # Where the last column is not read, the parser jumps over what lies behind the others, quotes and all.
         self._columns = [*columns_of(layout, lambda _, at: pl.col(names[at])), pl.col(names[-1]).alias(LAST)]
         # Where this is read, nothing shows that it was cut off; where not, nothing is lost by that.
-        self.last_cell = next((cell for cell, at in layout.places.items() if at == len(header) - 1), None)
+        at_end = len(header) - 1
+        cells = ((cell, (at, *layout.others.get(cell, ()))) for cell, at in layout.places.items())
+        self.last_cell = next((cell for cell, places in cells if at_end in places), None)
         self.ends_with_line = True
         used = {name for column in self._columns for name in column.meta.root_names()}
         self._needed = [(place, name) for place, name in enumerate(names) if name in used]

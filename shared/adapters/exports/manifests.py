@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from typing_extensions import override
 
+from shared.adapters.exports.cells import AWS
 from shared.domain.exports.runs import Dataset, Export, Width
 from shared.domain.periods import DAY, Period
 from shared.domain.texts import readable
@@ -18,7 +19,6 @@ from shared.ports.azure import AZURE
 from shared.ports.errors import NeverError
 from shared.ports.exports import Manifest, ManifestPart, ManifestReader
 
-AWS = "aws"
 NAME = re.compile(r"(?:^|[/\\])(?:_?manifest|[^/\\]*-manifest)\.json$", re.IGNORECASE)
 # The longest that were seen list some hundred parts.
 MOST_PARTS, MOST_BYTES = 10_000, 16 * 2**20
@@ -43,7 +43,7 @@ ARN = re.compile(r"arn:[a-z-]+:bcm-data-exports:[^:]*:(\d*):export/(.+)")
 IS_ADDRESS = re.compile("https?://", re.IGNORECASE)
 S3 = re.compile(r"s3://([^/]+)/(.+)")
 # Azure writes seven digits of a second, of which Python reads six.
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?=$|[.Z+-]))?)(?:\.(\d+))?)?(Z|[+-]\d\d:?\d\d)?")
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?=$|[.Z+-]))?)(?:\.(\d+))?)?(Z|[+-]\d\d(?::?\d\d)?)?")
 
 Fields = Mapping[str, Any]
 

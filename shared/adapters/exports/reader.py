@@ -8,6 +8,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from shared.adapters.exports import kinds
 from shared.adapters.exports.apart import ReadingProcess
 from shared.adapters.exports.csv_rows import read_csv
 from shared.adapters.exports.manifests import Manifests
@@ -25,6 +26,8 @@ class PolarsExports(Manifests, ExportReader):
 
     @override
     def read(self, path: Path, metric: CostMetric, today: date) -> ExportFile:
+        with explained():
+            kinds.refuse_others(path)
         reads = APART.read if _is_parquet(path) else read_csv
         layout, summing = reads(path, metric, today)
         with explained():

@@ -6,10 +6,11 @@ sums of the largest of them; one with an exponent likewise, with those of the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import polars as pl
@@ -40,7 +41,7 @@ from shared.ports.errors import NeverError
 PLACES = 20
 AMOUNTS, LARGEST_PLAIN = pl.Decimal(38, PLACES), Decimal(10**9)
 PLAIN = r"^-?[0-9]{1,9}(?:\.[0-9]{1,20})?$"
-SCIENTIFIC = r"^(-?[0-9]{1,9}(?:\.[0-9]{1,20})?)(?:[eE]\+?(-?[0-9]{1,2}))?$"
+SCIENTIFIC = r"^(-?[0-9]{1,9}(?:\.[0-9]{1,20})?)(?:[eE]([+-]?[0-9]{1,2}))?$"
 # Past these a number goes to Python, which says whether anything costs as much.
 EXPONENTS = (-30, 5)
 GROUP_OF_RESOURCE = r"(?i)^/?subscriptions/[^/]+/resourcegroups/([^/]+)"
@@ -52,6 +53,15 @@ SOME = 100
 # A part has a million rows or two; each sum takes some hundred bytes, several times.
 MOST_SUMS = 2_000_000
 
+# What is made of a name or an id, by the cell.
+NAMES: Mapping[str, Callable[[str], str]] = {
+    SUB_ACCOUNT: cells.sub_account,
+    GROUP: lambda text: group_name(cells.group(text)),
+    SERVICE: service_name,
+    BILLING_ACCOUNT: cells.billing_account,
+    PROVIDER: provider_of,
+}
+
 Key = tuple[Any, ...]
 Columns = dict[str, list[Any]]
 """Cells of as many sums each, by what we call them"""
@@ -59,7 +69,7 @@ PARTIES = ("InvoiceIssuerName", "ServiceProviderName", "HostProviderName")
 # By the name that `cells.provider` knows: how the names of its companies begin, and what ids of its sub-accounts are.
 CLOUDS = {
     "Microsoft": ("(microsoft|azure)", "(/?subscriptions/.+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"),
-    "AWS": (r"(aws|amazon web services)\b", "[0-9]{12}"),
+    "AWS": (r"(aws|amazon web services)\b", r"""(?:'|=")?[0-9]{12}(?:['"]|\.0+)?"""),
 }
 
 
@@ -73,7 +83,7 @@ class Summing:
     def __init__(self, today: date, provider: str, most_sums: int = MOST_SUMS) -> None:
         self.count = self.read = 0
         self._today, self._provider, self._most_sums = today, provider, most_sums
-        self._known: dict[str, dict[str, Any]] = {DAY: {}, PERIOD: {}, CURRENCY: {}}
+        self._known: dict[str, dict[str, Any]] = {cell: {} for cell in KEYS}
         self._sums: list[pl.DataFrame] = []
         self._held = 0
         self._others: dict[Key, tuple[Decimal, int]] = {}
@@ -94,6 +104,7 @@ class Summing:
         amounts = _plain_amounts(frame) if is_plain else self._with_amounts(frame)
         amounts = self._with_currency(amounts)
         self._sums.append(_summed(amounts, pl.len()))
+        self._check_names(frame, self._sums[-1])
         self._held += self._sums[-1].height
         if self._held > MOST_HELD:
             self._add_up()
@@ -110,11 +121,10 @@ class Summing:
         found: dict[str, list[Row]] = {}
         for columns in (*map(_columns, self._sums), self._columns_of_others()):
             providers = list(_names(columns, PROVIDER, self._provider_of))
-            if len(set(providers)) == 1:
-                found.setdefault(providers[0], []).extend(_rows(columns))
-                continue
-            for provider, row in zip(providers, _rows(columns), strict=True):
-                found.setdefault(provider, []).append(row)
+            for provider in set(providers):
+                its = [each == provider for each in providers]
+                only = columns if all(its) else {cell: list(compress(each, its)) for cell, each in columns.items()}
+                found.setdefault(provider, []).extend(_rows(only, provider))
         return found
 
     def _provider_of(self, text: str) -> str:
@@ -123,14 +133,16 @@ class Summing:
     @property
     def odd(self) -> tuple[str, ...]:
         """What a person should know, in sentences."""
-        rows = "1 row has" if self._without_cost == 1 else f"{self._without_cost:,} rows have"
-        without_cost = [f"{rows} no cost, and count for nothing."] if self._without_cost else []
+        one = "1 row has no cost, and counts for nothing."
+        several = f"{self._without_cost:,} rows have no cost, and count for nothing."
+        without_cost = [one if self._without_cost == 1 else several] if self._without_cost else []
         return (*without_cost, *self.notes)
 
     # --- a batch -------------------------------------------------------------------------------------------------
 
     def _with_cost(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Without the rows that have no cost; a line without anything is no row."""
+        frame = frame.with_columns(pl.col(COST).str.strip_chars())
         lacks = pl.col(COST).is_null() | pl.col(COST).is_in(cells.ABSENT)
         said = frame.filter(lacks).select(pl.exclude(ROW)).filter(pl.any_horizontal(pl.all().is_not_null())).height
         self._without_cost += said
@@ -141,34 +153,46 @@ class Summing:
         if RESOURCE in frame.columns:
             group = pl.col(RESOURCE).str.extract(GROUP_OF_RESOURCE).alias(GROUP)
             frame = frame.with_columns(group).drop(RESOURCE)
-        lacks_day = pl.col(DAY).is_null() | pl.col(DAY).is_in(cells.ABSENT)
-        self._refuse(frame, lacks_day, f"has no {DAY}")
-        return frame.with_columns(
-            self._read_each(frame, DAY, self._day, pl.Date),
+        frame = frame.with_columns(
+            self._read_each(frame, DAY, partial(cells.read_day, today=self._today), pl.Date),
             self._read_each(frame, CURRENCY, cells.read_currency, pl.String),
-            *([self._read_each(frame, PERIOD, self._month, pl.Date)] if PERIOD in frame.columns else []),
+            *(
+                [self._read_each(frame, PERIOD, partial(cells.read_month, today=self._today), pl.Date)]
+                if PERIOD in frame.columns
+                else []
+            ),
         )
-
-    def _day(self, text: str) -> date:
-        return cells.read_day(text, self._today)
-
-    def _month(self, text: str) -> date:
-        return self._day(text).replace(day=1)
+        if frame[DAY].null_count():
+            self._refuse(frame, pl.col(DAY).is_null(), f"has no {DAY}")
+        return frame
 
     def _read_each(self, frame: pl.DataFrame, cell: str, read: Callable[[str], Any], dtype: Any) -> pl.Expr:
         """A column's values: each text is read once, when it is first met."""
-        known, texts = self._known[cell], frame[cell].drop_nulls().unique().to_list()
+        texts = frame[cell].drop_nulls().unique().to_list()
+        known = self._each_read(frame, cell, texts, read)
+        if len(texts) <= 1 and frame[cell].null_count() in (0, frame.height):
+            return pl.lit(known[texts[0]] if texts else None, dtype).alias(cell)
+        return pl.col(cell).replace_strict(texts, [known[text] for text in texts], return_dtype=dtype)
+
+    def _check_names(self, frame: pl.DataFrame, sums: pl.DataFrame) -> None:
+        """Refuses ids and names that can't be right. There are far fewer sums than rows."""
+        for cell, read in NAMES.items():
+            if cell in sums.columns:
+                self._each_read(frame, cell, sums[cell].drop_nulls().unique().to_list(), partial(_name, read))
+
+    def _each_read(
+        self, frame: pl.DataFrame, cell: str, texts: list[str], read: Callable[[str], Any]
+    ) -> dict[str, Any]:
+        known = self._known[cell]
         if len(known) > MOST_HELD:
             known.clear()
         for text in texts:
             if text not in known:
                 try:
-                    known[text] = None if text in cells.ABSENT else read(text)
+                    known[text] = None if cells.is_absent(text) else read(text)
                 except CellError as error:
                     self._refuse(frame, pl.col(cell) == text, f"is wrong: the {cell} {error}")
-        if len(texts) <= 1 and frame[cell].null_count() in (0, frame.height):
-            return pl.lit(known[texts[0]] if texts else None, dtype).alias(cell)
-        return pl.col(cell).replace_strict(texts, [known[text] for text in texts], return_dtype=dtype)
+        return known
 
     def _with_amounts(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Amounts and exponents of the rows that Polars sums exactly; the others are counted here."""
@@ -180,6 +204,7 @@ class Summing:
         fits = pl.col(AMOUNT).is_not_null() & pl.col(EXPONENT).is_between(*EXPONENTS)
         others = frame.filter(~fits)
         keys = _keys(others)
+        self._check_names(others, others)
         for row, text, *values in others.select(ROW, COST, *keys).iter_rows():
             try:
                 cost_here = cells.read_cost(text)
@@ -235,11 +260,27 @@ def summing_of(layout: Layout, today: date) -> Summing:
 
 def columns_of(layout: Layout, column: Callable[[str, int], pl.Expr]) -> list[pl.Expr]:
     """What is read, by what we call it. column: that of a cell, at a place."""
-    found = {cell: column(cell, at) for cell, at in layout.places.items()}
+    found = {
+        cell: _filled_up([column(cell, each) for each in (at, *layout.others.get(cell, ()))])
+        for cell, at in layout.places.items()
+    }
     if len(layout.provider_names) > 1:
         named = {name: column(PROVIDER, at) for name, at in layout.provider_names.items()}
         found[PROVIDER] = _provider(named, found.get(SUB_ACCOUNT, pl.lit("")))
     return [each.alias(cell) for cell, each in found.items()]
+
+
+def _filled_up(columns: Sequence[pl.Expr]) -> pl.Expr:
+    """The first of these cells that says something."""
+    if len(columns) == 1:
+        return columns[0]
+    return pl.coalesce(_given(each) for each in columns)
+
+
+def _given(column: pl.Expr) -> pl.Expr:
+    """Its texts; null where a cell says nothing."""
+    text = column.cast(pl.String).str.strip_chars()
+    return pl.when(~text.is_in(cells.ABSENT)).then(text)
 
 
 def _provider(named: Mapping[str, pl.Expr], sub_account: pl.Expr) -> pl.Expr:
@@ -249,13 +290,13 @@ def _provider(named: Mapping[str, pl.Expr], sub_account: pl.Expr) -> pl.Expr:
     for what a reseller sells, he may be both, and the cloud is the host; and what runs on a cloud, and is sold by its
     maker, is of its maker (FOCUS 1.3, Participating Entity Identification).
     """
-    given = {name: pl.when(~each.is_in(cells.ABSENT)).then(each.str.strip_chars()) for name, each in named.items()}
+    given = {name: _given(each) for name, each in named.items()}
     issuer, service, host = (given.get(name, pl.lit(None, pl.String)) for name in PARTIES)
     clouds = [
         pl.when(each.str.contains(f"(?i)^{pattern}") & is_its).then(pl.lit(cloud))
         for each, of_cloud in ((issuer, False), (service, False), (host, True))
         for cloud, (pattern, ids) in CLOUDS.items()
-        for is_its in ([sub_account.str.contains(f"(?i)^{ids}$")] if of_cloud else [pl.lit(value=True)])
+        for is_its in ([sub_account.cast(pl.String).str.contains(f"(?i)^{ids}$")] if of_cloud else [pl.lit(value=True)])
     ]
     return pl.coalesce(given.get("ProviderName", pl.lit(None, pl.String)), *clouds, service, issuer, host)
 
@@ -302,37 +343,34 @@ def _columns(frame: pl.DataFrame) -> Columns:
     return columns
 
 
-def _rows(columns: Columns) -> Iterator[Row]:
+def _rows(columns: Columns, provider: str) -> Iterator[Row]:
     values = zip(
-        _names(columns, SUB_ACCOUNT, cells.sub_account),
-        _names(columns, GROUP, lambda text: group_name(cells.group(text))),
+        _names(columns, SUB_ACCOUNT, lambda text: cells.account_of(provider, NAMES[SUB_ACCOUNT](text))),
+        _names(columns, GROUP, NAMES[GROUP]),
         columns[DAY],
-        _names(columns, SERVICE, service_name),
+        _names(columns, SERVICE, NAMES[SERVICE]),
         columns[CURRENCY],
         columns[PERIOD],
         columns[AMOUNT],
         columns[ROWS],
-        _names(columns, BILLING_ACCOUNT, cells.billing_account),
+        _names(columns, BILLING_ACCOUNT, lambda text: cells.account_of(provider, NAMES[BILLING_ACCOUNT](text))),
         strict=True,
     )
     # What Row(*each) does, without a step of Python's for each: there are millions.
     return map(partial(tuple.__new__, Row), values)
 
 
-def _names(columns: Columns, cell: str, clean: Callable[[str], str]) -> Iterator[str]:
-    """A column of names; each is cleaned once, however many sums have it.
-
-    None has two lines: where one seems to, a quote was opened that nobody closed.
-    """
-    known = {}
-    for text in set(columns[cell]):
-        if text and "\n" in text:
-            raise NeverError(f"The file's quotes are broken: the {cell} {readable(text)!r} has two lines.")
-        try:
-            known[text] = clean("" if text in cells.ABSENT else storable((text or "").removeprefix(BOM)))
-        except CellError as error:
-            raise NeverError(f"The file is wrong: the {cell} {error}.") from None
+def _names(columns: Columns, cell: str, read: Callable[[str], str]) -> Iterator[str]:
+    """A column of names; each is read once, however many sums have it."""
+    known = {text: _name(read, text or "") for text in set(columns[cell])}
     return map(known.__getitem__, columns[cell])
+
+
+def _name(read: Callable[[str], str], text: str) -> str:
+    """A name as it is stored. Raises CellError for one of two lines, of which none has."""
+    if "\n" in text:
+        raise CellError(f"is {readable(text)!r}, of two lines: its quotes, or those before it, are broken")
+    return read("" if cells.is_absent(text) else storable(text.removeprefix(BOM)))
 
 
 def _wrong(row: int, why: str) -> NeverError:

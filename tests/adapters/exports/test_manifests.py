@@ -158,6 +158,7 @@ def test_how_much_an_exports_scope_holds_is_read_from_its_id(scope, width, accou
         ("2026-09-30T04:05:06.7Z", datetime(2026, 9, 30, 4, 5, 6, 700000, tzinfo=UTC)),
         ("2026-09-30T04:05:06.1234567", datetime(2026, 9, 30, 4, 5, 6, 123456, tzinfo=UTC)),
         ("2026-09-30T06:05:06+02:00", datetime(2026, 9, 30, 4, 5, 6, tzinfo=UTC)),
+        ("2026-09-30T06:05:06+02", datetime(2026, 9, 30, 4, 5, 6, tzinfo=UTC)),
         ("2026-09-30T04:05Z", datetime(2026, 9, 30, 4, 5, tzinfo=UTC)),
         ("2026-09-30", datetime(2026, 9, 30, tzinfo=UTC)),
         (None, None),

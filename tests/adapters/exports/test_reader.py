@@ -140,6 +140,12 @@ def test_boms_before_the_header_and_the_first_row_are_no_part_of_them(tmp_path, 
         ("2023-09-21T00:00:00.0000000", date(2023, 9, 21)),
         ("2023-09-21T01:00:00+02:00", date(2023, 9, 20)),
         ("2023-09-21 00:00:00 UTC", date(2023, 9, 21)),
+        ("2023-09-21 00:00:00+00", date(2023, 9, 21)),
+        ("2023-09-21T23:30:00-07", date(2023, 9, 22)),
+        ("2023-09-21 00:00:00.5 +02", date(2023, 9, 20)),
+        ("2023-09-21T23:59:60Z", date(2023, 9, 21)),
+        ("9/21/2023 12:00:00 AM", date(2023, 9, 21)),
+        ("09/21/2023 11:59 PM", date(2023, 9, 21)),
     ],
 )
 def test_every_form_of_a_day_is_its_utc_day(tmp_path, text, day):
@@ -236,10 +242,139 @@ def test_a_purchase_is_on_the_day_on_which_its_year_begins(tmp_path):
     assert rows_of(read(tmp_path / "part", csv_of([year])))[0].day == date(2026, 9, 4)
 
 
-def test_googles_billing_period_begins_at_midnight_in_los_angeles(tmp_path):
-    row = {**FOCUS, "BillingPeriodStart": "2026-09-01T07:00:00Z", "ChargePeriodStart": "2026-10-01T05:00:00Z"}
-    found = rows_of(read(tmp_path / "part", csv_of([row])))[0]
+@pytest.mark.parametrize(
+    "start",
+    [
+        "2026-09-01T07:00:00Z",  # Google's, at midnight in Los Angeles
+        "2026-08-31T16:00:00Z",  # Tencent's and Alibaba's, in Beijing
+        "2026-09-01T00:00:00+08:00",
+        "2026-08-31 10:00:00+00",
+        "2026-09-01T12:00:00Z",
+        "2026-09-01 00:00:00",
+        "09/01/2026 12:00:00 AM",
+        "08/31/2026 04:00:00 PM",
+        "2026-09-01",
+        "09/30/2026",
+        "2026-09-01+09:00",
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_billing_period_is_the_month_that_begins_at_midnight_somewhere(tmp_path, start, form):
+    row = {**FOCUS, "BillingPeriodStart": start, "ChargePeriodStart": "2026-10-01T05:00:00Z"}
+    path = tmp_path / "part"
+    if form == "csv":
+        path.write_text(csv_of([row]))
+    else:
+        pl.DataFrame([row]).write_parquet(path)
+    found = rows_of(read(path))[0]
     assert (found.billing_period, found.day) == (SEPTEMBER, date(2026, 10, 1))
+
+
+@pytest.mark.parametrize(
+    ("moment", "month"),
+    [(datetime(2026, 8, 31, 16, tzinfo=UTC), SEPTEMBER), (datetime(2026, 8, 31, 9, 59, tzinfo=UTC), date(2026, 8, 1))],
+)
+def test_a_billing_period_that_is_a_time_in_parquet_is_the_month_that_begins_then(tmp_path, moment, month):
+    for value in (moment, moment.replace(tzinfo=None)):
+        pl.DataFrame([{**FOCUS, "BillingPeriodStart": value}]).write_parquet(tmp_path / "part")
+        assert rows_of(read(tmp_path / "part"))[0].billing_period == month
+    pl.DataFrame([{**FOCUS, "BillingPeriodStart": date(2026, 8, 31)}]).write_parquet(tmp_path / "part")
+    assert rows_of(read(tmp_path / "part"))[0].billing_period == date(2026, 8, 1)
+
+
+EMPTY_GUID = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("guid", [EMPTY_GUID, f"/subscriptions/{EMPTY_GUID}", f" {EMPTY_GUID} "])
+def test_the_empty_guid_of_older_exports_is_no_subscription_and_its_charges_are_the_billing_accounts(tmp_path, guid):
+    file = read(tmp_path / "part", csv_of([{**EA, "SubscriptionId": guid}]))
+    assert rows_of(file) == [CHARGE._replace(sub_account_id="")]
+    summed = sums_of(file.rows["azure"], Export("azure", "x", "x", Dataset.ACTUAL))
+    assert [key.sub_account for key in summed.charges] == ["8611537"]
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        ("123456789012.0", "123456789012"),
+        ("123456789012.00", "123456789012"),
+        ("'123456789012", "123456789012"),
+        ("'012345678901'", "012345678901"),
+        ('="012345678901"', "012345678901"),
+        ("12345678901", "012345678901"),
+        ("123456789.0", "000123456789"),
+        ("'my-account", "'my-account"),
+        ("123456789012.5", "123456789012.5"),
+        ("1234567890123", "1234567890123"),
+    ],
+)
+def test_an_account_that_a_program_held_as_a_number_or_kept_from_it_is_itself(tmp_path, text, account):
+    row = {**FOCUS, "ProviderName": "AWS", "SubAccountId": text, "BillingAccountId": text}
+    rows = rows_of(read(tmp_path / "part", csv_of([row, {**row, "ProviderName": "Oracle"}])))
+    assert {account} <= {each.sub_account_id for each in rows} <= {account, account.lstrip("0")}
+    [aws] = read(tmp_path / "part").rows["aws"]
+    assert (aws.sub_account_id, aws.billing_account_id) == (account, account)
+
+
+def test_only_aws_has_accounts_of_twelve_digits(tmp_path):
+    names = {"AWS": "012345678901", "Oracle": "12345678901", "Microsoft": "12345678901"}
+    rows = [{**FOCUS, "ProviderName": name, "SubAccountId": "12345678901"} for name in names]
+    file = read(tmp_path / "part", csv_of(rows))
+    assert {name: row.sub_account_id for name, [row] in file.rows.items()} == {
+        "aws": "012345678901",
+        "Oracle": "12345678901",
+        "azure": "12345678901",
+    }
+
+
+@pytest.mark.parametrize("scale", [0, 2])
+@pytest.mark.parametrize("names", [{"ProviderName": "AWS"}, {"InvoiceIssuerName": "X", "HostProviderName": "AWS"}])
+def test_ids_that_are_decimals_in_parquet_are_their_digits(tmp_path, scale, names):
+    row = {name: cell for name, cell in FOCUS.items() if name != "ProviderName"} | names
+    ids = pl.Series("SubAccountId", [Decimal(123456789012)], pl.Decimal(38, scale))
+    pl.DataFrame([row]).with_columns(ids).write_parquet(tmp_path / "part")
+    assert [each.sub_account_id for each in read(tmp_path / "part").rows["aws"]] == ["123456789012"]
+
+
+@pytest.mark.parametrize(("guid", "right"), [(SUB, SUB), ("", "481516"), (" ", "481516")])
+def test_the_guid_is_the_subscription_where_another_column_numbers_it(tmp_path, guid, right):
+    row = {**EA, "SubscriptionId": "481516", "SubscriptionGuid": guid}
+    assert rows_of(read(tmp_path / "part", csv_of([row]))) == [CHARGE._replace(sub_account_id=right)]
+
+
+@pytest.mark.parametrize("empty", ["", "NULL", "  "])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_where_a_cell_is_empty_the_other_column_of_its_kind_counts(tmp_path, empty, form):
+    full = {"CostInBillingCurrency": "2.5", "BillingCurrencyCode": "EUR", "UsageDateTime": "2026-09-01"}
+    rows = [{**EA, **full}, {**EA, **dict.fromkeys(full, empty)}]
+    frame = pl.DataFrame(rows)
+    if form == "csv":
+        frame.write_csv(tmp_path / "part")
+    else:
+        decimal = pl.col("Cost").cast(pl.Decimal(20, 4))
+        frame.with_columns(decimal).write_parquet(tmp_path / "part")
+    file = read(tmp_path / "part")
+    assert {(row.currency, row.cost) for row in rows_of(file)} == {("EUR", Decimal("2.5")), ("CAD", Decimal("1.5"))}
+    assert (file.count, file.odd, file.cost_column) == (2, (), "CostInBillingCurrency")
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0 ", " NULL "])
+def test_a_cell_of_blanks_says_nothing(tmp_path, blank):
+    names = ("BillingAccountId", "BillingPeriodStart", "ServiceName", "SubAccountId", "x_ResourceGroupName")
+    rows = [FOCUS | dict.fromkeys(names, blank), {**FOCUS, "BilledCost": blank}]
+    file = read(tmp_path / "part", csv_of(rows))
+    assert rows_of(file) == [CHARGE._replace(
+        sub_account_id="", group="", service="Unassigned", billing_period=None, billing_account_id=""
+    )]  # fmt: skip
+    assert (file.count, file.odd) == (2, ("1 row has no cost, and counts for nothing.",))
+    for name, lacks in (("ChargePeriodStart", "no day"), ("BillingCurrency", "a cost, and no currency")):
+        with pytest.raises(NeverError, match=rf"^Row 1 after the header has {lacks}\.$"):
+            read(tmp_path / "part", csv_of([{**FOCUS, name: blank}]))
+
+
+@pytest.mark.parametrize("cost", ["1e5", "1e+05", "1E5"])
+def test_an_exponent_may_have_a_sign(tmp_path, cost):
+    assert total(read(tmp_path / "part", csv_of([{**EA, "Cost": cost}]))) == 100_000
 
 
 def test_currencies_are_kept_apart_and_a_row_of_nothing_needs_none(tmp_path):
@@ -471,7 +606,8 @@ ROW = "Row 2 after the header"
             "MeterId,UnitPrice,Currency\r\nm,1,USD\r\n",
             "no costs that are known (EA, MCA, CSP, pay-as-you-go or FOCUS): its",
         ),
-        ("line_item_unblended_cost\r\n1\r\n", "its columns are line_item_unblended_cost."),
+        ("line_item_unblended_cost\r\n1\r\n", "which should name its columns, is line_item_unblended_cost."),
+        ("sep=,\r\n", "its first line, which should name its columns, is sep=, one without a name."),
         (csv_of([EA]).replace("Quantity", "Cost"), "The file has the column Cost twice."),
         (csv_of([EA]).replace(",", ";"), "The file's cells are separated by semicolons; commas are read."),
         (csv_of([{**EA, "Cost": "1,5"}]).replace(",", ";").replace('"1;5"', "1,5"), "are separated by semicolons"),
@@ -479,9 +615,32 @@ ROW = "Row 2 after the header"
         ('\ufeff {"properties": {"rows": [1, 2]}}', "The file is JSON, and no manifest of an export."),
         (
             with_cell(SubscriptionId="1.23457E+11"),
-            "the sub-account is '1.23457E+11', a number that a spreadsheet has rounded, and no id any more.",
+            f"{ROW} is wrong: the sub-account is '1.23457E+11', a number that a spreadsheet has rounded, and no id any",
         ),
-        (with_cell(BillingAccountId="8,6e+6"), "the billing account is '8,6e+6', a number that"),
+        (with_cell(BillingAccountId="8,6e+6"), f"{ROW} is wrong: the billing account is '8,6e+6', a number that"),
+        (
+            with_cell(SubscriptionId="1234567890123456.0"),
+            f"{ROW} is wrong: the sub-account is '1234567890123456.0', a num",
+        ),
+        (with_cell(SubscriptionId="########"), f"{ROW} is wrong: the sub-account is '########', a number that"),
+        (with_cell(SubscriptionId="nan"), f"{ROW} is wrong: the sub-account is 'nan', as programs write that there is"),
+        (with_cell(BillingAccountId="<NA>"), f"{ROW} is wrong: the billing account is '<NA>', as programs write that"),
+        (with_cell(BillingCurrency="nan"), f"{ROW} is wrong: the currency is 'nan', as programs write that there is"),
+        (with_cell(BillingCurrency="NAN"), f"{ROW} is wrong: the currency is 'NAN', as programs write that there is"),
+        (
+            with_cell(BillingCurrency="C4D"),
+            f"{ROW} is wrong: the currency is 'C4D', and not three letters such as CAD.",
+        ),
+        (with_cell(SubscriptionId="1.2E+11", Cost="1e12"), f"{ROW} is wrong: the sub-account is '1.2E+11', a number"),
+        (with_cell(Cost="1e+-5"), f"{ROW} is wrong: the cost is '1e+-5', which is no number."),
+        (with_cell(Cost="1E-+05"), f"{ROW} is wrong: the cost is '1E-+05', which is no number."),
+        (with_cell(Date="09/21/2026 99:99"), f"{ROW} is wrong: the day is '09/21/2026 99:99', which is no day such as"),
+        (with_cell(Date="09/21/2026 24:00"), "is '09/21/2026 24:00', which is no day such as"),
+        (with_cell(Date="2026-09-21T00:00:99Z"), "is '2026-09-21T00:00:99Z', which is no day such as"),
+        (with_cell(Date="2026-09-21T24:00Z"), "is '2026-09-21T24:00Z', which is no day such as"),
+        (with_cell(Date="2026-09-21T00:00+25"), "is '2026-09-21T00:00+25', which is no day such as"),
+        (with_cell(Date="2026-09-21-07"), "is '2026-09-21-07', which is no day such as"),
+        (with_cell(MeterCategory="a\nb"), f"{ROW} is wrong: the service is 'a b', of two lines: its quotes, or those"),
         (with_cell(Cost="free"), f"{ROW} is wrong: the cost is 'free', which is no number."),
         (
             with_cell(Cost="1,5"),
@@ -506,10 +665,13 @@ ROW = "Row 2 after the header"
         (with_cell(Date="09/21/2026 garbage"), "which is no day such as"),
         (with_cell(Date="٠٩/٢١/٢٠٢٦"), "which is no day such as"),
         (with_cell(BillingPeriodStartDate="soon"), f"{ROW} is wrong: the billing period is 'soon', which is no day"),
-        (with_cell(BillingCurrency="dollars"), f"{ROW} is wrong: the currency is wrong: 'dollars' is not a currency"),
+        (
+            with_cell(BillingCurrency="dollars"),
+            f"{ROW} is wrong: the currency is 'dollars', and not three letters such as",
+        ),
         (with_cell(BillingCurrency=""), f"{ROW} has a cost, and no currency."),
         (with_cell(BillingCurrency="", Cost="1e12"), f"{ROW} has a cost, and no currency."),
-        (with_cell(ResourceGroup="a\nb"), "The file's quotes are broken: the resource group 'a b' has two lines."),
+        (with_cell(ResourceGroup="a\nb"), f"{ROW} is wrong: the resource group is 'a b', of two lines: its quotes"),
         ("", "The file is empty; an export without charges has a header."),
         (gzip.compress(b"", mtime=0), "The file is empty; an export without charges has a header."),
         (csv_of([EA]) + '1,"2,3\r\n' + csv_of([EA]), "The file's quotes are broken ("),
@@ -518,8 +680,8 @@ ROW = "Row 2 after the header"
         (csv_of([EA, EA]).replace("\r\n", "\r"), "The file has"),
         (csv_of([EA]) + csv_of([EA, EA]).split("\n", 1)[1].replace("\r\n", "\r"), "end in a carriage return alone"),
         (csv_of([{**EA, "ResourceGroup": "é"}]).encode("latin-1"), "The file is broken: it is not in UTF-8."),
-        (csv_of([EA]).encode("utf-16"), "The file is a ZIP or in UTF-16; CSV in UTF-8 (plain or gzip) and Parquet are"),
-        (b"PK\x03\x04 and more", "The file is a ZIP or in UTF-16"),
+        (csv_of([EA]).encode("utf-16"), "The file is in UTF-16; save it as CSV in UTF-8."),
+        (b"PK\x03\x04 and more", "The file is a ZIP; unpack it; CSV in UTF-8 (plain or gzip) and Parquet are read."),
         (
             gzip.compress(csv_of([EA] * 500).encode(), mtime=0)[:-20],
             "The file is cut off or damaged: its gzip can't be unpacked",
