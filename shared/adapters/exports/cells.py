@@ -58,30 +58,31 @@ def is_absent(text: str) -> bool:
 
 def read_day(text: str, today: date) -> date:
     """The UTC day of a day or time: MM/DD/YYYY, YYYY-MM-DD, ISO 8601. Raises CellError."""
-    moment, _ = _moment(text.strip(), today)
-    return moment.date()
+    return _possible_day(text, today, timedelta(0))
 
 
 def read_month(text: str, today: date) -> date:
     """The first day of the month that begins then: on that day, or at midnight of any zone. Raises CellError."""
-    moment, has_time = _moment(text.strip(), today)
-    return (moment + FURTHEST_EAST * has_time).date().replace(day=1)
+    return _possible_day(text, today, FURTHEST_EAST).replace(day=1)
 
 
-def _moment(text: str, today: date) -> tuple[datetime, bool]:
-    """In UTC; and whether it has a time. Without one, it is the day's midnight."""
+def _possible_day(text: str, today: date, later: timedelta) -> date:
+    """later: what is added to a time, and not to a day."""
+    text = text.strip()
     try:
         moment, has_time = _american(text) or _iso(text)
+        day = (moment + later * has_time).date()
     except (ValueError, OverflowError):
         raise CellError(f"is {readable(text)!r}, which is no day such as 2026-09-21 or 09/21/2026") from None
-    if moment.date() < FIRST_DAY:
+    if day < FIRST_DAY:
         raise CellError(f"is {readable(text)!r}, which is before 2000")
-    if moment.date() - today > FURTHEST_AHEAD:
+    if day - today > FURTHEST_AHEAD:
         raise CellError(f"is {readable(text)!r}, which is more than a year ahead")
-    return moment, has_time
+    return day
 
 
 def _american(text: str) -> tuple[datetime, bool] | None:
+    """In UTC; and whether it has a time."""
     found = AMERICAN.fullmatch(text)
     if found is None:
         return None

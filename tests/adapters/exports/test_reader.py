@@ -664,6 +664,8 @@ ROW = "Row 2 after the header"
         (with_cell(Date="soon"), "is 'soon', which is no day such as"),
         (with_cell(Date="09/21/2026 garbage"), "which is no day such as"),
         (with_cell(Date="٠٩/٢١/٢٠٢٦"), "which is no day such as"),
+        (with_cell(BillingPeriodStartDate="9999-12-31T23:00Z"), "is '9999-12-31T23:00Z', which is no day such as"),
+        (with_cell(BillingPeriodStartDate="1999-12-31T09:59Z"), "is '1999-12-31T09:59Z', which is before 2000."),
         (with_cell(BillingPeriodStartDate="soon"), f"{ROW} is wrong: the billing period is 'soon', which is no day"),
         (
             with_cell(BillingCurrency="dollars"),
