@@ -38,7 +38,11 @@ FOCUS = {
     RESOURCE: ("ResourceId",),
     PERIOD: ("BillingPeriodStart",),
     BILLING_ACCOUNT: ("BillingAccountId",),
-    PROVIDER: ("ProviderName", "InvoiceIssuerName", "ServiceProviderName", "HostProviderName"),
+    PROVIDER: (
+        *("ProviderName", "Provider"),
+        *("InvoiceIssuerName", "InvoiceIssuer"),
+        *("ServiceProviderName", "HostProviderName"),
+    ),
 }
 MICROSOFT = {
     COST: ("CostInBillingCurrency", "Cost", "PreTaxCost"),

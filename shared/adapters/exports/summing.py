@@ -66,6 +66,8 @@ Key = tuple[Any, ...]
 Columns = dict[str, list[Any]]
 """Cells of as many sums each, by what we call them"""
 PARTIES = ("InvoiceIssuerName", "ServiceProviderName", "HostProviderName")
+# As they were called before FOCUS 1.0, and are in Oracle's reports.
+OLDER = {"ProviderName": "Provider", "InvoiceIssuerName": "InvoiceIssuer"}
 # By the name that `cells.provider` knows: how the names of its companies begin, and what ids of its sub-accounts are.
 CLOUDS = {
     "Microsoft": ("(microsoft|azure)", "(/?subscriptions/.+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})"),
@@ -291,6 +293,7 @@ def _provider(named: Mapping[str, pl.Expr], sub_account: pl.Expr) -> pl.Expr:
     maker, is of its maker (FOCUS 1.3, Participating Entity Identification).
     """
     given = {name: _given(each) for name, each in named.items()}
+    given = {**given, **{name: given[older] for name, older in OLDER.items() if older in given and name not in given}}
     issuer, service, host = (given.get(name, pl.lit(None, pl.String)) for name in PARTIES)
     clouds = [
         pl.when(each.str.contains(f"(?i)^{pattern}") & is_its).then(pl.lit(cloud))

@@ -237,6 +237,20 @@ def test_a_charge_is_of_the_cloud_whose_sub_account_it_is_whoever_sells_it(tmp_p
     assert (file.dataset, {name: len(rows) for name, rows in file.rows.items()}) == ("FOCUS 1.3", {provider: 1})
 
 
+@pytest.mark.parametrize(
+    ("names", "provider"),
+    [
+        ({"Provider": "Oracle"}, "Oracle"),
+        ({"Provider": "Oracle", "InvoiceIssuer": "A Reseller"}, "Oracle"),
+        ({"Provider": "", "InvoiceIssuer": "Microsoft"}, "azure"),
+        ({"ProviderName": "Oracle", "Provider": "Another"}, "Oracle"),
+    ],
+)
+def test_a_provider_is_found_by_the_names_of_columns_before_focus_1_0_too(tmp_path, names, provider):
+    row = {name: cell for name, cell in FOCUS.items() if name != "ProviderName"} | names
+    assert list(read(tmp_path / "part", csv_of([row])).rows) == [provider]
+
+
 def test_a_purchase_is_on_the_day_on_which_its_year_begins(tmp_path):
     year = {**FOCUS, "ChargePeriodStart": "2026-09-04T00:00:00Z", "ChargePeriodEnd": "2027-09-04T00:00:00Z"}
     assert rows_of(read(tmp_path / "part", csv_of([year])))[0].day == date(2026, 9, 4)
