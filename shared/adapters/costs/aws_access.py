@@ -205,7 +205,10 @@ class IdentityToken:
         try:
             return credential.get_token(f"{self.audience}/.default").token
         except ClientAuthenticationError as error:
-            raise token_error(error) from error
+            known = token_error(error)
+            raise type(known)(
+                f"We can't sign in to AWS: {known.reason} Check AWS_WEB_IDENTITY_AUDIENCE, too."
+            ) from error
         finally:
             credential.close()
 
