@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shared.adapters.database.engine import Database
 from shared.adapters.queues import QueueOpener, StorageQueues, by_connection_string, by_identity
 from shared.domain.charges import CostMetric
+from shared.domain.currencies import Converting
 from shared.domain.locks import LockMode, LockRules
 from shared.domain.texts import digest
 from shared.domain.windows import least_lookback
@@ -93,6 +94,7 @@ from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.payers import PayerLedger
 from shared.ports.projects import ProjectLedger
+from shared.ports.rates import RateFeed, RateLedger
 from shared.ports.runs import RunLedger
 from shared.ports.spending import SpendingLedger
 from shared.ports.telemetry import NoTelemetry, Telemetry
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from shared.adapters.azure.arm import ArmClient
+    from shared.pipeline.rates import RateUpdate
     from shared.services.allocations import AllocationService
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
@@ -121,6 +124,7 @@ if TYPE_CHECKING:
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
+    from shared.services.rates import RateService
     from shared.services.reconcile import ReconcileService
     from shared.services.smoke_test import SmokeTest
     from shared.services.status import StatusService
@@ -258,6 +262,20 @@ class Composition:
         from shared.adapters.database.allocations import SqlAllocations
 
         return SqlAllocations(self.database)
+
+    @cached_property
+    def rates(self) -> RateLedger:
+        """Exchange rates."""
+        from shared.adapters.database.rates import SqlRates
+
+        return SqlRates(self.database)
+
+    @cached_property
+    def rate_feed(self) -> RateFeed:
+        """Who sets exchange rates."""
+        from shared.adapters.rates.ecb import EcbRates
+
+        return EcbRates()
 
     @cached_property
     def lock_ledger(self) -> LockLedger:
@@ -511,7 +529,16 @@ class Composition:
             pace=self.pace,
             clock=self.clock,
             budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
+            rates=None if self.settings.converting is Converting.OFF else self.rate_update.tonight,
         )
+
+    @cached_property
+    def rate_update(self) -> RateUpdate:
+        """ProjectUsageScheduler, and people, for exchange rates."""
+        from shared.adapters.rates.bundled import BundledRates
+        from shared.pipeline.rates import RateUpdate
+
+        return RateUpdate(self.rates, self.rate_feed, BundledRates(), self.mails, self.operators, self.clock)
 
     @cached_property
     def updater(self) -> Updater:
@@ -801,6 +828,14 @@ class Composition:
         from shared.services.allocations import AllocationService
 
         return AllocationService(self.allocations, self.projects, self.spending, self.queues, self.clock)
+
+    @cached_property
+    def rate_service(self) -> RateService:
+        """Exchange rates, for people."""
+        from shared.adapters.rates.ecb import rates_in
+        from shared.services.rates import RateService
+
+        return RateService(self.rates, self.rate_update, rates_in, self.settings.converting, self.clock)
 
     @cached_property
     def reconcile_service(self) -> ReconcileService:

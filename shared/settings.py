@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from shared.domain.charges import CostMetric, key_of_group
+from shared.domain.currencies import Converting
 from shared.domain.locks import LockMode, WhenUnsure
 from shared.domain.schedules import Schedule
 from shared.domain.texts import is_one_line
@@ -436,6 +437,11 @@ class Settings(BaseModel):
         None,
         "the keys that seal credentials, each an id, a colon and the base64 of 32 bytes, joined by ;, the current one "
         "first, such as 2026-11:… (`openssl rand -base64 32` makes one)",
+    )
+    converting: Converting = _setting(
+        "CURRENCY_CONVERSION",
+        Converting.OFF,
+        "off, or ecb: each night keeps the European Central Bank's exchange rates up to date",
     )
     thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
         "ProjectUsageNotificationPercents",

@@ -35,6 +35,7 @@ from shared.cli import (
     mails,
     project_locks,
     projects,
+    rates,
     reconcile,
     runs,
     smoke_test,
@@ -84,6 +85,7 @@ app.add_typer(allocations.commands, name="allocations")
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
 app.add_typer(exports.commands, name="exports")
 app.add_typer(focus.commands, name="focus")
+app.add_typer(rates.commands, name="rates")
 app.add_typer(mails.commands, name="mails")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(database.commands, name="db")

@@ -21,6 +21,24 @@ EURO = "EUR"
 LASTS = timedelta(days=7)
 
 
+# So many working days without a new rate are more than holidays make.
+OLD_AFTER = 5
+SATURDAY = 5
+
+
+class Converting(StrEnum):
+    """By whose rates amounts in other currencies are converted, if they are."""
+
+    OFF = "off"
+    ECB = "ecb"
+
+
+def is_old(newest: date, today: date) -> bool:
+    """Whether rates should have been set since the newest ones, whatever holidays there were."""
+    days = (newest + timedelta(days=each) for each in range(1, (today - newest).days + 1))
+    return sum(day.weekday() < SATURDAY for day in days) > OLD_AFTER
+
+
 class RateSource(StrEnum):
     """Who says what a currency is worth."""
 

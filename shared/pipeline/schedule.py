@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -21,7 +21,7 @@ BUDGETS_AFTER = timedelta(hours=2)
 @dataclass(frozen=True, slots=True)
 class Scheduler:
     """schedule: of the nights. asking: which cloud accounts are asked. budgets_in: where Azure's budgets are kept in
-    step, if they are."""
+    step, if they are. rates: brings exchange rates up to date, if they are kept."""
 
     runs: RunLedger
     schedule: Schedule
@@ -29,6 +29,7 @@ class Scheduler:
     pace: Pace
     clock: Clock
     budgets_in: Callable[[], list[str]] | None = None
+    rates: Callable[[], Iterable[Outgoing]] | None = None
 
     def tonight(self) -> Iterator[Outgoing]:
         """The night's run: each occurrence of the schedule is one, however late, early or often the timer fires.
@@ -43,6 +44,8 @@ class Scheduler:
         # Azure's own budgets follow once the night has turned the periods; twice is harmless.
         for subscription in self.budgets_in() if self.budgets_in else ():
             yield Outgoing(BudgetSyncMessage(subscription), until - now + BUDGETS_AFTER)
+        # Last: however long somebody else's server takes, the night has begun.
+        yield from self.rates() if self.rates else ()
 
     def now(self, target: ScopeTarget | None = None, since: date | None = None) -> tuple[str, Iterator[Outgoing]]:
         """A run besides the night's: its key, and its messages. Raises MessageError, and then there is no run.

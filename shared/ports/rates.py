@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -43,6 +43,10 @@ class RateLedger(Protocol):
 
     def newest(self) -> date | None:
         """The last day of which a rate is kept; None where none is."""
+        ...
+
+    def last_days(self) -> Mapping[str, date]:
+        """The last day of which each currency's rate is kept."""
         ...
 
     def keep(self, rates: Iterable[SetRate]) -> int:

@@ -17,7 +17,9 @@ import pytest
 from localdev.azure_sim import Charge, ChargeBook, SimulatedExport
 from shared.cli.app import user_name
 from shared.composition import Composition
+from shared.domain.currencies import FixedRate
 from shared.domain.deliveries import Delivery, DeliveryState, Role
+from shared.domain.periods import Period
 from shared.messages import Queue
 from shared.ports.mails import NewMail, Topic
 from shared.ports.runs import RunTrigger, ScopeTarget
@@ -92,6 +94,9 @@ COMMANDS = {
     "cloud-accounts-disable": "cloud-accounts disable 2 --reason moved",
     "cloud-accounts-enable": "cloud-accounts enable 2",
     "cloud-accounts-remove": "cloud-accounts remove 2 --yes",
+    "rates-list": "rates list",
+    "rates-set": "rates set USD CAD 1.375 --from 2026-04-01 --to 2027-03-31 --reason granted",
+    "rates-update": "rates update --file rates.csv",
     "exports-read": "exports read exports",
     "focus-export": "focus export --from 2026-11-02 --to 2026-11-03 --output november.csv",
     "exports-import": "exports import exports october.csv",
@@ -192,12 +197,24 @@ def _imported(app: Composition) -> None:
         list(app.export_import.carry_out(app.export_import.look([path]), lambda *_: None))
 
 
+def _rates(app: Composition) -> None:
+    """Those of a week, without one that has ended, and one that was fixed."""
+    for day in range(12, 19):
+        app.rates.keep([(date(2026, 11, day), currency, Decimal("1.5")) for currency in ("CAD", "USD", "GBP")])
+    app.rates.keep([(date(2025, 12, 31), "BGN", Decimal("1.9558"))])
+    year = Period(date(2026, 4, 1), date(2027, 4, 1))
+    app.rates.fix(FixedRate("USD", "CAD", year, Decimal("1.38")), user_name(), "budget of the year", READ_AT)
+    Path("rates.csv").write_text("Date,USD,CAD,\n2026-11-19,1.1172,1.5606,\n")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_writes_what_it_did(
     world: Composition, cli: Cli, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
     if name.startswith("exports-"):
         _imported(world)
+    if name.startswith("rates-"):
+        _rates(world)
     if name == "cloud-accounts-enable":
         cli("cloud-accounts", "disable", "2")
     outcome = cli(*COMMANDS[name].split())

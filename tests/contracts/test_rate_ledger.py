@@ -69,3 +69,10 @@ def test_a_rate_that_is_too_fine_is_refused(ledger: SqlRates) -> None:
     with pytest.raises(NeverError, match="at most 10 decimal places"):
         ledger.fix(FixedRate("USD", "CAD", YEAR, Decimal("1.00000000001")), "ann", "why", NOW)
     assert ledger.fixed() == []
+
+
+def test_the_last_day_of_each_currency_is_known(ledger: SqlRates) -> None:
+    assert ledger.last_days() == {}
+    ended = date(2025, 12, 31)
+    ledger.keep([(DAY, "USD", Decimal("1.1")), (ended, "USD", Decimal("1.2")), (ended, "BGN", Decimal("1.9558"))])
+    assert ledger.last_days() == {"USD": DAY, "BGN": ended}

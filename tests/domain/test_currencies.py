@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.currencies import Conversion, FixedRate, Rates, RateSource, convert
+from shared.domain.currencies import Conversion, FixedRate, Rates, RateSource, convert, is_old
 from shared.domain.periods import Period
 
 MON, TUE, WED = date(2026, 11, 23), date(2026, 11, 24), date(2026, 11, 25)
@@ -128,3 +128,19 @@ def test_a_converted_amount_is_the_exact_quotient_rounded_half_even(
 def test_the_total_is_the_sum_of_the_days_whatever_their_order(sums: list[tuple[date, str, Decimal]]) -> None:
     there, back = convert(sums, "CAD", RATES), convert(reversed(sums), "CAD", RATES)
     assert (there.by_day, there.total) == (back.by_day, back.total)
+
+
+@pytest.mark.parametrize(
+    ("newest", "today", "old"),
+    [
+        (date(2026, 11, 27), date(2026, 11, 30), False),
+        # A Friday: the five working days of the week after, and then a sixth.
+        (date(2026, 11, 20), date(2026, 11, 29), False),
+        (date(2026, 11, 20), date(2026, 11, 30), True),
+        # Christmas and New Year are no more than that.
+        (date(2026, 12, 24), date(2026, 12, 31), False),
+        (date(2026, 11, 30), date(2026, 11, 20), False),
+    ],
+)
+def test_rates_are_old_after_five_working_days_without_one(newest: date, today: date, *, old: bool) -> None:
+    assert is_old(newest, today) is old

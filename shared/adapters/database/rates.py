@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -42,6 +42,12 @@ class SqlRates(Ledger, RateLedger):
     def newest(self, connection: Connection) -> date | None:
         newest: date | None = connection.scalar(select(func.max(rate.day)))
         return newest
+
+    @override
+    @reads
+    def last_days(self, connection: Connection) -> Mapping[str, date]:
+        last = select(rate.currency, func.max(rate.day)).group_by(rate.currency)
+        return {row[0]: row[1] for row in connection.execute(last)}
 
     @override
     @writes

@@ -1,0 +1,82 @@
+"""Exchange rates are brought up to date: once a night, and by hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from shared.domain.currencies import is_old
+from shared.pipeline.events import event
+from shared.pipeline.operators import Operators
+from shared.pipeline.stage import Outgoing, mails_out
+from shared.ports.clock import Clock
+from shared.ports.errors import LaterError, NeverError
+from shared.ports.mails import MailLedger, NewMail, Topic
+from shared.ports.rates import RateFeed, RateLedger, SetRate
+
+# Longer than the 13 months of a budget period that are read back.
+KEPT = timedelta(days=3 * 366)
+# The newest days are read again: what was wrong with a rate is mended within days.
+AGAIN = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class RateUpdate:
+    """feed: who sets the rates. seed: those that come with the app, for a table that has none."""
+
+    ledger: RateLedger
+    feed: RateFeed
+    seed: RateFeed
+    mails: MailLedger
+    operators: Operators
+    clock: Clock
+
+    def update(self, given: Callable[[date], Iterable[SetRate]] | None = None) -> int:
+        """Keeps what is new; how many rates are new or others than before. given: those in a file, from a day on.
+
+        Raises LaterError, NeverError; then a table that had none has those that come with the app.
+        """
+        today = self.clock().date()
+        newest = self.ledger.newest()
+        if given is not None:
+            return self.ledger.keep(given(today - KEPT))
+        seeded = 0 if newest else self._seed(today - KEPT)
+        since = max(today - KEPT, newest - AGAIN) if newest else today - KEPT
+        return seeded + self.ledger.keep(self.feed.read(since))
+
+    def _seed(self, since: date) -> int:
+        try:
+            return self.ledger.keep(self.seed.read(since))
+        except NeverError as error:
+            event("rates_not_seeded", level=logging.WARNING, reason=error.reason)
+            return 0
+
+    def tonight(self) -> Iterator[Outgoing]:
+        """The same for a night, which no failure of it stops; operators are told once where rates are old."""
+        reason = None
+        try:
+            event("rates_updated", changed=self.update())
+        except (LaterError, NeverError) as error:
+            reason = error.reason
+            event("rates_not_updated", level=logging.WARNING, reason=reason)
+        newest, today = self.ledger.newest(), self.clock().date()
+        if newest is None or is_old(newest, today):
+            mail = self._old(newest, reason)
+            if self.mails.find(mail.key) is None:
+                yield from mails_out([self.mails.add(mail, self.clock())])
+
+    def _old(self, newest: date | None, reason: str | None) -> NewMail:
+        told = f"The newest exchange rates are of {newest}" if newest else "There are no exchange rates"
+        return self.operators.notice(
+            Topic.CURRENCY,
+            f"rates-old/{newest or 'none'}",
+            "Exchange rates are old",
+            f"{told}. A rate counts for a week at most where none was set since: for later days there is none. "
+            "This is told once.",
+            [reason] if reason else [],
+            "Each night asks the European Central Bank again. Where it can't be reached from here, get "
+            "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip elsewhere, and have it read: "
+            "`python -m shared.cli rates update --file eurofxref-hist.zip`.",
+        )

@@ -1,0 +1,106 @@
+"""Exchange rates over the nights: kept where the settings say so, whatever becomes of the ECB."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from shared.adapters.rates.ecb import EcbRates
+from shared.domain.currencies import Converting
+from shared.domain.periods import Period
+from shared.messages import EmailMessage
+from shared.ports.rates import RateFeed
+from tests.adapters.rates.test_ecb import serving
+from tests.pipeline.conftest import Chain, entry, only
+
+AWAY = EcbRates("http://127.0.0.1:1/x.zip", is_local=True)
+BUNDLED = date(2026, 10, 30)
+YEARS = Period(date(2022, 1, 1), date(2027, 1, 1))
+SUBJECT = "Exchange rates are old"
+
+
+def given(*days: date) -> bytes:
+    rows = "".join(f"{day},1.1172,1.5606,\n" for day in sorted(days, reverse=True))
+    return f"Date,USD,CAD,\n{rows}".encode()
+
+
+def converting(chain: Chain, feed: RateFeed) -> Chain:
+    chain.parts["rate_feed"] = feed
+    chain.configure(converting=Converting.ECB)
+    return chain
+
+
+def rates_told(chain: Chain) -> int:
+    return [mail.subject for mail in chain.mailer.sent].count(f"[Budget Warden] {SUBJECT}")
+
+
+def test_where_none_are_kept_no_rate_is_asked_for(chain: Chain) -> None:
+    chain.parts["rate_feed"] = AWAY
+    chain.configure()
+    chain.night()
+    assert (chain.app.rates.newest(), rates_told(chain)) == (None, 0)
+
+
+def test_the_first_night_begins_with_the_rates_that_come_with_the_app_and_has_the_newest(chain: Chain) -> None:
+    yesterday = chain.clock().date() - timedelta(days=1)
+    with serving(given(yesterday, BUNDLED)) as feed:
+        converting(chain, feed).night()
+    last = chain.app.rates.last_days()
+    assert (last["CAD"], last["GBP"], last["BGN"]) == (yesterday, BUNDLED, date(2025, 12, 31))
+    # Three years, and no more.
+    known = chain.app.rates.rates(["GBP"], YEARS)
+    assert [known.rate("GBP", "EUR", day) is not None for day in (date(2024, 1, 2), date(2023, 1, 2))] == [True, False]
+    assert rates_told(chain) == 0
+
+
+def test_a_rate_that_was_mended_is_read_again(chain: Chain) -> None:
+    day = chain.clock().date() - timedelta(days=3)
+    chain.app.rates.keep([(day, "USD", Decimal("11.172"))])
+    with serving(given(day)) as feed:
+        converting(chain, feed).night()
+    rate = chain.app.rates.rates(["USD"], YEARS).rate("EUR", "USD", day)
+    assert rate is not None and rate.multiplier == Decimal("1.1172")
+
+
+@pytest.mark.parametrize("answer", [(b"<html>", 200), (b"", 503), (b"PK\x03\x04", 200)])
+def test_a_night_goes_on_whatever_the_ecb_says_and_operators_hear_of_it_once(
+    chain: Chain, answer: tuple[bytes, int]
+) -> None:
+    chain.load(entry())
+    with serving(*answer) as feed:
+        converting(chain, feed)
+        # The subscription, and the mail.
+        assert chain.tonight() == 1
+        chain.drain()
+        assert chain.app.rates.newest() == BUNDLED
+        for _ in range(3):
+            chain.clock.forward(days=1)
+            chain.night()
+    assert rates_told(chain) == 1
+
+
+def test_the_ecb_away_for_ten_days_is_told_once_and_again_the_next_time(chain: Chain) -> None:
+    today = chain.clock().date()
+    chain.app.rates.keep([(today - timedelta(days=1), "USD", Decimal("1.1"))])
+    converting(chain, AWAY)
+    told = []
+    for _ in range(10):
+        chain.night()
+        told.append(rates_told(chain))
+        chain.clock.forward(days=1)
+    # The newest are of Thursday 19; the sixth working day after it is Friday 27.
+    assert told == [0] * 7 + [1] * 3
+    with serving(given(today + timedelta(days=8))) as feed:
+        converting(chain, feed).night()
+        converting(chain, AWAY)
+        chain.clock.forward(days=14)
+        chain.night()
+    assert rates_told(chain) == 2
+
+
+def test_the_mail_goes_out_by_itself(chain: Chain) -> None:
+    converting(chain, AWAY)
+    sent = chain.send(chain.app.scheduler.tonight())
+    assert len(only(EmailMessage, sent)) == 1
