@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -301,6 +302,15 @@ def test_a_page_that_leads_to_itself_ends_the_reading_at_once(aws: AwsSimulator,
     with pytest.raises(NeverError, match="goes in a circle: page 2 leads to a page that was read already"):
         read(costs)
     assert len(asked(aws)) == 2
+
+
+def test_several_threads_read_at_once_and_sign_in_once(aws: AwsSimulator, costs: AwsCosts) -> None:
+    five_rows(aws)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _number: read(costs), range(8)))
+    assert [total(answer) for answer in answers] == [31] * 8
+    assert paid(aws) == 24
+    assert aws.stats()["calls"]["AssumeRole"] == 1
 
 
 # --- what AWS says no to ---
