@@ -52,6 +52,9 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     subscription: Annotated[
         str | None, typer.Option(metavar="ID", help="Only this subscription's, or other sub-account's.")
     ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Whose --subscription it is, where two have that id.")
+    ] = None,
     unallocated: Annotated[bool, typer.Option("--unallocated", help="Only what belongs to no project.")] = False,
     owner: Annotated[str | None, typer.Option(help="Only of this owner's projects.", metavar="TEXT")] = None,
     department: Annotated[str | None, typer.Option(help="Only of this department's.", metavar="TEXT")] = None,
@@ -67,9 +70,15 @@ def costs(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         raise WrongUsageError("write --csv or --json, not both")
     answers = {"--owner": owner, "--department": department, "--cost-centre": cost_centre}
     refuse_empty(**{"PROJECT": project, "--from": first, "--to": last, "--subscription": subscription} | answers)
-    of_whom = [text or "" for text in answers.values()]
+    refuse_empty(**{"--provider": provider})
+    if provider is not None and subscription is None:
+        raise WrongUsageError("--provider goes with --subscription")
+    of_whom = (owner or "", department or "", cost_centre or "")
     found = open_app().cost_service.costs(
-        CostsWish(project or "", subscription or "", unallocated, first or "", last or "", *of_whom), by
+        CostsWish(
+            project or "", subscription or "", unallocated, first or "", last or "", *of_whom, provider=provider or ""
+        ),
+        by,
     )
     if found.cut_from:
         output.warn(f"{found.cut_from} is in the future; these are the costs up to {found.days.last_day}, today in UTC")

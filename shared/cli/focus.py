@@ -21,7 +21,7 @@ STDOUT = Path("-")
 
 
 @commands.command("export")
-def export(
+def export(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     first: Annotated[str, typer.Option("--from", metavar="DATE", help="The first day.")],
     last: Annotated[str, typer.Option("--to", metavar="DATE", help="The last day; at most today.")],
     project: Annotated[
@@ -30,6 +30,9 @@ def export(
     subscription: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Only this subscription's, or other sub-account's; likewise."),
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Whose --subscription it is, where two have that id.")
     ] = None,
     form: Annotated[
         FocusFormat | None,
@@ -46,7 +49,9 @@ def export(
     empty, repeats what is known: docs/exports.md says which.
     """
     projects, subscriptions = project or [], subscription or []
-    refuse_empty(**{"--from": first, "--to": last, "--output": str(file)})
+    refuse_empty(**{"--from": first, "--to": last, "--output": str(file), "--provider": provider})
+    if provider is not None and not subscriptions:
+        raise WrongUsageError("--provider goes with --subscription")
     for name, texts in (("--project", projects), ("--subscription", subscriptions)):
         for text in texts:
             refuse_empty(**{name: text})
@@ -55,7 +60,7 @@ def export(
         raise WrongUsageError("Parquet is written to a file only: --output FILE")
     app = open_app()
     service = app.focus_service
-    which = service.selected(FocusWish(first, last, projects, subscriptions))
+    which = service.selected(FocusWish(first, last, projects, subscriptions, provider or ""))
     if app.settings.cost_metric is CostMetric.AMORTIZED:
         output.warn("COST_METRIC is AmortizedCost: every cost, BilledCost too, is the amortized one (x_CostMetric)")
     for sentence in missing_in(service.lacking(which)):

@@ -74,9 +74,9 @@ class AllocationLedger(Protocol):
         """All rules, by name."""
         ...
 
-    def given(self, days: Period, sub_account_id: str | None = None) -> list[Given]:
+    def given(self, days: Period, account: tuple[str, str] | None = None) -> list[Given]:
         """What each rule gave to whom of these days' charges, and its rest.
 
-        sub_account_id: of the pools of this one only, as it is stored.
+        account: of the pools of this sub-account only; its provider and id, as they are stored.
         """
         ...

@@ -60,9 +60,9 @@ class ReconcileLedger(Protocol):
         """What exports say of a sub-account's month, and what is stored of that."""
         ...
 
-    def whole_runs(self, month: date, sub_account: tuple[str, str] | None = None) -> list[Whole]:
+    def whole_runs(self, month: date, sub_accounts: Collection[tuple[str, str]] | None = None) -> list[Whole]:
         """The runs, all made, that each say all of what their export has delivered to a month, and nothing else.
 
-        By export's name.         sub_account: only those of exports that have delivered something of it.
+        By export's name.         sub_accounts: only those of exports that have delivered something of one of these.
         """
         ...

@@ -43,12 +43,16 @@ KEYS: dict[By, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which charges: all of these days, or only those of some projects, of a sub-account, or that no project owns."""
+    """Which charges: all of these days, or only those of some projects, of a sub-account, or that no project owns.
+
+    provider: whose sub-account it is; two may have one of the same id. None for any.
+    """
 
     days: Period
     project_ids: Sequence[int] | None = None
     sub_account_id: str | None = None
     unallocated: bool = False
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,6 @@ class SpendingLedger(Protocol):
         """What is missing of these charges: of every sub-account on the days on which it is asked for their sake."""
         ...
 
-    def stored_sub_account(self, written: str) -> str | None:
-        """The id of a sub-account as it is stored, however it is spelled; None for an unknown one."""
+    def stored_sub_accounts(self, written: str) -> list[tuple[str, str]]:
+        """The sub-accounts of this id, however it is spelled, by provider, and the id as it is stored."""
         ...

@@ -14,6 +14,7 @@ from shared.domain.periods import Period, month_of
 from shared.domain.projects import ProjectEntry, acronym_key
 from shared.domain.texts import named, shortened
 from shared.ports.allocations import AllocationLedger, RuleChange, RuleView
+from shared.ports.azure import AZURE
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectLedger
@@ -135,7 +136,7 @@ class AllocationService:
         return LoadedRules(loaded, changes, len(rules) - len(changes), warnings, acronyms, checked, unasked)
 
     def _is_stored(self, sub_account_id: str) -> bool:
-        return self.spending.stored_sub_account(sub_account_id) is not None
+        return any(provider == AZURE for provider, _ in self.spending.stored_sub_accounts(sub_account_id))
 
     def _as_stored(self, rule: Rule) -> Rule:
         """With its provider spelled as it is in what is stored: only some have names of ours."""
@@ -198,7 +199,8 @@ class AllocationService:
         """
         view, days = self._view(name), self._month(month)
         given = [each for each in self.allocations.given(days) if rule_key(each.rule) == rule_key(name)]
-        which = Selection(days, None, view.latest.pool.key[1], unallocated=True)
+        provider, sub_account_id, _ = view.latest.pool.key
+        which = Selection(days, None, sub_account_id, unallocated=True, provider=provider)
         gaps = self.spending.lacking(which, self.clock().date())
         return RuleDetails(view, days, given, {entry.project.id: entry for entry in self.projects.entries()}, gaps)
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from shared.domain.allocation import Given
 from shared.domain.coverage import DAY, Gap
 from shared.domain.periods import Period, month_of
-from shared.domain.projects import Project
+from shared.domain.projects import Project, provider_of
 from shared.ports.allocations import AllocationLedger
 from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger, ProjectView
@@ -26,7 +26,7 @@ class CostsWish:
     """What a person wants to see, as they wrote it; empty for what does not matter.
 
     first, last: days. unallocated: only what no project owns. owner, department, cost_centre: only what the projects
-    have spent for which these answer.
+    have spent for which these answer. provider: whose subscription or other sub-account is meant.
     """
 
     project: str = ""
@@ -37,6 +37,7 @@ class CostsWish:
     owner: str = ""
     department: str = ""
     cost_centre: str = ""
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,10 @@ class CostService:
         first, last = asked_days(wish.first, wish.last)
         days = _days(first, min(last or today, today), view, today)
         ids = (view.project.id,) if view else self._answered_for(wish) if answers else None
-        sub_account_id = known_sub_account(self.spending, wish.subscription) if wish.subscription.strip() else None
-        which = Selection(days, ids, sub_account_id, wish.unallocated)
+        which = Selection(days, ids, unallocated=wish.unallocated)
+        if wish.subscription.strip():
+            provider, account = known_sub_account(self.spending, wish.subscription, wish.provider)
+            which = replace(which, provider=provider, sub_account_id=account)
         found = Costs(
             days,
             by,
@@ -120,7 +123,8 @@ class CostService:
         return _of_project(found, view) if view else found
 
     def _allocated(self, which: Selection) -> list[Given]:
-        given = self.allocations.given(which.days, which.sub_account_id)
+        account = (which.provider, which.sub_account_id) if which.provider and which.sub_account_id else None
+        given = self.allocations.given(which.days, account)
         if which.project_ids is None:
             return given
         return [each for each in given if each.project_id in set(which.project_ids)]
@@ -142,14 +146,22 @@ def _of_project(found: Costs, view: ProjectView) -> Costs:
     return replace(found, project=view.project, opening=opening.amount, opening_currency=view.terms.currency)
 
 
-def known_sub_account(spending: SpendingLedger, written: str) -> str:
-    """The id of a sub-account as it is stored, however it is spelled. Raises RequestError for one that is unknown."""
-    stored = spending.stored_sub_account(written.strip())
-    if stored is None:
+def known_sub_account(spending: SpendingLedger, written: str, of: str = "") -> tuple[str, str]:
+    """The provider and id of a sub-account as they are stored, however they are spelled; of: its provider, if said.
+
+    Raises RequestError for one that is unknown, and for an id that two providers have.
+    """
+    every = spending.stored_sub_accounts(written.strip())
+    found = [each for each in every if not of.strip() or each[0].casefold() == provider_of(of).casefold()]
+    if not found:
+        whose = f" of {of.strip()}" if of.strip() else ""
         raise RequestError(
-            f"nothing is known of a subscription {written.strip()}; `projects show` tells those of a project"
+            f"nothing is known of a subscription {written.strip()}{whose}; `projects show` tells those of a project"
         )
-    return stored
+    if len(found) > 1:
+        whose = " and of ".join(provider for provider, _ in found)
+        raise RequestError(f"{written.strip()} is a sub-account of {whose}; --provider says which is meant")
+    return found[0]
 
 
 def asked_days(first_text: str, last_text: str) -> tuple[date | None, date | None]:

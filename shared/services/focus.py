@@ -25,12 +25,16 @@ from shared.services.projects import view_of
 
 @dataclass(frozen=True, slots=True)
 class FocusWish:
-    """Which charges a person wants, as they wrote it. first, last: days. Without projects or subscriptions: all."""
+    """Which charges a person wants, as they wrote it. first, last: days. Without projects or subscriptions: all.
+
+    provider: whose the subscriptions, or other sub-accounts, are.
+    """
 
     first: str
     last: str
     projects: Sequence[str] = ()
     subscriptions: Sequence[str] = ()
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,9 @@ class FocusService:
         """What the wish comes to. Raises RequestError; UnknownProjectError among them."""
         days, now = self._days(wish), self.clock()
         ids = sorted({view_of(self.projects, name, now).project.id for name in wish.projects})
-        accounts = sorted({known_sub_account(self.spending, written) for written in wish.subscriptions})
+        accounts = sorted({known_sub_account(self.spending, written, wish.provider) for written in wish.subscriptions})
         every = Selection(days, ids or None)
-        return [replace(every, sub_account_id=account) for account in accounts] or [every]
+        return [replace(every, provider=provider, sub_account_id=account) for provider, account in accounts] or [every]
 
     def lacking(self, which: Sequence[Selection]) -> list[Gap]:
         """What the charges lack."""

@@ -121,10 +121,13 @@ class ReconcileService:
     pause: Callable[[float], None] = sleep
 
     def reconcile(self, month: str, subscription: str = "") -> Reconciled:
-        """Compares a month (`2026-09`) of all sub-accounts, or of one, in any spelling. Raises RequestError."""
+        """Compares a month (`2026-09`) of all sub-accounts, or of one, in any spelling. Raises RequestError.
+
+        An id that several providers have is all of these, apart.
+        """
         days = self._days(month)
         accounts = self._accounts(subscription.strip())
-        only = accounts[0] if subscription.strip() else None
+        only = accounts if subscription.strip() else None
         compared = [_Comparison(self, *each, days).compared() for each in accounts]
         runs = [self._compared_run(each, days) for each in self.ledger.whole_runs(days.start, only)]
         return Reconciled(days, [each for each in compared if each], runs)

@@ -113,11 +113,13 @@ def spend(app: Composition, project_id: int, cost: str, *days: date, currency: s
     app.database.run(write)
 
 
-def spend_unowned(app: Composition, group: str, cost: str, *days: date, currency: str = "CAD") -> None:
-    """A charge of a group of the first subscription that no project owns, on each of these days."""
+def spend_unowned(
+    app: Composition, group: str, cost: str, *days: date, currency: str = "CAD", of: tuple[str, str] = ("azure", FIRST)
+) -> None:
+    """A charge of a group of the first subscription, or of another sub-account, that no project owns, on each day."""
 
     def write(connection: Connection) -> None:
-        key = {"provider": "azure", "sub_account_id": FIRST, "group_key": group.lower()}
+        key = {"provider": of[0], "sub_account_id": of[1], "group_key": group.lower()}
         known = select(scopes.c.id).where(*(scopes.c[name] == value for name, value in key.items()))
         if connection.scalar(known) is None:
             connection.execute(insert(scopes).values(key | {"x_resource_group_name": group}))

@@ -5,11 +5,25 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
 from shared.composition import Composition
-from tests.cli.commands import BARE, DIE1, EAU, FIRST, HEADER, SECOND, Cli, costs_were_read, program, spend, write_csv
+from tests.cli.commands import (
+    BARE,
+    DIE1,
+    EAU,
+    FIRST,
+    HEADER,
+    SECOND,
+    Cli,
+    costs_were_read,
+    program,
+    spend,
+    spend_unowned,
+    write_csv,
+)
 
 READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
 
@@ -58,6 +72,31 @@ def test_both_days_that_are_given_count(cli: Cli, spent: Composition) -> None:
 def test_a_last_day_alone_is_that_of_the_period_that_holds_it(cli: Cli, spent: Composition) -> None:
     assert listed(cli, "EAU", "--to", "2026-09-30", "--by", "day") == {"2026-09-30": "5"}
     assert cli("costs", "EAU", "--to", "2026-09-30", "--json").json["first_day"] == "2026-07-01"
+
+
+def test_sub_accounts_of_one_id_are_told_apart_by_their_provider(cli: Cli, app: Composition) -> None:
+    day = date(2026, 11, 3)
+    for provider, cost in (("Oracle", "2"), ("Snowflake", "1")):
+        spend_unowned(app, "", cost, day, of=(provider, "shared-1"))
+    shared = ("--subscription", "shared-1")
+    outcome = cli("costs", *shared)
+    assert outcome.code != 0
+    assert outcome.err == (
+        "error: shared-1 is a sub-account of Oracle and of Snowflake; --provider says which is meant\n"
+    )
+    assert listed(cli, *shared, "--provider", "oracle") == {"Firewall": "2"}
+    assert listed(cli, *shared, "--provider", "Snowflake") == {"Firewall": "1"}
+    assert "nothing is known of a subscription shared-1 of aws; " in cli("costs", *shared, "--provider", "aws").err
+    assert "--provider goes with --subscription" in cli("costs", "--provider", "aws").err
+    days = ("focus", "export", "--from", "2026-11-03", "--to", "2026-11-03", *shared)
+    assert "shared-1 is a sub-account of Oracle and of Snowflake; " in cli(*days).err
+    [line] = csv.DictReader(io.StringIO(program(*days, "--provider", "oracle").out))
+    assert (line["ProviderName"], Decimal(line["BilledCost"])) == ("Oracle", 2)
+    found = cli("reconcile", "--month", "2026-11", *shared, "--json").json
+    assert [(each["provider"], each["stored"]) for each in found["accounts"]] == [
+        ("Oracle", {"CAD": "2"}),
+        ("Snowflake", {"CAD": "1"}),
+    ]
 
 
 def test_what_is_of_no_project_is_that_of_the_month(cli: Cli, spent: Composition) -> None:

@@ -20,6 +20,7 @@ from shared.domain.budgets import Rollover
 from shared.domain.owners import OwnedScope
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
+from shared.ports.azure import AZURE
 from shared.ports.checks import Judgement, ProjectUsage
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectView
@@ -105,12 +106,13 @@ def hub(ledgers: Ledgers) -> Ledgers:
 def test_fixed_shares_are_given_and_the_rest_is_known(hub: Ledgers) -> None:
     load(hub, rule((1, "50"), (2, "30")))
     assert given(hub) == {(1, "CAD"): "55", (2, "CAD"): "33", (None, "CAD"): "22"}
-    assert hub.allocations.given(Period(november(3), november(4)), HUB) == [
+    assert hub.allocations.given(Period(november(3), november(4)), (AZURE, HUB)) == [
         Given("Hub", 1, "CAD", Decimal(5)),
         Given("Hub", 2, "CAD", Decimal(3)),
         Given("Hub", None, "CAD", Decimal(2)),
     ]
-    assert hub.allocations.given(NOVEMBER, SUB) == []
+    assert hub.allocations.given(NOVEMBER, (AZURE, SUB)) == []
+    assert hub.allocations.given(NOVEMBER, ("aws", HUB)) == []
 
 
 def test_shares_go_by_own_charges_of_the_day_here_or_everywhere(hub: Ledgers) -> None:

@@ -48,6 +48,6 @@ def test_the_runs_that_alone_say_a_month(world: World) -> None:
     world.deliver(MONTHLY, days(9, 1, 30), each_day(9, 1, 3), at=on(9, 30))
     world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 2, "2"))
     world.deliver(DAILY, days(9, 10, 12), each_day(9, 10, 10, "3"), at=on(9, 25))
-    [whole] = SqlReconcile(world.database).whole_runs(on(9, 1), ("azure", SUB))
+    [whole] = SqlReconcile(world.database).whole_runs(on(9, 1), [("azure", SUB)])
     assert (whole.record.run.export, whole.stored) == (MONTHLY, {"CAD": (Decimal(3), 3)})
-    assert SqlReconcile(world.database).whole_runs(on(9, 1), ("azure", "9a1b")) == []
+    assert SqlReconcile(world.database).whole_runs(on(9, 1), [("azure", "9a1b")]) == []

@@ -77,9 +77,9 @@ class SqlAllocations(Ledger, AllocationLedger):
 
     @override
     @reads
-    def given(self, connection: Connection, days: Period, sub_account_id: str | None = None) -> list[Given]:
+    def given(self, connection: Connection, days: Period, account: tuple[str, str] | None = None) -> list[Given]:
         found = splits(connection, stored_rules(connection), days)
-        return summed(each for each in found if sub_account_id in (None, each.rule.pool.key[1]))
+        return summed(each for each in found if account in (None, each.rule.pool.key[:2]))
 
 
 def _lock(connection: Connection, rules: Sequence[Rule]) -> None:

@@ -13,6 +13,7 @@ from typing_extensions import override
 from shared.adapters.database.budget_rows import FETCHED, OWNED
 from shared.adapters.database.charge_rows import within
 from shared.adapters.database.ledger import Ledger
+from shared.adapters.database.spending import of_sub_account
 from shared.adapters.database.tables import (
     accounts,
     charges,
@@ -90,8 +91,7 @@ def _scopes(connection: Connection, which: Selection) -> list[FocusScope]:
 
 
 def _of_scopes(which: Selection) -> Iterator[ColumnElement[bool]]:
-    if which.sub_account_id is not None:
-        yield scopes.c.sub_account_id == which.sub_account_id
+    yield from of_sub_account(which)
     if which.project_ids is not None:
         owned = scope_owners.c.project_id.in_(which.project_ids)
         yield scopes.c.id.in_(select(scope_owners.c.scope_id).where(owned))

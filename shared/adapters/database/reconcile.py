@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, union
+from sqlalchemy import ColumnElement, Connection, Table, and_, false, func, or_, select, union
 from typing_extensions import override
 
 from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of
@@ -87,14 +87,14 @@ class SqlReconcile(Ledger, ReconcileLedger):
     @override
     @reads
     def whole_runs(
-        self, connection: Connection, month: date, sub_account: tuple[str, str] | None = None
+        self, connection: Connection, month: date, sub_accounts: Collection[tuple[str, str]] | None = None
     ) -> list[Whole]:
         spoken = export_spoken.c
         its = select(spoken.export_id, func.min(spoken.run_id).label("run_id")).where(spoken.billing_period == month)
         its = its.group_by(spoken.export_id).having(func.min(spoken.run_id) == func.max(spoken.run_id))
-        if sub_account is not None:
-            of_this = (spoken.provider == sub_account[0]) & (spoken.sub_account_id == sub_account[1])
-            its = its.where(spoken.export_id.in_(select(spoken.export_id).where(of_this)))
+        if sub_accounts is not None:
+            of_these = (and_(spoken.provider == each[0], spoken.sub_account_id == each[1]) for each in sub_accounts)
+            its = its.where(spoken.export_id.in_(select(spoken.export_id).where(or_(false(), *of_these))))
         found = []
         for export_id, run_id in connection.execute(its).all():
             record = the_run(connection, run_id)

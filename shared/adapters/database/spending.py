@@ -19,6 +19,7 @@ from shared.adapters.database.tables import charges, export_feeds, projects, sco
 from shared.domain.coverage import Gap
 from shared.domain.exports.feeding import Fed, place
 from shared.domain.periods import Period
+from shared.domain.projects import sub_account_key
 from shared.ports.spending import By, Selection, SpendingLedger, Spent
 
 # A day stands for its month too: no SQL for that is understood by every database.
@@ -84,9 +85,10 @@ class SqlSpending(Ledger, SpendingLedger):
 
     @override
     @reads
-    def stored_sub_account(self, connection: Connection, written: str) -> str | None:
-        found = select(scopes.c.sub_account_id).where(scopes.c.sub_account_id.in_({written, written.lower()}))
-        return connection.scalar(found.limit(1))
+    def stored_sub_accounts(self, connection: Connection, written: str) -> list[tuple[str, str]]:
+        spelled = select(scopes.c.provider, scopes.c.sub_account_id).distinct()
+        rows = connection.execute(spelled.where(scopes.c.sub_account_id.in_({written, written.lower()})))
+        return sorted((row[0], row[1]) for row in rows if row[1] == sub_account_key(row[0], written))
 
 
 def _in_chunks(which: Selection) -> Iterator[Selection]:
@@ -103,8 +105,15 @@ def _selected(which: Selection) -> Iterator[ColumnElement[bool]]:
         yield scope_owners.c.project_id.in_(which.project_ids)
     if which.unallocated:
         yield scope_owners.c.id.is_(None)
+    yield from of_sub_account(which)
+
+
+def of_sub_account(which: Selection) -> Iterator[ColumnElement[bool]]:
+    """What selects the scopes of the sub-account that is asked for, if one is."""
     if which.sub_account_id is not None:
         yield scopes.c.sub_account_id == which.sub_account_id
+    if which.provider is not None:
+        yield scopes.c.provider == which.provider
 
 
 def _asked(connection: Connection, which: Selection) -> Iterator[tuple[Fed, Period]]:
@@ -115,9 +124,7 @@ def _asked(connection: Connection, which: Selection) -> Iterator[tuple[Fed, Peri
         yield from _asked_for(connection, which, select(*FED, *OWNED_DAYS).select_from(owned))
         return
     every = select(*FED).select_from(fed).distinct()
-    if which.sub_account_id is not None:
-        every = every.where(scopes.c.sub_account_id == which.sub_account_id)
-    for row in connection.execute(every):
+    for row in connection.execute(every.where(*of_sub_account(which))):
         yield Fed(*row), which.days
 
 
@@ -128,7 +135,8 @@ def _asked_for(
     spans: dict[Fed, list[tuple[date, date]]] = {}
     for provider, sub_account_id, group_key, owned_from, owned_until in rows:
         span = max(owned_from or date.min, which.days.start), min(owned_until or date.max, which.days.end)
-        if span[0] < span[1] and which.sub_account_id in (None, sub_account_id):
+        is_its = which.sub_account_id in (None, sub_account_id) and which.provider in (None, provider)
+        if span[0] < span[1] and is_its:
             spans.setdefault(Fed(provider, sub_account_id, group_key), []).append(span)
     for fed, days in spans.items():
         yield fed, Period(min(start for start, _ in days), max(end for _, end in days))
