@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -63,10 +64,14 @@ class ReadingProcess:
 
     def read(self, path: Path, metric: CostMetric, today: date) -> tuple[Layout, Summing]:
         """What a file is, and what it comes to. Raises NeverError, and LaterError where no process can be started."""
+        question = (path.absolute(), metric, today)
         with self._one_at_a_time:
-            answer = self._ask((path.absolute(), metric, today))
-            while answer is None and self._ended() == IDLE:
-                answer = self._ask((path.absolute(), metric, today))
+            # One that is kept may have been ended by anybody meanwhile, or just now: a file breaks only a new one.
+            was_kept = self._child is not None
+            answer, took_too_long = self._ask(question)
+            while answer is None and (self._ended() == IDLE or was_kept) and not took_too_long:
+                was_kept = False
+                answer, took_too_long = self._ask(question)
         if answer is None:
             raise NeverError(
                 "The file is damaged, or takes more memory or time than any export "
@@ -82,16 +87,16 @@ class ReadingProcess:
         if self._child:
             self._ended()
 
-    def _ask(self, question: tuple[Path, CostMetric, date]) -> Any:
-        """What it answers; None where it has ended."""
+    def _ask(self, question: tuple[Path, CostMetric, date]) -> tuple[Any, bool]:
+        """What it answers, None where it has ended; and whether that is because it took too long."""
         child = self._child = self._child or self._started()
         ending = Timer(self._longest_seconds, child.process.kill)
         ending.start()
         try:
             _put(question, child.questions)
-            return pickle.load(child.answers)  # noqa: S301 -- our own code wrote it
+            return pickle.load(child.answers), False  # noqa: S301 -- our own code wrote it
         except (EOFError, OSError, pickle.UnpicklingError):
-            return None
+            return None, ending.finished.is_set()
         except BaseException:
             # Nobody waits for its answer any more, and the next one is another's.
             self._ended()
@@ -135,6 +140,9 @@ def _put(message: object, to: IO[bytes]) -> None:
 
 def main(most_memory_mb: int, idle: float) -> None:
     """Reads one file after the other, until nobody asks any more. What breaks, ends it."""
+    # It ends with the one that asks, which may have files to end first: what is sent to both is not for it.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     # What a library prints is no answer.
     os.dup2(2, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -73,6 +75,43 @@ def test_the_process_ends_when_it_has_nothing_to_do_and_begins_anew(tmp_path):
     finally:
         reading.close()
     assert reading.process_id is None
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_process_that_was_ended_while_it_had_nothing_to_do_breaks_no_file(tmp_path, by):
+    """As the system does where memory gets scarce."""
+    path, reading = parquet(tmp_path / "good.parquet"), ReadingProcess()
+    try:
+        reading.read(path, CostMetric.ACTUAL, TODAY)
+        os.kill(reading.process_id, by)
+        _, summing = reading.read(path, CostMetric.ACTUAL, TODAY)
+        assert summing.count == ROWS
+    finally:
+        reading.close()
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_what_tells_the_app_to_end_does_not_end_it_while_it_reads(tmp_path, told):
+    path, reading = parquet(tmp_path / "good.parquet"), ReadingProcess()
+    try:
+        reading.read(path, CostMetric.ACTUAL, TODAY)
+        before = reading.process_id
+        os.kill(before, told)
+        _, summing = reading.read(path, CostMetric.ACTUAL, TODAY)
+        assert (summing.count, reading.process_id) == (ROWS, before)
+    finally:
+        reading.close()
+
+
+def test_a_file_that_breaks_a_process_that_was_kept_breaks_a_new_one_too_and_is_refused(tmp_path):
+    a_count_below_zero(tmp_path / "bad.parquet")
+    reading = ReadingProcess()
+    try:
+        reading.read(parquet(tmp_path / "good.parquet"), CostMetric.ACTUAL, TODAY)
+        with pytest.raises(NeverError, match=BROKE_OFF):
+            reading.read(tmp_path / "bad.parquet", CostMetric.ACTUAL, TODAY)
+    finally:
+        reading.close()
 
 
 def test_that_no_process_can_be_started_is_not_the_files_fault(tmp_path, monkeypatch):
