@@ -226,7 +226,7 @@ class Composition:
         """Checks and alerts."""
         from shared.adapters.database.checks import SqlChecks
 
-        return SqlChecks(self.database, self._sender_domain, self.lookback_days)
+        return SqlChecks(self.database, self._sender_domain, self.lookback_days, self.converts)
 
     @cached_property
     def mails(self) -> MailLedger:
@@ -247,7 +247,7 @@ class Composition:
         """Projects and listings."""
         from shared.adapters.database.projects import SqlProjects
 
-        return SqlProjects(self.database, self.lookback_days)
+        return SqlProjects(self.database, self.lookback_days, self.converts)
 
     @cached_property
     def spending(self) -> SpendingLedger:
@@ -262,6 +262,11 @@ class Composition:
         from shared.adapters.database.allocations import SqlAllocations
 
         return SqlAllocations(self.database)
+
+    @property
+    def converts(self) -> bool:
+        """Whether charges in other currencies than a budget's count."""
+        return self.settings.converting is not Converting.OFF
 
     @cached_property
     def rates(self) -> RateLedger:
@@ -282,7 +287,7 @@ class Composition:
         """Which projects are locked, and every decision about it."""
         from shared.adapters.database.locks import SqlLocks
 
-        return SqlLocks(self.database, self._sender_domain, self.lookback_days)
+        return SqlLocks(self.database, self._sender_domain, self.lookback_days, self.converts)
 
     @cached_property
     def queues(self) -> StorageQueues:
@@ -529,7 +534,7 @@ class Composition:
             pace=self.pace,
             clock=self.clock,
             budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
-            rates=None if self.settings.converting is Converting.OFF else self.rate_update.tonight,
+            rates=self.rate_update.tonight if self.converts else None,
         )
 
     @cached_property
@@ -820,14 +825,16 @@ class Composition:
         """Where the money went."""
         from shared.services.costs import CostService
 
-        return CostService(self.projects, self.spending, self.allocations, self.clock)
+        rates = self.rates if self.converts else None
+        return CostService(self.projects, self.spending, self.allocations, self.clock, rates)
 
     @cached_property
     def allocation_service(self) -> AllocationService:
         """Rules that allocate what no project owns."""
         from shared.services.allocations import AllocationService
 
-        return AllocationService(self.allocations, self.projects, self.spending, self.queues, self.clock)
+        ledgers = (self.allocations, self.projects, self.spending)
+        return AllocationService(*ledgers, self.queues, self.clock, self.converts)
 
     @cached_property
     def rate_service(self) -> RateService:

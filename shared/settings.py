@@ -441,7 +441,7 @@ class Settings(BaseModel):
     converting: Converting = _setting(
         "CURRENCY_CONVERSION",
         Converting.OFF,
-        "off, or ecb: each night keeps the European Central Bank's exchange rates up to date",
+        "off, or ecb: charges in another currency than a budget's count, by the European Central Bank's rates",
     )
     thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
         "ProjectUsageNotificationPercents",

@@ -102,6 +102,9 @@ def _write(found: Costs, of_whom: str) -> None:
         output.say(f"In all {_totals(found)}.")
     else:
         output.say("No costs are stored.")
+    if found.in_budgets is not None and found.converted.sources:
+        total = output.money(found.in_budgets, found.budget_currency)
+        output.say(f"In the budget's currency {total}, by {found.converted}.")
     if found.opening:
         balance = output.money(found.opening, found.opening_currency)
         output.say(f"Besides, the budget's opening balance: {balance}.")
@@ -193,11 +196,18 @@ def _listed(found: Costs) -> dict[str, Any]:
             dict(zip(names, each.key, strict=True)) | output.chosen(each, "cost", "currency") for each in found.spent
         ],
         "totals": dict(found.totals),
+        **_in_budgets(found),
         "opening_balance": found.opening,
         "allocated": given_as_json(found.allocated, found.acronyms),
         "left": dict(found.left) if found.unallocated else None,
         "missing": list(map(str, found.gaps)),
     }
+
+
+def _in_budgets(found: Costs) -> dict[str, Any]:
+    if found.in_budgets is None:
+        return {}
+    return {"in_budget_currency": found.in_budgets, **output.converted(found.converted)}
 
 
 def given_as_json(given: Sequence[Given], acronyms: Mapping[int, str]) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from shared.domain.budgets import BudgetTerms
+    from shared.domain.currencies import Conversion
 
 T = TypeVar("T")
 # Where the output is no terminal, nothing is to be wrapped or cut: `grep` and `awk` need whole lines.
@@ -84,6 +85,14 @@ def write_text(text: str) -> None:
 def chosen(record: object, *names: str) -> dict[str, Any]:
     """These fields of a record, for programs."""
     return {name: getattr(record, name) for name in names}
+
+
+def converted(found: Conversion) -> dict[str, Any]:
+    """What was converted, by whose rates: nothing where nothing was."""
+    if not found.sources:
+        return {}
+    by = {"sources": sorted(found.sources), "last_rate_day": found.last_rate_day}
+    return {"converted": {"amount": found.total, **by}}
 
 
 def say(text: str = "", style: str = "") -> None:

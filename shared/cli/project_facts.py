@@ -123,6 +123,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         ("thresholds", _thresholds(view, thresholds)),
         ("spent", _spent(view)),
         ("allocated", output.money(view.allocated, view.currency) if view.allocated else ""),
+        ("converted", f"by {view.converted}" if view.converted.sources else ""),
         ("used", output.percent(view.percent)),
         *_expected(view),
         ("mailed", _mailed(view)),

@@ -16,6 +16,7 @@ from shared.cli.app import AsJson, ProjectName, command_group, open_app, refuse_
 from shared.cli.failures import WrongUsageError
 from shared.cli.files import HERE, content_of
 from shared.cli.output import Cell, Column
+from shared.domain.currencies import Conversion, RateSource
 from shared.services.projects import ListWish, Order
 
 if TYPE_CHECKING:
@@ -246,7 +247,18 @@ def _summary(views: Sequence[ProjectView]) -> str:
         f"{f', {full:,} of them at 100 % or more' if full else ''}"
         f"{f', {locked:,} locked' if locked else ''}{f', {incomplete:,} incomplete' if incomplete else ''}."
         f"{f' Costs were last read on {read:%Y-%m-%d at %H:%M} UTC.' if read else ''}"
+        f"{_converted(views)}"
     )
+
+
+def _converted(views: Sequence[ProjectView]) -> str:
+    found = [view for view in views if view.converted.sources]
+    if not found:
+        return ""
+    days = [view.converted.last_rate_day for view in found if view.converted.last_rate_day]
+    sources = frozenset[RateSource]().union(*(view.converted.sources for view in found))
+    by = Conversion(sources=sources, last_rate_day=max(days, default=None))
+    return f" With charges in other currencies, by {by}: {output.named([view.project.acronym for view in found])}."
 
 
 # --- for programs --------------------------------------------------------------------------------------------
@@ -273,6 +285,7 @@ def _listed(view: ProjectView) -> dict[str, Any]:
         **output.chosen(view, "amount", "currency"),
         "rollover": view.terms.rollover,
         **output.chosen(view, "spent", "allocated", "percent"),
+        **output.converted(view.converted),
         "opening_balance": view.opening,
         "forecast": output.chosen(view.forecast, "total", "low", "high") if view.forecast else None,
         "used_up_on": view.used_up_on,

@@ -113,9 +113,16 @@ def _locked(found: Status) -> output.Cell:
 
 
 def _high(found: Status) -> output.Cell:
-    high = [f"{view.project.acronym} {output.percent(view.percent)}{_with_allocated(view)}" for view in found.high]
+    high = [
+        f"{view.project.acronym} {output.percent(view.percent)}{_with_allocated(view)}{_converted(view)}"
+        for view in found.high
+    ]
     is_full = any(view.percent is not None and view.percent >= FULL for view in found.high)
     return output.Cell(_named(high) or "none", "red" if is_full else "yellow" if high else "")
+
+
+def _converted(view: ProjectView) -> str:
+    return f" (converted by {view.converted})" if view.converted.sources else ""
 
 
 def _with_allocated(view: ProjectView) -> str:

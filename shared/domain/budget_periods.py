@@ -127,10 +127,11 @@ class BudgetHistory:
         """The first days of the periods into which what was carried is not final, oldest first."""
         return sorted(start for start, each in self.opened.items() if not each.settled)
 
-    def charged(self) -> list[Period]:
-        """The ended periods whose charges decide what was carried into others, where that is not final."""
+    def charged(self) -> list[tuple[Period, str]]:
+        """The ended periods whose charges decide what was carried into others, where that is not final, each with the
+        currency of its budget."""
         before = (self._ended_at(start) for start in self.unsettled())
-        return [ended[0] for ended in before if ended]
+        return [(ended[0], ended[1].terms.currency) for ended in before if ended]
 
     def follow_charges(self, spent: Mapping[tuple[Period, str], Decimal]) -> BudgetHistory:
         """What was carried, where that is not final, comes from what is now known of the periods before.

@@ -16,6 +16,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet, Key
+from shared.domain.currencies import Conversion
 from shared.domain.periods import Period, month_of, months_before, split_at_month_ends
 from shared.domain.texts import named, shortened, units
 
@@ -372,7 +373,8 @@ class Gap:
 
     state: None where they were not read (lately). reason: of a provider, or ours. since: the last day that was read of
     the month, or on which it was read. too_old: no provider answers for
-    them any more. exported: all that is known of the sub-account came by exports.
+    them any more. exported: all that is known of the sub-account came by exports. currency: that of charges for whose
+    days, from the first one on, no exchange rate is known; then it is of no one sub-account.
     """
 
     sub_account_id: str
@@ -382,9 +384,12 @@ class Gap:
     since: date | None = None
     too_old: bool = False
     exported: bool = False
+    currency: str | None = None
 
     def __str__(self) -> str:
         """As a sentence without its end."""
+        if self.currency:
+            return f"charges in {self.currency} left out: there is no exchange rate for {self.days.start}"
         whose, months = self.sub_account_id, _span_in_words(self.days)
         if self.state is CoverageState.FAILED:
             return f"{months} of {whose} could not be read: {self.reason}"
@@ -405,6 +410,8 @@ class Gap:
     @property
     def why(self) -> str:
         """In a word, for a mail: a month that came without any charge need not have had one before."""
+        if self.currency:
+            return "unrated"
         if self.state is None:
             return "unread"
         is_blank = self.state is CoverageState.SUSPECT and self.reason == NO_CHARGE
@@ -413,6 +420,8 @@ class Gap:
     @property
     def briefly(self) -> str:
         """The same for a list: without the sub-account, the reason and the way out."""
+        if self.currency:
+            return f"no rate of {self.currency} for {self.days.start}"
         months = _span_in_words(self.days)
         if self.state is CoverageState.FAILED:
             return f"{months} could not be read"
@@ -490,6 +499,13 @@ class Incomplete:
     def lines(self) -> list[str]:
         """Each gap, with whose figures lack it."""
         return [f"{named(acronyms)}: {gap}" for gap, acronyms in self.gaps]
+
+
+def without_rate(converted: Conversion) -> tuple[Gap, ...]:
+    """What a converted figure lacks: charges of days for which nobody knows a rate."""
+    return tuple(
+        Gap("", Period(day, day + DAY), currency=currency) for currency, day in sorted(converted.missing.items())
+    )
 
 
 def missing_months(lacking: Iterable[Gap]) -> list[tuple[str, Period]]:

@@ -94,6 +94,25 @@ class Conversion:
             total = add(total, amount)
         return total
 
+    def __str__(self) -> str:
+        """By whose rates, as the end of a sentence; empty where nothing was converted."""
+        newest = f" (the newest of {self.last_rate_day})" if self.last_rate_day else ""
+        words = {RateSource.ECB: f"the ECB's rates{newest}", RateSource.FIXED: "fixed rates"}
+        return " and ".join(text for source, text in words.items() if source in self.sources)
+
+
+def together(one: Conversion, other: Conversion) -> Conversion:
+    """Both, of one currency."""
+    by_day = dict(one.by_day)
+    for day, amount in other.by_day.items():
+        by_day[day] = add(by_day.get(day, Decimal(0)), amount)
+    missing = {
+        currency: min(each.missing[currency] for each in (one, other) if currency in each.missing)
+        for currency in {**one.missing, **other.missing}
+    }
+    days = [each.last_rate_day for each in (one, other) if each.last_rate_day]
+    return Conversion(by_day, missing, one.sources | other.sources, max(days, default=None))
+
 
 class Rates:
     """What currencies are worth. per_euro: units for one euro, by currency and day. fixed: what counts before those."""

@@ -17,7 +17,7 @@ from shared.domain.money import plain
 from shared.domain.projects import LockPolicy, Project
 from shared.domain.texts import in_shell
 from shared.messages import LockAction
-from shared.pipeline.mail_context import missing_context, portal_link, project_context
+from shared.pipeline.mail_context import converted_context, missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators
 from shared.ports.checks import Judge, Judgement, ProjectUsage
 from shared.ports.errors import NeverError
@@ -139,6 +139,7 @@ class Alerts(Judge):
         of_period = {
             "spent": plain(usage.usage),
             "missing": missing_context(usage.gaps),
+            **converted_context(usage.converted),
             "opening_balance": plain(opening) if (opening := budget.terms.opening_in(period)) else None,
             "allocated": plain(usage.allocated) if usage.allocated else None,
             "percent": plain(budget.percent(usage.usage) or Decimal(0)),
@@ -241,7 +242,7 @@ def _way_out(usage: ProjectUsage) -> str:
 def _is_full(usage: ProjectUsage) -> bool:
     """Whether the project itself has used all of the budget, as far as that can be told."""
     available = usage.budget.available
-    if available is None or usage.period is None or usage.other_currencies:
+    if available is None or usage.period is None or usage.other_currencies or not usage.own_is_whole:
         return False
     return thresholds.reached(FULL, usage.own, available)
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from shared.domain.coverage import DAY, Gap, missing_months
+from shared.domain.currencies import Conversion
 from shared.domain.projects import Project
 
 GONE_BY = ("id", "language", "contacts", "active", "lock")
@@ -20,6 +21,14 @@ def project_context(project: Project) -> dict[str, Any]:
 def missing_context(gaps: Iterable[Gap]) -> list[list[str]]:
     """What figures lack, for `missing.en.txt` and its like: [why, first day, last day] of whole months."""
     return [[why, months.start.isoformat(), (months.end - DAY).isoformat()] for why, months in missing_months(gaps)]
+
+
+def converted_context(converted: Conversion) -> dict[str, Any]:
+    """By whose rates amounts in other currencies were converted, for `converted.en.txt`; nothing where none was."""
+    if not converted.sources:
+        return {}
+    last = converted.last_rate_day
+    return {"converted": [sorted(converted.sources), last.isoformat() if last else None]}
 
 
 def portal_link(portal_url: str, project: Project) -> str | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
+from shared.domain.currencies import Conversion
 from shared.domain.forecast import Forecast
 from shared.domain.locks import HeldLock
 from shared.domain.money import EXACT
@@ -36,7 +37,8 @@ class ProjectUsage:
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     over: the period has ended, and the budget is the revision that counted at its end; late charges are still compared
     with it. What is about days to come, and the lock, says nothing then. gaps: what `usage`, and all that rests on it,
-    lacks.
+    lacks. converted: what of it was charged, or allocated, in other currencies. own_is_whole: all of the project's own
+    charges could be converted.
     """
 
     project: Project
@@ -57,6 +59,8 @@ class ProjectUsage:
     last_charged: Mapping[str, date] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     allocated: Decimal = Decimal(0)
+    converted: Conversion = field(default_factory=Conversion)
+    own_is_whole: bool = True
 
     @property
     def own(self) -> Decimal:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap
+from shared.domain.currencies import Conversion
 from shared.domain.locks import HeldLock, LockOrder, Outcome
 from shared.domain.periods import Period
 from shared.domain.projects import Project
@@ -52,6 +53,7 @@ class LockFacts:
     gaps: tuple[Gap, ...] = ()
     told_at: datetime | None = None
     told_otherwise: bool = False
+    converted: Conversion = field(default_factory=Conversion)
 
     @property
     def counted(self) -> frozenset[str]:

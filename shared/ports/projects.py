@@ -10,6 +10,7 @@ from typing import Protocol
 
 from shared.domain.budgets import ALL_OF_IT, Budget, BudgetTerms
 from shared.domain.coverage import Gap
+from shared.domain.currencies import Conversion
 from shared.domain.forecast import Forecast
 from shared.domain.money import add
 from shared.domain.owners import OwnedScope
@@ -42,7 +43,7 @@ class Forgotten:
 @dataclass(frozen=True, slots=True)
 class ProjectView:
     """A project as it stands. budget: None without one. spent: in the period that holds today, in `currency`.
-    allocated: what rules give it besides, in the same.
+    allocated: what rules give it besides, in the same. converted: what of both was in other currencies.
 
     terms: those of the revision that counts, without an amount too. updated_at: when its costs were last read.
     problem: why it can't be watched, if so. gaps: what the figure lacks; it is complete without one.
@@ -69,6 +70,7 @@ class ProjectView:
     used_up_on: date | None = None
     handed_over: tuple[OwnedScope, ...] = ()
     allocated: Decimal = Decimal(0)
+    converted: Conversion = field(default_factory=Conversion)
 
     @property
     def currency(self) -> str | None:

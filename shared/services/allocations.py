@@ -74,6 +74,7 @@ class RuleDetails:
     given: Sequence[Given]
     entries: Mapping[int, ProjectEntry]
     gaps: Sequence[Gap]
+    converts: bool = False
 
     @property
     def acronyms(self) -> dict[int, str]:
@@ -91,20 +92,21 @@ class RuleDetails:
         if entry is None:
             return ""
         terms = entry.terms
-        if terms.amount and terms.currency != given.currency:
+        if terms.amount and terms.currency != given.currency and not self.converts:
             return f"does not count: its budget is in {terms.currency}"
         return "" if entry.project.active else "not active"
 
 
 @dataclass(frozen=True, slots=True)
 class AllocationService:
-    """Raises LaterError where the database is away."""
+    """converts: whether shares in another currency than a budget's count. Raises LaterError; the database is away."""
 
     allocations: AllocationLedger
     projects: ProjectLedger
     spending: SpendingLedger
     queues: MessageSender
     clock: Clock
+    converts: bool = False
 
     def load(
         self, content: bytes, made_by: str, reason: str = "", *, agreed: bool = False, dry_run: bool = False
@@ -175,7 +177,7 @@ class AllocationService:
         others = [
             each for each in getting if currencies and each.terms.amount and each.terms.currency not in currencies
         ]
-        if others:
+        if others and not self.converts:
             listed = named([f"{each.project.acronym} ({each.terms.currency})" for each in others])
             yield (
                 f"{rule.name}: it allocates {' and '.join(sorted(currencies))}, which does not count for a budget in "
@@ -202,7 +204,9 @@ class AllocationService:
         provider, sub_account_id, _ = view.latest.pool.key
         which = Selection(days, None, sub_account_id, unallocated=True, provider=provider)
         gaps = self.spending.lacking(which, self.clock().date())
-        return RuleDetails(view, days, given, {entry.project.id: entry for entry in self.projects.entries()}, gaps)
+        return RuleDetails(
+            view, days, given, {entry.project.id: entry for entry in self.projects.entries()}, gaps, self.converts
+        )
 
     def end(self, name: str, last_day: str, reason: str, made_by: str) -> EndedRule:
         """Ends a rule with this day; what it gave until then stays. Asks for checks. Raises RequestError."""

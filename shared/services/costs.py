@@ -8,12 +8,15 @@ from datetime import date
 from decimal import Decimal
 
 from shared.domain.allocation import Given
-from shared.domain.coverage import DAY, Gap
+from shared.domain.coverage import DAY, Gap, without_rate
+from shared.domain.currencies import Conversion, convert
+from shared.domain.money import add
 from shared.domain.periods import Period, month_of
 from shared.domain.projects import Project, provider_of
 from shared.ports.allocations import AllocationLedger
 from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger, ProjectView
+from shared.ports.rates import RateLedger
 from shared.ports.spending import By, Selection, SpendingLedger, Spent
 from shared.services.allocations import amounts
 from shared.services.errors import RequestError
@@ -47,7 +50,8 @@ class Costs:
     opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
     allocated: what rules gave the projects whose costs these are (of_projects), or else what they gave to whom, and
     their rests; that is a part of what is unallocated, and no sum of a project's holds it. acronyms: of these projects.
-    gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future.
+    gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future. in_budgets: what all
+    of it comes to in the currency of the project's budget, where some of it was converted.
     """
 
     days: Period
@@ -63,6 +67,9 @@ class Costs:
     allocated: Sequence[Given] = ()
     acronyms: Mapping[int, str] = field(default_factory=dict)
     of_projects: bool = False
+    in_budgets: Decimal | None = None
+    budget_currency: str = ""
+    converted: Conversion = field(default_factory=Conversion)
 
     @property
     def totals(self) -> Mapping[str, Decimal]:
@@ -87,6 +94,7 @@ class CostService:
     spending: SpendingLedger
     allocations: AllocationLedger
     clock: Clock
+    rates: RateLedger | None = None
 
     def costs(self, wish: CostsWish, by: By) -> Costs:
         """The sums; without a first day, of the project's period (or else the month) that holds the last day, up to it.
@@ -120,7 +128,20 @@ class CostService:
         )
         if found.allocated:
             found = replace(found, acronyms={each.project.id: each.project.acronym for each in self.projects.entries()})
-        return _of_project(found, view) if view else found
+        return self._in_budgets(_of_project(found, view), which, view.terms.currency) if view else found
+
+    def _in_budgets(self, found: Costs, which: Selection, currency: str) -> Costs:
+        """With what it comes to in the budget's currency. Without a ledger of rates nothing is converted."""
+        foreign = found.totals.keys() - {currency}
+        if self.rates is None or not foreign or not currency:
+            return found
+        by_day = self.spending.sums(which, By.DAY)
+        rates = self.rates.rates([currency, *foreign], which.days)
+        others = [(date.fromisoformat(each.key[0]), each.currency, each.cost) for each in by_day]
+        converted = convert((each for each in others if each[1] != currency), currency, rates)
+        total = add(found.totals.get(currency, Decimal(0)), converted.total)
+        gaps = (*found.gaps, *without_rate(converted))
+        return replace(found, in_budgets=total, converted=converted, gaps=gaps, budget_currency=currency)
 
     def _allocated(self, which: Selection) -> list[Given]:
         account = (which.provider, which.sub_account_id) if which.provider and which.sub_account_id else None

@@ -139,10 +139,11 @@ class Ledgers:
     """All the ledgers on one database, and what one sees of it from outside."""
 
     database: Database
+    converts: bool = False
 
     @property
     def projects(self) -> SqlProjects:
-        return SqlProjects(self.database, LOOKBACK_DAYS)
+        return SqlProjects(self.database, LOOKBACK_DAYS, self.converts)
 
     @property
     def charges(self) -> SqlCharges:
@@ -162,7 +163,7 @@ class Ledgers:
 
     @property
     def checks(self) -> SqlChecks:
-        return SqlChecks(self.database, "warden.example.org", LOOKBACK_DAYS)
+        return SqlChecks(self.database, "warden.example.org", LOOKBACK_DAYS, self.converts)
 
     @property
     def runs(self) -> SqlRuns:

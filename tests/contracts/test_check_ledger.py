@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
+from shared.adapters.database.rates import SqlRates
 from shared.adapters.database.tables import locks
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.forecast import forecast
@@ -106,6 +107,20 @@ def test_only_days_of_the_period_count(ledgers: Ledgers) -> None:
     )
     ledgers.spend(("rg-1", NOVEMBER.end, "Storage", "8"), window=DECEMBER, now=NOW + 2 * DAY)
     assert seen(ledgers, 1)[1].usage == 6
+
+
+def test_charges_in_another_currency_are_converted_where_that_is_wished(ledgers: Ledgers) -> None:
+    ledgers = replace(ledgers, converts=True)
+    SqlRates(ledgers.database).keep([(november(2), "CAD", Decimal("1.5")), (november(2), "USD", Decimal("1.2"))])
+    ledgers.load(entry(1))
+    ledgers.spend(("rg-1", OCTOBER.start, "Storage", "30"), window=OCTOBER, currency="GBP")
+    ledgers.spend(("rg-1", november(3), "Storage", "10"), ("rg-1", november(4), "SQL", "-2"), currency="USD")
+    usage = seen(ledgers, 1)[1]
+    assert (usage.usage, usage.other_currencies, usage.own_is_whole) == (10, (), False)
+    assert usage.by_day == {november(3): Decimal("12.5"), november(4): Decimal("-2.5")}
+    assert [str(gap) for gap in usage.gaps if gap.currency] == [
+        f"charges in GBP left out: there is no exchange rate for {OCTOBER.start}"
+    ]
 
 
 def test_charges_in_another_currency_are_named_and_not_added(ledgers: Ledgers) -> None:

@@ -42,7 +42,7 @@ def loaded(terms: BudgetTerms, day: date = JANUARY) -> BudgetHistory:
 
 def follow(history: BudgetHistory, charges: Sequence[Charge]) -> BudgetHistory:
     spent: dict[tuple[Period, str], Decimal] = {}
-    for period in history.charged():
+    for period, _ in history.charged():
         for day, currency, cost in charges:
             if day in period:
                 spent[period, currency] = spent.get((period, currency), Decimal(0)) + cost

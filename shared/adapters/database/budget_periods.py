@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_rows import ALL, BUDGET_TERMS, AnyRow, period_at, period_in, sums_within, terms_of
 from shared.adapters.database.chunks import among, insert_rows, select_among, update_rows
+from shared.adapters.database.converted import add_converted, converted_within
 from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.owners import STILL_READ
@@ -46,14 +47,17 @@ class Turned:
     over: dict[int, list[OverPeriod]]
 
 
-def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime, lookback_days: int) -> Turned:
+def turn_to_today(
+    connection: Connection, rows: Sequence[AnyRow], now: datetime, lookback_days: int, converts: bool = False
+) -> Turned:
     """Opens what these projects' budgets have begun since their last check, and follows late charges.
 
     rows: of WITH_BUDGET. What is over, and read for the last time, is closed: its last comparison is the caller's.
+    converts: whether charges in other currencies count.
     """
     today = now.astimezone(UTC).date()
     opened = _open_ends(connection, rows, today)
-    known = _turned(connection, rows, opened, today)
+    known = _turned(connection, rows, opened, today, converts)
     over = {project_id: history.over(today) for project_id, history in known.items()}
     nights = _read_until(connection, known, lookback_days)
     known = {each: history.settle(nights[each], lookback_days) for each, history in known.items()}
@@ -63,14 +67,16 @@ def turn_to_today(connection: Connection, rows: Sequence[AnyRow], now: datetime,
     return Turned(_budgets(rows, opened, known, today), over)
 
 
-def present_budgets(connection: Connection, rows: Sequence[AnyRow], today: date) -> dict[int, Budget]:
+def present_budgets(
+    connection: Connection, rows: Sequence[AnyRow], today: date, converts: bool = False
+) -> dict[int, Budget]:
     """The budgets in the periods that hold `today`, where no check has opened those yet as the next will. Only reads.
 
     rows: of WITH_BUDGET. What was carried into opened periods is as the last check found it.
     """
     opened = _open_ends(connection, rows, today)
     beginning = [row for row in rows if _begins(row, today)]
-    return _budgets(rows, opened, _turned(connection, beginning, opened, today), today)
+    return _budgets(rows, opened, _turned(connection, beginning, opened, today, converts), today)
 
 
 def budget_in(row: AnyRow, opened: OpenedPeriod | None, since: date | None = None) -> Budget:
@@ -97,12 +103,15 @@ def _begins(row: AnyRow, today: date) -> bool:
     return period_at(row, today) not in (None, period_in(row))
 
 
-def _turned(connection: Connection, rows: Sequence[AnyRow], opened: dict[int, Opened], today: date) -> Histories:
+def _turned(
+    connection: Connection, rows: Sequence[AnyRow], opened: dict[int, Opened], today: date, converts: bool
+) -> Histories:
     """The histories, up to `today`, of those of the projects that begin a period or follow late charges."""
     late = {project_id for project_id, periods in opened.items() if _is_late(periods.values(), today)}
     held = {row.id: period_in(row) for row in rows if row.id in late or _begins(row, today)}
     known = histories(connection, {project_id: opened[project_id] for project_id in held})
-    return follow_charges(connection, {each: history.turn(held[each], today) for each, history in known.items()})
+    turned = {each: history.turn(held[each], today) for each, history in known.items()}
+    return follow_charges(connection, turned, converts)
 
 
 def _is_late(periods: Collection[OpenedPeriod], today: date) -> bool:
@@ -160,9 +169,12 @@ def histories(connection: Connection, opened: dict[int, Opened]) -> Histories:
     return {project_id: BudgetHistory(made, opened[project_id]) for project_id, made in revisions.items()}
 
 
-def follow_charges(connection: Connection, known: Histories) -> Histories:
+def follow_charges(connection: Connection, known: Histories, converts: bool = False) -> Histories:
     """The histories, with what was carried as the charges of the periods before say now."""
-    spent = sums_within(connection, ((each, period) for each, history in known.items() for period in history.charged()))
+    charged = [(each, *charged) for each, history in known.items() for charged in history.charged()]
+    spent = sums_within(connection, (each[:2] for each in charged))
+    if converts:
+        add_converted(spent, converted_within(connection, charged))
     return {each: history.follow_charges(spent.get(each, {})) for each, history in known.items()}
 
 

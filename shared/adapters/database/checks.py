@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,15 +16,25 @@ from shared.adapters.database.allocated import shares_by_day
 from shared.adapters.database.budget_periods import turn_to_today
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in, update_in, update_rows
+from shared.adapters.database.converted import (
+    NOTHING_CONVERTED,
+    Wanted,
+    converted_services,
+    converted_shares,
+    converted_within,
+    missing_before,
+)
 from shared.adapters.database.coverage import exported_until, gaps_within
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
-from shared.domain.allocation import AllocatedByDay, total, with_days
+from shared.domain.allocation import AllocatedByDay, Key, total, with_days
 from shared.domain.budget_periods import OverPeriod
-from shared.domain.budgets import Budget
+from shared.domain.budgets import Budget, BudgetTerms
+from shared.domain.coverage import Gap, without_rate
+from shared.domain.currencies import Conversion, together
 from shared.domain.forecast import expected
 from shared.domain.money import add
 from shared.domain.periods import Period, is_same_period
@@ -38,10 +48,12 @@ class SqlChecks(Ledger, CheckLedger):
     """CheckLedger on a SQL database.
 
     sender_domain: the right half of every mail's Message-ID. lookback_days: how far back a night reads again.
+    converts: whether charges in other currencies than the budget's count.
     """
 
     sender_domain: str
     lookback_days: int
+    converts: bool = False
 
     @override
     @reads
@@ -79,12 +91,18 @@ class SqlChecks(Ledger, CheckLedger):
         judged: Judged = []
         # The days of a year of thousands of projects are not held in memory at once.
         for some in in_chunks([row for row in rows if row.active]):
-            turned, today = turn_to_today(connection, some, now, self.lookback_days), now.astimezone(UTC).date()
-            allocated = shares_by_day(connection, _periods(some, turned.over, today))
-            over = _usages_over(connection, some, turned.over, allocated)
-            present = _usages(connection, some, turned.present, today, allocated)
-            usages = _with_gaps(connection, [*over, *present], today, self.lookback_days)
-            these = _judged(connection, usages, judge)
+            today = now.astimezone(UTC).date()
+            turned = turn_to_today(connection, some, now, self.lookback_days, self.converts)
+            allocated = shares_by_day(connection, [each[:2] for each in _periods(some, turned.over, today)])
+            money = _Money(allocated)
+            if self.converts:
+                wanted = list(_periods(some, turned.over, today))
+                own, given = converted_within(connection, wanted), converted_shares(connection, allocated, wanted)
+                money = _Money(allocated, own, given, converts=True)
+            over = _usages_over(connection, some, turned.over, money)
+            present = _usages(connection, some, turned.present, today, money)
+            usages = self._with_gaps(connection, [*over, *present], today)
+            these = _judged(connection, usages, judge, self.converts)
             _insert_alerts(connection, these, now)
             insert_mails(connection, [mail for _, each in these for mail in each.mails], now, self.sender_domain)
             _remember(connection, [each for each in these if not each[0].over], now)
@@ -99,18 +117,55 @@ class SqlChecks(Ledger, CheckLedger):
             checked=sum(row.active for row in rows),
         )
 
+    def _with_gaps(self, connection: Connection, usages: Sequence[ProjectUsage], today: date) -> list[ProjectUsage]:
+        """The same, with what the figures lack."""
+        needed = {
+            (usage.project.id, usage.budget.decided_by(usage.period), bool(usage.budget.terms.opening_in(usage.period)))
+            for usage in usages
+            if usage.period
+        }
+        these = projects.c.id.in_({project_id for project_id, *_ in needed})
+        found = gaps_within(connection, needed, today, self.lookback_days, these)
+        lacking = (
+            (each, each.period and found.get((each.project.id, each.budget.decided_by(each.period)))) for each in usages
+        )
+        those = ((each.project.id, each.budget, each.period) for each in usages)
+        before = missing_before(connection, those) if self.converts else {}
+        whole = ((each, (*(gaps or ()), *_without_rate(each, before))) for each, gaps in lacking)
+        return [replace(usage, gaps=gaps) if gaps else usage for usage, gaps in whole]
+
 
 # --- what is known -------------------------------------------------------------------------------------------
 
 
-def _periods(
-    rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], today: date
-) -> Iterator[tuple[int, Period]]:
-    """All the periods that are compared, by project."""
+def _periods(rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], today: date) -> Iterator[Wanted]:
+    """All the periods that are compared, by project, with the currencies of its budgets then."""
     for row in rows:
         if (present := budget_rows.period_at(row, today)) is not None:
-            yield row.id, present
-        yield from ((row.id, each.opened.period) for each in over.get(row.id, ()))
+            yield row.id, present, row.currency
+        yield from ((row.id, each.opened.period, each.terms.currency) for each in over.get(row.id, ()))
+
+
+@dataclass(frozen=True)
+class _Money:
+    """What counts besides a project's own charges in its budget's currency. own, given: by conversion, of its own
+    charges and of what is allocated."""
+
+    allocated: AllocatedByDay
+    own: Mapping[Key, Conversion] = field(default_factory=dict)
+    given: Mapping[Key, Conversion] = field(default_factory=dict)
+    converts: bool = False
+
+    def of(self, project_id: int, period: Period | None, currency: str) -> tuple[Mapping[date, Decimal], Conversion]:
+        """What is allocated on each day, and what of the project's own charges was converted."""
+        key = (project_id, period, currency)
+        shares = self.allocated.get(key, {})
+        return with_days(shares, self.given.get(key, NOTHING_CONVERTED).by_day), self.own.get(key, NOTHING_CONVERTED)
+
+    def converted(self, project_id: int, period: Period | None, currency: str) -> Conversion:
+        """All that was converted."""
+        key = (project_id, period, currency)
+        return together(self.own.get(key, NOTHING_CONVERTED), self.given.get(key, NOTHING_CONVERTED))
 
 
 def _usages(
@@ -118,13 +173,13 @@ def _usages(
     rows: Sequence[AnyRow],
     budgets: Mapping[int, Budget],
     today: date,
-    allocated: AllocatedByDay,
+    money: _Money,
 ) -> list[ProjectUsage]:
     ids = [row.id for row in rows]
     periods = {row.id: budget_rows.period_at(row, today) for row in rows}
     sums = budget_rows.sums_in_periods(connection, ids)
     by_day = budget_rows.sums_by(connection, ids, charges.c.charge_period_start)
-    mixed = [row.id for row in rows if sums.get(row.id, {}).keys() - {row.currency}]
+    mixed = [row.id for row in rows if not money.converts and sums.get(row.id, {}).keys() - {row.currency}]
     last_charged = budget_rows.last_days(connection, mixed)
     told = budget_rows.told_in(connection, {each: period.start for each, period in periods.items() if period})
     warned = _warned(connection, ids)
@@ -133,8 +188,8 @@ def _usages(
     usages = []
     for row in rows:
         budget, period, spent = budgets[row.id], periods[row.id], sums.get(row.id, {})
-        shares = allocated.get((row.id, period, row.currency), {})
-        days, lock = with_days(by_day.get(row.id, {}), shares), locked.get(row.id)
+        shares, own = money.of(row.id, period, row.currency)
+        days, lock = with_days(with_days(by_day.get(row.id, {}), own.by_day), shares), locked.get(row.id)
         opening = budget.terms.opening_in(period)
         # Exports come a day late, or later: those days would be taken for days without costs.
         until = min(today, exported.get(row.id, today))
@@ -143,9 +198,11 @@ def _usages(
             project=budget_rows.project_in(row),
             budget=budget,
             period=period,
-            usage=add(budget.terms.used(spent.get(row.currency, Decimal(0)), period), total(shares.values())),
+            usage=_used(budget.terms, spent.get(row.currency, Decimal(0)), period, own, shares),
             allocated=total(shares.values()),
-            other_currencies=tuple(sorted(spent.keys() - {row.currency})),
+            converted=money.converted(row.id, period, row.currency),
+            own_is_whole=not own.missing,
+            other_currencies=() if money.converts else tuple(sorted(spent.keys() - {row.currency})),
             told=told.get(row.id, frozenset()) - {EARLY_WARNING},
             last=_last_check(row, period),
             by_day=days,
@@ -162,7 +219,7 @@ def _usages(
 
 
 def _usages_over(
-    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], allocated: AllocatedByDay
+    connection: Connection, rows: Sequence[AnyRow], over: Mapping[int, Sequence[OverPeriod]], money: _Money
 ) -> list[ProjectUsage]:
     """The periods that are over and still to be compared."""
     revisions, told = _revisions_of(connection, [project_id for project_id, periods in over.items() if periods])
@@ -176,14 +233,16 @@ def _usages_over(
                 currency: cost for (period, currency), cost in sums.get(row.id, {}).items() if period == opened.period
             }
             carried = opened.carried_in(terms.currency)
-            share = total(allocated.get((row.id, opened.period, terms.currency), {}).values())
+            shares, own = money.of(row.id, opened.period, terms.currency)
             usage = ProjectUsage(
                 project=budget_rows.project_in(row),
                 budget=Budget(budget_id, each.number, terms, carried, opened.stopped, carried_since=each.carried_since),
                 period=opened.period,
-                usage=add(terms.used(here.get(terms.currency, Decimal(0)), opened.period), share),
-                allocated=share,
-                other_currencies=tuple(sorted(here.keys() - {terms.currency})),
+                usage=_used(terms, here.get(terms.currency, Decimal(0)), opened.period, own, shares),
+                allocated=total(shares.values()),
+                converted=money.converted(row.id, opened.period, terms.currency),
+                own_is_whole=not own.missing,
+                other_currencies=() if money.converts else tuple(sorted(here.keys() - {terms.currency})),
                 told=told.get((budget_id, opened.period.start), frozenset()),
                 last=_last_check(row, opened.period) or _checked(opened.checked_usage, opened.checked_thresholds),
                 by_day={},
@@ -199,21 +258,14 @@ def _usages_over(
     return usages
 
 
-def _with_gaps(
-    connection: Connection, usages: Sequence[ProjectUsage], today: date, lookback_days: int
-) -> list[ProjectUsage]:
-    """The same, with what the figures lack."""
-    needed = {
-        (usage.project.id, usage.budget.decided_by(usage.period), bool(usage.budget.terms.opening_in(usage.period)))
-        for usage in usages
-        if usage.period
-    }
-    these = projects.c.id.in_({project_id for project_id, *_ in needed})
-    found = gaps_within(connection, needed, today, lookback_days, these)
-    lacking = (
-        (each, each.period and found.get((each.project.id, each.budget.decided_by(each.period)))) for each in usages
-    )
-    return [replace(usage, gaps=gaps) if gaps else usage for usage, gaps in lacking]
+def _without_rate(usage: ProjectUsage, before: Mapping[tuple[int, Period | None], tuple[Gap, ...]]) -> tuple[Gap, ...]:
+    return *without_rate(usage.converted), *before.get((usage.project.id, usage.period), ())
+
+
+def _used(
+    terms: BudgetTerms, charged: Decimal, period: Period | None, own: Conversion, shares: Mapping[date, Decimal]
+) -> Decimal:
+    return add(add(terms.used(charged, period), own.total), total(shares.values()))
 
 
 def _revisions_of(
@@ -259,14 +311,20 @@ Judged = list[tuple[ProjectUsage, Judgement]]
 """Projects, and what is made of each, with the mail of its alert"""
 
 
-def _judged(connection: Connection, usages: Sequence[ProjectUsage], judge: Judge) -> Judged:
+def _judged(connection: Connection, usages: Sequence[ProjectUsage], judge: Judge, converts: bool) -> Judged:
     judged = [(usage, judge.judge(usage)) for usage in usages]
     alerted = [
-        (usage.project.id, usage.period)
+        (usage.project.id, usage.period, usage.budget.terms.currency)
         for usage, judgement in judged
         if usage.period and (judgement.alert is not None or judgement.warns)
     ]
-    by_service = budget_rows.service_sums_within(connection, alerted)
+    by_service = budget_rows.service_sums_within(connection, (each[:2] for each in alerted))
+    for (project_id, period, currency), found in (converted_services(connection, alerted) if converts else {}).items():
+        if period is None:
+            continue
+        its = by_service.setdefault(project_id, {})
+        for service, cost in found.items():
+            its[period, currency, service] = add(its.get((period, currency, service), Decimal(0)), cost)
     return [(usage, _with_mail(usage, judgement, judge, by_service)) for usage, judgement in judged]
 
 

@@ -15,6 +15,7 @@ from shared.adapters.database import budget_rows
 from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
+from shared.adapters.database.converted import NONE, all_converted, missing_before
 from shared.adapters.database.coverage import gaps_today
 from shared.adapters.database.tables import (
     alerts,
@@ -27,8 +28,11 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
+from shared.domain.coverage import without_rate
+from shared.domain.currencies import together
 from shared.domain.deliveries import Delivery, DeliveryState, Role, in_words
 from shared.domain.forecast import Forecast
+from shared.domain.money import add
 from shared.domain.owners import OwnedScope
 from shared.domain.projects import ProjectEntry, Scope
 from shared.domain.thresholds import AlertOutcome
@@ -77,7 +81,7 @@ ALERTS_NOW = (
 
 
 def views_of(
-    connection: Connection, today: date, lookback_days: int, which: ColumnElement[bool] = ALL
+    connection: Connection, today: date, lookback_days: int, converts: bool = False, which: ColumnElement[bool] = ALL
 ) -> list[ProjectView]:
     """The projects by id, or some of them, each with its usage in the period that holds `today`."""
     rows = connection.execute(LISTED.where(which)).all()
@@ -87,7 +91,11 @@ def views_of(
     # Where a row holds another period, its check is to come.
     others = budget_rows.sums_within(connection, [each for each in present.items() if each[0] not in held])
     allocated = shares_within(connection, present.items())
-    budgets_now = present_budgets(connection, rows, today)
+    wanted = [(row.id, period, row.currency) for row in rows if (period := periods[row.id])]
+    converted = all_converted(connection, wanted) if converts else {}
+    budgets_now = present_budgets(connection, rows, today, converts)
+    those = ((row.id, budgets_now[row.id], periods[row.id]) for row in rows)
+    before = missing_before(connection, those) if converts else {}
     starts = {project_id: period.start for project_id, period in present.items()}
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
     owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
@@ -98,19 +106,21 @@ def views_of(
         budget, here = budgets_now[row.id], row.id in held
         elsewhere = {currency: cost for (_, currency), cost in others.get(row.id, {}).items()}
         as_checked = here and row.active and row.costs_read_at is not None
+        key = (row.id, periods[row.id], row.currency)
+        own, given = converted.get(key, NONE)
+        charged = (row.spent if here else elsewhere.get(row.currency)) or Decimal(0)
         view = ProjectView(
             project=project_in(row),
             scopes=tuple(owned.get(row.id, ())),
             terms=budget.terms,
             budget=budget if budget.terms.amount else None,
             period=periods[row.id],
-            spent=budget.terms.used(
-                (row.spent if here else elsewhere.get(row.currency)) or Decimal(0), periods[row.id]
-            ),
-            allocated=allocated.get((row.id, periods[row.id], row.currency), Decimal(0)),
+            spent=add(budget.terms.used(charged, periods[row.id]), own.total),
+            allocated=add(allocated.get(key, Decimal(0)), given.total),
+            converted=together(own, given),
             updated_at=row.costs_read_at,
             problem=row.problem,
-            gaps=lacking.get(row.id, ()),
+            gaps=(*lacking.get(row.id, ()), *without_rate(together(own, given)), *before.get(key[:2], ())),
             alerts=tuple(sorted(mailed.get(row.id, ()))),
             undelivered=undelivered.get(row.id, {}) if here else {},
             locked_since=row.held_since,
@@ -139,20 +149,28 @@ def stored_entries(connection: Connection) -> list[ProjectEntry]:
     return [ProjectEntry(project_in(row), tuple(owned.get(row.id, ())), terms_of(row)) for row in rows]
 
 
-def periods_of(connection: Connection, project_id: int) -> list[PeriodView]:
+def periods_of(connection: Connection, project_id: int, converts: bool = False) -> list[PeriodView]:
     """The periods of a project's budget so far, oldest first, each in the currency of the last terms that had it."""
     opened = opened_periods(connection, [project_id])
     history = histories(connection, opened)[project_id]
     spent = budget_rows.sums_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
     allocated = shares_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
+    terms_in = {each.period: history.terms_in(each.period) for each in opened[project_id].values()}
+    currencies = {
+        each.period: terms.currency if (terms := terms_in[each.period]) else each.currency
+        for each in opened[project_id].values()
+    }
+    wanted = [(project_id, *each) for each in currencies.items()]
+    converted = all_converted(connection, wanted) if converts else {}
     views = []
     for each in opened[project_id].values():
-        terms = history.terms_in(each.period)
-        currency = terms.currency if terms else each.currency
+        terms, currency = terms_in[each.period], currencies[each.period]
+        own, given = converted.get((project_id, each.period, currency), NONE)
         cost = spent.get(project_id, {}).get((each.period, currency), Decimal(0))
         cost = terms.used(cost, each.period) if terms else cost
         share = allocated.get((project_id, each.period, currency), Decimal(0))
         carried = each.carried_in(currency)
+        cost, share = add(cost, own.total), add(share, given.total)
         views.append(PeriodView(each.period, currency, carried, each.stopped, each.settled, cost, share))
     return views
 

@@ -18,6 +18,7 @@ from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
+from shared.adapters.database.converted import NONE, all_converted
 from shared.adapters.database.ledger import columns
 from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.locks import look_soon
@@ -49,6 +50,7 @@ def load_entries(
     lookback_days: int,
     correction: bool,
     consent: Consent,
+    converts: bool = False,
 ) -> LoadResult:
     """Writes the entries. Raises NeverError where one can't have what belongs to another project (`taken`).
 
@@ -62,13 +64,13 @@ def load_entries(
     new = [entry for entry in entries if entry.project.id not in stored]
     known = [(stored[entry.project.id], entry) for entry in entries if entry.project.id in stored]
     changed = [(before, entry) for before, entry in known if not entry.says(before)]
-    used = _percents(connection, [entry for _, entry in changed], now)
+    used = _percents(connection, [entry for _, entry in changed], now, converts)
     look_soon(connection, [entry.project.id for _, entry in changed], now)
     _update_projects(connection, [(before.project, entry.project) for before, entry in changed], now)
     _insert_projects(connection, new, now)
     kept = _move_scopes(connection, changed, new, now, lookback_days, correction)
-    by_hand = _revise(connection, changed, new, author, lookback_days)
-    percents = _percents(connection, [*(entry for _, entry in changed), *new], now)
+    by_hand = _revise(connection, (changed, new), author, lookback_days, converts)
+    percents = _percents(connection, [*(entry for _, entry in changed), *new], now, converts)
     befores = {entry.project.id: before for before, entry in changed} | {entry.project.id: None for entry in new}
     changes = [
         ProjectChange(befores[number], entry, used.get(number), percents.get(number), by_hand.get(number, ()))
@@ -101,14 +103,19 @@ def _move_scopes(
 
 
 def _revise(
-    connection: Connection, changed: Sequence[Changed], new: Sequence[ProjectEntry], author: Author, lookback_days: int
+    connection: Connection,
+    loaded: tuple[Sequence[Changed], Sequence[ProjectEntry]],
+    author: Author,
+    lookback_days: int,
+    converts: bool,
 ) -> dict[int, tuple[RevisionView, ...]]:
     """Revises what the entries say otherwise; returns what was said by hand and is taken back, by project."""
+    changed, new = loaded
     first = {entry.project.id: entry.terms for entry in new}
     others = {entry.project.id: entry.terms for before, entry in changed if entry.terms != before.terms}
     by_hand = _undone(connection, others)
-    revise(connection, first, replace(author, reason="loaded"), lookback_days)
-    revise(connection, others, replace(author, reason="changed by load"), lookback_days)
+    revise(connection, first, replace(author, reason="loaded"), lookback_days, converts)
+    revise(connection, others, replace(author, reason="changed by load"), lookback_days, converts)
     return by_hand
 
 
@@ -123,20 +130,26 @@ def _undone(connection: Connection, revised: Mapping[int, BudgetTerms]) -> dict[
     return found
 
 
-def _percents(connection: Connection, entries: Sequence[ProjectEntry], now: datetime) -> dict[int, Decimal | None]:
+def _percents(
+    connection: Connection, entries: Sequence[ProjectEntry], now: datetime, converts: bool
+) -> dict[int, Decimal | None]:
     """What the active ones of these projects have used of their budgets, as they are stored now."""
     today = now.astimezone(UTC).date()
     rows = [row for row in with_budget(connection, [entry.project.id for entry in entries]) if row.active]
-    budgets = present_budgets(connection, rows, today)
+    budgets = present_budgets(connection, rows, today, converts)
     periods = {row.id: period for row in rows if (period := period_at(row, today))}
     spent = sums_within(connection, periods.items())
     allocated = shares_within(connection, periods.items())
+    wanted = [(each, period, budgets[each].terms.currency) for each, period in periods.items()]
+    converted = all_converted(connection, wanted) if converts else {}
     percents = {}
     for project_id, period in periods.items():
         budget = budgets[project_id]
         charged = spent.get(project_id, {}).get((period, budget.terms.currency), Decimal(0))
         share = allocated.get((project_id, period, budget.terms.currency), Decimal(0))
-        percents[project_id] = budget.percent(add(budget.terms.used(charged, period), share))
+        own, given = converted.get((project_id, period, budget.terms.currency), NONE)
+        spent_here = add(budget.terms.used(charged, period), own.total)
+        percents[project_id] = budget.percent(add(spent_here, add(share, given.total)))
     return percents
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
@@ -17,6 +18,7 @@ from typing_extensions import override
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import OWNED, AnyRow, project_in, sums_within, terms_of, with_budget
 from shared.adapters.database.chunks import in_chunks, kept_or
+from shared.adapters.database.converted import NOTHING_CONVERTED, converted_within, missing_before
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
@@ -32,9 +34,9 @@ from shared.adapters.database.tables import (
     scopes,
 )
 from shared.domain.budgets import Budget
-from shared.domain.coverage import Gap
+from shared.domain.coverage import Gap, without_rate
 from shared.domain.locks import FULL, HeldLock, LockOrder
-from shared.domain.money import stored
+from shared.domain.money import add, stored
 from shared.domain.periods import Period
 from shared.domain.projects import sub_account_key
 from shared.domain.thresholds import AlertOutcome
@@ -53,11 +55,12 @@ CARRIED_OUT_WITHIN = timedelta(hours=1)
 class SqlLocks(Ledger, LockLedger):
     """LockLedger on a SQL database. `sender_domain` is the right half of every mail's Message-ID.
 
-    lookback_days: how far back a night reads again.
+    lookback_days: how far back a night reads again. converts: whether charges in other currencies count.
     """
 
     sender_domain: str
     lookback_days: int
+    converts: bool = False
 
     @override
     @reads
@@ -75,18 +78,24 @@ class SqlLocks(Ledger, LockLedger):
         today = now.astimezone(UTC).date()
         # Not the period in the row: the check that turns to a new one may be to come.
         period = terms_of(row).rule.period_at(today)
-        budget = present_budgets(connection, [row], today)[row.id]
+        budget = present_budgets(connection, [row], today, self.converts)[row.id]
         sums = sums_within(connection, [(row.id, period)] if period else []).get(row.id, {})
         spent = {currency: cost for (_, currency), cost in sums.items()}
         currency = budget.terms.currency
+        wanted = [(row.id, period, currency)] if period and self.converts else []
+        # What is allocated counts for no lock, in whichever currency.
+        converted = next(iter(converted_within(connection, wanted).values()), NOTHING_CONVERTED)
+        before = missing_before(connection, [(row.id, budget, period)] if self.converts else [])
+        whole = not converted.missing if self.converts else spent.keys() <= {currency}
         lock = connection.execute(select(locks).where(locks.c.project_id == row.id)).one_or_none()
         return LockFacts(
             project=project_in(row),
             groups=_groups(connection, row.id),
             budget=budget,
             period=period,
-            usage=budget.terms.used(spent.get(currency, Decimal(0)), period),
-            usage_known=row.costs_read_at is not None and bool(currency) and spent.keys() <= {currency},
+            usage=add(budget.terms.used(spent.get(currency, Decimal(0)), period), converted.total),
+            usage_known=row.costs_read_at is not None and bool(currency) and whole,
+            converted=converted,
             held=held_in(lock),
             held_groups=tuple(ResourceGroup(*group) for group in lock.groups) if lock else (),
             held_since=lock.held_since if lock else None,
@@ -95,7 +104,11 @@ class SqlLocks(Ledger, LockLedger):
             alerted_at=lock.alerted_at if lock else None,
             taken_over=period is not None and _taken_over(connection, row.id, period),
             left_credit=period is not None and _left_credit(connection, row.id, period),
-            gaps=self._gaps(connection, row, budget, period, today),
+            gaps=(
+                *self._gaps(connection, row, budget, period, today),
+                *without_rate(converted),
+                *chain.from_iterable(before.values()),
+            ),
             told_at=_told_at(connection, row.id, budget, period),
             told_otherwise=_told_otherwise(connection, row.id, budget, period),
         )

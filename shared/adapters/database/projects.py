@@ -27,9 +27,13 @@ from shared.ports.projects import Consent, Forgotten, LoadResult, PeriodView, Pr
 
 @dataclass(frozen=True)
 class SqlProjects(Ledger, ProjectLedger):
-    """ProjectLedger on a SQL database. `lookback_days`: how far back a night reads again."""
+    """ProjectLedger on a SQL database.
+
+    lookback_days: how far back a night reads again. converts: whether charges in other currencies count.
+    """
 
     lookback_days: int
+    converts: bool = False
 
     @override
     def load(
@@ -43,7 +47,7 @@ class SqlProjects(Ledger, ProjectLedger):
         author = Author(made_by, now, by_load=True)
 
         def write(connection: Connection) -> LoadResult:
-            return load_entries(connection, entries, author, self.lookback_days, correction, consent)
+            return load_entries(connection, entries, author, self.lookback_days, correction, consent, self.converts)
 
         try:
             return self.database.run(write)
@@ -61,7 +65,9 @@ class SqlProjects(Ledger, ProjectLedger):
         self, connection: Connection, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime
     ) -> int:
         lock_projects(connection, [project_id])
-        numbers = revise(connection, {project_id: terms}, Author(made_by, now, reason), self.lookback_days)
+        numbers = revise(
+            connection, {project_id: terms}, Author(made_by, now, reason), self.lookback_days, self.converts
+        )
         if project_id not in numbers:
             raise NeverError(f"there is no project {project_id}")
         return numbers[project_id]
@@ -88,7 +94,9 @@ class SqlProjects(Ledger, ProjectLedger):
     @override
     @reads
     def get(self, connection: Connection, project_id: int, today: date) -> ProjectView | None:
-        return next(iter(views_of(connection, today, self.lookback_days, projects.c.id == project_id)), None)
+        return next(
+            iter(views_of(connection, today, self.lookback_days, self.converts, projects.c.id == project_id)), None
+        )
 
     @override
     @reads
@@ -96,10 +104,10 @@ class SqlProjects(Ledger, ProjectLedger):
         self, connection: Connection, today: date, subscription_id: str | None = None
     ) -> list[ProjectView]:
         if subscription_id is None:
-            return views_of(connection, today, self.lookback_days)
+            return views_of(connection, today, self.lookback_days, self.converts)
         here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == sub_account_key(AZURE, subscription_id))
         owners = select(scopes.c.project_id).where(here, scopes.c.project_id.is_not(None))
-        return views_of(connection, today, self.lookback_days, projects.c.id.in_(owners))
+        return views_of(connection, today, self.lookback_days, self.converts, projects.c.id.in_(owners))
 
     @override
     @reads
@@ -115,4 +123,4 @@ class SqlProjects(Ledger, ProjectLedger):
     @override
     @reads
     def periods(self, connection: Connection, project_id: int) -> list[PeriodView]:
-        return periods_of(connection, project_id)
+        return periods_of(connection, project_id, self.converts)

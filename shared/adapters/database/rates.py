@@ -30,12 +30,7 @@ class SqlRates(Ledger, RateLedger):
     @override
     @reads
     def rates(self, connection: Connection, currencies: Collection[str], days: Period) -> Rates:
-        of_days = (rate.day >= days.start - LASTS) & (rate.day < days.end)
-        found = select(rate.currency, rate.day, rate.per_euro).where(rate.currency.in_(sorted(currencies)), of_days)
-        per_euro: dict[str, dict[date, Decimal]] = {}
-        for currency, day, worth in connection.execute(found):
-            per_euro.setdefault(currency, {})[day] = worth
-        return Rates(per_euro, [_fixed(row) for row in connection.execute(_all_fixed())])
+        return rates_of(connection, currencies, days)
 
     @override
     @reads
@@ -85,6 +80,16 @@ class SqlRates(Ledger, RateLedger):
             FixedRecord(row.id, _fixed(row), row.made_at, row.made_by, row.reason)
             for row in connection.execute(_all_fixed())
         ]
+
+
+def rates_of(connection: Connection, currencies: Collection[str], days: Period) -> Rates:
+    """What is known of these currencies for charges of these days, with all fixed rates."""
+    of_days = (rate.day >= days.start - LASTS) & (rate.day < days.end)
+    found = select(rate.currency, rate.day, rate.per_euro).where(rate.currency.in_(sorted(currencies)), of_days)
+    per_euro: dict[str, dict[date, Decimal]] = {}
+    for currency, day, worth in connection.execute(found):
+        per_euro.setdefault(currency, {})[day] = worth
+    return Rates(per_euro, [_fixed(row) for row in connection.execute(_all_fixed())])
 
 
 def _since(first: date) -> Select[*tuple[Any, ...]]:

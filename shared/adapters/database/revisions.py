@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from shared.adapters.database import budget_periods, budget_rows
 from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.chunks import insert_rows, kept_or, select_in, update_rows
+from shared.adapters.database.converted import NONE, all_converted
 from shared.adapters.database.ledger import record
 from shared.adapters.database.locks import look_soon
 from shared.adapters.database.tables import alerts, budgets, projects
@@ -34,7 +35,7 @@ class Author:
 
 
 def revise(
-    connection: Connection, terms: Mapping[int, BudgetTerms], author: Author, lookback_days: int
+    connection: Connection, terms: Mapping[int, BudgetTerms], author: Author, lookback_days: int, converts: bool = False
 ) -> dict[int, int]:
     """Makes these the terms that count, of projects that are locked, or new. Returns the revisions' numbers.
 
@@ -59,11 +60,11 @@ def revise(
         known[row.id] = history.set_budget(author.at, terms[row.id])
     _write(connection, numbers, terms, same, author)
     look_soon(connection, numbers, author.at)
-    known = budget_periods.follow_charges(connection, known)
+    known = budget_periods.follow_charges(connection, known, converts)
     known = budget_periods.settle(connection, known, lookback_days)
     budget_periods.write_periods(connection, opened, known, author.at)
     budget_rows.write_turns(connection, {row.id: (budget_rows.period_in(row), periods[row.id]) for row in rows})
-    _carry(connection, told, known, same, author.at)
+    _carry(connection, told, known, same, author.at, converts)
     return numbers
 
 
@@ -102,6 +103,7 @@ def _carry(
     known: budget_periods.Histories,
     same: Collection[int],
     now: datetime,
+    converts: bool,
 ) -> None:
     """What was told under the revisions before, as far as it stays so under those that count now.
 
@@ -111,11 +113,15 @@ def _carry(
     present = budget_rows.with_budget(connection, sorted(told))
     periods = {row.id: budget_rows.period_in(row) for row in present}
     allocated = shares_within(connection, [(each, period) for each, period in periods.items() if period])
+    wanted = [(row.id, period, row.currency) for row in present if (period := periods[row.id])]
+    converted = all_converted(connection, wanted) if converts else {}
     rows: list[dict[str, Any]] = []
     for row in present:
         budget = budget_periods.budget_in(row, known[row.id].opened[row.period_start])
         usage = budget.terms.used(sums.get(row.id, {}).get(row.currency, Decimal(0)), periods[row.id])
-        usage = add(usage, allocated.get((row.id, periods[row.id], row.currency), Decimal(0)))
+        key = (row.id, periods[row.id], row.currency)
+        own, given = converted.get(key, NONE)
+        usage = add(add(usage, allocated.get(key, Decimal(0))), add(own.total, given.total))
         carried = {"budget_id": row.budget_id, "period_start": row.period_start, "usage": usage, "made_at": now}
         carried |= {"outcome": AlertOutcome.CARRIED}
         stays = told[row.id] if row.id in same else still_told(told[row.id], usage, budget.available)

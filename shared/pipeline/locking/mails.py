@@ -14,7 +14,7 @@ from shared.domain.texts import digest, fitting, in_shell, units
 from shared.messages import LockAction
 from shared.pipeline.locking.groups import lock_name
 from shared.pipeline.locking.request import Request
-from shared.pipeline.mail_context import missing_context, portal_link, project_context
+from shared.pipeline.mail_context import converted_context, missing_context, portal_link, project_context
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.azure import LockLevel
 from shared.ports.locks import AuditView
@@ -85,6 +85,7 @@ class LockMails:
             "spent": None if spent is None else plain(spent),
             "opening_balance": plain(opening) if opening else None,
             "missing": missing_context(facts.gaps if is_ours else ()),
+            **(converted_context(facts.converted) if is_ours else {}),
             "amount": None if amount is None else plain(amount),
             "currency": facts.budget.terms.currency or None,
             "period_start": facts.period.start.isoformat() if facts.period else None,
