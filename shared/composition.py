@@ -323,8 +323,27 @@ class Composition:
 
     @cached_property
     def sources(self) -> Mapping[str, CostSource | AccountsSource]:
-        """What costs are asked of, by connection type."""
-        return {ConnectionType.COST_MANAGEMENT: self.costs}
+        """What costs are asked of, by connection type. Where Azure's are made up, nothing is asked of AWS."""
+        if self.settings.made_up_costs:
+            return {ConnectionType.COST_MANAGEMENT: self.costs}
+        return {ConnectionType.COST_MANAGEMENT: self.costs, ConnectionType.COST_EXPLORER: self.aws_costs}
+
+    @cached_property
+    def aws_costs(self) -> AccountsSource:
+        """AWS Cost Explorer; botocore is loaded with the first account that is asked."""
+        from shared.adapters.costs.aws import AwsCosts
+        from shared.adapters.costs.aws_access import AwsAccess, IdentityToken
+
+        settings = self.settings
+        token = IdentityToken(settings.client_id, settings.aws_audience) if settings.aws_audience else None
+        access = AwsAccess(
+            lambda cloud_account_id: self.credentials.keys_of(cloud_account_id),  # noqa: PLW0108 - loads cryptography
+            settings.aws_role_arn,
+            token,
+            settings.aws_endpoint,
+            clock=self.clock,
+        )
+        return AwsCosts(access, settings.cost_metric, self.clock)
 
     @cached_property
     def export_blobs(self) -> BlobStore:
@@ -346,9 +365,11 @@ class Composition:
 
     @cached_property
     def lookback_days(self) -> int:
-        """How many days a night reads again: at least the month before, until each source calls it closed."""
-        least = (least_lookback(source.month_closed_on) for source in self.sources.values())
-        return max(self.settings.lookback_days, *least)
+        """How many days a night reads again: at least the month before, until Azure calls it closed.
+
+        What is asked of a source that calls it closed later goes back as far as that takes (`Asking.lookback`).
+        """
+        return max(self.settings.lookback_days, least_lookback(self.costs.month_closed_on))
 
     @cached_property
     def azure_budgets(self) -> AzureBudgets:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from shared.domain.aws import ROLE, AwsNameError, parse_role
 from shared.domain.charges import CostMetric, key_of_group
 from shared.domain.currencies import Converting
 from shared.domain.locks import LockMode, WhenUnsure
@@ -155,6 +156,31 @@ def _origin(text: str) -> str:
     if text.rstrip("/").count("/") != 2:
         raise ValueError("more than scheme and host")
     return _endpoint(text)
+
+
+def _loopback(text: str) -> str:
+    """What plays AWS for trying things out: nobody's address leads what we sign to another machine."""
+    if not _is_loopback(urlsplit(text).hostname or ""):
+        raise ValueError("another machine")
+    return _origin(text)
+
+
+def _aws_role(text: str) -> str:
+    # What is no ARN may be a secret in the wrong place, and is not shown.
+    if not ROLE.fullmatch(text):
+        raise ValueError("no role")
+    try:
+        return parse_role(text).arn
+    except AwsNameError as error:
+        raise FaultError(str(error)) from None
+
+
+def _audience(text: str) -> str:
+    if text.endswith("/.default"):
+        raise FaultError("/.default behind it is a scope's; leave it out")
+    if not re.fullmatch(r"api://[!-~]+", text) and not GUID.fullmatch(text):
+        raise ValueError("no application id URI")
+    return text
 
 
 def _is_loopback(host: str) -> bool:
@@ -472,6 +498,19 @@ class Settings(BaseModel):
     aws_calls_per_day: int = _number(
         "AWS_CALLS_PER_DAY", 24, "paid calls (0.01 USD each) that a cloud account may make on a UTC day", 1, 10000
     )
+    aws_role_arn: Annotated[str, AfterValidator(_aws_role)] | None = _setting(
+        "AWS_ROLE_ARN",
+        None,
+        "the AWS role that the app's identity takes on first, such as arn:aws:iam::123456789012:role/budget-warden",
+    )
+    aws_audience: Annotated[str, AfterValidator(_audience)] | None = _setting(
+        "AWS_WEB_IDENTITY_AUDIENCE",
+        None,
+        "the application id URI (api://…) that the identity's token for AWS is for, as IAM names it",
+    )
+    aws_endpoint: Annotated[str, AfterValidator(_loopback)] | None = _setting(
+        "AWS_ENDPOINT", None, "for trying things out: the address on this machine of what plays AWS"
+    )
     email_provider: Provider = _setting(
         "EMAIL_PROVIDER", Provider.OUTBOX, "sendgrid, acs, smtp, or outbox (writes .eml files)"
     )
@@ -786,6 +825,7 @@ def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:
         *_mail_faults(settings),
         *_queue_faults(settings),
         *_alert_faults(settings),
+        *_half_set({"AWS_ROLE_ARN": settings.aws_role_arn, "AWS_WEB_IDENTITY_AUDIENCE": settings.aws_audience}),
         *_trial_faults(settings),
         *_azure_faults(settings),
     ]
@@ -901,6 +941,7 @@ def _azure_faults(settings: Settings) -> list[str]:
     except ValueError:
         faults.append(f"WEBSITE_TIME_ZONE is not right. It takes {setting_names()['WEBSITE_TIME_ZONE']}.")
     local = {"LOCAL_CLOCK_START": settings.clock_start is not None, "LOCAL_CLOCK_SPEED": settings.clock_speed != 1}
+    local |= {"AWS_ENDPOINT": settings.aws_endpoint is not None}
     faults += [
         f"{name} is set, which is for a developer's machine only. Remove it in Azure."
         for name, is_set in local.items()

@@ -1,5 +1,6 @@
 """The app settings: every fault is named at once, and no secret is ever shown."""
 
+import itertools
 import json
 import traceback
 from base64 import b64encode
@@ -216,6 +217,33 @@ def test_plain_http_is_taken_for_this_machine_itself(endpoint: str) -> None:
     assert load(STORAGE | {"AZURE_MANAGEMENT_ENDPOINT": endpoint}).management_endpoint == endpoint
 
 
+def test_what_plays_aws_is_on_this_machine() -> None:
+    assert load(STORAGE | {"AWS_ENDPOINT": "http://127.0.0.1:8080/"}).aws_endpoint == "http://127.0.0.1:8080"
+
+
+def test_the_first_role_at_aws_and_the_audience_of_the_token_for_it_go_together() -> None:
+    both = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/warden", "AWS_WEB_IDENTITY_AUDIENCE": "api://warden"}
+    settings = load(STORAGE | both)
+    assert (settings.aws_role_arn, settings.aws_audience) == tuple(both.values())
+    for present, missing in itertools.permutations(both):
+        (fault,) = faults_of(STORAGE | {present: both[present]})
+        assert fault == f"{missing} is missing: {present} is set. It takes {setting_names()[missing]}."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("AWS_ROLE_ARN", "arn:aws-us-gov:iam::123456789012:role/warden", "aws-us-gov has no Cost Explorer"),
+        ("AWS_ROLE_ARN", "arn:aws-iso:iam::123456789012:role/warden", "aws-iso is no partition of AWS whose costs"),
+        ("AWS_WEB_IDENTITY_AUDIENCE", "api://warden/.default", "/.default behind it is a scope's; leave it out"),
+    ],
+)
+def test_what_aws_has_no_costs_for_or_takes_for_a_scope_is_said(name: str, value: str, why: str) -> None:
+    both = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/warden", "AWS_WEB_IDENTITY_AUDIENCE": "api://warden"}
+    (fault,) = faults_of(STORAGE | both | {name: value})
+    assert fault.startswith(f"{name} is not right: {why}")
+
+
 def test_a_clock_can_be_set_for_trying_things_out() -> None:
     settings = load(STORAGE | {"LOCAL_CLOCK_START": "2026-11-20T02:00:00+00:00"})
     assert settings.clock_start == datetime(2026, 11, 20, 2, tzinfo=UTC)
@@ -361,6 +389,20 @@ WRONG = {
     "COST_LOOKBACK_DAYS": ["0", "-1", "367", "35.5", "month", "1e2"],
     "COST_QPU_PER_MINUTE": ["0", "1001", "fifty"],
     "COST_QPU_PER_HOUR": ["0", "10001"],
+    "AWS_ROLE_ARN": [
+        "warden",
+        "arn:aws:iam::123456789012:user/warden",
+        "arn:aws:iam::12345678901:role/warden",
+        "arn:aws:iam::123456789012:role/warden\nrole",
+    ],
+    "AWS_WEB_IDENTITY_AUDIENCE": ["warden", "https://sts.amazonaws.com", "api://", "api://two words"],
+    "AWS_ENDPOINT": [
+        "https://sts.amazonaws.com",
+        "http://10.0.0.1",
+        "http://127.0.0.1.example.com",
+        "http://127.0.0.1:9/path",
+        "127.0.0.1:9",
+    ],
     "AWS_CALLS_PER_DAY": ["0", "-1", "10001", "many"],
     "EMAIL_PROVIDER": ["gmail", "azure"],
     "EMAIL_SENDER": [
@@ -735,6 +777,7 @@ def test_in_azure_a_real_database_and_mail_provider_are_taken() -> None:
         ("EMAIL_PROVIDER", "", "EMAIL_PROVIDER is outbox, whose folder does not last in Azure."),
         ("LOCAL_CLOCK_START", "2026-11-20T02:00:00Z", "LOCAL_CLOCK_START is set, which is for a developer's machine"),
         ("LOCAL_CLOCK_SPEED", "2", "LOCAL_CLOCK_SPEED is set, which is for a developer's machine"),
+        ("AWS_ENDPOINT", "http://localhost:9", "AWS_ENDPOINT is set, which is for a developer's machine"),
     ],
 )
 def test_in_azure_what_lies_on_a_disk_that_goes_away_is_refused(name: str, value: str, expected: str) -> None:

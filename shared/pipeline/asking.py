@@ -237,15 +237,19 @@ class Asking:
 
     def windows(self, work: Work, only: Period | None, night: date) -> list[Period]:
         """What is to be asked for, oldest first: what is due on this night, or only these days."""
-        account, history = work.account, work.source.months_of_history
+        account, history, lookback = work.account, work.source.months_of_history, self.lookback(work.source)
         if only is None:
             needed = windows.needed_from(account.rules, night, history, account.opened_from)
-            due = windows.due_windows(account.known, needed, night, self.lookback_days, history)
+            due = windows.due_windows(account.known, needed, night, lookback, history)
         else:
             start = max(only.start, months_before(night, history))
             end = min(only.end, night + timedelta(days=1))
             due = [Period(start, end)] if start < end else []
         return [part for days in due for part in windows.split(days, work.source.longest_window)]
+
+    def lookback(self, source: CostSource | AccountsSource) -> int:
+        """How many days a night reads again: at least the month before, until the source calls it closed."""
+        return max(self.lookback_days, windows.least_lookback(source.month_closed_on))
 
     def totals(self, work: Work, night: date) -> list[Period]:
         """The days whose totals are to be compared with what is stored, where the source can tell those.
@@ -256,7 +260,7 @@ class Asking:
         if not isinstance(work.source, TotalsSource) or account.exported_groups:
             return []
         needed = windows.needed_from(account.rules, night, work.source.months_of_history, account.unclosed_from)
-        return windows.due_totals(account.sub_account_id, account.known, needed, night, self.lookback_days)
+        return windows.due_totals(account.sub_account_id, account.known, needed, night, self.lookback(work.source))
 
     def _today(self) -> date:
         return self.clock().date()

@@ -276,7 +276,7 @@ class Updater:
     ) -> tuple[Reading, dict[Period, LaterError]]:
         """The latest windows of one sub-account that are left, with no transaction open; and what said "later"."""
         parts, failed, later = list[ReadPart](), dict[Period, str](), dict[Period, LaterError]()
-        most = windows.at_once(left, night, self.asking.lookback_days)
+        most = windows.at_once(left, night, self.asking.lookback(work.source))
         for window in reversed(left[-most:]):
             query = CostQuery(*work.key, window, work.groups)
             try:

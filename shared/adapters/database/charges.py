@@ -48,12 +48,14 @@ from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import Coverage, Incomplete, Known, Reading, ReadPart, doubt_about, fault_in, not_outdated
 from shared.domain.money import plain
 from shared.domain.periods import Period
+from shared.domain.windows import least_lookback
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, Answered, AnswerState, ChargeLedger, ProjectScopes, Stored
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.costs import CostQuery
 from shared.ports.errors import NeverError
+from shared.ports.export_runs import closed_on
 
 # Columns of an Account, in its order.
 KEY = (scopes.c.provider, scopes.c.sub_account_id)
@@ -119,7 +121,8 @@ class SqlCharges(Ledger, ChargeLedger):
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
         delivered = months_delivered(connection, reading.provider, reading.sub_account_id)
         known = months_of(connection, reading.provider, reading.sub_account_id)
-        taken = _Taken(reading, self.lookback_days, known, delivered)
+        lookback = max(self.lookback_days, least_lookback(closed_on(reading.provider)))
+        taken = _Taken(reading, lookback, known, delivered)
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
         names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}
         found = with_scopes(connection, reading.provider, reading.sub_account_id, names)

@@ -1,0 +1,43 @@
+"""What the settings make of the adapters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from shared.adapters.costs.aws import AwsCosts
+from shared.composition import Composition
+from shared.ports.cloud_accounts import ConnectionType
+from shared.settings import load
+
+STORAGE = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
+ROLE, AUDIENCE = "arn:aws:iam::123456789012:role/warden", "api://warden"
+# What is asked of whom, and how far back, without anything of AWS being loaded.
+WIRE = f"""
+import json, sys
+from shared.composition import Composition
+from shared.settings import load
+app = Composition(load({STORAGE}))
+sources = list(app.sources)
+print(json.dumps([sources, app.lookback_days, sorted(each for each in sys.modules if each.startswith("boto"))]))
+"""
+
+
+def test_aws_is_a_source_of_which_nothing_is_loaded_before_an_account_is_asked() -> None:
+    told = subprocess.run([sys.executable, "-c", WIRE], capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout) == [["COST_MANAGEMENT", "COST_EXPLORER"], 35, []]
+
+
+def test_aws_is_asked_as_the_settings_say() -> None:
+    given = {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_AUDIENCE": AUDIENCE, "AWS_ENDPOINT": "http://127.0.0.1:9"}
+    source = Composition(load(STORAGE | given | {"COST_METRIC": "AmortizedCost"})).sources[ConnectionType.COST_EXPLORER]
+    assert isinstance(source, AwsCosts)
+    access = source.access
+    assert (source.metric, access.role_arn, access.endpoint) == ("AmortizedCost", ROLE, "http://127.0.0.1:9")
+    assert access.identity_token.audience == AUDIENCE
+
+
+def test_where_costs_are_made_up_nothing_is_asked_of_aws() -> None:
+    app = Composition(load(STORAGE | {"USE_MADE_UP_COSTS": "true"}))
+    assert list(app.sources) == [ConnectionType.COST_MANAGEMENT]
