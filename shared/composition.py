@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from shared.adapters.azure.arm import ArmClient
     from shared.pipeline.rates import RateUpdate
     from shared.services.allocations import AllocationService
+    from shared.services.aws_accounts import AwsAccountService
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
@@ -812,6 +813,16 @@ class Composition:
         """Cloud accounts, for people."""
         blobs = self.export_blobs if self.settings.has_exports else None
         return CloudAccountService(self.cloud_accounts, self.clock, self.settings.export_container, blobs)
+
+    @cached_property
+    def aws_account_service(self) -> AwsAccountService:
+        """Cloud accounts at AWS, for people."""
+        from shared.services.aws_accounts import AwsAccountService
+
+        return AwsAccountService(
+            *(self.cloud_accounts, self.payers, self.credentials, self.sources),
+            *(self.settings.aws_role_arn, self.settings.aws_calls_per_day, self.clock),
+        )
 
     @cached_property
     def credential_service(self) -> CredentialService:

@@ -24,7 +24,7 @@ AccountId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", h
 STYLES = {AccountStatus.ACTIVE: "green", AccountStatus.ERROR: "red", AccountStatus.DISABLED: "yellow"}
 
 
-def _why(account: CloudAccount) -> str:
+def why(account: CloudAccount) -> str:
     """Why its state is what it is."""
     if account.is_of_files:
         return "imported by hand, or from one that was removed: nobody looks for more"
@@ -41,7 +41,7 @@ TABLE: output.Table[CloudAccount] = {
     Column("account"): attrgetter("external_account_id"),
     Column("status"): lambda account: Cell(account.status, STYLES.get(account.status, "")),
     Column("last synced, UTC", spare=1): lambda account: output.minute(account.last_synced_at),
-    Column("why", words=True): _why,
+    Column("why", words=True): why,
 }
 
 
@@ -53,7 +53,7 @@ def list_accounts(json: AsJson = False) -> None:
     """
     accounts = open_app().cloud_account_service.accounts()
     if json:
-        output.write_json([_listed(account) for account in accounts])
+        output.write_json([listed(account) for account in accounts])
     elif not accounts:
         output.say("There are no cloud accounts yet: `python -m shared.cli projects load FILE.csv` brings the first.")
     else:
@@ -71,7 +71,7 @@ def add_exports(
     """
     account = open_app().cloud_account_service.add_exports(place)
     if json:
-        output.write_json(_listed(account))
+        output.write_json(listed(account))
     else:
         output.say(
             f"Cloud account {account.id} is {account.external_account_id}; "
@@ -93,7 +93,7 @@ def disable(
     if json:
         output.write_json(_as_json(known))
         return
-    output.say(f"{_name(known.account)} is disabled: nothing is read from it. What is stored stays.")
+    output.say(f"{name_of(known.account)} is disabled: nothing is read from it. What is stored stays.")
     if known.sub_accounts:
         output.warn(f"nobody reads the costs of {_whom(known)} now; figures say what they lack")
 
@@ -107,7 +107,7 @@ def enable(account: AccountId, json: AsJson = False) -> None:
     else:
         is_of_exports = known.account.connection_type == ConnectionType.COST_EXPORT
         now = "exports scan" if is_of_exports else "run"
-        output.say(f"{_name(known.account)} is read again; `python -m shared.cli {now}` does it now.")
+        output.say(f"{name_of(known.account)} is read again; `python -m shared.cli {now}` does it now.")
 
 
 @commands.command()
@@ -129,7 +129,7 @@ def remove(
     if json:
         output.write_json(_as_json(known) | {"done": True})
         return
-    output.say(f"{_name(known.account)} is removed. What is stored stays.")
+    output.say(f"{name_of(known.account)} is removed. What is stored stays.")
     if known.comes_back:
         output.warn(f"{known.comes_back} `cloud-accounts disable` keeps such a one from being read")
 
@@ -138,7 +138,9 @@ def _ask(known: Fed, json: bool) -> None:
     if json:
         output.write_json(_as_json(known) | {"done": False})
     else:
-        output.say(f"{_name(known.account)} feeds {_whom(known)}, whose costs nobody reads then. What is stored stays.")
+        output.say(
+            f"{name_of(known.account)} feeds {_whom(known)}, whose costs nobody reads then. What is stored stays."
+        )
     ask_or_refuse("Remove it?", json)
 
 
@@ -147,15 +149,17 @@ def _whom(known: Fed) -> str:
     return f"{output.count(len(known.sub_accounts), 'sub-account')} ({named(known.sub_accounts)})"
 
 
-def _name(account: CloudAccount) -> str:
+def name_of(account: CloudAccount) -> str:
+    """As `Cloud account 7 (prod)`."""
     return f"Cloud account {account.id} ({account.name})"
 
 
 def _as_json(known: Fed) -> dict[str, Any]:
-    return _listed(known.account) | output.chosen(known, "sub_accounts", "comes_back")
+    return listed(known.account) | output.chosen(known, "sub_accounts", "comes_back")
 
 
-def _listed(account: CloudAccount) -> dict[str, Any]:
+def listed(account: CloudAccount) -> dict[str, Any]:
+    """As `--json` lists it."""
     ours = output.chosen(account, "id", "name", "organization")
     theirs = output.chosen(account, "provider", "connection_type", "external_account_id")
     return ours | theirs | output.chosen(account, "status", "last_synced_at", "last_sync_error", "disabled_why")

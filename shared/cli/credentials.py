@@ -30,7 +30,7 @@ def give_keys(
     if remove:
         service.remove(account.id)
     else:
-        service.keep(account.id, _given())
+        service.keep(account.id, given_keys())
     if json:
         output.write_json({"id": account.id, "name": account.name, "sealed": not remove})
     elif remove:
@@ -39,7 +39,8 @@ def give_keys(
         output.say(f"The access keys of cloud account {account.id} ({account.name}) are sealed.")
 
 
-def _given() -> AccessKeys:
+def given_keys() -> AccessKeys:
+    """Access keys from a prompt, or from the standard input. Raises RequestError."""
     from shared.services.credentials import keys_in
 
     if not sys.stdin.isatty():

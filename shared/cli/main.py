@@ -19,6 +19,7 @@ from shared import __version__
 from shared.cli import (
     allocations,
     audit,
+    aws_accounts,
     budget_revisions,
     budget_sync,
     check,
@@ -61,6 +62,9 @@ budgets = command_group("What projects may spend, and Azure's own budgets.")
 # Unknown options are left to the argument, so that -5 is told to be no amount rather than no option.
 budgets.command("set", context_settings={"ignore_unknown_options": True})(budget_revisions.set_budget)
 budgets.command("sync")(budget_sync.sync)
+cloud_accounts.commands.command("add")(aws_accounts.add)
+cloud_accounts.commands.command("show")(aws_accounts.show)
+cloud_accounts.commands.command("test")(aws_accounts.test)
 cloud_accounts.commands.command("keys")(credentials.give_keys)
 cloud_accounts.commands.command("reseal")(credentials.reseal)
 exports.commands.command("list")(export_runs.list_runs)

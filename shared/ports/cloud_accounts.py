@@ -96,6 +96,16 @@ class CloudAccountLedger(Protocol):
         """
         ...
 
+    def add(self, new: CloudAccount) -> int | None:
+        """Makes it, as before its first sync; the id that it got, which the one given does not count for. None where
+        there is one of this provider, connection and account already.
+        """
+        ...
+
+    def feeding(self, provider: str, sub_account_id: str) -> CloudAccount | None:
+        """The one that feeds a sub-account whole, disabled or not; None where none does."""
+        ...
+
     def fed_by(self, cloud_account_id: int) -> list[str]:
         """The ids of the sub-accounts that it feeds, or of whose groups its exports feed some; in order."""
         ...

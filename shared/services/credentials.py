@@ -43,7 +43,7 @@ class CredentialService:
     def keep(self, cloud_account_id: int, keys: AccessKeys) -> None:
         """Seals and keeps them. Raises RequestError where they can't be right; it shows nothing of them."""
         account = self.of_explorer(cloud_account_id)
-        _refuse_wrong(keys)
+        refuse_wrong(keys)
         if not self.credentials.keep(account.id, keys, self.clock()):
             raise RequestError(f"there is no cloud account {cloud_account_id} any more")
 
@@ -80,7 +80,8 @@ def _created(text: str) -> list[str]:
         return []
 
 
-def _refuse_wrong(keys: AccessKeys) -> None:
+def refuse_wrong(keys: AccessKeys) -> None:
+    """Raises RequestError where they can't be right; it shows nothing of them."""
     if TEMPORARY.fullmatch(keys.access_key_id):
         raise RequestError("these access keys are temporary (ASIA…) and end within hours: give a user's, AKIA…")
     if not LONG_LIVED.fullmatch(keys.access_key_id):

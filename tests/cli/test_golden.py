@@ -90,6 +90,10 @@ COMMANDS = {
     "cloud-accounts-keys": "cloud-accounts keys 1",
     "cloud-accounts-reseal": "cloud-accounts reseal",
     "cloud-accounts-list": "cloud-accounts list",
+    "cloud-accounts-add": "cloud-accounts add aws --name shop --role-arn arn:aws:iam::123456789012:role/costs "
+    "--external-id warden-1 --organization",
+    "cloud-accounts-show": "cloud-accounts show 1",
+    "cloud-accounts-test": "cloud-accounts test 1",
     "cloud-accounts-add-exports": "cloud-accounts add-exports costs/aws",
     "cloud-accounts-disable": "cloud-accounts disable 2 --reason moved",
     "cloud-accounts-enable": "cloud-accounts enable 2",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+from sqlalchemy import Connection, case, delete, func, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
-from shared.adapters.database.ledger import Ledger, reads, record, writes
+from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.tables import WHOLE, accounts, cloud_accounts, export_feeds, export_runs
 from shared.domain.projects import sub_account_key
 from shared.ports.azure import AZURE
@@ -28,13 +27,13 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     @override
     @reads
     def accounts(self, connection: Connection) -> list[CloudAccount]:
-        return [_account(row) for row in connection.execute(ALL)]
+        return [record(CloudAccount, row) for row in connection.execute(ALL)]
 
     @override
     @reads
     def get(self, connection: Connection, cloud_account_id: int) -> CloudAccount | None:
         row = connection.execute(ALL.where(cloud.id == cloud_account_id)).one_or_none()
-        return None if row is None else _account(row)
+        return None if row is None else record(CloudAccount, row)
 
     @override
     @writes
@@ -54,6 +53,24 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
         row = NEW | kind | {"name": place, "external_account_id": place}
         made: int = connection.execute(insert(cloud_accounts).values(row).returning(cloud.id)).scalar_one()
         return made
+
+    @override
+    @writes
+    def add(self, connection: Connection, new: CloudAccount) -> int | None:
+        told_by = ("provider", "connection_type", "external_account_id")
+        same = select(cloud.id).where(*(cloud[name] == getattr(new, name) for name in told_by))
+        if connection.scalar(same) is not None:
+            return None
+        row = columns(new, CloudAccount, "id") | {"status": AccountStatus.PENDING}
+        made: int = connection.execute(insert(cloud_accounts).values(row).returning(cloud.id)).scalar_one()
+        return made
+
+    @override
+    @reads
+    def feeding(self, connection: Connection, provider: str, sub_account_id: str) -> CloudAccount | None:
+        cloud_account_id = feeding_account(connection, provider, sub_account_key(provider, sub_account_id))
+        row = connection.execute(ALL.where(cloud.id == cloud_account_id)).one_or_none()
+        return None if row is None else record(CloudAccount, row)
 
     @override
     @reads
@@ -110,11 +127,6 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
     def mark_failed(self, connection: Connection, cloud_account_id: int, reason: str) -> None:
         failed = {"status": AccountStatus.ERROR, "last_sync_error": reason}
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(failed))
-
-
-def _account(row: Row[Any]) -> CloudAccount:
-    # What of an organization is read has no columns yet: all of it.
-    return record(CloudAccount, row, is_organization=False, reads=None, organizational_unit=None, without_credits=False)
 
 
 def register_sub_accounts(connection: Connection, provider: str, ids: Collection[str]) -> None:

@@ -135,6 +135,9 @@ cloud_accounts = table(
     *optional(role_arn=Unicode(300), external_id=Unicode(200), credentials=sa.LargeBinary()),
     *optional(last_synced_at=UtcDateTime(), last_sync_error=fitted(1000), last_manual_sync_at=UtcDateTime()),
     *optional(disabled_why=fitted(1000)),
+    Column("is_organization", Boolean, nullable=False, server_default=sa.false()),
+    *optional(reads=Converted(JSON(none_as_null=True), list, tuple), organizational_unit=Unicode(100)),
+    Column("without_credits", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("provider", "connection_type", "external_account_id"),
 )
 
