@@ -323,6 +323,34 @@ def test_a_run_whose_parts_are_cleared_away_is_no_new_one(chain: Chain, blobs: F
     assert manifests(scan(chain)) == [place], "it was written anew"
 
 
+@pytest.mark.parametrize(
+    ("amount", "kind", "state"),
+    [("x", "ActualCost", RunState.FAILED), ("1", "AmortizedCost", RunState.NOT_USED), ("1", "PriceSheet", "no costs")],
+)
+def test_whatever_became_of_a_run_whose_parts_are_cleared_away_it_is_no_new_one(
+    chain: Chain, blobs: FakeBlobs, amount: str, kind: str, state: RunState
+) -> None:
+    """Nor does one go on waiting that the version before had found there."""
+    place = Exported(blobs, kind=kind).run([ea(amount, DAY)], [ea("2", DAY)])
+    look(chain)
+    history, subjects = chain.export_runs.runs(), notices(chain)
+    assert [each.state for each in history] == [state]
+    blobs.delete(CONTAINER, place.partition("/")[2].replace("manifest.json", "part_0.csv"))
+    (account,) = chain.export_seen.read().places
+    found = chain.export_finder.run_at(account, place.partition("/")[2])
+    if found.waiting:
+        chain.export_runs.register(found, chain.clock())
+    blobs.delete(OF_STATE, chain.export_seen.name)
+    look(chain)
+    assert (chain.export_runs.runs(), notices(chain)) == (history, subjects)
+
+
+def look(chain: Chain) -> None:
+    """One look, and all that follows."""
+    scan(chain)
+    chain.drain()
+
+
 def test_a_manifest_that_is_gone_is_forgotten(chain: Chain, blobs: FakeBlobs) -> None:
     place = Exported(blobs).run([ea("1", DAY)])
     work_off(chain)

@@ -28,7 +28,7 @@ from shared.messages import (
 from shared.pipeline.dead_letters import POISONED, DeadLetters
 from shared.pipeline.events import event
 from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, place_of, places
-from shared.pipeline.exports.scanner import part_messages
+from shared.pipeline.exports.scanner import ENDED, part_messages
 from shared.pipeline.exports.telling import Telling
 from shared.pipeline.stage import Outgoing, Retry, growing_wait, outgoing
 from shared.ports.blobs import BlobStore, ListedBlob
@@ -137,8 +137,8 @@ class Importer:
 
     def _registered(self, message: ManifestMessage, found: NewRun) -> list[Outgoing]:
         again = message.envelope.replayed
-        if found.waiting and not again and (before := self._made_before(found)):
-            return self._ended(before, found)
+        if not again:
+            found = self._as_it_ended(found)
         try:
             verdict, record = self.ledger.register(found, self.clock(), again=again)
         except NeverError as error:
@@ -154,10 +154,14 @@ class Importer:
             return self._told_failed(record)
         return self._ended(record, found)
 
-    def _made_before(self, found: NewRun) -> RunRecord | None:
-        """The same run as it was imported; its parts were cleared away since."""
-        same = (each for each in self.ledger.runs(found.run.export.key, MADE) if _said(each.run) == _said(found.run))
-        return next(same, None)
+    def _as_it_ended(self, found: NewRun) -> NewRun:
+        """With the content of the same run when it ended, where it needs no part, or some were cleared away since."""
+        if not (found.parts and (found.waiting or found.unread)):
+            return found
+        before = (each for each in self.ledger.runs(found.run.export.key, ENDED) if _said(each.run) == _said(found.run))
+        # One that waited when it failed never had all of its parts.
+        same = (each.run for each in before if found.unread or each.started_at or each.state is not RunState.FAILED)
+        return next((replace(found, run=replace(found.run, content=each.content)) for each in same), found)
 
     def _ended(self, record: RunRecord, found: NewRun) -> list[Outgoing]:
         """What follows a run of which nothing is read. What is to be known of one that was read its making has told."""
