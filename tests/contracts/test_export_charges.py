@@ -331,6 +331,16 @@ def test_a_rivals_backfill_of_the_month_before_is_no_change_of_the_agreement(wor
     assert (backfill.record.state, world.feeding(), world.total(9)) == (RunState.NOT_USED, {"": ["other"]}, 20)
 
 
+def test_runs_of_an_export_that_joins_as_the_agreement_changed_are_told_as_imported(world: World) -> None:
+    old, new = export("old", account="42"), export("new", account="43")
+    world.deliver(new, days(9, 1, 20), each_day(9, 1, 20))
+    last = world.deliver(old, days(9, 1, 21), each_day(9, 1, 1, "5")).record  # begins on the same day: a rival so far
+    assert last.state is RunState.NOT_USED
+    world.deliver(old, days(8, 1, 31), each_day(8, 1, 31), at=on(9, 22))
+    assert (world.total(8), world.total(9)) == (31, 25)
+    assert [(each.state, each.reason) for each in world.ledger.runs()] == [(RunState.IMPORTED, None)] * 3
+
+
 def test_days_of_a_late_run_that_newer_ones_have_replaced_are_none_of_a_feeding_one(world: World) -> None:
     old, new = export("old", account="42"), export("new", account="43")
     world.deliver(old, days(9, 1, 29), each_day(9, 1, 15))

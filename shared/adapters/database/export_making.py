@@ -43,7 +43,7 @@ from shared.adapters.database.tables import (
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import BY_EXPORT, Coverage, lookback_of, utc_day
 from shared.domain.exports.days import billing_period, left_out_in_words, placed
-from shared.domain.exports.feeding import Fed, Offer, goes_first, offers_of, outcome, superseded, who_feeds
+from shared.domain.exports.feeding import Fed, Offer, goes_first, moved, offers_of, outcome, who_feeds
 from shared.domain.exports.reading import is_of_its_day
 from shared.domain.exports.runs import ExportRun, RunState
 from shared.domain.exports.sums import Sums, totals_of
@@ -165,7 +165,8 @@ class Making:
         read_by = self.run if is_of_its_day(self.run, believed) else None
         mark_due(connection, scope_ids, changes.days, self.now, read_by)
         self._feed(connection, before, its.state)
-        tell_anew(connection, superseded(before.feeds, its.state.feeds))
+        delivered = {each.fed for each in before.deliveries}
+        tell_anew(connection, [each for each in moved(before.feeds, its.state.feeds) if each in delivered])
         # Of what its export feeds, a run is used by what it leaves out, too.
         read = [(True, None)] if its.is_read else []
         self._note(connection, changes, [*read, *((each.used, each.reason) for each in verdicts)])

@@ -211,17 +211,17 @@ def use(order: Order, covered: Mapping[Fed, Feed], feeds: Feeds) -> tuple[Feeds,
     for fed in sorted((each for each in covered if order.holds_for(each) and each.is_fed_alone), key=place):
         by_sub_account[fed.whole] = _taken_over(by_sub_account[fed.whole], fed, covered[fed])
     after = _together(by_sub_account)
-    both = sorted(feeds.keys() | after.keys(), key=place)
-    return after, [fed for fed in both if _sources(feeds.get(fed, ())) != _sources(after.get(fed, ()))]
+    return after, moved(feeds, after)
 
 
 def _sources(feeds: Iterable[Feed]) -> set[str]:
     return {each.source for each in feeds}
 
 
-def superseded(before: Feeds, after: Feeds) -> list[Fed]:
-    """Of what something fed that no longer does: by an order that another takes it over once it has it."""
-    return [fed for fed, feeds in before.items() if _sources(feeds) - _sources(after.get(fed, ()))]
+def moved(before: Feeds, after: Feeds) -> list[Fed]:
+    """Of what something feeds that did not, or no longer does."""
+    both = sorted(before.keys() | after.keys(), key=place)
+    return [fed for fed in both if _sources(before.get(fed, ())) != _sources(after.get(fed, ()))]
 
 
 def suppliers(feeding: Sequence[str], delivered: Sequence[str], holding: Sequence[str] = ()) -> tuple[str, ...]:
