@@ -52,7 +52,7 @@ class ReconcileLedger(Protocol):
     def delivered(self, provider: str, sub_account_id: str, month: date) -> Mapping[str, Mapping[str, Decimal]]:
         """What exports have delivered to a sub-account's month as billing period, also those that feed nothing.
 
-        By name and currency.
+        By the export's key and currency.
         """
         ...
 
@@ -63,6 +63,6 @@ class ReconcileLedger(Protocol):
     def whole_runs(self, month: date, sub_accounts: Collection[tuple[str, str]] | None = None) -> list[Whole]:
         """The runs, all made, that each say all of what their export has delivered to a month, and nothing else.
 
-        By export's name.         sub_accounts: only those of exports that have delivered something of one of these.
+        By export's name. sub_accounts: only those of exports that have delivered something of one of these.
         """
         ...

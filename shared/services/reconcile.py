@@ -21,6 +21,7 @@ from shared.domain.coverage import (
     month_in_words,
     utc_day,
 )
+from shared.domain.exports.runs import told_apart
 from shared.domain.money import add
 from shared.domain.periods import Period, month_of, months_before
 from shared.domain.projects import sub_account_key
@@ -61,7 +62,7 @@ OTHER_METRIC = {CostMetric.ACTUAL: CostMetric.AMORTIZED, CostMetric.AMORTIZED: C
 @dataclass(frozen=True, slots=True)
 class Compared:
     """A sub-account's month. api: its total; None where it was not asked for, and why not. exports: what each has
-    delivered to it as billing period, by name. differences: by who says otherwise, one for each cause.
+    delivered to it as billing period, by what people call it. differences: by who says otherwise, one for each cause.
     """
 
     provider: str
@@ -128,8 +129,9 @@ class ReconcileService:
         days = self._days(month)
         accounts = self._accounts(subscription.strip())
         only = accounts if subscription.strip() else None
-        compared = [_Comparison(self, *each, days).compared() for each in accounts]
-        runs = [self._compared_run(each, days) for each in self.ledger.whole_runs(days.start, only)]
+        called = told_apart(self.exports.exports())
+        compared = [_Comparison(self, *each, days, called).compared() for each in accounts]
+        runs = [_compared_run(each, days, called) for each in self.ledger.whole_runs(days.start, only)]
         return Reconciled(days, [each for each in compared if each], runs)
 
     @property
@@ -153,24 +155,16 @@ class ReconcileService:
             raise RequestError(f"nothing is known of {subscription}; `costs --by sub-account` lists what is stored")
         return found if subscription else known
 
-    def _compared_run(self, whole: Whole, days: Period) -> ComparedRun:
-        record, stored = whole.record, amounts_of(whole.stored)
-        found = Explained(more_in(record.totals, stored))
-        # Why some was left out stands in the history.
-        found.explain(record.left_out, Cause.PERIOD, "rows were left out, for which a run of other days speaks")
-        found.explain(rounding_in(found.left, whole.stored), Cause.ROUNDING, ROUNDED)
-        of_run = found.in_all(f"{month_in_words(days.start)} is stored otherwise")
-        return ComparedRun(record.run.export.name, record.id, record.totals, stored, of_run)
-
 
 @dataclass(frozen=True)
 class _Comparison:
-    """One sub-account's month."""
+    """One sub-account's month. called: what people call each export, by its key, but for those found meanwhile."""
 
     service: ReconcileService
     provider: str
     sub_account_id: str
     days: Period
+    called: Mapping[str, str]
 
     def compared(self) -> Compared | None:
         """What was found; None where nobody says anything of it."""
@@ -183,7 +177,8 @@ class _Comparison:
         found = {"API": self._against_api(Said(self.days, stored, api), exported) if api is not None else []}
         found["exports"] = _against_exports(exported)
         differences = {name: each for name, each in found.items() if each}
-        return Compared(*account, amounts_of(stored), api, not_asked, delivered, differences)
+        by_name = dict(sorted((self.called.get(key, key), totals) for key, totals in delivered.items()))
+        return Compared(*account, amounts_of(stored), api, not_asked, by_name, differences)
 
     def _stored(self, days: Period) -> Counted:
         return self.service.charges.totals(self.provider, self.sub_account_id, days)
@@ -281,7 +276,8 @@ class _Comparison:
             run, state = newer
             days = run.days and overlap(run.days, read.days)
             said = self._said(days) if days and days != read.days else None
-            why = f"the run of {run.export.name} of {day_in_words(utc_day(run.at))} is {state}"
+            name = self.called.get(run.export.key, run.export.name)
+            why = f"the run of {name} of {day_in_words(utc_day(run.at))} is {state}"
             found.explain(said.more if said else found.left, Cause.NEWER, why)
 
     def _explain_moving(self, found: Explained, read: Said) -> None:
@@ -302,6 +298,19 @@ class _Comparison:
         service, known = self.service, self.service.ledger.known(self.provider, self.sub_account_id)
         recency = (service.today, service.lookback_days, closed_on(self.provider))
         return [gap for fed, months in known.items() for gap in gaps(fed.name, months, days, *recency)]
+
+
+def _compared_run(whole: Whole, days: Period, called: Mapping[str, str]) -> ComparedRun:
+    record, stored = whole.record, amounts_of(whole.stored)
+    found = Explained(more_in(record.totals, stored))
+    # Why some was left out stands in the history. It is not stored, even where all of the run and what is are equal.
+    if left_out := more_in(record.left_out, {}):
+        why = "rows were left out, for which a run of other days speaks"
+        found.add(Difference(left_out, Cause.PERIOD, why))
+    found.explain(rounding_in(found.left, whole.stored), Cause.ROUNDING, ROUNDED)
+    of_run = found.in_all(f"{month_in_words(days.start)} is stored otherwise")
+    export = record.run.export
+    return ComparedRun(called.get(export.key, export.name), record.id, record.totals, stored, of_run)
 
 
 def _against_exports(exported: Exported) -> list[Difference]:

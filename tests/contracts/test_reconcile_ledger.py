@@ -41,7 +41,7 @@ def test_whose_a_month_is_that_has_been_handed_over_in_part_since(world: World) 
         (group, on(8, 1), "CAD"): Decimal(2),
     }
     assert found.of_period == {"CAD": Decimal("10.5")}
-    assert SqlReconcile(world.database).delivered("azure", SUB, AUGUST) == {"monthly": {"CAD": Decimal("10.5")}}
+    assert SqlReconcile(world.database).delivered("azure", SUB, AUGUST) == {MONTHLY.key: {"CAD": Decimal("10.5")}}
 
 
 def test_the_runs_that_alone_say_a_month(world: World) -> None:

@@ -531,3 +531,25 @@ def test_an_export_that_is_not_used_is_shown_and_not_compared(world: World) -> N
     compared = world.account()
     assert compared.stored == {"CAD": Decimal(1)}
     assert (compared.exports, compared.differences) == ({"daily": {"CAD": Decimal(9)}}, {})
+
+
+def test_what_a_run_has_left_out_and_what_is_stored_too_much_do_not_cancel(fed: World) -> None:
+    fed.exports.deliver(DAILY, Period(on(10), on(16)), [cost(12, "1"), cost(20, "5")], at=on(16))
+    [run] = fed.reconciled().runs
+    assert causes(run.differences) == [(Cause.PERIOD, {"CAD": "5"})]
+    fed.changed("6", charges.c.charge_period_start == on(12))
+    with fed.ledgers.database.engine.begin() as connection:
+        connection.execute(update(export_charges).values(billed_cost=Decimal(6)))
+    [run] = fed.reconciled().runs
+    assert run.exact == run.stored == {"CAD": Decimal(6)}
+    assert causes(run.differences) == [(Cause.PERIOD, {"CAD": "5"}), (Cause.UNEXPLAINED, {"CAD": "-5"})]
+
+
+def test_exports_of_one_name_are_told_apart(fed: World) -> None:
+    one = export("daily", Width.BILLING_ACCOUNT, "42")
+    fed.exports.deliver(one, SEPTEMBER, [cost(3, "10")], at=on(30))
+    fed.exports.deliver(DAILY, SEPTEMBER, [cost(3, "6")], at=on(30))
+    found = fed.reconciled()
+    [compared] = found.accounts
+    assert compared.exports == {one.key: {"CAD": Decimal(10)}, DAILY.key: {"CAD": Decimal(6)}}
+    assert {(run.export, run.exact["CAD"]) for run in found.runs} == {(one.key, 10), (DAILY.key, 6)}

@@ -56,16 +56,16 @@ class SqlReconcile(Ledger, ReconcileLedger):
     def delivered(
         self, connection: Connection, provider: str, sub_account_id: str, month: date
     ) -> Mapping[str, Mapping[str, Decimal]]:
-        key = exports.c.name, charge.billing_currency
+        key = exports.c.key, charge.billing_currency
         summed = select(*key, func.sum(charge.billed_cost)).join_from(
             export_charges, exports, exports.c.id == charge.export_id
         )
         summed = summed.join(scopes, scopes.c.id == charge.scope_id).where(*_is_of(provider, sub_account_id))
         found: dict[str, dict[str, Decimal]] = {}
-        for name, currency, cost in connection.execute(
+        for export, currency, cost in connection.execute(
             summed.where(charge.billing_period == month).group_by(*key).order_by(*key)
         ):
-            found.setdefault(name, {})[currency] = cost
+            found.setdefault(export, {})[currency] = cost
         return found
 
     @override
