@@ -68,7 +68,6 @@ class _Parsing:
     def __init__(self, header: list[str], layout: Layout) -> None:
         self._header = header
         names = [str(place) for place in range(len(header))]
-        self._schema = dict.fromkeys(names, pl.String)
         # Where the last column is not read, the parser jumps over what lies behind the others, quotes and all.
         self._columns = [*columns_of(layout, lambda _, at: pl.col(names[at])), pl.col(names[-1]).alias(LAST)]
         # Where this is read, nothing shows that it was cut off; where not, nothing is lost by that.
@@ -78,6 +77,9 @@ class _Parsing:
         self.ends_with_line = True
         used = {name for column in self._columns for name in column.meta.root_names()}
         self._needed = [(place, name) for place, name in enumerate(names) if name in used]
+        # A row with more cells is refused where all columns are read, and only there. What is not needed is read as
+        # what takes next to nothing, whatever it holds.
+        self._schema = {name: pl.String if name in used else pl.Boolean for name in names}
 
     def frames(self, file: CsvFile) -> Iterator[pl.DataFrame]:
         """The rows of each piece of it."""
@@ -96,10 +98,11 @@ class _Parsing:
     def _quickly(self, whole: bytes) -> pl.DataFrame | None:
         """The rows of a piece; None where they may not be right: the next may have the rest of a cell, too."""
         try:
-            rows = pl.scan_csv(whole, has_header=False, schema=self._schema)
-            frame = rows.select(self._columns).collect()
+            rows = pl.scan_csv(whole, has_header=False, schema=self._schema, ignore_errors=True).collect()
+            frame = rows.lazy().select(self._columns).collect()
         except PolarsError:
             return None
+        # None has more cells than the header: where all have as many together, each has.
         commas = _count(whole, ",") - (not whole.endswith(b","))
         has_its_cells = commas == frame.height * (len(self._header) - 1)
         ends = whole.count(b'"', whole.rfind(b"\n", 0, -1) + 1) % 2 == 0

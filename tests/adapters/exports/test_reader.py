@@ -790,6 +790,23 @@ def test_a_late_row_that_is_no_row_is_refused_by_its_number(tmp_path, small_piec
     assert sentence in error.value.reason
 
 
+LONG = (",1.5,CAD,,", ",1234,50,CAD,,"), (",,\n", ",a,b\n"), ("21,3", "21,large, 3")
+SHORT = (",3,", ","), (",,\n", ",\n"), (",CAD,,", ",CAD")
+
+
+@pytest.mark.parametrize("short", SHORT)
+@pytest.mark.parametrize("long", LONG)
+def test_a_late_row_with_a_cell_too_many_and_one_with_too_few_do_not_hide_each_other(
+    tmp_path, small_pieces, long, short
+):
+    row = "2026-09-21,3,1.5,CAD,,\n"
+    odd = [row.replace(*long, 1), row.replace(*short, 1)]
+    for some in (odd, odd[::-1]):
+        rows = row * 250 + (row * 3).join(some) + row * 250
+        with pytest.raises(NeverError, match="Row 251 after the header has "):
+            read(tmp_path / "part", "Date,Quantity,Cost,BillingCurrency,Tags,Note\n" + rows)
+
+
 def test_quotes_in_the_midst_of_cells_move_no_column(tmp_path, small_pieces):
     row = "x,,,,y,,2026-09-21,1.5,CAD\n"
     odd = 'x",,a_b,"""""",x",,2026-09-21,908.70,CAD\n'
