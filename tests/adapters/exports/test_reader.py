@@ -790,7 +790,7 @@ def test_a_late_row_that_is_no_row_is_refused_by_its_number(tmp_path, small_piec
     assert sentence in error.value.reason
 
 
-LONG = (",1.5,CAD,,", ",1234,50,CAD,,"), (",,\n", ",a,b\n"), ("21,3", "21,large, 3")
+LONG = (",1.5,CAD,,", ",1234,50,CAD,,"), (",,\n", ",,a,b\n"), ("21,3", "21,large, 3")
 SHORT = (",3,", ","), (",,\n", ",\n"), (",CAD,,", ",CAD")
 
 
