@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -195,6 +196,60 @@ def test_manifests_that_can_not_be_read_and_those_of_other_programs_are_told_tog
     chain.drain()
     assert notices(chain)[1:] == ["A cost export can't be imported: app-4/manifest.json"]
     assert len(chain.export_runs.runs()) == 10
+
+
+def test_manifests_that_were_told_one_by_one_are_not_told_together_where_that_is_forgotten(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable(blobs, monkeypatch, NeverError("the blob is archived"))
+    for number in range(3):
+        blobs.put(CONTAINER, f"app-{number}/manifest.json", b"{}")
+        scan(chain)
+    blobs.delete(OF_STATE, chain.export_seen.name)
+    blobs.put(CONTAINER, "app-3/manifest.json", b"{}")
+    scan(chain)
+    assert notices(chain) == [f"A manifest can't be read: app-{number}/manifest.json" for number in range(4)]
+
+
+def test_who_dies_before_it_is_told_that_a_manifest_can_not_be_read_leaves_nobody_untold(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs.put(CONTAINER, "app/manifest.json", b"{}")
+    unreadable(blobs, monkeypatch, NeverError("the blob is archived"))
+    with monkeypatch.context() as meanwhile, pytest.raises(MemoryError):
+        meanwhile.setattr(type(chain.mails), "add", lambda *_: (_ for _ in ()).throw(MemoryError))
+        scan(chain)
+    for _ in range(2):
+        scan(chain)
+    assert notices(chain) == ["A manifest can't be read: app/manifest.json"]
+
+
+@pytest.mark.parametrize("how", ["removed", "disabled"])
+@pytest.mark.parametrize("what", ["a manifest that can't be read", "files of no manifest", "a container that can"])
+def test_of_an_account_that_is_gone_or_disabled_nothing_is_told_or_noted_from_then_on(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch, how: str, what: str
+) -> None:
+    if what == "a container that can":
+        blobs.fails = lambda _what: NeverError("it needs the role") if blobs.asked[-1] == "listed" else None
+    scan(chain)
+    account, before = the_account(chain), notices(chain)
+    if how == "disabled":
+        set_status(chain, AccountStatus.DISABLED)
+    chain.cloud_accounts.add_exports("azure", "elsewhere")
+    if how == "removed":
+        chain.cloud_accounts.remove(account.id)
+    blobs.fails = lambda _what: None
+    if what == "files of no manifest":
+        blobs.put(CONTAINER, "a/part.csv", b"x")
+    else:
+        Exported(blobs).run([ea("1", DAY)])
+        unreadable(blobs, monkeypatch, NeverError("the blob is archived"))
+    chain.export_seen.write(replace(chain.export_seen.read(), looked_at=chain.clock.now + timedelta(hours=25)))
+    chain.clock.forward(hours=26)
+    assert scan(chain) == []
+    assert (notices(chain), chain.export_runs.runs()) == (before, [])
+    of_account = [each for each in chain.cloud_accounts.accounts() if each.id == account.id]
+    assert of_account == ([replace(account, status=AccountStatus.DISABLED)] if how == "disabled" else [])
 
 
 def test_what_nobody_looks_at_any_more_is_not_told_as_silent(chain: Chain, blobs: FakeBlobs) -> None:

@@ -176,8 +176,7 @@ class Scanner:
         }
         _forget_gone(seen, place, listed)
         is_complete = yield from self._queue(look, place, listed)
-        yield from self.telling.unread(look.unread)
-        look.unread.clear()
+        yield from self._tell_unread(look, place)
         if is_complete:
             yield from self._tell_unnamed(look, place, listed)
 
@@ -194,19 +193,25 @@ class Scanner:
 
     def _mended(self, look: Look, place: Place) -> Iterator[Outgoing]:
         """It can be read again: what was given up meanwhile is asked for."""
+        if not self._is_still(look, place):
+            return
         self.cloud_accounts.mark_readable(place.cloud_account_id)
         self._ask_again(look)
         for record in self.ledger.runs(states=[RunState.WAITING]):
             if place.holds(*_apart(record.run.place)):
                 yield from self._wait_on(look, record)
 
+    def _is_still(self, look: Look, place: Place) -> bool:
+        """Whether its cloud account is there, and enabled: asked before anything is done that outlasts the look."""
+        if not look.is_fresh:
+            self._ask_where(look)
+        return place in look.seen.places
+
     def _refused(self, look: Look, place: Place, reason: str) -> Iterator[Outgoing]:
         """Once a day, so that the database is opened no more often."""
         told = f"{look.now.date()} {reason}"
         if look.seen.refused.get(place.at) != told:
-            if not look.is_fresh:
-                self._ask_where(look)
-            if place not in look.seen.places:
+            if not self._is_still(look, place):
                 return
             yield from self.telling.refused(place.container, reason)
             self.cloud_accounts.mark_failed(place.cloud_account_id, reason)
@@ -227,9 +232,7 @@ class Scanner:
                 break
             if found := self._found(look, place, manifest, listed):
                 read.append((found, manifest))
-        if read and not look.is_fresh:
-            self._ask_where(look)
-        if read and place not in look.seen.places:
+        if read and not self._is_still(look, place):
             return False
         for found, manifest in sorted(read, key=lambda each: -each[0].run.export.width):
             if found.run.content not in look.known:
@@ -270,16 +273,26 @@ class Scanner:
         return found
 
     def _unread(self, look: Look, place: Place, manifest: ListedBlob, reason: str) -> None:
-        """Each content once: a failed run in the history, of which operators are told."""
         at = f"{place.container}/{manifest.name}"
-        if look.seen.unread.get(at) == manifest.blob.etag:
+        if look.seen.unread.get(at) != manifest.blob.etag:
+            found = unreadable(place, manifest, reason)
+            # What it says once it can be read is another content.
+            run = replace(found.run, content=content_of(manifest.blob.etag, ["unread"]))
+            look.unread.append((replace(found, run=run), manifest.blob.etag))
+
+    def _tell_unread(self, look: Look, place: Place) -> Iterator[Outgoing]:
+        """Each content once: a failed run in the history, of which operators were told before it came there."""
+        unread = list(look.unread)
+        look.unread.clear()
+        if not unread or not self._is_still(look, place):
             return
-        found = unreadable(place, manifest, reason)
-        # What it says once it can be read is another content.
-        run = replace(found.run, content=content_of(manifest.blob.etag, ["unread"]))
-        _, record = self.ledger.register(replace(found, run=run), look.now)
-        look.unread.append((record, reason))
-        look.seen.unread[at] = manifest.blob.etag
+        yield from self.telling.unread([found for found, _ in unread if not self._is_known(found)])
+        for found, etag in unread:
+            self.ledger.register(found, look.now)
+            look.seen.unread[found.run.place] = etag
+
+    def _is_known(self, found: NewRun) -> bool:
+        return any(each.run.content == found.run.content for each in self.ledger.runs(found.run.export.key))
 
     def _tell_unnamed(self, look: Look, place: Place, listed: Mapping[str, ListedBlob]) -> Iterator[Outgoing]:
         manifests = look.seen.manifests.items()
@@ -297,7 +310,7 @@ class Scanner:
         if not untold:
             return
         notice = Unnamed.of(place, untold)
-        if digest(notice.key) not in look.seen.told:
+        if digest(notice.key) not in look.seen.told and self._is_still(look, place):
             yield from self.telling.unnamed(notice)
             look.seen.told |= {*new, digest(notice.key)}
 
@@ -306,8 +319,8 @@ class Scanner:
 class Look:
     """One look. is_first: nothing was seen before. is_fresh: the places are as the database has them now. has_asked: it
     was asked for what nobody has heard of, too. known: the contents of runs that need no message. again: the manifests
-    that need one though they were seen. is_on_its_way: whether others were queued that may come yet. unread: what
-    operators are to be told of, and why that can't be read. is_unsure: not every manifest of a place was read, which
+    that need one though they were seen. is_on_its_way: whether others were queued that may come yet. unread: the
+    manifests that can't be read, and their ETags. is_unsure: not every manifest of a place was read, which
     may name any file.
     """
 
@@ -319,7 +332,7 @@ class Look:
     known: Collection[str] = ()
     again: set[str] = field(default_factory=set)
     is_on_its_way: bool = False
-    unread: list[tuple[RunRecord, str]] = field(default_factory=list)
+    unread: list[tuple[NewRun, str]] = field(default_factory=list)
     is_unsure: bool = False
     queued: int = 0
 

@@ -14,7 +14,7 @@ from shared.pipeline.operators import Operators, at_most
 from shared.pipeline.stage import Outgoing, mails_out
 from shared.ports.blobs import ListedBlob
 from shared.ports.clock import Clock
-from shared.ports.export_runs import RunRecord
+from shared.ports.export_runs import NewRun, RunRecord
 from shared.ports.mails import MailLedger, NewMail, Topic
 
 HISTORY = "`python -m shared.cli exports list` shows what became of each run."
@@ -73,18 +73,18 @@ class Telling:
             f"{HISTORY} The next run of the export is imported by itself.{advice}",
         )
 
-    def unread(self, found: Sequence[tuple[RunRecord, str]]) -> list[Outgoing]:
-        """Manifests that can't be read, and why; each content once."""
+    def unread(self, found: Sequence[NewRun]) -> list[Outgoing]:
+        """Manifests that can't be read; each content once."""
         if not found:
             return []
-        (first, _), more = found[0], len(found) - 1
+        first, more = found[0], len(found) - 1
         return self._tell(
             self.operators.notice(
                 Topic.COSTS_FAILED,
-                f"export-unread/{digest(*sorted(record.run.place + record.run.content for record, _ in found))}",
+                f"export-unread/{digest(*sorted(each.run.place + each.run.content for each in found))}",
                 f"A manifest can't be read: {first.run.export.name}{f' and {more} more' if more else ''}",
                 "What these manifests list is not imported. It is told once.",
-                at_most([f"{record.run.place}: {reason}" for record, reason in found]),
+                at_most([f"{each.run.place}: {each.unread[1]}" for each in found if each.unread]),
                 "Once one can be read, or another is in its place, that is imported by itself, within the hour.",
             )
         )
