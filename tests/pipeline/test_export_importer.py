@@ -496,6 +496,37 @@ BAD_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 }
 
 
+TOO_LONG: list[dict[str, Any]] = [
+    {"runInfo": {"runId": "r" * 201}},
+    {"exportConfig": {"exportName": "n" * 201}},
+    {"exportConfig": {"resourceId": "/subscriptions/" + "x" * 400}},
+    {"blobs": [{"blobName": "p" * 1101, "byteCount": 1}]},
+]
+
+
+@pytest.mark.parametrize("change", TOO_LONG, ids=["run", "name", "id", "part"])
+def test_what_the_history_has_no_room_for_is_a_failed_run_and_looked_at_once(
+    chain: Chain, blobs: FakeBlobs, change: dict[str, Any]
+) -> None:
+    """Though what was seen is lost; and of a manifest whose name is all signs of two units, too."""
+    place = Exported(blobs, folder="🚀" * 300).run([ROW])
+    name = place.removeprefix(f"{CONTAINER}/")
+    manifest = json.loads(blobs.containers[CONTAINER][name][0])
+    more = {key: manifest[key] | each if isinstance(each, dict) else each for key, each in change.items()}
+    blobs.put(CONTAINER, name, json.dumps(manifest | more).encode())
+    for forgets in (False, True, False):
+        chain.configure()
+        if forgets:
+            blobs.delete("budget-warden", chain.export_seen.name)
+        chain.send(chain.export_scanner.scan())
+        chain.drain()
+        chain.clock.forward(hours=3)
+    (record,) = chain.export_runs.runs()
+    assert (record.state, record.run.place) == (RunState.FAILED, place)
+    assert record.reason is not None and "can be stored" in record.reason
+    assert (letters(chain), len(told(chain))) == ([], 1)
+
+
 @pytest.mark.parametrize("kind", BAD_MANIFESTS)
 def test_a_manifest_that_can_not_be_right_is_a_failed_run_with_one_sentence(
     chain: Chain, blobs: FakeBlobs, kind: str

@@ -14,7 +14,7 @@ from tempfile import gettempdir, mkdtemp
 from threading import Lock
 
 from shared.domain.charges import CostMetric
-from shared.domain.exports.runs import Export, ExportRun, Found, RunState
+from shared.domain.exports.runs import Blob, Export, ExportRun, Found, RunState
 from shared.domain.exports.sums import Sums, added, sums_of
 from shared.domain.money import MoneyError
 from shared.messages import (
@@ -27,7 +27,7 @@ from shared.messages import (
 )
 from shared.pipeline.dead_letters import POISONED, DeadLetters
 from shared.pipeline.events import event
-from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, place_of, places
+from shared.pipeline.exports.places import Finder, Place, export_accounts, place_holding, place_of, places, unreadable
 from shared.pipeline.exports.scanner import ENDED, part_messages
 from shared.pipeline.exports.telling import Telling
 from shared.pipeline.stage import Outgoing, Retry, growing_wait, outgoing
@@ -106,7 +106,7 @@ class Importer:
                 found = self.finder.run_at(place, _name(message.manifest))
             if found is None:
                 return self._gone(message)
-            return self._registered(message, found)
+            return self._registered(message, place, found)
         except LaterError as error:
             container = message.manifest.partition("/")[0]
             told = self.telling.refused(container, error.reason) if isinstance(error, RefusedError) else []
@@ -135,12 +135,12 @@ class Importer:
             raise MessageError(f"there is no blob {message.manifest}")
         return self._again(message)
 
-    def _registered(self, message: ManifestMessage, found: NewRun) -> list[Outgoing]:
+    def _registered(self, message: ManifestMessage, place: Place, found: NewRun) -> list[Outgoing]:
         again = message.envelope.replayed
         if not again:
             found = self._as_it_ended(found)
         try:
-            verdict, record = self.ledger.register(found, self.clock(), again=again)
+            verdict, record = self._noted(place, found, again)
         except NeverError as error:
             raise MessageError(error.reason) from error
         event("export_found", run=record.id, export=record.run.export.name, found=verdict, state=record.state)
@@ -153,6 +153,16 @@ class Importer:
         if record.state is RunState.FAILED and verdict is Found.NEW:
             return self._told_failed(record)
         return self._ended(record, found)
+
+    def _noted(self, place: Place, found: NewRun, again: bool) -> tuple[Found, RunRecord]:
+        """In the history, as a manifest that nobody can read where that has no room for what it says."""
+        try:
+            return self.ledger.register(found, self.clock(), again=again)
+        except NeverError as error:
+            manifest = ListedBlob(_name(found.run.place), Blob(0, ""), found.run.modified_at)
+            refused = unreadable(place, manifest, error.reason)
+            run = replace(refused.run, content=found.run.content)
+            return self.ledger.register(replace(refused, run=run), self.clock())
 
     def _as_it_ended(self, found: NewRun) -> NewRun:
         """With the content of the same run when it ended, where it needs no part, or some were cleared away since."""

@@ -17,7 +17,9 @@ from shared.ports.exports import Manifest, ManifestPart, ManifestReader
 
 # Longer than any manifest that was seen; a reader refuses those that are.
 LONGEST_MANIFEST = 16 * 2**20
-LONGEST_NAME = 150
+LONGEST_ID = 150
+# Each letter may be two of the 200 units that are stored.
+LONGEST_NAME = 100
 Lookup = Callable[[Collection[str]], Mapping[str, ListedBlob]]
 """Those of some blobs that are there, by name"""
 
@@ -175,7 +177,7 @@ def unreadable(place: Place, listed: ListedBlob, reason: str) -> NewRun:
     at = f"{place.container}/{listed.name}"
     # Its end tells more than its beginning.
     export = Export(
-        place.provider, at[-LONGEST_NAME:], readable(listed.name[-LONGEST_NAME:], LONGEST_NAME), Dataset.OTHER
+        place.provider, at[-LONGEST_ID:], readable(listed.name[-LONGEST_NAME:], LONGEST_NAME), Dataset.OTHER
     )
     run = ExportRun(export, "", at, None, listed.modified_at, 0, None, content_of(listed.blob.etag, ()))
     return NewRun(run, place.cloud_account_id or None, place.container, (), unread=(RunState.FAILED, reason))
