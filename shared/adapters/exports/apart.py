@@ -106,13 +106,16 @@ class ReadingProcess:
 
     def _started(self) -> _Child:
         places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
-        process = subprocess.Popen(  # noqa: S603 -- ourselves
-            [sys.executable, "-m", __name__, str(self._most_memory_mb), str(self._idle)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**FRUGAL, **os.environ, **QUIET, "PYTHONPATH": places},
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 -- ourselves
+                [sys.executable, "-m", __name__, str(self._most_memory_mb), str(self._idle)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**FRUGAL, **os.environ, **QUIET, "PYTHONPATH": places},
+            )
+        except OSError as error:
+            raise LaterError(f"The process that reads Parquet files did not start: {error.strerror}.") from error
         child = _Child(process, cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout))
         if child.answers.read(len(READY)) != READY:
             process.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -17,6 +18,8 @@ from shared.adapters.exports.polars_words import explained
 from shared.adapters.exports.summing import Summing, columns_of, summing_of
 from shared.domain.charges import CostMetric
 
+# It goes on with what it makes of such rows, and they are found by their number.
+warnings.filterwarnings("ignore", "CSV malformed", UserWarning)
 BATCH_ROWS = 500_000
 LAST = "last"
 # For each piece glibc has pages cleared that it had just given back, unless something as large as this was once given

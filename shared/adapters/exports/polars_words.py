@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from polars.exceptions import PanicException, PolarsError
 
 from shared.domain.texts import readable
-from shared.ports.errors import NeverError
+from shared.ports.errors import LaterError, NeverError
+
+# What is said of where a file is. All else (open files, memory, the disk) is no fault of the file.
+OF_THE_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Makes a NeverError with a sentence of them."""
+    """Makes a NeverError with a sentence of them; a LaterError of what this machine lacks just now."""
     try:
         yield
     except PolarsError as error:
@@ -22,7 +26,8 @@ def explained() -> Iterator[None]:
         # Words of its programmers, to each other.
         raise NeverError("The file is broken, or of a kind that is not read.") from error
     except OSError as error:
-        raise NeverError(f"The file can't be read: {readable(error.strerror or str(error), 200)}.") from error
+        reason = f"The file can't be read: {readable(error.strerror or str(error), 200)}."
+        raise (NeverError if error.errno in OF_THE_PATH else LaterError)(reason) from error
 
 
 def _reason(said: str) -> str:

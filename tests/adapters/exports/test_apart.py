@@ -120,6 +120,12 @@ def test_that_no_process_can_be_started_is_not_the_files_fault(tmp_path, monkeyp
         ReadingProcess().read(parquet(tmp_path / "good.parquet"), CostMetric.ACTUAL, TODAY)
 
 
+def test_that_the_machine_has_no_room_for_a_process_is_not_the_files_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path))
+    with pytest.raises(LaterError, match="did not start: Permission denied"):
+        ReadingProcess().read(parquet(tmp_path / "good.parquet"), CostMetric.ACTUAL, TODAY)
+
+
 def test_a_fault_of_ours_in_there_is_raised_here(tmp_path):
     reading = ReadingProcess()
     try:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import re
+import resource
 import zlib
 from collections import defaultdict
 from datetime import UTC, date, datetime
@@ -25,7 +26,7 @@ from shared.adapters.exports.summing import Summing
 from shared.domain.charges import CostMetric
 from shared.domain.exports.runs import Dataset, Export
 from shared.domain.exports.sums import Row, sums_of
-from shared.ports.errors import NeverError
+from shared.ports.errors import LaterError, NeverError
 from tests.adapters.exports.files import (
     CSP,
     DATA,
@@ -991,3 +992,20 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
     (tmp_path / "part_1.csv").write_text(csv_of([EA, EA]))
     assert read(tmp_path / "part_[1*].csv", csv_of([EA])).count == 1
+
+
+def test_what_the_machine_lacks_is_no_fault_of_the_file(tmp_path):
+    path = tmp_path / "part"
+    path.write_text(csv_of([EA]), newline="")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = [path.open()]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0].fileno() + 1, before[1]))
+        with pytest.raises(LaterError, match="The file can't be read: Too many open files"):
+            read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        opened[0].close()
+    assert total(read(path)) == Decimal("1.5")
+    with pytest.raises(NeverError, match="The file can't be read: No such file"):
+        read(tmp_path / "none")
