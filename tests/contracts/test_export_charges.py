@@ -501,6 +501,41 @@ def test_an_order_says_anew_what_became_of_the_runs_that_it_concerns_and_keeps_w
     assert said() == of_daily
 
 
+def test_runs_of_a_group_and_of_all_of_its_sub_account_say_who_feeds_them_after_an_order_for_the_other(
+    world: World,
+) -> None:
+    one, two = export("one", Width.GROUP), export("two", Width.GROUP)
+    wide = export("all", Width.BILLING_ACCOUNT)
+    world.asked()
+    world.query(each_day(9, 1, 20, "4"), days(9, 1, 20))
+    for number, each in enumerate((one, two, wide)):
+        world.deliver(each, days(9, 1, 20), each_day(9, 1, 20), at=on(9, 20 + number))
+    why = "{} is fed by {}; `exports use {} --for 7f0c` changes that"
+    whole, group = "7f0c", "group rg of 7f0c"
+
+    def said() -> dict[str, str | None]:
+        return {each.run.export.name: each.reason for each in world.ledger.runs()}
+
+    world.use(wide, on(9, 23), SUB)
+    by_all = [why.format(group, "the export all", name) for name in ("one", "two")]
+    assert said() == {"one": by_all[0], "two": by_all[1], "all": None}
+    world.use(one, on(9, 24), SUB)
+    assert said() == {"one": None, "two": why.format(group, "the export one", "two"), "all": None}
+    world.use("query", on(9, 25), SUB)
+    by_query = [why.format(group, "the query", name) for name in ("one", "two")]
+    assert said() == {"one": by_query[0], "two": by_query[1], "all": why.format(whole, "the query", "all")}
+
+
+def test_a_run_of_a_whole_sub_account_says_which_export_feeds_a_group_of_it_now(world: World) -> None:
+    one, two = export("one", Width.GROUP), export("two", Width.GROUP)
+    for number, each in enumerate((one, two, export("all", Width.BILLING_ACCOUNT))):
+        world.deliver(each, days(9, 1, 20), each_day(9, 1, 20), at=on(9, 20 + number))
+    world.use(two, on(9, 24), SUB)
+    why = "7f0c is fed by the export two; `exports use all --for 7f0c` changes that"
+    last = world.ledger.runs()[0]
+    assert (last.state, last.reason) == (RunState.NOT_USED, why)
+
+
 def test_an_order_holds_for_what_its_export_delivers_later_too(world: World) -> None:
     wide = export("all", Width.BILLING_ACCOUNT)
     world.deliver(wide, days(9, 1, 19), each_day(9, 1, 19, sub="9a1b"))

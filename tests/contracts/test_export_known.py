@@ -135,6 +135,25 @@ def test_operators_are_told_once_where_both_agreements_exports_come_to_hold_the_
     assert (world.feeding(), world.total(9)) == ({"": ["new"]}, 18)
 
 
+def test_operators_are_told_of_each_with_which_one_comes_to_hold_the_same_days(world: World) -> None:
+    third = export("third", Width.BILLING_ACCOUNT, account="44")
+    world.deliver(OLD, days(8, 1, 31), each_day(8, 1, 31), at=on(9, 1))
+    world.deliver(NEW, days(9, 1, 30), each_day(9, 1, 30), at=on(10, 1))
+    world.deliver(third, days(10, 1, 20), each_day(10, 1, 20), at=on(10, 20))
+    longer = each_day(8, 28, 31) + each_day(9, 1, 30) + each_day(10, 1, 4)
+    told = [world.deliver(NEW, Period(on(8, 25), on(10, 6)), longer, at=on(10, day)).told for day in (21, 22)]
+    why = (
+        "new and {0} both have charges of 7f0c of {1}, and all of them count; `exports use new --for 7f0c` or "
+        "`exports use {0} --for 7f0c` lets those of one count alone"
+    )
+    both = [
+        why.format("old", "28 August 2026 to 31 August 2026"),
+        why.format("third", "1 October 2026 to 4 October 2026"),
+    ]
+    assert told == [(". ".join(both),), ()]
+    assert (world.total(8), world.total(10)) == (35, 24)
+
+
 def test_where_both_count_a_month_is_as_new_as_the_older_of_both(world: World) -> None:
     world.deliver(OLD, days(9, 1, 15), each_day(9, 1, 15) + others(9, 1, 15))
     world.deliver(NEW, days(9, 1, 20), each_day(9, 15, 20, "3"))

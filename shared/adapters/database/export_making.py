@@ -165,8 +165,9 @@ class Making:
         read_by = self.run if is_of_its_day(self.run, believed) else None
         mark_due(connection, scope_ids, changes.days, self.now, read_by)
         self._feed(connection, before, its.state)
-        delivered = {each.fed for each in before.deliveries}
-        tell_anew(connection, [each for each in moved(before.feeds, its.state.feeds) if each in delivered])
+        said = {each.fed for each in before.deliveries}
+        changed = [each for each in moved(before.feeds, its.state.feeds) if any(map(each.overlaps, said))]
+        tell_anew(connection, changed)
         # Of what its export feeds, a run is used by what it leaves out, too.
         read = [(True, None)] if its.is_read else []
         self._note(connection, changes, [*read, *((each.used, each.reason) for each in verdicts)])

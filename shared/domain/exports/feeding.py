@@ -273,6 +273,7 @@ def outcome_anew(
     said: what was, as `outcome` takes it. spoken: that of which its days count for its export; of a run that newer ones
     have replaced, that of the whole export. feeds: of what was changed, and of what the export feeds.
     """
+    changed = {*changed, *_overlapping(spoken, changed)}
     about = {each: f"{each.name} is fed " for each in changed}
     is_about = {fed for fed, begins in about.items() if any((reason or "").startswith(begins) for _, reason in said)}
     concerned = {*is_about, *spoken}
@@ -281,9 +282,24 @@ def outcome_anew(
     after = [(used, reason) for used, reason in of_others if not used or fed]
     after += [(True, None)] if fed and (True, None) not in after else []
     for each in sorted(concerned.intersection(changed) - fed, key=place):
-        by = feeds_of(feeds, each)
-        after += [(False, _why_not_used(export, each, by[0]))] if by else []
+        others = _feeding(feeds, each)
+        after += [(False, _why_not_used(export, each, others[0]))] if others else []
     return after
+
+
+def _overlapping(feds: Iterable[Fed], changed: Iterable[Fed]) -> list[Fed]:
+    """Of what a source can feed, that of which a charge can be of something changed."""
+    of_whole = defaultdict[Fed, list[Fed]](list)
+    for each in changed:
+        of_whole[each.whole].append(each)
+    return [fed for fed in feds if fed.is_fed_alone and any(map(fed.overlaps, of_whole.get(fed.whole, ())))]
+
+
+def _feeding(feeds: Feeds, fed: Fed) -> Sequence[Feed]:
+    """What feeds it, or, where nothing feeds all of a sub-account, its groups."""
+    return feeds_of(feeds, fed) or [
+        each for other in sorted(feeds, key=place) if other.overlaps(fed) for each in feeds[other]
+    ]
 
 
 def _by_sub_account(feeds: Feeds) -> defaultdict[Fed, Feeds]:
@@ -336,7 +352,7 @@ def _verdict(offer: Offer, feeds: Feeds, metric: CostMetric, orders: Sequence[Or
         return Verdict(offer, True, _why_both(offer, others))
     if all(_is_ordered(offer, each, orders) for each in others):
         return Verdict(offer, True)
-    return Verdict(offer, False, _why_not_used(offer.run.export, offer.fed, others[0]))
+    return Verdict(offer, False, _why_not_used(offer.run.export, offer.fed, _feeding(feeds, offer.fed)[0]))
 
 
 def _follows(one: Feed, other: Feed) -> bool:
@@ -352,11 +368,11 @@ def _follows(one: Feed, other: Feed) -> bool:
 
 
 def _why_no_longer(offer: Offer, here: Sequence[Feed]) -> str | None:
-    """That this is the first charge by which one export no longer begins where another ends; None where it is not."""
+    """That this is the first charge by which one export no longer begins where others end; None where it is not."""
     before = next(each for each in here if each.source == offer.feed.source)
     after = replace(before, days=_both(before.days, offer.days))
     others = [each for each in here if _follows(each, before) and not _follows(each, after)]
-    return _why_twice(offer.fed, after, others[0]) if others else None
+    return ". ".join(filter(None, (_why_twice(offer.fed, after, each) for each in others))) or None
 
 
 def _is_ordered(offer: Offer, other: Feed, orders: Sequence[Order]) -> bool:
