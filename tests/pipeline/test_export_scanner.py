@@ -436,7 +436,9 @@ def test_where_the_state_can_not_be_kept_each_look_goes_by_the_database_and_it_i
         {"places": [{"cloud_account_id": "1", "provider": "azure", "container": "c", "folder": "", "is_asked": True}]},
         {"places": ["msexports"]},
         {"manifests": {"msexports/a/manifest.json": "x"}},
-        {"manifests": {"msexports/a/manifest.json": [["a"], "x", 1, 1, 1, False]}},
+        {"manifests": {"msexports/a/manifest.json": [["a"], "x", 1, 1, 1, 0]}},
+        {"manifests": {"msexports/a/manifest.json": [["a"], "x", "e", 1, 1, None]}},
+        {"manifests": {"msexports/a/manifest.json": [["a"], "x", "e"]}},
     ],
 )
 def test_a_state_of_another_type_stops_no_look(chain: Chain, blobs: FakeBlobs, changed: dict[str, Any]) -> None:
@@ -518,19 +520,30 @@ def test_a_manifest_whose_message_was_lost_is_queued_again_within_three_hours(ch
     assert (scan(chain), statements) == ([], [])
 
 
-def test_a_copy_of_a_run_is_asked_for_twice_and_no_more(chain: Chain, blobs: FakeBlobs) -> None:
-    """It is nothing in the history, as what was lost is."""
+def test_a_manifest_whose_message_is_lost_each_time_is_queued_again_ever_more_rarely(
+    chain: Chain, blobs: FakeBlobs
+) -> None:
+    """Nobody knows whether it is lost: a copy of a run is nothing in the history, either."""
     Exported(blobs).run([ea("1", DAY)])
-    copied = Exported(blobs, folder="copies").run([ea("1", DAY)])
-    asked = []
-    for _ in range(4):
-        for message in only(ManifestMessage, scan(chain)):
-            asked.append(message.manifest)
-            chain.work(Queue.EXPORT, to_json(message))
-        chain.drain()
-        chain.clock.forward(days=1)
-    assert asked.count(copied) == 2
-    assert len(asked) == 3
+    work_off(chain)
+    export = Exported(blobs, folder="others")
+    place = export.run([ea("1", DAY)], run_id="lost")
+    began, asked = chain.clock.now, []
+    for _ in range(24 * 8):
+        asked += [(chain.clock.now - began) // timedelta(hours=1) for each in manifests(scan(chain)) if each == place]
+        chain.clock.forward(hours=1)
+    assert asked == [0, 3, 40, 100]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_the_version_before_has_seen_is_known(chain: Chain, blobs: FakeBlobs, again: bool) -> None:
+    Exported(blobs).run([ea("1", DAY)])
+    scan(chain)
+    state = json.loads(gzip.decompress(blobs.containers[OF_STATE][chain.export_seen.name][0]))
+    (seen,) = state["manifests"].values()
+    seen[5] = again
+    blobs.put(OF_STATE, chain.export_seen.name, gzip.compress(json.dumps(state).encode()))
+    assert scan(chain) == []
 
 
 def test_another_installation_that_reads_the_same_exports_has_seen_nothing(

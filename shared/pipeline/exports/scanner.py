@@ -103,15 +103,15 @@ class Scanner:
     def _ask_again(self, look: Look) -> None:
         """What was queued, and the history has nothing of: its message was lost, or the database is of an earlier day.
 
-        A copy of a run is asked for twice, and no more.
+        A copy of a run is never in it: what was queued again is so with waits that double.
         """
         known = self.ledger.contents()
         for at, each in look.seen.manifests.items():
             if each.content in known:
-                look.seen.manifests[at] = replace(each, is_asked_again=False)
-            elif not each.is_asked_again and each.at < (look.now - ON_ITS_WAY).timestamp():
+                look.seen.manifests[at] = replace(each, again=0)
+            elif each.at < (look.now - _may_be_lost_after(each.again)).timestamp():
                 look.again.add(at)
-            elif not each.is_asked_again:
+            elif not each.again:
                 look.is_on_its_way = True
 
     def _ask_where(self, look: Look) -> None:
@@ -346,8 +346,14 @@ def part_messages(ledger: ExportLedger, record: RunRecord) -> list[PartMessage]:
 def _as_seen(look: Look, found: NewRun, manifest: ListedBlob, listed: Mapping[str, ListedBlob]) -> SeenManifest:
     names = tuple(each.name for each in found.parts)
     there = sum(name in listed for name in names)
-    of_now = (manifest.blob.etag, there, int(look.now.timestamp()), found.run.place in look.again)
-    return SeenManifest(names, found.run.content, *of_now)
+    known = look.seen.manifests.get(found.run.place)
+    again = known.again + 1 if known and found.run.place in look.again else 0
+    return SeenManifest(names, found.run.content, manifest.blob.etag, there, int(look.now.timestamp()), again)
+
+
+def _may_be_lost_after(again: int) -> timedelta:
+    """How long something that was queued so often again is on its way."""
+    return ON_ITS_WAY if not again else ASKS_EVERY * 2 ** min(again - 1, 10)
 
 
 def _forget_gone(seen: Seen, place: Place, listed: Mapping[str, ListedBlob]) -> None:

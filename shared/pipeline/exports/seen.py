@@ -28,7 +28,7 @@ class SeenManifest:
     """A manifest that was queued: the names of its parts, and what they and it were (`runs.content_of`).
 
     etag: the manifest's own. there: how many of its parts were there. at: when it was queued, in seconds since 1970.
-    is_asked_again: it was queued a second time, as nothing of its content was in the history: a copy of a run.
+    again: how often it was queued again since nothing of its content is in the history, as of a copy of a run.
     """
 
     parts: tuple[str, ...]
@@ -36,7 +36,7 @@ class SeenManifest:
     etag: str = ""
     there: int = 0
     at: int = 0
-    is_asked_again: bool = False
+    again: int = 0
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ def _seen(found: Mapping[str, Any]) -> Seen:
         return Seen(
             datetime.fromisoformat(found["looked_at"]).astimezone(UTC) if found["looked_at"] else None,
             tuple(_typed(Place(**each)) for each in found["places"]),
-            {name: _typed(SeenManifest(tuple(each[0]), *each[1:])) for name, each in found["manifests"].items()},
+            {at: _manifest(*each) for at, each in found["manifests"].items()},
             set(found["told"]),
             {int(number): (int(staged), int(looks)) for number, (staged, looks) in found["staged"].items()},
             bool(found["has_queued"]),
@@ -147,6 +147,11 @@ def _seen(found: Mapping[str, Any]) -> Seen:
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return Seen()
+
+
+def _manifest(parts: list[str], content: str, etag: str, there: int, at: int, again: Any) -> SeenManifest:
+    # Of the version before, it is true or false.
+    return _typed(SeenManifest(tuple(parts), content, etag, there, at, int(again)))
 
 
 def _typed(said: T) -> T:
