@@ -142,6 +142,8 @@ def _table(found: Costs) -> output.Table[Spent]:
     keys = {
         Column(TITLES.get(name, name), words=True): partial(_part, name=name, place=place)
         for place, name in enumerate(KEYS[found.by])
+        # Ids of sub-accounts and names of groups are long, and mostly of one provider.
+        if name != "provider" or found.by is not By.RESOURCE_GROUP or len({each.key[place] for each in found.spent}) > 1
     }
     totals = found.totals
     return {

@@ -33,7 +33,7 @@ KEYS: dict[By, tuple[str, ...]] = {
     By.DAY: ("day",),
     By.MONTH: ("month",),
     By.SUB_ACCOUNT: ("provider", "sub_account_id"),
-    By.RESOURCE_GROUP: ("sub_account_id", "resource_group"),
+    By.RESOURCE_GROUP: ("provider", "sub_account_id", "resource_group"),
     By.PROJECT: ("project",),
     By.OWNER: ("owner",),
     By.DEPARTMENT: ("department",),

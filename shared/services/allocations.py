@@ -155,10 +155,9 @@ class AllocationService:
 
     def _currencies(self, pool: Pool) -> set[str]:
         """Of what no project owns of it, or of its group."""
-        if pool.group is None:
-            return {each.currency for each in self._unowned(pool, By.SUB_ACCOUNT) if each.key[0] == pool.provider}
-        found = self._unowned(pool, By.RESOURCE_GROUP)
-        return {each.currency for each in found if key_of_group(each.key[1]) == pool.key[2]}
+        by = By.SUB_ACCOUNT if pool.group is None else By.RESOURCE_GROUP
+        found = [each for each in self._unowned(pool, by) if each.key[0] == pool.provider]
+        return {each.currency for each in found if pool.group is None or key_of_group(each.key[2]) == pool.key[2]}
 
     def _check(self, rules: Sequence[str]) -> tuple[list[int], str | None]:
         """Asks for the check of whoever these rules, which were changed, may give something."""

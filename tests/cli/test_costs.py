@@ -84,6 +84,12 @@ def test_sub_accounts_of_one_id_are_told_apart_by_their_provider(cli: Cli, app: 
     assert outcome.err == (
         "error: shared-1 is a sub-account of Oracle and of Snowflake; --provider says which is meant\n"
     )
+    found = cli("costs", "--from", str(day), "--by", "resource-group", "--json").json["costs"]
+    assert [(each["provider"], each["cost"]) for each in found if each["sub_account_id"] == "shared-1"] == [
+        ("Oracle", "2"),
+        ("Snowflake", "1"),
+    ]
+    assert "PROVIDER   SUB-ACCOUNT" in cli("costs", "--from", str(day), "--by", "resource-group").out
     assert listed(cli, *shared, "--provider", "oracle") == {"Firewall": "2"}
     assert listed(cli, *shared, "--provider", "Snowflake") == {"Firewall": "1"}
     assert "nothing is known of a subscription shared-1 of aws; " in cli("costs", *shared, "--provider", "aws").err
@@ -101,7 +107,7 @@ def test_sub_accounts_of_one_id_are_told_apart_by_their_provider(cli: Cli, app: 
 
 def test_what_is_of_no_project_is_that_of_the_month(cli: Cli, spent: Composition) -> None:
     assert listed(cli, "--by", "project") == {"DIE1": "30", "EAU": "5"}
-    assert listed(cli, "--subscription", SECOND.upper(), "--by", "resource-group") == {SECOND: "5"}
+    assert listed(cli, "--subscription", SECOND.upper(), "--by", "resource-group") == {"azure": "5"}
     assert listed(cli, "--unallocated") == {}
     without = [DIE1.replace("die1-dev;die1-prod", "die1-new"), EAU.replace(",eau,", ",eau-2,"), BARE]
     cli("projects", "load", write_csv(*without), "--correction")

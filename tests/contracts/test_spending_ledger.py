@@ -93,7 +93,7 @@ def test_days_are_summed_by_day_and_the_last_one_is_not_in(spent: Ledgers) -> No
 
 def test_of_a_project_only_its_own_charges_count(spent: Ledgers) -> None:
     assert sums(spent, By.RESOURCE_GROUP, replace(ALL_OF_IT, project_ids=(1,))) == {
-        (SUB, "RG-1", "CAD"): "7.0000000001"
+        ("azure", SUB, "RG-1", "CAD"): "7.0000000001"
     }
     assert sums(spent, By.SERVICE, replace(ALL_OF_IT, project_ids=(1,), sub_account_id=OTHER)) == {}
 
@@ -105,9 +105,12 @@ def test_of_a_sub_account_all_count_whoever_owns_them(spent: Ledgers) -> None:
 
 def test_unallocated_is_what_no_project_owned_on_its_day(spent: Ledgers) -> None:
     unowned = replace(ALL_OF_IT, unallocated=True)
-    assert sums(spent, By.RESOURCE_GROUP, unowned) == {(SUB, "stray", "CAD"): "8", (SUB, "", "CAD"): "16"}
+    assert sums(spent, By.RESOURCE_GROUP, unowned) == {
+        ("azure", SUB, "stray", "CAD"): "8",
+        ("azure", SUB, "", "CAD"): "16",
+    }
     spent.load(entry(1, "RG-1", "stray"))
-    assert sums(spent, By.RESOURCE_GROUP, unowned) == {(SUB, "", "CAD"): "16"}
+    assert sums(spent, By.RESOURCE_GROUP, unowned) == {("azure", SUB, "", "CAD"): "16"}
 
 
 def test_a_charge_stays_with_the_project_that_had_its_group_on_that_day(spent: Ledgers) -> None:

@@ -28,7 +28,7 @@ COLUMNS: dict[By, tuple[ColumnElement[Any], ...]] = {
     By.DAY: (charges.c.charge_period_start,),
     By.MONTH: (charges.c.charge_period_start,),
     By.SUB_ACCOUNT: (scopes.c.provider, scopes.c.sub_account_id),
-    By.RESOURCE_GROUP: (scopes.c.sub_account_id, scopes.c.x_resource_group_name),
+    By.RESOURCE_GROUP: (scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name),
     By.PROJECT: (projects.c.acronym,),
     By.OWNER: (projects.c.owner,),
     By.DEPARTMENT: (projects.c.department,),
