@@ -18,7 +18,8 @@ import pytest
 from sqlalchemy import select, update
 
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import charges, cloud_accounts, export_sums
+from shared.adapters.database.export_sums import FORMAT
+from shared.adapters.database.tables import charges, cloud_accounts, export_runs, export_sums
 from shared.domain.exports.runs import RunState
 from shared.domain.periods import Period
 from shared.messages import BlobsMessage, Envelope, ManifestMessage, PartMessage, Queue, to_json
@@ -840,3 +841,24 @@ def test_messages_of_parts_that_can_not_be_read_now_are_not_sent_each_hour(chain
         chain.send(chain.export_scanner.scan())
         chain.work_off(hours=1)
     assert len(chain.queues.sent) <= 30
+
+
+@pytest.mark.parametrize("made", [None, 1])
+def test_a_run_of_which_another_version_read_some_parts_is_read_anew(
+    chain: Chain, blobs: FakeBlobs, made: int | None
+) -> None:
+    record = register(chain, Exported(blobs).run([ea("1.5", DAY)], [ea("2.25", DAY)]))
+    chain.queues.take()
+    take(chain, PartMessage(record.id, 0))
+    with chain.database.engine.begin() as connection:
+        (kept,) = connection.scalars(select(export_sums.c.sums)).all()
+        connection.execute(update(export_sums).values(sums=bytes(kept).removeprefix(FORMAT)))
+        connection.execute(update(export_runs).values(made=made))
+    take(chain, PartMessage(record.id, 1))
+    assert (latest(chain).state, latest(chain).staged) == (RunState.IMPORTING, 0)
+    for _ in range(2):
+        chain.send(chain.export_scanner.scan())
+        chain.drain()
+        chain.clock.forward(hours=1)
+    assert (latest(chain).state, latest(chain).totals) == (RunState.IMPORTED, {"CAD": Decimal("3.75")})
+    assert (letters(chain), told(chain)) == ([], [])

@@ -29,6 +29,12 @@ Account = tuple[str, str]
 """provider, sub-account"""
 # Faster than what packs tighter, and most of what there is to gain.
 LEVEL = 1
+# What sums begin with that are kept as they are now; another whenever that changes. Earliest versions had none.
+FORMAT = b"\x02"
+
+
+class StrangeSumsError(Exception):
+    """Sums are kept as another version of this app does."""
 
 
 def bucket_of(provider: str, sub_account: str) -> int:
@@ -61,11 +67,13 @@ def _pack(groups: Mapping[tuple[str, str, str], list[tuple[ChargeKey, Sum]]], su
     ]
     said = [(day.isoformat(), *names, period and period.isoformat()) for day, *names, period in kinds]
     text = json.dumps([said, kept], ensure_ascii=False, separators=(",", ":"))
-    return zlib.compress(text.encode("utf-8"), LEVEL)
+    return FORMAT + zlib.compress(text.encode("utf-8"), LEVEL)
 
 
 def _loaded(kept: bytes) -> Any:
-    return json.loads(zlib.decompress(kept))
+    if not kept.startswith(FORMAT):
+        raise StrangeSumsError
+    return json.loads(zlib.decompress(kept.removeprefix(FORMAT)))
 
 
 # As `_make` does, without a call of Python's for each of a great many.

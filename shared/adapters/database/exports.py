@@ -29,7 +29,7 @@ from shared.adapters.database.export_rows import (
     runs_like,
     the_run,
 )
-from shared.adapters.database.export_sums import forget_sums, keep_sums, packed, refuse_unstorable
+from shared.adapters.database.export_sums import StrangeSumsError, forget_sums, keep_sums, packed, refuse_unstorable
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.tables import (
     cloud_accounts,
@@ -47,6 +47,7 @@ from shared.domain.exports.files import last_of
 from shared.domain.exports.runs import Export, ExportRun, Found, RunState, what_is
 from shared.domain.exports.sums import Sums
 from shared.ports.cloud_accounts import AccountStatus
+from shared.ports.errors import LaterError
 from shared.ports.export_runs import ExportLedger, Feeding, Imported, NewRun, Ordered, RunPart, RunRecord
 
 run, part = export_runs.c, export_parts.c
@@ -148,7 +149,11 @@ class SqlExports(Ledger, ExportLedger):
     @override
     def make(self, run_id: int, metric: CostMetric, closed_on: Mapping[str, int], now: datetime) -> Imported:
         record = self.database.read(lambda connection: the_run(connection, run_id))
-        return Making(self.database, record, metric, closed_on, now).make()
+        try:
+            return Making(self.database, record, metric, closed_on, now).make()
+        except StrangeSumsError as error:
+            self.database.run(lambda connection: _read_anew(connection, record.run))
+            raise LaterError("its parts were read by another version, and are read anew") from error
 
     @override
     @contextmanager
@@ -293,6 +298,14 @@ def _missing(connection: Connection, run_id: int) -> int:
 def _forget_staged(connection: Connection, run_id: int) -> None:
     forget_sums(connection, run_id)
     connection.execute(update(export_parts).where(part.run_id == run_id).values(staged_at=None))
+
+
+def _read_anew(connection: Connection, this: ExportRun) -> None:
+    """From its first part, as if none had been read."""
+    if _is_importing(connection, this):
+        _forget_staged(connection, this.found)
+        begun = {name: value for name, value in NOT_STARTED.items() if name != "started_at"}
+        connection.execute(update(export_runs).where(_is(this)).values(begun))
 
 
 def _stage(
