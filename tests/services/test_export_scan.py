@@ -114,7 +114,7 @@ def test_a_manifest_that_is_a_copy_is_not_waited_for(chain: Chain, blobs: FakeBl
     assert (imports.total, imports.ended, imports.is_quiet, imports.unheard) == (1, (), True, ())
 
 
-def test_a_manifest_of_which_no_run_can_be_made_has_failed(chain: Chain, blobs: FakeBlobs):
+def test_a_manifest_that_the_history_has_no_room_for_has_ended_as_a_failed_run(chain: Chain, blobs: FakeBlobs):
     files = EXPORT.nightly(BOOK, NIGHT.replace(day=21))
     (name,) = [each for each in files if each.endswith("manifest.json")]
     manifest = json.loads(files[name])
@@ -123,9 +123,19 @@ def test_a_manifest_of_which_no_run_can_be_made_has_failed(chain: Chain, blobs: 
     scanned = chain.export_scan.look()
     chain.drain()
     imports = chain.export_scan.imports(scanned)
-    (failed,) = imports.failed
-    assert failed.startswith(f"{EXPORT.container}/{name}: A run's id has 250 characters")
-    assert (imports.total, imports.are_through) == (2, True)
+    (failed,) = [each for each in imports.ended if each.state is RunState.FAILED]
+    assert failed.reason.startswith("A run's id has 250 characters")
+    assert (imports.total, imports.are_through, imports.failed) == (2, True, ())
+
+
+def test_a_manifest_whose_message_was_given_up_without_a_run_has_failed(chain: Chain, blobs: FakeBlobs):
+    put(blobs, EXPORT.nightly(BOOK, NIGHT.replace(day=21)))
+    scanned = chain.export_scan.look()
+    for number, (queue, text, _) in enumerate(chain.queues.take()):
+        chain.bury(queue, text, f"poisoned-{number}")
+    imports = chain.export_scan.imports(scanned)
+    assert {each.partition(": ")[0] for each in imports.failed} == set(scanned.manifests)
+    assert (imports.total, imports.are_through) == (len(scanned.manifests), True)
     # What failed before a look is none of it.
     assert chain.export_scan.imports(chain.export_scan.look()).failed == ()
 
