@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, delete, select, update
+from sqlalchemy import Connection, Null, RowMapping, delete, null, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import insert_rows
@@ -41,7 +41,8 @@ class SqlCredentials(Ledger, Credentials):
     @override
     @writes
     def keep(self, connection: Connection, cloud_account_id: int, keys: AccessKeys | None, now: datetime) -> bool:
-        sealed = None
+        # Not None, of which each driver for SQL Server makes a NULL of bytes in a way of its own.
+        sealed: bytes | Null = null()
         if keys is not None:
             self._see_keys(connection)
             self._note_current(connection, now)
