@@ -12,7 +12,8 @@ from shared.domain.texts import readable
 from shared.ports.errors import LaterError, NeverError
 
 # What is said of where a file is. All else (open files, memory, the disk) is no fault of the file.
-OF_THE_PATH = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+OF_THE_PATH = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+TOO_LONG = (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 @contextmanager
@@ -27,7 +28,9 @@ def explained() -> Iterator[None]:
         raise NeverError("The file is broken, or of a kind that is not read.") from error
     except OSError as error:
         reason = f"The file can't be read: {readable(error.strerror or str(error), 200)}."
-        raise (NeverError if error.errno in OF_THE_PATH else LaterError)(reason) from error
+        # By its kind: Polars gives its errors no number.
+        is_of_the_path = isinstance(error, OF_THE_PATH) or error.errno in TOO_LONG
+        raise (NeverError if is_of_the_path else LaterError)(reason) from error
 
 
 def _reason(said: str) -> str:

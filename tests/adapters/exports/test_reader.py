@@ -1007,5 +1007,6 @@ def test_what_the_machine_lacks_is_no_fault_of_the_file(tmp_path):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         opened[0].close()
     assert total(read(path)) == Decimal("1.5")
-    with pytest.raises(NeverError, match="The file can't be read: No such file"):
-        read(tmp_path / "none")
+    for name in ("none", "none.parquet"):
+        with pytest.raises(NeverError, match="The file can't be read: No such file"):
+            read(tmp_path / name)
