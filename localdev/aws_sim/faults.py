@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
+from localdev import simulator
 from localdev.aws_sim.wire import AwsError, Call
 from localdev.http import Answer
 
@@ -46,61 +46,22 @@ KINDS = {
 
 
 @dataclass
-class Fault:
+class Fault(simulator.Fault):
     """One kind of fault (see KINDS), for the calls that it is meant for.
 
-    It lets the first `after` of them pass, then spoils `times` of them (None: until it is cleared). operation: which
-    calls are meant, such as `GetCostAndUsage`; account: of whom; None means all.
+    operation: which calls are meant, such as `GetCostAndUsage`; account: of whom; None means all.
     """
 
-    kind: str
+    KINDS: ClassVar = KINDS
+
     operation: str | None = None
     account: str | None = None
-    times: int | None = 1
-    after: int = 0
     seconds: float | None = None
     text: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"There is no fault {self.kind!r}; there are {', '.join(KINDS)}.")
 
     def is_meant(self, call: Call) -> bool:
         """Whether it is for such a call."""
         return self.operation in (None, call.operation) and self.account in (None, call.account)
-
-    def is_due(self) -> bool:
-        """Whether it strikes now; counts the call either way."""
-        if self.after > 0:
-            self.after -= 1
-            return False
-        if self.times is None:
-            return True
-        self.times -= 1
-        return self.times >= 0
-
-
-class FaultList:
-    """The faults that are in force; the first one that fits a call spoils it, and no other."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._faults: list[Fault] = []
-
-    def add(self, fault: Fault) -> None:
-        """Puts a fault in force, after those that are there."""
-        with self._lock:
-            self._faults.append(fault)
-
-    def clear(self) -> None:
-        """Ends all faults."""
-        with self._lock:
-            self._faults.clear()
-
-    def take(self, call: Call) -> Fault | None:
-        """The fault for this call, which then has one time less left."""
-        with self._lock:
-            return next((fault for fault in self._faults if fault.is_meant(call) and fault.is_due()), None)
 
 
 def refuse(fault: Fault, call: Call) -> None:

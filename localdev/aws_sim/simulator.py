@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import count
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from localdev import http
 from localdev.aws_sim.book import AwsBook
 from localdev.aws_sim.cost_explorer import CostExplorerApi
-from localdev.aws_sim.faults import Fault, FaultList, refuse, spoiled
+from localdev.aws_sim.faults import Fault, refuse, spoiled
 from localdev.aws_sim.iam import Iam
 from localdev.aws_sim.organizations import Organization, OrganizationsApi
 from localdev.aws_sim.wire import AwsError, Call, answered, call_of, refused
-from localdev.http import Answer, HangUp, LoopbackServer
+from localdev.http import Answer, HangUp
+from localdev.simulator import FaultList, Simulator
 
 # Of a page of Cost Explorer, in US dollars; nothing else costs anything, and nothing that is refused.
 PRICE = Decimal("0.01")
@@ -29,7 +29,7 @@ def _now() -> datetime:
 
 
 @dataclass
-class AwsSimulator:
+class AwsSimulator(Simulator):
     """Serves a book of charges as AWS would; `with AwsSimulator() as sim:` runs it at `sim.url`.
 
     now: AWS's own clock. today: the day against which a period is checked (None: it isn't). rows_a_page: of Cost
@@ -42,11 +42,12 @@ class AwsSimulator:
     rows_a_page: int = 5000
     page_size: int = 20
     port: int = 0
-    faults: FaultList = field(default_factory=FaultList, init=False)
+    faults: FaultList[Fault] = field(default_factory=FaultList, init=False)
     organizations: dict[str, Organization] = field(default_factory=dict, init=False)
     calls: list[Call] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.iam = Iam(self.now)
         listed = OrganizationsApi(self.organizations, self.page_size)
         self.costs = CostExplorerApi(self.book, listed, self.rows_a_page, self.today)
@@ -58,36 +59,6 @@ class AwsSimulator:
         self._answered: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._numbers = count(1)
-        self._stopped = threading.Event()
-        self._server: LoopbackServer | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Listens and answers, in threads of its own."""
-        self._server = LoopbackServer(self.respond, self.port)
-        self.port = self._server.server_port
-        self._stopped.clear()
-        self._server.start()
-
-    def stop(self) -> None:
-        """Ends every connection and stops listening; it can be started again at the same address."""
-        if self._server:
-            self._stopped.set()
-            self._server.hang_up()
-            self._server = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def fault(self, kind: str, **details: Any) -> None:
         """Puts a fault in force: one of `faults.KINDS`, with the fields of `faults.Fault`."""
@@ -126,12 +97,12 @@ class AwsSimulator:
             self.calls.append(call)
         if call.service != "sts":
             self.iam.sign_in(call)
-        fault = self.faults.take(call)
+        fault = self.faults.take(lambda fault: fault.is_meant(call))
         if fault is not None:
             if fault.kind == "silent":
                 raise HangUp
             if fault.kind == "slow":
-                self._stopped.wait(fault.seconds or 0.0)
+                self.wait(fault.seconds or 0.0)
             refuse(fault, call)
         answer = answered(call, self._apis[call.service](call), number)
         with self._lock:

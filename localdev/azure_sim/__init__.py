@@ -12,13 +12,13 @@ resource groups (`sim.locks`), virtual machines and scale sets (`sim.machines`),
 
 from localdev.azure_sim.action_groups import ActionGroup
 from localdev.azure_sim.charges import Charge, ChargeBook
-from localdev.azure_sim.control import SimulatorControl
 from localdev.azure_sim.ea_export import read_ea_export
 from localdev.azure_sim.export_runs import SimulatedExport
 from localdev.azure_sim.faults import KINDS, Fault
 from localdev.azure_sim.made_up import OFFICE_WEEK, GroupSeries, group_names, made_up
 from localdev.azure_sim.quota import PUBLISHED_LIMITS, Guardrail, Limit, Quota
 from localdev.azure_sim.simulator import AzureSimulator
+from localdev.simulator import SimulatorControl
 
 __all__ = [
     "KINDS",

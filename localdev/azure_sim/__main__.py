@@ -10,23 +10,13 @@ from localdev.azure_sim.charges import ChargeBook
 from localdev.azure_sim.made_up import made_up
 from localdev.azure_sim.quota import Guardrail, Quota
 from localdev.azure_sim.simulator import AzureSimulator
-from localdev.processes import stop_on_signals
+from localdev.simulator import serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints one line with the URL when it listens, and answers until SIGTERM or Ctrl-C. Returns an exit code."""
     options = _parser().parse_args(arguments)
-    stopping = stop_on_signals()
-    try:
-        simulator = _simulator(options)
-        simulator.start()
-    except (OSError, ValueError) as error:
-        print(f"The simulator can't start: {error}", file=sys.stderr)
-        return 1
-    print(f"Azure simulator listening on {simulator.url}", flush=True)
-    stopping.wait()
-    simulator.stop()
-    return 0
+    return serve("Azure", lambda: _simulator(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,9 @@
 
 import re
 from dataclasses import dataclass, field
-from threading import Lock
+from typing import ClassVar
+
+from localdev import simulator
 
 QPU_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-qpu-retry-after"
 ENTITY_RETRY_AFTER = "x-ms-ratelimit-microsoft.costmanagement-entity-retry-after"
@@ -29,27 +31,27 @@ KINDS = {
 
 
 @dataclass
-class Fault:
+class Fault(simulator.Fault):
     """One kind of fault (see KINDS), for the requests that it is meant for.
 
-    It lets the first `after` of them pass, then spoils `times` of them (None: until it is cleared). `subscription`
-    (an id), `path` (a part of the URL's path, in which `*` stands for anything) and `method` (one, or several joined
-    by commas) say which requests are meant; None means all. `delay` seconds of waiting go with any kind.
+    `subscription` (an id), `path` (a part of the URL's path, in which `*` stands for anything) and `method` (one, or
+    several joined by commas) say which requests are meant; None means all. `delay` seconds of waiting go with any kind.
     """
 
-    kind: str
+    KINDS: ClassVar = KINDS
+
     subscription: str | None = None
     path: str | None = None
     method: str | None = None
-    times: int | None = 1
-    after: int = 0
     seconds: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
 
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"There is no fault {self.kind!r}; there are {', '.join(KINDS)}.")
+    def is_meant(self, method: str, path: str, subscription: str) -> bool:
+        """Whether it is for such a request."""
+        for_subscription = self.subscription is None or self.subscription.lower() == subscription.lower()
+        for_method = self.method is None or method in self.method.upper().replace(" ", "").split(",")
+        return for_subscription and for_method and (self.path is None or _leads_through(path, self.path))
 
     def throttle_headers(self) -> dict[str, str]:
         """The headers of a 429 that this fault asks for."""
@@ -60,49 +62,6 @@ class Fault:
         return self.headers or {QPU_RETRY_AFTER: str(10 if self.seconds is None else self.seconds)}
 
 
-class FaultList:
-    """The faults that are in force; the first one that fits a request spoils it, and no other."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._faults: list[Fault] = []
-
-    def add(self, fault: Fault) -> None:
-        """Puts a fault in force, after those that are there."""
-        with self._lock:
-            self._faults.append(fault)
-
-    def clear(self) -> None:
-        """Ends all faults."""
-        with self._lock:
-            self._faults.clear()
-
-    def take(self, method: str, path: str, subscription: str) -> Fault | None:
-        """The fault for this request, which then has one time less left."""
-        with self._lock:
-            for fault in self._faults:
-                if _meant(fault, method, path, subscription) and _due(fault):
-                    return fault
-        return None
-
-
-def _meant(fault: Fault, method: str, path: str, subscription: str) -> bool:
-    for_subscription = fault.subscription is None or fault.subscription.lower() == subscription.lower()
-    for_method = fault.method is None or method in fault.method.upper().replace(" ", "").split(",")
-    return for_subscription and for_method and (fault.path is None or _leads_through(path, fault.path))
-
-
 def _leads_through(path: str, wanted: str) -> bool:
     pattern = ".*".join(re.escape(part) for part in wanted.split("*"))
     return re.search(pattern, path, re.IGNORECASE) is not None
-
-
-def _due(fault: Fault) -> bool:
-    """Whether the fault strikes now; counts the request either way."""
-    if fault.after > 0:
-        fault.after -= 1
-        return False
-    if fault.times is None:
-        return True
-    fault.times -= 1
-    return fault.times >= 0

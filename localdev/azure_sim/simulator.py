@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,8 +9,7 @@ from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from localdev import http
@@ -23,7 +21,7 @@ from localdev.azure_sim.charges import ChargeBook
 from localdev.azure_sim.compute import ComputeApi
 from localdev.azure_sim.cost_query import CostQueryApi
 from localdev.azure_sim.entra import Entra
-from localdev.azure_sim.faults import Fault, FaultList
+from localdev.azure_sim.faults import Fault
 from localdev.azure_sim.locks import Lock, LocksApi
 from localdev.azure_sim.permissions import Permissions
 from localdev.azure_sim.quota import Guardrail, Quota
@@ -32,11 +30,12 @@ from localdev.azure_sim.resource_state import ResourceState
 from localdev.azure_sim.resources import Resources
 from localdev.azure_sim.state import ChargeChanges
 from localdev.azure_sim.wire import AzureError, Request, Routes, json_answer
-from localdev.http import Answer, HangUp, LoopbackServer
+from localdev.http import Answer, HangUp
+from localdev.simulator import FaultList, Simulator
 
 
 @dataclass
-class AzureSimulator:
+class AzureSimulator(Simulator):
     """Serves a book of charges as Azure would; `with AzureSimulator(book) as sim:` runs it at `sim.url`.
 
     vary: names, order and spelling differ as in the real world. quota: None counts and refuses nothing. guardrail: on
@@ -59,9 +58,10 @@ class AzureSimulator:
     page_size: int = 100
     today: Callable[[], date] | None = None
     amortized: ChargeBook | None = None
-    faults: FaultList = field(default_factory=FaultList, init=False)
+    faults: FaultList[Fault] = field(default_factory=FaultList, init=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.counted = self.quota or Quota(clock=self.clock, enforced=False)
         self.record, self.entra = Record(self.clock), Entra()
         self.resources = Resources(self.book, self.clock, self.today)
@@ -71,8 +71,6 @@ class AzureSimulator:
         self._changes = ChargeChanges(self.book, self.state_file)
         self._state = ResourceState(self.resources, self.state_file) if self.state_file else None
         self._request_ids = count(1)
-        self._stopped = threading.Event()
-        self._server: LoopbackServer | None = None
         self._routes, self._public, self._control = Routes(), Routes(), Routes()
         self._add_apis()
         self._add_control_routes()
@@ -86,37 +84,10 @@ class AzureSimulator:
         self.permissions.add_to(self._routes)
         self.entra.add_to(self._public)
 
-    @property
-    def url(self) -> str:
-        """Where it listens, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Listens and answers, in threads of its own."""
-        self._server = LoopbackServer(self.respond, self.port)
-        self.port = self._server.server_port
-        self._stopped.clear()
-        self._server.start()
-
     def stop(self) -> None:
         """Ends every connection and stops listening; it can be started again at the same address."""
-        if self._server:
-            self._stopped.set()
-            self._server.hang_up()
-            self._server = None
-            self._keep_resources()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        super().stop()
+        self._keep_resources()
 
     def fault(self, kind: str, **details: Any) -> None:
         """Puts a fault in force: one of `faults.KINDS`, with the fields of `faults.Fault`."""
@@ -148,11 +119,11 @@ class AzureSimulator:
             self.guardrail.reset()
         self.faults.clear()
 
-    def respond(self, asked: http.Request) -> Answer:
+    def respond(self, request: http.Request) -> Answer:
         """Answers one request: to the simulator's own control, or as Azure."""
-        request = Request(**vars(asked))
+        asked = Request(**vars(request))
         try:
-            return self._as_control(request) if request.path.startswith("/_sim/") else self._as_azure(request)
+            return self._as_control(asked) if asked.path.startswith("/_sim/") else self._as_azure(asked)
         finally:
             self._keep_resources()
 
@@ -163,7 +134,7 @@ class AzureSimulator:
     def _as_azure(self, request: Request) -> Answer:
         subscription = _subscription(request.path)
         seen = self.record.request(request, subscription)
-        request.fault = self.faults.take(request.method, request.path, subscription)
+        request.fault = self.faults.take(lambda fault: fault.is_meant(request.method, request.path, subscription))
         try:
             answer = self._routed(request)
         except AzureError as error:
@@ -179,7 +150,7 @@ class AzureSimulator:
     def _routed(self, request: Request) -> Answer:
         fault = request.fault
         if fault:
-            self._stopped.wait(fault.delay)
+            self.wait(fault.delay)
             spoil.refuse(fault, request.method, request.path)
         answer = self._answered(request)
         return spoil.spoil_answer(fault, answer) if fault else answer

@@ -1,6 +1,8 @@
 """Small apps that the host runs as a program of its own."""
 
 import json
+import subprocess
+import sys
 import textwrap
 import time
 import uuid
@@ -13,6 +15,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from localdev.azurite import Azurite
+from localdev.demo_stage import ROOT
 from localdev.processes import Program, local_host
 from tests.forked import ForkedProgram
 
@@ -144,3 +147,26 @@ def until() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture
+def started(request: pytest.FixtureRequest) -> Iterator[Callable[..., tuple["subprocess.Popen[str]", str]]]:
+    """Starts the program that the test's module names as SIMULATOR: the program and its URL; it ends with the test."""
+    programs = []
+
+    def start(*arguments: object) -> tuple["subprocess.Popen[str]", str]:
+        program = subprocess.Popen(
+            [sys.executable, "-m", request.module.SIMULATOR, *map(str, arguments)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        programs.append(program)
+        assert program.stdout is not None
+        return program, program.stdout.readline().strip().rpartition(" ")[2]
+
+    yield start
+    for program in programs:
+        program.kill()
+        program.communicate()

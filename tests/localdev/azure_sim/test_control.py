@@ -1,11 +1,8 @@
 import json
 import signal
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.client import HTTPConnection
-from pathlib import Path
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
@@ -13,27 +10,8 @@ from azure.core.exceptions import ResourceNotFoundError
 from localdev.azure_sim import ActionGroup, AzureSimulator, ChargeBook, SimulatorControl, demo_charges, made_up
 from localdev.azure_sim.state import as_json
 
-ROOT = Path(__file__).resolve().parents[3]
+SIMULATOR = "localdev.azure_sim"
 DAY = date(2026, 11, 5)
-
-
-@pytest.fixture
-def started():
-    """Starts `python -m localdev.azure_sim` and gives (process, url); what still runs is killed at the end."""
-    processes = []
-
-    def start(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "localdev.azure_sim", *map(str, arguments)],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        processes.append(process)
-        return process, process.stdout.readline().strip().rpartition(" ")[2]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def set_charges(sim, azure, *charges):
