@@ -324,14 +324,16 @@ class Composition:
 
     @cached_property
     def sources(self) -> Mapping[str, CostSource | AccountsSource]:
-        """What costs are asked of, by connection type. Where Azure's are made up, nothing is asked of AWS."""
-        if self.settings.made_up_costs:
-            return {ConnectionType.COST_MANAGEMENT: self.costs}
+        """What costs are asked of, by connection type."""
         return {ConnectionType.COST_MANAGEMENT: self.costs, ConnectionType.COST_EXPLORER: self.aws_costs}
 
     @cached_property
     def aws_costs(self) -> AccountsSource:
-        """AWS Cost Explorer; botocore is loaded with the first account that is asked."""
+        """AWS Cost Explorer, or costs that are made up; botocore is loaded with the first account that is asked."""
+        if self.settings.made_up_costs:
+            from shared.adapters.costs.made_up import MadeUpPayers
+
+            return MadeUpPayers(lambda: self.projects.entries(), self.clock)  # noqa: PLW0108 - as of Azure
         from shared.adapters.costs.aws import AwsCosts
         from shared.adapters.costs.aws_access import AwsAccess, IdentityToken
 

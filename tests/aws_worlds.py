@@ -10,7 +10,7 @@ from localdev.aws_sim import AwsSimulator
 from shared.adapters.costs.aws import AwsCosts
 from shared.adapters.costs.aws_access import AwsAccess
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, ConnectionType
-from shared.ports.costs import AccountsQuery, CostAnswer, CostQuery
+from shared.ports.costs import AccountsQuery, AccountsSource, CostAnswer, CostQuery
 from shared.ports.credentials import AccessKeys
 
 HOME, ACCOUNT, OTHER = "100000000001", "200000000002", "300000000003"
@@ -80,9 +80,9 @@ def at_most(calls: int) -> Callable[[], bool]:
 
 @dataclass
 class OneAccount:
-    """A CostSource that asks for all of one account: what sources keep to, this one has to keep to as well."""
+    """A CostSource that asks for all of one account: what sources keep to, those of payers have to keep to as well."""
 
-    source: AwsCosts
+    source: AccountsSource
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.source, name)

@@ -145,7 +145,10 @@ class FakePayers:
     def read_all(
         self, query: AccountsQuery, may_call: MayCall, progress: bytes | None = None, until: datetime | None = None
     ) -> AccountsAnswer:
-        self.asked.append((query.cloud_account.external_account_id, query.window))
+        payer = query.cloud_account
+        if query.window.days > self.longest_window.days:
+            raise NeverError(f"{self.provider} answers {self.longest_window.days} days at most.")
+        self.asked.append((payer.external_account_id, query.window))
         if (error := self.fails(query)) is not None:
             raise error
         for _ in range(-(-query.window.days // self.page_days)):
@@ -153,17 +156,26 @@ class FakePayers:
                 raise CallsUsedError("The paid calls of the day are made.")
             self.pages += 1
         found: dict[str, ChargeSet] = {}
-        for (payer, account, day, service), amount in self.charges.items():
-            if payer == query.cloud_account.external_account_id and day in query.window:
+        for (whose, account, day, service), amount in self.charges.items():
+            if whose == payer.external_account_id and day in query.window and account in (payer.reads or (account,)):
                 found.setdefault(account, ChargeSet()).add("", day, service, amount, "USD")
         return AccountsAnswer({account: (each.rounded(),) for account, each in found.items()}, self.clock())
 
     def sub_accounts(self, cloud_account: CloudAccount) -> dict[str, SubAccount] | None:
         listed = self.listed.get(cloud_account.external_account_id)
-        return None if listed is None else {each.id: each for each in listed}
+        if listed is None:
+            return None
+        return {each.id: each for each in listed if each.id in (cloud_account.reads or (each.id,))}
 
     def test(self, cloud_account: CloudAccount, may_call: MayCall) -> Tried:
-        raise NotImplementedError
+        yesterday = self.clock().date() - timedelta(days=1)
+        try:
+            self.read_all(AccountsQuery(cloud_account, Period(yesterday, yesterday + timedelta(days=1))), may_call)
+        except NeverError as error:
+            return Tried(None, can_read=False, missing=(error.reason,))
+        is_listed = self.sub_accounts(cloud_account) is not None or not cloud_account.is_organization
+        missing = () if is_listed else ("The accounts of the organization can't be listed.",)
+        return Tried(f"the reader of {cloud_account.external_account_id}", can_read=True, missing=missing)
 
 
 @dataclass

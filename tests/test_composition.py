@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from shared.adapters.costs.aws import AwsCosts
+from shared.adapters.costs.made_up import MadeUpCosts, MadeUpPayers
 from shared.composition import Composition
 from shared.ports.cloud_accounts import ConnectionType
 from shared.settings import load
@@ -38,6 +39,9 @@ def test_aws_is_asked_as_the_settings_say() -> None:
     assert access.identity_token.audience == AUDIENCE
 
 
-def test_where_costs_are_made_up_nothing_is_asked_of_aws() -> None:
+def test_where_costs_are_made_up_nobody_is_asked() -> None:
     app = Composition(load(STORAGE | {"USE_MADE_UP_COSTS": "true"}))
-    assert list(app.sources) == [ConnectionType.COST_MANAGEMENT]
+    assert {key: type(source) for key, source in app.sources.items()} == {
+        ConnectionType.COST_MANAGEMENT: MadeUpCosts,
+        ConnectionType.COST_EXPLORER: MadeUpPayers,
+    }

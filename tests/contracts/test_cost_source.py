@@ -1,9 +1,12 @@
 """What every CostSource keeps to, whoever the provider is: a new one gets a `World` of its own, and passes as it is."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import date, timedelta
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,14 +15,18 @@ from localdev.aws_sim import AwsCharge, AwsSimulator
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, made_up
 from shared.adapters.azure.arm import ArmClient
 from shared.adapters.costs.azure import AzureCosts
+from shared.adapters.costs.made_up import MadeUpCosts, MadeUpPayers
+from shared.domain.aws import AWS
 from shared.domain.money import stored
 from shared.domain.periods import Period
+from shared.domain.projects import Scope
 from shared.ports.azure import AZURE
 from shared.ports.costs import CostQuery, CostSource, TotalsSource
 from shared.ports.errors import LaterError, NeverError
 from tests.aws_worlds import ACCOUNT as AWS_ACCOUNT
 from tests.aws_worlds import OTHER as AWS_OTHER
 from tests.aws_worlds import OneAccount, aws_costs, with_roles
+from tests.contracts.ledger_data import entry
 from tests.fakes import FakeCosts, FakeCostsWithTotals, charges_of
 
 ACCOUNT, OTHER = "6f1c0d5e-0000-4000-8000-00000000000a", "6f1c0d5e-0000-4000-8000-00000000000b"
@@ -138,44 +145,104 @@ AWS_TROUBLE: dict[str, tuple[str, dict]] = {
 World = AzureWorld | FakeWorld | AwsWorld
 
 
+@dataclass
+class MadeUpWorld:
+    """Costs that are made up: what a project spends, nobody says."""
+
+    source: CostSource
+    account: str
+
+    @classmethod
+    def of(cls, provider: str) -> MadeUpWorld:
+        """Two projects' costs, as they stand at the end of the year."""
+        at, clock = AWS_ACCOUNT if provider == AWS else ACCOUNT, lambda: datetime(2026, 12, 31, 2, tzinfo=UTC)
+        groups = ("rg-web", "rg-db") if provider == AZURE else ("",)
+        entries = [replace(entry(11), scopes=tuple(Scope(provider, at, group) for group in groups))]
+        if provider == AWS:
+            return cls(OneAccount(MadeUpPayers(lambda: entries, clock)), at)
+        return cls(MadeUpCosts(lambda: entries, clock), at)
+
+
 WITH_GROUPS = ("plain azure", "varied azure", "fake")
+ALL = (*WITH_GROUPS, "fake without groups", "aws", "aws, in small pages")
 only_with_groups = pytest.mark.parametrize("world", WITH_GROUPS, indirect=True)
 
 
-@pytest.fixture(params=[*WITH_GROUPS, "fake without groups", "aws", "aws, in small pages"])
+@pytest.fixture(params=ALL)
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "fake":
+    with a_world(request.param) as made:
+        yield made
+
+
+@pytest.fixture(params=[*ALL, "made-up azure", "made-up aws"])
+def spent_world(request: pytest.FixtureRequest) -> Iterator[World | MadeUpWorld]:
+    """One in which the account has charges in November and on the first of December: nobody says which."""
+    if request.param.startswith("made-up"):
+        yield MadeUpWorld.of(request.param.removeprefix("made-up "))
+        return
+    with a_world(request.param) as made:
+        for day in (*(NOVEMBER.start + timedelta(days=number) for number in range(0, 30, 7)), NOVEMBER.end):
+            made.spend("rg-web", "Storage", day, f"1.{day.day:02}5")
+            made.spend("rg-db", "Backup", day, "0.00000000017")
+        yield made
+
+
+@contextmanager
+def a_world(name: str) -> Iterator[World]:
+    if name == "fake":
         yield FakeWorld(FakeCostsWithTotals(accounts=frozenset({ACCOUNT})))
         return
-    if request.param == "fake without groups":
+    if name == "fake without groups":
         yield FakeWorld(FakeCosts(accounts=frozenset({ACCOUNT}), provider="hetzner", has_groups=False))
         return
-    if request.param.startswith("aws"):
-        with AwsSimulator(rows_a_page=1 if "pages" in request.param else 5000) as aws:
+    if name.startswith("aws"):
+        with AwsSimulator(rows_a_page=1 if "pages" in name else 5000) as aws:
             with_roles(aws)
             yield AwsWorld(aws, OneAccount(aws_costs(aws, read_seconds=1.0)))
         return
     book = ChargeBook()
     book.add_subscription(ACCOUNT)
-    with AzureSimulator(book, vary=request.param == "varied azure") as simulator:
+    with AzureSimulator(book, vary=name == "varied azure") as simulator:
         source = AzureCosts(ArmClient(simulator.url), read_seconds=1.0)
         yield AzureWorld(simulator, source, AZURE_TROUBLE)
         source.arm.close()
 
 
-def ask(world: World, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ""):
+def ask(world: World | MadeUpWorld, window: Period = NOVEMBER, groups: tuple[str, ...] = (), account: str = ""):
     return charges_of(world.source.read(CostQuery(world.source.provider, account or world.account, window, groups)))
 
 
-def test_a_source_says_what_it_may_be_asked(world: World) -> None:
-    source, quota = world.source, world.source.quota
+def test_a_source_says_what_it_may_be_asked(spent_world: World | MadeUpWorld) -> None:
+    source, quota = spent_world.source, spent_world.source.quota
     assert source.provider == source.provider.lower() != ""
     assert source.connection_type == source.connection_type.upper() != ""
     assert source.longest_window >= timedelta(days=1)
     assert source.months_of_history >= 1
-    assert 0 < quota.units_at_once <= min(quota.units_per_minute, quota.units_per_hour)
+    assert 0 < quota.units_per_query <= quota.units_at_once <= quota.units_per_minute <= quota.units_per_hour
     assert quota.units_at_once <= quota.units_in_shortest
     assert 0 < quota.shortest_seconds <= 60
+
+
+def test_it_answers_its_longest_window_and_no_longer_one(spent_world: World | MadeUpWorld) -> None:
+    longest = Period(NOVEMBER.start, NOVEMBER.start + spent_world.source.longest_window)
+    assert max(day for _, day, _ in ask(spent_world, longest).amounts) == longest.end - timedelta(days=1)
+    with pytest.raises(NeverError, match=f"{longest.days} days at most"):
+        ask(spent_world, Period(longest.start, longest.end + timedelta(days=1)))
+
+
+def test_reading_twice_gives_the_same(spent_world: World | MadeUpWorld) -> None:
+    assert ask(spent_world) == ask(spent_world)
+
+
+def test_days_that_are_read_one_by_one_are_those_of_the_window_rounded_for_storing(
+    spent_world: World | MadeUpWorld,
+) -> None:
+    days = [NOVEMBER.start + timedelta(days=number) for number in range(30)]
+    one_by_one = [ask(spent_world, Period(day, day + timedelta(days=1))).amounts for day in days]
+    whole = ask(spent_world).amounts
+    assert whole == {key: cost for amounts in one_by_one for key, cost in amounts.items()} != {}
+    assert all(cost == stored(cost) for cost in whole.values())
+    assert {group for group, _, _ in whole} == ({"rg-web", "rg-db"} if spent_world.source.has_groups else {""})
 
 
 def test_every_charge_of_the_window_is_read_exactly(world: World) -> None:
@@ -254,25 +321,6 @@ def test_no_charges_make_an_empty_set_without_a_currency(world: World) -> None:
     charges = ask(world)
     assert not charges.amounts
     assert charges.billing_currency is None
-
-
-def test_it_says_what_may_be_asked_of_it(world: World) -> None:
-    source = world.source
-    longest = Period(NOVEMBER.start, NOVEMBER.start + source.longest_window)
-    world.spend("rg-web", "Storage", longest.end - timedelta(days=1), "1")
-    assert len(ask(world, longest).amounts) == 1
-    with pytest.raises(NeverError, match=f"{source.longest_window.days} days at most"):
-        ask(world, Period(longest.start, longest.end + timedelta(days=1)))
-    assert source.provider
-    assert source.connection_type
-    assert source.months_of_history >= 1
-    quota = source.quota
-    assert 0 < quota.units_per_query <= quota.units_at_once <= quota.units_per_minute <= quota.units_per_hour
-
-
-def test_reading_twice_gives_the_same(world: World) -> None:
-    world.spend("rg-web", "Storage", DAY, "1.5")
-    assert ask(world) == ask(world)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class AwsCosts:
             return asking.to_the_end(answer).whole()
 
     def sub_accounts(self, cloud_account: CloudAccount) -> Mapping[str, SubAccount] | None:
-        """The accounts of its organization, or of its organizational unit and those below it, by id.
+        """The accounts of its organization, or those of it that it reads, by id.
 
         None where listing them is not allowed, or it is one account alone. Raises LaterError, NeverError.
         """
@@ -99,9 +99,12 @@ class AwsCosts:
         with closing(self.access.client("organizations", session, session.partition)) as client:
             try:
                 with refusals(asked, self.clock):
-                    return _listed(client, cloud_account.organizational_unit)
+                    listed = _listed(client, cloud_account.organizational_unit)
             except ListingDeniedError:
                 return None
+        if cloud_account.reads is None or cloud_account.organizational_unit:
+            return listed
+        return {each: account for each, account in listed.items() if each in cloud_account.reads}
 
     def test(self, cloud_account: CloudAccount, may_call: MayCall) -> Tried:
         """Signs in, asks for yesterday's costs, and looks whether accounts can be listed.
