@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from typing import Any
 from rich.table import Table
 from sqlalchemy import select
 
-from localdev import demo_exports, demo_lock
+from localdev import demo_aws, demo_exports, demo_lock
+from localdev.aws_sim import AwsSimulator, demo_organization
 from localdev.azure_sim import AzureSimulator, ChargeBook, Quota, demo_charges
 from localdev.azure_sim.state import as_json
 from localdev.azurite import Azurite, ensure_installed
@@ -41,7 +43,7 @@ ONCE = ["--once", demo_exports.SCANNER, "--once", "ProjectUsageScheduler"]
 # A night takes some ten seconds; this is for a machine that is very busy.
 NIGHT_SECONDS = 300
 AZURITE_PORT, BLOBS_PORT = 10001, 10000
-SIMULATOR_PORT = 10080
+SIMULATOR_PORT, AWS_PORT = 10080, 10081
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,17 @@ class Standing:
 
 @dataclass
 class Calendar:
-    """The simulator's clock for its quota: the demo's second night comes a day after the first."""
+    """The simulators' day, and their clock for quotas: the demo's second night comes a day after the first."""
 
     days: int = 0
 
     def seconds(self) -> float:
         """Seconds that only grow."""
         return time.monotonic() + self.days * 86_400
+
+    def today(self) -> date:
+        """The day of the night."""
+        return demo_charges.FIRST_NIGHT + timedelta(days=self.days)
 
 
 def main() -> int:
@@ -88,10 +94,10 @@ def _two_nights_and_a_day() -> int:
     queues, blobs = Azurite(folder / "azurite"), Azurite(folder / "azurite", service="blob")
     try:
         together(queues.start, blobs.start, lambda: command(_settings(folder), "db", "upgrade"))
-        with AzureSimulator(charges, quota=quota) as azure:
-            environment = _environment(folder, queues, blobs, azure.url)
-            say(f"Azurite and the Azure simulator run; loading {PROJECTS.name} …")
-            _two_nights(folder, environment, charges, calendar)
+        with AzureSimulator(charges, quota=quota) as azure, _aws(calendar) as aws:
+            environment = _environment(folder, queues, blobs, azure, aws)
+            say(f"Azurite and what plays Azure and AWS run; loading {PROJECTS.name} …")
+            _two_nights(folder, environment, charges, aws, calendar)
             demo_lock.show_lock_and_unlock(folder, environment, azure)
             refused = azure.stats()["throttled"]
     finally:
@@ -100,9 +106,12 @@ def _two_nights_and_a_day() -> int:
     return 0
 
 
-def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, calendar: Calendar) -> None:
+def _two_nights(
+    folder: Path, environment: dict[str, str], charges: ChargeBook, aws: AwsSimulator, calendar: Calendar
+) -> None:
     together(
         lambda: command(environment | {"LOCAL_CLOCK_START": NIGHTS[0]}, "projects", "load", str(PROJECTS)),
+        lambda: demo_aws.add(environment),
         lambda: demo_exports.begin(environment["CostExportStorage"], charges, NIGHTS[0]),
     )
     say("First night: 60 days of charges are there to be read …")
@@ -113,6 +122,7 @@ def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, 
         lambda: demo_exports.switch(environment | {"LOCAL_CLOCK_START": DAY_BETWEEN}),
         lambda: command(environment | {"LOCAL_CLOCK_START": NIGHTS[1]}, *raise_budget),
     )
+    demo_organization.spend(aws, calendar.today())
     calendar.days += 1
     changes = demo_charges.change_overnight(charges)
     changes.append("the budget of OCEAN raised from 2,500 to 4,500 CAD")
@@ -120,6 +130,7 @@ def _two_nights(folder: Path, environment: dict[str, str], charges: ChargeBook, 
     say("\nSecond night: " + "; ".join(changes) + " …")
     _night(folder, environment, NIGHTS[1])
     _show_standings(first, _standings(environment, NIGHTS[1]))
+    demo_aws.show(environment, calendar.today(), aws)
     demo_exports.show(environment | {"LOCAL_CLOCK_START": NIGHTS[1]})
 
 
@@ -132,11 +143,13 @@ def _keep() -> int:
         Azurite(folder / "azurite", service="blob", port=BLOBS_PORT) as blobs,
         # What is kept of Azure goes with what the database keeps: locks, budgets, what was spent by hand.
         AzureSimulator(charges, quota=Quota(), port=SIMULATOR_PORT, state_file=folder / "azure.json") as azure,
+        _aws(Calendar(), AWS_PORT) as aws,
     ):
-        environment = _environment(folder, azurite, blobs, azure.url) | demo_lock.SETTINGS
+        environment = _environment(folder, azurite, blobs, azure, aws) | demo_lock.SETTINGS
         environment["LOCAL_CLOCK_START"] = NIGHTS[0]
         command(environment, "db", "upgrade")
         command(environment, "projects", "load", str(PROJECTS))
+        demo_aws.add_missing(environment)
         demo_exports.begin(blobs.connection_string, charges, NIGHTS[0])
         demo_lock.make_azure_ready(azure)
         with demo_lock.host_with_key(environment) as host:
@@ -152,19 +165,30 @@ def _settings(folder: Path) -> dict[str, str]:
     return example | {"DATABASE_URL": f"sqlite:///{folder / 'warden.db'}"}
 
 
-def _environment(folder: Path, queues: Azurite, blobs: Azurite, azure_url: str) -> dict[str, str]:
+def _aws(calendar: Calendar, port: int = 0) -> AwsSimulator:
+    """What plays AWS, with 60 days of charges."""
+    return demo_organization.simulator(demo_charges.FIRST_NIGHT, today=calendar.today, port=port)
+
+
+def _environment(
+    folder: Path, queues: Azurite, blobs: Azurite, azure: AzureSimulator, aws: AwsSimulator
+) -> dict[str, str]:
     """The same, with this demo's own places of everything."""
-    return _settings(folder) | {
-        "DatahubStorageConnectionString": queues.connection_string,
-        "CostExportStorage": blobs.connection_string,
-        "OUTBOX_DIR": str(folder / "outbox"),
-        "AZURE_MANAGEMENT_ENDPOINT": azure_url,
-        "PORTAL_URL": "https://portal.example.com/projects/{acronym}",
-        # All that Azure lets through: nobody else asks this one.
-        "COST_QPU_PER_MINUTE": "60",
-        # Nobody should wait for a look into a queue that is on the same machine.
-        "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.3",
-    }
+    return (
+        _settings(folder)
+        | demo_aws.settings(aws)
+        | {
+            "DatahubStorageConnectionString": queues.connection_string,
+            "CostExportStorage": blobs.connection_string,
+            "OUTBOX_DIR": str(folder / "outbox"),
+            "AZURE_MANAGEMENT_ENDPOINT": azure.url,
+            "PORTAL_URL": "https://portal.example.com/projects/{acronym}",
+            # All that Azure lets through: nobody else asks this one.
+            "COST_QPU_PER_MINUTE": "60",
+            # Nobody should wait for a look into a queue that is on the same machine.
+            "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.3",
+        }
+    )
 
 
 def _night(folder: Path, environment: dict[str, str], clock: str) -> None:
@@ -247,7 +271,7 @@ def _show_files(folder: Path, refused: Any, seconds: float) -> None:
 def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, azure_url: str) -> None:
     file = folder / "environment"
     file.write_text("".join(f"export {name}='{value}'\n" for name, value in environment.items()), "utf-8")
-    say("Running: Azurite (queues, blobs), the Azure simulator, the Functions host. Ctrl-C stops them.")
+    say("Running: Azurite (queues, blobs), what plays Azure and AWS, the Functions host. Ctrl-C stops them.")
     say("In another terminal:")
     for line in [
         "source .venv/bin/activate",
@@ -256,6 +280,7 @@ def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, 
         "python -m shared.cli projects list",
         "python -m shared.cli exports scan --wait",
         "python -m shared.cli exports list",
+        "python -m shared.cli cloud-accounts list",
         f"ls {shown(folder / 'outbox')}",
     ]:
         say(f"  {line}")

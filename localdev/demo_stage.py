@@ -39,9 +39,9 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def command(environment: Mapping[str, str], *arguments: str) -> str:
-    """Runs one of the app's commands and returns what it wrote. Raises DemoFailedError."""
-    return _run(arguments, os.environ | environment, captured=True)
+def command(environment: Mapping[str, str], *arguments: str, given: str | None = None) -> str:
+    """Runs one of the app's commands and returns what it wrote. Raises DemoFailedError. given: its standard input."""
+    return _run(arguments, os.environ | environment, captured=True, given=given)
 
 
 def show_command(environment: Mapping[str, str], *arguments: str, only: str = "", width: int = 0) -> None:
@@ -90,11 +90,12 @@ def wait_until(what: str, condition: Callable[[], object], seconds: float = WAIT
         time.sleep(0.05)
 
 
-def _run(arguments: Sequence[str], environment: Mapping[str, str], captured: bool) -> str:
+def _run(arguments: Sequence[str], environment: Mapping[str, str], captured: bool, given: str | None = None) -> str:
     run = subprocess.run(
         [sys.executable, "-m", "shared.cli", *arguments],
         cwd=ROOT,
         env=environment,
+        input=given,
         capture_output=captured,
         text=True,
         encoding="utf-8",

@@ -15,6 +15,8 @@ SOUTH = "ed570627-0265-4620-bb42-bae06bcfa914"
 # It has a cost export, too (localdev/demo_exports.py).
 EAST, LAKES = "7b0c2f6e-9f4d-4a53-8a3e-5d1f0c9b7e42", "LAKES"
 WAVES_GROUP = "fsdh_proj_waves_rg"
+# Its project has an AWS account, too (localdev/demo_aws.py), and AWS bills in US dollars.
+WEST = "c2d6f0a1-53b7-4e0e-9d0c-8f3f6a1b2e95"
 
 COMPUTE = {"Virtual Machines": Decimal("0.62"), "Storage": Decimal("0.25"), "Bandwidth": Decimal("0.13")}
 DATA = {
@@ -46,6 +48,7 @@ GROUPS = [
     (SOUTH, "tides-rg", "3.3", COMPUTE, "0"),
     (EAST, "lakes-rg", "27.45", DATA, "0"),
     (EAST, "shared-monitoring-rg", "6.2", COMPUTE, "0"),
+    (WEST, "glaciers-rg", "14.2", COMPUTE, "0"),
 ]
 
 
@@ -83,7 +86,7 @@ def _series() -> list[GroupSeries]:
             group=group,
             per_day=Decimal(per_day),
             services=services,
-            currency="CAD",
+            currency="USD" if subscription == WEST else "CAD",
             weekday_factors=OFFICE_WEEK,
             growth_per_day=Decimal(growth),
         )

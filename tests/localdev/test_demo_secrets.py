@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from localdev import demo_aws
+from localdev.aws_sim import demo_organization
 from localdev.azurite import ACCOUNT_KEY
 from localdev.demo_lock import FUNCTION_KEY
 from localdev.demo_stage import LOG, ROOT
@@ -37,7 +39,11 @@ def test_no_secret_is_in_a_log_a_mail_or_telemetry_of_a_whole_demo(tmp_path: Pat
     files = sorted((made / "outbox").glob("*.eml"))
     mails = [" ".join(contents_of(message_from_bytes(file.read_bytes(), policy=policy.default))) for file in files]
     log, told = (made / LOG).read_text("utf-8"), [json.dumps(each) for each in ingestion.envelopes]
-    assert leaks([*SECRETS.values(), ACCOUNT_KEY, FUNCTION_KEY], [run.stdout, run.stderr, log, *mails, *told]) == []
+    at_aws = [demo_organization.SECRET, demo_aws.SEALING_KEY, "session-secret-", "session-token-"]
+    secrets = [*SECRETS.values(), *at_aws, ACCOUNT_KEY, FUNCTION_KEY]
+    assert leaks(secrets, [run.stdout, run.stderr, log, *mails, *told]) == []
+    # What the database has of AWS's is sealed.
+    assert leaks(at_aws, [file.read_text("latin-1") for file in made.glob("warden.db*")]) == []
     # All of it was there to be found.
     assert len(leaks(["mail_sent", "ProjectLockHandler"], [log])) == 2
     assert len(leaks(["mail_sent", "ProjectLockHandler"], told)) == 2
