@@ -7,6 +7,7 @@ cloud account, always with its external id.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -223,6 +224,8 @@ def _new_boto_session() -> BotoSession:
     # boto3's own session gives clients more than we use, and takes longer to load.
     from botocore.session import get_session
 
+    # Where all is logged, it logs what it signs with.
+    logging.getLogger("botocore").setLevel(logging.INFO)
     session = get_session()
     # In Azure, what answers at AWS's address for machines is Azure's.
     session.get_component("credential_provider").remove("iam-role")

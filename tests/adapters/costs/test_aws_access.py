@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -238,6 +239,18 @@ def test_a_wrong_secret_is_told_and_nothing_that_was_signed_is_shown(aws: AwsSim
     said = "".join(traceback.format_exception(caught.value))
     assert wrong.secret_access_key not in said
     assert "Canonical String" not in said
+
+
+@pytest.mark.parametrize("keys", [None, KEYS], ids=["identity", "keys"])
+def test_nothing_that_signs_is_logged_at_any_level(
+    aws: AwsSimulator, keys: AccessKeys | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    access = aws_access(aws, keys)
+    with caplog.at_level(logging.DEBUG):
+        session = access.session_of(ALONE)
+        who(access, session)
+    secrets = [TOKEN, KEYS.secret_access_key, session.secret_key, str(session.token)]
+    assert [each for each in secrets if each in caplog.text] == []
 
 
 def test_no_secret_is_in_what_is_printed(aws: AwsSimulator) -> None:
