@@ -6,6 +6,7 @@ import base64
 import csv
 import gzip
 import io
+import random
 import re
 import resource
 import zlib
@@ -806,6 +807,101 @@ def test_a_late_row_with_a_cell_too_many_and_one_with_too_few_do_not_hide_each_o
         rows = row * 250 + (row * 3).join(some) + row * 250
         with pytest.raises(NeverError, match="Row 251 after the header has "):
             read(tmp_path / "part", "Date,Quantity,Cost,BillingCurrency,Tags,Note\n" + rows)
+
+
+@pytest.mark.parametrize("line", ["\n", "\r\n"])
+@pytest.mark.parametrize("header", ["Date,Cost,Quantity,BillingCurrency", "Quantity,BillingCurrency,Date,Cost"])
+@pytest.mark.parametrize(
+    ("odd", "cells"),
+    [
+        ("2026-09-21,1.5,3", 3),
+        ("2026-09-21,1.5,3,CAD,", 5),
+        # A quote in the midst of a cell hides no comma behind it.
+        ('2026-09-21,5",1.5,3,CAD"', 5),
+        # What is put behind each line to count its cells stands in one.
+        ("2026-09-21,1.5,3,CAD,\x1e", 5),
+        ("2026-09-21,1.5,\x1e", 3),
+        ('2026-09-21,1.5,"\x1e\r\n"', 3),
+        ("2026-09-21", 1),
+        (",,,,,,,,", 9),
+    ],
+)
+def test_a_late_row_of_any_kind_with_other_cells_than_the_header_is_refused(
+    tmp_path, small_pieces, header, odd, cells, line
+):
+    row = ("2026-09-21,1.5,3,CAD" if header.startswith("Date") else "3,CAD,2026-09-21,1.5") + line
+    said = f"Row 251 after the header has {cells} cells?, and the header 4"
+    for other in ("", ",,2026-09-21,\x1e" + line, "2026-09-21,1.5,3,CAD,9,9" + line, ",," + line):
+        with pytest.raises(NeverError, match=said):
+            read(tmp_path / "part", header + line + row * 250 + odd + line + row + other + row * 250)
+
+
+HEADERS = (
+    "Tags,Date,Cost,BillingCurrency,Note",
+    "Note,Date,Tags,BillingCurrency,Cost",
+    "Cost,BillingCurrency,Tags,Note,Date",
+    "Cost,Date,Tags,Note,BillingCurrency",
+)
+TAGS = (
+    "",
+    "a",
+    '""',
+    '"""a"": ""b"",""c"": 1"',
+    '"x,y"',
+    '"two\r\nlines"',
+    '"two\nlines"',
+    '5" disk',
+    "NULL",
+    "\0",
+    "é",
+)
+ENDS = ("", ",", ",,", ",9", ",\x1e", ',"', '"', "\r", "\x1e")
+
+
+def hostile(chance: random.Random) -> bytes:
+    """A file of some kB, of which a row or two may have other cells than the header, or odd signs."""
+    header = chance.choice(HEADERS)
+    line = chance.choice(["\n", "\r\n"])
+    kinds = chance.choice([TAGS[:4], chance.sample(TAGS, 3)])
+    mark = chance.choice(["", '"'])
+
+    def row() -> str:
+        said = {"Date": "2026-09-21", "Cost": f"{chance.randrange(999)}", "BillingCurrency": "CAD"}
+        cells = {name: f"{mark}{cell}{mark}" for name, cell in said.items()}
+        return ",".join(cells.get(name, chance.choice(kinds)) for name in header.split(","))
+
+    rows = [row() for _ in range(chance.randrange(60, 160))]
+    for _ in range(chance.choice([0, 1, 2, 2])):
+        at = chance.randrange(40, len(rows))
+        cells = rows[at].split(",")
+        place = chance.randrange(len(cells))
+        if chance.random() < 0.7:
+            cells[place : place + 1] = chance.choice([[], [cells[place], ""], ["", cells[place]], ["x", cells[place]]])
+        rows[at] = ",".join(cells) + (chance.choice(ENDS) if chance.random() < 0.5 else "")
+    text = "".join(each + (chance.choice(["\n", "\r\n"]) if chance.random() < 0.01 else line) for each in rows)
+    bom = chance.choice(["", "", "\ufeff"])
+    return (bom + header + line + (text if chance.random() < 0.7 else text.removesuffix(line))).encode()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_files_with_odd_rows_are_read_or_refused_as_one_that_is_read_by_the_letter(tmp_path, small_pieces, seed):
+    chance = random.Random(seed)
+    for _ in range(40):
+        content = hostile(chance)
+        by_the_letter = outcome(tmp_path / "one", content, piece=2**20)
+        # Of quotes and line ends, the standard library is stricter than any program that writes them.
+        if "quotes are broken" not in str(by_the_letter) and "carriage return" not in str(by_the_letter):
+            assert outcome(tmp_path / "pieces", content, piece=2**9) == by_the_letter, content
+
+
+def outcome(path: Path, content: bytes, piece: int) -> object:
+    """What a file comes to, or what it is refused for; its first piece is read by the letter."""
+    csv_files.FIRST_PIECE = piece
+    try:
+        file = read(path, content)
+    except NeverError as error:
+        return error.reason
+    return file.count, rows_of(file), file.odd
 
 
 def test_quotes_in_the_midst_of_cells_move_no_column(tmp_path, small_pieces):
