@@ -16,10 +16,15 @@ from enum import StrEnum
 from shared.domain.money import EXACT, add, stored
 from shared.domain.periods import Period
 
-EURO = "EUR"
+# Since when one euro is worth so much for good: what became the euro has no rates of days any more, and needs none.
+# (Council Regulations of 2022-07-12 and 2025-07-08; the rates may not be rounded.)
+ONE_WITH_THE_EURO = {
+    "EUR": (date.min, Decimal(1)),
+    "HRK": (date(2023, 1, 1), Decimal("7.53450")),
+    "BGN": (date(2026, 1, 1), Decimal("1.95583")),
+}
 # How long a rate counts where no later one was set.
 LASTS = timedelta(days=7)
-
 
 # So many working days without a new rate are more than holidays make.
 OLD_AFTER = 5
@@ -140,12 +145,13 @@ class Rates:
         return None
 
     def _set_rate(self, base: str, to: str, day: date) -> Rate | None:
-        needed = {base, to} - {EURO}
+        needed = {each for each in (base, to) if _euros_worth(each, day) is None}
         if not needed <= self._per_euro.keys():
             return None
-        for set_on in self._days_before(min(needed, key=lambda each: len(self._days[each])), day) if needed else ():
+        fewest = min(needed, key=lambda each: len(self._days[each]), default=None)
+        for set_on in self._days_before(fewest, day) if fewest else (day,):
             if all(set_on in self._per_euro[currency] for currency in needed):
-                return Rate(self._worth(to, set_on), self._worth(base, set_on), RateSource.ECB, set_on)
+                return Rate(self._worth(to, day, set_on), self._worth(base, day, set_on), RateSource.ECB, set_on)
         return None
 
     def _days_before(self, currency: str, day: date) -> Iterable[date]:
@@ -156,16 +162,25 @@ class Rates:
                 return
             yield days[place]
 
-    def _worth(self, currency: str, day: date) -> Decimal:
-        return Decimal(1) if currency == EURO else self._per_euro[currency][day]
+    def _worth(self, currency: str, day: date, set_on: date) -> Decimal:
+        return _euros_worth(currency, day) or self._per_euro[currency][set_on]
+
+
+def _euros_worth(currency: str, day: date) -> Decimal | None:
+    """What one euro is worth for good in a currency that is one with it on a day; None for any other."""
+    since, worth = ONE_WITH_THE_EURO.get(currency, (None, None))
+    return worth if since and day >= since else None
 
 
 def convert(sums: Iterable[tuple[date, str, Decimal]], to: str, rates: Rates) -> Conversion:
-    """Sums of days in their currencies, each day and currency once, in another currency."""
+    """Sums of days in their currencies, each day and currency once, in one currency; what is in it stays as it is."""
     by_day: dict[date, Decimal] = {}
     missing: dict[str, date] = {}
     sources, days = set[RateSource](), set[date]()
     for day, currency, amount in sums:
+        if currency == to:
+            by_day[day] = add(by_day.get(day, Decimal(0)), amount)
+            continue
         rate = rates.rate(currency, to, day)
         if rate is None:
             missing[currency] = min(day, missing.get(currency, day))

@@ -56,16 +56,56 @@ def test_a_rate_counts_for_a_week_where_no_later_one_was_set_and_never_before_it
     assert (rate is not None) is known
 
 
-@pytest.mark.parametrize(("base", "to"), [("USD", "AED"), ("BGN", "USD"), ("XXX", "EUR"), ("EUR", "BGN")])
+@pytest.mark.parametrize(("base", "to"), [("USD", "AED"), ("RUB", "USD"), ("XXX", "EUR"), ("EUR", "RUB")])
 def test_a_currency_of_which_nobody_sets_rates_has_none(base: str, to: str) -> None:
     assert RATES.rate(base, to, MON) is None
 
 
 def test_a_currency_that_has_gone_has_no_rate_once_a_week_is_over() -> None:
-    """Bulgaria has had the euro since 2026."""
-    rates = Rates({"BGN": {date(2025, 12, 31): Decimal("1.9558")}})
-    assert converted("1.9558", "BGN", "EUR", date(2026, 1, 7), rates) == 1
-    assert rates.rate("BGN", "EUR", date(2026, 1, 8)) is None
+    rates = Rates({"RUB": {date(2022, 3, 1): Decimal("117.201")}})
+    assert converted("117.201", "RUB", "EUR", date(2022, 3, 8), rates) == 1
+    assert rates.rate("RUB", "EUR", date(2022, 3, 9)) is None
+
+
+NEW_YEAR = date(2026, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("amount", "base", "to", "day", "expected"),
+    [
+        # As the ECB set it, with four decimals, up to the last day; from then on what the Council fixed.
+        ("1.9558", "BGN", "EUR", date(2025, 12, 31), "1"),
+        ("1.95583", "BGN", "EUR", NEW_YEAR, "1"),
+        ("100", "BGN", "EUR", date(2030, 7, 1), "51.1291881196"),
+        ("100", "EUR", "BGN", date(2026, 7, 1), "195.583"),
+        # New Year's Day has no rate of the dollar: the last one, and the lev's of the day itself.
+        ("100", "USD", "BGN", NEW_YEAR, "166.4536170213"),
+        ("166.4536170213", "BGN", "USD", NEW_YEAR, "100"),
+        ("7.53450", "HRK", "BGN", NEW_YEAR, "1.95583"),
+    ],
+)
+def test_what_became_the_euro_counts_at_its_rate_for_good(
+    amount: str, base: str, to: str, day: date, expected: str
+) -> None:
+    before = date(2025, 12, 31)
+    rates = Rates({"BGN": {before: Decimal("1.9558")}, "USD": {before: Decimal("1.1750")}})
+    assert converted(amount, base, to, day, rates) == Decimal(expected)
+
+
+def test_what_became_the_euro_still_needs_the_other_currencys_rate() -> None:
+    rates = Rates({"USD": {date(2025, 12, 31): Decimal("1.1750")}})
+    assert rates.rate("USD", "BGN", date(2026, 1, 7)) is not None
+    assert rates.rate("USD", "BGN", date(2026, 1, 8)) is None
+    fixed = rates.rate("EUR", "BGN", date(2026, 1, 8))
+    assert fixed is not None and (fixed.source, fixed.day) == (RateSource.ECB, date(2026, 1, 8))
+
+
+def test_what_is_in_the_currency_already_stays_as_it_is_and_is_not_said_to_be_converted() -> None:
+    found = convert([(MON, "EUR", Decimal("0.1")), (TUE, "EUR", Decimal("0.0000000001"))], "EUR", Rates({}))
+    assert found == Conversion({MON: Decimal("0.1"), TUE: Decimal("0.0000000001")})
+    # A rate that somebody fixed from a currency to itself would be none.
+    both = convert([(MON, "CAD", Decimal(1)), (MON, "USD", Decimal(100))], "CAD", RATES)
+    assert (both.total, both.sources) == (Decimal("139.1178297248"), {RateSource.ECB})
 
 
 def test_a_fixed_rate_counts_before_all_others_on_its_days_and_in_its_direction() -> None:

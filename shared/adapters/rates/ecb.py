@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import re
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from http.client import HTTPException
 from urllib.error import HTTPError
 
@@ -30,7 +33,14 @@ SECONDS = 60.0
 # 642 KB in 2026, which unpack to 2 MB.
 MOST_BYTES = 50_000_000
 CURRENCY = re.compile("[A-Z]{3}")
+RATE = re.compile(r"[0-9]+(\.[0-9]+)?")
 NONE = ("", "N/A")
+EURO = "EUR"
+# What is raised for a ZIP that is broken, sealed, or packed in another way, and for what is no text.
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError),
+    *(UnicodeDecodeError, csv.Error),
+)
 
 
 @dataclass(frozen=True)
@@ -57,17 +67,21 @@ class EcbRates(RateFeed):
 def rates_in(content: bytes, since: date) -> list[SetRate]:
     """The rates of a file of the ECB's, as CSV or in a ZIP, from a day on. Raises NeverError for any other file."""
     header, *rows = _rows(content)
-    currencies = [name.strip() for name in header]
-    if len(currencies) < 2 or currencies[0] != "Date" or not all(map(_is_currency, currencies[1:])):
+    header = [name.strip() for name in header]
+    # The ECB's lines end in a comma.
+    currencies = header if header[-1] else header[:-1]
+    if len(currencies) < 2 or currencies[0] != "Date" or not all(map(CURRENCY.fullmatch, currencies[1:])):
         raise _wrong("its first line is not Date and the currencies")
-    found = [rate for number, row in enumerate(rows, start=2) for rate in _of_day(row, currencies, number, since)]
-    if not found and not rows:
+    if twice := sorted(name for name, count in Counter(currencies).items() if count > 1):
+        raise _wrong(f"it has {twice[0]} twice")
+    if EURO in currencies:
+        raise _wrong(f"it has rates of {EURO}: those of the European Central Bank are of one euro in other currencies")
+    found = [rate for number, row in enumerate(rows, start=2) for rate in _of_day(row, header, number, since)]
+    if not rows:
         raise _wrong("it has no days")
+    if again := sorted(day for (day, _), count in Counter(each[:2] for each in found).items() if count > 1):
+        raise _wrong(f"it has {again[0]} twice")
     return found
-
-
-def _is_currency(name: str) -> bool:
-    return not name or CURRENCY.fullmatch(name) is not None
 
 
 def _rows(content: bytes) -> list[list[str]]:
@@ -76,7 +90,7 @@ def _rows(content: bytes) -> list[list[str]]:
     try:
         text = (_unpacked(content) if content.startswith(b"PK") else content).decode("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
-    except (zipfile.BadZipFile, UnicodeDecodeError, csv.Error, NotImplementedError, RuntimeError, EOFError) as error:
+    except UNREADABLE as error:
         raise _wrong("it is no CSV, and no ZIP of one") from error
     if not rows:
         raise _wrong("it is empty")
@@ -95,24 +109,22 @@ def _unpacked(content: bytes) -> bytes:
     return text
 
 
-def _of_day(row: list[str], currencies: list[str], number: int, since: date) -> Iterator[SetRate]:
+def _of_day(row: list[str], header: list[str], number: int, since: date) -> Iterator[SetRate]:
     try:
         day = date.fromisoformat(row[0].strip())
     except ValueError:
         raise _wrong(f"line {number} begins with {readable(row[0])!r}, which is no day") from None
-    if day < since:
-        return
-    for currency, cell in zip(currencies[1:], row[1:], strict=False):
-        if currency and cell.strip() not in NONE:
+    if len(row) != len(header) or (row[-1].strip() and not header[-1]):
+        raise _wrong(f"line {number} has other columns than the first line")
+    for currency, cell in zip(header[1:], row[1:], strict=True):
+        if day >= since and cell.strip() not in NONE:
             yield day, currency, _rate(cell.strip(), currency, day)
 
 
 def _rate(text: str, currency: str, day: date) -> Decimal:
-    try:
-        rate = Decimal(text)
-    except InvalidOperation:
-        rate = Decimal(0)
-    if not rate.is_finite() or not STORED_PLACES <= rate <= LARGEST_AMOUNT:
+    # Decimal alone would take 1e400, 1_1, NaN, and the digits of every script.
+    rate = Decimal(text) if RATE.fullmatch(text) else Decimal(0)
+    if not STORED_PLACES <= rate <= LARGEST_AMOUNT:
         raise _wrong(f"the rate of {currency} on {day} is {readable(text)!r}, which is none")
     return rate
 

@@ -39,6 +39,11 @@ def packed(*files: tuple[str, bytes]) -> bytes:
     return content.getvalue()
 
 
+# The ECB has its rates as XML, too; nothing of one is ever unfolded.
+BOMB = b"""<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<gesmes:Envelope><Cube time="2026-10-30"><Cube currency="USD" rate="&b;"/></Cube></gesmes:Envelope>"""
+
+
 @contextmanager
 def serving(content: bytes, status: int = 200) -> Iterator[EcbRates]:
     class Handler(BaseHTTPRequestHandler):
@@ -84,6 +89,29 @@ def test_a_file_without_newer_days_has_nothing_new() -> None:
         (b"Date,USD,\n2026-10-30,0,\n", "the rate of USD on 2026-10-30 is '0', which is none"),
         (b"Date,USD,\n2026-10-30,-1.1,\n", "the rate of USD on 2026-10-30 is '-1.1', which is none"),
         (b"Date,USD,\n2026-10-30,NaN,\n", "the rate of USD on 2026-10-30 is 'NaN', which is none"),
+        (b"Date,USD,\n2026-10-30,1e400,\n", "the rate of USD on 2026-10-30 is '1e400', which is none"),
+        (b"Date,USD,\n2026-10-30,1_1,\n", "the rate of USD on 2026-10-30 is '1_1', which is none"),
+        ("Date,USD,\n2026-10-30,١,\n".encode(), "the rate of USD on 2026-10-30 is '١', which is none"),
+        (b"Date,USD,\n2026-10-30,0.00000000001,\n", "the rate of USD on 2026-10-30 is '0.00000000001', which is none"),
+        (b"Date,USD,\n2026-10-30,900000001,\n", "the rate of USD on 2026-10-30 is '900000001', which is none"),
+        (b"Date,USD,CAD,\n2026-10-30,1.1,\n", "line 2 has other columns than the first line"),
+        (b"Date,USD,CAD,\n2026-10-30,1.1,1.5,7,\n", "line 2 has other columns than the first line"),
+        # Of a day that is too old to be kept, too: the file is another than was meant.
+        (b"Date,USD,CAD,\n1999-01-04,1.1,\n", "line 2 has other columns than the first line"),
+        (b"Date,USD,\n2026-10-30,1.1,7\n", "line 2 has other columns than the first line"),
+        (b"Date,USD\n2026-10-30,1.1,7\n", "line 2 has other columns than the first line"),
+        (b"Date,USD,,CAD,\n2026-10-30,1.1,,1.5,\n", "its first line is not Date and the currencies"),
+        (b"Date,USD,CAD,USD,\n2026-10-30,1.1,1.5,1.2,\n", "it has USD twice"),
+        (b"Date,USD,\n2026-10-30,1.1,\n2026-10-30,1.2,\n", "it has 2026-10-30 twice"),
+        (
+            b"Date,EUR,CAD,\n2026-10-30,0.9,1.4,\n",
+            "it has rates of EUR: those of the European Central Bank are of one euro in other currencies",
+        ),
+        (b"Currency,Date,Rate\nUSD,2026-10-30,1.1\n", "its first line is not Date and the currencies"),
+        (b"Date;USD;CAD\n2026-10-30;1,1;1,5\n", "its first line is not Date and the currencies"),
+        (BOMB, "its first line is not Date and the currencies"),
+        (b'Date,USD,\n2026-10-30,"' + b"1" * 200_000, "it is no CSV, and no ZIP of one"),
+        (packed(("a.csv", CSV))[:60] + b"\xff" * 20 + packed(("a.csv", CSV))[80:], "it is no CSV, and no ZIP of one"),
         (b"PK\x03\x04 broken", "it is no CSV, and no ZIP of one"),
         (b"\xff\xfe\x00", "it is no CSV, and no ZIP of one"),
         (packed(("a.csv", CSV), ("b.csv", CSV)), "it holds 2 CSV files, and not one"),
