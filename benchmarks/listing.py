@@ -99,7 +99,7 @@ def make(database_url: str) -> None:
 
 def share(database_url: str) -> float:
     """What it takes to share a year of what nobody owns, by a rule for all projects: seconds."""
-    from shared.adapters.database.allocated import shares_within
+    from shared.adapters.database.allocated import shares_in
 
     warden, first = fleet.app(database_url, "http://127.0.0.1:9"), YEAR.start
     group = Scope(AZURE, fleet.SUBSCRIPTIONS[0], "shared")
@@ -109,9 +109,10 @@ def share(database_url: str) -> float:
         connection.execute(insert(charges), _days(OF_NOBODY, 1))
     rule = Rule("all", Pool(AZURE, group.sub_account_id), Method.EVERYWHERE, first, None, ())
     warden.allocations.load([rule], "benchmark", "benchmark", fleet.NIGHT, lambda _changes: True)
-    wanted = [(number, Period(first, fleet.NIGHT.date())) for number in range(1, PROJECTS + 1)]
+    days = Period(first, fleet.NIGHT.date())
+    wanted = [(number, days, fleet.CURRENCY) for number in range(1, PROJECTS + 1)]
     begun = time.perf_counter()
-    got = warden.database.read(lambda connection: shares_within(connection, wanted))
+    got = warden.database.read(lambda connection: shares_in(connection, wanted, others=False)[0])
     seconds = time.perf_counter() - begun
     if len(got) != PROJECTS:
         raise RuntimeError(f"{len(got)} projects got something")

@@ -129,6 +129,7 @@ if TYPE_CHECKING:
     from shared.services.reconcile import ReconcileService
     from shared.services.smoke_test import SmokeTest
     from shared.services.status import StatusService
+    from shared.services.totals import TotalService
 
 # A subscription's currency is seen in its latest charges.
 CURRENCIES_SINCE = timedelta(days=100)
@@ -274,7 +275,7 @@ class Composition:
         """Exchange rates."""
         from shared.adapters.database.rates import SqlRates
 
-        return SqlRates(self.database)
+        return SqlRates(self.database, self.converts)
 
     @cached_property
     def rate_feed(self) -> RateFeed:
@@ -801,6 +802,7 @@ class Composition:
             letters=self.letters,
             mails=self.mails,
             locks=self.lock_ledger,
+            totals=self.total_service,
             schedule=self.settings.nights,
             clock=self.clock,
         )
@@ -860,7 +862,15 @@ class Composition:
         from shared.services.costs import CostService
 
         rates = self.rates if self.converts else None
-        return CostService(self.projects, self.spending, self.allocations, self.clock, rates)
+        reporting = self.settings.reporting_currency or ""
+        return CostService(self.projects, self.spending, self.allocations, self.clock, rates, reporting)
+
+    @cached_property
+    def total_service(self) -> TotalService:
+        """What projects have used together."""
+        from shared.services.totals import TotalService
+
+        return TotalService(self.spending, self.rates, self.settings.reporting_currency)
 
     @cached_property
     def allocation_service(self) -> AllocationService:
@@ -876,7 +886,15 @@ class Composition:
         from shared.adapters.rates.ecb import rates_in
         from shared.services.rates import RateService
 
-        return RateService(self.rates, self.rate_update, rates_in, self.settings.converting, self.clock)
+        updating = (self.rates, self.rate_update, rates_in)
+        return RateService(
+            *updating,
+            self.settings.converting,
+            self.queues,
+            self.projects,
+            self.clock,
+            self.settings.reporting_currency or "",
+        )
 
     @cached_property
     def reconcile_service(self) -> ReconcileService:
@@ -986,6 +1004,7 @@ class Composition:
             clock=self.clock,
             exports=exports if settings.has_exports else None,
             sealed=SealedSetup(self.credentials.state, list(settings.key_ring)),
+            rates=self.rate_service.finding if self.converts else None,
         )
 
     @cached_property

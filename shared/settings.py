@@ -26,6 +26,7 @@ from shared.domain.aws import ROLE, AwsNameError, parse_role
 from shared.domain.charges import CostMetric, key_of_group
 from shared.domain.currencies import Converting
 from shared.domain.locks import LockMode, WhenUnsure
+from shared.domain.money import parse_currency
 from shared.domain.schedules import Schedule
 from shared.domain.texts import is_one_line
 from shared.messages import GUID, Queue
@@ -469,6 +470,9 @@ class Settings(BaseModel):
         Converting.OFF,
         "off, or ecb: charges in another currency than a budget's count, by the European Central Bank's rates",
     )
+    reporting_currency: Annotated[str, AfterValidator(parse_currency)] | None = _setting(
+        "REPORTING_CURRENCY", None, "the currency of totals over projects: three letters, such as CAD"
+    )
     thresholds: Annotated[tuple[int, ...], BeforeValidator(_percents)] = _setting(
         "ProjectUsageNotificationPercents",
         (25, 50, 80, 100),
@@ -822,6 +826,7 @@ def _faults_between(settings: Settings, given: Mapping[str, str]) -> list[str]:
         *_storage_faults(settings, given),
         *_export_faults(settings),
         *_key_faults(given),
+        *_currency_faults(settings),
         *_mail_faults(settings),
         *_queue_faults(settings),
         *_alert_faults(settings),
@@ -860,6 +865,12 @@ def _key_faults(given: Mapping[str, str]) -> list[str]:
         return []
     takes = setting_names()["ENCRYPTION_KEYS"]
     return [f"ENCRYPTION_KEY is not read: give its key an id, and set ENCRYPTION_KEYS, which takes {takes}."]
+
+
+def _currency_faults(settings: Settings) -> list[str]:
+    if settings.reporting_currency is None or settings.converting is not Converting.OFF:
+        return []
+    return ["REPORTING_CURRENCY is set, and CURRENCY_CONVERSION is off: nothing is converted. It takes ecb there."]
 
 
 def _mail_faults(settings: Settings) -> list[str]:

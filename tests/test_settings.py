@@ -230,6 +230,17 @@ def test_the_first_role_at_aws_and_the_audience_of_the_token_for_it_go_together(
         assert fault == f"{missing} is missing: {present} is set. It takes {setting_names()[missing]}."
 
 
+def test_a_reporting_currency_goes_with_conversion() -> None:
+    both = {"REPORTING_CURRENCY": "eur", "CURRENCY_CONVERSION": "ecb"}
+    assert load(STORAGE | both).reporting_currency == "EUR"
+    assert load(STORAGE).reporting_currency is None
+    for alone in ({}, {"CURRENCY_CONVERSION": "off"}):
+        (fault,) = faults_of(STORAGE | {"REPORTING_CURRENCY": "EUR"} | alone)
+        assert fault == (
+            "REPORTING_CURRENCY is set, and CURRENCY_CONVERSION is off: nothing is converted. It takes ecb there."
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
@@ -395,6 +406,7 @@ WRONG = {
         "arn:aws:iam::12345678901:role/warden",
         "arn:aws:iam::123456789012:role/warden\nrole",
     ],
+    "REPORTING_CURRENCY": ["euro", "€", "EU", "E1R", "CAD,EUR"],
     "AWS_WEB_IDENTITY_AUDIENCE": ["warden", "https://sts.amazonaws.com", "api://", "api://two words"],
     "AWS_ENDPOINT": [
         "https://sts.amazonaws.com",

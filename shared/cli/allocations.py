@@ -128,11 +128,8 @@ def _say_loaded(file: str, loaded: LoadedRules, dry_run: bool) -> None:
 
 
 def _say_checked(done: LoadedRules | EndedRule, json: bool) -> None:
-    if done.unasked:
-        output.warn(f"{done.unasked}; the watchdog has these projects checked")
-    elif done.checked and not json:
-        acronyms = [done.acronyms.get(each, str(each)) for each in done.checked]
-        output.say(f"{output.count(len(acronyms), 'project')} checked anew: {named(sorted(acronyms))}.")
+    acronyms = [done.acronyms.get(each, str(each)) for each in done.checked]
+    output.say_checked(acronyms, done.unasked, is_for_programs=json)
 
 
 def _in_words(change: RuleChange, acronyms: Mapping[int, str]) -> str:

@@ -69,10 +69,11 @@ def _figures(figures: Mapping[str, Any]) -> Iterator[str]:
     usage, amount = _amount(figures.get("usage")), _amount(figures.get("amount"))
     currency = figures.get("currency")
     behind = f" {currency}" if currency else ""
+    by = f", converted by {figures['converted']}" if figures.get("converted") else ""
     if usage and amount:
-        yield f"{usage} of {amount}{behind}"
+        yield f"{usage} of {amount}{behind}{by}"
     elif usage or amount:
-        yield f"{usage}{behind} used" if usage else f"budget {amount}{behind}"
+        yield f"{usage}{behind} used{by}" if usage else f"budget {amount}{behind}"
     azure = _amount(figures.get("azure_spend"))
     if azure:
         yield f"Azure {azure}"

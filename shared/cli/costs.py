@@ -102,9 +102,9 @@ def _write(found: Costs, of_whom: str) -> None:
         output.say(f"In all {_totals(found)}.")
     else:
         output.say("No costs are stored.")
-    if found.in_budgets is not None and found.converted.sources:
-        total = output.money(found.in_budgets, found.budget_currency)
-        output.say(f"In the budget's currency {total}, by {found.converted}.")
+    if found.in_one is not None and found.converted.sources:
+        total, which = output.money(found.in_one, found.currency), "budget's" if found.project else "reporting"
+        output.say(f"In the {which} currency {total}, by {found.converted}.")
     if found.opening:
         balance = output.money(found.opening, found.opening_currency)
         output.say(f"Besides, the budget's opening balance: {balance}.")
@@ -198,7 +198,7 @@ def _listed(found: Costs) -> dict[str, Any]:
             dict(zip(names, each.key, strict=True)) | output.chosen(each, "cost", "currency") for each in found.spent
         ],
         "totals": dict(found.totals),
-        **_in_budgets(found),
+        **_in_one(found),
         "opening_balance": found.opening,
         "allocated": given_as_json(found.allocated, found.acronyms),
         "left": dict(found.left) if found.unallocated else None,
@@ -206,10 +206,12 @@ def _listed(found: Costs) -> dict[str, Any]:
     }
 
 
-def _in_budgets(found: Costs) -> dict[str, Any]:
-    if found.in_budgets is None:
+def _in_one(found: Costs) -> dict[str, Any]:
+    if found.in_one is None:
         return {}
-    return {"in_budget_currency": found.in_budgets, **output.converted(found.converted)}
+    if found.project:
+        return {"in_budget_currency": found.in_one, **output.converted(found.converted)}
+    return output.in_reporting_currency(found.in_one, found.currency, found.converted)
 
 
 def given_as_json(given: Sequence[Given], acronyms: Mapping[int, str]) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from shared.domain.budgets import BudgetTerms
     from shared.domain.currencies import Conversion
+    from shared.services.totals import Totals
 
 T = TypeVar("T")
 # Where the output is no terminal, nothing is to be wrapped or cut: `grep` and `awk` need whole lines.
@@ -93,6 +94,33 @@ def converted(found: Conversion) -> dict[str, Any]:
         return {}
     by = {"sources": sorted(found.sources), "last_rate_day": found.last_rate_day}
     return {"converted": {"amount": found.total, **by}}
+
+
+def in_all(found: Totals) -> str:
+    """Totals over projects, for people: `275.00 CAD and 20.00 EUR; together 305.00 CAD, by the ECB's rates`."""
+    by_currency = " and ".join(money(total, currency) for currency, total in found.by_currency.items()) or "nothing"
+    if found.currency is None or found.in_one is None:
+        return by_currency
+    together = money(found.in_one.total, found.currency)
+    if not found.in_one.sources and not found.gaps:
+        return by_currency if by_currency == together else f"{by_currency}; together {together}"
+    by = f", by {found.in_one}" if found.in_one.sources else ""
+    lacks = f" (incomplete: {'; '.join(map(str, found.gaps))})" if found.gaps else ""
+    return f"{by_currency}; together {together}{by}{lacks}"
+
+
+def totals(found: Totals) -> dict[str, Any]:
+    """The same, for programs; without a reporting currency, currencies alone."""
+    by_currency = {"by_currency": dict(found.by_currency)}
+    if found.currency is None or found.in_one is None:
+        return by_currency
+    in_one = in_reporting_currency(found.in_one.total, found.currency, found.in_one)
+    return by_currency | in_one | {"missing": list(map(str, found.gaps))}
+
+
+def in_reporting_currency(total: Decimal, currency: str, found: Conversion) -> dict[str, Any]:
+    """A total over projects, for programs: by whose rates, where something was converted."""
+    return {"in_reporting_currency": total, "reporting_currency": currency, **converted(found)}
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -217,6 +245,15 @@ def named(names: Sequence[str]) -> str:
 def count(number: int, thing: str) -> str:
     """So many of them: `1 project`, `1,200 projects`."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def say_checked(acronyms: Iterable[str], unasked: str | None, *, is_for_programs: bool) -> None:
+    """Which projects are compared with their budgets anew; unasked: why that could not be asked for, a warning."""
+    checked = sorted(acronyms)
+    if unasked:
+        warn(f"{unasked}; the watchdog has these projects checked")
+    elif checked and not is_for_programs:
+        say(f"{count(len(checked), 'project')} checked anew: {texts.named(checked)}.")
 
 
 def amount(value: Decimal) -> str:

@@ -25,7 +25,8 @@ def in_words(change: ProjectChange) -> str:
     parts = [_new(after)] if before is None else [*_about(before, after), *_terms(before.terms, after.terms)]
     parts += [f'undoes "{each.reason}" of {day_in_words(each.made_at.date())}' for each in change.undone]
     if change.fills_up:
-        parts.append(f"is then at {output.percent(change.percent)} of it")
+        by = f" (converted by {change.converted})" if change.converted.sources else ""
+        parts.append(f"is then at {output.percent(change.percent)} of it{by}")
     if change.ends_a_day_later:
         parts.append("ends a day later: period_end is the last day now (it was the day after)")
     return f"{(before or after).project.acronym} {', '.join(parts) or 'differs in its spelling or order only'}"
@@ -38,6 +39,7 @@ def as_json(change: ProjectChange) -> dict[str, Any]:
         "new": change.before is None,
         "words": in_words(change),
         **output.chosen(change, "percent_before", "percent", "needs_consent"),
+        **output.converted(change.converted),
         "undone": [output.chosen(each, "number", "made_at", "made_by", "reason") for each in change.undone],
     }
 

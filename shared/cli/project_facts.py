@@ -86,6 +86,7 @@ PERIODS: output.Table[PeriodView] = {
     Column("spent", right=True): lambda view: output.money(view.spent, view.currency),
     Column("allocated", right=True): lambda view: output.money(view.allocated, view.currency) if view.allocated else "",
     Column("note", words=True): lambda view: Cell("stopped: no budget" if view.stopped else "", "yellow"),
+    Column("converted", words=True, spare=1): lambda view: f"by {view.converted}" if view.converted.sources else "",
 }
 REVISIONS: output.Table[RevisionView] = {
     Column("revision", right=True): lambda revision: str(revision.number),
@@ -242,6 +243,7 @@ def _period(view: PeriodView) -> dict[str, Any]:
         **output.chosen(view, "carried", "stopped", "spent", "allocated"),
         "final": view.settled,
         "currency": view.currency or None,
+        **output.converted(view.converted),
     }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from shared.ports.projects import ProjectView
     from shared.services.projects import LoadedFile
+    from shared.services.totals import Totals
 
 commands = command_group("Projects: load them, list them.")
 
@@ -170,7 +171,7 @@ def list_projects(  # noqa: PLR0913, PLR0917 - each is an option of the command 
     else:
         output.write_records(_table(app.clock()), views)
         output.say()
-        output.say(_summary(views))
+        output.say(_summary(views, app.total_service.of(views)))
 
 
 @commands.command()
@@ -234,7 +235,7 @@ def _reading(view: ProjectView, now: datetime) -> str:
     return "" if view.updated_at is None or now - view.updated_at < FRESH else f"last read {view.updated_at:%Y-%m-%d}"
 
 
-def _summary(views: Sequence[ProjectView]) -> str:
+def _summary(views: Sequence[ProjectView], totals: Totals) -> str:
     percents = [percent for view in views if (percent := view.percent) is not None]
     full = sum(percent >= FULL for percent in percents)
     high = sum(percent >= HIGH for percent in percents)
@@ -248,6 +249,7 @@ def _summary(views: Sequence[ProjectView]) -> str:
         f"{f', {locked:,} locked' if locked else ''}{f', {incomplete:,} incomplete' if incomplete else ''}."
         f"{f' Costs were last read on {read:%Y-%m-%d at %H:%M} UTC.' if read else ''}"
         f"{_converted(views)}"
+        f"{f' Used in all: {output.in_all(totals)}.' if totals.by_currency else ''}"
     )
 
 

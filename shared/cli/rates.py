@@ -16,7 +16,7 @@ from shared.domain.money import plain
 if TYPE_CHECKING:
     from shared.domain.currencies import FixedRate
     from shared.ports.rates import FixedRecord
-    from shared.services.rates import RateList
+    from shared.services.rates import Checks, RateList
 
 commands = command_group("What currencies are worth, by day, and as it was fixed.")
 
@@ -30,11 +30,12 @@ def update(
 ) -> None:
     """Bring exchange rates up to date, as each night does where CURRENCY_CONVERSION is ecb."""
     content = None if file is None else content_of(file)
-    changed, newest = open_app().rate_service.update(content)
+    found = open_app().rate_service.update(content)
     if json:
-        output.write_json({"changed": changed, "newest": newest})
+        output.write_json(output.chosen(found, "changed", "newest") | _checked(found.checks))
     else:
-        output.say(f"{output.count(changed, 'rate')} new or changed. The newest are of {newest}.")
+        output.say(f"{output.count(found.changed, 'rate')} new or changed. The newest are of {found.newest}.")
+    output.say_checked(found.checks.checked, found.checks.unasked, is_for_programs=json)
 
 
 @commands.command("list")
@@ -66,11 +67,12 @@ def set_rate(
     """
     refuse_empty(**{"--from": first, "--to": last})
     why = given_reason(reason)
-    fixed = open_app().rate_service.fix(base, to, rate, (first, last), why, user_name())
+    fixed, checks = open_app().rate_service.fix(base, to, rate, (first, last), why, user_name())
     if json:
-        output.write_json(_fixed(fixed))
+        output.write_json(_fixed(fixed) | _checked(checks))
     else:
         output.say(f"{_worth(fixed)} for charges of {fixed.days.start} to {fixed.days.last_day}.")
+    output.say_checked(checks.checked, checks.unasked, is_for_programs=json)
 
 
 # --- for people ----------------------------------------------------------------------------------------------
@@ -111,6 +113,10 @@ FIXED: output.Table[FixedRecord] = {
 def _fixed(fixed: FixedRate) -> dict[str, Any]:
     days = {"first_day": fixed.days.start, "last_day": fixed.days.last_day}
     return {"base": fixed.base, "to": fixed.to, "rate": fixed.rate, **days}
+
+
+def _checked(checks: Checks) -> dict[str, Any]:
+    return {"checked": sorted(checks.checked), "unasked": checks.unasked}
 
 
 def _as_json(found: RateList) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _fail_over(app: Composition, percent: int) -> None:
         names = output.named([view.project.acronym for view in unsure])
         output.warn(f"not all costs are known of {names}; `python -m shared.cli projects list` shows what is missing")
     if over:
-        named = output.named([f"{view.project.acronym} ({output.percent(view.percent)})" for view in over])
+        named = output.named([f"{view.project.acronym} ({output.percent(view.percent)}{_by(view)})" for view in over])
         raise FailedError(f"{output.count(len(over), 'project')} at {percent:,} % or more: {named}")
 
 
@@ -74,7 +74,9 @@ def _fail_over(app: Composition, percent: int) -> None:
 def _write(found: Status) -> None:
     if not found.runs:
         output.say("There was no run yet: `python -m shared.cli run` starts one.")
-    output.write_facts([("last night", _night(found)), ("locked", _locked(found)), ("at 80 % or more", _high(found))])
+    in_all = output.in_all(found.totals) if found.totals.by_currency else ""
+    usage = [("locked", _locked(found)), ("at 80 % or more", _high(found))]
+    output.write_facts([("last night", _night(found)), *usage, ("used in all", in_all)])
     output.say()
     if found.hands:
         output.say("Needs a hand:", "bold")
@@ -125,6 +127,10 @@ def _converted(view: ProjectView) -> str:
     return f" (converted by {view.converted})" if view.converted.sources else ""
 
 
+def _by(view: ProjectView) -> str:
+    return f", converted by {view.converted}" if view.converted.sources else ""
+
+
 def _with_allocated(view: ProjectView) -> str:
     return f" (with {output.money(view.allocated, view.currency)} allocated)" if view.allocated else ""
 
@@ -147,9 +153,11 @@ def _page(found: Status) -> dict[str, Any]:
         "locked": list(map(_project, found.locked)),
         "high": list(map(_project, found.high)),
         "missing": [{"what": str(gap), "projects": acronyms} for gap, acronyms in found.incomplete.gaps],
+        "totals": output.totals(found.totals),
         "decisions": dict(found.decisions),
     }
 
 
 def _project(view: ProjectView) -> dict[str, Any]:
-    return output.chosen(view.project, "id", "acronym") | output.chosen(view, "percent", "allocated", "locked_since")
+    figures = output.chosen(view, "percent", "allocated", "locked_since") | output.converted(view.converted)
+    return output.chosen(view.project, "id", "acronym") | figures

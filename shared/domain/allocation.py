@@ -228,28 +228,52 @@ def with_days(daily: Mapping[date, Decimal], more: Mapping[date, Decimal]) -> Ma
 
 Key = tuple[int, Period | None, str]
 """A project, one of its periods (None: there is none), and a currency: another than its budget's never counts"""
+DayAndCurrency = tuple[date, str]
 Allocated = Mapping[Key, Decimal]
 """What projects got in periods"""
 AllocatedByDay = Mapping[Key, Mapping[date, Decimal]]
 """The same, day by day"""
 
 
-def allocated_within(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> Allocated:
-    """What these projects got in these periods."""
+def allocated_in(
+    splits: Iterable[Split], wanted: Iterable[tuple[int, Period, str]], *, others: bool
+) -> tuple[Allocated, AllocatedByDay]:
+    """What these projects got in these periods in one currency each; where it is asked for, by day what in others."""
+    currencies: dict[Period, dict[int, str]] = {}
+    for project_id, period, currency in wanted:
+        currencies.setdefault(period, {})[project_id] = currency
     sums: dict[tuple[Period, str], dict[int, Decimal]] = {}
-    for period, project_ids, each in _within(splits, wanted):
-        its = sums.setdefault((period, each.currency), {})
+    daily: dict[Key, dict[date, Decimal]] = {}
+    for period, each in _within(splits, currencies):
+        of_whom, its = currencies[period], sums.setdefault((period, each.currency), {})
         for project_id, part in each.given.items():
-            if project_id in project_ids:
+            to = of_whom.get(project_id)
+            if to == each.currency:
                 its[project_id] = EXACT.add(its.get(project_id, NOTHING), part)
-    return {(each, period, currency): got for (period, currency), its in sums.items() for each, got in its.items()}
+            elif others and to is not None:
+                days = daily.setdefault((project_id, period, each.currency), {})
+                days[each.day] = add(days.get(each.day, NOTHING), part)
+    within: Allocated = {
+        (each, period, currency): got for (period, currency), its in sums.items() for each, got in its.items()
+    }
+    return within, dict(daily)
+
+
+def allocated_together(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> dict[DayAndCurrency, Decimal]:
+    """What all these projects got in these periods."""
+    ids, sums = _by_period(wanted), dict[DayAndCurrency, Decimal]()
+    for period, each in _within(splits, ids):
+        got = total(part for project_id, part in each.given.items() if project_id in ids[period])
+        sums[each.day, each.currency] = add(sums.get((each.day, each.currency), NOTHING), got)
+    return sums
 
 
 def allocated_by_day(splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]) -> AllocatedByDay:
-    """The same, day by day."""
+    """What these projects got in these periods, day by day."""
+    ids = _by_period(wanted)
     daily: dict[tuple[Period, str], dict[int, dict[date, Decimal]]] = {}
-    for period, project_ids, each in _within(splits, wanted):
-        its = daily.setdefault((period, each.currency), {})
+    for period, each in _within(splits, ids):
+        project_ids, its = ids[period], daily.setdefault((period, each.currency), {})
         for project_id, part in each.given.items():
             if project_id in project_ids:
                 days = its.setdefault(project_id, {})
@@ -257,18 +281,20 @@ def allocated_by_day(splits: Iterable[Split], wanted: Iterable[tuple[int, Period
     return {(each, period, currency): got for (period, currency), its in daily.items() for each, got in its.items()}
 
 
-def _within(
-    splits: Iterable[Split], wanted: Iterable[tuple[int, Period]]
-) -> Iterator[tuple[Period, Collection[int], Split]]:
-    """The periods with a day of which something was given, and the projects of which that is asked."""
-    # Many projects share a few periods.
+def _by_period(wanted: Iterable[tuple[int, Period]]) -> dict[Period, set[int]]:
+    """The projects of each period: many share a few."""
     ids: dict[Period, set[int]] = {}
     for project_id, period in wanted:
         ids.setdefault(period, set()).add(project_id)
+    return ids
+
+
+def _within(splits: Iterable[Split], periods: Collection[Period]) -> Iterator[tuple[Period, Split]]:
+    """The periods with a day of which something was given."""
     for each in splits:
-        for period, project_ids in ids.items():
+        for period in periods:
             if each.day in period:
-                yield period, project_ids, each
+                yield period, each
 
 
 @dataclass(frozen=True, slots=True)

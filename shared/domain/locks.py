@@ -78,13 +78,14 @@ class Figure:
     """What someone says that a project has spent, of which amount, both in the budget's currency.
 
     amount: what may be spent (`Budget.available`). lacks: what is missing of it, as a sentence's end; empty where
-    nothing is.
+    nothing is. converted: by whose rates what was charged in other currencies was; empty where nothing was.
     """
 
     spent: Decimal
     amount: Decimal
     currency: str
     lacks: str = ""
+    converted: str = ""
 
     @property
     def is_full(self) -> bool:
@@ -99,7 +100,8 @@ class Figure:
     def __str__(self) -> str:
         missing = f", incomplete: {self.lacks}" if self.lacks else ""
         owed = f" ({in_words(-self.amount, self.currency)} too much was spent before)" if self.amount < 0 else ""
-        return f"{share_in_words(self.spent, max(self.amount, Decimal(0)), self.currency)}{owed}{missing}"
+        by = f", converted by {self.converted}" if self.converted else ""
+        return f"{share_in_words(self.spent, max(self.amount, Decimal(0)), self.currency)}{owed}{by}{missing}"
 
 
 @dataclass(frozen=True, slots=True)

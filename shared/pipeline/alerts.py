@@ -180,7 +180,7 @@ class Alerts(Judge):
         if self.policy.lock_mode is LockMode.OFF or usage.over:
             return None
         available, currency = usage.budget.available or Decimal(0), usage.budget.terms.currency
-        figure = f"{Figure(usage.own, available, currency)} is used"
+        figure = f"{Figure(usage.own, available, currency, converted=str(usage.converted))} is used"
         if _is_full(usage) and not usage.released:
             return LockAction.LOCK, figure
         return None if usage.held is None else (LockAction.UNLOCK, figure)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from shared.domain.currencies import is_old
+from shared.messages import Envelope, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators
-from shared.pipeline.stage import Outgoing, mails_out
+from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import MailLedger, NewMail, Topic
-from shared.ports.rates import RateFeed, RateLedger, SetRate
+from shared.ports.rates import RateChange, RateFeed, RateLedger, SetRate
 
 # Longer than the 13 months of a budget period that are read back.
 KEPT = timedelta(days=3 * 366)
@@ -33,31 +34,42 @@ class RateUpdate:
     operators: Operators
     clock: Clock
 
-    def update(self, given: Callable[[date], Iterable[SetRate]] | None = None) -> int:
-        """Keeps what is new; how many rates are new or others than before. given: those in a file, from a day on.
+    def update(self, given: Callable[[date], Iterable[SetRate]] | None = None) -> RateChange:
+        """Keeps what is new. given: the rates in a file, from a day on.
 
         Raises LaterError, NeverError; then a table that had none has those that come with the app.
         """
         today = self.clock().date()
         newest = self.ledger.newest()
         if given is not None:
-            return self.ledger.keep(given(today - KEPT))
-        seeded = 0 if newest else self._seed(today - KEPT)
+            return self._keep(given(today - KEPT))
+        seeded = RateChange() if newest else self._seed(today - KEPT)
         since = max(today - KEPT, newest - AGAIN) if newest else today - KEPT
-        return seeded + self.ledger.keep(self.feed.read(since))
+        read = self._keep(self.feed.read(since))
+        return RateChange(seeded.changed + read.changed, sorted({*seeded.due, *read.due}))
 
-    def _seed(self, since: date) -> int:
+    def _seed(self, since: date) -> RateChange:
         try:
-            return self.ledger.keep(self.seed.read(since))
+            return self._keep(self.seed.read(since))
         except NeverError as error:
             event("rates_not_seeded", level=logging.WARNING, reason=error.reason)
-            return 0
+            return RateChange()
+
+    def _keep(self, rates: Iterable[SetRate]) -> RateChange:
+        found, now = list(rates), self.clock()
+        late = max((day for day, _, _ in found), default=now.date())
+        if late > now.date():
+            # It would be taken for the newest until then.
+            raise NeverError(f"The file has rates of {late}, which is to come: nothing of it was kept.")
+        return self.ledger.keep(found, now)
 
     def tonight(self) -> Iterator[Outgoing]:
         """The same for a night, which no failure of it stops; operators are told once where rates are old."""
         reason = None
         try:
-            event("rates_updated", changed=self.update())
+            change = self.update()
+            event("rates_updated", changed=change.changed, projects=len(change.due))
+            yield from outgoing(notifications(change.due, Envelope()))
         except (LaterError, NeverError) as error:
             reason = error.reason
             event("rates_not_updated", level=logging.WARNING, reason=reason)

@@ -103,6 +103,7 @@ class PeriodView:
     """A period of a project's budget that was opened: what came into it from the one before.
 
     settled: what was carried is final. spent: in `currency`, so far; allocated: what rules gave it besides.
+    converted: what of both was in other currencies.
     """
 
     period: Period
@@ -112,6 +113,7 @@ class PeriodView:
     settled: bool
     spent: Decimal
     allocated: Decimal = Decimal(0)
+    converted: Conversion = field(default_factory=Conversion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +133,15 @@ class ProjectChange:
     """What a load makes of one project. before: None for a new one.
 
     percent_before, percent: what is used of its budget in the period that holds today; None without one, and for a
-    project that is not active. undone: the revisions by hand that the new terms take something back of, oldest first.
+    project that is not active. converted: what of the second was in other currencies. undone: the revisions by hand
+    that the new terms take something back of, oldest first.
     """
 
     before: ProjectEntry | None
     after: ProjectEntry
     percent_before: Decimal | None = None
     percent: Decimal | None = None
+    converted: Conversion = field(default_factory=Conversion)
     undone: tuple[RevisionView, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -24,6 +24,17 @@ class FixedRecord:
     made_at: datetime
     made_by: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateChange:
+    """How many rates are new or others than before, and the projects whose figures that may have changed.
+
+    These are active, and due for a check.
+    """
+
+    changed: int = 0
+    due: Sequence[int] = ()
 
 
 class RateFeed(Protocol):
@@ -49,15 +60,19 @@ class RateLedger(Protocol):
         """The last day of which each currency's rate is kept."""
         ...
 
-    def keep(self, rates: Iterable[SetRate]) -> int:
-        """Keeps rates of days, each in the place of the one before; how many are new or others than before.
+    def keep(self, rates: Iterable[SetRate], now: datetime) -> RateChange:
+        """Keeps rates of days, each in the place of the one before.
 
-        Raises NeverError where one can't be kept.
+        Projects with a charge to which one of them may apply are due for a check. Raises NeverError where one can't be
+        kept.
         """
         ...
 
-    def fix(self, fixed: FixedRate, by: str, reason: str, now: datetime) -> None:
-        """Sets a fixed rate, which counts before those that were set earlier. Raises NeverError for one too fine."""
+    def fix(self, fixed: FixedRate, by: str, reason: str, now: datetime) -> RateChange:
+        """Sets a fixed rate, which counts before those that were set earlier. Raises NeverError for one too fine.
+
+        Projects with a budget in `to` and a charge in `base` on its days are due for a check.
+        """
         ...
 
     def fixed(self) -> list[FixedRecord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -73,6 +73,10 @@ class SpendingLedger(Protocol):
 
     def sums(self, which: Selection, by: By) -> list[Spent]:
         """The sums by this, one for each currency; a charge is the project's that owned its scope on its day."""
+        ...
+
+    def used_by_day(self, spans: Iterable[tuple[int, Period]]) -> list[tuple[date, str, Decimal]]:
+        """What these projects were charged, and what rules gave them, in a period each: by day and currency."""
         ...
 
     def lacking(self, which: Selection, today: date) -> list[Gap]:

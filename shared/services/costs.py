@@ -50,8 +50,9 @@ class Costs:
     opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
     allocated: what rules gave the projects whose costs these are (of_projects), or else what they gave to whom, and
     their rests; that is a part of what is unallocated, and no sum of a project's holds it. acronyms: of these projects.
-    gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future. in_budgets: what all
-    of it comes to in the currency of the project's budget, where some of it was converted.
+    gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future. in_one: what all of
+    it comes to in `currency`, where some of it was converted: that of the project's budget, or, of many projects or
+    none, the reporting currency.
     """
 
     days: Period
@@ -67,8 +68,8 @@ class Costs:
     allocated: Sequence[Given] = ()
     acronyms: Mapping[int, str] = field(default_factory=dict)
     of_projects: bool = False
-    in_budgets: Decimal | None = None
-    budget_currency: str = ""
+    in_one: Decimal | None = None
+    currency: str = ""
     converted: Conversion = field(default_factory=Conversion)
 
     @property
@@ -88,13 +89,14 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class CostService:
-    """Raises LaterError where the database is away."""
+    """reporting: the currency of totals over projects, or empty. Raises LaterError where the database is away."""
 
     projects: ProjectLedger
     spending: SpendingLedger
     allocations: AllocationLedger
     clock: Clock
     rates: RateLedger | None = None
+    reporting: str = ""
 
     def costs(self, wish: CostsWish, by: By) -> Costs:
         """The sums; without a first day, of the project's period (or else the month) that holds the last day, up to it.
@@ -128,20 +130,22 @@ class CostService:
         )
         if found.allocated:
             found = replace(found, acronyms={each.project.id: each.project.acronym for each in self.projects.entries()})
-        return self._in_budgets(_of_project(found, view), which, view.terms.currency) if view else found
+        if view is None:
+            return self._in_one(found, which, self.reporting)
+        return self._in_one(_of_project(found, view), which, view.terms.currency)
 
-    def _in_budgets(self, found: Costs, which: Selection, currency: str) -> Costs:
-        """With what it comes to in the budget's currency. Without a ledger of rates nothing is converted."""
+    def _in_one(self, found: Costs, which: Selection, currency: str) -> Costs:
+        """With what it comes to in this currency. Without a ledger of rates nothing is converted."""
         foreign = found.totals.keys() - {currency}
-        if self.rates is None or not foreign or not currency:
+        if self.rates is None or not currency or (found.project and not foreign):
             return found
         by_day = self.spending.sums(which, By.DAY)
         rates = self.rates.rates([currency, *foreign], which.days)
         others = [(date.fromisoformat(each.key[0]), each.currency, each.cost) for each in by_day]
-        converted = convert((each for each in others if each[1] != currency), currency, rates)
+        converted = convert(sorted(each for each in others if each[1] != currency), currency, rates)
         total = add(found.totals.get(currency, Decimal(0)), converted.total)
         gaps = (*found.gaps, *without_rate(converted))
-        return replace(found, in_budgets=total, converted=converted, gaps=gaps, budget_currency=currency)
+        return replace(found, in_one=total, converted=converted, gaps=gaps, currency=currency)
 
     def _allocated(self, which: Selection) -> list[Given]:
         account = (which.provider, which.sub_account_id) if which.provider and which.sub_account_id else None

@@ -76,7 +76,8 @@ class Installation:
 
     database: where it is, without its password; tables_are_current and reads_snapshots ask it (the second: whether its
     readers see what is committed, and do not wait for who writes). make_queues: makes what is missing of
-    `queue_names`. exports: None where there are none. sealed: None where nothing ever is.
+    `queue_names`. exports: None where there are none. sealed: None where nothing ever is. rates:
+    how exchange rates are; None where nothing is converted.
     """
 
     database: str
@@ -90,6 +91,7 @@ class Installation:
     clock: Clock
     exports: ExportSetup | None = None
     sealed: SealedSetup | None = None
+    rates: Callable[[], Finding] | None = None
 
     def findings(self, explain: Explain) -> list[Finding]:
         """Looks at each part, in the order in which the app needs them; none says anything of another's faults."""
@@ -98,7 +100,8 @@ class Installation:
         mail = found("mail", self._mail, explain)
         exports = [found("exports", partial(_exports, self.exports), explain)] if self.exports else []
         azure, credentials = self._azure(database, explain), self._credentials(database, explain)
-        return [database, queues, *exports, *azure, *credentials, mail, self._at_100()]
+        rates = [found("rates", self.rates, explain)] if self.rates and database.ok else []
+        return [database, queues, *exports, *azure, *credentials, *rates, mail, self._at_100()]
 
     def send_mail(self, address: str, explain: Explain) -> Finding:
         """Sends somebody a mail, as alerts are sent."""

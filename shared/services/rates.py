@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from shared.domain.currencies import Converting, FixedRate, is_old
+from shared.domain.currencies import ONE_WITH_THE_EURO, Converting, FixedRate, is_old
 from shared.domain.money import LARGEST_AMOUNT, parse_currency, stored
 from shared.domain.periods import Period
 from shared.domain.texts import shortened
 from shared.pipeline.rates import KEPT, RateUpdate
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
-from shared.ports.rates import FixedRecord, RateLedger, SetRate
+from shared.ports.projects import ProjectLedger
+from shared.ports.queues import MessageSender
+from shared.ports.rates import FixedRecord, RateChange, RateLedger, SetRate
+from shared.services.checking import ask_for_checks
 from shared.services.errors import RequestError
+from shared.services.findings import Finding
 from shared.services.reasons import given_reason
 from shared.services.terms import parse_day
 
 DAY = timedelta(days=1)
+PART, NOW = "rates", "`rates update` does it now"
 RatesIn = Callable[[bytes, date], Iterable[SetRate]]
 """The rates in a file of the ECB's, from a day on. Raises NeverError for any other file."""
 
@@ -47,37 +52,59 @@ class RateList:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """The acronyms of the projects that are checked now; unasked: why that could not be asked for."""
+
+    checked: Sequence[str]
+    unasked: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """How many rates are new or others than before, and the last day of which there is one."""
+
+    changed: int
+    newest: date | None
+    checks: Checks
+
+
+@dataclass(frozen=True, slots=True)
 class RateService:
-    """Raises LaterError where the database is away."""
+    """reporting: the currency of totals over projects, or empty. Raises LaterError where the database is away."""
 
     ledger: RateLedger
     updating: RateUpdate
     rates_in: RatesIn
     converting: Converting
+    queues: MessageSender
+    projects: ProjectLedger
     clock: Clock
+    reporting: str = ""
 
-    def update(self, content: bytes | None = None) -> tuple[int, date | None]:
-        """Keeps the rates of a file, or those that the ECB has; how many are new or others, and their newest day.
+    def update(self, content: bytes | None = None) -> Updated:
+        """Keeps the rates of a file, or those that the ECB has, and asks for checks.
 
         Raises RequestError where it is not the ECB's file, LaterError where the ECB can't be reached.
         """
         if content is None:
-            return self.updating.update(), self.ledger.newest()
-        try:
-            changed = self.updating.update(lambda since: self._newer(content, since))
-        except NeverError as error:
-            raise RequestError(error.reason) from None
-        return changed, self.ledger.newest()
+            change = self.updating.update()
+        else:
+            try:
+                change = self.updating.update(lambda since: self._newer(content, since))
+            except NeverError as error:
+                raise RequestError(error.reason) from None
+        return Updated(change.changed, self.ledger.newest(), self._checks(change))
 
     def _newer(self, content: bytes, since: date) -> Iterable[SetRate]:
         found = list(self.rates_in(content, since))
         if not found:
             raise RequestError(f"the file has no rate since {since}, and older ones are not kept ({KEPT.days:,} days)")
-        today = self.clock().date()
-        late = max(day for day, _, _ in found)
-        if late > today:
-            raise RequestError(f"the file has rates of {late}, which is to come: nothing of it was kept")
         return found
+
+    def _checks(self, change: RateChange) -> Checks:
+        unasked, due = ask_for_checks(self.queues, change.due), set(change.due)
+        entries = self.projects.entries() if due else ()
+        return Checks([each.project.acronym for each in entries if each.project.id in due], unasked)
 
     def listed(self) -> RateList:
         """What is known."""
@@ -85,18 +112,41 @@ class RateService:
         old = newest is None or is_old(newest, self.clock().date())
         return RateList(self.converting, newest, self.ledger.last_days(), self.ledger.fixed(), old)
 
-    def fix(self, base: str, to: str, rate: str, days: tuple[str, str], reason: str, by: str) -> FixedRate:
-        """Sets what one `base` is worth in `to`, for charges of these days (first, last). Raises RequestError."""
+    def finding(self) -> Finding:
+        """Whether there are the rates that are needed."""
+        known = self.listed()
+        fixed = {record.fixed.to for record in known.fixed}
+        if self.reporting and known.newest and self.reporting not in {*known.current, *ONE_WITH_THE_EURO, *fixed}:
+            raise NeverError(
+                f"REPORTING_CURRENCY is {self.reporting}, of which there are no rates; it takes EUR or one of "
+                f"{', '.join(known.current)}, or fix rates to it: `rates set`"
+            )
+        text = f"CURRENCY_CONVERSION is {self.converting}"
+        if known.newest is None:
+            return Finding(PART, True, text, f"there are no exchange rates yet: each night gets them, and {NOW}")
+        text += f": the newest rates are of {known.newest}"
+        text += f"; totals over projects are in {self.reporting}" if self.reporting else ""
+        return Finding(
+            PART, True, text, f"those are old: each night asks for newer ones, and {NOW}" if known.is_old else None
+        )
+
+    def fix(
+        self, base: str, to: str, rate: str, days: tuple[str, str], reason: str, by: str
+    ) -> tuple[FixedRate, Checks]:
+        """Sets what one `base` is worth in `to`, for charges of these days (first, last), and asks for checks.
+
+        Raises RequestError.
+        """
         try:
             fixed = FixedRate(parse_currency(base), parse_currency(to), _period(*days), _rate(rate))
             if fixed.base == fixed.to:
                 raise RequestError(f"{fixed.base} is worth 1 {fixed.base}: name two currencies")
-            self.ledger.fix(fixed, by, given_reason(reason), self.clock())
+            change = self.ledger.fix(fixed, by, given_reason(reason), self.clock())
         except ValueError as error:
             raise RequestError(str(error)) from None
         except NeverError as error:
             raise RequestError(error.reason) from None
-        return fixed
+        return fixed, self._checks(change)
 
 
 def _period(first: str, last: str) -> Period:

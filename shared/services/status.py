@@ -20,6 +20,7 @@ from shared.ports.mails import MailLedger, MailState, MailView
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.runs import RunLedger, RunState, RunView
 from shared.services.runs import RunService
+from shared.services.totals import Totals, TotalService
 
 HIGH, FULL = Decimal(80), Decimal(100)
 # A paced run has its own plan; one without is done long before.
@@ -36,7 +37,7 @@ class Status:
     """night: the last one. missed: when one should have begun since. failures: what it could not read, and whose.
 
     mails: of the last week, which somebody lacks. locked, high: active projects, by how much they have used; high ones
-    are at 80 % or more. decisions: about locks in the last day, by what became of them.
+    are at 80 % or more; totals: of all active ones. decisions: about locks in the last day, by what became of them.
     """
 
     now: datetime
@@ -49,6 +50,7 @@ class Status:
     incomplete: Incomplete
     locked: Sequence[ProjectView]
     high: Sequence[ProjectView]
+    totals: Totals
     decisions: Mapping[Outcome, int]
 
     @property
@@ -103,6 +105,7 @@ class StatusService:
     letters: DeadLetterLedger
     mails: MailLedger
     locks: LockLedger
+    totals: TotalService
     schedule: Schedule
     clock: Clock
 
@@ -125,6 +128,7 @@ class StatusService:
             incomplete=incomplete,
             locked=[view for view in by_use if view.locked_since],
             high=[view for view in by_use if view.percent is not None and view.percent >= HIGH],
+            totals=self.totals.of(views),
             decisions=Counter(view.entry.outcome for view in self.locks.decisions(None, MOST) if view.at >= since),
         )
 

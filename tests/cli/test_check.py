@@ -272,3 +272,54 @@ def test_a_missing_driver_is_said_in_one_sentence_and_not_waited_for(
         assert outcome.code == 1
         assert "ODBC Driver 18 for SQL Server', which DATABASE_URL names, is not on this machine: install" in said
         assert "again" not in said
+
+
+def rates_line(cli: Cli) -> dict[str, object] | None:
+    return next((each for each in cli("check", "--json").json if each["part"] == "rates"), None)
+
+
+def test_exchange_rates_are_looked_at_where_they_are_used(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("db", "upgrade")
+    assert rates_line(cli) is None
+    monkeypatch.setenv("CURRENCY_CONVERSION", "ecb")
+    none_yet = rates_line(cli)
+    assert none_yet is not None and none_yet["ok"] is True
+    assert "there are no exchange rates yet" in str(none_yet["warning"])
+    monkeypatch.setenv("REPORTING_CURRENCY", "CAD")
+    for day, warns in (("2026-10-30", True), ("2026-11-19", False)):
+        Path("rates.csv").write_text(f"Date,USD,CAD,\n{day},1.1172,1.5606,\n")
+        cli("rates", "update", "--file", "rates.csv")
+        found = rates_line(cli)
+        assert found is not None and bool(found["warning"]) is warns
+        assert f"the newest rates are of {day}; totals over projects are in CAD" in str(found["text"])
+
+
+@pytest.mark.parametrize(("currency", "ok"), [("XYZ", False), ("AED", False), ("EUR", True), ("BGN", True)])
+def test_a_reporting_currency_without_rates_is_found(
+    cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch, currency: str, ok: bool
+) -> None:
+    cli("db", "upgrade")
+    monkeypatch.setenv("CURRENCY_CONVERSION", "ecb")
+    monkeypatch.setenv("REPORTING_CURRENCY", currency)
+    Path("rates.csv").write_text("Date,USD,CAD,\n2026-11-19,1.1172,1.5606,\n")
+    cli("rates", "update", "--file", "rates.csv")
+    found = rates_line(cli)
+    assert found is not None and found["ok"] is ok
+    if not ok:
+        assert f"REPORTING_CURRENCY is {currency}, of which there are no rates; it takes EUR or one of CAD, USD" in str(
+            found["text"]
+        )
+        cli("rates", "set", "CAD", currency, "2", "--from", "2026-04-01", "--to", "2027-03-31", "--reason", "year")
+        fixed = rates_line(cli)
+        assert fixed is not None and fixed["ok"] is True
+
+
+def test_a_reporting_currency_that_is_none_or_without_conversion_is_a_fault_of_the_settings(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPORTING_CURRENCY", "euros")
+    assert "REPORTING_CURRENCY is not right. It takes the currency of totals over projects" in cli("check").out
+    monkeypatch.setenv("REPORTING_CURRENCY", "EUR")
+    assert "REPORTING_CURRENCY is set, and CURRENCY_CONVERSION is off" in cli("check").out

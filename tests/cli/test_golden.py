@@ -204,8 +204,8 @@ def _imported(app: Composition) -> None:
 def _rates(app: Composition) -> None:
     """Those of a week, without one that has ended, and one that was fixed."""
     for day in range(12, 19):
-        app.rates.keep([(date(2026, 11, day), currency, Decimal("1.5")) for currency in ("CAD", "USD", "GBP")])
-    app.rates.keep([(date(2025, 12, 31), "BGN", Decimal("1.9558"))])
+        app.rates.keep([(date(2026, 11, day), currency, Decimal("1.5")) for currency in ("CAD", "USD", "GBP")], READ_AT)
+    app.rates.keep([(date(2025, 12, 31), "BGN", Decimal("1.9558"))], READ_AT)
     year = Period(date(2026, 4, 1), date(2027, 4, 1))
     app.rates.fix(FixedRate("USD", "CAD", year, Decimal("1.38")), user_name(), "budget of the year", READ_AT)
     Path("rates.csv").write_text("Date,USD,CAD,\n2026-11-19,1.1172,1.5606,\n")

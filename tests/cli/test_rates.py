@@ -23,7 +23,12 @@ def tables(cli: Cli) -> None:
 @pytest.mark.parametrize("content", [CSV, packed(("eurofxref-hist.csv", CSV))])
 def test_a_file_of_the_ecbs_is_read(cli: Cli, app: Composition, content: bytes) -> None:
     Path("rates.zip").write_bytes(content)
-    assert cli("rates", "update", "--file", "rates.zip", "--json").json == {"changed": 7, "newest": "2026-10-30"}
+    assert cli("rates", "update", "--file", "rates.zip", "--json").json == {
+        "changed": 7,
+        "newest": "2026-10-30",
+        "checked": [],
+        "unasked": None,
+    }
     outcome = cli("rates", "update", "--file", "rates.zip")
     assert outcome.out == "0 rates new or changed. The newest are of 2026-10-30.\n"
     found = cli("rates", "list", "--json").json
@@ -38,7 +43,10 @@ def test_a_file_of_the_ecbs_is_read(cli: Cli, app: Composition, content: bytes) 
     [
         (b"", "it is empty"),
         (b"<html>", "its first line is not Date and the currencies"),
-        (b"Date,USD,\n2026-11-30,1.1,\n", "the file has rates of 2026-11-30, which is to come: nothing of it was kept"),
+        (
+            b"Date,USD,\n2026-11-30,1.1,\n",
+            "The file has rates of 2026-11-30, which is to come: nothing of it was kept.",
+        ),
         (b"Date,USD,\n1999-01-04,1.1,\n", "the file has no rate since 2023-11-18, and older ones are not kept"),
     ],
 )

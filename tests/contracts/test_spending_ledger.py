@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from shared.adapters.database.engine import Database
+from shared.domain.allocation import Method, Pool, Rule, Share
 from shared.domain.periods import Period
 from shared.ports.spending import KEYS, By, Selection
 from tests.contracts.ledger_data import NOVEMBER, NOW, OCTOBER, SUB, TODAY, Ledgers, entry, november, reading
@@ -45,6 +46,30 @@ def sums(ledgers: Ledgers, by: By, which: Selection = ALL_OF_IT) -> dict[tuple[s
     assert len({(each.key, each.currency) for each in found}) == len(found)
     assert all(len(each.key) == len(KEYS[by]) for each in found)
     return {(*each.key, each.currency): f"{each.cost.normalize():f}" for each in found}
+
+
+def test_what_projects_used_in_a_period_each_is_known_by_day_with_what_rules_gave_them(spent: Ledgers) -> None:
+    rule = Rule("hub", Pool("azure", SUB), Method.FIXED, november(1), None, (Share(2, Decimal(50)),))
+    spent.allocations.load([rule], "ann", "agreed", NOW, lambda _changes: True)
+
+    def used(*spans: tuple[int, Period]) -> list[tuple[date, str, str]]:
+        found = spent.spending.used_by_day(spans)
+        return sorted((day, currency, f"{cost.normalize():f}") for day, currency, cost in found)
+
+    assert used((1, NOVEMBER), (2, NOVEMBER)) == [
+        (november(1), "CAD", "2"),
+        # 4 of its own, and half of the stray 8.
+        (november(2), "CAD", "8"),
+        (november(2), "USD", "32"),
+        (november(3), "CAD", "8"),
+    ]
+    assert used((1, OCTOBER), (2, Period(november(2), november(3)))) == [
+        (date(2026, 10, 31), "CAD", "1.0000000001"),
+        (november(2), "CAD", "4"),
+        (november(2), "USD", "32"),
+    ]
+    assert used((1, Period(november(1), november(2)))) == [(november(1), "CAD", "2")]
+    assert used() == []
 
 
 @pytest.mark.parametrize(

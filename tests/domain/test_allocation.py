@@ -17,7 +17,7 @@ from shared.domain.allocation import (
     Share,
     Split,
     allocated_by_day,
-    allocated_within,
+    allocated_in,
     allocating,
     clash,
     in_force,
@@ -209,12 +209,17 @@ def test_what_a_project_got_is_counted_by_period_and_currency():
         Split(rule, november(2), "USD", Decimal(40), {1: Decimal(20)}),
     ]
     second = Period(november(2), november(3))
-    assert allocated_within(made, [(1, NOVEMBER), (1, second), (3, second)]) == {
-        (1, NOVEMBER, "CAD"): 15,
-        (1, second, "CAD"): 10,
-        (1, NOVEMBER, "USD"): 20,
-        (1, second, "USD"): 20,
-    }
+    wanted = [(1, NOVEMBER, "CAD"), (2, NOVEMBER, "USD"), (1, second, "USD"), (3, second, "CAD")]
+    within = {(1, NOVEMBER, "CAD"): 15, (1, second, "USD"): 20}
+    assert allocated_in(made, wanted, others=True) == (
+        within,
+        {
+            (1, NOVEMBER, "USD"): {november(2): 20},
+            (2, NOVEMBER, "CAD"): {november(2): 1},
+            (1, second, "CAD"): {november(2): 10},
+        },
+    )
+    assert allocated_in(made, wanted, others=False) == (within, {})
     assert allocated_by_day(made, [(1, NOVEMBER)]) == {
         (1, NOVEMBER, "CAD"): {november(1): 5, november(2): 10},
         (1, NOVEMBER, "USD"): {november(2): 20},

@@ -57,7 +57,7 @@ def test_the_first_night_begins_with_the_rates_that_come_with_the_app_and_has_th
 
 def test_a_rate_that_was_mended_is_read_again(chain: Chain) -> None:
     day = chain.clock().date() - timedelta(days=3)
-    chain.app.rates.keep([(day, "USD", Decimal("11.172"))])
+    chain.app.rates.keep([(day, "USD", Decimal("11.172"))], chain.clock())
     with serving(given(day)) as feed:
         converting(chain, feed).night()
     rate = chain.app.rates.rates(["USD"], YEARS).rate("EUR", "USD", day)
@@ -83,7 +83,7 @@ def test_a_night_goes_on_whatever_the_ecb_says_and_operators_hear_of_it_once(
 
 def test_the_ecb_away_for_ten_days_is_told_once_and_again_the_next_time(chain: Chain) -> None:
     today = chain.clock().date()
-    chain.app.rates.keep([(today - timedelta(days=1), "USD", Decimal("1.1"))])
+    chain.app.rates.keep([(today - timedelta(days=1), "USD", Decimal("1.1"))], chain.clock())
     converting(chain, AWAY)
     told = []
     for _ in range(10):

@@ -25,6 +25,7 @@ from shared.domain.allocation import (
     DAY,
     Allocated,
     AllocatedByDay,
+    DayAndCurrency,
     InForce,
     Method,
     Pool,
@@ -32,7 +33,8 @@ from shared.domain.allocation import (
     Share,
     Split,
     allocated_by_day,
-    allocated_within,
+    allocated_in,
+    allocated_together,
     allocating,
     in_force,
     split,
@@ -54,7 +56,7 @@ OF_NOBODY = (
     ~WHOLLY_OWNED & scope_owners.c.id.is_(None) & COSTS,
 )
 
-Pooled = dict[tuple[date, str], Decimal]
+Pooled = dict[DayAndCurrency, Decimal]
 """A pool's charges by day and currency"""
 
 
@@ -77,16 +79,23 @@ def stored_rules(connection: Connection) -> list[list[RuleVersion]]:
     return [[each for _, each in same] for _, same in groupby(versions, key=lambda pair: pair[0])]
 
 
-def shares_within(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> Allocated:
-    """What projects got in periods."""
+def shares_in(
+    connection: Connection, wanted: Iterable[tuple[int, Period, str]], *, others: bool
+) -> tuple[Allocated, AllocatedByDay]:
+    """What projects got in periods in one currency each; where it is asked for, by day what in others."""
     spans = list(wanted)
-    return allocated_within(_splits_of(connection, spans), spans)
+    return allocated_in(_splits_of(connection, [each[:2] for each in spans]), spans, others=others)
 
 
 def shares_by_day(connection: Connection, wanted: Iterable[tuple[int, Period]]) -> AllocatedByDay:
-    """The same, day by day: of many projects it is as much as their own days are."""
+    """What projects got in periods, day by day: of many projects it is as much as their own days are."""
     spans = list(wanted)
     return allocated_by_day(_splits_of(connection, spans), spans)
+
+
+def shares_together(connection: Connection, spans: Sequence[tuple[int, Period]]) -> dict[DayAndCurrency, Decimal]:
+    """What all these projects got in periods."""
+    return allocated_together(_splits_of(connection, spans), spans)
 
 
 def _splits_of(connection: Connection, spans: Sequence[tuple[int, Period]]) -> Iterator[Split]:

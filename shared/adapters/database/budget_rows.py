@@ -30,12 +30,18 @@ BUDGET_TERMS = (*BUDGET_RULE, budgets.c.currency, budgets.c.rollover, budgets.c.
 WITH_BUDGET = select(projects, budgets.c.id.label("budget_id"), budgets.c.same_since, *BUDGET_TERMS)
 WITH_BUDGET = WITH_BUDGET.join_from(projects, budgets, CURRENT_BUDGET, isouter=True)
 _WITH_BUDGET_BY_ID = among(WITH_BUDGET.order_by(projects.c.id), projects.c.id)
-# The charges that are a project's by an ownership. Each OR keeps the bound of an index to the period's days.
-OWNED = (
-    (charges.c.scope_id == scope_owners.c.scope_id)
-    & or_(scope_owners.c.owned_from.is_(None), charges.c.charge_period_start >= scope_owners.c.owned_from)
-    & or_(scope_owners.c.owned_until.is_(None), charges.c.charge_period_start < scope_owners.c.owned_until)
-)
+
+
+def owned(scope_id: ColumnElement[int], day: ColumnElement[date]) -> ColumnElement[bool]:
+    """What a scope cost on a day is a project's by an ownership. Each OR keeps the bound of an index to the days."""
+    return (
+        (scope_id == scope_owners.c.scope_id)
+        & or_(scope_owners.c.owned_from.is_(None), day >= scope_owners.c.owned_from)
+        & or_(scope_owners.c.owned_until.is_(None), day < scope_owners.c.owned_until)
+    )
+
+
+OWNED = owned(charges.c.scope_id, charges.c.charge_period_start)
 # A project's charges in the period that its row holds.
 CHARGES_IN_PERIOD = projects.join(scope_owners, scope_owners.c.project_id == projects.c.id).join(
     charges,

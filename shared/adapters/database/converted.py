@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
-from shared.adapters.database.allocated import DAY_AND_CURRENCY, shares_by_day
+from shared.adapters.database.allocated import DAY_AND_CURRENCY, shares_in
 from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED
 from shared.adapters.database.chunks import among, select_among
 from shared.adapters.database.rates import rates_of
@@ -17,7 +18,7 @@ from shared.adapters.database.tables import charges, scope_owners
 from shared.domain.allocation import DAY, AllocatedByDay, Key
 from shared.domain.budgets import Budget
 from shared.domain.coverage import Gap, without_rate
-from shared.domain.currencies import Conversion, convert
+from shared.domain.currencies import Conversion, convert, together
 from shared.domain.money import add
 from shared.domain.periods import Period
 
@@ -26,7 +27,21 @@ Wanted = tuple[int, Period, str]
 Foreign = list[tuple[date, str, Decimal]]
 """Sums of days in their currencies"""
 NOTHING_CONVERTED = Conversion()
-NONE = (NOTHING_CONVERTED, NOTHING_CONVERTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Besides:
+    """What counts besides a project's own charges in its budget's currency, in that.
+
+    spent: of its own in others; allocated: by rules, of all. converted: what of both was in others.
+    """
+
+    spent: Decimal = Decimal(0)
+    allocated: Decimal = Decimal(0)
+    converted: Conversion = NOTHING_CONVERTED
+
+
+NOTHING_BESIDES = Besides()
 
 
 def _summed(*more: ColumnElement[str]) -> Select[*tuple[Any, ...]]:
@@ -55,12 +70,18 @@ def add_converted(spent: dict[int, dict[tuple[Period, str], Decimal]], converted
         its[period, currency] = add(its.get((period, currency), Decimal(0)), found.total)
 
 
-def all_converted(connection: Connection, wanted: Iterable[Wanted]) -> dict[Key, tuple[Conversion, Conversion]]:
-    """What of projects' own charges, and of what rules gave them, was in other currencies."""
-    spans = list(wanted)
-    own = converted_within(connection, spans)
-    given = converted_shares(connection, shares_by_day(connection, [each[:2] for each in spans]), spans)
-    return {each: (own.get(each, NOTHING_CONVERTED), given.get(each, NOTHING_CONVERTED)) for each in {**own, **given}}
+def besides_within(connection: Connection, wanted: Iterable[Wanted], converts: bool) -> dict[Key, Besides]:
+    """What counts for projects besides. A project for which nothing does has no entry. converts: whether others do."""
+    spans = [each for each in wanted if each[2]]
+    shares, others = shares_in(connection, spans, others=converts)
+    own = converted_within(connection, spans) if converts else {}
+    given = converted_shares(connection, others, spans)
+    found = {}
+    for each in {**shares, **own, **given}:
+        charged, got = own.get(each, NOTHING_CONVERTED), given.get(each, NOTHING_CONVERTED)
+        allocated = add(shares.get(each, Decimal(0)), got.total)
+        found[each] = Besides(charged.total, allocated, together(charged, got))
+    return found
 
 
 def missing_before(

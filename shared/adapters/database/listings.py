@@ -12,10 +12,9 @@ from operator import itemgetter
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from shared.adapters.database import budget_rows
-from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
-from shared.adapters.database.converted import NONE, all_converted, missing_before
+from shared.adapters.database.converted import NOTHING_BESIDES, besides_within, missing_before
 from shared.adapters.database.coverage import gaps_today
 from shared.adapters.database.tables import (
     alerts,
@@ -29,7 +28,6 @@ from shared.adapters.database.tables import (
     scopes,
 )
 from shared.domain.coverage import without_rate
-from shared.domain.currencies import together
 from shared.domain.deliveries import Delivery, DeliveryState, Role, in_words
 from shared.domain.forecast import Forecast
 from shared.domain.money import add
@@ -90,9 +88,8 @@ def views_of(
     present = {project_id: period for project_id, period in periods.items() if period}
     # Where a row holds another period, its check is to come.
     others = budget_rows.sums_within(connection, [each for each in present.items() if each[0] not in held])
-    allocated = shares_within(connection, present.items())
     wanted = [(row.id, period, row.currency) for row in rows if (period := periods[row.id])]
-    converted = all_converted(connection, wanted) if converts else {}
+    counting = besides_within(connection, wanted, converts)
     budgets_now = present_budgets(connection, rows, today, converts)
     those = ((row.id, budgets_now[row.id], periods[row.id]) for row in rows)
     before = missing_before(connection, those) if converts else {}
@@ -107,7 +104,7 @@ def views_of(
         elsewhere = {currency: cost for (_, currency), cost in others.get(row.id, {}).items()}
         as_checked = here and row.active and row.costs_read_at is not None
         key = (row.id, periods[row.id], row.currency)
-        own, given = converted.get(key, NONE)
+        besides = counting.get(key, NOTHING_BESIDES)
         charged = (row.spent if here else elsewhere.get(row.currency)) or Decimal(0)
         view = ProjectView(
             project=project_in(row),
@@ -115,12 +112,12 @@ def views_of(
             terms=budget.terms,
             budget=budget if budget.terms.amount else None,
             period=periods[row.id],
-            spent=add(budget.terms.used(charged, periods[row.id]), own.total),
-            allocated=add(allocated.get(key, Decimal(0)), given.total),
-            converted=together(own, given),
+            spent=add(budget.terms.used(charged, periods[row.id]), besides.spent),
+            allocated=besides.allocated,
+            converted=besides.converted,
             updated_at=row.costs_read_at,
             problem=row.problem,
-            gaps=(*lacking.get(row.id, ()), *without_rate(together(own, given)), *before.get(key[:2], ())),
+            gaps=(*lacking.get(row.id, ()), *without_rate(besides.converted), *before.get(key[:2], ())),
             alerts=tuple(sorted(mailed.get(row.id, ()))),
             undelivered=undelivered.get(row.id, {}) if here else {},
             locked_since=row.held_since,
@@ -154,24 +151,21 @@ def periods_of(connection: Connection, project_id: int, converts: bool = False) 
     opened = opened_periods(connection, [project_id])
     history = histories(connection, opened)[project_id]
     spent = budget_rows.sums_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
-    allocated = shares_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
     terms_in = {each.period: history.terms_in(each.period) for each in opened[project_id].values()}
     currencies = {
         each.period: terms.currency if (terms := terms_in[each.period]) else each.currency
         for each in opened[project_id].values()
     }
     wanted = [(project_id, *each) for each in currencies.items()]
-    converted = all_converted(connection, wanted) if converts else {}
+    counting = besides_within(connection, wanted, converts)
     views = []
     for each in opened[project_id].values():
         terms, currency = terms_in[each.period], currencies[each.period]
-        own, given = converted.get((project_id, each.period, currency), NONE)
+        besides = counting.get((project_id, each.period, currency), NOTHING_BESIDES)
         cost = spent.get(project_id, {}).get((each.period, currency), Decimal(0))
-        cost = terms.used(cost, each.period) if terms else cost
-        share = allocated.get((project_id, each.period, currency), Decimal(0))
-        carried = each.carried_in(currency)
-        cost, share = add(cost, own.total), add(share, given.total)
-        views.append(PeriodView(each.period, currency, carried, each.stopped, each.settled, cost, share))
+        cost = add(terms.used(cost, each.period) if terms else cost, besides.spent)
+        carried, more = each.carried_in(currency), (besides.allocated, besides.converted)
+        views.append(PeriodView(each.period, currency, carried, each.stopped, each.settled, cost, *more))
     return views
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, case, select, true
 
-from shared.adapters.database.allocated import getters_of, shares_within
+from shared.adapters.database.allocated import getters_of
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import NO_FORECAST, lock_projects, period_at, sums_within, with_budget
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in, update_rows
 from shared.adapters.database.cloud_accounts import register_sub_accounts
-from shared.adapters.database.converted import NONE, all_converted
+from shared.adapters.database.converted import NOTHING_BESIDES, besides_within
 from shared.adapters.database.ledger import columns
 from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.locks import look_soon
@@ -26,10 +26,14 @@ from shared.adapters.database.owners import hand_over
 from shared.adapters.database.revisions import Author, revise, revisions_of
 from shared.adapters.database.tables import projects, scopes
 from shared.domain.budgets import BudgetTerms, undone
+from shared.domain.currencies import Conversion
 from shared.domain.money import add
 from shared.domain.projects import Project, ProjectEntry, acronym_key, taken
 from shared.ports.errors import NeverError
 from shared.ports.projects import Consent, LoadResult, ProjectChange, RevisionView
+
+# Of a project that is not active.
+NOT_USED = None, Conversion()
 
 Changed = tuple[ProjectEntry, ProjectEntry]
 """A project as it is stored, and as it is to be"""
@@ -73,7 +77,13 @@ def load_entries(
     percents = _percents(connection, [*(entry for _, entry in changed), *new], now, converts)
     befores = {entry.project.id: before for before, entry in changed} | {entry.project.id: None for entry in new}
     changes = [
-        ProjectChange(befores[number], entry, used.get(number), percents.get(number), by_hand.get(number, ()))
+        ProjectChange(
+            befores[number],
+            entry,
+            used.get(number, NOT_USED)[0],
+            *percents.get(number, NOT_USED),
+            undone=by_hand.get(number, ()),
+        )
         for entry in entries
         if (number := entry.project.id) in befores
     ]
@@ -132,24 +142,23 @@ def _undone(connection: Connection, revised: Mapping[int, BudgetTerms]) -> dict[
 
 def _percents(
     connection: Connection, entries: Sequence[ProjectEntry], now: datetime, converts: bool
-) -> dict[int, Decimal | None]:
-    """What the active ones of these projects have used of their budgets, as they are stored now."""
+) -> dict[int, tuple[Decimal | None, Conversion]]:
+    """What the active ones of these projects have used of their budgets, as they are stored now, and what of it was
+    converted."""
     today = now.astimezone(UTC).date()
     rows = [row for row in with_budget(connection, [entry.project.id for entry in entries]) if row.active]
     budgets = present_budgets(connection, rows, today, converts)
     periods = {row.id: period for row in rows if (period := period_at(row, today))}
     spent = sums_within(connection, periods.items())
-    allocated = shares_within(connection, periods.items())
     wanted = [(each, period, budgets[each].terms.currency) for each, period in periods.items()]
-    converted = all_converted(connection, wanted) if converts else {}
+    counting = besides_within(connection, wanted, converts)
     percents = {}
     for project_id, period in periods.items():
         budget = budgets[project_id]
         charged = spent.get(project_id, {}).get((period, budget.terms.currency), Decimal(0))
-        share = allocated.get((project_id, period, budget.terms.currency), Decimal(0))
-        own, given = converted.get((project_id, period, budget.terms.currency), NONE)
-        spent_here = add(budget.terms.used(charged, period), own.total)
-        percents[project_id] = budget.percent(add(spent_here, add(share, given.total)))
+        besides = counting.get((project_id, period, budget.terms.currency), NOTHING_BESIDES)
+        spent_here = add(budget.terms.used(charged, period), besides.spent)
+        percents[project_id] = budget.percent(add(spent_here, besides.allocated)), besides.converted
     return percents
 
 

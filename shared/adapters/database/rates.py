@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, literal, or_, select, true, update
 from typing_extensions import override
 
-from shared.adapters.database.budget_rows import AnyRow
-from shared.adapters.database.chunks import insert_rows
+from shared.adapters.database.allocated import may_get
+from shared.adapters.database.budget_rows import COSTS, OWNED, AnyRow
+from shared.adapters.database.chunks import insert_rows, kept_or, update_in
 from shared.adapters.database.ledger import Ledger, reads, writes
-from shared.adapters.database.tables import fixed_rates
+from shared.adapters.database.tables import (
+    allocation_rules,
+    budgets,
+    charges,
+    fixed_rates,
+    projects,
+    scope_owners,
+    scopes,
+)
 from shared.adapters.database.tables import rates as rates_table
 from shared.domain.currencies import LASTS, FixedRate, Rates
 from shared.domain.money import stored
 from shared.domain.periods import Period
 from shared.ports.errors import NeverError
-from shared.ports.rates import FixedRecord, RateLedger, SetRate
+from shared.ports.rates import FixedRecord, RateChange, RateLedger, SetRate
 
 rate, DAY = rates_table.c, timedelta(days=1)
 
 
+@dataclass(frozen=True)
 class SqlRates(Ledger, RateLedger):
-    """RateLedger on a SQL database."""
+    """RateLedger on a SQL database. converts: whether any figure goes by what is kept."""
+
+    converts: bool = False
 
     @override
     @reads
@@ -46,10 +59,10 @@ class SqlRates(Ledger, RateLedger):
 
     @override
     @writes
-    def keep(self, connection: Connection, rates: Iterable[SetRate]) -> int:
+    def keep(self, connection: Connection, rates: Iterable[SetRate], now: datetime) -> RateChange:
         given = {(day, currency): stored(worth) for day, currency, worth in rates}
         if not given:
-            return 0
+            return RateChange()
         first = min(day for day, _ in given)
         known = {(row.day, row.currency): row.per_euro for row in connection.execute(_since(first))}
         changed = {key: worth for key, worth in given.items() if key in known and known[key] != worth}
@@ -62,16 +75,21 @@ class SqlRates(Ledger, RateLedger):
             if (day, currency) not in known
         ]
         insert_rows(connection, rates_table, new)
-        return len(changed) + len(new)
+        others = given.keys() - (known.keys() - changed.keys())
+        return RateChange(len(others), _due_by(connection, others, now) if self.converts else ())
 
     @override
     @writes
-    def fix(self, connection: Connection, fixed: FixedRate, by: str, reason: str, now: datetime) -> None:
+    def fix(self, connection: Connection, fixed: FixedRate, by: str, reason: str, now: datetime) -> RateChange:
         if stored(fixed.rate) != fixed.rate:
             raise NeverError("A rate has at most 10 decimal places.")
         row = {"base": fixed.base, "to": fixed.to, "first_day": fixed.days.start, "last_day": fixed.days.last_day}
         made = {"rate": fixed.rate, "made_at": now, "made_by": by, "reason": reason}
         connection.execute(insert(fixed_rates).values(row | made))
+        if not self.converts:
+            return RateChange(1)
+        due = _mark_due(connection, fixed.days, lambda of: (of == fixed.base) & (budgets.c.currency == fixed.to), now)
+        return RateChange(1, due)
 
     @override
     @reads
@@ -90,6 +108,40 @@ def rates_of(connection: Connection, currencies: Collection[str], days: Period) 
     for currency, day, worth in connection.execute(found):
         per_euro.setdefault(currency, {})[day] = worth
     return Rates(per_euro, [_fixed(row) for row in connection.execute(_all_fixed())])
+
+
+def _due_by(connection: Connection, changed: Collection[tuple[date, str]], now: datetime) -> list[int]:
+    """The projects that are due for a check as of now, since these rates are new or others."""
+    if not changed:
+        return []
+    days = Period(min(day for day, _ in changed), max(day for day, _ in changed) + LASTS + DAY)
+    these = sorted({currency for _, currency in changed})
+
+    def may_apply(of: ColumnElement[str]) -> ColumnElement[bool]:
+        return (of != budgets.c.currency) & or_(of.in_(these), budgets.c.currency.in_(these))
+
+    return _mark_due(connection, days, may_apply, now)
+
+
+def _mark_due(
+    connection: Connection, days: Period, may_apply: Callable[[ColumnElement[str]], ColumnElement[bool]], now: datetime
+) -> list[int]:
+    """may_apply: of a charge's currency and that of one of the budget's revisions, whether what changed is of them."""
+    day, currency = charges.c.charge_period_start, charges.c.billing_currency
+    on_days = (day >= days.start) & (day < days.end) & COSTS
+    of_project = (budgets.c.project_id == projects.c.id) & (projects.c.active == true())
+    own = select(projects.c.id).join(budgets, of_project).join(scope_owners, scope_owners.c.project_id == projects.c.id)
+    due = set(connection.scalars(own.join(charges, OWNED).where(on_days, may_apply(currency)).distinct()))
+    rule = allocation_rules.c
+    pool = (scopes.c.provider == rule.provider) & (scopes.c.sub_account_id == rule.sub_account_id)
+    pools = select(currency, rule.provider, rule.sub_account_id).select_from(allocation_rules).join(scopes, pool)
+    pools = pools.join(charges, charges.c.scope_id == scopes.c.id).where(on_days).distinct()
+    for of, provider, account in connection.execute(pools).all():
+        getting = may_get((rule.provider == provider) & (rule.sub_account_id == account))
+        sharing = select(projects.c.id).join(budgets, of_project).where(may_apply(literal(of)), getting)
+        due.update(connection.scalars(sharing))
+    update_in(connection, projects, sorted(due), check_due_since=kept_or(projects.c.check_due_since, now))
+    return sorted(due)
 
 
 def _since(first: date) -> Select[*tuple[Any, ...]]:

@@ -11,9 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from shared.adapters.database import budget_periods, budget_rows
-from shared.adapters.database.allocated import shares_within
 from shared.adapters.database.chunks import insert_rows, kept_or, select_in, update_rows
-from shared.adapters.database.converted import NONE, all_converted
+from shared.adapters.database.converted import NOTHING_BESIDES, besides_within
 from shared.adapters.database.ledger import record
 from shared.adapters.database.locks import look_soon
 from shared.adapters.database.tables import alerts, budgets, projects
@@ -112,16 +111,14 @@ def _carry(
     sums = budget_rows.sums_in_periods(connection, sorted(told))
     present = budget_rows.with_budget(connection, sorted(told))
     periods = {row.id: budget_rows.period_in(row) for row in present}
-    allocated = shares_within(connection, [(each, period) for each, period in periods.items() if period])
     wanted = [(row.id, period, row.currency) for row in present if (period := periods[row.id])]
-    converted = all_converted(connection, wanted) if converts else {}
+    counting = besides_within(connection, wanted, converts)
     rows: list[dict[str, Any]] = []
     for row in present:
         budget = budget_periods.budget_in(row, known[row.id].opened[row.period_start])
         usage = budget.terms.used(sums.get(row.id, {}).get(row.currency, Decimal(0)), periods[row.id])
-        key = (row.id, periods[row.id], row.currency)
-        own, given = converted.get(key, NONE)
-        usage = add(add(usage, allocated.get(key, Decimal(0))), add(own.total, given.total))
+        besides = counting.get((row.id, periods[row.id], row.currency), NOTHING_BESIDES)
+        usage = add(add(usage, besides.spent), besides.allocated)
         carried = {"budget_id": row.budget_id, "period_start": row.period_start, "usage": usage, "made_at": now}
         carried |= {"outcome": AlertOutcome.CARRIED}
         stays = told[row.id] if row.id in same else still_told(told[row.id], usage, budget.available)

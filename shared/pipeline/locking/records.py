@@ -107,6 +107,7 @@ class Records:
             "amount": None if amount is None else plain(amount),
             "usage": plain(facts.usage) if facts.usage_known else None,
             "usage_lacks": facts.lacks or None,
+            "converted": str(facts.converted) or None,
             "azure_spend": plain(azure.figure.spent) if azure.figure else None,
             "azure_unknown": azure.unknown,
             "period_start": request.period_start.isoformat() if request.period_start else None,

@@ -133,7 +133,8 @@ class Request:
         available = self.facts.budget.available
         if available is None or self.facts.period is None or not self.facts.usage_known:
             return None
-        return Figure(self.facts.usage, available, self.facts.budget.terms.currency, self.facts.lacks)
+        facts = self.facts
+        return Figure(facts.usage, available, facts.budget.terms.currency, facts.lacks, str(facts.converted))
 
     @property
     def highest_known(self) -> Decimal | None:
