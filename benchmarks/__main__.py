@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks import (
     asking_azure,
     cold_start,
+    converting,
     exports,
     focus_out,
     forecast,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "mailing": mailing.measure,
     "cold_start": cold_start.measure,
     "listing": listing.measure,
+    "converting": converting.measure,
     "exports": exports.measure,
     "importing": importing.measure,
     "focus_out": focus_out.measure,
