@@ -78,10 +78,11 @@ test-sql-server: $(TOOLS) ## What concerns the database, on the SQL Server that 
 	@TEST_DATABASE=mssql $(BIN)/python -m pytest $(if $(TEST_MSSQL_URL),,-n 3 --dist loadgroup) -k "mssql or (chain or pipeline)" \
 		tests/contracts tests/adapters/database tests/pipeline tests/chain
 
-crash-test: $(TOOLS) ## Kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, LOCK_HISTORIES=2000 of locks, EXPORT_HISTORIES=1000 of exports
+crash-test: $(TOOLS) ## Slow tests; kills the host at random moments, RUNS=20 nights; the app in HISTORIES=1000 odd ones, LOCK_HISTORIES=2000 of locks, EXPORT_HISTORIES=1000 of exports
 	@$(BIN)/python -m localdev.azurite --install
 	@EVERY_CASE=1 CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py tests/chain/test_exports.py \
 		tests/localdev/test_demo_secrets.py
+	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -m "slow or one_database" tests/contracts tests/pipeline
 	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -k "every_combination or steps or any_history or life" tests/pipeline/test_lock.py \
 		tests/pipeline/test_lock_steps.py tests/pipeline/test_any_history.py tests/contracts/test_budget_life.py
 	@EXPORT_STEPS=$(EXPORT_STEPS) $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -22,6 +24,7 @@ from shared.adapters.database import migrate
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import metadata
 from tests import sql_server
+from tests.cases import ALL
 from tests.postgres import Postgres, programs
 from tests.sql_server import t_sql
 from tests.sql_server.dbapi import Driver
@@ -51,6 +54,30 @@ def sync_nothing(connection: object, record: pool.ConnectionPoolEntry, _proxy: o
 def pytest_addoption(parser: pytest.Parser) -> None:
     """For tests/cli/test_golden.py."""
     parser.addoption("--write-golden", action="store_true", help="write what commands write to tests/cli/golden")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what `make crash-test` does: slow tests, and of those for one database all kinds but one.
+
+    What somebody names is run.
+    """
+    if ALL or any("::" in each for each in config.args):
+        return
+    # Another kind in each run, and the same in all of its processes.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    kinds: dict[str, list[str]] = {}
+    for item in items:
+        if item.get_closest_marker("one_database"):
+            kinds.setdefault(re.sub("sqlite|postgresql", "", item.nodeid), []).append(item.nodeid)
+    taken = {cases[crc32(f"{run} {name}".encode()) % len(cases)] for name, cases in kinds.items()}
+    left_out = [
+        each
+        for each in items
+        if each.get_closest_marker("slow") or (each.get_closest_marker("one_database") and each.nodeid not in taken)
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [each for each in items if each not in gone]
 
 
 def pytest_collection_finish() -> None:

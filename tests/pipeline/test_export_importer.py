@@ -834,6 +834,7 @@ def test_what_we_are_refused_for_days_is_imported_once_that_is_mended(
     assert [each.state for each in chain.export_runs.runs()] == [RunState.IMPORTED] * 2
 
 
+@pytest.mark.slow
 def test_messages_of_parts_that_can_not_be_read_now_are_not_sent_each_hour(chain: Chain, blobs: FakeBlobs) -> None:
     take(chain, ManifestMessage(Exported(blobs).run(*[[ROW]] * 10)))
     blobs.fails = lambda what: LaterError("503") if what == "download" else None

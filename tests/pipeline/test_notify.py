@@ -338,6 +338,7 @@ def test_an_early_warning_says_when_the_budget_will_be_used_up_and_is_sent_with_
     assert "P11" in mail.subject
 
 
+@pytest.mark.slow
 def test_a_forecast_that_wobbles_around_the_line_for_weeks_warns_once(chain: Chain) -> None:
     from_april(chain, "36550")
     by_day: dict[date, Decimal] = {}

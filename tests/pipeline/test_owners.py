@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
+import pytest
+
 from shared.domain.locks import LockMode
 from shared.messages import Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
@@ -47,6 +49,7 @@ def test_a_subscription_that_changes_takes_none_of_the_past_spending_away(chain:
     assert chain.spent() == 1332
 
 
+@pytest.mark.slow
 def test_late_costs_in_the_old_subscription_are_read_and_told_as_long_as_nights_read_its_days(chain: Chain) -> None:
     moved(chain, rule=APRIL)
     on(chain, date(2026, 11, 26))
@@ -110,6 +113,7 @@ def test_what_azures_budget_counts_of_a_group_before_it_came_locks_nobody(chain:
     assert not chain.azure_locks.groups[SUBSCRIPTION, "rg-12"]
 
 
+@pytest.mark.slow
 def test_what_a_project_has_left_and_nobody_could_read_is_missing_until_its_period_ends(chain: Chain) -> None:
     chain.load(entry(11, rule=APRIL), entry(12, subscription=OTHER_SUBSCRIPTION))
     for month in range(4, 12):

@@ -128,6 +128,7 @@ def test_a_run_by_hand_during_the_night_waits_for_what_is_on_its_way(chain: Chai
     assert max(by_hand) <= timedelta(seconds=2 * 60 * 2.4 + 24)
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_after_the_night_keeps_the_hour_s_share(chain: Chain) -> None:
     subscriptions(chain, 240)
     chain.night()
