@@ -1,7 +1,8 @@
 """What the charges of exports come to, worked out anew after each step: slow, plain, and from the words of the rules.
 
 A day's charges are those of the newest run that speaks for it; a month's are all of those who feed and have delivered
-it, else what it had, else another's. Who feeds is the first that delivers, or who was ordered to.
+it, else what it had, else another's; of a month of nobody's, what the other months of those who feed hold of its days.
+Who feeds is the first that delivers, or who was ordered to.
 """
 
 from __future__ import annotations
@@ -218,42 +219,25 @@ class Oracle:
                 ] + [each for each in held if each == QUERY]
                 holding = {each for each in held if each in delivered}
                 counting = {each for each in sources if each in delivered} or holding or set(delivered[:1])
-                # Of a month of nobody's, there is what the feeding ones' other months hold of its days.
-                if not counting and (
-                    (unit, month) in self.held or not self._is_something_there(unit, month, mine.keys())
-                ):
-                    exports = {each for each in sources if each != QUERY}
-                    lines = [each for source in exports for _, each in self._lines_for(source, unit)]
-                    counting = (
-                        exports
-                        if (unit, month) in self.held or any(first(each.day) == month for each in lines)
-                        else set()
-                    )
+                # Of a month of nobody's there is what those who feed hold of its days in their other months.
+                counting = counting or {each for each in sources if each != QUERY}
                 if counting:
                     self.held[unit, month] = counting
                 if counting and QUERY not in counting:
-                    self._replace(unit, month, counting, mine.keys())
+                    apart = {each for _, each in mine if each is not None}
+                    groups = set(self.groups) - apart if unit[1] is None else {unit[1]}
+                    self._replace(unit, month, counting, groups)
 
-    def _lines_for(self, source: str, unit: Unit) -> list[tuple[date, Line]]:
-        return [each for of in {unit, (unit[0], None)} for each in self._lines(source, of)]
-
-    def _is_something_there(self, unit: Unit, month: date, fed: Iterable[Unit]) -> bool:
-        apart = {group for _, group in fed if group is not None}
-        groups = [each for each in self.groups if each == unit[1] or (unit[1] is None and each not in apart)]
-        return any((unit[0], group, day) in self.charges for group in groups for day in days_of(month))
-
-    def _replace(self, unit: Unit, month: date, counting: set[str], fed: Iterable[Unit]) -> None:
-        apart = {group for _, group in fed if group is not None}
-        for group in self.groups:
-            if group == unit[1] or (unit[1] is None and group not in apart):
-                for day in days_of(month):
-                    self.charges.pop((unit[0], group, day), None)
-                for source in counting:
-                    for of in {unit, (unit[0], None), (unit[0], group)}:
-                        for _, each in self._lines(source, of):
-                            if each.group == group and first(each.day) == month:
-                                key = unit[0], group, each.day
-                                self.charges[key] = self.charges.get(key, Decimal(0)) + each.cost
+    def _replace(self, unit: Unit, month: date, counting: set[str], groups: Iterable[str]) -> None:
+        for group in groups:
+            for day in days_of(month):
+                self.charges.pop((unit[0], group, day), None)
+            for source in counting:
+                for of in {unit, (unit[0], None), (unit[0], group)}:
+                    for _, each in self._lines(source, of):
+                        if each.group == group and first(each.day) == month:
+                            key = unit[0], group, each.day
+                            self.charges[key] = self.charges.get(key, Decimal(0)) + each.cost
 
 
 def both(one: Span, other: Span) -> Span:

@@ -115,13 +115,15 @@ class World:
 
         SqlCloudAccounts(self.database).register("azure", "COST_MANAGEMENT", [sub])
 
-    def query(self, rows: Iterable[Row], window: Period, at: datetime | date | None = None, sub: str = SUB) -> Stored:
-        """A night reads these days of a month."""
+    def query(
+        self, rows: Iterable[Row], window: Period, at: datetime | date | None = None, sub: str = SUB, **changes: Any
+    ) -> Stored:
+        """A night reads these days of a month. changes: fields of the reading."""
         moment = at or window.end
         moment = moment if isinstance(moment, datetime) else datetime.combine(moment, time(2), UTC)
         scope = SqlRuns(self.database).scope_of(moment.isoformat(), "timer", ScopeTarget(subscription_id=sub), moment)
         plain = [(each.group, each.day, each.service, str(each.cost)) for each in rows]
-        what = reading(*plain, window=window, sub_account_id=sub, night=moment.date(), now=moment)
+        what = reading(*plain, window=window, sub_account_id=sub, night=moment.date(), now=moment, **changes)
         return self.charges.store(scope.id, what, moment)
 
     # --- what is stored ---

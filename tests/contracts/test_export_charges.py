@@ -564,6 +564,28 @@ def test_a_month_that_the_feeding_export_has_not_delivered_keeps_the_other_s(wor
     assert (world.total(8), world.total(9)) == (62, 60)
 
 
+def test_of_a_month_that_nobody_has_delivered_what_feeds_now_counts_alone(world: World) -> None:
+    """The corrections of June in July's files: those of a group's export go with it, and come back with it."""
+    group, whole, at = export("one", Width.GROUP), export("all", Width.BILLING_ACCOUNT), on(6, 21)
+    world.deliver(group, days(7, 1, 20), [row(7, 1, "3", group="rg-one"), row(6, 21, "1", group="rg-one")])
+    rows = [row(7, 1, "2", group="rg-one"), row(6, 21, "-0.75"), row(6, 21, "-4", group="rg-one")]
+    world.deliver(whole, days(7, 1, 20), rows)
+    june = []
+    for order, source in enumerate((group, whole, group, whole)):
+        world.use(source, on(7, 21 + order))
+        june.append({key[1]: cost for key, cost in world.rows().items() if key[2] == at})
+    both, of_whole = {"rg": Decimal("-0.75"), "rg-one": Decimal(1)}, {"rg": Decimal("-0.75"), "rg-one": Decimal(-4)}
+    assert june == [{"rg-one": Decimal(1)}, of_whole, both, of_whole]
+
+
+def test_what_the_query_has_read_of_some_groups_alone_stays_where_exports_only_correct_it(world: World) -> None:
+    world.asked()
+    world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), row(8, 15, "-0.75"), row(8, 16, "-0.5", group="other")])
+    world.query(each_day(8, 14, 15, "2"), days(8, 1, 31), at=on(9, 20), group_keys=frozenset({"rg"}))
+    world.use(DAILY, on(9, 21))
+    assert (world.total(8), world.total(9)) == (4, 20)
+
+
 def test_a_group_that_is_ordered_to_another_is_taken_out_of_its_sub_account(world: World) -> None:
     one = export("one", Width.GROUP)
     world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), *each_day(9, 1, 20, "2", group="rg-one")])

@@ -128,6 +128,14 @@ def months_delivered_in(connection: Connection, its_scopes: Select[tuple[int]]) 
     return {day.replace(day=1) for day in connection.scalars(days)}
 
 
+def is_something_read(connection: Connection, its_scopes: Select[tuple[int]], month: date) -> bool:
+    """Whether charges of a month are stored that no export has delivered: the query read some groups alone."""
+    key = ("scope_id", "charge_period_start", "service_name", "billing_currency")
+    is_delivered = exists().where(*(delivered[name] == charges.c[name] for name in key))
+    which = _within(charges, its_scopes, month_of(month)) & ~is_delivered
+    return connection.execute(select(charges.c.scope_id).where(which).limit(1)).first() is not None
+
+
 def has_delivered(connection: Connection, export_id: int, fed: Fed, day: date) -> bool:
     """Whether an export has delivered charges of a day, in its own month."""
     its = (delivered.export_id == export_id) & (delivered.billing_period == day.replace(day=1))

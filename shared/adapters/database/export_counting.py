@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, true
+from sqlalchemy import Connection, or_, true
 
 from shared.adapters.database.chunks import kept_or, update_in
 from shared.adapters.database.export_charges import (
     added_up,
     count,
-    is_something_stored,
+    is_something_read,
     months_delivered_in,
     scope_ids_of,
     scopes_in,
@@ -33,10 +33,9 @@ from shared.adapters.database.tables import projects
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import Coverage
 from shared.domain.exports.counting import is_of_exports
-from shared.domain.exports.days import Spoken, days_within
 from shared.domain.exports.feeding import Fed
 from shared.domain.exports.runs import ExportRun
-from shared.domain.periods import Period, month_of
+from shared.domain.periods import Period
 from shared.ports.cloud_accounts import ConnectionType
 from shared.ports.export_runs import Changes
 
@@ -81,7 +80,7 @@ class Counting:
             if not is_of_exports(of_month) or not (is_new or is_delivered):
                 continue
             is_known = any(each in of_month for each in sources.delivered(fed, month))
-            if not is_known and (fed, month) not in self.before.held and self._is_something_there(its_scopes, month):
+            if not (is_known or self._is_held(fed, month)) and is_something_read(self.connection, its_scopes, month):
                 continue
             changes.append(count(self.connection, self.after, its_scopes, month, of_month))
             if is_new:
@@ -93,17 +92,18 @@ class Counting:
         write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
         return added_up(changes), scope_ids_of(self.scopes, fed, self.after.feeds) if changes or known else []
 
-    def _is_something_there(self, its_scopes: Select[tuple[int]], month: date) -> bool:
-        """Whether charges are stored of a month: of one that nobody holds, they stay as they are."""
-        return bool(
-            is_something_stored(self.connection, its_scopes, Spoken(month, days_within(month_of(month)), False))
-        )
-
     def _is_new(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
         """Whether the month's charges were others', or those of a group were that is no longer fed by itself."""
-        parts = (each for each in self.before.feeds.keys() - self.after.feeds.keys() if each.whole == fed)
-        of_parts = any((each, month) in self.before.held for each in parts)
+        of_parts = any((each, month) in self.before.held for each in self._parts(fed))
         return of_parts or set(sources) != set(self.before.held.get((fed, month), ()))
+
+    def _is_held(self, fed: Fed, month: date) -> bool:
+        """Whether the charges of a month were some source's: its own, its sub-account's, or that of groups of it."""
+        return any((each, month) in self.before.held for each in (fed, fed.whole, *self._parts(fed)))
+
+    def _parts(self, fed: Fed) -> list[Fed]:
+        """The groups of a sub-account that are no longer fed by themselves."""
+        return [each for each in self.before.feeds.keys() - self.after.feeds.keys() if each.whole == fed]
 
     def _known(
         self, fed: Fed, month: date, sources: Sequence[str], its: Delivering | None, read: Coverage | None, is_new: bool

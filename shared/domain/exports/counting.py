@@ -65,7 +65,7 @@ class Sources:
     def of(self, fed: Fed, month: date) -> tuple[str, ...]:
         """Whose charges of the month count for what is fed: all of its days, whatever their billing period.
 
-        Of a month that nobody has delivered or read, that is what the feeding exports' other months hold of its days.
+        Of a month that nobody has delivered or read, that is what those that feed now hold of its days in other months.
         """
         delivered, feeding = self.delivered(fed, month), [each.source for each in feeds_of(self.feeds, fed)]
         holding = [each for each in self._held(fed, month) if each in delivered]
