@@ -24,6 +24,7 @@ from shared.domain.exports.runs import RunState
 from shared.domain.periods import Period
 from shared.messages import BlobsMessage, Envelope, ManifestMessage, PartMessage, Queue, to_json
 from shared.pipeline.exports import importer
+from shared.ports.blobs import ListedBlob
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.export_runs import Changes, RunRecord
@@ -362,25 +363,54 @@ def test_a_message_of_old_content_that_a_person_sends_again_has_the_run_read_as_
 # --- later ---
 
 
-def test_a_storage_that_is_unwell_is_tried_again_for_a_day_and_then_the_run_has_failed(
-    chain: Chain, blobs: FakeBlobs
+def test_what_comes_otherwise_than_it_is_listed_is_tried_again_for_a_day_and_then_the_run_has_failed(
+    chain: Chain, blobs: FakeBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = register(chain, Exported(blobs).run([ea("1", DAY)]))
-    blobs.fails = lambda what: LaterError("the blobs answered 503") if what == "download" else None
-    chain.work_off(hours=23)
-    assert latest(chain).state is RunState.IMPORTING
-    chain.work_off(hours=2)
+
+    def download(_container: str, _listed: ListedBlob, path: Path) -> bool:
+        return path.write_bytes(b"Cost") > 0
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(blobs, "download", download)
+        chain.work_off(hours=23)
+        assert latest(chain).state is RunState.IMPORTING
+        chain.work_off(hours=2)
     failed = latest(chain)
-    assert (failed.state, failed.reason) == (RunState.FAILED, "given up after 24 hours: the blobs answered 503")
+    assert (failed.state, str(failed.reason).partition("part_0.csv")[2]) == (
+        RunState.FAILED, f" came with 4 bytes of {len(csv_of([ROW])):,}"
+    )  # fmt: skip
     assert notices(chain) == ["A cost export can't be imported: daily"]
     (letter,) = chain.letters.letters()
-    blobs.fails = lambda _what: None
     chain.dead_letter_service.replay(letter.id)
     chain.clock.forward(minutes=1)
     ((queue, text, _),) = chain.queues.take()
     (again,) = only(ManifestMessage, chain.work(queue, text))
     assert take(chain, again) == [of_part(record)]
     assert latest(chain).state is RunState.IMPORTING
+
+
+@pytest.mark.parametrize("away", [("download", "listed", "read"), ("download",)])
+def test_a_run_whose_storage_is_away_for_days_waits_and_is_imported_once_that_is_back(
+    chain: Chain, blobs: FakeBlobs, away: tuple[str, ...]
+) -> None:
+    take(chain, ManifestMessage(Exported(blobs).run([ROW], [ROW])))
+    blobs.fails = lambda what: LaterError("the blobs answered 503") if what in away else None
+
+    def hours(count: int) -> None:
+        for _ in range(count):
+            chain.send(chain.export_scanner.scan())
+            chain.work_off(hours=1)
+
+    hours(26)
+    assert (latest(chain).state, latest(chain).reason) == (
+        RunState.WAITING, "given up after 24 hours: the blobs answered 503"
+    )  # fmt: skip
+    assert (set(notices(chain)), letters(chain)) == ({f"Cost exports can't be read: {CONTAINER}"}, [])
+    hours(30)
+    blobs.fails = lambda _what: None
+    hours(22)
+    assert (latest(chain).state, latest(chain).totals, letters(chain)) == (RunState.IMPORTED, {"CAD": Decimal(2)}, [])
 
 
 def test_a_role_that_is_missing_is_told_once_a_day_and_the_run_goes_on_once_it_is_there(

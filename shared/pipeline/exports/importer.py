@@ -57,6 +57,10 @@ class RefusedError(UntilMendedError):
     """The storage account refuses us."""
 
 
+class AwayError(LaterError):
+    """The storage account can't be reached."""
+
+
 def not_set_up(message: object, _origin: str) -> list[Outgoing]:
     """Where it is not said in which storage account exports lie, nothing is opened for a message."""
     event("exports_not_set_up", level=logging.WARNING, message=type(message).__name__)
@@ -213,8 +217,8 @@ class Importer:
             fresh = replace(message, envelope=replace(message.envelope, first_queued_at=None))
             return self._part_later(fresh, pause)
         except LaterError as error:
-            if isinstance(error, RefusedError):
-                told = self.telling.refused(record.container, error.reason)
+            if isinstance(error, (RefusedError, AwayError)):
+                told = self.telling.refused(record.container, error.reason) if isinstance(error, RefusedError) else []
                 return [*told, *self._part_later(message, error, lambda reason: self._left(record, reason))]
             return self._part_later(message, error, lambda reason: self._given_up(message, record, reason, origin))
 
@@ -230,9 +234,12 @@ class Importer:
         return self._failed(record, reason)
 
     def _left(self, record: RunRecord, reason: str) -> list[Outgoing]:
-        """Where we are refused, the run waits until that is mended: the scanner sees it."""
+        """Where storage refuses us or is away, the run waits until that is mended: the scanner sees it.
+
+        That may well reach what this did not, and tells nobody then.
+        """
         self.ledger.wait(record.run, reason)
-        return []
+        return self.telling.refused(record.container, reason)
 
     def _ended_before(self, message: PartMessage, record: RunRecord) -> list[Outgoing]:
         """A person sent the message again: the run is read anew. Else somebody may have died before this was told."""
@@ -283,7 +290,7 @@ class Importer:
         with _temporary_folder() as folder:
             # The name's end says what it means to be, where nothing in the file does.
             path = folder / f"part{Path(part.name.lower()).suffix}"
-            with _refusals_pass():
+            with _refusals_pass(), _storage_comes_back():
                 is_there = self.blobs.download(record.container, _as_found(part, record), path)
             if not is_there:
                 return None
@@ -365,6 +372,15 @@ def _refusals_pass() -> Iterator[None]:
         yield
     except NeverError as error:
         raise RefusedError(error.reason) from error
+
+
+@contextmanager
+def _storage_comes_back() -> Iterator[None]:
+    """Nor is it one that storage is away."""
+    try:
+        yield
+    except LaterError as error:
+        raise AwayError(error.reason, error.wait) from error
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Telling:
                 f"Cost exports can't be read: {container}",
                 f"The cost exports in the container {container} can't be read.",
                 [reason],
-                "Once that is mended they are imported by themselves, within the hour.",
+                "Once that is mended they are imported by themselves, within the hour; what was begun, within the day.",
             )
         )
 
