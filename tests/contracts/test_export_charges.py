@@ -578,6 +578,22 @@ def test_of_a_month_that_nobody_has_delivered_what_feeds_now_counts_alone(world:
     assert june == [{"rg-one": Decimal(1)}, of_whole, both, of_whole]
 
 
+def test_what_an_export_delivers_while_the_query_feeds_counts_once_it_feeds_again(world: World) -> None:
+    """Corrections of July, too, which nobody delivers, and of which it had none before."""
+    world.asked()
+    world.use("query", on(8, 1), SUB)
+    world.deliver(MONTHLY, days(8, 1, 31), [*each_day(8, 1, 31), row(7, 22, "-2")])
+    world.deliver(DAILY, days(9, 1, 20), each_day(9, 1, 20))
+    world.use(MONTHLY, on(9, 21))
+    assert world.total(7) == -2
+    world.use(DAILY, on(9, 22))
+    world.use("query", on(9, 23), SUB)
+    world.deliver(DAILY, days(8, 1, 31), [*each_day(8, 1, 31), row(7, 22, "-3")], at=on(9, 24))
+    assert world.total(7) == 0
+    world.use(DAILY, on(9, 25))
+    assert world.total(7) == -3
+
+
 def test_what_the_query_has_read_of_some_groups_alone_stays_where_exports_only_correct_it(world: World) -> None:
     world.asked()
     world.deliver(DAILY, days(9, 1, 20), [*each_day(9, 1, 20), row(8, 15, "-0.75"), row(8, 16, "-0.5", group="other")])

@@ -33,7 +33,7 @@ from shared.adapters.database.tables import projects
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import Coverage
 from shared.domain.exports.counting import is_of_exports
-from shared.domain.exports.feeding import Fed
+from shared.domain.exports.feeding import Fed, moved
 from shared.domain.exports.runs import ExportRun
 from shared.domain.periods import Period
 from shared.ports.cloud_accounts import ConnectionType
@@ -71,15 +71,17 @@ class Counting:
         held: dict[date, Collection[str]] = {}
         known = {} if its is None else {month: each for (of, month), each in its.read.items() if of == fed}
         touched = set[date]() if its is None else its.touched
+        is_other = fed in moved(self.before.feeds, self.after.feeds)
         if self._is_fed_otherwise:
             touched = {*touched, *sources.months, *months_delivered_in(self.connection, its_scopes)}
         for month in sorted(touched):
             of_month = sources.of(fed, month)
-            is_new = self._is_new(fed, month, of_month)
+            is_known = any(each in of_month for each in sources.delivered(fed, month))
+            # While the query feeds, of what nobody delivers nothing is worked out.
+            is_new = self._is_new(fed, month, of_month) or (is_other and not is_known)
             is_delivered = its is not None and its.run.export.key in of_month and month in its.touched
             if not is_of_exports(of_month) or not (is_new or is_delivered):
                 continue
-            is_known = any(each in of_month for each in sources.delivered(fed, month))
             if not (is_known or self._is_held(fed, month)) and is_something_read(self.connection, its_scopes, month):
                 continue
             changes.append(count(self.connection, self.after, its_scopes, month, of_month))
