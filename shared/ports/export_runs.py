@@ -156,8 +156,12 @@ class ExportLedger(Protocol):
         export: str | None = None,
         states: Collection[RunState] = (),
         limit: int | None = None,
+        place: str | None = None,
     ) -> list[RunRecord]:
-        """Runs, the latest found first; of an export (by key, or by name in any case), in these states."""
+        """Runs, the latest found first; of an export (by key, or by name in any case), in these states.
+
+        place: only those of this manifest.
+        """
         ...
 
     def contents(self, states: Collection[RunState] = ()) -> set[str]:

@@ -145,6 +145,8 @@ def test_runs_are_listed_by_export_and_by_state_the_latest_found_first(ledger: S
     assert ledger.runs("DAILY") == ledger.runs(DAILY.key) == [third, first]
     assert ledger.runs("daily", [RunState.WAITING]) == [third]
     assert ledger.runs(limit=2) == [third, second]
+    assert ledger.runs(place=second.run.place) == [second]
+    assert ledger.runs(DAILY.key, place=second.run.place) == []
     assert ledger.runs("nobody's") == []
 
 

@@ -96,8 +96,11 @@ class SqlExports(Ledger, ExportLedger):
         export: str | None = None,
         states: Collection[RunState] = (),
         limit: int | None = None,
+        place: str | None = None,
     ) -> list[RunRecord]:
         found = RECORDS.order_by(run.id.desc()).limit(limit)
+        if place is not None:
+            found = found.where(run.place == place)
         if export is not None:
             found = found.where(run.export_id.in_(matching(connection, export)))
         if states:

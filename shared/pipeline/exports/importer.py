@@ -172,7 +172,9 @@ class Importer:
         """With the content of the same run when it ended, where it needs no part, or some were cleared away since."""
         if not (found.parts and (found.waiting or found.unread)):
             return found
-        before = (each for each in self.ledger.runs(found.run.export.key, ENDED) if _said(each.run) == _said(found.run))
+        # There are as many runs of an export as it has written: here only those of one manifest are of interest.
+        there = self.ledger.runs(found.run.export.key, ENDED, place=found.run.place)
+        before = (each for each in there if _said(each.run) == _said(found.run))
         # One that waited when it failed never had all of its parts.
         same = (each.run for each in before if found.unread or each.started_at or each.state is not RunState.FAILED)
         return next((replace(found, run=replace(found.run, content=each.content)) for each in same), found)
