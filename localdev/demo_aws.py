@@ -21,7 +21,7 @@ ACRONYM = "GLACI"
 # Made for the demo: it seals what opens nothing outside of it.
 SEALING_KEY = "RGVtby1rZXktdGhhdC1zZWFscy1ub3RoaW5nLXJlYWw="
 ADD = (
-    *("cloud-accounts", "add", "aws", "--name", "polar", "--organization"),
+    *("cloud-accounts", "add", "aws", "--name", "polar", "--payer"),
     *("--role-arn", organization.ROLE, "--external-id", organization.EXTERNAL_ID, "--access-keys"),
 )
 KEYS = f"{organization.ACCESS_KEY}\n{organization.SECRET}\n"

@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from shared.pipeline.rates import RateUpdate
     from shared.services.allocations import AllocationService
     from shared.services.aws_accounts import AwsAccountService
+    from shared.services.aws_syncs import AwsSyncService
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
     from shared.services.costs import CostService
@@ -826,6 +827,16 @@ class Composition:
         return AwsAccountService(
             *(self.cloud_accounts, self.payers, self.credentials, self.sources),
             *(self.settings.aws_role_arn, self.settings.aws_calls_per_day, self.clock),
+        )
+
+    @cached_property
+    def aws_sync_service(self) -> AwsSyncService:
+        """AWS accounts, synced by hand."""
+        from shared.services.aws_syncs import AwsSyncService
+
+        return AwsSyncService(
+            *(self.cloud_accounts, self.payers, self.runs, self.scheduler, self.chain),
+            *(self.settings.aws_calls_per_day, self.clock),
         )
 
     @cached_property

@@ -16,6 +16,7 @@ from shared.cli.failures import FAILED
 from shared.cli.output import Column
 from shared.domain.aws import AWS
 from shared.domain.texts import readable
+from shared.ports.cloud_accounts import UNGROUPED
 from shared.services.errors import RequestError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ SYNCS: output.Table[Sync] = {
     Column("ended, UTC"): lambda sync: output.minute(sync.finished_at),
     Column("charges", right=True): lambda sync: f"{sync.rows:,}",
     Column("cost", right=True): lambda sync: output.exact(sync.totals or {}),
+    Column("services", right=True, spare=2): lambda sync: f"{sync.services:,}",
+    Column("seconds", right=True, spare=3): lambda sync: f"{sync.seconds:,.1f}",
     Column("calls", right=True): lambda sync: f"{sync.calls:,}",
     Column("errors", words=True): lambda sync: " ".join(sync.errors),
 }
@@ -51,7 +54,7 @@ def add(  # noqa: PLR0913, PLR0917 - an option each
     external_id: Annotated[
         str | None, typer.Option("--external-id", help="Of the role's trust policy; made if it is not given.")
     ] = None,
-    organization: Annotated[bool, typer.Option("--organization", help="It is an organization's payer.")] = False,
+    payer: Annotated[bool, typer.Option("--payer", help="It is the payer of an organization at AWS.")] = False,
     accounts: Annotated[str, typer.Option(help="Of its accounts only these, joined by ; .", metavar="IDS")] = "",
     organizational_unit: Annotated[
         str, typer.Option("--organizational-unit", help="Only those in it, and below.", metavar="OU")
@@ -60,6 +63,7 @@ def add(  # noqa: PLR0913, PLR0917 - an option each
     without_credits: Annotated[
         bool, typer.Option("--without-credits", help="Leave credits and refunds out of its costs.")
     ] = False,
+    organization: Annotated[str, typer.Option(help="By which you group cloud accounts.", metavar="NAME")] = UNGROUPED,
     access_keys: Annotated[
         bool, typer.Option("--access-keys", help="Sign in by access keys, asked for or from the standard input.")
     ] = False,
@@ -82,11 +86,12 @@ def add(  # noqa: PLR0913, PLR0917 - an option each
             role_arn,
             account,
             external_id,
-            organization,
+            payer,
             accounts,
             organizational_unit,
             detail,
             without_credits,
+            organization,
             given_keys() if access_keys else None,
         )
     )
@@ -141,6 +146,7 @@ def _write(shown: Shown) -> None:
     account = shown.account
     facts = [
         ("cloud account", f"{account.id} ({account.name})"),
+        ("organization", account.organization),
         ("provider", account.provider),
         ("connection", account.connection_type),
         ("account", account.external_account_id),
@@ -180,7 +186,9 @@ def _settings(account: CloudAccount) -> dict[str, Any]:
 def _as_json(shown: Shown) -> dict[str, Any]:
     members = [output.chosen(each, "id", "name", "state", "left_on") for each in shown.members]
     syncs = [
-        output.chosen(each, "run_key", "started_at", "finished_at", "rows", "totals", "services", "calls", "errors")
+        output.chosen(
+            each, "run_key", "started_at", "finished_at", "rows", "totals", "services", "seconds", "calls", "errors"
+        )
         for each in shown.syncs
     ]
     left_out = [{"id": each, "read_by": by.id} for each, by in shown.left_out.items()]

@@ -12,7 +12,7 @@ from shared.cli.app import AsJson, ask_or_refuse, command_group, open_app, user_
 from shared.cli.output import Cell, Column
 from shared.domain.texts import named
 from shared.messages import LARGEST_ID
-from shared.ports.cloud_accounts import AccountStatus, ConnectionType
+from shared.ports.cloud_accounts import UNGROUPED, AccountStatus, ConnectionType
 
 if TYPE_CHECKING:
     from shared.ports.cloud_accounts import CloudAccount
@@ -42,6 +42,8 @@ TABLE: output.Table[CloudAccount] = {
     Column("status"): lambda account: Cell(account.status, STYLES.get(account.status, "")),
     Column("last synced, UTC", spare=1): lambda account: output.minute(account.last_synced_at),
     Column("why", words=True): why,
+    # Where nobody groups them, there is nothing to be said.
+    Column("organization", spare=5): lambda account: "" if account.organization == UNGROUPED else account.organization,
 }
 
 
@@ -77,6 +79,20 @@ def add_exports(
             f"Cloud account {account.id} is {account.external_account_id}; "
             "`python -m shared.cli exports scan` looks there now, CostExportScanner within the day."
         )
+
+
+@commands.command("set")
+def set_organization(
+    account: AccountId,
+    organization: Annotated[str, typer.Option(help="By which you group cloud accounts.", metavar="NAME")],
+    json: AsJson = False,
+) -> None:
+    """Put a cloud account with others, under the name of an organization of yours: what `sync --organization` reads."""
+    known = open_app().cloud_account_service.set_organization(account, organization)
+    if json:
+        output.write_json(_as_json(known))
+    else:
+        output.say(f"{name_of(known.account)} is of {known.account.organization} now.")
 
 
 @commands.command()

@@ -20,6 +20,7 @@ from shared.cli import (
     allocations,
     audit,
     aws_accounts,
+    aws_syncs,
     budget_revisions,
     budget_sync,
     check,
@@ -65,6 +66,7 @@ budgets.command("sync")(budget_sync.sync)
 cloud_accounts.commands.command("add")(aws_accounts.add)
 cloud_accounts.commands.command("show")(aws_accounts.show)
 cloud_accounts.commands.command("test")(aws_accounts.test)
+cloud_accounts.commands.command("sync")(aws_syncs.sync)
 cloud_accounts.commands.command("keys")(credentials.give_keys)
 cloud_accounts.commands.command("reseal")(credentials.reseal)
 exports.commands.command("list")(export_runs.list_runs)

@@ -84,9 +84,9 @@ def noticing_ctrl_c() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def wait_for(app: Composition, key: str, stopped: threading.Event) -> RunView:
-    """The finished run. Ends the command where the person has stopped waiting."""
-    with output.counting("subscriptions read") as show:
+def wait_for(app: Composition, key: str, stopped: threading.Event, what: str = "subscriptions") -> RunView:
+    """The finished run. Ends the command where the person has stopped waiting. what: what it reads, for people."""
+    with output.counting(f"{what} read") as show:
         view = _until_finished(app, key, stopped, lambda view: _show(view, show))
     if view is None:
         output.warn("no longer waiting; the run goes on")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import NoReturn
@@ -116,16 +116,25 @@ class Asking:
     def asked_of(self, target: ScopeTarget) -> Asked:
         """What one target takes. Raises MessageError where it can't be asked."""
         works, _ = self.works(target.message(Envelope()))
+        if target.project_id is None and (payer := works[0].payer):
+            return self._of_payer(payer, target.left)
         windows = ((work.source.quota, self.windows(work, target.left, self._today())) for work in works)
         units = sum(len(each) * quota.units_per_query for quota, each in windows)
         return Asked(works[0].source.connection_type, units)
 
-    def days_since(self, day: date, target: ScopeTarget | None = None) -> Period:
-        """The days from this one up to today, to be read again, of one target or all. Raises MessageError."""
+    def target_of(self, cloud_account: CloudAccount) -> ScopeTarget:
+        """What a message names it by."""
+        return _target(cloud_account)
+
+    def days_since(self, day: date, last: date | None = None, targets: Sequence[ScopeTarget] = ()) -> Period:
+        """The days from this one up to another, or today, to be read again, of targets or all. Raises MessageError."""
         today = self._today()
-        if day > today:
-            raise MessageError(f"{day} is in the future; name a day up to today, {today}")
-        works = [] if target is None else self.works(target.message(Envelope()))[0]
+        last = today if last is None else last
+        if late := [each for each in (day, last) if each > today]:
+            raise MessageError(f"{late[0]} is in the future; name a day up to today, {today}")
+        if last < day:
+            raise MessageError(f"{last} is before {day}; the days are read from the first up to the last")
+        works = [work for target in targets for work in self.works(target.message(Envelope()))[0]]
         sources = [work.source for work in works] or list(self.sources.values())
         oldest = months_before(today, max(source.months_of_history for source in sources))
         if day < oldest:
@@ -133,7 +142,7 @@ class Asking:
                 f"{day} is longer ago than costs can be asked for; the earliest day is {oldest}, and "
                 "`budgets set --opening-balance` takes what was spent before"
             )
-        return Period(day, today + timedelta(days=1))
+        return Period(day, last + timedelta(days=1))
 
     def turning_unasked(self) -> list[int]:
         """The active projects of which no cloud account is asked, and whose present period no check has begun yet."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet
@@ -28,6 +29,7 @@ from shared.ports.runs import RunScope
 ACTIVE = ("ACTIVE", "PENDING_ACTIVATION", "PENDING_CLOSURE")
 # Where so many syncs in a row did not reach all that was due, a day's turn has not come within a week.
 A_WEEK_OF_NIGHTS = 7
+MOST_SYNCS_OF_A_WEEK = 100
 # No page token is kept over a night.
 PROGRESS_LASTS = timedelta(hours=2)
 Left = Sequence[tuple[Work, list[Period]]]
@@ -35,12 +37,15 @@ Left = Sequence[tuple[Work, list[Period]]]
 
 @dataclass(slots=True)
 class Joint:
-    """What reading a payer came to. readings: of each sub-account, with what of it had been left. later: what said so,
-    by window. sync: what of it the collection result counts.
+    """What reading a payer came to. readings: of each sub-account, with what of it had been left. answers, failed,
+    later: by window; of the last two, why. left_out: those that it met, and that another cloud account feeds.
     """
 
     readings: list[tuple[Reading, list[Period]]] = field(default_factory=list)
+    answers: dict[Period, AccountsAnswer] = field(default_factory=dict)
+    failed: dict[Period, str] = field(default_factory=dict)
     later: dict[Period, LaterError] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,11 @@ class Payers:
     clock: Clock
     calls_a_day: int
 
-    def list_members(self, payer: CloudAccount, source: AccountsSource, night: date) -> bool:
+    def list_members(self, payer: CloudAccount, source: AccountsSource, scope: RunScope, night: date) -> bool:
         """Takes in what the provider lists of its sub-accounts; whether it did. Where that is not allowed, or does not
         work now, what is known stays: costs are read all the same.
         """
+        sync = self._sync(payer, scope)
         try:
             listed = source.sub_accounts(payer)
         except (LaterError, NeverError) as error:
@@ -66,6 +72,7 @@ class Payers:
         others = self.ledger.adopt(payer.id, payer.provider, listed.keys())
         if others:
             event("members_fed_by_others", account=payer.id, members=len(others))
+            self._keep(payer, sync, left_out=others)
         self.ledger.note_listed(payer.id, payer.provider, listed.values(), ACTIVE, night)
         return True
 
@@ -76,18 +83,18 @@ class Payers:
         """
         (first, _), *_ = left
         payer, source = _payer_of(first), _source_of(first)
-        joint, answers, failed = Joint(), dict[Period, AccountsAnswer](), dict[Period, str]()
-        wanted = self._in_turn(payer, left)
+        sync, may_call, joint = self._sync(payer, scope), _Counted(self._may_call(payer)), Joint()
+        wanted = self._in_turn(payer, scope, left)
         for window in wanted[: windows.MOST_PARTS]:
             key = CostQuery(payer.provider, payer.external_account_id, window)
             try:
                 kept = self.charges.kept_answer(
                     scope.id, key, datetime.combine(night, datetime.min.time(), until.tzinfo)
                 )
-                answers[window] = source.read_all(AccountsQuery(payer, window), self._may_call(payer), kept, until)
+                joint.answers[window] = source.read_all(AccountsQuery(payer, window), may_call, kept, until)
             except NeverError as error:
                 # What refuses one window refuses all: it is said of the role, or of the payer.
-                failed = dict.fromkeys(wanted, error.reason)
+                joint.failed = dict.fromkeys(wanted, error.reason)
                 break
             except LaterError as error:
                 self.charges.keep_answer(scope.id, key, error.progress, self.clock())
@@ -95,28 +102,28 @@ class Payers:
                 break
             if self.clock() >= until:
                 break
-        joint.readings = list(self._readings(scope.target, payer, source, left, answers, failed, night))
-        self._note(payer, scope, answers, joint, failed)
+        joint.readings = list(self._readings(scope.target, payer, source, left, joint, night))
+        self._note(payer, sync, joint, may_call.made)
         return joint
 
     def _may_call(self, payer: CloudAccount) -> Callable[[], bool]:
         return lambda: self.ledger.may_call(payer.id, self.clock().date(), self.calls_a_day)
 
-    def _in_turn(self, payer: CloudAccount, left: Left) -> list[Period]:
+    def _in_turn(self, payer: CloudAccount, scope: RunScope, left: Left) -> list[Period]:
         """The windows to ask for: the newest first, then what has waited longest; no longer than fitted last time."""
         hulls: dict[date, Period] = {}
         for _, rest in left:
             for each in rest:
                 hull = hulls.get(month := each.start.replace(day=1), each)
                 hulls[month] = Period(min(hull.start, each.start), max(hull.end, each.end))
-        longest = self._longest(payer)
+        longest = self._longest(payer, scope)
         parts = [part for each in hulls.values() for part in _cut(each, longest)]
         newest, *others = sorted(parts, key=lambda each: each.start, reverse=True)
         return [newest, *sorted(others, key=lambda each: self._read_on(left, each))]
 
-    def _longest(self, payer: CloudAccount) -> int:
+    def _longest(self, payer: CloudAccount, scope: RunScope) -> int:
         """How many days a window may have: half of one that did not fit the last time."""
-        last = next(iter(self.ledger.syncs(payer.id, 1)), None)
+        last = next((each for each in self.ledger.syncs(payer.id, 2) if each.run_key != scope.run_key), None)
         return max(1, last.days_unfit // 2) if last and last.days_unfit else windows.LONGEST_MONTH
 
     def _read_on(self, left: Left, window: Period) -> date:
@@ -133,11 +140,11 @@ class Payers:
         payer: CloudAccount,
         source: AccountsSource,
         left: Left,
-        answers: Mapping[Period, AccountsAnswer],
-        failed: Mapping[Period, str],
+        joint: Joint,
         night: date,
     ) -> Iterator[tuple[Reading, list[Period]]]:
-        reading = Reading(payer.provider, "", frozenset(), (), night, source.connection_type, tuple(failed.items()))
+        answers, failed = joint.answers, tuple(joint.failed.items())
+        reading = Reading(payer.provider, "", frozenset(), (), night, source.connection_type, failed)
         for work, rest in left:
             if work.key[1] == payer.external_account_id and (elsewhere := self._fed_elsewhere(payer)):
                 refused = tuple((window, elsewhere) for window in answers)
@@ -148,6 +155,7 @@ class Payers:
             known = {work.key[1] for work, _ in left}
             new = sorted(_ids(answers) - known)
             others = self.ledger.adopt(payer.id, payer.provider, new) if new else {}
+            joint.left_out.update(others)
             for each in new:
                 if each not in others:
                     yield replace(reading, sub_account_id=each, parts=_parts(answers, each, with_empty=False)), []
@@ -161,39 +169,57 @@ class Payers:
 
     # --- the collection result ---
 
-    def _note(
-        self,
-        payer: CloudAccount,
-        scope: RunScope,
-        answers: Mapping[Period, AccountsAnswer],
-        joint: Joint,
-        failed: Mapping[Period, str],
-    ) -> None:
-        """Adds to what this sync came to so far; several messages may work on one."""
+    def _sync(self, payer: CloudAccount, scope: RunScope) -> Sync:
+        """What it came to so far: several messages may work on one."""
         now = self.clock()
-        before = next((each for each in self.ledger.syncs(payer.id, 1) if each.run_key == scope.run_key), None)
-        sync = before or Sync(scope.run_key, now, now)
-        sets = [each for answer in answers.values() for charges in answer.charges.values() for each in charges]
+        return self.ledger.sync_of(payer.id, scope.run_key) or Sync(scope.run_key, now, now)
+
+    def _note(self, payer: CloudAccount, sync: Sync, joint: Joint, calls: int) -> None:
+        """Adds what a message came to. What went wrong before it was asked for again by this one."""
+        sets = [each for reading, _ in joint.readings for part in reading.parts for each in part.charges]
         unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
-        errors = [*sync.errors, *failed.values(), *(error.reason for error in joint.later.values())]
-        self.ledger.keep_sync(
-            payer.id,
-            replace(
-                sync,
-                finished_at=now,
-                rows=sync.rows + sum(len(each.amounts) for each in sets),
-                totals=_totals(sync.totals or {}, sets),
-                services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
-                calls=self.ledger.calls_on(payer.id, now.date()),
-                errors=tuple(dict.fromkeys(errors)),
-                days_unfit=unfit.days if unfit else None,
-            ),
+        errors = [*joint.failed.values(), *(error.reason for error in joint.later.values())]
+        self._keep(
+            payer,
+            sync,
+            rows=sync.rows + sum(len(each.amounts) for each in sets),
+            totals=_totals(sync.totals or {}, sets),
+            services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
+            calls=sync.calls + calls,
+            errors=tuple(dict.fromkeys(errors)),
+            days_unfit=unfit.days if unfit else None,
+            left_out=joint.left_out,
         )
 
+    def _keep(self, payer: CloudAccount, sync: Sync, left_out: Iterable[str] = (), **changes: Any) -> None:
+        left_out = tuple(sorted({*sync.left_out, *left_out}))
+        self.ledger.keep_sync(payer.id, replace(sync, finished_at=self.clock(), left_out=left_out, **changes))
+
+    def note_end(self, payer: CloudAccount, scope: RunScope, why: str) -> None:
+        """A sync has ended, and not all that was due was read and believed."""
+        self._keep(payer, self._sync(payer, scope), errors=(why,))
+
     def falls_behind(self, payer: CloudAccount) -> bool:
-        """Whether for a week of nights not all that was due was reached."""
-        last = self.ledger.syncs(payer.id, A_WEEK_OF_NIGHTS)
-        return len(last) == A_WEEK_OF_NIGHTS and all(each.days_unfit for each in last)
+        """Whether for a week of nights not all that was due was reached. What people sync besides hides none."""
+        unfit: dict[date, bool] = {}
+        for each in self.ledger.syncs(payer.id, MOST_SYNCS_OF_A_WEEK):
+            day = each.started_at.date()
+            unfit[day] = unfit.get(day, False) or each.days_unfit is not None
+        last = [unfit[day] for day in sorted(unfit, reverse=True)[:A_WEEK_OF_NIGHTS]]
+        return len(last) == A_WEEK_OF_NIGHTS and all(last)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Counts the paid calls that were made."""
+
+    may_call: Callable[[], bool]
+    made: int = 0
+
+    def __call__(self) -> bool:
+        allowed = self.may_call()
+        self.made += allowed
+        return allowed
 
 
 def joined(left: Left) -> Iterator[list[tuple[Work, list[Period]]]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
+from shared.domain.periods import Period
 from shared.domain.schedules import Schedule
 from shared.messages import BudgetSyncMessage, Envelope, ScopeTarget, notifications
 from shared.pipeline.asking import Asked, Asking
@@ -47,18 +48,17 @@ class Scheduler:
         # Last: however long somebody else's server takes, the night has begun.
         yield from self.rates() if self.rates else ()
 
-    def now(self, target: ScopeTarget | None = None, since: date | None = None) -> tuple[str, Iterator[Outgoing]]:
+    def now(self, targets: Sequence[ScopeTarget] = (), left: Period | None = None) -> tuple[str, Iterator[Outgoing]]:
         """A run besides the night's: its key, and its messages. Raises MessageError, and then there is no run.
 
-        target: this alone is read. since: from that day on, whatever is known.
+        targets: these alone are read; all, if there are none. left: these days (`Asking.days_since`), whatever is known
+        of them.
         """
         now = self.clock()
-        left = None if since is None else self.asking.days_since(since, target)
-        if target is None:
-            asked = self.asking.targets(left)
+        if targets:
+            asked = {each: self.asking.asked_of(each) for each in (replace(target, left=left) for target in targets)}
         else:
-            target = replace(target, left=left)
-            asked = {target: self.asking.asked_of(target)}
+            asked = self.asking.targets(left)
         key = f"manual-{now:%Y-%m-%dT%H-%M-%S.%f}"
         return key, self._by_hand(key, now, asked)
 

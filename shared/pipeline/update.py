@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ from shared.pipeline.payers import Payers, joined
 from shared.pipeline.stage import WORK_LIMIT, Outgoing, Retry, given_up, outgoing
 from shared.ports.charges import Answered, AnswerState, ChargeLedger
 from shared.ports.clock import Clock
-from shared.ports.cloud_accounts import CloudAccountLedger
+from shared.ports.cloud_accounts import CloudAccount, CloudAccountLedger
 from shared.ports.costs import AccountsSource, CostQuery, TotalsSource
 from shared.ports.errors import CallsUsedError, LaterError, NeverError, NoCostsError
 from shared.ports.runs import RunLedger, RunScope, RunTrigger, ScopeState
@@ -114,7 +114,7 @@ class Updater:
         payer, source = works[0].payer, works[0].source
         if payer is None or scope.target.project_id is not None or self.charges.answers(scope.id):
             return False
-        return isinstance(source, AccountsSource) and self.payers.list_members(payer, source, self._night(scope))
+        return isinstance(source, AccountsSource) and self.payers.list_members(payer, source, scope, self._night(scope))
 
     def _changed_since(self, message: UpdateMessage, error: MessageError, origin: str) -> list[Outgoing]:
         """The run planned it, and things have changed since: it must not wait for this scope for ever."""
@@ -367,7 +367,7 @@ class Updater:
         Nobody has to do anything for a week.
         """
         told = list[Outgoing]()
-        for payer in {work.payer.id: work.payer for work in works if work.payer}.values():
+        for payer in _payers_of(works):
             self.cloud_accounts.mark_synced(payer.id, self.clock())
             if self.payers.falls_behind(payer):
                 told += self.ending.falls_behind(scope, payer, self.payers.calls_a_day)
@@ -408,6 +408,8 @@ class Updater:
     def _not_synced(self, scope: RunScope, works: list[Work], reason: str) -> None:
         for cloud_account_id in _fed_by(scope, works):
             self.cloud_accounts.mark_failed(cloud_account_id, reason)
+        for payer in _payers_of(works):
+            self.payers.note_end(payer, scope, reason)
 
 
 def _fed_by(scope: RunScope, works: list[Work]) -> set[int]:
@@ -415,6 +417,10 @@ def _fed_by(scope: RunScope, works: list[Work]) -> set[int]:
     if scope.target.project_id is not None:
         return set()
     return {work.account.cloud_account_id for work in works if work.account.cloud_account_id is not None}
+
+
+def _payers_of(works: list[Work]) -> Iterable[CloudAccount]:
+    return {work.payer.id: work.payer for work in works if work.payer}.values()
 
 
 def _given_up(reading: Reading, errors: dict[Period, LaterError], left: list[Period]) -> Reading:

@@ -17,6 +17,9 @@ class ConnectionType(StrEnum):
     COST_EXPORT = "COST_EXPORT"
 
 
+UNGROUPED = "default"
+"""The organization of those that nobody has given another one"""
+
 OF_FILES = "(files)"
 """The external id of the one that stands for files that people import: no container, nor folder, is called so"""
 
@@ -39,7 +42,8 @@ class AccountStatus(StrEnum):
 class CloudAccount:
     """Where costs are read from, and how. It feeds one or more sub-accounts.
 
-    provider: as FOCUS names it. connection_type: a ConnectionType, or the word of a source that has its own.
+    organization: a text by which people group them. provider: as FOCUS names it. connection_type: a ConnectionType, or
+    the word of a source that has its own.
     external_account_id: the provider's: a subscription's, a payer's. role_arn, external_id: AWS only.
     detail: `service` or `meter`. last_sync_error: of the last sync, if that one failed. disabled_why: who disabled it,
     and why; None where it is not, or nobody said. is_organization: whether it is an organization's payer, of which
@@ -110,6 +114,10 @@ class CloudAccountLedger(Protocol):
         """The ids of the sub-accounts that it feeds, or of whose groups its exports feed some; in order."""
         ...
 
+    def set_organization(self, cloud_account_id: int, organization: str) -> None:
+        """It is grouped with others under this text from now on."""
+        ...
+
     def disable(self, cloud_account_id: int, why: str) -> None:
         """It is left out of runs from now on."""
         ...
@@ -122,6 +130,10 @@ class CloudAccountLedger(Protocol):
         """Takes it away, and nothing that is stored. What its exports feed they go on to feed, as those that were
         imported by hand do; what it was asked for is fed by nothing.
         """
+        ...
+
+    def note_manual_sync(self, ids: Collection[int], now: datetime) -> None:
+        """A person has ordered a sync of these."""
         ...
 
     def mark_synced(self, cloud_account_id: int, now: datetime) -> None:

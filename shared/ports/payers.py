@@ -29,9 +29,10 @@ class Member:
 class Sync:
     """What one sync of a cloud account came to.
 
-    rows: charges that were read. totals: what they come to, by currency. services: how many there were. calls: paid
+    rows: charges that were stored. totals: what they come to, by currency. services: how many there were. calls: paid
     ones. errors: in a sentence each; none where all that was due was read. days_unfit: how long the window was for
-    which the day's calls did not suffice; None where they did.
+    which the day's calls did not suffice; None where they did. left_out: the sub-accounts that it met, and that another
+    cloud account feeds.
     """
 
     run_key: str
@@ -43,6 +44,12 @@ class Sync:
     calls: int = 0
     errors: tuple[str, ...] = ()
     days_unfit: int | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long it was worked on."""
+        return (self.finished_at - self.started_at).total_seconds()
 
 
 class PayerLedger(Protocol):
@@ -82,4 +89,8 @@ class PayerLedger(Protocol):
 
     def syncs(self, cloud_account_id: int, most: int) -> list[Sync]:
         """The last ones, the newest first."""
+        ...
+
+    def sync_of(self, cloud_account_id: int, run_key: str) -> Sync | None:
+        """What a run's came to so far; None where it has not begun."""
         ...

@@ -11,10 +11,11 @@ from typing import Any
 from shared.domain.aws import AWS, AwsNameError, Role, parse_account, parse_external_id, parse_role
 from shared.domain.texts import is_one_line, readable
 from shared.ports.clock import Clock
-from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
+from shared.ports.cloud_accounts import UNGROUPED, AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.costs import AccountsSource, CostSource, Tried
 from shared.ports.credentials import AccessKeys, Credentials
 from shared.ports.payers import Member, PayerLedger, Sync
+from shared.services.cloud_accounts import given_organization
 from shared.services.credentials import refuse_wrong
 from shared.services.errors import RequestError
 
@@ -30,6 +31,7 @@ VERSION = "2012-10-17"
 class Wanted:
     """A cloud account as a person writes it. reads: account ids, joined by ; or ,. external_id: made where it is None.
 
+    is_organization: it is the payer of an organization at AWS. organization: a text by which people group accounts.
     keys: what signs, to be kept sealed.
     """
 
@@ -42,6 +44,7 @@ class Wanted:
     organizational_unit: str = ""
     detail: str = "service"
     without_credits: bool = False
+    organization: str = UNGROUPED
     keys: AccessKeys | None = field(default=None, repr=False)
 
 
@@ -100,14 +103,16 @@ class AwsAccountService:
         """One that is asked for all of its sub-accounts. Raises RequestError for another id."""
         account = self._get(cloud_account_id)
         members = self.payers.members(account.id)
-        ids = {*(account.reads or ()), account.external_account_id} - {each.id for each in members}
+        syncs = tuple(self.payers.syncs(account.id, SYNCS_SHOWN))
+        met = syncs[0].left_out if syncs else ()
+        ids = {*(account.reads or ()), *met, account.external_account_id} - {each.id for each in members}
         source = self.sources.get(account.connection_type)
         is_explored = account.connection_type == ConnectionType.COST_EXPLORER
         return Shown(
             account,
             tuple(members),
             self._left_out(account, sorted(ids)) if is_explored else {},
-            tuple(self.payers.syncs(account.id, SYNCS_SHOWN)),
+            syncs,
             self.payers.calls_on(account.id, self.clock().date()),
             source if isinstance(source, AccountsSource) else None,
         )
@@ -140,7 +145,7 @@ class AwsAccountService:
         return CloudAccount(
             id=0,
             name=_name(wanted.name),
-            organization="default",
+            organization=given_organization(wanted.organization),
             provider=AWS,
             connection_type=ConnectionType.COST_EXPLORER,
             external_account_id=account,
@@ -271,9 +276,7 @@ def _refuse_wrong_choice(wanted: Wanted, external_id: str | None) -> None:
     if wanted.detail not in DETAILS:
         raise RequestError(f"'{readable(wanted.detail, 40)}' is no detail: it is {' or '.join(DETAILS)}")
     if (wanted.reads.strip() or unit) and not wanted.is_organization:
-        raise RequestError(
-            "--accounts and --organizational-unit choose what of an organization is read: add --organization"
-        )
+        raise RequestError("--accounts and --organizational-unit choose what of an organization is read: add --payer")
     if unit and not UNIT.fullmatch(unit):
         raise RequestError(f"'{readable(unit, 40)}' is no organizational unit; its id is like ou-ab12-3c4d5e6f")
     if wanted.detail == "meter" and wanted.is_organization:

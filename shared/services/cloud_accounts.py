@@ -16,7 +16,7 @@ from shared.services.errors import RequestError
 from shared.services.reasons import given_reason
 
 CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
-LONGEST_PLACE = 200
+LONGEST_PLACE, LONGEST_ORGANIZATION = 200, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,12 @@ class CloudAccountService:
         if account is None:
             raise RequestError(f"there is no cloud account {cloud_account_id}; `cloud-accounts list` shows them")
         return Fed(account, tuple(self.ledger.fed_by(account.id)), self._comes_back(account))
+
+    def set_organization(self, cloud_account_id: int, organization: str) -> Fed:
+        """Groups it with others under this text. Raises RequestError for what is no line."""
+        known, text = self.shown(cloud_account_id), given_organization(organization)
+        self.ledger.set_organization(known.account.id, text)
+        return self.shown(known.account.id)
 
     def disable(self, cloud_account_id: int, by: str, reason: str = "") -> Fed:
         """Nothing is read from it from now on. Raises RequestError where that is so already."""
@@ -120,3 +126,14 @@ class CloudAccountService:
             raise RequestError(error.reason) from error
         except (LaterError, NeverError):
             return
+
+
+def given_organization(text: str) -> str:
+    """The text by which a person groups cloud accounts. Raises RequestError for what is no line, or too long."""
+    organization = text.strip()
+    if not organization or not is_one_line(organization) or len(organization) > LONGEST_ORGANIZATION:
+        raise RequestError(
+            f"'{readable(organization, 40)}' is no organization: write a line of at most {LONGEST_ORGANIZATION} "
+            "characters, such as a department's name"
+        )
+    return organization

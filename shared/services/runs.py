@@ -38,22 +38,24 @@ class RunService:
         day on, whatever is known. Raises RequestError; LaterError and NeverError where the queues don't take a message;
         what was sent before is read.
         """
-        target = self._target(subscription.strip(), project.strip())
+        targets = self._targets(subscription.strip(), project.strip())
         try:
-            key, messages = self.scheduler.now(target, parse_day(since.strip()))
+            day = parse_day(since.strip())
+            left = self.scheduler.asking.days_since(day, targets=targets) if day else None
+            key, messages = self.scheduler.now(targets, left)
         except ValueError as error:
             # A MessageError among them.
             raise RequestError(str(error)) from None
         return key, self.chain.send(messages)
 
-    def _target(self, subscription: str, project: str) -> ScopeTarget | None:
+    def _targets(self, subscription: str, project: str) -> list[ScopeTarget]:
         if subscription and project:
             raise RequestError("name a subscription or a project, not both")
         if project:
-            return ScopeTarget(project_id=id_of(self.projects, project))
+            return [ScopeTarget(project_id=id_of(self.projects, project))]
         if subscription and not GUID.fullmatch(subscription):
             raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
-        return ScopeTarget(subscription_id=subscription.lower()) if subscription else None
+        return [ScopeTarget(subscription_id=subscription.lower())] if subscription else []
 
     def get(self, key: str) -> RunView | None:
         """One run as it stands."""

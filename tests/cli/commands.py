@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -64,6 +65,8 @@ class Outcome:
 
 
 Cli = Callable[..., Outcome]
+Working = Callable[[], AbstractContextManager[None]]
+"""While it lasts, the functions take what is on the queues"""
 
 
 STARTED: list[subprocess.Popen[str]] = []

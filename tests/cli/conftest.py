@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import QueueClient
 
 from localdev.azurite import Azurite
 from shared import settings
 from shared.cli.main import main
 from shared.composition import Composition
-from tests.cli.commands import ACCOUNT, NOW, STARTED, Cli, Outcome
+from tests.chain.installation import SETTING_OF
+from tests.cli.commands import ACCOUNT, NOW, STARTED, STORAGE, Cli, Outcome, Working
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -104,3 +109,40 @@ def nothing_left_running() -> Iterator[None]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def working() -> Working:
+    """While it lasts, the functions take what is on the queues."""
+
+    @contextmanager
+    def works() -> Iterator[None]:
+        ended = threading.Event()
+        thread = threading.Thread(target=take_messages, args=(Composition(settings.load()), ended))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    return works
+
+
+def take_messages(app: Composition, ended: threading.Event) -> None:
+    storage = os.environ[STORAGE]
+    named = {queue: os.environ[name] for queue, name in SETTING_OF.items() if name in os.environ}
+    queues = {queue: QueueClient.from_connection_string(storage, name) for queue, name in named.items()}
+    while not ended.wait(0.05):
+        for queue, client in queues.items():
+            for message in client.receive_messages(visibility_timeout=60) if exists(client) else ():
+                app.chain.take(queue, message.content, message.id)
+                client.delete_message(message)
+
+
+def exists(client: QueueClient) -> bool:
+    try:
+        client.get_queue_properties()
+    except ResourceNotFoundError:
+        return False
+    return True

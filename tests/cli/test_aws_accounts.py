@@ -55,6 +55,7 @@ def test_an_account_is_added_with_the_policies_to_paste(cli: Cli, monkeypatch: p
         }
     ]
     assert added["permission_policy"]["Statement"][0]["Action"] == ["ce:GetCostAndUsage"]
+    assert added["organization"] == "default"
     shown = cli("cloud-accounts", "show", "1", "--json").json
     assert (shown["role_arn"], shown["calls_today"], shown["members"], shown["syncs"]) == (ROLE[1], 0, [], [])
 
@@ -67,14 +68,20 @@ def test_an_external_id_is_made_where_none_is_given_and_written_for_people(cli: 
     assert text.startswith(f"Cloud account 1 (prod) is AWS account {ACCOUNT}, which each night reads from now on.")
 
 
+def test_one_is_added_to_those_of_an_organization_of_ours(cli: Cli) -> None:
+    assert cli(*ADD, *ROLE, "--organization", "Musée", "--json").json["organization"] == "Musée"
+    refused = cli(*ADD, "--role-arn", role_in(OTHER), "--organization", "")
+    assert (refused.code, "is no organization" in refused.err) == (2, True)
+
+
 def test_an_organization_is_added_with_what_of_it_is_read(cli: Cli, app: Composition) -> None:
-    chosen = ("--organization", "--accounts", f"{OTHER}; {ACCOUNT},{OTHER}", "--without-credits")
+    chosen = ("--payer", "--accounts", f"{OTHER}; {ACCOUNT},{OTHER}", "--without-credits")
     added = cli(*ADD, *ROLE, *chosen, "--json").json
     allowed = ["ce:GetCostAndUsage", "organizations:ListAccounts"]
     assert added["permission_policy"]["Statement"][0]["Action"] == allowed
     account = app.cloud_accounts.get(1)
     assert (account.is_organization, account.reads, account.without_credits) == (True, (ACCOUNT, OTHER), True)
-    unit = ("--organization", "--organizational-unit", "ou-ab12-3c4d5e6f")
+    unit = ("--payer", "--organizational-unit", "ou-ab12-3c4d5e6f")
     added = cli(*ADD, "--role-arn", role_in(OTHER), *unit, "--json").json
     assert added["permission_policy"]["Statement"][0]["Action"] == [
         "ce:GetCostAndUsage",
@@ -97,11 +104,11 @@ def test_an_organization_is_added_with_what_of_it_is_read(cli: Cli, app: Composi
         ((*ROLE, "--external-id", "x"), "an external id has 2 to 1,224 letters"),
         ((*ROLE, "--external-id", "two words"), "an external id has 2 to 1,224 letters"),
         ((*ROLE, "--external-id", "x" * 201), "the external id has 201 characters; 200 at most are kept"),
-        ((*ROLE, "--accounts", OTHER), "choose what of an organization is read: add --organization"),
+        ((*ROLE, "--accounts", OTHER), "choose what of an organization is read: add --payer"),
         ((*ROLE, "--organizational-unit", "ou-ab12-3c4d5e6f"), "choose what of an organization is read"),
-        ((*ROLE, "--organization", "--accounts", "12"), "'12' is no AWS account; its id has twelve digits"),
-        ((*ROLE, "--organization", "--organizational-unit", "dev"), "'dev' is no organizational unit"),
-        ((*ROLE, "--organization", "--detail", "meter"), "meters can be had of one account only"),
+        ((*ROLE, "--payer", "--accounts", "12"), "'12' is no AWS account; its id has twelve digits"),
+        ((*ROLE, "--payer", "--organizational-unit", "dev"), "'dev' is no organizational unit"),
+        ((*ROLE, "--payer", "--detail", "meter"), "meters can be had of one account only"),
         ((*ROLE, "--detail", "day"), "'day' is no detail: it is service or meter"),
     ],
 )
@@ -120,7 +127,7 @@ def test_a_name_is_a_line_and_the_provider_is_aws(cli: Cli) -> None:
 
 
 def test_an_account_that_a_payer_reads_already_is_refused_with_who_reads_it(cli: Cli, app: Composition) -> None:
-    cli(*ADD, "--role-arn", role_in(OTHER), "--organization")
+    cli(*ADD, "--role-arn", role_in(OTHER), "--payer")
     app.payers.adopt(1, "aws", [ACCOUNT])
     refused = cli(*ADD, *ROLE)
     assert (refused.code, app.cloud_accounts.get(2)) == (2, None)
@@ -172,7 +179,7 @@ def test_what_keeps_it_from_being_read_is_said(cli: Cli, aws: AwsSimulator, keys
 def test_accounts_of_an_organization_that_can_not_be_listed_are_told(cli: Cli, aws: AwsSimulator, keys: None) -> None:
     aws.add_organization(Organization(ACCOUNT, {ACCOUNT: AwsAccount(ACCOUNT, "payer")}))
     aws.iam.roles[role_in(ACCOUNT)].allows = frozenset({"ce:GetCostAndUsage"})
-    tried = try_out(cli, *ID, "--organization")
+    tried = try_out(cli, *ID, "--payer")
     assert tried.code == 0
     assert "allow organizations:ListAccounts to the role" in " ".join(tried.err.split())
 
@@ -187,15 +194,32 @@ def test_others_are_not_tested_so(cli: Cli) -> None:
 def test_one_is_shown_with_its_members_its_syncs_and_who_feeds_what_it_leaves_out(cli: Cli, app: Composition) -> None:
     cli(*ADD, "--role-arn", role_in(OTHER))
     app.payers.adopt(1, "aws", [OTHER])
-    cli(*ADD, *ROLE, "--organization", "--accounts", f"{OTHER};{HOME}")
+    cli(*ADD, *ROLE, "--payer", "--accounts", f"{OTHER};{HOME}")
     app.payers.adopt(2, "aws", [HOME])
     app.payers.note_listed(2, "aws", [SubAccount(HOME, "Shop", "SUSPENDED")], ["ACTIVE"], date(2026, 11, 19))
-    at = datetime(2026, 11, 20, 2, 1, tzinfo=UTC)
-    app.payers.keep_sync(2, Sync("night-2026-11-20", at, at, 12, {"USD": Decimal("3.5")}, 2, 3, ("One said no.",)))
+    at, end = (datetime(2026, 11, 20, 2, 1, second, tzinfo=UTC) for second in (0, 7))
+    app.payers.keep_sync(2, Sync("night-2026-11-20", at, end, 12, {"USD": Decimal("3.5")}, 2, 3, ("One said no.",)))
     shown = json.loads(cli("cloud-accounts", "show", "2", "--json").out)
     assert shown["members"] == [{"id": HOME, "name": "Shop", "state": "SUSPENDED", "left_on": "2026-11-19"}]
     assert shown["left_out"] == [{"id": OTHER, "read_by": 1}]
-    assert (shown["syncs"][0]["rows"], shown["syncs"][0]["calls"]) == (12, 3)
+    (sync,) = shown["syncs"]
+    assert (sync["started_at"], sync["finished_at"]) == ("2026-11-20T02:01:00+00:00", "2026-11-20T02:01:07+00:00")
+    names = ("run_key", "rows", "totals", "services", "seconds", "calls", "errors")
+    came_to = ("night-2026-11-20", 12, {"USD": "3.5"}, 2, 7.0, 3, ["One said no."])
+    assert tuple(sync[name] for name in names) == came_to
     text = cli("cloud-accounts", "show", "2").out
     assert f"It leaves out {OTHER}, which cloud account 1 (prod) reads." in text
     assert "One said no." in text
+
+
+def test_what_a_whole_organization_s_reading_left_out_is_named_with_who_reads_it(cli: Cli, app: Composition) -> None:
+    cli(*ADD, "--role-arn", role_in(OTHER))
+    app.payers.adopt(1, "aws", [OTHER])
+    cli(*ADD, *ROLE, "--payer")
+    at = datetime(2026, 11, 20, 2, 1, tzinfo=UTC)
+    app.payers.keep_sync(2, Sync("night-2026-11-20", at, at, left_out=(OTHER,)))
+    assert cli("cloud-accounts", "show", "2", "--json").json["left_out"] == [{"id": OTHER, "read_by": 1}]
+    assert f"It leaves out {OTHER}, which cloud account 1 (prod) reads." in cli("cloud-accounts", "show", "2").out
+    # The next sync reads it then.
+    cli("cloud-accounts", "disable", "1")
+    assert cli("cloud-accounts", "show", "2", "--json").json["left_out"] == []

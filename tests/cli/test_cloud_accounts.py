@@ -113,3 +113,24 @@ def test_what_feeds_something_is_removed_only_where_somebody_agrees(cli: Cli) ->
     removed = cli("cloud-accounts", "remove", "2", "--yes", "--json").json
     assert (removed["done"], "makes it anew" in removed["comes_back"]) == (True, True)
     assert cli("cloud-accounts", "list", "--json").json == []
+
+
+def test_a_cloud_account_is_put_with_others_under_a_name_that_lists_show(cli: Cli) -> None:
+    cli("projects", "load", write_csv(DIE1, EAU))
+    assert "organization" not in on_terminal(250, "cloud-accounts", "list")
+    outcome = cli("cloud-accounts", "set", "2", "--organization", " Musée ")
+    assert (outcome.code, outcome.out) == (0, f"Cloud account 2 ({SECOND}) is of Musée now.\n")
+    assert cli("cloud-accounts", "set", "2", "--organization", "Musée", "--json").json["organization"] == "Musée"
+    assert [each["organization"] for each in cli("cloud-accounts", "list", "--json").json] == ["default", "Musée"]
+    assert "organization   Musée" in " ".join(cli("cloud-accounts", "show", "2").out.split("  "))
+    assert "Musée" in cli("cloud-accounts", "list").out
+
+
+@pytest.mark.parametrize("name", ["", " ", "two\nlines", "x" * 101])
+def test_the_name_of_an_organization_is_a_line(cli: Cli, name: str) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    refused = cli("cloud-accounts", "set", "1", "--organization", name)
+    assert refused.code == 2
+    assert "is no organization: write a line of at most 100 characters" in " ".join(refused.err.split())
+    assert cli("cloud-accounts", "list", "--json").json[0]["organization"] == "default"
+    assert "there is no cloud account 9" in cli("cloud-accounts", "set", "9", "--organization", "x").err

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
-from azure.storage.queue import QueueClient
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, SimulatedExport
 from localdev.azurite import Azurite
-from shared import settings
-from shared.composition import Composition
-from tests.chain.installation import SETTING_OF
-from tests.cli.commands import DIE1, FIRST, SECOND, STORAGE, Cli, write_csv
+from tests.cli.commands import DIE1, FIRST, SECOND, Cli, Working, write_csv
 
 NIGHT = datetime(2026, 11, 20, 1, tzinfo=UTC)
 BOOK = ChargeBook(
@@ -28,7 +19,6 @@ BOOK = ChargeBook(
     for subscription, group, cost in ((FIRST, "die1-dev", Decimal(3)), (SECOND, "eau", Decimal(2)))
     for day in (3, 4)
 )
-Working = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -49,44 +39,6 @@ def upload(client: ContainerClient, name: str, *, broken: bool = False) -> None:
     export = SimulatedExport(SECOND, name=name, container=client.container_name)
     for blob, content in export.run(BOOK, date(2026, 11, 1), date(2026, 11, 19), NIGHT).items():
         client.upload_blob(blob, b"x" * len(content) if broken and blob.endswith(".gz") else content)
-
-
-@pytest.fixture
-def working() -> Working:
-    """While it lasts, the functions take what is on the queues."""
-
-    @contextmanager
-    def works() -> Iterator[None]:
-        ended = threading.Event()
-        thread = threading.Thread(target=take_messages, args=(Composition(settings.load()), ended))
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
-    return works
-
-
-def take_messages(app: Composition, ended: threading.Event) -> None:
-    storage = os.environ[STORAGE]
-    queues = {
-        queue: QueueClient.from_connection_string(storage, os.environ[name]) for queue, name in SETTING_OF.items()
-    }
-    while not ended.wait(0.05):
-        for queue, client in queues.items():
-            for message in client.receive_messages(visibility_timeout=60) if exists(client) else ():
-                app.chain.take(queue, message.content, message.id)
-                client.delete_message(message)
-
-
-def exists(client: QueueClient) -> bool:
-    try:
-        client.get_queue_properties()
-    except ResourceNotFoundError:
-        return False
-    return True
 
 
 def test_a_scan_that_waits_lists_what_became_of_each_run_and_fails_where_one_has(

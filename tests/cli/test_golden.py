@@ -91,10 +91,12 @@ COMMANDS = {
     "cloud-accounts-reseal": "cloud-accounts reseal",
     "cloud-accounts-list": "cloud-accounts list",
     "cloud-accounts-add": "cloud-accounts add aws --name shop --role-arn arn:aws:iam::123456789012:role/costs "
-    "--external-id warden-1 --organization",
+    "--external-id warden-1 --payer",
     "cloud-accounts-show": "cloud-accounts show 1",
     "cloud-accounts-test": "cloud-accounts test 1",
     "cloud-accounts-add-exports": "cloud-accounts add-exports costs/aws",
+    "cloud-accounts-sync": "cloud-accounts sync 1",
+    "cloud-accounts-set": "cloud-accounts set 2 --organization museum",
     "cloud-accounts-disable": "cloud-accounts disable 2 --reason moved",
     "cloud-accounts-enable": "cloud-accounts enable 2",
     "cloud-accounts-remove": "cloud-accounts remove 2 --yes",

@@ -76,7 +76,7 @@ def test_an_organization_at_aws_is_made_up_too_and_a_project_over_two_clouds_has
     both = DIE1.replace("annual,2026-04-01", "monthly,") + f",{SHOP}"
     cli("projects", "load", write_csv(both, header=f"{HEADER},aws_accounts"))
     add = ("cloud-accounts", "add", "aws", "--name", "prod", "--role-arn", f"arn:aws:iam::{PAYER}:role/costs")
-    assert "made-up costs" in cli(*add, "--organization").err
+    assert "made-up costs" in cli(*add, "--payer").err
     tried = cli("cloud-accounts", "test", "2")
     assert (tried.code, tried.out) == (0, "Cloud account 2 (prod) can be read.\n")
     assert "Its costs are made up (USE_MADE_UP_COSTS): AWS was not asked." in tried.err

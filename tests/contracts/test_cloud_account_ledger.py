@@ -130,6 +130,20 @@ def test_one_that_can_be_read_again_is_as_it_was_before_it_could_not(ledgers: Le
     assert statuses(ledgers) == [(SUB, AccountStatus.DISABLED, None)]
 
 
+def test_people_group_cloud_accounts_by_a_text(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, subscription_id=OTHER))
+    first, _ = ledgers.cloud_accounts.accounts()
+    ledgers.cloud_accounts.set_organization(first.id, "Musée")
+    assert [each.organization for each in ledgers.cloud_accounts.accounts()] == ["Musée", "default"]
+
+
+def test_a_sync_by_hand_is_noted_of_those_that_it_was_of(ledgers: Ledgers) -> None:
+    ledgers.load(entry(1), entry(2, subscription_id=OTHER))
+    first, _ = ledgers.cloud_accounts.accounts()
+    ledgers.cloud_accounts.note_manual_sync([first.id], NOW)
+    assert [each.last_manual_sync_at for each in ledgers.cloud_accounts.accounts()] == [NOW, None]
+
+
 def test_a_long_reason_is_kept_as_far_as_it_fits(ledgers: Ledgers) -> None:
     ledgers.load(entry(1))
     (known,) = ledgers.cloud_accounts.accounts()

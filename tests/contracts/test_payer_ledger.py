@@ -111,3 +111,7 @@ def test_what_syncs_came_to_is_kept_once_for_each_run_the_newest_first(payers: S
     payers.keep_sync(8, first)
     assert payers.syncs(7, 5) == [again, Sync("night-2", AT.replace(day=29), AT, 0, {}, 0, 0, ("It was refused.",))]
     assert payers.syncs(7, 1) == [again]
+    assert (payers.sync_of(7, "night-1"), payers.sync_of(9, "night-1")) == (again, None)
+    left_out = Sync("night-3", AT, AT, totals={}, left_out=(ONE, TWO))
+    payers.keep_sync(9, left_out)
+    assert payers.sync_of(9, "night-3") == left_out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -170,6 +171,8 @@ def test_without_any_row_a_known_account_is_doubted_as_any_other(chain: Chain, a
         chain.night()
         spent.append((chain.spent(11), chain.spent(12)))
     assert spent == [(10, 10), (10, 10), (0, 10)]
+    third, second, *_ = chain.payers.syncs(1, 9)
+    assert (third.errors, "that is not believed" in second.errors[0]) == ((), True)
     # What is paid for is not asked for again in the same night.
     assert len(aws.asked) == 8
 
@@ -185,6 +188,34 @@ def test_what_another_cloud_account_feeds_is_left_out(chain: Chain, aws: FakePay
     assert spent_on(chain) == {ONE: Decimal(10), TWO: Decimal(3)}
     assert [each.id for each in chain.payers.members(first)] == [ONE]
     assert [each.id for each in chain.payers.members(second)] == [TWO, PAYER]
+    (sync,) = chain.payers.syncs(second, 9)
+    assert (sync.left_out, sync.rows, sync.totals) == ((ONE,), 1, {"USD": Decimal(3)})
+    # Once the other is disabled, the payer reads it.
+    chain.cloud_account_service.disable(first, "ann")
+    chain.clock.now += timedelta(days=1)
+    chain.night()
+    assert [each.id for each in chain.payers.members(second)] == [ONE, TWO, PAYER]
+    assert chain.payers.syncs(second, 1)[0].left_out == ()
+
+
+def test_listed_accounts_without_costs_that_another_feeds_are_left_out_by_name_too(
+    chain: Chain, aws: FakePayers
+) -> None:
+    first, second = add(chain, OTHER), add(chain)
+    chain.payers.adopt(first, "aws", [ONE])
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE"), SubAccount(TWO, "Lab", "ACTIVE")]
+    chain.night()
+    assert chain.payers.syncs(second, 1)[0].left_out == (ONE,)
+
+
+def test_removing_a_cloud_account_takes_its_syncs_and_counts_with_it(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    spend(aws, ONE, "10")
+    chain.night()
+    assert chain.payers.calls_on(payer, TODAY) == 2
+    chain.cloud_account_service.remove(payer)
+    assert (chain.payers.calls_on(payer, TODAY), chain.payers.syncs(payer, 9)) == (0, [])
+    assert spent_on(chain) == {ONE: Decimal(10)}
 
 
 def test_one_that_is_disabled_is_not_asked(chain: Chain, aws: FakePayers) -> None:
@@ -224,6 +255,9 @@ def test_a_throttle_puts_the_message_back_and_what_was_read_stays(chain: Chain, 
     chain.drain()
     assert [window.start for _, window in aws.asked] == [NOVEMBER.start, date(2026, 10, 12), date(2026, 10, 12)]
     assert spent_on(chain, Period(date(2026, 10, 1), date(2026, 11, 1))) == {ONE: Decimal(4)}
+    # Once it was asked for again, nothing is wrong with the sync.
+    (sync,) = chain.payers.syncs(1, 9)
+    assert (sync.rows, sync.calls, sync.errors) == (2, 2, ())
 
 
 def test_a_project_s_message_reads_its_account_and_no_other(chain: Chain, aws: FakePayers) -> None:
@@ -292,3 +326,110 @@ def test_after_a_week_of_nights_that_fell_short_operators_are_told_once_which_se
     assert len(told) == 1
     assert "Raise AWS_CALLS_PER_DAY" in told[0].text
     assert aws.pages == 10
+
+
+def test_what_people_sync_besides_counts_for_no_night_that_fell_short_and_hides_none(
+    chain: Chain, aws: FakePayers
+) -> None:
+    payer = add(chain)
+    chain.configure(aws_calls_per_day=2)
+    chain.load(of(11, ONE))
+    aws.page_days = 10
+    spend(aws, ONE, "10")
+    for day in range(8):
+        chain.night()
+        if day == 0:
+            for _ in range(7):
+                chain.work(Queue.UPDATE, json.dumps({"CloudAccountId": payer}))
+                chain.drain()
+            assert chain.mailer.sent == []
+        chain.clock.now += timedelta(days=1)
+    assert chain.payers.calls_on(payer, TODAY) == 2
+
+
+def test_each_sync_tells_its_own_paid_calls_and_how_long_it_took(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    spend(aws, ONE, "10")
+
+    def slow(_query: object) -> None:
+        chain.clock.now += timedelta(seconds=3)
+
+    aws.fails = slow
+    chain.night()
+    chain.work(Queue.UPDATE, json.dumps({"CloudAccountId": payer}))
+    chain.drain()
+    assert [(each.calls, each.seconds) for each in chain.payers.syncs(payer, 9)] == [(2, 6.0), (2, 6.0)]
+    assert chain.payers.calls_on(payer, TODAY) == 4
+
+
+# --- a project over two clouds: what is told in one night ---
+
+
+def over_two_clouds(chain: Chain, azure: str, at_aws: str, aws: FakePayers) -> None:
+    add(chain)
+    both = entry(11, "100", currency="USD")
+    chain.load(replace(both, scopes=(*both.scopes, Scope("aws", ONE))))
+    chain.costs.currency_of = lambda _day: "USD"
+    chain.spend(azure, YESTERDAY)
+    spend(aws, ONE, at_aws)
+
+
+@pytest.mark.parametrize(
+    ("azure", "at_aws", "azure_first", "aws_first"),
+    [
+        ("55", "10", [50], [50]),
+        ("10", "55", [50], [50]),
+        ("15", "15", [25], [25]),
+        # Another threshold is another mail: none waits for a cloud that is not read yet.
+        ("55", "30", [50, 80], [25, 80]),
+    ],
+)
+@pytest.mark.parametrize("is_azure_first", [True, False])
+def test_a_project_over_two_clouds_gets_one_mail_for_a_threshold_whichever_answers_first(
+    chain: Chain,
+    aws: FakePayers,
+    azure: str,
+    at_aws: str,
+    azure_first: list[int],
+    aws_first: list[int],
+    is_azure_first: bool,
+) -> None:
+    """Each cloud is read, checked and mailed to its end before the other begins."""
+    over_two_clouds(chain, azure, at_aws, aws)
+    sent = sorted((text for _, text, _ in _night(chain)), key=lambda text: "SubscriptionId" in text)
+    for text in reversed(sent) if is_azure_first else sent:
+        chain.work(Queue.UPDATE, text)
+        chain.drain()
+    told = [f"[P11] {percent} % of the budget reached" for percent in (azure_first if is_azure_first else aws_first)]
+    assert chain.subjects() == told
+    chain.clock.now += timedelta(days=1)
+    chain.night()
+    assert chain.subjects() == told
+
+
+def _night(chain: Chain) -> list[tuple[Queue, str, timedelta]]:
+    assert chain.tonight() == 2
+    return chain.queues.take()
+
+
+def test_checks_of_both_clouds_at_once_make_one_mail(chain: Chain, aws: FakePayers) -> None:
+    over_two_clouds(chain, "35", "20", aws)
+    for _, text, _ in _night(chain):
+        chain.work(Queue.UPDATE, text)
+    checks = [text for queue, text, _ in chain.queues.take() if queue is Queue.NOTIFICATION]
+    assert len(checks) == 2
+    threads = [threading.Thread(target=chain.work, args=(Queue.NOTIFICATION, text)) for text in checks * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    chain.drain()
+    assert chain.subjects() == ["[P11] 50 % of the budget reached"]
+
+
+def test_both_clouds_read_before_the_check_are_one_mail_for_the_highest_threshold(
+    chain: Chain, aws: FakePayers
+) -> None:
+    over_two_clouds(chain, "55", "30", aws)
+    chain.night()
+    assert chain.subjects() == ["[P11] 80 % of the budget reached"]

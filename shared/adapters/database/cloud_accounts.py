@@ -10,14 +10,29 @@ from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
-from shared.adapters.database.tables import WHOLE, accounts, cloud_accounts, export_feeds, export_runs
+from shared.adapters.database.tables import (
+    WHOLE,
+    accounts,
+    cloud_accounts,
+    export_feeds,
+    export_runs,
+    paid_calls,
+    syncs,
+)
 from shared.domain.projects import sub_account_key
 from shared.ports.azure import AZURE
-from shared.ports.cloud_accounts import OF_FILES, AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
+from shared.ports.cloud_accounts import (
+    OF_FILES,
+    UNGROUPED,
+    AccountStatus,
+    CloudAccount,
+    CloudAccountLedger,
+    ConnectionType,
+)
 
 account, cloud = accounts.c, cloud_accounts.c
 ALL = select(*(column for column in cloud if column is not cloud.credentials)).order_by(cloud.id)
-NEW = {"organization": "default", "detail": "service", "status": AccountStatus.PENDING}
+NEW = {"organization": UNGROUPED, "detail": "service", "status": AccountStatus.PENDING}
 NOT_DISABLED = update(cloud_accounts).where(func.lower(cloud.status) != AccountStatus.DISABLED)
 
 
@@ -83,6 +98,12 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
 
     @override
     @writes
+    def set_organization(self, connection: Connection, cloud_account_id: int, organization: str) -> None:
+        this = update(cloud_accounts).where(cloud.id == cloud_account_id)
+        connection.execute(this.values(organization=organization))
+
+    @override
+    @writes
     def disable(self, connection: Connection, cloud_account_id: int, why: str) -> None:
         disabled = {"status": AccountStatus.DISABLED, "disabled_why": why}
         connection.execute(NOT_DISABLED.where(cloud.id == cloud_account_id).values(disabled))
@@ -107,7 +128,16 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
         # A database may give its number again.
         of_it = export_runs.c.cloud_account_id == cloud_account_id
         connection.execute(update(export_runs).where(of_it).values(cloud_account_id=None))
+        for each in (paid_calls, syncs):
+            connection.execute(delete(each).where(each.c.cloud_account_id == cloud_account_id))
         connection.execute(delete(cloud_accounts).where(cloud.id == cloud_account_id))
+
+    @override
+    @writes
+    def note_manual_sync(self, connection: Connection, ids: Collection[int], now: datetime) -> None:
+        for some in in_chunks(sorted(ids)):
+            these = update(cloud_accounts).where(cloud.id.in_(some))
+            connection.execute(these.values(last_manual_sync_at=now))
 
     @override
     @writes

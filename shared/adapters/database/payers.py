@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from typing_extensions import override
 
 from shared.adapters.database.chunks import in_chunks, insert_rows
@@ -108,6 +108,7 @@ class SqlPayers(Ledger, PayerLedger):
     @writes
     def keep_sync(self, connection: Connection, cloud_account_id: int, sync: Sync) -> None:
         row = columns(sync, Sync) | {"cloud_account_id": cloud_account_id, "errors": list(sync.errors)}
+        row |= {"left_out": list(sync.left_out)}
         totals = {currency: plain(amount) for currency, amount in (sync.totals or {}).items()}
         this = (syncs.c.cloud_account_id == cloud_account_id) & (syncs.c.run_key == sync.run_key)
         connection.execute(delete(syncs).where(this))
@@ -117,12 +118,17 @@ class SqlPayers(Ledger, PayerLedger):
     @reads
     def syncs(self, connection: Connection, cloud_account_id: int, most: int) -> list[Sync]:
         theirs = select(*sync).where(sync.cloud_account_id == cloud_account_id).order_by(sync.started_at.desc())
-        return [
-            record(
-                Sync,
-                row,
-                totals={currency: Decimal(amount) for currency, amount in row.totals.items()},
-                errors=tuple(row.errors),
-            )
-            for row in connection.execute(theirs.limit(most))
-        ]
+        return [_sync(row) for row in connection.execute(theirs.limit(most))]
+
+    @override
+    @reads
+    def sync_of(self, connection: Connection, cloud_account_id: int, run_key: str) -> Sync | None:
+        this = (sync.cloud_account_id == cloud_account_id) & (sync.run_key == run_key)
+        row = connection.execute(select(*sync).where(this)).one_or_none()
+        return None if row is None else _sync(row)
+
+
+def _sync(row: Row[Any]) -> Sync:
+    totals = {currency: Decimal(amount) for currency, amount in row.totals.items()}
+    # Earlier versions note nothing of those that were left out.
+    return record(Sync, row, totals=totals, errors=tuple(row.errors), left_out=tuple(row.left_out or ()))

@@ -185,7 +185,7 @@ syncs = table(
     *key(cloud_account_id=Integer(), run_key=key_text(100)),
     *needed(started_at=UtcDateTime(), finished_at=UtcDateTime(), rows=Integer(), totals=JSON(), services=Integer()),
     *needed(calls=Integer(), errors=JSON()),
-    *optional(days_unfit=Integer()),
+    *optional(days_unfit=Integer(), left_out=JSON(none_as_null=True)),
 )
 
 # What is known of one month of a sub-account's charges: domain.coverage.Coverage.
