@@ -187,16 +187,19 @@ class AwsAccountService:
         return parse_external_id(made_external_id() if wanted.external_id is None else wanted.external_id)
 
     def _refuse_read_already(self, new: CloudAccount) -> None:
-        same = (each for each in self.ledger.accounts() if each.connection_type == new.connection_type)
+        account = new.external_account_id
+        same = [each for each in self.ledger.accounts() if each.connection_type == new.connection_type]
         for each in same:
-            if each.external_account_id == new.external_account_id:
-                raise RequestError(f"cloud account {each.id} ({each.name}) is AWS account {new.external_account_id}")
+            if each.external_account_id == account:
+                raise RequestError(f"cloud account {each.id} ({each.name}) is AWS account {account}")
         if new.is_organization:
             return
-        for read, by in self._left_out(new, [new.external_account_id]).items():
+        # One that names it will read it, though it has read nothing yet.
+        naming = [each for each in same if account in (each.reads or ()) and each.status is not AccountStatus.DISABLED]
+        for by in (*naming, *self._left_out(new, [account]).values()):
             raise RequestError(
-                f"AWS account {read} is read already, by cloud account {by.id} ({by.name}): disable or remove that one "
-                "first, or leave it so"
+                f"AWS account {account} is read already, by cloud account {by.id} ({by.name}): disable or remove that "
+                "one first, or leave it so"
             )
 
     def _left_out(self, account: CloudAccount, ids: list[str]) -> dict[str, CloudAccount]:

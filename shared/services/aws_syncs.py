@@ -20,7 +20,7 @@ from shared.ports.runs import RunLedger
 from shared.services.errors import RequestError
 from shared.services.terms import parse_day
 
-LIST = "`python -m shared.cli cloud-accounts list` shows them"
+CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them"
 INSTEAD: Mapping[str, str] = {
     ConnectionType.COST_MANAGEMENT: "`python -m shared.cli run --subscription ID` reads it now",
     ConnectionType.COST_EXPORT: "`python -m shared.cli exports scan` looks for what is new",
@@ -136,17 +136,21 @@ class AwsSyncService:
         chosen = [each for each in known if each.organization.casefold() == organization.strip().casefold()]
         if organization and not chosen:
             names = named(sorted({each.organization for each in known}))
-            raise RequestError(f"no AWS account is of {readable(organization, 40)}; there are those of {names}; {LIST}")
+            raise RequestError(
+                f"no AWS account is of {readable(organization, 40)}; there are those of {names}; {CLOUD_ACCOUNTS}"
+            )
         read = [each for each in (chosen or known) if each.status is not AccountStatus.DISABLED]
         if not read:
             of = f" of {chosen[0].organization}" if chosen else ""
-            raise RequestError(f"all AWS accounts{of} are disabled; {LIST}, `cloud-accounts enable` has one read again")
+            raise RequestError(
+                f"all AWS accounts{of} are disabled; {CLOUD_ACCOUNTS}, `cloud-accounts enable` has one read again"
+            )
         return read
 
     def _one(self, cloud_account_id: int) -> CloudAccount:
         account = self.ledger.get(cloud_account_id)
         if account is None:
-            raise RequestError(f"there is no cloud account {cloud_account_id}; {LIST}")
+            raise RequestError(f"there is no cloud account {cloud_account_id}; {CLOUD_ACCOUNTS}")
         name = f"cloud account {account.id} ({account.name})"
         if self._source(account) is None:
             instead = f"; {INSTEAD[kind]}" if (kind := account.connection_type) in INSTEAD else ""

@@ -132,6 +132,12 @@ def test_an_account_that_a_payer_reads_already_is_refused_with_who_reads_it(cli:
     refused = cli(*ADD, *ROLE)
     assert (refused.code, app.cloud_accounts.get(2)) == (2, None)
     assert f"AWS account {ACCOUNT} is read already, by cloud account 1 (prod)" in refused.err
+    # One that names it will read it, though it has read nothing yet.
+    cli(*ADD, "--role-arn", role_in(HOME), "--payer", "--accounts", ACCOUNT)
+    app.cloud_accounts.disable(1, "by ann")
+    assert f"AWS account {ACCOUNT} is read already, by cloud account 2 (prod)" in cli(*ADD, *ROLE).err
+    cli("cloud-accounts", "remove", "2", "--yes")
+    app.cloud_accounts.enable(1)
     assert f"cloud account 1 (prod) is AWS account {OTHER}" in cli(*ADD, "--role-arn", role_in(OTHER)).err
     cli("cloud-accounts", "disable", "1")
     assert cli(*ADD, *ROLE).code == 0

@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
-from shared.adapters.database.tables import cloud_accounts
+from shared.adapters.database.tables import charges, cloud_accounts
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import ProjectEntry, Scope
 from shared.messages import Queue, UpdateMessage
@@ -138,8 +138,9 @@ def test_listed_accounts_are_taken_in_before_the_first_answer_so_that_their_proj
     assert chain.payers.members(payer) == [Member(ONE, "Shop", "ACTIVE"), Member(TWO, "Lab", "ACTIVE")]
 
 
-def test_an_account_that_left_keeps_what_is_stored_and_its_figure_says_what_it_lacks(
-    chain: Chain, aws: FakePayers
+@pytest.mark.parametrize("state", ["SUSPENDED", "CLOSED", None])
+def test_an_account_that_left_was_suspended_or_closed_keeps_what_is_stored_and_its_figure_says_what_it_lacks(
+    chain: Chain, aws: FakePayers, state: str | None
 ) -> None:
     payer = add(chain)
     chain.load(of(11, ONE))
@@ -148,12 +149,12 @@ def test_an_account_that_left_keeps_what_is_stored_and_its_figure_says_what_it_l
     spend(aws, ONE, "10")
     chain.night()
     aws.charges.clear()
-    aws.listed[PAYER] = [itself, SubAccount(ONE, "Shop", "SUSPENDED")]
+    aws.listed[PAYER] = [itself, *([SubAccount(ONE, "Shop", state)] if state else [])]
     for _ in range(4):
         chain.clock.now += timedelta(days=1)
         chain.night()
     assert chain.spent() == 10
-    assert chain.payers.members(payer)[0] == Member(ONE, "Shop", "SUSPENDED", date(2026, 11, 21))
+    assert chain.payers.members(payer)[0] == Member(ONE, "Shop", state or "ACTIVE", date(2026, 11, 21))
     incomplete = chain.charges.incomplete(chain.clock().date())
     assert "P11" in json.dumps(str(incomplete))
 
@@ -238,6 +239,30 @@ def test_a_payer_that_refuses_fails_alone_and_is_told_once_a_day(chain: Chain, a
     assert chain.payers.syncs(refused, 1)[0].errors == ("The role may not be assumed.",)
     (told,) = [mail for mail in chain.mailer.sent if "ops@example.com" in mail.to]
     assert "The role may not be assumed." in told.text
+    chain.work(Queue.UPDATE, json.dumps({"CloudAccountId": refused}))
+    chain.drain()
+    assert len(chain.mailer.sent) == 1
+    chain.clock.now += timedelta(days=1)
+    chain.night()
+    assert len(chain.mailer.sent) == 2
+
+
+def test_what_is_read_again_is_stored_once(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    for account in (ONE, TWO):
+        for service in ("Amazon EC2", "Amazon S3"):
+            aws.charges[PAYER, account, YESTERDAY, service] = Decimal(2)
+    chain.night()
+    for text in [json.dumps({"CloudAccountId": payer})] * 3:
+        chain.work(Queue.UPDATE, text)
+    threads = [threading.Thread(target=chain.work, args=(Queue.UPDATE, text)) for text in [text] * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    chain.drain()
+    count = chain.database.read(lambda connection: connection.scalar(select(func.count()).select_from(charges)))
+    assert (count, spent_on(chain)) == (4, {ONE: Decimal(4), TWO: Decimal(4)})
 
 
 def test_a_throttle_puts_the_message_back_and_what_was_read_stays(chain: Chain, aws: FakePayers) -> None:
