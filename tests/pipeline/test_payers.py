@@ -458,3 +458,17 @@ def test_both_clouds_read_before_the_check_are_one_mail_for_the_highest_threshol
     over_two_clouds(chain, "55", "30", aws)
     chain.night()
     assert chain.subjects() == ["[P11] 80 % of the budget reached"]
+
+
+def test_a_window_that_did_not_fit_is_halved_the_night_after_whoever_is_left_out(chain: Chain, aws: FakePayers) -> None:
+    first, payer = add(chain, OTHER, AccountStatus.PENDING), add(chain)
+    chain.configure(aws_calls_per_day=1)
+    chain.payers.adopt(first, "aws", [TWO])
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE"), SubAccount(TWO, "Lab", "ACTIVE")]
+    aws.page_days = 10
+    chain.night()
+    assert chain.payers.syncs(payer, 1)[0].days_unfit == 20
+    chain.clock.now += timedelta(days=1)
+    aws.asked.clear()
+    chain.night()
+    assert next(window.days for by, window in aws.asked if by == PAYER) == 10
