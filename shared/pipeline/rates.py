@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from shared.domain.currencies import is_old
+from shared.domain.currencies import LASTS, is_old
 from shared.messages import Envelope, notifications
 from shared.pipeline.events import event
 from shared.pipeline.operators import Operators
@@ -19,13 +19,11 @@ from shared.ports.rates import RateChange, RateFeed, RateLedger, SetRate
 
 # Longer than the 13 months of a budget period that are read back.
 KEPT = timedelta(days=3 * 366)
-# The newest days are read again: what was wrong with a rate is mended within days.
-AGAIN = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class RateUpdate:
-    """feed: who sets the rates. seed: those that come with the app, for a table that has none."""
+    """feed: who sets the rates. seed: those that come with the app, for a table that lacks the early days."""
 
     ledger: RateLedger
     feed: RateFeed
@@ -37,14 +35,16 @@ class RateUpdate:
     def update(self, given: Callable[[date], Iterable[SetRate]] | None = None) -> RateChange:
         """Keeps what is new. given: the rates in a file, from a day on.
 
-        Raises LaterError, NeverError; then a table that had none has those that come with the app.
+        Raises LaterError, NeverError; then a table that lacked early days has those that come with the app.
         """
         today = self.clock().date()
-        newest = self.ledger.newest()
+        since = today - KEPT
         if given is not None:
-            return self._keep(given(today - KEPT))
-        seeded = RateChange() if newest else self._seed(today - KEPT)
-        since = max(today - KEPT, newest - AGAIN) if newest else today - KEPT
+            return self._keep(given(since))
+        days = self.ledger.days(today)
+        # A file by hand may have brought a few days only.
+        seeded = RateChange() if days and days[0] <= since + LASTS else self._seed(since)
+        # All of them each night, at no cost: a rate that was mended, and days that are missing between others.
         read = self._keep(self.feed.read(since))
         return RateChange(seeded.changed + read.changed, sorted({*seeded.due, *read.due}))
 
@@ -73,7 +73,9 @@ class RateUpdate:
         except (LaterError, NeverError) as error:
             reason = error.reason
             event("rates_not_updated", level=logging.WARNING, reason=reason)
-        newest, today = self.ledger.newest(), self.clock().date()
+        today = self.clock().date()
+        days = self.ledger.days(today)
+        newest = days[1] if days else None
         if newest is None or is_old(newest, today):
             mail = self._old(newest, reason)
             if self.mails.find(mail.key) is None:

@@ -52,12 +52,12 @@ class RateLedger(Protocol):
         """What is known of these currencies for charges of these days, with all fixed rates between them."""
         ...
 
-    def newest(self) -> date | None:
-        """The last day of which a rate is kept; None where none is."""
+    def days(self, today: date) -> tuple[date, date] | None:
+        """The first and the last day of which a rate is kept, of days until today; None where none is."""
         ...
 
-    def last_days(self) -> Mapping[str, date]:
-        """The last day of which each currency's rate is kept."""
+    def last_days(self, today: date) -> Mapping[str, date]:
+        """The last day of which each currency's rate is kept, of days until today."""
         ...
 
     def keep(self, rates: Iterable[SetRate], now: datetime) -> RateChange:

@@ -93,7 +93,7 @@ class RateService:
                 change = self.updating.update(lambda since: self._newer(content, since))
             except NeverError as error:
                 raise RequestError(error.reason) from None
-        return Updated(change.changed, self.ledger.newest(), self._checks(change))
+        return Updated(change.changed, self._newest(), self._checks(change))
 
     def _newer(self, content: bytes, since: date) -> Iterable[SetRate]:
         found = list(self.rates_in(content, since))
@@ -108,9 +108,13 @@ class RateService:
 
     def listed(self) -> RateList:
         """What is known."""
-        newest = self.ledger.newest()
-        old = newest is None or is_old(newest, self.clock().date())
-        return RateList(self.converting, newest, self.ledger.last_days(), self.ledger.fixed(), old)
+        newest, today = self._newest(), self.clock().date()
+        old = newest is None or is_old(newest, today)
+        return RateList(self.converting, newest, self.ledger.last_days(today), self.ledger.fixed(), old)
+
+    def _newest(self) -> date | None:
+        days = self.ledger.days(self.clock().date())
+        return days[1] if days else None
 
     def finding(self) -> Finding:
         """Whether there are the rates that are needed."""

@@ -36,7 +36,7 @@ def worth(ledger: SqlRates, currency: str, day: date, days: Period = NOVEMBER) -
 
 
 def test_rates_are_kept_and_replaced_and_only_what_differs_is_counted(ledger: SqlRates) -> None:
-    assert ledger.newest() is None
+    assert ledger.days(DAY) is None
     assert ledger.keep([], NOW).changed == 0
     rows = [(DAY, "USD", Decimal("1.1172")), (DAY, "CAD", Decimal("1.5606"))]
     assert ledger.keep(rows, NOW).changed == 2
@@ -44,7 +44,7 @@ def test_rates_are_kept_and_replaced_and_only_what_differs_is_counted(ledger: Sq
     assert (
         ledger.keep([(DAY, "USD", Decimal("1.12")), (DAY - timedelta(days=1), "USD", Decimal("1.1"))], NOW).changed == 2
     )
-    assert ledger.newest() == DAY
+    assert ledger.days(DAY) == (DAY - timedelta(days=1), DAY)
     assert [worth(ledger, "USD", DAY - timedelta(days=back)) for back in (0, 1)] == [Decimal("1.12"), Decimal("1.1")]
     assert worth(ledger, "CAD", DAY) == Decimal("1.5606")
 
@@ -80,10 +80,14 @@ def test_a_rate_that_is_too_fine_is_refused(ledger: SqlRates) -> None:
 
 
 def test_the_last_day_of_each_currency_is_known(ledger: SqlRates) -> None:
-    assert ledger.last_days() == {}
+    assert ledger.last_days(DAY) == {}
     ended = date(2025, 12, 31)
     ledger.keep([(DAY, "USD", Decimal("1.1")), (ended, "USD", Decimal("1.2")), (ended, "BGN", Decimal("1.9558"))], NOW)
-    assert ledger.last_days() == {"USD": DAY, "BGN": ended}
+    assert ledger.last_days(DAY) == {"USD": DAY, "BGN": ended}
+    assert ledger.days(DAY) == (ended, DAY)
+    # What an earlier version has kept of a day that is to come hides nothing.
+    ledger.keep([(date(2062, 11, 27), "USD", Decimal("1.1"))], NOW)
+    assert (ledger.days(DAY), ledger.last_days(DAY)["USD"]) == ((ended, DAY), DAY)
 
 
 # --- whose figures it changes ---

@@ -32,6 +32,15 @@ def converting(chain: Chain, feed: RateFeed) -> Chain:
     return chain
 
 
+def newest(chain: Chain) -> date | None:
+    days = chain.app.rates.days(chain.clock().date())
+    return days[1] if days else None
+
+
+def known(chain: Chain, currency: str, day: date) -> bool:
+    return chain.app.rates.rates([currency], YEARS).rate("EUR", currency, day) is not None
+
+
 def rates_told(chain: Chain) -> int:
     return [mail.subject for mail in chain.mailer.sent].count(f"[Budget Warden] {SUBJECT}")
 
@@ -40,14 +49,14 @@ def test_where_none_are_kept_no_rate_is_asked_for(chain: Chain) -> None:
     chain.parts["rate_feed"] = AWAY
     chain.configure()
     chain.night()
-    assert (chain.app.rates.newest(), rates_told(chain)) == (None, 0)
+    assert (newest(chain), rates_told(chain)) == (None, 0)
 
 
 def test_the_first_night_begins_with_the_rates_that_come_with_the_app_and_has_the_newest(chain: Chain) -> None:
     yesterday = chain.clock().date() - timedelta(days=1)
     with serving(given(yesterday, BUNDLED)) as feed:
         converting(chain, feed).night()
-    last = chain.app.rates.last_days()
+    last = chain.app.rates.last_days(yesterday)
     assert (last["CAD"], last["GBP"], last["BGN"]) == (yesterday, BUNDLED, date(2025, 12, 31))
     # Three years, and no more.
     known = chain.app.rates.rates(["GBP"], YEARS)
@@ -64,6 +73,36 @@ def test_a_rate_that_was_mended_is_read_again(chain: Chain) -> None:
     assert rate is not None and rate.multiplier == Decimal("1.1172")
 
 
+def test_a_few_days_by_hand_do_not_keep_the_years_before_from_coming(chain: Chain) -> None:
+    today = chain.clock().date()
+    chain.app.rates.keep([(today - timedelta(days=1), "USD", Decimal("1.1"))], chain.clock())
+    converting(chain, AWAY).night()
+    # Those that come with the app; what is between them and the file comes once the ECB is back.
+    assert known(chain, "CAD", BUNDLED)
+    between = BUNDLED + timedelta(days=10)
+    assert not known(chain, "CAD", between)
+    with serving(given(today - timedelta(days=1), between)) as feed:
+        converting(chain, feed).night()
+    assert known(chain, "CAD", between)
+
+
+def test_a_day_that_is_to_come_keeps_no_later_night_from_reading(chain: Chain) -> None:
+    today = chain.clock().date()
+    typed = date(today.year + 36, 11, 20)
+    with serving(given(today - timedelta(days=1), typed)) as feed:
+        converting(chain, feed).night()
+    assert newest(chain) == BUNDLED
+    # An earlier version has kept such a one.
+    chain.app.rates.keep([(typed, "USD", Decimal("1.1"))], chain.clock())
+    with serving(given(today)) as feed:
+        converting(chain, feed).night()
+    assert (newest(chain), known(chain, "USD", today)) == (today, True)
+    converting(chain, AWAY)
+    chain.clock.forward(days=14)
+    chain.night()
+    assert rates_told(chain) == 2
+
+
 @pytest.mark.parametrize("answer", [(b"<html>", 200), (b"", 503), (b"PK\x03\x04", 200)])
 def test_a_night_goes_on_whatever_the_ecb_says_and_operators_hear_of_it_once(
     chain: Chain, answer: tuple[bytes, int]
@@ -74,7 +113,7 @@ def test_a_night_goes_on_whatever_the_ecb_says_and_operators_hear_of_it_once(
         # The subscription, and the mail.
         assert chain.tonight() == 1
         chain.drain()
-        assert chain.app.rates.newest() == BUNDLED
+        assert newest(chain) == BUNDLED
         for _ in range(3):
             chain.clock.forward(days=1)
             chain.night()

@@ -47,14 +47,15 @@ class SqlRates(Ledger, RateLedger):
 
     @override
     @reads
-    def newest(self, connection: Connection) -> date | None:
-        newest: date | None = connection.scalar(select(func.max(rate.day)))
-        return newest
+    def days(self, connection: Connection, today: date) -> tuple[date, date] | None:
+        ends = select(func.min(rate.day), func.max(rate.day)).where(rate.day <= today)
+        first, last = connection.execute(ends).one()
+        return None if first is None else (first, last)
 
     @override
     @reads
-    def last_days(self, connection: Connection) -> Mapping[str, date]:
-        last = select(rate.currency, func.max(rate.day)).group_by(rate.currency)
+    def last_days(self, connection: Connection, today: date) -> Mapping[str, date]:
+        last = select(rate.currency, func.max(rate.day)).where(rate.day <= today).group_by(rate.currency)
         return {row[0]: row[1] for row in connection.execute(last)}
 
     @override

@@ -33,6 +33,7 @@ SECONDS = 60.0
 # 642 KB in 2026, which unpack to 2 MB.
 MOST_BYTES = 50_000_000
 CURRENCY = re.compile("[A-Z]{3}")
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 RATE = re.compile(r"[0-9]+(\.[0-9]+)?")
 NONE = ("", "N/A")
 EURO = "EUR"
@@ -110,8 +111,10 @@ def _unpacked(content: bytes) -> bytes:
 
 
 def _of_day(row: list[str], header: list[str], number: int, since: date) -> Iterator[SetRate]:
+    text = row[0].strip()
     try:
-        day = date.fromisoformat(row[0].strip())
+        # Python alone would take 2026-W48-5 and 20261127, too.
+        day = date.fromisoformat(text if DAY.fullmatch(text) else "")
     except ValueError:
         raise _wrong(f"line {number} begins with {readable(row[0])!r}, which is no day") from None
     if len(row) != len(header) or (row[-1].strip() and not header[-1]):
