@@ -38,11 +38,11 @@ class KeyRing:
             )
         return next(iter(self.keys))
 
-    def seal(self, text: str, place: str) -> str:
-        """The text, sealed by the current key for this place. Raises NeverError where there is no key."""
+    def seal(self, text: str, place: str, by: str | None = None) -> str:
+        """The text, sealed for this place by the key of an id, else the current. Raises NeverError without one."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        key_id, nonce = self.current, os.urandom(NONCE_BYTES)
+        key_id, nonce = by or self.current, os.urandom(NONCE_BYTES)
         sealed = nonce + AESGCM(self.keys[key_id]).encrypt(nonce, text.encode(), _bound_to(key_id, place))
         return f"{FORM}.{key_id}.{urlsafe_b64encode(sealed).decode().rstrip('=')}"
 

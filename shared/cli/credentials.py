@@ -55,8 +55,10 @@ def reseal(json: AsJson = False) -> None:
     for fault in done.faults:
         output.warn(fault)
     if json:
-        output.write_json(output.chosen(done, "resealed", "current", "faults"))
+        output.write_json(output.chosen(done, "resealed", "current", "faults", "mended"))
     else:
+        for key_id in done.mended:
+            output.say(f"The check of the key {key_id} was damaged, and is written anew.")
         output.say(f"Sealed {output.count(done.resealed, 'cloud account')} anew by the key {done.current}.")
     if done.faults:
         raise FailedError(f"{output.count(len(done.faults), 'cloud account')} stayed as before")

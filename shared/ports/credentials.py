@@ -27,11 +27,14 @@ class SealedState:
 
 @dataclass(frozen=True, slots=True)
 class Resealed:
-    """What sealing anew by the current key came to. faults: of those that stay as they were, each in a sentence."""
+    """What sealing anew by the current key came to. faults: of those that stay as they were, each in a sentence.
+
+    mended: the ids of the keys whose check was damaged, and is written anew."""
 
     resealed: int
     current: str
     faults: tuple[str, ...] = ()
+    mended: tuple[str, ...] = ()
 
 
 class Credentials(Protocol):

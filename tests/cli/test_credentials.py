@@ -102,7 +102,12 @@ def test_programs_are_told_what_was_done_and_no_key(
     hand_in(monkeypatch, CREATED)
     assert cli("cloud-accounts", "keys", "2", "--json").json == {"id": 2, "name": "shop", "sealed": True}
     monkeypatch.setenv("ENCRYPTION_KEYS", f"2027:{SECOND};2026:{FIRST}")
-    assert cli("cloud-accounts", "reseal", "--json").json == {"resealed": 1, "current": "2027", "faults": []}
+    assert cli("cloud-accounts", "reseal", "--json").json == {
+        "resealed": 1,
+        "current": "2027",
+        "faults": [],
+        "mended": [],
+    }
     assert cli("cloud-accounts", "keys", "2", "--remove", "--json").json["sealed"] is False
 
 

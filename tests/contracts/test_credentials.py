@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 
 from shared.adapters.database.credentials import SqlCredentials
 from shared.adapters.database.engine import Database
-from shared.adapters.database.tables import cloud_accounts, sealing_keys
+from shared.adapters.database.tables import cloud_accounts, metadata, sealing_keys
 from shared.adapters.sealing import KeyRing
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.credentials import AccessKeys, SealedState
@@ -143,6 +144,68 @@ def test_a_key_that_is_gone_is_named_and_without_any_nothing_is_sealed(database:
     assert kept(database, a=FIRST).keys_of(one) == KEYS
     # What is to go can go without any.
     assert without.keep(one, None, NOW)
+
+
+def spoil_check(database: Database, key_id: str, text: str) -> None:
+    this = update(sealing_keys).where(sealing_keys.c.key_id == key_id).values(sealed=text)
+    database.run(lambda connection: connection.execute(this))
+
+
+@pytest.mark.parametrize("spoiled", ["garbage", "v1.a.AAAA", ""])
+def test_a_damaged_check_of_a_right_key_stops_nothing_and_is_written_anew(database: Database, spoiled: str) -> None:
+    one, two = accounts(database, "one", "two")
+    credentials = kept(database, a=FIRST)
+    credentials.keep(one, KEYS, NOW)
+    spoil_check(database, "a", spoiled)
+    assert credentials.keys_of(one) == KEYS
+    assert credentials.keep(two, OTHERS, NOW)
+    (fault,) = credentials.state().faults
+    assert fault.startswith("The check of the key 'a' (a row of sealing_keys, which holds no secret) is damaged")
+    # Where it stays in the ring behind a new one, too.
+    both = kept(database, b=SECOND, a=FIRST)
+    assert both.keys_of(one) == KEYS
+    assert credentials.reseal(NOW).mended == ("a",)
+    assert credentials.state() == SealedState({"a": 2})
+    assert refused(kept(database, a=SECOND), one) == WRONG_KEY
+
+
+def test_a_damaged_check_does_not_hide_that_a_key_is_another(database: Database) -> None:
+    one, two = accounts(database, "one", "two")
+    kept(database, a=FIRST).keep(one, KEYS, NOW)
+    spoil_check(database, "a", "garbage")
+    assert refused(kept(database, a=SECOND), one) == WRONG_KEY
+    with pytest.raises(NeverError):
+        kept(database, a=SECOND).keep(two, OTHERS, NOW)
+
+
+def test_a_check_that_is_none_of_a_key_that_seals_nothing_is_written_anew(database: Database) -> None:
+    (one,) = accounts(database, "one")
+    credentials = kept(database, a=FIRST)
+    credentials.keep(one, KEYS, NOW)
+    credentials.keep(one, None, NOW)
+    spoil_check(database, "a", "garbage")
+    assert credentials.reseal(NOW).mended == ("a",)
+    assert credentials.keep(one, KEYS, NOW)
+
+
+@pytest.mark.parametrize("value", ["'v1.a.AAAA'", "''", "5", "1000000000000", "1.5"])
+def test_what_are_no_bytes_is_damaged_and_no_other_row_with_it(tmp_path: Path, value: str) -> None:
+    """SQLite keeps a value of any type in any column."""
+    database = Database(f"sqlite:///{tmp_path / 'w.db'}")
+    database.run(metadata.create_all)
+    one, two = accounts(database, "one", "two")
+    credentials = kept(database, a=FIRST)
+    credentials.keep(one, KEYS, NOW)
+    credentials.keep(two, OTHERS, NOW)
+    spoil = f"UPDATE cloud_accounts SET credentials = {value} WHERE id = {one}"
+    database.run(lambda connection: connection.exec_driver_sql(spoil))
+    assert refused(credentials, one).startswith(f"The access keys of cloud account {one} (one) are damaged")
+    assert credentials.keys_of(two) == OTHERS
+    assert credentials.state() == SealedState({"a": 1, "?": 1}, (refused(credentials, one),))
+    assert credentials.reseal(NOW).faults == (refused(credentials, one),)
+    assert credentials.keep(one, KEYS, NOW)
+    assert credentials.keys_of(one) == KEYS
+    database.close()
 
 
 def test_a_key_is_remembered_once_by_what_it_sealed(database: Database) -> None:

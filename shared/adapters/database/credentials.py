@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Null, RowMapping, delete, null, select, update
+from sqlalchemy import Connection, Null, RowMapping, delete, null, select, type_coerce, update
+from sqlalchemy.types import NullType
 from typing_extensions import override
 
 from shared.adapters.database.chunks import insert_rows
@@ -18,9 +19,19 @@ from shared.ports.credentials import AccessKeys, Credentials, Resealed, SealedSt
 from shared.ports.errors import NeverError
 
 cloud, check = cloud_accounts.c, sealing_keys.c
-SEALED = select(cloud.id, cloud.name, cloud.credentials).where(cloud.credentials.is_not(None)).order_by(cloud.id)
+# As the database has it: in SQLite that may be of any type, and one row must not stop the others from being read.
+KEPT = type_coerce(cloud.credentials, NullType()).label("credentials")
+SEALED = select(cloud.id, cloud.name, KEPT).where(cloud.credentials.is_not(None)).order_by(cloud.id)
 # What each key has sealed once: that it opens tells that the key is the same.
 CHECKED = "Budget Warden"
+WRONG_KEY = (
+    "ENCRYPTION_KEYS has another key under the id '{}' than the one that has sealed credentials here: put that one "
+    "back, and give a new key an id of its own."
+)
+DAMAGED_CHECK = (
+    "The check of the key '{}' (a row of sealing_keys, which holds no secret) is damaged; the key is right, and opens "
+    "credentials: `python -m shared.cli cloud-accounts reseal` writes the check anew."
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class SqlCredentials(Ledger, Credentials):
         sealed: bytes | Null = null()
         if keys is not None:
             self._see_keys(connection)
-            self._note_current(connection, now)
+            self._note(connection, self.ring.current, now)
             text = json.dumps({"id": keys.access_key_id, "secret": keys.secret_access_key})
             sealed = self.ring.seal(text, _place(cloud_account_id)).encode()
         kept = update(cloud_accounts).where(cloud.id == cloud_account_id).values(credentials=sealed)
@@ -55,8 +66,10 @@ class SqlCredentials(Ledger, Credentials):
     @writes
     def reseal(self, connection: Connection, now: datetime) -> Resealed:
         current, resealed, faults = self.ring.current, 0, list[str]()
-        self._see_keys(connection)
-        self._note_current(connection, now)
+        damaged = self._see_keys(connection)
+        connection.execute(delete(sealing_keys).where(check.key_id.in_(damaged)))
+        for key_id in {*damaged, current}:
+            self._note(connection, key_id, now)
         for row in connection.execute(SEALED).mappings().all():
             if key_id_of(_text(row)) == current:
                 continue
@@ -66,18 +79,20 @@ class SqlCredentials(Ledger, Credentials):
                 faults.append(error.reason)
                 continue
             # Not over what somebody has given meanwhile.
-            same = (cloud.id == row["id"]) & (cloud.credentials == row["credentials"])
+            same = (cloud.id == row["id"]) & (cloud.credentials == _kept(row))
             resealed += connection.execute(update(cloud_accounts).where(same).values(credentials=sealed)).rowcount
         self._forget_unused(connection)
-        return Resealed(resealed, current, tuple(faults))
+        return Resealed(resealed, current, tuple(faults), tuple(damaged))
 
     @override
     @reads
     def state(self, connection: Connection) -> SealedState:
         rows = connection.execute(SEALED).mappings().all()
-        faults = self._wrong_keys(connection)
+        wrong, damaged = self._checks(connection)
+        faults = [WRONG_KEY.format(key_id) for key_id in wrong]
         # By a wrong key no row opens, and each would be called damaged.
         if not faults:
+            faults += [DAMAGED_CHECK.format(key_id) for key_id in damaged]
             for row in rows:
                 try:
                     _read(self._opened(row), _whose(row))
@@ -91,28 +106,37 @@ class SqlCredentials(Ledger, Credentials):
 
     # --- the check of the keys ---
 
-    def _see_keys(self, connection: Connection) -> None:
-        """Raises NeverError where a key is another than the one that has its id."""
-        for fault in self._wrong_keys(connection):
-            raise NeverError(fault)
+    def _see_keys(self, connection: Connection) -> list[str]:
+        """The ids of the keys whose check is damaged. Raises NeverError where a key is another than had its id."""
+        wrong, damaged = self._checks(connection)
+        for key_id in wrong:
+            raise NeverError(WRONG_KEY.format(key_id))
+        return damaged
 
-    def _wrong_keys(self, connection: Connection) -> list[str]:
-        wrong = []
-        for key_id, sealed in connection.execute(select(check.key_id, check.sealed)):
-            try:
-                if key_id in self.ring.keys:
-                    self.ring.unseal(sealed, _place_of_check(key_id), "")
-            except NeverError:
-                wrong.append(
-                    f"ENCRYPTION_KEYS has another key under the id '{key_id}' than the one that has sealed credentials "
-                    "here: put that one back, and give a new key an id of its own."
-                )
-        return wrong
+    def _checks(self, connection: Connection) -> tuple[list[str], list[str]]:
+        """The ids of the keys that are others than had sealed what is here, and of those whose check is damaged."""
+        wrong, damaged = list[str](), list[str]()
+        for key_id, sealed in connection.execute(select(check.key_id, type_coerce(check.sealed, NullType()))):
+            if key_id in self.ring.keys and not self._opens(sealed, _place_of_check(key_id)):
+                (damaged if self._is_right(connection, key_id, sealed) else wrong).append(key_id)
+        return wrong, damaged
 
-    def _note_current(self, connection: Connection, now: datetime) -> None:
-        key_id = self.ring.current
+    def _is_right(self, connection: Connection, key_id: str, checked: object) -> bool:
+        """Whether a key that does not open its check is right: credentials open by it, or the check is none."""
+        rows = [row for row in connection.execute(SEALED).mappings() if key_id_of(_text(row)) == key_id]
+        if not rows:
+            return not isinstance(checked, str) or key_id_of(checked) != key_id
+        return any(self._opens(_text(row), _place(row["id"])) for row in rows)
+
+    def _opens(self, sealed: object, place: str) -> bool:
+        try:
+            return isinstance(sealed, str) and bool(self.ring.unseal(sealed, place, ""))
+        except NeverError:
+            return False
+
+    def _note(self, connection: Connection, key_id: str, now: datetime) -> None:
         if connection.scalar(select(check.key_id).where(check.key_id == key_id)) is None:
-            sealed = self.ring.seal(CHECKED, _place_of_check(key_id))
+            sealed = self.ring.seal(CHECKED, _place_of_check(key_id), key_id)
             insert_rows(connection, sealing_keys, [{"key_id": key_id, "sealed": sealed, "made_at": now}])
 
     def _forget_unused(self, connection: Connection) -> None:
@@ -132,7 +156,13 @@ def _read(text: str, whose: str) -> AccessKeys:
 
 
 def _text(row: RowMapping) -> str:
-    return bytes(row["credentials"]).decode("ascii", "replace")
+    return _kept(row).decode("ascii", "replace")
+
+
+def _kept(row: RowMapping) -> bytes:
+    """Nothing, where somebody has put in what are no bytes."""
+    kept = row["credentials"]
+    return bytes(kept) if isinstance(kept, bytes | memoryview) else b""
 
 
 def _place(cloud_account_id: int) -> str:
