@@ -1,6 +1,7 @@
 """What the simulator can be told to get wrong, for some calls or until it is told to stop."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -39,6 +40,8 @@ KINDS = {
     "slow": "a good answer, after `seconds`",
     "truncated": "the connection breaks in the middle of the body",
     "invalid_json": "the body is not JSON",
+    "cut_off": "the body lacks its end, and its length is right",
+    "hollow": "the body has none of its fields",
     "looping_token": "the page leads to the same one, again and again",
     "amount": "the first row's amount is `text`",
     "unit": "the last row's unit is `text`",
@@ -80,14 +83,20 @@ def spoiled(fault: Fault, answer: Answer) -> Answer:
         return Answer(503, HTML, [("Content-Type", "text/html"), *headers])
     if fault.kind == "truncated":
         return replace(answer, cut_after=len(answer.body) // 2)
-    if fault.kind == "invalid_json":
-        return replace(answer, body=answer.body.replace(b":", b"=", 1))
+    if fault.kind in BODY_SPOILERS:
+        return replace(answer, body=BODY_SPOILERS[fault.kind](answer.body))
     spoil = PAGE_SPOILERS.get(fault.kind)
     if spoil is None:
         return answer
     page = json.loads(answer.body)
     spoil(page, fault.text)
     return replace(answer, body=json.dumps(page).encode())
+
+
+def _hollow(body: bytes) -> bytes:
+    if body.startswith(b"{"):
+        return b"{}"
+    return re.sub(rb"(?<=Result>).*(?=</\w+Result>)", b"", body, flags=re.DOTALL)
 
 
 def _loop(page: Any, _text: str) -> None:
@@ -108,3 +117,8 @@ def _costs(page: Any) -> list[dict[str, str]]:
 
 
 PAGE_SPOILERS: dict[str, Callable[[Any, str], None]] = {"looping_token": _loop, "amount": _amount, "unit": _unit}
+BODY_SPOILERS: dict[str, Callable[[bytes], bytes]] = {
+    "invalid_json": lambda body: body.replace(b":", b"=", 1),
+    "cut_off": lambda body: body[:-2],
+    "hollow": _hollow,
+}

@@ -141,7 +141,7 @@ class Iam:
         callers = {call.arn, re.sub(r":sts::(\d+):assumed-role/([^/]+)/.*", r":iam::\1:role/\2", call.arn)}
         is_trusted = role is not None and not callers.isdisjoint(role.trusts)
         # AWS does not tell which of it is wrong.
-        if role is None or not is_trusted or role.external_id != call.given.get("ExternalId"):
+        if role is None or not is_trusted or role.external_id not in (None, call.given.get("ExternalId")):
             message = (
                 f"User: {call.arn} is not authorized to perform: sts:AssumeRole on resource: {call.given['RoleArn']}"
             )

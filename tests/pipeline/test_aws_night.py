@@ -8,12 +8,14 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from localdev.aws_sim import AwsAccount, AwsCharge, AwsSimulator, Organization
 from shared.domain.projects import Scope
 from shared.ports.cloud_accounts import AccountStatus
+from shared.ports.credentials import AccessKeys
 from shared.ports.payers import Member
-from tests.aws_worlds import ACCOUNT, OTHER, aws_costs, cloud_account, with_roles
+from tests.aws_worlds import ACCOUNT, KEYS, OTHER, aws_costs, cloud_account, with_roles
 from tests.pipeline.conftest import Chain, entry
 
 ONE, TWO, THREE = "111111111111", "222222222222", "333333333333"
@@ -83,3 +85,32 @@ def test_an_organization_that_refuses_us_stops_no_other_and_is_read_the_night_af
     chain.night()
     assert chain.spent(11) == 52
     assert chain.cloud_accounts.get(first.id).status is AccountStatus.ACTIVE
+
+
+def test_keys_of_another_organization_read_nothing_and_the_members_stay_as_they_are(
+    chain: Chain, aws: AwsSimulator
+) -> None:
+    spend(aws, ONE, "22")
+    spend(aws, THREE, "7000")
+    first, second = (each for each in chain.cloud_accounts.accounts() if each.provider == "aws")
+    chain.cloud_accounts.disable(second.id, "it is not read here")
+    with chain.app.database.engine.begin() as connection:
+        connection.execute(text("update cloud_accounts set role_arn = null, external_id = null"))
+    others = AccessKeys("AKIAOFTHEOTHER000001", "secret-of-the-other/00000000000000000000")
+    for account, keys in ((ACCOUNT, KEYS), (OTHER, others)):
+        aws.iam.add_user(f"arn:aws:iam::{account}:user/warden", keys.access_key_id, keys.secret_access_key)
+    chain.parts["aws_costs"] = aws_costs(aws, KEYS)
+    chain.configure()
+    chain.night()
+    members = chain.payers.members(first.id)
+    assert chain.spent(11) == 52
+    chain.parts["aws_costs"] = aws_costs(aws, others)
+    chain.configure()
+    for day in (21, 22, 23, 24):
+        chain.clock.now = chain.clock.now.replace(day=day)
+        chain.night()
+    failed = chain.cloud_accounts.get(first.id)
+    assert failed.status is AccountStatus.ERROR
+    assert f"is of AWS account {ACCOUNT}, and the access keys of cloud account {first.id} " in failed.last_sync_error
+    assert chain.payers.members(first.id) == members
+    assert [chain.spent(each) for each in (11, 12)] == [52, 0]

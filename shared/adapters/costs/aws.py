@@ -16,7 +16,7 @@ from typing import Any
 
 from shared.adapters.costs.aws_access import AwsAccess, Session
 from shared.adapters.costs.aws_answer import Answer, has_meters
-from shared.adapters.costs.aws_errors import DENIED, Asked, ExpiredError, StaleError, refusals
+from shared.adapters.costs.aws_errors import DENIED, Asked, StaleError
 from shared.adapters.costs.progress import BrokenOff, packed, unpacked
 from shared.domain.aws import AWS
 from shared.domain.charges import CostMetric
@@ -77,15 +77,27 @@ class AwsCosts:
             raise NeverError(
                 f"AWS is asked for {self.longest_window.days} days at most; {query.window.days} were asked for."
             )
+        try:
+            return self._read(query, may_call, progress, until)
+        except LaterError as error:
+            # Whatever failed before a page came, those of before were paid for.
+            error.progress = error.progress or progress
+            raise
+
+    def _read(
+        self, query: AccountsQuery, may_call: MayCall, progress: bytes | None, until: datetime | None
+    ) -> AccountsAnswer:
         wanted = self._wanted(query.cloud_account)
         request = request_of(query, self._measure, wanted)
         answer = self._begun(query, request, wanted, progress)
         if wanted is not None and not wanted:
             return answer.whole()
         session = self.access.session_of(query.cloud_account)
-        with closing(self.access.client("ce", session, session.partition)) as client:
-            asking = _Asking(self, client, session, request, may_call, until)
-            return asking.to_the_end(answer).whole()
+        asked = _of_costs(query.cloud_account, session)
+        with self.access.asking(asked):
+            client = self.access.client("ce", session, session.partition)
+        with closing(client):
+            return _Asking(self, client, asked, request, may_call, until).to_the_end(answer).whole()
 
     def sub_accounts(self, cloud_account: CloudAccount) -> Mapping[str, SubAccount] | None:
         """The accounts of its organization, or those of it that it reads, by id.
@@ -96,12 +108,14 @@ class AwsCosts:
             return None
         session = self.access.session_of(cloud_account)
         asked = Asked("list the accounts of the organization", session.signed_by, "")
-        with closing(self.access.client("organizations", session, session.partition)) as client:
-            try:
-                with refusals(asked, self.clock):
-                    listed = _listed(client, cloud_account.organizational_unit)
-            except ListingDeniedError:
-                return None
+        try:
+            with (
+                self.access.asking(asked),
+                closing(self.access.client("organizations", session, session.partition)) as client,
+            ):
+                listed = _listed(client, cloud_account.organizational_unit)
+        except ListingDeniedError:
+            return None
         if cloud_account.reads is None or cloud_account.organizational_unit:
             return listed
         return {each: account for each, account in listed.items() if each in cloud_account.reads}
@@ -113,32 +127,28 @@ class AwsCosts:
         """
         signed_in_as = None
         try:
-            session = self.access.session_of(cloud_account)
-            signed_in_as = self._identity(cloud_account, session)
+            signed_in_as = self.access.session_of(cloud_account).signed_in_as
             yesterday = self.clock().date() - DAY
-            self.read_all(AccountsQuery(cloud_account, Period(yesterday, yesterday + DAY)), _once(may_call))
+            # One page is enough to see whether costs can be read.
+            self.read_all(
+                AccountsQuery(cloud_account, Period(yesterday, yesterday + DAY)), may_call, until=self.clock()
+            )
         except PauseError:
             pass  # its first page has come
         except NeverError as error:
             return Tried(signed_in_as, can_read=False, missing=(error.reason,))
-        return Tried(signed_in_as, can_read=True, missing=tuple(self._not_listed(cloud_account)))
+        return Tried(signed_in_as, can_read=True, missing=tuple(self._missing(cloud_account)))
 
-    def _identity(self, account: CloudAccount, session: Session) -> str:
-        asked = Asked("tell who we are", session.signed_by, "")
-        with closing(self.access.client("sts", session, session.partition)) as client, refusals(asked, self.clock):
-            answer = client.get_caller_identity()
-        if answer["Account"] != account.external_account_id:
-            raise NeverError(
-                f"Cloud account {account.id} ({account.name}) is of AWS account {account.external_account_id}, and "
-                f"{session.signed_by} of {answer['Account']}."
-            )
-        return str(answer["Arn"])
-
-    def _not_listed(self, account: CloudAccount) -> Iterator[str]:
+    def _missing(self, account: CloudAccount) -> Iterator[str]:
         if account.is_organization and self.sub_accounts(account) is None:
             yield (
                 "The accounts of the organization can't be listed, so that those without costs are not known: allow "
                 "organizations:ListAccounts to the role."
+            )
+        if self.access.takes_any_external_id(account):
+            yield (
+                f"The role {account.role_arn} can be taken on with any external id: its trust policy has to ask for "
+                f"that of cloud account {account.id} ({account.name}), by a condition on sts:ExternalId."
             )
 
     def _wanted(self, account: CloudAccount) -> frozenset[str] | None:
@@ -177,7 +187,7 @@ class _Asking:
 
     source: AwsCosts
     client: Any
-    session: Session
+    asked: Asked
     request: Mapping[str, Any]
     may_call: MayCall
     until: datetime | None
@@ -198,8 +208,6 @@ class _Asking:
         except StaleError as error:
             return self._anew(answer, error)
         except LaterError as error:
-            if isinstance(error, ExpiredError):
-                self.source.access.forget()
             error.progress = self._progress(answer)
             raise
         return answer
@@ -218,14 +226,8 @@ class _Asking:
             raise CallsUsedError(
                 "The paid calls to AWS that this cloud account may make a day (AWS_CALLS_PER_DAY) are made."
             )
-        account = answer.query.cloud_account
-        asked = Asked(
-            f"tell the costs of cloud account {account.id} ({account.name})",
-            self.session.signed_by,
-            f"Check that a policy of {self.session.signed_by} allows ce:GetCostAndUsage, and that nothing denies it.",
-        )
         token = {"NextPageToken": answer.token} if answer.token else {}
-        with refusals(asked, self.source.clock):
+        with self.source.access.asking(self.asked):
             page: Mapping[str, Any] = self.client.get_cost_and_usage(**self.request, **token)
         return page
 
@@ -234,6 +236,14 @@ class _Asking:
             return None
         asked = asked_for(answer.query, self.request)
         return packed(BrokenOff(answer.bodies(), answer.token or "", asked, answer.begun_at, answer.begun_anew))
+
+
+def _of_costs(account: CloudAccount, session: Session) -> Asked:
+    return Asked(
+        f"tell the costs of cloud account {account.id} ({account.name})",
+        session.signed_by,
+        f"Check that a policy of {session.signed_by} allows ce:GetCostAndUsage, and that nothing denies it.",
+    )
 
 
 def request_of(query: AccountsQuery, measure: str, wanted: frozenset[str] | None) -> Mapping[str, Any]:
@@ -272,13 +282,7 @@ def _listed(client: Any, unit: str | None) -> Mapping[str, SubAccount]:
 
     try:
         accounts = _under(client, unit) if unit else _all_of(client.list_accounts, "Accounts")
-        # `Status` is what it was called until September 2026.
-        return {
-            each["Id"]: SubAccount(
-                each["Id"], str(each.get("Name") or ""), str(each.get("State") or each.get("Status"))
-            )
-            for each in accounts
-        }
+        return {each["Id"]: SubAccount(each["Id"], str(each.get("Name") or ""), _state(each)) for each in accounts}
     except ClientError as error:
         if error.response["Error"]["Code"] in DENIED | {NOT_IN_USE}:
             raise ListingDeniedError from error
@@ -307,16 +311,3 @@ def _all_of(call: Any, what: str, **asked: str) -> Iterator[Mapping[str, Any]]:
         if token in seen:
             raise NeverError("AWS's list of accounts goes in a circle: it leads to a page that was read already.")
         seen.add(token)
-
-
-def _once(may_call: MayCall) -> MayCall:
-    """One page is enough to see whether costs can be read."""
-    left = [True]
-
-    def may() -> bool:
-        if not left:
-            raise PauseError("One page is enough.")
-        left.pop()
-        return may_call()
-
-    return may

@@ -33,6 +33,10 @@ PASSING = frozenset({"IDPCommunicationError", "RequestTimeout", "RequestTimeoutE
 BARRED = re.compile(r"(linked|member) account.*(access|enabled)", re.IGNORECASE)
 NOT_ENABLED = re.compile(r"not (been )?enabled|isn't enabled|never enabled|enable cost explorer", re.IGNORECASE)
 OF_EXPLORER = re.compile("cost explorer", re.IGNORECASE)
+# No certificate of whom we know, or no file of those.
+DISTRUSTED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|No such file|Permission denied|doesn.t match|PEM|no certificate", re.IGNORECASE
+)
 WHAT_TO_DO: Mapping[str, str] = {
     "InvalidIdentityToken": "Check the identity provider in IAM (its URL and audience), and AWS_WEB_IDENTITY_AUDIENCE.",
     "IDPRejectedClaim": "The token of the app's identity is refused by its provider: sign in anew, and check both.",
@@ -51,33 +55,43 @@ class ExpiredError(LaterError):
     """What we signed in with has expired meanwhile; the next try signs in anew."""
 
 
+class RefusedKeysError(NeverError):
+    """AWS does not take what signs: it was rotated, switched off or deleted, or its secret is another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What AWS is asked for, for its refusals to say.
 
-    what: as in `AWS refuses to …`. signed_by: whose keys sign it. to_do: what to check where AWS denies it.
+    what: as in `AWS refuses to …`. signed_by: whose keys sign it. to_do: what to check where AWS denies it. if_unknown:
+    where it does not know the keys.
     """
 
     what: str
     signed_by: str
     to_do: str
+    if_unknown: str = ""
 
 
 @contextmanager
 def refusals(asked: Asked, clock: Clock) -> Iterator[None]:
-    """Turns whatever comes of asking AWS inside into a LaterError, a NeverError or a StaleError."""
+    """Turns whatever comes of asking AWS inside, and of reading its answer there, into a LaterError, a NeverError or a
+    StaleError.
+
+    None has a cause: botocore quotes what was signed, and answers that hold secrets.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
     try:
         yield
     except ClientError as error:
-        # No cause: AWS's words on signatures hold what was signed.
         raise _refusal(error, asked, clock) from None
-    except ResponseParserError as error:
-        raise LaterError(f"AWS was asked to {asked.what}, but its answer can't be read.") from error
     except (BotoCoreError, OSError) as error:
-        raise _silence(error, asked) from error
+        raise _silence(error, asked) from None
+    except (ResponseParserError, LookupError, TypeError, ValueError, AttributeError):
+        # The last four where a field is missing, or of another kind.
+        raise LaterError(f"AWS was asked to {asked.what}, but its answer can't be read.") from None
 
 
 def _refusal(error: ClientError, asked: Asked, clock: Clock) -> Exception:
@@ -110,6 +124,9 @@ def _known(code: str, message: str, asked: Asked) -> Exception | None:
         return UntilMendedError(CLOCK)
     if code == "DataUnavailableException":
         return LaterError(f"AWS can't {asked.what} yet: {PREPARING}")
+    why = _why_refused(code, asked)
+    if why:
+        return RefusedKeysError(why)
     why = _why_never(code, message, asked)
     return NeverError(why) if why else None
 
@@ -119,12 +136,17 @@ PREPARING = "it is still preparing the data, which takes up to 24 hours after Co
 NEW_KEYS = "`cloud-accounts keys` takes new ones."
 
 
-def _why_never(code: str, message: str, asked: Asked) -> str:
+def _why_refused(code: str, asked: Asked) -> str:
     if code in SIGNATURE:
         whose = f"{asked.signed_by}: the secret does not belong to the access key"
         return f"AWS refuses what is signed by {whose}. {NEW_KEYS}"
     if code in UNKNOWN_KEY:
-        return f"AWS does not know {asked.signed_by}: rotated, switched off or deleted there. {NEW_KEYS}"
+        why = f"AWS does not know {asked.signed_by}: rotated, switched off or deleted there. {NEW_KEYS}"
+        return f"{why} {asked.if_unknown}".rstrip()
+    return ""
+
+
+def _why_never(code: str, message: str, asked: Asked) -> str:
     if code == "RegionDisabledException":
         todo = "Activate it in the account settings of IAM."
         return f"AWS refuses to {asked.what}: STS is switched off in that region. {todo}"
@@ -163,6 +185,8 @@ def _silence(error: BotoCoreError | OSError, asked: Asked) -> LaterError | Never
             "There is nothing to sign in to AWS with: set AWS_ROLE_ARN and AWS_WEB_IDENTITY_AUDIENCE, or give the "
             "cloud account access keys (`cloud-accounts keys`); on your own machine, sign in with `aws`."
         )
+    if isinstance(error, theirs.SSLError):
+        return _without_tls(str(error), asked)
     if isinstance(error, theirs.ConnectTimeoutError | theirs.EndpointConnectionError | theirs.ProxyConnectionError):
         return LaterError(f"AWS was asked to {asked.what}, but it is out of reach ({type(error).__name__}).")
     if isinstance(error, theirs.HTTPClientError | theirs.ReadTimeoutError | theirs.ResponseStreamingError | OSError):
@@ -170,3 +194,13 @@ def _silence(error: BotoCoreError | OSError, asked: Asked) -> LaterError | Never
             f"AWS was asked to {asked.what}, but it did not answer in time, or not to the end ({type(error).__name__})."
         )
     return NeverError(f"AWS can't be asked to {asked.what}: {readable(str(error), LONGEST_WORDS)}")
+
+
+def _without_tls(words: str, asked: Asked) -> LaterError:
+    said = f"AWS was asked to {asked.what}, but there is no safe connection to it: {_said('', words)}"
+    if not DISTRUSTED.search(words):
+        return LaterError(said)
+    return UntilMendedError(
+        f"{said} Where a proxy reads what is sent, AWS_CA_BUNDLE has to name a file with its certificate; otherwise "
+        "leave that, and REQUESTS_CA_BUNDLE, out."
+    )

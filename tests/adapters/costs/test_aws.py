@@ -388,6 +388,34 @@ def test_a_session_that_aws_ended_is_made_anew_with_the_next_try(aws: AwsSimulat
     assert aws.stats()["calls"]["AssumeRole"] == 2
 
 
+def test_a_session_that_aws_does_not_know_any_more_is_made_anew_with_the_next_try(
+    aws: AwsSimulator, costs: AwsCosts
+) -> None:
+    five_rows(aws)
+    for operation, ask in (("GetCostAndUsage", read), ("ListAccounts", lambda costs: costs.sub_accounts(ORGANIZATION))):
+        aws.fault("unknown_key", operation=operation)
+        with pytest.raises(NeverError, match="does not know the role"):
+            ask(costs)
+        assert ask(costs)
+    assert aws.stats()["calls"]["AssumeRole"] == 3
+
+
+@pytest.mark.parametrize("operation", ["AssumeRole", "GetCallerIdentity", "ListAccountsForParent"])
+def test_pages_that_came_stay_where_the_next_try_fails_before_it_asks_for_one(
+    aws: AwsSimulator, costs: AwsCosts, operation: str
+) -> None:
+    five_rows(aws)
+    unit = replace(ORGANIZATION, organizational_unit="ou-web")
+    with pytest.raises(CallsUsedError) as caught:
+        read(costs, unit, may_call=at_most(2))
+    costs.access.forget()
+    aws.fault("throttled", operation=operation)
+    with pytest.raises(LaterError, match="asks us to wait") as again:
+        read(costs, unit, progress=caught.value.progress)
+    assert total(read(costs, unit, progress=again.value.progress)) == 31
+    assert paid(aws) == 3
+
+
 # --- accounts, and trying one out ---
 
 
@@ -400,6 +428,8 @@ def test_accounts_of_an_organization_are_listed_with_names_and_states(aws: AwsSi
     assert set(costs.sub_accounts(replace(ORGANIZATION, organizational_unit="ou-web")) or ()) == {ACCOUNT, OTHER}
     assert costs.sub_accounts(ALONE) is None
     assert paid(aws) == 0
+    aws.organizations[PAYER].add(AwsAccount("500000000005", "New", state=""))
+    assert (costs.sub_accounts(ORGANIZATION) or {})["500000000005"].state == ""
 
 
 def test_where_accounts_may_not_be_listed_costs_are_read_but_not_of_a_unit(aws: AwsSimulator, costs: AwsCosts) -> None:
@@ -420,6 +450,9 @@ def test_a_list_of_accounts_that_can_not_be_had_now_is_for_later(aws: AwsSimulat
     aws.fault("throttled", operation="ListAccounts")
     with pytest.raises(LaterError, match="list the accounts of the organization"):
         costs.sub_accounts(ORGANIZATION)
+    aws.fault("hollow", operation="ListAccounts")
+    with pytest.raises(LaterError, match="its answer can't be read"):
+        costs.sub_accounts(ORGANIZATION)
     with pytest.raises(NeverError, match="ParentNotFoundException"):
         costs.sub_accounts(replace(ORGANIZATION, organizational_unit="ou-nowhere"))
 
@@ -434,6 +467,17 @@ def test_trying_a_cloud_account_says_as_whom_and_costs_one_page(aws: AwsSimulato
     assert paid(aws) == 1
     with pytest.raises(CallsUsedError):
         costs.test(ORGANIZATION, at_most(0))
+
+
+def test_trying_a_cloud_account_finds_a_role_that_asks_for_no_external_id(aws: AwsSimulator, costs: AwsCosts) -> None:
+    assert costs.test(ALONE, always).missing == ()
+    aws.iam.roles[role_in(ACCOUNT)].external_id = None
+    assert costs.test(ALONE, always).missing == (
+        f"The role {role_in(ACCOUNT)} can be taken on with any external id: its trust policy has to ask for that of "
+        "cloud account 7 (prod), by a condition on sts:ExternalId.",
+    )
+    aws.fault("throttled", operation="AssumeRole")
+    assert costs.test(ALONE, always).missing == (), "what can't be told now is not told"
 
 
 def test_trying_a_cloud_account_says_what_is_missing(aws: AwsSimulator, costs: AwsCosts) -> None:

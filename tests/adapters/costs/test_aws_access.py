@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from localdev.aws_sim import AwsSimulator
+from shared.adapters.costs import aws_access as module
 from shared.adapters.costs.aws_access import AwsAccess, Session
 from shared.domain.aws import PARTITIONS
+from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.credentials import AccessKeys
 from shared.ports.errors import LaterError, NeverError, UntilMendedError
+from tests.adapters.mail.servers import make_certificate
 from tests.aws_worlds import (
     ACCOUNT,
     APP_ROLE,
@@ -32,6 +37,7 @@ from tests.aws_worlds import OTHER as ANOTHER
 from tests.fakes import FakeClock
 
 ALONE = cloud_account()
+OF_KEYS = cloud_account(HOME, role_arn=None, external_id=None)
 IN_CHINA = "arn:aws-cn:iam::200000000002:role/costs"
 ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 
@@ -57,8 +63,8 @@ def in_environment(aws: AwsSimulator) -> AwsAccess:
     return AwsAccess(lambda _id: None, endpoint=aws.url)
 
 
-def who(access: AwsAccess, session: Session) -> str:
-    return str(access.client("sts", session, session.partition).get_caller_identity()["Arn"])
+def who(access: AwsAccess, account: CloudAccount) -> str | None:
+    return access.session_of(account).signed_in_as
 
 
 def operations(aws: AwsSimulator) -> list[str]:
@@ -69,8 +75,7 @@ def operations(aws: AwsSimulator) -> list[str]:
 
 
 def test_the_apps_identity_takes_on_its_role_and_from_there_the_accounts_without_any_key(aws: AwsSimulator) -> None:
-    access = aws_access(aws)
-    assert who(access, access.session_of(ALONE)) == f"arn:aws:sts::{ACCOUNT}:assumed-role/costs/budget-warden-7"
+    assert who(aws_access(aws), ALONE) == f"arn:aws:sts::{ACCOUNT}:assumed-role/costs/budget-warden-7"
     first, second, _ = aws.calls
     assert first.operation == "AssumeRoleWithWebIdentity"
     assert first.given["WebIdentityToken"] == TOKEN
@@ -82,23 +87,21 @@ def test_the_apps_identity_takes_on_its_role_and_from_there_the_accounts_without
 
 
 def test_sealed_keys_take_on_the_role_too_and_come_before_the_identity(aws: AwsSimulator) -> None:
-    access = aws_access(aws, KEYS)
-    assert who(access, access.session_of(ALONE)) == f"arn:aws:sts::{ACCOUNT}:assumed-role/costs/budget-warden-7"
+    assert who(aws_access(aws, KEYS), ALONE) == f"arn:aws:sts::{ACCOUNT}:assumed-role/costs/budget-warden-7"
     assert operations(aws) == ["AssumeRole", "GetCallerIdentity"]
     assert aws.calls[0].arn == USER
 
 
 def test_keys_of_an_account_without_a_role_are_used_as_they_are(aws: AwsSimulator) -> None:
-    access = aws_access(aws, KEYS)
-    assert who(access, access.session_of(replace(ALONE, role_arn=None, external_id=None))) == USER
+    assert who(aws_access(aws, KEYS), OF_KEYS) == USER
 
 
 def test_a_developer_signs_in_by_the_environment(aws: AwsSimulator, no_environment: pytest.MonkeyPatch) -> None:
     no_environment.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key_id)
     no_environment.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_access_key)
-    access = in_environment(aws)
-    assert "assumed-role/costs" in who(access, access.session_of(ALONE))
-    assert who(access, access.session_of(replace(ALONE, role_arn=None))) == USER
+    assert "assumed-role/costs" in str(who(in_environment(aws), ALONE))
+    with pytest.raises(NeverError, match="neither a role to take on nor access keys of ours"):
+        in_environment(aws).session_of(OF_KEYS)
 
 
 def test_without_anything_to_sign_in_with_that_is_said(aws: AwsSimulator, no_environment: pytest.MonkeyPatch) -> None:
@@ -120,7 +123,7 @@ def test_a_session_is_used_until_shortly_before_its_end(aws: AwsSimulator) -> No
     assert access.session_of(ALONE) is first
     clock.forward(minutes=2)
     assert access.session_of(ALONE) is not first
-    assert operations(aws) == ["AssumeRoleWithWebIdentity", "AssumeRole"] * 2
+    assert operations(aws) == ["AssumeRoleWithWebIdentity", "AssumeRole", "GetCallerIdentity"] * 2
 
 
 def test_another_role_or_external_id_is_another_session(aws: AwsSimulator) -> None:
@@ -135,7 +138,123 @@ def test_two_accounts_share_what_the_app_signed_in_with(aws: AwsSimulator) -> No
     access = aws_access(aws)
     access.session_of(ALONE)
     access.session_of(replace(cloud_account(ANOTHER), id=8))
-    assert operations(aws) == ["AssumeRoleWithWebIdentity", "AssumeRole", "AssumeRole"]
+    assert operations(aws).count("AssumeRoleWithWebIdentity") == 1
+    assert operations(aws).count("AssumeRole") == 2
+
+
+def test_keys_of_another_account_are_refused_before_anything_is_read(aws: AwsSimulator) -> None:
+    with pytest.raises(NeverError) as caught:
+        aws_access(aws, KEYS).session_of(replace(OF_KEYS, external_account_id=ACCOUNT))
+    assert caught.value.reason == (
+        f"Cloud account 7 (prod) is of AWS account {ACCOUNT}, and the access keys of cloud account 7 (prod) of {HOME}."
+    )
+    assert operations(aws) == ["GetCallerIdentity"]
+
+
+@pytest.mark.parametrize("way", ["identity", "keys", "environment"])
+def test_a_role_of_another_account_is_refused_whoever_takes_it_on(
+    aws: AwsSimulator, no_environment: pytest.MonkeyPatch, way: str
+) -> None:
+    no_environment.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key_id)
+    no_environment.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_access_key)
+    ways = {"identity": aws_access(aws), "keys": aws_access(aws, KEYS), "environment": in_environment(aws)}
+    with pytest.raises(NeverError, match=f"is of AWS account {ANOTHER}, and the role {role_in(ACCOUNT)} of {ACCOUNT}"):
+        ways[way].session_of(replace(ALONE, external_account_id=ANOTHER))
+
+
+# --- what is used again ---
+
+
+@pytest.mark.parametrize("account", [OF_KEYS, ALONE], ids=["as they are", "with a role"])
+def test_keys_given_anew_are_used_at_once_and_those_taken_away_no_more(
+    aws: AwsSimulator, account: CloudAccount
+) -> None:
+    kept = {7: KEYS}
+    access = AwsAccess(kept.get, endpoint=aws.url)
+    assert access.session_of(account) is access.session_of(account)
+    others = AccessKeys("AKIAWARDEN0000000002", "another-secret/0000000000000000000000000")
+    del aws.iam.keys[KEYS.access_key_id]
+    aws.iam.add_user(USER, others.access_key_id, others.secret_access_key)
+    kept[7] = others
+    before = len(aws.calls)
+    assert who(access, account)
+    assert len(aws.calls) > before
+    kept.clear()
+    with pytest.raises(NeverError, match="access keys"):
+        access.session_of(account)
+
+
+def test_what_the_app_signed_in_with_and_ended_early_is_made_anew_with_the_next_try(aws: AwsSimulator) -> None:
+    with_roles(aws, ACCOUNT, ANOTHER)
+    access, another = aws_access(aws), replace(cloud_account(ANOTHER), id=8)
+    access.session_of(ALONE)
+    for each, key in aws.iam.keys.items():
+        if key.until:
+            aws.iam.keys[each] = replace(key, until=aws.now())
+    with pytest.raises(LaterError, match=f"{APP_ROLE}. has expired"):
+        access.session_of(another)
+    assert who(access, another)
+    assert operations(aws).count("AssumeRoleWithWebIdentity") == 2
+
+
+def test_signing_in_to_one_account_keeps_no_other_waiting(aws: AwsSimulator) -> None:
+    with_roles(aws, ACCOUNT, ANOTHER)
+    access, another = aws_access(aws), replace(cloud_account(ANOTHER), id=8)
+    session = access.session_of(another)
+    aws.fault("slow", operation="AssumeRole", seconds=1)
+    waiting = threading.Thread(target=access.session_of, args=[ALONE])
+    waiting.start()
+    while operations(aws).count("AssumeRole") < 2:
+        assert waiting.is_alive()
+    assert access.session_of(another) is session
+    assert waiting.is_alive()
+    waiting.join()
+
+
+# --- what is none of the cloud account's business ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_DEFAULT_PROFILE", "nobody"),
+        ("AWS_CONFIG_FILE", "{folder}/broken"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "{folder}/broken"),
+        ("AWS_DEFAULTS_MODE", "nonsense"),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "nonsense"),
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "never"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_CONFIG_FILE", "{folder}/fips"),
+        ("AWS_ENDPOINT_URL_STS", "https://elsewhere.example"),
+    ],
+)
+def test_the_environments_settings_for_aws_change_nothing(
+    aws: AwsSimulator, no_environment: pytest.MonkeyPatch, tmp_path, name: str, value: str
+) -> None:
+    (tmp_path / "broken").write_text("[default\n")
+    (tmp_path / "fips").write_text("[default]\nuse_fips_endpoint = true\n")
+    no_environment.setenv(name, value.format(folder=tmp_path))
+    module._boto_session.cache_clear()
+    for access in (aws_access(aws, KEYS), aws_access(aws)):
+        assert access.session_of(ALONE)
+    client = AwsAccess(lambda _id: None).client("sts", Session(PARTITIONS["aws"], "", "a", "b"), PARTITIONS["aws"])
+    assert client.meta.endpoint_url == "https://sts.us-east-1.amazonaws.com"
+
+
+def test_a_developers_settings_that_can_not_be_read_are_told(
+    aws: AwsSimulator, no_environment: pytest.MonkeyPatch, tmp_path
+) -> None:
+    (tmp_path / "broken").write_text("[default\n")
+    for name, value, said in (
+        ("AWS_CONFIG_FILE", str(tmp_path / "broken"), "Unable to parse config file"),
+        ("AWS_METADATA_SERVICE_TIMEOUT", "soon", "environment's settings for AWS can't be read: .*soon"),
+    ):
+        no_environment.setenv(name, value)
+        with pytest.raises(NeverError, match=said):
+            in_environment(aws).session_of(ALONE)
+        no_environment.delenv(name)
 
 
 # --- partitions ---
@@ -232,6 +351,11 @@ def test_keys_that_were_rotated_at_aws_are_told_as_that(aws: AwsSimulator) -> No
     )
 
 
+def test_keys_without_a_role_that_are_not_known_may_be_of_another_partition_which_is_told(aws: AwsSimulator) -> None:
+    with pytest.raises(NeverError, match=r"does not know the access keys .* aws-cn or aws-eusc need a role, whose ARN"):
+        aws_access(aws, AccessKeys("AKIAINCHINA000000001", "x" * 40)).session_of(OF_KEYS)
+
+
 def test_a_wrong_secret_is_told_and_nothing_that_was_signed_is_shown(aws: AwsSimulator) -> None:
     wrong = AccessKeys(KEYS.access_key_id, "not-the-secret/00000000000000000000000000")
     with pytest.raises(NeverError, match="the secret does not belong to the access key") as caught:
@@ -248,9 +372,21 @@ def test_nothing_that_signs_is_logged_at_any_level(
     access = aws_access(aws, keys)
     with caplog.at_level(logging.DEBUG):
         session = access.session_of(ALONE)
-        who(access, session)
     secrets = [TOKEN, KEYS.secret_access_key, session.secret_key, str(session.token)]
     assert [each for each in secrets if each in caplog.text] == []
+
+
+@pytest.mark.parametrize("fault", ["cut_off", "truncated", "hollow", "unavailable"])
+@pytest.mark.parametrize("operation", ["AssumeRoleWithWebIdentity", "AssumeRole", "GetCallerIdentity"])
+def test_an_answer_that_is_none_is_for_later_and_shows_no_secret(aws: AwsSimulator, fault: str, operation: str) -> None:
+    aws.fault(fault, operation=operation)
+    with pytest.raises(LaterError) as caught:
+        aws_access(aws).session_of(ALONE)
+    said = "".join(traceback.format_exception(caught.value))
+    secrets = [each for key in aws.iam.keys.values() if key.until for each in (key.secret, str(key.token))]
+    assert secrets
+    assert [each for each in secrets if each in said] == []
+    assert who(aws_access(aws), ALONE)
 
 
 def test_no_secret_is_in_what_is_printed(aws: AwsSimulator) -> None:
@@ -298,6 +434,43 @@ def test_a_clock_that_is_wrong_is_told_as_that_when_signing_in(aws: AwsSimulator
     aws.iam.now = lambda: real() + timedelta(minutes=6)
     with pytest.raises(UntilMendedError, match="clocks"):
         aws_access(aws, KEYS).session_of(ALONE)
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    """Nobody comes so far."""
+
+
+@pytest.fixture
+def distrusted(tmp_path) -> Iterator[str]:
+    """A server whose certificate nobody vouches for."""
+    _pem, context = make_certificate(tmp_path)
+    server = HTTPServer(("127.0.0.1", 0), _Nothing)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05])
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_certificate_that_does_not_verify_is_told_as_that(
+    distrusted: str, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    told = r"no safe connection to it: .*{}.*AWS_CA_BUNDLE has to name a file with its certificate"
+    (tmp_path / "empty").touch()
+    for bundle, said in (
+        (None, "certificate verify failed"),
+        (str(tmp_path / "none"), "No such file"),
+        (str(tmp_path / "empty"), "no certificate or crl found"),
+    ):
+        if bundle:
+            monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+        with pytest.raises(UntilMendedError, match=told.format(said)):
+            aws_access(distrusted).session_of(ALONE)
+    monkeypatch.setenv("AWS_CA_BUNDLE", "")
+    with pytest.raises(NeverError, match="Invalid CA bundle"):
+        aws_access(distrusted).session_of(ALONE)
 
 
 def test_aws_that_is_out_of_reach_is_for_later() -> None:

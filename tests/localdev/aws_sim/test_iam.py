@@ -23,6 +23,13 @@ def test_a_role_is_taken_on_with_its_external_id_and_reads_costs(running, charge
     assert (me["Account"], me["Arn"]) == (PAYER, f"arn:aws:sts::{PAYER}:assumed-role/costs/tests")
 
 
+def test_a_role_that_asks_for_no_external_id_is_taken_on_with_any(running):
+    aws = running()
+    aws.sim.iam.roles[ROLE].external_id = None
+
+    assert aws.take_on(external_id="warden-another")["AccessKeyId"]
+
+
 def test_a_wrong_external_id_a_role_that_trusts_another_and_none_at_all_are_told_alike(running):
     aws = running()
     aws.sim.iam.add_role("arn:aws:iam::200000000002:role/other", trusts=["arn:aws:iam::1:user/x"], external_id="id")
