@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.cli.failures import FAILED, WrongUsageError
+from shared.cli.files import somebody_types
 from shared.services import reasons
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def refuse_empty(**options: str | None) -> None:
 
 def ask_or_refuse(question: str, json: bool) -> None:
     """Has a person agree; where there is nobody to ask, raises WrongUsageError."""
-    if json or not sys.stdin.isatty():
+    if json or not somebody_types():
         raise WrongUsageError("nothing was changed; where this is meant, add --yes")
     if not typer.confirm(question):
         raise typer.Exit(FAILED)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.cli import output
-from shared.cli.app import AsJson, open_app
+from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.cloud_accounts import AccountId, listed, name_of, why
 from shared.cli.credentials import given_keys
 from shared.cli.failures import FAILED
 from shared.cli.output import Column
 from shared.domain.aws import AWS
-from shared.domain.texts import readable
 from shared.ports.cloud_accounts import UNGROUPED
 from shared.services.errors import RequestError
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from shared.ports.payers import Member, Sync
     from shared.services.aws_accounts import Added, Shown
 
+LONGEST_PROVIDER = 20
 SETTINGS = ("role_arn", "external_id", "is_organization", "reads", "organizational_unit", "detail", "without_credits")
 TEST = "`python -m shared.cli cloud-accounts test {}`"
 
@@ -49,16 +49,20 @@ SYNCS: output.Table[Sync] = {
 def add(  # noqa: PLR0913, PLR0917 - an option each
     provider: Annotated[str, typer.Argument(metavar="aws", help="The provider: others register themselves.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
-    role_arn: Annotated[str, typer.Option("--role-arn", help="The role that is taken on there.")] = "",
-    account: Annotated[str, typer.Option(help="Without a role: whose the access keys are.", metavar="ID")] = "",
+    role_arn: Annotated[str | None, typer.Option("--role-arn", help="The role that is taken on there.")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Without a role: whose the access keys are.", metavar="ID")
+    ] = None,
     external_id: Annotated[
         str | None, typer.Option("--external-id", help="Of the role's trust policy; made if it is not given.")
     ] = None,
     payer: Annotated[bool, typer.Option("--payer", help="It is the payer of an organization at AWS.")] = False,
-    accounts: Annotated[str, typer.Option(help="Of its accounts only these, joined by ; .", metavar="IDS")] = "",
+    accounts: Annotated[
+        str | None, typer.Option(help="Of its accounts only these, joined by ; .", metavar="IDS")
+    ] = None,
     organizational_unit: Annotated[
-        str, typer.Option("--organizational-unit", help="Only those in it, and below.", metavar="OU")
-    ] = "",
+        str | None, typer.Option("--organizational-unit", help="Only those in it, and below.", metavar="OU")
+    ] = None,
     detail: Annotated[str, typer.Option(help="service, or meter (of one account only).")] = "service",
     without_credits: Annotated[
         bool, typer.Option("--without-credits", help="Leave credits and refunds out of its costs.")
@@ -76,19 +80,23 @@ def add(  # noqa: PLR0913, PLR0917 - an option each
     from shared.services.aws_accounts import Wanted
 
     if provider.lower() != AWS:
+        # Where access keys were written as arguments, it may be one of them.
+        what = f"'{provider}'" if provider.isalpha() and len(provider) < LONGEST_PROVIDER else "that"
         raise RequestError(
-            f"'{readable(provider, 40)}' can't be added: aws can; Azure subscriptions register themselves, and "
+            f"{what} can't be added: aws can; Azure subscriptions register themselves, and "
             "`cloud-accounts add-exports` adds cost exports"
         )
+    chosen = {"--role-arn": role_arn, "--account": account, "--accounts": accounts}
+    refuse_empty(**chosen, **{"--organizational-unit": organizational_unit})
     added = open_app().aws_account_service.add(
         Wanted(
             name,
-            role_arn,
-            account,
+            role_arn or "",
+            account or "",
             external_id,
             payer,
-            accounts,
-            organizational_unit,
+            accounts or "",
+            organizational_unit or "",
             detail,
             without_credits,
             organization,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, open_app
+from shared.cli.cloud_accounts import AccountId
 from shared.cli.failures import FailedError
+from shared.cli.files import HERE, content_of, somebody_types
 
 if TYPE_CHECKING:
     from shared.ports.credentials import AccessKeys
 
+PROMPTS = ("Access key id", "Secret access key")
+
 
 def give_keys(
-    cloud_account_id: Annotated[int, typer.Argument(metavar="ID", help="The cloud account, as `list` shows it.")],
+    account: AccountId,
     remove: Annotated[bool, typer.Option("--remove", help="Take its access keys away.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -26,27 +29,28 @@ def give_keys(
     `aws iam create-access-key` writes. They are never shown again.
     """
     service = open_app().credential_service
-    account = service.of_explorer(cloud_account_id)
+    known = service.of_explorer(account)
     if remove:
-        service.remove(account.id)
+        service.remove(known.id)
     else:
-        service.keep(account.id, given_keys())
+        service.keep(known.id, given_keys())
     if json:
-        output.write_json({"id": account.id, "name": account.name, "sealed": not remove})
+        output.write_json({"id": known.id, "name": known.name, "sealed": not remove})
     elif remove:
-        output.say(f"Cloud account {account.id} ({account.name}) has no access keys of ours any more.")
+        output.say(f"Cloud account {known.id} ({known.name}) has no access keys of ours any more.")
     else:
-        output.say(f"The access keys of cloud account {account.id} ({account.name}) are sealed.")
+        output.say(f"The access keys of cloud account {known.id} ({known.name}) are sealed.")
 
 
 def given_keys() -> AccessKeys:
     """Access keys from a prompt, or from the standard input. Raises RequestError."""
-    from shared.services.credentials import keys_in
+    from shared.services.credentials import keys_in, text_in
 
-    if not sys.stdin.isatty():
-        return keys_in(sys.stdin.read())
-    access_key_id = typer.prompt("Access key id", err=True)
-    return keys_in(f"{access_key_id}\n{typer.prompt('Secret access key', hide_input=True, err=True)}")
+    if not somebody_types():
+        return keys_in(text_in(content_of(HERE)))
+    # Neither is shown: whoever pastes both lines at once would see the secret behind the id.
+    asked = [typer.prompt(f"{what} (not shown)", hide_input=True, err=True) for what in PROMPTS]
+    return keys_in("\n".join(asked))
 
 
 def reseal(json: AsJson = False) -> None:

@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typer import Abort
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -34,6 +36,9 @@ def explain(error: Exception) -> tuple[str, int]:
 
     if isinstance(error, FailedError):
         return str(error), error.exit_code
+    if isinstance(error, Abort):
+        # Ctrl-C or Ctrl-D at a question.
+        return "stopped: there was no answer", STOPPED
     return _sentence(error), WRONG_USAGE if isinstance(error, RequestError) else FAILED
 
 

@@ -1,4 +1,4 @@
-"""Files that commands read and write."""
+"""Files that commands read and write, and the standard input."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ HERE = Path("-")
 def content_of(file: Path) -> bytes:
     """What a file, or the standard input, holds. Raises WrongUsageError."""
     try:
-        return sys.stdin.buffer.read() if file == HERE else file.read_bytes()
+        return _handed_in() if file == HERE else file.read_bytes()
     except OSError as error:
         raise WrongUsageError(f"{file} can't be read: {error.strerror}") from None
+
+
+def _handed_in() -> bytes:
+    if sys.stdin is None:
+        raise WrongUsageError("the standard input is closed: nothing can come in there")
+    return sys.stdin.buffer.read()
+
+
+def somebody_types() -> bool:
+    """Whether there is a person who can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()

@@ -6,6 +6,7 @@ import gc
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -121,6 +122,16 @@ def options(
 # In Typer's words.
 NO_NUMBER = "Input should be a valid integer, unable to parse string as an integer"
 
+EXTRA = "Got unexpected extra argument"
+# Whose extra arguments may be access keys, whole or not.
+TAKE_KEYS = ("cloud-accounts add", "cloud-accounts keys")
+NO_KEYS = (
+    "there are more arguments than it takes, which are not shown: access keys never go there, but are asked for or "
+    "read from the standard input; if these were some, the shell's history has them: change them at AWS"
+)
+# As AWS's secret access keys are, for whoever writes one behind another command.
+SECRET = re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code. No error leaves here."""
@@ -173,7 +184,10 @@ def _wrong_usage(error: typer.TyperException) -> int:
         return error.exit_code
     command = context.command_path if context else PROGRAM
     said = error.format_message().rstrip(".").replace("Value error, ", "").replace(NO_NUMBER, "it has to be a number")
-    complain(f"{said} (`{command} --help` says what it takes)")
+    if said.startswith(EXTRA) and command.endswith(TAKE_KEYS):
+        complain(f"{NO_KEYS} (`{command} --help` says what it takes)")
+        return error.exit_code
+    complain(f"{SECRET.sub('…', said)} (`{command} --help` says what it takes)")
     return error.exit_code
 
 

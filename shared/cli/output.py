@@ -18,6 +18,7 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from shared.cli.files import somebody_types
 from shared.cli.program import as_called
 from shared.domain import texts
 from shared.domain.money import plain
@@ -348,7 +349,7 @@ def _without(
 def _paged(console: Console, lines: int) -> Iterator[None]:
     """Hands what is written to the pager that PAGER names (`less`, by default), where it is longer than the screen."""
     pager = os.environ.get("PAGER", "less")
-    if lines < console.height or not sys.stdin.isatty() or not shutil.which(pager.split()[0] if pager.strip() else ""):
+    if lines < console.height or not somebody_types() or not shutil.which(pager.split()[0] if pager.strip() else ""):
         yield
         return
     with console.capture() as captured:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.domain.texts import readable
+from shared.domain.texts import odd, readable
 
 AWS = "aws"
 """The provider, as FOCUS exports and cloud accounts name it; also the name of AWS's standard partition"""
@@ -55,7 +55,7 @@ def parse_role(arn: str) -> Role:
     match = ROLE.fullmatch(arn)
     if match is None:
         raise AwsNameError(
-            f"'{readable(arn, 80)}' is no role; write it like arn:aws:iam::123456789012:role/budget-warden"
+            f"'{readable(arn, 80)}' is no role; write it like arn:aws:iam::123456789012:role/budget-warden{odd(arn)}"
         )
     name, account = match[1], match[2]
     if name == "aws-us-gov":
@@ -68,12 +68,12 @@ def parse_role(arn: str) -> Role:
 def parse_external_id(text: str | None) -> str:
     """An external id as AWS takes it; a role is never taken on without one. Raises AwsNameError."""
     if text is None or not EXTERNAL_ID.fullmatch(text):
-        raise AwsNameError("an external id has 2 to 1,224 letters, digits or characters of +=,.@:/-_")
+        raise AwsNameError(f"an external id has 2 to 1,224 letters, digits or characters of +=,.@:/-_{odd(text or '')}")
     return text
 
 
 def parse_account(text: str) -> str:
     """An AWS account's id, of twelve digits. Raises AwsNameError."""
     if not ACCOUNT.fullmatch(text):
-        raise AwsNameError(f"'{readable(text, 40)}' is no AWS account; its id has twelve digits")
+        raise AwsNameError(f"'{readable(text, 40)}' is no AWS account; its id has twelve digits{odd(text)}")
     return text

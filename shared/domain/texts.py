@@ -18,13 +18,33 @@ SIGNS = re.escape("!#$%&'*+-/?^_`{|}~")
 BEGINS = rf"(?:(?<=\\[bfnrt])|(?<=\\u[\da-f]{{4}})|(?<!\w)(?<![\w{SIGNS}]\.)(?<!\w[{SIGNS}])(?<!\w[{SIGNS}]{{2}}))"
 # A domain goes on only with another letter or digit: `b.co.uk`, `b.co-op`, and not `b.co.`, `b.co-`.
 ENDS = r"(?!\w|-+\w|\.\w)"
+NAMES = {"\n": "a line break", "\r": "a line break", "\t": "a tab"}
 # So many names fit into a sentence.
 NAMED = 3
+
+
+# What steers a line, or is not seen in it: control characters, marks of direction and joiners, halves of characters.
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def is_one_line(text: str) -> bool:
     """Whether the text holds neither a line break nor any other control character."""
     return text.isprintable() or not any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
+
+
+def is_seen(text: str) -> bool:
+    """Whether the text is one line, every character of which is seen: two that look alike are the same."""
+    return text.isprintable() or not any(unicodedata.category(character) in UNSEEN for character in text)
+
+
+def odd(text: str) -> str:
+    """What of a text nobody sees, as `; it ends with a blank`, `; it holds U+200B (ZERO WIDTH SPACE)`; or nothing."""
+    for character in text:
+        if not character.isprintable():
+            name = NAMES.get(character) or unicodedata.name(character, "a control character")
+            return f"; it holds U+{ord(character):04X} ({name})"
+    blank = [place for place, is_so in (("begins", text[:1] == " "), ("ends", text[-1:] == " ")) if is_so]
+    return f"; it {' and '.join(blank)} with a blank" if blank else ""
 
 
 def shortened(text: str, longest: int = 60) -> str:

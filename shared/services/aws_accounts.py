@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.domain.aws import AWS, AwsNameError, Role, parse_account, parse_external_id, parse_role
-from shared.domain.texts import is_one_line, readable
+from shared.domain.texts import folded, is_seen, odd, readable
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import UNGROUPED, AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.costs import AccountsSource, CostSource, Tried
@@ -89,6 +89,7 @@ class AwsAccountService:
         by, and then there is none."""
         new, role = self._made(wanted)
         self._refuse_read_already(new)
+        self._refuse_called_so(new.name)
         if wanted.keys is not None:
             refuse_wrong(wanted.keys)
         made = self.ledger.add(new)
@@ -202,6 +203,11 @@ class AwsAccountService:
                 "one first, or leave it so"
             )
 
+    def _refuse_called_so(self, name: str) -> None:
+        for each in self.ledger.accounts():
+            if folded(each.name) == folded(name):
+                raise RequestError(f"cloud account {each.id} is called {each.name} already: give this one another name")
+
     def _left_out(self, account: CloudAccount, ids: list[str]) -> dict[str, CloudAccount]:
         """Those that another cloud account feeds, with that."""
         found = {each: self.ledger.feeding(account.provider, each) for each in ids}
@@ -262,13 +268,18 @@ def _ids(text: str) -> tuple[str, ...] | None:
     """The account ids in a text. Raises AwsNameError."""
     if not text.strip():
         return None
-    return tuple(sorted({parse_account(part.strip()) for part in re.split("[;,]", text) if part.strip()})) or None
+    ids = {parse_account(part.strip()) for part in re.split("[;,]", text) if part.strip()}
+    if not ids:
+        raise AwsNameError(f"'{readable(text, 40)}' names no account; leave --accounts out where all are meant")
+    return tuple(sorted(ids))
 
 
 def _name(text: str) -> str:
     name = text.strip()
-    if not name or not is_one_line(name) or len(name) > LONGEST_NAME:
-        raise RequestError(f"'{readable(name, 40)}' is no name: write a line of at most {LONGEST_NAME} characters")
+    if not name or not is_seen(name) or len(name) > LONGEST_NAME:
+        raise RequestError(
+            f"'{readable(name, 40)}' is no name: write a line of at most {LONGEST_NAME} characters{odd(name)}"
+        )
     return name
 
 
@@ -281,6 +292,8 @@ def _refuse_wrong_choice(wanted: Wanted, external_id: str | None) -> None:
     if (wanted.reads.strip() or unit) and not wanted.is_organization:
         raise RequestError("--accounts and --organizational-unit choose what of an organization is read: add --payer")
     if unit and not UNIT.fullmatch(unit):
-        raise RequestError(f"'{readable(unit, 40)}' is no organizational unit; its id is like ou-ab12-3c4d5e6f")
+        raise RequestError(
+            f"'{readable(unit, 40)}' is no organizational unit; its id is like ou-ab12-3c4d5e6f{odd(unit)}"
+        )
     if wanted.detail == "meter" and wanted.is_organization:
         raise RequestError("meters can be had of one account only, not of an organization: leave --detail out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from shared.domain.texts import is_one_line, readable
+from shared.domain.texts import is_one_line, is_seen, odd, readable
 from shared.pipeline.exports.places import export_accounts
 from shared.ports.azure import AZURE
 from shared.ports.blobs import BlobStore
@@ -131,9 +131,9 @@ class CloudAccountService:
 def given_organization(text: str) -> str:
     """The text by which a person groups cloud accounts. Raises RequestError for what is no line, or too long."""
     organization = text.strip()
-    if not organization or not is_one_line(organization) or len(organization) > LONGEST_ORGANIZATION:
+    if not organization or not is_seen(organization) or len(organization) > LONGEST_ORGANIZATION:
         raise RequestError(
             f"'{readable(organization, 40)}' is no organization: write a line of at most {LONGEST_ORGANIZATION} "
-            "characters, such as a department's name"
+            f"characters, such as a department's name{odd(organization)}"
         )
     return organization

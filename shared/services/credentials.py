@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,14 @@ from shared.ports.credentials import AccessKeys, Credentials, Resealed, SealedSt
 from shared.services.errors import RequestError
 from shared.services.findings import Finding
 
-LONG_LIVED = re.compile(r"AKIA[A-Z0-9]{12,124}")
+LONG_LIVED = re.compile(r"AKIA[A-Z0-9]{16,124}")
 TEMPORARY = re.compile(r"ASIA[A-Z0-9]+")
 SECRET = re.compile(r"[A-Za-z0-9/+=]{40,128}")
+TEMPORARY_KEYS = (
+    "these access keys are temporary (ASIA…, or with a session token) and end within hours: give a user's, AKIA…"
+)
+NUL = b"\0"
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 RESEAL = "`python -m shared.cli cloud-accounts reseal`"
 
 
@@ -56,11 +62,27 @@ class CredentialService:
         return self.credentials.reseal(self.clock())
 
 
+def text_in(content: bytes) -> str:
+    """The text of what came in: UTF-8, or UTF-16 as PowerShell's pipes and files have it. Raises RequestError."""
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif NUL in content:
+        # Without a mark: what is ASCII has its NUL first where the larger byte is.
+        encoding = "utf-16-be" if content.startswith(NUL) else "utf-16-le"
+    else:
+        encoding = "utf-8"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        raise RequestError("what came in is no text in UTF-8 or UTF-16: hand it in as one of these") from None
+
+
 def keys_in(text: str) -> AccessKeys:
     """Access keys from a text: what `aws iam create-access-key` writes, or the id and the secret on a line each.
 
     Raises RequestError, which shows nothing of the text.
     """
+    text = text.removeprefix(BOM)
     words = _created(text) if text.lstrip().startswith("{") else text.split()
     if len(words) != 2:
         raise RequestError(
@@ -74,16 +96,19 @@ def _created(text: str) -> list[str]:
     """The id and the secret in JSON of AWS's; nothing where they are not there."""
     try:
         content: Any = json.loads(text)
-        given = content.get("AccessKey", content)
-        return [str(given["AccessKeyId"]), str(given["SecretAccessKey"])]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        given = content.get("AccessKey") or content.get("Credentials") or content
+        keys, is_temporary = [str(given["AccessKeyId"]), str(given["SecretAccessKey"])], "SessionToken" in given
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
+    if is_temporary:
+        raise RequestError(TEMPORARY_KEYS)
+    return keys
 
 
 def refuse_wrong(keys: AccessKeys) -> None:
     """Raises RequestError where they can't be right; it shows nothing of them."""
     if TEMPORARY.fullmatch(keys.access_key_id):
-        raise RequestError("these access keys are temporary (ASIA…) and end within hours: give a user's, AKIA…")
+        raise RequestError(TEMPORARY_KEYS)
     if not LONG_LIVED.fullmatch(keys.access_key_id):
         raise RequestError("the access key id has to be AKIA and 16 or more capitals and digits behind it, and is not")
     if not SECRET.fullmatch(keys.secret_access_key):

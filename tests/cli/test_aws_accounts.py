@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from base64 import b64encode
@@ -18,6 +17,7 @@ from shared.ports.costs import SubAccount
 from shared.ports.payers import Sync
 from tests.aws_worlds import ACCOUNT, APP_ROLE, EXTERNAL_ID, HOME, OTHER, USER, role_in, with_roles
 from tests.cli.commands import DIE1, Cli, Outcome, write_csv
+from tests.cli.test_credentials import hand_in
 
 KEY_ID, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SEALING_KEY = b64encode(bytes(range(32))).decode()
@@ -38,7 +38,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsSimulator]:
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Access keys on the standard input."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{KEY_ID}\n{SECRET}\n"))
+    hand_in(monkeypatch, f"{KEY_ID}\n{SECRET}\n")
 
 
 def test_an_account_is_added_with_the_policies_to_paste(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_an_organization_is_added_with_what_of_it_is_read(cli: Cli, app: Composi
     account = app.cloud_accounts.get(1)
     assert (account.is_organization, account.reads, account.without_credits) == (True, (ACCOUNT, OTHER), True)
     unit = ("--payer", "--organizational-unit", "ou-ab12-3c4d5e6f")
-    added = cli(*ADD, "--role-arn", role_in(OTHER), *unit, "--json").json
+    added = cli(*ADD, "--name", "unit", "--role-arn", role_in(OTHER), *unit, "--json").json
     assert added["permission_policy"]["Statement"][0]["Action"] == [
         "ce:GetCostAndUsage",
         "organizations:ListAccountsForParent",
@@ -133,14 +133,14 @@ def test_an_account_that_a_payer_reads_already_is_refused_with_who_reads_it(cli:
     assert (refused.code, app.cloud_accounts.get(2)) == (2, None)
     assert f"AWS account {ACCOUNT} is read already, by cloud account 1 (prod)" in refused.err
     # One that names it will read it, though it has read nothing yet.
-    cli(*ADD, "--role-arn", role_in(HOME), "--payer", "--accounts", ACCOUNT)
+    cli(*ADD, "--name", "payer", "--role-arn", role_in(HOME), "--payer", "--accounts", ACCOUNT)
     app.cloud_accounts.disable(1, "by ann")
-    assert f"AWS account {ACCOUNT} is read already, by cloud account 2 (prod)" in cli(*ADD, *ROLE).err
+    assert f"AWS account {ACCOUNT} is read already, by cloud account 2 (payer)" in cli(*ADD, *ROLE).err
     cli("cloud-accounts", "remove", "2", "--yes")
     app.cloud_accounts.enable(1)
     assert f"cloud account 1 (prod) is AWS account {OTHER}" in cli(*ADD, "--role-arn", role_in(OTHER)).err
     cli("cloud-accounts", "disable", "1")
-    assert cli(*ADD, *ROLE).code == 0
+    assert cli(*ADD, *ROLE, "--name", "alone").code == 0
 
 
 def test_keys_are_sealed_with_it_and_without_a_key_to_seal_by_nothing_is_added(
@@ -150,14 +150,48 @@ def test_keys_are_sealed_with_it_and_without_a_key_to_seal_by_nothing_is_added(
     assert added.code == 0
     assert "arn:aws-cn:iam::<account>:user/<whose access keys these are>" in added.out
     assert SECRET not in added.out + added.err
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{KEY_ID}\n{SECRET}\n"))
+    hand_in(monkeypatch, f"{KEY_ID}\n{SECRET}\n")
     monkeypatch.delenv("ENCRYPTION_KEYS")
-    refused = cli(*ADD, "--account", ACCOUNT, "--access-keys")
+    refused = cli(*ADD, "--name", "x", "--account", ACCOUNT, "--access-keys")
     assert (refused.code, len(app.cloud_accounts.accounts())) == (1, 1)
     assert "ENCRYPTION_KEYS is missing" in refused.err
-    monkeypatch.setattr("sys.stdin", io.StringIO("AKIA\nx\n"))
-    assert "the access key id has to be AKIA" in cli(*ADD, "--account", ACCOUNT, "--access-keys").err
+    hand_in(monkeypatch, "AKIA\nx\n")
+    assert "the access key id has to be AKIA" in cli(*ADD, "--name", "x", "--account", ACCOUNT, "--access-keys").err
     assert len(app.cloud_accounts.accounts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--payer", "--accounts", ";;"), "';;' names no account; leave --accounts out where all are meant"),
+        (("--payer", "--accounts", " ; , "), "names no account; leave --accounts out where all are meant"),
+        (("--payer", "--accounts", ""), "--accounts is empty; say what it is, or leave it out"),
+        (("--payer", "--organizational-unit", " "), "--organizational-unit is empty; say what it is"),
+        (("--payer", "--organizational-unit", "ou-ab12-3c4d5e6f "), "; it ends with a blank"),
+        (("--account", ""), "--account is empty; say what it is"),
+        (("--role-arn", ""), "--role-arn is empty; say what it is"),
+        (("--external-id", "warden-1 "), "; it ends with a blank"),
+        (("--name", "a\u202eb"), "'a b' is no name: write a line of at most 200 characters; it holds U+202E"),
+        (("--name", "a\u200bb"), "; it holds U+200B (ZERO WIDTH SPACE)"),
+        (("--name", "a\udcffb"), "'a b' is no name: write a line"),
+        (("--organization", "a\u200bb"), "; it holds U+200B (ZERO WIDTH SPACE)"),
+    ],
+)
+def test_what_says_nothing_or_is_not_seen_is_refused(
+    cli: Cli, app: Composition, options: tuple[str, ...], said: str
+) -> None:
+    refused = cli(*ADD, *ROLE, *options)
+    assert (refused.code, refused.out) == (2, "")
+    assert said in " ".join(refused.err.split())
+    assert app.cloud_accounts.accounts() == []
+
+
+def test_two_are_never_called_the_same(cli: Cli, app: Composition) -> None:
+    cli(*ADD, *ROLE, "--name", "Prod é")
+    refused = cli(*ADD, "--role-arn", role_in(OTHER), "--name", " PROD e ")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "error: cloud account 1 is called Prod é already: give this one another name\n"
+    assert cli(*ADD, "--role-arn", role_in(OTHER), "--name", "Prod à l'été 2").code == 0
 
 
 def try_out(cli: Cli, *added: str) -> Outcome:
@@ -200,7 +234,7 @@ def test_others_are_not_tested_so(cli: Cli) -> None:
 def test_one_is_shown_with_its_members_its_syncs_and_who_feeds_what_it_leaves_out(cli: Cli, app: Composition) -> None:
     cli(*ADD, "--role-arn", role_in(OTHER))
     app.payers.adopt(1, "aws", [OTHER])
-    cli(*ADD, *ROLE, "--payer", "--accounts", f"{OTHER};{HOME}")
+    cli(*ADD, "--name", "payer", *ROLE, "--payer", "--accounts", f"{OTHER};{HOME}")
     app.payers.adopt(2, "aws", [HOME])
     app.payers.note_listed(2, "aws", [SubAccount(HOME, "Shop", "SUSPENDED")], ["ACTIVE"], date(2026, 11, 19))
     at, end = (datetime(2026, 11, 20, 2, 1, second, tzinfo=UTC) for second in (0, 7))
@@ -221,7 +255,7 @@ def test_one_is_shown_with_its_members_its_syncs_and_who_feeds_what_it_leaves_ou
 def test_what_a_whole_organization_s_reading_left_out_is_named_with_who_reads_it(cli: Cli, app: Composition) -> None:
     cli(*ADD, "--role-arn", role_in(OTHER))
     app.payers.adopt(1, "aws", [OTHER])
-    cli(*ADD, *ROLE, "--payer")
+    cli(*ADD, "--name", "payer", *ROLE, "--payer")
     at = datetime(2026, 11, 20, 2, 1, tzinfo=UTC)
     app.payers.keep_sync(2, Sync("night-2026-11-20", at, at, left_out=(OTHER,)))
     assert cli("cloud-accounts", "show", "2", "--json").json["left_out"] == [{"id": OTHER, "read_by": 1}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import date
@@ -14,6 +13,7 @@ from localdev.aws_sim import AwsCharge, AwsSimulator
 from shared.composition import Composition
 from tests.aws_worlds import ACCOUNT, EXTERNAL_ID, OTHER, USER, role_in, with_roles
 from tests.cli.commands import DIE1, Cli, Working, write_csv
+from tests.cli.test_credentials import hand_in
 
 KEY_ID, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SYNC = ("cloud-accounts", "sync")
@@ -29,7 +29,7 @@ def aws(cli: Cli, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
         with_roles(aws, ACCOUNT, OTHER)
         aws.iam.add_user(USER, KEY_ID, SECRET)
         for account, name, organization in ((ACCOUNT, "shop", "Musée"), (OTHER, "lab", "default")):
-            monkeypatch.setattr("sys.stdin", io.StringIO(f"{KEY_ID}\n{SECRET}\n"))
+            hand_in(monkeypatch, f"{KEY_ID}\n{SECRET}\n")
             how = ("--role-arn", role_in(account), "--external-id", EXTERNAL_ID, "--organization", organization)
             assert cli("cloud-accounts", "add", "aws", "--name", name, *how, "--access-keys").code == 0
         aws.book.add(

@@ -19,6 +19,7 @@ from tests.cli.commands import DIE1, Cli, on_terminal, write_csv
 
 KEY_ID, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 FIRST, SECOND = (b64encode(bytes(range(start, start + 32))).decode() for start in (0, 100))
+SESSION = json.dumps({"AccessKeyId": KEY_ID, "SecretAccessKey": SECRET, "SessionToken": "x"})
 CREATED = json.dumps({"AccessKey": {"UserName": "warden", "AccessKeyId": KEY_ID, "SecretAccessKey": SECRET}})
 
 
@@ -39,13 +40,28 @@ def explored(app: Composition) -> int:
     return int(app.database.run(lambda connection: connection.execute(new).scalar_one()))
 
 
-def hand_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+def hand_in(monkeypatch: pytest.MonkeyPatch, text: str | bytes) -> None:
+    content = text if isinstance(text, bytes) else text.encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
 
 
-@pytest.mark.parametrize("text", [f"{KEY_ID}\n{SECRET}\n", f"  {KEY_ID}  {SECRET}", CREATED])
+BOTH = f"{KEY_ID}\r\n{SECRET}\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{KEY_ID}\n{SECRET}\n",
+        f"  {KEY_ID}  {SECRET}",
+        CREATED,
+        # As PowerShell writes it.
+        *(BOTH.encode(encoding) for encoding in ("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be")),
+        CREATED.encode("utf-8-sig"),
+        CREATED.encode("utf-16"),
+    ],
+)
 def test_keys_are_taken_from_the_standard_input_and_sealed(
-    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch, text: str
+    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch, text: str | bytes
 ) -> None:
     hand_in(monkeypatch, text)
     given = cli("cloud-accounts", "keys", "2")
@@ -56,6 +72,7 @@ def test_keys_are_taken_from_the_standard_input_and_sealed(
 def test_on_a_terminal_both_are_asked_for_and_the_secret_is_not_shown(sealing: Composition) -> None:
     shown = on_terminal(80, "cloud-accounts", "keys", "2", answers=(KEY_ID, SECRET))
     assert "Secret access key" in shown
+    assert KEY_ID not in shown and SECRET not in shown
     assert sealing.credentials.keys_of(2) == AccessKeys(KEY_ID, SECRET)
 
 
@@ -70,12 +87,18 @@ def test_on_a_terminal_both_are_asked_for_and_the_secret_is_not_shown(sealing: C
         ("2", f"{KEY_ID}\n{SECRET[:-1]}", "the secret access key has to be of 40"),
         ("2", f"{KEY_ID}\n{SECRET[:-1]}é", "the secret access key has to be of 40"),
         ("2", f"ASIA{KEY_ID[4:]}\n{SECRET}", "these access keys are temporary"),
+        ("2", f"{KEY_ID[:-1]}\n{SECRET}", "the access key id has to be AKIA"),
+        ("2", SESSION, "these access keys are temporary"),
+        ("2", json.dumps({"Credentials": json.loads(SESSION)}), "these access keys are temporary"),
+        ("2", '{"AccessKey":' * 20_000, "what came in holds no access keys"),
+        ("2", f"é{KEY_ID}\n{SECRET}".encode("latin-1"), "what came in is no text in UTF-8 or UTF-16"),
+        ("2", f"{KEY_ID}\n{SECRET}\0\n", "what came in is no text in UTF-8 or UTF-16"),
         ("1", f"{KEY_ID}\n{SECRET}", "is read by COST_MANAGEMENT, which takes no access keys"),
         ("9", f"{KEY_ID}\n{SECRET}", "there is no cloud account 9"),
     ],
 )
 def test_what_can_not_be_right_is_refused_without_being_shown(
-    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch, cloud_account: str, text: str, why: str
+    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch, cloud_account: str, text: str | bytes, why: str
 ) -> None:
     hand_in(monkeypatch, text)
     refused = cli("cloud-accounts", "keys", cloud_account)
@@ -84,6 +107,69 @@ def test_what_can_not_be_right_is_refused_without_being_shown(
     assert SECRET[:20] not in refused.err
     assert KEY_ID not in refused.err
     assert sealing.credentials.keys_of(2) is None
+
+
+@pytest.mark.parametrize("answers", [("\x04",), (KEY_ID, "\x04")])
+def test_whoever_gives_no_answer_has_stopped(sealing: Composition, answers: tuple[str, ...]) -> None:
+    shown = on_terminal(80, "cloud-accounts", "keys", "2", answers=answers, code=130)
+    assert shown.splitlines()[-1].endswith("error: stopped: there was no answer\x1b[0m")
+    assert sealing.credentials.keys_of(2) is None
+
+
+def test_both_lines_pasted_at_once_show_nothing(sealing: Composition) -> None:
+    shown = on_terminal(80, "cloud-accounts", "keys", "2", answers=(f"{KEY_ID}\n{SECRET}", SECRET))
+    assert KEY_ID not in shown and SECRET not in shown
+    assert sealing.credentials.keys_of(2) == AccessKeys(KEY_ID, SECRET)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("cloud-accounts", "keys", "2"), ("projects", "load", "-"), ("rates", "update", "--file", "-")]
+)
+def test_a_closed_standard_input_is_told_as_that(
+    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    refused = cli(*arguments)
+    assert (refused.code, refused.err) == (2, "error: the standard input is closed: nothing can come in there\n")
+
+
+def test_with_a_closed_standard_input_nobody_is_asked(
+    cli: Cli, sealing: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    refused = cli("cloud-accounts", "remove", "1")
+    assert (refused.code, "nothing was changed; where this is meant, add --yes" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "2147483648", "0", "-1"])
+def test_what_is_no_id_is_wrong_usage(cli: Cli, sealing: Composition, number: str) -> None:
+    refused = cli("cloud-accounts", "keys", "--", number)
+    assert refused.code == 2
+    assert "Invalid value for 'ID'" in refused.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "2", KEY_ID, SECRET),
+        ("keys", "2", SECRET[:-1]),
+        ("keys", SECRET),
+        ("keys", KEY_ID, SECRET),
+        ("add", "aws", "--name", "x", "--account", "300000000003", "--access-keys", KEY_ID, SECRET),
+        ("add", SECRET, "--name", "x"),
+        ("add", KEY_ID, "--name", "x"),
+        ("test", "2", SECRET),
+        ("sync", "2", KEY_ID, SECRET),
+        (SECRET,),
+    ],
+)
+def test_keys_that_were_written_as_arguments_are_not_repeated(
+    cli: Cli, sealing: Composition, arguments: tuple[str, ...]
+) -> None:
+    refused = cli("cloud-accounts", *arguments)
+    assert refused.code == 2
+    assert SECRET[:39] not in refused.out + refused.err
+    assert arguments[0] not in {"keys", "add"} or KEY_ID not in refused.out + refused.err
 
 
 def test_without_a_key_ring_keys_are_refused_with_the_setting(

@@ -29,6 +29,27 @@ def test_what_is_no_role_is_refused_in_a_sentence_of_one_line(arn: str, said: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "odd"),
+    [
+        ("{} ", "; it ends with a blank"),
+        (" {} ", "; it begins and ends with a blank"),
+        ("{}\n", "; it holds U+000A (a line break)"),
+        ("{}\t", "; it holds U+0009 (a tab)"),
+        ("{}\x1b", "; it holds U+001B (a control character)"),
+        ("\u200b{}", "; it holds U+200B (ZERO WIDTH SPACE)"),
+        ("{}\u00a0", "; it holds U+00A0 (NO-BREAK SPACE)"),
+    ],
+)
+def test_what_nobody_sees_in_a_name_is_said(text: str, odd: str) -> None:
+    arn, account = "arn:aws:iam::123456789012:role/budget-warden", "123456789012"
+    for parse, right in ((parse_role, arn), (parse_account, account), (parse_external_id, "warden-1")):
+        with pytest.raises(AwsNameError) as caught:
+            parse(text.format(right))
+        assert str(caught.value).endswith(odd)
+        assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("text", [None, "", "x", " ab", "ab\n", "a b", "a" * 1225, "ä-ö"])
 def test_an_external_id_that_aws_does_not_take_is_refused(text: str | None) -> None:
     with pytest.raises(AwsNameError, match=r"2 to 1,224 letters, digits"):
