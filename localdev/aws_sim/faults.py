@@ -44,6 +44,7 @@ KINDS = {
     "hollow": "the body has none of its fields",
     "looping_token": "the page leads to the same one, again and again",
     "amount": "the first row's amount is `text`",
+    "row": "the first row is `text`, which is JSON",
     "unit": "the last row's unit is `text`",
 }
 
@@ -107,6 +108,10 @@ def _amount(page: Any, text: str) -> None:
     _costs(page)[0]["Amount"] = text
 
 
+def _row(page: Any, text: str) -> None:
+    next(result for result in page["ResultsByTime"] if result["Groups"])["Groups"][0] = json.loads(text)
+
+
 def _unit(page: Any, text: str) -> None:
     _costs(page)[-1]["Unit"] = text
 
@@ -116,7 +121,12 @@ def _costs(page: Any) -> list[dict[str, str]]:
     return [cost for group in groups for cost in group["Metrics"].values()]
 
 
-PAGE_SPOILERS: dict[str, Callable[[Any, str], None]] = {"looping_token": _loop, "amount": _amount, "unit": _unit}
+PAGE_SPOILERS: dict[str, Callable[[Any, str], None]] = {
+    "looping_token": _loop,
+    "amount": _amount,
+    "row": _row,
+    "unit": _unit,
+}
 BODY_SPOILERS: dict[str, Callable[[bytes], bytes]] = {
     "invalid_json": lambda body: body.replace(b":", b"=", 1),
     "cut_off": lambda body: body[:-2],

@@ -112,24 +112,30 @@ class Answer:
         if result.get("Estimated"):
             self._estimated.add(day)
         for group in result.get("Groups") or []:
-            self._add_row(day, group["Keys"], group["Metrics"][self.metric])
+            keys, cost = group.get("Keys") or [], (group.get("Metrics") or {}).get(self.metric) or {}
+            if [type(key) for key in keys] == [str, str]:
+                self._add_row(day, keys, cost)
+            else:
+                self._set_aside("" if self._by_account else self._account, day, "", "its keys are not two texts")
 
-    def _add_row(self, day: date, keys: list[str], cost: Mapping[str, str]) -> None:
+    def _add_row(self, day: date, keys: list[str], cost: Mapping[str, Any]) -> None:
         # By account and service, or by service and meter of the only account.
         account, service = (keys[0], keys[1]) if self._by_account else (self._account, keys[0])
         if self.wanted is not None and account not in self.wanted:
             return
         try:
-            row = parse_account(account), _currency(cost["Unit"]), _amount(cost["Amount"])
+            row = parse_account(account), _currency(_text(cost, "Unit")), _amount(_text(cost, "Amount"))
         except (CellError, AwsNameError) as error:
-            known = account if not isinstance(error, AwsNameError) else ""
-            said = f"AWS's answer has a row that is no charge ({day}, {readable(service)}): {error}."
-            self._odd.setdefault(known, said)
+            self._set_aside(account if not isinstance(error, AwsNameError) else "", day, service, str(error))
             return
         days, services, amounts = self._columns.setdefault(row[:2], ([], [], []))
         days.append(day)
         services.append(service_name(storable(service)))
         amounts.append(row[2])
+
+    def _set_aside(self, account: str, day: date, service: str, why: str) -> None:
+        where = ", ".join(filter(None, [str(day), readable(service)]))
+        self._odd.setdefault(account, f"AWS's answer has a row that is no charge ({where}): {why}.")
 
     @property
     def _account(self) -> str:
@@ -158,6 +164,15 @@ class Answer:
 def has_meters(query: AccountsQuery) -> bool:
     """Whether charges come by meter: of one account only, for Cost Explorer groups by two things at most."""
     return query.cloud_account.detail == "meter" and not query.cloud_account.is_organization
+
+
+def _text(cost: Mapping[str, Any], name: str) -> str:
+    """A field as AWS wrote it. A number's text is lost where JSON is read, and it may have had more digits."""
+    value = cost.get(name)
+    if not isinstance(value, str):
+        what = name.lower()
+        raise CellError(f"it has no {what}" if value is None else f"its {what} is {value!r}, which is no text")
+    return value
 
 
 def _currency(unit: str) -> str:

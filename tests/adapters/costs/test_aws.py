@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -179,6 +180,40 @@ def test_an_amount_that_is_none_is_set_aside_with_its_account(aws: AwsSimulator,
     assert answer.odd[ACCOUNT].startswith(
         "AWS's answer has a row that is no charge (2026-11-10, Amazon S3): its amount is"
     )
+
+
+OF_ACCOUNT = f'"Keys": ["{ACCOUNT}", "Amazon S3"]'
+
+
+@pytest.mark.parametrize(
+    ("row", "whose", "said"),
+    [
+        (
+            f'{{{OF_ACCOUNT}, "Metrics": {{"UnblendedCost": {{"Amount": 1.5, "Unit": "USD"}}}}}}',
+            ACCOUNT,
+            "is 1.5, which",
+        ),
+        (f'{{{OF_ACCOUNT}, "Metrics": {{"UnblendedCost": {{"Unit": "USD"}}}}}}', ACCOUNT, "it has no amount"),
+        (f'{{{OF_ACCOUNT}, "Metrics": {{"UnblendedCost": {{"Amount": "1"}}}}}}', ACCOUNT, "it has no unit"),
+        (
+            f'{{{OF_ACCOUNT}, "Metrics": {{"BlendedCost": {{"Amount": "1", "Unit": "USD"}}}}}}',
+            ACCOUNT,
+            "it has no unit",
+        ),
+        (f"{{{OF_ACCOUNT}}}", ACCOUNT, "it has no unit"),
+        (f'{{"Keys": ["{ACCOUNT}"]}}', "", r"\(2026-11-10\): its keys are not two texts"),
+        ('{"Metrics": {}}', "", "its keys are not two texts"),
+    ],
+)
+def test_a_row_that_lacks_something_is_set_aside_alone(
+    aws: AwsSimulator, costs: AwsCosts, row: str, whose: str, said: str
+) -> None:
+    aws.book.add([a_charge("1"), a_charge("2", OTHER)])
+    aws.fault("row", operation="GetCostAndUsage", text=row)
+    answer = read(costs)
+    assert set(answer.charges) == {OTHER}
+    assert set(answer.odd) == {whose}
+    assert re.search(said, answer.odd[whose])
 
 
 def test_a_unit_that_changes_makes_another_set(aws: AwsSimulator, costs: AwsCosts) -> None:

@@ -158,7 +158,7 @@ def test_a_role_of_another_account_is_refused_whoever_takes_it_on(
     no_environment.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key_id)
     no_environment.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_access_key)
     ways = {"identity": aws_access(aws), "keys": aws_access(aws, KEYS), "environment": in_environment(aws)}
-    with pytest.raises(NeverError, match=f"is of AWS account {ANOTHER}, and the role {role_in(ACCOUNT)} of {ACCOUNT}"):
+    with pytest.raises(NeverError, match=f"is of AWS account {ANOTHER}, and .* role {role_in(ACCOUNT)} of {ACCOUNT}"):
         ways[way].session_of(replace(ALONE, external_account_id=ANOTHER))
 
 
