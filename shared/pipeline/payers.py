@@ -47,6 +47,11 @@ class Joint:
     later: dict[Period, LaterError] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
 
+    @property
+    def odd(self) -> list[str]:
+        """What is wrong with rows of no sub-account that can be told."""
+        return [answer.odd[""] for answer in self.answers.values() if "" in answer.odd]
+
 
 @dataclass(frozen=True, slots=True)
 class Payers:

@@ -246,7 +246,8 @@ class Updater:
         is_over = self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
         stored, told, later = False, list[Outgoing](), list[LaterError]()
         for together in joined(left):
-            readings, errors = self._read_together(scope, together, night, until)
+            readings, errors, odd = self._read_together(scope, together, night, until)
+            told += self.ending.set_aside(scope, [(each, ()) for each in odd]) if odd else []
             if is_over and errors:
                 readings = [(_given_up(reading, errors, rest), rest) for reading, rest in readings]
                 errors = {}
@@ -262,14 +263,16 @@ class Updater:
 
     def _read_together(
         self, scope: RunScope, together: Left, night: date, until: datetime
-    ) -> tuple[list[tuple[Reading, list[Period]]], dict[Period, LaterError]]:
-        """One sub-account, or all that are left of a payer; with what had been left of each."""
+    ) -> tuple[list[tuple[Reading, list[Period]]], dict[Period, LaterError], list[str]]:
+        """One sub-account, or all that are left of a payer; with what had been left of each; what said "later"; what
+        is wrong with rows of none of them.
+        """
         (work, rest), *_ = together
         if work.payer is None:
             reading, errors = self._read(scope, work, rest, night, until)
-            return [(reading, rest)], errors
+            return [(reading, rest)], errors, []
         joint = self.payers.read(scope, together, night, until)
-        return joint.readings, joint.later
+        return joint.readings, joint.later, joint.odd
 
     def _read(
         self, scope: RunScope, work: Work, left: list[Period], night: date, until: datetime

@@ -114,3 +114,13 @@ def test_keys_of_another_organization_read_nothing_and_the_members_stay_as_they_
     assert f"is of AWS account {ACCOUNT}, and the access keys of cloud account {first.id} " in failed.last_sync_error
     assert chain.payers.members(first.id) == members
     assert [chain.spent(each) for each in (11, 12)] == [52, 0]
+
+
+def test_costs_that_aws_names_no_account_for_are_told_and_keep_no_others_away(chain: Chain, aws: AwsSimulator) -> None:
+    aws.organizations[ACCOUNT].add(AwsAccount("NoLinkedAccount", ""))
+    spend(aws, ONE, "22")
+    spend(aws, "NoLinkedAccount", "9999")
+    chain.night()
+    assert chain.spent(11) == 52
+    (told,) = (each for each in chain.mailer.sent if each.subject.endswith("Costs were left out: account 1 (aws)"))
+    assert "'NoLinkedAccount' is no AWS account" in told.text
