@@ -118,7 +118,7 @@ class Tried:
     """What trying a cloud account out came to.
 
     signed_in_as: whom the provider takes us for; None where it lets nobody in. missing: what keeps its costs from being
-    read, or would make them better to read, in a sentence each.
+    read, or should be mended besides, in a sentence each.
     """
 
     signed_in_as: str | None

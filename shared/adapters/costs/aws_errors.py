@@ -189,6 +189,9 @@ def _silence(error: BotoCoreError | OSError, asked: Asked) -> LaterError | Never
         return _without_tls(str(error), asked)
     if isinstance(error, theirs.ConnectTimeoutError | theirs.EndpointConnectionError | theirs.ProxyConnectionError):
         return LaterError(f"AWS was asked to {asked.what}, but it is out of reach ({type(error).__name__}).")
+    if isinstance(error, theirs.HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
+        # Ours are right. Its words may hold the proxy's password.
+        return UntilMendedError(f"AWS can't be asked to {asked.what}: HTTPS_PROXY or HTTP_PROXY is no proxy's address.")
     if isinstance(error, theirs.HTTPClientError | theirs.ReadTimeoutError | theirs.ResponseStreamingError | OSError):
         return LaterError(
             f"AWS was asked to {asked.what}, but it did not answer in time, or not to the end ({type(error).__name__})."

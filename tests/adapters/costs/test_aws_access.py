@@ -473,6 +473,14 @@ def test_a_certificate_that_does_not_verify_is_told_as_that(
         aws_access(distrusted).session_of(ALONE)
 
 
+@pytest.mark.parametrize("proxy", ["not a proxy", "http://[::1", "http://ann:pass-word@127.0.0.1:x"])
+def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UntilMendedError, match="HTTPS_PROXY or HTTP_PROXY is no proxy's address") as caught:
+        aws_access("https://aws.example").session_of(ALONE)
+    assert "pass-word" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_aws_that_is_out_of_reach_is_for_later() -> None:
     with pytest.raises(LaterError, match="out of reach"):
         aws_access("http://127.0.0.1:9").session_of(ALONE)
