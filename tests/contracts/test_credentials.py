@@ -118,6 +118,11 @@ def test_what_does_not_open_stays_as_it_was_when_the_rest_is_sealed_anew(databas
     assert done.resealed == 1
     assert [f"cloud account {two} (two)" in fault for fault in done.faults] == [True]
     assert sealed(database, two).startswith(b"v1.a.")
+    # What the current key should open, too.
+    put(database, one, b"v1.b." + b"A" * 60)
+    assert (
+        kept(database, b=SECOND, a=FIRST).reseal(NOW).faults[0].startswith("The access keys of cloud account 1 (one)")
+    )
 
 
 def test_another_key_under_an_id_that_has_sealed_is_told_as_that_and_seals_nothing(database: Database) -> None:

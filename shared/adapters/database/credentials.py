@@ -71,13 +71,14 @@ class SqlCredentials(Ledger, Credentials):
         for key_id in {*damaged, current}:
             self._note(connection, key_id, now)
         for row in connection.execute(SEALED).mappings().all():
-            if key_id_of(_text(row)) == current:
-                continue
             try:
-                sealed = self.ring.seal(self._opened(row), _place(row["id"])).encode()
+                text = self._opened(row)
             except NeverError as error:
                 faults.append(error.reason)
                 continue
+            if key_id_of(_text(row)) == current:
+                continue
+            sealed = self.ring.seal(text, _place(row["id"])).encode()
             # Not over what somebody has given meanwhile.
             same = (cloud.id == row["id"]) & (cloud.credentials == _kept(row))
             resealed += connection.execute(update(cloud_accounts).where(same).values(credentials=sealed)).rowcount
