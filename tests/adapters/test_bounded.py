@@ -19,9 +19,10 @@ from shared.adapters.mail.acs import AcsMailer
 from shared.adapters.mail.sendgrid import SendGridMailer
 from shared.domain.periods import Period
 from shared.ports.azure import AZURE
-from shared.ports.costs import CostQuery
+from shared.ports.costs import AccountsQuery, CostQuery
 from shared.ports.errors import LaterError
 from shared.ports.mails import OutgoingMail
+from tests.aws_worlds import KEYS, always, aws_access, aws_costs, cloud_account
 
 SECONDS = 0.4
 QUERY = CostQuery(AZURE, "1caaa5a3-2b66-438e-8ab4-bce37d518c5d", Period(date(2026, 11, 1), date(2026, 11, 21)))
@@ -31,6 +32,18 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 def costs(port: int) -> None:
     AzureCosts(ArmClient(f"http://127.0.0.1:{port}"), read_seconds=SECONDS).read(QUERY)
+
+
+def awss_costs(port: int) -> None:
+    """By keys, which nobody has to be asked about before."""
+    account = cloud_account(role_arn=None)
+    aws_costs(f"http://127.0.0.1:{port}", KEYS, read_seconds=SECONDS).read_all(
+        AccountsQuery(account, QUERY.window), always
+    )
+
+
+def awss_sessions(port: int) -> None:
+    aws_access(f"http://127.0.0.1:{port}", read_seconds=SECONDS).session_of(cloud_account())
 
 
 def a_lock(port: int) -> None:
@@ -77,11 +90,20 @@ def dripping(first: bytes, drop: bytes) -> Iterator[int]:
         (costs, OK, b"X-More: 1\r\n"),
         (costs, b"HTTP/1.1 503 Busy\r\nContent-Length: 1000\r\n\r\n", b" "),
         (a_lock, OK + b"Content-Length: 1000\r\n\r\n", b" "),
+        (awss_costs, OK + b"Content-Length: 1000\r\n\r\n", b" "),
+        (awss_costs, OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (awss_costs, OK, b"X-More: 1\r\n"),
+        (awss_costs, b"HTTP/1.1 503 Busy\r\nContent-Length: 1000\r\n\r\n", b" "),
+        (awss_sessions, OK + b"Content-Length: 1000\r\n\r\n", b" "),
         (sendgrid, b"HTTP/1.1 202 Accepted\r\n", b"X-More: 1\r\n"),
         (sendgrid, b"HTTP/1.1 400 Bad\r\nContent-Length: 1000\r\n\r\n", b" "),
         (azures_mails, b"HTTP/1.1 400 Bad\r\nContent-Length: 1000\r\n\r\n", b" "),
     ],
-    ids=["body", "chunks", "headers", "refusal", "other APIs", "SendGrid", "SendGrid's refusal", "ACS's refusal"],
+    ids=[
+        *("body", "chunks", "headers", "refusal", "other APIs"),
+        *("AWS's body", "AWS's chunks", "AWS's headers", "AWS's refusal", "AWS's sessions"),
+        *("SendGrid", "SendGrid's refusal", "ACS's refusal"),
+    ],
 )
 def test_what_comes_in_drops_ends_with_the_time_out(call: Callable[[int], None], first: bytes, drop: bytes) -> None:
     with dripping(first, drop) as port:

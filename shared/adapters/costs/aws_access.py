@@ -131,9 +131,14 @@ class AwsAccess:
             self._sessions = {}
 
     def client(self, service: str, session: Session | None, partition: Partition) -> Any:
-        """A client that tries nothing twice, for each try may be paid for. Without a session, it signs nothing."""
+        """A client that tries nothing twice, for each try may be paid for. Without a session, it signs nothing.
+
+        An answer that has not come whole within `read_seconds` is none.
+        """
         from botocore import UNSIGNED
         from botocore.config import Config
+
+        from shared.adapters.costs.aws_connections import bounded
 
         config = Config(
             connect_timeout=CONNECT_SECONDS,
@@ -154,9 +159,10 @@ class AwsAccess:
             else {}
         )
         with MAKING:
-            return _boto_session().create_client(
+            client = _boto_session().create_client(
                 service, region_name=partition.region, endpoint_url=self.endpoint, config=config, **signing
             )
+        return bounded(client)
 
     def _kept(self, whose: object, made_of: object, sign_in: Callable[[], Session]) -> Session:
         with self._lock:
