@@ -19,7 +19,6 @@ from shared.domain.charges import CostMetric
 from shared.domain.currencies import Converting
 from shared.domain.locks import LockMode, LockRules
 from shared.domain.texts import digest
-from shared.domain.windows import least_lookback
 from shared.messages import (
     BlobsMessage,
     BudgetSyncMessage,
@@ -193,7 +192,7 @@ class Composition:
         """Charges."""
         from shared.adapters.database.charges import SqlCharges
 
-        return SqlCharges(self.database, self.lookback_days)
+        return SqlCharges(self.database, self.settings.lookback_days)
 
     @cached_property
     def cloud_accounts(self) -> CloudAccountLedger:
@@ -229,7 +228,7 @@ class Composition:
         """Checks and alerts."""
         from shared.adapters.database.checks import SqlChecks
 
-        return SqlChecks(self.database, self._sender_domain, self.lookback_days, self.converts)
+        return SqlChecks(self.database, self._sender_domain, self.settings.lookback_days, self.converts)
 
     @cached_property
     def mails(self) -> MailLedger:
@@ -250,14 +249,14 @@ class Composition:
         """Projects and listings."""
         from shared.adapters.database.projects import SqlProjects
 
-        return SqlProjects(self.database, self.lookback_days, self.converts)
+        return SqlProjects(self.database, self.settings.lookback_days, self.converts)
 
     @cached_property
     def spending(self) -> SpendingLedger:
         """Sums of the stored charges."""
         from shared.adapters.database.spending import SqlSpending
 
-        return SqlSpending(self.database, self.lookback_days)
+        return SqlSpending(self.database, self.settings.lookback_days)
 
     @cached_property
     def allocations(self) -> AllocationLedger:
@@ -290,7 +289,7 @@ class Composition:
         """Which projects are locked, and every decision about it."""
         from shared.adapters.database.locks import SqlLocks
 
-        return SqlLocks(self.database, self._sender_domain, self.lookback_days, self.converts)
+        return SqlLocks(self.database, self._sender_domain, self.settings.lookback_days, self.converts)
 
     @cached_property
     def queues(self) -> StorageQueues:
@@ -367,14 +366,6 @@ class Composition:
         from shared.adapters.exports.reader import PolarsExports
 
         return PolarsExports()
-
-    @cached_property
-    def lookback_days(self) -> int:
-        """How many days a night reads again: at least the month before, until Azure calls it closed.
-
-        What is asked of a source that calls it closed later goes back as far as that takes (`Asking.lookback`).
-        """
-        return max(self.settings.lookback_days, least_lookback(self.costs.month_closed_on))
 
     @cached_property
     def azure_budgets(self) -> AzureBudgets:
@@ -543,7 +534,7 @@ class Composition:
     @cached_property
     def asking(self) -> Asking:
         """What costs are asked for."""
-        return Asking(self.charges, self.cloud_accounts, self.sources, self.clock, self.lookback_days)
+        return Asking(self.charges, self.cloud_accounts, self.sources, self.clock, self.settings.lookback_days)
 
     @cached_property
     def pace(self) -> Pace:
@@ -917,7 +908,7 @@ class Composition:
         return ReconcileService(
             *(self.charges, self.export_runs, SqlReconcile(self.database)),
             {each: self._azure_costs(each) for each in CostMetric} | {metric: self.costs},
-            *(metric, self.lookback_days, self.clock),
+            *(metric, self.settings.lookback_days, self.clock),
         )
 
     @cached_property

@@ -14,20 +14,20 @@ from shared.settings import load
 
 STORAGE = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
 ROLE, AUDIENCE = "arn:aws:iam::123456789012:role/warden", "api://warden"
-# What is asked of whom, and how far back, without anything of AWS being loaded.
+# What is asked of whom, without anything of AWS being loaded.
 WIRE = f"""
 import json, sys
 from shared.composition import Composition
 from shared.settings import load
 app = Composition(load({STORAGE}))
 sources = list(app.sources)
-print(json.dumps([sources, app.lookback_days, sorted(each for each in sys.modules if each.startswith("boto"))]))
+print(json.dumps([sources, sorted(each for each in sys.modules if each.startswith("boto"))]))
 """
 
 
 def test_aws_is_a_source_of_which_nothing_is_loaded_before_an_account_is_asked() -> None:
     told = subprocess.run([sys.executable, "-c", WIRE], capture_output=True, text=True, check=True)
-    assert json.loads(told.stdout) == [["COST_MANAGEMENT", "COST_EXPLORER"], 35, []]
+    assert json.loads(told.stdout) == [["COST_MANAGEMENT", "COST_EXPLORER"], []]
 
 
 def test_aws_is_asked_as_the_settings_say() -> None:

@@ -12,18 +12,20 @@ from shared.cli import output
 from shared.cli.app import AsJson, open_app, refuse_empty
 from shared.cli.failures import WrongUsageError
 from shared.cli.output import Column
-from shared.domain.coverage import DAY
+from shared.domain.coverage import DAY, day_in_words
 from shared.domain.money import plain
+from shared.domain.texts import named
 from shared.ports.spending import KEYS, By
 from shared.services.costs import CostsWish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
     from decimal import Decimal
 
     from shared.domain.allocation import Given
     from shared.domain.coverage import Gap
-    from shared.ports.spending import Spent
+    from shared.ports.spending import Estimated, Spent
     from shared.services.costs import Costs
 
 ALLOCATED: output.Table[Given] = {
@@ -111,6 +113,8 @@ def _write(found: Costs, of_whom: str) -> None:
     _write_allocated(found)
     for sentence in missing_in(found.gaps):
         output.say(f"Incomplete: {sentence}", "yellow")
+    for since, ids in _by_day(found.estimated).items():
+        output.say(f"Estimated: its provider may still change the costs of {named(ids)} since {day_in_words(since)}.")
 
 
 def _write_allocated(found: Costs) -> None:
@@ -174,6 +178,13 @@ def missing_in(gaps: Sequence[Gap]) -> list[str]:
     return [*missing, f"and {rest:,} more (`costs --json` names them)"] if rest else missing
 
 
+def _by_day(estimated: Sequence[Estimated]) -> dict[date, list[str]]:
+    days: dict[date, list[str]] = {}
+    for each in sorted(estimated, key=lambda each: (each.since, each.sub_account_id)):
+        days.setdefault(each.since, []).append(each.sub_account_id)
+    return days
+
+
 # --- for programs --------------------------------------------------------------------------------------------
 
 
@@ -203,6 +214,7 @@ def _listed(found: Costs) -> dict[str, Any]:
         "allocated": given_as_json(found.allocated, found.acronyms),
         "left": dict(found.left) if found.unallocated else None,
         "missing": list(map(str, found.gaps)),
+        "estimated": [output.chosen(each, "sub_account_id", "since") for each in found.estimated],
     }
 
 

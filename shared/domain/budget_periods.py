@@ -18,7 +18,6 @@ from shared.domain.rollover import (
     is_stopped,
     period_before,
     periods_begun,
-    settles_on,
 )
 
 
@@ -143,15 +142,15 @@ class BudgetHistory:
             history = history._with(history._followed(history.opened[start], spent))
         return history
 
-    def settle(self, read_until: date | None, lookback_days: int) -> BudgetHistory:
-        """What was carried from periods that no night reads again is final, as of the last night that read all.
+    def settle(self, settled_before: date | None) -> BudgetHistory:
+        """What was carried from periods that no night reads again is final (`coverage.settled_before`).
 
         What had come into such a period is final then too: it comes from an older one.
         """
         history = self
         for start in self.unsettled():
             before = self._ended_at(start)
-            if before and read_until and read_until >= settles_on(before[0], lookback_days):
+            if before and settled_before and settled_before >= before[0].end:
                 history = history._with(replace(self.opened[start], settled=True))
         return history
 
@@ -174,11 +173,11 @@ class BudgetHistory:
         ]
         return [each for each in over if each.terms.rule.period_at(each.opened.period.start) == each.opened.period]
 
-    def close(self, read_until: date | None, today: date, lookback_days: int) -> BudgetHistory:
-        """The periods that are over are closed where no night reads them again, as of the last that read all."""
+    def close(self, settled_before: date | None, today: date) -> BudgetHistory:
+        """The periods that are over are closed where no night reads them again."""
         history = self
         for each in self._not_closed(today):
-            if read_until and read_until >= settles_on(each.period, lookback_days):
+            if settled_before and settled_before >= each.period.end:
                 history = history._with(replace(each, closed=True))
         return history
 

@@ -31,6 +31,7 @@ LEAST_LEFT = Decimal("0.25")
 NO_CHARGE = "came without any charge"
 FEW_CHARGES = "came without most of its charges"
 DAY = timedelta(days=1)
+LONGEST_MONTH = 31
 # The source of what exports deliver (a connection type).
 BY_EXPORT = "COST_EXPORT"
 # So many days an export's month is recent after it was read: exports come a day late, and a run may fail.
@@ -45,7 +46,7 @@ class ReadPart:
 
     charges: of one currency each. begun_at: when the answer's first page was asked for. odd: what is wrong with rows
     that can't be charges, by the key of their group. left_out: whether it held more than these: rows that exports
-    deliver, or all else that is in a file.
+    deliver, or all else that is in a file. estimated_from: the first day that the provider calls estimated.
     """
 
     window: Period
@@ -53,6 +54,7 @@ class ReadPart:
     begun_at: datetime
     odd: Mapping[str, str] = field(default_factory=dict)
     left_out: bool = False
+    estimated_from: date | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -177,6 +179,13 @@ def lookback_of(closed_on: int) -> int:
     return closed_on + 1
 
 
+def nights_lookback(lookback_days: int, closed_on: int) -> int:
+    """How many days a night reads again of a source, today among them: no fewer than hold all of the month before until
+    the day on which the source calls that closed.
+    """
+    return max(lookback_days, LONGEST_MONTH + closed_on - 1)
+
+
 class CoverageState(StrEnum):
     """What the last night made of a month: read, answered without its charges and not believed, or not read."""
 
@@ -196,6 +205,7 @@ class Coverage:
     was doubtful; suspect_at: when the last of these was asked for. On a month that is not suspect they say that this
     was believed, and charges are still waited for. compared_on: the last night that compared its total with what is
     stored. odd: what is wrong with rows that were set aside, by the key of their group; None where none were.
+    estimated_from: the first day that its provider still calls estimated, closed or not; None where there is none.
     """
 
     month: date
@@ -211,6 +221,7 @@ class Coverage:
     suspect_at: datetime | None = None
     compared_on: date | None = None
     odd: Mapping[str, str] | None = field(default=None, hash=False)
+    estimated_from: date | None = None
 
     @property
     def days(self) -> Period:
@@ -235,8 +246,8 @@ class Coverage:
     def due_from(self, night: date, lookback_days: int) -> date | None:
         """The day since which a night reads the month; None where it is final.
 
-        A day is read on `lookback_days` nights in a row; those that were missed are made up for. Where charges were
-        taken for gone, they are waited for as long, all of them.
+        A day is read on `lookback_days` nights in a row, and as long as it is called estimated; those that were missed
+        are made up for. Where charges were taken for gone, they are waited for as long, all of them.
         """
         read_on, gone_on = self.good_on, self.blank_believed_on
         if gone_on and night >= gone_on + lookback_days * DAY:
@@ -244,6 +255,7 @@ class Coverage:
         if read_on is None:
             return self.month
         since = min(read_on, night - DAY) - (lookback_days - 2) * DAY
+        since = min(since, self.estimated_from or since)
         if since >= self.days.end:
             # What was final, and then read once more and found empty, is read until that is sure.
             return self.month if not self.is_good or (gone_on and read_on is not gone_on) else None
@@ -262,15 +274,15 @@ class Coverage:
         return Period(self.read_from, self.read_through + DAY) if is_due else None
 
     def is_recent(self, today: date, lookback_days: int, closed_on: int) -> bool:
-        """Whether it was read yesterday or later, or by the last night that had to.
+        """Whether it was read yesterday or later, or by the last night that had to: of what is estimated none is.
 
         An export's month: whether a run of the last three days has read it, or one of `closed_on` or later, the day of
         the next month on which its provider calls it closed.
         """
-        days = 1
+        days, lookback = 1, nights_lookback(lookback_days, closed_on)
         if self.is_exported:
-            days, lookback_days = RECENT_DAYS, lookback_of(closed_on)
-        last_due = self.days.end + (lookback_days - 2) * DAY
+            days, lookback = RECENT_DAYS, lookback_of(closed_on)
+        last_due = date.max if self.estimated_from else self.days.end + (lookback - 2) * DAY
         return self.begun_at is not None and utc_day(self.begun_at) >= min(today - days * DAY, last_due)
 
     def of_groups(self, group_keys: Container[str]) -> Coverage:
@@ -356,9 +368,16 @@ class Coverage:
                 first, last = self.read_from, self.read_through
             first, last = min(first, self.read_from), max(last, self.read_through)
         good = replace(self, state=CoverageState.GOOD, reason=None, odd=odd or None)
-        return replace(
-            good, read_from=first, read_through=last, begun_at=max(self.begun_at or part.begun_at, part.begun_at)
-        )
+        begun_at, estimated = max(self.begun_at or part.begun_at, part.begun_at), self._estimated_after(part)
+        return replace(good, read_from=first, read_through=last, begun_at=begun_at, estimated_from=estimated)
+
+    def _estimated_after(self, part: ReadPart) -> date | None:
+        """The first estimated day once a part says whether some of its days are; of the others it says nothing."""
+        days = {part.estimated_from}
+        if self.estimated_from and self.read_through:
+            left = self.estimated_from if self.estimated_from < part.window.start else part.window.end
+            days.add(left if left <= self.read_through else None)
+        return min(filter(None, days), default=None)
 
 
 # --- what a figure lacks -------------------------------------------------------------------------------------
@@ -552,15 +571,19 @@ def whole_until(known: Known) -> date | None:
     return min(utc_day(newest.begun_at), newest.read_through + DAY)
 
 
-def read_until(known: Known, lookback_days: int, closed_on: int, since: date = date.min) -> date | None:
-    """The last night by which all was read that was due then, of the months with days from `since` on; None where
-    nothing was.
+def settled_before(known: Known, lookback_days: int, closed_on: int, since: date = date.min) -> date | None:
+    """The day before which no night reads charges again, as of the last by which all was read that was due then, and
+    from which on its provider calls some estimated; of the months with days from `since` on. None where none was read.
 
     Months that are final are as good as read tonight; of those that never were read nothing is known.
     """
     read = [(each, utc_day(each.begun_at)) for each in known.values() if each.begun_at and each.days.end > since]
+    if not read:
+        return None
     moving = [day for each, day in read if not each.is_good or not each.is_recent(date.max, lookback_days, closed_on)]
-    return min(moving) if moving else max((day for _, day in read), default=None)
+    read_until = min(moving) if moving else max(day for _, day in read)
+    estimated = [each.estimated_from for each, _ in read if each.estimated_from]
+    return min([read_until - nights_lookback(lookback_days, closed_on) * DAY, *estimated])
 
 
 def month_in_words(month: date) -> str:

@@ -19,7 +19,7 @@ class EndedPeriod:
     """A period that is over.
 
     terms: the revision that counted at its end; carried and usage are in its currency. carried, stopped: what had
-    come into the period. usage: late charges still change it for a while (`settles_on`).
+    come into the period. usage: late charges still change it for a while (`coverage.settled_before`).
     """
 
     terms: BudgetTerms
@@ -81,8 +81,3 @@ def periods_begun(rule: PeriodRule, last: Period | None, today: date) -> list[Pe
         period = rule.period_at(period.end)
         following.extend([period] if period else [])
     return following
-
-
-def settles_on(ended: Period, lookback_days: int) -> date:
-    """The first day on which a night no longer reads `ended` again: what was read by then is final."""
-    return ended.end + timedelta(days=lookback_days)

@@ -20,12 +20,6 @@ from shared.domain.periods import Period, PeriodRule, months_before, split_at_mo
 PARTS_AT_ONCE = 2
 MOST_PARTS = 4
 DAY = timedelta(days=1)
-LONGEST_MONTH = 31
-
-
-def least_lookback(closed_on: int) -> int:
-    """The fewest days of a look-back that holds all of the month before until the day on which that is closed."""
-    return LONGEST_MONTH + closed_on - 1
 
 
 def needed_from(rules: Iterable[PeriodRule], today: date, history: int, opened_from: date | None = None) -> date | None:

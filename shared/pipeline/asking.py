@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from shared.domain import windows
 from shared.domain.charges import key_of_group
+from shared.domain.coverage import nights_lookback
 from shared.domain.exports.feeding import Fed
 from shared.domain.periods import Period, months_before
 from shared.messages import GUID, Envelope, MessageError, ScopeTarget, UpdateMessage
@@ -257,8 +258,8 @@ class Asking:
         return [part for days in due for part in windows.split(days, work.source.longest_window)]
 
     def lookback(self, source: CostSource | AccountsSource) -> int:
-        """How many days a night reads again: at least the month before, until the source calls it closed."""
-        return max(self.lookback_days, windows.least_lookback(source.month_closed_on))
+        """How many days a night reads again of what this source tells."""
+        return nights_lookback(self.lookback_days, source.month_closed_on)
 
     def totals(self, work: Work, night: date) -> list[Period]:
         """The days whose totals are to be compared with what is stored, where the source can tell those.

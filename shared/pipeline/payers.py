@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet
-from shared.domain.coverage import Reading, ReadPart
+from shared.domain.coverage import LONGEST_MONTH, Reading, ReadPart
 from shared.domain.money import add
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
@@ -129,7 +129,7 @@ class Payers:
     def _longest(self, payer: CloudAccount, scope: RunScope) -> int:
         """How many days a window may have: half of one that did not fit the last time."""
         last = next((each for each in self.ledger.syncs(payer.id, 2) if each.run_key != scope.run_key), None)
-        return max(1, last.days_unfit // 2) if last and last.days_unfit else windows.LONGEST_MONTH
+        return max(1, last.days_unfit // 2) if last and last.days_unfit else LONGEST_MONTH
 
     def _read_on(self, left: Left, window: Period) -> date:
         """The night on which the month was read whole by all; one that never was is the first."""
@@ -268,7 +268,8 @@ def _parts(
         if charges or odd or with_empty:
             # An answer that has others' rows is no empty one, as a file of all is none.
             others = bool(answer.charges)
-            parts.append(ReadPart(window, charges, answer.begun_at, {"": odd} if odd else {}, left_out=others))
+            odd_rows, estimated_from = {"": odd} if odd else {}, answer.estimated_from
+            parts.append(ReadPart(window, charges, answer.begun_at, odd_rows, others, estimated_from))
     return tuple(parts)
 
 

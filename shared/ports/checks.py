@@ -145,7 +145,7 @@ class CheckLedger(Protocol):
         """Judges these projects in one transaction, with a number of statements that does not grow with theirs.
 
         A period that has ended is followed by the next first, once, with what its rollover carries on; what was carried
-        follows late charges of the ended period until they are final (`rollover.settles_on`, and read since then). So
+        follows late charges of the ended period until they are final (`coverage.settled_before`). So
         long the ended period is judged too, with the revision that counted at its end, before the present one.
 
         Two checks of the same project never run at the same time: the second waits, and sees what the first did.

@@ -68,6 +68,14 @@ class Spent:
     cost: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """That the provider still calls the costs of a sub-account estimated, from this day on."""
+
+    sub_account_id: str
+    since: date
+
+
 class SpendingLedger(Protocol):
     """Sums of the stored charges, and what they lack."""
 
@@ -81,6 +89,10 @@ class SpendingLedger(Protocol):
 
     def lacking(self, which: Selection, today: date) -> list[Gap]:
         """What is missing of these charges: of every sub-account on the days on which it is asked for their sake."""
+        ...
+
+    def estimated(self, which: Selection) -> list[Estimated]:
+        """Which of these charges their providers may still change: of each such sub-account since when."""
         ...
 
     def stored_sub_accounts(self, written: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from shared.ports.allocations import AllocationLedger
 from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.rates import RateLedger
-from shared.ports.spending import By, Selection, SpendingLedger, Spent
+from shared.ports.spending import By, Estimated, Selection, SpendingLedger, Spent
 from shared.services.allocations import amounts
 from shared.services.errors import RequestError
 from shared.services.projects import is_answered_for, view_of
@@ -50,9 +50,9 @@ class Costs:
     opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
     allocated: what rules gave the projects whose costs these are (of_projects), or else what they gave to whom, and
     their rests; that is a part of what is unallocated, and no sum of a project's holds it. acronyms: of these projects.
-    gaps: what the sums lack. cut_from: the last day that was asked for, where it is in the future. in_one: what all of
-    it comes to in `currency`, where some of it was converted: that of the project's budget, or, of many projects or
-    none, the reporting currency.
+    gaps: what the sums lack. estimated: what of them may still change. cut_from: the last day that was asked for, where
+    it is in the future. in_one: what all of it comes to in `currency`, where some of it was converted: that of the
+    project's budget, or, of many projects or none, the reporting currency.
     """
 
     days: Period
@@ -71,6 +71,7 @@ class Costs:
     in_one: Decimal | None = None
     currency: str = ""
     converted: Conversion = field(default_factory=Conversion)
+    estimated: Sequence[Estimated] = ()
 
     @property
     def totals(self) -> Mapping[str, Decimal]:
@@ -127,6 +128,7 @@ class CostService:
             cut_from=last if last and last > today else None,
             allocated=self._allocated(which),
             of_projects=ids is not None,
+            estimated=self.spending.estimated(which),
         )
         if found.allocated:
             found = replace(found, acronyms={each.project.id: each.project.acronym for each in self.projects.entries()})

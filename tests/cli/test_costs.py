@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.adapters.database.tables import coverage
 from shared.composition import Composition
 from tests.cli.commands import (
     BARE,
@@ -60,6 +61,7 @@ def test_what_a_project_spent_is_that_of_its_period_by_service(cli: Cli, spent: 
         "allocated": [],
         "left": None,
         "missing": [],
+        "estimated": [],
     }
     assert listed(cli, "EAU", "--by", "month") == {"2026-10": "5", "2026-11": "5"}
 
@@ -132,6 +134,15 @@ def test_a_spreadsheet_gets_exact_amounts_and_nothing_else(cli: Cli, spent: Comp
     rows = list(csv.reader(io.StringIO(outcome.out)))
     assert rows == [["month", "cost", "currency"], ["2026-04", "1.005", "CAD"], ["2026-11", "30", "CAD"]]
     assert outcome.err == ""
+
+
+def test_what_its_provider_may_still_change_is_said(cli: Cli, spent: Composition) -> None:
+    since = coverage.update().where(coverage.c.month == date(2026, 11, 1)).values(estimated_from=date(2026, 11, 6))
+    spent.database.run(lambda connection: connection.execute(since))
+    said = f"Estimated: its provider may still change the costs of {FIRST} since 6 November 2026.\n"
+    assert said in cli("costs", "DIE1").out
+    assert cli("costs", "DIE1", "--json").json["estimated"] == [{"sub_account_id": FIRST, "since": "2026-11-06"}]
+    assert cli("costs", "DIE1", "--to", "2026-11-05", "--json").json["estimated"] == []
 
 
 def test_what_is_not_known_is_said(cli: Cli, spent: Composition) -> None:

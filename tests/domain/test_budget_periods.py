@@ -17,7 +17,6 @@ from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 
 DAY = timedelta(days=1)
-LOOKBACK = 35
 MONTHLY = PeriodRule(PeriodKind.MONTHLY, date(2000, 1, 1))
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in (1, 2, 3, 4))
 CAD = BudgetTerms(Decimal(1000), "CAD", MONTHLY, Rollover.CARRY_OVER)
@@ -133,17 +132,16 @@ def test_where_no_opened_period_ends_nothing_is_carried_and_that_is_final() -> N
 # --- when it is final ----------------------------------------------------------------------------------------
 
 
-def test_it_is_final_once_a_night_has_read_all_after_the_look_back() -> None:
+def test_it_is_final_once_no_night_reads_its_days_again() -> None:
     history = turn(loaded(CAD), FEBRUARY)
-    final_on = FEBRUARY + LOOKBACK * DAY
-    assert history.settle(None, LOOKBACK) == history.settle(final_on - DAY, LOOKBACK) == history
-    assert history.settle(final_on, LOOKBACK).unsettled() == []
+    assert history.settle(None) == history.settle(FEBRUARY - DAY) == history
+    assert history.settle(FEBRUARY).unsettled() == []
 
 
 def test_the_charges_of_all_periods_that_are_not_final_decide_what_is_carried() -> None:
     history = turn(loaded(CAD), APRIL)
     assert [carried_since(history.opened, day) for day in (JANUARY, FEBRUARY, APRIL)] == [None, JANUARY, JANUARY]
-    later = history.settle(FEBRUARY + LOOKBACK * DAY, LOOKBACK)
+    later = history.settle(FEBRUARY)
     assert [carried_since(later.opened, day) for day in (FEBRUARY, MARCH, APRIL)] == [None, FEBRUARY, FEBRUARY]
 
 
@@ -194,25 +192,25 @@ def test_periods_leave_no_day_out_and_a_second_check_changes_nothing(
     assert turn(history, days[-1], charges).opened == history.opened
 
 
-@given(life=lives(), late=st.lists(costs, min_size=1, max_size=5), read_until=gaps)
+@given(life=lives(), late=st.lists(costs, min_size=1, max_size=5), settled=gaps)
 def test_what_is_final_is_never_changed_by_any_charge_and_the_oldest_is_so_first(
-    life: Life, late: list[Decimal], read_until: list[int]
+    life: Life, late: list[Decimal], settled: list[int]
 ) -> None:
     terms, first, days, charges = life
-    settled = turn(loaded(terms, first), days[-1], charges).settle(first + sum(read_until) * DAY, LOOKBACK)
-    is_final = [settled.opened[start].settled for start in sorted(settled.opened)]
+    after = turn(loaded(terms, first), days[-1], charges).settle(first + sum(settled) * DAY)
+    is_final = [after.opened[start].settled for start in sorted(after.opened)]
     if terms.rollover in (Rollover.CARRY_OVER, Rollover.DRAW_DOWN):
         assert is_final == sorted(is_final, reverse=True)
-    changed = follow(settled, [*charges, *((first, "CAD", cost) for cost in late)])
-    assert all(changed.opened[start] == each for start, each in settled.opened.items() if each.settled)
+    changed = follow(after, [*charges, *((first, "CAD", cost) for cost in late)])
+    assert all(changed.opened[start] == each for start, each in after.opened.items() if each.settled)
 
 
-@given(life=lives(), late=costs, read_until=gaps)
+@given(life=lives(), late=costs, settled=gaps)
 def test_no_charge_of_a_day_before_those_that_still_decide_changes_what_was_carried(
-    life: Life, late: Decimal, read_until: list[int]
+    life: Life, late: Decimal, settled: list[int]
 ) -> None:
     terms, first, days, charges = life
-    history = turn(loaded(terms, first), days[-1], charges).settle(first + sum(read_until) * DAY, LOOKBACK)
+    history = turn(loaded(terms, first), days[-1], charges).settle(first + sum(settled) * DAY)
     for start, opened in history.opened.items():
         since = carried_since(history.opened, start)
         assert (since is None) == opened.settled

@@ -32,7 +32,7 @@ from shared.domain.coverage import (
     missing_months,
     months_in_words,
     not_outdated,
-    read_until,
+    settled_before,
 )
 from shared.domain.periods import Period
 
@@ -328,16 +328,55 @@ def test_days_that_leave_a_gap_to_those_that_were_read_do_not_count() -> None:
 def test_the_last_night_that_read_all_is_the_oldest_of_the_months_that_still_move() -> None:
     june = good(Period(date(2026, 6, 1), date(2026, 7, 1)), date(2026, 9, 1))
     known = {each.month: each for each in (june, good(OCTOBER, TODAY - DAY), good(NOVEMBER, TODAY))}
-    assert read_until(known, LOOKBACK, CLOSED_ON) == TODAY - DAY
-    assert read_until({}, LOOKBACK, CLOSED_ON) is None
+    assert settled_before(known, LOOKBACK, CLOSED_ON) == TODAY - DAY - LOOKBACK * DAY
+    assert settled_before({}, LOOKBACK, CLOSED_ON) is None
+
+
+def test_what_a_source_calls_closed_later_settles_later_and_is_recent_by_its_own_nights() -> None:
+    by = 10
+    assert settled_before({OCTOBER.start: good(OCTOBER, TODAY)}, LOOKBACK, by) == TODAY - 40 * DAY
+    october = good(OCTOBER, date(2026, 12, 4))
+    last, day_before = (replace(october, begun_at=at(date(2026, 12, day))) for day in (9, 8))
+    assert october.is_recent(date(2026, 12, 30), LOOKBACK, CLOSED_ON)
+    assert last.is_recent(date(2026, 12, 30), LOOKBACK, by)
+    assert not day_before.is_recent(date(2026, 12, 30), LOOKBACK, by)
+
+
+def test_a_month_that_its_provider_calls_estimated_is_never_final_however_long_ago_it_was_closed() -> None:
+    read = ReadPart(OCTOBER, (costs(day=OCTOBER.start),), at(TODAY), estimated_from=date(2026, 10, 20))
+    later, year = TODAY + 60 * DAY, TODAY + 360 * DAY
+    _, known = Coverage(OCTOBER.start).read(read, later, LOOKBACK, None)
+    known = replace(known, begun_at=at(later))
+    assert known.due_from(year, LOOKBACK) == date(2026, 10, 20)
+    assert known.is_recent(later + DAY, LOOKBACK, CLOSED_ON)
+    assert not known.is_recent(later + 2 * DAY, LOOKBACK, CLOSED_ON)
+    assert settled_before({known.month: known}, LOOKBACK, CLOSED_ON) == date(2026, 10, 20)
+    assert settled_before({known.month: known}, LOOKBACK, CLOSED_ON, OCTOBER.end) is None
+    _, known = known.read(replace(read, estimated_from=None, begun_at=at(year)), year, LOOKBACK, None)
+    assert known.due_from(year + DAY, LOOKBACK) is None
+    assert known.is_recent(year + 30 * DAY, LOOKBACK, CLOSED_ON)
+
+
+@pytest.mark.parametrize(
+    ("days", "told", "left"),
+    [((10, 21), None, 5), ((1, 10), None, 10), ((1, 21), None, None), ((1, 21), 12, 12), ((10, 21), 12, 5)],
+)
+def test_part_of_a_month_says_of_its_own_days_alone_whether_they_are_estimated(
+    days: tuple[int, int], told: int | None, left: int | None
+) -> None:
+    known = replace(good(NOVEMBER, TODAY - DAY), estimated_from=date(2026, 11, 5))
+    window = Period(*(date(2026, 11, day) for day in days))
+    read = ReadPart(window, (costs(day=window.start),), at(TODAY), estimated_from=told and date(2026, 11, told))
+    _, known = known.read(read, TODAY, LOOKBACK, None)
+    assert known.estimated_from == (left and date(2026, 11, left))
 
 
 def test_a_month_that_no_open_period_needs_any_more_holds_up_no_other() -> None:
     failed = good(OCTOBER, TODAY - 30 * DAY).failed("no", TODAY, LOOKBACK)
     known = {each.month: each for each in (failed, good(NOVEMBER, TODAY))}
-    assert read_until(known, LOOKBACK, CLOSED_ON) == TODAY - 30 * DAY
-    assert read_until(known, LOOKBACK, CLOSED_ON, OCTOBER.end - DAY) == TODAY - 30 * DAY
-    assert read_until(known, LOOKBACK, CLOSED_ON, OCTOBER.end) == TODAY
+    assert settled_before(known, LOOKBACK, CLOSED_ON) == TODAY - (30 + LOOKBACK) * DAY
+    assert settled_before(known, LOOKBACK, CLOSED_ON, OCTOBER.end - DAY) == TODAY - (30 + LOOKBACK) * DAY
+    assert settled_before(known, LOOKBACK, CLOSED_ON, OCTOBER.end) == TODAY - LOOKBACK * DAY
 
 
 # --- what a figure lacks -------------------------------------------------------------------------------------

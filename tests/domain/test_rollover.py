@@ -18,7 +18,6 @@ from shared.domain.rollover import (
     is_stopped,
     period_before,
     periods_begun,
-    settles_on,
 )
 
 ANNUAL = PeriodRule(PeriodKind.ANNUAL, date(2000, 4, 1))
@@ -148,7 +147,3 @@ def test_before_a_day_on_which_no_period_begins_none_ends() -> None:
     assert period_before(ANNUAL, date(2026, 11, 1)) is None
     assert period_before(FIXED, date(2026, 12, 1)) == Period(date(2026, 1, 1), date(2026, 12, 1))
     assert period_before(FIXED, date(2026, 1, 1)) is None
-
-
-def test_a_period_settles_when_no_night_reads_it_any_more() -> None:
-    assert settles_on(Period(date(2024, 1, 1), date(2024, 2, 1)), 35) == date(2024, 3, 7)

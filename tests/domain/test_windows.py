@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.charges import ChargeSet
-from shared.domain.coverage import Coverage, ReadPart
+from shared.domain.coverage import Coverage, ReadPart, nights_lookback
 from shared.domain.periods import Period, PeriodKind, PeriodRule, month_of, months_before
 from shared.domain.windows import (
     MOST_PARTS,
@@ -16,7 +16,6 @@ from shared.domain.windows import (
     at_once,
     due_totals,
     due_windows,
-    least_lookback,
     needed_from,
     split,
     without,
@@ -76,7 +75,7 @@ def test_the_least_look_back_holds_the_whole_month_before_until_it_is_closed_and
     first, before = month.replace(day=1), (month.replace(day=1) - timedelta(days=1)).replace(day=1)
     for day in range(1, closed_on):
         night = first.replace(day=day)
-        windows = due_windows({}, None, night, least_lookback(closed_on), 13)
+        windows = due_windows({}, None, night, nights_lookback(1, closed_on), 13)
         assert windows[0].start <= before
     if (first - before).days == 31:
         assert windows[0].start == before

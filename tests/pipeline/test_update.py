@@ -46,15 +46,14 @@ def test_a_night_reads_the_whole_month_before_until_that_is_closed_however_short
     chain.night()
     assert chain.spent() == Decimal(580)
     chain.configure(lookback_days=50)
-    assert chain.lookback_days == 50
+    assert chain.asking.lookback(chain.costs) == 50
 
 
 def test_a_source_that_closes_its_months_later_has_a_longer_look_back(chain: Chain) -> None:
     chain.configure(lookback_days=7)
-    assert chain.lookback_days == 35
+    assert chain.asking.lookback(chain.costs) == 35
     chain.costs.month_closed_on = 10
-    chain.configure()
-    assert chain.lookback_days == 40
+    assert chain.asking.lookback(chain.costs) == 40
 
 
 def test_a_night_reads_the_lookback_window_split_at_the_month_end(chain: Chain) -> None:

@@ -23,7 +23,7 @@ from shared.adapters.database.owners import STILL_READ
 from shared.adapters.database.tables import budget_periods, budgets, export_feeds, projects, scope_owners, scopes
 from shared.domain.budget_periods import BudgetHistory, Opened, OpenedPeriod, OverPeriod, carried_since
 from shared.domain.budgets import Budget, BudgetTerms
-from shared.domain.coverage import read_until
+from shared.domain.coverage import settled_before
 from shared.domain.exports.feeding import Fed
 from shared.domain.periods import Period
 from shared.ports.export_runs import closed_on
@@ -59,9 +59,9 @@ def turn_to_today(
     opened = _open_ends(connection, rows, today)
     known = _turned(connection, rows, opened, today, converts)
     over = {project_id: history.over(today) for project_id, history in known.items()}
-    nights = _read_until(connection, known, lookback_days)
-    known = {each: history.settle(nights[each], lookback_days) for each, history in known.items()}
-    known = {each: history.close(nights[each], today, lookback_days) for each, history in known.items()}
+    settled = _settled_before(connection, known, lookback_days)
+    known = {each: history.settle(settled[each]) for each, history in known.items()}
+    known = {each: history.close(settled[each], today) for each, history in known.items()}
     write_periods(connection, opened, known, now)
     budget_rows.write_turns(connection, {row.id: (period_in(row), period_at(row, today)) for row in rows})
     return Turned(_budgets(rows, opened, known, today), over)
@@ -181,12 +181,13 @@ def follow_charges(connection: Connection, known: Histories, converts: bool = Fa
 def settle(connection: Connection, known: Histories, lookback_days: int) -> Histories:
     """The histories, with what is final by what was read."""
     open_ones = {project_id: history for project_id, history in known.items() if history.unsettled()}
-    nights = _read_until(connection, open_ones, lookback_days)
-    return known | {each: known[each].settle(nights[each], lookback_days) for each in open_ones}
+    settled = _settled_before(connection, open_ones, lookback_days)
+    return known | {each: known[each].settle(settled[each]) for each in open_ones}
 
 
-def _read_until(connection: Connection, histories: Histories, lookback_days: int) -> dict[int, date | None]:
-    """The last night by which all of a project's sub-accounts were read, of its open periods; None where one never was.
+def _settled_before(connection: Connection, histories: Histories, lookback_days: int) -> dict[int, date | None]:
+    """The day before which all charges of a project's sub-accounts are final, as far as its open periods go; None where
+    one never was read.
 
     Not when its costs were last read: a message about one project or one resource group reads less. Sub-accounts that
     it gave up count as long as nights read its days there.
@@ -195,11 +196,11 @@ def _read_until(connection: Connection, histories: Histories, lookback_days: int
     known = known_of(connection, {fed for _, fed in rows})
     since = {project_id: history.open_from() for project_id, history in histories.items()}
     # Many projects share a sub-account and their periods.
-    read = cache(lambda fed, day: read_until(known[fed], lookback_days, closed_on(fed.provider), day))
-    nights: dict[int, set[date | None]] = {project_id: set() for project_id in histories}
+    settled = cache(lambda fed, day: settled_before(known[fed], lookback_days, closed_on(fed.provider), day))
+    days: dict[int, set[date | None]] = {project_id: set() for project_id in histories}
     for project_id, fed in rows:
-        nights[project_id].add(read(fed, since[project_id]))
-    return {each: None if None in found else min(filter(None, found), default=None) for each, found in nights.items()}
+        days[project_id].add(settled(fed, since[project_id]))
+    return {each: None if None in found else min(filter(None, found), default=None) for each, found in days.items()}
 
 
 # --- writing -------------------------------------------------------------------------------------------------

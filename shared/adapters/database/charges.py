@@ -45,10 +45,19 @@ from shared.adapters.database.tables import (
     scopes,
 )
 from shared.adapters.database.types import largest_amount
-from shared.domain.coverage import Coverage, Incomplete, Known, Reading, ReadPart, doubt_about, fault_in, not_outdated
+from shared.domain.coverage import (
+    Coverage,
+    Incomplete,
+    Known,
+    Reading,
+    ReadPart,
+    doubt_about,
+    fault_in,
+    nights_lookback,
+    not_outdated,
+)
 from shared.domain.money import plain
 from shared.domain.periods import Period
-from shared.domain.windows import least_lookback
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, Answered, AnswerState, ChargeLedger, ProjectScopes, Stored
@@ -121,7 +130,7 @@ class SqlCharges(Ledger, ChargeLedger):
         lock_accounts(connection, reading.provider, [reading.sub_account_id])
         delivered = months_delivered(connection, reading.provider, reading.sub_account_id)
         known = months_of(connection, reading.provider, reading.sub_account_id)
-        lookback = max(self.lookback_days, least_lookback(closed_on(reading.provider)))
+        lookback = nights_lookback(self.lookback_days, closed_on(reading.provider))
         taken = _Taken(reading, lookback, known, delivered)
         stored = stored_lately(connection, reading.provider, reading.sub_account_id)
         names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}

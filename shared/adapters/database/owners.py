@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import date, timedelta
+from datetime import date
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select
 
@@ -11,8 +11,10 @@ from shared.adapters.database.allocated import getters_of
 from shared.adapters.database.chunks import in_chunks, insert_rows, select_in
 from shared.adapters.database.ledger import columns, record
 from shared.adapters.database.tables import coverage, group_coverage, projects, scope_owners, scopes
+from shared.domain.coverage import nights_lookback
 from shared.domain.owners import DAY, Ownership, handed_over
 from shared.domain.periods import Period
+from shared.ports.export_runs import closed_on
 
 _reads = [each.alias().c for each in (coverage, group_coverage)]
 # An ownership whose days nights still read: one of now, or one that ended lately. What is the latest of all nights
@@ -34,10 +36,11 @@ def hand_over(
     of_these = select(scope_owners)
     for row in select_in(connection, of_these, scope_owners.c.scope_id, list(owners)) if not correction else ():
         so_far[row.scope_id].append(record(Ownership, row))
-    lookback = timedelta(days=lookback_days)
+    providers = select_in(connection, select(scopes.c.id, scopes.c.provider), scopes.c.id, list(owners))
+    lookback = {row.id: nights_lookback(lookback_days, closed_on(row.provider)) * DAY for row in providers}
     rows = [
         columns(each, Ownership)
-        | {"scope_id": scope_id, "settles_on": each.owned_until and each.owned_until + lookback}
+        | {"scope_id": scope_id, "settles_on": each.owned_until and each.owned_until + lookback[scope_id]}
         for scope_id, owner in owners.items()
         for each in handed_over(sorted(so_far[scope_id], key=_since), owner, today)
     ]

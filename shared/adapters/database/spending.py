@@ -22,7 +22,7 @@ from shared.domain.exports.feeding import Fed, place
 from shared.domain.money import add
 from shared.domain.periods import Period
 from shared.domain.projects import sub_account_key
-from shared.ports.spending import By, Selection, SpendingLedger, Spent
+from shared.ports.spending import By, Estimated, Selection, SpendingLedger, Spent
 
 # A day stands for its month too: no SQL for that is understood by every database.
 COLUMNS: dict[By, tuple[ColumnElement[Any], ...]] = {
@@ -126,6 +126,17 @@ class SqlSpending(Ledger, SpendingLedger):
                 odd = odd.difference(*owned.values())
             of_them = {month: each.of_groups(odd) for month, each in months.items()}
             found += lacking(fed, of_them, asked[fed], today, self.lookback_days)
+        return found
+
+    @override
+    @reads
+    def estimated(self, connection: Connection, which: Selection) -> list[Estimated]:
+        asked = dict(_asked(connection, which))
+        found = list[Estimated]()
+        for fed, months in sorted(known_of(connection, asked).items(), key=lambda each: place(each[0])):
+            days = [max(each.estimated_from, asked[fed].start) for each in months.values() if each.estimated_from]
+            if since := min((day for day in days if day < asked[fed].end), default=None):
+                found.append(Estimated(fed.name, since))
         return found
 
     @override

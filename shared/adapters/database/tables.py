@@ -198,7 +198,7 @@ coverage = table(
     *optional(reason=fitted(1000)),
     *needed(suspect_nights=Integer()),
     *optional(suspect_on=Date(), suspect_at=UtcDateTime()),
-    *optional(compared_on=Date(), odd=JSON(none_as_null=True)),
+    *optional(compared_on=Date(), odd=JSON(none_as_null=True), estimated_from=Date()),
 )
 
 
@@ -212,7 +212,7 @@ group_coverage = table(
     *optional(reason=fitted(1000)),
     *needed(suspect_nights=Integer()),
     *optional(suspect_on=Date(), suspect_at=UtcDateTime()),
-    *optional(compared_on=Date(), odd=JSON(none_as_null=True)),
+    *optional(compared_on=Date(), odd=JSON(none_as_null=True), estimated_from=Date()),
 )
 
 # Which days the answers of the last day have stored, of which groups (none named: of all).
