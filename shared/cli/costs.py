@@ -33,7 +33,7 @@ ALLOCATED: output.Table[Given] = {
     Column("amount", right=True): lambda given: output.money(given.amount, given.currency),
 }
 TITLES = {"sub_account_id": "sub-account", "resource_group": "resource group", "cost_centre": "cost centre"}
-NOTHING = {"resource_group": "outside of any group", "project": "unallocated"}
+NOTHING = {"resource_group": "outside of any group", "project": "unallocated", "meter": "not told"}
 NOTHING |= dict.fromkeys(("owner", "department", "cost_centre"), "none")
 # Of all sub-accounts together, more gaps than this are counted.
 MOST_GAPS = 10

@@ -43,7 +43,7 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     ] = STDOUT,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write stored costs as FOCUS 1.2, with the names of 1.4 beside: a row a sub-account, group, day and service.
+    """Write stored costs as FOCUS 1.2, with the names of 1.4 beside: a row a sub-account, group, day, service, meter.
 
     The sums are those that are stored, to the last digit. What is not stored is empty, or, where FOCUS allows nothing
     empty, repeats what is known: docs/exports.md says which.

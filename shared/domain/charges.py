@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from itertools import repeat
+from typing import TypeVar
 
 from shared.domain.money import EXACT, STORED_PLACES, add, stored
 from shared.domain.periods import Period
@@ -16,9 +17,12 @@ from shared.domain.texts import fitting, units
 
 Key = tuple[str, date, str]
 """What makes a charge one: group key, day, service."""
-# The longest names of a service and of a group that can be stored, on every database.
-LONGEST_SERVICE = 200
+MeterKey = tuple[str, date, str, str]
+"""What makes a part of a charge one: the charge's key, and the meter (FOCUS: SkuMeter; AWS: usage type)."""
+# The longest names of a service, a meter and a group that can be stored, on every database.
+LONGEST_SERVICE = LONGEST_METER = 200
 LONGEST_GROUP = 100
+AnyKey = TypeVar("AnyKey", Key, MeterKey)
 # A charge without a service is shown by Azure's own portal under this word; an empty line in a mail says nothing.
 NO_SERVICE = "Unassigned"
 
@@ -39,12 +43,14 @@ class ChargeSet:
     """The charges of one sub-account in one window, in one currency.
 
     amounts: billed cost by (group key, day, service), as plain tuples: there are millions of them.
-    group_names: the group's name as the provider first spelled it, by group key.
+    group_names: the group's name as the provider first spelled it, by group key. meters: what the amounts are made of,
+    where meters were asked for: each amount is the sum of its meters'.
     """
 
     billing_currency: str | None = None
     amounts: dict[Key, Decimal] = field(default_factory=dict)
     group_names: dict[str, str] = field(default_factory=dict)
+    meters: dict[MeterKey, Decimal] = field(default_factory=dict)
 
     def add(self, group: str, day: date, service: str, billed_cost: Decimal, currency: str) -> None:
         """Counts one row in; rows of the same group (in any spelling), day and service are one charge.
@@ -70,13 +76,15 @@ class ChargeSet:
         """The charges of these groups only."""
         amounts = {key: amount for key, amount in self.amounts.items() if key[0] in group_keys}
         names = {key: name for key, name in self.group_names.items() if key in group_keys}
-        return ChargeSet(self.billing_currency, amounts, names)
+        meters = {key: amount for key, amount in self.meters.items() if key[0] in group_keys}
+        return ChargeSet(self.billing_currency, amounts, names, meters)
 
     def on_days(self, days: Period, but_groups: Container[str]) -> ChargeSet:
         """The charges of these days, without those of some groups."""
         amounts = {key: cost for key, cost in self.amounts.items() if key[1] in days and key[0] not in but_groups}
         names = {key: name for key, name in self.group_names.items() if key not in but_groups}
-        return ChargeSet(self.billing_currency, amounts, names)
+        meters = {key: cost for key, cost in self.meters.items() if key[1] in days and key[0] not in but_groups}
+        return ChargeSet(self.billing_currency, amounts, names, meters)
 
 
 def key_of_group(name: str) -> str:
@@ -95,6 +103,23 @@ def group_name(text: str) -> str:
 def service_name(text: str) -> str:
     """A service as it can be stored: a label, so it may be cut."""
     return fitting(text.strip(), LONGEST_SERVICE, "").rstrip() or NO_SERVICE
+
+
+def meter_name(text: str) -> str:
+    """A meter as it can be stored: a label too."""
+    return fitting(text.strip(), LONGEST_METER, "").rstrip()
+
+
+def metered_columns(
+    days: Iterable[date], services: Iterable[str], meters: Iterable[str], costs: Iterable[Decimal], currency: str
+) -> ChargeSet:
+    """Rows of meters outside of any group, given as columns: each meter's cost is rounded for storing, once, and a
+    charge is what its meters come to.
+    """
+    keys = [("", *key) for key in zip(days, services, meters, strict=True)]
+    of_meters = {key: stored(cost) for key, cost in _summed(zip(keys, costs, strict=True)).items()}
+    amounts = _summed((key[:3], cost) for key, cost in of_meters.items())
+    return ChargeSet(currency, amounts, {"": ""}, of_meters)
 
 
 def rounded_columns(
@@ -119,8 +144,8 @@ def rounded_columns(
     return ChargeSet(currency, amounts, names)
 
 
-def _summed(rows: Iterable[tuple[Key, Decimal]]) -> dict[Key, Decimal]:
-    sums: dict[Key, Decimal] = {}
+def _summed(rows: Iterable[tuple[AnyKey, Decimal]]) -> dict[AnyKey, Decimal]:
+    sums: dict[AnyKey, Decimal] = {}
     for key, cost in rows:
         sums[key] = add(sums[key], cost) if key in sums else cost
     return sums

@@ -45,7 +45,10 @@ class FocusProject(NamedTuple):
 
 
 class FocusCharge(NamedTuple):
-    """A stored charge: scope and project (None: nobody's on its day) by their ids."""
+    """A stored charge: scope and project (None: nobody's on its day) by their ids; or what of it one meter says.
+
+    meter: None where none is told.
+    """
 
     scope_id: int
     day: date
@@ -53,6 +56,7 @@ class FocusCharge(NamedTuple):
     currency: str
     cost: Decimal
     project_id: int | None
+    meter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class By(StrEnum):
     """What charges are summed by."""
 
     SERVICE = "service"
+    METER = "meter"
     DAY = "day"
     MONTH = "month"
     SUB_ACCOUNT = "sub-account"
@@ -30,6 +31,7 @@ class By(StrEnum):
 # What says what a sum is of.
 KEYS: dict[By, tuple[str, ...]] = {
     By.SERVICE: ("service",),
+    By.METER: ("service", "meter"),
     By.DAY: ("day",),
     By.MONTH: ("month",),
     By.SUB_ACCOUNT: ("provider", "sub_account_id"),
@@ -60,7 +62,7 @@ class Spent:
     """What some charges of one currency come to.
 
     key: as KEYS names its parts; days and months as ISO 8601 writes them, a project by its acronym. A part is empty for
-    charges outside of any group, or of no project, or of one of which nobody said it.
+    charges outside of any group, or of no project, or of one of which nobody said it, and for what no meter says.
     """
 
     key: tuple[str, ...]

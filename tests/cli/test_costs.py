@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import select
 
-from shared.adapters.database.tables import coverage
+from shared.adapters.database.tables import charge_meters, charges, coverage
 from shared.composition import Composition
 from tests.cli.commands import (
     BARE,
@@ -134,6 +135,23 @@ def test_a_spreadsheet_gets_exact_amounts_and_nothing_else(cli: Cli, spent: Comp
     rows = list(csv.reader(io.StringIO(outcome.out)))
     assert rows == [["month", "cost", "currency"], ["2026-04", "1.005", "CAD"], ["2026-11", "30", "CAD"]]
     assert outcome.err == ""
+
+
+def test_costs_by_meter_say_where_none_is_told(cli: Cli, spent: Composition) -> None:
+    assert cli("costs", "DIE1", "--by", "meter", "--json").json["costs"] == [
+        {"service": "VM", "meter": "", "cost": "31.005", "currency": "CAD"}
+    ]
+    with spent.database.engine.begin() as connection:
+        charge = connection.scalar(select(charges.c.scope_id).where(charges.c.billed_cost == Decimal(30)))
+        of = {"charge_period_start": date(2026, 11, 20), "service_name": "VM", "billing_currency": "CAD"}
+        hours = of | {"sku_meter": "BoxUsage", "billed_cost": Decimal(30), "scope_id": charge}
+        connection.execute(charge_meters.insert().values(hours))
+    table = cli("costs", "DIE1", "--by", "meter").out.splitlines()[2:5]
+    assert [each.split() for each in table] == [
+        ["SERVICE", "METER", "COST", "SHARE"],
+        ["VM", "BoxUsage", "30.00", "CAD", "96.8", "%"],
+        ["VM", "not", "told", "1.01", "CAD", "3.2", "%"],
+    ]
 
 
 def test_what_its_provider_may_still_change_is_said(cli: Cli, spent: Composition) -> None:

@@ -8,19 +8,20 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from localdev.aws_sim import AwsAccount, AwsCharge, AwsSimulator, Organization
+from shared.adapters.database.tables import charge_meters
 from shared.domain.periods import Period
 from shared.domain.projects import Scope
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.credentials import AccessKeys
 from shared.ports.payers import Member
-from shared.ports.spending import Estimated, Selection
+from shared.ports.spending import By, Estimated, Selection
 from tests.aws_worlds import ACCOUNT, KEYS, OTHER, aws_costs, cloud_account, with_roles
 from tests.pipeline.conftest import Chain, entry
 
-ONE, TWO, THREE = "111111111111", "222222222222", "333333333333"
+ONE, TWO, THREE, FOUR = "111111111111", "222222222222", "333333333333", "444444444444"
 YESTERDAY, OCTOBER = date(2026, 11, 19), date(2026, 10, 25)
 
 
@@ -148,3 +149,21 @@ def test_what_aws_calls_estimated_is_known_as_that_and_read_each_night_however_l
         chain.night()
         assert last_read() == date(2027, 2, min(day, 24))
         assert estimated() == ([Estimated(ONE, since)] if since else [])
+
+
+def test_each_usage_type_of_an_account_that_is_read_by_meter_is_stored_once_night_after_night(
+    chain: Chain, aws: AwsSimulator
+) -> None:
+    with_roles(aws, FOUR)
+    aws.add_organization(Organization(FOUR, {FOUR: AwsAccount(FOUR, "Alone")}))
+    assert chain.cloud_accounts.add(cloud_account(FOUR, name="alone", detail="meter"))
+    usage = {"EU-Requests": Decimal("0.5"), "EU-Storage": Decimal(2)}
+    aws.book.add(AwsCharge(FOUR, "Amazon S3", YESTERDAY, cost, usage_type=meter) for meter, cost in usage.items())
+    for day in (20, 21):
+        chain.clock.now = datetime(2026, 11, day, 2, tzinfo=UTC)
+        chain.night()
+        found = chain.spending.sums(Selection(Period(YESTERDAY, date(2026, 12, 1)), sub_account_id=FOUR), By.METER)
+        assert {each.key: each.cost for each in found} == {("Amazon S3", meter): usage[meter] for meter in usage}
+        stored = select(charge_meters.c.sku_meter, charge_meters.c.billed_cost)
+        rows = chain.database.read(lambda connection, stored=stored: connection.execute(stored).all())
+        assert sorted(map(tuple, rows)) == sorted(usage.items())

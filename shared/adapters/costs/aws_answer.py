@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from shared.domain.aws import AwsNameError, parse_account
-from shared.domain.charges import ChargeSet, rounded_columns, service_name
+from shared.domain.charges import ChargeSet, meter_name, metered_columns, rounded_columns, service_name
 from shared.domain.money import MoneyError, parse_currency
 from shared.domain.texts import readable, storable
 from shared.ports.costs import AccountsAnswer, AccountsQuery
@@ -53,7 +53,8 @@ class Answer:
         self.token: str | None = None
         self.wanted = wanted
         self._by_account = not has_meters(query)
-        self._columns: dict[tuple[str, str], tuple[list[date], list[str], list[Decimal]]] = {}
+        # By account and currency: days, services, meters, amounts.
+        self._columns: dict[tuple[str, str], tuple[list[date], list[str], list[str], list[Decimal]]] = {}
         self._estimated: set[date] = set()
         self._names: dict[str, str] = {}
         self._odd: dict[str, str] = {}
@@ -96,9 +97,12 @@ class Answer:
     def whole(self) -> AccountsAnswer:
         """All that has come."""
         charges: defaultdict[str, list[ChargeSet]] = defaultdict(list)
-        for (account, currency), (days, services, amounts) in sorted(self._columns.items()):
-            # With `sku_meter` in a charge's key, meters are a column of their own; until then a service's are summed.
-            charges[account].append(rounded_columns([""] * len(days), days, services, amounts, currency))
+        for (account, currency), (days, services, meters, amounts) in sorted(self._columns.items()):
+            charges[account].append(
+                rounded_columns([""] * len(days), days, services, amounts, currency)
+                if self._by_account
+                else metered_columns(days, services, meters, amounts, currency)
+            )
         return AccountsAnswer(
             {account: tuple(sets) for account, sets in charges.items()},
             self.begun_at,
@@ -120,7 +124,7 @@ class Answer:
 
     def _add_row(self, day: date, keys: list[str], cost: Mapping[str, Any]) -> None:
         # By account and service, or by service and meter of the only account.
-        account, service = (keys[0], keys[1]) if self._by_account else (self._account, keys[0])
+        account, service, meter = (keys[0], keys[1], "") if self._by_account else (self._account, *keys[:2])
         if self.wanted is not None and account not in self.wanted:
             return
         try:
@@ -128,9 +132,10 @@ class Answer:
         except (CellError, AwsNameError) as error:
             self._set_aside(account if not isinstance(error, AwsNameError) else "", day, service, str(error))
             return
-        days, services, amounts = self._columns.setdefault(row[:2], ([], [], []))
+        days, services, meters, amounts = self._columns.setdefault(row[:2], ([], [], [], []))
         days.append(day)
         services.append(service_name(storable(service)))
+        meters.append(meter_name(meter))
         amounts.append(row[2])
 
     def _set_aside(self, account: str, day: date, service: str, why: str) -> None:

@@ -5,7 +5,7 @@ A window of one sub-account has 140,000 rows. Each costs Python a microsecond he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -29,8 +29,8 @@ from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.chunks import in_chunks
-from shared.adapters.database.tables import charges
-from shared.adapters.database.types import Money
+from shared.adapters.database.tables import charge_meters, charges
+from shared.adapters.database.types import Money, largest_amount
 from shared.domain.coverage import ReadPart, StoredCharge
 from shared.domain.periods import Period
 from shared.ports.errors import NeverError
@@ -72,11 +72,14 @@ class RowChanges:
         self.removed += others.removed
 
 
-def within(window: Period, scope_ids: Iterable[int]) -> Iterator[ColumnElement[bool]]:
-    """What selects the charges of the window's days in these scopes; more than one condition only for very many."""
+def within(window: Period, scope_ids: Iterable[int], table: Table = charges) -> Iterator[ColumnElement[bool]]:
+    """What selects the charges of the window's days in these scopes; more than one condition only for very many.
+
+    table: `charges`, or `charge_meters`.
+    """
     for ids in in_chunks(sorted(scope_ids)):
-        day = charges.c.charge_period_start
-        yield charges.c.scope_id.in_(ids) & (day >= window.start) & (day < window.end)
+        day = table.c.charge_period_start
+        yield table.c.scope_id.in_(ids) & (day >= window.start) & (day < window.end)
 
 
 def _stored(connection: Connection, window: Period, scope_ids: Iterable[int]) -> Iterator[AnyRow]:
@@ -102,6 +105,38 @@ def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, sc
             changes.changed.append((scope_id, day, service, stored_currency, cost))
     for currency, amounts in missing.items():
         changes.added.extend((scope_ids[key[0]], key[1], key[2], currency, cost) for key, cost in amounts.items())
+
+
+Metered = tuple[ReadPart, Mapping[str, int], Container[str]]
+"""Days of an answer, the scopes that it is about, by group key, and the groups of which rows were set aside"""
+
+
+def write_meters(connection: Connection, read: Iterable[Metered]) -> None:
+    """Makes the meters that are stored equal to what was read; of groups with rows set aside none goes."""
+    largest = largest_amount(connection.dialect)
+    for part, scope_ids, odd in read:
+        missing = _meters_in(part, scope_ids, largest)
+        kept = {scope_id for group, scope_id in scope_ids.items() if group in odd}
+        changed, removed = list[Any](), list[Any]()
+        for which in within(part.window, scope_ids.values(), charge_meters):
+            for *row, stored_cost in connection.execute(select(charge_meters).where(which)):
+                key = tuple(row)
+                cost = missing.pop(key, None)
+                if cost is None and key[0] not in kept:
+                    removed.append(key)
+                elif cost is not None and cost != stored_cost:
+                    changed.append((*key, cost))
+        write_rows(connection, METERS, [(*key, cost) for key, cost in missing.items()], changed, removed)
+
+
+def _meters_in(part: ReadPart, scope_ids: Mapping[str, int], largest: Decimal) -> dict[tuple[Any, ...], Decimal]:
+    """The part's meters by the table's key, but those that are too large to be stored, or whose charges are."""
+    return {
+        (scope_ids[group], day, service, meter, each.billing_currency or ""): cost
+        for each in part.charges
+        for (group, day, service, meter), cost in each.meters.items()
+        if max(cost.copy_abs(), each.amounts[group, day, service].copy_abs()) <= largest
+    }
 
 
 def stored_charges(connection: Connection, window: Period, scope_ids: Mapping[str, int]) -> Iterator[StoredCharge]:
@@ -139,7 +174,7 @@ class WrittenTable:
         self.days = [number for number, column in enumerate(table.c) if isinstance(column.type, Date)]
 
 
-CHARGES = WrittenTable(charges)
+CHARGES, METERS = WrittenTable(charges), WrittenTable(charge_meters)
 
 
 def write(connection: Connection, changes: RowChanges) -> None:

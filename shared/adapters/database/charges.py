@@ -15,7 +15,15 @@ from typing_extensions import override
 from shared.adapters.database.allocated import may_get
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
-from shared.adapters.database.charge_rows import Row, RowChanges, note_changes, stored_charges, write
+from shared.adapters.database.charge_rows import (
+    Metered,
+    Row,
+    RowChanges,
+    note_changes,
+    stored_charges,
+    write,
+    write_meters,
+)
 from shared.adapters.database.chunks import insert_rows, kept_or, update_in
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
@@ -138,6 +146,7 @@ class SqlCharges(Ledger, ChargeLedger):
         read = {key: row for key, row in found.items() if reading.is_whole or key in reading.group_keys}
         ids = {key: row.id for key, row in read.items()}
         parts, changes, odd = list[ReadPart](), RowChanges(), dict[str, str]()
+        metered = list[Metered]()
         counting = list(_not_delivered(reading, delivered))
         for part, exported in counting:
             current = not_outdated(part, stored)
@@ -152,6 +161,7 @@ class SqlCharges(Ledger, ChargeLedger):
             if left and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())]):
                 parts.append(part)
                 changes.add(its)
+                metered += [(*each, part_odd) for each in left]
         owners = owners_by_group(connection, reading.provider, reading.sub_account_id, odd) if odd else {}
         if reading.is_whole:
             write_months(connection, reading.provider, reading.sub_account_id, taken.changed)
@@ -159,6 +169,7 @@ class SqlCharges(Ledger, ChargeLedger):
             # Some groups say nothing of the account, nor of what is missing of it.
             raise NeverError(odd[next(iter(owners))])
         write(connection, changes)
+        write_meters(connection, metered)
         note_stored(connection, reading, parts, now)
         _note_answers(connection, scope_id, taken, now)
         if counting:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     and_,
     cast,
+    delete,
     exists,
     func,
     insert,
@@ -28,7 +29,7 @@ from shared.adapters.database.budget_rows import AnyRow
 from shared.adapters.database.charge_rows import CHARGES, FETCHED, WrittenTable, write_rows
 from shared.adapters.database.export_state import State, of_account
 from shared.adapters.database.scope_rows import Scopes
-from shared.adapters.database.tables import charges, export_charges, scopes
+from shared.adapters.database.tables import charge_meters, charges, export_charges, scopes
 from shared.adapters.database.types import PLACES, largest_amount
 from shared.domain.coverage import StoredCharge, day_in_words
 from shared.domain.exports.days import Spoken
@@ -175,6 +176,11 @@ def count(
     days = [row[1] for rows in changes for row in rows]
     added, changed, removed = map(len, changes)
     return Changes(added, changed, removed, Period(min(days), max(days) + DAY) if days else None)
+
+
+def forget_meters(connection: Connection, its_scopes: Select[tuple[int]], month: date) -> None:
+    """The charges of the month in these scopes are exports' now, which tell no meters."""
+    connection.execute(delete(charge_meters).where(_within(charge_meters, its_scopes, month_of(month))))
 
 
 def _within(table: Table, its_scopes: Select[tuple[int]], window: Period) -> ColumnElement[bool]:

@@ -13,6 +13,7 @@ from shared.adapters.database.chunks import kept_or, update_in
 from shared.adapters.database.export_charges import (
     added_up,
     count,
+    forget_meters,
     is_something_read,
     months_delivered_in,
     scope_ids_of,
@@ -87,6 +88,7 @@ class Counting:
             changes.append(count(self.connection, self.after, its_scopes, month, of_month))
             if is_new:
                 held[month] = of_month
+                forget_meters(self.connection, its_scopes, month)
             if is_known and (after := self._known(fed, month, of_month, its, known.get(month), is_new)):
                 known[month] = after
         leave_to_whole(self.connection, fed, self._left_to_whole(fed))

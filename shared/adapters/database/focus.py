@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby, islice
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, null, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import FETCHED, OWNED
 from shared.adapters.database.charge_rows import within
 from shared.adapters.database.ledger import Ledger
-from shared.adapters.database.spending import of_sub_account
+from shared.adapters.database.spending import IN_CHARGE, of_sub_account
 from shared.adapters.database.tables import (
     accounts,
+    charge_meters,
     charges,
     cloud_accounts,
     export_feeds,
@@ -24,15 +27,23 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
+from shared.domain.periods import Period
 from shared.ports.cloud_accounts import ConnectionType
 from shared.ports.focus import ChargeStore, FocusCharge, FocusCharges, FocusProject, FocusScope
 from shared.ports.spending import Selection
 
 CHARGES = (
-    select(*charges.c, scope_owners.c.project_id)
+    select(*charges.c, scope_owners.c.project_id, null().label("sku_meter"))
     .select_from(charges.outerjoin(scope_owners, OWNED))
     .order_by(*charges.primary_key)
 )
+# Each charge as often as it has meters, and once where it has none.
+METERED = (
+    select(*charges.c, scope_owners.c.project_id, charge_meters.c.sku_meter, charge_meters.c.billed_cost.label("part"))
+    .select_from(charges.outerjoin(scope_owners, OWNED).outerjoin(charge_meters, IN_CHARGE))
+    .order_by(*charges.primary_key, charge_meters.c.sku_meter)
+)
+OF_CHARGE = len(charges.primary_key)
 # An export is of one billing account, or names none; what feeds a sub-account can be exports of two, for a time.
 EXPORTED = (
     select(func.max(exports.c.billing_account))
@@ -115,11 +126,33 @@ def _scope(row: Any) -> FocusScope:
 def _batches(
     connection: Connection, which: Selection, of_scopes: Sequence[FocusScope]
 ) -> Iterator[Sequence[FocusCharge]]:
-    wanted = _owned_by(CHARGES, which)
-    for some in within(which.days, [each.id for each in of_scopes]):
-        rows = connection.execute(wanted.where(some), execution_options={"yield_per": FETCHED})
+    ids = {each.id for each in of_scopes}
+    metered = ids & set(_metered(connection, which.days, ids))
+    for some in within(which.days, ids - metered):
+        rows = connection.execute(_owned_by(CHARGES, which).where(some), execution_options={"yield_per": FETCHED})
         # Rows are tuples; making others of them would take a third of the time.
         yield from cast("Iterator[Sequence[FocusCharge]]", rows.partitions(FETCHED))
+    for some in within(which.days, metered):
+        rows = connection.execute(_owned_by(METERED, which).where(some), execution_options={"yield_per": FETCHED})
+        parts = (part for _, same in groupby(rows, lambda row: row[:OF_CHARGE]) for part in _by_meter(list(same)))
+        while batch := list(islice(parts, FETCHED)):
+            yield batch
+
+
+def _metered(connection: Connection, days: Period, ids: Iterable[int]) -> Iterator[int]:
+    """Those of the scopes of whose charges meters are told."""
+    for some in within(days, ids, charge_meters):
+        yield from connection.scalars(select(charge_meters.c.scope_id).where(some).distinct())
+
+
+def _by_meter(rows: Sequence[Any]) -> Iterator[FocusCharge]:
+    """A charge by its meters, and what none of them says, so that all of it is the charge."""
+    charge = FocusCharge(*rows[0][: len(charges.c) + 1])
+    meters = [charge._replace(cost=row.part, meter=row.sku_meter) for row in rows if row.part is not None]
+    yield from meters
+    left = charge.cost - sum((each.cost for each in meters), Decimal(0))
+    if left or not meters:
+        yield charge._replace(cost=left)
 
 
 def _owned_by(wanted: Select[*tuple[Any, ...]], which: Selection) -> Select[*tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, select
 from typing_extensions import override
 
 from shared.adapters.database.allocated import DAY_AND_CURRENCY, shares_together
@@ -16,7 +16,7 @@ from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED, owned
 from shared.adapters.database.chunks import AMONG, among, in_chunks, select_among, select_in
 from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of, lacking, owners_of_odd
 from shared.adapters.database.ledger import Ledger, reads
-from shared.adapters.database.tables import charges, export_feeds, projects, scope_owners, scopes
+from shared.adapters.database.tables import charge_meters, charges, export_feeds, projects, scope_owners, scopes
 from shared.domain.coverage import DAY, Gap
 from shared.domain.exports.feeding import Fed, place
 from shared.domain.money import add
@@ -27,6 +27,7 @@ from shared.ports.spending import By, Estimated, Selection, SpendingLedger, Spen
 # A day stands for its month too: no SQL for that is understood by every database.
 COLUMNS: dict[By, tuple[ColumnElement[Any], ...]] = {
     By.SERVICE: (charges.c.service_name,),
+    By.METER: (charges.c.service_name, charge_meters.c.sku_meter),
     By.DAY: (charges.c.charge_period_start,),
     By.MONTH: (charges.c.charge_period_start,),
     By.SUB_ACCOUNT: (scopes.c.provider, scopes.c.sub_account_id),
@@ -73,6 +74,8 @@ CHARGED_BY_SCOPE = among(
     .group_by(_of_day.c.day, _of_day.c.one, _of_day.c.other),
     scope_owners.c.project_id,
 )
+# Joins a charge with what its meters say.
+IN_CHARGE = and_(*(charge_meters.c[column.name] == column for column in charges.primary_key))
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,11 @@ class SqlSpending(Ledger, SpendingLedger):
     @override
     @reads
     def sums(self, connection: Connection, which: Selection, by: By) -> list[Spent]:
+        if by is By.METER:
+            return _by_meter(connection, which)
         key = (*COLUMNS[by], charges.c.billing_currency)
         summed = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).group_by(*key)
-        sums: dict[tuple[tuple[str, ...], str], Decimal] = {}
-        for some in _in_chunks(which):
-            for *parts, currency, cost in connection.execute(
-                summed.where(*_selected(some)), execution_options={"yield_per": FETCHED}
-            ):
-                this = tuple(_text(part, by) for part in parts), currency
-                sums[this] = sums.get(this, Decimal(0)) + cost
-        return [Spent(*this, cost) for this, cost in sums.items()]
+        return [Spent(*this, cost) for this, cost in _sums(connection, which, by, summed).items()]
 
     @override
     @reads
@@ -160,6 +158,36 @@ def _charged(connection: Connection, ids: Sequence[int], days: Period) -> Iterat
         between = {"start": min(mixed), "end": max(mixed) + DAY}
         again = select_among(connection, CHARGED, ids, **between)
         yield from ((day, currency, cost) for day, currency, cost in again if day in mixed)
+
+
+def _by_meter(connection: Connection, which: Selection) -> list[Spent]:
+    """By service and meter; under an empty one what no meter says, so that all of it is what charges come to."""
+    metered = WITH_OWNER.join(charge_meters, IN_CHARGE)
+    key = (*COLUMNS[By.METER], charges.c.billing_currency)
+    summed = select(*key, func.sum(charge_meters.c.billed_cost)).select_from(metered).group_by(*key)
+    sums = _sums(connection, which, By.METER, summed)
+    key = (charges.c.service_name, charges.c.billing_currency)
+    services = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).group_by(*key)
+    left = _sums(connection, which, By.SERVICE, services)
+    for ((service, _), currency), cost in sums.items():
+        left[(service,), currency] -= cost
+    for (of, currency), cost in left.items():
+        if cost:
+            sums[(*of, ""), currency] = sums.get(((*of, ""), currency), Decimal(0)) + cost
+    return [Spent(*this, cost) for this, cost in sums.items()]
+
+
+def _sums(
+    connection: Connection, which: Selection, by: By, summed: Select[*tuple[Any, ...]]
+) -> dict[tuple[tuple[str, ...], str], Decimal]:
+    sums: dict[tuple[tuple[str, ...], str], Decimal] = {}
+    for some in _in_chunks(which):
+        for *parts, currency, cost in connection.execute(
+            summed.where(*_selected(some)), execution_options={"yield_per": FETCHED}
+        ):
+            this = tuple(_text(part, by) for part in parts), currency
+            sums[this] = sums.get(this, Decimal(0)) + cost
+    return sums
 
 
 def _in_chunks(which: Selection) -> Iterator[Selection]:

@@ -254,6 +254,16 @@ charges = table(
     sqlite_with_rowid=False,
 )
 
+# What charges are made of, where their cloud account asks for meters; each charge is what its meters come to. They are
+# apart, so that the key of `charges` stays as the version before knows it (docs/architecture.md).
+charge_meters = table(
+    "charge_meters",
+    Column("scope_id", ForeignKey("scopes.id"), primary_key=True),
+    *key(charge_period_start=Date(), service_name=key_text(200), sku_meter=key_text(200), billing_currency=key_text(3)),
+    *needed(billed_cost=Money()),
+    sqlite_with_rowid=False,
+)
+
 # Every version of every rule that allocates charges of no project: domain.allocation.Rule. Rows are only ever added.
 # A condition on a tag would be one more column here, empty for rules without one.
 allocation_rules = table(

@@ -38,6 +38,7 @@ CHARGES: dict[str, Any] = {
     "BillingCurrency": pl.String,
     COST: pl.String,
     PROJECT: pl.Int64,
+    "SkuMeter": pl.String,
 }
 SCOPES: dict[str, Any] = {
     SCOPE: pl.Int64,
@@ -84,6 +85,9 @@ COLUMNS: dict[str, pl.Expr] = {
     "ServiceName": pl.col("ServiceName"),
     "ServiceProviderName": pl.col("ProviderName"),
     "ServiceSubcategory": pl.lit("Other (Other)"),
+    # By FOCUS no SKU without an id has a meter; what is known of it is the meter alone.
+    "SkuId": pl.col("SkuMeter"),
+    "SkuMeter": pl.col("SkuMeter"),
     "SubAccountId": pl.col("SubAccountId"),
     "SubAccountName": pl.col("SubAccountName"),
     "x_ResourceGroupName": pl.col("x_ResourceGroupName"),
@@ -153,7 +157,7 @@ class _Frames:
         return (
             charges.lazy()
             .with_columns(
-                pl.col("ServiceName").str.replace_all(LINE_BREAKS, " "),
+                pl.col("ServiceName", "SkuMeter").str.replace_all(LINE_BREAKS, " "),
                 pl.col(COST).str.to_decimal(scale=PLACES),
             )
             .join(self._scopes, on=SCOPE, how="left", maintain_order="left")

@@ -114,11 +114,20 @@ def test_one_account_is_asked_for_itself_alone_even_where_it_is_a_payer(aws: Aws
     assert set(read(costs, replace(ORGANIZATION, is_organization=False)).charges) == {PAYER}
 
 
-def test_meters_of_one_account_are_asked_for_and_summed_by_service(aws: AwsSimulator, costs: AwsCosts) -> None:
-    aws.book.add(a_charge("0.1", usage_type=meter) for meter in ("EU-Requests", "EU-Storage", "EU-Out"))
+def test_meters_of_one_account_are_told_apart_over_all_pages_and_a_charge_is_their_sum(
+    aws: AwsSimulator, costs: AwsCosts
+) -> None:
+    usage = {"EU-Requests": "0.1", "EU-Storage": "0.00000000005", "EU-Out": "-0.04"}
+    aws.book.add(a_charge(cost, usage_type=meter) for meter, cost in usage.items())
     answer = read(costs, replace(ALONE, detail="meter"))
-    assert amounts(answer) == {(ACCOUNT, "USD", DAY, "Amazon S3"): Decimal("0.3")}
+    (charges,) = answer.charges[ACCOUNT]
+    assert charges.meters == {
+        ("", DAY, "Amazon S3", meter): Decimal(cost) for meter, cost in (usage | {"EU-Storage": "0"}).items()
+    }
+    assert amounts(answer) == {(ACCOUNT, "USD", DAY, "Amazon S3"): Decimal("0.06")}
+    assert read(costs, ALONE).charges[ACCOUNT][0].meters == {}
     assert [key["Key"] for key in asked(aws)[0]["GroupBy"]] == ["SERVICE", "USAGE_TYPE"]
+    assert len(asked(aws)) == 3
 
 
 def test_the_chosen_accounts_of_an_organization_are_read_and_no_others(aws: AwsSimulator, costs: AwsCosts) -> None:

@@ -83,6 +83,12 @@ def test_a_row_says_what_is_stored_and_nothing_that_is_not():
     assert set(",".join([MANDATORY, NEWER, RECOMMENDED]).split(",")) < set(row)
 
 
+def test_a_meter_has_an_id_beside_it_for_by_focus_none_is_without():
+    told, silent = streamed(CHARGE._replace(meter="EU-\nOut"), CHARGE)
+    assert (told["SkuMeter"], told["SkuId"]) == ("EU- Out", "EU- Out")
+    assert (silent["SkuMeter"], silent["SkuId"]) == ("", "")
+
+
 def test_a_charge_of_nobody_has_no_project_and_one_outside_of_groups_no_group():
     out = io.BytesIO()
     outside = charges([CHARGE._replace(project_id=None)], [SCOPE._replace(resource_group="", provider="Google Cloud")])
