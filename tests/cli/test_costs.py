@@ -149,8 +149,8 @@ def test_costs_by_meter_say_where_none_is_told(cli: Cli, spent: Composition) -> 
     table = cli("costs", "DIE1", "--by", "meter").out.splitlines()[2:5]
     assert [each.split() for each in table] == [
         ["SERVICE", "METER", "COST", "SHARE"],
-        ["VM", "BoxUsage", "30.00", "CAD", "96.8", "%"],
-        ["VM", "not", "told", "1.01", "CAD", "3.2", "%"],
+        ["VM", "BoxUsage", "30.00", "CAD", "96.7", "%"],
+        ["VM", "not", "told", "1.00", "CAD", "3.2", "%"],
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 import pytest
@@ -167,3 +167,19 @@ def test_each_usage_type_of_an_account_that_is_read_by_meter_is_stored_once_nigh
         stored = select(charge_meters.c.sku_meter, charge_meters.c.billed_cost)
         rows = chain.database.read(lambda connection, stored=stored: connection.execute(stored).all())
         assert sorted(map(tuple, rows)) == sorted(usage.items())
+
+
+@pytest.mark.parametrize("day", [1, 2, 9, 10])
+def test_until_aws_has_closed_it_a_night_reads_all_of_the_month_before_and_its_own_from_the_first_day_on(
+    chain: Chain, aws: AwsSimulator, day: int
+) -> None:
+    spend(aws, ONE, "1")
+    for night in (date(2026, 11, 30), date(2026, 12, day)):
+        chain.clock.now = datetime.combine(night, time(2), UTC)
+        before = len(aws.calls)
+        chain.night()
+    periods = [call.given["TimePeriod"] for call in aws.calls[before:] if call.operation == "GetCostAndUsage"]
+    asked = {(each["Start"], each["End"]) for each in periods}
+    assert {("2026-11-01", "2026-12-01"), ("2026-12-01", f"2026-12-{day + 1:02}")} <= asked
+    assert all(start < end for start, end in asked)
+    assert {each.status for each in chain.cloud_accounts.accounts() if each.provider == "aws"} == {AccountStatus.ACTIVE}

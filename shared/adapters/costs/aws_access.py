@@ -337,6 +337,11 @@ def _role(account: CloudAccount) -> Role | None:
     if not account.role_arn:
         return None
     role = _parsed(account.role_arn, f"The role of cloud account {account.id} ({account.name})")
+    if role.account != account.external_account_id:
+        raise NeverError(
+            f"Cloud account {account.id} ({account.name}) is of AWS account {account.external_account_id}, and its "
+            f"role {role.arn} of {role.account}."
+        )
     _external_id(account)
     return role
 

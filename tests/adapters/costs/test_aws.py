@@ -17,7 +17,7 @@ from shared.adapters.costs.progress import unpacked
 from shared.domain.periods import Period
 from shared.ports.costs import AccountsAnswer, AccountsQuery, SubAccount
 from shared.ports.errors import CallsUsedError, LaterError, NeverError, PauseError, UntilMendedError
-from tests.aws_worlds import ACCOUNT, KEYS, OTHER, always, at_most, aws_costs, cloud_account, role_in, with_roles
+from tests.aws_worlds import ACCOUNT, HOME, KEYS, OTHER, always, at_most, aws_costs, cloud_account, role_in, with_roles
 from tests.fakes import FakeClock
 
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
@@ -539,8 +539,11 @@ def test_trying_a_cloud_account_says_what_is_missing(aws: AwsSimulator, costs: A
     tried = aws_costs(aws).test(ORGANIZATION, always)
     assert (tried.signed_in_as, tried.can_read) == (None, False)
     assert "external id" in tried.missing[0]
-    other = replace(ALONE, role_arn=role_in(ACCOUNT), external_account_id=OTHER)
-    assert (
-        f"is of AWS account {OTHER}, and the role {role_in(ACCOUNT)} of {ACCOUNT}"
-        in costs.test(other, always).missing[0]
-    )
+    other, whose = replace(ALONE, role_arn=None, external_account_id=OTHER), "the access keys of cloud account 7 (prod)"
+    assert f"is of AWS account {OTHER}, and {whose} of {HOME}" in aws_costs(aws, KEYS).test(other, always).missing[0]
+
+
+def test_a_role_of_another_account_is_told_and_nothing_is_asked_with_it(aws: AwsSimulator, costs: AwsCosts) -> None:
+    with pytest.raises(NeverError, match=f"is of AWS account {OTHER}, and its role {role_in(ACCOUNT)} of {ACCOUNT}"):
+        read(costs, replace(ALONE, external_account_id=OTHER))
+    assert aws.calls == []
