@@ -54,6 +54,9 @@ def as_json(project: ProjectDetails) -> dict[str, Any]:
             for scope in view.scopes
             if scope.provider == AZURE
         ],
+        "sub_accounts": [
+            output.chosen(scope, "provider", "sub_account_id") for scope in view.scopes if scope.provider != AZURE
+        ],
         "owned_in_part": [
             output.chosen(each.scope, "provider", "sub_account_id", "resource_group")
             | output.chosen(each, "owned_from", "owned_until")
@@ -106,6 +109,7 @@ REVISIONS: output.Table[RevisionView] = {
 
 
 def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) -> Iterable[tuple[str, Cell | str]]:
+    unreached = [_scope(each) for each in view.scopes if not each.can_be_locked]
     return [
         ("project", f"{view.project.acronym} (id {view.project.id})"),
         ("name", view.project.name),
@@ -129,6 +133,7 @@ def _facts(view: ProjectView, thresholds: Sequence[int], lock_mode: LockMode) ->
         *_expected(view),
         ("mailed", _mailed(view)),
         ("lock", _lock(view, lock_mode)),
+        *([("no lock on", "\n".join(unreached))] if unreached else []),
         ("costs read", f"{output.minute(view.updated_at)} UTC" if view.updated_at else "not yet"),
         ("missing", Cell("\n".join(map(str, view.gaps)), "yellow")),
         ("problem", Cell(view.problem or "", "yellow")),

@@ -96,6 +96,11 @@ def _say_result(file: str, loaded: LoadedFile, dry_run: bool) -> None:
         output.warn(
             f"the file is not in UTF-8: it was read as windows-1252; see that this is right: {loaded.guessed[0]}"
         )
+    if loaded.never_read:
+        output.warn(
+            f"no costs of these providers were read yet: {output.named(loaded.never_read)}; they come by exports "
+            "(docs/exports.md), under the name that the files have"
+        )
     if loaded.without_budget:
         output.warn(f"no budget, so no alerts: {output.named(loaded.without_budget)}")
     if loaded.without_contacts:
@@ -216,7 +221,7 @@ def _used(view: ProjectView) -> Cell:
 
 
 def _note(view: ProjectView, now: datetime) -> Cell:
-    notes = [f"locked since {view.locked_since:%Y-%m-%d}"] if view.locked_since else []
+    notes = [f"locked since {view.locked_since:%Y-%m-%d}{_only_azure(view)}"] if view.locked_since else []
     if not view.project.active:
         notes.append("not active")
     elif view.budget and not view.period:
@@ -224,6 +229,10 @@ def _note(view: ProjectView, now: datetime) -> Cell:
     else:
         notes += [note for note in (view.problem, _reading(view, now)) if note]
     return Cell("; ".join(notes), "bold red" if view.locked_since else "yellow")
+
+
+def _only_azure(view: ProjectView) -> str:
+    return "" if all(each.can_be_locked for each in view.scopes) else ", in Azure alone"
 
 
 def _reading(view: ProjectView, now: datetime) -> str:
@@ -267,7 +276,7 @@ def _converted(views: Sequence[ProjectView]) -> str:
 
 
 def _loaded(loaded: LoadedFile) -> dict[str, Any]:
-    lists = ("left_out", "without_budget", "without_contacts", "guessed")
+    lists = ("left_out", "without_budget", "without_contacts", "guessed", "never_read")
     return {
         "loaded": loaded.loaded,
         **output.chosen(loaded.result, "added", "changed", "unchanged", "handed_over"),

@@ -20,6 +20,9 @@ PROVIDERS = {
     "aws": "aws",
     "amazon web services": "aws",
     "amazon web services, inc.": "aws",
+    "google cloud": "Google Cloud",
+    "google cloud platform": "Google Cloud",
+    "gcp": "Google Cloud",
 }
 # Of the others, a scope is a whole sub-account.
 WITH_GROUPS = frozenset({"azure"})
@@ -47,6 +50,11 @@ class Scope:
     def key(self) -> tuple[str, str, str]:
         """What two spellings of the same scope have in common: provider, sub-account and group."""
         return self.provider, sub_account_key(self.provider, self.sub_account_id), key_of_group(self.resource_group)
+
+    @property
+    def can_be_locked(self) -> bool:
+        """Whether a lock reaches it: one is of a resource group."""
+        return self.provider in WITH_GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +151,11 @@ def sub_account_key(provider: str, sub_account_id: str) -> str:
     return key.lower() if provider in CASE_BLIND else key
 
 
-def provider_of(name: str) -> str:
-    """`azure`, `aws`, or FOCUS's name of another, as it is spelled."""
-    return PROVIDERS.get(name.strip().lower(), name.strip())
+def provider_of(name: str, known: Iterable[str] = ()) -> str:
+    """`azure`, `aws`, or FOCUS's name of another: as one of the known is spelled, in any case and with any blanks."""
+    words = " ".join(name.split())
+    spelled = {each.casefold(): each for each in known} | PROVIDERS
+    return spelled.get(words.casefold(), words)
 
 
 def acronym_key(acronym: str) -> str:

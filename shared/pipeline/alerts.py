@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -14,10 +14,16 @@ from shared.domain import thresholds
 from shared.domain.forecast import as_told, spent_between, warns
 from shared.domain.locks import FULL, Figure, LockMode, LockWhy
 from shared.domain.money import plain
-from shared.domain.projects import LockPolicy, Project
+from shared.domain.projects import LockPolicy, Project, Scope
 from shared.domain.texts import in_shell
 from shared.messages import LockAction
-from shared.pipeline.mail_context import converted_context, missing_context, portal_link, project_context
+from shared.pipeline.mail_context import (
+    converted_context,
+    missing_context,
+    portal_link,
+    project_context,
+    unreached_context,
+)
 from shared.pipeline.operators import Operators
 from shared.ports.checks import Judge, Judgement, ProjectUsage
 from shared.ports.errors import NeverError
@@ -90,7 +96,9 @@ class Alerts(Judge):
         return (held.budget_number, held.period_start) == (usage.budget.first_number, period.start)
 
     @override
-    def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
+    def alert(
+        self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal], scopes: Sequence[Scope]
+    ) -> NewMail:
         yesterday, week_ago = self.today - timedelta(days=1), self.today - timedelta(days=7)
         context = {
             "threshold": threshold,
@@ -100,6 +108,7 @@ class Alerts(Judge):
             "top_services": dearest(by_service),
             "is_locked": usage.held is not None,
             **self._expected(usage),
+            **self._happens(usage, scopes),
         }
         bcc = self.policy.bcc if threshold >= self.policy.bcc_from else ()
         return self._mail(usage, Topic.ALERT, "alert", context, threshold, bcc)
@@ -111,8 +120,8 @@ class Alerts(Judge):
         return plain(spent_between(usage.by_day, day, self.today))
 
     @override
-    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal]) -> NewMail:
-        context = {"top_services": dearest(by_service), **self._expected(usage)}
+    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal], scopes: Sequence[Scope]) -> NewMail:
+        context = {"top_services": dearest(by_service), **self._expected(usage), **self._happens(usage, scopes)}
         return self._mail(usage, Topic.EARLY_WARNING, "warning", context)
 
     def _expected(self, usage: ProjectUsage) -> dict[str, str]:
@@ -150,9 +159,6 @@ class Alerts(Judge):
             "used_up_on": usage.used_up_on.isoformat() if usage.used_up_on else None,
             "period_over": usage.over,
             "as_of": self.today.isoformat(),
-            "at_100": self._at_100(usage),
-            "lock_level": self.policy.lock_level,
-            "lock_stops": self.policy.lock_stops,
             "portal_link": portal_link(self.policy.portal_url, project),
         }
         return NewMail(
@@ -170,9 +176,19 @@ class Alerts(Judge):
             run_key=self.run_key,
         )
 
-    def _at_100(self, usage: ProjectUsage) -> str:
+    def _happens(self, usage: ProjectUsage, scopes: Sequence[Scope]) -> dict[str, Any]:
+        """What happens at 100 %, and to what it does not."""
+        return {
+            "at_100": self._at_100(usage, scopes),
+            "lock_level": self.policy.lock_level,
+            "lock_stops": self.policy.lock_stops,
+            "unreached": unreached_context(scopes),
+        }
+
+    def _at_100(self, usage: ProjectUsage, scopes: Sequence[Scope]) -> str:
         """As `AlertPolicy.at_100`; own: what is allocated counts, and only what the project itself spends locks it."""
-        happens = "nothing" if usage.released else self.policy.at_100(usage.project)
+        is_out_of_reach = usage.released or not any(each.can_be_locked for each in scopes)
+        happens = "nothing" if is_out_of_reach else self.policy.at_100(usage.project)
         return "own" if happens == "lock" and usage.allocated and not _is_full(usage) else happens
 
     def _lock_asked(self, usage: ProjectUsage) -> tuple[LockAction, str] | None:

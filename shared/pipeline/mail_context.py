@@ -8,8 +8,10 @@ from typing import Any
 
 from shared.domain.coverage import DAY, Gap, missing_months
 from shared.domain.currencies import Conversion
-from shared.domain.projects import Project
+from shared.domain.projects import Project, Scope
 
+# Providers that people know by another name than we do.
+AS_WRITTEN = {"aws": "AWS"}
 GONE_BY = ("id", "language", "contacts", "active", "lock")
 
 
@@ -29,6 +31,15 @@ def converted_context(converted: Conversion) -> dict[str, Any]:
         return {}
     last = converted.last_rate_day
     return {"converted": [sorted(converted.sources), last.isoformat() if last else None]}
+
+
+def unreached_context(scopes: Iterable[Scope]) -> list[str]:
+    """What no lock reaches of a project's scopes, for `unreached.en.txt`."""
+    return [
+        f"{AS_WRITTEN.get(each.provider, each.provider)} {each.sub_account_id}"
+        for each in scopes
+        if not each.can_be_locked
+    ]
 
 
 def portal_link(portal_url: str, project: Project) -> str | None:

@@ -15,7 +15,7 @@ from shared.domain.forecast import Forecast
 from shared.domain.locks import HeldLock
 from shared.domain.money import EXACT
 from shared.domain.periods import Period
-from shared.domain.projects import Project
+from shared.domain.projects import Project, Scope
 from shared.domain.thresholds import Checked, Decision
 from shared.messages import LockAction
 from shared.ports.mails import NewMail
@@ -98,11 +98,15 @@ class Judge(Protocol):
         """What is to be told and asked of a project."""
         ...
 
-    def alert(self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
-        """The mail of a threshold that was reached. by_service: what was spent in the period, as `usage` is."""
+    def alert(
+        self, usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal], scopes: Sequence[Scope]
+    ) -> NewMail:
+        """The mail of a threshold that was reached. by_service: what was spent in the period, as `usage` is. scopes:
+        all that the project has.
+        """
         ...
 
-    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal]) -> NewMail:
+    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal], scopes: Sequence[Scope]) -> NewMail:
         """The mail of an early warning."""
         ...
 

@@ -13,7 +13,7 @@ from shared.domain.coverage import Gap
 from shared.domain.currencies import Conversion
 from shared.domain.locks import HeldLock, LockOrder, Outcome
 from shared.domain.periods import Period
-from shared.domain.projects import Project
+from shared.domain.projects import Project, Scope
 from shared.messages import LockAction, LockTrigger
 from shared.ports.azure import ResourceGroup
 from shared.ports.mails import NewMail
@@ -26,12 +26,13 @@ SAID_GAPS = 3
 class LockFacts:
     """A project as the lock sees it, today.
 
-    groups: its resource groups in Azure; held_groups: those on which it holds a lock. held without held_since: a lock
-    was about to be put on, and may be there. usage: at every provider, in the budget's currency and present period.
-    usage_known: its costs have been read, and all of them can be added; gaps: what is missing of it. order: what an
-    operator ordered last; ordered_at: when that was, though it may have been withdrawn since. alerted_at: when Azure
-    called with an alert that can't be used yet. taken_over: a group came to it within the period, and what that cost
-    before is not its own. left_credit: groups that left within it brought the project a credit.
+    groups: its resource groups in Azure; unreached: what it has that no lock reaches. held_groups: those on which it
+    holds a lock. held without held_since: a lock was about to be put on, and may be there. usage: at every provider,
+    in the budget's currency and present period. usage_known: its costs have been read, and all of them can be added;
+    gaps: what is missing of it. order: what an operator ordered last; ordered_at: when that was, though it may have
+    been withdrawn since. alerted_at: when Azure called with an alert that can't be used yet. taken_over: a group came
+    to it within the period, and what that cost before is not its own. left_credit: groups that left within it brought
+    the project a credit.
     told_at: when a mail told the contacts that 100 % is reached, for this revision and period, and that the project is
     being locked; None where none did. told_otherwise: another has told them since that it could not be locked.
     """
@@ -54,6 +55,7 @@ class LockFacts:
     told_at: datetime | None = None
     told_otherwise: bool = False
     converted: Conversion = field(default_factory=Conversion)
+    unreached: tuple[Scope, ...] = ()
 
     @property
     def counted(self) -> frozenset[str]:

@@ -194,6 +194,10 @@ class ProjectLedger(Protocol):
         """All projects by id, each as somebody who loads it again unchanged would write it."""
         ...
 
+    def providers_read(self) -> list[str]:
+        """The providers of which costs are stored, as they are spelled there."""
+        ...
+
     def revise_budget(self, project_id: int, terms: BudgetTerms, made_by: str, reason: str, now: datetime) -> int:
         """Makes a new revision and returns its number; the project is due for a check.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -57,19 +58,23 @@ NO = frozenset({"false", "no", "0", "faux", "non"})
 
 
 def read_projects(
-    content: bytes, valid_addresses: AddressCheck, stored: Sequence[ProjectEntry] = ()
+    content: bytes,
+    valid_addresses: AddressCheck,
+    stored: Sequence[ProjectEntry] = (),
+    providers: Collection[str] = (),
 ) -> list[ProjectEntry]:
     """The entries of a projects file, in its order.
 
-    content: CSV as `read_sheet` takes it, with all of COLUMNS. stored: the projects that are loaded already; an
-    entry can't take an acronym or a scope from one of them that the file does not name, and keeps of its own one
-    what the file does not say. Raises ProjectFileError with every fault; then nothing of the file is to be used.
+    content: CSV as `read_sheet` takes it, with all of COLUMNS. stored: the projects that are loaded already; an entry
+    can't take an acronym or a scope from one of them that the file does not name, and keeps of its own one what the
+    file does not say. providers: those whose costs are stored, as they are spelled there. Raises ProjectFileError
+    with every fault; then nothing of the file is to be used.
     """
     sheet = read_sheet(content, Columns(COLUMNS, OPTIONAL_COLUMNS))
     records = sheet.records
     forms = forms_of(sheet.column("budget"), sheet.column("period_start") + sheet.column("period_end"), sheet.separator)
     loaded = {entry.project.id: entry for entry in stored}
-    entries = [_entry(record, valid_addresses, loaded, forms) for record in records]
+    entries = [_entry(record, Known(valid_addresses, loaded, forms, providers)) for record in records]
     for each in taken(entries, stored):
         records[each.place].fault(*_taken(each, records))
     faults = [*sheet.ambiguities(), *(fault for record in records for fault in record.faults), *sheet.faults]
@@ -94,25 +99,33 @@ def _column_of(provider: str) -> str:
     return {AZURE: "resource_groups", AWS: "aws_accounts"}.get(provider, "sub_accounts")
 
 
-def _entry(
-    record: Record, valid_addresses: AddressCheck, loaded: Mapping[int, ProjectEntry], forms: Forms
-) -> ProjectEntry:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a line is read by, besides itself. loaded: the projects, by id. forms: of its amounts and days."""
+
+    valid_addresses: AddressCheck
+    loaded: Mapping[int, ProjectEntry]
+    forms: Forms
+    providers: Collection[str]
+
+
+def _entry(record: Record, known: Known) -> ProjectEntry:
     """The record's entry; blank where the record has faults."""
     if record.faults:
         # Its cells may stand in the wrong columns: more faults would only confuse.
         return ProjectEntry(Project(0, "", "", None, (), False), (), _no_budget())
     identifier = record.read("id", _identifier, 0)
-    present = loaded.get(identifier)
+    present = known.loaded.get(identifier)
     # Read in the order of the columns: so are the faults.
     acronym, name = record.read("acronym", _acronym, ""), record.read("name", _name, "")
-    scopes = _scopes(record, present.scopes if present else ())
-    terms = _terms(record, present.terms if present else _no_budget(), forms)
+    scopes = _scopes(record, present.scopes if present else (), known.providers)
+    terms = _terms(record, present.terms if present else _no_budget(), known.forms)
     before = present.project if present else Project(identifier, "", "", None, (), active=False)
     project = Project(
         id=identifier,
         acronym=acronym,
         name=name,
-        contacts=record.read("contacts", lambda text: _contacts(text, valid_addresses), ()),
+        contacts=record.read("contacts", lambda text: _contacts(text, known.valid_addresses), ()),
         language=record.read("language", _language, None),
         active=record.read("active", _active, False),
         lock=record.read("lock", _lock, before.lock),
@@ -123,12 +136,12 @@ def _entry(
     return ProjectEntry(project, scopes, terms)
 
 
-def _scopes(record: Record, present: Sequence[Scope]) -> tuple[Scope, ...]:
+def _scopes(record: Record, present: Sequence[Scope], providers: Collection[str]) -> tuple[Scope, ...]:
     """All clouds' scopes. What the file has no column for, a project that is loaded keeps."""
     doubts = record.doubts
     aws = record.read("aws_accounts", _aws_accounts, tuple(each for each in present if each.provider == AWS))
     apart = tuple(each for each in present if each.provider not in (AZURE, AWS))
-    others = (*aws, *record.read("sub_accounts", _sub_accounts, apart))
+    others = (*aws, *record.read("sub_accounts", lambda text: _sub_accounts(text, providers), apart))
     azure = _azure_scopes(record, is_needed=not others and record.doubts == doubts)
     return (*azure, *others)
 
@@ -238,6 +251,10 @@ def _aws_accounts(text: str) -> tuple[Scope, ...]:
         hint = ""
         if re.fullmatch("[0-9]{9,11}", each):
             hint = f", and this one may have lost its zeros to a spreadsheet: {each:0>12}?"
+        elif re.fullmatch(r"[0-9]{4}[- ][0-9]{4}[- ][0-9]{4}", each):
+            hint = f", without anything between them: {re.sub('[- ]', '', each)}"
+        elif re.fullmatch("[0-9]+", each):
+            hint = f"; this one has {len(each)}"
         elif re.fullmatch(r"[0-9](?:[.,][0-9]+)?E\+[0-9]+", each, re.IGNORECASE):
             hint = ", and this one was rounded by a spreadsheet"
         raise ValueError(
@@ -246,13 +263,14 @@ def _aws_accounts(text: str) -> tuple[Scope, ...]:
     return tuple(Scope(AWS, each) for each in ids)
 
 
-def _sub_accounts(text: str) -> tuple[Scope, ...]:
-    return tuple({each.key: each for each in map(_sub_account, _several(text))}.values())
+def _sub_accounts(text: str, providers: Collection[str]) -> tuple[Scope, ...]:
+    named = (_sub_account(each, providers) for each in _several(text))
+    return tuple({each.key: each for each in named}.values())
 
 
-def _sub_account(text: str) -> Scope:
+def _sub_account(text: str, providers: Collection[str]) -> Scope:
     named, colon, account = (part.strip() for part in text.partition(":"))
-    provider = provider_of(named)
+    provider = provider_of(named, providers)
     if not (named and colon and account):
         raise ValueError(
             f"'{shortened(text)}' is no sub-account; write its provider as FOCUS files name it, a colon and its id, "

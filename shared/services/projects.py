@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from typing import Any
 from shared.domain.projects import Project, ProjectEntry
 from shared.domain.texts import folded
 from shared.messages import GUID
+from shared.ports.azure import AZURE
 from shared.ports.clock import Clock
 from shared.ports.mails import AddressCheck
 from shared.ports.projects import (
@@ -26,7 +27,7 @@ from shared.ports.projects import (
 from shared.services.errors import RequestError, UnknownProjectError
 from shared.services.project_csv import first_line_not_in_utf8
 from shared.services.project_export import write_projects
-from shared.services.project_file import read_projects
+from shared.services.project_file import AWS, read_projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class LoadedFile:
 
     left_out: the acronyms of the projects that it does not name; without_budget, without_contacts: of its active ones
     of which nobody would hear. guessed: texts whose letters are right only if the file is in windows-1252.
+    never_read: providers besides Azure and AWS of which its active ones name accounts, and no costs are stored.
     """
 
     loaded: bool
@@ -53,6 +55,7 @@ class LoadedFile:
     without_budget: list[str]
     without_contacts: list[str]
     guessed: list[str]
+    never_read: list[str]
 
 
 class Order(StrEnum):
@@ -122,7 +125,8 @@ class ProjectService:
         needs consent. dry_run: it is not loaded.
         """
         stored = self.projects.entries()
-        entries = read_projects(content, self.valid_addresses, stored)
+        providers = self.projects.providers_read()
+        entries = read_projects(content, self.valid_addresses, stored, providers)
         changes: list[ProjectChange] = []
         loaded = False
 
@@ -143,6 +147,7 @@ class ProjectService:
             [entry.project.acronym for entry in active if not entry.terms.amount],
             [entry.project.acronym for entry in active if not entry.project.contacts],
             [] if first_line_not_in_utf8(content) is None else list(_not_in_ascii(entries)),
+            _never_read(active, providers),
         )
 
     def forget(self, project: str) -> Forgotten:
@@ -214,3 +219,8 @@ def view_of(projects: ProjectLedger, project: str, now: datetime) -> ProjectView
     if view is None:
         raise UnknownProjectError(project)
     return view
+
+
+def _never_read(entries: Iterable[ProjectEntry], providers: Collection[str]) -> list[str]:
+    named = {scope.provider for entry in entries for scope in entry.scopes}
+    return sorted(named - {AZURE, AWS, *providers})

@@ -11,12 +11,13 @@ from typing import Any
 from shared.domain.budgets import Budget, BudgetTerms
 from shared.domain.forecast import Forecast
 from shared.domain.periods import Period, PeriodKind, PeriodRule
-from shared.domain.projects import LANGUAGES, Project
+from shared.domain.projects import LANGUAGES, Project, Scope
 from shared.messages import LockAction, LockMessage, Queue, emails
 from shared.pipeline.alerts import AlertPolicy, Alerts
 from shared.pipeline.locking.mails import LockMails
 from shared.pipeline.locking.request import Request
 from shared.pipeline.operators import Operators
+from shared.ports.azure import AZURE
 from shared.ports.checks import ProjectUsage
 from shared.ports.clock import Clock
 from shared.ports.locks import LockFacts
@@ -28,6 +29,7 @@ BUDGET = Budget(0, 1, BudgetTerms(Decimal(1000), "EUR", PeriodRule(PeriodKind.MO
 SPENT = {80: Decimal("812.34"), 100: Decimal("1003.21")}
 FORECAST = Forecast(Decimal(1210), Decimal(1100), Decimal(1330), 20)
 SERVICES = {"Virtual Machines": Decimal("601.20"), "Storage": Decimal("211.14")}
+SCOPES = [Scope(AZURE, "", "rg-smoke-test")]
 WHOLE: dict[str, Any] = {"subject": "A whole mail", "body": "<p>As a message of your own brings it.</p>"}
 
 
@@ -60,8 +62,8 @@ class SmokeTest:
         for language in (*LANGUAGES, None):
             project = Project(0, "SMOKE", "Smoke test", language, self.operators.addresses, True)
             for percent, spent in SPENT.items():
-                yield alerts.alert(_usage(project, spent, today), percent, SERVICES)
-            yield alerts.warning(_usage(project, SPENT[80], today), SERVICES)
+                yield alerts.alert(_usage(project, spent, today), percent, SERVICES, SCOPES)
+            yield alerts.warning(_usage(project, SPENT[80], today), SERVICES, SCOPES)
             request = self._request(project, today)
             yield self.lock_mails.to_contacts(request, stopped=True)
             yield self.lock_mails.not_locked(request, stopped=False)

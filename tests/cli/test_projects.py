@@ -291,6 +291,7 @@ def test_a_load_tells_programs_the_same(cli: Cli) -> None:
         "unchanged": 0,
         "handed_over": 0,
         "guessed": [],
+        "never_read": [],
         "left_out": ["DIE1"],
         "without_budget": ["BARE"],
         "without_contacts": ["BARE"],

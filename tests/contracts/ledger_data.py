@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -104,7 +104,9 @@ def judge(usage: ProjectUsage) -> Judgement:
     return Judgement(decide(THRESHOLDS, usage.told, usage.usage, amount, usage.last), THRESHOLDS)
 
 
-def compose(usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
+def compose(
+    usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal], scopes: Sequence[Scope] = ()
+) -> NewMail:
     assert usage.period is not None
     return NewMail(
         key=f"alert {usage.budget.id} {usage.period.start} {threshold}",
@@ -128,10 +130,10 @@ class Judges:
     """A Judge made of two functions."""
 
     judge: Callable[[ProjectUsage], Judgement]
-    alert: Callable[[ProjectUsage, int, Mapping[str, Decimal]], NewMail] = compose
+    alert: Callable[[ProjectUsage, int, Mapping[str, Decimal], Sequence[Scope]], NewMail] = compose
 
-    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal]) -> NewMail:
-        return replace(self.alert(usage, 0, by_service), topic=Topic.EARLY_WARNING, threshold=None)
+    def warning(self, usage: ProjectUsage, by_service: Mapping[str, Decimal], scopes: Sequence[Scope]) -> NewMail:
+        return replace(self.alert(usage, 0, by_service, scopes), topic=Topic.EARLY_WARNING, threshold=None)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -524,7 +524,7 @@ def test_what_fails_in_composing_leaves_nothing(ledgers: Ledgers) -> None:
     ledgers.load(entry(1), entry(2))
     spend(ledgers, "600")
 
-    def broken(usage: ProjectUsage, threshold: int, by_service: Mapping[str, Decimal]) -> NewMail:
+    def broken(*_about: object) -> NewMail:
         raise RuntimeError("no template")
 
     with pytest.raises(RuntimeError, match="no template"):
@@ -590,7 +590,7 @@ def test_the_number_of_statements_does_not_grow_with_the_projects(ledgers: Ledge
     with statements(ledgers) as for_many:
         ledgers.check(*ids[1:])
     assert len(ledgers.mailed()) == 301
-    assert len(for_many) == len(for_one) <= 19
+    assert len(for_many) == len(for_one) <= 20
 
 
 def test_the_number_of_statements_does_not_grow_where_all_periods_are_new(ledgers: Ledgers) -> None:
@@ -616,7 +616,7 @@ def test_the_number_of_statements_does_not_grow_where_all_carry_something_on(led
             ledgers.check(*ids[1:], now=now)
         counts.append((len(for_one), len(for_many)))
     assert [one for one, _ in counts] == [many for _, many in counts]
-    assert max(one for one, _ in counts) <= 31
+    assert max(one for one, _ in counts) <= 32
 
 
 def test_more_projects_than_fit_into_one_statement_are_checked(ledgers: Ledgers) -> None:

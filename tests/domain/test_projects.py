@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain.budgets import BudgetTerms
 from shared.domain.periods import PeriodKind, PeriodRule
-from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope, sub_account_key, taken
+from shared.domain.projects import LockPolicy, Project, ProjectEntry, Scope, provider_of, sub_account_key, taken
 
 
 def test_a_project_is_locked_at_100_percent_unless_it_says_never() -> None:
@@ -92,3 +92,13 @@ def test_two_spellings_of_the_same_scopes_say_the_same() -> None:
     assert entry(1, "rg-a", "RG-B").says(entry(1, "rg-b", "RG-A", "rg-a "))
     assert not entry(1, "rg-a").says(entry(1, "rg-a", "rg-b"))
     assert not entry(1, "rg-a").says(entry(1, "rg-a", acronym="p1"))
+
+
+def test_a_provider_is_spelled_as_it_is_known() -> None:
+    assert [provider_of(each) for each in ("Microsoft", " AWS ", "gcp", "ACME  cloud")] == [
+        "azure",
+        "aws",
+        "Google Cloud",
+        "ACME cloud",
+    ]
+    assert provider_of("ACME  cloud", ["Acme Cloud"]) == "Acme Cloud"

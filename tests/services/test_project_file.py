@@ -655,3 +655,26 @@ def test_an_account_of_two_projects_is_told_in_its_column() -> None:
     rows = [{"aws_accounts": "123456789012"}, {"id": "12", "acronym": "B", "resource_groups": "b"}]
     (fault,) = faults(csv(rows[0], rows[0] | rows[1]))
     assert fault == "line 3, aws_accounts: 123456789012 is on line 2 already, and each project needs its own"
+
+
+@pytest.mark.parametrize("written", ["google cloud", "GCP", " Google  Cloud ", "Google Cloud Platform"])
+def test_a_provider_is_the_same_however_it_is_spelled(written: str) -> None:
+    assert one(sub_accounts=f"{written}:my-project").scopes[-1] == Scope("Google Cloud", "my-project")
+
+
+def test_a_provider_is_spelled_as_its_stored_costs_are() -> None:
+    (entry,) = read_projects(csv({"sub_accounts": "acme CLOUD:x;Other:y"}), valid_addresses, (), ["Acme Cloud"])
+    assert entry.scopes[-2:] == (Scope("Acme Cloud", "x"), Scope("Other", "y"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ("1234-5678-9012", "without anything between them: 123456789012"),
+        ("1234567", "this one has 7"),
+        ("1234567890123", "this one has 13"),
+    ],
+)
+def test_an_aws_account_that_is_written_otherwise_is_told_how_it_has_to_be(cell: str, why: str) -> None:
+    (fault,) = faults(csv({"aws_accounts": cell}))
+    assert why in fault

@@ -28,6 +28,7 @@ from shared.adapters.database.coverage import exported_until, gaps_within
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
+from shared.adapters.database.owners import owned_scopes
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
 from shared.domain.allocation import AllocatedByDay, Key, total, with_days
@@ -38,6 +39,7 @@ from shared.domain.currencies import Conversion, together
 from shared.domain.forecast import expected
 from shared.domain.money import add
 from shared.domain.periods import Period, is_same_period
+from shared.domain.projects import Scope
 from shared.domain.thresholds import EARLY_WARNING, AlertOutcome, Checked, compared
 from shared.ports.checks import CheckLedger, CheckResult, Judge, Judgement, ProjectUsage
 from shared.ports.mails import MailState, Topic
@@ -325,7 +327,8 @@ def _judged(connection: Connection, usages: Sequence[ProjectUsage], judge: Judge
         its = by_service.setdefault(project_id, {})
         for service, cost in found.items():
             its[period, currency, service] = add(its.get((period, currency, service), Decimal(0)), cost)
-    return [(usage, _with_mail(usage, judgement, judge, by_service)) for usage, judgement in judged]
+    owned = owned_scopes(connection, projects.c.id.in_({each[0] for each in alerted})) if alerted else {}
+    return [(usage, _with_mail(usage, judgement, judge, by_service, owned)) for usage, judgement in judged]
 
 
 def _with_mail(
@@ -333,6 +336,7 @@ def _with_mail(
     judgement: Judgement,
     judge: Judge,
     by_service: Mapping[int, Mapping[tuple[Period, str, str], Decimal]],
+    owned: Mapping[int, Sequence[Scope]],
 ) -> Judgement:
     """With the mail of its alert, or else of its early warning, before all others."""
     if judgement.alert is None and not judgement.warns:
@@ -340,8 +344,8 @@ def _with_mail(
     here = (usage.period, usage.budget.terms.currency)
     sums = by_service.get(usage.project.id, {})
     spent = {service: cost for (*key, service), cost in sums.items() if (*key,) == here}
-    alert = judgement.alert
-    mail = judge.warning(usage, spent) if alert is None else judge.alert(usage, alert, spent)
+    alert, its = judgement.alert, owned.get(usage.project.id, ())
+    mail = judge.warning(usage, spent, its) if alert is None else judge.alert(usage, alert, spent, its)
     return replace(judgement, mails=(mail, *judgement.mails))
 
 

@@ -16,6 +16,7 @@ from shared.adapters.database.budget_periods import histories, opened_periods, p
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
 from shared.adapters.database.converted import NOTHING_BESIDES, besides_within, missing_before
 from shared.adapters.database.coverage import gaps_today
+from shared.adapters.database.owners import owned_scopes
 from shared.adapters.database.tables import (
     alerts,
     budgets,
@@ -95,7 +96,7 @@ def views_of(
     before = missing_before(connection, those) if converts else {}
     starts = {project_id: period.start for project_id, period in present.items()}
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
-    owned, handed_over = _scopes(connection, which), _handed_over(connection, which)
+    owned, handed_over = owned_scopes(connection, which), _handed_over(connection, which)
     undelivered = _undelivered(connection, which)
     lacking = gaps_today(connection, rows, budgets_now, today, lookback_days, which)
     views = []
@@ -141,7 +142,7 @@ def _undelivered(connection: Connection, which: ColumnElement[bool]) -> dict[int
 
 def stored_entries(connection: Connection) -> list[ProjectEntry]:
     """All projects by id, as they were written."""
-    owned = _scopes(connection, ALL)
+    owned = owned_scopes(connection, ALL)
     rows = connection.execute(WITH_BUDGET.order_by(projects.c.id))
     return [ProjectEntry(project_in(row), tuple(owned.get(row.id, ())), terms_of(row)) for row in rows]
 
@@ -189,16 +190,3 @@ def _handed_over(connection: Connection, which: ColumnElement[bool]) -> dict[int
     for project_id, *scope, owned_from, owned_until in rows:
         found.setdefault(project_id, []).append(OwnedScope(Scope(*scope), owned_from, owned_until))
     return found
-
-
-def _scopes(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[Scope]]:
-    owned: dict[int, list[Scope]] = {}
-    rows = connection.execute(
-        select(scopes.c.project_id, scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
-        .join(projects, projects.c.id == scopes.c.project_id)
-        .where(which)
-        .order_by(scopes.c.provider, scopes.c.sub_account_id, scopes.c.group_key)
-    )
-    for project_id, *scope in rows:
-        owned.setdefault(project_id, []).append(Scope(*scope))
-    return owned

@@ -22,6 +22,7 @@ from shared.adapters.database.converted import NOTHING_CONVERTED, converted_with
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
+from shared.adapters.database.owners import owned_scopes
 from shared.adapters.database.tables import (
     alerts,
     audit,
@@ -88,9 +89,13 @@ class SqlLocks(Ledger, LockLedger):
         before = missing_before(connection, [(row.id, budget, period)] if self.converts else [])
         whole = not converted.missing if self.converts else spent.keys() <= {currency}
         lock = connection.execute(select(locks).where(locks.c.project_id == row.id)).one_or_none()
+        owned = owned_scopes(connection, projects.c.id == row.id).get(row.id, [])
         return LockFacts(
             project=project_in(row),
-            groups=_groups(connection, row.id),
+            groups=tuple(
+                ResourceGroup(each.sub_account_id, each.resource_group) for each in owned if each.can_be_locked
+            ),
+            unreached=tuple(each for each in owned if not each.can_be_locked),
             budget=budget,
             period=period,
             usage=add(budget.terms.used(spent.get(currency, Decimal(0)), period), converted.total),
@@ -292,13 +297,6 @@ def _left_credit(connection: Connection, project_id: int, period: Period) -> boo
     its = select(func.sum(charges.c.billed_cost)).join_from(scope_owners, charges, OWNED)
     spent = connection.scalar(its.where(left, day >= period.start, day < period.end))
     return spent is not None and spent < 0
-
-
-def _groups(connection: Connection, project_id: int) -> tuple[ResourceGroup, ...]:
-    own = (scopes.c.project_id == project_id) & (scopes.c.provider == AZURE)
-    found = select(scopes.c.sub_account_id, scopes.c.x_resource_group_name).where(own)
-    rows = connection.execute(found.order_by(scopes.c.sub_account_id, scopes.c.group_key))
-    return tuple(ResourceGroup(account, name) for account, name in rows)
 
 
 def _end_claim(connection: Connection, project_id: int, claimant: str, values: Mapping[str, Any]) -> bool:

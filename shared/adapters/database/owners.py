@@ -14,6 +14,7 @@ from shared.adapters.database.tables import coverage, group_coverage, projects, 
 from shared.domain.coverage import nights_lookback
 from shared.domain.owners import DAY, Ownership, handed_over
 from shared.domain.periods import Period
+from shared.domain.projects import Scope
 from shared.ports.export_runs import closed_on
 
 _reads = [each.alias().c for each in (coverage, group_coverage)]
@@ -89,3 +90,17 @@ def owners_by_group(
 
 def _since(ownership: Ownership) -> date:
     return ownership.owned_from or date.min
+
+
+def owned_scopes(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[Scope]]:
+    """What each of these projects has now, as it is spelled."""
+    owned: dict[int, list[Scope]] = {}
+    rows = connection.execute(
+        select(scopes.c.project_id, scopes.c.provider, scopes.c.sub_account_id, scopes.c.x_resource_group_name)
+        .join(projects, projects.c.id == scopes.c.project_id)
+        .where(which)
+        .order_by(scopes.c.provider, scopes.c.sub_account_id, scopes.c.group_key)
+    )
+    for project_id, *scope in rows:
+        owned.setdefault(project_id, []).append(Scope(*scope))
+    return owned

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import lock_projects
@@ -15,7 +15,7 @@ from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.listings import periods_of, stored_entries, views_of
 from shared.adapters.database.loading import RefusedLoadError, load_entries
 from shared.adapters.database.revisions import Author, revise, revisions_of
-from shared.adapters.database.tables import projects, scopes
+from shared.adapters.database.tables import charges, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import ProjectEntry, acronym_key, sub_account_key
 from shared.domain.texts import folded, storable
@@ -114,6 +114,12 @@ class SqlProjects(Ledger, ProjectLedger):
     def subscriptions(self, connection: Connection) -> list[str]:
         owned = (scopes.c.provider == AZURE) & scopes.c.project_id.is_not(None)
         return sorted(connection.scalars(select(scopes.c.sub_account_id).where(owned).distinct()))
+
+    @override
+    @reads
+    def providers_read(self, connection: Connection) -> list[str]:
+        has_charges = exists(select(charges.c.scope_id).where(charges.c.scope_id == scopes.c.id))
+        return sorted(connection.scalars(select(scopes.c.provider).where(has_charges).distinct()))
 
     @override
     @reads

@@ -14,7 +14,13 @@ from shared.domain.texts import digest, fitting, in_shell, units
 from shared.messages import LockAction
 from shared.pipeline.locking.groups import lock_name
 from shared.pipeline.locking.request import Request
-from shared.pipeline.mail_context import converted_context, missing_context, portal_link, project_context
+from shared.pipeline.mail_context import (
+    converted_context,
+    missing_context,
+    portal_link,
+    project_context,
+    unreached_context,
+)
 from shared.pipeline.operators import Operators, at_most
 from shared.ports.azure import LockLevel
 from shared.ports.locks import AuditView
@@ -82,6 +88,7 @@ class LockMails:
             "level": self.level.value,
             "stopped": stopped,
             "left_open": list(left_open),
+            "unreached": unreached_context(facts.unreached),
             "spent": None if spent is None else plain(spent),
             "opening_balance": plain(opening) if opening else None,
             "missing": missing_context(facts.gaps if is_ours else ()),
@@ -127,6 +134,8 @@ class LockMails:
         """What would have been done, were it not for LOCK_MODE dry-run."""
         mode = "LOCK_MODE is dry-run, so that nothing was done. What would be:"
         intro = f"Project {_named(request.project)} would be locked now: {reason}. {mode}"
+        if unreached := unreached_context(request.facts.unreached):
+            lines = [*lines, f"nothing in {', '.join(unreached)}, which no lock reaches"]
         advice = (
             "Nothing, if that would be right. If not: give it a larger budget, or write never into the column lock of "
             "its line in the projects file."
