@@ -121,11 +121,13 @@ class FakeCostsWithTotals(FakeCosts):
 class FakePayers:
     """Providers whose payers are asked for all sub-accounts: (payer, sub-account, day, service) → amount, in USD.
 
-    listed: what each payer lists; None where that is not allowed. page_days: how many days of an answer a page holds.
-    asked: the payer and the days of each query; pages: how many were handed out.
+    currency_of: in another, by payer and day. listed: what each payer lists; None where that is not allowed.
+    page_days: how many days of an answer a page holds. asked: the payer and the days of each query; pages: how many
+    were handed out.
     """
 
     charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
+    currency_of: Callable[[str, date], str] = lambda _payer, _day: "USD"
     listed: dict[str, list[SubAccount] | None] = field(default_factory=dict)
     page_days: int = 31
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -155,11 +157,14 @@ class FakePayers:
             if not may_call():
                 raise CallsUsedError("The paid calls of the day are made.")
             self.pages += 1
-        found: dict[str, ChargeSet] = {}
+        found: dict[str, dict[str, ChargeSet]] = {}
         for (whose, account, day, service), amount in self.charges.items():
             if whose == payer.external_account_id and day in query.window and account in (payer.reads or (account,)):
-                found.setdefault(account, ChargeSet()).add("", day, service, amount, "USD")
-        return AccountsAnswer({account: (each.rounded(),) for account, each in found.items()}, self.clock())
+                currency = self.currency_of(whose, day)
+                charges = found.setdefault(account, {}).setdefault(currency, ChargeSet())
+                charges.add("", day, service, amount, currency)
+        sets = {account: tuple(each.rounded() for each in its.values()) for account, its in found.items()}
+        return AccountsAnswer(sets, self.clock())
 
     def sub_accounts(self, cloud_account: CloudAccount) -> dict[str, SubAccount] | None:
         listed = self.listed.get(cloud_account.external_account_id)

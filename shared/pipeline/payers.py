@@ -30,6 +30,8 @@ ACTIVE = ("ACTIVE", "PENDING_ACTIVATION", "PENDING_CLOSURE")
 # Where so many syncs in a row did not reach all that was due, a day's turn has not come within a week.
 A_WEEK_OF_NIGHTS = 7
 MOST_SYNCS_OF_A_WEEK = 100
+# A day of the largest organizations takes no more.
+PAGES_OF_A_DAY = 8
 # No page token is kept over a night.
 PROGRESS_LASTS = timedelta(hours=2)
 Left = Sequence[tuple[Work, list[Period]]]
@@ -127,9 +129,16 @@ class Payers:
         return [newest, *sorted(others, key=lambda each: self._read_on(left, each))]
 
     def _longest(self, payer: CloudAccount, scope: RunScope) -> int:
-        """How many days a window may have: half of one that did not fit the last time."""
+        """How many days a window may have: half of one that did not fit the last time.
+
+        Where more calls were made than it could take, it was not too long: windows were too many, and grow again.
+        """
         last = next((each for each in self.ledger.syncs(payer.id, 2) if each.run_key != scope.run_key), None)
-        return max(1, last.days_unfit // 2) if last and last.days_unfit else LONGEST_MONTH
+        if last is None or not last.days_unfit:
+            return LONGEST_MONTH
+        if last.calls > last.days_unfit * PAGES_OF_A_DAY:
+            return min(2 * last.days_unfit, LONGEST_MONTH)
+        return max(1, last.days_unfit // 2)
 
     def _read_on(self, left: Left, window: Period) -> date:
         """The night on which the month was read whole by all; one that never was is the first."""

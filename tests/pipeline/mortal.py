@@ -18,13 +18,15 @@ from sqlalchemy import Connection, Engine, select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import mails
+from shared.domain.periods import Period
 from shared.messages import Message, Queue
 from shared.pipeline.rounds import Writing
-from shared.ports.costs import CostQuery
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.cloud_accounts import CloudAccount, ConnectionType
+from shared.ports.costs import AccountsQuery, CostQuery, SubAccount
+from shared.ports.errors import CallsUsedError, LaterError, NeverError
 from shared.ports.mails import Handover, OutgoingMail
 from shared.ports.notes import Note
-from tests.fakes import FakeCostsWithTotals, FakeMailer, FakeQueues
+from tests.fakes import FakeCostsWithTotals, FakeMailer, FakePayers, FakeQueues
 from tests.pipeline.conftest import Chain
 from tests.pipeline.oracle import Oracle, first_of
 
@@ -107,60 +109,115 @@ def currency_on(day: date, changes_on: date | None) -> str:
 
 
 @dataclass
-class MoodyCosts(FakeCostsWithTotals):
-    """A provider with a mood for each month of each account; what it truly serves, the oracle sees.
+class Moods:
+    """How providers are, for each month of each account (or payer); what they truly serve, the oracle sees.
 
     changes_on: the days since which accounts are in another currency. blank_nights: for how many nights in a row now
     a month came without any charge. by_hand: for how many more nights a run by hand counts as one, which it is where
     it begins on another day.
     """
 
-    fate: Fate = field(kw_only=True)
-    oracle: Oracle = field(kw_only=True)
-    now: Callable[[], datetime] = field(kw_only=True)
-    tick: Callable[[], None] = field(kw_only=True)
+    fate: Fate
+    oracle: Oracle
+    now: Callable[[], datetime]
     moods: dict[tuple[str, date], str] = field(default_factory=dict)
     changes_on: dict[str, date] = field(default_factory=dict)
     blank_nights: Counter[tuple[str, date]] = field(default_factory=Counter)
     by_hand: int = 0
 
+    def ask(self, whom: str, window: Period) -> str:
+        """How it answers. Raises what it says no with."""
+        self.fate.step()
+        mood = self.moods.get((whom, first_of(window.start)), TRUE)
+        if mood in {REFUSED, LATER} or (mood == BUSY and self.fate.random.random() < 0.5):
+            self.fate.counted[mood] += 1
+            raise self._no(mood)
+        return mood
+
+    def serve(self, account: str, window: Period, mood: str) -> None:
+        """It has answered, truly or without any charge."""
+        self.fate.counted[mood] += 1
+        days = (self.now(), account, window.start, window.end)
+        if mood == BLANK:
+            nights = self.blank_nights[account, first_of(window.start)] + bool(self.by_hand)
+            self.oracle.serve_nothing(*days, nights)
+        else:
+            self.oracle.serve(*days)
+
+    def currency(self, account: str, day: date) -> str:
+        """That of an account's (or payer's) charges of a day."""
+        return currency_on(day, self.changes_on.get(account))
+
+    def _no(self, mood: str) -> Exception:
+        if mood == REFUSED:
+            return NeverError("The provider refuses it (400).")
+        if mood == LATER:
+            return LaterError("The provider is unwell (503).", self.fate.random.choice(UNWELL_FOR))
+        return LaterError("The provider asks us to wait (429).", timedelta(seconds=self.fate.random.randint(1, 120)))
+
+
+@dataclass
+class MoodyCosts(FakeCostsWithTotals):
+    """A provider that is asked for each account."""
+
+    mood: Moods = field(kw_only=True)
+    tick: Callable[[], None] = field(kw_only=True)
+
     def read(self, query: CostQuery, *how: Any) -> Any:
         mood = self._mood(query)
-        self.fate.counted[mood] += 1
-        if mood == BLANK:
-            charges, self.charges = self.charges, {}
-            answer = super().read(query, *how)
-            self.charges = charges
-            nights = self.blank_nights[query.sub_account_id, first_of(query.window.start)] + bool(self.by_hand)
-            self.oracle.serve_nothing(self.now(), query.sub_account_id, query.window.start, query.window.end, nights)
-        else:
-            answer = super().read(query, *how)
-            self.oracle.serve(self.now(), query.sub_account_id, query.window.start, query.window.end)
-        self.fate.step()
+        charges = self.charges
+        self.charges = {} if mood == BLANK else charges
+        answer = super().read(query, *how)
+        self.charges = charges
+        self.mood.serve(query.sub_account_id, query.window, mood)
+        self.mood.fate.step()
         return answer
 
     def totals(self, query: CostQuery) -> dict[str, Decimal]:
         mood = self._mood(query)
-        self.fate.counted["totals"] += 1
+        self.mood.fate.counted["totals"] += 1
         return {} if mood == BLANK else super().totals(query)
 
     def _mood(self, query: CostQuery) -> str:
-        """How it answers. Raises what it says no with."""
-        self.fate.step()
         self.tick()
-        mood = self.moods.get((query.sub_account_id, first_of(query.window.start)), TRUE)
-        if mood in {REFUSED, LATER} or (mood == BUSY and self.fate.random.random() < 0.5):
-            self.fate.counted[mood] += 1
-            raise self._no(mood)
-        self.currency_of = lambda day: currency_on(day, self.changes_on.get(query.sub_account_id))
+        mood = self.mood.ask(query.sub_account_id, query.window)
+        self.currency_of = lambda day: self.mood.currency(query.sub_account_id, day)
         return mood
 
-    def _no(self, mood: str) -> Exception:
-        if mood == REFUSED:
-            return NeverError("Azure refuses it (400).")
-        if mood == LATER:
-            return LaterError("Azure is unwell (503).", self.fate.random.choice(UNWELL_FOR))
-        return LaterError("Azure asks us to wait (429).", timedelta(seconds=self.fate.random.randint(1, 120)))
+
+@dataclass
+class MoodyPayers(FakePayers):
+    """One whose payers are asked for all of their accounts. gone: those that have left, of which nothing comes."""
+
+    mood: Moods = field(kw_only=True)
+    tick: Callable[[], None] = field(kw_only=True)
+    gone: set[str] = field(default_factory=set)
+
+    def read_all(self, query: AccountsQuery, *how: Any) -> Any:
+        payer = query.cloud_account.external_account_id
+        self.tick()
+        self.mood.ask(payer, query.window)
+        self.currency_of = self.mood.currency
+        members = sorted({account for whose, account, *_ in self.charges if whose == payer} - self.gone)
+        month = first_of(query.window.start)
+        moods = {each: self.mood.moods.get((each, month), TRUE) for each in members}
+        charges = self.charges
+        self.charges = {key: cost for key, cost in charges.items() if moods.get(key[1]) == TRUE}
+        try:
+            answer = super().read_all(query, *how)
+        except CallsUsedError:
+            self.mood.fate.counted["nights without calls left"] += 1
+            raise
+        finally:
+            self.charges = charges
+        for account, mood in moods.items():
+            self.mood.serve(account, query.window, mood)
+        self.mood.fate.step()
+        return answer
+
+    def sub_accounts(self, cloud_account: CloudAccount) -> dict[str, SubAccount] | None:
+        self.mood.fate.step()
+        return super().sub_accounts(cloud_account)
 
 
 @dataclass
@@ -222,9 +279,13 @@ class World:
         self.chain = chain = Chain(MortalDatabase(database, self.fate, self._begins_writing))
         self.clock = chain.clock
         self.oracle = Oracle()
-        self.costs = MoodyCosts(fate=self.fate, oracle=self.oracle, now=self.clock, tick=self._tick)
+        self.mood = Moods(self.fate, self.oracle, self.clock)
+        self.costs = MoodyCosts(mood=self.mood, tick=self._tick)
+        self.payers = MoodyPayers(mood=self.mood, tick=self._tick)
         self.queues, self.mailer = MortalQueues(fate=self.fate), MortalMailer(fate=self.fate)
-        self.costs.clock = self.clock
+        self.costs.clock = self.payers.clock = self.clock
+        sources = {ConnectionType.COST_MANAGEMENT: self.costs, ConnectionType.COST_EXPLORER: self.payers}
+        chain.parts["sources"] = sources
         for name in ("costs", "queues", "mailer"):
             chain.parts[name] = getattr(self, name)
             setattr(chain, name, getattr(self, name))
@@ -306,12 +367,13 @@ class World:
 
     def _survives(self, work: Callable[[], object], kills: int) -> bool:
         """Has the app do some work, in a process that is started anew where it dies."""
-        self.fate.left = max(kills, 0)
+        self.fate.left, served = max(kills, 0), len(self.oracle.served)
         try:
             work()
             # Between its last step and the message's deletion.
             self.fate.step()
         except Killed:
+            self.oracle.lose(served)
             self._note_unmarked()
             self._start()
             return False

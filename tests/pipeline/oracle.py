@@ -6,25 +6,30 @@ Nothing of the app's is used here: what the provider's book says, what it served
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from itertools import chain, combinations
 
 DAY = timedelta(days=1)
 Row = tuple[str, str, date]
 """account, resource group, day"""
+Place = tuple[str, str]
+"""account, resource group"""
 Money = dict[str, Decimal]
 """amounts by currency"""
+Book = dict[Row, Money]
+# What dollars of a day are worth counts so long where no later day has any.
+RATES_LAST = 7
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A project: a resource group, and a budget of the calendar month, or of all days since one."""
+    """A project: what it has in which clouds, and a budget of the calendar month, or of all days since one."""
 
     number: int
-    account: str
-    group: str
+    places: tuple[Place, ...]
     amount: Decimal
     currency: str
     since: date | None = None
@@ -38,22 +43,30 @@ class Owner:
 
 @dataclass(frozen=True)
 class Served:
-    """One answer, as true as the book was then: when it was begun, and for which days (`end` is not one of them)."""
+    """One answer, as true as the book was then: when it was begun, and for which days (`end` is not one of them).
+
+    lost: whoever asked died of it, perhaps before it was stored.
+    """
 
     at: datetime
     account: str
     start: date
     end: date
-    rows: dict[Row, Money]
+    rows: Book
+    lost: bool = False
 
 
 @dataclass
 class Oracle:
-    """book: what is true. served: every answer that was true; credible: those that were not, and seemed so."""
+    """book: what is true. served: every answer that was true; credible: those that were not, and seemed so.
 
-    book: dict[Row, Money] = field(default_factory=dict)
+    worth: what a dollar is in the budgets' currency, by the day on which that was set; None: nothing is converted.
+    """
+
+    book: Book = field(default_factory=dict)
     served: list[Served] = field(default_factory=list)
     credible: list[Served] = field(default_factory=list)
+    worth: dict[date, Fraction] | None = None
 
     def charge(self, account: str, group: str, day: date, amount: Decimal, currency: str) -> None:
         """A charge comes, or is restated."""
@@ -73,37 +86,59 @@ class Oracle:
         if nights >= 2 or not any(start <= row[2] < end for each in known for row in each.rows):
             self.credible.append(Served(at, account, start, end, {}))
 
-    def told(self, account: str, group: str, start: date, end: date, at: datetime) -> list[Money]:
-        """What the answers until `at` say of a group's days, each day as the last that was about it.
+    def told(self, place: Place, start: date, end: date, at: datetime) -> list[Money]:
+        """What the answers until `at` say of a place's days, each day as the last that was about it.
 
         The first without, the others with some of those that were not true, and could not be told from it.
         """
-        true = self._about(account, at)
-        credible = {(each.start, each.end): each for each in self.credible if each.account == account and each.at <= at}
+        true = self._about(place[0], at)
+        credible = {
+            (each.start, each.end): each for each in self.credible if each.account == place[0] and each.at <= at
+        }
         mixed = [sorted([*true, *some], key=lambda each: each.at) for some in _subsets(list(credible.values()))]
-        return [_said(answers, (account, group), start, end) for answers in mixed]
+        return [_said(answers, place, start, end) for answers in mixed]
+
+    def lose(self, first: int) -> None:
+        """Whoever asked for these answers, from the first on, has died."""
+        self.served[first:] = [replace(each, lost=True) for each in self.served[first:]]
+
+    def possible(self, place: Place, day: date, at: datetime) -> list[Money]:
+        """What may be stored of a day, where all of it is said to be as of `at` or later: parts of a month are read one
+        by one.
+        """
+        about = [each for each in self.served if each.account == place[0] and each.start <= day < each.end]
+        possible, is_sure = [], False
+        for each in sorted(about, key=lambda each: each.at, reverse=True):
+            possible.append(_without_nothing(each.rows.get((*place, day), {})))
+            is_sure = each.at <= at and not each.lost
+            if is_sure:
+                break
+        blank = any(each.account == place[0] and each.start <= day < each.end for each in self.credible)
+        return possible if is_sure and not blank else [*possible, {}]
 
     def _about(self, account: str, at: datetime) -> list[Served]:
         return [each for each in self.served if each.account == account and each.at <= at]
 
-    def true(self, owner: Owner, today: date) -> Money:
-        """What the project has spent in the period that holds today."""
-        start, end = owner.period_of(today)
-        total: Money = {}
-        for (account, group, day), money in self.book.items():
-            if (account, group) == (owner.account, owner.group) and start <= day < end:
-                _add(total, money)
-        return _without_nothing(total)
+    def spent(self, owner: Owner, book: Book, start: date, end: date) -> Decimal:
+        """What the project has spent by some book on these days, as far as that can be said in its own currency."""
+        total = Decimal(0)
+        for day, money in _by_day(owner, book, start, end).items():
+            for currency, amount in money.items():
+                total += amount if currency == owner.currency else self._converted(amount, day) or Decimal(0)
+        return total
 
-    def currencies(self, owner: Owner, today: date) -> set[str]:
-        """Those of the project's charges in the period that holds today; nothing has none."""
-        start, end = owner.period_of(today)
-        its = (
-            money
-            for (account, group, day), money in self.book.items()
-            if (account, group) == (owner.account, owner.group) and start <= day < end
+    def left_out(self, owner: Owner, book: Book, start: date, end: date) -> bool:
+        """Whether some of what it has spent on these days can't be said in its currency."""
+        return any(
+            amount and currency != owner.currency and self._converted(amount, day) is None
+            for day, money in _by_day(owner, book, start, end).items()
+            for currency, amount in money.items()
         )
-        return {currency for money in its for currency, amount in money.items() if amount}
+
+    def _converted(self, amount: Decimal, day: date) -> Decimal | None:
+        """Dollars of a day, rounded half-even to ten places; None where nobody knows."""
+        before = [self.worth[each] for each in days(day - RATES_LAST * DAY, day + DAY) if each in (self.worth or {})]
+        return Decimal(round(Fraction(amount) * before[-1] * 10**10)).scaleb(-10) if before else None
 
 
 def first_of(day: date) -> date:
@@ -136,16 +171,25 @@ def reached(amount: Decimal, spent: Decimal, thresholds: tuple[int, ...]) -> int
     return max((each for each in thresholds if spent * 100 >= amount * each), default=0)
 
 
+def _by_day(owner: Owner, book: Book, start: date, end: date) -> dict[date, Money]:
+    """What of a book is the project's, all its places together."""
+    by_day: dict[date, Money] = {}
+    for (account, group, day), money in book.items():
+        if (account, group) in owner.places and start <= day < end:
+            _add(by_day.setdefault(day, {}), money)
+    return by_day
+
+
 def _subsets(answers: list[Served]) -> Iterator[tuple[Served, ...]]:
     return chain.from_iterable(combinations(answers, count) for count in range(len(answers) + 1))
 
 
-def _said(answers: list[Served], group: tuple[str, str], start: date, end: date) -> Money:
+def _said(answers: list[Served], place: Place, start: date, end: date) -> Money:
     total: Money = {}
     for day in days(start, end):
         last = next((each for each in reversed(answers) if each.start <= day < each.end), None)
         if last is not None:
-            _add(total, last.rows.get((*group, day), {}))
+            _add(total, last.rows.get((*place, day), {}))
     return _without_nothing(total)
 
 

@@ -101,7 +101,7 @@ class LockHistory:
             self.day()
         self.mood.answers.clear()
         self.mood.slow = False
-        self.world.costs.moods.clear()
+        self.world.mood.moods.clear()
         for _ in range(SETTLES_IN_NIGHTS):
             self.night()
         self.world.run_until(self.world.clock() + DAY / 24)
@@ -260,7 +260,7 @@ class LockHistory:
         calls += [(f"budget {call}", f"warden-p{number}") for call in ("get", "put", "delete") for number in GROUPS]
         self.mood.answers = {each: self.random.choice(MOODS) for each in calls if self.random.random() < 0.25}
         months = sorted({date(2026, 11, 1), self.today.replace(day=1)})
-        moods = self.world.costs.moods
+        moods = self.world.mood.moods
         moods.clear()
         moods.update({(SUBSCRIPTION, month): self.random.choice(MOODS) for month in months})
 

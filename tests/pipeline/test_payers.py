@@ -336,6 +336,24 @@ def test_calls_that_do_not_reach_all_leave_the_rest_to_the_nights_after_the_newe
     assert second.days <= 10
 
 
+def test_once_calls_suffice_windows_are_whole_again(chain: Chain, aws: FakePayers) -> None:
+    payer = add(chain)
+    chain.configure(aws_calls_per_day=1)
+    chain.load(of(11, ONE))
+    spend(aws, ONE, "10")
+    for _ in range(6):
+        chain.night()
+        chain.clock.now += timedelta(days=1)
+    chain.configure(aws_calls_per_day=24)
+    for _ in range(2):
+        chain.night()
+        chain.clock.now += timedelta(days=1)
+    aws.asked.clear()
+    chain.night()
+    (sync,) = chain.payers.syncs(payer, 1)
+    assert (sync.calls, sync.days_unfit, len(aws.asked)) == (2, None, 2)
+
+
 def test_after_a_week_of_nights_that_fell_short_operators_are_told_once_which_setting_to_raise(
     chain: Chain, aws: FakePayers
 ) -> None:
