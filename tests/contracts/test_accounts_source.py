@@ -66,7 +66,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[PayersWorld]:
     if request.param == "fake":
         charges = {(PAYER, *each, "Amazon S3"): Decimal("1.5") for each in spent()}
         listed = {PAYER: [SubAccount(each, name, "ACTIVE") for each, name in accounts.items()]}
-        yield PayersWorld(FakePayers(charges, listed, page_days=1))
+        yield PayersWorld(FakePayers(charges, listed=listed, page_days=1))
         return
     with AwsSimulator(rows_a_page=3) as aws:
         with_roles(aws, PAYER)

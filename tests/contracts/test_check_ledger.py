@@ -113,7 +113,7 @@ def test_only_days_of_the_period_count(ledgers: Ledgers) -> None:
 
 def test_charges_in_another_currency_are_converted_where_that_is_wished(ledgers: Ledgers) -> None:
     ledgers = replace(ledgers, converts=True)
-    SqlRates(ledgers.database).keep([(november(2), "CAD", Decimal("1.5")), (november(2), "USD", Decimal("1.2"))])
+    SqlRates(ledgers.database).keep([(november(2), "CAD", Decimal("1.5")), (november(2), "USD", Decimal("1.2"))], NOW)
     ledgers.load(entry(1))
     ledgers.spend(("rg-1", OCTOBER.start, "Storage", "30"), window=OCTOBER, currency="GBP")
     ledgers.spend(("rg-1", november(3), "Storage", "10"), ("rg-1", november(4), "SQL", "-2"), currency="USD")
