@@ -8,7 +8,9 @@ import pwd
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 
 import psycopg
 from psycopg import sql
@@ -118,7 +120,9 @@ def _let_in(folder: Path, user: str) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """One that no outgoing connection is given before the server has it: Linux gives those 32768 and above."""
+    while True:
+        port = SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

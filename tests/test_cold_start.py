@@ -157,8 +157,7 @@ def test_a_budget_alert_needs_the_queues_and_no_more_where_the_function_key_is_e
         TAKE_AN_ALERT, DatahubStorageConnectionString=azurite.connection_string, QueueProjectLock=name
     )
     assert answered == 202
-    # How far back nights read, each source says; that takes our own modules, and none of an SDK.
-    assert later_ones_in(modules) == QUEUES_SDK | {"shared.adapters.azure", "shared.adapters.costs"}
+    assert later_ones_in(modules) == QUEUES_SDK
     queue = QueueClient.from_connection_string(azurite.connection_string, name)
     assert len(queue.peek_messages(32)) == 1
 
@@ -172,8 +171,7 @@ def test_whoever_asks_how_the_app_is_needs_the_queues_and_no_more(azurite):
 
 def test_without_exports_their_functions_load_no_sdk_and_open_no_database():
     (modules,) = run_fresh(WITHOUT_EXPORTS, DATABASE_URL="sqlite:////there/is/no/such/folder/warden.db")
-    # Our own modules, and none of an SDK: how far back nights read, each source says.
-    assert later_ones_in(modules) == {"shared.adapters.azure", "shared.adapters.costs"}
+    assert later_ones_in(modules) == set()
 
 
 def test_telemetry_is_loaded_however_its_connection_string_is_written():

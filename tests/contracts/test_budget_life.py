@@ -179,6 +179,11 @@ class Life:
     read_until: date = date(2000, 1, 1)
 
     @property
+    def read_again(self) -> int:
+        """How many days nights read again: no fewer than the month before has until Azure closes it, on the 5th."""
+        return max(self.lookback_days, 31 + 5 - 1)
+
+    @property
     def ledger(self) -> SqlProjects:
         return SqlProjects(self.database, self.lookback_days)
 
@@ -193,7 +198,7 @@ class Life:
         match event:
             case ("charge", int(days), str(currency), Decimal() as cost):
                 # A day's charges change as long as nights read it.
-                day = self.today - min(days, self.lookback_days - 1) * DAY
+                day = self.today - min(days, self.read_again - 1) * DAY
                 self.provider.append((day, currency, cost))
             case ("revise", dict(change)):
                 terms = replace(self.revisions[-1][1], **change)
@@ -261,7 +266,7 @@ class Life:
         """What was once final never changes, and nothing that no night reads any more is left open."""
         with self.database.engine.connect() as connection:
             rows = connection.execute(select(budget_periods).where(budget_periods.c.settled)).all()
-            late = budget_periods.c.period_start <= self.read_until - self.lookback_days * DAY
+            late = budget_periods.c.period_start <= self.read_until - self.read_again * DAY
             assert connection.execute(select(budget_periods).where(~budget_periods.c.settled, late)).all() == []
         final = {row.period_start: (row.carried, row.currency) for row in rows}
         assert self.final.items() <= final.items()
