@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from shared.adapters.costs.aws import AwsCosts
 from shared.adapters.costs.made_up import MadeUpCosts, MadeUpPayers
@@ -15,6 +16,7 @@ from shared.settings import load
 STORAGE = {"DatahubStorageConnectionString": "UseDevelopmentStorage=true"}
 ROLE, AUDIENCE = "arn:aws:iam::123456789012:role/warden", "api://warden"
 # What is asked of whom, without anything of AWS being loaded.
+ROOT = Path(__file__).parents[1]
 WIRE = f"""
 import json, sys
 from shared.composition import Composition
@@ -26,7 +28,7 @@ print(json.dumps([sources, sorted(each for each in sys.modules if each.startswit
 
 
 def test_aws_is_a_source_of_which_nothing_is_loaded_before_an_account_is_asked() -> None:
-    told = subprocess.run([sys.executable, "-c", WIRE], capture_output=True, text=True, check=False)
+    told = subprocess.run([sys.executable, "-c", WIRE], capture_output=True, text=True, check=False, cwd=ROOT)
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout) == [["COST_MANAGEMENT", "COST_EXPLORER"], []]
 
