@@ -117,7 +117,9 @@ class SqlCredentials(Ledger, Credentials):
     def _checks(self, connection: Connection) -> tuple[list[str], list[str]]:
         """The ids of the keys that are others than had sealed what is here, and of those whose check is damaged."""
         wrong, damaged = list[str](), list[str]()
-        for key_id, sealed in connection.execute(select(check.key_id, type_coerce(check.sealed, NullType()))):
+        # All at once: SQL Server answers one statement of a connection at a time, and the loop asks more.
+        checks = connection.execute(select(check.key_id, type_coerce(check.sealed, NullType()))).all()
+        for key_id, sealed in checks:
             if key_id in self.ring.keys and not self._opens(sealed, _place_of_check(key_id)):
                 (damaged if self._is_right(connection, key_id, sealed) else wrong).append(key_id)
         return wrong, damaged
