@@ -764,3 +764,35 @@ def test_an_export_of_which_every_run_waits_is_silent_since_the_first(world: Wor
     assert world.ledger.silent_exports(first.replace(year=2027)) == [(DAILY, first)]
     world.stage(DAILY, days(9, 1, 22), each_day(9, 1, 22))
     assert world.ledger.silent_exports(first.replace(year=2027)) == []
+
+
+def test_a_group_that_is_fed_by_itself_keeps_what_the_query_has_read_while_the_rest_moves(world: World) -> None:
+    """History 772: it held that by what all of its sub-account held, which an export that came later has changed."""
+    two = export("two", Width.GROUP)
+    world.asked()
+    world.query([*each_day(8, 1, 31, "2"), *each_day(8, 1, 31, "3", group="rg-two")], days(8, 1, 31), on(9, 7))
+    world.deliver(two, days(9, 1, 5), each_day(9, 1, 5, group="rg-two"))
+    world.deliver(export("daily"), days(9, 1, 9), each_day(9, 1, 9), at=on(9, 10))
+    world.use(export("daily"), on(9, 10))
+    world.use(two, on(9, 11))
+    world.deliver(export("daily"), days(8, 1, 31), each_day(8, 1, 31, "5"), at=on(9, 12))
+    # Who feeds what is looked at anew.
+    one = export("one", Width.GROUP)
+    world.deliver(one, days(9, 1, 12), each_day(9, 1, 12, group="rg-one"), at=on(9, 13))
+    world.use(one, on(9, 14))
+    assert (world.total(8, group="rg"), world.total(8, group="rg-two")) == (155, 93)
+
+
+def test_a_group_that_is_fed_by_itself_keeps_another_s_month_whoever_feeds_the_other_groups(world: World) -> None:
+    """History 291: that another group was fed by itself had it forget whose charges it held."""
+    one, two, alls = export("one", Width.GROUP), export("two", Width.GROUP), export("all", Width.BILLING_ACCOUNT, "42")
+    focus = export("focus", Width.BILLING_ACCOUNT, dataset=Dataset.FOCUS)
+    world.deliver(two, days(7, 1, 31), each_day(7, 1, 31, group="rg-two"), at=on(8, 1))
+    world.use(two, on(8, 2))
+    world.deliver(focus, None, each_day(8, 1, 3, group="rg"), at=on(8, 3))
+    world.deliver(alls, days(9, 1, 30), each_day(9, 1, 30, "4", group="rg-two"), at=on(10, 4))
+    # Without a row, which is not believed.
+    world.deliver(two, days(9, 1, 5), [], at=on(10, 5))
+    world.deliver(one, days(7, 1, 31), each_day(7, 1, 31, group="rg-one"), at=on(10, 6))
+    world.deliver(focus, None, each_day(9, 1, 30, group="rg-two"), at=on(10, 7))
+    assert world.total(9, group="rg-two") == 120

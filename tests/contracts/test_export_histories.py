@@ -47,16 +47,7 @@ EXPORTS = (
 T = TypeVar("T")
 
 
-# What is not explained yet: charges of rg-two are another source's than the oracle's, in 291 after a late run of focus,
-# in 772 after the query read August, two was ordered and daily delivered (the oracle keeps that August).
-OPEN = {291, 772}
-SEEDS = [
-    pytest.param(seed, marks=pytest.mark.xfail(strict=True, reason="not explained yet")) if seed in OPEN else seed
-    for seed in range(FIRST_SEED, FIRST_SEED + HISTORIES)
-]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + HISTORIES))
 def test_charges_are_what_the_newest_run_says_of_whoever_feeds(
     seed: int, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:

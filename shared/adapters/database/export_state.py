@@ -213,18 +213,19 @@ def forget_group(connection: Connection, fed: Fed) -> None:
         connection.execute(delete(table).where(of_account(table, fed), table.c.group_key == group_key_of(fed)))
 
 
-def leave_to_whole(connection: Connection, fed: Fed, months: Collection[date]) -> None:
+def leave_to_whole(connection: Connection, fed: Fed, months: Collection[date], moving: Collection[date]) -> None:
     """Forgets what was known of these months of a group, which its sub-account's source has from now on.
 
-    Where that is the query, it has not read the group's charges of them: they are due as if they never had been read.
+    moving: those of which that one's charges count, too; of the others the group keeps what it had. Where that source
+    is the query, it has not read the group's charges: the months are due as if they never had been read.
     """
-    if not months:
-        return
-    for table in (export_months, group_coverage):
+    for table, of_table in ((export_months, moving), (group_coverage, months)):
         of_fed = of_account(table, fed) & (table.c.group_key == group_key_of(fed))
-        connection.execute(delete(table).where(of_fed, table.c.month.in_(list(months))))
-    by_query = of_account(coverage, fed) & (coverage.c.source != ConnectionType.COST_EXPORT)
-    connection.execute(update(coverage).where(by_query, coverage.c.month.in_(list(months))).values(good_on=None))
+        if of_table:
+            connection.execute(delete(table).where(of_fed, table.c.month.in_(list(of_table))))
+    if months:
+        by_query = of_account(coverage, fed) & (coverage.c.source != ConnectionType.COST_EXPORT)
+        connection.execute(update(coverage).where(by_query, coverage.c.month.in_(list(months))).values(good_on=None))
 
 
 def write_order(connection: Connection, order: Order, by: str) -> None:

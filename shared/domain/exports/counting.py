@@ -68,13 +68,13 @@ class Sources:
         Of a month that nobody has delivered or read, that is what those that feed now hold of its days in other months.
         """
         delivered, feeding = self.delivered(fed, month), [each.source for each in feeds_of(self.feeds, fed)]
-        holding = [each for each in self._held(fed, month) if each in delivered]
+        holding = [each for each in self.holding(fed, month) if each in delivered]
         return suppliers(feeding, delivered, holding) or tuple(each for each in feeding if each != QUERY)
 
     def delivered(self, fed: Fed, month: date) -> list[str]:
         """Who has delivered a month, the query too where it is held as that has read it."""
         exports = (each.run.export.key for each in self.deliveries if each.covers(fed) and each.spoken.period == month)
-        return [*dict.fromkeys(exports), *(each for each in self._held(fed, month) if each == QUERY)]
+        return [*dict.fromkeys(exports), *(each for each in self.holding(fed, month) if each == QUERY)]
 
     def exported(self, month: date) -> dict[Fed, tuple[str, ...]]:
         """The exports whose charges of a month are stored, by what they say."""
@@ -86,7 +86,8 @@ class Sources:
         its_own = (each.source in sources for each in feeds_of(self.feeds, fed))
         return self._is_read(fed.whole, month) and not any(its_own)
 
-    def _held(self, fed: Fed, month: date) -> tuple[str, ...]:
+    def holding(self, fed: Fed, month: date) -> tuple[str, ...]:
+        """Whose charges of a month are stored."""
         # The query reads all of a sub-account but the groups of which their own exports have delivered the month.
         whole = self.held.get((fed.whole, month), ())
         return whole if self._is_read(fed.whole, month) else self.held.get((fed, month)) or whole
