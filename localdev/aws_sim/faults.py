@@ -28,6 +28,12 @@ REFUSALS = {
     "idp_rejected": (403, "IDPRejectedClaim", "The identity provider reported that authentication failed."),
     "region_disabled": (403, "RegionDisabledException", "STS is not activated in this region for account."),
     "unknown_key": (400, "UnrecognizedClientException", "The security token included in the request is invalid."),
+    "opt_in_required": (403, "OptInRequired", "The AWS Access Key Id needs a subscription for the service"),
+    "subscription_required": (
+        400,
+        "SubscriptionRequiredException",
+        "The AWS Access Key Id needs a subscription for the service",
+    ),
     "unknown": (400, "SomethingNewException", "Nobody has heard of this before"),
 }
 # Each service has its own word for it.

@@ -19,6 +19,11 @@ from shared.ports.rates import RateChange, RateFeed, RateLedger, SetRate
 
 # Longer than the 13 months of a budget period that are read back.
 KEPT = timedelta(days=3 * 366)
+GET_ELSEWHERE = (
+    "Each night asks the European Central Bank again. Where it can't be reached from here, get "
+    "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip elsewhere, and have it read: "
+    "`python -m shared.cli rates update --file eurofxref-hist.zip`."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +70,37 @@ class RateUpdate:
 
     def tonight(self) -> Iterator[Outgoing]:
         """The same for a night, which no failure of it stops; operators are told once where rates are old."""
-        reason = None
+        reason, is_refused = None, False
         try:
             change = self.update()
             event("rates_updated", changed=change.changed, projects=len(change.due))
             yield from outgoing(notifications(change.due, Envelope()))
         except (LaterError, NeverError) as error:
-            reason = error.reason
+            reason, is_refused = error.reason, isinstance(error, NeverError)
             event("rates_not_updated", level=logging.WARNING, reason=reason)
         today = self.clock().date()
         days = self.ledger.days(today)
         newest = days[1] if days else None
         if newest is None or is_old(newest, today):
-            mail = self._old(newest, reason)
-            if self.mails.find(mail.key) is None:
-                yield from mails_out([self.mails.add(mail, self.clock())])
+            yield from self._told_once(self._old(newest, reason))
+        elif is_refused:
+            yield from self._told_once(self._unreadable(newest, str(reason)))
+
+    def _told_once(self, mail: NewMail) -> Iterator[Outgoing]:
+        if self.mails.find(mail.key) is None:
+            yield from mails_out([self.mails.add(mail, self.clock())])
+
+    def _unreadable(self, newest: date, reason: str) -> NewMail:
+        """Told at once: a file that is another one today is mended by nobody's waiting."""
+        return self.operators.notice(
+            Topic.CURRENCY,
+            f"rates-unreadable/{newest}",
+            "Exchange rates can't be read",
+            f"What the European Central Bank's address gives can't be read. The newest rates are of {newest}, and "
+            f"count until {newest + LASTS}: for later days there is none. This is told once.",
+            [reason],
+            GET_ELSEWHERE,
+        )
 
     def _old(self, newest: date | None, reason: str | None) -> NewMail:
         told = f"The newest exchange rates are of {newest}" if newest else "There are no exchange rates"
@@ -90,7 +111,5 @@ class RateUpdate:
             f"{told}. A rate counts for a week at most where none was set since: for later days there is none. "
             "This is told once.",
             [reason] if reason else [],
-            "Each night asks the European Central Bank again. Where it can't be reached from here, get "
-            "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip elsewhere, and have it read: "
-            "`python -m shared.cli rates update --file eurofxref-hist.zip`.",
+            GET_ELSEWHERE,
         )

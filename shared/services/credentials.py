@@ -67,8 +67,14 @@ def text_in(content: bytes) -> str:
     if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         encoding = "utf-16"
     elif NUL in content:
-        # Without a mark: what is ASCII has its NUL first where the larger byte is.
+        # Without a mark: what is ASCII has a NUL for every other byte, and it first where the larger byte is.
         encoding = "utf-16-be" if content.startswith(NUL) else "utf-16-le"
+        if content.count(NUL) != len(content) / 2:
+            line = content[: content.index(NUL)].count(b"\n") + 1
+            raise RequestError(
+                f"line {line} of what came in holds a NUL character, which is part of no key: leave that out, or type "
+                "the keys at the prompt"
+            )
     else:
         encoding = "utf-8"
     try:

@@ -120,6 +120,20 @@ def test_a_night_goes_on_whatever_the_ecb_says_and_operators_hear_of_it_once(
     assert rates_told(chain) == 1
 
 
+def test_a_file_that_cant_be_read_is_told_once_before_any_rate_is_missing(chain: Chain) -> None:
+    today = chain.clock().date()
+    chain.app.rates.keep([(today - timedelta(days=1), "USD", Decimal("1.1"))], chain.clock())
+    with serving(b"<html>please sign in</html>") as feed:
+        converting(chain, feed)
+        for _ in range(3):
+            chain.night()
+            chain.clock.forward(days=1)
+    (told,) = [mail for mail in chain.mailer.sent if "Exchange rates" in mail.subject]
+    assert told.subject == "[Budget Warden] Exchange rates can't be read"
+    assert "The newest rates are of 2026-11-19, and count until 2026-11-26" in told.text
+    assert "rates update --file" in told.text
+
+
 def test_the_ecb_away_for_ten_days_is_told_once_and_again_the_next_time(chain: Chain) -> None:
     today = chain.clock().date()
     chain.app.rates.keep([(today - timedelta(days=1), "USD", Decimal("1.1"))], chain.clock())

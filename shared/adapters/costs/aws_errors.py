@@ -37,11 +37,15 @@ OF_EXPLORER = re.compile("cost explorer", re.IGNORECASE)
 DISTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|No such file|Permission denied|doesn.t match|PEM|no certificate", re.IGNORECASE
 )
+NOT_SIGNED_UP = (
+    "The account has not signed up for this service. Where it is Cost Explorer, open that once in the AWS console, in "
+    "the management account where there is an organization; data comes up to 24 hours later."
+)
 WHAT_TO_DO: Mapping[str, str] = {
     "InvalidIdentityToken": "Check the identity provider in IAM (its URL and audience), and AWS_WEB_IDENTITY_AUDIENCE.",
     "IDPRejectedClaim": "The token of the app's identity is refused by its provider: sign in anew, and check both.",
-    "OptInRequired": "The account has not signed up for this service.",
-    "SubscriptionRequiredException": "The account has not signed up for this service.",
+    "OptInRequired": NOT_SIGNED_UP,
+    "SubscriptionRequiredException": NOT_SIGNED_UP,
     "BillExpirationException": "Its bill has expired: AWS answers for 13 months at most.",
     "BillingViewHealthStatusException": "Its billing view is not healthy: look at it in AWS's console.",
 }

@@ -371,6 +371,12 @@ def test_several_threads_read_at_once_and_sign_in_once(aws: AwsSimulator, costs:
         ("invalid_json", LaterError, "can't be read"),
         ("expired_token", LaterError, "has expired; the next try signs in anew"),
         ("bill_expired", NeverError, "13 months at most"),
+        (
+            "opt_in_required",
+            NeverError,
+            "OptInRequired: .* Where it is Cost Explorer, open that once in the AWS console",
+        ),
+        ("subscription_required", NeverError, "SubscriptionRequired.* Where it is Cost Explorer, open that once"),
         ("unknown_key", NeverError, "does not know the role arn:aws:iam::400000000004:role/costs"),
         ("unknown", NeverError, "refuses to tell .*: SomethingNewException: Nobody has heard of this before"),
         ("access_denied", NeverError, "a policy of the role arn:.* allows ce:GetCostAndUsage, and that nothing denies"),
