@@ -46,7 +46,8 @@ class ReadPart:
 
     charges: of one currency each. begun_at: when the answer's first page was asked for. odd: what is wrong with rows
     that can't be charges, by the key of their group. left_out: whether it held more than these: rows that exports
-    deliver, or all else that is in a file. estimated_from: the first day that the provider calls estimated.
+    deliver, or all else that is in a file. estimated_from: the first day that the provider calls estimated. is_missed:
+    whether a payer's answer has others' rows and none of these, of which there are some in the months next to it.
     """
 
     window: Period
@@ -55,6 +56,7 @@ class ReadPart:
     odd: Mapping[str, str] = field(default_factory=dict)
     left_out: bool = False
     estimated_from: date | None = None
+    is_missed: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -309,16 +311,19 @@ class Coverage:
         """Whether the part is believed, and what is known then. doubt: `doubt_about` it.
 
         An answer without any row is doubtful, too, where days that are over have never been read, or where the month is
-        suspect: it takes no doubt away. Rows of exactly 0 are
-        an answer there: a subscription with nothing but free services has no others.
+        suspect: it takes no doubt away. Rows of exactly 0 are an answer there: a subscription with nothing but free
+        services has no others. What a payer's answer misses is as doubtful, and not waited for once it is believed: a
+        month of all its sub-accounts would be paid for each night, and before its first charges each has one without.
         """
-        is_new = part.window.start < min(self.read_from or night, night)
-        if part.is_empty and (is_new or self.state is CoverageState.SUSPECT):
+        is_final = part.is_missed and doubt is None
+        if (part.is_empty or part.is_missed) and self.is_doubtful_without_charges(part, night):
             doubt = doubt or NO_CHARGE
         due = self.due_from(night, lookback_days)
         reaches = self.read_from is None or due is None or part.window.start <= due
         if doubt:
             believed, after = self._doubted(part, night, doubt, reaches)
+            if believed and is_final:
+                return True, after.settled(night)
             # Of days that no night reads by itself, nothing that was taken for gone would be waited for.
             is_more = believed and due is not None and part.window.start < due
             return believed, replace(after, good_on=None) if is_more else after
@@ -326,8 +331,16 @@ class Coverage:
             return self.read_partly(part, night, None)
         if part.is_blank and self.blank_believed_on:
             return True, self._reaching(part)
-        good = replace(self._reaching(part), good_on=night)
-        return True, replace(good, suspect_nights=0, suspect_on=None, suspect_at=None)
+        return True, self._reaching(part).settled(night)
+
+    def settled(self, night: date) -> Coverage:
+        """All that was due has been read, and nothing is waited for."""
+        return replace(self, good_on=night, suspect_nights=0, suspect_on=None, suspect_at=None)
+
+    def is_doubtful_without_charges(self, part: ReadPart, night: date) -> bool:
+        """Whether a part without any is doubtful, though none are stored: of days that never were read, or suspect."""
+        is_new = part.window.start < min(self.read_from or night, night)
+        return is_new or self.state is CoverageState.SUSPECT
 
     def read_partly(self, part: ReadPart, night: date, doubt: str | None) -> tuple[bool, Coverage]:
         """The same of some of the month's days, which say nothing of the others: those stay as old as they were."""

@@ -82,15 +82,19 @@ class Asking:
         """
         known = {cloud_account.id: cloud_account for cloud_account in self.cloud_accounts.accounts()}
         asked: dict[ScopeTarget, Asked] = {}
+        not_fed: dict[str, list[str]] = {}
         for account in self.charges.accounts():
             feeding = known.get(account.cloud_account_id or 0)
             if feeding is None:
-                ids = {"provider": account.provider, "account": account.sub_account_id}
-                event("account_not_fed", level=logging.WARNING, **ids)
+                not_fed.setdefault(account.provider, []).append(account.sub_account_id)
             elif feeding.status is not AccountStatus.DISABLED and feeding.connection_type in self.sources:
                 target = replace(_target(feeding), left=left)
                 each = asked.setdefault(target, Asked(feeding.connection_type))
                 each.units += self._units(account, self.sources[feeding.connection_type], left)
+        for provider, ids in not_fed.items():
+            # A new payer's are many, until it lists them.
+            first = {"first": ids[0], "accounts": len(ids)}
+            event("accounts_not_fed", level=logging.WARNING, provider=provider, **first)
         return asked | {replace(_target(each), left=left): self._of_payer(each, left) for each in self._payers(known)}
 
     def _payers(self, known: Mapping[int, CloudAccount]) -> list[CloudAccount]:

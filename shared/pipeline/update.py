@@ -39,6 +39,8 @@ READ_FOR = timedelta(minutes=4)
 NIGHT_LASTS = timedelta(days=2)
 # Where so many queries in a row meet the same, the sub-account does: its others are not asked.
 IN_A_ROW = 2
+# In one transaction: a month of so many AWS accounts has some 30,000 charges.
+STORED_TOGETHER = 50
 # After two totals: Azure lets four calls a minute through for a subscription.
 TOTALS_PAUSE = timedelta(seconds=30)
 
@@ -97,7 +99,7 @@ class Updater:
         night = self._night(scope)
         for work, left in self._left(message, scope, works, night):
             failed = tuple((window, error.reason) for window in left)
-            self._store(scope, Reading(*work.key, frozenset(), (), night, work.source.connection_type, failed))
+            self._store_all(scope, [Reading(*work.key, frozenset(), (), night, work.source.connection_type, failed)])
         self._not_synced(scope, works, error.reason)
         return [*self._due(message, scope), *self.ending.without_costs(scope, error)]
 
@@ -251,9 +253,8 @@ class Updater:
             if is_over and errors:
                 readings = [(_given_up(reading, errors, rest), rest) for reading, rest in readings]
                 errors = {}
-            for reading, _ in readings:
-                told += self._store(scope, reading)
-                stored = stored or bool(reading.parts)
+            told += self._store_all(scope, [reading for reading, _ in readings])
+            stored = stored or any(reading.parts for reading, _ in readings)
             later += errors.values()
             if any(error.wait is not None for error in later) or self.clock() >= until:
                 break
@@ -310,24 +311,31 @@ class Updater:
         answer = work.asked_alone.read(query, kept, until)
         return ReadPart(query.window, answer.charges, answer.begun_at, answer.odd)
 
-    def _store(self, scope: RunScope, reading: Reading) -> list[Outgoing]:
-        """Stores what can be stored, month by month where not all can; what can't has failed."""
-        if not reading.parts and not reading.failed:
-            return []
+    def _store_all(self, scope: RunScope, readings: list[Reading]) -> list[Outgoing]:
+        """Stores what is there to be stored, so many sub-accounts together."""
+        some = [each for each in readings if each.parts or each.failed]
+        starts = range(0, len(some), STORED_TOGETHER)
+        return [mail for start in starts for mail in self._store(scope, some[start : start + STORED_TOGETHER])]
+
+    def _store(self, scope: RunScope, readings: list[Reading]) -> list[Outgoing]:
+        """Stores what can be stored: each alone, and month by month, where not all can; what can't has failed."""
         try:
-            stored = self.charges.store(scope.id, reading, self.clock())
+            stored = self.charges.store(scope.id, readings, self.clock())
         except NeverError as error:
-            return [mail for each in _singly(reading, error.reason) for mail in self._store(scope, each)]
+            alone = [[each] for each in readings] if len(readings) > 1 else []
+            singly = alone or [[each] for each in _singly(readings[0], error.reason)]
+            return [mail for each in singly for mail in self._store(scope, each)]
         event(
             "charges_stored",
             run=scope.run_key,
             scope=scope.target.subject,
-            added=stored.added,
-            changed=stored.changed,
-            removed=stored.removed,
-            not_believed=len(stored.suspect),
+            added=sum(each.added for each in stored),
+            changed=sum(each.changed for each in stored),
+            removed=sum(each.removed for each in stored),
+            not_believed=sum(len(each.suspect) for each in stored),
         )
-        return self.ending.set_aside(scope, stored.odd) if stored.odd else []
+        odd = [told for each in stored for told in each.odd]
+        return self.ending.set_aside(scope, odd) if odd else []
 
     def _tell_refused(self, scope: RunScope, query: CostQuery, reason: str) -> None:
         ids = {"provider": query.provider, "account": query.sub_account_id, "month": f"{query.window.start:%Y-%m}"}

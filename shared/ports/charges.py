@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -116,15 +116,16 @@ class ChargeLedger(Protocol):
         """A project's scopes; None for an unknown project."""
         ...
 
-    def store(self, scope_id: int, reading: Reading, now: datetime) -> Stored:
-        """Replaces the charges of the reading's windows by what was read, in one transaction.
+    def store(self, scope_id: int, readings: Sequence[Reading], now: datetime) -> list[Stored]:
+        """Replaces the charges of the readings' windows by what was read, in one transaction; what each changed.
 
-        New charges come in, changed ones change, vanished ones go, the rest is not written. Windows that are not
-        believed (`domain.coverage`) stay as they are, and an outdated answer changes no charge. What is known of the
-        account's months follows, where all of it was asked for; so does what became of each query of the scope. The
-        account's active projects (only those that own one of `group_keys`, where given) are due for a check
-        (check_due_since = now), where anything was answered. Raises LaterError; NeverError where a day or a name can't
-        be stored, or rows were set aside of one of the groups that alone were asked for; then nothing is.
+        readings: of different sub-accounts of one provider. New charges come in, changed ones change, vanished ones go,
+        the rest is not written. Windows that are not believed (`domain.coverage`) stay as they are, and an outdated
+        answer changes no charge. What is known of the accounts' months follows, where all of one was asked for; so does
+        what became of each query of the scope. The accounts' active projects (only those that own one of `group_keys`,
+        where given) are due for a check (check_due_since = now), where anything was answered. Raises LaterError;
+        NeverError where a day or a name can't be stored, or rows were set aside of one of the groups that alone were
+        asked for; then nothing is.
         """
         ...
 

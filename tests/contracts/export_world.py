@@ -124,7 +124,7 @@ class World:
         scope = SqlRuns(self.database).scope_of(moment.isoformat(), "timer", ScopeTarget(subscription_id=sub), moment)
         plain = [(each.group, each.day, each.service, str(each.cost)) for each in rows]
         what = reading(*plain, window=window, sub_account_id=sub, night=moment.date(), now=moment, **changes)
-        return self.charges.store(scope.id, what, moment)
+        return self.charges.store(scope.id, [what], moment)[0]
 
     # --- what is stored ---
 

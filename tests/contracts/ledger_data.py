@@ -178,7 +178,7 @@ class Ledgers:
         return self.runs.scope_of(run_key, "timer", target or ScopeTarget(subscription_id=SUB), NOW)
 
     def store(self, what: Reading, now: datetime = NOW, run_key: str = "night") -> Stored:
-        return self.charges.store(self.scope(run_key).id, what, now)
+        return self.charges.store(self.scope(run_key).id, [what], now)[0]
 
     def spend(self, *rows: ChargeRow, now: datetime = NOW, **changes: Any) -> Stored:
         return self.store(reading(*rows, now=now, **changes), now, run_key=now.isoformat())

@@ -26,6 +26,7 @@ from shared.ports.errors import NeverError
 from tests.contracts.ledger_data import (
     ANNUAL,
     DAY,
+    LOOKBACK_DAYS,
     MONTHLY,
     NOVEMBER,
     NOW,
@@ -448,7 +449,7 @@ def test_two_that_store_the_same_window_at_once_store_it_once(ledgers: Ledgers) 
     what = reading(*(row(f"rg-{number}", day, "1") for number in range(20) for day in range(1, 20)))
     scope = ledgers.scope()
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: ledgers.charges.store(scope.id, what, NOW), range(2)))
+        results = list(pool.map(lambda _: ledgers.charges.store(scope.id, [what], NOW)[0], range(2)))
     assert sorted(results, key=lambda stored: stored.added) == [Stored(), Stored(added=380)]
     assert len(ledgers.stored_charges()) == 380
 
@@ -460,7 +461,7 @@ def test_of_two_different_readings_at_once_one_is_stored_and_no_mixture(ledgers:
         ledgers.store(reading(row("rg-1", 9, "1"), now=NOW + timedelta(minutes=minute)))
         both = [reading(*rows, now=NOW + timedelta(minutes=minute)) for rows in answers]
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda what: ledgers.charges.store(scope.id, what, NOW), both))
+            list(pool.map(lambda what: ledgers.charges.store(scope.id, [what], NOW), both))
         assert {key[1].day for key in ledgers.stored_charges()} in ({1, 2}, {3, 4})
 
 
@@ -713,12 +714,88 @@ numbers = itertools.count()
 def test_any_sequence_of_readings_gives_what_a_plain_dictionary_gives(
     ledgers: Ledgers, sequence: list[tuple[timedelta, timedelta, Reading]]
 ) -> None:
-    account = f"account {next(numbers)}"
-    slow, now, scope = SlowLedger(), NOW, ledgers.scope(account)
+    """Alone, and together with others in one transaction."""
+    alone, one, other = (f"account {next(numbers)}" for _ in range(3))
+    slow, now, scope = SlowLedger(), NOW, ledgers.scope(alone)
     for passed, before, what in sequence:
         now += passed
         (read,) = what.parts
-        again = replace(what, sub_account_id=account, parts=(replace(read, begun_at=now - before),), night=now.date())
-        suspect = ledgers.charges.store(scope.id, again, now).suspect
-        assert suspect == slow.store(again)
-        assert ledgers.stored_charges(account) == slow.charges
+        again = replace(what, parts=(replace(read, begun_at=now - before),), night=now.date())
+        together = [replace(again, sub_account_id=each) for each in (other, one)]
+        stored = ledgers.charges.store(scope.id, [replace(again, sub_account_id=alone)], now)
+        assert ledgers.charges.store(scope.id, together, now) == stored * 2
+        assert stored[0].suspect == slow.store(again)
+        for account in (alone, one, other):
+            assert ledgers.stored_charges(account) == slow.charges
+    known = [ledgers.charges.account(AZURE, account).known for account in (alone, one, other)]
+    assert known[1:] == known[:1] * 2
+    answered = [(each.window, each.state, each.tries, each.reason) for each in ledgers.charges.answers(scope.id)]
+    assert answered == answered[: len(answered) // 3] * 3
+
+
+def test_many_sub_accounts_take_no_more_statements_and_transactions_than_a_few(ledgers: Ledgers) -> None:
+    def counted(number: int, now: datetime, cost: str) -> int:
+        came = [reading(row("", 3, cost), now=now, sub_account_id=f"{number}-{each}") for each in range(number)]
+        statements: list[str] = []
+        event.listen(ledgers.database.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+        begun: list[object] = []
+        event.listen(ledgers.database.engine, "begin", begun.append)
+        ledgers.charges.store(scope.id, came, now)
+        assert len(begun) == 1
+        return len(statements)
+
+    scope = ledgers.scope()
+    for now, cost in ((NOW, "1"), (NOW + DAY, "2")):
+        assert counted(30, now, cost) == counted(3, now, cost)
+
+
+# --- what a payer's answer misses ----------------------------------------------------------------------------
+
+
+def missing_in(window: Period, begun_at: datetime) -> ReadPart:
+    """Others' charges came, and none of this sub-account."""
+    return replace(part(window=window, begun_at=begun_at), left_out=True)
+
+
+AUGUST = Period(date(2026, 8, 1), date(2026, 9, 1))
+
+
+def test_what_a_payers_answer_misses_next_to_months_with_charges_is_taken_the_third_night_and_not_waited_for(
+    ledgers: Ledgers,
+) -> None:
+    ledgers.store(reading(row("", 3, "1")))
+    for days, state in ((0, "suspect"), (1, "suspect"), (2, "good"), (3, "good")):
+        now = NOW + days * DAY
+        ledgers.store(reading(parts=(missing_in(OCTOBER, now),), now=now), now)
+        assert months(ledgers)[10][0] == state
+    known = ledgers.charges.account(AZURE, SUB).known[OCTOBER.start]
+    assert (known.blank_believed_on, known.good_on) == (None, TODAY + 3 * DAY)
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_charges_of_the_same_answers_make_it_doubtful_as_those_that_are_stored(
+    ledgers: Ledgers, is_stored: bool
+) -> None:
+    charged = part(row("", 3, "1"))
+    if is_stored:
+        ledgers.store(reading(parts=(charged,)))
+        ledgers.store(reading(parts=(missing_in(OCTOBER, NOW),)))
+    else:
+        ledgers.store(reading(parts=(missing_in(OCTOBER, NOW), charged)))
+    assert months(ledgers) == {10: ("suspect", None, None), 11: GOOD_NOVEMBER}
+
+
+def test_what_it_misses_elsewhere_is_believed_at_once(ledgers: Ledgers) -> None:
+    ledgers.store(reading(parts=(missing_in(AUGUST, NOW), part(row("", 3, "1")))))
+    assert months(ledgers)[8][0] == "good"
+
+
+def test_where_charges_are_stored_what_it_misses_is_waited_for_all_of_it(ledgers: Ledgers) -> None:
+    ledgers.store(reading(row("", 3, "1"), row("", 4, "2")))
+    for days in (1, 2, 3):
+        now = NOW + days * DAY
+        outcome = ledgers.store(reading(parts=(missing_in(NOVEMBER, now),), now=now), now)
+    assert outcome == Stored(removed=2)
+    known = ledgers.charges.account(AZURE, SUB).known[NOVEMBER.start]
+    assert known.blank_believed_on == TODAY + 3 * DAY
+    assert known.due_from(TODAY + 20 * DAY, LOOKBACK_DAYS) == NOVEMBER.start

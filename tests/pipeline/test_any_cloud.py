@@ -447,7 +447,7 @@ def test_an_account_that_nothing_feeds_is_not_read_and_the_log_says_so(
     with caplog.at_level(logging.WARNING):
         assert chain.tonight() == 1
     (record,) = caplog.records
-    assert record.message.startswith("account_not_fed")
+    assert record.message.startswith("accounts_not_fed")
     assert "acc-12" in record.message
 
 

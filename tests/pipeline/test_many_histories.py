@@ -239,17 +239,21 @@ class History:
         self.change_mailer(was_well=self.world.mailer.refuses == self.dead and not self.world.mailer.is_away)
 
     def can_be(self, account: str, month: date, mood: str) -> bool:
-        """A payer refuses for all of its accounts, and charges are missing of each by itself: not where it is read for
-        the first time, since an answer with others' charges is no empty one, nor so often that this is believed, since
-        nothing tells a payer's totals.
+        """A payer refuses for all of its accounts, and charges are missing of each by itself.
+
+        Of a month that never was read, not so often that this is believed, since nothing tells a payer's totals; nor of
+        two months at once, since what the answers miss next to no charges is believed.
         """
         if account in MEMBERS:
             return mood != BLANK
-        if account not in PAYERS:
-            return True
+        if account not in PAYERS or mood != BLANK:
+            return account not in PAYERS
         read = self.world.chain.charges.account("aws", account).known.get(month)
-        is_read = read is not None and read.read_from is not None and read.read_from <= month
-        return mood == BLANK and is_read and self.world.mood.blank_nights[account, month] < MOST_BLANK
+        if read is not None and read.read_from is not None and read.read_from <= month:
+            return True
+        moods, nights = self.world.mood.moods, self.world.mood.blank_nights
+        others = (each for each in months(SINCE, self.today) if each != month and moods.get((account, each)) == BLANK)
+        return nights[account, month] < MOST_BLANK and not any(others)
 
     def change_mailer(self, was_well: bool) -> None:
         """Nobody is put off for the three days after which mails are given up: no two nights in a row."""

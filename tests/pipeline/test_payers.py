@@ -178,6 +178,87 @@ def test_without_any_row_a_known_account_is_doubted_as_any_other(chain: Chain, a
     assert len(aws.asked) == 8
 
 
+def test_an_account_that_one_month_misses_is_read_again_and_its_figure_says_so_until_it_comes(
+    chain: Chain, aws: FakePayers
+) -> None:
+    add(chain)
+    april = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
+    chain.load(of(11, ONE, rule=april), of(12, TWO, rule=april))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE"), SubAccount(TWO, "Lab", "ACTIVE")]
+    for account in (ONE, TWO):
+        for month in range(4, 12):
+            spend(aws, account, "10", date(2026, month, 7))
+    del aws.charges[PAYER, ONE, date(2026, 7, 7), "Amazon EC2"]
+    chain.night()
+    assert (chain.spent(11), chain.spent(12)) == (70, 80)
+    assert "July 2026" in str(chain.charges.incomplete(chain.clock().date()).lines)
+    spend(aws, ONE, "10", date(2026, 7, 7))
+    aws.asked.clear()
+    chain.clock.now += timedelta(days=1)
+    chain.night()
+    assert Period(date(2026, 7, 1), date(2026, 8, 1)) in [window for _, window in aws.asked]
+    assert (chain.spent(11), chain.charges.incomplete(chain.clock().date()).lines) == (80, [])
+
+
+def test_an_account_that_truly_had_nothing_in_a_month_makes_it_paid_for_three_nights_and_no_longer(
+    chain: Chain, aws: FakePayers
+) -> None:
+    add(chain)
+    april = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
+    chain.load(of(11, ONE, rule=april), of(12, TWO, rule=april))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE"), SubAccount(TWO, "Lab", "ACTIVE")]
+    for month in range(4, 12):
+        spend(aws, TWO, "10", date(2026, month, 7))
+        if month > 8:
+            spend(aws, ONE, "10", date(2026, month, 7))
+    asked = []
+    for _ in range(5):
+        aws.asked.clear()
+        chain.night()
+        asked.append([window.start.month for _, window in aws.asked if window.start.month < 10])
+        chain.clock.now += timedelta(days=1)
+    # August comes before the account's first charges; the months before it are next to none.
+    assert asked == [[9, 8, 7, 6, 5, 4], [8], [8], [], []]
+    assert chain.charges.incomplete(chain.clock().date()).lines == []
+
+
+def test_charges_that_were_missed_for_three_nights_are_told_and_all_come_back_however_old_their_days_are_by_then(
+    chain: Chain, aws: FakePayers
+) -> None:
+    add(chain)
+    chain.load(of(11, ONE), of(12, TWO))
+    for account in (ONE, TWO):
+        for day in range(12, 32):
+            spend(aws, account, "1", date(2026, 10, day))
+        spend(aws, account, "5")
+    true, october = dict(aws.charges), Period(date(2026, 10, 1), date(2026, 11, 1))
+    chain.night()
+    aws.charges = {key: cost for key, cost in true.items() if key[1] != ONE}
+    for _ in range(3):
+        chain.clock.now += timedelta(days=1)
+        chain.night()
+    # The first day had left the look-back.
+    assert spent_on(chain, october) == {ONE: Decimal(1), TWO: Decimal(20)}
+    (told,) = [mail for mail in chain.mailer.sent if "gone" in mail.subject]
+    assert "October" in told.text
+    chain.clock.now += timedelta(days=25)
+    aws.charges = true
+    chain.night()
+    assert spent_on(chain, october) == {ONE: Decimal(20), TWO: Decimal(20)}
+
+
+def test_an_account_whose_charges_cant_be_stored_fails_alone(chain: Chain, aws: FakePayers) -> None:
+    add(chain)
+    chain.load(of(11, ONE), of(12, TWO))
+    spend(aws, ONE, "10")
+    aws.charges[PAYER, TWO, YESTERDAY, "s" * 201] = Decimal(1)
+    chain.night()
+    assert spent_on(chain) == {ONE: Decimal(10)}
+    (line,) = chain.charges.incomplete(chain.clock().date()).lines
+    assert line.startswith("P12")
+    assert "201" in line
+
+
 def test_what_another_cloud_account_feeds_is_left_out(chain: Chain, aws: FakePayers) -> None:
     first, second = add(chain, OTHER), add(chain)
     chain.load(of(11, ONE))

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from shared.adapters.database.budget_rows import AnyRow
-from shared.adapters.database.chunks import in_chunks
+from shared.adapters.database.chunks import in_chunks, select_in
 from shared.adapters.database.tables import charge_meters, charges
 from shared.adapters.database.types import Money, largest_amount
 from shared.domain.coverage import ReadPart, StoredCharge
@@ -82,19 +82,43 @@ def within(window: Period, scope_ids: Iterable[int], table: Table = charges) -> 
         yield table.c.scope_id.in_(ids) & (day >= window.start) & (day < window.end)
 
 
-def _stored(connection: Connection, window: Period, scope_ids: Iterable[int]) -> Iterator[AnyRow]:
-    for which in within(window, scope_ids):
-        yield from connection.execute(select(*charges.c).where(which), execution_options={"yield_per": FETCHED})
+@dataclass
+class StoredRows:
+    """The charges that are stored: asked for where they are wanted, or all at once before."""
+
+    connection: Connection
+    _fetched: dict[int, list[AnyRow]] | None = None
+
+    def fetch(self, windows: Iterable[Period], scope_ids: Sequence[int]) -> None:
+        """Fetches those of these windows, which don't overlap, and scopes: of no others will be asked."""
+        self._fetched = {each: [] for each in scope_ids}
+        for window in windows:
+            for row in self._asked(window, scope_ids):
+                self._fetched[row[0]].append(row)
+
+    def within(self, window: Period, scope_ids: Iterable[int]) -> Iterator[AnyRow]:
+        """Those of the window's days in these scopes."""
+        if self._fetched is None:
+            yield from self._asked(window, scope_ids)
+            return
+        for scope_id in scope_ids:
+            yield from (row for row in self._fetched[scope_id] if row[1] in window)
+
+    def _asked(self, window: Period, scope_ids: Iterable[int]) -> Iterator[AnyRow]:
+        for which in within(window, scope_ids):
+            yield from self.connection.execute(
+                select(*charges.c).where(which), execution_options={"yield_per": FETCHED}
+            )
 
 
-def note_changes(connection: Connection, changes: RowChanges, part: ReadPart, scope_ids: Mapping[str, int]) -> None:
+def note_changes(stored: StoredRows, changes: RowChanges, part: ReadPart, scope_ids: Mapping[str, int]) -> None:
     """Adds to `changes` what makes the rows of the part's window in these scopes equal to what it says.
 
     scope_ids: by group key, of every group that was asked for or answered.
     """
     group_keys = {scope_id: group_key for group_key, scope_id in scope_ids.items()}
     missing = {each.billing_currency or "": dict(each.amounts) for each in part.charges}
-    for scope_id, day, service, stored_currency, stored_cost in _stored(connection, part.window, group_keys):
+    for scope_id, day, service, stored_currency, stored_cost in stored.within(part.window, group_keys):
         key = (group_keys[scope_id], day, service)
         cost = missing[stored_currency].pop(key, None) if stored_currency in missing else None
         if cost is None:
@@ -111,14 +135,17 @@ Metered = tuple[ReadPart, Mapping[str, int], Container[str]]
 """Days of an answer, the scopes that it is about, by group key, and the groups of which rows were set aside"""
 
 
-def write_meters(connection: Connection, read: Iterable[Metered]) -> None:
+def write_meters(connection: Connection, read: Sequence[Metered]) -> None:
     """Makes the meters that are stored equal to what was read; of groups with rows set aside none goes."""
     largest = largest_amount(connection.dialect)
+    ids = {scope_id for _, scope_ids, _ in read for scope_id in scope_ids.values()}
+    scope = charge_meters.c.scope_id
+    metered = {row.scope_id for row in select_in(connection, select(scope).distinct(), scope, sorted(ids))}
     for part, scope_ids, odd in read:
         missing = _meters_in(part, scope_ids, largest)
         kept = {scope_id for group, scope_id in scope_ids.items() if group in odd}
         changed, removed = list[Any](), list[Any]()
-        for which in within(part.window, scope_ids.values(), charge_meters):
+        for which in within(part.window, metered.intersection(scope_ids.values()), charge_meters):
             for *row, stored_cost in connection.execute(select(charge_meters).where(which)):
                 key = tuple(row)
                 cost = missing.pop(key, None)
@@ -139,10 +166,10 @@ def _meters_in(part: ReadPart, scope_ids: Mapping[str, int], largest: Decimal) -
     }
 
 
-def stored_charges(connection: Connection, window: Period, scope_ids: Mapping[str, int]) -> Iterator[StoredCharge]:
+def stored_charges(stored: StoredRows, window: Period, scope_ids: Mapping[str, int]) -> Iterator[StoredCharge]:
     """The charges that are stored of the window's days in these scopes, by group key."""
     group_keys = {scope_id: group_key for group_key, scope_id in scope_ids.items()}
-    for scope_id, day, service, currency, cost in _stored(connection, window, group_keys):
+    for scope_id, day, service, currency, cost in stored.within(window, group_keys):
         yield currency, (group_keys[scope_id], day, service), cost
 
 

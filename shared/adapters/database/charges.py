@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, exists, false, func, insert, or_, select, true
 from typing_extensions import override
@@ -15,32 +14,18 @@ from typing_extensions import override
 from shared.adapters.database.allocated import may_get
 from shared.adapters.database.budget_periods import present_budgets
 from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WITH_BUDGET, AnyRow, period_in, rule_of
-from shared.adapters.database.charge_rows import (
-    Metered,
-    Row,
-    RowChanges,
-    note_changes,
-    stored_charges,
-    write,
-    write_meters,
-)
-from shared.adapters.database.chunks import insert_rows, kept_or, update_in
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
     exported_groups,
     gaps_today,
     known_months,
-    months_delivered,
     months_of,
-    note_stored,
-    stored_lately,
     write_months,
 )
 from shared.adapters.database.ledger import Ledger, reads, record, writes
-from shared.adapters.database.owners import STILL_READ, owners_by_group, owners_of
-from shared.adapters.database.scope_rows import Scopes, with_scopes
+from shared.adapters.database.owners import STILL_READ
+from shared.adapters.database.storing import answer_key, is_answer, store
 from shared.adapters.database.tables import (
-    WHOLE,
     accounts,
     allocation_rules,
     answers,
@@ -52,27 +37,17 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
-from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import (
-    Coverage,
     Incomplete,
     Known,
     Reading,
-    ReadPart,
-    doubt_about,
-    fault_in,
-    nights_lookback,
-    not_outdated,
 )
-from shared.domain.money import plain
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.ports.azure import AZURE
 from shared.ports.charges import Account, Answered, AnswerState, ChargeLedger, ProjectScopes, Stored
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.costs import CostQuery
-from shared.ports.errors import NeverError
-from shared.ports.export_runs import closed_on
 
 # Columns of an Account, in its order.
 KEY = (scopes.c.provider, scopes.c.sub_account_id)
@@ -131,57 +106,8 @@ class SqlCharges(Ledger, ChargeLedger):
 
     @override
     @writes
-    def store(self, connection: Connection, scope_id: int, reading: Reading, now: datetime) -> Stored:
-        reading = reading.restricted()
-        if fault := fault_in(reading):
-            raise NeverError(fault)
-        lock_accounts(connection, reading.provider, [reading.sub_account_id])
-        delivered = months_delivered(connection, reading.provider, reading.sub_account_id)
-        known = months_of(connection, reading.provider, reading.sub_account_id)
-        lookback = nights_lookback(self.lookback_days, closed_on(reading.provider))
-        taken = _Taken(reading, lookback, known, delivered)
-        stored = stored_lately(connection, reading.provider, reading.sub_account_id)
-        names = {key: name for part in reversed(reading.parts) for key, name in part.group_names.items()}
-        found = with_scopes(connection, reading.provider, reading.sub_account_id, names)
-        read = {key: row for key, row in found.items() if reading.is_whole or key in reading.group_keys}
-        ids = {key: row.id for key, row in read.items()}
-        parts, changes, odd = list[ReadPart](), RowChanges(), dict[str, str]()
-        metered = list[Metered]()
-        counting = list(_not_delivered(reading, delivered))
-        for part, exported in counting:
-            current = not_outdated(part, stored)
-            left = [(days, {key: ids[key] for key in ids.keys() - silent - exported}) for days, silent in current]
-            its = RowChanges()
-            for days, scope_ids in left:
-                note_changes(connection, its, days, scope_ids)
-            part_odd = {**_too_large(connection, its, reading.sub_account_id, ids), **part.odd}
-            odd |= part_odd
-            doubt = _doubt(connection, its, left, reading.night)
-            # Without any left, what it would say is stored already, and newer: for its run, it has been read.
-            if left and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())]):
-                parts.append(part)
-                changes.add(its)
-                metered += [(*each, part_odd) for each in left]
-        owners = owners_by_group(connection, reading.provider, reading.sub_account_id, odd) if odd else {}
-        if reading.is_whole:
-            write_months(connection, reading.provider, reading.sub_account_id, taken.changed)
-        elif owners:
-            # Some groups say nothing of the account, nor of what is missing of it.
-            raise NeverError(odd[next(iter(owners))])
-        write(connection, changes)
-        write_meters(connection, metered)
-        note_stored(connection, reading, parts, now)
-        _note_answers(connection, scope_id, taken, now)
-        if counting:
-            _mark_due(connection, reading.night, [part.window for part, _ in counting], read, taken.suspect, now)
-        told = tuple((reason, tuple(owners.get(key, {}).values())) for key, reason in odd.items())
-        return Stored(
-            added=len(changes.added),
-            changed=len(changes.changed),
-            removed=len(changes.removed),
-            suspect=tuple(taken.suspect),
-            odd=told,
-        )
+    def store(self, connection: Connection, scope_id: int, readings: Sequence[Reading], now: datetime) -> list[Stored]:
+        return store(connection, scope_id, readings, now, self.lookback_days)
 
     @override
     @reads
@@ -217,7 +143,7 @@ class SqlCharges(Ledger, ChargeLedger):
         lock_accounts(connection, provider, [sub_account_id])
         known = months_of(connection, provider, sub_account_id).get(month)
         if known is not None and not known.is_exported:
-            write_months(connection, provider, sub_account_id, {month: known.compared(night, agrees)})
+            write_months(connection, provider, {sub_account_id: {month: known.compared(night, agrees)}})
 
     @override
     @reads
@@ -230,15 +156,15 @@ class SqlCharges(Ledger, ChargeLedger):
     def keep_answer(
         self, connection: Connection, scope_id: int, query: CostQuery, progress: bytes | None, now: datetime
     ) -> None:
-        connection.execute(delete(answers).where(*_is_answer(scope_id, query)))
+        connection.execute(delete(answers).where(*is_answer(scope_id, query)))
         if progress is not None:
             begun = {"state": AnswerState.BEGUN, "tries": 0, "progress": progress, "kept_at": now}
-            connection.execute(insert(answers).values(_answer_key(scope_id, query) | begun))
+            connection.execute(insert(answers).values(answer_key(scope_id, query) | begun))
 
     @override
     @reads
     def kept_answer(self, connection: Connection, scope_id: int, query: CostQuery, since: datetime) -> bytes | None:
-        kept = select(answers.c.progress).where(*_is_answer(scope_id, query), answers.c.kept_at >= since)
+        kept = select(answers.c.progress).where(*is_answer(scope_id, query), answers.c.kept_at >= since)
         progress = connection.scalar(kept)
         return None if progress is None else bytes(progress)
 
@@ -342,135 +268,3 @@ def _rules_about(target: ScopeTarget) -> ColumnElement[bool]:
         return _is_of(allocation_rules, AZURE, target.subscription_id)
     same = _is_of(allocation_rules, accounts.c.provider, accounts.c.sub_account_id)
     return exists().where(same, accounts.c.cloud_account_id == target.cloud_account_id)
-
-
-def _answer_key(scope_id: int, query: CostQuery) -> dict[str, Any]:
-    """The window's end belongs to it: the next page is only given to whoever asks for the very same days."""
-    window = {"window_start": query.window.start, "window_end": query.window.end}
-    return {"run_scope_id": scope_id, "provider": query.provider, "sub_account_id": query.sub_account_id} | window
-
-
-def _is_answer(scope_id: int, query: CostQuery) -> list[ColumnElement[bool]]:
-    return [answers.c[name] == value for name, value in _answer_key(scope_id, query).items()]
-
-
-def _note_answers(connection: Connection, scope_id: int, taken: _Taken, now: datetime) -> None:
-    """Writes down what became of the queries."""
-    reading, suspect = taken.reading, taken.suspect
-    states = {
-        part.window: (AnswerState.SUSPECT, suspect[part.window])
-        if part.window in suspect
-        else (AnswerState.READ, taken.gone.get(part.window))
-        for part in reading.parts
-    } | {window: (AnswerState.FAILED, reason) for window, reason in reading.failed}
-    rows = []
-    for window, (state, reason) in states.items():
-        this = CostQuery(reading.provider, reading.sub_account_id, window)
-        tries = connection.scalar(select(answers.c.tries).where(*_is_answer(scope_id, this))) or 0
-        connection.execute(delete(answers).where(*_is_answer(scope_id, this)))
-        outcome = {"state": state, "reason": reason, "tries": tries + 1, "kept_at": now}
-        rows.append(_answer_key(scope_id, this) | outcome)
-    insert_rows(connection, answers, rows)
-
-
-@dataclass
-class _Taken:
-    """Goes through a reading's parts: which are believed, which are not and why, and what is known of months then."""
-
-    reading: Reading
-    lookback_days: int
-    known: dict[date, Coverage]
-    delivered: Mapping[date, frozenset[str]]
-    suspect: dict[Period, str] = field(default_factory=dict)
-    gone: dict[Period, str] = field(default_factory=dict)
-    changed: dict[date, Coverage] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for window, reason in self.reading.failed:
-            if WHOLE not in self.delivered.get(_month(window), ()):
-                self._know(self._of(window).failed(reason, self.reading.night, self.lookback_days))
-
-    def believes(self, part: ReadPart, doubt: str | None, is_whole: bool) -> bool:
-        """Whether the part is to be stored. is_whole: whether no newer answer has stored some of what it is about."""
-        # Some groups say nothing of the account: where they are doubtful, they are never believed.
-        believed = doubt is None
-        if self.reading.is_whole:
-            known = self._of(part.window)
-            if not is_whole:
-                part = replace(part, odd={**(known.odd or {}), **part.odd})
-            believed, after = known.read(part, self.reading.night, self.lookback_days, doubt)
-            self._know(replace(after, source=self.reading.source))
-        if doubt:
-            (self.gone if believed else self.suspect)[part.window] = doubt
-        return believed
-
-    def _of(self, window: Period) -> Coverage:
-        return self.known.get(_month(window)) or Coverage(_month(window))
-
-    def _know(self, after: Coverage) -> None:
-        self.known[after.month] = self.changed[after.month] = after
-
-
-def _month(window: Period) -> date:
-    return window.start.replace(day=1)
-
-
-def _not_delivered(
-    reading: Reading, delivered: Mapping[date, frozenset[str]]
-) -> Iterator[tuple[ReadPart, frozenset[str]]]:
-    """The parts without what exports have delivered that feed it, and of which groups that is.
-
-    An answer may have been on its way when the export took over; its charges would count beside the export's.
-    """
-    for part in reading.parts:
-        exported = delivered.get(_month(part.window), frozenset())
-        if WHOLE not in exported and (reading.is_whole or not reading.group_keys <= exported):
-            yield part.without(exported) if exported else part, exported
-
-
-def _doubt(
-    connection: Connection, changes: RowChanges, left: Sequence[tuple[ReadPart, Mapping[str, int]]], night: date
-) -> str | None:
-    """`doubt_about` what these changes come from. What takes nothing away is no matter for doubt."""
-    if not changes.take_away:
-        return None
-    stored = (
-        row
-        for days, scope_ids in left
-        for row in stored_charges(connection, days.window, {key: scope_ids[key] for key in scope_ids.keys() - days.odd})
-    )
-    return doubt_about([charges for days, _ in left for charges in days.charges], stored, night)
-
-
-def _too_large(
-    connection: Connection, changes: RowChanges, sub_account_id: str, scope_ids: Mapping[str, int]
-) -> dict[str, str]:
-    """Takes the amounts out that can't be stored; what is wrong with them, by group."""
-    largest = largest_amount(connection.dialect)
-    group_keys = {scope_id: key for key, scope_id in scope_ids.items()}
-    why = f"which can't be stored; the largest amount is {plain(largest)}."
-    return {
-        group_keys[row[0]]: f"The costs of {sub_account_id} came with {_in_words(row)}, {why}"
-        for row in changes.set_aside(largest)
-    }
-
-
-def _in_words(row: Row) -> str:
-    _, day, service, currency, cost = row
-    return f"{plain(cost)} {currency} for {service} on {day}"
-
-
-def _mark_due(
-    connection: Connection,
-    night: date,
-    windows: Iterable[Period],
-    read: Scopes,
-    suspect: Collection[Period],
-    now: datetime,
-) -> None:
-    """The projects of what was asked for are due for a check; their costs were read where the night's day was."""
-    due: dict[str, Any] = {"check_due_since": kept_or(projects.c.check_due_since, now)}
-    if any(night in window and window not in suspect for window in windows):
-        due["costs_read_at"] = now
-    owners = sorted(set(owners_of(connection, [row.id for row in read.values()])))
-    update_in(connection, projects, owners, projects.c.active == true(), **due)

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, select
 
 from shared.adapters.database.budget_rows import ALL, AnyRow, period_at, terms_of
-from shared.adapters.database.chunks import among, insert_rows, select_among
+from shared.adapters.database.chunks import among, in_chunks, insert_rows, select_among, select_in
 from shared.adapters.database.ledger import record
 from shared.adapters.database.owners import owners_by_group
 from shared.adapters.database.tables import (
@@ -92,14 +92,18 @@ def exported_groups(connection: Connection, sub_account_ids: Collection[str]) ->
     return found
 
 
-def months_delivered(connection: Connection, provider: str, sub_account_id: str) -> dict[date, frozenset[str]]:
-    """The months that exports which feed a sub-account have delivered: of which groups, WHOLE for all of it."""
+def months_delivered(
+    connection: Connection, provider: str, sub_account_ids: Sequence[str]
+) -> dict[str, dict[date, frozenset[str]]]:
+    """The months that exports which feed these sub-accounts have delivered: of which groups, WHOLE for all of one."""
     spoken, same = export_spoken.c, ("provider", "sub_account_id", "group_key", "export_id")
     feeds = export_spoken.join(export_feeds, and_(*(spoken[name] == export_feeds.c[name] for name in same)))
-    found = select(spoken.billing_period, spoken.group_key).select_from(feeds).distinct()
-    months = dict[date, frozenset[str]]()
-    for month, group_key in connection.execute(found.where(*_is_of(export_spoken, provider, sub_account_id))):
-        months[month] = months.get(month, NO_GROUPS) | {group_key}
+    found = select(spoken.sub_account_id, spoken.billing_period, spoken.group_key).select_from(feeds).distinct()
+    found = found.where(spoken.provider == provider)
+    months: dict[str, dict[date, frozenset[str]]] = {}
+    for account, month, group_key in select_in(connection, found, spoken.sub_account_id, sub_account_ids):
+        its = months.setdefault(account, {})
+        its[month] = its.get(month, NO_GROUPS) | {group_key}
     return months
 
 
@@ -130,21 +134,37 @@ def months_of(connection: Connection, provider: str, sub_account_id: str) -> dic
     return known_months(connection, [sub_account_id]).get((provider, sub_account_id), {})
 
 
-def stored_lately(connection: Connection, provider: str, sub_account_id: str) -> list[StoredAnswer]:
-    """What the answers of the last day have stored of a sub-account."""
-    rows = connection.execute(select(stored_answers).where(*_is_of(stored_answers, provider, sub_account_id)))
-    return [record(StoredAnswer, row, window=Period(row.window_start, row.window_end)) for row in rows]
+def stored_lately(
+    connection: Connection, provider: str, sub_account_ids: Sequence[str]
+) -> dict[str, list[StoredAnswer]]:
+    """What the answers of the last day have stored of these sub-accounts."""
+    lately: dict[str, list[StoredAnswer]] = {}
+    found = select(stored_answers).where(stored_answers.c.provider == provider)
+    for row in select_in(connection, found, stored_answers.c.sub_account_id, sub_account_ids):
+        known = record(StoredAnswer, row, window=Period(row.window_start, row.window_end))
+        lately.setdefault(row.sub_account_id, []).append(known)
+    return lately
 
 
-def note_stored(connection: Connection, reading: Reading, parts: Iterable[ReadPart], now: datetime) -> None:
-    """Notes the days that are stored as these parts have them, and forgets what no answer can be older than."""
-    this = _is_of(stored_answers, reading.provider, reading.sub_account_id)
-    connection.execute(delete(stored_answers).where(*this, stored_answers.c.begun_at < now - ANSWERS_LAST))
-    account = {"provider": reading.provider, "sub_account_id": reading.sub_account_id, "group_keys": reading.group_keys}
+def note_stored(connection: Connection, stored: Sequence[tuple[Reading, Sequence[ReadPart]]], now: datetime) -> None:
+    """Notes the days that are stored as these parts of readings have them, and forgets what no answer can be older
+    than. All are of one provider.
+    """
+    ids = sorted({reading.sub_account_id for reading, _ in stored})
+    old = (stored_answers.c.provider == stored[0][0].provider) & (stored_answers.c.begun_at < now - ANSWERS_LAST)
+    for some in in_chunks(ids):
+        connection.execute(delete(stored_answers).where(old, stored_answers.c.sub_account_id.in_(some)))
     days = [
-        {"window_start": part.window.start, "window_end": part.window.end, "begun_at": part.begun_at} for part in parts
+        {
+            **{name: getattr(reading, name) for name in ("provider", "sub_account_id", "group_keys")},
+            "window_start": part.window.start,
+            "window_end": part.window.end,
+            "begun_at": part.begun_at,
+        }
+        for reading, parts in stored
+        for part in parts
     ]
-    insert_rows(connection, stored_answers, [account | each for each in days])
+    insert_rows(connection, stored_answers, days)
 
 
 # Whoever leaves is read so long; in its last nights, others may be read without it.
@@ -254,12 +274,21 @@ def gaps_today(
     return gaps_of(connection, active, today, lookback_days, which)
 
 
-def write_months(connection: Connection, provider: str, sub_account_id: str, months: Mapping[date, Coverage]) -> None:
-    """Writes what is known of these months of a sub-account now."""
-    account = {"provider": provider, "sub_account_id": sub_account_id}
-    this = _is_of(coverage, provider, sub_account_id)
-    connection.execute(delete(coverage).where(*this, coverage.c.month.in_(list(months))))
-    insert_rows(connection, coverage, [account | asdict(months[month]) for month in sorted(months)])
+def write_months(connection: Connection, provider: str, known: Mapping[str, Mapping[date, Coverage]]) -> None:
+    """Writes what is known of these months of sub-accounts now."""
+    same: dict[tuple[date, ...], list[str]] = {}
+    for account, months in known.items():
+        same.setdefault(tuple(sorted(months)), []).append(account)
+    for months_now, accounts in same.items():
+        these = (coverage.c.provider == provider) & coverage.c.month.in_(months_now)
+        for some in in_chunks(accounts):
+            connection.execute(delete(coverage).where(these, coverage.c.sub_account_id.in_(some)))
+    rows = [
+        {"provider": provider, "sub_account_id": account} | asdict(months[month])
+        for account, months in known.items()
+        for month in sorted(months)
+    ]
+    insert_rows(connection, coverage, rows)
 
 
 def _is_of(table: Table, provider: str, sub_account_id: str) -> list[ColumnElement[bool]]:

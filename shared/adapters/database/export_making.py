@@ -156,7 +156,7 @@ class Making:
         self._wait_for_better(connection, before, offers)
         feeds, verdicts = who_feeds(offers, before.feeds, self.metric, before.orders)
         names = {key[2]: name for key, name in found.charges.group_names.items()}
-        scopes = with_scopes(connection, account.provider, account.sub_account, names)
+        scopes = with_scopes(connection, account.provider, {account.sub_account: names})[account.sub_account]
         its = Delivering(connection, self.run, before.with_feeds(feeds), scopes, found, self._closed_on(account))
         its.deliver()
         counting = Counting(connection, scopes, before, its.state, self.metric)

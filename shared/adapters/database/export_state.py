@@ -200,7 +200,7 @@ def write_known(connection: Connection, fed: Fed, months: Mapping[date, Coverage
     if not months:
         return
     if fed.group_key is None:
-        write_months(connection, fed.provider, fed.sub_account, months)
+        write_months(connection, fed.provider, {fed.sub_account: months})
         return
     of_fed = of_account(group_coverage, fed) & (group_coverage.c.group_key == group_key_of(fed))
     connection.execute(delete(group_coverage).where(of_fed, group_coverage.c.month.in_(list(months))))

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from typing_extensions import override
 
-from shared.adapters.database.chunks import in_chunks, insert_rows
+from shared.adapters.database.chunks import in_chunks, insert_rows, update_rows
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.ledger import Ledger, columns, reads, record, writes
 from shared.adapters.database.tables import WHOLE, accounts, cloud_accounts, export_feeds, paid_calls, syncs
@@ -91,6 +91,7 @@ class SqlPayers(Ledger, PayerLedger):
         by_id = {each.id: each for each in listed}
         found = select(account.sub_account_id, account.name, account.state, account.left_on)
         theirs = (account.provider == provider) & (account.cloud_account_id == cloud_account_id)
+        changed = list[dict[str, Any]]()
         for row in connection.execute(found.where(theirs)).all():
             member = by_id.get(row.sub_account_id)
             goes_on = member is not None and member.state in active
@@ -100,9 +101,8 @@ class SqlPayers(Ledger, PayerLedger):
                 "left_on": None if goes_on else row.left_on or day,
             }
             if now != {"name": row.name, "state": row.state, "left_on": row.left_on}:
-                connection.execute(
-                    update(accounts).where(theirs, account.sub_account_id == row.sub_account_id).values(now)
-                )
+                changed.append({"provider": provider, "sub_account_id": row.sub_account_id} | now)
+        update_rows(connection, accounts, changed, "provider", "sub_account_id")
 
     @override
     @writes

@@ -167,7 +167,7 @@ def inserts(server: Driver, table: str) -> list[Sent]:
 
 def test_charges_are_written_in_few_fast_batches(server: Driver, database: Database):
     scope = SqlRuns(database).scope_of("night", "timer", ScopeTarget(subscription_id=SUBSCRIPTION), NOW)
-    SqlCharges(database, 35).store(scope.id, a_reading(days=10, groups=600), NOW)
+    SqlCharges(database, 35).store(scope.id, [a_reading(days=10, groups=600)], NOW)
     sent = inserts(server, "charges")
     assert sum(len(one.rows) for one in sent) == 12_000
     assert all(one.many and one.fast for one in sent)
@@ -180,7 +180,7 @@ def test_an_unchanged_second_reading_writes_no_charges(server: Driver, database:
     scope = SqlRuns(database).scope_of("night", "timer", ScopeTarget(subscription_id=SUBSCRIPTION), NOW)
     for _ in range(2):
         server.sent.clear()
-        SqlCharges(database, 35).store(scope.id, a_reading(days=2, groups=3), NOW)
+        SqlCharges(database, 35).store(scope.id, [a_reading(days=2, groups=3)], NOW)
     assert not [one for one in server.sent if re.match(r"(INSERT INTO|UPDATE|DELETE FROM) charges\b", one.statement)]
 
 
