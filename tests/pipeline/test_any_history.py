@@ -1,6 +1,8 @@
 """Whatever happens in whatever order, charges, usage, mails and locks are those of a slow, obvious model.
 
-`make test` plays 20 histories, `make crash-test` 200.
+Each project has a resource group, which is charged in the currency of its budget (but on one day, in one of which
+nobody knows a rate), and an AWS account, which is charged in dollars. `make test` plays 20 histories, `make crash-test`
+200.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,18 +22,34 @@ from sqlalchemy import select
 
 from shared.adapters.database.engine import Database
 from shared.adapters.database.tables import charges, scopes
+from shared.domain.aws import AWS
 from shared.domain.budgets import BudgetTerms
+from shared.domain.currencies import Converting
 from shared.domain.locks import LockMode, WhenUnsure
+from shared.domain.projects import Scope
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue, to_json
 from shared.pipeline.azure_budgets.names import azure_name
-from shared.ports.azure import AzureBudget, ResourceGroup
+from shared.ports.azure import AZURE, AzureBudget, ResourceGroup
+from shared.ports.cloud_accounts import ConnectionType
+from tests.aws_worlds import cloud_account
 from tests.cases import ALL
+from tests.fakes import FakePayers
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 from tests.subjects import short
 
 PROJECTS = (11, 12)
 THRESHOLDS = (25, 50, 80, 100)
 DAYS = [date(2026, 10, 30), date(2026, 11, 2), date(2026, 11, 19)]
+# On which a resource group is charged in a currency without any rate.
+UNRATED = date(2026, 11, 10)
+PAYER, MEMBERS = "999999999999", {11: "111111111111", 12: "222222222222"}
+# Of a euro, by the days on which they were set; each counts for a week where no later one was.
+RATES = {
+    date(2026, 10, 30): {"USD": Decimal("1.0867"), "CAD": Decimal("1.5123")},
+    date(2026, 11, 19): {"USD": Decimal("1.0931"), "CAD": Decimal("1.4989")},
+}
+Charged = tuple[int, str, date]
+"""Project, provider, day"""
 
 amounts = (
     st.integers(-200, 900).map(Decimal)
@@ -39,7 +58,9 @@ amounts = (
 )
 # Where a large charge becomes 0 the answer is doubted, of which this model knows nothing.
 costs = amounts.filter(bool)
-charge_events = st.tuples(st.just("charge"), st.sampled_from(PROJECTS), st.sampled_from(DAYS), costs)
+clouds = st.sampled_from([AZURE, AZURE, AWS])
+charge_events = st.tuples(st.just("charge"), st.sampled_from(PROJECTS), clouds, st.sampled_from(DAYS), costs)
+unrated_events = st.tuples(st.just("charge"), st.sampled_from(PROJECTS), st.just(AZURE), st.just(UNRATED), costs)
 budget_events = st.tuples(
     st.just("budget"),
     st.sampled_from(PROJECTS),
@@ -50,30 +71,39 @@ alert_events = st.tuples(st.just("alert"), st.sampled_from(PROJECTS))
 hand_events = st.tuples(st.just("hand"), st.sampled_from(PROJECTS))
 again_events = st.tuples(st.just("again"), st.integers(0, 30))
 events = st.lists(
-    charge_events | budget_events | azure_events | alert_events | hand_events | again_events | st.just(("night",)),
+    charge_events
+    | charge_events
+    | budget_events
+    | azure_events
+    | alert_events
+    | hand_events
+    | again_events
+    | st.just(("night",))
+    | st.just(("night",))
+    | unrated_events,
     min_size=1,
     max_size=25,
 )
 
 LOCKED_AND_OPENED_AGAIN: list[tuple[object, ...]] = [
-    ("charge", 11, DAYS[1], Decimal(1000)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(1000)),
     ("night",),
     *(("again", number) for number in range(8)),
     ("budget", 11, Decimal(1500)),
     *(("again", number) for number in range(8)),
     ("night",),
-    ("charge", 11, DAYS[1], Decimal(1600)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(1600)),
     ("hand", 11),
-    ("charge", 11, DAYS[1], Decimal(900)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(900)),
     ("night",),
     ("budget", 11, Decimal(5000)),
     ("night",),
 ]
 
 RAISED_BELOW_WHAT_WAS_READ_ONCE: list[tuple[object, ...]] = [
-    ("charge", 11, DAYS[1], Decimal(1400)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(1400)),
     ("night",),
-    ("charge", 11, DAYS[1], Decimal(300)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(300)),
     ("night",),
     ("budget", 11, Decimal(1100)),
     ("night",),
@@ -82,7 +112,7 @@ RAISED_BELOW_WHAT_AZURE_SHOWED: list[tuple[object, ...]] = [
     ("azure", 11, Decimal(1400)),
     ("alert", 11),
     ("azure", 11, Decimal(900)),
-    ("charge", 11, DAYS[1], Decimal(300)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(300)),
     ("budget", 11, Decimal(1100)),
     ("night",),
 ]
@@ -90,16 +120,30 @@ AZURE_SILENT_SINCE: list[tuple[object, ...]] = [
     ("azure", 11, Decimal(1400)),
     ("alert", 11),
     ("azure", 11, None),
-    ("charge", 11, DAYS[1], Decimal(1200)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(1200)),
     ("night",),
-    ("charge", 11, DAYS[1], Decimal(300)),
+    ("charge", 11, AZURE, DAYS[1], Decimal(300)),
     ("budget", 11, Decimal(1300)),
     ("night",),
 ]
 
 
+LOCKED_BY_BOTH_CLOUDS: list[tuple[object, ...]] = [
+    ("charge", 11, AZURE, DAYS[1], Decimal(600)),
+    ("charge", 11, AWS, DAYS[1], Decimal(300)),
+    ("night",),
+    ("budget", 11, Decimal(1500)),
+    ("night",),
+]
+OPENED_ONLY_BY_A_WHOLE_FIGURE: list[tuple[object, ...]] = [
+    ("charge", 11, AWS, DAYS[2], Decimal(900)),
+    ("night",),
+    ("charge", 11, AZURE, UNRATED, Decimal(5)),
+    ("budget", 11, Decimal(5000)),
+    ("night",),
+]
 LOCKED_AND_WITHOUT_BUDGET: list[tuple[object, ...]] = [
-    ("charge", 12, DAYS[2], Decimal(1500)),
+    ("charge", 12, AZURE, DAYS[2], Decimal(1500)),
     ("night",),
     ("budget", 12, Decimal(0)),
     ("night",),
@@ -110,8 +154,8 @@ LOCKED_AND_WITHOUT_BUDGET: list[tuple[object, ...]] = [
 class Model:
     """What ought to be, in the plainest words there are."""
 
-    provider: dict[tuple[int, date], Decimal]
-    stored: dict[tuple[int, date], Decimal] = field(default_factory=dict)
+    provider: dict[Charged, Decimal]
+    stored: dict[Charged, Decimal] = field(default_factory=dict)
     amount: dict[int, Decimal] = field(default_factory=lambda: dict.fromkeys(PROJECTS, Decimal(1000)))
     told: dict[int, set[int]] = field(default_factory=lambda: {number: set() for number in PROJECTS})
     due: set[int] = field(default_factory=set)
@@ -128,18 +172,26 @@ class Model:
     """the revision for which a locked project's lock was last found right"""
 
     def usage(self, project: int) -> Decimal:
+        """In the currency of its budget, as far as that can be said."""
         return sum(
-            (cost for (owner, day), cost in self.stored.items() if owner == project and day.month == 11), Decimal(0)
+            (
+                in_budget_currency(cost, day) if cloud == AWS else cost
+                for (owner, cloud, day), cost in self.stored.items()
+                if owner == project and day.month == 11 and day != UNRATED
+            ),
+            Decimal(0),
         )
+
+    def lacks(self, project: int) -> bool:
+        """Whether something of it can't be said."""
+        return (project, AZURE, UNRATED) in self.stored
 
     def reached(self, project: int) -> set[int]:
         amount = self.amount[project]
         return {t for t in THRESHOLDS if amount and self.usage(project) >= amount * t / 100}
 
     def read(self, projects: tuple[int, ...]) -> None:
-        for (owner, day), cost in self.provider.items():
-            if owner in projects:
-                self.stored[owner, day] = cost
+        self.stored |= {charged: cost for charged, cost in self.provider.items() if charged[0] in projects}
         self.due |= set(projects)
         self.check(projects)
 
@@ -179,8 +231,13 @@ class Model:
             self.held[project] = (amount, showed if shown is None else shown)
 
     def unlock(self, project: int) -> None:
-        """A budget raised above what is spent, and what Azure showed, takes a lock off; so does none at all."""
+        """A budget raised above what is spent, and what Azure showed, takes a lock off; so does none at all.
+
+        What is spent has to be known for that.
+        """
         amount, usage = self.amount[project], self.usage(project)
+        if amount and self.lacks(project):
+            return
         held_amount, showed = self.held.get(project, (amount, None))
         if project in self.held and (not amount or amount > max(held_amount, usage, showed or usage)):
             del self.held[project]
@@ -193,31 +250,62 @@ class Model:
 @example(happened=RAISED_BELOW_WHAT_AZURE_SHOWED)
 @example(happened=AZURE_SILENT_SINCE)
 @example(happened=LOCKED_AND_WITHOUT_BUDGET)
+@example(happened=LOCKED_BY_BOTH_CLOUDS)
+@example(happened=OPENED_ONLY_BY_A_WHOLE_FIGURE)
 @settings(max_examples=200 if ALL else 20, deadline=None)
 def test_any_history_ends_as_the_model_says(
     fresh_database: Callable[[], Database], happened: list[tuple[object, ...]]
 ) -> None:
     chain = Chain(fresh_database(), lock_mode=LockMode.ENFORCE, lock_when_unsure=WhenUnsure.LEAVE)
-    model = Model({(number, day): Decimal(1) for number in PROJECTS for day in DAYS})
-    chain.load(*(entry(number, rule=NOVEMBER) for number in PROJECTS))
+    model = Model({(number, cloud, day): Decimal(1) for number in PROJECTS for cloud in (AZURE, AWS) for day in DAYS})
+    over_two_clouds(chain)
     for number in PROJECTS:
         chain.azure_locks.add_group(ResourceGroup(SUBSCRIPTION, f"rg-{number}"))
     past: list[tuple[Queue, str]] = []
     for number, event in enumerate([*happened, ("night",)]):
         play(chain, model, event, past, number)
     assert stored_charges(chain) == model.stored
+    views = {view.project.id: view for view in chain.projects.list_projects(chain.clock().date())}
     for project in PROJECTS:
-        assert chain.spent(project) == model.usage(project)
+        assert views[project].spent == model.usage(project)
+        assert bool(views[project].gaps) == model.lacks(project)
     assert sent_alerts(chain) == model.mails
     assert locked_projects(chain) == set(model.held)
     assert sent_lock_mails(chain) == model.lock_mails
     assert chain.letters.letters() == []
 
 
+def over_two_clouds(chain: Chain) -> None:
+    """Both projects, and whom their costs are read from, which converts them."""
+    payers = FakePayers(clock=chain.clock)
+    chain.parts |= {
+        "sources": {ConnectionType.COST_MANAGEMENT: chain.costs, ConnectionType.COST_EXPLORER: payers},
+        "rate_feed": Nobody(),
+    }
+    chain.configure(converting=Converting.ECB)
+    chain.rates.keep([(day, *rate) for day, rates in RATES.items() for rate in rates.items()], chain.clock())
+    chain.costs.currency_of = lambda day: "AED" if day == UNRATED else "CAD"
+    payer = chain.cloud_accounts.add(cloud_account(PAYER, is_organization=True))
+    chain.load(
+        *(
+            replace(known, scopes=(*known.scopes, Scope(AWS, MEMBERS[number])))
+            for number in PROJECTS
+            for known in [entry(number, rule=NOVEMBER)]
+        )
+    )
+    chain.payers.adopt(payer, AWS, list(MEMBERS.values()))
+
+
+def in_budget_currency(cost: Decimal, day: date) -> Decimal:
+    """By the last rate before, rounded half-even to ten places."""
+    rates = RATES[max(each for each in RATES if each <= day)]
+    return Decimal(round(Fraction(cost) * Fraction(rates["CAD"]) / Fraction(rates["USD"]) * 10**10)).scaleb(-10)
+
+
 def play(chain: Chain, model: Model, event: tuple[object, ...], past: list[tuple[Queue, str]], number: int) -> None:
     match event:
-        case ("charge", int(project), date() as day, Decimal() as cost):
-            model.provider[project, day] = cost
+        case ("charge", int(project), str(cloud), date() as day, Decimal() as cost):
+            model.provider[project, cloud, day] = cost
         case ("budget", int(project), Decimal() as amount) if amount != model.amount[project]:
             model.revise(project, amount)
             terms = BudgetTerms(amount, "CAD", NOVEMBER)
@@ -262,9 +350,13 @@ def model_again(model: Model, queue: Queue, text: str) -> None:
 
 
 def mirror(chain: Chain, model: Model) -> None:
-    for (project, day), cost in model.provider.items():
-        # Azure spells a group as it likes.
-        chain.spend(str(cost), day, f"rg-{project}" if day.day % 2 else f"RG-{project}")
+    at_aws = chain.parts["sources"][ConnectionType.COST_EXPLORER].charges
+    for (project, cloud, day), cost in model.provider.items():
+        if cloud == AWS:
+            at_aws[PAYER, MEMBERS[project], day, "Amazon EC2"] = cost
+        else:
+            # Azure spells a group as it likes.
+            chain.spend(str(cost), day, f"rg-{project}" if day.day % 2 else f"RG-{project}")
 
 
 def show_in_azure(chain: Chain, project: int, cost: Decimal | None) -> None:
@@ -289,9 +381,17 @@ def drain_remembering(chain: Chain, past: list[tuple[Queue, str]]) -> None:
             chain.work(queue, text)
 
 
-def stored_charges(chain: Chain) -> dict[tuple[int, date], Decimal]:
-    rows = select(scopes.c.project_id, charges.c.charge_period_start, charges.c.billed_cost).join(scopes)
-    return {(row[0], row[1]): row[2] for row in chain.database.read(lambda connection: connection.execute(rows).all())}
+def stored_charges(chain: Chain) -> dict[Charged, Decimal]:
+    which = (scopes.c.project_id, scopes.c.provider, charges.c.charge_period_start, charges.c.billed_cost)
+    rows = chain.database.read(lambda connection: connection.execute(select(*which).join(scopes)).all())
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+class Nobody:
+    """A feed that sets no rate."""
+
+    def read(self, since: date) -> list[tuple[date, str, Decimal]]:
+        return []
 
 
 def locked_projects(chain: Chain) -> set[int]:
