@@ -26,6 +26,7 @@ from benchmarks import (
     importing,
     listing,
     mailing,
+    two_clouds,
     updater,
     whole_night,
 )
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "asking_azure": asking_azure.measure,
     "updater": updater.measure,
     "whole_night": whole_night.measure,
+    "two_clouds": two_clouds.measure,
     "small_nights": whole_night.small_nights,
     "growth": growth.measure,
     "mailing": mailing.measure,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -56,12 +57,13 @@ def url_of(running: Program) -> str:
     return running.wait_for("listening on").split()[-1]
 
 
-def app(database_url: str, azure_url: str, start: datetime = NIGHT) -> Composition:
-    """The app on this database and this Azure, with a clock that starts at `start`."""
+def app(database_url: str, azure_url: str, start: datetime = NIGHT, **others: str) -> Composition:
+    """The app on this database and this Azure, with a clock that starts at `start`, and other settings."""
     values = LEAST_SETTINGS | {
         "DATABASE_URL": database_url,
         "AZURE_MANAGEMENT_ENDPOINT": azure_url,
         "LOCAL_CLOCK_START": start.isoformat(),
+        **others,
     }
     return Composition(settings.load(values))
 
@@ -72,13 +74,21 @@ def load_function_app() -> None:
     importlib.import_module("function_app")
 
 
-def load_projects(database_url: str, subscriptions: int = len(SUBSCRIPTIONS), groups: int = GROUPS) -> None:
-    """Makes the database and loads the projects of the first so many subscriptions, of so many groups each."""
+def load_projects(
+    database_url: str,
+    subscriptions: int = len(SUBSCRIPTIONS),
+    groups: int = GROUPS,
+    besides: Callable[[int], tuple[Scope, ...]] = lambda _number: (),
+) -> None:
+    """Makes the database and loads the projects of the first so many subscriptions, of so many groups each.
+
+    besides: what each has in other clouds, by its number from 0 on.
+    """
     warden = app(database_url, "http://127.0.0.1:9")
     warden.upgrade_tables()
-    warden.projects.load(
-        [entry for number in range(subscriptions) for entry in _entries(number, groups)], "benchmark", NIGHT
-    )
+    entries = [entry for number in range(subscriptions) for entry in _entries(number, groups)]
+    entries = [replace(each, scopes=(*each.scopes, *besides(number))) for number, each in enumerate(entries)]
+    warden.projects.load(entries, "benchmark", NIGHT)
     warden.database.close()
 
 

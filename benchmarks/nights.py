@@ -109,13 +109,17 @@ def installation(subscriptions: Sequence[str], groups: int, *flags: str, **setti
         yield environment
 
 
-def night(environment: Mapping[str, str], clock: datetime, subscriptions: int, groups: int = fleet.GROUPS) -> Night:
-    """Fires the timer, waits until every queue is empty, and reads the host's log."""
+def night(
+    environment: Mapping[str, str], clock: datetime, subscriptions: int, groups: int = fleet.GROUPS, others: int = 0
+) -> Night:
+    """Fires the timer, waits until every queue is empty, and reads the host's log. others: charges of other clouds."""
     azure = SimulatorControl(environment["AZURE_MANAGEMENT_ENDPOINT"])
     azure.reset()
     mails_before = _mails(environment)
     log, memory, written = _run_host({**environment, "LOCAL_CLOCK_START": clock.isoformat()})
-    in_fresh_process(check_complete, environment["DATABASE_URL"], subscriptions * groups)
+    in_fresh_process(
+        check_complete, environment["DATABASE_URL"], subscriptions * groups * fleet.ROWS_PER_GROUP + others
+    )
     asked = azure.stats()
     return Night(
         stages=_stages(log),
@@ -165,11 +169,8 @@ def _written(process_id: int) -> int:
     return int(found[1]) if found else 0
 
 
-def check_complete(database_url: str, groups: int) -> None:
-    """Raises RuntimeError unless every charge is stored, every project is checked and every mail is sent.
-
-    groups: of all subscriptions.
-    """
+def check_complete(database_url: str, expected: int) -> None:
+    """Raises RuntimeError unless so many charges are stored, every project is checked and every mail is sent."""
     database = Database(database_url)
     to_check = projects.c.checked_at.is_(None) | projects.c.check_due_since.is_not(None)
     rows, unchecked, unsent, unfinished = database.read(
@@ -183,7 +184,6 @@ def check_complete(database_url: str, groups: int) -> None:
             )
         ]
     )
-    expected = groups * fleet.ROWS_PER_GROUP
     if rows != expected or unchecked or unsent or unfinished:
         raise RuntimeError(
             f"the night is not complete: {rows} charges of {expected}, {unchecked} projects unchecked, "

@@ -78,7 +78,7 @@ def _figures(name: str, clock: datetime, found: Night) -> Iterator[Figure]:
         floor=_last_may_begin(clock),
         floor_is="reckoned: when the quota lets the last query begin",
         most=MOST_SECONDS,
-        note=f"{found.units} units, {found.refused} refused, {found.mails:,} mails; {_breakdown(found)}",
+        note=f"{found.units} units, {found.refused} refused, {found.mails:,} mails; {breakdown(found)}",
         detail=asdict(found),
     )
 
@@ -96,7 +96,7 @@ def _guarded(found: Night) -> Figure:
         floor_is=f"reckoned: when {PER_IDENTITY.units} calls a minute let the last one begin",
         most=MOST_GUARDED_SECONDS,
         note=f"{answered} pages of {GUARDED} subscriptions, {found.refused} calls refused, {found.units} units; "
-        f"{_breakdown(found)}",
+        f"{breakdown(found)}",
         detail=asdict(found),
     )
 
@@ -109,7 +109,8 @@ def _last_may_begin(clock: datetime) -> float:
     return quota.delays(units, costs.quota)[-1]
 
 
-def _breakdown(found: Night) -> str:
+def breakdown(found: Night) -> str:
+    """When what was done, and how long the messages took."""
     words = {UPDATER: "reading and storing", NOTIFIER: "checking", MAILER: "mails"}
     return "; ".join(
         f"{words[name]} from {stage.begun:.1f} s to {stage.ended:.1f} s, {stage.messages:,} messages "
