@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from shared.adapters.database.credentials import SqlCredentials
 from shared.adapters.database.engine import Database
@@ -183,14 +183,46 @@ def test_a_damaged_check_does_not_hide_that_a_key_is_another(database: Database)
         kept(database, a=SECOND).keep(two, OTHERS, NOW)
 
 
-def test_a_check_that_is_none_of_a_key_that_seals_nothing_is_written_anew(database: Database) -> None:
+@pytest.mark.parametrize("again", [FIRST, SECOND])
+def test_a_check_of_a_key_that_seals_nothing_stops_nobody_and_goes_with_the_next_keys(
+    database: Database, again: bytes
+) -> None:
     (one,) = accounts(database, "one")
     credentials = kept(database, a=FIRST)
     credentials.keep(one, KEYS, NOW)
     credentials.keep(one, None, NOW)
     spoil_check(database, "a", "garbage")
-    assert credentials.reseal(NOW).mended == ("a",)
-    assert credentials.keep(one, KEYS, NOW)
+    assert credentials.state() == SealedState({})
+    assert kept(database, a=again).keep(one, KEYS, NOW)
+    assert kept(database, a=again).state() == SealedState({"a": 1})
+    assert kept(database, a=again).keys_of(one) == KEYS
+
+
+def noted(database: Database) -> list[str]:
+    return list(database.read(lambda connection: connection.scalars(select(sealing_keys.c.key_id)).all()))
+
+
+def test_a_wrong_key_under_the_id_of_one_that_left_is_not_noted_where_it_opens_nothing(database: Database) -> None:
+    (one,) = accounts(database, "one")
+    kept(database, a=FIRST).keep(one, KEYS, NOW)
+    ring = kept(database, b=SECOND, a=FIRST)
+    assert ring.reseal(NOW).resealed == 1
+    failed = kept(database, a=SECOND).reseal(NOW)
+    assert (failed.resealed, len(failed.faults)) == (0, 1)
+    assert noted(database) == ["b"]
+    assert (ring.reseal(NOW).faults, ring.state()) == ((), SealedState({"b": 1}))
+    assert ring.keys_of(one) == KEYS
+
+
+def test_a_key_of_which_nothing_is_noted_any_more_is_noted_for_what_it_opens(database: Database) -> None:
+    (one,) = accounts(database, "one")
+    credentials = kept(database, a=FIRST)
+    credentials.keep(one, KEYS, NOW)
+    database.run(lambda connection: connection.execute(delete(sealing_keys)))
+    kept(database, a=SECOND).reseal(NOW)
+    assert noted(database) == []
+    credentials.reseal(NOW)
+    assert noted(database) == ["a"]
 
 
 @pytest.mark.parametrize("value", ["'v1.a.AAAA'", "''", "5", "1000000000000", "1.5"])

@@ -56,6 +56,7 @@ class SqlCredentials(Ledger, Credentials):
         sealed: bytes | Null = null()
         if keys is not None:
             self._see_keys(connection)
+            self._forget_unused(connection)
             self._note(connection, self.ring.current, now)
             text = json.dumps({"id": keys.access_key_id, "secret": keys.secret_access_key})
             sealed = self.ring.seal(text, _place(cloud_account_id)).encode()
@@ -68,20 +69,26 @@ class SqlCredentials(Ledger, Credentials):
         current, resealed, faults = self.ring.current, 0, list[str]()
         damaged = self._see_keys(connection)
         connection.execute(delete(sealing_keys).where(check.key_id.in_(damaged)))
-        for key_id in {*damaged, current}:
-            self._note(connection, key_id, now)
+        # A key is noted for what it has opened or sealed here, and never because somebody has named it.
+        proven = set[str]()
         for row in connection.execute(SEALED).mappings().all():
             try:
                 text = self._opened(row)
             except NeverError as error:
                 faults.append(error.reason)
                 continue
-            if key_id_of(_text(row)) == current:
+            sealed_by = key_id_of(_text(row))
+            proven.update(filter(None, [sealed_by]))
+            if sealed_by == current:
                 continue
             sealed = self.ring.seal(text, _place(row["id"])).encode()
             # Not over what somebody has given meanwhile.
             same = (cloud.id == row["id"]) & (cloud.credentials == _kept(row))
-            resealed += connection.execute(update(cloud_accounts).where(same).values(credentials=sealed)).rowcount
+            if connection.execute(update(cloud_accounts).where(same).values(credentials=sealed)).rowcount:
+                resealed += 1
+                proven.add(current)
+        for key_id in proven:
+            self._note(connection, key_id, now)
         self._forget_unused(connection)
         return Resealed(resealed, current, tuple(faults), tuple(damaged))
 
@@ -115,21 +122,21 @@ class SqlCredentials(Ledger, Credentials):
         return damaged
 
     def _checks(self, connection: Connection) -> tuple[list[str], list[str]]:
-        """The ids of the keys that are others than had sealed what is here, and of those whose check is damaged."""
+        """The ids of the keys that are others than had sealed what is here, and of those whose check is damaged.
+
+        A check tells nothing any more once its key seals nothing.
+        """
         wrong, damaged = list[str](), list[str]()
         # All at once: SQL Server answers one statement of a connection at a time, and the loop asks more.
         checks = connection.execute(select(check.key_id, type_coerce(check.sealed, NullType()))).all()
         for key_id, sealed in checks:
             if key_id in self.ring.keys and not self._opens(sealed, _place_of_check(key_id)):
-                (damaged if self._is_right(connection, key_id, sealed) else wrong).append(key_id)
+                rows = [row for row in connection.execute(SEALED).mappings() if key_id_of(_text(row)) == key_id]
+                if any(self._opens(_text(row), _place(row["id"])) for row in rows):
+                    damaged.append(key_id)
+                elif rows:
+                    wrong.append(key_id)
         return wrong, damaged
-
-    def _is_right(self, connection: Connection, key_id: str, checked: object) -> bool:
-        """Whether a key that does not open its check is right: credentials open by it, or the check is none."""
-        rows = [row for row in connection.execute(SEALED).mappings() if key_id_of(_text(row)) == key_id]
-        if not rows:
-            return not isinstance(checked, str) or key_id_of(checked) != key_id
-        return any(self._opens(_text(row), _place(row["id"])) for row in rows)
 
     def _opens(self, sealed: object, place: str) -> bool:
         try:
@@ -144,8 +151,10 @@ class SqlCredentials(Ledger, Credentials):
 
     def _forget_unused(self, connection: Connection) -> None:
         """A key that seals nothing any more may leave the ring, and its id may come again."""
-        used = {key_id_of(_text(row)) for row in connection.execute(SEALED).mappings()} | {self.ring.current}
-        for key_id in connection.scalars(select(check.key_id)).all():
+        # The checks first: what another one notes and seals meanwhile is in neither, or in both.
+        noted = connection.scalars(select(check.key_id)).all()
+        used = {key_id_of(_text(row)) for row in connection.execute(SEALED).mappings()}
+        for key_id in noted:
             if key_id not in used:
                 connection.execute(delete(sealing_keys).where(check.key_id == key_id))
 
