@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from shared.domain.aws import AwsNameError, parse_account
 from shared.domain.charges import ChargeSet, meter_name, metered_columns, rounded_columns, service_name
 from shared.domain.money import MoneyError, parse_currency
+from shared.domain.periods import DAY
 from shared.domain.texts import readable, storable
 from shared.ports.costs import AccountsAnswer, AccountsQuery
 from shared.ports.errors import LaterError, NeverError
@@ -24,6 +25,7 @@ from shared.ports.errors import LaterError, NeverError
 # More than any database here holds.
 PAST_ALL_BOUNDS = Decimal("1e18")
 AMOUNT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?=T|$)")
 LONGEST_NAME = 100
 # What of a page is read.
 KEPT = ("ResultsByTime", "DimensionValueAttributes", "NextPageToken")
@@ -77,22 +79,21 @@ class Answer:
         page = {name: answer[name] for name in KEPT if name in answer}
         if not isinstance(page.get("ResultsByTime"), list):
             raise LaterError("AWS's answer can't be read: it has no days.")
-        token = page.get("NextPageToken") or None
-        if token is not None and token in self._tokens:
-            raise NeverError(
-                f"AWS's answer goes in a circle: page {len(self.pages) + 1} leads to a page that was read already."
-            )
-        try:
-            for result in page["ResultsByTime"]:
-                self._add_day(result)
-            self._add_names(page.get("DimensionValueAttributes") or [])
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise NeverError(
-                f"AWS's answer is not what was asked for: page {len(self.pages) + 1} lacks {readable(str(error))}."
-            ) from error
+        token = self._next_token(page)
+        for result in page["ResultsByTime"]:
+            self._add_day(_fields(result))
+        self._add_names(page.get("DimensionValueAttributes"))
         self._tokens.update(filter(None, [token]))
         self.token = token
         self.pages.append(page)
+
+    def _next_token(self, page: Mapping[str, Any]) -> str | None:
+        number, token = len(self.pages) + 1, page.get("NextPageToken") or None
+        if token is not None and not isinstance(token, str):
+            raise _not_asked_for(f"page {number} names the next one by {readable(str(token))!r}, which is no text")
+        if token is not None and token in self._tokens:
+            raise NeverError(f"AWS's answer goes in a circle: page {number} leads to a page that was read already.")
+        return token
 
     def whole(self) -> AccountsAnswer:
         """All that has come."""
@@ -112,23 +113,29 @@ class Answer:
         )
 
     def _add_day(self, result: Mapping[str, Any]) -> None:
-        day = self._day(result["TimePeriod"]["Start"])
-        if result.get("Estimated"):
+        period, groups = _fields(result.get("TimePeriod")), result.get("Groups") or []
+        day = self._day(period.get("Start"))
+        if not isinstance(groups, list):
+            raise _not_asked_for(f"what it has of {day} are no rows")
+        # What says neither counts as estimated, for those days are read again.
+        if result.get("Estimated") not in (None, False, "false"):
             self._estimated.add(day)
-        for group in result.get("Groups") or []:
-            keys, cost = group.get("Keys") or [], (group.get("Metrics") or {}).get(self.metric) or {}
-            if [type(key) for key in keys] == [str, str]:
-                self._add_row(day, keys, cost)
+        for group in map(_fields, groups):
+            keys, cost = group.get("Keys"), _fields(_fields(group.get("Metrics")).get(self.metric))
+            if isinstance(keys, list) and [type(key) for key in keys] == [str, str]:
+                self._add_row(day, period.get("End"), keys, cost)
             else:
                 self._set_aside("" if self._by_account else self._account, day, "", "its keys are not two texts")
 
-    def _add_row(self, day: date, keys: list[str], cost: Mapping[str, Any]) -> None:
+    def _add_row(self, day: date, end: object, keys: list[str], cost: Mapping[str, Any]) -> None:
         # By account and service, or by service and meter of the only account.
         account, service, meter = (keys[0], keys[1], "") if self._by_account else (self._account, *keys[:2])
         if self.wanted is not None and account not in self.wanted:
             return
         try:
-            row = parse_account(account), _currency(_text(cost, "Unit")), _amount(_text(cost, "Amount"))
+            linked = parse_account(account)
+            _refuse_longer(day, end)
+            row = linked, _currency(_text(cost, "Unit")), _amount(_text(cost, "Amount"))
         except (CellError, AwsNameError) as error:
             self._set_aside(account if not isinstance(error, AwsNameError) else "", day, service, str(error))
             return
@@ -146,24 +153,23 @@ class Answer:
     def _account(self) -> str:
         return self.query.cloud_account.external_account_id
 
-    def _day(self, text: str) -> date:
-        window = self.query.window
-        try:
-            day = date.fromisoformat(text[:10])
-        except ValueError as error:
-            raise NeverError(f"AWS's answer is not what was asked for: '{readable(text)}' is no day.") from error
+    def _day(self, text: object) -> date:
+        window, day = self.query.window, _day_in(text)
+        if day is None:
+            why = "it has a day without date" if text is None else f"'{readable(str(text))}' is no day"
+            raise _not_asked_for(why)
         if day not in window:
-            raise NeverError(
-                f"AWS's answer is not what was asked for: it has {day}, outside of {window.start} to {window.last_day}."
-            )
+            raise _not_asked_for(f"it has {day}, outside of {window.start} to {window.last_day}")
         return day
 
-    def _add_names(self, attributes: Iterable[Mapping[str, Any]]) -> None:
-        for value in attributes:
-            name = readable(str(value.get("Attributes", {}).get("description") or ""), LONGEST_NAME)
-            account = str(value.get("Value"))
-            if name and self._by_account and (self.wanted is None or account in self.wanted):
-                self._names[account] = name
+    def _add_names(self, attributes: object) -> None:
+        """Names are only names: those that can't be read are left out."""
+        for value in map(_fields, attributes if isinstance(attributes, list) else []):
+            account, name = value.get("Value"), _fields(value.get("Attributes")).get("description")
+            if not (isinstance(account, str) and isinstance(name, str)):
+                continue
+            if self._by_account and (self.wanted is None or account in self.wanted) and readable(name):
+                self._names[account] = readable(name, LONGEST_NAME)
 
 
 def has_meters(query: AccountsQuery) -> bool:
@@ -171,12 +177,39 @@ def has_meters(query: AccountsQuery) -> bool:
     return query.cloud_account.detail == "meter" and not query.cloud_account.is_organization
 
 
+def _not_asked_for(what: str) -> NeverError:
+    return NeverError(f"AWS's answer is not what was asked for: {what}.")
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    """The fields of an object; none of anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _day_in(text: object) -> date | None:
+    """The day of a date, or of a time, as AWS writes them; None where it is none."""
+    # Python alone would take 2026-W45-1 and 20261102, too.
+    found = DATE.match(text) if isinstance(text, str) else None
+    try:
+        return date.fromisoformat(found[0]) if found else None
+    except ValueError:
+        return None
+
+
+def _refuse_longer(day: date, end: object) -> None:
+    """Raises CellError where a row is not of one day, such as of a month."""
+    if _day_in(end) != day + DAY:
+        until = readable(str(end)) if end is not None else "no end"
+        raise CellError(f"it is of {day} to {until}, and days were asked for")
+
+
 def _text(cost: Mapping[str, Any], name: str) -> str:
     """A field as AWS wrote it. A number's text is lost where JSON is read, and it may have had more digits."""
     value = cost.get(name)
     if not isinstance(value, str):
         what = name.lower()
-        raise CellError(f"it has no {what}" if value is None else f"its {what} is {value!r}, which is no text")
+        why = f"it has no {what}" if value is None else f"its {what} is {readable(repr(value))}, which is no text"
+        raise CellError(why)
     return value
 
 

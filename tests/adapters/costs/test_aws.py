@@ -212,6 +212,9 @@ OF_ACCOUNT = f'"Keys": ["{ACCOUNT}", "Amazon S3"]'
         (f"{{{OF_ACCOUNT}}}", ACCOUNT, "it has no unit"),
         (f'{{"Keys": ["{ACCOUNT}"]}}', "", r"\(2026-11-10\): its keys are not two texts"),
         ('{"Metrics": {}}', "", "its keys are not two texts"),
+        ("null", "", "its keys are not two texts"),
+        ('{"Keys": ["1", 2]}', "", "its keys are not two texts"),
+        (f'{{{OF_ACCOUNT}, "Metrics": {{"UnblendedCost": null}}}}', ACCOUNT, "it has no unit"),
     ],
 )
 def test_a_row_that_lacks_something_is_set_aside_alone(

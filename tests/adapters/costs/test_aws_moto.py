@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from urllib.request import Request, urlopen
 
@@ -36,7 +36,7 @@ def answers_next(moto: str, *results: object) -> None:
 
 def a_day(day: str, *groups: tuple[str, str, str], estimated: bool = False) -> dict[str, object]:
     return {
-        "TimePeriod": {"Start": day, "End": day},
+        "TimePeriod": {"Start": day, "End": str(date.fromisoformat(day) + timedelta(days=1))},
         "Total": {},
         "Groups": [
             {"Keys": [account, service], "Metrics": {"UnblendedCost": {"Amount": amount, "Unit": "USD"}}}
