@@ -30,7 +30,7 @@ def reconcile(
     """Compare what is stored of a month with its provider's API and with cost exports, to the last digit.
 
     Each difference that can be explained is: rounding, currency, amortized (the other metric), billing period, not
-    read yet, newer run. Exit code 1 where one is left unexplained.
+    read yet, newer run. Exit code 1 where one is left unexplained, or nothing was there to compare with.
     """
     refuse_empty(**{"--month": month, "--subscription": subscription})
     with output.working("Comparing …"):
@@ -39,7 +39,7 @@ def reconcile(
         output.write_json(_listed(found))
     else:
         _write(found)
-    if not found.is_explained:
+    if found.not_compared or not found.is_explained:
         raise typer.Exit(FAILED)
 
 
@@ -55,7 +55,7 @@ def _write(found: Reconciled) -> None:
         output.say(f"export {run.export}, run {run.run}", "bold")
         output.write_facts([("its sum", output.exact(run.exact)), ("stored", output.exact(run.stored)), *_of_run(run)])
         output.say()
-    output.say(f"{month_in_words(found.days.start)}: {_in_all(found)}.")
+    output.say(f"{month_in_words(found.days.start)}: {_in_all(found)}.", "yellow" if found.not_compared else "")
 
 
 def _facts(each: Compared) -> Iterator[tuple[str, output.Cell | str]]:
@@ -78,6 +78,8 @@ def _difference(difference: Difference) -> output.Cell:
 
 
 def _in_all(found: Reconciled) -> str:
+    if found.not_compared:
+        return f"nothing was compared: {found.not_compared}"
     causes = Counter(each.cause for each in found.differences)
     told = ", ".join(f"{causes[each]:,} {each}" for each in Cause if causes[each])
     many = "1 sub-account" if len(found.accounts) == 1 else f"{len(found.accounts):,} sub-accounts"
@@ -104,6 +106,7 @@ def _listed(found: Reconciled) -> dict[str, Any]:
             | {"differences": list(map(_said, each.differences))}
             for each in found.runs
         ],
+        "not_compared": found.not_compared or None,
         "unexplained": sum(each.cause is Cause.UNEXPLAINED for each in found.differences),
     }
 

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from time import sleep
 
+from shared.domain.aws import AWS
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import (
     DAY,
@@ -42,6 +43,7 @@ from shared.domain.reconcile import (
     overlap,
     rounding_in,
 )
+from shared.domain.texts import named
 from shared.messages import GUID
 from shared.ports.azure import AZURE
 from shared.ports.charges import ChargeLedger
@@ -63,6 +65,7 @@ OTHER_METRIC = {CostMetric.ACTUAL: CostMetric.AMORTIZED, CostMetric.AMORTIZED: C
 class Compared:
     """A sub-account's month. api: its total; None where it was not asked for, and why not. exports: what each has
     delivered to it as billing period, by what people call it. differences: by who says otherwise, one for each cause.
+    is_compared: with the API or with exports.
     """
 
     provider: str
@@ -72,6 +75,12 @@ class Compared:
     not_asked: str
     exports: Mapping[str, Totals]
     differences: Mapping[str, Sequence[Difference]]
+    is_compared: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody says anything of it."""
+        return not (self.stored or self.api or self.exports or self.differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +96,14 @@ class ComparedRun:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """A month. days: up to today, where it is not over."""
+    """A month. days: up to today, where it is not over. accounts: those of which somebody says something. not_compared:
+    where nothing at all was compared, why; empty where something was.
+    """
 
     days: Period
     accounts: Sequence[Compared]
     runs: Sequence[ComparedRun]
+    not_compared: str
 
     @property
     def differences(self) -> list[Difference]:
@@ -132,7 +144,8 @@ class ReconcileService:
         called = told_apart(self.exports.exports())
         compared = [_Comparison(self, *each, days, called).compared() for each in accounts]
         runs = [_compared_run(each, days, called) for each in self.ledger.whole_runs(days.start, only)]
-        return Reconciled(days, [each for each in compared if each], runs)
+        why_not = "" if runs else _why_nothing(compared)
+        return Reconciled(days, [each for each in compared if not each.is_empty], runs, why_not)
 
     @property
     def today(self) -> date:
@@ -166,19 +179,18 @@ class _Comparison:
     days: Period
     called: Mapping[str, str]
 
-    def compared(self) -> Compared | None:
-        """What was found; None where nobody says anything of it."""
+    def compared(self) -> Compared:
+        """What was found."""
         account = self.provider, self.sub_account_id
         stored, (api, not_asked) = self._stored(self.days), self._api(self.service.metric, self.days)
         delivered = self.service.ledger.delivered(*account, self.days.start)
         exported = self.service.ledger.exported(*account, self.days.start)
-        if not (stored or api or delivered or exported.delivered):
-            return None
         found = {"API": self._against_api(Said(self.days, stored, api), exported) if api is not None else []}
         found["exports"] = _against_exports(exported)
         differences = {name: each for name, each in found.items() if each}
         by_name = dict(sorted((self.called.get(key, key), totals) for key, totals in delivered.items()))
-        return Compared(*account, amounts_of(stored), api, not_asked, by_name, differences)
+        is_compared = api is not None or bool(exported.exports)
+        return Compared(*account, amounts_of(stored), api, not_asked, by_name, differences, is_compared)
 
     def _stored(self, days: Period) -> Counted:
         return self.service.charges.totals(self.provider, self.sub_account_id, days)
@@ -188,6 +200,8 @@ class _Comparison:
     def _api(self, metric: CostMetric, days: Period) -> tuple[Totals | None, str]:
         """What the API says of these days, or why it was not asked."""
         source = self.service.sources[metric]
+        if self.provider == AWS:
+            return None, "AWS accounts have no total to compare with"
         if source.provider != self.provider or not isinstance(source, TotalsSource):
             return None, f"no API of {self.provider} is asked for totals"
         if self.provider == AZURE and not GUID.fullmatch(self.sub_account_id):
@@ -298,6 +312,14 @@ class _Comparison:
         service, known = self.service, self.service.ledger.known(self.provider, self.sub_account_id)
         recency = (service.today, service.lookback_days, closed_on(self.provider))
         return [gap for fed, months in known.items() for gap in gaps(fed.name, months, days, *recency)]
+
+
+def _why_nothing(compared: Sequence[Compared]) -> str:
+    """Why nothing was compared, as the end of a sentence; empty where something was."""
+    if any(each.is_compared for each in compared):
+        return ""
+    reasons = dict.fromkeys(each.not_asked.rstrip(".") for each in compared)
+    return named(list(reasons), 1) or "no sub-account is known yet"
 
 
 def _compared_run(whole: Whole, days: Period, called: Mapping[str, str]) -> ComparedRun:

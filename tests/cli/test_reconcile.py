@@ -11,7 +11,7 @@ import pytest
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook
 from shared.composition import Composition
-from tests.cli.commands import DIE1, FIRST, Cli, costs_were_read, spend, write_csv
+from tests.cli.commands import DIE1, FIRST, HEADER, Cli, costs_were_read, spend, write_csv
 from tests.cli.test_golden import READ_AT
 
 
@@ -69,6 +69,20 @@ def test_each_cause_has_a_line_and_what_it_comes_to(cli: Cli, azure: AzureSimula
         "",
         "November 2026: 1 sub-account, differences: 1 not read yet, 1 unexplained.",
     ]
+
+
+@pytest.mark.usefixtures("azure")
+def test_where_nothing_is_compared_that_is_said_and_is_no_agreement(cli: Cli) -> None:
+    account = "510000000002"
+    cli("projects", "load", write_csv(f"{DIE1},{account}", header=f"{HEADER},aws_accounts"))
+    outcome = cli("reconcile", "--month", "2026-10", "--subscription", account)
+    assert (outcome.code, outcome.err) == (1, "")
+    assert outcome.out == "October 2026: nothing was compared: AWS accounts have no total to compare with.\n"
+    listed = json.loads(cli("reconcile", "--month", "2026-10", "--subscription", account, "--json").out)
+    assert (listed["accounts"], listed["unexplained"]) == ([], 0)
+    assert listed["not_compared"] == "AWS accounts have no total to compare with"
+    # Beside what was compared, it is only not asked.
+    assert cli("reconcile", "--month", "2026-10").code == 0
 
 
 @pytest.mark.usefixtures("azure")
