@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
 	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 READY := .venv/.ready
 TOOLS := .venv/.tools
 RUNS ?= 20
@@ -30,16 +31,18 @@ $(READY): requirements.txt
 	@echo "Setting up .venv with $(PYTHON) …"
 	@# Under the same Python, other pins are a matter of what differs, and not of minutes.
 	@[ "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || rm -rf .venv
+	@# All is pinned, so nothing is left to be resolved: one half of the lines comes beside the other.
 	@# Azurite comes meanwhile, to those that need it, where there is Node. What fails of it they try again, and tell.
 	@$(if $(filter demo dev test,$(MAKECMDGOALS)),$(PYTHON) -m localdev.azurite --install --if-node >/dev/null &) \
-		$(PYTHON) -m venv .venv \
-		&& $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt; \
+		$(PYTHON) -m venv .venv && { \
+			$(INSTALL) --no-deps -r <(sed -n 'p;n' requirements.txt) & half=$$!; \
+			$(INSTALL) --no-deps -r <(sed -n 'n;p' requirements.txt) && wait $$half; }; \
 		code=$$?; wait; exit $$code
 	@touch $(READY)
 
 # What only developing needs.
 $(TOOLS): $(READY) requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
 	@touch $(TOOLS)
 
 demo: $(READY) ## Two nights over a dozen sample projects, and a lock at 100 %
