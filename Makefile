@@ -85,7 +85,7 @@ crash-test: $(TOOLS) ## Slow tests; kills the host at random moments, RUNS=20 ni
 	@$(BIN)/python -m localdev.azurite --install
 	@EVERY_CASE=1 CRASH_RUNS=$(RUNS) $(BIN)/python -m pytest -q -s tests/chain/test_crashes.py tests/chain/test_lock_crashes.py tests/chain/test_exports.py \
 		tests/localdev/test_demo_secrets.py
-	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -m "slow or one_database" tests/contracts tests/pipeline
+	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -m "slow or one_database" tests/adapters/database tests/contracts tests/pipeline
 	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -k "every_combination or steps or any_history or life" tests/pipeline/test_lock.py \
 		tests/pipeline/test_lock_steps.py tests/pipeline/test_any_history.py tests/contracts/test_budget_life.py
 	@EXPORT_STEPS=$(EXPORT_STEPS) $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py

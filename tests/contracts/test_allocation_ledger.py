@@ -40,8 +40,6 @@ from tests.contracts.ledger_data import (
     terms,
 )
 
-pytestmark = pytest.mark.one_database
-
 HUB = "2caaa5a3-2b66-438e-8ab4-bce37d518c5d"
 LATER = NOW + timedelta(hours=1)
 FIRST = NOVEMBER.start

@@ -42,8 +42,6 @@ from tests.contracts.ledger_data import (
     terms,
 )
 
-pytestmark = pytest.mark.one_database
-
 DECEMBER = Period(date(2026, 12, 1), date(2027, 1, 1))
 DECEMBER_1 = datetime(2026, 12, 1, 2, tzinfo=UTC)
 

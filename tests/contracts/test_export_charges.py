@@ -21,8 +21,6 @@ from shared.ports.export_runs import Changes
 from tests.contracts.export_world import CONTAINER, SUB, World, amounts, days, each_day, export, on, row
 from tests.contracts.ledger_data import Ledgers, entry
 
-pytestmark = pytest.mark.one_database
-
 DAILY = export("daily")
 MONTHLY = export("monthly")
 # Of the sub-accounts here that whose charges are made last.

@@ -14,8 +14,6 @@ from shared.domain.periods import Period, PeriodKind, PeriodRule, month_of
 from tests.contracts.export_world import SUB, World, days, each_day, export, on, row
 from tests.contracts.ledger_data import MONTHLY, Ledgers, entry, terms
 
-pytestmark = pytest.mark.one_database
-
 DAILY, WIDE = export("daily"), export("all", Width.BILLING_ACCOUNT)
 ONE = export("one", Width.GROUP)
 OLD, NEW = (export(name, Width.BILLING_ACCOUNT, account=account) for name, account in (("old", "42"), ("new", "43")))

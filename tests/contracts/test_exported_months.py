@@ -43,8 +43,6 @@ from tests.contracts.ledger_data import (
     terms,
 )
 
-pytestmark = pytest.mark.one_database
-
 
 @pytest.fixture
 def ledgers(database: Database) -> Ledgers:

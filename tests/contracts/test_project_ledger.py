@@ -44,8 +44,6 @@ from tests.contracts.ledger_data import (
     terms,
 )
 
-pytestmark = pytest.mark.one_database
-
 QUARTERLY = PeriodRule(PeriodKind.QUARTERLY, date(2000, 1, 1))
 
 

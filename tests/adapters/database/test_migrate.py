@@ -36,6 +36,8 @@ from tests.pipeline.conftest import APRIL, OTHER_SUBSCRIPTION, SUBSCRIPTION, Cha
 from tests.pipeline.conftest import entry as entry_of
 from tests.postgres import Postgres
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parents[3]
 
 
