@@ -388,7 +388,7 @@ class Coverage:
         """The first estimated day once a part says whether some of its days are; of the others it says nothing."""
         days = {part.estimated_from}
         if self.estimated_from and self.read_through:
-            left = self.estimated_from if self.estimated_from < part.window.start else part.window.end
+            left = part.window.end if self.estimated_from in part.window else self.estimated_from
             days.add(left if left <= self.read_through else None)
         return min(filter(None, days), default=None)
 

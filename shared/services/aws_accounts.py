@@ -15,7 +15,7 @@ from shared.ports.cloud_accounts import UNGROUPED, AccountStatus, CloudAccount, 
 from shared.ports.costs import AccountsSource, CostSource, Tried
 from shared.ports.credentials import AccessKeys, Credentials
 from shared.ports.payers import Member, PayerLedger, Sync
-from shared.services.cloud_accounts import given_organization
+from shared.services.cloud_accounts import feeding_others, given_organization, refuse_read_already
 from shared.services.credentials import refuse_wrong
 from shared.services.errors import RequestError
 
@@ -112,7 +112,7 @@ class AwsAccountService:
         return Shown(
             account,
             tuple(members),
-            self._left_out(account, sorted(ids)) if is_explored else {},
+            feeding_others(self.ledger, account, sorted(ids)) if is_explored else {},
             syncs,
             self.payers.calls_on(account.id, self.clock().date()),
             source if isinstance(source, AccountsSource) else None,
@@ -189,33 +189,15 @@ class AwsAccountService:
 
     def _refuse_read_already(self, new: CloudAccount) -> None:
         account = new.external_account_id
-        same = [each for each in self.ledger.accounts() if each.connection_type == new.connection_type]
-        for each in same:
-            if each.external_account_id == account:
+        for each in self.ledger.accounts():
+            if each.connection_type == new.connection_type and each.external_account_id == account:
                 raise RequestError(f"cloud account {each.id} ({each.name}) is AWS account {account}")
-        if new.is_organization:
-            return
-        # One that names it will read it, though it has read nothing yet.
-        naming = [each for each in same if account in (each.reads or ()) and each.status is not AccountStatus.DISABLED]
-        for by in (*naming, *self._left_out(new, [account]).values()):
-            raise RequestError(
-                f"AWS account {account} is read already, by cloud account {by.id} ({by.name}): disable or remove that "
-                "one first, or leave it so"
-            )
+        refuse_read_already(self.ledger, new)
 
     def _refuse_called_so(self, name: str) -> None:
         for each in self.ledger.accounts():
             if folded(each.name) == folded(name):
                 raise RequestError(f"cloud account {each.id} is called {each.name} already: give this one another name")
-
-    def _left_out(self, account: CloudAccount, ids: list[str]) -> dict[str, CloudAccount]:
-        """Those that another cloud account feeds, with that."""
-        found = {each: self.ledger.feeding(account.provider, each) for each in ids}
-        return {
-            each: by
-            for each, by in found.items()
-            if by and by.id != account.id and (by.status is not AccountStatus.DISABLED or by.is_of_files)
-        }
 
     def _seal(self, cloud_account_id: int, keys: AccessKeys) -> None:
         try:

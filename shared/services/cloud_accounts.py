@@ -83,7 +83,10 @@ class CloudAccountService:
         return self.shown(cloud_account_id)
 
     def enable(self, cloud_account_id: int) -> Fed:
-        """It is read again. Raises RequestError where it is not disabled, or there is nothing to be read."""
+        """It is read again.
+
+        Raises RequestError where it is not disabled, there is nothing to be read, or another reads it by now.
+        """
         account = self.shown(cloud_account_id).account
         if account.is_of_files:
             raise RequestError(
@@ -91,6 +94,7 @@ class CloudAccountService:
             )
         if account.status is not AccountStatus.DISABLED:
             raise RequestError(f"cloud account {account.id} is not disabled")
+        refuse_read_already(self.ledger, account)
         self.ledger.enable(account.id)
         return self.shown(account.id)
 
@@ -126,6 +130,30 @@ class CloudAccountService:
             raise RequestError(error.reason) from error
         except (LaterError, NeverError):
             return
+
+
+def refuse_read_already(ledger: CloudAccountLedger, account: CloudAccount) -> None:
+    """Raises RequestError, with who reads it, for one AWS account that another cloud account reads, or will read."""
+    if account.connection_type != ConnectionType.COST_EXPLORER or account.is_organization:
+        return
+    wanted, others = account.external_account_id, [each for each in ledger.accounts() if each.id != account.id]
+    # One that names it will read it, though it has read nothing yet.
+    naming = (each for each in others if wanted in (each.reads or ()) and each.status is not AccountStatus.DISABLED)
+    for by in (*naming, *feeding_others(ledger, account, [wanted]).values()):
+        raise RequestError(
+            f"AWS account {wanted} is read already, by cloud account {by.id} ({by.name}): disable or remove that one "
+            "first, or leave it so"
+        )
+
+
+def feeding_others(ledger: CloudAccountLedger, account: CloudAccount, ids: list[str]) -> dict[str, CloudAccount]:
+    """Of these sub-accounts those that another cloud account feeds, with that."""
+    found = {each: ledger.feeding(account.provider, each) for each in ids}
+    return {
+        each: by
+        for each, by in found.items()
+        if by and by.id != account.id and (by.status is not AccountStatus.DISABLED or by.is_of_files)
+    }
 
 
 def given_organization(text: str) -> str:

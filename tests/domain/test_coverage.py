@@ -359,7 +359,16 @@ def test_a_month_that_its_provider_calls_estimated_is_never_final_however_long_a
 
 @pytest.mark.parametrize(
     ("days", "told", "left"),
-    [((10, 21), None, 5), ((1, 10), None, 10), ((1, 21), None, None), ((1, 21), 12, 12), ((10, 21), 12, 5)],
+    [
+        ((10, 21), None, 5),
+        ((1, 10), None, 10),
+        ((1, 5), None, 5),
+        ((1, 4), None, 5),
+        ((1, 4), 2, 2),
+        ((1, 21), None, None),
+        ((1, 21), 12, 12),
+        ((10, 21), 12, 5),
+    ],
 )
 def test_part_of_a_month_says_of_its_own_days_alone_whether_they_are_estimated(
     days: tuple[int, int], told: int | None, left: int | None

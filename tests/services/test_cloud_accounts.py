@@ -13,6 +13,7 @@ from shared.messages import Queue, to_json
 from shared.ports.cloud_accounts import OF_FILES, AccountStatus
 from shared.ports.errors import NeverError
 from shared.services.errors import RequestError
+from tests.aws_worlds import ACCOUNT, OTHER, cloud_account
 from tests.fakes import FakeBlobs
 from tests.pipeline.conftest import SUBSCRIPTION, Chain, entry
 from tests.pipeline.export_files import CONTAINER, Exported, ea, with_exports
@@ -164,3 +165,15 @@ def test_a_reason_that_can_not_be_kept_disables_nothing(chain: Chain) -> None:
     with pytest.raises((RequestError, NeverError)):
         chain.cloud_account_service.disable(1, "ann", "a\x00b")
     assert chain.cloud_accounts.accounts()[0].status is AccountStatus.PENDING
+
+
+def test_an_aws_account_that_a_payer_reads_since_it_was_disabled_is_not_enabled_beside_that(chain: Chain) -> None:
+    one, payer = (chain.cloud_accounts.add(cloud_account(each, name=each)) for each in (ACCOUNT, OTHER))
+    chain.payers.adopt(one, "aws", [ACCOUNT])
+    chain.cloud_account_service.disable(one, "ann")
+    chain.payers.adopt(payer, "aws", [ACCOUNT])
+    with pytest.raises(RequestError, match=rf"{ACCOUNT} is read already, by cloud account {payer} \({OTHER}\)"):
+        chain.cloud_account_service.enable(one)
+    assert chain.cloud_accounts.get(one).status is AccountStatus.DISABLED
+    chain.cloud_account_service.disable(payer, "ann")
+    assert chain.cloud_account_service.enable(one).account.status is AccountStatus.PENDING
