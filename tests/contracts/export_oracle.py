@@ -119,15 +119,21 @@ class Oracle:
                 self._count(unit[0], before)
 
     def query(self, sub: str, month: date, lines: Iterable[Line]) -> None:
-        """The query reads a month of a sub-account that it feeds, all by itself."""
-        for group in self.groups:
+        """The query, which feeds a sub-account, reads a month of all but what exports of groups have delivered."""
+        apart = {unit: sources for unit, sources in self.feeds.items() if unit[0] == sub and unit[1] is not None}
+        groups = {
+            group
+            for group in self.groups
+            if not any((each, (sub, group), month) in self.believed for each in apart.get((sub, group), ()))
+        }
+        for group in groups:
             for day in days_of(month):
                 self.charges.pop((sub, group, day), None)
-        for each in lines:
-            self.charges[sub, each.group, each.day] = each.cost
-        self.held[(sub, None), month] = {QUERY}
-        for group in self.groups:
             self.held.pop(((sub, group), month), None)
+        for each in lines:
+            if each.group in groups:
+                self.charges[sub, each.group, each.day] = each.cost
+        self.held[(sub, None), month] = {QUERY}
 
     # --- who feeds ---
 

@@ -269,6 +269,27 @@ def test_months_of_a_group_that_its_new_export_has_not_delivered_are_known_as_th
     assert [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 7)).gaps] == []
 
 
+def test_what_a_group_keeps_of_the_query_is_known_as_of_then_until_its_own_export_delivers_it(world: World) -> None:
+    ledgers, quarter = Ledgers(world.database), PeriodRule(PeriodKind.QUARTERLY, on(10, 1))
+    ledgers.load(entry(1, "rg-one", subscription_id=SUB, terms=terms(rule=quarter)))
+    world.asked()
+    rows = each_day(10, 1, 19, "7") + each_day(10, 1, 19, "7", group="rg-one")
+    world.query(rows, days(10, 1, 19), at=on(10, 20))
+    world.deliver(ONE, days(11, 1, 7), each_day(11, 1, 7, "5", group="rg-one"))
+    world.deliver(DAILY, days(11, 1, 7), each_day(11, 1, 7))
+    world.use(DAILY, on(11, 8), SUB)
+    world.use(ONE, at(11, 8, 13), SUB)
+
+    def october() -> tuple[object, object, list[str]]:
+        gaps = [str(gap) for gap, _ in ledgers.charges.incomplete(on(11, 8)).gaps]
+        return world.total(10, group="rg"), world.total(10, group="rg-one"), gaps
+
+    world.deliver(DAILY, days(10, 1, 31), each_day(10, 1, 31), at=on(11, 7))
+    assert october() == (31, 7 * 19, ["costs of group rg-one of 7f0c not read since 19 October 2026"])
+    world.deliver(ONE, days(10, 1, 31), each_day(10, 1, 31, "5", group="rg-one"), at=on(11, 7))
+    assert october() == (31, 5 * 31, [])
+
+
 def test_a_projects_costs_are_read_by_runs_of_these_days_that_are_believed(world: World) -> None:
     ledgers, read = Ledgers(world.database), list[datetime | None]()
     ledgers.load(entry(1, "rg", subscription_id=SUB))

@@ -71,16 +71,21 @@ def known_months(connection: Connection, sub_account_ids: Collection[str] | None
 
 
 def known_of(connection: Connection, wanted: Collection[Fed]) -> dict[Fed, Known]:
-    """What is known of these: of a group that exports feed, the months that they have read, else its sub-account's."""
+    """What is known of these: of a group that exports feed, its own months, else its sub-account's."""
     ids = sorted({each.sub_account for each in wanted})
     whole = known_months(connection, ids)
     found = {each: dict(whole.get((each.provider, each.sub_account), {})) for each in wanted}
     if any(each.group_key is not None for each in wanted):
         for row in select_among(connection, _OF_GROUPS, ids):
             fed, known = Fed(row.provider, row.sub_account_id, row.group_key), record(Coverage, row)
-            if fed in found and known.is_exported:
+            # What the query has read of a group is apart only where exports say the rest of its sub-account.
+            if fed in found and (known.is_exported or _is_exported(found[fed].get(row.month))):
                 found[fed][row.month] = known
     return dict(found)
+
+
+def _is_exported(known: Coverage | None) -> bool:
+    return known is not None and known.is_exported
 
 
 def exported_groups(connection: Connection, sub_account_ids: Collection[str]) -> dict[tuple[str, str], frozenset[str]]:

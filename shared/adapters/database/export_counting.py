@@ -23,7 +23,8 @@ from shared.adapters.database.export_delivering import Delivering
 from shared.adapters.database.export_state import (
     State,
     forget_group,
-    leave_to_whole,
+    forget_known,
+    read_anew,
     write_feeds,
     write_held,
     write_known,
@@ -33,7 +34,7 @@ from shared.adapters.database.scope_rows import Scopes
 from shared.adapters.database.tables import projects
 from shared.domain.charges import CostMetric
 from shared.domain.coverage import Coverage
-from shared.domain.exports.counting import is_of_exports
+from shared.domain.exports.counting import Sources, is_of_exports
 from shared.domain.exports.feeding import QUERY, Fed, moved
 from shared.domain.exports.runs import ExportRun
 from shared.domain.periods import Period
@@ -63,26 +64,8 @@ class Counting:
         for fed in self.before.feeds.keys() - self.after.feeds.keys():
             if fed.group_key is not None:
                 forget_group(self.connection, fed)
-        for fed in self.after.feeds:
-            self._keep_what_was_asked_for(fed)
         found = [self._count(fed, its) for fed in self.after.feeds]
         return added_up(changes for changes, _ in found), [each for _, ids in found for each in ids]
-
-    def _keep_what_was_asked_for(self, fed: Fed) -> None:
-        """Writes down what the query has read of a group's months, once it no longer feeds the rest, whose months move.
-
-        As long as it feeds that, it goes on reading them, and nothing is said of the group by itself.
-        """
-        if fed.group_key is None or self._is_asked_for(fed.whole):
-            return
-        before, known = self.before.sources(self.metric), self.before.known.get(fed.whole, {})
-        asked = [month for month in known if before.holding(fed, month) == (QUERY,)]
-        kept = {month: known[month] for month in asked if self.before.held.get((fed, month)) != (QUERY,)}
-        write_held(self.connection, self.after, fed, dict.fromkeys(kept, (QUERY,)))
-        write_known(self.connection, fed, kept)
-
-    def _is_asked_for(self, whole: Fed) -> bool:
-        return any(each.source == QUERY for each in self.after.feeds.get(whole, ()))
 
     def _count(self, fed: Fed, its: Delivering | None) -> tuple[Changes, list[int]]:
         sources, changes = self.after.sources(self.metric), []
@@ -95,6 +78,8 @@ class Counting:
             touched = {*touched, *sources.months, *months_delivered_in(self.connection, its_scopes)}
         for month in sorted(touched):
             of_month = sources.of(fed, month)
+            if self._stays_read(fed, month, sources):
+                known[month] = self.before.known[fed.whole][month]
             is_known = any(each in of_month for each in sources.delivered(fed, month))
             # While the query feeds, of what nobody delivers nothing is worked out.
             is_new = self._is_new(fed, month, of_month) or (is_other and not is_known)
@@ -109,8 +94,8 @@ class Counting:
                 forget_meters(self.connection, its_scopes, month)
             if is_known and (after := self._known(fed, month, of_month, its, known.get(month), is_new)):
                 known[month] = after
-        left = self._left_to_whole(fed)
-        leave_to_whole(self.connection, fed, left, [month for month in left if self._moves(fed, month)])
+        forget_known(self.connection, fed, self._known_of_whole(fed))
+        read_anew(self.connection, fed, self._left_to_query(fed))
         write_held(self.connection, self.after, fed, held)
         write_known(self.connection, fed, {month: self._of_source(each, held) for month, each in known.items()})
         return added_up(changes), scope_ids_of(self.scopes, fed, self.after.feeds) if changes or known else []
@@ -137,22 +122,27 @@ class Counting:
             read = self.after.sources(self.metric).known(fed, month, sources)
         return its.in_doubt(fed, read, sources) if its is not None and read is not None else read
 
-    def _left_to_whole(self, fed: Fed) -> list[date]:
-        """The months of a group that others fed, which its sub-account's source says now."""
-        if fed.group_key is None or not {fed, fed.whole}.intersection(moved(self.before.feeds, self.after.feeds)):
+    def _stays_read(self, fed: Fed, month: date, sources: Sources) -> bool:
+        """Whether a group keeps what the query has read of all its sub-account, the rest of which is exports' now."""
+        was_read = (fed, month) not in self.before.held and QUERY in self.before.held.get((fed.whole, month), ())
+        return was_read and QUERY in sources.of(fed, month) and is_of_exports(sources.of(fed.whole, month))
+
+    def _known_of_whole(self, fed: Fed) -> list[date]:
+        """The months of a group, of which others feed it or the rest, that are known as its sub-account is."""
+        if fed.group_key is None or not any(map(fed.overlaps, moved(self.before.feeds, self.after.feeds))):
+            return []
+        sources, known = self.after.sources(self.metric), self.before.known.get(fed, {})
+        exported = {month: of_month for month in known if is_of_exports(of_month := sources.of(fed, month))}
+        return [month for month, of_month in exported.items() if not self._is_own(fed, month, of_month)]
+
+    def _left_to_query(self, fed: Fed) -> list[date]:
+        """The months that others have delivered of a group, which the query reads with the rest until its own do."""
+        feeding = _sources(self.after)
+        if fed not in moved(self.before.feeds, self.after.feeds) or QUERY not in feeding.get(fed.whole, ()):
             return []
         sources = self.after.sources(self.metric)
-        known = [each for each in self.before.known.get(fed, ()) if not self._is_kept(fed, each)]
-        return [month for month in known if not self._is_own(fed, month, sources.of(fed, month))]
-
-    def _moves(self, fed: Fed, month: date) -> bool:
-        """Whether others' charges of a month count now than are stored of it."""
-        sources = self.after.sources(self.metric).of(fed, month)
-        return set(sources) != set(self.before.held.get((fed, month), ()))
-
-    def _is_kept(self, fed: Fed, month: date) -> bool:
-        """Whether a group has kept what the query has read of it."""
-        return self.before.held.get((fed, month)) == (QUERY,) and not self._is_asked_for(fed.whole)
+        held = (month for of, month in self.before.held if of == fed)
+        return [month for month in held if not set(feeding[fed]).intersection(sources.of(fed, month))]
 
     def _is_own(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
         """Whether exports of a group itself say a month of it: else it is known as its sub-account is."""

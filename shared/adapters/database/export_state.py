@@ -202,8 +202,7 @@ def write_known(connection: Connection, fed: Fed, months: Mapping[date, Coverage
     if fed.group_key is None:
         write_months(connection, fed.provider, {fed.sub_account: months})
         return
-    of_fed = of_account(group_coverage, fed) & (group_coverage.c.group_key == group_key_of(fed))
-    connection.execute(delete(group_coverage).where(of_fed, group_coverage.c.month.in_(list(months))))
+    forget_known(connection, fed, months)
     insert_rows(connection, group_coverage, [_key(fed) | asdict(months[month]) for month in sorted(months)])
 
 
@@ -213,16 +212,15 @@ def forget_group(connection: Connection, fed: Fed) -> None:
         connection.execute(delete(table).where(of_account(table, fed), table.c.group_key == group_key_of(fed)))
 
 
-def leave_to_whole(connection: Connection, fed: Fed, months: Collection[date], moving: Collection[date]) -> None:
-    """Forgets what was known of these months of a group, which its sub-account's source has from now on.
+def forget_known(connection: Connection, fed: Fed, months: Collection[date]) -> None:
+    """Forgets what was known of these months of a group apart from its sub-account."""
+    if months:
+        of_fed = of_account(group_coverage, fed) & (group_coverage.c.group_key == group_key_of(fed))
+        connection.execute(delete(group_coverage).where(of_fed, group_coverage.c.month.in_(list(months))))
 
-    moving: those of which that one's charges count, too; of the others the group keeps what it had. Where that source
-    is the query, it has not read the group's charges: the months are due as if they never had been read.
-    """
-    for table, of_table in ((export_months, moving), (group_coverage, months)):
-        of_fed = of_account(table, fed) & (table.c.group_key == group_key_of(fed))
-        if of_table:
-            connection.execute(delete(table).where(of_fed, table.c.month.in_(list(of_table))))
+
+def read_anew(connection: Connection, fed: Fed, months: Collection[date]) -> None:
+    """The query has not read these months of a group: they are due as if they never had been read."""
     if months:
         by_query = of_account(coverage, fed) & (coverage.c.source != ConnectionType.COST_EXPORT)
         connection.execute(update(coverage).where(by_query, coverage.c.month.in_(list(months))).values(good_on=None))

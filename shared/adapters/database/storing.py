@@ -26,7 +26,7 @@ from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import known_months, months_delivered, note_stored, stored_lately, write_months
 from shared.adapters.database.owners import owners_by_group, owners_of
 from shared.adapters.database.scope_rows import Scopes, with_scopes
-from shared.adapters.database.tables import WHOLE, answers, charges, projects
+from shared.adapters.database.tables import WHOLE, answers, charges, export_months, group_coverage, projects
 from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import (
     Coverage,
@@ -65,6 +65,8 @@ def store(
     write(connection, changes)
     write_meters(connection, [metered for each in taken for metered in each.metered])
     note_stored(connection, [(each.reading, each.believed) for each in taken], now)
+    for each in taken:
+        _forget_read_groups(connection, each)
     _note_answers(connection, scope_id, taken, now)
     _mark_due(connection, [each for each in taken if each.counting], now)
     return [each.outcome for each in taken]
@@ -278,6 +280,18 @@ def answer_key(scope_id: int, query: CostQuery) -> dict[str, Any]:
 def is_answer(scope_id: int, query: CostQuery) -> list[ColumnElement[bool]]:
     """What selects what became of a query."""
     return [answers.c[name] == value for name, value in answer_key(scope_id, query).items()]
+
+
+def _forget_read_groups(connection: Connection, taken: _Taken) -> None:
+    """Forgets whose a month was of groups that were read with all of their sub-account: it is as that from now on."""
+    reading, delivered = taken.reading, taken.delivered
+    for month in {_month(part.window) for part in taken.believed} if reading.is_whole and delivered else ():
+        kept = {WHOLE, *delivered.get(month, ())}
+        for table in (export_months, group_coverage):
+            its = table.c.provider == reading.provider, table.c.sub_account_id == reading.sub_account_id
+            groups = connection.scalars(select(table.c.group_key).where(*its, table.c.month == month)).all()
+            for group_key in set(groups) - kept:
+                connection.execute(delete(table).where(*its, table.c.month == month, table.c.group_key == group_key))
 
 
 def _note_answers(connection: Connection, scope_id: int, taken: Sequence[_Taken], now: datetime) -> None:

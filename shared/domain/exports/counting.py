@@ -68,34 +68,20 @@ class Sources:
         Of a month that nobody has delivered or read, that is what those that feed now hold of its days in other months.
         """
         delivered, feeding = self.delivered(fed, month), [each.source for each in feeds_of(self.feeds, fed)]
-        holding = [each for each in self.holding(fed, month) if each in delivered]
+        holding = [each for each in self._held(fed, month) if each in delivered]
         return suppliers(feeding, delivered, holding) or tuple(each for each in feeding if each != QUERY)
 
     def delivered(self, fed: Fed, month: date) -> list[str]:
         """Who has delivered a month, the query too where it is held as that has read it."""
         exports = (each.run.export.key for each in self.deliveries if each.covers(fed) and each.spoken.period == month)
-        return [*dict.fromkeys(exports), *(each for each in self.holding(fed, month) if each == QUERY)]
+        return [*dict.fromkeys(exports), *(each for each in self._held(fed, month) if each == QUERY)]
 
     def exported(self, month: date) -> dict[Fed, tuple[str, ...]]:
         """The exports whose charges of a month are stored, by what they say."""
-        said = {fed: sources for (fed, of), sources in self.held.items() if of == month and is_of_exports(sources)}
-        return {fed: sources for fed, sources in said.items() if not self._is_read_since(fed, month, sources)}
+        return {fed: sources for (fed, of), sources in self.held.items() if of == month and is_of_exports(sources)}
 
-    def _is_read_since(self, fed: Fed, month: date, sources: Collection[str]) -> bool:
-        """Whether the query has read what is held of a group: that is left to its own exports alone."""
-        its_own = (each.source in sources for each in feeds_of(self.feeds, fed))
-        return self._is_read(fed.whole, month) and not any(its_own)
-
-    def holding(self, fed: Fed, month: date) -> tuple[str, ...]:
-        """Whose charges of a month are stored."""
-        # The query reads all of a sub-account but the groups of which their own exports have delivered the month.
-        whole = self.held.get((fed.whole, month), ())
-        return whole if self._is_read(fed.whole, month) else self.held.get((fed, month)) or whole
-
-    def _is_read(self, whole: Fed, month: date) -> bool:
-        """Whether the query, which feeds a sub-account, has read a month of it."""
-        is_fed = any(each.source == QUERY for each in self.feeds.get(whole, ()))
-        return is_fed and QUERY in self.held.get((whole, month), ())
+    def _held(self, fed: Fed, month: date) -> tuple[str, ...]:
+        return self.held.get((fed, month)) or self.held.get((fed.whole, month), ())
 
     @property
     def months(self) -> list[date]:
