@@ -122,14 +122,16 @@ class FakePayers:
     """Providers whose payers are asked for all sub-accounts: (payer, sub-account, day, service) → amount, in USD.
 
     currency_of: in another, by payer and day. listed: what each payer lists; None where that is not allowed.
-    page_days: how many days of an answer a page holds. asked: the payer and the days of each query; pages: how many
-    were handed out.
+    page_days: how many days of an answer a page holds; pages_of_a_day: how many such there are. asked: the payer and the
+    days of each query; answered: the days of those that came whole. pages: how many were handed out.
     """
 
     charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)
     currency_of: Callable[[str, date], str] = lambda _payer, _day: "USD"
     listed: dict[str, list[SubAccount] | None] = field(default_factory=dict)
     page_days: int = 31
+    pages_of_a_day: int = 1
+    answered: list[Period] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     asked: list[tuple[str, Period]] = field(default_factory=list)
     pages: int = 0
@@ -153,10 +155,11 @@ class FakePayers:
         self.asked.append((payer.external_account_id, query.window))
         if (error := self.fails(query)) is not None:
             raise error
-        for _ in range(-(-query.window.days // self.page_days)):
+        for _ in range(-(-query.window.days // self.page_days) * self.pages_of_a_day):
             if not may_call():
                 raise CallsUsedError("The paid calls of the day are made.")
             self.pages += 1
+        self.answered.append(query.window)
         found: dict[str, dict[str, ChargeSet]] = {}
         for (whose, account, day, service), amount in self.charges.items():
             if whose == payer.external_account_id and day in query.window and account in (payer.reads or (account,)):

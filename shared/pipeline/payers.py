@@ -17,7 +17,7 @@ from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.pipeline.asking import Work
 from shared.pipeline.events import event
-from shared.ports.charges import ChargeLedger
+from shared.ports.charges import AnswerState, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.costs import AccountsAnswer, AccountsQuery, AccountsSource, CostQuery
@@ -30,8 +30,7 @@ ACTIVE = ("ACTIVE", "PENDING_ACTIVATION", "PENDING_CLOSURE")
 # Where so many syncs in a row did not reach all that was due, a day's turn has not come within a week.
 A_WEEK_OF_NIGHTS = 7
 MOST_SYNCS_OF_A_WEEK = 100
-# A day of the largest organizations takes no more.
-PAGES_OF_A_DAY = 8
+READ = (AnswerState.READ, AnswerState.SUSPECT)
 # No page token is kept over a night.
 PROGRESS_LASTS = timedelta(hours=2)
 Left = Sequence[tuple[Work, list[Period]]]
@@ -110,8 +109,16 @@ class Payers:
             if self.clock() >= until:
                 break
         joint.readings = list(self._readings(scope.target, payer, source, left, joint, night))
-        self._note(payer, sync, joint, may_call.made)
+        self._note(payer, sync, joint, may_call.made, self._days_unfit(scope, joint))
         return joint
+
+    def _days_unfit(self, scope: RunScope, joint: Joint) -> int | None:
+        """How many days the calls sufficed for, where they did not for all; where for none, how long the window was."""
+        unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
+        if unfit is None:
+            return None
+        before = (each for each in self.charges.answers(scope.id) if each.state in READ)
+        return sum(each.days for each in {*joint.answers, *(each.window for each in before)}) or unfit.days
 
     def _may_call(self, payer: CloudAccount) -> Callable[[], bool]:
         return lambda: self.ledger.may_call(payer.id, self.clock().date(), self.calls_a_day)
@@ -129,16 +136,14 @@ class Payers:
         return [newest, *sorted(others, key=lambda each: self._read_on(left, each))]
 
     def _longest(self, payer: CloudAccount, scope: RunScope) -> int:
-        """How many days a window may have: half of one that did not fit the last time.
+        """How many days a window may have: half of those that were too many the last time.
 
-        Where more calls were made than it could take, it was not too long: windows were too many, and grow again.
+        So the newest days and those that have waited longest each have their share of a day's calls.
         """
         last = next((each for each in self.ledger.syncs(payer.id, 2) if each.run_key != scope.run_key), None)
         if last is None or not last.days_unfit:
             return LONGEST_MONTH
-        if last.calls > last.days_unfit * PAGES_OF_A_DAY:
-            return min(2 * last.days_unfit, LONGEST_MONTH)
-        return max(1, last.days_unfit // 2)
+        return min(max(1, last.days_unfit // 2), LONGEST_MONTH)
 
     def _read_on(self, left: Left, window: Period) -> date:
         """The night on which the month was read whole by all; one that never was is the first."""
@@ -188,10 +193,9 @@ class Payers:
         now = self.clock()
         return self.ledger.sync_of(payer.id, scope.run_key) or Sync(scope.run_key, now, now)
 
-    def _note(self, payer: CloudAccount, sync: Sync, joint: Joint, calls: int) -> None:
+    def _note(self, payer: CloudAccount, sync: Sync, joint: Joint, calls: int, days_unfit: int | None) -> None:
         """Adds what a message came to. What went wrong before it was asked for again by this one."""
         sets = [each for reading, _ in joint.readings for part in reading.parts for each in part.charges]
-        unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
         errors = [*joint.failed.values(), *(error.reason for error in joint.later.values())]
         self._keep(
             payer,
@@ -201,7 +205,7 @@ class Payers:
             services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
             calls=sync.calls + calls,
             errors=tuple(dict.fromkeys(errors)),
-            days_unfit=unfit.days if unfit else None,
+            days_unfit=days_unfit,
             left_out=joint.left_out,
         )
 

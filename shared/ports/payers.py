@@ -30,8 +30,8 @@ class Sync:
     """What one sync of a cloud account came to.
 
     rows: charges that were stored. totals: what they come to, by currency. services: how many there were. calls: paid
-    ones. errors: in a sentence each; none where all that was due was read. days_unfit: how long the window was for
-    which the day's calls did not suffice; None where they did. left_out: the sub-accounts that it met, and that another
+    ones. errors: in a sentence each; none where all that was due was read. days_unfit: for how many days the day's
+    calls sufficed, or, where for none, how long the window was; None where they did for all. left_out: the sub-accounts that it met, and that another
     cloud account feeds.
     """
 

@@ -435,6 +435,31 @@ def test_once_calls_suffice_windows_are_whole_again(chain: Chain, aws: FakePayer
     assert (sync.calls, sync.days_unfit, len(aws.asked)) == (2, None, 2)
 
 
+@pytest.mark.parametrize("pages_of_a_day", [1, 3, 5, 12, 20])
+def test_however_many_pages_a_day_takes_no_night_makes_more_calls_than_it_may_and_each_reads_old_days_too(
+    chain: Chain, aws: FakePayers, pages_of_a_day: int
+) -> None:
+    payer = add(chain)
+    chain.load(of(11, ONE))
+    for day in range(1, 31):
+        spend(aws, ONE, "1", date(2026, 10, day))
+    spend(aws, ONE, "10")
+    aws.page_days, aws.pages_of_a_day = 1, pages_of_a_day
+    read: list[set[Period]] = []
+    for _ in range(14):
+        before = len(aws.answered)
+        chain.night()
+        assert chain.payers.calls_on(payer, chain.clock().date()) <= 24
+        read.append(set(aws.answered[before:]))
+        chain.clock.now += timedelta(days=1)
+    # Once windows are as short as they have to be, every night reads the newest day, and others where calls are left.
+    for night, windows in enumerate(read[6:], start=6):
+        newest = TODAY + timedelta(days=night)
+        assert any(newest in window for window in windows)
+        if pages_of_a_day * 2 <= 24:
+            assert len({window.start for window in windows}) > 1
+
+
 def test_after_a_week_of_nights_that_fell_short_operators_are_told_once_which_setting_to_raise(
     chain: Chain, aws: FakePayers
 ) -> None:
