@@ -122,8 +122,8 @@ class FakePayers:
     """Providers whose payers are asked for all sub-accounts: (payer, sub-account, day, service) → amount, in USD.
 
     currency_of: in another, by payer and day. listed: what each payer lists; None where that is not allowed.
-    page_days: how many days of an answer a page holds; pages_of_a_day: how many such there are. asked: the payer and the
-    days of each query; answered: the days of those that came whole. pages: how many were handed out.
+    page_days: how many days of an answer a page holds; pages_of_a_day: how many such there are. asked: the payer and
+    the days of each query; answered: the days of those that came whole. pages: how many were handed out.
     """
 
     charges: dict[tuple[str, str, date, str], Decimal] = field(default_factory=dict)

@@ -55,7 +55,10 @@ class CostExplorerApi:
         begin = _position(token, digest)
         rows = self._rows(digest, call, self._readable(call.account, organization), start, end)
         until = begin + self.rows_a_page
-        days = [start + DAY * number for number in range((end - start).days)] if begin == 0 else []
+        # Days without rows come too, each on the page of the rows around it.
+        first = start if begin == 0 else min(rows[begin - 1][0] + DAY, rows[begin][0])
+        past = rows[until - 1][0] + DAY if until < len(rows) else end
+        days = [first + DAY * number for number in range((past - first).days)]
         page: dict[str, Any] = {
             "GroupDefinitions": call.given["GroupBy"],
             "ResultsByTime": list(self._results(rows[begin:until], days, call.given["Metrics"][0])),
@@ -110,9 +113,6 @@ class CostExplorerApi:
         by_day: dict[date, list[Row]] = {day: [] for day in days}
         for row in rows:
             by_day.setdefault(row[0], []).append(row)
-        if days and rows:
-            # Days whose rows come on later pages come there.
-            by_day = {day: of_day for day, of_day in by_day.items() if of_day or day < rows[-1][0]}
         today = self.today() if self.today else date.max
         estimated_from = self.estimated_from or today.replace(day=1)
         for day, of_day in by_day.items():

@@ -31,8 +31,8 @@ class Sync:
 
     rows: charges that were stored. totals: what they come to, by currency. services: how many there were. calls: paid
     ones. errors: in a sentence each; none where all that was due was read. days_unfit: for how many days the day's
-    calls sufficed, or, where for none, how long the window was; None where they did for all. left_out: the sub-accounts that it met, and that another
-    cloud account feeds.
+    calls sufficed, or, where for none, how long the window was; None where they did for all. left_out: the sub-accounts
+    that it met, and that another cloud account feeds.
     """
 
     run_key: str

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select, text
 
 from localdev.aws_sim import AwsAccount, AwsCharge, AwsSimulator, Organization
-from shared.adapters.database.tables import charge_meters
-from shared.domain.periods import Period
+from shared.adapters.database.tables import charge_meters, charges
+from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Scope
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.credentials import AccessKeys
@@ -167,6 +167,30 @@ def test_each_usage_type_of_an_account_that_is_read_by_meter_is_stored_once_nigh
         stored = select(charge_meters.c.sku_meter, charge_meters.c.billed_cost)
         rows = chain.database.read(lambda connection, stored=stored: connection.execute(stored).all())
         assert sorted(map(tuple, rows)) == sorted(usage.items())
+
+
+def test_after_a_change_of_the_metric_nights_read_the_look_back_by_it_and_a_sync_by_hand_what_is_older(
+    chain: Chain, aws: AwsSimulator
+) -> None:
+    def stored() -> dict[date, Decimal]:
+        which = select(charges.c.charge_period_start, charges.c.billed_cost)
+        rows = chain.database.read(lambda connection: connection.execute(which).all())
+        return {row[0]: row[1] for row in rows if row[0] in days}
+
+    days = old, new = date(2026, 9, 5), date(2026, 11, 18)
+    aws.book.add(AwsCharge(TWO, "Amazon EC2", day, Decimal(8), amortized=Decimal(3)) for day in days)
+    april = PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))
+    chain.load(replace(entry(12, "100", currency="USD", rule=april), scopes=(Scope("aws", TWO),)))
+    chain.night()
+    assert stored() == {old: Decimal(8), new: Decimal(8)}
+    chain.parts["aws_costs"] = replace(aws_costs(aws), clock=chain.clock, metric="AmortizedCost")
+    chain.configure()
+    chain.clock.now = chain.clock.now.replace(day=21)
+    chain.night()
+    assert stored() == {old: Decimal(8), new: Decimal(3)}
+    chain.run_now(since="2026-04-01")
+    chain.drain()
+    assert stored() == {old: Decimal(3), new: Decimal(3)}
 
 
 @pytest.mark.parametrize("day", [1, 2, 9, 10])
