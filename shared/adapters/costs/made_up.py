@@ -8,8 +8,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 
+from shared.adapters.costs.aws_answer import has_meters
 from shared.domain.aws import AWS
-from shared.domain.charges import ChargeSet, key_of_group
+from shared.domain.charges import ChargeSet, key_of_group, metered_columns
 from shared.domain.periods import Period
 from shared.domain.projects import ProjectEntry, sub_account_key
 from shared.domain.quota import Quota
@@ -24,6 +25,8 @@ SERVICES = {  # in percents
     AZURE: {"Virtual Machines": 55, "Storage": 30, "Bandwidth": 15},
     AWS: {"Amazon Elastic Compute Cloud - Compute": 55, "Amazon Simple Storage Service": 30, "AWS Data Transfer": 15},
 }
+# Where they are told, of each service, in percents.
+METERS = {"Made-up usage": 75, "Made-up requests": 25}
 # What a project has spent of its budget by its period's end, in percent: some reach 100 %, some do not.
 LEAST, MOST = 40, 140
 # A project without a budget, and an account that is no project's.
@@ -105,7 +108,7 @@ class MadeUpPayers:
             else:
                 _spend(sets, self.price_currency, AWS, "", dict.fromkeys(days, A_DAY))
         return AccountsAnswer(
-            {account: _rounded(sets) for account, sets in charges.items() if sets},
+            {account: (_metered if has_meters(query) else _rounded)(sets) for account, sets in charges.items() if sets},
             now,
             _estimated_from(query.window, now.date()),
             names,
@@ -164,6 +167,22 @@ def _spend(sets: dict[str, ChargeSet], currency: str, provider: str, group: str,
 
 def _rounded(sets: Mapping[str, ChargeSet]) -> tuple[ChargeSet, ...]:
     return tuple(each.rounded() for each in sets.values())
+
+
+def _metered(sets: Mapping[str, ChargeSet]) -> tuple[ChargeSet, ...]:
+    """Each charge by its meters, which come to as much."""
+    return tuple(_by_meter(currency, each) for currency, each in sets.items())
+
+
+def _by_meter(currency: str, charges: ChargeSet) -> ChargeSet:
+    days, services, meters, costs = list[date](), list[str](), list[str](), list[Decimal]()
+    for (_, day, service), cost in charges.amounts.items():
+        for meter, share in METERS.items():
+            days.append(day)
+            services.append(service)
+            meters.append(meter)
+            costs.append(cost * share / 100)
+    return metered_columns(days, services, meters, costs, currency)
 
 
 def _estimated_from(window: Period, today: date) -> date | None:

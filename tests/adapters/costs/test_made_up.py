@@ -95,6 +95,14 @@ def test_accounts_of_nobodys_spend_ten_dollars_a_day() -> None:
     assert (charges.billing_currency, sum(charges.amounts.values())) == ("USD", 300)
 
 
+def test_an_account_that_is_read_by_meter_has_each_meter_and_comes_to_the_same() -> None:
+    alone = cloud_account("000000000002")
+    ((plain,), (metered,)) = (told(each).charges["000000000002"] for each in (alone, replace(alone, detail="meter")))
+    assert {meter for *_, meter in metered.meters} == {"Made-up usage", "Made-up requests"}
+    assert sum(metered.meters.values()) == sum(metered.amounts.values()) == sum(plain.amounts.values())
+    assert plain.meters == {}
+
+
 def test_only_the_present_month_is_estimated() -> None:
     assert told(PAYING).estimated_from is None
     assert told(PAYING, payers(datetime(2026, 11, 20, tzinfo=UTC))).estimated_from == NOVEMBER.start
