@@ -370,9 +370,11 @@ def _names(columns: Columns, cell: str, read: Callable[[str], str]) -> Iterator[
 
 
 def _name(read: Callable[[str], str], text: str) -> str:
-    """A name as it is stored. Raises CellError for one of two lines, of which none has."""
-    if "\n" in text:
+    """A name as it is stored. Raises CellError for one of two lines, of which none has, or whose quote is none."""
+    if "\n" in text or "\r" in text.strip():
         raise CellError(f"is {readable(text)!r}, of two lines: its quotes, or those before it, are broken")
+    if text.startswith(f'{BOM}"'):
+        raise CellError(f"is {readable(text)!r}, quoted after a byte order mark: several files were put together")
     return read("" if cells.is_absent(text) else storable(text.removeprefix(BOM)))
 
 

@@ -690,6 +690,11 @@ ROW = "Row 2 after the header"
         (with_cell(BillingCurrency=""), f"{ROW} has a cost, and no currency."),
         (with_cell(BillingCurrency="", Cost="1e12"), f"{ROW} has a cost, and no currency."),
         (with_cell(ResourceGroup="a\nb"), f"{ROW} is wrong: the resource group is 'a b', of two lines: its quotes"),
+        (with_cell(ResourceGroup="a\rb"), f"{ROW} is wrong: the resource group is 'a b', of two lines: its quotes"),
+        (
+            csv_of([EA] * 9000) + '\ufeff"' + csv_of([EA]).split("\n")[1].replace(",", '",', 1) + "\n",
+            "Row 9,001 after the header is wrong: the billing account is",
+        ),
         ("", "The file is empty; an export without charges has a header."),
         (gzip.compress(b"", mtime=0), "The file is empty; an export without charges has a header."),
         (csv_of([EA]) + '1,"2,3\r\n' + csv_of([EA]), "The file's quotes are broken ("),
