@@ -87,6 +87,7 @@ from shared.ports.cloud_accounts import CloudAccountLedger, ConnectionType
 from shared.ports.costs import AccountsSource, CostSource
 from shared.ports.credentials import Credentials
 from shared.ports.dead_letters import DeadLetterLedger
+from shared.ports.errors import NeverError
 from shared.ports.export_runs import CLOSED_ON, ExportLedger
 from shared.ports.exports import ExportReader
 from shared.ports.locks import LockLedger
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from shared.pipeline.rates import RateUpdate
     from shared.services.allocations import AllocationService
     from shared.services.aws_accounts import AwsAccountService
+    from shared.services.aws_check import AwsCheck
     from shared.services.aws_syncs import AwsSyncService
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
@@ -795,6 +797,7 @@ class Composition:
             mails=self.mails,
             locks=self.lock_ledger,
             totals=self.total_service,
+            cloud_accounts=self.cloud_accounts,
             schedule=self.settings.nights,
             clock=self.clock,
         )
@@ -848,7 +851,7 @@ class Composition:
         from shared.adapters.mail.addresses import valid_addresses
         from shared.services.projects import ProjectService
 
-        return ProjectService(self.projects, valid_addresses, self.clock)
+        return ProjectService(self.projects, self.cloud_accounts, valid_addresses, self.clock)
 
     @cached_property
     def mail_service(self) -> MailService:
@@ -1004,6 +1007,7 @@ class Composition:
             ),
             lock=LockSetup(settings.lock_mode, settings.lock_level, settings.queue_lock, settings.lock_action_group_id),
             clock=self.clock,
+            aws=self.aws_check.finding,
             exports=exports if settings.has_exports else None,
             sealed=SealedSetup(self.credentials.state, list(settings.key_ring)),
             rates=self.rate_service.finding if self.converts else None,
@@ -1015,6 +1019,29 @@ class Composition:
         from shared.services.smoke_test import SmokeTest
 
         return SmokeTest(self.mails, self.queues, self.alert_policy, self.lock_mails, self.operators, self.clock)
+
+    @cached_property
+    def aws_check(self) -> AwsCheck:
+        """Whether AWS is read, as far as that is known without asking."""
+        from shared.services.aws_check import AwsCheck
+
+        settings = self.settings
+
+        def signs_in() -> bool:
+            if settings.made_up_costs or settings.aws_role_arn:
+                return True
+            from shared.adapters.costs.aws_access import environment_signs_in
+
+            return environment_signs_in()
+
+        def has_keys(cloud_account_id: int) -> bool:
+            try:
+                return self.credentials.keys_of(cloud_account_id) is not None
+            except NeverError:
+                # There are some, which do not open: that is told by itself.
+                return True
+
+        return AwsCheck(self.projects, self.cloud_accounts, has_keys, signs_in)
 
     @cached_property
     def azure_check(self) -> AzureCheck:

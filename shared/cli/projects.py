@@ -17,6 +17,7 @@ from shared.cli.failures import WrongUsageError
 from shared.cli.files import HERE, content_of
 from shared.cli.output import Cell, Column
 from shared.domain.currencies import Conversion, RateSource
+from shared.services.aws_check import ADD_AWS, unread_in_words
 from shared.services.projects import ListWish, Order
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def _say_result(file: str, loaded: LoadedFile, dry_run: bool) -> None:
             f"no costs of these providers were read yet: {output.named(loaded.never_read)}; they come by exports "
             "(docs/exports.md), under the name that the files have"
         )
+    if loaded.unread:
+        output.warn(f"{unread_in_words(loaded.unread)}; {ADD_AWS}")
     if loaded.without_budget:
         output.warn(f"no budget, so no alerts: {output.named(loaded.without_budget)}")
     if loaded.without_contacts:
@@ -142,7 +145,9 @@ def list_projects(  # noqa: PLR0913, PLR0917 - each is an option of the command 
     over: Annotated[
         int | None, typer.Option(min=0, metavar="PERCENT", help="Only active ones that have used so much.")
     ] = None,
-    subscription: Annotated[str | None, typer.Option(metavar="ID", help="Only those in this subscription.")] = None,
+    subscription: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only those with this subscription or account.")
+    ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="Only those of which costs are missing.")] = False,
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only those with this in their acronym or name, in any case.")
@@ -282,6 +287,7 @@ def _loaded(loaded: LoadedFile) -> dict[str, Any]:
         **output.chosen(loaded.result, "added", "changed", "unchanged", "handed_over"),
         "changes": [project_changes.as_json(change) for change in loaded.changes],
         **output.chosen(loaded, *lists),
+        "unread": [{"account": account, "project": acronym} for account, acronym in loaded.unread.items()],
     }
 
 

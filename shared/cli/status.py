@@ -153,6 +153,7 @@ def _page(found: Status) -> dict[str, Any]:
         "locked": list(map(_project, found.locked)),
         "high": list(map(_project, found.high)),
         "missing": [{"what": str(gap), "projects": acronyms} for gap, acronyms in found.incomplete.gaps],
+        "unread": [{"account": account, "project": acronym} for account, acronym in found.unread.items()],
         "totals": output.totals(found.totals),
         "decisions": dict(found.decisions),
     }

@@ -110,6 +110,10 @@ class CloudAccountLedger(Protocol):
         """The one that feeds a sub-account whole, disabled or not; None where none does."""
         ...
 
+    def fed(self, provider: str) -> frozenset[str]:
+        """The ids of the provider's sub-accounts that any feeds whole, disabled or not."""
+        ...
+
     def fed_by(self, cloud_account_id: int) -> list[str]:
         """The ids of the sub-accounts that it feeds, or of whose groups its exports feed some; in order."""
         ...

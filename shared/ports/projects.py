@@ -221,7 +221,7 @@ class ProjectLedger(Protocol):
     def list_projects(self, today: date, subscription_id: str | None = None) -> list[ProjectView]:
         """The projects by id, each with its usage in the period that holds `today`.
 
-        subscription_id: only those with resource groups in this Azure subscription, in any spelling.
+        subscription_id: only those with anything in this subscription, in any spelling, or other sub-account.
         """
         ...
 

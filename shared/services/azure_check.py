@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from shared.domain.periods import Period
+from shared.domain.projects import ProjectEntry
 from shared.domain.texts import named
 from shared.ports.azure import AZURE, AzureRights, AzureRole, ResourceGroup
 from shared.ports.clock import Clock
@@ -25,6 +26,7 @@ R = TypeVar("R")
 MOST_ASKED = 10
 AT_ONCE = 8
 MOST_NAMED = 5
+NO_PROJECT = "not asked: no active project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ class AzureCheck:
 
     def findings(self, explain: Explain) -> Iterator[Finding]:
         """Each part by itself; raises as the database does, which knows the subscriptions."""
-        groups = self._groups()
-        azure = found("Azure", lambda: self._costs(groups), explain)
+        active = [entry for entry in self.projects.entries() if entry.project.active]
+        groups = _groups(active)
+        azure = found("Azure", lambda: self._costs(groups) if active else NO_PROJECT, explain)
         yield azure
         for part, look in self._roles(groups):
             role = found(part, look, explain)
@@ -86,19 +89,10 @@ class AzureCheck:
         if self.action_group is not None:
             yield "action group", partial(self._action_group, *self.action_group)
 
-    def _groups(self) -> Groups:
-        """Of the active projects."""
-        groups: dict[str, dict[str, str]] = {}
-        for entry in self.projects.entries():
-            for scope in entry.scopes if entry.project.active else ():
-                if scope.provider == AZURE:
-                    groups.setdefault(scope.sub_account_id, {})[scope.resource_group] = entry.project.acronym
-        return groups
-
     def _costs(self, groups: Groups) -> str:
         """Asks for one day of one group's costs in each subscription."""
         if not groups:
-            return "not asked: no project is loaded yet (`python -m shared.cli projects load FILE.csv`)"
+            return "not asked: no active project has anything there"
         asked = sorted(groups)[:MOST_ASKED]
         today = self.clock().date()
         day = Period(today - timedelta(days=1), today)
@@ -154,6 +148,15 @@ class AzureCheck:
         read = sum(each.status is AccountStatus.ACTIVE for each in accounts)
         text = f"the last reading of {read:,} of {len(accounts):,} cloud accounts was without fault"
         return Finding("accounts", True, text, _some(failed, "that of others was not: ") if failed else None)
+
+
+def _groups(active: Iterable[ProjectEntry]) -> Groups:
+    groups: dict[str, dict[str, str]] = {}
+    for entry in active:
+        for scope in entry.scopes:
+            if scope.provider == AZURE:
+                groups.setdefault(scope.sub_account_id, {})[scope.resource_group] = entry.project.acronym
+    return groups
 
 
 def _at_once(ask: Callable[[T], R], these: Sequence[T]) -> list[R]:

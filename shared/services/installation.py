@@ -28,6 +28,7 @@ NO_SNAPSHOTS = (
 )
 UPGRADE = "python -m shared.cli db upgrade"
 NOTHING_SEALED = Finding("credentials", True, "nothing is sealed")
+NOTHING_AT_AWS = Finding("AWS", True, "nobody has anything there")
 NO_FAILSAFE = "so that nothing locks a project while this app is down: Azure's own budgets have nobody to call"
 
 
@@ -77,7 +78,8 @@ class Installation:
     database: where it is, without its password; tables_are_current and reads_snapshots ask it (the second: whether its
     readers see what is committed, and do not wait for who writes). make_queues: makes what is missing of
     `queue_names`. exports: None where there are none. sealed: None where nothing ever is. rates:
-    how exchange rates are; None where nothing is converted.
+    how exchange rates are; None where nothing is converted. aws: how AWS is read; tells None where nobody has anything
+    there.
     """
 
     database: str
@@ -89,6 +91,7 @@ class Installation:
     mail: MailSetup
     lock: LockSetup
     clock: Clock
+    aws: Callable[[], Finding | None]
     exports: ExportSetup | None = None
     sealed: SealedSetup | None = None
     rates: Callable[[], Finding] | None = None
@@ -100,8 +103,9 @@ class Installation:
         mail = found("mail", self._mail, explain)
         exports = [found("exports", partial(_exports, self.exports), explain)] if self.exports else []
         azure, credentials = self._azure(database, explain), self._credentials(database, explain)
+        aws = self._aws(database, explain)
         rates = [found("rates", self.rates, explain)] if self.rates and database.ok else []
-        return [database, queues, *exports, *azure, *credentials, *rates, mail, self._at_100()]
+        return [database, queues, *exports, *azure, *aws, *credentials, *rates, mail, self._at_100()]
 
     def send_mail(self, address: str, explain: Explain) -> Finding:
         """Sends somebody a mail, as alerts are sent."""
@@ -112,6 +116,13 @@ class Installation:
             return list(self.azure.findings(explain))
         except Exception as error:  # noqa: BLE001 - the database has said it
             return [not_asked(database if not database.ok else Finding("database", False, explain(error)))]
+
+    def _aws(self, database: Finding, explain: Explain) -> list[Finding]:
+        """How AWS is read; nothing where nobody has anything there, or where the database has said why nobody knows."""
+        if not database.ok:
+            return []
+        seen = found("AWS", lambda: self.aws() or NOTHING_AT_AWS, explain)
+        return [] if seen is NOTHING_AT_AWS else [seen]
 
     def _credentials(self, database: Finding, explain: Explain) -> list[Finding]:
         """How access keys are kept; nothing where there are none, or where the database has said why nobody knows."""

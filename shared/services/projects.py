@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.aws import ACCOUNT
 from shared.domain.projects import Project, ProjectEntry
-from shared.domain.texts import folded
+from shared.domain.texts import folded, storable
 from shared.messages import GUID
 from shared.ports.azure import AZURE
 from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.mails import AddressCheck
 from shared.ports.projects import (
     Forgotten,
@@ -24,6 +26,7 @@ from shared.ports.projects import (
     ProjectView,
     RevisionView,
 )
+from shared.services.aws_check import unread_accounts
 from shared.services.errors import RequestError, UnknownProjectError
 from shared.services.project_csv import first_line_not_in_utf8
 from shared.services.project_export import write_projects
@@ -46,6 +49,7 @@ class LoadedFile:
     left_out: the acronyms of the projects that it does not name; without_budget, without_contacts: of its active ones
     of which nobody would hear. guessed: texts whose letters are right only if the file is in windows-1252.
     never_read: providers besides Azure and AWS of which its active ones name accounts, and no costs are stored.
+    unread: AWS accounts of its active ones that no cloud account reads, each with the acronym of its project.
     """
 
     loaded: bool
@@ -56,6 +60,7 @@ class LoadedFile:
     without_contacts: list[str]
     guessed: list[str]
     never_read: list[str]
+    unread: Mapping[str, str]
 
 
 class Order(StrEnum):
@@ -73,7 +78,8 @@ class Order(StrEnum):
 class ListWish:
     """Which projects a person wants to see, as they wrote it; empty for what does not matter.
 
-    over: only active ones that have used so many percent of their budget. subscription: its id, in any spelling.
+    over: only active ones that have used so many percent of their budget. subscription: its id in any spelling, or
+    that of another sub-account.
     stale: only active ones of which costs are missing. search: what the acronym or the name holds; case and accents
     don't matter. owner, department, cost_centre: what these fields say, likewise. most: no more than that.
     """
@@ -94,6 +100,7 @@ class ProjectService:
     """Lists, shows and loads projects."""
 
     projects: ProjectLedger
+    cloud_accounts: CloudAccountLedger
     valid_addresses: AddressCheck
     clock: Clock
 
@@ -102,12 +109,12 @@ class ProjectService:
         return write_projects(self.projects.entries())
 
     def listed(self, wish: ListWish | None = None) -> list[ProjectView]:
-        """The projects as they stand today. Raises RequestError where the subscription can't be one."""
+        """The projects as they stand today. Raises RequestError where the subscription can't be one, nor an account."""
         wish = wish or ListWish()
-        subscription = wish.subscription.strip() or None
-        if subscription and not GUID.fullmatch(subscription):
-            raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
+        subscription = storable(wish.subscription.strip()) or None
         views = self.projects.list_projects(self.clock().date(), subscription)
+        if subscription and not views and not (GUID.fullmatch(subscription) or ACCOUNT.fullmatch(subscription)):
+            raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
         found = sorted((view for view in views if _is_wanted(view, wish)), key=KEYS[wish.order])
         return found[: wish.most]
 
@@ -148,6 +155,7 @@ class ProjectService:
             [entry.project.acronym for entry in active if not entry.project.contacts],
             [] if first_line_not_in_utf8(content) is None else list(_not_in_ascii(entries)),
             _never_read(active, providers),
+            unread_accounts(self.cloud_accounts, ((each.project.acronym, each.scopes) for each in active)),
         )
 
     def forget(self, project: str) -> Forgotten:

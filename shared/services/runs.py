@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from shared.domain.aws import ACCOUNT
 from shared.domain.coverage import Incomplete
 from shared.messages import GUID, Queue, ScopeTarget
 from shared.pipeline.chain import Chain
@@ -53,6 +54,8 @@ class RunService:
             raise RequestError("name a subscription or a project, not both")
         if project:
             return [ScopeTarget(project_id=id_of(self.projects, project))]
+        if ACCOUNT.fullmatch(subscription):
+            raise RequestError(f"{subscription} is an AWS account's id: `cloud-accounts sync` reads those")
         if subscription and not GUID.fullmatch(subscription):
             raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
         return [ScopeTarget(subscription_id=subscription.lower())] if subscription else []

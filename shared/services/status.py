@@ -14,11 +14,13 @@ from shared.domain.schedules import Schedule
 from shared.domain.texts import named
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 from shared.ports.locks import LockLedger
 from shared.ports.mails import MailLedger, MailState, MailView
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.runs import RunLedger, RunState, RunView
+from shared.services.aws_check import unread_accounts, unread_in_words
 from shared.services.runs import RunService
 from shared.services.totals import Totals, TotalService
 
@@ -37,7 +39,8 @@ class Status:
     """night: the last one. missed: when one should have begun since. failures: what it could not read, and whose.
 
     mails: of the last week, which somebody lacks. locked, high: active projects, by how much they have used; high ones
-    are at 80 % or more; totals: of all active ones. decisions: about locks in the last day, by what became of them.
+    are at 80 % or more; totals: of all active ones. unread: their AWS accounts that nobody reads, each with the acronym
+    of its project. decisions: about locks in the last day, by what became of them.
     """
 
     now: datetime
@@ -51,6 +54,7 @@ class Status:
     locked: Sequence[ProjectView]
     high: Sequence[ProjectView]
     totals: Totals
+    unread: Mapping[str, str]
     decisions: Mapping[Outcome, int]
 
     @property
@@ -88,6 +92,8 @@ class Status:
             for gap, acronyms in self.incomplete.gaps
             if gap.state is CoverageState.FAILED or (gap.state is None and gap.since) or gap.too_old
         ]
+        if self.unread:
+            doubtful.append(f"{unread_in_words(self.unread)} (`cloud-accounts add aws`)")
         if self.decisions.get(Outcome.FAILED):
             failed = self.decisions[Outcome.FAILED]
             doubtful.append(f"{failed:,} decision{'s' if failed > 1 else ''} about locks failed (`audit`)")
@@ -106,6 +112,7 @@ class StatusService:
     mails: MailLedger
     locks: LockLedger
     totals: TotalService
+    cloud_accounts: CloudAccountLedger
     schedule: Schedule
     clock: Clock
 
@@ -129,6 +136,7 @@ class StatusService:
             locked=[view for view in by_use if view.locked_since],
             high=[view for view in by_use if view.percent is not None and view.percent >= HIGH],
             totals=self.totals.of(views),
+            unread=unread_accounts(self.cloud_accounts, ((view.project.acronym, view.scopes) for view in views)),
             decisions=Counter(view.entry.outcome for view in self.locks.decisions(None, MOST) if view.at >= since),
         )
 

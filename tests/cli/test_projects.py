@@ -143,6 +143,23 @@ def test_projects_of_which_costs_are_missing_are_stale(cli: Cli, some: Compositi
     assert listed(cli, "--stale") == ["DIE1"]
 
 
+def test_an_aws_account_that_nobody_reads_is_told_and_lists_its_project(cli: Cli, some: Composition) -> None:
+    account = "510000000002"
+    file = write_csv(f"{DIE1},{account}", header=f"{HEADER},aws_accounts")
+    said = f"warning: no cloud account reads AWS account {account} (DIE1); `cloud-accounts add aws` makes one that does"
+    assert said in cli("projects", "load", file).err
+    assert cli("projects", "load", file, "--json").json["unread"] == [{"account": account, "project": "DIE1"}]
+    assert listed(cli, "--subscription", f" {account}") == ["DIE1"]
+    assert cli("projects", "list", "--subscription", "510000000009").out == "There is no such project.\n"
+    outcome = cli("run", "--subscription", account)
+    told = f"error: {account} is an AWS account's id: `cloud-accounts sync` reads those\n"
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", told)
+    assert f"  no cloud account reads AWS account {account} (DIE1) (`cloud-accounts add aws`)\n" in cli("status").out
+    cli("cloud-accounts", "add", "aws", "--name", "prod", "--role-arn", f"arn:aws:iam::{account}:role/costs")
+    assert cli("projects", "load", file).err == ""
+    assert "no cloud account" not in cli("status").out
+
+
 def test_a_list_without_any_says_whether_there_are_others(cli: Cli, some: Composition) -> None:
     assert cli("projects", "list", "--over", "81").out == "There is no such project.\n"
     wrong = cli("projects", "list", "--subscription", "north")
@@ -292,6 +309,7 @@ def test_a_load_tells_programs_the_same(cli: Cli) -> None:
         "handed_over": 0,
         "guessed": [],
         "never_read": [],
+        "unread": [],
         "left_out": ["DIE1"],
         "without_budget": ["BARE"],
         "without_contacts": ["BARE"],

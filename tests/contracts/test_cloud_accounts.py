@@ -29,7 +29,9 @@ def test_one_that_is_added_is_kept_with_all_its_settings_and_once(ledger: SqlClo
 def test_what_feeds_a_sub_account_is_found(ledger: SqlCloudAccounts, database: Database) -> None:
     made = ledger.add(cloud_account())
     assert ledger.feeding("aws", OTHER) is None
+    assert ledger.fed("aws") == frozenset()
     SqlPayers(database).adopt(made, "aws", [OTHER])
     ledger.disable(made, "moved")
     assert ledger.feeding("aws", OTHER).id == made
     assert ledger.feeding("azure", OTHER) is None
+    assert (ledger.fed("aws"), ledger.fed("azure")) == ({OTHER}, frozenset())

@@ -294,6 +294,18 @@ def test_a_group_that_two_entries_claim_is_refused(ledgers: Ledgers) -> None:
         ledgers.load(entry(1, "rg-1"), entry(2, "RG-1"))
 
 
+def test_projects_are_listed_by_a_sub_account_of_any_provider_as_it_compares_ids(ledgers: Ledgers) -> None:
+    at_aws = replace(entry(2), scopes=(Scope("aws", "510000000002"),))
+    at_google = replace(entry(3), scopes=(Scope("Google Cloud", "Web"), Scope("aws", "510000000003")))
+    ledgers.load(entry(1), at_aws, at_google)
+
+    def listed(sub_account: str) -> list[int]:
+        return [view.project.id for view in ledgers.projects.list_projects(NOW.date(), sub_account)]
+
+    assert [listed(f" {SUB.upper()}"), listed("510000000002"), listed("510000000003 ")] == [[1], [2], [3]]
+    assert [listed("Web"), listed("51000000000"), listed("")] == [[3], [], []]
+
+
 def test_the_same_group_name_in_two_subscriptions_is_two_groups(ledgers: Ledgers) -> None:
     ledgers.load(entry(1, "rg"), entry(2, "rg", subscription_id="other"))
     assert groups(ledgers) == {1: ["rg"], 2: ["rg"]}

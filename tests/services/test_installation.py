@@ -48,7 +48,7 @@ def test_every_part_is_looked_at_and_good(chain: Chain, installation: Installati
 def test_azure_is_not_asked_before_a_project_is_loaded(chain: Chain, installation: Installation) -> None:
     parts = found(installation)
     assert list(parts) == ["database", "queues", "Azure", "accounts", "mail", "lock"]
-    assert parts["Azure"].text.startswith("not asked: no project is loaded yet")
+    assert parts["Azure"].text.startswith("not asked: no active project is loaded yet")
     assert chain.costs.queries == []
 
 

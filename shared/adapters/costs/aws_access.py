@@ -311,6 +311,11 @@ def _boto_session() -> BotoSession:
     return session
 
 
+def environment_signs_in() -> bool:
+    """Whether the environment or AWS's files of settings hold anything to sign in with. Raises NeverError."""
+    return _of_developer() is not None
+
+
 def _of_developer() -> Credentials | None:
     """What the environment and AWS's files of settings hold to sign in with."""
     session = _new_boto_session()

@@ -89,6 +89,12 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
 
     @override
     @reads
+    def fed(self, connection: Connection, provider: str) -> frozenset[str]:
+        fed = (account.provider == provider) & account.cloud_account_id.is_not(None)
+        return frozenset(connection.scalars(select(account.sub_account_id).where(fed)))
+
+    @override
+    @reads
     def fed_by(self, connection: Connection, cloud_account_id: int) -> list[str]:
         run, feed = export_runs.c, export_feeds.c
         exports_of_it = select(run.export_id).where(run.cloud_account_id == cloud_account_id)

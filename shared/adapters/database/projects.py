@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, or_, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import lock_projects
@@ -17,7 +17,7 @@ from shared.adapters.database.loading import RefusedLoadError, load_entries
 from shared.adapters.database.revisions import Author, revise, revisions_of
 from shared.adapters.database.tables import charges, projects, scopes
 from shared.domain.budgets import BudgetTerms
-from shared.domain.projects import ProjectEntry, acronym_key, sub_account_key
+from shared.domain.projects import CASE_BLIND, ProjectEntry, acronym_key, sub_account_key
 from shared.domain.texts import folded, storable
 from shared.messages import LARGEST_ID
 from shared.ports.azure import AZURE
@@ -105,7 +105,11 @@ class SqlProjects(Ledger, ProjectLedger):
     ) -> list[ProjectView]:
         if subscription_id is None:
             return views_of(connection, today, self.lookback_days, self.converts)
-        here = (scopes.c.provider == AZURE) & (scopes.c.sub_account_id == sub_account_key(AZURE, subscription_id))
+        # An id of another kind may be of any provider, each of which compares it in its own way.
+        of, account = scopes.c.provider, scopes.c.sub_account_id
+        spelled = {provider: sub_account_key(provider, subscription_id) for provider in CASE_BLIND}
+        elsewhere = of.not_in(CASE_BLIND) & (account == subscription_id.strip())
+        here = or_(elsewhere, *((of == provider) & (account == key) for provider, key in spelled.items()))
         owners = select(scopes.c.project_id).where(here, scopes.c.project_id.is_not(None))
         return views_of(connection, today, self.lookback_days, self.converts, projects.c.id.in_(owners))
 

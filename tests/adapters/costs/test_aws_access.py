@@ -14,7 +14,7 @@ import pytest
 
 from localdev.aws_sim import AwsSimulator
 from shared.adapters.costs import aws_access as module
-from shared.adapters.costs.aws_access import AwsAccess, Session
+from shared.adapters.costs.aws_access import AwsAccess, Session, environment_signs_in
 from shared.domain.aws import PARTITIONS
 from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.credentials import AccessKeys
@@ -97,8 +97,10 @@ def test_keys_of_an_account_without_a_role_are_used_as_they_are(aws: AwsSimulato
 
 
 def test_a_developer_signs_in_by_the_environment(aws: AwsSimulator, no_environment: pytest.MonkeyPatch) -> None:
+    assert not environment_signs_in()
     no_environment.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key_id)
     no_environment.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_access_key)
+    assert environment_signs_in()
     assert "assumed-role/costs" in str(who(in_environment(aws), ALONE))
     with pytest.raises(NeverError, match="neither a role to take on nor access keys of ours"):
         in_environment(aws).session_of(OF_KEYS)
