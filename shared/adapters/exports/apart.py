@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Files of three million rows take half of it. What counts is what is asked for, not what is used.
 MOST_MEMORY_MB = 1_200
 LONGEST_SECONDS = 180.0
+# A small file that hangs has others wait no longer than it may: so long for any file, and for each MB of one.
+SECONDS_FOR_ANY, SECONDS_FOR_MB = 60.0, 1.0
 IDLE_SECONDS = 60.0
 # With these, what is read ahead does not grow with the machine.
 FRUGAL = {"POLARS_ROW_GROUP_PREFETCH_SIZE": "2", "POLARS_MAX_THREADS": str(min(os.cpu_count() or 1, 4))}
@@ -65,17 +67,18 @@ class ReadingProcess:
     def read(self, path: Path, metric: CostMetric, today: date) -> tuple[Layout, Summing]:
         """What a file is, and what it comes to. Raises NeverError, and LaterError where no process can be started."""
         question = (path.absolute(), metric, today)
+        seconds = min(self._longest_seconds, seconds_for(path.stat().st_size))
         with self._one_at_a_time:
             # One that is kept may have been ended by anybody meanwhile, or just now: a file breaks only a new one.
             was_kept = self._child is not None
-            answer, took_too_long = self._ask(question)
+            answer, took_too_long = self._ask(question, seconds)
             while answer is None and (self._ended() == IDLE or was_kept) and not took_too_long:
                 was_kept = False
-                answer, took_too_long = self._ask(question)
+                answer, took_too_long = self._ask(question, seconds)
         if answer is None:
             raise NeverError(
                 "The file is damaged, or takes more memory or time than any export "
-                f"({self._most_memory_mb:,} MB, {self._longest_seconds / 60:.0f} minutes): reading it broke off."
+                f"of its size ({self._most_memory_mb:,} MB, {seconds:.0f} seconds): reading it broke off."
             )
         if isinstance(answer, Exception):
             raise answer
@@ -87,10 +90,10 @@ class ReadingProcess:
         if self._child:
             self._ended()
 
-    def _ask(self, question: tuple[Path, CostMetric, date]) -> tuple[Any, bool]:
+    def _ask(self, question: tuple[Path, CostMetric, date], seconds: float) -> tuple[Any, bool]:
         """What it answers, None where it has ended; and whether that is because it took too long."""
         child = self._child = self._child or self._started()
-        ending = Timer(self._longest_seconds, child.process.kill)
+        ending = Timer(seconds, child.process.kill)
         ending.start()
         try:
             _put(question, child.questions)
@@ -131,6 +134,11 @@ class ReadingProcess:
         with suppress(OSError), child.questions, child.answers:
             pass
         return child.process.wait()
+
+
+def seconds_for(size: int) -> float:
+    """How long a file of so many bytes may take, within what any may."""
+    return SECONDS_FOR_ANY + SECONDS_FOR_MB * size / 1_000_000
 
 
 def _put(message: object, to: IO[bytes]) -> None:

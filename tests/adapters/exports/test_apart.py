@@ -11,13 +11,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shared.adapters.exports.apart import ReadingProcess
+from shared.adapters.exports.apart import LONGEST_SECONDS, ReadingProcess, seconds_for
 from shared.domain.charges import CostMetric
 from shared.ports.errors import LaterError, NeverError
 from tests.adapters.exports.files import EA, TODAY, read, total
 
 ROWS = 9
-BROKE_OFF = r"damaged, or takes more memory or time than any export \(1,200 MB, 3 minutes\): reading it broke off\."
+BROKE_OFF = (
+    r"damaged, or takes more memory or time than any export of its size \(1,200 MB, 60 seconds\): "
+    r"reading it broke off\."
+)
 
 
 def parquet(path: Path) -> Path:
@@ -48,7 +51,7 @@ def test_a_file_that_unpacks_to_more_than_the_memory_is_refused_and_the_next_is_
     assert (tmp_path / "bomb.parquet").stat().st_size < 100_000
     reading = ReadingProcess(most_memory_mb=400)
     try:
-        with pytest.raises(NeverError, match=r"takes more memory or time than any export \(400 MB"):
+        with pytest.raises(NeverError, match=r"takes more memory or time than any export of its size \(400 MB"):
             reading.read(tmp_path / "bomb.parquet", CostMetric.ACTUAL, TODAY)
         _, summing = reading.read(parquet(tmp_path / "good.parquet"), CostMetric.ACTUAL, TODAY)
         assert summing.count == ROWS
@@ -63,6 +66,12 @@ def test_a_file_that_takes_for_ever_is_given_up(tmp_path):
             reading.read(parquet(tmp_path / "good.parquet"), CostMetric.ACTUAL, TODAY)
     finally:
         reading.close()
+
+
+def test_a_file_may_take_the_longer_the_larger_it_is():
+    """Others wait for one that hangs."""
+    assert [seconds_for(size) for size in (0, 500_000, 30_000_000)] == [60, 60.5, 90]
+    assert seconds_for(1_000_000_000) > LONGEST_SECONDS
 
 
 def test_the_process_ends_when_it_has_nothing_to_do_and_begins_anew(tmp_path):
