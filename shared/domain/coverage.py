@@ -149,7 +149,8 @@ class Reading:
 
     group_keys: what the queries were restricted to (`charges.key_of_group`); empty for the whole account.
     parts: what was answered; failed: what could not be read, and why. night: the day of the run, which its re-reads
-    share. source: what it was read from (a connection type).
+    share. source: what it was read from (a connection type). in_turn: whether all that is due of a month is read, in
+    one window after the other.
     """
 
     provider: str
@@ -159,6 +160,7 @@ class Reading:
     night: date
     source: str = ""
     failed: tuple[tuple[Period, str], ...] = ()
+    in_turn: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -307,8 +309,20 @@ class Coverage:
         on = self.blank_believed_on
         return replace(self, state=CoverageState.FAILED, reason=reason, suspect_nights=nights, suspect_on=on)
 
-    def read(self, part: ReadPart, night: date, lookback_days: int, doubt: str | None) -> tuple[bool, Coverage]:
-        """Whether the part is believed, and what is known then. doubt: `doubt_about` it.
+    def read(
+        self,
+        part: ReadPart,
+        night: date,
+        lookback_days: int,
+        doubt: str | None,
+        beside: Sequence[Period] = (),
+        *,
+        in_turn: bool = False,
+    ) -> tuple[bool, Coverage]:
+        """Whether the part is believed, and what is known then. doubt: `doubt_about` it. in_turn: as of a Reading.
+
+        beside: what else was read tonight, and believed. Only with that does a part of the month say something of all
+        of it: that it is good again, or was read when it was due.
 
         An answer without any row is doubtful, too, where days that are over have never been read, or where the month is
         suspect: it takes no doubt away. Rows of exactly 0 are an answer there: a subscription with nothing but free
@@ -319,10 +333,10 @@ class Coverage:
         if (part.is_empty or part.is_missed) and self.is_doubtful_without_charges(part, night):
             doubt = doubt or NO_CHARGE
         due = self.due_from(night, lookback_days)
-        reaches = self.read_from is None or due is None or part.window.start <= due
+        reaches = self._reaches(_with_neighbours(part.window, beside), due)
         if doubt:
-            believed, after = self._doubted(part, night, doubt, reaches)
-            if believed and is_final:
+            believed, after = self._doubted(part, night, doubt, reaches, in_turn)
+            if believed and is_final and reaches:
                 return True, after.settled(night)
             # Of days that no night reads by itself, nothing that was taken for gone would be waited for.
             is_more = believed and due is not None and part.window.start < due
@@ -340,7 +354,8 @@ class Coverage:
     def is_doubtful_without_charges(self, part: ReadPart, night: date) -> bool:
         """Whether a part without any is doubtful, though none are stored: of days that never were read, or suspect."""
         is_new = part.window.start < min(self.read_from or night, night)
-        return is_new or self.state is CoverageState.SUSPECT
+        # Once it is believed of some of a month's windows, the month is suspect until the others are read as well.
+        return is_new or (self.state is CoverageState.SUSPECT and self.suspect_nights < BELIEVED_ON_NIGHT)
 
     def read_partly(self, part: ReadPart, night: date, doubt: str | None) -> tuple[bool, Coverage]:
         """The same of some of the month's days, which say nothing of the others: those stay as old as they were."""
@@ -348,6 +363,12 @@ class Coverage:
         if doubt:
             believed, after = self._doubted(part, night, doubt, reaches=True)
         return believed, replace(after, begun_at=self.begun_at)
+
+    def _reaches(self, days: Period, due: date | None) -> bool:
+        """Whether these are all the days that are known of the month, since the one from which it is due."""
+        if self.read_from is None or self.read_through is None:
+            return True
+        return (due is None or days.start <= due) and self.read_through < days.end
 
     def suspected(self, begun_at: datetime, night: date, doubt: str) -> Coverage:
         """What is known once a doubtful answer, begun then, is not believed; one night counts once."""
@@ -358,12 +379,18 @@ class Coverage:
             return replace(suspect, suspect_nights=self.suspect_nights + 1, suspect_on=night, suspect_at=begun_at)
         return suspect
 
-    def _doubted(self, part: ReadPart, night: date, doubt: str, reaches: bool) -> tuple[bool, Coverage]:
+    def _doubted(
+        self, part: ReadPart, night: date, doubt: str, reaches: bool, in_turn: bool = False
+    ) -> tuple[bool, Coverage]:
         suspect = self.suspected(part.begun_at, night, doubt)
-        if suspect.suspect_nights < BELIEVED_ON_NIGHT or not reaches:
+        if suspect.suspect_nights < BELIEVED_ON_NIGHT or not (reaches or in_turn):
             return False, suspect
         believed = replace(self._reaching(part), suspect_nights=suspect.suspect_nights)
-        return True, replace(believed, suspect_on=night, suspect_at=suspect.suspect_at)
+        believed = replace(believed, suspect_on=night, suspect_at=suspect.suspect_at)
+        if reaches:
+            return True, believed
+        # Others of its windows are in doubt until they are read as well.
+        return True, replace(believed, state=suspect.state, reason=suspect.reason, begun_at=self.begun_at)
 
     def _is_another_night(self, begun_at: datetime, night: date) -> bool:
         """Whether a doubtful answer counts beside the last: that of a late night and one by hand soon after are one."""
@@ -391,6 +418,16 @@ class Coverage:
             left = part.window.end if self.estimated_from in part.window else self.estimated_from
             days.add(left if left <= self.read_through else None)
         return min(filter(None, days), default=None)
+
+
+def _with_neighbours(window: Period, others: Iterable[Period]) -> Period:
+    """The days in a row that are a window's, and those of others next to it."""
+    (start, end), known = (window.start, window.end), sorted(others, key=lambda each: each.start)
+    for each in known:
+        end = max(end, each.end) if each.start <= end else end
+    for each in sorted(known, key=lambda each: each.end, reverse=True):
+        start = min(start, each.start) if each.end >= start else start
+    return Period(start, end)
 
 
 # --- what a figure lacks -------------------------------------------------------------------------------------

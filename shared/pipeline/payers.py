@@ -163,7 +163,8 @@ class Payers:
         night: date,
     ) -> Iterator[tuple[Reading, list[Period]]]:
         answers, failed = joint.answers, tuple(joint.failed.items())
-        reading = Reading(payer.provider, "", frozenset(), (), night, source.connection_type, failed)
+        in_turn = target.left is None
+        reading = Reading(payer.provider, "", frozenset(), (), night, source.connection_type, failed, in_turn)
         for work, rest in left:
             if work.key[1] == payer.external_account_id and (elsewhere := self._fed_elsewhere(payer)):
                 refused = tuple((window, elsewhere) for window in answers)

@@ -134,18 +134,44 @@ def test_a_first_blank_of_days_that_are_over_is_as_doubtful_and_one_of_today_alo
     assert Coverage(first).read(part(Period(first, first + DAY), first), first, LOOKBACK, None)[0]
 
 
-def test_some_days_of_a_month_that_is_not_good_say_nothing_of_the_others() -> None:
-    lately = Period(TODAY - DAY, TODAY + DAY)
+@pytest.mark.parametrize("some", [Period(TODAY - DAY, TODAY + DAY), days(1, 5)])
+def test_some_days_of_a_month_that_is_not_good_say_nothing_of_the_others(some: Period) -> None:
     _, doubted = good(NOVEMBER, TODAY - 2 * DAY).read(part(NOVEMBER, TODAY), TODAY, LOOKBACK, NO_CHARGE)
     failed = good(NOVEMBER, TODAY - 9 * DAY).failed("403", TODAY, LOOKBACK)
     stale = good(NOVEMBER, TODAY - 9 * DAY)
     for known in (doubted, failed, stale):
-        believed, after = known.read(part(lately, TODAY, charge_set(*rows("1"))), TODAY, LOOKBACK, None)
+        believed, after = known.read(part(some, TODAY, charge_set(*rows("1"))), TODAY, LOOKBACK, None)
         assert believed
         assert (after.state, after.reason, after.begun_at) == (known.state, known.reason, known.begun_at)
         assert after.due_from(TODAY + DAY, LOOKBACK) == known.due_from(TODAY + DAY, LOOKBACK)
     again = replace(doubted, suspect_nights=2, suspect_on=TODAY - DAY)
-    assert not again.read(part(lately, TODAY), TODAY, LOOKBACK, NO_CHARGE)[0]
+    assert not again.read(part(some, TODAY), TODAY, LOOKBACK, NO_CHARGE)[0]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_of_a_month_that_is_read_in_windows_one_in_doubt_keeps_all_of_it_so_until_the_third_night(
+    order: tuple[int, ...],
+) -> None:
+    windows, known = [days(1, 8), days(9, 14), Period(date(2026, 11, 15), TODAY + DAY)], good(NOVEMBER, TODAY - DAY)
+    for night in range(BELIEVED_ON_NIGHT):
+        tonight, read = TODAY + night * DAY, list[Period]()
+        for each in order:
+            doubt = FEW_CHARGES if each == 1 else None
+            came = part(windows[each], tonight, costs(day=windows[each].start))
+            believed, known = known.read(came, tonight, LOOKBACK, doubt, read, in_turn=True)
+            assert believed == (doubt is None or night == BELIEVED_ON_NIGHT - 1)
+            read += [windows[each]] if believed else []
+        if night < BELIEVED_ON_NIGHT - 1:
+            assert (known.state, known.suspect_nights) == (CoverageState.SUSPECT, night + 1)
+            assert known.good_on == TODAY - DAY
+    assert (known.is_good, known.reason, known.begun_at) == (True, None, at(tonight))
+
+
+def test_of_a_month_that_is_read_in_windows_one_that_failed_fails_it_whatever_else_is_read() -> None:
+    known = good(NOVEMBER, TODAY - DAY).failed("no (400)", TODAY, LOOKBACK)
+    for window in (Period(date(2026, 11, 15), TODAY + DAY), days(1, 8)):
+        _, known = known.read(part(window, TODAY, costs(day=window.start)), TODAY, LOOKBACK, None, in_turn=True)
+    assert (known.state, known.reason, known.good_on) == (CoverageState.FAILED, "no (400)", TODAY - DAY)
 
 
 def test_a_first_answer_of_nothing_but_0_is_an_answer_since_who_has_free_services_only_gets_no_other() -> None:

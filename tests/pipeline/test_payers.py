@@ -259,6 +259,33 @@ def test_an_account_whose_charges_cant_be_stored_fails_alone(chain: Chain, aws: 
     assert "201" in line
 
 
+def test_where_calls_are_few_a_window_in_doubt_keeps_its_month_so_and_is_believed_the_third_night(
+    chain: Chain, aws: FakePayers
+) -> None:
+    add(chain)
+    chain.configure(aws_calls_per_day=99)
+    chain.load(of(11, ONE))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE"), SubAccount(TWO, "Lab", "ACTIVE")]
+    for day in range(1, 31):
+        spend(aws, ONE, "10", date(2026, 11, day))
+        spend(aws, TWO, "1", date(2026, 11, day))
+    aws.page_days = 1
+    for night in range(7):
+        if night in (2, 6):
+            # Once they suffice again, windows are still as short as they were.
+            chain.configure(aws_calls_per_day=36 if night == 2 else 99)
+        if night == 4:
+            for day in range(11, 31):
+                del aws.charges[PAYER, ONE, date(2026, 11, day), "Amazon EC2"]
+        chain.night()
+        if night in (4, 5):
+            (line,) = chain.charges.incomplete(chain.clock().date()).lines
+            assert line.startswith(f"P11: November 2026 of {ONE} came without any charge")
+        if night < 6:
+            chain.clock.now += timedelta(days=1)
+    assert (chain.spent(), chain.charges.incomplete(chain.clock().date()).lines) == (100, [])
+
+
 def test_what_another_cloud_account_feeds_is_left_out(chain: Chain, aws: FakePayers) -> None:
     first, second = add(chain, OTHER), add(chain)
     chain.load(of(11, ONE))

@@ -37,6 +37,7 @@ from shared.domain.coverage import (
     fault_in,
     nights_lookback,
     not_outdated,
+    utc_day,
 )
 from shared.domain.money import plain
 from shared.domain.periods import Period, month_of, months_before
@@ -148,15 +149,20 @@ class _Taken:
             odd=self.told,
         )
 
-    def believes(self, part: ReadPart, doubt: str | None, is_whole: bool) -> bool:
-        """Whether the part is to be stored. is_whole: whether no newer answer has stored some of what it is about."""
+    def believes(self, part: ReadPart, doubt: str | None, is_whole: bool, tonight: Sequence[Period]) -> bool:
+        """Whether the part is to be stored. is_whole: whether no newer answer has stored some of what it is about.
+
+        tonight: the days of all of the sub-account that were stored tonight already.
+        """
         # Some groups say nothing of the account: where they are doubtful, they are never believed.
         believed = doubt is None
         if self.reading.is_whole:
             known = self.of(part.window)
             if not is_whole:
                 part = replace(part, odd={**(known.odd or {}), **part.odd})
-            believed, after = known.read(part, self.reading.night, self.lookback_days, doubt)
+            beside = [*tonight, *(each.window for each in self.believed)]
+            night, in_turn = self.reading.night, self.reading.in_turn
+            believed, after = known.read(part, night, self.lookback_days, doubt, beside, in_turn=in_turn)
             self._know(replace(after, source=self.reading.source))
         if doubt:
             (self.gone if believed else self.suspect)[part.window] = doubt
@@ -177,9 +183,11 @@ def _taken(connection: Connection, before: _Before, reading: Reading, lookback_d
     known, counting = before.known.get(account, {}), list(_not_delivered(reading, delivered))
     taken = _Taken(reading, lookback_days, known, delivered, read, counting)
     ids, odd = {key: row.id for key, row in read.items()}, dict[str, str]()
+    lately = before.lately.get(account, ())
+    tonight = [each.window for each in lately if not each.group_keys and utc_day(each.begun_at) >= reading.night]
     for came, exported in counting:
         part = came if exported else _missed_or_not(connection, taken, came, ids)
-        current = not_outdated(part, before.lately.get(account, ()))
+        current = not_outdated(part, lately)
         left = [(days, {key: ids[key] for key in ids.keys() - silent - exported}) for days, silent in current]
         its = RowChanges()
         for days, scope_ids in left:
@@ -188,7 +196,7 @@ def _taken(connection: Connection, before: _Before, reading: Reading, lookback_d
         odd |= part_odd
         doubt = _doubt(before.rows, its, left, reading.night)
         # Without any left, what it would say is stored already, and newer: for its run, it has been read.
-        if left and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())]):
+        if left and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())], tonight):
             taken.believed.append(part)
             taken.changes.add(its)
             taken.metered += [(*each, part_odd) for each in left]
