@@ -12,7 +12,7 @@ from shared.cli import output
 from shared.cli.app import AsJson, command_group, given_reason, open_app, refuse_empty, user_name
 from shared.cli.costs import given_as_json, missing_in
 from shared.cli.failures import WrongUsageError
-from shared.cli.files import HERE, content_of
+from shared.cli.files import HERE, content_of, path_in
 from shared.cli.output import Cell, Column
 from shared.domain.allocation import Method
 from shared.domain.money import plain
@@ -37,7 +37,12 @@ WORDS = {
 
 @commands.command()
 def load(
-    file: Annotated[Path, typer.Argument(help="CSV, or - for the standard input; docs/allocation.md has its columns.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", parser=path_in, help="CSV, or - for the standard input; docs/allocation.md has its columns."
+        ),
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is kept with the rules.")] = "loaded",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change, rule by rule.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Load it though a rule goes on that was ended by hand.")] = False,

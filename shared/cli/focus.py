@@ -12,6 +12,7 @@ from shared.cli import output
 from shared.cli.app import command_group, open_app, refuse_empty
 from shared.cli.costs import missing_in
 from shared.cli.failures import WrongUsageError
+from shared.cli.files import path_in
 from shared.domain.charges import CostMetric
 from shared.ports.focus import FocusFormat
 from shared.services.focus import FocusWish
@@ -39,7 +40,8 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         typer.Option("--format", case_sensitive=False, help="By default, by the file's ending; else csv."),
     ] = None,
     file: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="Where to; - is standard output, for CSV alone.")
+        Path,
+        typer.Option("--output", metavar="FILE", parser=path_in, help="Where to; - is standard output, for CSV alone."),
     ] = STDOUT,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
@@ -49,7 +51,7 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     empty, repeats what is known: docs/exports.md says which.
     """
     projects, subscriptions = project or [], subscription or []
-    refuse_empty(**{"--from": first, "--to": last, "--output": str(file), "--provider": provider})
+    refuse_empty(**{"--from": first, "--to": last, "--provider": provider})
     if provider is not None and not subscriptions:
         raise WrongUsageError("--provider goes with --subscription")
     for name, texts in (("--project", projects), ("--subscription", subscriptions)):

@@ -14,7 +14,7 @@ import typer
 from shared.cli import output, project_changes, project_facts
 from shared.cli.app import AsJson, ProjectName, command_group, open_app, refuse_empty, user_name
 from shared.cli.failures import WrongUsageError
-from shared.cli.files import HERE, content_of
+from shared.cli.files import HERE, content_of, path_in
 from shared.cli.output import Cell, Column
 from shared.domain.currencies import Conversion, RateSource
 from shared.services.aws_check import ADD_AWS, unread_in_words
@@ -38,7 +38,12 @@ FRESH = timedelta(hours=36)
 @commands.command()
 def load(
     file: Annotated[
-        Path, typer.Argument(help="CSV in UTF-8, or - for the standard input; the README says which columns.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            parser=path_in,
+            help="CSV in UTF-8, or - for the standard input; the README says which columns.",
+        ),
     ],
     correction: Annotated[
         bool, typer.Option("--correction", help="Groups that change hands take what they have cost with them.")
@@ -112,7 +117,9 @@ def _say_result(file: str, loaded: LoadedFile, dry_run: bool) -> None:
 
 @commands.command()
 def export(
-    file: Annotated[Path | None, typer.Argument(help="Where to write it; left out, or -: here.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", parser=path_in, help="Where to write it; left out, or -: here.")
+    ] = None,
 ) -> None:
     """Write all projects as the CSV that loads them again."""
     text = open_app().project_service.exported()

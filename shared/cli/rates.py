@@ -9,7 +9,7 @@ import typer
 
 from shared.cli import output
 from shared.cli.app import AsJson, command_group, given_reason, open_app, refuse_empty, user_name
-from shared.cli.files import content_of
+from shared.cli.files import content_of, path_in
 from shared.cli.output import Cell, Column
 from shared.domain.money import plain
 
@@ -24,13 +24,22 @@ commands = command_group("What currencies are worth, by day, and as it was fixed
 @commands.command()
 def update(
     file: Annotated[
-        Path | None, typer.Option("--file", help="The ECB's file, as CSV or ZIP, or -; by default it is asked.")
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            parser=path_in,
+            help="The ECB's file, as CSV or ZIP, or -; by default it is asked.",
+        ),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Keep a file's rates though one is a third off, or of a weekend.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Bring exchange rates up to date, as each night does where CURRENCY_CONVERSION is ecb."""
     content = None if file is None else content_of(file)
-    found = open_app().rate_service.update(content)
+    found = open_app().rate_service.update(content, agreed=yes)
     if json:
         output.write_json(output.chosen(found, "changed", "newest") | _checked(found.checks))
     else:

@@ -7,11 +7,13 @@ before counts, up to a week; after that nobody knows it, and nobody guesses.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 
 from shared.domain.money import EXACT, add, stored
 from shared.domain.periods import Period
@@ -119,6 +121,17 @@ def together(one: Conversion, other: Conversion) -> Conversion:
     return Conversion(by_day, missing, one.sources | other.sources, max(days, default=None))
 
 
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A rate of a day, and one of that day or of one next to it, which is more than a third off."""
+
+    currency: str
+    day: date
+    worth: Decimal
+    other_day: date
+    other: Decimal
+
+
 class Rates:
     """What currencies are worth. per_euro: units for one euro, by currency and day. fixed: what counts before those."""
 
@@ -136,6 +149,24 @@ class Rates:
         if key not in self._known:
             self._known[key] = self._fixed_rate(*key) or self._set_rate(*key)
         return self._known[key]
+
+    def jumps(self, given: Iterable[tuple[date, str, Decimal]]) -> Iterator[Jump]:
+        """The given rates that are more than a third off what is known of their day, or known or given of the days next
+        to it that have one: at most one jump for each."""
+        new: defaultdict[str, dict[date, Decimal]] = defaultdict(dict)
+        for day, currency, worth in given:
+            new[currency][day] = worth
+        for currency, rates in sorted(new.items()):
+            known = self._per_euro.get(currency, {})
+            after = {**known, **rates}
+            beside = [(day, rates[day], day, known[day]) for day in sorted(rates.keys() & known.keys())]
+            for one, next_one in pairwise(sorted(after)):
+                if next_one in rates:
+                    beside.append((next_one, rates[next_one], one, after[one]))
+                elif one in rates:
+                    beside.append((one, rates[one], next_one, after[next_one]))
+            found = {each[0]: Jump(currency, *each) for each in reversed(beside) if _is_a_third_off(each[1], each[3])}
+            yield from (found[day] for day in sorted(found))
 
     def _fixed_rate(self, base: str, to: str, day: date) -> Rate | None:
         # Of two for the same day, the one that was set last.
@@ -164,6 +195,11 @@ class Rates:
 
     def _worth(self, currency: str, day: date, set_on: date) -> Decimal:
         return _euros_worth(currency, day) or self._per_euro[currency][set_on]
+
+
+def _is_a_third_off(one: Decimal, other: Decimal) -> bool:
+    # Of what the ECB has set in one day since 1999, five rates were: the last one in 2021.
+    return 3 * max(one, other) > 4 * min(one, other)
 
 
 def _euros_worth(currency: str, day: date) -> Decimal | None:

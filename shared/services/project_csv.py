@@ -24,6 +24,12 @@ BAD_QUOTES = (
     "the lines after it were not read"
 )
 WORKBOOK = b"PK\x03\x04"
+# How no first line of ours begins.
+OTHER_KINDS = {
+    "JSON": re.compile(r"\s*[\[{]"),
+    "YAML": re.compile(r"\s*(---|- |[\w-]+:(\s|$))"),
+    "XML or HTML": re.compile(r"\s*<"),
+}
 AS_UTF8 = "in Excel, choose Save As and 'CSV UTF-8 (Comma delimited)'"
 
 T = TypeVar("T")
@@ -115,6 +121,9 @@ def read_sheet(content: bytes, columns: Columns) -> Sheet:
     order and case. Raises ProjectFileError where it is no such file.
     """
     text = _text(content)
+    for kind in (kind for kind, begins in OTHER_KINDS.items() if begins.match(text)):
+        listed = ", ".join(columns.needed)
+        raise ProjectFileError([f"the file is {kind}, and CSV is taken, whose first line names the columns: {listed}"])
     separator = _separator(text, columns)
     records: list[Record] = []
     header: list[str] | None = None

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from shared.domain.currencies import ONE_WITH_THE_EURO, Converting, FixedRate, is_old
-from shared.domain.money import LARGEST_AMOUNT, parse_currency, stored
+from shared.domain.currencies import ONE_WITH_THE_EURO, SATURDAY, Converting, FixedRate, is_old
+from shared.domain.money import LARGEST_AMOUNT, parse_currency, plain, stored
 from shared.domain.periods import Period
-from shared.domain.texts import shortened
+from shared.domain.texts import named, shortened
 from shared.pipeline.rates import KEPT, RateUpdate
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
@@ -25,6 +25,7 @@ from shared.services.reasons import given_reason
 from shared.services.terms import parse_day
 
 DAY = timedelta(days=1)
+MOST_DOUBTS = 3
 PART, NOW = "rates", "`rates update` does it now"
 RatesIn = Callable[[bytes, date], Iterable[SetRate]]
 """The rates in a file of the ECB's, from a day on. Raises NeverError for any other file."""
@@ -81,25 +82,40 @@ class RateService:
     clock: Clock
     reporting: str = ""
 
-    def update(self, content: bytes | None = None) -> Updated:
+    def update(self, content: bytes | None = None, *, agreed: bool = False) -> Updated:
         """Keeps the rates of a file, or those that the ECB has, and asks for checks.
 
-        Raises RequestError where it is not the ECB's file, LaterError where the ECB can't be reached.
+        Raises RequestError where it is not the ECB's file, or holds what the ECB hardly sets and nobody has agreed to;
+        LaterError where the ECB can't be reached.
         """
         if content is None:
             change = self.updating.update()
         else:
             try:
-                change = self.updating.update(lambda since: self._newer(content, since))
+                change = self.updating.update(lambda since: self._newer(content, since, agreed))
             except NeverError as error:
                 raise RequestError(error.reason) from None
         return Updated(change.changed, self._newest(), self._checks(change))
 
-    def _newer(self, content: bytes, since: date) -> Iterable[SetRate]:
+    def _newer(self, content: bytes, since: date, agreed: bool) -> Iterable[SetRate]:
         found = list(self.rates_in(content, since))
         if not found:
             raise RequestError(f"the file has no rate since {since}, and older ones are not kept ({KEPT.days:,} days)")
+        doubts = [] if agreed else self._doubts(found, since)
+        if doubts:
+            raise RequestError(f"{named(doubts, MOST_DOUBTS)}; nothing was kept: where that is meant, add --yes")
         return found
+
+    def _doubts(self, found: Sequence[SetRate], since: date) -> list[str]:
+        """What the ECB hardly sets, each a sentence without its end."""
+        days = sorted({day for day, _, _ in found if day.weekday() >= SATURDAY})
+        weekends = [f"the file has rates of {day}, a {day:%A}, when the ECB sets none" for day in days]
+        known = self.ledger.rates({currency for _, currency, _ in found}, Period(since, self.clock().date() + DAY))
+        return weekends + [
+            f"one euro is {plain(each.worth)} {each.currency} on {each.day} in the file, and {plain(each.other)} on "
+            f"{each.other_day}"
+            for each in known.jumps(found)
+        ]
 
     def _checks(self, change: RateChange) -> Checks:
         unasked, due = ask_for_checks(self.queues, change.due), set(change.due)

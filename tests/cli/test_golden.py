@@ -210,7 +210,7 @@ def _rates(app: Composition) -> None:
     app.rates.keep([(date(2025, 12, 31), "BGN", Decimal("1.9558"))], READ_AT)
     year = Period(date(2026, 4, 1), date(2027, 4, 1))
     app.rates.fix(FixedRate("USD", "CAD", year, Decimal("1.38")), user_name(), "budget of the year", READ_AT)
-    Path("rates.csv").write_text("Date,USD,CAD,\n2026-11-19,1.1172,1.5606,\n")
+    Path("rates.csv").write_text("Date,USD,CAD,\n2026-11-19,1.4172,1.5606,\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

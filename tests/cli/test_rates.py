@@ -59,7 +59,39 @@ def test_any_other_file_is_refused_and_nothing_of_it_kept(
     assert app.rates.days(date(2100, 1, 1)) is None
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "2026-11-19,110,1.5,",
+            "one euro is 110 USD on 2026-11-19 in the file, and 1.1 on 2026-11-18; nothing was kept: where that is "
+            "meant, add --yes",
+        ),
+        ("2026-11-18,110,1.5,", "one euro is 110 USD on 2026-11-18 in the file, and 1.1 on 2026-11-18"),
+        (
+            "2026-11-18,1.5,1.1,",
+            "one euro is 1.1 CAD on 2026-11-18 in the file, and 1.5 on 2026-11-18, one euro is 1.5",
+        ),
+        ("2026-11-15,1.1,1.5,", "the file has rates of 2026-11-15, a Sunday, when the ECB sets none"),
+    ],
+)
+def test_rates_that_the_ecb_hardly_sets_are_kept_where_that_is_meant_alone(
+    cli: Cli, app: Composition, row: str, said: str
+) -> None:
+    Path("first").write_text("Date,USD,CAD,\n2026-11-18,1.1,1.5,\n")
+    cli("rates", "update", "--file", "first")
+    Path("file").write_text(f"Date,USD,CAD,\n{row}\n")
+    outcome = cli("rates", "update", "--file", "file")
+    assert (outcome.code, outcome.out) == (2, "") and said in outcome.err
+    assert cli("rates", "update", "--file", "first").out.startswith("0 rates new or changed.")
+    meant = cli("rates", "update", "--file", "file", "--yes", "--json")
+    assert (meant.code, meant.json["changed"] > 0) == (0, True)
+
+
 def test_a_file_that_is_not_there_is_wrong_usage(cli: Cli) -> None:
+    for given, said in (("", "FILE is empty; say what it is"), (".", ". is a folder; name a file")):
+        outcome = cli("rates", "update", "--file", given)
+        assert (outcome.code, outcome.err.startswith(f"error: {said}")) == (2, True)
     outcome = cli("rates", "update", "--file", "none.zip")
     assert outcome.code == 2 and "none.zip can't be read" in outcome.err
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.currencies import Conversion, FixedRate, Rates, RateSource, convert, is_old
+from shared.domain.currencies import Conversion, FixedRate, Jump, Rates, RateSource, convert, is_old
 from shared.domain.periods import Period
 
 MON, TUE, WED = date(2026, 11, 23), date(2026, 11, 24), date(2026, 11, 25)
@@ -136,6 +136,39 @@ def test_sums_of_days_are_converted_each_at_its_own_day_s_rate() -> None:
     assert found.by_day == {MON: Decimal("138.1178297248"), TUE: Decimal("140.3911395569")}
     assert found.total == Decimal("278.5089692817")
     assert (found.missing, found.sources, found.last_rate_day) == ({}, {RateSource.ECB}, TUE)
+
+
+FRI, SAT = date(2026, 11, 20), date(2026, 11, 28)
+JUMPS = [
+    # Of the day itself, of the last one before, and of the next one where there is none before.
+    ([(TUE, "110")], [(TUE, "110", TUE, "1.1601")]),
+    ([(WED, "110")], [(WED, "110", TUE, "1.1601")]),
+    ([(FRI, "110")], [(FRI, "110", MON, "1.1593")]),
+    # Next to one of the file's own.
+    ([(WED, "1.2"), (SAT, "0.8")], [(SAT, "0.8", WED, "1.2")]),
+    ([(WED, "110"), (SAT, "111")], [(WED, "110", TUE, "1.1601")]),
+    # A third and no more.
+    ([(WED, "1.5468")], []),
+    ([(WED, "1.5469")], [(WED, "1.5469", TUE, "1.1601")]),
+    ([(WED, "0.870075")], []),
+    ([(WED, "0.8700")], [(WED, "0.8700", TUE, "1.1601")]),
+    ([], []),
+]
+
+
+@pytest.mark.parametrize(("rates", "expected"), JUMPS)
+def test_a_rate_that_is_more_than_a_third_off_its_neighbours_is_a_jump(
+    rates: list[tuple[date, str]], expected: list[tuple[date, str, date, str]]
+) -> None:
+    found = RATES.jumps([(day, "USD", Decimal(worth)) for day, worth in rates])
+    assert list(found) == [
+        Jump("USD", day, Decimal(worth), other_day, Decimal(other)) for day, worth, other_day, other in expected
+    ]
+
+
+def test_a_currency_of_which_nothing_is_known_jumps_by_its_own_rates_alone() -> None:
+    assert list(RATES.jumps([(MON, "JPY", Decimal(180))])) == []
+    assert [each.day for each in RATES.jumps([(MON, "JPY", Decimal(180)), (TUE, "JPY", Decimal("1.8"))])] == [TUE]
 
 
 def test_what_has_no_rate_is_in_no_sum_and_told_with_its_first_day() -> None:

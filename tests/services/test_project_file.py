@@ -305,6 +305,22 @@ def test_other_encodings_are_told_how_to_be_saved() -> None:
     assert "Excel workbook" in faults(b"PK\x03\x04rest of a zip")[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'[{"id": 1, "acronym": "A"}]', "JSON"),
+        (b'\xef\xbb\xbf\n{\n  "projects": []\n}', "JSON"),
+        (b"---\n- id: 1\n", "YAML"),
+        (b"- id: 1\n  acronym: A\n", "YAML"),
+        (b"projects:\n  - id: 1\n", "YAML"),
+        (b'<?xml version="1.0"?>', "XML or HTML"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_that_csv_is_taken(content: bytes, kind: str) -> None:
+    (fault,) = faults(content)
+    assert fault.startswith(f"the file is {kind}, and CSV is taken, whose first line names the columns: id, acronym, ")
+
+
 def test_ids_acronyms_and_groups_belong_to_one_line() -> None:
     (second,) = faults(csv({}, {"acronym": "B", "resource_groups": "b"}))
     assert second == "line 3, id: 11 is on line 2 already, and each project needs its own"
