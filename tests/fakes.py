@@ -26,7 +26,7 @@ from shared.ports.costs import (
     SubAccount,
     Tried,
 )
-from shared.ports.errors import CallsUsedError, GoneError, NeverError
+from shared.ports.errors import CallsUsedError, GoneError, NeverError, NoAnswerError
 from shared.ports.mails import Handover, OutgoingMail, Refusal
 from shared.ports.notes import Note
 
@@ -151,7 +151,7 @@ class FakePayers:
     ) -> AccountsAnswer:
         payer = query.cloud_account
         if query.window.days > self.longest_window.days:
-            raise NeverError(f"{self.provider} answers {self.longest_window.days} days at most.")
+            raise NoAnswerError(f"{self.provider} answers {self.longest_window.days} days at most.")
         self.asked.append((payer.external_account_id, query.window))
         if (error := self.fails(query)) is not None:
             raise error

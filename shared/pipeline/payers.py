@@ -21,7 +21,7 @@ from shared.ports.charges import AnswerState, ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.costs import AccountsAnswer, AccountsQuery, AccountsSource, CostQuery
-from shared.ports.errors import CallsUsedError, LaterError, NeverError
+from shared.ports.errors import CallsUsedError, LaterError, NeverError, NoAnswerError
 from shared.ports.payers import PayerLedger, Sync
 from shared.ports.runs import RunScope
 
@@ -98,9 +98,12 @@ class Payers:
                     scope.id, key, datetime.combine(night, datetime.min.time(), until.tzinfo)
                 )
                 joint.answers[window] = source.read_all(AccountsQuery(payer, window), may_call, kept, until)
+            except NoAnswerError as error:
+                joint.failed[window] = error.reason
             except NeverError as error:
-                # What refuses one window refuses all: it is said of the role, or of the payer.
-                joint.failed = dict.fromkeys(wanted, error.reason)
+                # What refuses this window refuses all: it is said of the role, or of the payer.
+                left_over = (each for each in wanted if each not in joint.answers)
+                joint.failed = dict.fromkeys(left_over, error.reason) | joint.failed
                 break
             except LaterError as error:
                 self.charges.keep_answer(scope.id, key, error.progress, self.clock())

@@ -150,7 +150,8 @@ class AccountsSource(Protocol):
     def read_all(
         self, query: AccountsQuery, may_call: MayCall, progress: bytes | None = None, until: datetime | None = None
     ) -> AccountsAnswer:
-        """The answer to a query. Raises CallsUsedError where `may_call` says no, LaterError, NeverError.
+        """The answer to a query. Raises CallsUsedError where `may_call` says no, and LaterError; NoAnswerError where
+        that is so of this query alone, and another NeverError where the provider refuses all of the cloud account's.
 
         progress: of an earlier LaterError for the same query: what had come by then is not asked for again.
         until: no further page is begun after it; a LaterError without a wait then has what came.

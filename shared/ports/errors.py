@@ -42,6 +42,10 @@ class NeverError(Exception):
         super().__init__(self.reason)
 
 
+class NoAnswerError(NeverError):
+    """One query gets no answer that could be taken: others of the same source may be answered well."""
+
+
 class GoneError(NeverError):
     """What was asked about is not there."""
 

@@ -16,7 +16,7 @@ from shared.domain.periods import Period
 from shared.domain.projects import Scope
 from shared.ports.costs import AccountsQuery as Query
 from shared.ports.costs import AccountsSource, SubAccount
-from shared.ports.errors import CallsUsedError, NeverError
+from shared.ports.errors import CallsUsedError, NeverError, NoAnswerError
 from tests.aws_worlds import ACCOUNT, OTHER, always, at_most, aws_costs, cloud_account, with_roles
 from tests.contracts.ledger_data import entry
 from tests.fakes import FakePayers
@@ -124,7 +124,7 @@ def test_where_the_calls_of_the_day_are_made_that_is_said_unless_they_cost_nothi
 
 def test_a_window_that_is_too_long_is_for_never(world: PayersWorld) -> None:
     days = world.source.longest_window + timedelta(days=1)
-    with pytest.raises(NeverError, match=f"{days.days - 1} days at most"):
+    with pytest.raises(NoAnswerError, match=f"{days.days - 1} days at most"):
         world.source.read_all(Query(PAYING, Period(YESTERDAY - days, YESTERDAY)), always)
 
 
@@ -143,5 +143,7 @@ def test_what_keeps_a_payer_from_being_read_is_told_in_a_sentence(world: PayersW
     assert (tried.can_read, tried.signed_in_as) == (False, None)
     (missing,) = tried.missing
     assert missing.endswith(".")
-    with pytest.raises(NeverError):
+    with pytest.raises(NeverError) as caught:
         world.source.read_all(Query(PAYING, TWO_DAYS), always)
+    # It refuses them all.
+    assert not isinstance(caught.value, NoAnswerError)

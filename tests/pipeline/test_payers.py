@@ -17,7 +17,7 @@ from shared.domain.projects import ProjectEntry, Scope
 from shared.messages import Queue, UpdateMessage
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.costs import SubAccount
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NeverError, NoAnswerError
 from shared.ports.payers import Member
 from shared.ports.spending import By, Selection
 from tests.fakes import FakePayers
@@ -353,6 +353,32 @@ def test_a_payer_that_refuses_fails_alone_and_is_told_once_a_day(chain: Chain, a
     chain.clock.now += timedelta(days=1)
     chain.night()
     assert len(chain.mailer.sent) == 2
+
+
+def test_a_month_without_an_answer_fails_alone_and_one_that_refuses_the_role_takes_back_none(
+    chain: Chain, aws: FakePayers
+) -> None:
+    payer = add(chain)
+    chain.load(of(11, ONE, rule=PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE")]
+    for month in range(4, 12):
+        spend(aws, ONE, "5", date(2026, month, 2))
+    fails = {11: NoAnswerError("It does not end."), 9: NeverError("The role may not be assumed.")}
+    aws.fails = lambda query: fails.get(query.window.start.month)
+
+    def reasons() -> dict[int, str | None]:
+        return {month.month: each.reason for month, each in chain.charges.account("aws", ONE).known.items()}
+
+    chain.night()
+    refused = dict.fromkeys(range(4, 10), "The role may not be assumed.")
+    assert reasons() == refused | {10: None, 11: "It does not end."}
+    assert chain.spent() == 5
+    del fails[9]
+    chain.clock.now += timedelta(days=1)
+    chain.night()
+    assert reasons() == dict.fromkeys(refused) | {10: None, 11: "It does not end."}
+    assert chain.spent() == 35
+    assert status(chain, payer)[1] == "November 2026 could not be read: It does not end."
 
 
 def test_what_is_read_again_is_stored_once(chain: Chain, aws: FakePayers) -> None:

@@ -25,7 +25,7 @@ from shared.domain.quota import Quota
 from shared.ports.clock import Clock, utc_now
 from shared.ports.cloud_accounts import CloudAccount, ConnectionType
 from shared.ports.costs import AccountsAnswer, AccountsQuery, MayCall, SubAccount, Tried
-from shared.ports.errors import CallsUsedError, LaterError, NeverError, PauseError
+from shared.ports.errors import CallsUsedError, LaterError, NeverError, NoAnswerError, PauseError
 from shared.ports.export_runs import closed_on
 
 METRICS = {CostMetric.ACTUAL: "UnblendedCost", CostMetric.AMORTIZED: "AmortizedCost"}
@@ -68,13 +68,13 @@ class AwsCosts:
     def read_all(
         self, query: AccountsQuery, may_call: MayCall, progress: bytes | None = None, until: datetime | None = None
     ) -> AccountsAnswer:
-        """The answer to a query. Raises CallsUsedError where `may_call` says no, LaterError, NeverError.
+        """The answer to a query. Raises CallsUsedError where `may_call` says no, LaterError, NoAnswerError, NeverError.
 
         progress: of an earlier LaterError for the same query: what had come by then is not asked for again.
         until: no page but a first one is asked for after it.
         """
         if query.window.days > self.longest_window.days:
-            raise NeverError(
+            raise NoAnswerError(
                 f"AWS is asked for {self.longest_window.days} days at most; {query.window.days} were asked for."
             )
         try:
@@ -214,14 +214,14 @@ class _Asking:
 
     def _anew(self, answer: Answer, error: StaleError) -> Answer:
         if answer.begun_anew == MOST_BEGINNINGS_ANEW:
-            raise NeverError(
+            raise NoAnswerError(
                 f"AWS does not go on with its answer, which was begun anew {MOST_BEGINNINGS_ANEW} times: {error}"
             )
         return Answer(answer.query, answer.metric, answer.wanted, answer.begun_at, answer.begun_anew + 1)
 
     def _page(self, answer: Answer) -> Mapping[str, Any]:
         if len(answer.pages) >= MOST_PAGES:
-            raise NeverError(f"AWS's answer does not end: after {MOST_PAGES} pages there is still another one.")
+            raise NoAnswerError(f"AWS's answer does not end: after {MOST_PAGES} pages there is still another one.")
         if not self.may_call():
             raise CallsUsedError(
                 "The paid calls to AWS that this cloud account may make a day (AWS_CALLS_PER_DAY) are made."

@@ -1,7 +1,7 @@
 """Reads the answer to a question to Cost Explorer: pages of days, groups and amounts, made into charges.
 
-What is no answer to what was asked ends in a NeverError; a row that can't be a charge is set aside, for it is a fault
-of its account's alone.
+What is no answer to what was asked ends in a NoAnswerError; a row that can't be a charge is set aside, for it is a
+fault of its account's alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.domain.money import MoneyError, parse_currency
 from shared.domain.periods import DAY
 from shared.domain.texts import readable, storable
 from shared.ports.costs import AccountsAnswer, AccountsQuery
-from shared.ports.errors import LaterError, NeverError
+from shared.ports.errors import LaterError, NoAnswerError
 
 # More than any database here holds.
 PAST_ALL_BOUNDS = Decimal("1e18")
@@ -74,7 +74,8 @@ class Answer:
     def add(self, answer: Mapping[str, Any]) -> None:
         """Takes the next page.
 
-        Raises LaterError where it is cut or garbled, NeverError where it is not what was asked for or goes in a circle.
+        Raises LaterError where it is cut or garbled, NoAnswerError where it is not what was asked for or goes in a
+        circle.
         """
         page = {name: answer[name] for name in KEPT if name in answer}
         if not isinstance(page.get("ResultsByTime"), list):
@@ -92,7 +93,7 @@ class Answer:
         if token is not None and not isinstance(token, str):
             raise _not_asked_for(f"page {number} names the next one by {readable(str(token))!r}, which is no text")
         if token is not None and token in self._tokens:
-            raise NeverError(f"AWS's answer goes in a circle: page {number} leads to a page that was read already.")
+            raise NoAnswerError(f"AWS's answer goes in a circle: page {number} leads to a page that was read already.")
         return token
 
     def whole(self) -> AccountsAnswer:
@@ -177,8 +178,8 @@ def has_meters(query: AccountsQuery) -> bool:
     return query.cloud_account.detail == "meter" and not query.cloud_account.is_organization
 
 
-def _not_asked_for(what: str) -> NeverError:
-    return NeverError(f"AWS's answer is not what was asked for: {what}.")
+def _not_asked_for(what: str) -> NoAnswerError:
+    return NoAnswerError(f"AWS's answer is not what was asked for: {what}.")
 
 
 def _fields(value: object) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shared.adapters.retry_after import wait_in
 from shared.domain.texts import readable
 from shared.ports.clock import Clock
-from shared.ports.errors import LaterError, NeverError, UntilMendedError
+from shared.ports.errors import LaterError, NeverError, NoAnswerError, UntilMendedError
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -27,6 +27,8 @@ SKEWED = re.compile(r"signature (has )?(not yet current|expired)|now (earlier|la
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"})
 # Both say that the pages so far and the next one no longer belong together.
 STALE = frozenset({"RequestChangedException", "InvalidNextTokenException"})
+# What they refuse is the days that are asked for.
+OF_ONE_QUERY = frozenset({"BillExpirationException", "ValidationException"})
 PASSING = frozenset({"IDPCommunicationError", "RequestTimeout", "RequestTimeoutException", "PriorRequestNotComplete"})
 # Seen: "User not enabled for cost explorer access" (aws-samples/aws-cost-explorer-report #15); "Linked account doesn't
 # have access to cost explorer", where the management account's preferences bar its members.
@@ -115,7 +117,8 @@ def _refusal(error: ClientError, asked: Asked, clock: Clock) -> Exception:
         wait = wait_in(str(meta.get("HTTPHeaders", {}).get("retry-after") or ""), clock())
         return LaterError(f"AWS can't {asked.what} at the moment: {said}", wait)
     to_do = asked.to_do if code in DENIED else WHAT_TO_DO.get(code, "")
-    return NeverError(f"AWS refuses to {asked.what}: {said} {to_do}".rstrip())
+    refusal = NoAnswerError if code in OF_ONE_QUERY else NeverError
+    return refusal(f"AWS refuses to {asked.what}: {said} {to_do}".rstrip())
 
 
 def _known(code: str, message: str, asked: Asked) -> Exception | None:

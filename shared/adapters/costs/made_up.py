@@ -18,7 +18,7 @@ from shared.ports.azure import AZURE
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount, ConnectionType
 from shared.ports.costs import AccountsAnswer, AccountsQuery, CostAnswer, CostQuery, MayCall, SubAccount, Tried
-from shared.ports.errors import NeverError
+from shared.ports.errors import NoAnswerError
 from shared.ports.export_runs import closed_on
 
 SERVICES = {  # in percents
@@ -59,7 +59,7 @@ class MadeUpCosts:
         progress: bytes | None = None,  # noqa: ARG002 - no answer breaks off
         until: datetime | None = None,  # noqa: ARG002
     ) -> CostAnswer:
-        """The charges up to yesterday of the groups that projects have, in one set a currency. Raises NeverError."""
+        """The charges up to yesterday of the groups that projects have, in one set a currency. Raises NoAnswerError."""
         now, sets = self.clock(), dict[str, ChargeSet]()
         days = _days(query.window, now.date())
         wanted = set(map(key_of_group, query.resource_groups))
@@ -97,7 +97,7 @@ class MadeUpPayers:
         progress: bytes | None = None,  # noqa: ARG002 - no answer breaks off
         until: datetime | None = None,  # noqa: ARG002
     ) -> AccountsAnswer:
-        """The charges up to yesterday, in one set a currency and account. Raises NeverError."""
+        """The charges up to yesterday, in one set a currency and account. Raises NoAnswerError."""
         now, charges = self.clock(), dict[str, dict[str, ChargeSet]]()
         days, owners = _days(query.window, now.date()), self._owners()
         names = {each.id: each.name for each in self._read_by(query.cloud_account)}
@@ -141,9 +141,11 @@ class MadeUpPayers:
 
 
 def _days(window: Period, today: date) -> list[date]:
-    """The days of a window up to yesterday. Raises NeverError where it is longer than may be asked for."""
+    """The days of a window up to yesterday. Raises NoAnswerError where it is longer than may be asked for."""
     if window.days > LONGEST_WINDOW.days:
-        raise NeverError(f"Made-up costs are told of {LONGEST_WINDOW.days} days at most; {window.days} were asked for.")
+        raise NoAnswerError(
+            f"Made-up costs are told of {LONGEST_WINDOW.days} days at most; {window.days} were asked for."
+        )
     return [window.start + DAY * number for number in range((min(window.end, today) - window.start).days)]
 
 

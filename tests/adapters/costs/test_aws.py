@@ -16,7 +16,7 @@ from shared.adapters.costs.aws import AwsCosts
 from shared.adapters.costs.progress import unpacked
 from shared.domain.periods import Period
 from shared.ports.costs import AccountsAnswer, AccountsQuery, SubAccount
-from shared.ports.errors import CallsUsedError, LaterError, NeverError, PauseError, UntilMendedError
+from shared.ports.errors import CallsUsedError, LaterError, NeverError, NoAnswerError, PauseError, UntilMendedError
 from tests.aws_worlds import ACCOUNT, HOME, KEYS, OTHER, always, at_most, aws_costs, cloud_account, role_in, with_roles
 from tests.fakes import FakeClock
 
@@ -324,7 +324,7 @@ def test_pages_that_no_longer_belong_together_begin_anew_twice_at_most(
     assert total(read(costs)) == 31
     for _ in range(3):
         aws.fault(fault, operation="GetCostAndUsage", after=1)
-    with pytest.raises(NeverError, match="begun anew 2 times"):
+    with pytest.raises(NoAnswerError, match="begun anew 2 times"):
         read(costs)
 
 
@@ -338,7 +338,7 @@ def test_beginnings_anew_are_counted_over_what_breaks_off_in_between(aws: AwsSim
             read(costs, progress=progress)
         progress = caught.value.progress
     aws.fault("request_changed", operation="GetCostAndUsage")
-    with pytest.raises(NeverError, match="begun anew 2 times"):
+    with pytest.raises(NoAnswerError, match="begun anew 2 times"):
         read(costs, progress=progress)
 
 
@@ -346,7 +346,7 @@ def test_a_page_that_leads_to_itself_ends_the_reading_at_once(aws: AwsSimulator,
     five_rows(aws)
     aws.costs.follow_any_token = True
     aws.fault("looping_token", operation="GetCostAndUsage", times=None)
-    with pytest.raises(NeverError, match="goes in a circle: page 2 leads to a page that was read already"):
+    with pytest.raises(NoAnswerError, match="goes in a circle: page 2 leads to a page that was read already"):
         read(costs)
     assert len(asked(aws)) == 2
 
@@ -373,7 +373,7 @@ def test_several_threads_read_at_once_and_sign_in_once(aws: AwsSimulator, costs:
         ("silent", LaterError, "did not answer in time, or not to the end"),
         ("invalid_json", LaterError, "can't be read"),
         ("expired_token", LaterError, "has expired; the next try signs in anew"),
-        ("bill_expired", NeverError, "13 months at most"),
+        ("bill_expired", NoAnswerError, "13 months at most"),
         (
             "opt_in_required",
             NeverError,
@@ -393,6 +393,7 @@ def test_what_aws_answers_is_later_or_never_by_its_code(
         read(costs)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
+    assert isinstance(caught.value, NoAnswerError) == (error is NoAnswerError)
 
 
 def test_cost_explorer_that_was_never_enabled_is_told_as_that(aws: AwsSimulator, costs: AwsCosts) -> None:
@@ -411,10 +412,10 @@ def test_members_that_their_organization_keeps_out_are_told_so(aws: AwsSimulator
 
 def test_periods_that_aws_refuses_are_told_in_its_words(aws: AwsSimulator, costs: AwsCosts) -> None:
     aws.costs.today = lambda: date(2026, 10, 5)
-    with pytest.raises(NeverError, match="ValidationException: end date past the beginning of next month"):
+    with pytest.raises(NoAnswerError, match="ValidationException: end date past the beginning of next month"):
         read(costs)
     aws.costs.today = lambda: date(2028, 10, 5)
-    with pytest.raises(NeverError, match="beyond 14 months"):
+    with pytest.raises(NoAnswerError, match="beyond 14 months"):
         read(costs)
 
 
