@@ -215,19 +215,18 @@ def reading(what: str, size: int) -> Iterator[Callable[[str, int], None]]:
     """A bar on a terminal: is told on what somebody was at work, and how many bytes of it are done."""
     from rich.progress import DownloadColumn
 
-    with _bar(DownloadColumn(), what) as update:
-        update(total=size)
+    with _bar(DownloadColumn(), what, size) as update:
         yield lambda on, done: update(advance=done, description=printable(f"{what} {on}"))
 
 
 @contextmanager
-def _bar(counts: ProgressColumn, what: str) -> Iterator[Callable[..., None]]:
+def _bar(counts: ProgressColumn, what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = _console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield partial(bar.update, bar.add_task(what))
+        yield partial(bar.update, bar.add_task(what, total=total))
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ class ExportFile:
 
     dataset: str
     cost_column: str
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Collection[Row]]
     count: int
     odd: tuple[str, ...] = ()
 

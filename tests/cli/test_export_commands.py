@@ -205,3 +205,13 @@ def test_an_import_names_whose_figures_it_changes(cli: Cli, file: str, queue_nam
     Path("november.csv").write_text(csv_of([EA | {"Date": "11/03/2026", "BillingPeriodStartDate": "11/01/2026"}]))
     imported = cli("exports", "import", "november.csv")
     assert imported.out.splitlines()[-1] == "1 project checked anew: DIE1."
+
+
+def test_an_import_shows_on_a_terminal_how_much_of_its_files_is_read(environment: dict[str, str]) -> None:
+    for name, account in (("one.csv", "1"), ("other.csv", "2")):
+        Path(name).write_text(csv_of([EA | {"BillingAccountId": account}] * 9), newline="")
+    size = Path("one.csv").stat().st_size + Path("other.csv").stat().st_size
+    seen = on_terminal(200, "exports", "import", "one.csv", "other.csv")
+    assert "Reading one.csv" in seen or "Reading other.csv" in seen
+    assert f"{size / 1000:.1f} kB" in seen
+    assert "/100 bytes" not in seen

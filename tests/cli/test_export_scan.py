@@ -11,7 +11,7 @@ from azure.storage.blob import ContainerClient
 
 from localdev.azure_sim import AzureSimulator, Charge, ChargeBook, SimulatedExport
 from localdev.azurite import Azurite
-from tests.cli.commands import DIE1, FIRST, SECOND, Cli, Working, write_csv
+from tests.cli.commands import DIE1, FIRST, SECOND, Cli, Working, on_terminal, write_csv
 
 NIGHT = datetime(2026, 11, 20, 1, tzinfo=UTC)
 BOOK = ChargeBook(
@@ -70,3 +70,31 @@ def test_a_sync_imports_what_is_new_and_reads_what_is_asked_for(
     assert synced.json["run"]["state"] == "done"
     stored = cli("costs", "--by", "sub-account", "--json").json["costs"]
     assert {each["sub_account_id"]: each["cost"] for each in stored} == {FIRST: "6", SECOND: "4"}
+
+
+def test_a_sync_fails_where_an_export_does_or_azure_refuses(
+    cli: Cli, container: ContainerClient, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    upload(container, "second", broken=True)
+    with AzureSimulator(BOOK) as azure:
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", azure.url)
+        with working():
+            of_export = cli("sync", "--json")
+            azure.fault("forbidden", times=None)
+            of_azure = cli("sync", "--json")
+    assert (of_export.code, of_export.json["run"]["state"]) == (1, "done")
+    assert {each["state"] for each in of_export.json["exports"]["runs"]} == {"imported", "failed"}
+    assert (of_azure.code, of_azure.json["exports"]["runs"]) == (1, [])
+
+
+def test_a_sync_shows_how_far_it_is(
+    cli: Cli, container: ContainerClient, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("projects", "load", write_csv(DIE1))
+    with AzureSimulator(BOOK) as azure:
+        monkeypatch.setenv("AZURE_MANAGEMENT_ENDPOINT", azure.url)
+        with working():
+            seen = on_terminal(200, "sync")
+    assert "runs imported" in seen and "subscriptions read" in seen
+    assert "/100" not in seen, "of how many is not known before they are counted"

@@ -131,6 +131,14 @@ def test_two_billing_periods_of_one_execution_are_two_runs_and_a_copy_of_either_
     assert what_is(copy, [october, november]) is Found.COPY
 
 
+def test_without_a_submitted_time_what_has_other_bytes_is_no_copy_wherever_it_lies():
+    """Mirrored into folders of one's own, no path names the billing periods of AWS's execution."""
+    october = replace(a_run(), submitted_at=None, place="10/focus-Manifest.json", size=4_096)
+    november = replace(october, place="11/focus-Manifest.json", content="of November", size=4_097)
+    assert what_is(november, [october]) is Found.NEW
+    assert what_is(replace(november, place="backup/11/focus-Manifest.json", content="m"), [november]) is Found.COPY
+
+
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [

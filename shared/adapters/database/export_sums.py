@@ -106,7 +106,7 @@ def kept_sums(connection: Connection, run_id: int, bucket: int) -> dict[Account,
     for kept in _kept(connection, run_id, bucket):
         for account, sums in _unpacked(kept).items():
             parts.setdefault(account, []).append(sums)
-    return {account: its[0] if len(its) == 1 else added(its) for account, its in parts.items()}
+    return {account: added(its) for account, its in parts.items()}
 
 
 def kept_buckets(connection: Connection, run_id: int) -> Sequence[int]:

@@ -78,7 +78,8 @@ class ReadingProcess:
         if answer is None:
             raise NeverError(
                 "The file is damaged, or takes more memory or time than any export "
-                f"of its size ({self._most_memory_mb:,} MB, {seconds:.0f} seconds): reading it broke off."
+                f"of its size ({self._most_memory_mb:,} MB, {seconds:.0f} seconds): reading it broke off. "
+                "One with a great many charges has to come in several files (Azure: `partitionData`)."
             )
         if isinstance(answer, Exception):
             raise answer
@@ -176,6 +177,7 @@ def main(most_memory_mb: int, idle: float) -> None:
         except Exception as error:  # noqa: BLE001 -- raised where it was asked
             answer = error
         _put(answer, answers)
+        answer = None  # its memory is the other's to use
 
 
 def _limit(most_memory_mb: int) -> None:

@@ -6,7 +6,7 @@ sums of the largest of them; one with an exponent likewise, with those of the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -14,6 +14,7 @@ from itertools import compress
 from typing import Any
 
 import polars as pl
+from typing_extensions import override
 
 from shared.adapters.exports import cells
 from shared.adapters.exports.cells import CellError
@@ -50,8 +51,10 @@ ROW, AMOUNT, EXPONENT, ROWS = "row", "amount", "exponent", "rows"
 # So many sums of batches are held before they are added up.
 MOST_HELD = 500_000
 SOME = 100
-# A part has a million rows or two; each sum takes some hundred bytes, several times.
-MOST_SUMS = 2_000_000
+# So many rows are made at a time.
+SLICE = 50_000
+# So many take a gigabyte and a half at most, where each has a long name of its own; half of it where names are few.
+MOST_SUMS = 1_000_000
 
 # What is made of a name or an id, by the cell.
 NAMES: Mapping[str, Callable[[str], str]] = {
@@ -105,9 +108,11 @@ class Summing:
         frame = self._with_keys(frame)
         amounts = _plain_amounts(frame) if is_plain else self._with_amounts(frame)
         amounts = self._with_currency(amounts)
-        self._sums.append(_summed(amounts, pl.len()))
-        self._check_names(frame, self._sums[-1])
-        self._held += self._sums[-1].height
+        sums = _summed(amounts, pl.len())
+        self._check_names(frame, sums)
+        # Each name is held once then, however many sums have it.
+        self._sums.append(sums.with_columns(pl.col(pl.String).cast(pl.Categorical)))
+        self._held += sums.height
         if self._held > MOST_HELD:
             self._add_up()
 
@@ -117,20 +122,25 @@ class Summing:
         self._known.clear()
         return self
 
-    def rows(self) -> dict[str, list[Row]]:
+    def rows(self) -> dict[str, Collection[Row]]:
         """The sums, by provider."""
         self._add_up()
-        found: dict[str, list[Row]] = {}
-        for columns in (*map(_columns, self._sums), self._columns_of_others()):
-            providers = list(_names(columns, PROVIDER, self._provider_of))
-            for provider in set(providers):
-                its = [each == provider for each in providers]
-                only = columns if all(its) else {cell: list(compress(each, its)) for cell, each in columns.items()}
-                found.setdefault(provider, []).extend(_rows(only, provider))
+        [sums] = self._sums or [pl.DataFrame()]
+        others = self._columns_of_others()
+        absent = pl.Series([None] * bool(sums.height), dtype=pl.Categorical)
+        of_sums = sums[PROVIDER] if PROVIDER in sums.columns else absent
+        names = {text: self._provider_of(text or "") for text in {*of_sums.unique().to_list(), *others[PROVIDER]}}
+        found: dict[str, Collection[Row]] = {}
+        for provider in dict.fromkeys(names.values()):
+            texts = [text for text, name in names.items() if name == provider]
+            its = sums if len(texts) == len(names) else sums.filter(pl.lit(of_sums.is_in(texts, nulls_equal=True)))
+            is_its = [each in texts for each in others[PROVIDER]]
+            only = {cell: list(compress(each, is_its)) for cell, each in others.items()}
+            found[provider] = SumRows(provider, its, only)
         return found
 
     def _provider_of(self, text: str) -> str:
-        return provider_of(text) or self._provider
+        return _name(provider_of, text) or self._provider
 
     @property
     def odd(self) -> tuple[str, ...]:
@@ -245,7 +255,9 @@ class Summing:
         self._held = self._sums[0].height if self._sums else 0
         if self._held + len(self._others) > self._most_sums:
             raise NeverError(
-                f"The file has more than {self._most_sums:,} different charges, as no part of an export does."
+                f"The file has more than {self._most_sums:,} different charges, by sub-account, group, day, service "
+                "and billing period, for which there is no memory; have the export write several smaller files (Azure: "
+                "`partitionData`), which can have as many each."
             )
 
     def _columns_of_others(self) -> Columns:
@@ -253,6 +265,32 @@ class Summing:
         columns[AMOUNT] = [cost for cost, _ in self._others.values()]
         columns[ROWS] = [rows for _, rows in self._others.values()]
         return columns
+
+
+class SumRows(Collection[Row]):
+    """Sums of a provider, as rows, which take far more memory: made some at a time when somebody goes through them.
+
+    sums: as `_summed` them. others: those that Python summed.
+    """
+
+    def __init__(self, provider: str, sums: pl.DataFrame, others: Columns) -> None:
+        self._provider, self._sums, self._others = provider, sums, others
+
+    @override
+    def __len__(self) -> int:
+        return self._sums.height + len(self._others[AMOUNT])
+
+    @override
+    def __iter__(self) -> Iterator[Row]:
+        # One text of each, however many rows have it.
+        known: dict[str, dict[Any, Any]] = {cell: {} for cell in KEYS}
+        for some in self._sums.iter_slices(SLICE):
+            yield from _rows(_columns(some), self._provider, known)
+        yield from _rows(self._others, self._provider, known)
+
+    @override
+    def __contains__(self, row: object) -> bool:
+        return any(each == row for each in self)
 
 
 def summing_of(layout: Layout, today: date) -> Summing:
@@ -346,27 +384,30 @@ def _columns(frame: pl.DataFrame) -> Columns:
     return columns
 
 
-def _rows(columns: Columns, provider: str) -> Iterator[Row]:
-    values = zip(
-        _names(columns, SUB_ACCOUNT, lambda text: cells.account_of(provider, NAMES[SUB_ACCOUNT](text))),
-        _names(columns, GROUP, NAMES[GROUP]),
-        columns[DAY],
-        _names(columns, SERVICE, NAMES[SERVICE]),
-        columns[CURRENCY],
-        columns[PERIOD],
+def _rows(columns: Columns, provider: str, known: dict[str, dict[Any, Any]]) -> Iterator[Row]:
+    def names(cell: str, read: Callable[[str], str]) -> Iterator[str]:
+        """A column of names; each is read once, however many sums have it."""
+        its = known[cell]
+        its.update({text: _name(read, text or "") for text in set(columns[cell]) - its.keys()})
+        return map(its.__getitem__, columns[cell])
+
+    def values(cell: str) -> Iterator[Any]:
+        return map(known[cell].setdefault, columns[cell], columns[cell])
+
+    each = zip(
+        names(SUB_ACCOUNT, lambda text: cells.account_of(provider, NAMES[SUB_ACCOUNT](text))),
+        names(GROUP, NAMES[GROUP]),
+        values(DAY),
+        names(SERVICE, NAMES[SERVICE]),
+        values(CURRENCY),
+        values(PERIOD),
         columns[AMOUNT],
         columns[ROWS],
-        _names(columns, BILLING_ACCOUNT, lambda text: cells.account_of(provider, NAMES[BILLING_ACCOUNT](text))),
+        names(BILLING_ACCOUNT, lambda text: cells.account_of(provider, NAMES[BILLING_ACCOUNT](text))),
         strict=True,
     )
     # What Row(*each) does, without a step of Python's for each: there are millions.
-    return map(partial(tuple.__new__, Row), values)
-
-
-def _names(columns: Columns, cell: str, read: Callable[[str], str]) -> Iterator[str]:
-    """A column of names; each is read once, however many sums have it."""
-    known = {text: _name(read, text or "") for text in set(columns[cell])}
-    return map(known.__getitem__, columns[cell])
+    return map(partial(tuple.__new__, Row), each)
 
 
 def _name(read: Callable[[str], str], text: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
@@ -68,7 +68,8 @@ class ExportRun:
 
     run_id: empty where it has none (a file). place: where its manifest lies. submitted_at: None where the manifest does
     not say it; modified_at: the manifest's Last-Modified. found: a number that grows with each run that is found.
-    days: those that it speaks for, None where it names none. content: `content_of` its blobs.
+    days: those that it speaks for, None where it names none. content: `content_of` its blobs. size: of its parts, in
+    bytes.
     """
 
     export: Export
@@ -79,6 +80,7 @@ class ExportRun:
     found: int
     days: Period | None
     content: str
+    size: int = field(default=0, compare=False)
 
     @property
     def at(self) -> datetime:
@@ -135,8 +137,8 @@ def what_is(run: ExportRun, known: Iterable[ExportRun]) -> Found:
     """Whether a run has to be imported. known: those in the history, whatever became of them, but those that wait.
 
     New parts under an unchanged manifest are a new run. A copy has its run's id and submitted time, at another place;
-    who moves an export's folder copies its runs. Where one execution is a run for each billing period (AWS), the place
-    names that.
+    who moves an export's folder copies its runs. Where one execution is a run for each billing period (AWS), and has no
+    submitted time, a copy also has as many bytes, and of two places that name billing periods the same one.
     """
     of_export = [each for each in known if each.export.key == run.export.key]
     if any(each.content == run.content for each in of_export):
@@ -145,9 +147,9 @@ def what_is(run: ExportRun, known: Iterable[ExportRun]) -> Found:
     return Found.COPY if same and all(each.place != run.place for each in same) else Found.NEW
 
 
-def _says(run: ExportRun) -> tuple[str, datetime | None, str | None]:
+def _says(run: ExportRun) -> tuple[str, datetime | None, str | None, int | None]:
     period = NAMED_PERIOD.search(run.place)
-    return run.run_id, run.submitted_at, period and period[1]
+    return run.run_id, run.submitted_at, period and period[1], None if run.submitted_at else run.size
 
 
 # --- whether it is there ---------------------------------------------------------------------------------------

@@ -157,6 +157,9 @@ def _group(group: str, export: Export) -> str:
 
 def added(parts: Iterable[Sums]) -> Sums:
     """What some parts come to together, in whatever order they come."""
+    parts = list(parts)
+    if len(parts) == 1:
+        return parts[0]
     charges: dict[ChargeKey, Sum] = {}
     names: dict[tuple[str, str, str], str] = {}
     for part in parts:

@@ -41,6 +41,8 @@ from shared.ports.exports import ExportFile, ExportReader
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them all"
 # A run whose parts are not there is looked at again for so long; after that the scanner does it.
 WAITS_FOR = timedelta(hours=2)
+# What becomes of it after that is another run, by its ETags.
+WAITS_IN_ALL = timedelta(days=3)
 # Some time for whoever writes parts anew to write the manifest, too.
 CHANGED_AGAIN_IN = timedelta(seconds=30)
 # Parts take a gigabyte of memory and disk each: an instance reads one at a time, and the others' messages wait so long
@@ -151,6 +153,8 @@ class Importer:
         if record.state is RunState.IMPORTING and record.container:
             return outgoing(part_messages(self.ledger, record))
         if record.state is RunState.WAITING:
+            if found.waiting and self.retry.is_over(record.found_at, WAITS_IN_ALL):
+                return self._failed(record, f"For {WAITS_IN_ALL.days} days it could not be read: {found.waiting}.")
             if self.retry.is_over(message.envelope.first_queued_at, WAITS_FOR):
                 return []
             return self._again(message)

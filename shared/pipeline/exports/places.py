@@ -135,6 +135,7 @@ def new_run(
         found=0,
         days=manifest.days,
         content=content_of(listed.blob.etag, (each.etag for each in blobs.values())),
+        size=sum(each.size for each in blobs.values()),
     )
     return NewRun(
         run=run,

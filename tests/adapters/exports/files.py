@@ -96,6 +96,11 @@ def rows_of(file: ExportFile) -> list[Row]:
     return sorted((row for rows in file.rows.values() for row in rows), key=str)
 
 
+def by_provider(file: ExportFile) -> dict[str, list[Row]]:
+    """Its rows, in their order."""
+    return {provider: list(rows) for provider, rows in file.rows.items()}
+
+
 def exact(costs: Iterable[Decimal]) -> Decimal:
     """Their sum, without a digit lost."""
     with localcontext(Context(prec=300, traps=[Inexact])):
