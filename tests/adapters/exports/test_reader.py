@@ -6,6 +6,7 @@ import base64
 import csv
 import gzip
 import io
+import json
 import random
 import re
 import resource
@@ -1133,3 +1134,21 @@ def test_what_the_machine_lacks_is_no_fault_of_the_file(tmp_path):
     for name in ("none", "none.parquet"):
         with pytest.raises(NeverError, match="The file can't be read: No such file"):
             read(tmp_path / name)
+
+
+def test_all_columns_of_microsofts_focus_1_0r2_are_read_as_csv_and_as_typed_parquet(tmp_path):
+    said = json.loads((DATA / "focus" / "columns_focus_1_0r2.json").read_text())
+    types = {each["source"]["name"]: each["source"]["type"] for each in said["translator"]["mappings"]}
+    samples = {"Decimal": "2.5", "DateTimeOffset": "2026-09-01T00:00:00Z"}
+    row = {name: samples.get(its, "x") for name, its in types.items()}
+    row |= {name: text for name, text in FOCUS.items() if name in types}
+    file = read(tmp_path / "part.csv", csv_of([row]))
+    typed = pl.DataFrame([row]).with_columns(
+        *(pl.col(name).str.to_datetime(time_zone="UTC") for name, its in types.items() if its == "DateTimeOffset"),
+        *(pl.col(name).cast(pl.Decimal(38, 18)) for name, its in types.items() if its == "Decimal"),
+    )
+    typed.write_parquet(tmp_path / "part.parquet", compression="snappy")
+    assert (file.dataset, rows_of(read(tmp_path / "part.parquet"))) == ("FOCUS 1.0", rows_of(file))
+    [only] = rows_of(file)
+    assert (only.sub_account_id, only.group, only.day, only.service) == (SUB, "rg-a", date(2026, 9, 21), "Storage")
+    assert only.cost == Decimal("1.5")
