@@ -123,6 +123,10 @@ class Payers:
         before = (each for each in self.charges.answers(scope.id) if each.state in READ)
         return sum(each.days for each in {*joint.answers, *(each.window for each in before)}) or unfit.days
 
+    def has_calls(self, payer: CloudAccount) -> bool:
+        """Whether it may make a paid call today."""
+        return self.ledger.calls_on(payer.id, self.clock().date()) < self.calls_a_day
+
     def _may_call(self, payer: CloudAccount) -> Callable[[], bool]:
         return lambda: self.ledger.may_call(payer.id, self.clock().date(), self.calls_a_day)
 

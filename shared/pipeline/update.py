@@ -142,7 +142,8 @@ class Updater:
         compared, told = self._compare(scope, due, night)
         if compared:
             return [*told, *self._compare_on(message, scope)]
-        left = left or self._suspect(scope, works)
+        if not self._readable(left):
+            left = [*left, *self._suspect(scope, works)]
         stored, more, later = self._read_some(message, scope, left, night)
         return [*told, *more, *self._after(message, scope, works, stored, later)]
 
@@ -151,20 +152,24 @@ class Updater:
     ) -> list[Outgoing]:
         """What follows what was read and stored."""
         night = self._night(scope)
-        if isinstance(later, CallsUsedError):
-            return self._calls_used(message, scope, works)
-        if later is not None:
+        is_used = isinstance(later, CallsUsedError)
+        if later is not None and not is_used:
             # A throttle is over soon, and a check before the rest could make two alerts of one.
             is_soon = later.wait is not None and len(works) == 1
             due = self._due(message, scope) if stored and not is_soon else []
             return [*due, *self._later(message, scope, works, later)]
-        if left := self._left(message, scope, works, night):
-            return self._read_on(message, scope, left)
+        left = self._left(message, scope, works, night)
+        if readable := self._readable(left):
+            return self._read_on(message, scope, readable)
         if stored and self._uncompared(message, works, night):
             return [*self._due(message, scope), *self._compare_on(message, scope)]
         if self._suspect(scope, works):
             return [*self._due(message, scope), *self._put_off(message, scope, SUSPECT_WAIT, _doubt(self._all(scope)))]
-        return self._ended(message, scope, works)
+        if left and not is_used:
+            # They are asked for in vain, so that it is known how many days did not fit.
+            return self._read_on(message, scope, left)
+        told = self._calls_used(scope, works) if is_used else []
+        return [*told, *self._ended(message, scope, works)]
 
     # --- what is left ---
 
@@ -187,6 +192,10 @@ class Updater:
             left += [(work, rest)] if rest else []
         turn = message.envelope.attempt % max(len(left), 1)
         return [*left[turn:], *left[:turn]]
+
+    def _readable(self, left: Left) -> Left:
+        """What of it can be asked for today: not of payers whose paid calls are made."""
+        return [each for each in left if (payer := each[0].payer) is None or self.payers.has_calls(payer)]
 
     def _suspect(self, scope: RunScope, works: list[Work]) -> Left:
         """What was not believed, and is to be asked for again; where that is paid for, not in the same night."""
@@ -242,7 +251,7 @@ class Updater:
         self, message: UpdateMessage, scope: RunScope, left: Left, night: date
     ) -> tuple[bool, list[Outgoing], LaterError | None]:
         """Reads and stores as much as one message may: whether that was anything, whom that tells what, and what said
-        "later" the longest.
+        "later" the longest; that the calls of the day are made, only where that is all that said so.
         """
         until = self.clock() + READ_FOR
         is_over = self.retry.is_over(message.envelope.first_queued_at, WORK_LIMIT)
@@ -250,7 +259,8 @@ class Updater:
         for together in joined(left):
             readings, errors, odd = self._read_together(scope, together, night, until)
             told += self.ending.set_aside(scope, [(each, ()) for each in odd]) if odd else []
-            if is_over and errors:
+            is_used = any(isinstance(error, CallsUsedError) for error in errors.values())
+            if is_over and errors and not is_used:
                 readings = [(_given_up(reading, errors, rest), rest) for reading, rest in readings]
                 errors = {}
             told += self._store_all(scope, [reading for reading, _ in readings])
@@ -258,9 +268,8 @@ class Updater:
             later += errors.values()
             if any(error.wait is not None for error in later) or self.clock() >= until:
                 break
-        if used := next((error for error in later if isinstance(error, CallsUsedError)), None):
-            return stored, told, used
-        return stored, told, max(later, key=lambda error: error.wait or timedelta(0), default=None)
+        waits = [error for error in later if not isinstance(error, CallsUsedError)] or later
+        return stored, told, max(waits, key=lambda error: error.wait or timedelta(0), default=None)
 
     def _read_together(
         self, scope: RunScope, together: Left, night: date, until: datetime
@@ -358,7 +367,7 @@ class Updater:
         return [Outgoing(replace(message, envelope=envelope), pause)]
 
     def _ended(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
-        """Nothing is left: what failed is told, what is not believed stays suspect, and all else is done."""
+        """Nothing is left for today: what failed is told, what is not believed stays suspect, and all else is done."""
         answers = self._all(scope)
         if reasons := _failures(answers):
             return [*self._due(message, scope), *self._failed(scope, works, reasons)]
@@ -372,18 +381,13 @@ class Updater:
         self.runs.mark_read(scope.id, doubt or None, self.clock())
         return [*gone, *self._checks_of(message, scope)]
 
-    def _calls_used(self, message: UpdateMessage, scope: RunScope, works: list[Work]) -> list[Outgoing]:
+    def _calls_used(self, scope: RunScope, works: list[Work]) -> list[Outgoing]:
         """The paid calls of the day are made: what they did not reach waits for the nights after, and is not known.
 
         Nobody has to do anything for a week.
         """
-        told = list[Outgoing]()
-        for payer in _payers_of(works):
-            self.cloud_accounts.mark_synced(payer.id, self.clock())
-            if self.payers.falls_behind(payer):
-                told += self.ending.falls_behind(scope, payer, self.payers.calls_a_day)
-        self.runs.mark_read(scope.id, None, self.clock())
-        return [*self._tell_gone(scope), *told, *self._checks_of(message, scope)]
+        behind = [payer for payer in _payers_of(works) if self.payers.falls_behind(payer)]
+        return [mail for payer in behind for mail in self.ending.falls_behind(scope, payer, self.payers.calls_a_day)]
 
     def _tell_gone(self, scope: RunScope) -> list[Outgoing]:
         """What was taken for gone: by what is written down, so that nobody who dies takes the word with him."""

@@ -19,6 +19,7 @@ from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.costs import SubAccount
 from shared.ports.errors import LaterError, NeverError, NoAnswerError
 from shared.ports.payers import Member
+from shared.ports.runs import RunState
 from shared.ports.spending import By, Selection
 from tests.fakes import FakePayers
 from tests.pipeline.conftest import Chain, entry, only
@@ -429,6 +430,39 @@ def test_a_project_s_message_reads_its_account_and_no_other(chain: Chain, aws: F
     chain.work(Queue.UPDATE, json.dumps({"ProjectId": 11}))
     chain.drain()
     assert spent_on(chain) == {ONE: Decimal(10)}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        LaterError("It is unwell (503)."),
+        LaterError("Wait (429).", timedelta(seconds=20)),
+        NeverError("The role is missing (403)."),
+    ],
+)
+def test_where_the_paid_calls_are_made_what_the_other_cloud_has_is_read_to_its_end_and_its_refusals_are_told(
+    chain: Chain, aws: FakePayers, said: Exception | None
+) -> None:
+    payer = add(chain)
+    chain.configure(aws_calls_per_day=1)
+    both = entry(11, currency="USD", rule=PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1)))
+    chain.load(replace(both, scopes=(*both.scopes, Scope("aws", ONE))))
+    chain.costs.currency_of = lambda _day: "USD"
+    chain.payers.adopt(payer, "aws", [ONE])
+    assert chain.payers.may_call(payer, TODAY, 1)
+    for month in range(4, 12):
+        chain.spend("100", date(2026, month, 19))
+    answers = iter([None, None, said])
+    chain.costs.fails = lambda _query: next(answers, None)
+    run, _ = chain.run_now(project="P11")
+    chain.work_off(hours=3)
+    is_refused = isinstance(said, NeverError)
+    assert chain.spent() == (700 if is_refused else 800)
+    assert aws.pages == 0
+    told = [reason for _, reason in chain.runs.failures(run)]
+    assert told == (["September 2026 could not be read: The role is missing (403)."] if is_refused else [])
+    assert chain.runs.get(run).state is (RunState.FAILED if is_refused else RunState.DONE)
 
 
 def test_a_message_by_hand_reads_all_of_a_cloud_account(chain: Chain, aws: FakePayers) -> None:
