@@ -1,7 +1,8 @@
 """Organizations: a payer, its members, and the units they lie in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from localdev.aws_sim.wire import AwsError, Call
@@ -11,12 +12,13 @@ ROOT = "r-root"
 
 @dataclass
 class AwsAccount:
-    """An account of an organization. unit: in which it lies."""
+    """An account of an organization. unit: in which it lies. joined_on: None where that is not told."""
 
     id: str
     name: str
     state: str = "ACTIVE"
     unit: str = ROOT
+    joined_on: date | None = None
 
 
 @dataclass
@@ -77,12 +79,18 @@ class OrganizationsApi:
                 "Email": f"{each.id}@example.com",
                 "Name": each.name,
                 "State": each.state,
+                **({"JoinedTimestamp": _noon(each.joined_on)} if each.joined_on else {}),
             }
             for each in accounts
         ]
         return self._page(call, "Accounts", listed)
 
-    def _page(self, call: Call, name: str, rows: list[dict[str, str]]) -> Mapping[str, Any]:
+    def _page(self, call: Call, name: str, rows: Sequence[Mapping[str, object]]) -> Mapping[str, Any]:
         start = int(call.given.get("NextToken") or 0)
         end = start + self._page_size
         return {name: rows[start:end], **({"NextToken": str(end)} if end < len(rows) else {})}
+
+
+def _noon(day: date) -> float:
+    """As AWS's JSON has times."""
+    return datetime.combine(day, time(12), UTC).timestamp()

@@ -15,7 +15,7 @@ from shared.cli.credentials import given_keys
 from shared.cli.failures import FAILED
 from shared.cli.output import Column
 from shared.domain.aws import AWS
-from shared.ports.cloud_accounts import UNGROUPED
+from shared.ports.cloud_accounts import UNGROUPED, ConnectionType
 from shared.services.errors import RequestError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ MEMBERS: output.Table[Member] = {
     Column("name", spare=1): lambda member: member.name or "",
     Column("state"): lambda member: member.state or "",
     Column("left on"): lambda member: str(member.left_on or ""),
+    Column("read since", spare=2): lambda member: str(member.read_since or ""),
 }
 
 SYNCS: output.Table[Sync] = {
@@ -176,10 +177,16 @@ def _write(shown: Shown) -> None:
         output.say("\nIt reads:\n")
         output.write_records(MEMBERS, shown.members)
     for each, by in shown.left_out.items():
-        output.say(f"\nIt leaves out {each}, which cloud account {by.id} ({by.name}) reads.")
+        output.say(f"\nIt leaves out {each}, which {_reads(each, by)}.")
     if shown.syncs:
         output.say("\nIts last syncs:\n")
         output.write_records(SYNCS, shown.syncs)
+
+
+def _reads(sub_account: str, by: CloudAccount) -> str:
+    if by.connection_type == ConnectionType.COST_EXPORT:
+        return f"exports feed: `exports use query --for {sub_account}` changes that"
+    return f"cloud account {by.id} ({by.name}) reads"
 
 
 def _cost(shown: Shown, calls: int) -> str:
@@ -192,7 +199,7 @@ def _settings(account: CloudAccount) -> dict[str, Any]:
 
 
 def _as_json(shown: Shown) -> dict[str, Any]:
-    members = [output.chosen(each, "id", "name", "state", "left_on") for each in shown.members]
+    members = [output.chosen(each, "id", "name", "state", "left_on", "read_since") for each in shown.members]
     syncs = [
         output.chosen(
             each, "run_key", "started_at", "finished_at", "rows", "totals", "services", "seconds", "calls", "errors"

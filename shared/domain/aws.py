@@ -57,7 +57,12 @@ def parse_role(arn: str) -> Role:
         raise AwsNameError(
             f"'{readable(arn, 80)}' is no role; write it like arn:aws:iam::123456789012:role/budget-warden{odd(arn)}"
         )
-    name, account = match[1], match[2]
+    name, account = match[1], parse_account(match[2])
+    if not {"", ".", ".."}.isdisjoint(match[3].split("/")):
+        raise AwsNameError(
+            f"'{readable(match[3], 80)}' is no role's path and name: write it like team/costs, without a part that is "
+            "empty, . or .."
+        )
     if name == "aws-us-gov":
         raise AwsNameError(NO_COSTS_IN_GOV)
     if name not in PARTITIONS:
@@ -76,4 +81,6 @@ def parse_account(text: str) -> str:
     """An AWS account's id, of twelve digits. Raises AwsNameError."""
     if not ACCOUNT.fullmatch(text):
         raise AwsNameError(f"'{readable(text, 40)}' is no AWS account; its id has twelve digits{odd(text)}")
+    if not text.strip("0"):
+        raise AwsNameError(f"{text} is nobody's AWS account; write the id that the console shows")
     return text

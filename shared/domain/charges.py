@@ -79,6 +79,10 @@ class ChargeSet:
         meters = {key: amount for key, amount in self.meters.items() if key[0] in group_keys}
         return ChargeSet(self.billing_currency, amounts, names, meters)
 
+    def since(self, day: date) -> ChargeSet:
+        """The charges of this day and later."""
+        return self.on_days(Period(day, date.max), ())
+
     def on_days(self, days: Period, but_groups: Container[str]) -> ChargeSet:
         """The charges of these days, without those of some groups."""
         amounts = {key: cost for key, cost in self.amounts.items() if key[1] in days and key[0] not in but_groups}

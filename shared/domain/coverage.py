@@ -48,6 +48,7 @@ class ReadPart:
     that can't be charges, by the key of their group. left_out: whether it held more than these: rows that exports
     deliver, or all else that is in a file. estimated_from: the first day that the provider calls estimated. is_missed:
     whether a payer's answer has others' rows and none of these, of which there are some in the months next to it.
+    told_from: the first day that its source tells of; of those before it says nothing, though they count as read.
     """
 
     window: Period
@@ -57,6 +58,7 @@ class ReadPart:
     left_out: bool = False
     estimated_from: date | None = None
     is_missed: bool = False
+    told_from: date | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -72,6 +74,12 @@ class ReadPart:
     def group_names(self) -> dict[str, str]:
         """The groups that came up, as the provider spells them, by their keys."""
         return {key: name for each in reversed(self.charges) for key, name in each.group_names.items()}
+
+    @property
+    def told(self) -> ReadPart | None:
+        """The days of it of which its source tells; None where it tells of none."""
+        start = max(self.window.start, self.told_from or self.window.start)
+        return replace(self, window=Period(start, self.window.end)) if start < self.window.end else None
 
     def without(self, group_keys: frozenset[str]) -> ReadPart:
         """The same without what exports deliver of these groups."""
@@ -166,6 +174,18 @@ class Reading:
     def is_whole(self) -> bool:
         """Whether the whole account was asked for."""
         return not self.group_keys
+
+    def told_since(self, first: date | None) -> Reading:
+        """The reading by a source that tells of these days from this one on."""
+        if first is None:
+            return self
+        told = (
+            replace(part, told_from=first, left_out=True, charges=tuple(each.since(first) for each in part.charges))
+            if first > part.window.start
+            else part
+            for part in self.parts
+        )
+        return replace(self, parts=tuple(told))
 
     def restricted(self) -> Reading:
         """The reading with charges of the groups that were asked for only: just those are compared and replaced."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet
@@ -22,7 +21,7 @@ from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.costs import AccountsAnswer, AccountsQuery, AccountsSource, CostQuery
 from shared.ports.errors import CallsUsedError, LaterError, NeverError, NoAnswerError
-from shared.ports.payers import PayerLedger, Sync
+from shared.ports.payers import Change, PayerLedger, Sync
 from shared.ports.runs import RunScope
 
 # AWS Organizations' words for accounts that cost something, or may.
@@ -67,18 +66,20 @@ class Payers:
         """Takes in what the provider lists of its sub-accounts; whether it did. Where that is not allowed, or does not
         work now, what is known stays: costs are read all the same.
         """
-        sync = self._sync(payer, scope)
+        begun = self._begun(scope)
         try:
             listed = source.sub_accounts(payer)
         except (LaterError, NeverError) as error:
             event("members_not_listed", level=logging.WARNING, account=payer.id, reason=error.reason)
             return False
         if listed is None:
+            self.ledger.forget_listed(payer.id)
             return False
-        others = self.ledger.adopt(payer.id, payer.provider, listed.keys())
+        active = [each.id for each in listed.values() if each.state in ACTIVE]
+        others = self.ledger.adopt(payer.id, payer.provider, listed.keys(), active)
         if others:
             event("members_fed_by_others", account=payer.id, members=len(others))
-            self._keep(payer, sync, left_out=others)
+            self._change(payer, begun, lambda sync: _leaving_out(sync, others))
         self.ledger.note_listed(payer.id, payer.provider, listed.values(), ACTIVE, night)
         return True
 
@@ -89,7 +90,7 @@ class Payers:
         """
         (first, _), *_ = left
         payer, source = _payer_of(first), _source_of(first)
-        sync, may_call, joint = self._sync(payer, scope), _Counted(self._may_call(payer)), Joint()
+        begun, may_call, joint = self._begun(scope), _Counted(self._may_call(payer)), Joint()
         wanted = self._in_turn(payer, scope, left)
         for window in wanted[: windows.MOST_PARTS]:
             key = CostQuery(payer.provider, payer.external_account_id, window)
@@ -112,16 +113,8 @@ class Payers:
             if self.clock() >= until:
                 break
         joint.readings = list(self._readings(scope.target, payer, source, left, joint, night))
-        self._note(payer, sync, joint, may_call.made, self._days_unfit(scope, joint))
+        self._note(payer, begun, joint, may_call.made)
         return joint
-
-    def _days_unfit(self, scope: RunScope, joint: Joint) -> int | None:
-        """How many days the calls sufficed for, where they did not for all; where for none, how long the window was."""
-        unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
-        if unfit is None:
-            return None
-        before = (each for each in self.charges.answers(scope.id) if each.state in READ)
-        return sum(each.days for each in {*joint.answers, *(each.window for each in before)}) or unfit.days
 
     def has_calls(self, payer: CloudAccount) -> bool:
         """Whether it may make a paid call today."""
@@ -189,41 +182,47 @@ class Payers:
 
     def _fed_elsewhere(self, payer: CloudAccount) -> str | None:
         """Why a payer, which is an account of its own, does not read itself; None where it does from now on."""
-        others = self.ledger.adopt(payer.id, payer.provider, [payer.external_account_id])
+        itself = payer.external_account_id
+        others = self.ledger.adopt(payer.id, payer.provider, [itself])
         if not others:
             return None
-        return f"Cloud account {others[payer.external_account_id]} reads {payer.external_account_id} already."
+        if (other := others[itself]) is None:
+            return f"Exports feed {itself}; `exports use query --for {itself}` has cloud account {payer.id} read it."
+        return f"Cloud account {other} reads {itself} already."
 
     # --- the collection result ---
 
-    def _sync(self, payer: CloudAccount, scope: RunScope) -> Sync:
-        """What it came to so far: several messages may work on one."""
+    def _begun(self, scope: RunScope) -> Sync:
+        """One that begins now."""
         now = self.clock()
-        return self.ledger.sync_of(payer.id, scope.run_key) or Sync(scope.run_key, now, now)
+        return Sync(scope.run_key, now, now)
 
-    def _note(self, payer: CloudAccount, sync: Sync, joint: Joint, calls: int, days_unfit: int | None) -> None:
+    def _note(self, payer: CloudAccount, begun: Sync, joint: Joint, calls: int) -> None:
         """Adds what a message came to. What went wrong before it was asked for again by this one."""
         sets = [each for reading, _ in joint.readings for part in reading.parts for each in part.charges]
+        unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
         errors = [*joint.failed.values(), *(error.reason for error in joint.later.values())]
-        self._keep(
+        self._change(
             payer,
-            sync,
-            rows=sync.rows + sum(len(each.amounts) for each in sets),
-            totals=_totals(sync.totals or {}, sets),
-            services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
-            calls=sync.calls + calls,
-            errors=tuple(dict.fromkeys(errors)),
-            days_unfit=days_unfit,
-            left_out=joint.left_out,
+            begun,
+            lambda sync: replace(
+                _leaving_out(sync, joint.left_out),
+                rows=sync.rows + sum(len(each.amounts) for each in sets),
+                totals=_totals(sync.totals or {}, sets),
+                services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
+                calls=sync.calls + calls,
+                errors=tuple(dict.fromkeys(errors)),
+                days_unfit=unfit.days if unfit else None,
+            ),
         )
 
-    def _keep(self, payer: CloudAccount, sync: Sync, left_out: Iterable[str] = (), **changes: Any) -> None:
-        left_out = tuple(sorted({*sync.left_out, *left_out}))
-        self.ledger.keep_sync(payer.id, replace(sync, finished_at=self.clock(), left_out=left_out, **changes))
+    def _change(self, payer: CloudAccount, begun: Sync, change: Change) -> None:
+        """Several messages may work on one sync at once."""
+        self.ledger.change_sync(payer.id, begun, lambda sync: replace(change(sync), finished_at=self.clock()))
 
     def note_end(self, payer: CloudAccount, scope: RunScope, why: str) -> None:
         """A sync has ended, and not all that was due was read and believed."""
-        self._keep(payer, self._sync(payer, scope), errors=(why,))
+        self._change(payer, self._begun(scope), lambda sync: replace(sync, errors=(why,)))
 
     def falls_behind(self, payer: CloudAccount) -> bool:
         """Whether for a week of nights not all that was due was reached. What people sync besides hides none."""
@@ -292,6 +291,10 @@ def _parts(
             odd_rows, estimated_from = {"": odd} if odd else {}, answer.estimated_from
             parts.append(ReadPart(window, charges, answer.begun_at, odd_rows, others, estimated_from))
     return tuple(parts)
+
+
+def _leaving_out(sync: Sync, ids: Iterable[str]) -> Sync:
+    return replace(sync, left_out=tuple(sorted({*sync.left_out, *ids})))
 
 
 def _totals(before: Mapping[str, Decimal], sets: Sequence[ChargeSet]) -> dict[str, Decimal]:

@@ -106,11 +106,16 @@ class AccountsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SubAccount:
-    """A sub-account as its provider lists it. state: in the provider's word, such as ACTIVE or SUSPENDED."""
+    """A sub-account as its provider lists it.
+
+    state: in the provider's word, such as ACTIVE or SUSPENDED. joined_on: the day since which it is its payer's, whose
+    answers tell nothing of it before; None where that is not told.
+    """
 
     id: str
     name: str
     state: str
+    joined_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

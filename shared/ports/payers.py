@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,14 +15,16 @@ from shared.ports.costs import SubAccount
 class Member:
     """A sub-account that a cloud account reads, or has read.
 
-    state: the provider's word for it, None where it was never listed. left_on: since which night it is not listed, or
-    not active, any more: what is stored of it stays, and no answer without its charges says anything of it.
+    state: the provider's word for it, None where it can't be listed. left_on: since which night it is not listed, or
+    not active, any more: what is stored of it stays, and no answer without its charges says anything of it. read_since:
+    the first day that is read of it; None where any is.
     """
 
     id: str
     name: str | None = None
     state: str | None = None
     left_on: date | None = None
+    read_since: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class Sync:
         return (self.finished_at - self.started_at).total_seconds()
 
 
+Change = Callable[[Sync], Sync]
+"""What a sync came to, by what it came to before"""
+
+
 class PayerLedger(Protocol):
     """Raises LaterError where the database is away."""
 
@@ -67,10 +73,13 @@ class PayerLedger(Protocol):
         """The sub-accounts that it feeds, by id."""
         ...
 
-    def adopt(self, cloud_account_id: int, provider: str, ids: Collection[str]) -> dict[str, int]:
-        """Has it feed those of these sub-accounts that nothing else feeds: that is not there, or that is disabled.
+    def adopt(
+        self, cloud_account_id: int, provider: str, ids: Collection[str], active: Collection[str] = ()
+    ) -> dict[str, int | None]:
+        """Has it read those of these sub-accounts that are free (`domain.members.is_free`). active: which of them its
+        provider lists as active.
 
-        Returns the others, with the cloud account that feeds each.
+        Returns the others, with the cloud account that feeds each; None where exports do.
         """
         ...
 
@@ -79,12 +88,19 @@ class PayerLedger(Protocol):
     ) -> None:
         """Keeps what a provider lists of the sub-accounts that it feeds. active: the states of those that go on.
 
-        A member that is not listed any more, or in another state, has left since this night.
+        A member that is not listed any more, or in another state, has left since this night. One that joined on some
+        day is read from that on.
         """
         ...
 
-    def keep_sync(self, cloud_account_id: int, sync: Sync) -> None:
-        """Keeps what a sync came to; another one of the same run takes its place."""
+    def forget_listed(self, cloud_account_id: int) -> None:
+        """Its sub-accounts can't be listed now: whether they are its own is not known."""
+        ...
+
+    def change_sync(self, cloud_account_id: int, begun: Sync, change: Change) -> None:
+        """Keeps what a sync came to, by what it came to so far (`begun`, where it has not begun), which nobody else
+        changes meanwhile. change: may be asked more than once.
+        """
         ...
 
     def syncs(self, cloud_account_id: int, most: int) -> list[Sync]:

@@ -192,7 +192,11 @@ class AwsAccountService:
         for each in self.ledger.accounts():
             if each.connection_type == new.connection_type and each.external_account_id == account:
                 raise RequestError(f"cloud account {each.id} ({each.name}) is AWS account {account}")
-        refuse_read_already(self.ledger, new)
+        refuse_read_already(self.ledger, new, self._has_left)
+
+    def _has_left(self, payer: CloudAccount, account: str) -> bool:
+        """Whether a night would leave it to another, since it has left its organization."""
+        return payer.is_organization and account in {each.id for each in self.payers.members(payer.id) if each.left_on}
 
     def _refuse_called_so(self, name: str) -> None:
         for each in self.ledger.accounts():
@@ -273,6 +277,8 @@ def _refuse_wrong_choice(wanted: Wanted, external_id: str | None) -> None:
         raise RequestError(f"'{readable(wanted.detail, 40)}' is no detail: it is {' or '.join(DETAILS)}")
     if (wanted.reads.strip() or unit) and not wanted.is_organization:
         raise RequestError("--accounts and --organizational-unit choose what of an organization is read: add --payer")
+    if wanted.reads.strip() and unit:
+        raise RequestError("--accounts and --organizational-unit each choose what is read: write one of them")
     if unit and not UNIT.fullmatch(unit):
         raise RequestError(
             f"'{readable(unit, 40)}' is no organizational unit; its id is like ou-ab12-3c4d5e6f{odd(unit)}"

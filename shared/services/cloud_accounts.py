@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.domain.texts import is_one_line, is_seen, odd, readable
@@ -132,14 +133,22 @@ class CloudAccountService:
             return
 
 
-def refuse_read_already(ledger: CloudAccountLedger, account: CloudAccount) -> None:
-    """Raises RequestError, with who reads it, for one AWS account that another cloud account reads, or will read."""
+def refuse_read_already(
+    ledger: CloudAccountLedger,
+    account: CloudAccount,
+    has_left: Callable[[CloudAccount, str], bool] = lambda _payer, _account: False,
+) -> None:
+    """Raises RequestError, with who reads it, for one AWS account that another cloud account reads, or will read.
+
+    has_left: whether a night would leave it to another. What exports feed an order gives to whoever can be asked.
+    """
     if account.connection_type != ConnectionType.COST_EXPLORER or account.is_organization:
         return
     wanted, others = account.external_account_id, [each for each in ledger.accounts() if each.id != account.id]
     # One that names it will read it, though it has read nothing yet.
     naming = (each for each in others if wanted in (each.reads or ()) and each.status is not AccountStatus.DISABLED)
-    for by in (*naming, *feeding_others(ledger, account, [wanted]).values()):
+    feeding = (by for by in feeding_others(ledger, account, [wanted]).values() if not _is_of_exports(by))
+    for by in (*naming, *(each for each in feeding if not has_left(each, wanted))):
         raise RequestError(
             f"AWS account {wanted} is read already, by cloud account {by.id} ({by.name}): disable or remove that one "
             "first, or leave it so"
@@ -147,13 +156,17 @@ def refuse_read_already(ledger: CloudAccountLedger, account: CloudAccount) -> No
 
 
 def feeding_others(ledger: CloudAccountLedger, account: CloudAccount, ids: list[str]) -> dict[str, CloudAccount]:
-    """Of these sub-accounts those that another cloud account feeds, with that."""
+    """Of these sub-accounts those that another cloud account feeds, with that; exports feed whoever is disabled."""
     found = {each: ledger.feeding(account.provider, each) for each in ids}
     return {
         each: by
         for each, by in found.items()
-        if by and by.id != account.id and (by.status is not AccountStatus.DISABLED or by.is_of_files)
+        if by and by.id != account.id and (by.status is not AccountStatus.DISABLED or _is_of_exports(by))
     }
+
+
+def _is_of_exports(account: CloudAccount) -> bool:
+    return account.connection_type == ConnectionType.COST_EXPORT
 
 
 def given_organization(text: str) -> str:

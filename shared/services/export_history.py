@@ -146,9 +146,10 @@ class ExportHistory:
         found = [
             fed
             for fed in sorted(known, key=lambda each: each[:2])
-            if (export is None or fed.provider == export.provider)
-            and fed.sub_account == sub_account_key(fed.provider, text.strip())
+            if fed.sub_account == sub_account_key(fed.provider, text.strip())
         ]
+        if export is not None and len(found) > 1:
+            found = [fed for fed in found if fed.provider == export.provider] or found
         if not found:
             raise RequestError(f"no export has delivered {readable(text)}; `exports feeds` shows what they have")
         if len(found) > 1:

@@ -238,9 +238,13 @@ def test_one_is_shown_with_its_members_its_syncs_and_who_feeds_what_it_leaves_ou
     app.payers.adopt(2, "aws", [HOME])
     app.payers.note_listed(2, "aws", [SubAccount(HOME, "Shop", "SUSPENDED")], ["ACTIVE"], date(2026, 11, 19))
     at, end = (datetime(2026, 11, 20, 2, 1, second, tzinfo=UTC) for second in (0, 7))
-    app.payers.keep_sync(2, Sync("night-2026-11-20", at, end, 12, {"USD": Decimal("3.5")}, 2, 3, ("One said no.",)))
+    app.payers.change_sync(
+        2, Sync("night-2026-11-20", at, end, 12, {"USD": Decimal("3.5")}, 2, 3, ("One said no.",)), lambda begun: begun
+    )
     shown = json.loads(cli("cloud-accounts", "show", "2", "--json").out)
-    assert shown["members"] == [{"id": HOME, "name": "Shop", "state": "SUSPENDED", "left_on": "2026-11-19"}]
+    assert shown["members"] == [
+        {"id": HOME, "name": "Shop", "state": "SUSPENDED", "left_on": "2026-11-19"} | {"read_since": None}
+    ]
     assert shown["left_out"] == [{"id": OTHER, "read_by": 1}]
     (sync,) = shown["syncs"]
     assert (sync["started_at"], sync["finished_at"]) == ("2026-11-20T02:01:00+00:00", "2026-11-20T02:01:07+00:00")
@@ -257,7 +261,7 @@ def test_what_a_whole_organization_s_reading_left_out_is_named_with_who_reads_it
     app.payers.adopt(1, "aws", [OTHER])
     cli(*ADD, "--name", "payer", *ROLE, "--payer")
     at = datetime(2026, 11, 20, 2, 1, tzinfo=UTC)
-    app.payers.keep_sync(2, Sync("night-2026-11-20", at, at, left_out=(OTHER,)))
+    app.payers.change_sync(2, Sync("night-2026-11-20", at, at, left_out=(OTHER,)), lambda begun: begun)
     assert cli("cloud-accounts", "show", "2", "--json").json["left_out"] == [{"id": OTHER, "read_by": 1}]
     assert f"It leaves out {OTHER}, which cloud account 1 (prod) reads." in cli("cloud-accounts", "show", "2").out
     # The next sync reads it then.

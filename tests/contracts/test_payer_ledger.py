@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -74,9 +76,9 @@ def test_a_payer_takes_what_nothing_else_feeds_and_is_told_of_the_rest(payers: S
     feeding = {"provider": "aws", "sub_account_id": FIVE, "group_key": WHOLE, "export_id": made}
     database.run(lambda connection: connection.execute(insert(export_feeds).values(feeding)))
     ids = [ONE, TWO, THREE, FOUR, FIVE]
-    assert payers.adopt(payer, "aws", ids) == {ONE: other, FIVE: files}
+    assert payers.adopt(payer, "aws", ids) == {ONE: other, FIVE: None}
     assert fed(database) == {ONE: other, TWO: payer, THREE: payer, FOUR: payer, FIVE: files}
-    assert payers.adopt(payer, "aws", ids) == {ONE: other, FIVE: files}
+    assert payers.adopt(payer, "aws", ids) == {ONE: other, FIVE: None}
     assert payers.members(payer) == [Member(TWO), Member(THREE), Member(FOUR)]
     assert payers.adopt(payer, "aws", []) == {}
 
@@ -101,17 +103,42 @@ def test_what_is_listed_is_kept_and_who_is_not_active_any_more_has_left_since_th
     assert [each.left_on for each in payers.members(payer)] == [None, None, DAY]
 
 
+def keep(payers: SqlPayers, cloud_account_id: int, sync: Sync) -> None:
+    payers.change_sync(cloud_account_id, sync, lambda _before: sync)
+
+
 def test_what_syncs_came_to_is_kept_once_for_each_run_the_newest_first(payers: SqlPayers) -> None:
     first = Sync("night-1", AT, AT, 10, {"USD": Decimal("1.0000000001")}, 2, 3)
     second = Sync("night-2", AT.replace(day=29), AT, errors=("It was refused.",))
     for each in (second, first, first):
-        payers.keep_sync(7, each)
+        keep(payers, 7, each)
     again = Sync("night-1", AT, AT, 12, {"USD": Decimal(2)}, 2, 4)
-    payers.keep_sync(7, again)
-    payers.keep_sync(8, first)
+    keep(payers, 7, again)
+    keep(payers, 8, first)
     assert payers.syncs(7, 5) == [again, Sync("night-2", AT.replace(day=29), AT, 0, {}, 0, 0, ("It was refused.",))]
     assert payers.syncs(7, 1) == [again]
     assert (payers.sync_of(7, "night-1"), payers.sync_of(9, "night-1")) == (again, None)
     left_out = Sync("night-3", AT, AT, totals={}, left_out=(ONE, TWO))
-    payers.keep_sync(9, left_out)
+    keep(payers, 9, left_out)
     assert payers.sync_of(9, "night-3") == left_out
+
+
+def test_what_many_add_to_one_sync_at_once_is_all_there(payers: SqlPayers) -> None:
+    begun = Sync("night-1", AT, AT)
+
+    def with_one_more(sync: Sync) -> Sync:
+        # Long enough for another to come between.
+        time.sleep(0.01)
+        total = (sync.totals or {}).get("USD", Decimal(0)) + 1
+        return replace(sync, rows=sync.rows + 1, calls=sync.calls + 1, totals={"USD": total})
+
+    def add_some() -> None:
+        for _ in range(4):
+            payers.change_sync(7, begun, with_one_more)
+
+    threads = [threading.Thread(target=add_some) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert payers.sync_of(7, "night-1") == replace(begun, rows=20, calls=20, totals={"USD": Decimal(20)})

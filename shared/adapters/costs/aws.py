@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -282,7 +282,10 @@ def _listed(client: Any, unit: str | None) -> Mapping[str, SubAccount]:
 
     try:
         accounts = _under(client, unit) if unit else _all_of(client.list_accounts, "Accounts")
-        return {each["Id"]: SubAccount(each["Id"], str(each.get("Name") or ""), _state(each)) for each in accounts}
+        return {
+            each["Id"]: SubAccount(each["Id"], str(each.get("Name") or ""), _state(each), _joined_on(each))
+            for each in accounts
+        }
     except ClientError as error:
         if error.response["Error"]["Code"] in DENIED | {NOT_IN_USE}:
             raise ListingDeniedError from error
@@ -294,10 +297,21 @@ def _state(account: Mapping[str, Any]) -> str:
     return str(account.get("State") or account.get("Status") or "")
 
 
+def _joined_on(account: Mapping[str, Any]) -> date | None:
+    joined = account.get("JoinedTimestamp")
+    return joined.astimezone(UTC).date() if isinstance(joined, datetime) else None
+
+
 def _under(client: Any, unit: str) -> Iterator[Mapping[str, Any]]:
-    yield from _all_of(client.list_accounts_for_parent, "Accounts", ParentId=unit)
-    for below in _all_of(client.list_organizational_units_for_parent, "OrganizationalUnits", ParentId=unit):
-        yield from _under(client, below["Id"])
+    """The accounts in a unit and below it; each unit is looked into once, whatever lists it."""
+    left, seen = [unit], {unit}
+    while left:
+        parent = left.pop()
+        yield from _all_of(client.list_accounts_for_parent, "Accounts", ParentId=parent)
+        for each in _all_of(client.list_organizational_units_for_parent, "OrganizationalUnits", ParentId=parent):
+            if each["Id"] not in seen:
+                seen.add(each["Id"])
+                left.append(each["Id"])
 
 
 def _all_of(call: Any, what: str, **asked: str) -> Iterator[Mapping[str, Any]]:

@@ -34,6 +34,8 @@ account, cloud = accounts.c, cloud_accounts.c
 ALL = select(*(column for column in cloud if column is not cloud.credentials)).order_by(cloud.id)
 NEW = {"organization": UNGROUPED, "detail": "service", "status": AccountStatus.PENDING}
 NOT_DISABLED = update(cloud_accounts).where(func.lower(cloud.status) != AccountStatus.DISABLED)
+# Those of a project's message meet nobody else.
+SYNCS_LOOKED_AT = 20
 
 
 class SqlCloudAccounts(Ledger, CloudAccountLedger):
@@ -205,11 +207,38 @@ def export_account(connection: Connection, provider: str) -> int:
     return _its_own(connection, of_files | {"status": AccountStatus.DISABLED})
 
 
-def query_account(connection: Connection, sub_account_id: str) -> int:
-    """The cloud account by which an Azure subscription is asked for its costs; enabled, where it was not."""
-    of_query = {"provider": AZURE, "connection_type": ConnectionType.COST_MANAGEMENT}
-    found = _its_own(connection, of_query | {"external_account_id": sub_account_id})
+def query_account(connection: Connection, provider: str, sub_account_id: str) -> int | None:
+    """The cloud account by which a sub-account is asked for its costs; enabled, where it was not. None where none is.
+
+    That of an Azure subscription is made where it is missing.
+    """
+    if provider == AZURE:
+        of_query = {"provider": AZURE, "connection_type": ConnectionType.COST_MANAGEMENT}
+        found = _its_own(connection, of_query | {"external_account_id": sub_account_id})
+    elif (known := readers(connection, provider).get(sub_account_id)) is not None:
+        found = known
+    else:
+        return None
     _enable(connection, found)
+    return found
+
+
+def readers(connection: Connection, provider: str, *, disabled: bool = True) -> dict[str, int]:
+    """By sub-account which cloud account can be asked for it: its own, else a payer that is known to have met it.
+
+    One that is disabled comes last, and only where it is its own.
+    """
+    asked = ALL.where(cloud.provider == provider, cloud.connection_type != ConnectionType.COST_EXPORT)
+    known = [record(CloudAccount, row) for row in connection.execute(asked)]
+    read = [each for each in known if each.status is not AccountStatus.DISABLED]
+    found = {each.external_account_id: each.id for each in read}
+    for payer in read:
+        last = select(syncs.c.left_out).where(syncs.c.cloud_account_id == payer.id)
+        met = connection.scalars(last.order_by(syncs.c.started_at.desc()).limit(SYNCS_LOOKED_AT))
+        for each in (*(payer.reads or ()), *(each for left_out in met for each in left_out or ())):
+            found.setdefault(each, payer.id)
+    for each in known if disabled else ():
+        found.setdefault(each.external_account_id, each.id)
     return found
 
 

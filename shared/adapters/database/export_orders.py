@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, update
 
 from shared.adapters.database.chunks import select_in
-from shared.adapters.database.cloud_accounts import export_account, lock_accounts, query_account
+from shared.adapters.database.cloud_accounts import export_account, lock_accounts, query_account, readers
 from shared.adapters.database.export_charges import added_up, days_delivered
 from shared.adapters.database.export_counting import Counting, mark_due
 from shared.adapters.database.export_outcomes import tell_anew
@@ -25,6 +25,7 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
+from shared.domain.aws import AWS
 from shared.domain.exports.feeding import QUERY, Fed, Feed, Order, use
 from shared.domain.exports.runs import Export
 from shared.ports.azure import AZURE
@@ -60,8 +61,6 @@ def carry_out(connection: Connection, order: Order, by: str) -> Ordered:
 
 def _source(connection: Connection, order: Order) -> _Source:
     if order.source == QUERY:
-        if order.sub_account is not None and order.sub_account.provider != AZURE:
-            raise NeverError(f"{order.sub_account.sub_account} is no Azure subscription: nobody can be asked for it.")
         return _Source()
     columns = (exports.c.id, *(each.label(f"export_{each.name}") for each in exports.c if each.name != "found_at"))
     row = connection.execute(select(*columns).where(exports.c.key == order.source)).one_or_none()
@@ -82,19 +81,26 @@ def _covered(connection: Connection, order: Order, source: _Source) -> Collectio
     if order.sub_account is not None:
         return [order.sub_account]
     feed = export_feeds.c
-    fed = connection.execute(select(feed.sub_account_id).where(feed.provider == AZURE).distinct())
-    by_exports = sorted(row.sub_account_id for row in fed)
+    fed: dict[str, list[str]] = {}
+    for provider, sub_account in connection.execute(select(feed.provider, feed.sub_account_id).distinct()):
+        fed.setdefault(provider, []).append(sub_account)
+    return [Fed(each, one) for each, ids in fed.items() for one in _readable(connection, each, sorted(ids))]
+
+
+def _readable(connection: Connection, provider: str, ids: list[str]) -> Collection[str]:
+    """Which of these sub-accounts the query can read, and nobody has disabled that."""
+    if provider != AZURE:
+        return readers(connection, provider, disabled=False).keys() & set(ids)
     owned = select(scopes.c.sub_account_id).join(scope_owners, scope_owners.c.scope_id == scopes.c.id)
     cloud, of_projects = cloud_accounts.c, owned.where(scopes.c.provider == AZURE).distinct()
     by_query = cloud.connection_type == ConnectionType.COST_MANAGEMENT
     asked = select(cloud.external_account_id).where(by_query)
     disabled = asked.where(func.lower(cloud.status) == AccountStatus.DISABLED)
     readable = {
-        *(row[0] for row in select_in(connection, of_projects, scopes.c.sub_account_id, by_exports)),
-        *(row[0] for row in select_in(connection, asked, cloud.external_account_id, by_exports)),
+        *(row[0] for row in select_in(connection, of_projects, scopes.c.sub_account_id, ids)),
+        *(row[0] for row in select_in(connection, asked, cloud.external_account_id, ids)),
     }
-    left_out = {row[0] for row in select_in(connection, disabled, cloud.external_account_id, by_exports)}
-    return [Fed(AZURE, each) for each in readable - left_out]
+    return readable - {row[0] for row in select_in(connection, disabled, cloud.external_account_id, ids)}
 
 
 def _carry_out(connection: Connection, order: Order, source: _Source, account: Fed) -> Ordered:
@@ -128,10 +134,24 @@ def _hand_over(connection: Connection, source: _Source, before: State, after: St
     if before.feeds.get(account) == after.feeds.get(account):
         return
     if source.export is None:
-        write_feeding_account(connection, account, query_account(connection, account.sub_account))
+        asked = query_account(connection, account.provider, account.sub_account)
+        if asked is None:
+            raise NeverError(_nobody_reads(account))
+        write_feeding_account(connection, account, asked)
         connection.execute(update(coverage).where(of_account(coverage, account)).values(good_on=None))
         return
     run = export_runs.c
     last = select(run.cloud_account_id).where(run.export_id == source.export_id).order_by(run.id.desc()).limit(1)
     feeding = connection.scalar(last) or export_account(connection, account.provider)
     write_feeding_account(connection, account, feeding)
+
+
+def _nobody_reads(account: Fed) -> str:
+    if account.provider != AWS:
+        return (
+            f"{account.sub_account} is of {account.provider}, which is not asked for costs: exports alone bring them."
+        )
+    return (
+        f"No cloud account is known to read {account.sub_account}: `cloud-accounts add aws` adds it, or its payer, of "
+        "which that is known after its first night."
+    )

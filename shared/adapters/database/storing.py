@@ -26,7 +26,7 @@ from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import known_months, months_delivered, note_stored, stored_lately, write_months
 from shared.adapters.database.owners import owners_by_group, owners_of
 from shared.adapters.database.scope_rows import Scopes, with_scopes
-from shared.adapters.database.tables import WHOLE, answers, charges, export_months, group_coverage, projects
+from shared.adapters.database.tables import WHOLE, accounts, answers, charges, export_months, group_coverage, projects
 from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import (
     Coverage,
@@ -56,6 +56,8 @@ def store(
         raise NeverError(fault)
     provider, ids = readings[0].provider, [each.sub_account_id for each in readings]
     lock_accounts(connection, provider, ids)
+    since = _read_since(connection, provider, ids)
+    readings = [each.told_since(since.get(each.sub_account_id)) for each in readings]
     before = _before(connection, provider, readings)
     lookback = nights_lookback(lookback_days, closed_on(provider))
     taken = [_taken(connection, before, each, lookback) for each in readings]
@@ -101,6 +103,14 @@ def _before(connection: Connection, provider: str, readings: Sequence[Reading]) 
     months = {account: known for (of, account), known in known_months(connection, ids).items() if of == provider}
     delivered = months_delivered(connection, provider, ids)
     return _Before(months, delivered, stored_lately(connection, provider, ids), found, rows)
+
+
+def _read_since(connection: Connection, provider: str, ids: Sequence[str]) -> Mapping[str, date]:
+    """The first day that is read of sub-accounts: what another organization's payer has told of them before stays."""
+    account = accounts.c
+    found = select(account.sub_account_id, account.read_since).where(account.provider == provider)
+    rows = select_in(connection, found.where(account.read_since.is_not(None)), account.sub_account_id, ids)
+    return {row.sub_account_id: row.read_since for row in rows}
 
 
 # --- one reading ---------------------------------------------------------------------------------------------
@@ -188,7 +198,11 @@ def _taken(connection: Connection, before: _Before, reading: Reading, lookback_d
     for came, exported in counting:
         part = came if exported else _missed_or_not(connection, taken, came, ids)
         current = not_outdated(part, lately)
-        left = [(days, {key: ids[key] for key in ids.keys() - silent - exported}) for days, silent in current]
+        left = [
+            (days, {key: ids[key] for key in ids.keys() - silent - exported})
+            for some, silent in current
+            if (days := some.told)
+        ]
         its = RowChanges()
         for days, scope_ids in left:
             note_changes(before.rows, its, days, scope_ids)
@@ -196,7 +210,7 @@ def _taken(connection: Connection, before: _Before, reading: Reading, lookback_d
         odd |= part_odd
         doubt = _doubt(before.rows, its, left, reading.night)
         # Without any left, what it would say is stored already, and newer: for its run, it has been read.
-        if left and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())], tonight):
+        if current and taken.believes(replace(part, odd=part_odd), doubt, current == [(part, frozenset())], tonight):
             taken.believed.append(part)
             taken.changes.add(its)
             taken.metered += [(*each, part_odd) for each in left]
@@ -316,9 +330,9 @@ def _note_answers(connection: Connection, scope_id: int, taken: Sequence[_Taken]
         for window in its:
             if (account, window) in tries:
                 asked[window].append(account)
-    for window, accounts in asked.items():
+    for window, ids in asked.items():
         is_window = (answers.c.window_start == window.start) & (answers.c.window_end == window.end)
-        for some in in_chunks(accounts):
+        for some in in_chunks(ids):
             connection.execute(delete(answers).where(these, is_window, answers.c.sub_account_id.in_(some)))
     rows = [
         answer_key(scope_id, CostQuery(provider, account, window))

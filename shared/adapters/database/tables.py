@@ -139,6 +139,8 @@ cloud_accounts = table(
     *optional(reads=Converted(JSON(none_as_null=True), list, tuple), organizational_unit=Unicode(100)),
     Column("without_credits", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("provider", "connection_type", "external_account_id"),
+    # No id comes twice: one that is gone may stand in a message, or in a sync under way.
+    sqlite_autoincrement=True,
 )
 
 # The keys of ENCRYPTION_KEYS that have sealed credentials: what each has sealed tells whether it is still the same.
@@ -169,7 +171,7 @@ accounts = table(
     *key(provider=key_text(20), sub_account_id=key_text(100)),
     *optional(cloud_account_id=Integer()),
     # As its provider lists it: ports.payers.Member.
-    *optional(name=fitted(200), state=fitted(40), left_on=Date()),
+    *optional(name=fitted(200), state=fitted(40), left_on=Date(), read_since=Date()),
 )
 
 # How many paid calls a cloud account has made on a day.
