@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from zlib import crc32
 
-from shared.domain.coverage import Coverage, Known
+from shared.domain.coverage import LONGEST_MONTH, Coverage, Known
 from shared.domain.periods import Period, PeriodRule, months_before, split_at_month_ends
 
 # So many windows are read back in one message. The night's are read in one message too, up to MOST_PARTS, so that
@@ -80,6 +80,14 @@ def due_totals(sub_account_id: str, known: Known, needed: date | None, night: da
 def split(days: Period, longest: timedelta) -> list[Period]:
     """The days in parts that are no longer than `longest` and each lie in one calendar month, oldest first."""
     return [part for month in split_at_month_ends(days) for part in _split(month, longest)]
+
+
+def longest(calls: int, pages_a_day: float) -> int:
+    """How many days a window has at most whose answer is to take no more than so many calls.
+
+    pages_a_day: what each of its days takes; 0 where a month is one page.
+    """
+    return max(1, min(LONGEST_MONTH, int(calls / pages_a_day))) if pages_a_day else LONGEST_MONTH
 
 
 def without(days: Period, answered: Iterable[Period]) -> list[Period]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from shared.domain import windows
 from shared.domain.charges import ChargeSet
-from shared.domain.coverage import LONGEST_MONTH, Reading, ReadPart
+from shared.domain.coverage import Reading, ReadPart
 from shared.domain.money import add
 from shared.domain.periods import Period
 from shared.messages import ScopeTarget
 from shared.pipeline.asking import Work
 from shared.pipeline.events import event
-from shared.ports.charges import AnswerState, ChargeLedger
+from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.costs import AccountsAnswer, AccountsQuery, AccountsSource, CostQuery
@@ -27,9 +27,13 @@ from shared.ports.runs import RunScope
 # AWS Organizations' words for accounts that cost something, or may.
 ACTIVE = ("ACTIVE", "PENDING_ACTIVATION", "PENDING_CLOSURE")
 # Where so many syncs in a row did not reach all that was due, a day's turn has not come within a week.
-A_WEEK_OF_NIGHTS = 7
+A_WEEK_OF_NIGHTS, A_WEEK = 7, timedelta(days=8)
 MOST_SYNCS_OF_A_WEEK = 100
-READ = (AnswerState.READ, AnswerState.SUSPECT)
+# Of a day's calls a window may take a part, so that one that is larger than it seemed leaves something to others.
+PART_OF_CALLS = 4
+NEVER = datetime.min.replace(tzinfo=UTC)
+# Syncs whose windows tell which days have waited for how long.
+SYNCS_LOOKED_AT = 40
 # No page token is kept over a night.
 PROGRESS_LASTS = timedelta(hours=2)
 Left = Sequence[tuple[Work, list[Period]]]
@@ -37,12 +41,14 @@ Left = Sequence[tuple[Work, list[Period]]]
 
 @dataclass(slots=True)
 class Joint:
-    """What reading a payer came to. readings: of each sub-account, with what of it had been left. answers, failed,
-    later: by window; of the last two, why. left_out: those that it met, and that another cloud account feeds.
+    """What reading a payer came to. readings: of each sub-account, with what of it had been left. answers, paid (the
+    calls that an answer took), failed, later: by window; of the last two, why. left_out: those that it met, and that
+    another cloud account feeds.
     """
 
     readings: list[tuple[Reading, list[Period]]] = field(default_factory=list)
     answers: dict[Period, AccountsAnswer] = field(default_factory=dict)
+    paid: dict[Period, int] = field(default_factory=dict)
     failed: dict[Period, str] = field(default_factory=dict)
     later: dict[Period, LaterError] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
@@ -98,7 +104,9 @@ class Payers:
                 kept = self.charges.kept_answer(
                     scope.id, key, datetime.combine(night, datetime.min.time(), until.tzinfo)
                 )
+                before = may_call.made
                 joint.answers[window] = source.read_all(AccountsQuery(payer, window), may_call, kept, until)
+                joint.paid[window] = may_call.made - before
             except NoAnswerError as error:
                 joint.failed[window] = error.reason
             except NeverError as error:
@@ -124,32 +132,20 @@ class Payers:
         return lambda: self.ledger.may_call(payer.id, self.clock().date(), self.calls_a_day)
 
     def _in_turn(self, payer: CloudAccount, scope: RunScope, left: Left) -> list[Period]:
-        """The windows to ask for: the newest first, then what has waited longest; no longer than fitted last time."""
+        """The windows to ask for: the newest first, then what has waited longest; none longer than a part of the day's
+        calls reaches, as far as the last sync tells.
+        """
         hulls: dict[date, Period] = {}
         for _, rest in left:
             for each in rest:
                 hull = hulls.get(month := each.start.replace(day=1), each)
                 hulls[month] = Period(min(hull.start, each.start), max(hull.end, each.end))
-        longest = self._longest(payer, scope)
+        syncs = [each for each in self.ledger.syncs(payer.id, SYNCS_LOOKED_AT) if each.run_key != scope.run_key]
+        lately = [each for each in syncs if each.started_at >= self.clock() - A_WEEK]
+        longest = windows.longest(max(1, self.calls_a_day // PART_OF_CALLS), _pages_a_day(lately))
         parts = [part for each in hulls.values() for part in _cut(each, longest)]
         newest, *others = sorted(parts, key=lambda each: each.start, reverse=True)
-        return [newest, *sorted(others, key=lambda each: self._read_on(left, each))]
-
-    def _longest(self, payer: CloudAccount, scope: RunScope) -> int:
-        """How many days a window may have: half of those that were too many the last time.
-
-        So the newest days and those that have waited longest each have their share of a day's calls.
-        """
-        last = next((each for each in self.ledger.syncs(payer.id, 2) if each.run_key != scope.run_key), None)
-        if last is None or not last.days_unfit:
-            return LONGEST_MONTH
-        return min(max(1, last.days_unfit // 2), LONGEST_MONTH)
-
-    def _read_on(self, left: Left, window: Period) -> date:
-        """The night on which the month was read whole by all; one that never was is the first."""
-        month = window.start.replace(day=1)
-        nights = [known.good_on if (known := work.account.known.get(month)) else None for work, _ in left]
-        return min((night or date.min for night in nights), default=date.min)
+        return [newest, *sorted(others, key=lambda each: _answered_on(each, syncs))]
 
     # --- what is made of the answers ---
 
@@ -200,6 +196,7 @@ class Payers:
     def _note(self, payer: CloudAccount, begun: Sync, joint: Joint, calls: int) -> None:
         """Adds what a message came to. What went wrong before it was asked for again by this one."""
         sets = [each for reading, _ in joint.readings for part in reading.parts for each in part.charges]
+        services = {key[2] for each in sets for key in each.amounts}
         unfit = next((each for each, error in joint.later.items() if isinstance(error, CallsUsedError)), None)
         errors = [*joint.failed.values(), *(error.reason for error in joint.later.values())]
         self._change(
@@ -209,10 +206,12 @@ class Payers:
                 _leaving_out(sync, joint.left_out),
                 rows=sync.rows + sum(len(each.amounts) for each in sets),
                 totals=_totals(sync.totals or {}, sets),
-                services=max(sync.services, len({key[2] for each in sets for key in each.amounts})),
+                services=max(sync.services, len(names := {*sync.service_names, *services})),
+                service_names=tuple(sorted(names)),
                 calls=sync.calls + calls,
                 errors=tuple(dict.fromkeys(errors)),
                 days_unfit=unfit.days if unfit else None,
+                answered=(*sync.answered, *joint.paid.items()),
             ),
         )
 
@@ -291,6 +290,24 @@ def _parts(
             odd_rows, estimated_from = {"": odd} if odd else {}, answer.estimated_from
             parts.append(ReadPart(window, charges, answer.begun_at, odd_rows, others, estimated_from))
     return tuple(parts)
+
+
+def _pages_a_day(syncs: Iterable[Sync]) -> float:
+    """How many pages a day's answer takes at most, as far as answers of several pages tell; 0 where there were none."""
+    found = [0.0]
+    for each in syncs:
+        found += [calls / days.days for days, calls in each.answered if calls > 1]
+        if each.days_unfit and (begun := each.calls - sum(calls for _, calls in each.answered)) > 0:
+            found.append((begun + 1) / each.days_unfit)
+    return max(found)
+
+
+def _answered_on(window: Period, syncs: Sequence[Sync]) -> datetime:
+    """When the day of a window that has waited longest was answered last; the earliest time, for one that never was."""
+    return min(
+        next((sync.started_at for sync in syncs if any(day in each for each, _ in sync.answered)), NEVER)
+        for day in (window.start + timedelta(days=number) for number in range(window.days))
+    )
 
 
 def _leaving_out(sync: Sync, ids: Iterable[str]) -> Sync:

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from shared.domain.periods import Period
 from shared.ports.costs import SubAccount
 
 
@@ -32,9 +33,10 @@ class Sync:
     """What one sync of a cloud account came to.
 
     rows: charges that were stored. totals: what they come to, by currency. services: how many there were. calls: paid
-    ones. errors: in a sentence each; none where all that was due was read. days_unfit: for how many days the day's
-    calls sufficed, or, where for none, how long the window was; None where they did for all. left_out: the sub-accounts
-    that it met, and that another cloud account feeds.
+    ones. errors: in a sentence each; none where all that was due was read. days_unfit: how long the window was for
+    which the day's calls did not suffice; None where they did. left_out: the sub-accounts that it met, and that another
+    cloud account feeds. answered: the days of which an answer came, and the calls that it took. service_names: none of
+    syncs of earlier versions.
     """
 
     run_key: str
@@ -47,6 +49,8 @@ class Sync:
     errors: tuple[str, ...] = ()
     days_unfit: int | None = None
     left_out: tuple[str, ...] = ()
+    answered: tuple[tuple[Period, int], ...] = ()
+    service_names: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -27,6 +27,7 @@ from tests.pipeline.conftest import Chain, entry, only
 PAYER, OTHER = "999999999999", "888888888888"
 ONE, TWO, THREE = "111111111111", "222222222222", "333333333333"
 TODAY, YESTERDAY, OCTOBER = date(2026, 11, 20), date(2026, 11, 19), date(2026, 10, 25)
+DAY = timedelta(days=1)
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 11, 21))
 
 
@@ -545,6 +546,54 @@ def test_however_many_pages_a_day_takes_no_night_makes_more_calls_than_it_may_an
         assert any(newest in window for window in windows)
         if pages_of_a_day * 2 <= 24:
             assert len({window.start for window in windows}) > 1
+
+
+@pytest.mark.parametrize(("page_days", "nights"), [(31, 1), (10, 2), (4, 5), (2, 10), (1, 16)])
+def test_however_many_pages_a_month_takes_all_is_read_back_and_no_day_waits_for_ever(
+    chain: Chain, aws: FakePayers, page_days: int, nights: int
+) -> None:
+    """24 calls a day: some go to the look-back each night, the others to what has waited longest."""
+    add(chain)
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE")]
+    chain.configure(aws_calls_per_day=24)
+    chain.load(of(11, ONE, rule=PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))))
+    for days in range(350):
+        spend(aws, ONE, "10", date(2026, 4, 1) + timedelta(days=days))
+    aws.page_days, asked = page_days, set[date]()
+    for night in range(1, nights + 1):
+        assert gaps(chain) or night == 1
+        chain.night()
+        asked |= {window.start + number * DAY for _, window in aws.asked for number in range(window.days)}
+        chain.clock.now += DAY
+    assert gaps(chain) == []
+    assert {date(2026, 4, 1) + number * DAY for number in range(234)} <= asked
+
+
+def gaps(chain: Chain) -> list[str]:
+    chain.clock.now -= DAY
+    (view,) = chain.projects.list_projects(chain.clock().date())
+    chain.clock.now += DAY
+    return [str(each) for each in view.gaps]
+
+
+@pytest.mark.parametrize(("calls", "nights"), [(1, 3), (1, 4), (2, 4), (3, 4), (5, 4)])
+def test_a_payer_whose_calls_ran_out_is_read_whole_on_the_first_night_on_which_they_suffice(
+    chain: Chain, aws: FakePayers, calls: int, nights: int
+) -> None:
+    """A month is one page: eight of them, and what nights with few calls have left."""
+    add(chain)
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE")]
+    chain.configure(aws_calls_per_day=calls)
+    chain.load(of(11, ONE, rule=PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))))
+    for days in range(250):
+        spend(aws, ONE, "10", date(2026, 4, 1) + timedelta(days=days))
+    for _ in range(nights):
+        chain.night()
+        chain.clock.now += DAY
+    chain.configure(aws_calls_per_day=24)
+    chain.night()
+    chain.clock.now += DAY
+    assert gaps(chain) == []
 
 
 def test_after_a_week_of_nights_that_fell_short_operators_are_told_once_which_setting_to_raise(

@@ -27,7 +27,7 @@ from shared.adapters.database.tables import (
 from shared.domain.exports.feeding import Fed
 from shared.domain.members import Claim, Held, has_moved, is_free
 from shared.domain.money import plain
-from shared.domain.periods import DAY
+from shared.domain.periods import DAY, Period
 from shared.domain.projects import sub_account_key
 from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.costs import SubAccount
@@ -138,7 +138,9 @@ class SqlPayers(Ledger, PayerLedger):
         before = _sync(connection.execute(select(*sync).where(this)).one()) if is_begun else begun
         after = change(before)
         row = columns(after, Sync) | {"cloud_account_id": cloud_account_id}
-        row |= {"errors": list(after.errors), "left_out": list(after.left_out)}
+        row |= {name: list(getattr(after, name)) for name in ("errors", "left_out", "service_names")}
+        answered = ((days.start.isoformat(), days.end.isoformat(), calls) for days, calls in after.answered)
+        row |= {"answered": list(map(list, answered))}
         row |= {"totals": {currency: plain(amount) for currency, amount in (after.totals or {}).items()}}
         connection.execute(update(syncs).where(this).values(row) if is_begun else insert(syncs).values(row))
 
@@ -187,5 +189,7 @@ def _take(connection: Connection, fed: Fed, claim: Claim, held: Held) -> None:
 
 def _sync(row: Row[Any]) -> Sync:
     totals = {currency: Decimal(amount) for currency, amount in row.totals.items()}
-    # Earlier versions note nothing of those that were left out.
-    return record(Sync, row, totals=totals, errors=tuple(row.errors), left_out=tuple(row.left_out or ()))
+    answered = tuple((Period(*map(date.fromisoformat, days)), calls) for *days, calls in row.answered or ())
+    # Earlier versions note nothing of these.
+    names = {name: tuple(getattr(row, name) or ()) for name in ("left_out", "service_names")}
+    return record(Sync, row, totals=totals, errors=tuple(row.errors), answered=answered, **names)

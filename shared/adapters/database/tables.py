@@ -188,6 +188,7 @@ syncs = table(
     *needed(started_at=UtcDateTime(), finished_at=UtcDateTime(), rows=Integer(), totals=JSON(), services=Integer()),
     *needed(calls=Integer(), errors=JSON()),
     *optional(days_unfit=Integer(), left_out=JSON(none_as_null=True)),
+    *optional(answered=JSON(none_as_null=True), service_names=JSON(none_as_null=True)),
 )
 
 # What is known of one month of a sub-account's charges: domain.coverage.Coverage.
