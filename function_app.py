@@ -7,7 +7,8 @@ one message: then no function is indexed, and no message is touched.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import cache
 
 import azure.functions as func
 
@@ -23,6 +24,7 @@ warden.tell()
 app = func.FunctionApp()
 
 STORAGE = "DatahubStorageConnectionString"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 @app.function_name("ProjectUsageScheduler")
@@ -57,7 +59,7 @@ def email_notification_handler(msg: func.QueueMessage, context: func.Context) ->
 
 
 @app.function_name("BudgetAlert")
-@app.route(route="budget-alert", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@app.route(route="api/budget-alert", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 def budget_alert(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Takes Azure's own budget alert, asks for a lock."""
     received = warden.budget_alerts.receive(req.get_body(), req.headers.get("Authorization"))
@@ -97,10 +99,17 @@ def pipeline_watchdog(timer: func.TimerRequest, context: func.Context) -> None:
 
 
 @app.function_name("Health")
-@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route(route="api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """Says whether the app works, and nothing else."""
     return func.HttpResponse(status_code=200 if warden.health.is_well() else 503)
+
+
+@app.function_name("Web")
+@app.route(route="{*path}", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+async def web(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Answers all other addresses: the HTTP API."""
+    return await _pages()(req, context)
 
 
 # What the host gave up on, by the queue's setting.
@@ -124,6 +133,14 @@ def _burial(queue: Queue) -> Callable[[func.QueueMessage, func.Context], None]:
 for _name, _queue in POISONED.items():
     _trigger = app.queue_trigger(arg_name="msg", queue_name=f"%Queue{_name}%-poison", connection=STORAGE)
     app.function_name(f"DeadLetters{_name}")(_trigger(_burial(_queue)))
+
+
+@cache
+def _pages() -> Callable[[func.HttpRequest, func.Context], Awaitable[func.HttpResponse]]:
+    """What answers calls of Web, loaded with the first of them: no queue function pays for it."""
+    from shared.web.app import made
+
+    return made(warden)
 
 
 def _call(context: func.Context) -> tuple[str, str | None]:

@@ -124,6 +124,7 @@ if TYPE_CHECKING:
     from shared.services.export_sources import ExportStorage
     from shared.services.exports import ExportService
     from shared.services.focus import FocusService
+    from shared.services.full_sync import SyncService
     from shared.services.installation import Installation
     from shared.services.mails import MailService
     from shared.services.projects import ProjectService
@@ -936,7 +937,7 @@ class Composition:
         """What became of cost exports, and who feeds."""
         from shared.services.export_history import ExportHistory
 
-        ledgers = self.export_runs, self.projects
+        ledgers = self.export_runs, self.projects, self.cloud_accounts
         return ExportHistory(*ledgers, self.queues, self.clock, self.settings.cost_metric)
 
     @cached_property
@@ -949,6 +950,14 @@ class Composition:
             *(self.chain, self.queues, self.export_runs, self.letters, self.export_finder),
             lambda: places(self.cloud_accounts.accounts()),
         )
+
+    @cached_property
+    def sync_service(self) -> SyncService:
+        """Reads all costs now."""
+        from shared.services.full_sync import SyncService
+
+        scan = (lambda: self.export_scan) if self.settings.has_exports else None
+        return SyncService(self.run_service, scan, self.clock)
 
     @cached_property
     def export_import(self) -> ExportImport:

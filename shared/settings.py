@@ -276,6 +276,13 @@ KEY_ID = re.compile("[A-Za-z0-9_-]{1,40}")
 KEY_BYTES = 32
 
 
+def _token(secret: SecretStr) -> SecretStr:
+    # What a header can carry.
+    if not re.fullmatch("[!-~]+", secret.get_secret_value()):
+        raise ValueError("no token")
+    return secret
+
+
 def _container(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9](-?[a-z0-9])+", name) or not 3 <= len(name) <= 63:
         raise ValueError("not a container's name")
@@ -385,6 +392,7 @@ _CRON = (
     "a schedule of six fields in UTC (or WEBSITE_TIME_ZONE), seconds first, such as 0 0 2 * * *; "
     "ranges run forwards, and its day has to come"
 )
+_OF_YOURS = "a secret of your own, of letters, digits and signs that a header can hold"
 _SEVERAL = "mail addresses, with a period in their domains, joined by ;"
 
 
@@ -619,6 +627,24 @@ class Settings(BaseModel):
         ge=1,
         le=100,
     )
+    sync_token: Annotated[SecretStr, AfterValidator(_token)] | None = _setting(
+        "SECRET_SYNC_TOKEN",
+        None,
+        f"what callers of /finops/api/sync/ send as X-Sync-Token, {_OF_YOURS}; without it, each call is refused",
+    )
+    cron_secret: Annotated[SecretStr, AfterValidator(_token)] | None = _setting(
+        "CRON_SECRET",
+        None,
+        f"what callers of /api/cron/sync-aws-costs send after Bearer, {_OF_YOURS}; without it, each call is refused",
+    )
+    sync_minutes: int = _number(
+        "SYNC_RATE_LIMIT_MINUTES", 15, "minutes between syncs by hand of cloud accounts of one organization", 0, 1440
+    )
+    operator_role: Line = _setting("WEB_OPERATOR_ROLE", "Warden.Operator", "the app role of those who may do all")
+    viewer_role: Line = _setting("WEB_VIEWER_ROLE", "Warden.Viewer", "the app role of those who may see all")
+    auth_enabled: str | None = _setting(
+        "WEBSITE_AUTH_ENABLED", None, "set by Azure: whether App Service Authentication is on"
+    )
     azure_instance: str | None = _setting("WEBSITE_INSTANCE_ID", None, "set by Azure where the app runs there")
     azure_plan: str | None = _setting("WEBSITE_SKU", None, "set by Azure: the kind of plan that the app is on")
     time_zone: str | None = _setting(
@@ -675,6 +701,11 @@ class Settings(BaseModel):
     def watchdog_rounds(self) -> Schedule:
         """When the watchdog comes by."""
         return Schedule.read(self.schedule_watchdog, self.nights.zone)
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether Azure says who calls: only then nobody else can have written the headers that do."""
+        return self.azure_instance is not None and (self.auth_enabled or "").lower() == "true"
 
     @property
     def zone_counts(self) -> bool:

@@ -10,22 +10,15 @@ from shared.cli import output, runs
 from shared.cli.app import AsJson, open_app
 from shared.cli.export_runs import run_as_json, write_runs
 from shared.cli.failures import FailedError
-from shared.domain.exports.runs import RunState
-from shared.ports.runs import RunState as NightState
+from shared.services.full_sync import LOOK_EVERY, Quiet, failed_imports, failed_run
 
 if TYPE_CHECKING:
     import threading
 
     from shared.composition import Composition
     from shared.ports.export_runs import RunRecord
-    from shared.ports.runs import RunView
     from shared.services.export_scan import Imports, Scanned
 
-# A message is in nobody's sight while it is worked on, and its run is not there before: so many looks in a row have to
-# find nothing going on.
-QUIET_LOOKS = 10
-# What is put off is tried again after half a minute, then after twice as long, and so on: a few times are waited for.
-PUT_OFF_LOOKS = 600
 NO_STORAGE = "it is not set where cost exports lie; set CostExportStorage, or CostExportStorage__blobServiceUri"
 
 
@@ -50,7 +43,7 @@ def scan(
         output.write_json(_as_json(scanned, records))
     else:
         _write(app, scanned, records, wait)
-    _fail_for([*scanned.refused, *_failed_imports(imports)])
+    _fail_for([*scanned.refused, *failed_imports(imports)])
 
 
 def sync(json: AsJson = False) -> None:
@@ -76,7 +69,7 @@ def sync(json: AsJson = False) -> None:
             _write(app, scanned, records, True)
         if view:
             runs.write_outcome(app.run_service, view)
-    _fail_for([*(scanned.refused if scanned else ()), *_failed_imports(imports), *_failed_run(view)])
+    _fail_for([*(scanned.refused if scanned else ()), *failed_imports(imports), *failed_run(view)])
 
 
 def _look(app: Composition, json: bool) -> Scanned:
@@ -91,16 +84,15 @@ def _look(app: Composition, json: bool) -> Scanned:
 
 def _until_imported(app: Composition, scanned: Scanned, stopped: threading.Event) -> Imports:
     """The runs that have ended; the others are put off, or nothing new came of their manifests."""
-    queue, quiet = runs.Unmoved(app.clock()), 0
+    queue, quiet = runs.Unmoved(app.clock()), Quiet()
     imports = app.export_scan.imports(scanned)
     with output.counting("runs imported") as show:
-        while not imports.are_through and quiet < (PUT_OFF_LOOKS if imports.unheard else QUIET_LOOKS):
-            if stopped.wait(runs.POLL_SECONDS):
+        while not quiet.is_enough(imports):
+            if stopped.wait(LOOK_EVERY.total_seconds()):
                 output.warn("no longer waiting; the imports go on")
                 raise KeyboardInterrupt
             imports = app.export_scan.imports(scanned)
             show(len(imports.ended), imports.total, "")
-            quiet = quiet + 1 if imports.is_quiet else 0
             if queue.is_noticed(app.export_scan.next_message, app.clock()):
                 output.warn(runs.NOBODY)
     return imports
@@ -123,19 +115,6 @@ def _as_json(scanned: Scanned, records: tuple[RunRecord, ...]) -> dict[str, Any]
         "refused": list(scanned.refused),
         "runs": [run_as_json(record) for record in records],
     }
-
-
-def _failed_imports(imports: Imports | None) -> list[str]:
-    """What of exports could not be read, in words."""
-    if imports is None:
-        return []
-    bad = (RunState.FAILED, RunState.WAITING)
-    ended = [f"{record.run.place}: {record.reason}" for record in imports.ended if record.state in bad]
-    return [*ended, *imports.failed, *(f"{each}: it is put off, and tried again" for each in imports.unheard)]
-
-
-def _failed_run(view: RunView | None) -> list[str]:
-    return [f"run {view.key} has failed"] if view and view.state is NightState.FAILED else []
 
 
 def _fail_for(reasons: list[str]) -> None:

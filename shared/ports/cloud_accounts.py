@@ -136,8 +136,15 @@ class CloudAccountLedger(Protocol):
         """
         ...
 
-    def note_manual_sync(self, ids: Collection[int], now: datetime) -> None:
-        """A person has ordered a sync of these."""
+    def note_manual_sync(self, ids: Collection[int], now: datetime | None) -> None:
+        """A person has ordered a sync of these; None: none has, after all."""
+        ...
+
+    def claim_manual_sync(self, cloud_account_id: int, now: datetime, since: datetime) -> datetime | None:
+        """Notes that a person orders a sync of it, but where one of its organization was ordered after `since`.
+
+        Returns when that was, and None where this one may begin: of several at the same time, one.
+        """
         ...
 
     def mark_synced(self, cloud_account_id: int, now: datetime) -> None:

@@ -164,6 +164,10 @@ class ExportLedger(Protocol):
         """
         ...
 
+    def counted(self) -> Mapping[RunState, int]:
+        """How many runs are in each state; of those without any nothing is said."""
+        ...
+
     def contents(self, states: Collection[RunState] = ()) -> set[str]:
         """What tells the contents of runs apart (`runs.content_of`), of those in these states, or of all."""
         ...

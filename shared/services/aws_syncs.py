@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from math import ceil
 
 from shared.domain.periods import Period
 from shared.domain.texts import named, readable
@@ -17,7 +18,7 @@ from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccoun
 from shared.ports.costs import AccountsSource
 from shared.ports.payers import PayerLedger
 from shared.ports.runs import RunLedger
-from shared.services.errors import RequestError
+from shared.services.errors import RequestError, UnknownError
 from shared.services.terms import parse_day
 
 CLOUD_ACCOUNTS = "`python -m shared.cli cloud-accounts list` shows them"
@@ -46,7 +47,8 @@ class Planned:
 class Synced:
     """What a sync of one cloud account came to. charges: how many were stored, which come to totals.
 
-    took: how long that was worked on. errors: why not all was read, in a sentence each. was_begun: whether any was.
+    service_names: those that cost something. took: how long that was worked on. errors: why not all was read, in a
+    sentence each. was_begun: whether any was.
     """
 
     account: CloudAccount
@@ -57,6 +59,15 @@ class Synced:
     took: timedelta = timedelta(0)
     errors: tuple[str, ...] = ()
     was_begun: bool = False
+    service_names: tuple[str, ...] = ()
+
+
+class TooSoonError(RequestError):
+    """Another sync by hand of the same organization was a moment ago. seconds: to wait for."""
+
+    def __init__(self, wait: timedelta) -> None:
+        self.seconds = max(1, ceil(wait.total_seconds()))
+        super().__init__(f"Rate limit exceeded. Please wait {self.seconds} seconds before syncing again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,27 @@ class AwsSyncService:
         read.
         """
         begun = [each for each in planned if each.left]
+        self.ledger.note_manual_sync([each.account.id for each in begun], self.clock())
+        return self.start_by_schedule(begun)
+
+    def start_in_turn(self, planned: Planned, every: timedelta) -> str:
+        """The same of one, no sooner than so long after the last sync by hand of one of its organization.
+
+        Raises TooSoonError besides; where it could not begin, the next one needs not wait.
+        """
+        account, now = planned.account, self.clock()
+        last = self.ledger.claim_manual_sync(account.id, now, now - every)
+        if last is not None:
+            raise TooSoonError(last + every - now)
+        try:
+            return self.start_by_schedule([planned])
+        except Exception:
+            self.ledger.note_manual_sync([account.id], None)
+            raise
+
+    def start_by_schedule(self, planned: Sequence[Planned]) -> str:
+        """The same as `start`, and not by hand: nobody has to wait for it."""
+        begun = [each for each in planned if each.left]
         if not begun:
             return ""
         try:
@@ -98,7 +130,6 @@ class AwsSyncService:
         except MessageError as error:
             # Changed since it was planned.
             raise RequestError(str(error)) from None
-        self.ledger.note_manual_sync([each.account.id for each in begun], self.clock())
         self.chain.send(messages)
         return key
 
@@ -150,7 +181,7 @@ class AwsSyncService:
     def _one(self, cloud_account_id: int) -> CloudAccount:
         account = self.ledger.get(cloud_account_id)
         if account is None:
-            raise RequestError(f"there is no cloud account {cloud_account_id}; {CLOUD_ACCOUNTS}")
+            raise UnknownError(f"there is no cloud account {cloud_account_id}; {CLOUD_ACCOUNTS}")
         name = f"cloud account {account.id} ({account.name})"
         if self._source(account) is None:
             instead = f"; {INSTEAD[kind]}" if (kind := account.connection_type) in INSTEAD else ""

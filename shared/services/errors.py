@@ -7,7 +7,11 @@ class RequestError(Exception):
     """What was asked for can't be right. Nothing was done."""
 
 
-class UnknownProjectError(RequestError):
+class UnknownError(RequestError):
+    """There is nothing of that name or number."""
+
+
+class UnknownProjectError(UnknownError):
     """There is no such project."""
 
     def __init__(self, project: str) -> None:

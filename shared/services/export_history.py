@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from shared.domain.charges import CostMetric
 from shared.domain.exports.feeding import QUERY, Fed, Order
 from shared.domain.exports.runs import Export, RunState, told_apart
+from shared.domain.periods import Period, month_of
 from shared.domain.projects import sub_account_key
 from shared.domain.texts import in_shell, named, readable
+from shared.messages import GUID
 from shared.ports.clock import Clock
+from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.export_runs import Changes, ExportLedger, Feeding, RunPart, RunRecord
 from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
 from shared.services.checking import ask_for_checks
 from shared.services.errors import RequestError
+
+GOES_ON = (RunState.WAITING, RunState.IMPORTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,37 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestImport:
+    """The run that was imported last. name: of its cloud account, or of its export, never an id. rows: in its files."""
+
+    name: str
+    days: Period
+    rows: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The history in a few numbers: runs of exports. completed: those of which nothing is left to do."""
+
+    completed: int
+    failed: int
+    processing: int
+    latest: LatestImport | None
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.completed + self.failed + self.processing
+
+
+@dataclass(frozen=True, slots=True)
 class ExportHistory:
     """Every method raises LaterError where the database is away."""
 
     ledger: ExportLedger
     projects: ProjectLedger
+    cloud_accounts: CloudAccountLedger
     queues: MessageSender
     clock: Clock
     metric: CostMetric
@@ -64,6 +96,22 @@ class ExportHistory:
         if record is None:
             raise RequestError(f"there is no run {run_id}; `exports list` shows those that there are")
         return self._as_read(record), self.ledger.parts(run_id)
+
+    def summary(self) -> Summary:
+        """What became of all runs, and the last one that was imported."""
+        counts = self.ledger.counted()
+        failed, goes_on = (sum(counts.get(each, 0) for each in states) for states in ((RunState.FAILED,), GOES_ON))
+        return Summary(sum(counts.values()) - failed - goes_on, failed, goes_on, self._latest())
+
+    def _latest(self) -> LatestImport | None:
+        for record in self.ledger.runs(states=[RunState.IMPORTED], limit=1):
+            run, months = record.run, record.periods
+            days = run.days or Period(months[0], month_of(months[-1]).end) if months else run.days
+            account = self.cloud_accounts.get(record.cloud_account_id) if record.cloud_account_id else None
+            name = account.name if account and not GUID.search(account.name) else run.export.name
+            at = record.finished_at or record.found_at
+            return LatestImport(name, days or month_of(at.date().replace(day=1)), record.rows or 0, at)
+        return None
 
     def _as_read(self, record: RunRecord) -> RunRecord:
         """A run that was read before COST_METRIC was changed says so: its rows are as they were."""

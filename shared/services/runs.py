@@ -60,6 +60,10 @@ class RunService:
             raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
         return [ScopeTarget(subscription_id=subscription.lower())] if subscription else []
 
+    def everything(self) -> int:
+        """How many cloud accounts a run of all reads."""
+        return len(self.scheduler.asking.targets())
+
     def get(self, key: str) -> RunView | None:
         """One run as it stands."""
         return self.runs.get(key)

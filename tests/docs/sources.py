@@ -69,15 +69,15 @@ def triggers() -> dict[str, str]:
     assert done.returncode == 0, done.stderr
     indexed = [json.loads(line) for line in done.stdout.splitlines()]
     return {
-        name: named["queue_name"] or named["schedule"] or _request(named["route"], *methods)
+        name: named["queue_name"] or named["schedule"] or _request(named["route"], methods)
         for name, named, methods in indexed
     }
 
 
-def _request(route: str, method: str) -> str:
-    """The prefix is Azure's own; host.json could change it, and does not."""
-    assert "routePrefix" not in read("host.json")
-    return f"{method} /api/{route}"
+def _request(route: str, methods: list[str]) -> str:
+    """host.json leaves Azure's own prefix out: the routes are whole."""
+    assert json.loads(read("host.json"))["extensions"]["http"]["routePrefix"] == ""
+    return f"{methods[0] if len(methods) == 1 else 'any method'} /{route}"
 
 
 def imports_of(name: str) -> set[str]:

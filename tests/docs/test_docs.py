@@ -17,13 +17,19 @@ from tests.docs import markdown, sources
 
 NO_DEFAULT = "–"
 # Set by Azure, not by a person: the docs explain it without listing it.
-SET_BY_AZURE = {"WEBSITE_INSTANCE_ID", "WEBSITE_OWNER_NAME", "WEBSITE_RESOURCE_GROUP", "WEBSITE_SKU"}
+SET_BY_AZURE = {
+    "WEBSITE_AUTH_ENABLED",
+    "WEBSITE_INSTANCE_ID",
+    "WEBSITE_OWNER_NAME",
+    "WEBSITE_RESOURCE_GROUP",
+    "WEBSITE_SKU",
+}
 # Settings of Azure Functions itself that our docs may speak of.
 OF_AZURE_FUNCTIONS = {*SET_BY_AZURE, "FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT"}
 # Values of azd's environment, from which infra/ makes the settings, and what its hooks are told.
 OF_AZD = {*re.findall(r"\$\{(\w+)", sources.read("infra/main.parameters.json")), "WARDEN_SUBSCRIPTIONS"}
-# What infra/triggers/ reads: the app has the token once its sync can be called.
-OF_TRIGGERS = {"FINOPS_WEBHOOK_URL", "SECRET_SYNC_TOKEN", "WARDEN_FOLDER"}
+# What infra/triggers/ reads.
+OF_TRIGGERS = {"FINOPS_WEBHOOK_URL", "WARDEN_FOLDER"}
 # Switches of our tests.
 OF_THE_TESTS = {"TEST_MSSQL_URL", "REQUIRE_POSTGRES", "REQUIRE_WORKER_IF_313"}
 EVERYDAY_TARGETS = {"demo", "dev", "test", "check", "bench", "crash-test"}
@@ -136,6 +142,7 @@ def test_the_readme_lists_every_function_with_its_trigger_and_no_other():
 
 def test_function_app_imports_what_a_translation_needs_and_nothing_else():
     allowed = {"azure.functions", "json", "logging", "collections.abc.Callable", "shared.settings"}
+    allowed |= {"collections.abc.Awaitable", "functools.cache", "shared.web.app.made"}
     others = sources.imports_of("function_app.py") - allowed
     assert {name for name in others if not name.startswith(("shared.composition.", "shared.messages."))} == set()
 

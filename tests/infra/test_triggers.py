@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
 from localdev import worker_venv
+from localdev.azure_sim import AzureSimulator
 from localdev.azurite import Azurite
+from shared.ports.runs import RunState
 from shared.settings import Settings
+from tests.chain.conftest import Install, install, new_database  # noqa: F401
+from tests.chain.installation import NORTH, book_of, entry, post
 from tests.docs import sources
 from tests.infra.deployment import Deployment
 from tests.worker.worker_process import WorkerProcess
@@ -91,7 +99,55 @@ def test_what_the_image_copies_is_enough_for_the_command(tmp_path):
     assert "--wait" in done.stdout, done.stderr
 
 
-# --- the timer function and the Logic App: called in the tests of the sync's endpoint, once it is built ---
+# --- the timer function and the Logic App: run against the app, in its host ---
+
+TOKEN = "a-token-of-the-sync"
+
+
+@pytest.fixture
+def sync_url(install: Install) -> Iterator[str]:  # noqa: F811
+    """The address of the sync of an app that runs; it has one project, whose costs the simulator has."""
+    with AzureSimulator(book_of((NORTH, "rg-11", "10"))) as azure:
+        app = install(azure, SECRET_SYNC_TOKEN=TOKEN)
+        app.load(entry(11, "1000"))
+        host = app.host()
+        yield re.search(r"BudgetAlert \(POST (\S+)/api/budget-alert\)", host.output)[1] + "/finops/api/sync/"
+        assert [run.state for run in app.runs().values()] == [RunState.DONE]
+        assert app.projects()["P11"].spent > 0
+
+
+def call_timer(url: str, token: str) -> None:
+    """Runs the timer function as its host would, in this process."""
+    spec = importlib.util.spec_from_file_location("finops_timer", TRIGGERS / "timer" / "function_app.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FINOPS_WEBHOOK_URL", url)
+        patch.setenv("SECRET_SYNC_TOKEN", token)
+        spec.loader.exec_module(module)
+        (function,) = module.app.get_functions()
+        function.get_user_function()(None)
+
+
+def test_the_timer_function_has_all_costs_read(sync_url):
+    call_timer(sync_url, TOKEN)
+
+
+def test_the_timer_function_fails_where_the_token_is_wrong(install):  # noqa: F811
+    with AzureSimulator(book_of()) as azure:
+        host = install(azure, SECRET_SYNC_TOKEN=TOKEN).host()
+        url = re.search(r"BudgetAlert \(POST (\S+)/api/budget-alert\)", host.output)[1] + "/finops/api/sync/"
+        with pytest.raises(HTTPError, match="403"):
+            call_timer(url, "another")
+
+
+def test_the_logic_app_s_call_has_all_costs_read(sync_url, logic_app):
+    action = logic_app.one("Microsoft.Logic/workflows")["properties"]["definition"]["actions"]["sync"]
+    given = {"@parameters('syncToken')": TOKEN, "@parameters('syncUrl')": sync_url}
+    headers = {name: given[value] for name, value in action["inputs"]["headers"].items()}
+    answer = post(given[action["inputs"]["uri"]], b"", headers, action["inputs"]["method"])
+    said = json.loads(answer.text)
+    assert (answer.status, said["success"], said["message"]) == (200, True, "Cost sync completed successfully")
+    assert (said["errors"], said["run"].startswith("manual-"), type(said["output"])) == (None, True, str)
 
 
 @pytest.mark.worker

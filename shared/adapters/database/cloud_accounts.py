@@ -142,10 +142,26 @@ class SqlCloudAccounts(Ledger, CloudAccountLedger):
 
     @override
     @writes
-    def note_manual_sync(self, connection: Connection, ids: Collection[int], now: datetime) -> None:
+    def note_manual_sync(self, connection: Connection, ids: Collection[int], now: datetime | None) -> None:
         for some in in_chunks(sorted(ids)):
             these = update(cloud_accounts).where(cloud.id.in_(some))
             connection.execute(these.values(last_manual_sync_at=now))
+
+    @override
+    @writes
+    def claim_manual_sync(
+        self, connection: Connection, cloud_account_id: int, now: datetime, since: datetime
+    ) -> datetime | None:
+        organization = select(cloud.organization).where(cloud.id == cloud_account_id).scalar_subquery()
+        its = func.lower(cloud.organization) == func.lower(organization)
+        # An update is the lock that every database has: whoever comes at the same time waits here.
+        connection.execute(update(cloud_accounts).where(its).values(detail=cloud.detail))
+        last: datetime | None = connection.scalar(select(func.max(cloud.last_manual_sync_at)).where(its))
+        if last is not None and last > since:
+            return last
+        this = update(cloud_accounts).where(cloud.id == cloud_account_id)
+        connection.execute(this.values(last_manual_sync_at=now))
+        return None
 
     @override
     @writes

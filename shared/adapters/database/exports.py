@@ -109,6 +109,12 @@ class SqlExports(Ledger, ExportLedger):
 
     @override
     @reads
+    def counted(self, connection: Connection) -> dict[RunState, int]:
+        counts = select(run.state, func.count().label("runs")).group_by(run.state)
+        return {row.state: row.runs for row in connection.execute(counts)}
+
+    @override
+    @reads
     def contents(self, connection: Connection, states: Collection[RunState] = ()) -> set[str]:
         found = select(run.content)
         return set(connection.scalars(found.where(run.state.in_(list(states))) if states else found))

@@ -1,0 +1,106 @@
+"""The HTTP API as the function `Web` answers it, over the command line's own folder, settings and queues."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import azure.functions as func
+import pytest
+
+from shared import settings
+from shared.composition import Composition
+from shared.web.app import Handler, made
+from shared.web.signin import PRINCIPAL
+
+# What the command line's tests stand on, this stands on.
+from tests.cli.conftest import (  # noqa: F401
+    app,
+    cli,
+    environment,
+    nothing_left_running,
+    queue_names,
+    refusing_queues,
+    working,
+)
+from tests.cli.test_aws_syncs import aws  # noqa: F401
+from tests.cli.test_export_scan import container  # noqa: F401
+
+HOST = "warden.example.com"
+ROLES = {"operator": "Warden.Operator", "viewer": "Warden.Viewer", "somebody": None, "nobody": None}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, as the host gets it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Call = Callable[..., Answer]
+
+
+def signed_in(who: str) -> dict[str, str]:
+    """The header that Azure writes for one who has signed in."""
+    if who == "nobody":
+        return {}
+    claims = [{"typ": "name", "val": who}, {"typ": "oid", "val": f"id of {who}"}]
+    claims += [{"typ": "roles", "val": ROLES[who]}] if ROLES[who] else []
+    said = {"auth_typ": "aad", "claims": claims, "name_typ": "name", "role_typ": "roles"}
+    return {PRINCIPAL: base64.b64encode(json.dumps(said).encode()).decode()}
+
+
+@pytest.fixture
+def call(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Call:  # noqa: F811
+    """Calls an address of one instance of the app: `call("GET", "/finops/…", who="operator")`."""
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
+    return Web().call
+
+
+@dataclass
+class Web:
+    """The function, as one instance of the app has it."""
+
+    @cached_property
+    def handler(self) -> Handler:
+        loaded = settings.load()
+        # Azure would refuse a SQLite file.
+        return made(Composition(loaded.model_copy(update={"azure_instance": "a" * 64})))
+
+    def call(
+        self, method: str, path: str, who: str = "nobody", body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        sent = {"Host": HOST} | signed_in(who) | dict(headers or {})
+        url = urlsplit(path)
+        request = func.HttpRequest(
+            method, f"https://{HOST}{path}", headers=sent, params=dict(parse_qsl(url.query)), body=body
+        )
+        answer = asyncio.run(self.handler(request, CONTEXT))
+        return Answer(
+            answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, answer.get_body()
+        )
+
+
+class Context:
+    """What the host tells a function of its call."""
+
+    invocation_id, function_name = "1", "Web"
+
+    class trace_context:  # noqa: N801 - the worker's own form
+        trace_parent = trace_state = ""
+        attributes: dict[str, str] = {}  # noqa: RUF012
+
+
+CONTEXT: Any = Context()
