@@ -101,6 +101,9 @@ param exportLocation string = ''
 @description('Whether Event Grid tells of new exports at once; without it they are found within the hour.')
 param exportEvents bool = false
 
+@description('The client id of the app registration by which people sign in; empty: nobody does.')
+param webClientId string = ''
+
 @description('The megabytes that an instance has.')
 param instanceMegabytes 512 | 2048 | 4096 = 2048
 
@@ -140,6 +143,19 @@ var exports = {
   group: exportStorage == 'own' || empty(exportStorage) ? names.group : split(exportStorage, '/')[4]
   storage: exportStorage == 'own' || empty(exportStorage) ? names.storage : last(split(exportStorage, '/'))
 }
+// Azure's name of it: the identity that it names signs in for the registration, which needs no secret.
+var federationSetting = 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
+// Each is right with and without its last slash.
+var openPaths = flatten(map(
+  [
+    '/api/budget-alert'
+    '/api/health'
+    '/api/cron/sync-aws-costs'
+    '/finops/api/sync'
+    '/finops/api/sync/status'
+  ],
+  path => [path, '${path}/']
+))
 var packageContainer = 'app-package'
 var mailSecret = 'mail-key'
 var isAcs = emailProvider == 'acs'
@@ -293,8 +309,12 @@ module app 'modules/app.bicep' = {
     packageContainer: packageContainer
     instanceMegabytes: instanceMegabytes
     mostInstances: 40
+    webClientId: webClientId
+    federationSetting: federationSetting
+    openPaths: openPaths
     settings: union(
       queues,
+      empty(webClientId) ? {} : { '${federationSetting}': identity.outputs.clientId },
       {
         AzureWebJobsStorage__blobServiceUri: 'https://${names.storage}.blob.${environment().suffixes.storage}'
         AzureWebJobsStorage__credential: 'managedidentity'

@@ -13,6 +13,12 @@ param instanceMegabytes int
 param mostInstances int
 @description('The app settings, by their names.')
 param settings object
+@description('The client id of the app registration by which people sign in; empty: nobody does.')
+param webClientId string
+@description('The setting that names the identity which signs in for the registration, in place of a secret.')
+param federationSetting string
+@description('The paths that check by themselves who calls: all others are for people who have signed in.')
+param openPaths string[]
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
   name: identityName
@@ -71,6 +77,33 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   resource appSettings 'config' = {
     name: 'appsettings'
     properties: settings
+  }
+
+  resource signIn 'config' = {
+    name: 'authsettingsV2'
+    properties: {
+      platform: { enabled: !empty(webClientId), runtimeVersion: '~1' }
+      globalValidation: {
+        requireAuthentication: !empty(webClientId)
+        unauthenticatedClientAction: empty(webClientId) ? 'AllowAnonymous' : 'Return401'
+        excludedPaths: openPaths
+      }
+      identityProviders: empty(webClientId)
+        ? {}
+        : {
+            azureActiveDirectory: {
+              enabled: true
+              registration: {
+                openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+                clientId: webClientId
+                clientSecretSettingName: federationSetting
+              }
+              validation: { allowedAudiences: [webClientId, 'api://${webClientId}'] }
+            }
+          }
+      login: { tokenStore: { enabled: false } }
+      httpSettings: { requireHttps: true }
+    }
   }
 
   // Nobody deploys with a password.

@@ -77,7 +77,7 @@ def triggers() -> dict[str, str]:
 def _request(route: str, methods: list[str]) -> str:
     """host.json leaves Azure's own prefix out: the routes are whole."""
     assert json.loads(read("host.json"))["extensions"]["http"]["routePrefix"] == ""
-    return f"{methods[0] if len(methods) == 1 else 'any method'} /{route}"
+    return f"{methods[0]} /{route}" if len(methods) == 1 else f"/{route}"
 
 
 def imports_of(name: str) -> set[str]:

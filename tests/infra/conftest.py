@@ -30,6 +30,7 @@ WAYS: dict[str, dict[str, str]] = {
     "free offer": MAIL | {"SQL_FREE_OFFER": "true"},
     "mssqlpython": MAIL | {"SQL_DRIVER": "mssqlpython"},
     "exports": MAIL | {"COST_EXPORT_STORAGE": "own", "COST_EXPORT_EVENTS": "true"},
+    "signed in": MAIL | {"WEB_CLIENT_ID": "55555555-0000-0000-0000-00000000000c"},
     "with the key": MAIL | {"MAIL_KEY": "SG.a-secret"},
     "from a pipeline": MAIL | {"AZURE_PRINCIPAL_TYPE": "ServicePrincipal"},
     "for a group": MAIL | {"WARDEN_ADMINISTRATOR_ID": A_GROUP, "WARDEN_ADMINISTRATOR_NAME": "platform-team"},

@@ -25,6 +25,7 @@ ONLY_AZURE_KNOWS = {
     r"reference\('[^']*/domains/[^']*', '[^']*'\)\.mailFromSenderDomain": "a-guid.azurecomm.net",
     r"listKeys\(.*\)\.default": "KEY",
     r"resourceGroup\(\)\.location": "westeurope",
+    r"environment\(\)\.authentication\.loginEndpoint": "https://login.microsoftonline.com/",
     r"environment\(\)\.suffixes\.storage": "core.windows.net",
     r"environment\(\)\.suffixes\.keyvaultDns": ".vault.azure.net",
 }

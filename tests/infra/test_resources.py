@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
 
 from shared.ports import azure
+from shared.web.app import every_route
+from shared.web.guard import ANYBODY, who_may
 from tests.docs import sources
 from tests.infra import azd
 from tests.infra.conftest import A_GROUP, MAIL
-from tests.infra.deployment import ROLES, nested
+from tests.infra.deployment import ROLES, Deployment, nested
 
 WHO_DEPLOYS = "99999999-0000-0000-0000-000000000003"
 EMAIL, OWN, AZURES_SENDER = (
@@ -211,6 +215,36 @@ def test_with_acs_mails_come_from_a_domain_that_is_linked_by_each_deployment(ins
 
 def test_without_acs_none_of_it_is_made(installed):
     assert [each["type"] for each in installed("defaults").resources if "Communication" in each["type"]] == []
+
+
+# --- signing in ---
+
+
+def sign_in_of(deployment: Deployment) -> dict[str, Any]:
+    return next(each for each in deployment.resources if each["name"].endswith("/authsettingsV2"))["properties"]
+
+
+def test_app_service_authentication_lets_by_exactly_what_looks_at_its_callers_itself(deployment):
+    """The named functions have keys or tell nothing; of the other routes, those that are open to anybody."""
+    auth = sign_in_of(deployment)
+    named = {path for path in map(_path, sources.triggers().values()) if path.startswith("/api/")}
+    routes = {route.path for route in every_route() if who_may(route.endpoint) == ANYBODY}
+    expected = named | routes
+    assert set(auth["globalValidation"]["excludedPaths"]) == expected | {f"{path}/" for path in expected}
+
+
+def _path(trigger: str) -> str:
+    return trigger.rpartition(" ")[2]
+
+
+def test_without_an_app_registration_nobody_signs_in_and_with_one_everybody_has_to(installed):
+    off, on = (sign_in_of(installed(way)) for way in ("defaults", "signed in"))
+    assert (off["platform"]["enabled"], off["identityProviders"]) == (False, {})
+    assert on["platform"]["enabled"] is True
+    assert on["globalValidation"]["requireAuthentication"] is True
+    # Without a secret: the identity stands for the registration.
+    assert "clientSecret" not in json.dumps(on).replace("clientSecretSettingName", "")
+    assert on["login"]["tokenStore"]["enabled"] is False
 
 
 # --- what needs the running app ---

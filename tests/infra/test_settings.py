@@ -25,6 +25,7 @@ READ_BY_AZURE = {
     "PYTHON_THREADPOOL_THREAD_COUNT",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
+    "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID",
 }
 # Whose default is right for Azure too; infra/app-settings.json may set them.
 LEFT_TO_THEIR_DEFAULTS = {

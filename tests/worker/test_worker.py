@@ -165,7 +165,7 @@ def answered(answer: dict[str, object]) -> tuple[int, dict[str, object]]:
     assert answer["succeeded"], answer["error"]
     http = answer["http"]
     assert isinstance(http, dict)
-    assert http["headers"]["content-type"] == "application/json"
+    assert http["headers"]["content-type"] in ("application/json", "application/problem+json")
     return int(http["status"]), json.loads(bytes.fromhex(http["body"]))
 
 
@@ -203,17 +203,23 @@ def test_the_worker_indexes_every_function_with_its_trigger(functions):
 
 
 @pytest.mark.parametrize(
-    ("name", "level", "method"), [("BudgetAlert", "function", "POST"), ("Health", "anonymous", "GET")]
+    ("name", "level", "methods"),
+    [
+        ("BudgetAlert", "function", ["POST"]),
+        ("Health", "anonymous", ["GET"]),
+        ("Web", "anonymous", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+    ],
 )
-def test_an_http_function_takes_what_it_is_for_and_answers_its_caller(functions, name, level, method):
+def test_an_http_function_takes_what_it_is_for_and_answers_its_caller(functions, name, level, methods):
     (trigger,) = bindings_of(functions[name], "IN")
-    assert (trigger["authLevel"].lower(), trigger["methods"]) == (level, [method])
+    assert (trigger["authLevel"].lower(), trigger["methods"]) == (level, methods)
     others = {
         name: [binding["name"] for binding in bindings_of(function, "OUT")] for name, function in functions.items()
     }
     assert {name: outputs for name, outputs in others.items() if outputs} == {
         "BudgetAlert": ["$return"],
         "Health": ["$return"],
+        "Web": ["$return"],
     }
 
 
@@ -318,6 +324,18 @@ def test_while_the_queue_can_t_be_reached_the_alert_s_caller_is_asked_to_try_aga
         status, said = answered(worker.post("BudgetAlert", json.dumps(ALERT).encode()))
     assert status == 503
     assert said == {"status": 503, "reason": "the queues can't be reached (ServiceRequestError)"}
+
+
+def test_other_addresses_are_answered_by_what_is_loaded_with_the_first_call(python_313, settings):
+    with WorkerProcess(python_313, settings | {"SECRET_SYNC_TOKEN": "a-token"}) as worker:
+        status, said = answered(worker.post("Web", b"", "/finops/api/sync/"))
+        assert (status, said["success"]) == (403, False)
+        status, said = answered(worker.post("Web", b"", "/finops/api/sync/", **{"x-sync-token": "a-token"}))
+        assert (status, said["success"], said["errors"]) == (200, True, None)
+        status, said = answered(worker.post("Web", b"x" * 100_000, "/api/cloud-accounts/1/sync"))
+        assert (status, said["detail"]) == (401, "Nobody is signed in.")
+        status, said = answered(worker.post("Web", b"", "/"))
+        assert (status, said["title"]) == (404, "Not Found")
 
 
 def test_where_a_token_is_asked_for_the_alert_needs_one(python_313, settings):

@@ -65,11 +65,11 @@ class WorkerProcess:
         }
         return self._ask({"function": function, **value, "metadata": metadata})
 
-    def post(self, function: str, body: bytes, **headers: str) -> dict[str, Any]:
+    def post(self, function: str, body: bytes, path: str = "/api/a-route", **headers: str) -> dict[str, Any]:
         """Posts a body to an HTTP function; the host has looked at its key by then, and names headers in lower case."""
         request = {
             "method": "POST",
-            "url": "https://warden.example/api/a-route?code=a-key",
+            "url": f"https://warden.example{path}?code=a-key",
             "headers": {"content-type": "application/json; charset=utf-8", **headers},
             "query": {"code": "a-key"},
             "body": body.hex(),
