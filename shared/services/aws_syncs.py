@@ -146,7 +146,8 @@ class AwsSyncService:
         if sync is None:
             return Synced(account, errors=(reason,) if reason else ())
         took, errors = sync.finished_at - sync.started_at, sync.errors or ((reason,) if reason else ())
-        return Synced(account, sync.rows, sync.totals, sync.services, sync.calls, took, errors, was_begun=True)
+        came = (sync.rows, sync.totals, sync.services, sync.calls, took, errors)
+        return Synced(account, *came, was_begun=True, service_names=sync.service_names)
 
     def _no_call_left(self) -> str:
         return (

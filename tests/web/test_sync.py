@@ -190,7 +190,7 @@ def test_a_cron_without_its_secret_is_unauthorized(call: Call, header: str | Non
 
 def test_each_account_has_a_result_and_one_that_fails_stops_no_other(
     call: Call,
-    cli: Cli,
+    app: Composition,
     aws: AwsSimulator,
     working: Working,
 ) -> None:
@@ -208,7 +208,7 @@ def test_each_account_has_a_result_and_one_that_fails_stops_no_other(
         "services": ["Amazon EC2"],
     }  # fmt: skip
     # It was not by hand: nobody has to wait.
-    assert all(each["last_manual_sync_at"] is None for each in cli("cloud-accounts", "list", "--json").json)
+    assert [each.last_manual_sync_at for each in app.cloud_accounts.accounts()] == [None, None]
 
 
 def test_without_an_aws_account_there_is_nothing_to_do(call: Call, cli: Cli) -> None:
