@@ -158,7 +158,8 @@ class Reading:
     group_keys: what the queries were restricted to (`charges.key_of_group`); empty for the whole account.
     parts: what was answered; failed: what could not be read, and why. night: the day of the run, which its re-reads
     share. source: what it was read from (a connection type). in_turn: whether all that is due of a month is read, in
-    one window after the other.
+    one window after the other. lately: the windows of which answers came in the last days, and when they were begun: a
+    month may take more calls than a night has.
     """
 
     provider: str
@@ -169,6 +170,7 @@ class Reading:
     source: str = ""
     failed: tuple[tuple[Period, str], ...] = ()
     in_turn: bool = False
+    lately: tuple[tuple[Period, datetime], ...] = ()
 
     @property
     def is_whole(self) -> bool:

@@ -13,7 +13,6 @@ from shared.domain.charges import ChargeSet
 from shared.domain.coverage import Reading, ReadPart
 from shared.domain.money import add
 from shared.domain.periods import Period
-from shared.messages import ScopeTarget
 from shared.pipeline.asking import Work
 from shared.pipeline.events import event
 from shared.ports.charges import ChargeLedger
@@ -120,7 +119,10 @@ class Payers:
                 break
             if self.clock() >= until:
                 break
-        joint.readings = list(self._readings(scope.target, payer, source, left, joint, night))
+        joint.readings = list(self._readings(scope, payer, source, left, joint, night))
+        if scope.target.project_id is not None:
+            # It says something of that project's accounts alone.
+            joint.paid.clear()
         self._note(payer, begun, joint, may_call.made)
         return joint
 
@@ -140,18 +142,23 @@ class Payers:
             for each in rest:
                 hull = hulls.get(month := each.start.replace(day=1), each)
                 hulls[month] = Period(min(hull.start, each.start), max(hull.end, each.end))
-        syncs = [each for each in self.ledger.syncs(payer.id, SYNCS_LOOKED_AT) if each.run_key != scope.run_key]
-        lately = [each for each in syncs if each.started_at >= self.clock() - A_WEEK]
-        longest = windows.longest(max(1, self.calls_a_day // PART_OF_CALLS), _pages_a_day(lately))
+        syncs = self._before(payer, scope)
+        longest = windows.longest(max(1, self.calls_a_day // PART_OF_CALLS), _pages_a_day(self._lately(syncs)))
         parts = [part for each in hulls.values() for part in _cut(each, longest)]
         newest, *others = sorted(parts, key=lambda each: each.start, reverse=True)
         return [newest, *sorted(others, key=lambda each: _answered_on(each, syncs))]
+
+    def _before(self, payer: CloudAccount, scope: RunScope) -> list[Sync]:
+        return [each for each in self.ledger.syncs(payer.id, SYNCS_LOOKED_AT) if each.run_key != scope.run_key]
+
+    def _lately(self, syncs: Iterable[Sync]) -> list[Sync]:
+        return [each for each in syncs if each.started_at >= self.clock() - A_WEEK]
 
     # --- what is made of the answers ---
 
     def _readings(
         self,
-        target: ScopeTarget,
+        scope: RunScope,
         payer: CloudAccount,
         source: AccountsSource,
         left: Left,
@@ -159,8 +166,10 @@ class Payers:
         night: date,
     ) -> Iterator[tuple[Reading, list[Period]]]:
         answers, failed = joint.answers, tuple(joint.failed.items())
-        in_turn = target.left is None
-        reading = Reading(payer.provider, "", frozenset(), (), night, source.connection_type, failed, in_turn)
+        target, syncs = scope.target, self._lately(self._before(payer, scope))
+        lately = tuple((window, sync.started_at) for sync in syncs for window, _ in sync.answered)
+        kind, in_turn = source.connection_type, target.left is None
+        reading = Reading(payer.provider, "", frozenset(), (), night, kind, failed, in_turn, lately)
         for work, rest in left:
             if work.key[1] == payer.external_account_id and (elsewhere := self._fed_elsewhere(payer)):
                 refused = tuple((window, elsewhere) for window in answers)

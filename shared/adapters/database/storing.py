@@ -30,6 +30,7 @@ from shared.adapters.database.tables import WHOLE, accounts, answers, charges, e
 from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import (
     Coverage,
+    CoverageState,
     Reading,
     ReadPart,
     StoredAnswer,
@@ -171,12 +172,34 @@ class _Taken:
             if not is_whole:
                 part = replace(part, odd={**(known.odd or {}), **part.odd})
             beside = [*tonight, *(each.window for each in self.believed)]
-            night, in_turn = self.reading.night, self.reading.in_turn
-            believed, after = known.read(part, night, self.lookback_days, doubt, beside, in_turn=in_turn)
+            believed, after = self._read(known, part, doubt, beside)
             self._know(replace(after, source=self.reading.source))
         if doubt:
             (self.gone if believed else self.suspect)[part.window] = doubt
         return believed
+
+    def _read(
+        self, known: Coverage, part: ReadPart, doubt: str | None, beside: Sequence[Period]
+    ) -> tuple[bool, Coverage]:
+        """Whether the part is believed, and what is known then: by what else was read tonight, else in the last days.
+
+        Of these, what was begun before the month was in doubt last says nothing of it; and the month is as old as the
+        oldest.
+        """
+        night, in_turn = self.reading.night, self.reading.in_turn
+        found = known.read(part, night, self.lookback_days, doubt, beside, in_turn=in_turn)
+        since = known.suspect_at if known.state is CoverageState.SUSPECT else None
+        lately = [
+            each for each in self.reading.lately if _month(each[0]) == known.month and (not since or each[1] >= since)
+        ]
+        if found[1].good_on == night or not lately:
+            return found
+        windows = [*beside, *(window for window, _ in lately)]
+        believed, after = known.read(part, night, self.lookback_days, doubt, windows, in_turn=in_turn)
+        if after.good_on != night:
+            return found
+        oldest = min(night, *(utc_day(at) for _, at in lately))
+        return believed, replace(after, good_on=max(oldest, known.good_on or oldest))
 
     def of(self, window: Period) -> Coverage:
         """What is known of a window's month."""
