@@ -82,12 +82,15 @@ def split(days: Period, longest: timedelta) -> list[Period]:
     return [part for month in split_at_month_ends(days) for part in _split(month, longest)]
 
 
-def longest(calls: int, pages_a_day: float) -> int:
+def longest(calls: int, pages_a_day: float, before: int | None = None) -> int:
     """How many days a window has at most whose answer is to take no more than so many calls.
 
-    pages_a_day: what each of its days takes; 0 where a month is one page.
+    pages_a_day: what each of its days takes; 0 where all windows were one page, of which the longest had `before` days:
+    one that is twice as long tells more. None: nothing is known yet.
     """
-    return max(1, min(LONGEST_MONTH, int(calls / pages_a_day))) if pages_a_day else LONGEST_MONTH
+    if not pages_a_day:
+        return LONGEST_MONTH if before is None else min(LONGEST_MONTH, 2 * before)
+    return max(1, min(LONGEST_MONTH, int(calls / pages_a_day)))
 
 
 def without(days: Period, answered: Iterable[Period]) -> list[Period]:

@@ -143,7 +143,8 @@ class Payers:
                 hull = hulls.get(month := each.start.replace(day=1), each)
                 hulls[month] = Period(min(hull.start, each.start), max(hull.end, each.end))
         syncs = self._before(payer, scope)
-        longest = windows.longest(max(1, self.calls_a_day // PART_OF_CALLS), _pages_a_day(self._lately(syncs)))
+        lately = self._lately(syncs)
+        longest = windows.longest(max(1, self.calls_a_day // PART_OF_CALLS), _pages_a_day(lately), _longest(lately))
         parts = [part for each in hulls.values() for part in _cut(each, longest)]
         newest, *others = sorted(parts, key=lambda each: each.start, reverse=True)
         return [newest, *sorted(others, key=lambda each: _answered_on(each, syncs))]
@@ -309,6 +310,11 @@ def _pages_a_day(syncs: Iterable[Sync]) -> float:
         if each.days_unfit and (begun := each.calls - sum(calls for _, calls in each.answered)) > 0:
             found.append((begun + 1) / each.days_unfit)
     return max(found)
+
+
+def _longest(syncs: Iterable[Sync]) -> int | None:
+    """How many days the longest window had that was answered; None where none was."""
+    return max((days.days for each in syncs for days, _ in each.answered), default=None)
 
 
 def _answered_on(window: Period, syncs: Sequence[Sync]) -> datetime:

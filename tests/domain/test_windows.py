@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from shared.domain.windows import (
     at_once,
     due_totals,
     due_windows,
+    longest,
     needed_from,
     split,
     without,
@@ -263,3 +265,13 @@ def test_a_final_month_is_compared_once_a_week_and_made_up_for_where_its_night_w
     for other in (None, date(2026, 5, 1)):
         assert due_totals("a", {month: read}, other, nights[-1], 35) == []
     assert due_totals("a", {month: read.compared(first, agrees=False)}, month, nights[-1], 35) == [], "it is to be read"
+
+
+@pytest.mark.parametrize(
+    ("calls", "pages_a_day", "before", "days"),
+    [(6, 0, None, 31), (6, 0, 31, 31), (6, 0, 4, 8), (6, 0, 20, 31), (6, 1.0, 4, 6), (6, 0.1, 9, 31), (1, 3.0, 1, 1)],
+)
+def test_a_window_is_as_long_as_its_calls_reach_and_twice_as_long_as_before_where_a_page_was_enough(
+    calls: int, pages_a_day: float, before: int | None, days: int
+) -> None:
+    assert longest(calls, pages_a_day, before) == days
