@@ -107,7 +107,10 @@ def _hollow(body: bytes) -> bytes:
 
 
 def _loop(page: Any, _text: str) -> None:
-    page["NextPageToken"] = "the-same-again"
+    if "Accounts" in page:
+        page["NextToken"] = "0"
+    else:
+        page["NextPageToken"] = "the-same-again"
 
 
 def _amount(page: Any, text: str) -> None:

@@ -221,6 +221,8 @@ def test_each_command_writes_what_it_did(
         _imported(world)
     if name.startswith("rates-"):
         _rates(world)
+    if name == "cloud-accounts-list":
+        cli(*COMMANDS["cloud-accounts-add"].split())
     if name == "cloud-accounts-enable":
         cli("cloud-accounts", "disable", "2")
     outcome = cli(*COMMANDS[name].split())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.cli import rates
 from shared.composition import Composition
-from tests.adapters.rates.test_ecb import CSV, packed
+from tests.adapters.rates.test_ecb import CSV, packed, serving
 from tests.cli.commands import Cli
 
 YEAR = ("--from", "2026-04-01", "--to", "2027-03-31", "--reason", "fiscal year")
@@ -36,6 +37,18 @@ def test_a_file_of_the_ecbs_is_read(cli: Cli, app: Composition, content: bytes) 
     assert found["currencies"][0] == {"currency": "BGN", "last_day": "2025-12-31"}
     shown = cli("rates", "list").out
     assert "2026-10-30 (old)" in shown and "3: CAD, EUR, USD" in shown and "BGN (2025-12-31)" in shown
+
+
+def test_without_a_file_the_ecb_is_asked(cli: Cli, app: Composition, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "open_app", lambda: app)
+    with serving(CSV.replace(b"2026-10-30", b"2026-11-19")) as app.rate_feed:
+        assert cli("rates", "update", "--json").json["newest"] == "2026-11-19"
+        outcome = cli("rates", "update")
+    assert (outcome.code, outcome.out) == (0, "0 rates new or changed. The newest are of 2026-11-19.\n")
+    assert app.rates.last_days(date(2026, 11, 19))["CAD"] == date(2026, 11, 19)
+    # It serves no longer.
+    away = cli("rates", "update")
+    assert (away.code, away.out) == (1, "") and "which sets the exchange rates, can't be reached" in away.err
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ from sqlalchemy import select, text
 
 from localdev.aws_sim import AwsAccount, AwsCharge, AwsSimulator, Organization
 from shared.adapters.database.tables import charge_meters, charges
+from shared.domain.currencies import Converting
 from shared.domain.periods import Period, PeriodKind, PeriodRule
 from shared.domain.projects import Scope
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.credentials import AccessKeys
 from shared.ports.payers import Member
 from shared.ports.spending import By, Estimated, Selection
-from tests.aws_worlds import ACCOUNT, KEYS, OTHER, aws_costs, cloud_account, with_roles
+from tests.aws_worlds import ACCOUNT, EXTERNAL_ID, KEYS, OTHER, aws_costs, cloud_account, with_roles
 from tests.pipeline.conftest import Chain, entry
 
 ONE, TWO, THREE, FOUR = "111111111111", "222222222222", "333333333333", "444444444444"
@@ -207,3 +208,50 @@ def test_until_aws_has_closed_it_a_night_reads_all_of_the_month_before_and_its_o
     assert {("2026-11-01", "2026-12-01"), ("2026-12-01", f"2026-12-{day + 1:02}")} <= asked
     assert all(start < end for start, end in asked)
     assert {each.status for each in chain.cloud_accounts.accounts() if each.provider == "aws"} == {AccountStatus.ACTIVE}
+
+
+def test_an_answer_that_aws_lets_nobody_finish_is_begun_anew_twice_a_night_and_is_read_the_night_after(
+    chain: Chain, aws: AwsSimulator
+) -> None:
+    spend(aws, ONE, "22")
+    spend(aws, THREE, "60")
+    aws.fault("request_changed", operation="GetCostAndUsage", account=ACCOUNT, times=None)
+    chain.night()
+    for _ in range(3):
+        chain.look()
+        chain.drain()
+    first, second = (each for each in chain.cloud_accounts.accounts() if each.provider == "aws")
+    assert (first.status, second.status) == (AccountStatus.ERROR, AccountStatus.ACTIVE)
+    assert "was begun anew 2 times" in first.last_sync_error
+    asked = [call for call in aws.calls if call.operation == "GetCostAndUsage" and call.account == ACCOUNT]
+    periods = [call.given["TimePeriod"]["Start"] for call in asked]
+    assert {each: periods.count(each) for each in periods} == {"2026-11-01": 3, "2026-10-12": 3}
+    assert [chain.spent(each) for each in (11, 12)] == [30, 60]
+    aws.faults.clear()
+    chain.clock.now = chain.clock.now.replace(day=21)
+    chain.night()
+    assert chain.spent(11) == 52
+    assert chain.cloud_accounts.get(first.id).status is AccountStatus.ACTIVE
+
+
+def test_an_account_in_china_is_read_by_its_own_keys_and_in_its_own_currency(chain: Chain) -> None:
+    class Nobody:
+        def read(self, _since: date) -> list[object]:
+            return []
+
+    with AwsSimulator(today=lambda: chain.clock().date()) as aws:
+        user, role = f"arn:aws-cn:iam::{OTHER}:user/warden", f"arn:aws-cn:iam::{ACCOUNT}:role/costs"
+        aws.iam.add_user(user, KEYS.access_key_id, KEYS.secret_access_key)
+        aws.iam.add_role(role, trusts=[user], external_id=EXTERNAL_ID)
+        assert chain.cloud_accounts.add(cloud_account(ACCOUNT, name="china", role_arn=role))
+        chain.parts |= {"aws_costs": replace(aws_costs(aws, KEYS), clock=chain.clock), "rate_feed": Nobody()}
+        chain.configure(converting=Converting.ECB)
+        rates = {"CNY": Decimal(8), "USD": Decimal("1.1")}
+        chain.app.rates.keep([(YESTERDAY, currency, rate) for currency, rate in rates.items()], chain.clock())
+        aws.book.add([AwsCharge(ACCOUNT, "Amazon EC2", YESTERDAY, Decimal(80), "CNY")])
+        chain.load(replace(entry(11, "100", currency="USD"), scopes=(Scope("aws", ACCOUNT),)))
+        chain.night()
+    (read,) = chain.cloud_accounts.accounts()
+    assert (read.status, read.last_sync_error) == (AccountStatus.ACTIVE, None)
+    assert chain.payers.syncs(read.id, 1)[0].totals == {"CNY": Decimal(80)}
+    assert chain.spent(11) == 11

@@ -97,9 +97,12 @@ def test_locks_machines_and_azure_s_budgets_are_asked_for_azure_s_groups_alone(
     aws: FakePayers,
 ) -> None:
     mixed.configure(lock_stop_compute=True)
+    machine = mixed.azure_compute.add(RG, "vm-1")
     spend(aws, ONE, "101")
     spend(aws, TWO, "101")
     mixed.night()
+    assert machine.state == "deallocated"
+    assert {group for _call, group, _name in mixed.azure_compute.calls} == {"rg-11"}
     assert set(mixed.azure_locks.groups) == {(SUBSCRIPTION, "rg-11")}
     facts = mixed.lock_ledger.facts(11, mixed.clock())
     assert facts.groups == (RG,)

@@ -202,6 +202,26 @@ def test_an_account_that_one_month_misses_is_read_again_and_its_figure_says_so_u
     assert (chain.spent(11), chain.charges.incomplete(chain.clock().date()).lines) == (80, [])
 
 
+def test_a_payer_is_read_back_13_months_at_most_and_what_is_before_is_said(chain: Chain, aws: FakePayers) -> None:
+    add(chain)
+    chain.load(of(11, ONE, rule=PeriodRule(PeriodKind.FIXED, date(2025, 1, 1), date(2027, 1, 1))))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE")]
+    for month in range(1, 13):
+        spend(aws, ONE, "1", date(2025, month, 25))
+        spend(aws, ONE, "1", date(2026, month, 5))
+    chain.night()
+    assert min(window.start for _, window in aws.asked) == date(2025, 10, 20)
+    assert chain.spent() == 14
+    assert chain.charges.incomplete(TODAY).lines == [
+        "P11: January to October 2025 of 111111111111 can't be read any more; "
+        "`budgets set --opening-balance` takes what was spent then"
+    ]
+    aws.asked.clear()
+    chain.clock.now += timedelta(days=1)
+    chain.night()
+    assert min(window.start for _, window in aws.asked) == date(2026, 10, 13)
+
+
 def test_an_account_that_truly_had_nothing_in_a_month_makes_it_paid_for_three_nights_and_no_longer(
     chain: Chain, aws: FakePayers
 ) -> None:
@@ -503,6 +523,17 @@ def test_calls_that_do_not_reach_all_leave_the_rest_to_the_nights_after_the_newe
     assert newest == Period(date(2026, 11, 12), date(2026, 11, 22))
     assert second.start.month == 10
     assert second.days <= 10
+
+
+def test_days_that_the_calls_did_not_reach_are_said_from_the_first_night_on(chain: Chain, aws: FakePayers) -> None:
+    add(chain)
+    chain.configure(aws_calls_per_day=2)
+    chain.load(of(11, ONE, rule=PeriodRule(PeriodKind.ANNUAL, date(2026, 4, 1))))
+    aws.listed[PAYER] = [SubAccount(ONE, "Shop", "ACTIVE")]
+    for month in range(4, 12):
+        spend(aws, ONE, "10", date(2026, month, 15))
+    chain.night()
+    assert chain.charges.incomplete(TODAY).lines == ["P11: costs of 111111111111 not read for April to September 2026"]
 
 
 def test_once_calls_suffice_windows_are_whole_again(chain: Chain, aws: FakePayers) -> None:

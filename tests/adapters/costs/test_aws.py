@@ -511,6 +511,13 @@ def test_a_list_of_accounts_that_can_not_be_had_now_is_for_later(aws: AwsSimulat
         costs.sub_accounts(replace(ORGANIZATION, organizational_unit="ou-nowhere"))
 
 
+def test_a_list_of_accounts_that_leads_to_itself_ends_at_once(aws: AwsSimulator, costs: AwsCosts) -> None:
+    aws.fault("looping_token", operation="ListAccounts", times=9)
+    with pytest.raises(NeverError, match="list of accounts goes in a circle"):
+        costs.sub_accounts(ORGANIZATION)
+    assert aws.stats()["calls"]["ListAccounts"] == 2
+
+
 def test_trying_a_cloud_account_says_as_whom_and_costs_one_page(aws: AwsSimulator, costs: AwsCosts) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     aws.book.add(a_charge("1", day=yesterday, service=f"Service {number}") for number in range(9))
