@@ -410,11 +410,11 @@ def test_projects_are_listed_and_shown_with_who_answers_for_them(cli: Cli) -> No
     assert "owner" not in cli("projects", "show", "BARE").out
 
 
-@pytest.mark.parametrize("name", ["missing.csv", "."])
-def test_a_file_that_can_not_be_read_is_wrong_usage(cli: Cli, name: str) -> None:
+@pytest.mark.parametrize(("name", "said"), [("missing.csv", "can't be read: "), (".", "is a folder; name a file")])
+def test_a_file_that_can_not_be_read_is_wrong_usage(cli: Cli, name: str, said: str) -> None:
     outcome = cli("projects", "load", name)
     assert outcome.code == 2
-    assert outcome.err.startswith(f"error: {name} can't be read: ")
+    assert outcome.err.startswith(f"error: {name} {said}")
 
 
 @pytest.mark.parametrize("project", ["die1", "DIE1", "11"])

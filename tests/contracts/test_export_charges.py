@@ -636,7 +636,7 @@ def test_an_order_without_a_sub_account_is_for_all_and_the_query_takes_back_what
 def test_an_order_for_what_nobody_has_is_refused_in_a_sentence(world: World) -> None:
     with pytest.raises(NeverError, match=r"There is no export azure:nobody\.$"):
         world.use("azure:nobody", on(9, 21))
-    with pytest.raises(NeverError, match="12 is no Azure subscription: nobody can be asked for it"):
+    with pytest.raises(NeverError, match="No cloud account is known to read 12: `cloud-accounts add aws` adds it"):
         world.ledger.use(Order("query", world_time(21, 0), Fed("aws", "12")), "tester")
 
 

@@ -238,26 +238,26 @@ def test_what_a_payer_that_is_gone_has_told_stays_though_the_account_has_moved_m
 
 
 @pytest.mark.parametrize("unit", [AZURE_UNIT, AWS_UNIT])
-def test_an_export_takes_over_nothing_of_a_cloud_account_that_is_disabled_without_an_order(
+def test_an_export_takes_over_what_is_read_by_an_order_and_at_once_once_that_is_disabled(
     world: World, unit: tuple[str, str]
 ) -> None:
     chain = world.chain
     world.night()
     reader = world.reader(unit)
-    chain.cloud_account_service.disable(reader.id, "ann")
-    said = [world.deliver(unit[0]), world.deliver(unit[0])]
     name = "daily" if unit == AZURE_UNIT else "focus"
     why = f"{unit[1]} is fed by the query; `exports use {name} --for {unit[1]}` changes that"
-    assert said == [f"not used: {why}"] * 2
-    assert world.reader(unit).id == reader.id
-    assert set(world.stored(unit).values()) == {BY_QUERY}
+    assert [world.deliver(unit[0]), world.deliver(unit[0])] == [f"not used: {why}"] * 2
     assert [why in " ".join(mail.text.split()) for mail in chain.mailer.sent] == [True]
+    chain.cloud_account_service.disable(reader.id, "ann")
+    assert world.deliver(unit[0]).startswith("imported")
+    assert world.stored(unit)[BEGIN - DAY] == BY_EXPORT
+    # It goes on so, whoever is enabled, until an order gives it back.
     chain.cloud_account_service.enable(reader.id)
     world.night()
-    assert max(world.stored(unit)) == world.today - DAY
-    # By an order it does, and at once.
-    assert world.use(name, unit) == 1
-    assert world.stored(unit)[BEGIN - DAY] == BY_EXPORT
+    assert world.exports_feed(unit)
+    assert world.use("query", unit) == 1
+    world.night()
+    assert world.reader(unit).id == reader.id
 
 
 @pytest.mark.parametrize("unit", [AZURE_UNIT, AWS_UNIT])

@@ -9,14 +9,15 @@ from shared.adapters.database.export_rows import export_of
 from shared.adapters.database.tables import WHOLE, accounts, cloud_accounts, export_feeds, export_spoken, exports
 from shared.domain.exports.feeding import QUERY, Fed
 from shared.domain.periods import DAY, Period
-from shared.ports.cloud_accounts import ConnectionType
+from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.export_runs import Feeding
 
 feed, spoken = export_feeds.c, export_spoken.c
-_QUERIED = (
+_ASKED = (
     select(accounts.c.provider, accounts.c.sub_account_id)
     .join(cloud_accounts, cloud_accounts.c.id == accounts.c.cloud_account_id)
     .where(cloud_accounts.c.connection_type != ConnectionType.COST_EXPORT)
+    .where(cloud_accounts.c.status != AccountStatus.DISABLED)
 )
 FEEDS = select(
     export_feeds, *(each.label(f"export_{each.name}") for each in exports.c if each.name not in ("id", "found_at"))
@@ -39,10 +40,10 @@ def days_of(row: AnyRow) -> Period | None:
 
 
 def fed_by_query(connection: Connection, which: ColumnElement[bool] = ALL) -> set[Fed]:
-    """The sub-accounts that the query feeds: by a cloud account, be it disabled, and no export feeds all of them."""
+    """The sub-accounts that the query feeds: their cloud accounts are asked, and no export feeds all of them."""
     whole = select(feed.provider, feed.sub_account_id).where(feed.group_key == WHOLE)
     taken = {(row.provider, row.sub_account_id) for row in connection.execute(whole)}
-    rows = connection.execute(_QUERIED.where(which))
+    rows = connection.execute(_ASKED.where(which))
     return {Fed(*row) for row in rows if (row.provider, row.sub_account_id) not in taken}
 
 
