@@ -223,7 +223,9 @@ class Model:
     def lock(self, project: int) -> None:
         """Locked is where our costs or Azure's show 100 %; Azure is asked whenever that is looked into."""
         amount, shown = self.amount[project], self.azure.get(project)
-        if amount and max(self.usage(project), shown or Decimal(0)) >= amount:
+        # What lacks a rate is known to nobody (docs/currencies.md).
+        known = Decimal(0) if self.lacks(project) else self.usage(project)
+        if amount and max(known, shown or Decimal(0)) >= amount:
             if project not in self.held and self.full.get(project) != self.revision[project]:
                 self.lock_mails[project, "locked"] += 1
             self.held_for[project] = self.revision[project]
@@ -252,6 +254,7 @@ class Model:
 @example(happened=LOCKED_AND_WITHOUT_BUDGET)
 @example(happened=LOCKED_BY_BOTH_CLOUDS)
 @example(happened=OPENED_ONLY_BY_A_WHOLE_FIGURE)
+@example(happened=[("charge", 11, AZURE, UNRATED, Decimal(1)), ("charge", 11, AZURE, DAYS[1], Decimal(1000))])
 @settings(max_examples=200 if ALL else 20, deadline=None)
 def test_any_history_ends_as_the_model_says(
     fresh_database: Callable[[], Database], happened: list[tuple[object, ...]]
