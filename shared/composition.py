@@ -80,6 +80,7 @@ from shared.ports.azure import (
 )
 from shared.ports.azure_budgets import SeenBudgets
 from shared.ports.blobs import BlobStore
+from shared.ports.changes import ChangeLedger
 from shared.ports.charges import ChargeLedger
 from shared.ports.checks import CheckLedger
 from shared.ports.clock import Clock, utc_now
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     from shared.services.aws_syncs import AwsSyncService
     from shared.services.azure_check import AzureCheck
     from shared.services.budgets import BudgetService
+    from shared.services.changes import ChangeService
     from shared.services.costs import CostService
     from shared.services.credentials import CredentialService
     from shared.services.export_history import ExportHistory
@@ -239,6 +241,13 @@ class Composition:
         from shared.adapters.database.mails import SqlMails
 
         return SqlMails(self.database, self._sender_domain)
+
+    @cached_property
+    def changes(self) -> ChangeLedger:
+        """What people changed."""
+        from shared.adapters.database.changes import SqlChanges
+
+        return SqlChanges(self.database)
 
     @cached_property
     def letters(self) -> DeadLetterLedger:
@@ -807,6 +816,13 @@ class Composition:
     def lock_service(self) -> LockService:
         """Locks by hand, and what was decided."""
         return LockService(self.lock_ledger, self.projects, self.queues, self.settings.lock_mode, self.clock)
+
+    @cached_property
+    def change_service(self) -> ChangeService:
+        """The audit."""
+        from shared.services.changes import ChangeService
+
+        return ChangeService(self.changes, self.projects, self.clock)
 
     @cached_property
     def cloud_account_service(self) -> CloudAccountService:

@@ -190,9 +190,11 @@ def _emptied(url: str) -> str:
     with database.engine.begin() as connection:
         # Nothing may be deleted from the audit but here.
         connection.exec_driver_sql("DISABLE TRIGGER audit_is_never_changed ON audit")
+        connection.exec_driver_sql("DISABLE TRIGGER changes_are_never_changed ON changes")
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
         connection.exec_driver_sql("ENABLE TRIGGER audit_is_never_changed ON audit")
+        connection.exec_driver_sql("ENABLE TRIGGER changes_are_never_changed ON changes")
     database.close()
     return url
 

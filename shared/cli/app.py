@@ -34,8 +34,10 @@ def open_app(*only: str) -> Composition:
     # Imported here, so that --help and wrong usage are answered at once.
     from shared import settings
     from shared.composition import Composition
+    from shared.ports.changes import Actor, Via, act_as
 
     app = Composition(settings.load(local_file=LOCAL_FILE, only=only))
+    act_as(Actor(user_name(), Via.COMMAND_LINE))
     if app.settings.mark:
         from shared.cli import output
 

@@ -24,6 +24,7 @@ from shared.cli import (
     aws_syncs,
     budget_revisions,
     budget_sync,
+    changes,
     check,
     cloud_accounts,
     costs,
@@ -88,6 +89,7 @@ app.command("status")(status.status)
 app.command("costs")(costs.costs)
 app.command("reconcile")(reconcile.reconcile)
 app.command("audit")(audit.audit)
+app.command("changes")(changes.changes)
 app.add_typer(allocations.commands, name="allocations")
 app.add_typer(cloud_accounts.commands, name="cloud-accounts")
 app.add_typer(exports.commands, name="exports")

@@ -71,6 +71,11 @@ class CloudAccount:
     without_credits: bool = False
 
     @property
+    def in_words(self) -> str:
+        """Which it is, for people."""
+        return f"cloud account {self.id} ({self.name})"
+
+    @property
     def is_of_files(self) -> bool:
         """Whether it stands for files that people import: they lie nowhere, and nobody looks for more."""
         return self.connection_type == ConnectionType.COST_EXPORT and self.external_account_id == OF_FILES

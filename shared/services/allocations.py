@@ -15,6 +15,7 @@ from shared.domain.projects import ProjectEntry, acronym_key
 from shared.domain.texts import named, shortened
 from shared.ports.allocations import AllocationLedger, RuleChange, RuleView
 from shared.ports.azure import AZURE
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectLedger
@@ -120,16 +121,20 @@ class AllocationService:
         ids = {str(entry.project.id): entry.project.id for entry in entries}
         ids |= {acronym_key(entry.project.acronym): entry.project.id for entry in entries}
         rules = [self._as_stored(rule) for rule in read_rules(content, ids, self._is_stored)]
-        why = given_reason(reason) if reason else "loaded"
+        why, now = given_reason(reason) if reason else "loaded", self.clock()
         loaded = False
 
         def approval(changes: Sequence[RuleChange]) -> bool:
             nonlocal loaded
             loaded = not dry_run and (agreed or not any(change.ended for change in changes))
+            names[:] = [
+                Change(Action.ALLOCATION_LOADED, each.after.name, now, reason=why, by=made_by) for each in changes
+            ]
             return loaded
 
         try:
-            changes = self.allocations.load(rules, made_by, why, self.clock(), approval)
+            with noted() as names:
+                changes = self.allocations.load(rules, made_by, why, now, approval)
         except NeverError as error:
             raise RequestError(error.reason) from None
         warnings = [each for change in changes for each in self._warnings(change.after, entries)]
@@ -217,7 +222,10 @@ class AllocationService:
         if last is None:
             raise RequestError("the last day is empty; write year-month-day, such as 2026-11-30")
         _refuse_end(view, last)
-        ended = self.allocations.end(view.latest.name, last, made_by, why, self.clock())
+        name, now = view.latest.name, self.clock()
+        said = {"last_day": str(last)}
+        with noted(Change(Action.ALLOCATION_ENDED, name, now, reason=why, details=said, by=made_by)):
+            ended = self.allocations.end(name, last, made_by, why, now)
         return EndedRule(ended or view, self.acronyms(), *self._check([view.latest.name]))
 
     def _view(self, name: str) -> RuleView:

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.domain.aws import AWS, AwsNameError, Role, parse_account, parse_external_id, parse_role
 from shared.domain.texts import folded, is_seen, odd, readable
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import UNGROUPED, AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.costs import AccountsSource, CostSource, Tried
@@ -92,7 +93,10 @@ class AwsAccountService:
         self._refuse_called_so(new.name)
         if wanted.keys is not None:
             refuse_wrong(wanted.keys)
-        made = self.ledger.add(new)
+        with noted(
+            Change(Action.CLOUD_ACCOUNT_ADDED, f"{new.name} (AWS account {new.external_account_id})", self.clock())
+        ):
+            made = self.ledger.add(new)
         if made is None:
             raise RequestError(f"there is a cloud account of AWS account {new.external_account_id} already")
         if wanted.keys is not None:

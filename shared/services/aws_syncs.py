@@ -13,6 +13,7 @@ from shared.domain.texts import named, readable
 from shared.messages import MessageError, ScopeTarget
 from shared.pipeline.chain import Chain
 from shared.pipeline.schedule import Scheduler
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.costs import AccountsSource
@@ -130,7 +131,9 @@ class AwsSyncService:
         except MessageError as error:
             # Changed since it was planned.
             raise RequestError(str(error)) from None
-        self.chain.send(messages)
+        which = ", ".join(each.account.in_words for each in begun)
+        with noted(Change(Action.SYNC_ORDERED, which, self.clock(), details={"run": key})):
+            self.chain.send(messages)
         return key
 
     def outcomes(self, planned: Sequence[Planned], key: str) -> list[Synced]:

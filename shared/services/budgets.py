@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from shared.domain.budgets import BudgetTerms, OpeningBalance
-from shared.domain.money import parse_amount, parse_currency
+from shared.domain.money import parse_amount, parse_currency, plain
 from shared.domain.periods import PeriodRule, make_rule
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.queues import MessageSender
@@ -77,9 +79,23 @@ class BudgetService:
         stopped = view.budget is not None and view.budget.stopped
         if terms == view.terms and not stopped:
             return Revised(view.terms, view)
-        number = self.projects.revise_budget(view.project.id, terms, made_by, why, now)
+        said = {"before": _told(view.terms), "after": _told(terms)}
+        with noted(Change(Action.BUDGET_REVISED, view.project.acronym, now, view.project.id, why, said, made_by)):
+            number = self.projects.revise_budget(view.project.id, terms, made_by, why, now)
         after = self.projects.get(view.project.id, now.date()) or view
         return Revised(view.terms, after, number, ask_for_checks(self.queues, [view.project.id]))
+
+
+def _told(terms: BudgetTerms) -> dict[str, Any]:
+    """What the audit says of a budget."""
+    amount = None if terms.amount is None else plain(terms.amount)
+    days = {
+        "period_start": terms.rule.start.isoformat(),
+        "period_end": terms.rule.last_day and str(terms.rule.last_day),
+    }
+    said = {"amount": amount, "currency": terms.currency or None, "period": terms.rule.kind, **days}
+    thresholds = None if terms.thresholds is None else list(terms.thresholds)
+    return said | {"rollover": terms.rollover, "thresholds": thresholds}
 
 
 def wished(present: BudgetTerms, wish: Wish, today: date) -> BudgetTerms:

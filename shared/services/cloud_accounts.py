@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from shared.domain.texts import is_one_line, is_seen, odd, readable
 from shared.pipeline.exports.places import export_accounts
 from shared.ports.azure import AZURE
 from shared.ports.blobs import BlobStore
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.errors import GoneError, LaterError, NeverError
@@ -57,7 +60,9 @@ class CloudAccountService:
             raise RequestError(f"{readable(place)} is no place of exports: write {said} behind it, such as costs/aws")
         at = "/".join(filter(None, (container, folder.strip("/"))))
         self._refuse_missing(container)
-        found = self.ledger.get(self.ledger.add_exports(AZURE, at))
+        with noted(Change(Action.CLOUD_ACCOUNT_ADDED, f"exports in {at}", self.clock())):
+            made = self.ledger.add_exports(AZURE, at)
+        found = self.ledger.get(made)
         if found is None:
             raise RequestError(f"the cloud account of {readable(at)} is gone")
         return found
@@ -72,15 +77,19 @@ class CloudAccountService:
     def set_organization(self, cloud_account_id: int, organization: str) -> Fed:
         """Groups it with others under this text. Raises RequestError for what is no line."""
         known, text = self.shown(cloud_account_id), given_organization(organization)
-        self.ledger.set_organization(known.account.id, text)
+        with self._noted(Action.CLOUD_ACCOUNT_CHANGED, known.account, details={"organization": text}):
+            self.ledger.set_organization(known.account.id, text)
         return self.shown(known.account.id)
 
     def disable(self, cloud_account_id: int, by: str, reason: str = "") -> Fed:
         """Nothing is read from it from now on. Raises RequestError where that is so already."""
-        if self.shown(cloud_account_id).account.status is AccountStatus.DISABLED:
+        account = self.shown(cloud_account_id).account
+        if account.status is AccountStatus.DISABLED:
             raise RequestError(f"cloud account {cloud_account_id} is disabled already")
-        why = f": {given_reason(reason)}" if reason else ""
-        self.ledger.disable(cloud_account_id, f"by {by} on {self.clock():%Y-%m-%d}{why}")
+        why = given_reason(reason) if reason else ""
+        with self._noted(Action.CLOUD_ACCOUNT_DISABLED, account, why):
+            text = f"by {by} on {self.clock():%Y-%m-%d}" + (f": {why}" if why else "")
+            self.ledger.disable(cloud_account_id, text)
         return self.shown(cloud_account_id)
 
     def enable(self, cloud_account_id: int) -> Fed:
@@ -96,7 +105,8 @@ class CloudAccountService:
         if account.status is not AccountStatus.DISABLED:
             raise RequestError(f"cloud account {account.id} is not disabled")
         refuse_read_already(self.ledger, account)
-        self.ledger.enable(account.id)
+        with self._noted(Action.CLOUD_ACCOUNT_ENABLED, account):
+            self.ledger.enable(account.id)
         return self.shown(account.id)
 
     def remove(self, cloud_account_id: int) -> None:
@@ -107,7 +117,13 @@ class CloudAccountService:
                 f"cloud account {cloud_account_id} stands for what was imported by hand or from a cloud account that "
                 "was removed, and feeds sub-accounts; `exports use` gives those to another"
             )
-        self.ledger.remove(cloud_account_id)
+        with self._noted(Action.CLOUD_ACCOUNT_REMOVED, known.account):
+            self.ledger.remove(cloud_account_id)
+
+    def _noted(
+        self, action: Action, account: CloudAccount, reason: str = "", details: Mapping[str, Any] | None = None
+    ) -> AbstractContextManager[list[Change]]:
+        return noted(Change(action, account.in_words, self.clock(), reason=reason, details=details or {}))
 
     def _comes_back(self, account: CloudAccount) -> str | None:
         if account.is_of_files:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.credentials import AccessKeys, Credentials, Resealed, SealedState
@@ -50,16 +51,21 @@ class CredentialService:
         """Seals and keeps them. Raises RequestError where they can't be right; it shows nothing of them."""
         account = self.of_explorer(cloud_account_id)
         refuse_wrong(keys)
-        if not self.credentials.keep(account.id, keys, self.clock()):
+        with noted(Change(Action.CREDENTIALS_GIVEN, account.in_words, now := self.clock())):
+            is_kept = self.credentials.keep(account.id, keys, now)
+        if not is_kept:
             raise RequestError(f"there is no cloud account {cloud_account_id} any more")
 
     def remove(self, cloud_account_id: int) -> None:
         """Takes its access keys away, if it has any."""
-        self.credentials.keep(self.of_explorer(cloud_account_id).id, None, self.clock())
+        account, now = self.of_explorer(cloud_account_id), self.clock()
+        with noted(Change(Action.CREDENTIALS_REMOVED, account.in_words, now)):
+            self.credentials.keep(account.id, None, now)
 
     def reseal(self) -> Resealed:
         """Seals everything by the current key."""
-        return self.credentials.reseal(self.clock())
+        with noted(Change(Action.CREDENTIALS_RESEALED, "all sealed credentials", now := self.clock())):
+            return self.credentials.reseal(now)
 
 
 def text_in(content: bytes) -> str:

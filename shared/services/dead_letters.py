@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.messages import MessageError, Queue, as_replayed
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.dead_letters import DeadLetter, DeadLetterLedger
 from shared.ports.errors import NeverError
@@ -42,11 +43,17 @@ class DeadLetterService:
             return f"Dead letter {letter_id} can't be replayed: {error}."
         except NeverError as error:
             return error.reason
-        self.ledger.mark_replayed(letter_id, self.clock())
+        with noted(Change(Action.DEAD_LETTER_REPLAYED, _named(letter_id), now := self.clock())):
+            self.ledger.mark_replayed(letter_id, now)
         return None
 
     def discard(self, letter_ids: Sequence[int], reason: str, by: str) -> None:
         """Nothing is to become of these. by: who orders it. Raises RequestError where the reason can't be kept."""
         why, now = given_reason(reason), self.clock()
         for letter_id in letter_ids:
-            self.ledger.discard(letter_id, by, why, now)
+            with noted(Change(Action.DEAD_LETTER_DISCARDED, _named(letter_id), now, reason=why, by=by)):
+                self.ledger.discard(letter_id, by, why, now)
+
+
+def _named(letter_id: int) -> str:
+    return f"dead letter {letter_id}"

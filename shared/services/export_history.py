@@ -13,6 +13,7 @@ from shared.domain.periods import Period, month_of
 from shared.domain.projects import sub_account_key
 from shared.domain.texts import in_shell, named, readable
 from shared.messages import GUID
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.export_runs import Changes, ExportLedger, Feeding, RunPart, RunRecord
@@ -152,7 +153,11 @@ class ExportHistory:
 
         It is of now, however long somebody has thought about it: of two the one that was carried out later counts.
         """
-        return self._carried_out(replace(order, at=self.clock()), by)
+        order = replace(order, at=self.clock())
+        of = f" for {order.sub_account.sub_account}" if order.sub_account else ""
+        source = self.called().get(order.source, QUERY)
+        with noted(Change(Action.EXPORT_USED, f"{source}{of}", order.at, by=by)):
+            return self._carried_out(order, by)
 
     def _carried_out(self, order: Order, by: str, *, rehearse: bool = False) -> Switch:
         called = self.called()

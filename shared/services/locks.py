@@ -9,6 +9,7 @@ from shared.domain.locks import LockMode
 from shared.domain.projects import LockPolicy
 from shared.domain.texts import fitting
 from shared.messages import LockAction, LockMessage, LockTrigger, Queue
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.locks import AuditView, LockFacts, LockLedger
@@ -55,7 +56,9 @@ class LockService:
             _check_lockable(facts)
         project_id, now, name = facts.project.id, self.clock(), fitting(by, LONGEST_NAME, "")
         # Whatever becomes of the message, and whatever else is on its way, the order counts from now on.
-        self.ledger.order(project_id, action is LockAction.LOCK, now, name, now)
+        ordered = Action.LOCK_ORDERED if action is LockAction.LOCK else Action.UNLOCK_ORDERED
+        with noted(Change(ordered, facts.project.acronym, now, project_id, why, by=name)):
+            self.ledger.order(project_id, action is LockAction.LOCK, now, name, now)
         message = LockMessage(action, project_id, reason=why, trigger=LockTrigger.OPERATOR, by=name, ordered_at=now)
         try:
             self.sender.send(Queue.LOCK, message)

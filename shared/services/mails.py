@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.messages import EmailMessage, Envelope, Queue
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
 from shared.ports.mails import AddressCheck, MailLedger, MailState, MailView, StoredMail, key_of_copies
@@ -70,7 +71,10 @@ class MailService:
 
     def discard(self, mail_ids: Sequence[int] | None, reason: str, by: str) -> list[int]:
         """Puts aside these mails, or all (None) that wait to be sent; returns which. Raises RequestError."""
-        found = self.mails.discard(mail_ids, f"put aside by {by}: {given_reason(reason)}", self.clock())
+        why, now = given_reason(reason), self.clock()
+        which = "all mails that wait" if mail_ids is None else f"mails {', '.join(map(str, sorted(mail_ids)))}"
+        with noted(Change(Action.MAILS_DISCARDED, which, now, reason=why, by=by)):
+            found = self.mails.discard(mail_ids, f"put aside by {by}: {why}", now)
         if mail_ids is not None and (others := sorted(set(mail_ids) - set(found))):
             more = f"; put aside: {', '.join(map(str, found))}" if found else ""
             raise RequestError(
@@ -95,4 +99,5 @@ class MailService:
         new = replace(stored.mail, key=f"{key_of_copies(stored.id)}{now.isoformat()}/{by}", run_key=None)
         if addresses:
             new = replace(new, to=addresses, cc=(), bcc=())
-        return self.mails.add(new, now)
+        with noted(Change(Action.MAIL_RESENT, f"mail {stored.id}", now, stored.mail.project_id, by=by)):
+            return self.mails.add(new, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -14,6 +14,7 @@ from shared.domain.projects import Project, ProjectEntry
 from shared.domain.texts import folded, storable
 from shared.messages import GUID
 from shared.ports.azure import AZURE
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccountLedger
 from shared.ports.mails import AddressCheck
@@ -135,15 +136,17 @@ class ProjectService:
         providers = self.projects.providers_read()
         entries = read_projects(content, self.valid_addresses, stored, providers)
         changes: list[ProjectChange] = []
-        loaded = False
+        loaded, now = False, self.clock()
 
         def consent(found: Sequence[ProjectChange]) -> bool:
             nonlocal loaded
             changes[:] = found
             loaded = not dry_run and (agreed or not any(change.needs_consent for change in found))
+            notes[:] = [_note(change, now, made_by) for change in found]
             return loaded
 
-        result = self.projects.load(entries, made_by, self.clock(), correction, consent)
+        with noted() as notes:
+            result = self.projects.load(entries, made_by, now, correction, consent)
         active = [entry for entry in entries if entry.project.active]
         named = {entry.project.id for entry in entries}
         return LoadedFile(
@@ -164,7 +167,24 @@ class ProjectService:
         if view.project.active:
             name = view.project.acronym
             raise RequestError(f"{name} is active, and its people have to be told; load it with active false before")
-        return self.projects.forget(view.project.id)
+        with noted(Change(Action.PROJECT_FORGOTTEN, view.project.acronym, self.clock(), view.project.id)):
+            return self.projects.forget(view.project.id)
+
+
+def _note(change: ProjectChange, now: datetime, made_by: str) -> Change:
+    """What the audit says of a project that a file adds or changes: which of its fields, and not whom they name."""
+    before, after = change.before, change.after
+    action = Action.PROJECT_CHANGED if before else Action.PROJECT_ADDED
+    said = {"fields": _changed_fields(before, after)} if before else {}
+    return Change(action, after.project.acronym, now, after.project.id, "loaded", said, made_by)
+
+
+def _changed_fields(before: ProjectEntry, after: ProjectEntry) -> list[str]:
+    of_project = [
+        each.name for each in fields(Project) if getattr(before.project, each.name) != getattr(after.project, each.name)
+    ]
+    scopes = ["scopes"] if before.scopes_by_key.keys() != after.scopes_by_key.keys() else []
+    return of_project + scopes + (["budget"] if before.terms != after.terms else [])
 
 
 def _not_in_ascii(entries: Sequence[ProjectEntry]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from shared.domain.money import LARGEST_AMOUNT, parse_currency, plain, stored
 from shared.domain.periods import Period
 from shared.domain.texts import named, shortened
 from shared.pipeline.rates import KEPT, RateUpdate
+from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.errors import NeverError
 from shared.ports.projects import ProjectLedger
@@ -161,7 +162,10 @@ class RateService:
             fixed = FixedRate(parse_currency(base), parse_currency(to), _period(*days), _rate(rate))
             if fixed.base == fixed.to:
                 raise RequestError(f"{fixed.base} is worth 1 {fixed.base}: name two currencies")
-            change = self.ledger.fix(fixed, by, given_reason(reason), self.clock())
+            why, now = given_reason(reason), self.clock()
+            said = {"rate": plain(fixed.rate), "first_day": str(fixed.days.start), "last_day": str(fixed.days.last_day)}
+            with noted(Change(Action.RATE_FIXED, f"{fixed.base} to {fixed.to}", now, reason=why, details=said, by=by)):
+                change = self.ledger.fix(fixed, by, why, now)
         except ValueError as error:
             raise RequestError(str(error)) from None
         except NeverError as error:

@@ -9,6 +9,7 @@ from shared.domain.coverage import Incomplete
 from shared.messages import GUID, Queue, ScopeTarget
 from shared.pipeline.chain import Chain
 from shared.pipeline.schedule import Scheduler
+from shared.ports.changes import Action, Change, noted
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.errors import LaterError, NeverError
@@ -47,7 +48,9 @@ class RunService:
         except ValueError as error:
             # A MessageError among them.
             raise RequestError(str(error)) from None
-        return key, self.chain.send(messages)
+        which = project.strip() or subscription.strip() or "all costs"
+        with noted(Change(Action.SYNC_ORDERED, which, self.clock(), details={"run": key})):
+            return key, self.chain.send(messages)
 
     def _targets(self, subscription: str, project: str) -> list[ScopeTarget]:
         if subscription and project:

@@ -74,6 +74,7 @@ COMMANDS = {
     "allocations-end": "allocations end Hub --last-day 2026-11-30 --reason moved",
     "reconcile": "reconcile --month 2026-11",
     "audit": "audit",
+    "changes": "changes",
     "run": "run --project DIE1",
     # Without a host, it would wait.
     "sync": "sync --help",

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from typing_extensions import override
 
 from shared.adapters.database import failures, postgresql, sql_server
+from shared.ports.changes import pending
 from shared.ports.errors import NeverError
 
 T = TypeVar("T")
@@ -92,10 +93,13 @@ class Database:
         """Runs `work` in a transaction of its own and returns what it returns.
 
         `work` may be run again from its start where it met another transaction: it must have no effect but on the
-        database. Raises LaterError where the database is unwell, NeverError where it can't hold a value.
+        database. What is noted of it (`ports.changes.noted`) is written in the same transaction.
+        Raises LaterError where the database is unwell, NeverError where it can't hold a value.
         """
         self._before_writing()
-        return self._retried(lambda: self._write(work))
+        result = self._retried(lambda: self._write(work))
+        pending().clear()
+        return result
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Runs `work`, which only reads, without waiting for writers where that can be.
@@ -128,7 +132,13 @@ class Database:
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self.engine.begin() as connection:
-            return work(connection)
+            result = work(connection)
+            if changes := pending():
+                # Loaded only then: most transactions are the chain's.
+                from shared.adapters.database.noting import note
+
+                note(connection, changes)
+            return result
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._to_read() as connection:

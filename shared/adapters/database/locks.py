@@ -22,6 +22,7 @@ from shared.adapters.database.converted import NOTHING_CONVERTED, converted_with
 from shared.adapters.database.coverage import gaps_of
 from shared.adapters.database.ledger import Ledger, reads, record, writes
 from shared.adapters.database.mails import insert_mails
+from shared.adapters.database.noting import note
 from shared.adapters.database.owners import owned_scopes
 from shared.adapters.database.tables import (
     alerts,
@@ -42,6 +43,7 @@ from shared.domain.periods import Period
 from shared.domain.projects import sub_account_key
 from shared.domain.thresholds import AlertOutcome
 from shared.ports.azure import AZURE, ResourceGroup
+from shared.ports.changes import THE_APP, Action, Change
 from shared.ports.locks import AuditEntry, AuditView, Freed, Hold, LockFacts, LockLedger
 from shared.ports.mails import MailState, NewMail, Topic
 
@@ -208,10 +210,14 @@ class SqlLocks(Ledger, LockLedger):
         if not _end_claim(connection, entry.project_id, claimant, _changed(change, now)):
             return False
         if connection.scalar(select(audit.c.id).where(audit.c.key == entry.key)) is None:
-            acronym = select(projects.c.acronym).where(projects.c.id == entry.project_id)
-            row = asdict(entry) | {"at": now, "acronym": connection.execute(acronym).scalar_one()}
+            named = select(projects.c.acronym).where(projects.c.id == entry.project_id)
+            acronym = connection.execute(named).scalar_one()
+            row = asdict(entry) | {"at": now, "acronym": acronym}
             # Inline: without asking for the new id by OUTPUT, which SQL Server may refuse beside triggers (334).
             connection.execute(insert(audit).inline(), [row])
+            said = {"outcome": entry.outcome, "trigger": entry.trigger, "asked": entry.asked}
+            decided = Change(Action.LOCK_DECIDED, acronym, now, entry.project_id, entry.reason, said, entry.by)
+            note(connection, [decided], THE_APP)
             insert_mails(connection, mails, now, self.sender_domain)
         return True
 

@@ -22,6 +22,7 @@ from shared.domain.locks import LockWhy, Outcome
 from shared.domain.periods import PeriodKind
 from shared.domain.projects import LockPolicy
 from shared.messages import LockAction, LockTrigger
+from shared.ports.changes import Action, Via
 from shared.ports.charges import AnswerState
 from shared.ports.cloud_accounts import AccountStatus
 from shared.ports.mails import LONGEST_RECEIPT, MailState, Topic
@@ -507,6 +508,17 @@ audit = table(
     *needed(outcome=Converted(Unicode(20), str, Outcome), reason=fitted(1000)),
     *needed(trigger=Converted(Unicode(20), str, LockTrigger), asked=fitted(1000), figures=JSON(), details=JSON()),
     *optional(by=fitted(100), run_key=fitted(100, key_text)),
+)
+
+# What people changed. Rows are only ever added. key: of what is noted once only; else made up.
+changes = table(
+    "changes",
+    *key(id=Integer()),
+    Column("key", key_text(200), nullable=False, unique=True),
+    *needed(at=UtcDateTime(), by=fitted(100), via=Converted(Unicode(20), str, Via)),
+    *optional(by_id=fitted(100)),
+    *needed(action=Converted(Unicode(40), str, Action), subject=fitted(300), reason=fitted(1000), details=JSON()),
+    Column("project_id", ForeignKey("projects.id"), index=True),
 )
 
 dead_letters = table(
