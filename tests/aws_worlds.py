@@ -61,7 +61,7 @@ def aws_access(aws: AwsSimulator | str, keys: AccessKeys | None = None, **how: o
 
 
 def aws_costs(aws: AwsSimulator | str, keys: AccessKeys | None = None, **how: object) -> AwsCosts:
-    return AwsCosts(aws_access(aws, keys, **how))
+    return AwsCosts(aws_access(aws, keys, **how), sleep=lambda _seconds: None)
 
 
 def always() -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 
 from shared.domain.periods import Period
 from shared.messages import Envelope, ScopeTarget, notifications
 from shared.pipeline.events import event
-from shared.pipeline.operators import Operators, concerning
+from shared.pipeline.operators import Operators, concerning, untold
 from shared.pipeline.stage import Outgoing, mails_out, outgoing
 from shared.ports.charges import ChargeLedger
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import CloudAccount
 from shared.ports.errors import NoCostsError
-from shared.ports.mails import MailLedger
+from shared.ports.mails import MailLedger, Topic
 from shared.ports.runs import RunLedger, RunScope, RunTrigger
 
 
@@ -83,13 +84,16 @@ class Ending:
         return [*outgoing(notifications(turning, Envelope(run_id=run_key))), *self.told(run_key)]
 
     def told(self, run_key: str) -> list[Outgoing]:
-        """The mail to the operators on all that failed, if the run is finished."""
+        """The mail to the operators on all that failed and was not told today, if the run is finished."""
         failures = [
             (concerning(target.subject, self.charges.acronyms_of(target)), reason)
             for target, reason in self.runs.failures(run_key)
         ]
+        now = self.clock()
+        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        if failures:
+            failures = list(untold(failures, self.mails.made(Topic.COSTS_FAILED, today), run_key))
         if not failures:
             return []
-        now = self.clock()
         mail = self.operators.costs_failed(failures, now.date(), run_key)
         return mails_out([self.mails.add(mail, now)])

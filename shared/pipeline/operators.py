@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from shared.domain.coverage import months_in_words
@@ -15,6 +15,7 @@ from shared.ports.mails import NewMail, Topic
 
 NOTICE = "notice"
 LINES_IN_NOTICE = 30
+TELLS = "tells"
 
 
 def at_most(lines: list[str]) -> list[str]:
@@ -27,6 +28,25 @@ def at_most(lines: list[str]) -> list[str]:
 def concerning(subject: str, acronyms: Sequence[str]) -> str:
     """What something is about, with the projects that it concerns."""
     return f"{subject} ({named(acronyms)})" if acronyms else subject
+
+
+def failure_id(failure: tuple[str, str]) -> str:
+    """What tells a failure, as (subject, reason), apart from others."""
+    return digest(*failure)
+
+
+def untold(failures: Sequence[tuple[str, str]], mails: Sequence[NewMail], run_key: str) -> Sequence[tuple[str, str]]:
+    """Those failures of a run that no mail has told yet, or that one of its own mails tells, all of them.
+
+    The second are of a run that is looked at again: its mail may have been written, and not be on its way.
+    """
+    told = [(each.run_key, set(each.context.get(TELLS, ()))) for each in mails]
+    by_others = {each for run, ids in told if run != run_key for each in ids}
+    left = [each for each in failures if failure_id(each) not in by_others]
+    own = [ids for run, ids in told if run == run_key]
+    if {failure_id(each) for each in left} in own:
+        return left
+    return [each for each in left if not any(failure_id(each) in ids for ids in own)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +72,10 @@ class Operators:
         )
 
     def costs_failed(self, failures: Sequence[tuple[str, str]], today: date, run_key: str) -> NewMail:
-        """What a run could not read, as (subject, reason), in one mail; the same failures are told once a day."""
+        """What a run could not read, as (subject, reason), in one mail; of the same failures there is one a day."""
         lines = [f"{subject}: {reason}" for subject, reason in failures]
         first, more = failures[0][0], len(failures) - 1
-        return self.notice(
+        mail = self.notice(
             Topic.COSTS_FAILED,
             f"costs/{today}/{digest(*lines)}",
             f"Costs could not be read: {first}{f' and {more} more' if more else ''}",
@@ -65,6 +85,7 @@ class Operators:
             "`python -m shared.cli projects list` says of every project what its figures lack.",
             run_key,
         )
+        return replace(mail, context={**mail.context, TELLS: sorted(map(failure_id, failures))})
 
     def no_costs(self, subject: str, acronyms: Sequence[str], reason: str, passes: bool) -> NewMail:
         """The provider has no costs of this, and nobody here has to do anything: told once."""

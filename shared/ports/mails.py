@@ -208,6 +208,10 @@ class MailLedger(Protocol):
         """The id of the mail with this key, if there is one."""
         ...
 
+    def made(self, topic: Topic, since: datetime) -> list[NewMail]:
+        """The mails on this topic that were written since then, oldest first."""
+        ...
+
     def listed(self, project_id: int | None, limit: int, unsent: bool = False) -> list[MailView]:
         """The last mails, newest first: of one project, or all. unsent: only those that not all have for whom they are,
         or nobody yet; not those that were put aside, nor those whose copies (`key_of_copies`) made up for it

@@ -70,6 +70,14 @@ def test_an_unknown_mail_is_none(ledger: MailLedger):
     assert ledger.get(4711) is None
 
 
+def test_the_mails_on_a_topic_can_be_looked_through_by_when_they_were_written(ledger: MailLedger, mail_id: int):
+    other = replace(MAIL, key="operators/costs", topic=Topic.COSTS_FAILED)
+    ledger.add(other, LATER)
+    assert ledger.made(Topic.ALERT, NIGHT) == [MAIL]
+    assert ledger.made(Topic.ALERT, LATER) == []
+    assert ledger.made(Topic.COSTS_FAILED, LATER) == [other]
+
+
 def test_a_second_mail_with_a_key_is_not_made(ledger: MailLedger, mail_id: int):
     assert ledger.add(replace(MAIL, to=("other@b.ca",)), LATER) == mail_id
     assert stored(ledger, mail_id).mail == MAIL

@@ -377,6 +377,28 @@ def test_of_a_project_by_hand_costs_that_there_are_none_of_are_a_failure_as_any(
     assert costs_failed(chain) == ["Costs could not be read: project 11 (P11)"]
 
 
+def test_a_failure_is_told_once_a_day_and_one_that_comes_later_alone(chain: Chain) -> None:
+    chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
+    failing = [SUBSCRIPTION]
+    chain.costs.fails = lambda query: NeverError("refused") if query.sub_account_id in failing else None
+    by_hand = [f'{{"SubscriptionId": "{each}"}}' for each in (SUBSCRIPTION, OTHER_SUBSCRIPTION)]
+    for message in by_hand:
+        chain.work(Queue.UPDATE, message)
+        chain.drain()
+    failing.append(OTHER_SUBSCRIPTION)
+    chain.night()
+    for message in by_hand:
+        chain.work(Queue.UPDATE, message)
+        chain.drain()
+    assert costs_failed(chain) == [
+        f"Costs could not be read: subscription {SUBSCRIPTION} (P11)",
+        f"Costs could not be read: subscription {OTHER_SUBSCRIPTION} (P12)",
+    ]
+    chain.clock.forward(hours=24)
+    chain.night()
+    assert costs_failed(chain)[2:] == [f"Costs could not be read: subscription {SUBSCRIPTION} (P11) and 1 more"]
+
+
 def test_a_scope_that_fails_before_it_is_known_ends_and_swallows_no_other_s_failure(chain: Chain) -> None:
     chain.load(entry(11), entry(12, subscription=OTHER_SUBSCRIPTION))
     chain.costs.fails = lambda _query: NeverError("Azure says no (403)")

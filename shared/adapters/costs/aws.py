@@ -7,7 +7,8 @@ and botocore tries nothing by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -35,6 +36,8 @@ MOST_PAGES = 1000
 MOST_NAMED = 100
 # Costs are refreshed up to three times a day: pages from before and after that do not belong together.
 PROGRESS_LASTS = timedelta(hours=2)
+# Between two pages of an answer: loops without were refused (boto/botocore #1820).
+BETWEEN_PAGES = timedelta(seconds=0.5)
 # How often a night begins an answer anew of which AWS refuses a page.
 MOST_BEGINNINGS_ANEW = 2
 NOT_IN_USE = "AWSOrganizationsNotInUseException"
@@ -44,12 +47,13 @@ NOT_IN_USE = "AWSOrganizationsNotInUseException"
 class AwsCosts:
     """An AccountsSource that asks AWS Cost Explorer. Safe to use from several threads; loads botocore when it asks.
 
-    metric: ActualCost (unblended) or AmortizedCost; ValueError for another.
+    metric: ActualCost (unblended) or AmortizedCost; ValueError for another. sleep: waits so many seconds.
     """
 
     access: AwsAccess
     metric: str = CostMetric.ACTUAL
     clock: Clock = utc_now
+    sleep: Callable[[float], None] = time.sleep
 
     provider = AWS
     connection_type = ConnectionType.COST_EXPLORER.value
@@ -199,6 +203,8 @@ class _Asking:
             if not is_first and self.until is not None and self.source.clock() >= self.until:
                 reason = f"AWS's answer is long; page {len(answer.pages) + 1} is next."
                 raise PauseError(reason, timedelta(0), self._progress(answer))
+            if not is_first:
+                self.source.sleep(BETWEEN_PAGES.total_seconds())
             answer, is_first = self._one_page_on(answer), False
         return answer
 

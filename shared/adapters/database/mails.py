@@ -33,7 +33,7 @@ from shared.adapters.database.ledger import Ledger, columns, reads, record, writ
 from shared.adapters.database.types import UtcDateTime
 from shared.domain.deliveries import Delivery, DeliveryState, Role, is_made_up_for, merged
 from shared.domain.texts import bare, digest, fitting
-from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredMail, key_of_copies
+from shared.ports.mails import MailLedger, MailState, MailView, NewMail, StoredMail, Topic, key_of_copies
 
 mail = tables.mails.c
 RECIPIENTS = ("to", "cc", "bcc")
@@ -120,6 +120,12 @@ class SqlMails(Ledger, MailLedger):
     @reads
     def find(self, connection: Connection, key: str) -> int | None:
         return connection.scalar(select(mail.id).where(mail.key == key))
+
+    @override
+    @reads
+    def made(self, connection: Connection, topic: Topic, since: datetime) -> list[NewMail]:
+        wanted = select(tables.mails).where(mail.topic == topic, mail.made_at >= since).order_by(mail.id)
+        return [_mail_in(row) for row in connection.execute(wanted)]
 
     @override
     @reads

@@ -258,6 +258,13 @@ def test_a_window_that_is_too_long_is_refused_before_it_is_paid_for(aws: AwsSimu
 # --- pages ---
 
 
+def test_pages_of_an_answer_are_asked_for_half_a_second_apart(aws: AwsSimulator, costs: AwsCosts) -> None:
+    five_rows(aws)
+    waited: list[float] = []
+    assert total(read(replace(costs, sleep=waited.append))) == 31
+    assert (paid(aws), waited) == (3, [0.5, 0.5])
+
+
 def test_every_page_is_asked_for_and_counted_before(aws: AwsSimulator, costs: AwsCosts) -> None:
     five_rows(aws)
     assert total(read(costs, may_call=at_most(3))) == 31

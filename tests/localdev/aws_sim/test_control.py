@@ -24,7 +24,7 @@ DEMO = cloud_account(
 def costs_of_the_demo(url):
     """As the app reads them."""
     keys = AccessKeys(demo_organization.ACCESS_KEY, demo_organization.SECRET)
-    return AwsCosts(AwsAccess(lambda _id: keys, endpoint=url))
+    return AwsCosts(AwsAccess(lambda _id: keys, endpoint=url), sleep=lambda _seconds: None)
 
 
 def test_statistics_count_calls_paid_pages_and_their_price(running, charge):
