@@ -251,6 +251,9 @@ def test_an_export_takes_over_what_is_read_by_an_order_and_at_once_once_that_is_
     chain.cloud_account_service.disable(reader.id, "ann")
     assert world.deliver(unit[0]).startswith("imported")
     assert world.stored(unit)[BEGIN - DAY] == BY_EXPORT
+    taken = f"{unit[1]} was fed by cloud account {reader.id} ({reader.name}), which is disabled"
+    world.deliver(unit[0])
+    assert sum(taken in " ".join(mail.text.split()) for mail in chain.mailer.sent) == 1
     # It goes on so, whoever is enabled, until an order gives it back.
     chain.cloud_account_service.enable(reader.id)
     world.night()

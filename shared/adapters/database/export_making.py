@@ -32,6 +32,7 @@ from shared.adapters.database.export_sums import (
 from shared.adapters.database.scope_rows import with_scopes
 from shared.adapters.database.tables import (
     allocation_rules,
+    cloud_accounts,
     export_feeds,
     export_parts,
     export_runs,
@@ -47,6 +48,7 @@ from shared.domain.exports.feeding import Fed, Offer, goes_first, moved, offers_
 from shared.domain.exports.reading import is_of_its_day
 from shared.domain.exports.runs import ExportRun, RunState
 from shared.domain.exports.sums import Sums, totals_of
+from shared.ports.cloud_accounts import AccountStatus, ConnectionType
 from shared.ports.errors import LaterError
 from shared.ports.export_runs import Changes, Imported, RunRecord
 
@@ -164,13 +166,13 @@ class Making:
         believed = [spoken for period, spoken in found.spoken.items() if period in its.believed]
         read_by = self.run if is_of_its_day(self.run, believed) else None
         mark_due(connection, scope_ids, changes.days, self.now, read_by)
-        self._feed(connection, before, its.state)
+        taken = self._feed(connection, before, its.state)
         said = {each.fed for each in before.deliveries}
         changed = [each for each in moved(before.feeds, its.state.feeds) if any(map(each.overlaps, said))]
         tell_anew(connection, changed)
         # Of what its export feeds, a run is used by what it leaves out, too.
         read = [(True, None)] if its.is_read else []
-        self._note(connection, changes, [*read, *((each.used, each.reason) for each in verdicts)])
+        self._note(connection, changes, [*read, *taken, *((each.used, each.reason) for each in verdicts)])
         return found.left_out
 
     def _of_all(self, connection: Connection, before: State, offer: Offer) -> Offer:
@@ -229,14 +231,20 @@ class Making:
                 reason = f"The export {other.export.name} is imported first, which may feed {name}."
                 raise LaterError(reason, LOOKED_AGAIN)
 
-    def _feed(self, connection: Connection, before: State, after: State) -> None:
-        """An export that feeds a whole sub-account is its cloud account from then on, so that no night asks for it."""
+    def _feed(self, connection: Connection, before: State, after: State) -> list[Said]:
+        """An export that feeds a whole sub-account is its cloud account from then on, so that no night asks for it.
+
+        What of that is to be told.
+        """
         if self.run.export.key not in {each.source for each in after.feeds.get(after.account, ())}:
-            return
+            return []
         is_new = self.run.export.key not in {each.source for each in before.feeds.get(after.account, ())}
-        if is_new or feeding_account(connection, *after.account[:2]) is None:
-            feeding = self.record.cloud_account_id or export_account(connection, after.account.provider)
-            write_feeding_account(connection, after.account, feeding)
+        former = feeding_account(connection, *after.account[:2])
+        if not is_new and former is not None:
+            return []
+        feeding = self.record.cloud_account_id or export_account(connection, after.account.provider)
+        write_feeding_account(connection, after.account, feeding)
+        return [(True, said)] if (said := _taken_over(connection, former, after.account)) else []
 
     def _note(self, connection: Connection, changes: Changes, verdicts: Iterable[Said]) -> None:
         """Adds to what this run has changed, and what was said of it."""
@@ -311,6 +319,17 @@ class Making:
         due = select(projects.c.id).where(or_(projects.c.id.in_(owners), may_get(of_rules)))
         due = due.where(projects.c.active == true(), projects.c.check_due_since.is_not(None))
         return tuple(connection.scalars(due.order_by(projects.c.id)))
+
+
+def _taken_over(connection: Connection, former: int | None, account: Fed) -> str | None:
+    """That an export now feeds what a disabled cloud account was asked for, in a sentence; None of any other."""
+    cloud = cloud_accounts.c
+    is_disabled = (cloud.status == AccountStatus.DISABLED) & (cloud.connection_type != ConnectionType.COST_EXPORT)
+    row = connection.execute(select(cloud.id, cloud.name).where(cloud.id == former, is_disabled)).one_or_none()
+    return row and (
+        f"{account.sub_account} was fed by cloud account {row.id} ({row.name}), which is disabled: from now on this "
+        f"export feeds it (`exports use query --for {account.sub_account}` goes back, and enables that one)"
+    )
 
 
 def _added_to(totals: Mapping[str, str] | None, more: Iterable[Sums]) -> dict[str, str]:
