@@ -89,7 +89,8 @@ crash-test: $(TOOLS) ## Slow tests; kills the host at random moments, RUNS=20 ni
 	@EVERY_CASE=1 $(BIN)/python -m pytest -q -n 2 -k "every_combination or steps or any_history or life" tests/pipeline/test_lock.py \
 		tests/pipeline/test_lock_steps.py tests/pipeline/test_any_history.py tests/contracts/test_budget_life.py
 	@EXPORT_STEPS=$(EXPORT_STEPS) $(BIN)/python -m pytest -q tests/pipeline/test_export_crashes.py
-	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_histories.py
+	@HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -q -n 2 -k "nights_after or counts_once" tests/pipeline/test_many_histories.py \
+		tests/pipeline/test_who_feeds.py
 	@LOCK_HISTORIES=$(LOCK_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/pipeline/test_many_lock_histories.py
 	@EXPORT_HISTORIES=$(EXPORT_HISTORIES) $(BIN)/python -m pytest -q -n 2 tests/contracts/test_export_histories.py
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import hypothesis
@@ -85,16 +86,42 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def t_sql_for_microsofts_parser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Has Microsoft's own parser read, in the end, all that this process ran on the stand-in for SQL Server."""
-    yield
-    if T_SQL_PARSER.exists() and t_sql.ran:
-        script = tmp_path_factory.mktemp("t-sql") / "ran.sql"
-        script.write_text("\nGO\n".join(sorted(t_sql.ran)))
-        command = [T_SQL_PARSER, "--server", "azure", script]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
+class MicrosoftsParser:
+    """Has Microsoft's own parser read, in the end and once, all that was run on the stand-in for SQL Server.
+
+    Workers hand to the process that distributes the tests what they have run.
+    """
+
+    def __init__(self) -> None:
+        self.ran: set[str] = set()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker has ended; one that crashed hands nothing over."""
+        self.ran.update(getattr(node, "workeroutput", {}).get("t_sql", ()))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Each process's own; a worker only hands on."""
+        ran = self.ran | {t_sql.without_repetitions(each) for each in t_sql.ran}
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["t_sql"] = sorted(ran)
+        elif T_SQL_PARSER.exists() and ran and (faults := self._faults_in(ran)):
+            print(f"\nMicrosoft's parser refuses what was sent to SQL Server:\n{faults}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @staticmethod
+    def _faults_in(statements: set[str]) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder) / "ran.sql"
+            script.write_text("\nGO\n".join(sorted(statements)))
+            command = [T_SQL_PARSER, "--server", "azure", script]
+            finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        return "" if finished.returncode == 0 else finished.stdout + finished.stderr
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is there once for each process."""
+    config.pluginmanager.register(MicrosoftsParser())
 
 
 @pytest.fixture(scope="session")

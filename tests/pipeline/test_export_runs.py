@@ -121,6 +121,7 @@ def test_months_of_one_execution_are_all_stored_though_no_folder_names_them(chai
 # --- parts ---
 
 
+@pytest.mark.slow
 def test_300_parts_are_one_sum(chain: Chain, blobs: FakeBlobs) -> None:
     load(chain)
     Exported(blobs).run(*[[mine("0.1")] for _ in range(300)])

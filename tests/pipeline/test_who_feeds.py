@@ -34,7 +34,7 @@ from tests.pipeline.export_files import CONTAINER, Exported, ea, with_exports
 from tests.postgres import programs
 
 FIRST_SEED = int(os.environ.get("CRASH_SEED", "1"))
-HISTORIES = int(os.environ.get("HISTORIES", "6"))
+HISTORIES = int(os.environ.get("HISTORIES", "2"))
 A, B, ONE, TWO = "888888888888", "999999999999", "111111111111", "222222222222"
 DAY = timedelta(days=1)
 BEGIN = date(2026, 11, 20)

@@ -173,6 +173,12 @@ def on_sqlite(statement: str) -> tuple[str, ...]:
     return tuple(_translated(tree.copy()).sql(dialect="sqlite") for tree in _read(statement))
 
 
+def without_repetitions(statement: str) -> str:
+    """The same as far as a parser is concerned: of rows and values in a list, one or two stand for all."""
+    one_row = re.sub(r"(\((?:\?|NULL)(?:, (?:\?|NULL))*\))(?:, \1)+", r"\1", statement)
+    return re.sub(r"\?(?:, \?)+", "?, ?", one_row)
+
+
 # What sqlglot does not take apart, and what it becomes.
 BATCHES: dict[str, Callable[[re.Match[str]], list[str]]] = {
     r".*\bEXEC (@\w+) = sp_getapplock\b.*\bSELECT \1;.*": lambda _: ["SELECT 0"],
