@@ -98,6 +98,7 @@ from shared.ports.projects import ProjectLedger
 from shared.ports.rates import RateFeed, RateLedger
 from shared.ports.runs import RunLedger
 from shared.ports.spending import SpendingLedger
+from shared.ports.standings import StandingLedger
 from shared.ports.telemetry import NoTelemetry, Telemetry
 from shared.services.cloud_accounts import CloudAccountService
 from shared.services.dead_letters import DeadLetterService
@@ -262,6 +263,13 @@ class Composition:
         from shared.adapters.database.projects import SqlProjects
 
         return SqlProjects(self.database, self.settings.lookback_days, self.converts)
+
+    @cached_property
+    def standings(self) -> StandingLedger:
+        """How projects stand, by the page."""
+        from shared.adapters.database.standings import SqlStandings
+
+        return SqlStandings(self.database, self.settings.lookback_days)
 
     @cached_property
     def spending(self) -> SpendingLedger:
@@ -868,7 +876,7 @@ class Composition:
         from shared.adapters.mail.addresses import valid_addresses
         from shared.services.projects import ProjectService
 
-        return ProjectService(self.projects, self.cloud_accounts, valid_addresses, self.clock)
+        return ProjectService(self.projects, self.standings, self.cloud_accounts, valid_addresses, self.clock)
 
     @cached_property
     def mail_service(self) -> MailService:

@@ -17,8 +17,9 @@ from shared.cli.failures import WrongUsageError
 from shared.cli.files import HERE, content_of, path_in
 from shared.cli.output import Cell, Column
 from shared.domain.currencies import Conversion, RateSource
+from shared.ports.standings import Order
 from shared.services.aws_check import ADD_AWS, unread_in_words
-from shared.services.projects import ListWish, Order
+from shared.services.projects import ListWish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -305,11 +305,18 @@ class Coverage:
         An export's month: whether a run of the last three days has read it, or one of `closed_on` or later, the day of
         the next month on which its provider calls it closed.
         """
+        until = self.recent_until(lookback_days, closed_on)
+        return self.begun_at is not None and (until is None or today < until)
+
+    def recent_until(self, lookback_days: int, closed_on: int) -> date | None:
+        """The first day on which it is not recent any more, where nobody reads it again; None where it stays so."""
         days, lookback = 1, nights_lookback(lookback_days, closed_on)
         if self.is_exported:
             days, lookback = RECENT_DAYS, lookback_of(closed_on)
         last_due = date.max if self.estimated_from else self.days.end + (lookback - 2) * DAY
-        return self.begun_at is not None and utc_day(self.begun_at) >= min(today - days * DAY, last_due)
+        if self.begun_at is None or (read_on := utc_day(self.begun_at)) >= last_due:
+            return None
+        return read_on + (days + 1) * DAY
 
     def of_groups(self, group_keys: Container[str]) -> Coverage:
         """The same for whoever owns these groups: it was not read where rows of theirs were set aside."""
@@ -563,6 +570,43 @@ def gaps(
         elif gap:
             found.append(gap)
     return found
+
+
+def lacks_from(known: Known, needed: Period, today: date, lookback_days: int, closed_on: int) -> date | None:
+    """The first day after `today` on which `gaps` finds something of the `needed` days, where nobody reads until then;
+    None where it never does. Of what lacks nothing today.
+    """
+    later = DAY + (today - _end_of_readable(known, today))
+    found: list[date] = []
+    for days in split_at_month_ends(needed):
+        month = known.get(days.start.replace(day=1))
+        if month is None or not (month.read_from and month.read_through) or days.start < month.read_from:
+            found.append(days.start + later)
+            if days.start + later > today:
+                break
+            # An opening balance says what was spent then.
+            continue
+        if month.read_through < days.last_day:
+            found.append(month.read_through + DAY + later)
+        found += filter(None, [month.recent_until(lookback_days, closed_on)])
+    return min((day for day in found if day > today), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """What a figure lacks. since: the first day on which it lacks something, where nobody reads until then, or the one
+    as of which it does already; None where it never does."""
+
+    gaps: tuple[Gap, ...] = ()
+    since: date | None = None
+
+    def and_of(self, other: Lacks) -> Lacks:
+        """What a figure of both lacks."""
+        since = [each.since for each in (self, other) if each.since]
+        return Lacks((*self.gaps, *other.gaps), min(since, default=None))
+
+
+LACKS_NOTHING = Lacks()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,24 @@ class Conversion:
             total = add(total, amount)
         return total
 
+    @property
+    def summed(self) -> ConvertedSum:
+        """The same without its days."""
+        return ConvertedSum(self.total, self.sources, self.last_rate_day)
+
+    def __str__(self) -> str:
+        """As `ConvertedSum` says it."""
+        return str(self.summed)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedSum:
+    """An amount that was made of others in other currencies. sources, last_rate_day: of the rates that were used."""
+
+    amount: Decimal
+    sources: frozenset[RateSource]
+    last_rate_day: date | None
+
     def __str__(self) -> str:
         """By whose rates, as the end of a sentence; empty where nothing was converted."""
         newest = f" (the newest of {self.last_rate_day})" if self.last_rate_day else ""

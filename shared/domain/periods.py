@@ -91,6 +91,12 @@ class PeriodRule:
             months -= step
         return Period(self._first_day(months), self._first_day(months + step))
 
+    def next_start(self, day: date) -> date | None:
+        """The first day after this one that is not of the same period, nor without one like it; None where all are."""
+        if period := self.period_at(day):
+            return period.end
+        return self.start if day < self.start else None
+
     def _first_day(self, months: int) -> date:
         year, month = divmod(months, 12)
         last = calendar.monthrange(year, month + 1)[1]

@@ -37,8 +37,8 @@ class ProjectUsage:
     held: the lock that the app has put on it. released: by hand, for this revision and period.
     over: the period has ended, and the budget is the revision that counted at its end; late charges are still compared
     with it. What is about days to come, and the lock, says nothing then. gaps: what `usage`, and all that rests on it,
-    lacks. converted: what of it was charged, or allocated, in other currencies. own_is_whole: all of the project's own
-    charges could be converted.
+    lacks; lacks_from: as of a ProjectView. converted: what of it was charged, or allocated, in other currencies.
+    own_is_whole: all of the project's own charges could be converted.
     """
 
     project: Project
@@ -61,6 +61,7 @@ class ProjectUsage:
     allocated: Decimal = Decimal(0)
     converted: Conversion = field(default_factory=Conversion)
     own_is_whole: bool = True
+    lacks_from: date | None = None
 
     @property
     def own(self) -> Decimal:

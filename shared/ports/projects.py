@@ -46,7 +46,8 @@ class ProjectView:
     allocated: what rules give it besides, in the same. converted: what of both was in other currencies.
 
     terms: those of the revision that counts, without an amount too. updated_at: when its costs were last read.
-    problem: why it can't be watched, if so. gaps: what the figure lacks; it is complete without one.
+    problem: why it can't be watched, if so. gaps: what the figure lacks; it is complete without one. lacks_from: the
+    first day on which it lacks something, where no costs are read until then; None where it never does.
     alerts: thresholds mailed for this revision and period.
     undelivered: of those whose mail has not reached all, whom and why.
     forecast: what the last check expects of the period; used_up_on: the day on which the budget is used up, None where
@@ -71,6 +72,7 @@ class ProjectView:
     handed_over: tuple[OwnedScope, ...] = ()
     allocated: Decimal = Decimal(0)
     converted: Conversion = field(default_factory=Conversion)
+    lacks_from: date | None = None
 
     @property
     def currency(self) -> str | None:

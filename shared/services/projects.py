@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from shared.domain.aws import ACCOUNT
@@ -27,7 +26,9 @@ from shared.ports.projects import (
     ProjectView,
     RevisionView,
 )
+from shared.ports.standings import Order, Standing, StandingLedger, Total, Wanted
 from shared.services.aws_check import unread_accounts
+from shared.services.cursors import read_cursor, write_cursor
 from shared.services.errors import RequestError, UnknownProjectError
 from shared.services.project_csv import first_line_not_in_utf8
 from shared.services.project_export import write_projects
@@ -64,17 +65,6 @@ class LoadedFile:
     unread: Mapping[str, str]
 
 
-class Order(StrEnum):
-    """What a list is sorted by. Amounts are compared with those of their currency only, the largest first."""
-
-    ID = "id"
-    ACRONYM = "acronym"
-    BUDGET = "budget"
-    SPENT = "spent"
-    USED = "used"
-    FORECAST = "forecast"
-
-
 @dataclass(frozen=True, slots=True)
 class ListWish:
     """Which projects a person wants to see, as they wrote it; empty for what does not matter.
@@ -96,11 +86,44 @@ class ListWish:
     most: int | None = None
 
 
+# So many projects fit on a page.
+LONGEST_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class PageWish:
+    """Which page of which list of projects a person wants to see.
+
+    cursor: of the page before; empty for the first one. most: no more than that.
+    """
+
+    wanted: Wanted = field(default_factory=Wanted)
+    order: Order = Order.ID
+    cursor: str = ""
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPage:
+    """A page of a list of projects, as of a day. count, totals, unknown: of the whole list, as of a StandingPage.
+
+    next_cursor: of the next page; None for the last one.
+    """
+
+    standings: Sequence[Standing]
+    count: int
+    totals: Sequence[Total]
+    unknown: int
+    today: date
+    next_cursor: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class ProjectService:
     """Lists, shows and loads projects."""
 
     projects: ProjectLedger
+    standings: StandingLedger
     cloud_accounts: CloudAccountLedger
     valid_addresses: AddressCheck
     clock: Clock
@@ -118,6 +141,21 @@ class ProjectService:
             raise RequestError(f"'{subscription}' is no subscription's id; `projects show` tells those of a project")
         found = sorted((view for view in views if _is_wanted(view, wish)), key=KEYS[wish.order])
         return found[: wish.most]
+
+    def page(self, wish: PageWish | None = None) -> ProjectPage:
+        """The projects as they stood when that was last worked out, by the page.
+
+        Pages follow each other whatever changes meanwhile: a project that stays where it is comes just once. Raises
+        RequestError where the cursor is of no page before, or of another order, or the page would be too long.
+        """
+        wish = wish or PageWish()
+        if not 0 < wish.most <= LONGEST_PAGE:
+            raise RequestError(f"{wish.most} projects are no page; ask for 1 to {LONGEST_PAGE:,}")
+        after = read_cursor(wish.cursor, wish.order) if wish.cursor else None
+        today = self.clock().date()
+        found = self.standings.page(_storable(wish.wanted), wish.order, wish.most, today, after)
+        cursor = write_cursor(found.next, wish.order) if found.next else None
+        return ProjectPage(found.standings, found.count, found.totals, found.unknown, today, cursor)
 
     def get(self, project: str) -> ProjectDetails:
         """The project with this acronym (in any case) or id. Raises UnknownProjectError."""
@@ -185,6 +223,16 @@ def _changed_fields(before: ProjectEntry, after: ProjectEntry) -> list[str]:
     ]
     scopes = ["scopes"] if before.scopes_by_key.keys() != after.scopes_by_key.keys() else []
     return of_project + scopes + (["budget"] if before.terms != after.terms else [])
+
+
+def _storable(wanted: Wanted) -> Wanted:
+    return replace(
+        wanted,
+        search=storable(wanted.search),
+        owner=storable(wanted.owner),
+        department=storable(wanted.department),
+        cost_centre=storable(wanted.cost_centre),
+    )
 
 
 def _not_in_ascii(entries: Sequence[ProjectEntry]) -> Iterator[str]:

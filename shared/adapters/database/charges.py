@@ -17,8 +17,8 @@ from shared.adapters.database.budget_rows import BUDGET_RULE, CURRENT_BUDGET, WI
 from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import (
     exported_groups,
-    gaps_today,
     known_months,
+    lacks_today,
     months_of,
     write_months,
 )
@@ -38,6 +38,7 @@ from shared.adapters.database.tables import (
     scopes,
 )
 from shared.domain.coverage import (
+    LACKS_NOTHING,
     Incomplete,
     Known,
     Reading,
@@ -115,8 +116,8 @@ class SqlCharges(Ledger, ChargeLedger):
         budgeted = (projects.c.active == true()) & (budgets.c.amount > Decimal(0))
         rows = connection.execute(WITH_BUDGET.where(budgeted).order_by(projects.c.acronym_key)).all()
         budgets_now = present_budgets(connection, rows, today)
-        lacking = gaps_today(connection, rows, budgets_now, today, self.lookback_days)
-        return Incomplete.of({row.acronym: lacking.get(row.id, ()) for row in rows})
+        lacking = lacks_today(connection, rows, budgets_now, today, self.lookback_days)
+        return Incomplete.of({row.acronym: lacking.get(row.id, LACKS_NOTHING).gaps for row in rows})
 
     @override
     @reads

@@ -24,17 +24,18 @@ from shared.adapters.database.converted import (
     converted_within,
     missing_before,
 )
-from shared.adapters.database.coverage import exported_until, gaps_within
+from shared.adapters.database.coverage import exported_until, lacks_within
 from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.locks import held_in, order_in
 from shared.adapters.database.mails import insert_mails
 from shared.adapters.database.owners import owned_scopes
+from shared.adapters.database.standing_rows import figures_of, write_standings
 from shared.adapters.database.tables import alerts, budget_periods, budgets, charges, locks, mails, projects
 from shared.adapters.database.types import largest_amount
 from shared.domain.allocation import AllocatedByDay, Key, total, with_days
 from shared.domain.budget_periods import OverPeriod
 from shared.domain.budgets import Budget, BudgetTerms
-from shared.domain.coverage import Gap, without_rate
+from shared.domain.coverage import LACKS_NOTHING, Gap, Lacks, without_rate
 from shared.domain.currencies import Conversion, together
 from shared.domain.forecast import expected
 from shared.domain.money import add
@@ -108,6 +109,8 @@ class SqlChecks(Ledger, CheckLedger):
             _insert_alerts(connection, these, now)
             insert_mails(connection, [mail for _, each in these for mail in each.mails], now, self.sender_domain)
             _remember(connection, [each for each in these if not each[0].over], now)
+            stands = ((usage.project, figures_of(usage, today)) for usage, _ in these if not usage.over)
+            write_standings(connection, stands, now)
             _remember_over(connection, [each for each in these if each[0].over])
             judged += these
         notices = [mail.key for _, each in judged for mail in each.mails if mail.project_id is None]
@@ -127,14 +130,16 @@ class SqlChecks(Ledger, CheckLedger):
             if usage.period
         }
         these = projects.c.id.in_({project_id for project_id, *_ in needed})
-        found = gaps_within(connection, needed, today, self.lookback_days, these)
-        lacking = (
-            (each, each.period and found.get((each.project.id, each.budget.decided_by(each.period)))) for each in usages
-        )
+        found = lacks_within(connection, needed, today, self.lookback_days, these)
         those = ((each.project.id, each.budget, each.period) for each in usages)
         before = missing_before(connection, those) if self.converts else {}
-        whole = ((each, (*(gaps or ()), *_without_rate(each, before))) for each, gaps in lacking)
-        return [replace(usage, gaps=gaps) if gaps else usage for usage, gaps in whole]
+        lacking = []
+        for each in usages:
+            unread = found.get((each.project.id, each.budget.decided_by(each.period))) if each.period else None
+            unrated = _without_rate(each, before)
+            lacks = (unread or LACKS_NOTHING).and_of(Lacks(unrated, today if unrated else None))
+            lacking.append(replace(each, gaps=lacks.gaps, lacks_from=lacks.since) if lacks.since else each)
+        return lacking
 
 
 # --- what is known -------------------------------------------------------------------------------------------

@@ -25,7 +25,19 @@ from shared.adapters.database.tables import (
     stored_answers,
 )
 from shared.domain.budgets import Budget
-from shared.domain.coverage import Coverage, Gap, Known, Reading, ReadPart, StoredAnswer, gaps, whole_until
+from shared.domain.coverage import (
+    LACKS_NOTHING,
+    Coverage,
+    Gap,
+    Known,
+    Lacks,
+    Reading,
+    ReadPart,
+    StoredAnswer,
+    gaps,
+    lacks_from,
+    whole_until,
+)
 from shared.domain.exports.feeding import Fed, place
 from shared.domain.periods import Period
 from shared.ports.export_runs import closed_on
@@ -187,25 +199,38 @@ def gaps_of(
 
     needed: the days, and whether an opening balance says what was before. which: what selects these projects.
     """
-    found = gaps_within(connection, {(each, *days) for each, days in needed.items()}, today, lookback_days, which)
+    return {
+        project_id: each.gaps for project_id, each in lacks_of(connection, needed, today, lookback_days, which).items()
+    }
+
+
+def lacks_of(
+    connection: Connection,
+    needed: Mapping[int, tuple[Period, bool]],
+    today: date,
+    lookback_days: int,
+    which: ColumnElement[bool] = ALL,
+) -> dict[int, Lacks]:
+    """The same, with the day from which on they lack it."""
+    found = lacks_within(connection, {(each, *days) for each, days in needed.items()}, today, lookback_days, which)
     return {project_id: lacking for (project_id, _), lacking in found.items()}
 
 
-def gaps_within(
+def lacks_within(
     connection: Connection,
     needed: Collection[tuple[int, Period, bool]],
     today: date,
     lookback_days: int,
     which: ColumnElement[bool] = ALL,
-) -> dict[tuple[int, Period], tuple[Gap, ...]]:
+) -> dict[tuple[int, Period], Lacks]:
     """The same of several periods of a project, by its id and the period."""
     owned = _owned_by(connection, which)
     wanted = {fed for project_id, *_ in needed for fed in owned.get(project_id, ())}
     known = known_of(connection, wanted)
     odd = owners_of_odd(connection, known)
     # Many projects share a sub-account and a period.
-    found: dict[tuple[Fed, Period, bool, frozenset[str]], list[Gap]] = {}
-    lacks: dict[tuple[int, Period], list[Gap]] = {}
+    found: dict[tuple[Fed, Period, bool, frozenset[str]], Lacks] = {}
+    lacks: dict[tuple[int, Period], Lacks] = {}
     for project_id, period, opening in needed:
         for fed, (owned_from, owned_until, settles_on) in owned.get(project_id, {}).items():
             first, end = max(period.start, owned_from), min(period.end, owned_until)
@@ -216,9 +241,16 @@ def gaps_within(
             if (key := (fed, days, opening, groups)) not in found:
                 months = known[fed]
                 months = {month: each.of_groups(groups) for month, each in months.items()} if groups else months
-                found[key] = lacking(fed, months, days, today, lookback_days, opening)
-            lacks.setdefault((project_id, period), []).extend(found[key])
-    return {key: tuple(each) for key, each in lacks.items()}
+                found[key] = _lacks(fed, months, days, today, lookback_days, opening)
+            before = lacks.get((project_id, period), LACKS_NOTHING)
+            lacks[project_id, period] = before.and_of(found[key])
+    return lacks
+
+
+def _lacks(fed: Fed, known: Known, needed: Period, today: date, lookback_days: int, opening: bool) -> Lacks:
+    if found := lacking(fed, known, needed, today, lookback_days, opening):
+        return Lacks(tuple(found), today)
+    return Lacks(since=lacks_from(known, needed, today, lookback_days, closed_on(fed.provider)))
 
 
 Owned = tuple[date, date, date | None]
@@ -262,21 +294,21 @@ def owners_of_odd(connection: Connection, known: Mapping[Fed, Known]) -> dict[tu
     return found
 
 
-def gaps_today(
+def lacks_today(
     connection: Connection,
     rows: Iterable[AnyRow],
     budgets_now: Mapping[int, Budget],
     today: date,
     lookback_days: int,
     which: ColumnElement[bool] = ALL,
-) -> dict[int, tuple[Gap, ...]]:
+) -> dict[int, Lacks]:
     """What the figures of the active projects among these rows of WITH_BUDGET lack in their present periods."""
     active = {
         row.id: (budgets_now[row.id].decided_by(period), bool(terms_of(row).opening_in(period)))
         for row in rows
         if row.active and (period := period_at(row, today))
     }
-    return gaps_of(connection, active, today, lookback_days, which)
+    return lacks_of(connection, active, today, lookback_days, which)
 
 
 def write_months(connection: Connection, provider: str, known: Mapping[str, Mapping[date, Coverage]]) -> None:

@@ -15,7 +15,7 @@ from shared.adapters.database import budget_rows
 from shared.adapters.database.budget_periods import histories, opened_periods, present_budgets
 from shared.adapters.database.budget_rows import ALL, WITH_BUDGET, AnyRow, period_at, period_in, project_in, terms_of
 from shared.adapters.database.converted import NOTHING_BESIDES, besides_within, missing_before
-from shared.adapters.database.coverage import gaps_today
+from shared.adapters.database.coverage import lacks_today
 from shared.adapters.database.owners import owned_scopes
 from shared.adapters.database.tables import (
     alerts,
@@ -28,7 +28,7 @@ from shared.adapters.database.tables import (
     scope_owners,
     scopes,
 )
-from shared.domain.coverage import without_rate
+from shared.domain.coverage import LACKS_NOTHING, Lacks, without_rate
 from shared.domain.deliveries import Delivery, DeliveryState, Role, in_words
 from shared.domain.forecast import Forecast
 from shared.domain.money import add
@@ -98,7 +98,7 @@ def views_of(
     mailed = budget_rows.told_in(connection, starts, alerts.c.outcome == AlertOutcome.MAILED)
     owned, handed_over = owned_scopes(connection, which), _handed_over(connection, which)
     undelivered = _undelivered(connection, which)
-    lacking = gaps_today(connection, rows, budgets_now, today, lookback_days, which)
+    lacking = lacks_today(connection, rows, budgets_now, today, lookback_days, which)
     views = []
     for row in rows:
         budget, here = budgets_now[row.id], row.id in held
@@ -107,6 +107,8 @@ def views_of(
         key = (row.id, periods[row.id], row.currency)
         besides = counting.get(key, NOTHING_BESIDES)
         charged = (row.spent if here else elsewhere.get(row.currency)) or Decimal(0)
+        unrated = (*without_rate(besides.converted), *before.get(key[:2], ()))
+        lacks = lacking.get(row.id, LACKS_NOTHING).and_of(Lacks(unrated, today if unrated else None))
         view = ProjectView(
             project=project_in(row),
             scopes=tuple(owned.get(row.id, ())),
@@ -118,11 +120,12 @@ def views_of(
             converted=besides.converted,
             updated_at=row.costs_read_at,
             problem=row.problem,
-            gaps=(*lacking.get(row.id, ()), *without_rate(besides.converted), *before.get(key[:2], ())),
+            gaps=lacks.gaps,
+            lacks_from=lacks.since,
             alerts=tuple(sorted(mailed.get(row.id, ()))),
             undelivered=undelivered.get(row.id, {}) if here else {},
             locked_since=row.held_since,
-            forecast=_forecast(row) if as_checked else None,
+            forecast=forecast_in(row) if as_checked else None,
             used_up_on=row.used_up_on if as_checked else None,
             handed_over=tuple(handed_over.get(row.id, ())),
         )
@@ -170,7 +173,8 @@ def periods_of(connection: Connection, project_id: int, converts: bool = False) 
     return views
 
 
-def _forecast(row: AnyRow) -> Forecast | None:
+def forecast_in(row: AnyRow) -> Forecast | None:
+    """What the last check expects of the period in a row of projects."""
     if row.forecast_total is None:
         return None
     return Forecast(row.forecast_total, row.forecast_low, row.forecast_high, row.forecast_days)

@@ -24,6 +24,7 @@ from shared.adapters.database.listings import stored_entries
 from shared.adapters.database.locks import look_soon
 from shared.adapters.database.owners import hand_over
 from shared.adapters.database.revisions import Author, revise, revisions_of
+from shared.adapters.database.standing_rows import stand
 from shared.adapters.database.tables import projects, scopes
 from shared.domain.budgets import BudgetTerms, undone
 from shared.domain.currencies import Conversion
@@ -74,7 +75,9 @@ def load_entries(
     _insert_projects(connection, new, now)
     kept = _move_scopes(connection, changed, new, now, lookback_days, correction)
     by_hand = _revise(connection, (changed, new), author, lookback_days, converts)
-    percents = _percents(connection, [*(entry for _, entry in changed), *new], now, converts)
+    written = [*(entry for _, entry in changed), *new]
+    percents = _percents(connection, written, now, converts)
+    stand(connection, [entry.project.id for entry in written], now, lookback_days, converts)
     befores = {entry.project.id: before for before, entry in changed} | {entry.project.id: None for entry in new}
     changes = [
         ProjectChange(

@@ -15,6 +15,7 @@ from shared.adapters.database.ledger import Ledger, reads, writes
 from shared.adapters.database.listings import periods_of, stored_entries, views_of
 from shared.adapters.database.loading import RefusedLoadError, load_entries
 from shared.adapters.database.revisions import Author, revise, revisions_of
+from shared.adapters.database.standing_rows import stand
 from shared.adapters.database.tables import charges, projects, scopes
 from shared.domain.budgets import BudgetTerms
 from shared.domain.projects import CASE_BLIND, ProjectEntry, acronym_key, sub_account_key
@@ -70,6 +71,7 @@ class SqlProjects(Ledger, ProjectLedger):
         )
         if project_id not in numbers:
             raise NeverError(f"there is no project {project_id}")
+        stand(connection, [project_id], now, self.lookback_days, self.converts)
         return numbers[project_id]
 
     @override

@@ -26,6 +26,7 @@ from shared.adapters.database.cloud_accounts import lock_accounts
 from shared.adapters.database.coverage import known_months, months_delivered, note_stored, stored_lately, write_months
 from shared.adapters.database.owners import owners_by_group, owners_of
 from shared.adapters.database.scope_rows import Scopes, with_scopes
+from shared.adapters.database.standing_rows import note_lacking
 from shared.adapters.database.tables import WHOLE, accounts, answers, charges, export_months, group_coverage, projects
 from shared.adapters.database.types import largest_amount
 from shared.domain.coverage import (
@@ -73,6 +74,8 @@ def store(
         _forget_read_groups(connection, each)
     _note_answers(connection, scope_id, taken, now)
     _mark_due(connection, [each for each in taken if each.counting], now)
+    unanswered = [each.reading.sub_account_id for each in taken if each.changed and not each.counting]
+    note_lacking(connection, provider, unanswered, now, lookback_days)
     return [each.outcome for each in taken]
 
 

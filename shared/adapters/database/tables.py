@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import JSON, Boolean, Column, Date, ForeignKey, Index, Integer, Unicode, UniqueConstraint
 from sqlalchemy.types import TypeEngine
 
-from shared.adapters.database.types import Converted, Money, UtcDateTime, cleaned, fitted, key_text
+from shared.adapters.database.types import Converted, Money, UtcDateTime, cleaned, fitted, key_text, sorted_text
 from shared.domain.allocation import Method
 from shared.domain.budgets import Rollover
 from shared.domain.coverage import CoverageState
@@ -106,6 +106,19 @@ budgets = table(
     # Whether a projects file said so, and nobody by hand.
     Column("by_load", Boolean, nullable=False, server_default=sa.false()),
     UniqueConstraint("project_id", "number"),
+)
+
+# How a project stands: ports.standings.Standing, as far as its own row and that of its lock don't say it. `searched`:
+# domain.standings.searched. Empty from `as_of` on where nothing has been worked out.
+standings = table(
+    "standings",
+    Column("project_id", ForeignKey("projects.id"), primary_key=True, autoincrement=False),
+    *needed(acronym_key=fitted(100, sorted_text), searched=cleaned()),
+    *optional(as_of=UtcDateTime(), currency=sorted_text(3), period_start=Date(), period_end=Date()),
+    *optional(amount=Money(), spent=Money(), allocated=Money(), percent=Money(), converted=Money()),
+    *optional(rate_sources=JSON(none_as_null=True), last_rate_day=Date(), lacks_from=Date(), ends_on=Date()),
+    # A list of [currency, day].
+    *optional(unrated=JSON(none_as_null=True)),
 )
 
 # A period of a project's budget that was opened, and what came into it from the one before.

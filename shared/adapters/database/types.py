@@ -102,6 +102,11 @@ def key_text(length: int) -> TypeEngine[str]:
     return Unicode(length).with_variant(Unicode(length, "Latin1_General_100_BIN2"), "mssql")
 
 
+def sorted_text(length: int) -> TypeEngine[str]:
+    """Text that is sorted letter by letter, too, on every database: collations of PostgreSQL leave out signs."""
+    return key_text(length).with_variant(Unicode(length, "C"), "postgresql")
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time, sortable as text on SQLite, with its offset elsewhere."""
 
