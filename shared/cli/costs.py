@@ -19,7 +19,7 @@ from shared.ports.spending import KEYS, By
 from shared.services.costs import CostsWish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
     from decimal import Decimal
 
@@ -143,13 +143,15 @@ def _whose(found: Costs, of_whom: str) -> str:
 
 
 def _table(found: Costs) -> output.Table[Spent]:
-    keys = {
+    keys: dict[Column, Callable[[Spent], output.Cell | str]] = {
         Column(TITLES.get(name, name), words=True): partial(_part, name=name, place=place)
         for place, name in enumerate(KEYS[found.by])
         # Ids of sub-accounts and names of groups are long, and mostly of one provider.
         if name != "provider" or found.by is not By.RESOURCE_GROUP or len({each.key[place] for each in found.spent}) > 1
     }
-    totals = found.totals
+    totals, names = found.totals, found.names
+    if any(each.key in names for each in found.spent):
+        keys[Column("name", words=True)] = lambda spent: names.get((spent.key[0], spent.key[1]), "")
     return {
         **keys,
         Column("cost", right=True): lambda spent: output.money(spent.cost, spent.currency),
@@ -206,7 +208,8 @@ def _listed(found: Costs) -> dict[str, Any]:
         "last_day": found.days.end - DAY,
         "by": found.by,
         "costs": [
-            dict(zip(names, each.key, strict=True)) | output.chosen(each, "cost", "currency") for each in found.spent
+            dict(zip(names, each.key, strict=True)) | _called(each, found) | output.chosen(each, "cost", "currency")
+            for each in found.spent
         ],
         "totals": dict(found.totals),
         **_in_one(found),
@@ -216,6 +219,11 @@ def _listed(found: Costs) -> dict[str, Any]:
         "missing": list(map(str, found.gaps)),
         "estimated": [output.chosen(each, "sub_account_id", "since") for each in found.estimated],
     }
+
+
+def _called(spent: Spent, found: Costs) -> dict[str, Any]:
+    """What its provider calls a sub-account; null where nobody has said."""
+    return {"name": found.names.get((spent.key[0], spent.key[1]))} if found.by is By.SUB_ACCOUNT else {}
 
 
 def _in_one(found: Costs) -> dict[str, Any]:

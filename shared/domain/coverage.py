@@ -30,6 +30,7 @@ LEAST_LEFT = Decimal("0.25")
 # Why an answer is doubtful.
 NO_CHARGE = "came without any charge"
 FEW_CHARGES = "came without most of its charges"
+BLANK_DAYS = "came without any charge on some of its days"
 DAY = timedelta(days=1)
 LONGEST_MONTH = 31
 # The source of what exports deliver (a connection type).
@@ -411,7 +412,8 @@ class Coverage:
     def _doubted(
         self, part: ReadPart, night: date, doubt: str, reaches: bool, in_turn: bool = False
     ) -> tuple[bool, Coverage]:
-        suspect = self.suspected(part.begun_at, night, doubt)
+        said = doubt if reaches or doubt != NO_CHARGE else BLANK_DAYS
+        suspect = self.suspected(part.begun_at, night, said)
         if suspect.suspect_nights < BELIEVED_ON_NIGHT or not (reaches or in_turn):
             return False, suspect
         believed = replace(self._reaching(part), suspect_nights=suspect.suspect_nights)

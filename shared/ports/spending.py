@@ -97,6 +97,10 @@ class SpendingLedger(Protocol):
         """Which of these charges their providers may still change: of each such sub-account since when."""
         ...
 
+    def sub_account_names(self) -> dict[tuple[str, str], str]:
+        """What providers call their sub-accounts, by provider and id, as far as one lists them."""
+        ...
+
     def stored_sub_accounts(self, written: str) -> list[tuple[str, str]]:
         """The sub-accounts of this id, however it is spelled, by provider, and the id as it is stored."""
         ...

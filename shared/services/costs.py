@@ -50,6 +50,7 @@ class Costs:
     opening: what the project's opening balance adds within these days, in `opening_currency`; no sum holds it.
     allocated: what rules gave the projects whose costs these are (of_projects), or else what they gave to whom, and
     their rests; that is a part of what is unallocated, and no sum of a project's holds it. acronyms: of these projects.
+    names: of sub-accounts, by provider and id, where they are told apart and have any.
     gaps: what the sums lack. estimated: what of them may still change. cut_from: the last day that was asked for, where
     it is in the future. in_one: what all of it comes to in `currency`, where some of it was converted: that of the
     project's budget, or, of many projects or none, the reporting currency.
@@ -72,6 +73,7 @@ class Costs:
     currency: str = ""
     converted: Conversion = field(default_factory=Conversion)
     estimated: Sequence[Estimated] = ()
+    names: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def totals(self) -> Mapping[str, Decimal]:
@@ -130,6 +132,8 @@ class CostService:
             of_projects=ids is not None,
             estimated=self.spending.estimated(which),
         )
+        if by is By.SUB_ACCOUNT:
+            found = replace(found, names=self.spending.sub_account_names())
         if found.allocated:
             found = replace(found, acronyms={each.project.id: each.project.acronym for each in self.projects.entries()})
         if view is None:

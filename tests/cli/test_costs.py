@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from shared.adapters.database.tables import charge_meters, charges, coverage
 from shared.composition import Composition
+from shared.ports.costs import SubAccount
 from tests.cli.commands import (
     BARE,
     DIE1,
@@ -115,6 +116,14 @@ def test_what_is_of_no_project_is_that_of_the_month(cli: Cli, spent: Composition
     without = [DIE1.replace("die1-dev;die1-prod", "die1-new"), EAU.replace(",eau,", ",eau-2,"), BARE]
     cli("projects", "load", write_csv(*without), "--correction")
     assert listed(cli, "--unallocated") == {"VM": "35"}
+
+
+def test_sub_accounts_are_called_what_their_provider_calls_them(cli: Cli, spent: Composition) -> None:
+    (its,) = [each.id for each in spent.cloud_accounts.accounts() if each.external_account_id == SECOND]
+    spent.payers.note_listed(its, "azure", [SubAccount(SECOND, "Water lab", "ACTIVE")], ["ACTIVE"], date(2026, 11, 19))
+    arguments = ("costs", "--from", "2026-04-01", "--by", "sub-account")
+    assert [each["name"] for each in cli(*arguments, "--json").json["costs"]] == [None, "Water lab"]
+    assert f"azure     {SECOND}  Water lab  15.00 CAD" in cli(*arguments).out
 
 
 def test_people_get_a_table_with_shares_and_what_it_comes_to(cli: Cli, spent: Composition) -> None:

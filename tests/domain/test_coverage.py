@@ -167,6 +167,13 @@ def test_of_a_month_that_is_read_in_windows_one_in_doubt_keeps_all_of_it_so_unti
     assert (known.is_good, known.reason, known.begun_at) == (True, None, at(tonight))
 
 
+def test_of_a_month_that_is_read_in_windows_one_without_charges_says_nothing_of_its_other_days() -> None:
+    known, tonight = good(NOVEMBER, TODAY - DAY), TODAY
+    _, known = known.read(part(days(9, 14), tonight), tonight, LOOKBACK, NO_CHARGE, [], in_turn=True)
+    assert (known.state, known.reason) == (CoverageState.SUSPECT, "came without any charge on some of its days")
+    assert Gap("7f0c", NOVEMBER, known.state, known.reason).briefly == "November 2026 came in part"
+
+
 def test_of_a_month_that_is_read_in_windows_one_that_failed_fails_it_whatever_else_is_read() -> None:
     known = good(NOVEMBER, TODAY - DAY).failed("no (400)", TODAY, LOOKBACK)
     for window in (Period(date(2026, 11, 15), TODAY + DAY), days(1, 8)):

@@ -16,7 +16,15 @@ from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED, owned
 from shared.adapters.database.chunks import AMONG, among, in_chunks, select_among, select_in
 from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of, lacking, owners_of_odd
 from shared.adapters.database.ledger import Ledger, reads
-from shared.adapters.database.tables import charge_meters, charges, export_feeds, projects, scope_owners, scopes
+from shared.adapters.database.tables import (
+    accounts,
+    charge_meters,
+    charges,
+    export_feeds,
+    projects,
+    scope_owners,
+    scopes,
+)
 from shared.domain.coverage import DAY, Gap
 from shared.domain.exports.feeding import Fed, place
 from shared.domain.money import add
@@ -136,6 +144,13 @@ class SqlSpending(Ledger, SpendingLedger):
             if since := min((day for day in days if day < asked[fed].end), default=None):
                 found.append(Estimated(fed.name, since))
         return found
+
+    @override
+    @reads
+    def sub_account_names(self, connection: Connection) -> dict[tuple[str, str], str]:
+        called = select(accounts.c.provider, accounts.c.sub_account_id, accounts.c.name)
+        rows = connection.execute(called.where(accounts.c.name.is_not(None)))
+        return {(row.provider, row.sub_account_id): row.name for row in rows}
 
     @override
     @reads
