@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -214,6 +214,10 @@ class ProjectLedger(Protocol):
 
         Case and accents don't matter where that leaves one project.
         """
+        ...
+
+    def of_contacts(self, addresses: Collection[str]) -> list[int]:
+        """The ids of the projects, active or not, one of whose contacts has one of these addresses, in any case."""
         ...
 
     def get(self, project_id: int, today: date) -> ProjectView | None:

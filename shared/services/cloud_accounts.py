@@ -16,7 +16,7 @@ from shared.ports.changes import Action, Change, noted
 from shared.ports.clock import Clock
 from shared.ports.cloud_accounts import AccountStatus, CloudAccount, CloudAccountLedger, ConnectionType
 from shared.ports.errors import GoneError, LaterError, NeverError
-from shared.services.errors import RequestError
+from shared.services.errors import RequestError, UnknownError
 from shared.services.reasons import given_reason
 
 CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9](-?[a-z0-9])+")
@@ -71,7 +71,7 @@ class CloudAccountService:
         """A cloud account, what it feeds, and what brings it back."""
         account = self.ledger.get(cloud_account_id)
         if account is None:
-            raise RequestError(f"there is no cloud account {cloud_account_id}; `cloud-accounts list` shows them")
+            raise UnknownError(f"there is no cloud account {cloud_account_id}; `cloud-accounts list` shows them")
         return Fed(account, tuple(self.ledger.fed_by(account.id)), self._comes_back(account))
 
     def set_organization(self, cloud_account_id: int, organization: str) -> Fed:

@@ -20,7 +20,7 @@ from shared.ports.export_runs import Changes, ExportLedger, Feeding, RunPart, Ru
 from shared.ports.projects import ProjectLedger
 from shared.ports.queues import MessageSender
 from shared.services.checking import ask_for_checks
-from shared.services.errors import RequestError
+from shared.services.errors import RequestError, UnknownError
 
 GOES_ON = (RunState.WAITING, RunState.IMPORTING)
 
@@ -95,7 +95,7 @@ class ExportHistory:
         """A run, with its parts. Raises RequestError where there is none of this number."""
         record = self.ledger.get(run_id)
         if record is None:
-            raise RequestError(f"there is no run {run_id}; `exports list` shows those that there are")
+            raise UnknownError(f"there is no run {run_id}; `exports list` shows those that there are")
         return self._as_read(record), self.ledger.parts(run_id)
 
     def summary(self) -> Summary:

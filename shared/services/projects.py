@@ -157,6 +157,10 @@ class ProjectService:
         cursor = write_cursor(found.next, wish.order) if found.next else None
         return ProjectPage(found.standings, found.count, found.totals, found.unknown, today, cursor)
 
+    def of_contacts(self, addresses: Collection[str]) -> frozenset[int]:
+        """The ids of the projects of whose contacts one has one of these addresses."""
+        return frozenset(self.projects.of_contacts(addresses))
+
     def get(self, project: str) -> ProjectDetails:
         """The project with this acronym (in any case) or id. Raises UnknownProjectError."""
         view = view_of(self.projects, project, self.clock())

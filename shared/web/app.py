@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from starlette.routing import BaseRoute
 from shared.domain.texts import readable
 from shared.pipeline.events import event
 from shared.web import problems, sync
+from shared.web.api import description, operations, projects
 from shared.web.guard import Guarded, who_may
 from shared.web.signin import SignIn
 
 if TYPE_CHECKING:
     from shared.composition import Composition
 
-ROUTERS = (sync.router,)
+ROUTERS = (sync.router, projects.router, operations.router, description.router)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -53,6 +55,7 @@ def routes(warden: Composition) -> FastAPI:
     app.state.warden = warden
     app.state.sign_in = SignIn(settings.signs_in, settings.operator_role, settings.viewer_role)
     app.state.kept_status = sync.Kept()
+    app.state.seen_operators = set[tuple[str, date]]()
     for route in every_route():
         if not isinstance(route, Guarded) or who_may(route.endpoint) is None:
             raise TypeError(f"{route} does not say who may call it")

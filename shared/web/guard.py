@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
+from starlette.concurrency import run_in_threadpool
 
+from shared.ports.changes import Actor, Via, act_as, acting
+from shared.ports.errors import LaterError, NeverError
 from shared.web.problems import ProblemError
 from shared.web.signin import Principal, Role, SignIn
+
+if TYPE_CHECKING:
+    from shared.composition import Composition
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 WHO = "warden_who"
@@ -46,6 +53,7 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             _admit(request, who)
+            await _note_operator(request)
             return await handle(request)
 
         return guarded
@@ -62,6 +70,19 @@ def _admit(request: Request, who: Role | str | None) -> None:
         raise ProblemError(403, "This is not for you: your sign-in has no role that may do this.")
     if request.method not in READS and not is_own(request.headers):
         raise ProblemError(403, "This was sent by another site.")
+    via = Via.API if request.url.path.startswith("/api/") else Via.PAGE
+    act_as(Actor(principal.name or "somebody without a name", via, principal.id or None))
+
+
+async def _note_operator(request: Request) -> None:
+    """Has the audit know that an operator is here, once a day and instance; what can't be noted now stops nobody."""
+    principal, seen = principal_of(request), request.app.state.seen_operators
+    today = (principal.id or principal.name, warden_of(request).clock().date())
+    if principal.role is not Role.OPERATOR or today in seen:
+        return
+    seen.add(today)
+    with suppress(LaterError, NeverError):
+        await run_in_threadpool(warden_of(request).change_service.signed_in, acting())
 
 
 def is_own(headers: Mapping[str, str]) -> bool:
@@ -75,6 +96,23 @@ def is_own(headers: Mapping[str, str]) -> bool:
         return site in ("same-origin", "none")
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def warden_of(request: Request) -> Composition:
+    """The app."""
+    warden: Composition = request.app.state.warden
+    return warden
+
+
+def whose(request: Request) -> frozenset[int] | None:
+    """The ids of the projects that whoever calls may see: those of which they are a contact; None, of all, for others.
+
+    Raises LaterError where the database is away.
+    """
+    principal = principal_of(request)
+    if principal.role >= Role.VIEWER:
+        return None
+    return warden_of(request).project_service.of_contacts(principal.addresses)
 
 
 def principal_of(request: Request) -> Principal:

@@ -22,7 +22,7 @@ from shared.ports.runs import RunState
 from shared.services.aws_syncs import Synced, TooSoonError
 from shared.services.errors import RequestError, UnknownError
 from shared.services.full_sync import LOOK_EVERY, Progress, in_words
-from shared.web.guard import ANYBODY, Guarded, is_token, open_to
+from shared.web.guard import ANYBODY, Guarded, is_token, open_to, warden_of
 from shared.web.signin import Role
 
 if TYPE_CHECKING:
@@ -36,11 +36,6 @@ LOGIC_APPS = "azure-logic-apps"
 KNOWN_FOR = timedelta(seconds=30)
 FAULTS = (RequestError, LaterError, NeverError)
 DONE, STARTED = "Cost sync completed successfully", "Cost sync started"
-
-
-def _of(request: Request) -> Composition:
-    warden: Composition = request.app.state.warden
-    return warden
 
 
 async def _until(look: Callable[[T], T], is_through: Callable[[T], bool], first: T, request: Request) -> T:
@@ -64,7 +59,7 @@ async def _until(look: Callable[[T], T], is_through: Callable[[T], bool], first:
 @open_to(ANYBODY)
 async def sync(request: Request, x_sync_token: Annotated[str | None, Header()] = None) -> JSONResponse:
     """Reads all costs now: new cost exports, and a run of the rest."""
-    warden = _of(request)
+    warden = warden_of(request)
     if not is_token(x_sync_token, warden.settings.sync_token):
         return _sync_answer(403, "Forbidden", errors="The header X-Sync-Token is missing, or not the right one.")
     service = warden.sync_service
@@ -112,7 +107,7 @@ class Kept:
 @open_to(ANYBODY)
 async def status(request: Request) -> JSONResponse:
     """How many runs of exports there were, and the last one that was imported; no id, and no sum."""
-    warden = _of(request)
+    warden = warden_of(request)
     kept = request.app.state.kept_status
     try:
         text = await run_in_threadpool(kept.get, lambda: json.dumps(_status(warden)))
@@ -146,7 +141,7 @@ def _status(warden: Composition) -> dict[str, Any]:
 @open_to(ANYBODY)
 async def sync_aws_costs(request: Request, authorization: Annotated[str | None, Header()] = None) -> JSONResponse:
     """Reads each AWS account that is not disabled; one that fails stops no other."""
-    warden = _of(request)
+    warden = warden_of(request)
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not is_token(token.strip(), warden.settings.cron_secret):
         return JSONResponse({"error": "Unauthorized"}, 401, {"WWW-Authenticate": "Bearer"})
@@ -182,7 +177,7 @@ def _cron_answer(synced: list[Synced]) -> dict[str, Any]:
 @open_to(Role.OPERATOR)
 async def sync_account(request: Request, cloud_account_id: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> JSONResponse:
     """Reads one AWS account now; those of its organization wait for the next one to be read by hand."""
-    warden = _of(request)
+    warden = warden_of(request)
     service, every = warden.aws_sync_service, timedelta(minutes=warden.settings.sync_minutes)
     try:
         (planned,) = await run_in_threadpool(service.plan, cloud_account_id)

@@ -33,7 +33,9 @@ from tests.cli.test_aws_syncs import aws  # noqa: F401
 from tests.cli.test_export_scan import container  # noqa: F401
 
 HOST = "warden.example.com"
-ROLES = {"operator": "Warden.Operator", "viewer": "Warden.Viewer", "somebody": None, "nobody": None}
+ROLES = {"operator": "Warden.Operator", "viewer": "Warden.Viewer"}
+# Contacts of DIE1 and of EAU.
+SIGN_IN_NAMES = {"contact": "ANN@Example.com", "other": "eve@example.com"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def signed_in(who: str) -> dict[str, str]:
     if who == "nobody":
         return {}
     claims = [{"typ": "name", "val": who}, {"typ": "oid", "val": f"id of {who}"}]
-    claims += [{"typ": "roles", "val": ROLES[who]}] if ROLES[who] else []
+    claims += [{"typ": "roles", "val": ROLES[who]}] if who in ROLES else []
+    claims += [{"typ": "preferred_username", "val": SIGN_IN_NAMES[who]}] if who in SIGN_IN_NAMES else []
     said = {"auth_typ": "aad", "claims": claims, "name_typ": "name", "role_typ": "roles"}
     return {PRINCIPAL: base64.b64encode(json.dumps(said).encode()).decode()}
 
@@ -74,10 +77,13 @@ class Web:
     """The function, as one instance of the app has it."""
 
     @cached_property
-    def handler(self) -> Handler:
-        loaded = settings.load()
+    def composition(self) -> Composition:
         # Azure would refuse a SQLite file.
-        return made(Composition(loaded.model_copy(update={"azure_instance": "a" * 64})))
+        return Composition(settings.load().model_copy(update={"azure_instance": "a" * 64}))
+
+    @cached_property
+    def handler(self) -> Handler:
+        return made(self.composition)
 
     def call(
         self, method: str, path: str, who: str = "nobody", body: bytes = b"", headers: Mapping[str, str] | None = None

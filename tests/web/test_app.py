@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -22,8 +23,31 @@ OPEN = {
     ("GET", "/finops/api/sync/status"): 200,
     ("GET", "/api/cron/sync-aws-costs"): 401,
 }
-GUARDED = {("POST", "/api/cloud-accounts/{cloud_account_id}/sync"): "operator"}
-RANKS = ("nobody", "somebody", "viewer", "operator")
+GUARDED = {
+    ("POST", "/api/cloud-accounts/{cloud_account_id}/sync"): "operator",
+    ("GET", "/api/v1/projects"): "signed_in",
+    ("GET", "/api/v1/projects/{project}"): "signed_in",
+    ("GET", "/api/v1/projects/{project}/costs"): "signed_in",
+    ("GET", "/api/v1/projects/{project}/mails"): "signed_in",
+    ("GET", "/api/v1/projects/{project}/decisions"): "signed_in",
+    ("GET", "/api/v1/openapi.json"): "signed_in",
+    ("GET", "/api/v1/costs"): "viewer",
+    ("GET", "/api/v1/decisions"): "viewer",
+    ("GET", "/api/v1/mails"): "viewer",
+    ("GET", "/api/v1/cloud-accounts"): "viewer",
+    ("GET", "/api/v1/cloud-accounts/{cloud_account_id}"): "viewer",
+    ("GET", "/api/v1/exports/runs"): "viewer",
+    ("GET", "/api/v1/exports/feeds"): "viewer",
+    ("GET", "/api/v1/runs"): "viewer",
+    ("GET", "/api/v1/runs/{key}"): "viewer",
+    ("GET", "/api/v1/coverage"): "viewer",
+    ("GET", "/api/v1/dead-letters"): "operator",
+    ("GET", "/api/v1/dead-letters/{letter_id}"): "operator",
+    ("GET", "/api/v1/changes"): "operator",
+}
+RANKS = ("nobody", "signed_in", "viewer", "operator")
+WHO = {"nobody": "nobody", "somebody": "signed_in", "viewer": "viewer", "operator": "operator"}
+UNKNOWN = re.compile(r"\{\w+\}")
 
 
 def routes() -> Iterator[tuple[str, Guarded]]:
@@ -40,13 +64,13 @@ def test_every_route_says_who_may_call_it_and_none_is_missing_here(environment: 
     assert {key: who.name.lower() for key, who in found.items() if who != ANYBODY} == GUARDED
 
 
-@pytest.mark.parametrize("who", RANKS)
+@pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_walk_through_all_routes_lets_in_whom_they_name_and_nobody_else(call: Call, who: str, slash: str) -> None:
     for (method, path), least in GUARDED.items():
-        answer = call(method, path.replace("{cloud_account_id}", "99") + slash, who=who)
-        is_let_in = RANKS.index(who) >= RANKS.index(least)
-        assert answer.status == (404 if is_let_in else 401 if who == "nobody" else 403), (method, path)
+        answer = call(method, UNKNOWN.sub("99", path) + slash, who=who)
+        is_let_in, found = RANKS.index(WHO[who]) >= RANKS.index(least), 404 if "{" in path else 200
+        assert answer.status == (found if is_let_in else 401 if who == "nobody" else 403), (method, path, answer.body)
     for (method, path), status in OPEN.items():
         assert call(method, path + slash, who=who).status == status, (method, path)
 
@@ -87,6 +111,26 @@ def test_a_sign_in_counts_only_where_azure_says_that_it_is_on(call: Call, enviro
 )  # fmt: skip
 def test_a_header_of_another_form_is_nobody(said: str) -> None:
     assert SignIn(True, "o", "v").who({PRINCIPAL: said}).role is Role.NOBODY
+
+
+def test_only_addresses_that_entra_vouches_for_are_somebodys() -> None:
+    def addresses(*claims: tuple[str, str]) -> set[str]:
+        said = {"claims": [{"typ": kind, "val": value} for kind, value in claims]}
+        header = {PRINCIPAL: base64.b64encode(json.dumps(said).encode()).decode()}
+        return set(SignIn(True, "o", "v").who(header).addresses)
+
+    ann = ("preferred_username", "Ann@Example.com")
+    assert addresses(ann) == {"ann@example.com"}
+    assert addresses(ann, ("verified_primary_email", "a@b.ca"), ("verified_secondary_email", " É@b.ca ")) == {
+        "ann@example.com",
+        "a@b.ca",
+        "é@b.ca",
+    }
+    # Anybody's tenant can write any address there.
+    assert addresses(("email", "boss@example.com")) == set()
+    assert addresses(("email", "boss@example.com"), ("xms_edov", "false")) == set()
+    assert addresses(("email", "boss@example.com"), ("xms_edov", "1")) == {"boss@example.com"}
+    assert addresses(("preferred_username", "no address"), ("name", "ann@example.com")) == set()
 
 
 def test_roles_are_found_by_the_name_that_the_header_says_and_by_azures_own() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, UnicodeText, cast, exists, func, or_, select
 from typing_extensions import override
 
 from shared.adapters.database.budget_rows import lock_projects
@@ -92,6 +92,20 @@ class SqlProjects(Ledger, ProjectLedger):
             return connection.scalar(select(projects.c.id).where(projects.c.id == int(text))) if known else None
         alike: list[int] = [row.id for row in connection.execute(acronyms) if folded(row.acronym) == folded(text)]
         return alike[0] if len(alike) == 1 else None
+
+    @override
+    @reads
+    def of_contacts(self, connection: Connection, addresses: Collection[str]) -> list[int]:
+        wanted = {each.casefold() for each in addresses}
+        if not wanted:
+            return []
+        # As it is stored, only an address of plain letters can be looked for in the database's own words.
+        text = func.lower(cast(projects.c.contacts, UnicodeText))
+        found = select(projects.c.id, projects.c.contacts).order_by(projects.c.id)
+        if all(each.isascii() for each in wanted):
+            found = found.where(or_(*(text.contains(each, autoescape=True) for each in sorted(wanted))))
+        rows = connection.execute(found)
+        return [row.id for row in rows if any(each.casefold() in wanted for each in row.contacts)]
 
     @override
     @reads
