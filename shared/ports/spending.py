@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -83,6 +83,10 @@ class SpendingLedger(Protocol):
 
     def sums(self, which: Selection, by: By) -> list[Spent]:
         """The sums by this, one for each currency; a charge is the project's that owned its scope on its day."""
+        ...
+
+    def breakdown(self, which: Selection, bys: Collection[By]) -> dict[By, list[Spent]]:
+        """The sums by each of these. Those of projects by days, months and sub-accounts take as long as by one."""
         ...
 
     def used_by_day(self, spans: Iterable[tuple[int, Period]]) -> list[tuple[date, str, Decimal]]:

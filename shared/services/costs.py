@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -106,6 +106,10 @@ class CostService:
 
         Raises RequestError; UnknownProjectError among them.
         """
+        return self.breakdown(wish, [by])[by]
+
+    def breakdown(self, wish: CostsWish, bys: Collection[By]) -> dict[By, Costs]:
+        """The same by each of these, of which together less is asked of the database."""
         answers = wish.owner or wish.department or wish.cost_centre
         if wish.unallocated and (wish.project or answers):
             raise RequestError("unallocated costs are those of no project; leave one of the two out")
@@ -120,10 +124,12 @@ class CostService:
         if wish.subscription.strip():
             provider, account = known_sub_account(self.spending, wish.subscription, wish.provider)
             which = replace(which, provider=provider, sub_account_id=account)
+        sums = self.spending.breakdown(which, bys)
+        by = next(iter(bys))
         found = Costs(
             days,
             by,
-            sorted(self.spending.sums(which, by), key=_by_time if by in (By.DAY, By.MONTH) else _by_cost),
+            sums[by],
             self.spending.lacking(which, today),
             sub_account_id=which.sub_account_id,
             unallocated=which.unallocated,
@@ -132,20 +138,23 @@ class CostService:
             of_projects=ids is not None,
             estimated=self.spending.estimated(which),
         )
-        if by is By.SUB_ACCOUNT:
-            found = replace(found, names=self.spending.sub_account_names())
         if found.allocated:
-            found = replace(found, acronyms={each.project.id: each.project.acronym for each in self.projects.entries()})
-        if view is None:
-            return self._in_one(found, which, self.reporting)
-        return self._in_one(_of_project(found, view), which, view.terms.currency)
+            named = [view.project] if view else [entry.project for entry in self.projects.entries()]
+            found = replace(found, acronyms={each.id: each.acronym for each in named})
+        found = _of_project(found, view) if view else found
+        found = self._in_one(found, which, view.terms.currency if view else self.reporting, sums.get(By.DAY))
+        names = self.spending.sub_account_names() if By.SUB_ACCOUNT in bys else {}
+        return {by: _by(found, by, spent, names) for by, spent in sums.items()}
 
-    def _in_one(self, found: Costs, which: Selection, currency: str) -> Costs:
-        """With what it comes to in this currency. Without a ledger of rates nothing is converted."""
+    def _in_one(self, found: Costs, which: Selection, currency: str, by_day: Sequence[Spent] | None) -> Costs:
+        """With what it comes to in this currency. Without a ledger of rates nothing is converted.
+
+        by_day: the sums by day, where they are known.
+        """
         foreign = found.totals.keys() - {currency}
         if self.rates is None or not currency or (found.project and not foreign):
             return found
-        by_day = self.spending.sums(which, By.DAY)
+        by_day = by_day or self.spending.sums(which, By.DAY)
         rates = self.rates.rates([currency, *foreign], which.days)
         others = [(date.fromisoformat(each.key[0]), each.currency, each.cost) for each in by_day]
         converted = convert(sorted(each for each in others if each[1] != currency), currency, rates)
@@ -168,6 +177,11 @@ class CostService:
         raise RequestError(
             "no project has this owner, department or cost centre; `costs --by owner` and its like list them"
         )
+
+
+def _by(found: Costs, by: By, spent: Sequence[Spent], names: Mapping[tuple[str, str], str]) -> Costs:
+    in_order = sorted(spent, key=_by_time if by in (By.DAY, By.MONTH) else _by_cost)
+    return replace(found, by=by, spent=in_order, names=names if by is By.SUB_ACCOUNT else {})
 
 
 def _of_project(found: Costs, view: ProjectView) -> Costs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func,
 from typing_extensions import override
 
 from shared.adapters.database.allocated import DAY_AND_CURRENCY, shares_together
-from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED, owned
+from shared.adapters.database.budget_rows import COSTS, FETCHED, OWNED, AnyRow, owned
 from shared.adapters.database.chunks import AMONG, among, in_chunks, select_among, select_in
 from shared.adapters.database.coverage import FED, OF_FED_GROUP, known_of, lacking, owners_of_odd
 from shared.adapters.database.ledger import Ledger, reads
@@ -45,6 +45,8 @@ COLUMNS: dict[By, tuple[ColumnElement[Any], ...]] = {
     By.DEPARTMENT: (projects.c.department,),
     By.COST_CENTRE: (projects.c.cost_centre,),
 }
+# A project has few sub-accounts: of each day it has a few sums by all of these, and no more.
+AT_ONCE = (By.DAY, By.MONTH, By.SUB_ACCOUNT)
 OWNED_DAYS = (scope_owners.c.owned_from, scope_owners.c.owned_until)
 LENGTH_OF_A_MONTH = len("2026-11")
 
@@ -95,11 +97,14 @@ class SqlSpending(Ledger, SpendingLedger):
     @override
     @reads
     def sums(self, connection: Connection, which: Selection, by: By) -> list[Spent]:
-        if by is By.METER:
-            return _by_meter(connection, which)
-        key = (*COLUMNS[by], charges.c.billing_currency)
-        summed = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).group_by(*key)
-        return [Spent(*this, cost) for this, cost in _sums(connection, which, by, summed).items()]
+        return _by(connection, which, by)
+
+    @override
+    @reads
+    def breakdown(self, connection: Connection, which: Selection, bys: Collection[By]) -> dict[By, list[Spent]]:
+        at_once = [by for by in bys if by in AT_ONCE] if which.project_ids is not None else []
+        found = {by: _by(connection, which, by) for by in bys if by not in at_once}
+        return found | _by_each(connection, which, at_once)
 
     @override
     @reads
@@ -175,15 +180,37 @@ def _charged(connection: Connection, ids: Sequence[int], days: Period) -> Iterat
         yield from ((day, currency, cost) for day, currency, cost in again if day in mixed)
 
 
+def _by(connection: Connection, which: Selection, by: By) -> list[Spent]:
+    if by is By.METER:
+        return _by_meter(connection, which)
+    sums = _sums(connection, which, by, _summed(*COLUMNS[by]))
+    return [Spent(*this, cost) for this, cost in sums.items()]
+
+
+def _by_each(connection: Connection, which: Selection, bys: Sequence[By]) -> dict[By, list[Spent]]:
+    """By each of these, of one sum by all of them."""
+    columns = list(dict.fromkeys(column for by in bys for column in COLUMNS[by]))
+    places = {by: [columns.index(column) for column in COLUMNS[by]] for by in bys}
+    sums: dict[By, dict[tuple[tuple[str, ...], str], Decimal]] = {by: {} for by in bys}
+    for *parts, currency, cost in _rows(connection, which, _summed(*columns)) if bys else ():
+        for by, of_by in sums.items():
+            this = tuple(_text(parts[place], by) for place in places[by]), currency
+            of_by[this] = add(of_by.get(this, Decimal(0)), cost)
+    return {by: [Spent(*this, cost) for this, cost in of_by.items()] for by, of_by in sums.items()}
+
+
+def _summed(*columns: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    key = (*columns, charges.c.billing_currency)
+    return select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).group_by(*key)
+
+
 def _by_meter(connection: Connection, which: Selection) -> list[Spent]:
     """By service and meter; under an empty one what no meter says, so that all of it is what charges come to."""
     metered = WITH_OWNER.join(charge_meters, IN_CHARGE)
     key = (*COLUMNS[By.METER], charges.c.billing_currency)
     summed = select(*key, func.sum(charge_meters.c.billed_cost)).select_from(metered).group_by(*key)
     sums = _sums(connection, which, By.METER, summed)
-    key = (charges.c.service_name, charges.c.billing_currency)
-    services = select(*key, func.sum(charges.c.billed_cost)).select_from(WITH_OWNER).group_by(*key)
-    left = _sums(connection, which, By.SERVICE, services)
+    left = _sums(connection, which, By.SERVICE, _summed(*COLUMNS[By.SERVICE]))
     for ((service, _), currency), cost in sums.items():
         left[(service,), currency] -= cost
     for (of, currency), cost in left.items():
@@ -196,13 +223,15 @@ def _sums(
     connection: Connection, which: Selection, by: By, summed: Select[*tuple[Any, ...]]
 ) -> dict[tuple[tuple[str, ...], str], Decimal]:
     sums: dict[tuple[tuple[str, ...], str], Decimal] = {}
-    for some in _in_chunks(which):
-        for *parts, currency, cost in connection.execute(
-            summed.where(*_selected(some)), execution_options={"yield_per": FETCHED}
-        ):
-            this = tuple(_text(part, by) for part in parts), currency
-            sums[this] = sums.get(this, Decimal(0)) + cost
+    for *parts, currency, cost in _rows(connection, which, summed):
+        this = tuple(_text(part, by) for part in parts), currency
+        sums[this] = sums.get(this, Decimal(0)) + cost
     return sums
+
+
+def _rows(connection: Connection, which: Selection, summed: Select[*tuple[Any, ...]]) -> Iterator[AnyRow]:
+    for some in _in_chunks(which):
+        yield from connection.execute(summed.where(*_selected(some)), execution_options={"yield_per": FETCHED})
 
 
 def _in_chunks(which: Selection) -> Iterator[Selection]:
