@@ -6,15 +6,16 @@ import base64
 import json
 from decimal import Decimal
 
-from shared.domain.money import plain
+from shared.domain.money import plain, stored
 from shared.domain.texts import shortened, storable
 from shared.messages import LARGEST_ID
 from shared.ports.standings import Order, Place
 from shared.services.errors import RequestError
 
 # Longer than any that we write.
-LONGEST = 1_000
-LONGEST_AMOUNT = 40
+LONGEST = 2_000
+# As much as the databases of servers hold.
+LARGEST = Decimal(10**18)
 
 
 def write_cursor(place: Place, order: Order) -> str:
@@ -41,11 +42,14 @@ def _parsed(cursor: str) -> tuple[Order, Place]:
     padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
     parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     match parts:
-        case [str(order), str(text), str(amount), int(project_id)] if len(amount) <= LONGEST_AMOUNT:
+        case [str(order), str(text), str(amount), int(project_id)] if not isinstance(project_id, bool):
             place = Place(text, Decimal(amount), project_id)
         case _:
             raise ValueError("other parts")
-    is_right = place.amount.is_finite() and 0 < project_id <= LARGEST_ID and storable(text) == text
-    if isinstance(project_id, bool) or not is_right:
+    if not (_is_amount(place.amount) and 0 < project_id <= LARGEST_ID and storable(text) == text):
         raise ValueError("no place")
     return Order(order), place
+
+
+def _is_amount(amount: Decimal) -> bool:
+    return amount.is_finite() and amount.copy_abs() < LARGEST and amount == stored(amount)

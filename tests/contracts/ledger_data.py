@@ -18,6 +18,7 @@ from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.runs import SqlRuns
 from shared.adapters.database.spending import SqlSpending
+from shared.adapters.database.standings import SqlStandings
 from shared.adapters.database.tables import alerts, charges, mails, projects, run_scopes, scopes
 from shared.domain.budgets import BudgetTerms, Rollover
 from shared.domain.charges import ChargeSet
@@ -154,6 +155,10 @@ class Ledgers:
     @property
     def spending(self) -> SqlSpending:
         return SqlSpending(self.database, LOOKBACK_DAYS)
+
+    @property
+    def standings(self) -> SqlStandings:
+        return SqlStandings(self.database, LOOKBACK_DAYS)
 
     @property
     def allocations(self) -> SqlAllocations:

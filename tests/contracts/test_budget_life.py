@@ -24,6 +24,7 @@ from shared.adapters.database.checks import SqlChecks
 from shared.adapters.database.engine import Database
 from shared.adapters.database.projects import SqlProjects
 from shared.adapters.database.rates import SqlRates
+from shared.adapters.database.standings import SqlStandings
 from shared.adapters.database.tables import budget_periods, charges, coverage, metadata, scopes
 from shared.domain.aws import AWS
 from shared.domain.budgets import BudgetTerms, Rollover
@@ -36,6 +37,7 @@ from shared.ports.checks import Judgement, ProjectUsage
 from tests.cases import ALL
 from tests.conftest import EMPTIED
 from tests.contracts.ledger_data import SUB, Judges, entry
+from tests.contracts.standing_views import assert_as_listed
 from tests.postgres import Postgres
 
 DAY = timedelta(days=1)
@@ -258,6 +260,7 @@ class Life:
                 terms = replace(self.revisions[-1][1], **change)
                 self.revisions.append((self.today, terms))
                 self.ledger.revise_budget(1, terms, "tester", "test", self.now)
+                self.stands()
             case ("night",):
                 self.read()
                 self.check()
@@ -313,6 +316,11 @@ class Life:
             assert each.period is not None
             self.compare(each, each.period.end - DAY)
         self.settle()
+        self.stands()
+
+    def stands(self) -> None:
+        """How it stands is what the listing says."""
+        assert_as_listed(self.ledger, SqlStandings(self.database, self.lookback_days), self.today)
 
     def compare(self, usage: ProjectUsage, day: date) -> None:
         expected = walk(self.revisions, self.stored, day, self.converts)

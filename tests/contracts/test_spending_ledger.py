@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import event
 
 from shared.adapters.database.engine import Database
 from shared.domain.allocation import Method, Pool, Rule, Share
@@ -121,6 +122,27 @@ def test_of_a_project_only_its_own_charges_count(spent: Ledgers) -> None:
         ("azure", SUB, "RG-1", "CAD"): "7.0000000001"
     }
     assert sums(spent, By.SERVICE, replace(ALL_OF_IT, project_ids=(1,), sub_account_id=OTHER)) == {}
+
+
+@pytest.mark.parametrize("project_ids", [None, (1,), (1, 2), ()])
+def test_sums_that_are_asked_for_together_are_those_that_are_asked_for_alone(
+    spent: Ledgers, project_ids: tuple[int, ...] | None
+) -> None:
+    spent.load(entry(1, "RG-1", "stray"), entry(2, "rg-2", subscription_id=OTHER))
+    which = replace(ALL_OF_IT, project_ids=project_ids)
+    found = spent.spending.breakdown(which, list(By))
+    assert found.keys() == set(By)
+    for by in By:
+        alone = spent.spending.sums(which, by)
+        assert sorted(found[by], key=repr) == sorted(alone, key=repr), by
+
+
+def test_a_projects_days_months_and_sub_accounts_are_summed_at_once(spent: Ledgers) -> None:
+    executed: list[str] = []
+    event.listen(spent.database.engine, "before_cursor_execute", lambda *seen: executed.append(seen[2]))
+    which = replace(ALL_OF_IT, project_ids=(1,))
+    spent.spending.breakdown(which, (By.DAY, By.SERVICE, By.SUB_ACCOUNT, By.MONTH))
+    assert sum("sum(" in each.lower() for each in executed) == 2
 
 
 def test_of_a_sub_account_all_count_whoever_owns_them(spent: Ledgers) -> None:

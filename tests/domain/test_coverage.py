@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.charges import LONGEST_GROUP, LONGEST_SERVICE, ChargeSet
@@ -29,12 +29,13 @@ from shared.domain.coverage import (
     fault_in,
     gaps,
     is_forgotten,
+    lacks_from,
     missing_months,
     months_in_words,
     not_outdated,
     settled_before,
 )
-from shared.domain.periods import Period
+from shared.domain.periods import Period, month_of
 
 DAY = timedelta(days=1)
 TODAY = date(2026, 11, 20)
@@ -435,6 +436,53 @@ def said(*known: Coverage, needed: Period = FROM_JUNE, today: date = TODAY, open
 SUMMER = [
     good(Period(date(2026, month, 1), date(2026, month + 1, 1)), date(2026, month + 2, 10)) for month in (6, 7, 8, 9)
 ]
+
+
+windows = st.tuples(st.dates(date(2026, 6, 1), TODAY), st.integers(1, 200)).map(
+    lambda it: Period(it[0], it[0] + it[1] * DAY)
+)
+# Source; how long after its end it was read; of which days it was not; whether its provider still estimates some.
+# Mostly all is as it should be, so that there is something to tell.
+read_months = st.tuples(
+    st.sampled_from(["", "", "", BY_EXPORT]),
+    st.sampled_from([45] * 9 + [-3, 0, 3, 10, 30]),
+    st.sampled_from([0] * 9 + [3]),
+    st.sampled_from([0] * 9 + [1, 9]),
+    st.sampled_from([False] * 6 + [True]),
+)
+all_months = st.lists(st.one_of(*[read_months] * 9, st.none()), min_size=6, max_size=6)
+
+
+@settings(max_examples=400, deadline=None)
+@given(windows, all_months, st.sampled_from([0, 0, 1, 2, 4]), st.booleans())
+def test_what_lacks_nothing_lacks_something_for_the_first_time_on_the_day_that_is_told(
+    needed: Period, months: list[tuple[str, int, int, int, bool] | None], later: int, opening: bool
+) -> None:
+    known = {}
+    for number, each in enumerate(months):
+        if each is not None:
+            month = month_of(date(2026, 6 + number, 1))
+            source, nights, first, through, estimated = each
+            read_on = min(month.end + nights * DAY, TODAY)
+            read_through = max(month.start, min(month.last_day - through * DAY, read_on))
+            known[month.start] = Coverage(
+                *(month.start, source, month.start + first * DAY, read_through, at(read_on), read_on),
+                estimated_from=month.start if estimated else None,
+            )
+    today = TODAY + later * DAY
+    if gaps(SUB, known, needed, today, LOOKBACK, CLOSED_ON, opening):
+        return
+    told = lacks_from(known, needed, today, LOOKBACK, CLOSED_ON)
+    days = (today + number * DAY for number in range(1, 300))
+    first_day = next((day for day in days if gaps(SUB, known, needed, day, LOOKBACK, CLOSED_ON, opening)), None)
+    assert told == first_day
+
+
+def test_what_was_read_tonight_is_recent_for_another_day() -> None:
+    known = {each.month: each for each in (*SUMMER, good(OCTOBER), good(NOVEMBER))}
+    assert lacks_from(known, FROM_JUNE, TODAY, LOOKBACK, CLOSED_ON) == TODAY + 2 * DAY
+    assert lacks_from(known, Period(date(2026, 6, 1), date(2026, 8, 1)), TODAY, LOOKBACK, CLOSED_ON) is None
+    assert lacks_from({}, Period(TODAY, TODAY + 9 * DAY), TODAY, LOOKBACK, CLOSED_ON) == TODAY + DAY
 
 
 def test_what_several_accounts_lack_is_told_once_for_each_month_and_why() -> None:

@@ -237,3 +237,23 @@ def test_a_window_is_split_into_parts_that_hold_each_of_its_days_once_and_no_two
     months = [{(day.year, day.month) for day in days if day in part} for part in parts]
     assert all(len(month) == 1 for month in months)
     assert len(parts) == len(set.union(*months))
+
+
+@given(st.builds(PeriodRule, RECURRING, st.sampled_from(ODD_STARTS)), DAYS)
+def test_another_period_starts_the_day_after_the_last(rule: PeriodRule, day: date) -> None:
+    start = rule.next_start(day)
+    assert start
+    assert rule.period_at(start) != rule.period_at(start - DAY) == rule.period_at(day)
+
+
+def test_a_fixed_period_starts_and_ends_once() -> None:
+    rule = PeriodRule(PeriodKind.FIXED, date(2026, 3, 1), date(2026, 5, 1))
+    days = (
+        date(2020, 1, 1),
+        date(2026, 2, 28),
+        date(2026, 3, 1),
+        date(2026, 4, 30),
+        date(2026, 5, 1),
+        date(2030, 1, 1),
+    )
+    assert [rule.next_start(day) for day in days] == [rule.start, rule.start, rule.end, rule.end, None, None]

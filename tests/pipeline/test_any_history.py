@@ -33,6 +33,7 @@ from shared.ports.azure import AZURE, AzureBudget, ResourceGroup
 from shared.ports.cloud_accounts import ConnectionType
 from tests.aws_worlds import cloud_account
 from tests.cases import ALL
+from tests.contracts.standing_views import assert_as_listed
 from tests.fakes import FakePayers
 from tests.pipeline.conftest import NOVEMBER, SUBSCRIPTION, Chain, entry
 from tests.subjects import short
@@ -272,6 +273,7 @@ def test_any_history_ends_as_the_model_says(
     for project in PROJECTS:
         assert views[project].spent == model.usage(project)
         assert bool(views[project].gaps) == model.lacks(project)
+    assert_as_listed(chain.projects, chain.standings, chain.clock().date())
     assert sent_alerts(chain) == model.mails
     assert locked_projects(chain) == set(model.held)
     assert sent_lock_mails(chain) == model.lock_mails

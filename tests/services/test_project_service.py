@@ -11,10 +11,11 @@ import pytest
 
 from shared.adapters.database.engine import Database
 from shared.ports.projects import LoadResult
+from shared.ports.standings import Order, Wanted
 from shared.services.budgets import Wish
-from shared.services.errors import UnknownProjectError
+from shared.services.errors import RequestError, UnknownProjectError
 from shared.services.project_csv import ProjectFileError
-from shared.services.projects import ListWish
+from shared.services.projects import ListWish, PageWish
 from tests.pipeline.conftest import Chain, entry
 
 HEADER = "id,acronym,name,subscription_id,resource_groups,budget,currency,period,period_start,period_end,contacts,"
@@ -173,3 +174,44 @@ def test_a_project_that_is_no_longer_active_has_no_forecast(chain: Chain) -> Non
     chain.night()
     chain.load(replace(entry(), project=replace(entry().project, active=False)))
     assert chain.project_service.get("P11").view.forecast is None
+
+
+def test_all_pages_together_are_the_list(chain: Chain) -> None:
+    chain.load(*map(entry, range(11, 18)))
+    for number in range(11, 18):
+        chain.spend(str(number % 3 * 10), date(2026, 11, 3), f"rg-{number}")
+    chain.night()
+    for order in Order:
+        found, cursor = [], ""
+        while True:
+            page = chain.project_service.page(PageWish(order=order, cursor=cursor, most=3))
+            assert (page.count, page.unknown, page.today) == (7, 0, chain.clock().date())
+            found += [each.project.id for each in page.standings]
+            if page.next_cursor is None:
+                break
+            cursor = page.next_cursor
+        assert found == [view.project.id for view in chain.project_service.listed(ListWish(order=order))]
+
+
+def test_a_page_is_of_what_is_wanted_and_its_totals_are_of_all_of_it(chain: Chain) -> None:
+    chain.load(*map(entry, range(11, 15)))
+    for number in range(11, 15):
+        chain.spend("90", date(2026, 11, 3), f"rg-{number}")
+    chain.night()
+    page = chain.project_service.page(PageWish(Wanted(search="P1", project_ids={12, 13}), most=1))
+    (total,) = page.totals
+    assert (page.count, total.projects, total.used) == (2, 2, 180)
+    assert chain.project_service.page(PageWish(Wanted(search="nul\0l"))).count == 0
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        (PageWish(most=0), "0 projects are no page; ask for 1 to 1,000"),
+        (PageWish(most=1001), "1001 projects are no page"),
+        (PageWish(cursor="what"), "'what' is no cursor of a list"),
+    ],
+)
+def test_a_page_that_can_not_be_is_refused(chain: Chain, wish: PageWish, says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        chain.project_service.page(wish)

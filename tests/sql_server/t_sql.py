@@ -21,6 +21,7 @@ from sqlglot import exp
 from sqlglot.expressions import DataType
 
 from shared.adapters.database.tables import metadata
+from shared.adapters.database.types import Money
 
 MOST_PARAMETERS = 2100
 MOST_ROWS = 1000
@@ -234,6 +235,9 @@ def _part(node: exp.Expr) -> exp.Expr:
         return exp.cast(node.this, "TEXT")
     if isinstance(node, exp.Add) and any(isinstance(side, exp.Literal) and side.is_string for side in node.flatten()):
         return exp.DPipe(this=node.this, expression=node.expression)
+    if _chooses_amount(node):
+        # Unlike a type, a collation does not go with what is chosen among columns.
+        return exp.Collate(this=node, expression=exp.var("AMOUNTS"))
     if isinstance(node, exp.CurrentSchema):
         return exp.Literal.string("dbo")
     if isinstance(node, exp.Collate):
@@ -245,6 +249,27 @@ def _part(node: exp.Expr) -> exp.Expr:
         node.set(part, exp.to_identifier(f"{schema.name}_{node.args[part].name}".lower()))
         node.set("db", None)
     return node
+
+
+def _chooses_amount(node: exp.Expr | None) -> bool:
+    """Whether it is CASE or COALESCE, and chooses among amounts."""
+    if isinstance(node, exp.Case):
+        chosen = [*(each.args["true"] for each in node.args["ifs"]), node.args.get("default")]
+    elif isinstance(node, exp.Coalesce):
+        chosen = [node.this]
+    else:
+        return False
+    return any(
+        (each.table, each.name) in _amounts() if isinstance(each, exp.Column) else _chooses_amount(each)
+        for each in chosen
+    )
+
+
+@cache
+def _amounts() -> set[tuple[str, str]]:
+    """The columns that hold amounts."""
+    columns = (column for table in metadata.tables.values() for column in table.columns)
+    return {(each.table.name, each.name) for each in columns if isinstance(each.type, Money)}
 
 
 TEXTS = {DataType.Type.NVARCHAR, DataType.Type.VARCHAR}

@@ -31,7 +31,7 @@ from shared.adapters.database.coverage import lacks_today
 from shared.adapters.database.ledger import Ledger, reads
 from shared.adapters.database.listings import forecast_in
 from shared.adapters.database.tables import alerts, locks, projects, standings
-from shared.adapters.database.types import PLACES, UNIT, Money
+from shared.adapters.database.types import PLACES, UNIT, Money, largest_amount
 from shared.domain.coverage import Gap
 from shared.domain.currencies import ConvertedSum, RateSource
 from shared.domain.money import EXACT, add
@@ -74,7 +74,11 @@ class SqlStandings(Ledger, StandingLedger):
         totals, count, unknown = _totals(connection, where, today)
         ranks = _ranks(order, today)
         found = select(*projects.c, *FIGURES, locks.c.held_since, *ranks.selected).select_from(SOURCE)
-        found = found.where(*where, *ranks.behind(after)).order_by(*ranks.ordered).limit(most + 1)
+        found = (
+            found.where(*where, *ranks.behind(after, largest_amount(connection.dialect)))
+            .order_by(*ranks.ordered)
+            .limit(most + 1)
+        )
         rows = connection.execute(found).all()
         return StandingPage(
             standings=_standings(connection, rows[:most], today, self.lookback_days),
@@ -103,7 +107,8 @@ def _which(connection: Connection, wanted: Wanted, today: date) -> Iterator[Colu
     if wanted.over is not None:
         yield _percent(today) >= Decimal(wanted.over)
     if wanted.stale:
-        yield case((_says_something(today), its.lacks_from <= today), else_=its.ends_on < today)
+        # As `Figures.are_stale`.
+        yield or_(_says_something(today) & (its.lacks_from <= today), its.ends_on < today)
     if wanted.locked:
         yield locks.c.held_since.is_not(None)
     if text := folded(wanted.search):
@@ -147,13 +152,14 @@ class _Ranks:
         first = [] if self.text is None else [self.text]
         return [*first, *([] if self.amount is None else [self.amount.desc()]), project.id]
 
-    def behind(self, place: Place | None) -> Iterator[ColumnElement[bool]]:
-        """What selects the rows behind a place."""
+    def behind(self, place: Place | None, largest: Decimal) -> Iterator[ColumnElement[bool]]:
+        """What selects the rows behind a place. largest: what an amount can be."""
         if place is None:
             return
         behind = project.id > place.project_id
         if self.amount is not None:
-            here = literal(place.amount, Money())
+            # Nothing that is stored is larger.
+            here = literal(max(-largest, min(largest, place.amount)), Money())
             behind = or_(self.amount < here, and_(self.amount == here, behind))
         if self.text is not None:
             behind = or_(self.text > place.text, and_(self.text == place.text, behind))
