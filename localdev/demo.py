@@ -36,6 +36,7 @@ from shared.composition import Composition
 from shared.ports.mails import MailState, Topic
 
 PROJECTS = ROOT / "localdev" / "sample_projects.csv"
+PEOPLE = ROOT / "localdev" / "people.json"
 NIGHTS = ["2026-11-20T02:00:00+00:00", "2026-11-21T02:00:00+00:00"]
 DAY_BETWEEN = "2026-11-20T14:00:00+00:00"
 # The exports that lie there by then are read in the same night.
@@ -152,7 +153,9 @@ def _keep() -> int:
         demo_aws.add_missing(environment)
         demo_exports.begin(blobs.connection_string, charges, NIGHTS[0])
         demo_lock.make_azure_ready(azure)
-        with demo_lock.host_with_key(environment) as host:
+        # Anybody may be signed in there, as if Azure said so.
+        people = {"WEBSITE_AUTH_ENABLED": "true"}
+        with demo_lock.host_with_key(environment | people, "--people", str(PEOPLE)) as host:
             _say_what_to_try(folder, environment, demo_lock.connect(azure, host), azure.url)
             stop_on_signals().wait()
     say("Stopped.")
@@ -272,6 +275,7 @@ def _say_what_to_try(folder: Path, environment: dict[str, str], alert_url: str, 
     file = folder / "environment"
     file.write_text("".join(f"export {name}='{value}'\n" for name, value in environment.items()), "utf-8")
     say("Running: Azurite (queues, blobs), what plays Azure and AWS, the Functions host. Ctrl-C stops them.")
+    say(f"The pages are at {alert_url.partition('/api/')[0]}/finops/ (after a night; the sign-in asks who you are).")
     say("In another terminal:")
     for line in [
         "source .venv/bin/activate",

@@ -106,9 +106,9 @@ def connect(azure: AzureSimulator, host: Program) -> str:
     return address
 
 
-def host_with_key(environment: Mapping[str, str]) -> Program:
+def host_with_key(environment: Mapping[str, str], *arguments: str) -> Program:
     """The local host, whose HTTP function asks for FUNCTION_KEY; it is `connect` that waits until it is ready."""
-    return local_host(ROOT, "--function-key", FUNCTION_KEY, environment=environment, ready="")
+    return local_host(ROOT, "--function-key", FUNCTION_KEY, *arguments, environment=environment, ready="")
 
 
 def show_lock_and_unlock(folder: Path, environment: Mapping[str, str], azure: AzureSimulator) -> None:

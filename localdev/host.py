@@ -5,6 +5,7 @@ served on a loopback port. Exit codes: 0 stopped or drained, 1 failed, 2 wrong u
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -97,6 +98,7 @@ def _options(wanted: argparse.Namespace) -> Options:
         lease=wanted.lease,
         port=wanted.port,
         function_key=wanted.function_key,
+        people=json.loads(wanted.people.read_text("utf-8")) if wanted.people else {},
     )
 
 
@@ -127,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", type=Path, help="settings file (local.settings.json of the app)")
     parser.add_argument("--port", type=int, default=7071, help="port for HTTP functions, 0 for any (7071)")
     parser.add_argument("--function-key", default="", help="key for HTTP functions that need one (none: open)")
+    parser.add_argument(
+        "--people",
+        type=Path,
+        help="JSON: who can be chosen to be signed in, with the claims that Entra would hand on; then set "
+        "WEBSITE_AUTH_ENABLED to true",
+    )
     parser.add_argument("--lease", type=_lease, default=LEASE_SECONDS, help="seconds a message stays hidden (600)")
     parser.add_argument(
         "--once",

@@ -406,6 +406,10 @@ def _number(name: str, default: int, takes: str, least: int, most: int) -> Any:
     return _setting(name, default, f"{takes}: {least} to {most}", ge=least, le=most)
 
 
+def _in_words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list, frozenset)) else str(value)
+
+
 class Settings(BaseModel):
     """Every app setting; a field's description says what it takes."""
 
@@ -680,6 +684,18 @@ class Settings(BaseModel):
         key = self.export_account_key.get_secret_value()
         return f"DefaultEndpointsProtocol=https;AccountName={self.export_account_name};AccountKey={key}"
 
+    def shown(self) -> list[tuple[str, str | None, bool]]:
+        """Each setting by its name: its value, of a secret only whether it is set, and whether it is the default.
+
+        The value is None where there is none.
+        """
+        found = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            text = "•••" if isinstance(value, SecretStr) else None if value in (None, ()) else _in_words(value)
+            found.append((str(field.validation_alias), text, value == field.default))
+        return sorted(found, key=lambda each: each[0].casefold())
+
     @property
     def key_ring(self) -> dict[str, bytes]:
         """The keys that seal credentials, by their ids, the current one first; empty where there are none."""
@@ -706,6 +722,11 @@ class Settings(BaseModel):
     def signs_in(self) -> bool:
         """Whether Azure says who calls: only then nobody else can have written the headers that do."""
         return self.azure_instance is not None and (self.auth_enabled or "").lower() == "true"
+
+    @property
+    def signs_in_here(self) -> bool:
+        """Whether, on a developer's machine, a stand-in for Azure says who calls."""
+        return self.azure_instance is None and (self.auth_enabled or "").lower() == "true"
 
     @property
     def zone_counts(self) -> bool:

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from azure.core.exceptions import AzureError
@@ -32,13 +33,17 @@ _SWEEP_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Options:
-    """How a host is started. `lease` is in seconds; `port` 0 means any; without a key HTTP is open."""
+    """How a host is started. `lease` is in seconds; `port` 0 means any; without a key HTTP is open.
+
+    people: who may be chosen to be signed in (`sign_in.SignIn`); without any nobody is.
+    """
 
     app: Path
     settings: Path
     lease: int = LEASE_SECONDS
     port: int = 7071
     function_key: str = ""
+    people: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Host:
@@ -83,7 +88,12 @@ class Host:
         """Starts the HTTP server, if the app has HTTP functions."""
         if self._routes:
             self.http = HttpFunctions(
-                self._routes, self._options.port, self._options.function_key, self._runner, self._activity
+                self._routes,
+                self._options.port,
+                self._options.function_key,
+                self._runner,
+                self._activity,
+                self._options.people,
             )
             self.http.server.start()
 

@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,6 +12,7 @@ from localdev.functions_host.app import AppFunction
 from localdev.functions_host.bindings import http_value
 from localdev.functions_host.errors import HostError
 from localdev.functions_host.runner import Runner
+from localdev.functions_host.sign_in import SignIn
 from localdev.http import Answer, LoopbackServer, Request, text_answer
 
 _PLACE = re.compile(r"\{(\*?)(\w+)\}")
@@ -57,13 +58,22 @@ def _part(part: str, name: str) -> str:
 class HttpFunctions:
     """Answers for the HTTP functions on a port (0: any free one), from `server.start()` to `server.stop()`."""
 
-    def __init__(self, routes: Iterable[Route], port: int, key: str, runner: Runner, activity: Activity) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        port: int,
+        key: str,
+        runner: Runner,
+        activity: Activity,
+        people: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         # Fixed parts go before places, as in ASP.NET's routing.
         self.routes = sorted(routes, key=lambda route: route.template.count("{"))
         self._key = key
         self._runner = runner
         try:
-            self.server = LoopbackServer(self._answer, port, activity.work, _PATIENCE_SECONDS)
+            respond = SignIn(people, self._answer).answer if people else self._answer
+            self.server = LoopbackServer(respond, port, activity.work, _PATIENCE_SECONDS)
         except OSError as error:
             raise HostError(
                 f"Port {port} can't be used for HTTP: {error.strerror}; give another with --port."

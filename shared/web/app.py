@@ -18,12 +18,23 @@ from shared.pipeline.events import event
 from shared.web import problems, sync
 from shared.web.api import description, operations, projects
 from shared.web.guard import Guarded, who_may
+from shared.web.pages import operations as operation_pages
+from shared.web.pages import projects as project_pages
+from shared.web.pages import shell
 from shared.web.signin import SignIn
 
 if TYPE_CHECKING:
     from shared.composition import Composition
 
-ROUTERS = (sync.router, projects.router, operations.router, description.router)
+ROUTERS = (
+    sync.router,
+    projects.router,
+    operations.router,
+    description.router,
+    shell.router,
+    project_pages.router,
+    operation_pages.router,
+)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -53,7 +64,7 @@ def routes(warden: Composition) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False, exception_handlers=problems.HANDLERS)
     settings = warden.settings
     app.state.warden = warden
-    app.state.sign_in = SignIn(settings.signs_in, settings.operator_role, settings.viewer_role)
+    app.state.sign_in = SignIn(settings.signs_in, settings.operator_role, settings.viewer_role, settings.signs_in_here)
     app.state.kept_status = sync.Kept()
     app.state.seen_operators = set[tuple[str, date]]()
     for route in every_route():

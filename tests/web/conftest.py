@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +21,7 @@ from shared.web.app import Handler, made
 from shared.web.signin import PRINCIPAL
 
 # What the command line's tests stand on, this stands on.
+from tests.cli.commands import BARE, DIE1, EAU, Cli, checked, costs_were_read, spend, write_csv
 from tests.cli.conftest import (  # noqa: F401
     app,
     cli,
@@ -110,3 +112,18 @@ class Context:
 
 
 CONTEXT: Any = Context()
+
+
+READ_AT = datetime(2026, 11, 20, 2, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def spent(cli: Cli, app: Composition) -> Composition:  # noqa: F811
+    """DIE1 spent 1.005 in April and 30 in November; EAU 5 in October and in November; all was checked."""
+    cli("projects", "load", write_csv(DIE1, EAU, BARE))
+    spend(app, 11, "1.005", date(2026, 4, 1))
+    spend(app, 11, "30", date(2026, 11, 20))
+    spend(app, 12, "5", date(2026, 10, 1), date(2026, 11, 1))
+    costs_were_read(app, READ_AT)
+    checked(app, 11, 12, 13)
+    return app

@@ -22,6 +22,7 @@ OPEN = {
     ("POST", "/finops/api/sync"): 403,
     ("GET", "/finops/api/sync/status"): 200,
     ("GET", "/api/cron/sync-aws-costs"): 401,
+    ("GET", "/finops/static/{name}"): 404,
 }
 GUARDED = {
     ("POST", "/api/cloud-accounts/{cloud_account_id}/sync"): "operator",
@@ -44,10 +45,20 @@ GUARDED = {
     ("GET", "/api/v1/dead-letters"): "operator",
     ("GET", "/api/v1/dead-letters/{letter_id}"): "operator",
     ("GET", "/api/v1/changes"): "operator",
+    ("GET", "/finops"): "signed_in",
+    ("GET", "/finops/projects/{project}"): "signed_in",
+    ("GET", "/finops/{path:path}"): "signed_in",
+    ("GET", "/finops/accounts"): "viewer",
+    ("GET", "/finops/imports"): "viewer",
+    ("GET", "/finops/unallocated"): "viewer",
+    ("GET", "/finops/runs"): "viewer",
+    ("GET", "/finops/dead-letters"): "operator",
+    ("GET", "/finops/changes"): "operator",
+    ("GET", "/finops/settings"): "operator",
 }
 RANKS = ("nobody", "signed_in", "viewer", "operator")
 WHO = {"nobody": "nobody", "somebody": "signed_in", "viewer": "viewer", "operator": "operator"}
-UNKNOWN = re.compile(r"\{\w+\}")
+UNKNOWN = re.compile(r"\{[\w:]+\}")
 
 
 def routes() -> Iterator[tuple[str, Guarded]]:
@@ -180,9 +191,9 @@ def test_another_site_s_page_can_not_sync_an_account_with_an_operator_s_cookie(c
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404), ("GET", "/finops", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404),
+        ("GET", "/", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404),
         ("GET", "/finops/api/sync", 405), ("POST", "/finops/api/sync/status", 405), ("DELETE", "/x", 404),
-        ("GET", "/finops/api/sync/status//", 200), ("GET", "/finops/../etc/passwd", 404),
+        ("GET", "/finops/api/sync/status//", 200), ("GET", "/finops/api/other", 404),
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_a_problem_in_words_without_a_redirect(

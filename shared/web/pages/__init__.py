@@ -1,0 +1,1 @@
+"""The pages, /finops: HTML that is made here, without a script."""
