@@ -85,7 +85,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
       platform: { enabled: !empty(webClientId), runtimeVersion: '~1' }
       globalValidation: {
         requireAuthentication: !empty(webClientId)
-        unauthenticatedClientAction: empty(webClientId) ? 'AllowAnonymous' : 'Return401'
+        unauthenticatedClientAction: empty(webClientId) ? 'AllowAnonymous' : 'RedirectToLoginPage'
+        redirectToProvider: empty(webClientId) ? null : 'azureactivedirectory'
         excludedPaths: openPaths
       }
       identityProviders: empty(webClientId)

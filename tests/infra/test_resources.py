@@ -225,10 +225,14 @@ def sign_in_of(deployment: Deployment) -> dict[str, Any]:
 
 
 def test_app_service_authentication_lets_by_exactly_what_looks_at_its_callers_itself(deployment):
-    """The named functions have keys or tell nothing; of the other routes, those that are open to anybody."""
+    """The named functions have keys or tell nothing; of the other routes, those that are open to anybody.
+
+    What lies beside pages needs nobody who is not signed in.
+    """
     auth = sign_in_of(deployment)
     named = {path for path in map(_path, sources.triggers().values()) if path.startswith("/api/")}
     routes = {route.path for route in every_route() if who_may(route.endpoint) == ANYBODY}
+    routes = {path for path in routes if not path.startswith("/finops/static/")}
     expected = named | routes
     assert set(auth["globalValidation"]["excludedPaths"]) == expected | {f"{path}/" for path in expected}
 
@@ -242,6 +246,9 @@ def test_without_an_app_registration_nobody_signs_in_and_with_one_everybody_has_
     assert (off["platform"]["enabled"], off["identityProviders"]) == (False, {})
     assert on["platform"]["enabled"] is True
     assert on["globalValidation"]["requireAuthentication"] is True
+    # People are led to the sign-in; programs bring a token.
+    assert on["globalValidation"]["unauthenticatedClientAction"] == "RedirectToLoginPage"
+    assert on["globalValidation"]["redirectToProvider"] == "azureactivedirectory"
     # Without a secret: the identity stands for the registration.
     assert "clientSecret" not in json.dumps(on).replace("clientSecretSettingName", "")
     assert on["login"]["tokenStore"]["enabled"] is False
