@@ -325,6 +325,7 @@ def test_only_those_that_have_used_so_much(ledgers: Ledgers) -> None:
         [4],
         [],
     ]
+    assert found(ledgers, over=10**30) == []
 
 
 def test_only_some_projects_however_many(ledgers: Ledgers) -> None:

@@ -105,7 +105,8 @@ def _which(connection: Connection, wanted: Wanted, today: date) -> Iterator[Colu
     if wanted.active or wanted.stale or wanted.over is not None:
         yield project.active == true()
     if wanted.over is not None:
-        yield _percent(today) >= Decimal(wanted.over)
+        # Nothing that is stored is larger.
+        yield _percent(today) >= literal(min(Decimal(wanted.over), largest_amount(connection.dialect)), Money())
     if wanted.stale:
         # As `Figures.are_stale`.
         yield or_(_says_something(today) & (its.lacks_from <= today), its.ends_on < today)
@@ -177,7 +178,8 @@ def _ranks(order: Order, today: date) -> _Ranks:
         case Order.ID:
             return _Ranks()
         case Order.ACRONYM:
-            return _Ranks(func.coalesce(its.acronym_key, func.lower(project.acronym)))
+            # Not the project's own: SQL Server compares no texts of two collations.
+            return _Ranks(func.coalesce(its.acronym_key, ""))
         case Order.USED:
             return _Ranks(amount=func.coalesce(_percent(today), NOTHING))
         case Order.BUDGET:
