@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+from shared.domain.standings import Known
 from shared.ports.projects import ProjectLedger, ProjectView
 from shared.ports.standings import Order, Standing, StandingLedger, Wanted
 
@@ -20,6 +21,15 @@ def assert_as_listed(projects: ProjectLedger, standings: StandingLedger, today: 
     stale = [view.project.id for view in views if view.gaps and view.project.active]
     assert ids(standings, today, stale=True) == stale
     assert ids(standings, today, locked=True) == [each.project.id for each in views if each.locked_since]
+
+
+def assert_true_or_marked(projects: ProjectLedger, standings: StandingLedger, today: date) -> None:
+    """Of whom a list says that all is known, it says what the listing works out."""
+    views = {view.project.id: view for view in projects.list_projects(today)}
+    for each in standings.page(Wanted(), Order.ID, MOST, today).standings:
+        if each.known is Known.CURRENT:
+            said, works_out = shown(each), as_shown(views[each.project.id])
+            assert said == works_out, [(said[name], works_out[name]) for name in said if said[name] != works_out[name]]
 
 
 def ids(standings: StandingLedger, today: date, order: Order = Order.ID, **wanted: Any) -> list[int]:

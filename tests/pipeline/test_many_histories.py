@@ -30,6 +30,7 @@ from shared.ports.costs import SubAccount
 from shared.ports.mails import Refusal
 from tests.aws_worlds import cloud_account
 from tests.conftest import emptied
+from tests.contracts.standing_views import assert_true_or_marked
 from tests.pipeline.conftest import OTHER_SUBSCRIPTION, PLAYED, SUBSCRIPTION
 from tests.pipeline.mortal import BLANK, BUSY, LATER, REFUSED, TRUE, World
 from tests.pipeline.oracle import DAY, Book, Money, Owner, Place, days, first_of, months, reached
@@ -307,6 +308,9 @@ class History:
 
     def compare(self) -> None:
         """What is shown of each project with what is stored, and that with what was served."""
+        chain = self.world.chain
+        # A night goes on after midnight, and some checks are of its next day then.
+        assert_true_or_marked(chain.projects, chain.standings, chain.clock().date())
         stored = self.stored()
         for view in self.world.chain.projects.list_projects(self.today):
             owner = next(each for each in OWNERS if each.number == view.project.id)
