@@ -23,7 +23,7 @@ OF_CHECK := tests/docs tests/infra tests/cli/test_installed.py
 # Tests start many processes: without byte code on the disk, each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo dev test test-sql-server check bench focus-validate crash-test format lock audit sbom clean
+.PHONY: help demo dev test test-sql-server check bench browser-test focus-validate crash-test format lock audit sbom clean
 .DEFAULT_GOAL := help
 
 help: ## What there is to do
@@ -71,6 +71,10 @@ check: $(TOOLS) ## Style, types, who may import whom, the docs, the package, and
 bench: $(TOOLS) ## The figures of docs/benchmarks.md, measured here
 	@$(BIN)/python -m localdev.azurite --install
 	@$(BIN)/python -m benchmarks
+
+browser-test: $(TOOLS) ## The pages in Chromium (Debian: apt install chromium), by Playwright and axe-core, which it installs
+	@$(call INSTALL,playwright==1.65.2)
+	@REQUIRE_BROWSER=1 $(BIN)/python -m pytest -q tests/web/pages/test_browser.py
 
 focus-validate: $(TOOLS) ## FOCUS files by the official validator (where Python 3.12 is; 650 MB), or FILE=october.parquet
 	@$(BIN)/python -m localdev.focus_validator $(FILE)

@@ -78,10 +78,12 @@ def call(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Call: 
 class Web:
     """The function, as one instance of the app has it."""
 
+    in_azure: bool = True
+
     @cached_property
     def composition(self) -> Composition:
         # Azure would refuse a SQLite file.
-        return Composition(settings.load().model_copy(update={"azure_instance": "a" * 64}))
+        return Composition(settings.load().model_copy(update={"azure_instance": "a" * 64 if self.in_azure else None}))
 
     @cached_property
     def handler(self) -> Handler:

@@ -86,7 +86,7 @@ def show_project(request: Request, project: str) -> Response:
         expected=as_told(view.forecast, view.used) if view.forecast else None,
         costs={by.value: found for by, found in costs.items()},
         days=_by_day(costs[By.DAY], view),
-        links=[_link(each.provider, each.sub_account_id) for each in view.scopes],
+        links=[_link(*each) for each in dict.fromkeys((scope.provider, scope.sub_account_id) for scope in view.scopes)],
         mails=warden.mail_service.listed(name, MAILS),
         decisions=warden.lock_service.decisions(name, DECISIONS)[::-1],
         thresholds=view.terms.thresholds or warden.settings.thresholds,
