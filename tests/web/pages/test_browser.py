@@ -17,7 +17,7 @@ from tests.web.pages.test_pages import PAGES
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     if (why := browser.missing()) is not None:
         if browser.REQUIRED:
@@ -31,7 +31,7 @@ def chromium() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> str:
     return browser.axe(Path(tmp_path_factory.mktemp("axe")))
 
