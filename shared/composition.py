@@ -91,6 +91,7 @@ from shared.ports.dead_letters import DeadLetterLedger
 from shared.ports.errors import NeverError
 from shared.ports.export_runs import CLOSED_ON, ExportLedger
 from shared.ports.exports import ExportReader
+from shared.ports.idempotency import IdempotencyLedger
 from shared.ports.locks import LockLedger
 from shared.ports.mails import Mailer, MailLedger
 from shared.ports.payers import PayerLedger
@@ -249,6 +250,13 @@ class Composition:
         from shared.adapters.database.changes import SqlChanges
 
         return SqlChanges(self.database)
+
+    @cached_property
+    def idempotency(self) -> IdempotencyLedger:
+        """Keys of changes that are ordered over HTTP."""
+        from shared.adapters.database.idempotency import SqlIdempotency
+
+        return SqlIdempotency(self.database)
 
     @cached_property
     def letters(self) -> DeadLetterLedger:

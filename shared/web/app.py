@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from shared.domain.texts import readable
 from shared.pipeline.events import event
 from shared.web import problems, sync
-from shared.web.api import description, operations, projects
+from shared.web.api import changes, description, operations, projects
 from shared.web.guard import Guarded, who_may
 from shared.web.pages import operations as operation_pages
 from shared.web.pages import projects as project_pages
@@ -30,6 +30,7 @@ ROUTERS = (
     sync.router,
     projects.router,
     operations.router,
+    changes.router,
     description.router,
     shell.router,
     project_pages.router,

@@ -52,7 +52,11 @@ async def of_route(_request: Request, error: Exception) -> JSONResponse:
     """Of what FastAPI refuses: no such path, no such method."""
     if not isinstance(error, HTTPException):
         raise TypeError(error)
-    said = {404: "There is nothing under this address.", 405: "This address does not take this method."}
+    said = {
+        400: "The body is no JSON in UTF-8.",
+        404: "There is nothing under this address.",
+        405: "This address does not take this method.",
+    }
     return answer(error.status_code, said.get(error.status_code, str(error.detail)), error.headers)
 
 

@@ -534,6 +534,14 @@ changes = table(
     Column("project_id", ForeignKey("projects.id"), index=True),
 )
 
+# Changes that were ordered over HTTP under a key: ports.idempotency.KeptAnswer. at: when the key was taken.
+idempotency_keys = table(
+    "idempotency_keys",
+    *key(by=key_text(100), key=key_text(100)),
+    *needed(digest=key_text(64), at=UtcDateTime()),
+    *optional(status=Integer(), body=cleaned()),
+)
+
 dead_letters = table(
     "dead_letters",
     *key(id=Integer()),

@@ -37,18 +37,19 @@ class Problem(BaseModel):
     )
 
 
-def _refusal(description: str) -> dict[str, Any]:
+def refusal(description: str) -> dict[str, Any]:
+    """How a refusal is described."""
     return {"description": description, "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: _refusal("Nobody is signed in."),
-    403: _refusal("Whoever is signed in may not do this."),
-    422: _refusal("Something in the request can't be right; nothing was done."),
-    502: _refusal("Another service refuses the app; the detail says which, and what helps."),
-    503: _refusal("The database, or another service, is away; Retry-After says when to ask again."),
+    401: refusal("Nobody is signed in."),
+    403: refusal("Whoever is signed in may not do this."),
+    422: refusal("Something in the request can't be right; nothing was done."),
+    502: refusal("Another service refuses the app; the detail says which, and what helps."),
+    503: refusal("The database, or another service, is away; Retry-After says when to ask again."),
 }
-UNKNOWN: dict[int | str, dict[str, Any]] = {404: _refusal("There is nothing of that name that you may see.")}
+UNKNOWN: dict[int | str, dict[str, Any]] = {404: refusal("There is nothing of that name that you may see.")}
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as it was when the ETag was given."}}
 READ: dict[int | str, dict[str, Any]] = REFUSALS | UNCHANGED
 AS_CSV: dict[int | str, dict[str, Any]] = READ | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
