@@ -18,9 +18,9 @@ from shared.pipeline.events import event
 from shared.web import problems, sync
 from shared.web.api import changes, description, operations, projects
 from shared.web.guard import Guarded, who_may
+from shared.web.pages import forms, shell
 from shared.web.pages import operations as operation_pages
 from shared.web.pages import projects as project_pages
-from shared.web.pages import shell
 from shared.web.signin import SignIn
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ ROUTERS = (
     changes.router,
     description.router,
     shell.router,
+    forms.router,
     project_pages.router,
     operation_pages.router,
 )

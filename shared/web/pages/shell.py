@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, datetime
 from functools import cache, partial
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parents[1]
 STATIC, TEMPLATES = HERE / "static", HERE.parent / "templates" / "pages"
 LANGUAGES = ("en", "fr")
+FORM_COOKIE = "form"
+DONE = ("budget", "lock", "unlock", "sync", "replay", "discard")
 COOKIE, A_YEAR = "lang", 365 * 24 * 3600
 KINDS = {".css": "text/css", ".svg": "image/svg+xml"}
 HEADERS = {
@@ -97,6 +100,8 @@ def page(
 ) -> HTMLResponse:
     """A page by its template's name, in the language of whoever asks."""
     language, warden = language_of(request), warden_of(request)
+    token = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
+    done = request.query_params.get("done", "")
     texts, principal = texts_in(language), principal_of(request)
     known = {
         "name": name,
@@ -104,6 +109,8 @@ def page(
         "t": texts,
         "principal": principal,
         "is_operator": principal.role >= Role.OPERATOR,
+        "token": token,
+        "done": texts[f"done_{done}"] if done in DONE else "",
         "menu": [(texts[f"menu_{key}"], path, key) for key, path, least in MENU if principal.role >= least],
         "others": [(each, _in_language(request, each)) for each in LANGUAGES if each != language],
         "mark": warden.settings.mark,
@@ -118,6 +125,8 @@ def page(
     answer = HTMLResponse(text, status, HEADERS | dict(headers or {}))
     if request.query_params.get(COOKIE) in LANGUAGES:
         answer.set_cookie(COOKIE, language, A_YEAR, path="/finops", secure=True, httponly=True, samesite="lax")
+    if principal.role >= Role.OPERATOR:
+        answer.set_cookie(FORM_COOKIE, token, path="/finops", secure=True, httponly=True, samesite="strict")
     return answer
 
 

@@ -37,7 +37,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> str:
 
 
 @pytest.fixture
-def site(cli: Cli, spent: Composition, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def site(cli: Cli, spent: Composition, queue_names: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The pages of some projects, of which one is locked."""
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "true")
     cli("budgets", "set", "DIE1", "40", "--reason", "less")
@@ -106,6 +106,17 @@ def test_all_can_be_reached_by_the_keyboard_alone(chromium: Any, site: str) -> N
     page.get_by_role("link", name="DIE1").focus()
     page.keyboard.press("Enter")
     assert "DIE1" in page.locator("h1").inner_text()
+
+
+def test_an_operator_raises_a_budget_without_a_script(chromium: Any, site: str, app: Composition) -> None:
+    page = opened(chromium, site, java_script_enabled=False)
+    page.goto(f"{site}/finops/projects/11")
+    page.get_by_label("New budget").fill("15000")
+    page.get_by_label("Reason", exact=True).fill("storm season")
+    page.get_by_role("button", name="Revise the budget").click()
+    assert page.get_by_role("status").inner_text() == "The budget is revised; the project is checked."
+    assert [each.reason for each in app.projects.revisions(11)][-1] == "storm season"
+    assert app.change_service.listed("DIE1", 1)[0].by == "Olive"
 
 
 def test_a_contact_goes_to_their_project_and_is_led_to_no_other(chromium: Any, site: str) -> None:
