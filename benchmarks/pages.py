@@ -6,6 +6,9 @@ of the second: the driver alone sums the project's charges by day, service and g
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
 import statistics
 import tempfile
 import time
@@ -17,7 +20,10 @@ from decimal import Decimal
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import azure.functions as func
 from sqlalchemy import insert, select
 
 from benchmarks import fleet
@@ -28,7 +34,7 @@ from shared.adapters.database.tables import charges, coverage, scopes
 from shared.composition import Composition
 from shared.domain.budgets import BudgetTerms
 from shared.domain.coverage import Coverage
-from shared.domain.periods import Period, month_of
+from shared.domain.periods import Period, PeriodKind, PeriodRule, month_of
 from shared.domain.projects import Project, ProjectEntry, Scope
 from shared.messages import NotificationMessage
 from shared.ports.azure import AZURE
@@ -36,6 +42,7 @@ from shared.ports.spending import By
 from shared.ports.standings import Order, Wanted
 from shared.services.costs import CostsWish
 from shared.services.projects import PageWish
+from shared.web.signin import PRINCIPAL
 
 SIZES = (100, 1_000, 10_000)
 AT_ONCE = 500
@@ -46,6 +53,8 @@ PROJECTS, GROUPS, SERVICES = 100, 3, 8
 NIGHT = fleet.NIGHT.date()
 MONTHS_13 = Period(date(2025, 11, 1), NIGHT)
 LOOKED_AT = 50
+# Its year ends with the night, so that its page has all the days that it can.
+YEARLY = PeriodRule(PeriodKind.ANNUAL, date(2025, 11, 21))
 BREAKDOWNS = (By.DAY, By.SERVICE, By.SUB_ACCOUNT, By.MONTH)
 
 FLOOR_OF_PAGE = (
@@ -57,6 +66,15 @@ FLOOR_OF_PROJECT = (
     "SELECT charge_period_start, service_name, billing_currency, charges.scope_id, sum(billed_cost) "
     "FROM scope_owners JOIN charges ON charges.scope_id = scope_owners.scope_id "
     f"WHERE scope_owners.project_id = {LOOKED_AT} GROUP BY 1, 2, 3, 4",
+)
+VIEWER = base64.b64encode(
+    json.dumps({"auth_typ": "aad", "role_typ": "roles", "claims": [{"typ": "roles", "val": "Warden.Viewer"}]}).encode()
+).decode()
+# What the host says of a call.
+CONTEXT: Any = SimpleNamespace(
+    invocation_id="1",
+    function_name="Web",
+    trace_context=SimpleNamespace(trace_parent="", trace_state="", attributes={}),
 )
 POSTGRES_FILL = """
     INSERT INTO charges SELECT s.id, DATE '{first}' + d, 'Service ' || v, 'CAD', (s.id + d * 7 + v) %% 1000 / 10.0
@@ -74,7 +92,7 @@ def measure() -> Iterator[Figure]:
             with databases as new_database:
                 if new_database is not None:
                     yield from _pages(kind, new_database)
-                    yield _project(kind, new_database())
+                    yield from _project(kind, new_database())
 
 
 def _pages(kind: str, new_database: NewDatabase) -> Iterator[Figure]:
@@ -85,6 +103,8 @@ def _pages(kind: str, new_database: NewDatabase) -> Iterator[Figure]:
         by_order = in_fresh_process(time_pages, url, size)
         floor = in_fresh_process(time_floor, url, FLOOR_OF_PAGE)
         taken[size] = max(by_order.values())
+        if size == SIZES[-1]:
+            yield _answered(f"100 of {size:,} projects", "/finops/?sort=used", url, PAGE_AIM_MS, kind)
         yield Figure(
             name=f"Pages: 100 of {size:,} projects, in the order that takes longest, {kind}",
             measured=taken[size],
@@ -104,11 +124,12 @@ def _pages(kind: str, new_database: NewDatabase) -> Iterator[Figure]:
     )
 
 
-def _project(kind: str, url: str) -> Figure:
+def _project(kind: str, url: str) -> Iterator[Figure]:
     in_fresh_process(make_charges, url)
+    yield _answered("a project", f"/finops/projects/{LOOKED_AT}", url, PROJECT_AIM_MS, kind)
     parts = in_fresh_process(time_project, url)
     floor = in_fresh_process(time_floor, url, FLOOR_OF_PROJECT)
-    return Figure(
+    yield Figure(
         name=f"Pages: a project with its costs by day, service, sub-account and month, {kind}",
         measured=sum(parts.values()),
         unit="ms",
@@ -117,6 +138,21 @@ def _project(kind: str, url: str) -> Figure:
         most=PROJECT_AIM_MS,
         note=f"the median of {ROUNDS}; {', '.join(f'{key} {each:.0f}' for key, each in parts.items())}",
         detail={"parts": parts},
+    )
+
+
+def _answered(name: str, path: str, url: str, aim: float, kind: str) -> Figure:
+    nothing, _ = in_fresh_process(time_answer, url, "/finops/nowhere", 404)
+    taken, length = in_fresh_process(time_answer, url, path)
+    return Figure(
+        name=f"Pages: the page of {name}, from the request to its last byte, {kind}",
+        measured=taken,
+        unit="ms",
+        floor=nothing,
+        floor_is="the page that says that there is none",
+        most=aim,
+        note=f"the median of {ROUNDS}; {length / 1024:.0f} KB of HTML",
+        detail={"bytes": length},
     )
 
 
@@ -132,6 +168,29 @@ def time_pages(database_url: str, size: int) -> dict[str, float]:
     if (found.count, len(found.standings), found.unknown) != (size, 100, 0) or found.standings[0].gaps:
         raise RuntimeError(f"{found.count} projects, of which {found.unknown} are not known")
     return {name: _milliseconds(partial(service.page, wish)) for name, wish in wishes.items()}
+
+
+def time_answer(database_url: str, path: str, status: int = 200) -> tuple[float, int]:
+    """What the function `Web` takes for a page, for a viewer, once it is loaded: milliseconds; and the page's bytes."""
+    from shared.web.app import made
+
+    local = fleet.app(database_url, "http://127.0.0.1:9", WEBSITE_AUTH_ENABLED="True")
+    # As in Azure: who calls stands in a header. There, a SQLite file would be refused.
+    warden = Composition(local.settings.model_copy(update={"azure_instance": "a" * 64}))
+    warden.clock = local.clock
+    handler, headers = made(warden), {"Host": "warden.example.com", PRINCIPAL: VIEWER}
+    request = func.HttpRequest("GET", f"https://warden.example.com{path}", headers=headers, body=b"")
+
+    async def answered() -> func.HttpResponse:
+        return await handler(request, CONTEXT)
+
+    def answer() -> func.HttpResponse:
+        return asyncio.run(answered())
+
+    found = answer()
+    if found.status_code != status:
+        raise RuntimeError(f"{path} was answered by {found.status_code}")
+    return _milliseconds(answer), len(found.get_body())
 
 
 def time_project(database_url: str) -> dict[str, float]:
@@ -175,7 +234,7 @@ def _milliseconds(work: Callable[[], object]) -> float:
 
 def make_projects(database_url: str, size: int) -> None:
     """So many projects, each with a charge, whose costs are all known, checked once."""
-    warden = _load(database_url, size, groups=1)
+    warden = _load(database_url, size, groups=1, rule=fleet.MONTHLY)
     first = month_of(NIGHT).start
     with warden.database.engine.begin() as connection:
         scope_ids = connection.scalars(select(scopes.c.id)).all()
@@ -193,7 +252,7 @@ def make_projects(database_url: str, size: int) -> None:
 
 def make_charges(database_url: str) -> None:
     """A hundred projects, each with 13 months of days of all services in all its groups."""
-    database = _load(database_url, PROJECTS, GROUPS).database
+    database = _load(database_url, PROJECTS, GROUPS, YEARLY).database
     with database.engine.begin() as connection:
         if database.url.get_backend_name() == "sqlite":
             cursor = connection.connection.cursor()
@@ -205,14 +264,14 @@ def make_charges(database_url: str) -> None:
     _analyse(database)
 
 
-def _load(database_url: str, size: int, groups: int) -> Composition:
+def _load(database_url: str, size: int, groups: int, rule: PeriodRule) -> Composition:
     warden = fleet.app(database_url, "http://127.0.0.1:9")
     warden.upgrade_tables()
-    warden.projects.load([_entry(number, groups) for number in range(1, size + 1)], "benchmark", fleet.NIGHT)
+    warden.projects.load([_entry(number, groups, rule) for number in range(1, size + 1)], "benchmark", fleet.NIGHT)
     return warden
 
 
-def _entry(number: int, groups: int) -> ProjectEntry:
+def _entry(number: int, groups: int, rule: PeriodRule) -> ProjectEntry:
     project = Project(
         id=number,
         acronym=f"P{number:05d}",
@@ -224,7 +283,7 @@ def _entry(number: int, groups: int) -> ProjectEntry:
     subscription = fleet.SUBSCRIPTIONS[number % len(fleet.SUBSCRIPTIONS)]
     owned = tuple(Scope(AZURE, subscription, f"rg-{number:05d}-{each}") for each in range(groups))
     # Far from any threshold: nobody is mailed.
-    terms = BudgetTerms(Decimal(100_000 + number * 104_729 % 50_000), fleet.CURRENCY, fleet.MONTHLY)
+    terms = BudgetTerms(Decimal(100_000 + number * 104_729 % 50_000), fleet.CURRENCY, rule)
     return ProjectEntry(project, owned, terms)
 
 
