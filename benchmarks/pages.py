@@ -199,9 +199,10 @@ def time_project(database_url: str) -> dict[str, float]:
     wish = CostsWish(project=str(LOOKED_AT), first=str(MONTHS_13.start))
     if len(warden.cost_service.breakdown(wish, BREAKDOWNS)[By.DAY].spent) != MONTHS_13.days:
         raise RuntimeError("not every day has charges")
+    view = warden.project_service.get(str(LOOKED_AT)).view
     return {
         "its budget": _milliseconds(lambda: warden.project_service.get(str(LOOKED_AT))),
-        "its costs": _milliseconds(lambda: warden.cost_service.breakdown(wish, BREAKDOWNS)),
+        "its costs": _milliseconds(lambda: warden.cost_service.breakdown(wish, BREAKDOWNS, view)),
     }
 
 

@@ -239,8 +239,11 @@ class ProjectLedger(Protocol):
         """The project's budget revisions, oldest first."""
         ...
 
-    def periods(self, project_id: int) -> list[PeriodView]:
-        """The periods of the project's budget so far, oldest first."""
+    def periods(self, project_id: int, present: ProjectView | None = None) -> list[PeriodView]:
+        """The periods of the project's budget so far, oldest first.
+
+        present: how the project stands now, where that is known: the sums of its period are not summed again.
+        """
         ...
 
     def forget(self, project_id: int) -> Forgotten:

@@ -108,15 +108,19 @@ class CostService:
         """
         return self.breakdown(wish, [by])[by]
 
-    def breakdown(self, wish: CostsWish, bys: Collection[By]) -> dict[By, Costs]:
-        """The same by each of these, of which together less is asked of the database."""
+    def breakdown(self, wish: CostsWish, bys: Collection[By], view: ProjectView | None = None) -> dict[By, Costs]:
+        """The same by each of these, of which together less is asked of the database.
+
+        view: how the project stands that is wished for, where that is known already.
+        """
         answers = wish.owner or wish.department or wish.cost_centre
         if wish.unallocated and (wish.project or answers):
             raise RequestError("unallocated costs are those of no project; leave one of the two out")
         if wish.project and answers:
             raise RequestError("name a project, or who answers for projects, not both")
         today = self.clock().date()
-        view = view_of(self.projects, wish.project, self.clock()) if wish.project else None
+        if view is None and wish.project:
+            view = view_of(self.projects, wish.project, self.clock())
         first, last = asked_days(wish.first, wish.last)
         days = _days(first, min(last or today, today), view, today)
         ids = (view.project.id,) if view else self._answered_for(wish) if answers else None

@@ -164,7 +164,8 @@ class ProjectService:
     def get(self, project: str) -> ProjectDetails:
         """The project with this acronym (in any case) or id. Raises UnknownProjectError."""
         view = view_of(self.projects, project, self.clock())
-        return ProjectDetails(view, self.projects.periods(view.project.id), self.projects.revisions(view.project.id))
+        periods, revisions = self.projects.periods(view.project.id, view), self.projects.revisions(view.project.id)
+        return ProjectDetails(view, periods, revisions)
 
     def load(
         self, content: bytes, made_by: str, *, correction: bool = False, agreed: bool = False, dry_run: bool = False

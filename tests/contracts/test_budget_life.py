@@ -319,8 +319,9 @@ class Life:
         self.stands()
 
     def stands(self) -> None:
-        """How it stands is what the listing says."""
+        """How it stands is what the listing says, and its present period is as that says."""
         assert_as_listed(self.ledger, SqlStandings(self.database, self.lookback_days), self.today)
+        assert self.ledger.periods(1, self.ledger.get(1, self.today)) == self.ledger.periods(1)
 
     def compare(self, usage: ProjectUsage, day: date) -> None:
         expected = walk(self.revisions, self.stored, day, self.converts)

@@ -150,25 +150,36 @@ def stored_entries(connection: Connection) -> list[ProjectEntry]:
     return [ProjectEntry(project_in(row), tuple(owned.get(row.id, ())), terms_of(row)) for row in rows]
 
 
-def periods_of(connection: Connection, project_id: int, converts: bool = False) -> list[PeriodView]:
-    """The periods of a project's budget so far, oldest first, each in the currency of the last terms that had it."""
+def periods_of(
+    connection: Connection, project_id: int, converts: bool = False, present: ProjectView | None = None
+) -> list[PeriodView]:
+    """The periods of a project's budget so far, oldest first, each in the currency of the last terms that had it.
+
+    present: what is known already of the project in its present period.
+    """
     opened = opened_periods(connection, [project_id])
     history = histories(connection, opened)[project_id]
-    spent = budget_rows.sums_within(connection, [(project_id, each.period) for each in opened[project_id].values()])
     terms_in = {each.period: history.terms_in(each.period) for each in opened[project_id].values()}
     currencies = {
         each.period: terms.currency if (terms := terms_in[each.period]) else each.currency
         for each in opened[project_id].values()
     }
-    wanted = [(project_id, *each) for each in currencies.items()]
+    known = {(present.period, present.currency): present} if present else {}
+    wanted = [(project_id, *each) for each in currencies.items() if each not in known]
+    spent = budget_rows.sums_within(connection, (each[:2] for each in wanted))
     counting = besides_within(connection, wanted, converts)
     views = []
     for each in opened[project_id].values():
         terms, currency = terms_in[each.period], currencies[each.period]
+        carried = each.carried_in(currency)
+        if its := known.get((each.period, currency)):
+            sums = (its.spent, its.allocated, its.converted)
+            views.append(PeriodView(each.period, currency, carried, each.stopped, each.settled, *sums))
+            continue
         besides = counting.get((project_id, each.period, currency), NOTHING_BESIDES)
         cost = spent.get(project_id, {}).get((each.period, currency), Decimal(0))
         cost = add(terms.used(cost, each.period) if terms else cost, besides.spent)
-        carried, more = each.carried_in(currency), (besides.allocated, besides.converted)
+        more = besides.allocated, besides.converted
         views.append(PeriodView(each.period, currency, carried, each.stopped, each.settled, cost, *more))
     return views
 

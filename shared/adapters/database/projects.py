@@ -148,5 +148,5 @@ class SqlProjects(Ledger, ProjectLedger):
 
     @override
     @reads
-    def periods(self, connection: Connection, project_id: int) -> list[PeriodView]:
-        return periods_of(connection, project_id, self.converts)
+    def periods(self, connection: Connection, project_id: int, present: ProjectView | None = None) -> list[PeriodView]:
+        return periods_of(connection, project_id, self.converts, present)

@@ -76,7 +76,7 @@ def show_project(request: Request, project: str) -> Response:
     view, warden = details.view, warden_of(request)
     name = str(view.project.id)
     wished = (By.DAY, By.SERVICE, By.SUB_ACCOUNT, By.MONTH)
-    costs = warden.cost_service.breakdown(CostsWish(name), wished)
+    costs = warden.cost_service.breakdown(CostsWish(name), wished, view)
     return page(
         request,
         "project",
