@@ -46,6 +46,7 @@ from shared.pipeline.exports.places import Finder, places
 from shared.pipeline.exports.scanner import Scanner
 from shared.pipeline.exports.seen import CONTAINER, SeenBlob
 from shared.pipeline.exports.telling import Telling
+from shared.pipeline.keys import KeyCheck
 from shared.pipeline.left_over import LeftOver
 from shared.pipeline.locking.carry_out import Locking
 from shared.pipeline.locking.groups import GroupLocks
@@ -580,7 +581,14 @@ class Composition:
             clock=self.clock,
             budgets_in=self.budget_sync.subscriptions if self.settings.lock_action_group_id else None,
             rates=self.rate_update.tonight if self.converts else None,
+            keys=self.key_check.tonight,
         )
+
+    @cached_property
+    def key_check(self) -> KeyCheck:
+        """ProjectUsageScheduler, for credentials."""
+        opened = lambda: self.credentials  # noqa: E731 - loads cryptography
+        return KeyCheck(opened, self.cloud_accounts, self.mails, self.operators, self.clock)
 
     @cached_property
     def rate_update(self) -> RateUpdate:

@@ -87,6 +87,18 @@ class Operators:
         )
         return replace(mail, context={**mail.context, TELLS: sorted(map(failure_id, failures))})
 
+    def keys_open_nothing(self, faults: Sequence[str], today: date) -> NewMail:
+        """Sealed credentials don't open; told once a day."""
+        return self.notice(
+            Topic.COSTS_FAILED,
+            f"keys/{today}/{digest(*faults)}",
+            "Access keys of cloud accounts can't be opened",
+            "A night begins, and what signs in at a provider does not open. Those cloud accounts are not read until it "
+            "does; the others are.",
+            at_most(list(faults)),
+            "`python -m shared.cli check` says the same, and when it is mended.",
+        )
+
     def no_costs(self, subject: str, acronyms: Sequence[str], reason: str, passes: bool) -> NewMail:
         """The provider has no costs of this, and nobody here has to do anything: told once."""
         whose = concerning(subject, acronyms)

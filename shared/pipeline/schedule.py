@@ -22,7 +22,9 @@ BUDGETS_AFTER = timedelta(hours=2)
 @dataclass(frozen=True, slots=True)
 class Scheduler:
     """schedule: of the nights. asking: which cloud accounts are asked. budgets_in: where Azure's budgets are kept in
-    step, if they are. rates: brings exchange rates up to date, if they are kept."""
+    step, if they are. rates: brings exchange rates up to date, if they are kept. keys: looks whether what
+    signs in opens.
+    """
 
     runs: RunLedger
     schedule: Schedule
@@ -31,6 +33,7 @@ class Scheduler:
     clock: Clock
     budgets_in: Callable[[], list[str]] | None = None
     rates: Callable[[], Iterable[Outgoing]] | None = None
+    keys: Callable[[], Iterable[Outgoing]] | None = None
 
     def tonight(self) -> Iterator[Outgoing]:
         """The night's run: each occurrence of the schedule is one, however late, early or often the timer fires.
@@ -39,6 +42,7 @@ class Scheduler:
         """
         now = self.clock()
         key = self.runs.open_night(self.schedule.fired(now), now)
+        yield from self.keys() if self.keys else ()
         until = yield from self._start(key, now, self.asking.targets())
         # No update message leads to the checks that begin their periods.
         yield from outgoing(notifications(self.asking.turning_unasked(), Envelope(run_id=key)))

@@ -695,7 +695,8 @@ def test_a_run_of_several_parts_is_summed_over_them_and_its_projects_are_checked
     assert (record.state, record.rows, record.totals) == (RunState.IMPORTED, 4, {"CAD": Decimal(900)})
     assert record.changes.added == 1
     assert chain.spent(12) == Decimal(900)
-    assert chain.subjects() == ["[P12] 80 % of the budget reached"]
+    # The query read it, until it was disabled.
+    assert chain.subjects() == ["About the cost export daily", "[P12] 80 % of the budget reached"]
     account = the_account(chain)
     assert (account.status, account.last_sync_error) == (AccountStatus.ACTIVE, None)
 
