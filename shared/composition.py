@@ -625,7 +625,7 @@ class Composition:
             lock_mode=settings.lock_mode,
             lock_level=settings.lock_level,
             lock_stops=settings.lock_stop_compute,
-            portal_url=settings.portal_url,
+            portal_url=settings.project_link,
         )
 
     @cached_property
@@ -667,7 +667,7 @@ class Composition:
         """What people are told about locks."""
         settings = self.settings
         contact = settings.support_contact or settings.email_reply_to
-        return LockMails(self.operators, settings.email_bcc, settings.portal_url, settings.lock_level, contact)
+        return LockMails(self.operators, settings.email_bcc, settings.project_link, settings.lock_level, contact)
 
     @cached_property
     def locker(self) -> Locker:

@@ -567,6 +567,9 @@ class Settings(BaseModel):
     portal_url: Annotated[str, AfterValidator(_web_address)] = _setting(
         "PORTAL_URL", "", "a link for mails, with {acronym}: https://portal/{acronym}"
     )
+    web_url: Annotated[str, AfterValidator(_web_address)] = _setting(
+        "WEB_URL", "", "the app's own address, such as https://warden.example.com; in Azure, pages are off without it"
+    )
     lock_mode: LockMode = _setting(
         "LOCK_MODE", LockMode.DRY_RUN, "off, dry-run (only writes down what it would lock) or enforce"
     )
@@ -717,6 +720,17 @@ class Settings(BaseModel):
     def watchdog_rounds(self) -> Schedule:
         """When the watchdog comes by."""
         return Schedule.read(self.schedule_watchdog, self.nights.zone)
+
+    @property
+    def project_link(self) -> str:
+        """Where mails lead to, with {acronym}: the portal, or else the project's page here; empty without both."""
+        own = f"{self.web_url.rstrip('/')}/finops/projects/{{acronym}}" if self.web_url else ""
+        return self.portal_url or own
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether pages are served: in Azure, once it is set where they are."""
+        return self.azure_instance is None or bool(self.web_url)
 
     @property
     def signs_in(self) -> bool:

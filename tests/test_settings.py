@@ -447,6 +447,7 @@ WRONG = {
     "SMTP_PORT": ["0", "65536", "smtp"],
     "SMTP_STARTTLS": ["maybe"],
     "PORTAL_URL": ["portal/{acronym}", "javascript:alert(1)"],
+    "WEB_URL": ["warden", "javascript:alert(1)"],
     "QueueProjectLock": ["Project-Lock", "x" * 57],
     "LOCK_MODE": ["on", "dryrun", "enforced", "Enforce"],
     "LOCK_LEVEL": ["readonly", "Delete", "ReadOnly;CanNotDelete"],

@@ -71,6 +71,7 @@ def signed_in(who: str) -> dict[str, str]:
 def call(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Call:  # noqa: F811
     """Calls an address of one instance of the app: `call("GET", "/finops/…", who="operator")`."""
     monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
+    monkeypatch.setenv("WEB_URL", f"https://{HOST}")
     return Web().call
 
 

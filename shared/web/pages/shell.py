@@ -24,9 +24,9 @@ from shared.adapters.mail import formats
 from shared.ports.errors import LaterError, NeverError
 from shared.services.errors import RequestError
 from shared.web import problems
-from shared.web.guard import ANYBODY, Guarded, open_to, principal_of, warden_of
+from shared.web.guard import ANYBODY, Guarded, open_to, warden_of
 from shared.web.problems import ProblemError
-from shared.web.signin import Role
+from shared.web.signin import NOBODY, Role
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -78,6 +78,8 @@ class PageRoute(Guarded):
 
         async def answered(request: Request) -> Response:
             try:
+                if not warden_of(request).settings.has_pages:
+                    raise ProblemError(404, "The pages are off: the setting WEB_URL says at which address they are.")
                 return await handle(request)
             except REFUSED as error:
                 kind = next(each for each in problems.HANDLERS if each in REFUSED and isinstance(error, each))
@@ -102,7 +104,7 @@ def page(
     language, warden = language_of(request), warden_of(request)
     token = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
     done = request.query_params.get("done", "")
-    texts, principal = texts_in(language), principal_of(request)
+    texts, principal = texts_in(language), getattr(request.state, "principal", NOBODY)
     known = {
         "name": name,
         "language": language,

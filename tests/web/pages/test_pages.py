@@ -10,9 +10,10 @@ import pytest
 
 from shared.composition import Composition
 from shared.messages import Queue
+from shared.settings import Settings
 from shared.web.pages import shell
 from tests.cli.commands import DIE1, HOLD, LOCKED, LOCKED_AT, Cli, decided, night, spend, spend_unowned, write_csv
-from tests.web.conftest import Answer, Call
+from tests.web.conftest import Answer, Call, Web
 
 PAGES = {
     "/finops": "somebody",
@@ -72,6 +73,24 @@ def test_whoever_is_not_signed_in_is_shown_where_to(call: Call) -> None:
     assert answer.status == 401
     assert 'href="/.auth/login/aad?post_login_redirect_uri=/finops/accounts"' in answer.body.decode()
     assert "<nav" not in answer.body.decode()
+
+
+def test_in_azure_there_are_pages_only_where_it_is_set_where_they_are(
+    call: Call, spent: Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WEB_URL")
+    off = Web().call("GET", "/finops", who="operator")
+    assert (off.status, "WEB_URL" in text_of(off)) == (404, True)
+    assert Web().call("GET", "/api/v1/projects", who="operator").status == 200
+
+
+def test_mails_lead_to_the_portal_or_else_to_the_projects_own_page() -> None:
+    def link(**values: str) -> str:
+        return Settings.model_construct(**({"portal_url": "", "web_url": ""} | values)).project_link
+
+    assert link() == ""
+    assert link(web_url="https://w.example.com/") == "https://w.example.com/finops/projects/{acronym}"
+    assert link(web_url="https://w.example.com", portal_url="https://p/{acronym}") == "https://p/{acronym}"
 
 
 def test_projects_stand_with_their_percent_and_what_is_wrong(call: Call, cli: Cli, spent: Composition) -> None:
@@ -150,8 +169,6 @@ def test_dead_letters_and_settings_are_shown_and_no_secret(
     spent.letters.record(Queue.UPDATE, '{"ProjectId": 99}', "no such project", "1", spent.clock())
     assert "no such project" in text_of(call("GET", "/finops/dead-letters", who="operator"))
     monkeypatch.setenv("CRON_SECRET", "a-very-secret-token")
-    from tests.web.conftest import Web
-
     seen = Web().call("GET", "/finops/settings", who="operator")
     assert "a-very-secret-token" not in seen.body.decode()
     assert re.search(r"CRON_SECRET •••", text_of(seen))
