@@ -54,6 +54,7 @@ GUARDED = {
     ("POST", "/finops/projects/{project}/budget"): "operator",
     ("POST", "/finops/projects/{project}/{action}"): "operator",
     ("POST", "/finops/projects/{project}/sync"): "operator",
+    ("POST", "/finops/accounts/{cloud_account_id}/sync"): "operator",
     ("POST", "/finops/dead-letters/{letter_id}/replay"): "operator",
     ("POST", "/finops/dead-letters/{letter_id}/discard"): "operator",
     ("GET", "/finops"): "signed_in",

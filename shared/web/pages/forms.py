@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -12,6 +13,7 @@ from fastapi.responses import RedirectResponse
 
 from shared.messages import LARGEST_ID, LockAction
 from shared.ports.changes import acting
+from shared.ports.cloud_accounts import ConnectionType
 from shared.services.budgets import Wish
 from shared.services.errors import RequestError
 from shared.web.api.projects import visible
@@ -72,6 +74,27 @@ def order_lock(request: Request, project: str, action: LockAction, form: Filled)
     found = visible(request, project).view.project
     warden_of(request).lock_service.order(str(found.id), action, form.get("reason", ""), acting().name)
     return _back(f"/finops/projects/{found.id}?done={action}")
+
+
+@router.post("/finops/accounts/{cloud_account_id}/sync")
+@open_to(Role.OPERATOR)
+def sync_account(
+    request: Request,
+    cloud_account_id: Annotated[int, Path(ge=1, le=LARGEST_ID)],
+    form: Filled,  # noqa: ARG001 - the form says that it is ours
+) -> Response:
+    """Its costs, now; of AWS, one of an organization in so many minutes."""
+    warden = warden_of(request)
+    account = warden.cloud_account_service.shown(cloud_account_id).account
+    if account.connection_type == ConnectionType.COST_MANAGEMENT:
+        warden.run_service.start(subscription=account.external_account_id)
+    else:
+        service, every = warden.aws_sync_service, timedelta(minutes=warden.settings.sync_minutes)
+        (planned,) = service.plan(cloud_account_id)
+        if not planned.left:
+            raise RequestError(service.outcomes([planned], "")[0].errors[0])
+        service.start_in_turn(planned, every)
+    return _back("/finops/accounts?done=sync")
 
 
 @router.post("/finops/dead-letters/{letter_id}/replay")

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from localdev.aws_sim import AwsSimulator
 from shared.composition import Composition
 from shared.messages import Queue
-from tests.cli.commands import queued
+from tests.cli.commands import FIRST, Cli, queued
 from tests.web.conftest import HOST, Answer, Call
 from tests.web.pages.test_pages import text_of
 
@@ -51,6 +52,19 @@ def test_a_project_is_locked_and_read(call: Call, spent: Composition, queue_name
     assert "Its costs are being read." in then(call, send(call, PROJECT, f"{PROJECT}/sync"))
     assert len(queued("QueueProjectUsageUpdate")) == 1
     assert last_change(spent) == ("sync-ordered", "11", "operator", "page")
+
+
+def test_an_account_is_read_now_and_one_of_aws_once_in_a_quarter_of_an_hour(
+    call: Call, cli: Cli, aws: AwsSimulator, spent: Composition
+) -> None:
+    page = "/finops/accounts"
+    known = {each.name: each.id for each in spent.cloud_accounts.accounts()}
+    assert "Its costs are being read." in then(call, send(call, page, f"{page}/{known[FIRST]}/sync"))
+    assert "Its costs are being read." in then(call, send(call, page, f"{page}/{known['shop']}/sync"))
+    too_soon = send(call, page, f"{page}/{known['shop']}/sync")
+    assert (too_soon.status, "Please wait 900 seconds" in text_of(too_soon)) == (422, True)
+    assert [each.action for each in spent.change_service.listed(limit=2)] == ["sync-ordered", "sync-ordered"]
+    assert send(call, page, f"{page}/99/sync").status == 404
 
 
 def test_dead_letters_are_replayed_and_put_aside(call: Call, spent: Composition, queue_names: dict[str, str]) -> None:
