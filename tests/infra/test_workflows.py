@@ -67,7 +67,7 @@ def test_ci_tests_every_python_that_is_supported():
 
 def test_ci_calls_targets_of_the_makefile_with_the_matrixs_python():
     called = re.findall(r"run: make (\S+) PYTHON=python\n", text("ci.yml"))
-    assert called == ["check", "test"]
+    assert called == ["check", "test", "browser-test"]
     assert set(called) <= sources.make_targets()
 
 

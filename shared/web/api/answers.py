@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from hashlib import sha256
 from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -22,7 +22,7 @@ PROBLEM = "application/problem+json"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 KEPT = {"cache-control": "private, no-cache"}
 
-Limit = Annotated[int, Field(ge=1, le=1000)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class Problem(BaseModel):
