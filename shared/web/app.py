@@ -114,4 +114,4 @@ class Answering:
             where = f"{Path(at.filename).name}:{at.lineno}"
             event("page_failed", level=logging.ERROR, path=readable(path), reason=type(error).__name__, at=where)
             if not begun:
-                await problems.answer(500, problems.SORRY)(asked, receive, sent)
+                await problems.sorry(path)(asked, receive, sent)

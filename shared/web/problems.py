@@ -8,13 +8,19 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.ports.errors import LaterError, NeverError
 from shared.services.errors import RequestError, UnknownError
 
 SORRY = "Something went wrong here. It was noted, and operators see it; nothing was changed by half."
+SORRY_PAGE = (
+    '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Budget Warden</title></head><body><main>'
+    f'<h1>This did not work</h1><p>{SORRY}</p><p lang="fr">Cela n’a pas fonctionné. L’erreur est notée, et les '
+    "opérateurs la voient ; rien n’a été modifié à moitié.</p>"
+    '<p><a href="/finops">Budget Warden</a></p></main></body></html>'
+)
 AGAIN_IN = 30
 
 
@@ -31,6 +37,13 @@ def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
+
+
+def sorry(path: str) -> Response:
+    """The answer to what nobody foresaw: to a person a page, of which nothing else can fail."""
+    if path.partition("?")[0].startswith("/finops") and not path.startswith("/finops/api/"):
+        return HTMLResponse(SORRY_PAGE, 500)
+    return answer(500, SORRY)
 
 
 async def of_problem(_request: Request, error: Exception) -> JSONResponse:
@@ -68,9 +81,9 @@ async def of_input(_request: Request, error: Exception) -> JSONResponse:
     return answer(422, _sentence("; ".join(faults)))
 
 
-async def of_nobody_foresaw(_request: Request, _error: Exception) -> JSONResponse:
+async def of_nobody_foresaw(request: Request, _error: Exception) -> Response:
     """Of all else; it is raised again, and noted by who answers."""
-    return answer(500, SORRY)
+    return sorry(request.url.path)
 
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]

@@ -175,6 +175,19 @@ def test_dead_letters_and_settings_are_shown_and_no_secret(
     assert "AccountKey" not in seen.body.decode()
 
 
+def test_an_error_that_nobody_foresaw_is_a_page_that_tells_nothing(
+    call: Call, monkeypatch: pytest.MonkeyPatch, spent: Composition
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("secret of the row")
+
+    monkeypatch.setattr("shared.services.export_history.ExportHistory.summary", fails)
+    answer = call("GET", "/finops/imports", who="viewer")
+    assert (answer.status, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert "This did not work" in text_of(answer)
+    assert b"secret" not in answer.body
+
+
 def test_an_address_that_is_none_and_a_question_that_can_t_be_are_pages_too(call: Call, spent: Composition) -> None:
     nothing = call("GET", "/finops/nothing/here", who="viewer")
     assert (nothing.status, "There is nothing here" in text_of(nothing)) == (404, True)
