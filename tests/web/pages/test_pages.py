@@ -93,6 +93,14 @@ def test_mails_lead_to_the_portal_or_else_to_the_projects_own_page() -> None:
     assert link(web_url="https://w.example.com", portal_url="https://p/{acronym}") == "https://p/{acronym}"
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_of_made_up_costs_says_so(
+    call: Call, spent: Composition, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setenv("USE_MADE_UP_COSTS", "true")
+    assert "This installation is marked: made-up costs" in text_of(Web().call("GET", path, who="operator"))
+
+
 def test_projects_stand_with_their_percent_and_what_is_wrong(call: Call, cli: Cli, spent: Composition) -> None:
     decided(spent, LOCKED, HOLD, LOCKED_AT)
     cli("budgets", "set", "DIE1", "35", "--reason", "less")
