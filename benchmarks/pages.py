@@ -174,7 +174,9 @@ def time_answer(database_url: str, path: str, status: int = 200) -> tuple[float,
     """What the function `Web` takes for a page, for a viewer, once it is loaded: milliseconds; and the page's bytes."""
     from shared.web.app import made
 
-    local = fleet.app(database_url, "http://127.0.0.1:9", WEBSITE_AUTH_ENABLED="True")
+    local = fleet.app(
+        database_url, "http://127.0.0.1:9", WEBSITE_AUTH_ENABLED="True", WEB_URL="https://warden.example.com"
+    )
     # As in Azure: who calls stands in a header. There, a SQLite file would be refused.
     warden = Composition(local.settings.model_copy(update={"azure_instance": "a" * 64}))
     warden.clock = local.clock
