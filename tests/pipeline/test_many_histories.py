@@ -159,6 +159,8 @@ class History:
             for day in days(SINCE - 9 * DAY, self.today + 30 * DAY)
             if day.weekday() < 5 and not gap <= day < gap + 11 * DAY
         ]
+        # Where early days are missing, the rates that come with the app are taken, and true ones of other days.
+        known.append(SINCE - 1100 * DAY)
         euro = {
             day: (Decimal("1.1") + Decimal(day.day).scaleb(-3), Decimal("1.47") + Decimal(day.month).scaleb(-3))
             for day in known
